@@ -1,0 +1,38 @@
+"""Draw and tabulate what the model attended to, from the numbers that evaluate wrote.
+
+INPUTS: split_{split}/seed_{seed}/patch_attention.parquet and predictions.csv, the patch images, planted signal if known
+OUTPUTS: split_{split}/seed_{seed}/attention_analysis
+"""
+
+
+rule attention:
+    input:
+        attention="<results>/split_{split}/seed_{seed}/patch_attention.parquet",
+        predictions="<results>/split_{split}/seed_{seed}/predictions.csv",
+        truth=config["attention"]["truth"] or [],
+        code=code("attention"),
+    output:
+        report(
+            directory("<results>/split_{split}/seed_{seed}/attention_analysis"),
+            patterns=["{name}_distribution.png"],
+            caption="../report/attention.rst",
+            category="Attention",
+            labels={"split": "{split}", "seed": "{seed}", "figure": "{name}"},
+        ),
+    params:
+        folder=config["patches"],
+        flags=flag("stains", STAINS) + " " + flags("attention", truth=None),
+        truth=lambda wildcards, input: f"--truth {input.truth}" if input.truth else "",
+    log:
+        "<logs>/attention/split_{split}_seed_{seed}.log",
+    benchmark:
+        "<benchmarks>/attention/split_{split}_seed_{seed}.tsv"
+    resources:
+        mem_mb=attempts(4000),
+        runtime=attempts(60),
+    conda:
+        "../envs/stratamil.yaml"
+    shell:
+        "python {input.code[0]} --patch-attention {input.attention} --predictions {input.predictions}"
+        " --patches {params.folder:q} --split {wildcards.split} --seed {wildcards.seed} {params.flags} {params.truth}"
+        " --threads {threads} --output {output} --log {log}"

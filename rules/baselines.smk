@@ -1,0 +1,30 @@
+"""Predict the test cases with what needs no attention: mean features, colour alone, patch counts, prevalence.
+
+INPUTS: feature shards, stain_stats shards, inventory/cases.csv, splits/data_splits_{split}.npz
+OUTPUTS: baselines/predictions.csv
+"""
+
+
+rule baselines:
+    input:
+        features=expand("<results>/features/{encoder}/shard_{shard}.h5", encoder=ENCODER, shard=SHARDS),
+        colour=expand("<results>/features/stain_stats/shard_{shard}.h5", shard=SHARDS),
+        cases="<results>/inventory/cases.csv",
+        splits=expand("<results>/splits/data_splits_{split}.npz", split=SPLITS),
+        code=code("baselines"),
+    output:
+        "<results>/baselines/predictions.csv",
+    params:
+        flags=flag("classes", CLASSES),
+    log:
+        "<logs>/baselines/baselines.log",
+    benchmark:
+        "<benchmarks>/baselines/baselines.tsv"
+    resources:
+        mem_mb=attempts(8000),
+        runtime=attempts(30),
+    conda:
+        "../envs/stratamil.yaml"
+    shell:
+        "python {input.code[0]} --features {input.features} --colour {input.colour} --cases {input.cases}"
+        " --splits {input.splits} {params.flags} --output {output} --log {log}"

@@ -1,0 +1,36 @@
+"""Paint the demo cohort, if the config asks for it.
+
+INPUTS: none
+OUTPUTS: the folder of patches, the labels table and the table of planted signal that the config names
+"""
+
+if config["demo"]:
+
+    rule demo:
+        input:
+            code=code("demo"),
+        output:
+            patches=directory(config["patches"]),
+            labels=config["labels"],
+            truth=config["attention"]["truth"],
+        params:
+            flags=flags("demo"),
+        log:
+            "<logs>/demo/demo.log",
+        benchmark:
+            "<benchmarks>/demo/demo.tsv"
+        threads: 2
+        resources:
+            mem_mb=attempts(2000),
+            runtime=attempts(10),
+        conda:
+            "../envs/stratamil.yaml"
+        shell:
+            "python {input.code[0]} {params.flags} --threads {threads} --patches {output.patches}"
+            " --labels {output.labels} --truth {output.truth} --log {log}"
+
+elif not Path(config["patches"]).is_dir() or not Path(config["labels"]).is_file():
+    raise WorkflowError(
+        f"no data: the folder {config['patches']} or the table {config['labels']} does not exist: "
+        "set patches and labels in your --configfile, or try --configfile config/demo.yaml"
+    )

@@ -1,0 +1,53 @@
+"""Evaluate the best checkpoint, or one that the config gives, on whole bags: every number of a run comes from here.
+
+INPUTS: checkpoint, feature shards, inventory/cases.csv, splits/data_splits_{split}.npz
+OUTPUTS: split_{split}/seed_{seed}/predictions.csv, validation_predictions.csv, results.json, results.txt,
+    patch_attention.parquet, data_splits.npz and figures of the test cases
+"""
+
+
+def figure(name, caption, title):
+    """A figure of a run, with its place in Snakemake's report."""
+    return report(
+        f"<results>/split_{{split}}/seed_{{seed}}/{name}.png",
+        caption=f"../report/{caption}.rst",
+        category="Test cases",
+        labels={"split": "{split}", "seed": "{seed}", "figure": title},
+    )
+
+
+rule evaluate:
+    input:
+        checkpoint=config["evaluate"]["checkpoint"] or "<results>/split_{split}/seed_{seed}/checkpoints/best.pth",
+        features=expand("<results>/features/{encoder}/shard_{shard}.h5", encoder=ENCODER, shard=SHARDS),
+        cases="<results>/inventory/cases.csv",
+        split="<results>/splits/data_splits_{split}.npz",
+        code=code("evaluate"),
+    output:
+        predictions="<results>/split_{split}/seed_{seed}/predictions.csv",
+        validation="<results>/split_{split}/seed_{seed}/validation_predictions.csv",
+        attention="<results>/split_{split}/seed_{seed}/patch_attention.parquet",
+        json="<results>/split_{split}/seed_{seed}/results.json",
+        text="<results>/split_{split}/seed_{seed}/results.txt",
+        split="<results>/split_{split}/seed_{seed}/data_splits.npz",
+        confusion=figure("confusion_matrix", "confusion", "confusion matrix"),
+        deviation=figure("deviation_plot", "deviation", "deviation"),
+        roc=figure("roc_curve", "roc", "ROC"),
+        pr=figure("pr_curve", "roc", "precision and recall"),
+        calibration=figure("calibration_curve", "calibration", "calibration"),
+    params:
+        flags=" ".join([flag("classes", CLASSES), flag("stains", STAINS), flags("evaluate", "threshold")]),
+        folder=subpath(output.predictions, parent=True),
+    log:
+        "<logs>/evaluate/split_{split}_seed_{seed}.log",
+    benchmark:
+        "<benchmarks>/evaluate/split_{split}_seed_{seed}.tsv"
+    resources:
+        mem_mb=attempts(8000),
+        runtime=attempts(30),
+    conda:
+        "../envs/stratamil.yaml"
+    shell:
+        "python {input.code[0]} --checkpoint {input.checkpoint:q} --features {input.features} --cases {input.cases}"
+        " --split {input.split} --name {wildcards.split} --seed {wildcards.seed} {params.flags}"
+        " --threads {threads} --output {params.folder} --log {log}"

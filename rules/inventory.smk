@@ -1,0 +1,33 @@
+"""Take the inventory of patches and cases.
+
+INPUTS: patches folder (the times of its folders tell of new and removed files), labels table
+OUTPUTS: inventory/patches.parquet, cases.csv, excluded.csv, folders.txt
+"""
+
+
+rule inventory:
+    input:
+        labels=config["labels"],
+        folders=folders.find(config["patches"], f"{config['results']}/inventory/folders.txt"),
+        code=code("inventory"),
+    output:
+        patches="<results>/inventory/patches.parquet",
+        cases="<results>/inventory/cases.csv",
+        excluded="<results>/inventory/excluded.csv",
+        folders="<results>/inventory/folders.txt",
+    params:
+        folder=config["patches"],
+        flags=flags("cohort") + " " + flags("names"),
+    log:
+        "<logs>/inventory/inventory.log",
+    benchmark:
+        "<benchmarks>/inventory/inventory.tsv"
+    resources:
+        mem_mb=attempts(4000),
+        runtime=attempts(20),
+    conda:
+        "../envs/stratamil.yaml"
+    shell:
+        "python {input.code[0]} --patches {params.folder:q} --labels {input.labels:q} {params.flags}"
+        " --output {output.patches} --cases {output.cases} --excluded {output.excluded}"
+        " --folders {output.folders} --log {log}"

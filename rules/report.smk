@@ -1,0 +1,53 @@
+"""One page over all splits and seeds, from tables only.
+
+INPUTS: predictions, results, histories and attention summaries of all runs, baselines, inventory, splits
+OUTPUTS: report/index.html (self-contained), metrics.csv, metrics.json, figures
+"""
+
+
+rule report:
+    input:
+        predictions=expand("<results>/split_{split}/seed_{seed}/predictions.csv", split=SPLITS, seed=SEEDS),
+        validation=expand("<results>/split_{split}/seed_{seed}/validation_predictions.csv", split=SPLITS, seed=SEEDS),
+        results=expand("<results>/split_{split}/seed_{seed}/results.json", split=SPLITS, seed=SEEDS),
+        attention=expand("<results>/split_{split}/seed_{seed}/attention_analysis", split=SPLITS, seed=SEEDS),
+        history=[]
+        if config["evaluate"]["checkpoint"]
+        else expand("<results>/split_{split}/seed_{seed}/history.csv", split=SPLITS, seed=SEEDS),
+        cases="<results>/inventory/cases.csv",
+        excluded="<results>/inventory/excluded.csv",
+        unreadable=expand("<results>/features/{encoder}/shard_{shard}.h5", encoder=ENCODER, shard=SHARDS),
+        splits=expand("<results>/splits/data_splits_{split}.npz", split=SPLITS),
+        baselines="<results>/baselines/predictions.csv",
+        template=str(ROOT / "report/template.html.j2"),
+        code=code("report"),
+    output:
+        html=report(
+            "<results>/report/index.html",
+            caption="../report/report.rst",
+            category="Report",
+            labels={"figure": "cross-split report"},
+        ),
+        metrics="<results>/report/metrics.csv",
+        json="<results>/report/metrics.json",
+        figures=directory("<results>/report/figures"),
+    params:
+        runs=[f"{config['results']}/split_{split}/seed_{seed}" for split in SPLITS for seed in SEEDS],
+        flags=flags("report"),
+        benchmarks=f"{config['results']}/benchmarks",
+        config=f"{config['results']}/config.yaml",
+        folder=subpath(output.html, parent=True),
+    log:
+        "<logs>/report/report.log",
+    benchmark:
+        "<benchmarks>/report/report.tsv"
+    resources:
+        mem_mb=attempts(4000),
+        runtime=attempts(30),
+    conda:
+        "../envs/stratamil.yaml"
+    shell:
+        "python {input.code[0]} --runs {params.runs} --cases {input.cases} --excluded {input.excluded}"
+        " --unreadable {input.unreadable} --splits {input.splits} --baselines {input.baselines}"
+        " --benchmarks {params.benchmarks} --config {params.config} --template {input.template} {params.flags}"
+        " --output {params.folder} --log {log}"

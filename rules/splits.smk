@@ -1,0 +1,30 @@
+"""Split the used cases into train, validation and test sets, or check the preset splits.
+
+INPUTS: inventory/cases.csv, preset split files if the config names them
+OUTPUTS: splits/data_splits_{split}.npz
+"""
+
+PRESET = config["splits"]["preset"]
+
+
+rule splits:
+    input:
+        cases="<results>/inventory/cases.csv",
+        preset=expand(PRESET, split=SPLITS) if PRESET else [],
+        code=code("splits"),
+    output:
+        expand("<results>/splits/data_splits_{split}.npz", split=SPLITS),
+    params:
+        flags=flag("classes", CLASSES) + ("" if PRESET else " " + flags("splits", "n", "seed")),
+    log:
+        "<logs>/splits/splits.log",
+    benchmark:
+        "<benchmarks>/splits/splits.tsv"
+    resources:
+        mem_mb=attempts(2000),
+        runtime=attempts(10),
+    conda:
+        "../envs/stratamil.yaml"
+    shell:
+        "python {input.code[0]} --cases {input.cases} {params.flags} --preset {input.preset:q}"
+        " --output {output} --log {log}"

@@ -1,0 +1,107 @@
+"""Show what the attention of one split and seed says: tables, galleries of patches, figures.
+
+Reads the weights that evaluate wrote and the patches as they are on disk; the model is not run again.
+"""
+
+import logging
+import os
+import shutil
+from concurrent.futures import ProcessPoolExecutor
+from contextlib import contextmanager
+from functools import partial
+from pathlib import Path
+
+import cli
+import pandas as pd
+from stratamil import attention, files, galleries, plots
+from stratamil.errors import UserError
+from tqdm import tqdm
+
+
+def arguments():
+    parser = cli.parser(__doc__)
+    parser.add_argument("--patch-attention", type=Path, required=True, help="patch_attention.parquet of evaluate")
+    parser.add_argument("--predictions", type=Path, required=True, help="predictions.csv of evaluate")
+    parser.add_argument("--patches", type=Path, required=True, help="folder of patch images")
+    parser.add_argument("--split", required=True)
+    parser.add_argument("--seed", type=int, required=True)
+    parser.add_argument("--stains", nargs="+", required=True, metavar="STAIN", help="all stains, in order")
+    parser.add_argument("--top-n", type=int, default=5, help="patches in a gallery")
+    parser.add_argument("--top-percent", type=float, default=5.0, help="share of a case's patches in the table")
+    parser.add_argument("--max-cases", type=int, help="draw pictures of this many cases only")
+    parser.add_argument("--truth", type=Path, help="table with columns file and signal (0 or 1)")
+    parser.add_argument("--output", type=Path, required=True, help="folder, replaced when all is done")
+    parser.add_argument("--threads", type=int, default=1, help="cases drawn at once")
+    return parser.parse_args()
+
+
+@contextmanager
+def whole_folder(path):
+    """Yield a new folder beside `path`; it takes `path`'s place if the block succeeds, and goes if not."""
+    new, old = (path.with_name(f".{path.name}.{os.getpid()}.{kind}") for kind in ("new", "old"))
+    try:
+        new.mkdir(parents=True)
+        yield new
+        if path.exists():
+            path.rename(old)
+        new.rename(path)
+    finally:
+        for folder in (new, old):
+            shutil.rmtree(folder, ignore_errors=True)
+
+
+def main(args):
+    if not args.patches.is_dir():
+        raise UserError(f"{args.patches}: no such folder: give the folder of the patch images")
+    cases = attention.read_cases(args.patch_attention, args.predictions, args.stains)
+    patches = pd.concat([case.patches for case in cases], ignore_index=True)
+    truth = attention.read_truth(args.truth, patches) if args.truth else None
+    run = f"split {args.split}, seed {args.seed}"
+    heading = f"{run}, {len(cases)} test cases, {len(patches)} patches"
+    with whole_folder(args.output) as folder:
+        write_tables(cases, args, heading, folder)
+        files.write_csv(attention.summary(cases, args.stains, truth), folder / "summary.csv")
+        if args.truth:
+            score_truth(cases, truth, args, folder)
+        figure = galleries.stain_distribution(cases, args.stains, heading)
+        plots.save(figure, folder / "stain_attention_distribution.png")
+        draw_cases(cases[: args.max_cases], args, run, folder)
+
+
+def write_tables(cases, args, heading, folder):
+    """Write the summary of all cases and the table of the most attended patches."""
+    files.write_text(attention.summary_text(cases, args.stains, heading), folder / "attention_summary.txt")
+    top, percent = attention.top_table(cases, args.top_percent), args.top_percent
+    files.write_csv(top, folder / f"top_effective_patches_per_case_{percent}pct.csv")
+    text = attention.top_text(cases, top, args.stains, percent, heading)
+    files.write_text(text, folder / f"top_effective_patches_per_case_summary_{percent}pct.txt")
+
+
+def score_truth(cases, truth, args, folder):
+    """Write how well attention finds the planted or annotated signal."""
+    if truth.isna().any():
+        logging.warning("%s: %d patches are not in it; their cases are not scored", args.truth, truth.isna().sum())
+    scores = attention.truth_scores(cases, truth, attention.positive_class(args.predictions))
+    files.write_json({"split": args.split, "seed": args.seed, **scores}, folder / "truth_auc.json")
+    logging.info("attention AUC of signal patches: %s (%d cases)", scores["mean_auc"], scores["cases"])
+
+
+def draw_cases(cases, args, run, folder):
+    """Draw the pictures of each case, `args.threads` cases at once."""
+    draw = partial(
+        galleries.draw_case,
+        patches=args.patches,
+        output=folder,
+        stains=args.stains,
+        top_n=args.top_n,
+        heading=run,
+    )
+    with ProcessPoolExecutor(args.threads) as pool:
+        drawn = pool.map(draw, cases) if args.threads > 1 else map(draw, cases)
+        for unreadable in tqdm(drawn, total=len(cases), unit="case", desc="attention"):
+            for line in unreadable:
+                logging.warning("not drawn: %s", line)
+
+
+if __name__ == "__main__":
+    cli.run(main, arguments())

@@ -1,0 +1,36 @@
+"""Predict the test cases of every split without attention, for comparison: see stratamil/baselines.py.
+
+Reads the features of the model and colour descriptors; a fit sees the training cases of its split only.
+"""
+
+import logging
+from pathlib import Path
+
+import cli
+from stratamil import baselines, features, files, splits
+
+
+def arguments():
+    parser = cli.parser(__doc__)
+    parser.add_argument("--features", nargs="+", type=Path, required=True, help="feature shards of the model's encoder")
+    parser.add_argument("--colour", nargs="+", type=Path, required=True, help="feature shards of stain_stats")
+    parser.add_argument("--cases", type=Path, required=True, help="cases.csv of the inventory")
+    parser.add_argument("--splits", nargs="+", type=Path, required=True, help="data_splits_<split>.npz")
+    parser.add_argument("--classes", nargs="+", required=True, help="class names, in order")
+    parser.add_argument("--output", type=Path, required=True, help="predictions.csv to write")
+    return parser.parse_args()
+
+
+def main(args):
+    cases = splits.used_cases(args.cases)
+    sets = {path.stem.removeprefix("data_splits_"): splits.read(path) for path in args.splits}
+    wanted = sorted({case for split in sets.values() for case in [*split.train, *split.test]})
+    described = baselines.descriptions(cases, features.read(args.features, wanted), features.read(args.colour, wanted))
+    labels = dict(zip(cases["case_id"], cases["class"]))
+    predictions = baselines.predict(described, labels, sets, args.classes)
+    files.write_csv(predictions, args.output)
+    logging.info("%d cases in %d splits predicted by %s", len(wanted), len(sets), ", ".join(described))
+
+
+if __name__ == "__main__":
+    cli.run(main, arguments())

@@ -1,0 +1,58 @@
+"""What every script shares: its parser, its log, and one line for a user's mistake."""
+
+import argparse
+import logging
+import os
+import sys
+from pathlib import Path
+
+from stratamil.errors import UserError
+
+
+def parser(doc):
+    """An argument parser with the script's docstring as its help, and --log."""
+    result = argparse.ArgumentParser(
+        description=doc, formatter_class=argparse.RawDescriptionHelpFormatter, allow_abbrev=False
+    )
+    result.add_argument("--log", type=Path, help="file for plain log lines")
+    return result
+
+
+def named_list(text):
+    """`name=a,b` as ("name", ["a", "b"])."""
+    name, _, items = text.partition("=")
+    return name, [item for item in items.split(",") if item]
+
+
+def add_switch(parser, name, default):
+    """A flag that is on or off: `--gated`, `--no-gated`."""
+    parser.add_argument(name, action=argparse.BooleanOptionalAction, default=default)
+
+
+def run(main, args):
+    """Call `main(args)` with logging set up; exit with status 1 and plain lines on a UserError.
+
+    Log lines go to the file given by --log; the terminal gets progress bars and errors.
+    An error of the program itself leaves its traceback in both places.
+    """
+    terminal = logging.StreamHandler(sys.stderr)
+    terminal.setLevel(logging.ERROR if args.log else logging.INFO)
+    terminal.setFormatter(logging.Formatter("%(message)s"))
+    handlers = [terminal]
+    if args.log:
+        args.log.parent.mkdir(parents=True, exist_ok=True)
+        log = logging.FileHandler(args.log, mode="w", encoding="utf-8")
+        log.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(message)s", "%Y-%m-%d %H:%M:%S"))
+        handlers.append(log)
+    logging.basicConfig(level=logging.INFO, handlers=handlers, force=True)
+    try:
+        main(args)
+    except UserError as error:
+        for problem in error.problems:
+            logging.error("error: %s", problem)
+        sys.exit(1)
+    except BrokenPipeError:
+        os._exit(1)
+    except Exception:
+        logging.exception("unexpected error: please report it with this log")
+        sys.exit(2)

@@ -1,0 +1,41 @@
+"""Paint the demo cohort: H&E, Melan-A and SOX10 patches of an invented study, its labels, and where its signal is.
+
+Writes what it is asked for: patches, labels, truth, preset splits. The same seed, number of cases and size give the same files.
+"""
+
+from pathlib import Path
+
+import cli
+from stratamil import demo
+from stratamil.errors import UserError
+
+
+def parse_args():
+    parser = cli.parser(__doc__)
+    parser.add_argument("--seed", type=int, default=7)
+    parser.add_argument("--cases", type=int, default=60, help="labelled cases, 30 or more")
+    parser.add_argument("--patch-px", type=int, default=96, help="side of a patch in pixels")
+    parser.add_argument("--patches", type=Path, help="folder for the patches; must be empty or hold this very cohort")
+    parser.add_argument("--labels", type=Path, help="CSV of Case, Class, Patient")
+    parser.add_argument("--truth", type=Path, help="CSV of file, case_id, stain, slice_id, signal")
+    parser.add_argument("--splits", type=Path, help="folder for data_splits_01.npz and so on")
+    parser.add_argument("--processes", type=int, default=2, help="patches painted at once")
+    return parser.parse_args()
+
+
+def main(args):
+    if not (args.patches or args.labels or args.truth or args.splits):
+        raise UserError("nothing to write: give --patches, --labels, --truth or --splits")
+    cohort = demo.plan(args.seed, args.cases)
+    if args.patches:
+        demo.write_patches(cohort, args.seed, args.patch_px, args.patches, args.processes)
+    if args.labels:
+        demo.write_labels(cohort, args.labels)
+    if args.truth:
+        demo.write_truth(cohort, args.truth)
+    if args.splits:
+        demo.write_splits(cohort, args.seed, args.splits)
+
+
+if __name__ == "__main__":
+    cli.run(main, parse_args())

@@ -1,0 +1,56 @@
+"""Encode the patches of one shard with a frozen encoder; take what an earlier run has encoded from the cache."""
+
+import logging
+from pathlib import Path
+
+import cli
+import pandas as pd
+import torch
+from stratamil import embed, encoders
+
+
+def arguments():
+    parser = cli.parser(__doc__)
+    parser.add_argument("--patches-table", type=Path, required=True, help="patches.parquet of the inventory")
+    parser.add_argument("--cases", type=Path, required=True, help="cases.csv of the inventory")
+    parser.add_argument("--patches", type=Path, required=True, help="folder of patch images")
+    parser.add_argument("--shard", type=int, required=True, help="which shard, from 0")
+    parser.add_argument("--shards", type=int, required=True, help="how many there are")
+    parser.add_argument("--encoder", required=True)
+    parser.add_argument("--weights-file", type=Path, help="state dict; without it, random weights")
+    parser.add_argument("--input-size", type=int, default=224, help="side of the encoder's input in pixels")
+    parser.add_argument("--resize", choices=["squash", "crop", "pad"], default="squash")
+    parser.add_argument("--pooling", choices=["2x2", "global"], default="2x2")
+    parser.add_argument("--precision", choices=["auto", "fp32", "bf16"], default="auto")
+    parser.add_argument("--batch-size", type=int, default=64)
+    parser.add_argument("--max-unreadable", type=float, default=0.01, help="largest share of unreadable patches")
+    parser.add_argument("--threads", type=int, default=1)
+    parser.add_argument("--output", type=Path, required=True, help="feature file of the shard")
+    parser.add_argument("--cache", type=Path, required=True, help="feature file of the last run, which need not exist")
+    return parser.parse_args()
+
+
+def main(args):
+    torch.set_num_threads(args.threads)
+    cases = pd.read_csv(args.cases, dtype=str)
+    used = cases["case_id"][cases["status"] == "used"]
+    encoder = encoders.load(args.encoder, args.weights_file, args.input_size, args.pooling, args.precision, args.resize)
+    logging.info("%s on %s", encoder.identity, encoder.device)
+    counts = embed.embed(
+        pd.read_parquet(args.patches_table),
+        [case for case in used if embed.shard_of(case, args.shards) == args.shard],
+        args.patches,
+        encoder,
+        args.output,
+        args.cache,
+        args.batch_size,
+        args.threads,
+        args.max_unreadable,
+    )
+    logging.info(
+        "encoded %(encoded)d, reused %(reused)d, unreadable %(unreadable)d patches, %(per_second).0f patches/s", counts
+    )
+
+
+if __name__ == "__main__":
+    cli.run(main, arguments())

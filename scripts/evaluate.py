@@ -1,0 +1,87 @@
+"""Evaluate a checkpoint on whole bags of the test and validation cases: predictions, figures, attention."""
+
+import shutil
+from pathlib import Path
+
+import cli
+import torch
+from stratamil import bags, checkpoint, evaluation, features, files, inventory, plots, splits
+
+
+def arguments():
+    parser = cli.parser(__doc__)
+    parser.add_argument("--checkpoint", type=Path, required=True)
+    parser.add_argument("--features", nargs="+", type=Path, required=True, help="feature shards")
+    parser.add_argument("--cases", type=Path, required=True, help="cases.csv of the inventory")
+    parser.add_argument("--split", type=Path, required=True, help="npz with val_cases and test_cases")
+    parser.add_argument("--name", required=True, help="name of the split, e.g. 01")
+    parser.add_argument("--seed", type=int, required=True)
+    parser.add_argument("--classes", nargs="+", required=True)
+    parser.add_argument("--stains", nargs="+", required=True)
+    parser.add_argument("--threshold", default="youden", help="youden, or a target sensitivity")
+    parser.add_argument("--threads", type=int, default=1)
+    parser.add_argument("--output", type=Path, required=True, help="folder of the run")
+    return parser.parse_args()
+
+
+def main(args):
+    torch.set_num_threads(args.threads)
+    split = splits.read(args.split)
+    cases = inventory.used_cases(args.cases)
+    y = {case: args.classes.index(name) for case, name in zip(cases["case_id"], cases["class"])}
+    data = features.read(args.features, [*split.val, *split.test])
+    content = checkpoint.read(args.checkpoint)
+    model = checkpoint.model(content, args.checkpoint, data, args.classes, args.stains)
+    model.to("cuda" if torch.cuda.is_available() else "cpu")
+    all_bags = bags.Bags(data, args.stains)
+    validation, _ = evaluation.predict(model, all_bags, data.table, split.val, y, args.classes)
+    test, attention = evaluation.predict(model, all_bags, data.table, split.test, y, args.classes)
+    result = {
+        "split": args.name,
+        "seed": args.seed,
+        "checkpoint": str(args.checkpoint),
+        "checkpoint_sha256": files.sha256(args.checkpoint),
+        "epoch": content["epoch"],
+        "classes": args.classes,
+        **evaluation.figures(test, validation, args.classes, args.threshold),
+        "features": data.identity,
+        "settings": {"model": content["model"], "train": content.get("train")},
+    }
+    files.write_csv(test, args.output / "predictions.csv")
+    files.write_csv(validation, args.output / "validation_predictions.csv")
+    files.write_parquet(attention, args.output / "patch_attention.parquet")
+    files.write_json(result, args.output / "results.json")
+    files.write_text(evaluation.text(result), args.output / "results.txt")
+    with files.atomic(args.output / "data_splits.npz") as temporary:
+        shutil.copyfile(args.split, temporary)
+    draw(test, validation, args)
+
+
+def draw(test, validation, args):
+    """The figures of the test cases, with validation beside it where that helps."""
+    classes, title = args.classes, f"split {args.name}, seed {args.seed}: test cases"
+    y, p, _ = evaluation.arrays(test, classes)
+    val_y, val_p, _ = evaluation.arrays(validation, classes)
+    curves = (
+        [("test", y, p[:, 1]), ("validation", val_y, val_p[:, 1])]
+        if len(classes) == 2
+        else [(name, y == k, p[:, k]) for k, name in enumerate(classes)]
+    )
+    drawings = {
+        "confusion_matrix": plots.confusion_matrix(y, p.argmax(1), classes, title),
+        "deviation_plot": plots.deviation(
+            list(test["case_id"]), y, evaluation.true_probability(y, p), classes, title, wrong=p.argmax(1) != y
+        ),
+        "roc_curve": plots.roc(curves, title.removesuffix(": test cases")),
+        "pr_curve": plots.precision_recall(curves, title.removesuffix(": test cases")),
+        # With several classes, calibration is that of the predicted class.
+        "calibration_curve": plots.calibration(y, p[:, 1], title)
+        if len(classes) == 2
+        else plots.calibration(p.argmax(1) == y, p.max(1), f"{title}, predicted class"),
+    }
+    for name, figure in drawings.items():
+        plots.save(figure, args.output / f"{name}.png")
+
+
+if __name__ == "__main__":
+    cli.run(main, arguments())

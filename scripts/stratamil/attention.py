@@ -1,0 +1,378 @@
+"""What the attention of a split says, as tables and text: which stain, slice and patch got how much.
+
+Everywhere, `patches` is the table of evaluate (one row a patch of a test case; columns `COLUMNS` and contribution_<class>).
+A weight says little alone, for it shrinks with the number of its rivals: beside it stands its ratio to an equal share,
+weight x N. A patch is known by its `path` only; equal weights are ranked by path, so a ranking never depends on row order.
+"""
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+
+from stratamil import names
+from stratamil.errors import UserError
+from stratamil.metrics import roc_auc
+
+WEIGHTS = ["patch_weight", "slice_weight", "stain_weight", "effective_weight"]
+COLUMNS = ["case_id", "stain", "slice_id", "patch", "path", *WEIGHTS]
+PREDICTION_COLUMNS = ["case_id", "true_label", "predicted_label"]
+TOLERANCE = 1e-3  # float32 weights of some thousand patches add up to 1 within this
+CAVEAT = (
+    "Attention is what the model weighed, not why it decided: it is no explanation by itself.\n"
+    "A weighed patch may speak for either class, or for none. Compare the contributions and the deletion tests."
+)
+
+
+@dataclass(frozen=True)
+class Case:
+    """A test case: its labels, the probability of the predicted one, and its patches, in the table's order."""
+
+    id: str
+    true_label: str
+    predicted_label: str
+    probability: float
+    patches: pd.DataFrame
+
+    @property
+    def stains(self):
+        """Weight of each stain that the case has, the stains in the table's order."""
+        return self.patches.groupby("stain", sort=False, observed=True)["stain_weight"].first()
+
+    def slices(self, stain):
+        """Slices of a stain, highest weight first (ties: the table's order): columns slice_id, weight, patches."""
+        groups = self.patches[self.patches["stain"] == stain].groupby("slice_id", sort=False)
+        slices = groups.agg(weight=("slice_weight", "first"), patches=("path", "size")).reset_index()
+        return slices.sort_values("weight", ascending=False, kind="stable", ignore_index=True)
+
+    def of_slice(self, stain, slice_id):
+        """The patches of one slice."""
+        return self.patches[(self.patches["stain"] == stain) & (self.patches["slice_id"] == slice_id)]
+
+
+def read_cases(patch_attention, predictions, stains):
+    """The test cases with their patches, in natural order of case_id.
+
+    patch_attention, predictions: files that evaluate wrote for one split and seed. stains: the order of the stains.
+    Raises UserError if a column is missing, the files are not of the same cases, or weights do not add up.
+    """
+    patches, predicted = pd.read_parquet(patch_attention), pd.read_csv(predictions, dtype={"case_id": str})
+    contributions = [name.replace("prob_", "contribution_", 1) for name in predicted if name.startswith("prob_")]
+    lacking = [
+        f"{file}: column {column} is missing: make the file again with evaluate"
+        for file, table, wanted in (
+            (patch_attention, patches, COLUMNS + contributions),
+            (predictions, predicted, PREDICTION_COLUMNS),
+        )
+        for column in wanted
+        if column not in table
+    ]
+    if lacking:
+        raise UserError(*lacking)
+    patches = patches.astype({name: str for name in ("case_id", "stain", "slice_id", "path")})
+    problems = [f"{predictions}: {problem}" for problem in _disagreements(patches, predicted)]
+    problems += [f"{patch_attention}: {problem}" for problem in _faults(patches, stains)]
+    if problems:
+        raise UserError(*(f"{problem}: make both files again with evaluate" for problem in problems))
+    patches = patches.sort_values("stain", key=lambda s: s.map(stains.index), kind="stable")
+    groups = dict(list(patches.groupby("case_id", sort=False)))
+    rows = sorted(predicted.to_dict("records"), key=lambda row: names.natural(row["case_id"]))
+    return [_case(row, groups[row["case_id"]].reset_index(drop=True)) for row in rows]
+
+
+def _case(row, patches):
+    label = str(row["predicted_label"])
+    return Case(row["case_id"], str(row["true_label"]), label, row[f"prob_{names.column(label)}"], patches)
+
+
+def positive_class(predictions):
+    """The positive class of a predictions file as part of a column name: that of the last column prob_<class>."""
+    return [name for name in pd.read_csv(predictions, nrows=0) if name.startswith("prob_")][-1].removeprefix("prob_")
+
+
+def _disagreements(patches, predicted):
+    have, wanted = set(patches["case_id"]), set(predicted["case_id"])
+    for case in sorted(have ^ wanted, key=names.natural):
+        yield f"case {case} has " + ("patches but no prediction" if case in have else "a prediction but no patches")
+    for case in predicted.loc[predicted["case_id"].duplicated(), "case_id"]:
+        yield f"case {case} is predicted twice"
+    for label in predicted["predicted_label"].unique():
+        if f"prob_{names.column(str(label))}" not in predicted:
+            yield f"class {label} has no column of probabilities"
+
+
+def _faults(patches, stains):
+    for stain in sorted(set(patches["stain"]) - set(stains)):
+        yield f"stain {stain} is none of {', '.join(stains)}"
+    if patches["path"].duplicated().any():
+        yield f"patch {patches.loc[patches['path'].duplicated(), 'path'].iloc[0]} stands twice"
+    weights = patches[WEIGHTS]
+    if not (np.isfinite(weights).all(axis=None) and (weights >= 0).all(axis=None)):
+        yield "a weight is negative or no number"
+        return
+    totals = weights["effective_weight"].astype(float).groupby(patches["case_id"]).sum()
+    for case, total in totals[(totals - 1).abs() > TOLERANCE].items():
+        yield f"case {case}: effective weights add up to {total:.4f} instead of 1"
+
+
+def read_truth(file, patches):
+    """Whether each patch carries the signal: Series of 1, 0, or NaN where `file` has no row, index path.
+
+    file: table with columns file (path relative to the patches folder, as in `patches`) and signal (0 or 1).
+    Raises UserError for other values, a file listed twice, or a table without any of the patches.
+    """
+    truth = pd.read_csv(file, dtype=str)
+    lacking = [column for column in ("file", "signal") if column not in truth]
+    if lacking:
+        raise UserError(*(f"{file}: column {column} is missing: the columns are file and signal" for column in lacking))
+    problems = [
+        f"{file}: row {i + 2}: signal is {value}: write 0 or 1"
+        for i, value in truth.loc[~truth["signal"].isin(["0", "1"]), "signal"].items()
+    ]
+    problems += [
+        f"{file}: row {i + 2}: {value} is listed twice: remove one"
+        for i, value in truth.loc[truth["file"].duplicated(), "file"].items()
+    ]
+    found = truth.set_index("file")["signal"]
+    if not problems and not patches["path"].isin(found.index).any():
+        problems.append(f"{file}: none of the patches is in it: file must be the path below the patches folder")
+    if problems:
+        raise UserError(*problems)
+    return found.reindex(patches["path"]).astype(float)
+
+
+def rank(patches, weight):
+    """`patches` from the most to the least of the column `weight`, equal ones by path, with columns rank and ratio.
+
+    rank: 1 is the most attended. ratio: weight x number of patches, so 1 is an equal share.
+    """
+    ranked = patches.sort_values([weight, "path"], ascending=[False, True], ignore_index=True)
+    return ranked.assign(rank=np.arange(1, len(ranked) + 1), ratio=ranked[weight].astype(float) * len(ranked))
+
+
+def ends(ranked, n):
+    """The first n and the last n of a ranking, the latter from the last: {"top": ..., "bottom": ...}."""
+    return {"top": ranked.head(n), "bottom": ranked.tail(n).iloc[::-1]}
+
+
+def effective_number(weights):
+    """1 / sum(w^2) of weights that sum to 1: how many equal ones would be as concentrated (inverse Simpson index)."""
+    return float(1 / np.square(np.asarray(weights, dtype=float)).sum())
+
+
+def normalised_entropy(weights):
+    """-sum(w ln w) / ln N of weights that sum to 1: 1 is an equal share for all. NaN for a single weight."""
+    w = np.asarray(weights, dtype=float)
+    positive = w[w > 0]
+    return float(-(positive * np.log(positive)).sum() / np.log(len(w))) + 0.0 if len(w) > 1 else math.nan
+
+
+def slice_pattern(slices):
+    """`one slice`, or the highest with its weight and the effective number of all, as in `match_2 0.84 (1.4 of 2)`.
+
+    slices: as of `Case.slices`.
+    """
+    if len(slices) == 1:
+        return "one slice"
+    number = effective_number(slices["weight"])
+    return f"{slices['slice_id'][0]} {slices['weight'][0]:.2f} ({number:.1f} of {len(slices)})"
+
+
+def summary(cases, stains, truth=None):
+    """One row a case: labels, stain weights, how concentrated its attention is, and how well it finds the truth.
+
+    truth: as of `read_truth`; adds n_signal and attention_auc (empty unless every patch of the case has a truth, and
+    for the latter unless both kinds occur).
+    """
+    return pd.DataFrame([_summary_row(case, stains, truth) for case in cases])
+
+
+def _summary_row(case, stains, truth):
+    weights, effective = case.stains, case.patches["effective_weight"]
+    row = {
+        "case_id": case.id,
+        "true_label": case.true_label,
+        "predicted_label": case.predicted_label,
+        "n_patches": len(case.patches),
+        "most_attended_stain": weights.idxmax(),
+        **{f"stain_weight_{names.column(stain)}": _rounded(weights.get(stain, math.nan)) for stain in stains},
+        "normalised_entropy": _rounded(normalised_entropy(effective)),
+        "effective_patches": round(effective_number(effective), 3),
+    }
+    if truth is not None:
+        signal = truth[case.patches["path"]].to_numpy()
+        known = not np.isnan(signal).any()
+        row["n_signal"] = str(int(signal.sum())) if known else ""
+        row["attention_auc"] = _rounded(roc_auc(signal, effective)) if known else None
+    return row
+
+
+def _rounded(value):
+    return None if value is None else round(float(value), 6)
+
+
+def truth_scores(cases, truth, positive):
+    """How well attention tells signal patches of positive cases from their others; chance is .5.
+
+    positive: as of `positive_class`. Scored are its cases with a known truth of all patches, of both kinds. AUC within a
+    case, then the mean over cases: `mean_auc` of the effective weight, `contribution_auc` of the contribution to the
+    positive logit, `margin_auc` of that minus the mean contribution to the other logits (with two classes, exactly the
+    log odds). None where no case could be scored.
+    """
+    scored = []
+    for case in cases:
+        signal = truth[case.patches["path"]].to_numpy()
+        if names.column(case.true_label) == positive and not np.isnan(signal).any() and 0 < signal.sum() < len(signal):
+            scored.append({name: roc_auc(signal, score) for name, score in _scores(case.patches, positive).items()})
+    table = pd.DataFrame(scored, columns=["mean_auc", "contribution_auc", "margin_auc"])
+    spread = table["mean_auc"].std(ddof=1) if len(table) > 1 else None
+    means = {name: _rounded(table[name].mean()) if len(table) else None for name in table}
+    return {"positive_class": positive, "cases": len(table), **means, "sd_auc": _rounded(spread)}
+
+
+def _scores(patches, positive):
+    own = f"contribution_{positive}"
+    others = [name for name in patches if name.startswith("contribution_") and name != own]
+    contribution = patches[own].astype(float)
+    return {
+        "mean_auc": patches["effective_weight"],
+        "contribution_auc": contribution,
+        "margin_auc": contribution - patches[others].astype(float).mean(axis=1),
+    }
+
+
+def top_patches(case, percent):
+    """The share of a case's patches with the highest effective weight: `percent` of them rounded up, so at least one."""
+    n = math.ceil(round(len(case.patches) * percent / 100, 9))
+    return rank(case.patches, "effective_weight").head(n)
+
+
+def top_table(cases, percent):
+    """`top_patches` of all cases, with their labels."""
+    tops = [
+        top_patches(case, percent).assign(true_label=case.true_label, pred_label=case.predicted_label) for case in cases
+    ]
+    columns = ["case_id", "stain", "slice", "patch", "path", *WEIGHTS, "true_label", "pred_label"]
+    return pd.concat(tops, ignore_index=True).rename(columns={"slice_id": "slice"})[columns]
+
+
+def top_text(cases, top, stains, percent, heading):
+    """The summary of `top_table` for readers: totals, patches by stain, and how many slices hold a top patch."""
+    patches = pd.concat([case.patches for case in cases], ignore_index=True)
+    slices, all_slices = ["case_id", "slice"], ["case_id", "slice_id"]
+    by_stain = [["stain", "top patches", "share", "all patches", "share", "slices with one", "of slices"]]
+    for stain in stains:
+        here, everywhere = top[top["stain"] == stain], patches[patches["stain"] == stain]
+        by_stain.append(
+            [
+                stain,
+                *_count(len(here), len(top)),
+                *_count(len(everywhere), len(patches)),
+                str(len(here.drop_duplicates(slices))),
+                str(len(everywhere.drop_duplicates(all_slices))),
+            ]
+        )
+    by_case = [["case", "true", "predicted", "top", "of", "hold", *stains, "slices with one", "of slices"]]
+    for case in cases:
+        here = top[top["case_id"] == case.id]
+        by_case.append(
+            [
+                case.id,
+                case.true_label,
+                case.predicted_label,
+                str(len(here)),
+                str(len(case.patches)),
+                f"{here['effective_weight'].sum():.1%}",
+                *(str((here["stain"] == stain).sum()) if stain in case.stains.index else "-" for stain in stains),
+                str(len(here.drop_duplicates(["stain", "slice"]))),
+                str(len(case.patches.drop_duplicates(["stain", "slice_id"]))),
+            ]
+        )
+    held = top.groupby("case_id")["effective_weight"].sum()
+    return "\n".join(
+        [
+            f"Patches with the highest effective weight: the top {percent} % of each case",
+            heading,
+            "",
+            f"{len(top)} of {len(patches)} patches of {len(cases)} cases.",
+            f"Attention of a case that they hold: median {held.median():.1%}, {held.min():.1%} to {held.max():.1%}.",
+            "",
+            "By stain",
+            *aligned(by_stain, left=1),
+            "",
+            "By case (hold: share of the case's attention; stains: top patches, - if the case lacks the stain)",
+            *aligned(by_case, left=3),
+            "",
+            CAVEAT,
+            "",
+        ]
+    )
+
+
+def _count(n, total):
+    return str(n), f"{n / total:.1%}"
+
+
+def summary_text(cases, stains, heading):
+    """The attention of each case for readers: most attended stain, stain weights, slice pattern, slice weights."""
+    overview = [["case", "true", "predicted", "p", "patches", "most attended", *stains, "slice pattern"]]
+    for case in cases:
+        weights = case.stains
+        pattern = "; ".join(f"{stain} {slice_pattern(case.slices(stain))}" for stain in weights.index)
+        overview.append(
+            [
+                case.id,
+                case.true_label,
+                case.predicted_label + ("" if case.true_label == case.predicted_label else " (wrong)"),
+                f"{case.probability:.3f}",
+                str(len(case.patches)),
+                weights.idxmax(),
+                *(f"{weights[stain]:.3f}" if stain in weights.index else "-" for stain in stains),
+                pattern,
+            ]
+        )
+    most = pd.Series([case.stains.idxmax() for case in cases])
+    return "\n".join(
+        [
+            "Attention of the test cases",
+            heading,
+            "",
+            CAVEAT,
+            "",
+            "Most attended stain: " + ", ".join(f"{stain} in {(most == stain).sum()}" for stain in stains) + " cases.",
+            "",
+            "Cases (p: probability of the predicted class; under each stain its weight, - if the case lacks it;",
+            "slice pattern: the highest slice and its weight; in brackets the effective number of slices, 1/sum(w^2),",
+            "of how many there are: 1 of 3 is all on one slice, 3 of 3 is an equal share)",
+            *aligned(overview, left=3, right_end=len(overview[0]) - 1),
+            "",
+            "Slices (x equal: weight x number of slices of the stain, so 1 is an equal share; effective patches: of the slice)",
+            *aligned(_slice_rows(cases), left=3),
+            "",
+        ]
+    )
+
+
+def _slice_rows(cases):
+    rows = [["case", "stain", "slice", "weight", "x equal", "patches", "effective patches"]]
+    for case in cases:
+        for stain in case.stains.index:
+            slices = case.slices(stain)
+            for slice_id, weight, patches in slices.itertuples(index=False):
+                number = effective_number(case.of_slice(stain, slice_id)["patch_weight"])
+                share = f"{weight:.4f}", f"{weight * len(slices):.2f}"
+                rows.append([case.id, stain, slice_id, *share, str(patches), f"{number:.1f}"])
+    return rows
+
+
+def aligned(rows, left, right_end=None):
+    """Lines of rows of text in columns: the first `left` columns and those from `right_end` on flush left."""
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    right = range(left, len(widths) if right_end is None else right_end)
+    return [
+        "  ".join(
+            cell.rjust(w) if i in right else cell.ljust(w) for i, (cell, w) in enumerate(zip(row, widths))
+        ).rstrip()
+        for row in rows
+    ]

@@ -1,0 +1,102 @@
+"""Ragged bags: the patches of cases as one matrix, with the slice, stain and case that each belongs to."""
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+
+from stratamil.errors import UserError
+
+
+@dataclass(frozen=True)
+class Batch:
+    """Cases ready for the model.
+
+    x: (P, D) features of the patches. slice_of_patch: (P,), stain_of_slice: (S,), case_of_stain: (T,)
+    give each row its parent; they count up from 0 without gaps. cases: number of cases C.
+    rows: (P,) rows of the patches in the features' table, to name them.
+    """
+
+    x: torch.Tensor
+    slice_of_patch: torch.Tensor
+    stain_of_slice: torch.Tensor
+    case_of_stain: torch.Tensor
+    cases: int
+    rows: np.ndarray
+
+    def to(self, device):
+        """The batch on a device."""
+        moved = {
+            name: getattr(self, name).to(device, non_blocking=True)
+            for name in ("x", "slice_of_patch", "stain_of_slice", "case_of_stain")
+        }
+        return Batch(**moved, cases=self.cases, rows=self.rows)
+
+
+@dataclass(frozen=True)
+class Sampling:
+    """How much of a bag one training step sees; drawn anew each epoch. Evaluation uses none of it."""
+
+    per_slice_cap: int | None = None
+    max_slices_per_stain: int | None = None
+    instance_dropout: float = 0.0
+
+
+class Bags:
+    """The bags of a cohort: where each case's stains, slices and patches lie in the features.
+
+    features: stratamil.features.Features. stains: the stains to use, in order; patches of others are ignored.
+    """
+
+    def __init__(self, features, stains):
+        table = features.table.reset_index(drop=True)
+        self.values = features.values
+        order = {stain: i for i, stain in enumerate(stains)}
+        table = table[table["stain"].isin(order)]
+        groups = table.groupby(["case_id", "stain", "slice_id"], sort=False).indices
+        position = table.index.to_numpy()
+        self.cases = {}
+        for (case, stain, _), rows in groups.items():
+            self.cases.setdefault(case, {}).setdefault(stain, []).append(position[rows])
+        for case, by_stain in self.cases.items():
+            self.cases[case] = [by_stain[stain] for stain in sorted(by_stain, key=order.get)]
+
+    def batch(self, case_ids, sampling=None, generator=None):
+        """The bags of some cases as a Batch of float32 features.
+
+        sampling: Sampling with a numpy generator, in training; None takes every patch.
+        Raises UserError if a case has no patches.
+        """
+        missing = [case for case in case_ids if case not in self.cases]
+        if missing:
+            raise UserError(f"features: no patches of cases {', '.join(missing)}: run embed again")
+        rows, slice_of_patch, stain_of_slice, case_of_stain = [], [], [], []
+        for i, case in enumerate(case_ids):
+            for slices in self.cases[case]:
+                for patches in _sample(slices, sampling, generator) if sampling else slices:
+                    rows.append(patches)
+                    slice_of_patch.append(np.full(len(patches), len(stain_of_slice)))
+                    stain_of_slice.append(len(case_of_stain))
+                case_of_stain.append(i)
+        rows = np.concatenate(rows)
+        return Batch(
+            x=torch.from_numpy(self.values[rows]).float(),
+            slice_of_patch=torch.from_numpy(np.concatenate(slice_of_patch)),
+            stain_of_slice=torch.tensor(stain_of_slice),
+            case_of_stain=torch.tensor(case_of_stain),
+            cases=len(case_ids),
+            rows=rows,
+        )
+
+
+def _sample(slices, sampling, generator):
+    """Some slices of a stain and some patches of each, at least one of either, in their old order."""
+    if sampling.max_slices_per_stain and len(slices) > sampling.max_slices_per_stain:
+        chosen = generator.choice(len(slices), sampling.max_slices_per_stain, replace=False)
+        slices = [slices[i] for i in sorted(chosen)]
+    for patches in slices:
+        n = max(1, round(len(patches) * (1 - sampling.instance_dropout)))
+        n = min(n, sampling.per_slice_cap or n)
+        yield patches if n == len(patches) else np.sort(generator.choice(patches, n, replace=False))
+
+

@@ -1,0 +1,59 @@
+"""Checkpoints: a trained model with all that is needed to use it on the right features."""
+
+import io
+import pickle
+
+import torch
+
+from stratamil.errors import UserError
+from stratamil.files import atomic
+from stratamil.model import HierarchicalAttention, ModelSettings
+
+FIELDS = ("weights", "model", "classes", "stains", "features", "epoch")
+
+
+def save(content, path):
+    """Write a dict of tensors and plain values atomically, with the same bytes for the same content."""
+    with atomic(path) as temporary:
+        # Into memory first: given a path, torch.save stores the file's name in the archive.
+        buffer = io.BytesIO()
+        torch.save(content, buffer)
+        temporary.write_bytes(buffer.getvalue())
+
+
+def read(path):
+    """Read a checkpoint without pickled objects. Raises UserError if it is not one of ours."""
+    try:
+        content = torch.load(path, map_location="cpu", weights_only=True)
+    except FileNotFoundError:
+        raise UserError(f"{path}: no such checkpoint: set evaluate.checkpoint") from None
+    except (pickle.UnpicklingError, RuntimeError, EOFError, OSError) as error:
+        raise UserError(f"{path}: not a checkpoint of this workflow: {str(error).splitlines()[0]}") from None
+    absent = [field for field in FIELDS if not isinstance(content, dict) or field not in content]
+    if absent:
+        raise UserError(f"{path}: not a checkpoint of this workflow: it has no {', '.join(absent)}")
+    return content
+
+
+def model(content, path, features, classes, stains):
+    """The model of a checkpoint, in evaluation mode, for these features, classes and stains.
+
+    Raises UserError with all that does not fit: a model refuses features that are not its own.
+    """
+    identity = features.identity
+    problems = [
+        f"{path}: trained on features with {key} {was!r}, but these have {identity.get(key)!r}: "
+        "set embed.* as it was, or train anew"
+        for key, was in content["features"].items()
+        if key not in ("torch", "torchvision", "timm") and identity.get(key) != was
+    ]
+    for what, wanted in (("classes", classes), ("stains", stains)):
+        if list(content[what]) != list(wanted):
+            problems.append(
+                f"{path}: trained with {what} {', '.join(content[what])}, but the config has {', '.join(wanted)}"
+            )
+    if problems:
+        raise UserError(*problems)
+    result = HierarchicalAttention(ModelSettings(**content["model"]))
+    result.load_state_dict(content["weights"])
+    return result.eval()

@@ -1,0 +1,12 @@
+"""Errors that a user can mend."""
+
+
+class UserError(Exception):
+    """One or more problems with the user's input, each a line that names file, row and remedy.
+
+    Collect all problems first and raise once, so that one run shows them all.
+    """
+
+    def __init__(self, *problems: str):
+        super().__init__("\n".join(problems))
+        self.problems = problems

@@ -1,0 +1,117 @@
+"""One deterministic pass over whole bags: predictions and, from the same pass, the attention of every patch."""
+
+import numpy as np
+import pandas as pd
+import torch
+
+from stratamil import metrics
+from stratamil.names import column, natural
+
+
+@torch.inference_mode()
+def predict(model, bags, table, case_ids, y, classes):
+    """Predict whole bags, one case at a time, nothing sampled.
+
+    model: HierarchicalAttention in evaluation mode. bags: Bags. table: the features' table
+    (case_id, stain, slice_id, patch, path). y: case id -> class index. classes: K names.
+    Returns (predictions, attention): one row a case and one row a patch; columns as README says.
+    """
+    device = next(model.parameters()).device
+    rows, patches = [], []
+    for case in sorted(case_ids, key=natural):
+        batch = bags.batch([case]).to(device)
+        output = model(batch)
+        rows.append(_prediction(case, y[case], output.logits[0].double().cpu(), classes))
+        patches.append(_attention(model, output, batch, table, classes))
+    return pd.DataFrame(rows), pd.concat(patches, ignore_index=True)
+
+
+def _prediction(case, truth, logits, classes):
+    probabilities = torch.softmax(logits, 0).numpy()
+    predicted = int(probabilities.argmax())
+    return (
+        {"case_id": case, "true_label": classes[truth], "predicted_label": classes[predicted]}
+        | {f"prob_{column(name)}": p for name, p in zip(classes, probabilities)}
+        | {"correct": predicted == truth}
+        | {f"logit_{column(name)}": z for name, z in zip(classes, logits.numpy())}
+    )
+
+
+def _attention(model, output, batch, table, classes):
+    stain_of_patch = batch.stain_of_slice[batch.slice_of_patch]
+    contributions = model.contributions(output, batch).cpu().numpy()
+    return table.iloc[batch.rows].assign(
+        patch_weight=output.patch.cpu().numpy(),
+        slice_weight=output.slice[batch.slice_of_patch].cpu().numpy(),
+        stain_weight=output.stain[stain_of_patch].cpu().numpy(),
+        effective_weight=output.effective(batch).cpu().numpy(),
+        **{f"contribution_{column(name)}": contributions[:, k] for k, name in enumerate(classes)},
+    )
+
+
+def arrays(predictions, classes):
+    """Labels (n,), probabilities (n, K) and logits (n, K) of a predictions table."""
+    y = predictions["true_label"].map(classes.index).to_numpy(dtype=int)
+    names = [column(name) for name in classes]
+    return (y, *(predictions[[f"{kind}_{name}" for name in names]].to_numpy() for kind in ("prob", "logit")))
+
+
+def figures(test, validation, classes, threshold="youden"):
+    """All numbers of a run as a dict for results.json.
+
+    test, validation: predictions tables. threshold: "youden" or a target sensitivity; it and the
+    temperature are chosen on validation cases, never on test cases. With more than two classes there is no threshold.
+    """
+    y, p, _ = arrays(test, classes)
+    val_y, val_p, val_logits = arrays(validation, classes)
+    result = metrics.summary(y, p, classes)
+    result["temperature"] = metrics.temperature(val_y, val_logits)
+    if len(classes) == 2:
+        score, val_score = p[:, 1], val_p[:, 1]
+        chosen = (
+            metrics.youden_threshold(val_y, val_score)
+            if threshold == "youden"
+            else metrics.sensitivity_threshold(val_y, val_score, float(threshold))
+        )
+        result["at_0.5"] = metrics.at_threshold(y, score, 0.5)
+        result["threshold"] = chosen
+        result["threshold_rule"] = threshold
+        result["at_threshold"] = None if chosen is None else metrics.at_threshold(y, score, chosen)
+        result["calibration"] = metrics.calibration(y, score)
+    result["validation"] = metrics.summary(val_y, val_p, classes)
+    return result
+
+
+def text(result):
+    """results.txt: the figures of a run for a reader."""
+
+    def number(value):
+        return "not defined" if value is None else f"{value:.4f}"
+
+    lines = [
+        f"split {result['split']}, seed {result['seed']}",
+        f"checkpoint: {result['checkpoint']} (epoch {result['epoch']}, best on validation)",
+        f"test cases: {result['n']}",
+        f"test loss: {number(result['loss'])}",
+        f"accuracy: {number(result['accuracy'])}",
+        f"balanced accuracy: {number(result['balanced_accuracy'])}",
+        *(f"recall {name}: {number(value)}" for name, value in result["recall"].items()),
+        f"ROC AUC: {number(result['roc_auc'])}",
+        f"PR AUC: {number(result['pr_auc'])}",
+        f"log loss: {number(result['log_loss'])}",
+        f"Brier score: {number(result['brier'])}",
+        f"temperature from validation: {number(result['temperature'])}",
+    ]
+    if result.get("at_threshold"):
+        at = result["at_threshold"]
+        lines += [
+            f"threshold from validation ({result['threshold_rule']}): {number(result['threshold'])}",
+            f"  sensitivity {number(at['sensitivity'])}, specificity {number(at['specificity'])}, "
+            f"accuracy {number(at['accuracy'])}, balanced accuracy {number(at['balanced_accuracy'])}",
+        ]
+    return "\n".join(lines) + "\n"
+
+
+def true_probability(y, p):
+    """(n,) probability drawn in the deviation plot: of the last of two classes, or of the true one of more."""
+    return p[:, 1] if p.shape[1] == 2 else p[np.arange(len(y)), y]

@@ -1,0 +1,98 @@
+"""Feature files: one row a patch, with the path that names it. Written by `embed`, read by every later stage."""
+
+import json
+from dataclasses import dataclass
+
+import h5py
+import numpy as np
+import pandas as pd
+
+from stratamil import files
+from stratamil.errors import UserError
+from stratamil.names import natural
+
+TEXT = ("case_id", "stain", "slice_id", "path")
+COLUMNS = ("case_id", "stain", "slice_id", "patch", "path")
+
+
+@dataclass
+class Features:
+    """Features of some cases.
+
+    values: float16 (N, D). table: DataFrame of N rows with case_id, stain, slice_id, patch, path; cases
+    in natural order, patches as in the inventory. identity: what the features depend on.
+    """
+
+    values: np.ndarray
+    table: pd.DataFrame
+    identity: dict
+
+
+def read(paths, case_ids=None):
+    """Read the shards at `paths`; all cases, or those in `case_ids`. Returns Features.
+
+    Raises UserError if shards were made with different settings, or a wanted case has no patches in them.
+    """
+    shards = [_read_shard(path, case_ids) for path in paths]
+    first = shards[0].identity
+    problems = [
+        f"{path}: made with other settings than {paths[0]} ({_difference(first, shard.identity)}): "
+        "delete the one that is out of date and run again; if machines differ, set embed.precision"
+        for path, shard in zip(paths, shards)
+        if shard.identity != first
+    ]
+    if problems:
+        raise UserError(*problems)
+    table = pd.concat([shard.table for shard in shards], ignore_index=True)
+    if case_ids is not None:
+        lacking = sorted(set(map(str, case_ids)) - set(table["case_id"]), key=natural)
+        if lacking:
+            raise UserError(
+                f"features: no patches of {len(lacking)} cases in {paths[0]} and its like: {', '.join(lacking)}: "
+                "run embed again, or make the splits anew from the inventory"
+            )
+    rank = {case: i for i, case in enumerate(sorted(table["case_id"].unique(), key=natural))}
+    order = np.argsort(table["case_id"].map(rank).to_numpy(dtype=int), kind="stable")
+    values = np.concatenate([shard.values for shard in shards])
+    return Features(values[order], table.iloc[order].reset_index(drop=True), first)
+
+
+def _read_shard(path, case_ids):
+    try:
+        with h5py.File(path) as file:
+            identity = json.loads(file.attrs["identity"])
+            table = pd.DataFrame({name: file[name].asstr()[:] for name in TEXT} | {"patch": file["patch"][:]})
+            values = file["features"][:]
+    except FileNotFoundError:
+        raise UserError(f"{path}: no such file: run embed") from None
+    except (OSError, KeyError) as error:
+        raise UserError(
+            f"{path}: not a feature file of this workflow ({error}): delete it and run embed again"
+        ) from None
+    if case_ids is not None:
+        wanted = table["case_id"].isin(set(map(str, case_ids))).to_numpy()
+        table, values = table[wanted], values[wanted]
+    return Features(values, table[list(COLUMNS)], identity)
+
+
+def _difference(a, b):
+    keys = [key for key in {**a, **b} if a.get(key) != b.get(key)]
+    return "; ".join(f"{key} {b.get(key)}, not {a.get(key)}" for key in keys)
+
+
+def write(path, values, table, unreadable, identity):
+    """Write a shard, whole or not at all; the same content gives the same bytes.
+
+    values: float16 (N, D). table: N rows with case_id, stain, slice_id, patch, path.
+    unreadable: path -> reason of the patches that have no features.
+    """
+    text = h5py.string_dtype("utf-8")
+    with files.atomic(path) as temporary, h5py.File(temporary, "w") as file:
+        file.attrs["identity"] = json.dumps(identity, sort_keys=True)
+        columns = {name: (table[name].to_numpy(dtype=object), text) for name in TEXT}
+        columns["patch"] = (table["patch"].to_numpy(), "int32")
+        columns["unreadable_path"] = (np.array(list(unreadable), dtype=object), text)
+        columns["unreadable_reason"] = (np.array(list(unreadable.values()), dtype=object), text)
+        columns["features"] = (values, "float16")
+        for name, (data, dtype) in columns.items():
+            file.create_dataset(name, data=data, shape=data.shape, dtype=dtype, track_times=False)

@@ -1,0 +1,52 @@
+"""Reading and writing files so that nothing is ever half-written."""
+
+import hashlib
+import json
+import os
+from contextlib import contextmanager
+from pathlib import Path
+
+
+@contextmanager
+def atomic(path):
+    """Yield a temporary path beside `path`; it takes `path`'s place if the block succeeds, and goes if not.
+
+    The temporary keeps the suffix, for libraries that choose a format by it.
+    """
+    path = Path(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(f".{path.stem}.{os.getpid()}{path.suffix}")
+    try:
+        yield temporary
+        os.replace(temporary, path)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def write_text(text, path):
+    """Write `text` to `path` as UTF-8."""
+    with atomic(path) as temporary:
+        temporary.write_text(text, encoding="utf-8")
+
+
+def write_json(value, path):
+    """Write `value` to `path` as indented JSON; NaN is refused, for it is not JSON."""
+    write_text(json.dumps(value, indent=2, allow_nan=False, ensure_ascii=False) + "\n", path)
+
+
+def write_csv(frame, path):
+    """Write a data frame to `path` without its index."""
+    with atomic(path) as temporary:
+        frame.to_csv(temporary, index=False)
+
+
+def write_parquet(frame, path):
+    """Write a data frame to `path` without its index."""
+    with atomic(path) as temporary:
+        frame.to_parquet(temporary, index=False)
+
+
+def sha256(path):
+    """Hexadecimal SHA-256 of a file's bytes."""
+    with open(path, "rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()

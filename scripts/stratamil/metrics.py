@@ -1,0 +1,296 @@
+"""What predictions are worth: discrimination, thresholds, calibration, and their uncertainty.
+
+Throughout, `y` are integer labels, shape (n,), and `p` class probabilities, shape (n, C). With two classes the last is
+the positive one and `score` is its probability. A figure that a set cannot give (one class only, 0/0) is None.
+"""
+
+import numpy as np
+from scipy.optimize import minimize_scalar
+from scipy.special import log_softmax, logit
+from scipy.stats import binomtest, norm, rankdata
+from sklearn.linear_model import LogisticRegression
+from sklearn.metrics import average_precision_score
+
+TEMPERATURES = (0.1, 10.0)  # bounds of `temperature`: a separable validation set would push it to 0
+SMALLEST = 1e-7  # probabilities are kept this far from 0 and 1 before a logarithm: float32 resolves no more near 1
+
+
+def _ratio(a, b):
+    return float(a / b) if b else None
+
+
+def _one_hot(y, n_classes):
+    return np.asarray(y)[:, None] == np.arange(n_classes)
+
+
+def _macro(per_class):
+    return None if any(value is None for value in per_class) else float(np.mean(per_class))
+
+
+def has_both(y):
+    """Whether the binary labels `y` hold both classes."""
+    return 0 < np.count_nonzero(y) < len(y)
+
+
+def roc_auc(y, score):
+    """Area under the ROC curve of binary labels (Mann-Whitney, ties count half), or None."""
+    y = np.asarray(y, dtype=bool)
+    if not has_both(y):
+        return None
+    positives, negatives = y.sum(), (~y).sum()
+    ranks = rankdata(score)[y].sum()
+    return float((ranks - positives * (positives + 1) / 2) / (positives * negatives))
+
+
+def pr_auc(y, score):
+    """Average precision of binary labels, or None if one class is missing; a coin gives the prevalence."""
+    return float(average_precision_score(y, score)) if has_both(y) else None
+
+
+def auc(y, p):
+    """ROC AUC from class probabilities (n, C): of the positive class, or the mean one-vs-rest of three or more."""
+    truth = _one_hot(y, p.shape[1])
+    return _macro([roc_auc(truth[:, c], p[:, c]) for c in _columns(p.shape[1])])
+
+
+def _columns(n_classes):
+    """The classes that count as positive in turn: the last of two, or each of more."""
+    return [1] if n_classes == 2 else range(n_classes)
+
+
+def log_loss(y, p):
+    """Mean negative log probability of the true class; probabilities are clipped at `SMALLEST`. None for no cases."""
+    if len(y) == 0:
+        return None
+    return float(-np.log(np.clip(p[np.arange(len(y)), y], SMALLEST, 1)).mean())
+
+
+def brier(y, p):
+    """Brier score (1950): two classes, mean squared error of the positive one; more, summed over classes."""
+    if len(y) == 0:
+        return None
+    squares = (p - _one_hot(y, p.shape[1])) ** 2
+    return float(squares[:, 1].mean() if p.shape[1] == 2 else squares.sum(axis=1).mean())
+
+
+def summary(y, p, classes):
+    """Figures of a set of predictions that need no threshold but the most probable class.
+
+    y: (n,) integer labels, p: (n, C) probabilities, classes: C names. `loss` is the unweighted log loss.
+    Two classes add `positives` and `prevalence` (None for more). With three or more, `roc_auc` and `pr_auc` are means
+    of one class against the rest. Balanced accuracy is the mean recall, None if a class has no case.
+    """
+    y, p = np.asarray(y, dtype=int), np.asarray(p, dtype=float).reshape(-1, len(classes))
+    truth, hit = _one_hot(y, len(classes)), p.argmax(axis=1) == y
+    recall = {name: _ratio(hit[truth[:, c]].sum(), truth[:, c].sum()) for c, name in enumerate(classes)}
+    binary = len(classes) == 2
+    loss = log_loss(y, p)
+    return {
+        "n": len(y),
+        "positives": int(y.sum()) if binary else None,
+        "prevalence": _ratio(y.sum(), len(y)) if binary else None,
+        "loss": loss,
+        "accuracy": _ratio(hit.sum(), len(y)),
+        "balanced_accuracy": _macro(list(recall.values())),
+        "recall": recall,
+        "roc_auc": auc(y, p),
+        "pr_auc": _macro([pr_auc(truth[:, c], p[:, c]) for c in _columns(len(classes))]),
+        "log_loss": loss,
+        "brier": brier(y, p),
+    }
+
+
+def at_threshold(y, score, threshold):
+    """Binary figures when cases with score >= threshold are called positive; None where a figure would be 0/0."""
+    y, called = np.asarray(y, dtype=bool), np.asarray(score) >= threshold
+    tp, fp = int((y & called).sum()), int((~y & called).sum())
+    tn, fn = int((~y & ~called).sum()), int((y & ~called).sum())
+    sensitivity, specificity = _ratio(tp, tp + fn), _ratio(tn, tn + fp)
+    margins = (tp + fp) * (tp + fn) * (tn + fp) * (tn + fn)
+    return {
+        "tp": tp,
+        "fp": fp,
+        "tn": tn,
+        "fn": fn,
+        "accuracy": _ratio(tp + tn, len(y)),
+        "balanced_accuracy": _macro([sensitivity, specificity]),
+        "sensitivity": sensitivity,
+        "specificity": specificity,
+        "ppv": _ratio(tp, tp + fp),
+        "npv": _ratio(tn, tn + fn),
+        "f1": _ratio(2 * tp, 2 * tp + fp + fn),
+        "mcc": _ratio(tp * tn - fp * fn, np.sqrt(margins)),
+    }
+
+
+def _thresholds(score):
+    """Each way to cut the scores in two, ascending: the lowest score (all positive), then midpoints of neighbours."""
+    values = np.unique(np.asarray(score, dtype=float))
+    middle = values[:-1] + (values[1:] - values[:-1]) / 2
+    # Between neighbouring floats the midpoint may round down to the lower score, which it must not include.
+    return np.concatenate([values[:1], np.where(middle > values[:-1], middle, values[1:])])
+
+
+def youden_threshold(y, score):
+    """Threshold of the largest sensitivity + specificity - 1; the lowest (most sensitive) of equals. None if one class.
+
+    Choose it on validation cases, never on those it is then applied to.
+    """
+    y, score = np.asarray(y, dtype=bool), np.asarray(score, dtype=float)
+    if not has_both(y):
+        return None
+    thresholds = _thresholds(score)
+    called = score >= thresholds[:, None]
+    # In whole numbers, so that equal values of Youden's index tie exactly.
+    gain = called[:, y].sum(axis=1) * (~y).sum() - called[:, ~y].sum(axis=1) * y.sum()
+    return float(thresholds[gain.argmax()])
+
+
+def sensitivity_threshold(y, score, target):
+    """Highest threshold with at least the target sensitivity (0 to 1); None if one class."""
+    y, score = np.asarray(y, dtype=bool), np.asarray(score, dtype=float)
+    if not has_both(y):
+        return None
+    thresholds = _thresholds(score)
+    sensitivity = (score[y] >= thresholds[:, None]).mean(axis=1)
+    return float(thresholds[sensitivity >= target - 1e-12].max())
+
+
+def temperature(y, logits):
+    """Temperature T that minimises the log loss of softmax(logits / T) (Guo et al. 2017), within `TEMPERATURES`.
+
+    y: (n,), logits: (n, C), of validation cases. None if y holds one class only.
+    """
+    y, logits = np.asarray(y, dtype=int), np.asarray(logits, dtype=float)
+    if len(np.unique(y)) < 2:
+        return None
+
+    def loss(log_t):
+        return -log_softmax(logits / np.exp(log_t), axis=1)[np.arange(len(y)), y].mean()
+
+    found = minimize_scalar(loss, bounds=np.log(TEMPERATURES), method="bounded", options={"xatol": 1e-6})
+    return float(np.exp(found.x))
+
+
+def _recalibration(y, score):
+    """Slope and intercept of the logistic regression of y on logit(score) (Cox 1958); (1, 0) is perfect.
+
+    None, None where the maximum likelihood does not exist: one class, one score, or classes that do not overlap.
+    """
+    x = logit(np.clip(score, SMALLEST, 1 - SMALLEST))
+    if not has_both(y) or x[y].min() >= x[~y].max() or x[y].max() <= x[~y].min():
+        return None, None
+    fit = LogisticRegression(C=np.inf, solver="newton-cholesky", tol=1e-8, max_iter=200).fit(x[:, None], y)
+    return float(fit.coef_[0, 0]), float(fit.intercept_[0])
+
+
+def calibration(y, score, bins=10):
+    """Reliability of binary probabilities.
+
+    bins: `bins` bins of equal width over 0 to 1, each {low, high, n, mean, observed} (mean, observed None if empty).
+    ece: mean over cases of |mean - observed| of their bin; grows with the number of bins in small sets.
+    slope, intercept: see Cox 1958; a slope below 1 means over-confident.
+    """
+    y, score = np.asarray(y, dtype=bool), np.asarray(score, dtype=float)
+    edges = np.linspace(0, 1, bins + 1)
+    index = np.clip((score * bins).astype(int), 0, bins - 1)
+    n = np.bincount(index, minlength=bins)
+    means, observed = (np.bincount(index, values, minlength=bins) / np.maximum(n, 1) for values in (score, y))
+    slope, intercept = _recalibration(y, score)
+    return {
+        "bins": [
+            {
+                "low": float(edges[b]),
+                "high": float(edges[b + 1]),
+                "n": int(n[b]),
+                "mean": float(means[b]) if n[b] else None,
+                "observed": float(observed[b]) if n[b] else None,
+            }
+            for b in range(bins)
+        ],
+        "ece": _ratio((n * np.abs(means - observed)).sum(), len(y)),
+        "slope": slope,
+        "intercept": intercept,
+    }
+
+
+def bootstrap_weights(y, group, draws, seed, strata=None):
+    """How often each case occurs in each bootstrap draw, (draws, n): patients are drawn, with all their cases.
+
+    Patients are drawn within their stratum: those with cases of the same classes and the same values of `strata`
+    (n,), e.g. the split. So each draw holds each class of each stratum as often as the cohort has such patients.
+    """
+    groups, first, member = np.unique(np.asarray(group, dtype=str), return_index=True, return_inverse=True)
+    strata = np.zeros(len(y), dtype=str) if strata is None else np.asarray(strata, dtype=str)
+    labels = np.array(["|".join(sorted(set(np.asarray(y, dtype=str)[member == g]))) for g in range(len(groups))])
+    kinds = np.char.add(np.char.add(labels, "/"), strata[first])
+    random = np.random.default_rng(seed)
+    counts = np.zeros((draws, len(groups)))
+    for kind in np.unique(kinds):
+        here = np.flatnonzero(kinds == kind)
+        counts[:, here] = random.multinomial(len(here), np.full(len(here), 1 / len(here)), size=draws)
+    return counts[:, member]
+
+
+def weighted_auc(y, p, weights):
+    """`auc` of each row of case weights (draws, n): shape (draws,), NaN where a row holds one class only."""
+    truth, total = _one_hot(y, p.shape[1]), 0
+    for c in _columns(p.shape[1]):
+        yes, no = truth[:, c], ~truth[:, c]
+        difference = p[yes, c][:, None] - p[no, c]
+        wins = (difference > 0) + 0.5 * (difference == 0)
+        with np.errstate(invalid="ignore"):
+            pairs = weights[:, yes].sum(axis=1) * weights[:, no].sum(axis=1)
+            total = total + ((weights[:, yes] @ wins) * weights[:, no]).sum(axis=1) / pairs
+    return total / len(_columns(p.shape[1]))
+
+
+def percentile_interval(values, level=0.95):
+    """Central interval of the finite values, or (None, None)."""
+    values = values[np.isfinite(values)]
+    if not len(values):
+        return None, None
+    low, high = np.quantile(values, [(1 - level) / 2, (1 + level) / 2])
+    return float(low), float(high)
+
+
+def bootstrap_auc(y, score, group, draws, seed, strata=None):
+    """95 % percentile bootstrap interval of the ROC AUC, by patient; (None, None) where the AUC is not defined.
+
+    score: (n,) of the positive class, or (n, C). group: (n,) patients. See `bootstrap_weights`.
+    """
+    y, p = np.asarray(y, dtype=int), np.asarray(score, dtype=float)
+    if p.ndim == 1:
+        p = np.column_stack([-p, p])
+    if auc(y, p) is None:
+        return None, None
+    return percentile_interval(weighted_auc(y, p, bootstrap_weights(y, group, draws, seed, strata)))
+
+
+def delong(y, score):
+    """ROC AUC with its 95 % interval by DeLong et al. (1988), cases taken as independent: (auc, low, high).
+
+    The interval is None where its variance is not defined (fewer than two cases of a class) or zero (no overlap).
+    Midranks after Sun and Xu (2014).
+    """
+    y, score = np.asarray(y, dtype=bool), np.asarray(score, dtype=float)
+    value = roc_auc(y, score)
+    m, n = int(y.sum()), int((~y).sum())
+    if value is None or min(m, n) < 2:
+        return value, None, None
+    ranks = rankdata(score)
+    positive = (ranks[y] - rankdata(score[y])) / n
+    negative = 1 - (ranks[~y] - rankdata(score[~y])) / m
+    variance = positive.var(ddof=1) / m + negative.var(ddof=1) / n
+    if variance <= 0:
+        return value, None, None
+    half = norm.ppf(0.975) * np.sqrt(variance)
+    return value, float(max(value - half, 0)), float(min(value + half, 1))
+
+
+def wilson(k, n):
+    """95 % interval of a proportion k of n by Wilson (1927), or (None, None) for n = 0."""
+    if n == 0:
+        return None, None
+    interval = binomtest(int(k), int(n)).proportion_ci(method="wilson")
+    return float(interval.low), float(interval.high)

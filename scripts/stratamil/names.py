@@ -1,0 +1,100 @@
+"""The grammar of patch file names, and the order of everything that is named."""
+
+import re
+from dataclasses import dataclass
+from functools import lru_cache
+
+from stratamil.errors import UserError
+
+IMAGE_SUFFIXES = (".png", ".jpg", ".jpeg", ".tif", ".tiff", ".bmp")
+REQUIRED_GROUPS = ("case", "slice", "stain", "patch")
+
+
+@dataclass(frozen=True, slots=True)
+class PatchName:
+    """What a file name says of a patch, in canonical spelling."""
+
+    case_id: str
+    stain: str
+    slice_id: str
+    patch: int
+
+
+class NotAPatch(Exception):
+    """The name is not that of a patch to use; the message is the reason, `detail` what to look at."""
+
+    def __init__(self, reason, detail=""):
+        super().__init__(reason)
+        self.reason, self.detail = reason, detail
+
+
+def natural(text):
+    """Sort key that orders numbers in text by value: case_2 before case_10."""
+    return [(0, int(part), "") if part.isdigit() else (1, 0, part) for part in re.split(r"(\d+)", text) if part]
+
+
+def case_id(text):
+    """A case id as everyone means it: 38 for `038`, ` 38 ` and `38.0`; other ids in lower case."""
+    text = re.sub(r"(?<=\d)\.0$", "", str(text).strip())
+    return str(int(text)) if re.fullmatch(r"[0-9]+", text) else text.lower()
+
+
+def slice_id(text):
+    """A slice id in canonical spelling: `match_1` for `match1`, `unmatched_3` for `Unmatched3`."""
+    kind, number = re.fullmatch(r"(.*?)_?(\d+)", text.lower()).groups()
+    return f"{kind}_{int(number)}"
+
+
+def column(name):
+    """A class or stain name as part of a column name: `high_grade` for `high-grade`."""
+    return re.sub(r"[^a-z0-9]+", "_", name.lower()).strip("_")
+
+
+class Grammar:
+    """Reads patch file names by one regular expression and a table of stains.
+
+    pattern: regular expression with groups case, slice, stain, patch and, if names that an
+        operating system gives to duplicates are to be recognised, copy; case is ignored.
+    stains: canonical stain -> other spellings.
+    Raises UserError if the expression is not valid or lacks a group.
+    """
+
+    def __init__(self, pattern, stains):
+        try:
+            self.pattern = re.compile(pattern, re.IGNORECASE)
+        except re.error as error:
+            raise UserError(f"config: names.pattern: not a regular expression: {error}") from None
+        missing = [group for group in REQUIRED_GROUPS if group not in self.pattern.groupindex]
+        if missing:
+            raise UserError(f"config: names.pattern: add the named groups {', '.join(missing)}")
+        self.stains = {
+            spelling.lower(): stain for stain, others in stains.items() for spelling in (stain, *others)
+        }
+        self.stain = lru_cache(maxsize=None)(self._stain)
+
+    def _stain(self, text):
+        spelling = text.lower().strip(" ._")
+        if spelling not in self.stains:
+            raise NotAPatch("stain not in the config", spelling)
+        return self.stains[spelling]
+
+    def read(self, name):
+        """The PatchName in a file's name. Raises NotAPatch with the reason if it is none to use."""
+        match = self.pattern.match(name)
+        if not match:
+            raise NotAPatch(_why_not(name))
+        parts = match.groupdict()
+        if parts.get("copy"):
+            start, end = match.span("copy")
+            raise NotAPatch("copy made by an operating system", name[:start] + name[end:])
+        return PatchName(case_id(parts["case"]), self.stain(parts["stain"]), slice_id(parts["slice"]), int(parts["patch"]))
+
+
+def _why_not(name):
+    if name.startswith("."):
+        return "hidden file"
+    if not name.lower().endswith(IMAGE_SUFFIXES):
+        return "not an image"
+    if not re.search(r"patch\s*\d", name, re.IGNORECASE):
+        return "no patch number"
+    return "name does not follow the pattern"

@@ -1,0 +1,233 @@
+"""Training of one model on one split: best epoch kept, early stopping, resumed after a kill."""
+
+import hashlib
+import json
+import logging
+import math
+import time
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import torch
+from torch import nn
+from tqdm import tqdm
+
+from stratamil import bags, checkpoint, metrics, model
+from stratamil.bags import Sampling
+from stratamil.model import HierarchicalAttention
+
+# Modules whose code decides the outcome of a training: part of the key of resumable state.
+CODE = (__file__, bags.__file__, model.__file__)
+
+
+@dataclass(frozen=True)
+class TrainSettings:
+    """Everything that decides the outcome besides the data; meanings and units in config/README.md."""
+
+    epochs: int
+    lr: float
+    weight_decay: float
+    optimizer: str
+    scheduler: str
+    batch_size: int
+    class_weights: str | list[float]
+    monitor: str
+    patience: int
+    min_delta: float
+    min_epochs: int
+    per_slice_cap: int | None
+    max_slices_per_stain: int | None
+    instance_dropout: float
+    entropy_weight: float
+    clip_norm: float | None
+    seed: int
+
+    @property
+    def sampling(self):
+        """What a training step sees of a bag."""
+        return Sampling(self.per_slice_cap, self.max_slices_per_stain, self.instance_dropout)
+
+
+def train(bags, train_cases, val_cases, y, model_settings, settings, state_path=None, identity=None):
+    """Train a HierarchicalAttention and return the best epoch's weights and the history.
+
+    bags: Bags. train_cases, val_cases: case ids. y: case id -> class index.
+    state_path: file for resumable state, written each epoch; a state of other settings, data or code is ignored.
+    identity: JSON value that names the data, for that key.
+    Returns (dict with weights and epoch, DataFrame with one row an epoch). Every epoch draws from a
+    generator of its own (seed, epoch), so a resumed training equals an undisturbed one.
+    """
+    key = _key(model_settings, settings, train_cases, val_cases, y, identity)
+    run = _Run(bags, train_cases, val_cases, y, model_settings, settings)
+    if state_path and run.resume(state_path, key):
+        logging.info("resumed after epoch %d from %s", run.epoch, state_path)
+    with tqdm(total=settings.epochs, initial=run.epoch, unit="epoch", disable=None) as bar:
+        while not run.finished():
+            row = run.step()
+            logging.info(
+                "epoch %d: train loss %.4f, val loss %.4f, val AUC %s, lr %.2g, %.0f patches/s%s",
+                row["epoch"], row["train_loss"], row["val_loss"], "not defined" if math.isnan(row["val_auc"]) else f"{row['val_auc']:.3f}",
+                row["lr"], row["patches_per_second"], ", best" if run.best["epoch"] == row["epoch"] else "",
+            )  # fmt: skip
+            bar.set_postfix(val_loss=f"{row['val_loss']:.4f}")
+            bar.update()
+            if state_path:
+                run.save(state_path, key)
+    history = pd.DataFrame(run.history)
+    history["best"] = history["epoch"] == run.best["epoch"]
+    return run.best, history
+
+
+def _key(model_settings, settings, train_cases, val_cases, y, identity):
+    content = [asdict(model_settings), asdict(settings), train_cases, val_cases, y, identity, torch.__version__]
+    digest = hashlib.sha256(json.dumps(content).encode())
+    for path in CODE:
+        digest.update(Path(path).read_bytes())
+    return digest.hexdigest()
+
+
+def class_weights(choice, labels, classes):
+    """(K,) loss weights with mean 1 over the training cases.
+
+    choice: "balanced" (inverse class frequency), "none", or one number a class. labels: (n,) class indices.
+    """
+    counts = np.bincount(labels, minlength=classes)
+    if choice == "none":
+        weights = np.ones(classes)
+    elif choice == "balanced":
+        weights = len(labels) / (classes * np.maximum(counts, 1))
+    else:
+        weights = np.array(choice, dtype=float)
+    return torch.tensor(weights * len(labels) / (weights * counts).sum(), dtype=torch.float32)
+
+
+def normalised_entropy(weights, case_of_patch, cases):
+    """(C,) entropy of effective weights over log N: 1 for uniform attention, 0 for all on one patch."""
+    terms = -weights * torch.log(weights.clamp_min(1e-12))
+    entropy = weights.new_zeros(cases).index_add(0, case_of_patch, terms)
+    n = torch.bincount(case_of_patch, minlength=cases).clamp_min(2)
+    return entropy / torch.log(n.to(weights.dtype))
+
+
+class _Run:
+    """The state of one training: everything that a resumed one needs to go on as if never stopped."""
+
+    def __init__(self, bags, train_cases, val_cases, y, model_settings, settings):
+        self.bags, self.train_cases, self.val_cases, self.settings = bags, train_cases, val_cases, settings
+        self.y = y
+        self.device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+        torch.manual_seed(settings.seed)
+        self.model = HierarchicalAttention(model_settings).to(self.device)
+        self.optimizer = _optimizer(self.model, settings)
+        self.scheduler = _scheduler(self.optimizer, settings)
+        weights = class_weights(settings.class_weights, self._labels(train_cases).numpy(), model_settings.classes)
+        self.criterion = nn.CrossEntropyLoss(weights.to(self.device), reduction="none")
+        self.epoch, self.stale, self.best, self.history = 0, 0, {"value": math.inf, "epoch": 0}, []
+
+    def _labels(self, cases):
+        return torch.tensor([self.y[case] for case in cases])
+
+    def finished(self):
+        s = self.settings
+        return self.epoch >= s.epochs or (self.epoch >= s.min_epochs and self.stale >= s.patience)
+
+    def step(self):
+        """One epoch of training and its validation; returns its row of the history."""
+        self.epoch += 1
+        begin = time.perf_counter()
+        lr = self.optimizer.param_groups[0]["lr"]
+        loss, patches = self._train_epoch()
+        seconds = time.perf_counter() - begin
+        val_loss, val_auc, val_accuracy = self._validate()
+        value = val_loss if self.settings.monitor == "loss" or math.isnan(val_auc) else -val_auc
+        if value < self.best["value"] - self.settings.min_delta:
+            weights = {name: tensor.detach().cpu().clone() for name, tensor in self.model.state_dict().items()}
+            self.best, self.stale = {"value": value, "epoch": self.epoch, "weights": weights}, 0
+        else:
+            self.stale += 1
+        self.scheduler.step(*([value] if self.settings.scheduler == "plateau" else []))
+        row = {
+            "epoch": self.epoch, "lr": lr, "train_loss": loss, "val_loss": val_loss, "val_auc": val_auc,
+            "val_accuracy": val_accuracy, "patches_per_second": patches / seconds, "seconds": time.perf_counter() - begin,
+        }  # fmt: skip
+        self.history.append(row)
+        return row
+
+    def _train_epoch(self):
+        s = self.settings
+        generator = np.random.default_rng([s.seed, self.epoch])
+        torch.manual_seed(int(generator.integers(2**63)))
+        self.model.train()
+        order = generator.permutation(len(self.train_cases))
+        total, patches = 0.0, 0
+        for begin in range(0, len(order), s.batch_size):
+            cases = [self.train_cases[i] for i in order[begin : begin + s.batch_size]]
+            batch = self.bags.batch(cases, s.sampling, generator).to(self.device)
+            output = self.model(batch)
+            loss = self.criterion(output.logits, self._labels(cases).to(self.device)).mean()
+            objective = loss
+            if s.entropy_weight:
+                case_of_patch = batch.case_of_stain[batch.stain_of_slice[batch.slice_of_patch]]
+                entropy = normalised_entropy(output.effective(batch), case_of_patch, batch.cases)
+                objective = loss - s.entropy_weight * entropy.mean()
+            self.optimizer.zero_grad()
+            objective.backward()
+            if s.clip_norm:
+                nn.utils.clip_grad_norm_(self.model.parameters(), s.clip_norm)
+            self.optimizer.step()
+            total += loss.item() * len(cases)
+            patches += len(batch.x)
+        return total / len(order), patches
+
+    @torch.inference_mode()
+    def _validate(self):
+        self.model.eval()
+        logits = torch.cat([self.model(self.bags.batch([case]).to(self.device)).logits for case in self.val_cases])
+        y = self._labels(self.val_cases).to(self.device)
+        loss = self.criterion(logits, y).mean().item()
+        p, y = logits.softmax(1).cpu().numpy().astype(float), y.cpu().numpy()
+        auc = metrics.auc(y, p)
+        return loss, math.nan if auc is None else auc, float((p.argmax(1) == y).mean())
+
+    def save(self, path, key):
+        """Write the state; of a finished training only what its result needs."""
+        content = {"key": key, "epoch": self.epoch, "stale": self.stale, "best": self.best, "history": self.history}
+        if not self.finished():
+            content |= {
+                "model": self.model.state_dict(),
+                "optimizer": self.optimizer.state_dict(),
+                "scheduler": self.scheduler.state_dict(),
+            }
+        checkpoint.save(content, path)
+
+    def resume(self, path, key):
+        """Take up the state at `path` if it is of this very training; returns whether it was."""
+        try:
+            state = torch.load(path, map_location=self.device, weights_only=True)
+        except (OSError, RuntimeError, EOFError, ValueError, checkpoint.pickle.UnpicklingError):
+            return False
+        if state.get("key") != key:
+            return False
+        self.epoch, self.stale, self.best, self.history = (state[n] for n in ("epoch", "stale", "best", "history"))
+        if "model" in state:
+            self.model.load_state_dict(state["model"])
+            self.optimizer.load_state_dict(state["optimizer"])
+            self.scheduler.load_state_dict(state["scheduler"])
+        return True
+
+
+def _optimizer(model, s):
+    if s.optimizer == "sgd":
+        return torch.optim.SGD(model.parameters(), s.lr, momentum=0.9, weight_decay=s.weight_decay)
+    return torch.optim.AdamW(model.parameters(), s.lr, weight_decay=s.weight_decay)
+
+
+def _scheduler(optimizer, s):
+    schedule = torch.optim.lr_scheduler
+    if s.scheduler == "plateau":
+        return schedule.ReduceLROnPlateau(optimizer, factor=0.5, patience=3)
+    if s.scheduler == "cosine":
+        return schedule.CosineAnnealingLR(optimizer, s.epochs)
+    return schedule.ConstantLR(optimizer, factor=1.0)

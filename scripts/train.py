@@ -1,0 +1,121 @@
+"""Train one model: one split, one seed; the best epoch on the validation cases is kept."""
+
+import hashlib
+from pathlib import Path
+
+import cli
+import torch
+import yaml
+from stratamil import bags, checkpoint, features, files, inventory, plots, provenance, splits, training
+from stratamil.model import ModelSettings
+
+
+def arguments():
+    parser = cli.parser(__doc__)
+    parser.add_argument("--features", nargs="+", type=Path, required=True, help="feature shards")
+    parser.add_argument("--cases", type=Path, required=True, help="cases.csv of the inventory")
+    parser.add_argument("--split", type=Path, required=True, help="npz with train_cases and val_cases")
+    parser.add_argument("--classes", nargs="+", required=True)
+    parser.add_argument("--stains", nargs="+", required=True)
+    parser.add_argument("--seed", type=int, required=True)
+    model = parser.add_argument_group("model")
+    model.add_argument("--embed-dim", type=int, default=512)
+    model.add_argument("--attention-dim", type=int, default=128)
+    cli.add_switch(model, "--gated", default=False)
+    cli.add_switch(model, "--zero-start", default=True)
+    model.add_argument("--dropout", type=float, default=0.3)
+    train = parser.add_argument_group("training")
+    train.add_argument("--epochs", type=int, default=30)
+    train.add_argument("--lr", type=float, default=3e-4)
+    train.add_argument("--weight-decay", type=float, default=2e-4)
+    train.add_argument("--optimizer", choices=["adamw", "sgd"], default="adamw")
+    train.add_argument("--scheduler", choices=["plateau", "cosine", "none"], default="plateau")
+    train.add_argument("--batch-size", type=int, default=1)
+    train.add_argument("--class-weights", nargs="+", default=["balanced"])
+    train.add_argument("--monitor", choices=["loss", "auc"], default="loss")
+    train.add_argument("--patience", type=int, default=10)
+    train.add_argument("--min-delta", type=float, default=0.001)
+    train.add_argument("--min-epochs", type=int, default=10)
+    train.add_argument("--per-slice-cap", type=int)
+    train.add_argument("--max-slices-per-stain", type=int)
+    train.add_argument("--instance-dropout", type=float, default=0.0)
+    train.add_argument("--entropy-weight", type=float, default=0.0)
+    train.add_argument("--clip-norm", type=float)
+    parser.add_argument("--threads", type=int, default=1)
+    parser.add_argument("--checkpoint", type=Path, required=True, help="best.pth to write")
+    parser.add_argument("--history", type=Path, required=True)
+    parser.add_argument("--loss-plot", type=Path, required=True)
+    parser.add_argument("--settings", type=Path, required=True)
+    parser.add_argument("--state", type=Path, help="resumable state, written each epoch")
+    return parser.parse_args()
+
+
+def class_weights(words, classes):
+    """`balanced`, `none`, or one number a class."""
+    if words in (["balanced"], ["none"]):
+        return words[0]
+    try:
+        numbers = [float(word) for word in words]
+    except ValueError:
+        numbers = []
+    if len(numbers) != len(classes):
+        raise cli.UserError(
+            f"config: train.class_weights: {' '.join(words)}: balanced, none, or {len(classes)} numbers, "
+            f"in the order {', '.join(classes)}"
+        )
+    return numbers
+
+
+def main(args):
+    torch.set_num_threads(args.threads)
+    settings = training.TrainSettings(
+        **{
+            name: getattr(args, name)
+            for name in training.TrainSettings.__dataclass_fields__
+            if name != "class_weights"
+        },
+        class_weights=class_weights(args.class_weights, args.classes),
+    )
+    split = splits.read(args.split)
+    cases = inventory.used_cases(args.cases)
+    y = {case: args.classes.index(name) for case, name in zip(cases["case_id"], cases["class"])}
+    data = features.read(args.features, [*split.train, *split.val])
+    model_settings = ModelSettings(
+        in_dim=data.values.shape[1],
+        classes=len(args.classes),
+        **{name: getattr(args, name) for name in ("embed_dim", "attention_dim", "gated", "zero_start", "dropout")},
+    )
+    data_hash = hashlib.sha256(data.values.tobytes() + "\n".join(data.table["path"]).encode()).hexdigest()
+    best, history = training.train(
+        bags.Bags(data, args.stains),
+        split.train,
+        split.val,
+        {case: y[case] for case in [*split.train, *split.val]},
+        model_settings,
+        settings,
+        args.state,
+        {"features": data.identity, "data": data_hash, "stains": args.stains, "classes": args.classes},
+    )
+    described = {
+        "model": model_settings.asdict(),
+        "train": training.asdict(settings),
+        "classes": args.classes,
+        "stains": args.stains,
+        "features": data.identity,
+        "epoch": best["epoch"],
+    }
+    files.write_csv(history, args.history)
+    plots.save(plots.loss(history, f"{args.split.stem.removeprefix('data_splits_')}, seed {args.seed}"), args.loss_plot)
+    provided = {
+        "split": {"file": str(args.split), "sha256": files.sha256(args.split)},
+        "cases": {"file": str(args.cases), "sha256": files.sha256(args.cases)},
+        "features_sha256": data_hash,
+        "versions": provenance.versions(),
+        "commit": provenance.commit(),
+    }
+    files.write_text(yaml.safe_dump(described | provided, sort_keys=False, allow_unicode=True), args.settings)
+    checkpoint.save({"weights": best["weights"], **described}, args.checkpoint)
+
+
+if __name__ == "__main__":
+    cli.run(main, arguments())

@@ -1,0 +1,304 @@
+"""Attention analysis: the right weight at the right patch, in every table and picture."""
+
+import json
+import sys
+
+import attention as script
+import numpy as np
+import pandas as pd
+import pytest
+from PIL import Image
+from sklearn.metrics import roc_auc_score
+from stratamil import attention, galleries
+from stratamil.errors import UserError
+
+STAINS = ["h&e", "melan", "sox10"]
+# case -> (true class, {(stain, slice): patch numbers}); text order and number order of the names differ
+COHORT = {
+    "2": (
+        "high-grade",
+        {("h&e", "match_1"): range(1, 13), ("h&e", "match_2"): range(3), ("melan", "unmatched_1"): [5]},
+    ),
+    "10": ("benign", {("sox10", "match_1"): range(4)}),
+    "7": ("high-grade", {("melan", "match_1"): range(8, 12), ("sox10", "match_1"): range(3)}),
+}
+
+
+def shares(random, n):
+    weights = random.gamma(0.5, size=n) + 1e-6
+    return weights / weights.sum()
+
+
+def patch_table():
+    random, rows = np.random.default_rng(3), []
+    for case, (_, slices) in COHORT.items():
+        stains = sorted({stain for stain, _ in slices})
+        for stain, stain_weight in zip(stains, shares(random, len(stains))):
+            ids = [slice_id for name, slice_id in slices if name == stain]
+            for slice_id, slice_weight in zip(ids, shares(random, len(ids))):
+                numbers = slices[stain, slice_id]
+                for patch, weight in zip(numbers, shares(random, len(numbers))):
+                    path = f"deep/case_{case}_{slice_id}_{stain}_patch{patch}.png"
+                    rows.append((case, stain, slice_id, patch, path, weight, slice_weight, stain_weight))
+    table = pd.DataFrame(rows, columns=attention.COLUMNS[:-1])
+    table["effective_weight"] = table[attention.WEIGHTS[:3]].prod(axis=1)
+    table["contribution_benign"] = random.normal(size=len(table)) * table["effective_weight"]
+    table["contribution_high_grade"] = random.normal(size=len(table)) * table["effective_weight"]
+    return table.astype(dict.fromkeys(attention.WEIGHTS, "float32"))
+
+
+def color(i):
+    """A colour for patch i of the table that nothing else in a gallery has."""
+    return (255, 3 * i + 1, 200 - 5 * i)
+
+
+@pytest.fixture
+def study(tmp_path):
+    table = patch_table()
+    table.to_parquet(tmp_path / "patch_attention.parquet")
+    labels = {case: label for case, (label, _) in COHORT.items()}
+    predictions = pd.DataFrame(
+        {"case_id": list(labels), "true_label": labels.values(), "predicted_label": "high-grade"}
+    )
+    predictions.assign(prob_benign=0.25, prob_high_grade=0.75).to_csv(tmp_path / "predictions.csv", index=False)
+    (tmp_path / "patches" / "deep").mkdir(parents=True)
+    for i, path in enumerate(table["path"]):
+        Image.new("RGB", (20 + i, 30), color(i)).save(tmp_path / "patches" / path)
+    truth = pd.DataFrame({"file": table["path"], "signal": np.arange(len(table)) % 3 % 2}).sample(
+        frac=1, random_state=0
+    )
+    truth.to_csv(tmp_path / "truth.csv", index=False)
+    return tmp_path
+
+
+def run(study, monkeypatch, *more):
+    inputs = ["--patch-attention", study / "patch_attention.parquet", "--predictions", study / "predictions.csv"]
+    inputs += ["--patches", study / "patches", "--output", study / "attention_analysis"]
+    words = [*inputs, "--split", "01", "--seed", "42", "--stains", *STAINS, *more]
+    monkeypatch.setattr(sys, "argv", ["attention.py", *map(str, words)])
+    script.main(script.arguments())
+    return study / "attention_analysis"
+
+
+def read_cases(study):
+    return attention.read_cases(study / "patch_attention.parquet", study / "predictions.csv", STAINS)
+
+
+def drawn(file, table):
+    """path -> colour of its border, of the patches in a gallery of one row, left to right.
+
+    A patch is known by the colour in the middle of its tile; its border is just above it.
+    """
+    pixels = np.asarray(Image.open(file).convert("RGB")).astype(int)
+    cell = galleries.TILE + 2 * galleries.BORDER
+    found = {}
+    for x in range(galleries.MARGIN + cell // 2, pixels.shape[1], cell + galleries.GAP):
+        hits = [np.flatnonzero((pixels[:, x] == color(i)).all(axis=1)) for i in range(len(table))]
+        best = max(range(len(table)), key=lambda i: len(hits[i]))
+        if len(hits[best]) > 50:
+            found[table["path"][best]] = tuple(pixels[hits[best][0] - 2, x])
+    return found
+
+
+def expected(patches, weight, n=5):
+    """Most and least attended by a plain sort: path -> colour of the border for its ratio to an equal share."""
+    order = sorted(zip(-patches[weight].astype(float) * len(patches), patches["path"]))
+    return [{path: galleries.ratio_color(-minus) for minus, path in some} for some in (order[:n], order[::-1][:n])]
+
+
+def test_galleries_show_the_patches_that_the_table_ranks(study, monkeypatch):
+    table, output = patch_table(), run(study, monkeypatch)
+    files = set()
+    for case, (_, slices) in COHORT.items():
+        of_case = table[table["case_id"] == case]
+        for end, paths in zip(("top", "bottom"), expected(of_case, "effective_weight")):
+            file = output / "case_effective_patches" / f"case_{case}_{end}_effective_patches.png"
+            assert list(drawn(file, table).items()) == list(paths.items())
+        for stain, slice_id in slices:
+            of_slice = of_case[(of_case["stain"] == stain) & (of_case["slice_id"] == slice_id)]
+            for end, paths in zip(("top", "bottom"), expected(of_slice, "patch_weight")):
+                file = output / "patch_attention" / f"case_{case}_{stain}_{slice_id}_{end}_patches.png"
+                assert list(drawn(file, table).items()) == list(paths.items())
+                files.add(file)
+    assert set((output / "patch_attention").iterdir()) == files
+    for folder, name in (("plots", "effective_patch_attn_distro"), ("slice_attention", "slice_attn_rankplot")):
+        assert {file.name for file in (output / folder).iterdir()} == {f"{name}_case_{case}.png" for case in COHORT}
+
+
+def test_only_the_highest_and_the_lowest_slice_are_drawn(study):
+    table = patch_table().query("case_id == '2' and slice_id == 'match_1'").head(3)
+    weights = dict(zip(("match_1", "match_2", "match_10"), (0.5, 0.2, 0.3)))
+    slices = [
+        table.assign(slice_id=name, slice_weight=weight, path=name + table["path"]) for name, weight in weights.items()
+    ]
+    case = attention.Case("2", "benign", "benign", 0.9, pd.concat(slices, ignore_index=True))
+    for folder in ("plots", "slice_attention"):
+        (study / folder).mkdir()
+    galleries.draw_case(case, study / "patches", study, STAINS, 5, "split 01")
+    assert {file.name.split("_h&e_")[1] for file in (study / "patch_attention").iterdir()} == {
+        f"{name}_{end}_patches.png" for name in ("match_1", "match_2") for end in ("top", "bottom")
+    }
+    assert list(case.slices("h&e")["slice_id"]) == ["match_1", "match_10", "match_2"]
+
+
+def test_top_table_and_its_summary(study, monkeypatch):
+    table, output = patch_table(), run(study, monkeypatch, "--top-percent", "15")
+    top = pd.read_csv(output / "top_effective_patches_per_case_15.0pct.csv", dtype={"case_id": str})
+    columns = (
+        "case_id stain slice patch path patch_weight slice_weight stain_weight effective_weight true_label pred_label"
+    )
+    assert list(top) == columns.split()
+    assert list(dict.fromkeys(top["case_id"])) == ["2", "7", "10"]
+    for case, n in (("2", 3), ("7", 2), ("10", 1)):  # 15 % of 16, 7 and 4 patches, rounded up
+        here = top[top["case_id"] == case]
+        assert list(here["path"]) == list(expected(table[table["case_id"] == case], "effective_weight", n)[0])
+    merged = top.merge(table, on="path", suffixes=("", "_true"))
+    for column in attention.WEIGHTS:
+        np.testing.assert_allclose(merged[column], merged[f"{column}_true"], rtol=1e-6)
+    text = (output / "top_effective_patches_per_case_summary_15.0pct.txt").read_text()
+    assert "6 of 27 patches of 3 cases" in text
+
+
+def test_summaries_tell_stain_weights_and_missing_stains(study, monkeypatch):
+    table, output = patch_table(), run(study, monkeypatch, "--max-cases", "1")
+    summary = pd.read_csv(output / "summary.csv", dtype={"case_id": str}).set_index("case_id")
+    assert list(summary.index) == ["2", "7", "10"]
+    assert "n_signal" not in summary
+    assert not (output / "truth_auc.json").exists()
+    for case, of_case in table.groupby("case_id"):
+        stains = of_case.groupby("stain")["stain_weight"].first()
+        row, w = summary.loc[case], of_case["effective_weight"].to_numpy(float)
+        assert row["most_attended_stain"] == stains.idxmax()
+        assert row["n_patches"] == len(w)
+        for stain, column in zip(STAINS, ("h_e", "melan", "sox10")):
+            wanted = stains.get(stain, np.nan)
+            np.testing.assert_allclose(row[f"stain_weight_{column}"], wanted, atol=1e-6)
+        assert row["effective_patches"] == pytest.approx(1 / (w**2).sum(), abs=1e-3)
+        assert row["normalised_entropy"] == pytest.approx(-(w * np.log(w)).sum() / np.log(len(w)), abs=1e-5)
+    text = (output / "attention_summary.txt").read_text()
+    assert "split 01, seed 42, 3 test cases, 27 patches" in text
+    assert "no explanation by itself" in text
+    line = next(line for line in text.splitlines() if line.startswith("10 "))
+    assert line.split()[5:] == ["4", "sox10", "-", "-", "1.000", "sox10", "one", "slice"]
+    assert len(list((output / "plots").iterdir())) == 1
+
+
+def test_truth_is_scored_as_sklearn_does(study, monkeypatch):
+    table, output = patch_table(), run(study, monkeypatch, "--truth", study / "truth.csv")
+    signal = pd.Series(np.arange(len(table)) % 3 % 2)
+    contribution, other = table["contribution_high_grade"], table["contribution_benign"]
+    scores = {
+        "mean_auc": table["effective_weight"],
+        "contribution_auc": contribution,
+        "margin_auc": contribution - other,
+    }
+    result = json.loads((output / "truth_auc.json").read_text())
+    assert (result["cases"], result["positive_class"]) == (2, "high_grade")
+    positive = [table["case_id"] == case for case in ("2", "7")]
+    for name, score in scores.items():
+        wanted = np.mean([roc_auc_score(signal[here], score[here]) for here in positive])
+        assert result[name] == pytest.approx(wanted, abs=1e-5)
+    summary = pd.read_csv(output / "summary.csv").set_index("case_id")
+    assert summary["n_signal"].sum() == signal.sum()
+    assert summary["attention_auc"].notna().all()
+
+
+def test_a_case_without_truth_or_of_one_kind_is_not_scored(study):
+    cases = read_cases(study)
+    patches = pd.concat([case.patches for case in cases], ignore_index=True)
+    truth = pd.Series(0.0, patches["path"])
+    assert attention.truth_scores(cases, truth, "high_grade")["cases"] == 0
+    assert attention.truth_scores(cases, truth, "high_grade")["mean_auc"] is None
+    truth[cases[0].patches["path"][3]] = 1.0
+    assert attention.truth_scores(cases, truth, "high_grade")["cases"] == 1
+    truth[cases[0].patches["path"][0]] = np.nan
+    assert attention.truth_scores(cases, truth, "high_grade")["cases"] == 0
+    assert list(attention.summary(cases, STAINS, truth)["n_signal"]) == ["", "0", "0"]
+
+
+def test_missing_and_broken_images_leave_a_named_gap(study, monkeypatch):
+    table = patch_table()
+    of_case = table[table["case_id"] == "10"].sort_values("effective_weight", ascending=False)
+    first, second = (study / "patches" / path for path in of_case["path"].head(2))
+    first.unlink()
+    second.write_bytes(second.read_bytes()[:60])
+    case = read_cases(study)[-1]
+    for folder in ("plots", "slice_attention"):
+        (study / folder).mkdir()
+    unreadable = galleries.draw_case(case, study / "patches", study, STAINS, 5, "split 01")
+    assert sorted(line.split(": ")[1] for line in unreadable) == ["file not found", "unreadable file"]
+    file = study / "case_effective_patches" / "case_10_top_effective_patches.png"
+    assert list(drawn(file, table)) == list(of_case["path"][2:])
+
+
+def test_equal_weights_are_ranked_by_path_whatever_the_row_order():
+    table = patch_table().head(12).assign(patch_weight=np.float32(1 / 12))
+    ranked = attention.rank(table.sample(frac=1, random_state=5), "patch_weight")
+    assert list(ranked["path"]) == sorted(table["path"])
+    np.testing.assert_allclose(ranked["ratio"], 1, rtol=1e-6)
+    ends = attention.ends(ranked, 5)
+    assert not set(ends["top"]["path"]) & set(ends["bottom"]["path"])
+
+
+def test_row_order_changes_nothing(study, monkeypatch):
+    csv = "top_effective_patches_per_case_5.0pct.csv"
+    before = (run(study, monkeypatch, "--max-cases", "1") / csv).read_bytes()
+    patch_table().sample(frac=1, random_state=1).to_parquet(study / "patch_attention.parquet")
+    assert (run(study, monkeypatch, "--max-cases", "1") / csv).read_bytes() == before
+
+
+def test_the_folder_is_replaced_only_when_complete(study, monkeypatch):
+    old = study / "attention_analysis"
+    old.mkdir()
+    (old / "stale.txt").write_text("old")
+
+    def broken(*_, **__):
+        raise RuntimeError("disk full")
+
+    with monkeypatch.context() as patch, pytest.raises(RuntimeError):
+        patch.setattr(galleries, "draw_case", broken)
+        run(study, patch)
+    assert [file.name for file in old.iterdir()] == ["stale.txt"]
+    one = {file: file.read_bytes() for file in run(study, monkeypatch).rglob("*.*")}
+    two = {file: file.read_bytes() for file in run(study, monkeypatch, "--threads", "2").rglob("*.*")}
+    assert one == two
+    assert not (old / "stale.txt").exists()
+    assert not [file for file in study.iterdir() if file.name.startswith(".")]
+
+
+def test_problems_are_told_all_at_once(study):
+    table = patch_table()
+    table.loc[0, "path"] = table.loc[1, "path"]
+    table.loc[3, "effective_weight"] = 0.9
+    table = table[table["case_id"] != "7"]
+    table.to_parquet(study / "patch_attention.parquet")
+    with pytest.raises(UserError) as error:
+        attention.read_cases(study / "patch_attention.parquet", study / "predictions.csv", STAINS[:1])
+    text = "\n".join(error.value.problems)
+    for part in ("case 7 has a prediction but no patches", "stands twice", "add up to", "stain melan", "stain sox10"):
+        assert part in text
+
+
+def test_a_wrong_truth_table_is_refused(study):
+    truth, patches = pd.read_csv(study / "truth.csv"), patch_table()
+    pd.concat([truth.assign(signal=2).head(2), truth.head(1)]).to_csv(study / "bad.csv", index=False)
+    with pytest.raises(UserError, match="row 2: signal is 2") as error:
+        attention.read_truth(study / "bad.csv", patches)
+    assert len(error.value.problems) == 3
+    truth.assign(file="x" + truth["file"]).to_csv(study / "bad.csv", index=False)
+    with pytest.raises(UserError, match="none of the patches"):
+        attention.read_truth(study / "bad.csv", patches)
+
+
+@pytest.mark.parametrize(
+    ("size", "shown"),
+    [
+        ((50, 50), (200, 200)),
+        ((120, 60), (180, 90)),
+        ((224, 10), (224, 10)),
+        ((2000, 1000), (224, 112)),
+        ((1, 1), (224, 224)),
+    ],
+)
+def test_tiles_keep_their_shape(size, shown):
+    assert galleries.fitted(Image.new("RGB", size))[0].size == shown

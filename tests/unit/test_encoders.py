@@ -1,0 +1,209 @@
+"""Encoders: what they compute, which weights they accept, and that a patch's features are its own."""
+
+import numpy as np
+import pytest
+import torch
+import torchvision
+from stratamil import encoders
+from stratamil.errors import UserError
+from stratamil.stain_stats import STAINS, StainStats
+
+torch.set_num_threads(1)
+
+
+def noise(n, size, seed=0):
+    return np.random.default_rng(seed).integers(0, 256, (n, size, size, 3), dtype=np.uint8)
+
+
+def flat(*colors, size=32):
+    return np.stack([np.full((size, size, 3), color, dtype=np.uint8) for color in colors])
+
+
+@pytest.fixture(scope="module")
+def resnet():
+    return encoders.load("resnet18", None, 64, "2x2", device="cpu")
+
+
+def test_features_are_the_map_that_torchvision_classifies():
+    """The head of the network, put on our global features, gives the logits of the whole network."""
+    for name, head in (("resnet18", "fc"), ("densenet121", "classifier"), ("mobilenet_v3_small", "classifier")):
+        encoder = encoders.load(name, None, 64, "global", device="cpu")
+        whole = torchvision.models.get_model(name, weights=None).eval()
+        whole.load_state_dict(encoder.network.state_dict(), strict=False)
+        batch = noise(2, 64)
+        pixels = torch.from_numpy(batch).permute(0, 3, 1, 2).float() / 255
+        pixels = torchvision.transforms.functional.normalize(pixels, [0.485, 0.456, 0.406], [0.229, 0.224, 0.225])
+        with torch.inference_mode():
+            expected = whole(pixels)
+            logits = getattr(whole, head)(encoder(batch).clone())
+        torch.testing.assert_close(logits, expected, rtol=1e-3, atol=1e-4)
+
+
+def test_layout_of_the_batch_does_not_matter(resnet):
+    batch = noise(3, 64)
+    assert torch.equal(resnet(batch), resnet(torch.from_numpy(batch).permute(0, 3, 1, 2)))
+
+
+def test_mean_of_quadrants_is_the_global_mean(resnet):
+    quadrants = resnet(noise(3, 64)).view(3, -1, 4)
+    whole = encoders.load("resnet18", None, 64, "global", device="cpu")(noise(3, 64))
+    torch.testing.assert_close(quadrants.mean(2), whole)
+    assert quadrants.shape[1] == whole.shape[1] == 512
+    assert resnet.identity["dim"] == 2048
+
+
+def test_quadrants_keep_their_place():
+    """A network that does nothing, on a patch with a colour in each quadrant."""
+    colors = np.arange(12, dtype=np.uint8).reshape(2, 2, 3)
+    patch = colors.repeat(8, axis=0).repeat(8, axis=1)[None]
+    encoder = encoders.Encoder(torch.nn.Identity(), (0.0,) * 3, (1.0,) * 3, "2x2", "fp32", torch.device("cpu"))
+    assert encoder(patch).view(3, 2, 2).permute(1, 2, 0).tolist() == colors.tolist()
+
+
+def test_rest_of_the_batch_does_not_change_a_feature(resnet):
+    """Train mode would mix the batch's statistics into every feature, and drift from call to call."""
+    assert not any(module.training for module in resnet.modules())
+    batch, other = noise(4, 64), noise(4, 64, seed=1)
+    mixed = np.concatenate([batch[:1], other[1:]])
+    first = resnet(batch)
+    assert torch.equal(first[0], resnet(mixed)[0])
+    assert torch.equal(first, resnet(batch))
+    torch.testing.assert_close(resnet(batch[:1])[0], first[0], rtol=1e-4, atol=1e-5)
+
+
+def test_random_weights_are_the_same_every_time_and_leave_the_generator_alone(resnet):
+    torch.manual_seed(5)
+    expected = torch.rand(1)
+    torch.manual_seed(5)
+    again = encoders.load("resnet18", None, 64, "2x2", device="cpu")
+    assert torch.rand(1) == expected
+    assert torch.equal(again(noise(1, 64)), resnet(noise(1, 64)))
+    assert again.identity == resnet.identity
+
+
+def test_bf16_is_close_to_fp32(resnet):
+    half = encoders.load("resnet18", None, 64, "2x2", "bf16", device="cpu")
+    assert half.identity["precision"] == "bf16" and resnet.identity["precision"] == "fp32"
+    a, b = half(noise(2, 64)), resnet(noise(2, 64))
+    assert 0 < torch.linalg.norm(a - b) < 0.03 * torch.linalg.norm(b)
+
+
+PREFIXES = ["", "module.", "model.", "encoder.", "module.model.0."]
+
+
+@pytest.mark.parametrize("prefix", PREFIXES)
+@pytest.mark.parametrize("nested", [None, "state_dict", "model"])
+def test_weights_are_found_under_any_prefix(tmp_path, prefix, nested):
+    state = torchvision.models.squeezenet1_1(weights=None).state_dict()
+    saved = {prefix + name: value for name, value in state.items()}
+    torch.save({nested: saved, "epoch": 3} if nested else saved, tmp_path / "x.pth")
+    encoder = encoders.load("squeezenet1_1", tmp_path / "x.pth", 64, "global", device="cpu")
+    loaded = encoder.network.state_dict()
+    assert loaded and all(torch.equal(value, state[name]) for name, value in loaded.items())
+    assert encoder.identity["weights"] == "x.pth" and len(encoder.identity["weights_sha256"]) == 64
+
+
+def test_densenet_weights_with_the_prefix_of_features_gone_and_the_old_names(tmp_path):
+    """As KimiaNet's are, and as torchvision's published DenseNets name their layers."""
+    state = torchvision.models.densenet121(weights=None).state_dict()
+    saved = {
+        "module.model.0." + name.removeprefix("features.").replace("norm1", "norm.1").replace("conv2", "conv.2"): value
+        for name, value in state.items()
+        if name.startswith("features.") and "num_batches_tracked" not in name
+    }
+    torch.save(saved, tmp_path / "x.pth")
+    loaded = encoders.load("densenet121", tmp_path / "x.pth", 64, "global", device="cpu").network.state_dict()
+    assert all(torch.equal(value, state[name]) for name, value in loaded.items() if "num_batches_tracked" not in name)
+
+
+def test_weights_of_another_network_are_refused_in_one_line(tmp_path):
+    torch.save(torchvision.models.mobilenet_v2(weights=None).state_dict(), tmp_path / "x.pth")
+    with pytest.raises(
+        UserError, match=r"x\.pth: only 0 of the \d+ weights of resnet18.*conv1\.weight.*features\.0"
+    ) as error:
+        encoders.load("resnet18", tmp_path / "x.pth", 64)
+    assert len(error.value.problems) == 1 and "\n" not in str(error.value)
+
+
+def test_a_file_that_is_no_weights_is_refused(tmp_path):
+    torch.save(torchvision.models.squeezenet1_1(weights=None), tmp_path / "whole.pth")
+    (tmp_path / "text.pth").write_text("not weights")
+    (tmp_path / "empty.pth").touch()
+    torch.save([1, 2], tmp_path / "list.pth")
+    for name in ("whole", "text", "empty", "list", "absent"):
+        with pytest.raises(UserError, match=f"{name}.pth: "):
+            encoders.load("squeezenet1_1", tmp_path / f"{name}.pth", 64)
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"encoder": "densnet121"}, "no encoder 'densnet121': set densenet121"),
+        ({"encoder": "vit_b_32"}, "vit_b_32 has no last feature map"),
+        ({"encoder": "resnet18", "input_size": 32}, "2x2 needs a last map"),
+        ({"encoder": "inception_v3", "input_size": 32}, "inception_v3 does not take 32 px"),
+    ],
+)
+@pytest.mark.filterwarnings("ignore:The default weight initialization")
+def test_settings_that_cannot_work(settings, message):
+    with pytest.raises(UserError, match=message):
+        encoders.load(**settings)
+
+
+def test_lite0_from_its_package(tmp_path):
+    encoders.fetch("efficientnet_lite0", "default", tmp_path / "lite0.pth")
+    encoder = encoders.load("efficientnet_lite0", tmp_path / "lite0.pth", 64, "global", device="cpu")
+    assert encoder.identity["dim"] == 1280
+    assert encoder.identity["weights_sha256"].startswith("57934424")
+    grey = flat([127, 127, 127], size=64)
+    with torch.inference_mode():
+        expected = encoder.network(torch.zeros(1, 3, 64, 64)).mean((2, 3))
+    torch.testing.assert_close(encoder(grey), expected, rtol=1e-4, atol=1e-5)
+
+
+def test_fetching_without_internet_says_what_to_copy_where(tmp_path, monkeypatch):
+    def refuse(*_, **__):
+        raise OSError("no route")
+
+    monkeypatch.setattr(torchvision.models.WeightsEnum, "get_state_dict", refuse)
+    with pytest.raises(UserError, match=r"no route.*https://.*resnet18.*\.pth and copy it to .*r\.pth"):
+        encoders.fetch("resnet18", "default", tmp_path / "r.pth")
+    with pytest.raises(UserError, match="set default, none, IMAGENET1K_V1 or a .pth file"):
+        encoders.fetch("resnet18", "IMAGENET1K_V9", tmp_path / "r.pth")
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("stain", [0, 1, 2])
+@pytest.mark.parametrize("density", [0.2, 0.6, 1.0])
+def test_beer_lambert_density_is_recovered(stain, density):
+    vector = np.array(STAINS[stain]) / np.linalg.norm(STAINS[stain])
+    color = np.round(255 * 10 ** (-density * vector))
+    means = StainStats()(torch.from_numpy(flat(color)).permute(0, 3, 1, 2).float())[0, :4]
+    expected = torch.zeros(4)
+    expected[stain], expected[3] = density, density * vector.mean()
+    torch.testing.assert_close(means, expected.float(), rtol=0, atol=0.02)
+
+
+def test_stain_stats_tell_pink_blue_and_brown_apart():
+    encoder = encoders.load("stain_stats", None, 32)
+    blue, pink, brown = encoder(flat([90, 80, 160], [235, 130, 190], [150, 100, 60]))[:, :3]
+    assert blue.argmax() == 0 and pink.argmax() == 1 and brown.argmax() == 2
+    white = encoder(flat([255, 255, 255]))
+    assert torch.equal(white, torch.zeros_like(white)) and white.shape == (1, 64)
+
+
+def test_stain_stats_measure_texture_at_its_scale():
+    """A checkerboard of side 1 is flat once it is averaged in twos; of side 4, it is not until eights."""
+    y, x = np.mgrid[:64, :64]
+    boards = np.stack([np.where((y // side + x // side) % 2, 80, 240) for side in (1, 4)]).astype(np.uint8)
+    encoder = encoders.load("stain_stats", None, 64)
+    spread = encoder(np.repeat(boards[..., None], 3, axis=3))[:, 32:].view(2, 4, 2, 4)[:, :, 1, 3]
+    fine, coarse = spread > 0.05
+    assert fine.tolist() == [True, False, False, False]
+    assert coarse.tolist() == [True, True, True, False]
+
+
+def test_stain_stats_do_not_depend_on_pooling_or_precision():
+    a, b = (encoders.load("stain_stats", None, 32, *settings) for settings in (("2x2", "bf16"), ("global", "fp32")))
+    assert a.identity == b.identity
+    assert torch.equal(a(noise(2, 32)), b(noise(2, 32)))

@@ -1,0 +1,69 @@
+"""Plots: every figure can be drawn and saved, for the sizes and degenerate sets that occur."""
+
+import numpy as np
+import pandas as pd
+import pytest
+from PIL import Image
+from stratamil import plots
+
+CLASSES = ["benign", "high-grade"]
+
+
+def sample(n):
+    random = np.random.default_rng(n)
+    y = random.integers(0, 2, n)
+    return y, 1 / (1 + np.exp(-3 * (y - 0.5) - random.normal(size=n)))
+
+
+def history():
+    return pd.DataFrame(
+        {"epoch": [1, 2, 3], "train_loss": [1, 0.5, 0.2], "val_loss": [0.9, 0.6, 0.7]}
+        | {"val_auc": [0.5, np.nan, 0.9], "best": [False, True, False]}
+    )
+
+
+def texts(figure):
+    return " ".join(text.get_text() for text in figure.findobj(lambda artist: hasattr(artist, "get_text")))
+
+
+@pytest.mark.parametrize("n", [1, 18, 100])
+def test_every_figure_says_how_many_cases(n):
+    y, score = sample(n)
+    for figure in (
+        plots.confusion_matrix(y, score > 0.5, CLASSES, "Test"),
+        plots.deviation([f"$x_{i}" for i in range(n)], y, score, CLASSES, "Test"),
+        plots.roc([("model", y, score)], "Test", thin=[(y, score)]),
+        plots.precision_recall([("model", y, score)], "Test"),
+        plots.calibration(y, score, "Test"),
+    ):
+        assert f"n = {n}" in texts(figure)
+        assert "<svg" in plots.svg(figure)
+
+
+def test_one_class_is_named_not_drawn():
+    assert "AUC not defined" in texts(plots.roc([("model", [1, 1], [0.2, 0.3])], "Test"))
+    assert "not defined" in texts(plots.precision_recall([("model", [1, 1], [0.2, 0.3])], "Test"))
+
+
+def test_deviation_names_each_case_and_counts_the_wrong():
+    y, score = sample(100)
+    drawn = texts(plots.deviation([f"case-{i}" for i in range(100)], y, score, CLASSES, "Test"))
+    assert all(f"case-{i}" in drawn for i in range(100))
+    assert f"wrong (n = {((score > 0.5) != y).sum()})" in drawn
+    assert "wrong (n = 1)" in texts(
+        plots.deviation("abc", [0, 1, 2], [0.4, 0.9, 0.45], "xyz", "T", [False, False, True])
+    )
+
+
+def test_names_are_text_not_formulas():
+    figure = plots.deviation(["$\\frac{", "b"], [0, 1], [0.2, 0.8], ["a$", "b$"], "$T")
+    assert "$\\frac{" in plots.svg(figure)
+
+
+def test_same_figure_same_bytes_and_png_of_150_dpi(tmp_path):
+    for suffix in ("svg", "png"):
+        for name in "ab":
+            plots.save(plots.loss(history(), "Split 01"), tmp_path / f"{name}.{suffix}")
+        assert (tmp_path / f"a.{suffix}").read_bytes() == (tmp_path / f"b.{suffix}").read_bytes()
+    assert Image.open(tmp_path / "a.png").size == (1350, 570)
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["a.png", "a.svg", "b.png", "b.svg"]
