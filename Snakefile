@@ -3,7 +3,7 @@
 patches + labels -> inventory -> splits -> embed -> train -> evaluate -> attention -> report
 """
 
-from snakemake.utils import min_version, validate
+from snakemake.utils import min_version
 
 min_version("9.12")
 
@@ -11,16 +11,15 @@ min_version("9.12")
 configfile: "config/config.yaml"
 
 
-validate(config, "schemas/config.schema.yaml")
+include: "rules/common.smk"
 
 
 pathvars:
     results=config["results"],
-    logs=config["results"] + "/logs",
-    benchmarks=config["results"] + "/benchmarks",
+    logs="<results>/logs",
+    benchmarks="<results>/benchmarks",
 
 
-include: "rules/common.smk"
 include: "rules/demo.smk"
 include: "rules/inventory.smk"
 include: "rules/splits.smk"
@@ -34,6 +33,7 @@ include: "rules/report.smk"
 
 localrules:
     all,
+    predictions,
     weights,
 
 
@@ -41,6 +41,11 @@ rule all:
     default_target: True
     input:
         "<results>/report/index.html",
+
+
+rule predictions:
+    input:
+        expand("<results>/split_{split}/seed_{seed}/results.json", split=SPLITS, seed=SEEDS),
 
 
 onstart:

@@ -19,19 +19,19 @@ rule attention:
             category="Attention",
             labels={"split": "{split}", "seed": "{seed}", "figure": "{name}"},
         ),
-    params:
-        folder=config["patches"],
-        flags=flag("stains", STAINS) + " " + flags("attention", truth=None),
-        truth=lambda wildcards, input: f"--truth {input.truth}" if input.truth else "",
     log:
         "<logs>/attention/split_{split}_seed_{seed}.log",
     benchmark:
         "<benchmarks>/attention/split_{split}_seed_{seed}.tsv"
+    conda:
+        "../envs/stratamil.yaml"
     resources:
         mem_mb=attempts(4000),
         runtime=attempts(60),
-    conda:
-        "../envs/stratamil.yaml"
+    params:
+        folder=config["patches"],
+        flags=" ".join([flag("stains", STAINS), flags("attention", truth=None)]),
+        truth=lambda wildcards, input: f"--truth {input.truth}" if input.truth else "",
     shell:
         "python {input.code[0]} --patch-attention {input.attention} --predictions {input.predictions}"
         " --patches {params.folder:q} --split {wildcards.split} --seed {wildcards.seed} {params.flags} {params.truth}"

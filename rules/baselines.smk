@@ -14,17 +14,17 @@ rule baselines:
         code=code("baselines"),
     output:
         "<results>/baselines/predictions.csv",
-    params:
-        flags=flag("classes", CLASSES),
     log:
         "<logs>/baselines/baselines.log",
     benchmark:
         "<benchmarks>/baselines/baselines.tsv"
+    conda:
+        "../envs/stratamil.yaml"
     resources:
         mem_mb=attempts(8000),
         runtime=attempts(30),
-    conda:
-        "../envs/stratamil.yaml"
+    params:
+        flags=flag("classes", CLASSES),
     shell:
         "python {input.code[0]} --features {input.features} --colour {input.colour} --cases {input.cases}"
         " --splits {input.splits} {params.flags} --output {output} --log {log}"

@@ -1,4 +1,4 @@
-"""What the rules share: the wildcards' values, and how settings and code become parts of a rule."""
+"""What the rules share: the checked config, the wildcards' values, and how settings and code become parts of a rule."""
 
 import ast
 import os
@@ -7,20 +7,32 @@ import sys
 from pathlib import Path
 
 import yaml
+from snakemake.exceptions import WorkflowError
+from snakemake.utils import validate
 
 # Relative, so that a moved or copied checkout reruns nothing.
 ROOT = Path(os.path.relpath(workflow.basedir))
 sys.path.insert(0, str(ROOT / "scripts"))
+# Rules call the Python that runs Snakemake, also where its environment was not activated.
+os.environ.update(PATH=f"{Path(sys.executable).parent}{os.pathsep}{os.environ.get('PATH', os.defpath)}")
 
-from stratamil import folders, names
+from stratamil import folders, settings
 
 SCHEMA = yaml.safe_load((ROOT / "schemas/config.schema.yaml").read_text())
+if problems := settings.problems(config, SCHEMA):
+    raise WorkflowError("\n".join(f"config: {problem}" for problem in problems))
+validate(config, "../schemas/config.schema.yaml")  # fills in defaults
+
 SPLITS = [f"{i:02d}" for i in range(1, config["splits"]["n"] + 1)]
 SHARDS = [f"{i:02d}" for i in range(config["embed"]["shards"])]
 SEEDS = config["seeds"]
 STAINS = [name for entry in config["names"]["stains"] for name in entry]
 CLASSES = [name for entry in config["cohort"]["classes"] for name in entry]
 ENCODER = config["embed"]["encoder"]
+NO_WEIGHTS = config["embed"]["weights"] == "none" or ENCODER == "stain_stats"
+OWN_WEIGHTS = config["embed"]["weights"].endswith(".pth")
+# The colour baseline of the report: the same settings for every study.
+STAIN_STATS = {"encoder": "stain_stats", "input_size": 96, "resize": "squash", "pooling": "global"}
 
 
 wildcard_constraints:
@@ -44,21 +56,23 @@ def flags(section, *only, **settings):
 
 def flag(key, value):
     """One setting as a flag; a named list as `name=a,b`."""
-    name = "--" + key.replace("_", "-")
+    name = key.replace("_", "-")
     if isinstance(value, bool):
-        return name if value else name.replace("--", "--no-", 1)
+        return f"--{name}" if value else f"--no-{name}"
     values = value if isinstance(value, list) else [value]
     words = [
-        "".join(f"{name}={','.join(map(str, items))}" for name, items in word.items())
-        if isinstance(word, dict)
-        else str(word)
+        (
+            "".join(f"{name}={','.join(map(str, items))}" for name, items in word.items())
+            if isinstance(word, dict)
+            else str(word)
+        )
         for word in values
     ]
-    return shlex.join([name, *words])
+    return shlex.join([f"--{name}", *words])
 
 
 def code(name):
-    """The script of a rule and every library module that it imports: an edit of one reruns the rule."""
+    """The script of a rule and every library module that it imports; an edit of one reruns the rule."""
     found = [ROOT / "scripts" / f"{name}.py"]
     for path in found:
         for imported_name in imported(path):
@@ -81,6 +95,28 @@ def imported(path):
 def attempts(amount):
     """A resource that grows with each attempt: enough for most, and more for a job that was killed."""
     return lambda wildcards, attempt: amount * attempt
+
+
+def encoder_weights(wildcards):
+    """The weights file of an encoder, if it has one."""
+    if wildcards.encoder != ENCODER or NO_WEIGHTS:
+        return []
+    return config["embed"]["weights"] if OWN_WEIGHTS else rules.weights.output[0]
+
+
+def encoder_flags(wildcards):
+    """The settings of an encoder; its weights are an input."""
+    return flags("embed", weights=None, **(STAIN_STATS if wildcards.encoder == "stain_stats" else {}))
+
+
+def figure(name, caption, title):
+    """A figure of a run, with its place in Snakemake's report."""
+    return report(
+        f"<results>/split_{{split}}/seed_{{seed}}/{name}.png",
+        caption=f"../report/{caption}.rst",
+        category="Test cases",
+        labels={"split": "{split}", "seed": "{seed}", "figure": title},
+    )
 
 
 def save_config():

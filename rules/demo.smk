@@ -13,18 +13,18 @@ if config["demo"]:
             patches=directory(config["patches"]),
             labels=config["labels"],
             truth=config["attention"]["truth"],
-        params:
-            flags=flags("demo"),
         log:
             "<logs>/demo/demo.log",
         benchmark:
             "<benchmarks>/demo/demo.tsv"
+        conda:
+            "../envs/stratamil.yaml"
         threads: 2
         resources:
             mem_mb=attempts(2000),
             runtime=attempts(10),
-        conda:
-            "../envs/stratamil.yaml"
+        params:
+            flags=flags("demo"),
         shell:
             "python {input.code[0]} {params.flags} --threads {threads} --patches {output.patches}"
             " --labels {output.labels} --truth {output.truth} --log {log}"

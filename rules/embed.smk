@@ -4,40 +4,23 @@ INPUTS: inventory/patches.parquet, inventory/cases.csv, encoder weights
 OUTPUTS: features/{encoder}/shard_{shard}.h5; undeclared: the cache beside it, with which a rerun encodes only what is new
 """
 
-# The colour baseline of the report: no weights, the same settings for every study.
-STAIN_STATS = {"encoder": "stain_stats", "input_size": 96, "resize": "squash", "pooling": "global"}
-NO_WEIGHTS = config["embed"]["weights"] == "none" or ENCODER == "stain_stats"
-OWN_WEIGHTS = config["embed"]["weights"].endswith(".pth")
-
-
-def encoder_weights(wildcards):
-    """The weights file of an encoder, if it has one."""
-    if wildcards.encoder != ENCODER or NO_WEIGHTS:
-        return []
-    return config["embed"]["weights"] if OWN_WEIGHTS else rules.weights.output[0]
-
-
-def encoder_flags(wildcards):
-    """The settings of an encoder; its weights are an input."""
-    return flags("embed", weights=None, **(STAIN_STATS if wildcards.encoder == "stain_stats" else {}))
-
 
 rule weights:
     input:
         code=code("weights"),
     output:
         f"<resources>/weights/{ENCODER}_{Path(config['embed']['weights']).stem}.pth",
-    params:
-        flags=flags("embed", "encoder", "weights"),
     log:
         "<logs>/weights/weights.log",
     benchmark:
         "<benchmarks>/weights/weights.tsv"
+    conda:
+        "../envs/stratamil.yaml"
     resources:
         mem_mb=attempts(2000),
         runtime=attempts(30),
-    conda:
-        "../envs/stratamil.yaml"
+    params:
+        flags=flags("embed", "encoder", "weights"),
     shell:
         "python {input.code[0]} {params.flags} --output {output} --log {log}"
 
@@ -50,22 +33,22 @@ rule embed:
         code=code("embed"),
     output:
         "<results>/features/{encoder}/shard_{shard}.h5",
-    params:
-        folder=config["patches"],
-        flags=encoder_flags,
-        weights=lambda wildcards, input: f"--weights-file {input.weights}" if input.weights else "",
-        cache=f"{config['results']}/features/{{encoder}}/cache/shard_{{shard}}.h5",
     log:
         "<logs>/embed/{encoder}_shard_{shard}.log",
     benchmark:
         "<benchmarks>/embed/{encoder}_shard_{shard}.tsv"
+    conda:
+        "../envs/stratamil.yaml"
     threads: 8
     resources:
         mem_mb=attempts(8000),
         runtime=attempts(120),
         gpu=1,
-    conda:
-        "../envs/stratamil.yaml"
+    params:
+        folder=config["patches"],
+        flags=encoder_flags,
+        weights=lambda wildcards, input: f"--weights-file {input.weights}" if input.weights else "",
+        cache=f"{config['results']}/features/{{encoder}}/cache/shard_{{shard}}.h5",
     shell:
         "python {input.code[0]} --patches-table {input.patches} --cases {input.cases} --patches {params.folder:q}"
         " --shard {wildcards.shard} {params.flags} {params.weights} --threads {threads}"

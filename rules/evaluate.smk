@@ -6,16 +6,6 @@ OUTPUTS: split_{split}/seed_{seed}/predictions.csv, validation_predictions.csv, 
 """
 
 
-def figure(name, caption, title):
-    """A figure of a run, with its place in Snakemake's report."""
-    return report(
-        f"<results>/split_{{split}}/seed_{{seed}}/{name}.png",
-        caption=f"../report/{caption}.rst",
-        category="Test cases",
-        labels={"split": "{split}", "seed": "{seed}", "figure": title},
-    )
-
-
 rule evaluate:
     input:
         checkpoint=config["evaluate"]["checkpoint"] or "<results>/split_{split}/seed_{seed}/checkpoints/best.pth",
@@ -35,18 +25,18 @@ rule evaluate:
         roc=figure("roc_curve", "roc", "ROC"),
         pr=figure("pr_curve", "roc", "precision and recall"),
         calibration=figure("calibration_curve", "calibration", "calibration"),
-    params:
-        flags=" ".join([flag("classes", CLASSES), flag("stains", STAINS), flags("evaluate", "threshold")]),
-        folder=subpath(output.predictions, parent=True),
     log:
         "<logs>/evaluate/split_{split}_seed_{seed}.log",
     benchmark:
         "<benchmarks>/evaluate/split_{split}_seed_{seed}.tsv"
+    conda:
+        "../envs/stratamil.yaml"
     resources:
         mem_mb=attempts(8000),
         runtime=attempts(30),
-    conda:
-        "../envs/stratamil.yaml"
+    params:
+        flags=" ".join([flag("classes", CLASSES), flag("stains", STAINS), flags("evaluate", "threshold")]),
+        folder=subpath(output.predictions, parent=True),
     shell:
         "python {input.code[0]} --checkpoint {input.checkpoint:q} --features {input.features} --cases {input.cases}"
         " --split {input.split} --name {wildcards.split} --seed {wildcards.seed} {params.flags}"

@@ -15,19 +15,18 @@ rule inventory:
         cases="<results>/inventory/cases.csv",
         excluded="<results>/inventory/excluded.csv",
         folders="<results>/inventory/folders.txt",
-    params:
-        folder=config["patches"],
-        flags=flags("cohort") + " " + flags("names"),
     log:
         "<logs>/inventory/inventory.log",
     benchmark:
         "<benchmarks>/inventory/inventory.tsv"
+    conda:
+        "../envs/stratamil.yaml"
     resources:
         mem_mb=attempts(4000),
         runtime=attempts(20),
-    conda:
-        "../envs/stratamil.yaml"
+    params:
+        flags=" ".join([flags("cohort"), flags("names")]),
     shell:
-        "python {input.code[0]} --patches {params.folder:q} --labels {input.labels:q} {params.flags}"
+        "python {input.code[0]} --patches {input.folders[0]:q} --labels {input.labels:q} {params.flags}"
         " --output {output.patches} --cases {output.cases} --excluded {output.excluded}"
         " --folders {output.folders} --log {log}"

@@ -11,9 +11,11 @@ rule report:
         validation=expand("<results>/split_{split}/seed_{seed}/validation_predictions.csv", split=SPLITS, seed=SEEDS),
         results=expand("<results>/split_{split}/seed_{seed}/results.json", split=SPLITS, seed=SEEDS),
         attention=expand("<results>/split_{split}/seed_{seed}/attention_analysis", split=SPLITS, seed=SEEDS),
-        history=[]
-        if config["evaluate"]["checkpoint"]
-        else expand("<results>/split_{split}/seed_{seed}/history.csv", split=SPLITS, seed=SEEDS),
+        history=(
+            []
+            if config["evaluate"]["checkpoint"]
+            else expand("<results>/split_{split}/seed_{seed}/history.csv", split=SPLITS, seed=SEEDS)
+        ),
         cases="<results>/inventory/cases.csv",
         excluded="<results>/inventory/excluded.csv",
         unreadable=expand("<results>/features/{encoder}/shard_{shard}.h5", encoder=ENCODER, shard=SHARDS),
@@ -31,21 +33,21 @@ rule report:
         metrics="<results>/report/metrics.csv",
         json="<results>/report/metrics.json",
         figures=directory("<results>/report/figures"),
+    log:
+        "<logs>/report/report.log",
+    benchmark:
+        "<benchmarks>/report/report.tsv"
+    conda:
+        "../envs/stratamil.yaml"
+    resources:
+        mem_mb=attempts(4000),
+        runtime=attempts(30),
     params:
         runs=[f"{config['results']}/split_{split}/seed_{seed}" for split in SPLITS for seed in SEEDS],
         flags=flags("report"),
         benchmarks=f"{config['results']}/benchmarks",
         config=f"{config['results']}/config.yaml",
         folder=subpath(output.html, parent=True),
-    log:
-        "<logs>/report/report.log",
-    benchmark:
-        "<benchmarks>/report/report.tsv"
-    resources:
-        mem_mb=attempts(4000),
-        runtime=attempts(30),
-    conda:
-        "../envs/stratamil.yaml"
     shell:
         "python {input.code[0]} --runs {params.runs} --cases {input.cases} --excluded {input.excluded}"
         " --unreadable {input.unreadable} --splits {input.splits} --baselines {input.baselines}"

@@ -14,17 +14,17 @@ rule splits:
         code=code("splits"),
     output:
         expand("<results>/splits/data_splits_{split}.npz", split=SPLITS),
-    params:
-        flags=flag("classes", CLASSES) + ("" if PRESET else " " + flags("splits", "n", "seed")),
     log:
         "<logs>/splits/splits.log",
     benchmark:
         "<benchmarks>/splits/splits.tsv"
+    conda:
+        "../envs/stratamil.yaml"
     resources:
         mem_mb=attempts(2000),
         runtime=attempts(10),
-    conda:
-        "../envs/stratamil.yaml"
+    params:
+        flags=" ".join([flag("classes", CLASSES), *([] if PRESET else [flags("splits", "n", "seed")])]),
     shell:
         "python {input.code[0]} --cases {input.cases} {params.flags} --preset {input.preset:q}"
         " --output {output} --log {log}"

@@ -22,19 +22,19 @@ rule train:
             labels={"split": "{split}", "seed": "{seed}", "figure": "loss"},
         ),
         settings="<results>/split_{split}/seed_{seed}/settings.yaml",
-    params:
-        flags=" ".join([flag("classes", CLASSES), flag("stains", STAINS), flags("model"), flags("train")]),
-        state=f"{config['results']}/split_{{split}}/seed_{{seed}}/checkpoints/state.pth",
     log:
         "<logs>/train/split_{split}_seed_{seed}.log",
     benchmark:
         "<benchmarks>/train/split_{split}_seed_{seed}.tsv"
+    conda:
+        "../envs/stratamil.yaml"
     resources:
         mem_mb=attempts(8000),
         runtime=attempts(120),
         gpu=1,
-    conda:
-        "../envs/stratamil.yaml"
+    params:
+        flags=" ".join([flag("classes", CLASSES), flag("stains", STAINS), flags("model"), flags("train")]),
+        state=f"{config['results']}/split_{{split}}/seed_{{seed}}/checkpoints/state.pth",
     shell:
         "python {input.code[0]} --features {input.features} --cases {input.cases} --split {input.split}"
         " --seed {wildcards.seed} {params.flags} --threads {threads} --checkpoint {output.checkpoint}"

@@ -11,11 +11,12 @@ from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
 
-import cli
 import pandas as pd
+from tqdm import tqdm
+
+import cli
 from stratamil import attention, files, galleries, plots
 from stratamil.errors import UserError
-from tqdm import tqdm
 
 
 def arguments():

@@ -7,7 +7,7 @@ import logging
 from pathlib import Path
 
 import cli
-from stratamil import baselines, features, files, splits
+from stratamil import baselines, features, files, inventory, splits
 
 
 def arguments():
@@ -22,7 +22,7 @@ def arguments():
 
 
 def main(args):
-    cases = splits.used_cases(args.cases)
+    cases = inventory.used_cases(args.cases)
     sets = {path.stem.removeprefix("data_splits_"): splits.read(path) for path in args.splits}
     wanted = sorted({case for split in sets.values() for case in [*split.train, *split.test]})
     described = baselines.descriptions(cases, features.read(args.features, wanted), features.read(args.colour, wanted))

@@ -1,6 +1,7 @@
 """Paint the demo cohort: H&E, Melan-A and SOX10 patches of an invented study, its labels, and where its signal is.
 
-Writes what it is asked for: patches, labels, truth, preset splits. The same seed, number of cases and size give the same files.
+Writes what it is asked for: patches, labels, truth, preset splits.
+The same seed, number of cases and size give the same files.
 """
 
 from pathlib import Path
@@ -19,7 +20,7 @@ def parse_args():
     parser.add_argument("--labels", type=Path, help="CSV of Case, Class, Patient")
     parser.add_argument("--truth", type=Path, help="CSV of file, case_id, stain, slice_id, signal")
     parser.add_argument("--splits", type=Path, help="folder for data_splits_01.npz and so on")
-    parser.add_argument("--processes", type=int, default=2, help="patches painted at once")
+    parser.add_argument("--threads", type=int, default=2, help="patches painted at once")
     return parser.parse_args()
 
 
@@ -28,7 +29,7 @@ def main(args):
         raise UserError("nothing to write: give --patches, --labels, --truth or --splits")
     cohort = demo.plan(args.seed, args.cases)
     if args.patches:
-        demo.write_patches(cohort, args.seed, args.patch_px, args.patches, args.processes)
+        demo.write_patches(cohort, args.seed, args.patch_px, args.patches, args.threads)
     if args.labels:
         demo.write_labels(cohort, args.labels)
     if args.truth:

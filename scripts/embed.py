@@ -3,9 +3,10 @@
 import logging
 from pathlib import Path
 
-import cli
 import pandas as pd
 import torch
+
+import cli
 from stratamil import embed, encoders
 
 

@@ -3,8 +3,9 @@
 import shutil
 from pathlib import Path
 
-import cli
 import torch
+
+import cli
 from stratamil import bags, checkpoint, evaluation, features, files, inventory, plots, splits
 
 

@@ -1,0 +1,76 @@
+"""Write the cross-split report: one self-contained page, metrics.csv, metrics.json and figures.
+
+Reads tables only. The folder is replaced when all is done.
+"""
+
+import logging
+import os
+import re
+import shutil
+from contextlib import contextmanager
+from pathlib import Path
+
+import pandas as pd
+
+import cli
+from stratamil import plots, report, splits, study
+from stratamil.errors import UserError
+
+
+def arguments():
+    parser = cli.parser(__doc__)
+    parser.add_argument("--runs", nargs="+", type=Path, required=True, help="folders split_<split>/seed_<seed>")
+    parser.add_argument("--cases", type=Path, required=True, help="cases.csv of the inventory")
+    parser.add_argument("--excluded", type=Path, required=True, help="excluded.csv of the inventory")
+    parser.add_argument("--unreadable", nargs="*", type=Path, default=[], help="feature shards, for unreadable patches")
+    parser.add_argument("--splits", nargs="+", type=Path, required=True, help="data_splits_<split>.npz")
+    parser.add_argument("--baselines", type=Path, help="predictions.csv of the baselines")
+    parser.add_argument("--benchmarks", type=Path, help="folder of Snakemake's benchmark files")
+    parser.add_argument("--title", default="StrataMIL report")
+    parser.add_argument("--bootstrap", type=int, default=2000, help="draws")
+    parser.add_argument("--seed", type=int, default=42, help="of the bootstrap")
+    parser.add_argument("--colors", nargs="+", default=list(plots.COLORS), help="#rrggbb of classes and curves")
+    parser.add_argument("--config", type=Path, help="resolved settings (YAML) to show")
+    parser.add_argument("--template", type=Path, required=True, help="template.html.j2")
+    parser.add_argument("--output", type=Path, required=True, help="folder to write")
+    return parser.parse_args()
+
+
+@contextmanager
+def whole_folder(path):
+    """Yield a new folder beside `path`; it takes `path`'s place if the block succeeds, and goes if not."""
+    new, old = (path.with_name(f".{path.name}.{os.getpid()}.{kind}") for kind in ("new", "old"))
+    try:
+        new.mkdir(parents=True)
+        yield new
+        if path.exists():
+            path.rename(old)
+        new.rename(path)
+    finally:
+        for folder in (new, old):
+            shutil.rmtree(folder, ignore_errors=True)
+
+
+def main(args):
+    wrong = [color for color in args.colors if not re.fullmatch("#[0-9a-fA-F]{6}", color)]
+    if wrong or len(args.colors) < 2:
+        raise UserError(f"config: report.colors: {' '.join(wrong or args.colors)}: give two or more like #0072B2")
+    baselines = pd.read_csv(args.baselines, dtype={"case_id": str, "split": str}) if args.baselines else None
+    found = study.Study(study.read_runs(args.runs), study.read_cases(args.cases), args.bootstrap, args.seed, baselines)
+    sources = {
+        "splits": {path.stem.removeprefix("data_splits_"): splits.read(path) for path in args.splits},
+        "split_files": args.splits,
+        "cases": args.cases,
+        "excluded": args.excluded,
+        "unreadable": args.unreadable,
+        "baselines": args.baselines,
+        "benchmarks": args.benchmarks,
+        "config": args.config,
+    }
+    with whole_folder(args.output) as folder:
+        report.build(found, sources, args.template, args.title, args.colors, folder, args.output)
+    logging.info("%s/index.html: %d runs, %d cases", args.output, len(found.runs), len(found.ensemble))
+
+
+if __name__ == "__main__":
+    cli.run(main, arguments())

@@ -3,9 +3,10 @@
 import hashlib
 from pathlib import Path
 
-import cli
 import torch
 import yaml
+
+import cli
 from stratamil import bags, checkpoint, features, files, inventory, plots, provenance, splits, training
 from stratamil.model import ModelSettings
 
@@ -70,9 +71,7 @@ def main(args):
     torch.set_num_threads(args.threads)
     settings = training.TrainSettings(
         **{
-            name: getattr(args, name)
-            for name in training.TrainSettings.__dataclass_fields__
-            if name != "class_weights"
+            name: getattr(args, name) for name in training.TrainSettings.__dataclass_fields__ if name != "class_weights"
         },
         class_weights=class_weights(args.class_weights, args.classes),
     )

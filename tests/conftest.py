@@ -1,6 +1,18 @@
 """Puts the scripts and the library on the path, as a script's own folder is when it runs."""
 
+import os
 import sys
 from pathlib import Path
 
-sys.path.insert(0, str(Path(__file__).parents[1] / "scripts"))
+import pytest
+
+REPOSITORY = Path(__file__).parents[1]
+sys.path[:0] = [str(REPOSITORY / "scripts"), *map(str, Path(__file__).parent.glob("*/")), str(Path(__file__).parent)]
+
+
+@pytest.fixture(scope="session")
+def shared():
+    """The folder of real data, named by STRATAMIL_SHARED; tests that need it skip without."""
+    if "STRATAMIL_SHARED" not in os.environ:
+        pytest.skip("set STRATAMIL_SHARED to the folder of real data to run this")
+    return Path(os.environ["STRATAMIL_SHARED"]) / "data"

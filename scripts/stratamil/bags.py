@@ -98,5 +98,3 @@ def _sample(slices, sampling, generator):
         n = max(1, round(len(patches) * (1 - sampling.instance_dropout)))
         n = min(n, sampling.per_slice_cap or n)
         yield patches if n == len(patches) else np.sort(generator.choice(patches, n, replace=False))
-
-

@@ -53,7 +53,7 @@ class Case(NamedTuple):
 
 
 class Patch(NamedTuple):
-    """A patch: its file, the canonical names of where it belongs, whether it carries the signal, what distracts in it."""
+    """A patch: its file, where it belongs in canonical names, whether it carries the signal, and what distracts."""
 
     file: str
     case_id: int
@@ -88,7 +88,7 @@ def plan(seed, n_cases):
     rng = np.random.default_rng([seed, n_cases])
     cases = _cases(rng, n_cases)
     slices = [one for case in cases if case.has_patches for one in _slices(rng, case)]
-    patches = _spelled(rng, slices, _padded(rng, cases))
+    patches = _spelled(rng, slices)
     originals = rng.choice(len(patches), len(COPY_MARKS), replace=False)
     copies = {_marked(patches[i].file, mark): patches[i].file for i, mark in zip(originals, COPY_MARKS, strict=True)}
     model = next(patch for patch in patches if "_h&e_" in patch.file)
@@ -154,8 +154,13 @@ def write_patches(cohort, seed, side, folder, processes=2):
     if foreign:
         raise UserError(f"{folder}: holds {foreign[0]}, which is not of this demo cohort: remove the folder first")
     painted = cohort.patches + cohort.unnumbered
-    with ProcessPoolExecutor(processes) as pool:
-        list(pool.map(partial(_write_patch, seed=seed, side=side, folder=folder), painted, chunksize=16))
+    write = partial(_write_patch, seed=seed, side=side, folder=folder)
+    if processes > 1:
+        with ProcessPoolExecutor(processes) as pool:
+            list(pool.map(write, painted, chunksize=16))
+    else:
+        for patch in painted:
+            write(patch)
     for name, original in cohort.copies.items():
         shutil.copyfile(folder / original, folder / name)
     for name, content in STRAYS.items():
@@ -215,7 +220,7 @@ def _slices(rng, case):
     counts = {stain: int(np.clip(typical + rng.integers(-1, 2), 1, 4)) for stain in stains}
     # A slice is matched if the other stains have the same cut.
     matched = max(min(counts.values()) - int(rng.random() < 0.4), 1)
-    distractor = str(rng.choice(DISTRACTORS, p=[0.46, 0.18, 0.18, 0.18]))
+    distractor = str(rng.choice(DISTRACTORS, p=[0.5, 0.14, 0.18, 0.18]))
     slices = []
     for stain in (stain for stain in tissue.STAINS if stain in counts):
         for index in range(counts[stain]):
@@ -237,28 +242,33 @@ def _with_signal(rng, slices, share):
     return slices
 
 
-def _padded(rng, cases):
-    """Ids of the cases that are written with leading zeros in all slices, and of one written both ways."""
-    short = [case.case_id for case in cases if case.case_id < 100 and case.has_patches]
-    return rng.permutation(short)[: len(short) // 4].tolist()
+def _padded(rng, owners):
+    """Which slices have leading zeros in the case id; `owners` holds each slice's case.
+
+    All slices of a quarter of the cases, and of one more case the first slice only: it is written both ways.
+    """
+    ids, firsts, sizes = np.unique(owners, return_index=True, return_counts=True)
+    padded = np.isin(owners, rng.permutation(ids[ids < 100])[: len(ids) // 4])
+    both = int(rng.choice(np.flatnonzero((ids < 100) & (sizes > 1) & ~padded[firsts])))
+    padded[firsts[both]] = True
+    return padded
 
 
-def _spelled(rng, slices, padded):
+def _spelled(rng, slices):
     """All patches with their file names: usual ones, padded ids, and each odd spelling in one slice."""
-    stems = []
-    seen = set()
-    for first in (patches[0] for patches in slices):
-        # The first of the padded cases is padded in its first slice only.
-        plain = first.case_id not in padded or (first.case_id == padded[0] and first.case_id in seen)
-        seen.add(first.case_id)
-        case = str(first.case_id) if plain else f"{first.case_id:03d}"
-        stems.append(f"case_{case}_{first.slice_id}_{first.stain}_patch{{}}.png")
+    names = [patches[0] for patches in slices]
+    padded = _padded(rng, np.array([name.case_id for name in names]))
+    stems = [
+        f"case_{name.case_id:0{3 if zeros else 1}d}_{name.slice_id}_{name.stain}_patch{{}}.png"
+        for name, zeros in zip(names, padded, strict=True)
+    ]
     order = rng.permutation(len(stems)).tolist()
     for usual, odd in SPELLINGS:
         index = next(i for i in order if usual in stems[i])
         order.remove(index)
         stems[index] = stems[index].replace(usual, odd)
-    return [p._replace(file=stem.format(p.number)) for stem, patches in zip(stems, slices, strict=True) for p in patches]
+    pairs = zip(stems, slices, strict=True)
+    return [patch._replace(file=stem.format(patch.number)) for stem, patches in pairs for patch in patches]
 
 
 def _marked(name, mark):

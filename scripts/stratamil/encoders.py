@@ -5,7 +5,9 @@ activation that the network's own forward applies to it. For DenseNet this is th
 ReLU: torchvision applies it outside `features`, so code that calls `features` alone misses it.
 """
 
+import contextlib
 import difflib
+import io
 import logging
 import pickle
 import re
@@ -103,7 +105,8 @@ def load(encoder, weights_file=None, input_size=224, pooling="2x2", precision="a
         precision = "bf16" if bf16 else "fp32"
     result = Encoder(network, mean, std, pooling, precision, device)
     try:
-        dim = result(torch.zeros(1, 3, input_size, input_size, dtype=torch.uint8)).shape[1]
+        with contextlib.redirect_stderr(io.StringIO()):  # torch.fx prints the traceback of what is caught here
+            dim = result(torch.zeros(1, 3, input_size, input_size, dtype=torch.uint8)).shape[1]
     except (RuntimeError, ValueError, AssertionError) as error:
         raise UserError(
             f"config: embed.input_size: {encoder} does not take {input_size} px "

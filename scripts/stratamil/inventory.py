@@ -29,7 +29,8 @@ def take(patches, labels, grammar, stains, unknown_stains="exclude"):
     if unknown and unknown_stains == "error":
         raise UserError(
             *(
-                f"{patches}: {n} patches of stain {stain!r}: add it to names.stains, or set names.unknown_stains: exclude"
+                f"{patches}: {n} patches of stain {stain!r}: "
+                "add it to names.stains, or set names.unknown_stains: exclude"
                 for stain, n in sorted(unknown.items())
             )
         )
@@ -85,7 +86,9 @@ def _files(root):
             with os.scandir(folder) as entries:
                 files = sorted((entry.name, entry.stat().st_size) for entry in entries if entry.is_file())
         except OSError as error:
-            raise UserError(f"{folder}: cannot be read ({error.strerror}): give read permission, or move it away") from None
+            raise UserError(
+                f"{folder}: cannot be read ({error.strerror}): give read permission, or move it away"
+            ) from None
         below = os.path.relpath(folder, root)
         for name, size in files:
             path = name if below == "." else f"{Path(below).as_posix()}/{name}"
@@ -145,7 +148,9 @@ def _status(cases):
 
 
 def _excluded_table(excluded, patches, cases):
-    rows = [("file", path, reason, detail) for path, reason, detail in sorted(excluded, key=lambda row: natural(row[0]))]
+    rows = [
+        ("file", path, reason, detail) for path, reason, detail in sorted(excluded, key=lambda row: natural(row[0]))
+    ]
     rows += [
         ("case", case.case_id, case.status, f"{case.n_patches} patches")
         for case in cases[cases["status"] != USED].itertuples()

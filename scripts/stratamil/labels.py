@@ -85,7 +85,10 @@ def _problem(row, class_of, group_column):
     if not row.case_id:
         return "no case id: fill it in or delete the row"
     if not row.group:
-        return f"case {row.case_id}: nothing in column {group_column!r}: name the patient, or set cohort.group_column to null"
+        return (
+            f"case {row.case_id}: nothing in column {group_column!r}: "
+            "name the patient, or set cohort.group_column to null"
+        )
     if row.label not in class_of:
         return (
             f"case {row.case_id}: class code {row.label!r} is in neither cohort.classes nor cohort.excluded_codes "

@@ -67,9 +67,7 @@ class Grammar:
         missing = [group for group in REQUIRED_GROUPS if group not in self.pattern.groupindex]
         if missing:
             raise UserError(f"config: names.pattern: add the named groups {', '.join(missing)}")
-        self.stains = {
-            spelling.lower(): stain for stain, others in stains.items() for spelling in (stain, *others)
-        }
+        self.stains = {spelling.lower(): stain for stain, others in stains.items() for spelling in (stain, *others)}
         self.stain = lru_cache(maxsize=None)(self._stain)
 
     def _stain(self, text):
@@ -87,7 +85,9 @@ class Grammar:
         if parts.get("copy"):
             start, end = match.span("copy")
             raise NotAPatch("copy made by an operating system", name[:start] + name[end:])
-        return PatchName(case_id(parts["case"]), self.stain(parts["stain"]), slice_id(parts["slice"]), int(parts["patch"]))
+        return PatchName(
+            case_id(parts["case"]), self.stain(parts["stain"]), slice_id(parts["slice"]), int(parts["patch"])
+        )
 
 
 def _why_not(name):

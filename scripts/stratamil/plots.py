@@ -1,6 +1,6 @@
 """Figures of predictions and training, for one model and for the cross-split report.
 
-Each function returns a matplotlib Figure; `save` writes it. Labels y are integers; with two classes the last is positive.
+Each function returns a matplotlib Figure; `save` writes it. Labels y are integers; of two classes the last is positive.
 """
 
 import io
@@ -160,7 +160,7 @@ def _deviation_column(axes, rows, case_ids, y, p, truth, wrong, colors):
 
 @_styled
 def roc(curves, title, thin=(), colors=COLORS):
-    """ROC curves of (label, y, score); a set of one class is named but has no curve. thin: (y, score) in grey behind."""
+    """ROC curves of (label, y, score); a set of one class is named only. thin: more (y, score), in grey behind."""
     figure, axes = _figure(5.2, 5.2)
     for i, (y, score) in enumerate((y, score) for y, score in thin if metrics.has_both(y)):
         x, z, _ = roc_curve(y, score, drop_intermediate=False)

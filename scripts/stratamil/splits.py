@@ -1,7 +1,6 @@
 """Splits of the used cases into train, validation and test: generated, or read and checked hard."""
 
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -33,8 +32,7 @@ def generate(cases, n, seed):
     cases = cases.sort_values("case_id", key=lambda ids: ids.map(natural)).reset_index(drop=True)
     patients = cases.groupby("class")["group"].nunique()
     short = [
-        f"splits.n is {n}, but class {name} has {found} patients: every test set needs one; "
-        "lower splits.n or add cases"
+        f"splits.n is {n}, but class {name} has {found} patients: every test set needs one; lower splits.n or add cases"
         for name, found in patients.items()
         if found < n
     ]
@@ -59,7 +57,9 @@ def read(path):
     except FileNotFoundError:
         raise UserError(f"{path}: no such file: set splits.preset and splits.n to the split files") from None
     except KeyError as error:
-        raise UserError(f"{path}: no array {error.args[0].split()[0]}: it needs train_cases, val_cases and test_cases") from None
+        raise UserError(
+            f"{path}: no array {error.args[0].split()[0]}: it needs train_cases, val_cases and test_cases"
+        ) from None
     except (ValueError, OSError) as error:
         raise UserError(f"{path}: not a split file (npz without pickled objects): {error}") from None
     return Split(**sets)
@@ -85,7 +85,10 @@ def check(split, cases, name, classes):
             yield f"{name}: {part}_cases names {_list(twice)} more than once: keep one"
         unknown = [case for case in ids if case not in known.index]
         if unknown:
-            yield f"{name}: {part}_cases names {_list(unknown)}, not among the used cases (see cases.csv): correct the split or the labels"
+            yield (
+                f"{name}: {part}_cases names {_list(unknown)}, not among the used cases (see cases.csv): "
+                "correct the split or the labels"
+            )
         there = set(known.loc[[case for case in ids if case in known.index], "class"])
         absent = [label for label in classes if label not in there]
         if absent:
@@ -94,11 +97,16 @@ def check(split, cases, name, classes):
         both = sorted(set(sets[a]) & set(sets[b]), key=natural)
         if both:
             yield f"{name}: {a}_cases and {b}_cases both hold {_list(both)}: a case belongs to one set"
-        groups = {part: {known.at[case, "group"]: case for case in sets[part] if case in known.index} for part in (a, b)}
+        groups = {
+            part: {known.at[case, "group"]: case for case in sets[part] if case in known.index} for part in (a, b)
+        }
         for group in sorted(set(groups[a]) & set(groups[b]), key=natural):
             pair = groups[a][group], groups[b][group]
             if pair[0] != pair[1]:
-                yield f"{name}: patient {group} is in {a}_cases (case {pair[0]}) and {b}_cases (case {pair[1]}): keep a patient in one set"
+                yield (
+                    f"{name}: patient {group} is in {a}_cases (case {pair[0]}) and {b}_cases (case {pair[1]}): "
+                    "keep a patient in one set"
+                )
 
 
 def coverage(splits, cases):
@@ -120,7 +128,9 @@ def table(splits, cases, classes):
         for part in SETS:
             chosen = known.loc[getattr(split, part)]
             counts = {name: int((chosen["class"] == name).sum()) for name in classes}
-            rows.append({"split": f"{i:02d}", "set": part, "cases": len(chosen), "patients": chosen["group"].nunique()} | counts)
+            rows.append(
+                {"split": f"{i:02d}", "set": part, "cases": len(chosen), "patients": chosen["group"].nunique()} | counts
+            )
     return pd.DataFrame(rows)
 
 

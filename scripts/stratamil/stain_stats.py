@@ -5,7 +5,7 @@ Anal Quant Cytol Histol 2001; 23: 291-299). By Beer and Lambert's law a pixel's 
 -log10(I / I0) is the sum of the stains' densities times their colour vectors, so the inverse of the
 3 x 3 matrix of vectors gives the densities. The mean optical density of R, G and B is the fourth channel.
 
-The 64 features: for each of the 4 channels mean, SD and 5 quantiles (28); the share of tissue (1); the
+The 60 features: for each of the 4 channels the mean and 5 quantiles (24); the share of tissue (1); the
 correlations between H, E and DAB (3); and for each channel at 4 scales (pixels averaged in blocks
 of 1, 2, 4, 8) the root mean square of the gradient (16) and the SD (16). How gradient and variance fall
 off with scale tells fine texture from coarse. All are in units of optical density, except share and correlations.
@@ -20,11 +20,10 @@ STAINS = ((0.644211, 0.716556, 0.266844), (0.092789, 0.954111, 0.283111), (0.268
 QUANTILES = (0.05, 0.25, 0.5, 0.75, 0.95)
 TISSUE = 0.15  # optical density above which a pixel is tissue (Macenko et al., ISBI 2009)
 SCALES = 4
-DIM = 64
 
 
 class StainStats(nn.Module):
-    """Map pixels (B, 3, H, W), 0 to 255, to features (B, 64); H and W are at least 16."""
+    """Map pixels (B, 3, H, W), 0 to 255, to features (B, 60); H and W are at least 16."""
 
     def __init__(self):
         super().__init__()
@@ -38,7 +37,6 @@ class StainStats(nn.Module):
         positions = [round(q * (coarse.shape[2] - 1)) for q in QUANTILES]
         parts = [
             density.mean((2, 3)),
-            density.std((2, 3), correction=0),
             coarse[:, :, positions].flatten(1),
             (density[:, 3:] > TISSUE).float().mean((2, 3)),
             _correlations(density[:, :3]),
@@ -48,7 +46,7 @@ class StainStats(nn.Module):
                 density = functional.avg_pool2d(density, 2)
             across, down = density.diff(dim=3), density.diff(dim=2)
             parts.append((across.square().mean((2, 3)) + down.square().mean((2, 3))).sqrt())
-            parts.append(density.std((2, 3), correction=0))
+            parts.append((density - density.mean((2, 3), keepdim=True)).square().mean((2, 3)).sqrt())
         return torch.cat(parts, dim=1)
 
     def densities(self, pixels):

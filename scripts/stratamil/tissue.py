@@ -34,8 +34,9 @@ VESICULAR = np.array([0.32, 0.15, 0.1, 0.1, 0.25, 0.5], np.float32)
 def paint(rng, stain, side, look, signal=False, distractor=""):
     """One patch as (side, side, 3) uint8.
 
-    `signal` plants confluent nests of large atypical melanocytes. `distractor` is "", "nevus" (small bland nests),
-    "pigment" (melanophages) or "inflammation". `look` comes from `staining` and is shared by a case's patches of a stain.
+    `look` comes from `staining` and is shared by a case's patches of a stain. `signal` plants confluent nests of
+    large atypical melanocytes. `distractor` is "", "nevus" (nests of small bland melanocytes), "pigment"
+    (melanophages) or "inflammation".
     """
     scene = _lay_out(rng, 2 * side, signal, distractor)
     stained = _he(scene) if stain == "h&e" else _ihc(scene, nuclear=stain == "sox10", look=look)
@@ -83,10 +84,11 @@ class _Canvas:
         return values[row, column]
 
     def ellipses(self, shapes, reach):
-        """Distance of each pixel to its nearest ellipse (1 on the outline), to the second nearest, and which is nearest.
+        """Each pixel's distance to the nearest ellipse (1 on the outline) and to the second, and which is nearest.
 
-        `shapes` has rows x, y, semi-axis a, semi-axis b, angle of a. Pixels beyond `reach` keep that distance, label -1.
-        Nearest in this distance means that neighbours mould to each other and never overlap.
+        `shapes` has rows x, y, semi-axis a, semi-axis b, angle of a. Pixels beyond `reach` have that distance and
+        label -1. Nearest in this distance means that neighbours mould to
+        each other and never overlap.
         """
         nearest = np.full((self.pixels, self.pixels), reach, np.float32)
         second = nearest.copy()
@@ -129,7 +131,7 @@ def _lay_out(rng, pixels, signal, distractor):
     scene.cells = cells = _thin_out(cells)
     scene.kind = cells[:, 5].astype(int)
     scene.nucleus, _, scene.nucleus_of = canvas.ellipses(cells[:, :5], 1.4)
-    # A melanocyte's cytoplasm reaches well beyond its nucleus; dendrites are thin, so a lone one is drawn long and narrow.
+    # A melanocyte's cytoplasm reaches well beyond its nucleus; a lone one has dendrites and is drawn long and narrow.
     bodies = cells[:, :5].copy()
     bodies[:, 2:4] += np.where(scene.kind == ATYPICAL, 3.4, np.where(scene.kind == NEVUS, 2.2, 1.3))[:, None]
     bodies[scene.kind == MELANOCYTE, 2] += 2.0
@@ -162,7 +164,8 @@ def _place_layers(scene):
     scene.depth = y * math.cos(angle) - x * math.sin(angle) + wave(scene.along)
     ragged = scene.depth + 0.6 * canvas.noise(4)
     scene.stroma = np.clip(ragged * 1.2 + 0.5, 0, 1)
-    scene.epithelium = np.clip((scene.thickness + ragged + 0.8 * canvas.noise(9)) * 0.9 + 0.5, 0, 1) * (1 - scene.stroma)
+    below_surface = scene.thickness + ragged + 0.8 * canvas.noise(9)
+    scene.epithelium = np.clip(below_surface * 0.9 + 0.5, 0, 1) * (1 - scene.stroma)
     scene.fibres, scene.gaps = _fibres(scene)
 
 
@@ -170,7 +173,8 @@ def _fibres(scene):
     """Collagen: density of the wavy bundles (mean about 1), and the clear clefts between them (0 to 1)."""
     rng, canvas = scene.rng, scene.canvas
     turn = rng.normal(0, 0.25)
-    across = scene.depth + scene.along * math.sin(turn) + rng.uniform(1.0, 3.5) * canvas.noise(38) + 0.7 * canvas.noise(15)
+    waves = rng.uniform(1.0, 3.5) * canvas.noise(38) + 0.7 * canvas.noise(15)
+    across = scene.depth + scene.along * math.sin(turn) + waves
     along = scene.along * math.cos(turn) + 3 * canvas.noise(30)
     points = np.stack([across, along])[:, ::2, ::2]
 
@@ -191,14 +195,14 @@ def _place_nests(scene):
     rng, canvas = scene.rng, scene.canvas
     scene.nest = np.zeros_like(canvas.x)
     if scene.signal:
-        count, radius = rng.integers(2, 5), (16, 34)
-    elif scene.distractor == "nevus" and rng.random() < 0.6:
-        count, radius = rng.integers(1, 4), (8, 15)
+        count, radius, margin = rng.integers(1, 5), (15, 34), 20
+    elif scene.distractor == "nevus" and rng.random() < 0.4:
+        count, radius, margin = rng.integers(1, 5), (9, 21), 8
     else:
         return
     tissue = scene.stroma + scene.epithelium
     rough = 0.16 * canvas.noise(16)
-    candidates = rng.uniform(8, FIELD - 8, (40, 2)).astype(np.float32)
+    candidates = rng.uniform(margin, FIELD - margin, (40, 2)).astype(np.float32)
     candidates = candidates[canvas.sample(scene.depth, *candidates.T) > -0.7 * scene.thickness][:count]
     for x, y in candidates:
         wide, tall = rng.uniform(*radius), rng.uniform(*radius)
@@ -216,7 +220,7 @@ def _place_vessel(scene):
     if rng.random() > 0.3 or canvas.sample(scene.depth, x, y) < 16 or canvas.sample(scene.nest, x, y) > 0:
         return
     a = rng.uniform(6, 15)
-    scene.vessel = np.array([x, y, a, a * rng.uniform(0.45, 0.9), rng.uniform(0, 3.14)])
+    scene.vessel = np.array([x, y, a, a * rng.uniform(0.45, 0.9), rng.uniform(0, np.pi)])
     distance, _, _ = canvas.ellipses(scene.vessel[None], 2.0)
     scene.lumen = np.clip((1 - distance) * a, 0, 1)
     scene.wall = np.clip((1 + 2.2 / a - distance) * a, 0, 1) - scene.lumen
@@ -247,9 +251,8 @@ def _place_pigment(scene):
     where = np.zeros_like(canvas.x)
     if scene.distractor == "pigment":
         count = rng.integers(3, 16)
-        spots = np.column_stack(
-            [rng.uniform(0, FIELD, (count, 2)), rng.uniform([3.5, 2], [8, 4.5], (count, 2)), rng.uniform(0, 3.14, count)]
-        )
+        axes = rng.uniform([3.5, 2], [8, 4.5], (count, 2))
+        spots = np.column_stack([rng.uniform(0, FIELD, (count, 2)), axes, rng.uniform(0, np.pi, count)])
         spots = spots[canvas.sample(scene.depth, spots[:, 0], spots[:, 1]) > 4]
         distance, _, _ = canvas.ellipses(spots, 1.4)
         where = np.clip((1.1 - distance) * 2, 0, 1) * 1.1
@@ -282,7 +285,7 @@ def _nest_cells(scene):
     size = rng.lognormal(np.log(rng.uniform(5.2, 6.6)), 0.2, len(x)) if scene.signal else rng.normal(3.7, 0.3, len(x))
     stretch = np.sqrt(rng.uniform(1, 1.9 if scene.signal else 1.3, len(x)))
     kind = ATYPICAL if scene.signal else NEVUS
-    return _as_cells(x, y, size * stretch, size / stretch, rng.uniform(0, 3.14, len(x)), kind)
+    return _as_cells(x, y, size * stretch, size / stretch, rng.uniform(0, np.pi, len(x)), kind)
 
 
 def _epithelial_cells(scene):
@@ -398,20 +401,20 @@ def _background(scene):
 
 def _he(scene):
     """Dye maps (5, H, W): hematoxylin, eosin, DAB, melanin, red cells."""
-    rng, canvas = scene.rng, scene.canvas
+    canvas = scene.canvas
     nuclei, cover, nucleoli = _nuclei(scene)
     stroma, epithelium = _background(scene)
     grainy = 1 + 0.16 * canvas.noise(2) + 0.12 * canvas.noise(7)
     cytoplasm = scene.nest * (0.55 + 0.45 * scene.body) * (1 - 0.45 * scene.border)
     halo = _of_cells(scene.kind == MELANOCYTE, scene.body_of) * scene.body * (1 - cover)
-    eosin = 0.23 * stroma + (0.2 * epithelium * (1 - 0.8 * halo) + 0.21 * cytoplasm) * grainy
+    eosin = 0.19 * stroma + (0.17 * epithelium * (1 - 0.8 * halo) + 0.19 * cytoplasm) * grainy
     eosin += 0.32 * scene.wall + 0.04 * scene.mucin + 0.14 * scene.mucin_rim
     hematoxylin = 0.04 * stroma + (0.11 * epithelium * (1 - 0.8 * halo) + 0.24 * cytoplasm) * grainy
     hematoxylin += 0.09 * scene.mucin * grainy + 0.06 * scene.mucin_rim
     eosin = eosin * (1 - 0.75 * cover) + 0.16 * cover + 0.3 * nucleoli * cover
     hematoxylin = hematoxylin * (1 - cover) + nuclei * 0.95 + 0.5 * nucleoli * cover
-    nothing = np.zeros_like(eosin)
-    return np.stack([hematoxylin, eosin, nothing, scene.melanin, 0.5 * scene.blood])
+    no_dab = np.zeros_like(eosin)
+    return np.stack([hematoxylin, eosin, no_dab, scene.melanin, 0.5 * scene.blood])
 
 
 def _ihc(scene, nuclear, look):
@@ -423,7 +426,7 @@ def _ihc(scene, nuclear, look):
     counter = 0.033 * stroma + (0.075 * epithelium + 0.06 * scene.nest) * grainy + 0.03 * scene.mucin_rim
     counter = counter * (1 - cover) + 0.5 * nuclei + 0.12 * nucleoli * cover
     brown = look.unspecific * (0.5 * stroma + epithelium + scene.nest)
-    depth = {MELANOCYTE: 0.75, NEVUS: 0.6, ATYPICAL: 1.05}
+    depth = {MELANOCYTE: 0.8, NEVUS: 0.85, ATYPICAL: 1.0}
     strength = np.array([depth.get(kind, 0) for kind in scene.kind]) * rng.lognormal(0, 0.28, len(scene.kind))
     if nuclear:
         taken = _of_cells(strength, scene.nucleus_of) * cover
@@ -433,8 +436,8 @@ def _ihc(scene, nuclear, look):
         taken = _of_cells(strength, scene.body_of) * scene.body
         taken = np.maximum(taken, 0.6 * scene.nest * (scene.kind == ATYPICAL).any())
         brown = brown + taken * grainy * (1 - 0.3 * scene.border) * (1 - 0.8 * cover)
-    nothing = np.zeros_like(brown)
-    return np.stack([counter, nothing, brown, 0.9 * scene.melanin + 0.1 * scene.blood, 0.06 * scene.blood])
+    no_eosin = np.zeros_like(brown)
+    return np.stack([counter, no_eosin, brown, 0.9 * scene.melanin + 0.1 * scene.blood, 0.06 * scene.blood])
 
 
 # ---- picture
@@ -445,9 +448,9 @@ def _photograph(rng, dyes, look):
     # With eosin the hematoxylin is the H&E one; a counterstain has the vector published for H DAB.
     vectors = np.array([HEMATOXYLIN if dyes[1].any() else COUNTERSTAIN, EOSIN, DAB, MELANIN, RED_CELLS]) + look.hue
     vectors = np.maximum(vectors, 0.02) / np.linalg.norm(vectors, axis=1, keepdims=True) * look.strength[:, None]
-    density = np.tensordot(vectors.T.astype(np.float32), np.maximum(dyes, 0), 1)
+    density = np.einsum("dc,dhw->chw", vectors.astype(np.float32), np.maximum(dyes, 0))
     light = look.glass[:, None, None].astype(np.float32) * np.exp(-math.log(10) * density)
-    side = dyes.shape[1] // 2
-    light = light.reshape(3, side, 2, side, 2).mean((2, 4))
-    light = ndimage.gaussian_filter(light, (0, look.focus, look.focus)) + 1.6 * rng.standard_normal(light.shape, np.float32)
+    light = sum(light[:, top::2, left::2] for top in (0, 1) for left in (0, 1)) / 4
+    light = ndimage.gaussian_filter(light, (0, look.focus, look.focus))
+    light += 1.6 * rng.standard_normal(light.shape, np.float32)
     return np.clip(np.rint(light), 0, 255).astype(np.uint8).transpose(1, 2, 0)

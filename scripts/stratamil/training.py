@@ -66,11 +66,7 @@ def train(bags, train_cases, val_cases, y, model_settings, settings, state_path=
     with tqdm(total=settings.epochs, initial=run.epoch, unit="epoch", disable=None) as bar:
         while not run.finished():
             row = run.step()
-            logging.info(
-                "epoch %d: train loss %.4f, val loss %.4f, val AUC %s, lr %.2g, %.0f patches/s%s",
-                row["epoch"], row["train_loss"], row["val_loss"], "not defined" if math.isnan(row["val_auc"]) else f"{row['val_auc']:.3f}",
-                row["lr"], row["patches_per_second"], ", best" if run.best["epoch"] == row["epoch"] else "",
-            )  # fmt: skip
+            logging.info("%s", _line(row, run.best["epoch"]))
             bar.set_postfix(val_loss=f"{row['val_loss']:.4f}")
             bar.update()
             if state_path:
@@ -78,6 +74,14 @@ def train(bags, train_cases, val_cases, y, model_settings, settings, state_path=
     history = pd.DataFrame(run.history)
     history["best"] = history["epoch"] == run.best["epoch"]
     return run.best, history
+
+
+def _line(row, best):
+    auc = "not defined" if math.isnan(row["val_auc"]) else f"{row['val_auc']:.3f}"
+    return (
+        f"epoch {row['epoch']}: train loss {row['train_loss']:.4f}, val loss {row['val_loss']:.4f}, val AUC {auc}, "
+        f"lr {row['lr']:.2g}, {row['patches_per_second']:.0f} patches/s" + (", best" if best == row["epoch"] else "")
+    )
 
 
 def _key(model_settings, settings, train_cases, val_cases, y, identity):
@@ -150,7 +154,8 @@ class _Run:
         self.scheduler.step(*([value] if self.settings.scheduler == "plateau" else []))
         row = {
             "epoch": self.epoch, "lr": lr, "train_loss": loss, "val_loss": val_loss, "val_auc": val_auc,
-            "val_accuracy": val_accuracy, "patches_per_second": patches / seconds, "seconds": time.perf_counter() - begin,
+            "val_accuracy": val_accuracy, "patches_per_second": patches / seconds,
+            "seconds": time.perf_counter() - begin,
         }  # fmt: skip
         self.history.append(row)
         return row

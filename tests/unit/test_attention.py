@@ -142,7 +142,7 @@ def test_only_the_highest_and_the_lowest_slice_are_drawn(study):
 
 
 def test_top_table_and_its_summary(study, monkeypatch):
-    table, output = patch_table(), run(study, monkeypatch, "--top-percent", "15")
+    table, output = patch_table(), run(study, monkeypatch, "--top-percent", "15", "--max-cases", "1")
     top = pd.read_csv(output / "top_effective_patches_per_case_15.0pct.csv", dtype={"case_id": str})
     columns = (
         "case_id stain slice patch path patch_weight slice_weight stain_weight effective_weight true_label pred_label"
@@ -184,7 +184,7 @@ def test_summaries_tell_stain_weights_and_missing_stains(study, monkeypatch):
 
 
 def test_truth_is_scored_as_sklearn_does(study, monkeypatch):
-    table, output = patch_table(), run(study, monkeypatch, "--truth", study / "truth.csv")
+    table, output = patch_table(), run(study, monkeypatch, "--max-cases", "1", "--truth", study / "truth.csv")
     signal = pd.Series(np.arange(len(table)) % 3 % 2)
     contribution, other = table["contribution_high_grade"], table["contribution_benign"]
     scores = {

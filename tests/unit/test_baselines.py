@@ -5,6 +5,7 @@ from types import SimpleNamespace
 import numpy as np
 import pandas as pd
 import pytest
+
 from stratamil import baselines, metrics
 from stratamil.errors import UserError
 from stratamil.splits import Split

@@ -377,7 +377,7 @@ def test_the_script(study):
     assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
     assert "encoded 8, reused 0, unreadable 0 patches" in (study.root / "x.log").read_text()
     found = features.read([study.root / "x.h5"])
-    assert found.table["case_id"].unique().tolist() == ["1", "3"] and found.values.shape == (8, 64)
+    assert found.table["case_id"].unique().tolist() == ["1", "3"] and found.values.shape == (8, 60)
     shutil.rmtree(study.folder)
     failed = run("y.h5")
     assert failed.returncode == 1 and not (study.root / "y.h5").exists()

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from sklearn import metrics as reference
 from sklearn.linear_model import LogisticRegression
+
 from stratamil import metrics
 
 Y = np.array([0, 0, 1, 1, 0, 1, 1, 0])

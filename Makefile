@@ -1,0 +1,38 @@
+# make demo: environment, demo cohort, all stages, report.   make test: environment, test tools, all tests.
+PYTHON ?= python3
+BIN := .venv/bin
+DEMO := $(BIN)/snakemake --profile profiles/local --configfile config/demo.yaml
+
+.PHONY: demo test lint format clean-demo
+
+demo: .venv/.run
+	$(DEMO) all
+	@echo
+	@echo "The report: $(CURDIR)/results/demo/report/index.html"
+
+test: .venv/.test
+	$(BIN)/pytest -n 2 --dist loadfile
+
+lint: .venv/.test
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/snakefmt --check Snakefile rules
+	$(BIN)/snakemake --lint --configfile config/demo.yaml
+
+format: .venv/.test
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+	$(BIN)/snakefmt Snakefile rules
+
+clean-demo:
+	rm -rf results/demo resources/demo
+
+.venv/.run: requirements.txt constraints.txt
+	$(PYTHON) -c 'import sys; sys.version_info[:2] == (3, 11) or sys.exit("Python 3.11 is needed: make PYTHON=python3.11 ...")'
+	$(PYTHON) -m venv .venv
+	$(BIN)/pip install --quiet --disable-pip-version-check -r requirements.txt -c constraints.txt
+	touch $@
+
+.venv/.test: .venv/.run requirements-dev.txt
+	$(BIN)/pip install --quiet --disable-pip-version-check -r requirements-dev.txt -c constraints.txt
+	touch $@

@@ -1,0 +1,680 @@
+"""The runs of a study read together: every number of the cross-split report, before any page.
+
+A case is predicted once a seed, by the model of the split whose test set holds it: out of fold. The ensemble is the
+mean probability of a case over the seeds. With two classes the last is the positive one. What is not defined is None.
+"""
+
+import json
+import logging
+from collections import Counter
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+
+import h5py
+import numpy as np
+import pandas as pd
+import yaml
+from scipy.special import softmax
+
+from stratamil import metrics
+from stratamil.errors import UserError
+from stratamil.inventory import USED
+from stratamil.names import column, natural
+
+NEEDED = ("results.json", "predictions.csv", "validation_predictions.csv")
+PROPORTIONS = {"sensitivity": ("tp", "fn"), "specificity": ("tn", "fp"), "ppv": ("tp", "fp"), "npv": ("tn", "fn")}
+POINTS = ("at_0.5", "at_threshold")
+TOLERANCE = 1e-6
+
+
+@dataclass(frozen=True)
+class Run:
+    """What one split and seed left behind; what there is no file of is None (no history of a given model)."""
+
+    folder: Path
+    split: str
+    seed: int
+    results: dict
+    test: pd.DataFrame
+    validation: pd.DataFrame
+    history: pd.DataFrame | None
+    attention: pd.DataFrame | None
+    truth: dict | None
+    settings: dict | None
+
+    @property
+    def name(self):
+        return f"split {self.split}, seed {self.seed}"
+
+
+def read_runs(folders):
+    """The runs in these folders, by split and seed. Raises UserError with every file that lacks or does not fit."""
+    missing = [
+        f"{folder}/{name}: no such file: run evaluate"
+        for folder in folders
+        for name in NEEDED
+        if not (Path(folder) / name).is_file()
+    ]
+    if missing:
+        raise UserError(*missing)
+    runs = sorted((_read_run(Path(folder)) for folder in folders), key=lambda run: (natural(run.split), run.seed))
+    problems = [problem for run in runs for problem in _faults(run, runs[0].results["classes"])]
+    seen = Counter((run.split, run.seed) for run in runs)
+    problems += [
+        f"split {split}, seed {seed} is given {n} times: give each run once"
+        for (split, seed), n in seen.items()
+        if n > 1
+    ]
+    if problems:
+        raise UserError(*problems)
+    return runs
+
+
+def _read_run(folder):
+    def table(name):
+        return pd.read_csv(folder / name, dtype={"case_id": str, "true_label": str, "predicted_label": str})
+
+    def optional(name, read):
+        path = folder / name
+        return read(path) if path.is_file() else None
+
+    results = json.loads((folder / "results.json").read_text(encoding="utf-8"))
+    return Run(
+        folder=folder,
+        split=str(results["split"]),
+        seed=int(results["seed"]),
+        results=results,
+        test=table("predictions.csv"),
+        validation=table("validation_predictions.csv"),
+        history=optional("history.csv", pd.read_csv),
+        attention=optional("attention_analysis/summary.csv", lambda path: pd.read_csv(path, dtype={"case_id": str})),
+        truth=optional("attention_analysis/truth_auc.json", lambda path: json.loads(path.read_text(encoding="utf-8"))),
+        settings=optional("settings.yaml", lambda path: yaml.safe_load(path.read_text(encoding="utf-8"))),
+    )
+
+
+def _faults(run, classes):
+    if run.results["classes"] != classes:
+        yield f"{run.folder}/results.json: classes {run.results['classes']} differ from {classes}: evaluate all anew"
+        return
+    wanted = [f"{kind}_{column(name)}" for kind in ("prob", "logit") for name in classes]
+    for name, table in (("predictions.csv", run.test), ("validation_predictions.csv", run.validation)):
+        for lacking in (item for item in ["case_id", "true_label", *wanted] if item not in table):
+            yield f"{run.folder}/{name}: no column {lacking}: evaluate the run anew"
+        for label in sorted(set(table.get("true_label", [])) - set(classes)):
+            yield f"{run.folder}/{name}: class {label!r} is none of {', '.join(classes)}: evaluate the run anew"
+
+
+def read_cases(path):
+    """All rows of cases.csv, ids and codes as text."""
+    return pd.read_csv(path, dtype={"case_id": str, "label": str, "group": str}, keep_default_na=False)
+
+
+@dataclass(frozen=True)
+class Study:
+    """Runs, the cases table, and the settings of the bootstrap; everything else is computed from them."""
+
+    runs: list
+    cases: pd.DataFrame
+    draws: int = 2000
+    seed: int = 42
+    baselines: pd.DataFrame | None = None
+    classes: list = field(init=False)
+
+    def __post_init__(self):
+        object.__setattr__(self, "classes", self.runs[0].results["classes"])
+        known = set(self.cases["case_id"])
+        strangers = [
+            f"{run.folder}/predictions.csv: case {case} is not in the cases table: run the inventory and evaluate anew"
+            for run in self.runs
+            for case in run.test["case_id"]
+            if case not in known
+        ]
+        if strangers:
+            raise UserError(*strangers)
+
+    @property
+    def binary(self):
+        return len(self.classes) == 2
+
+    @property
+    def probabilities(self):
+        return [f"prob_{column(name)}" for name in self.classes]
+
+    @property
+    def scaled(self):
+        return [f"scaled_{column(name)}" for name in self.classes]
+
+    @property
+    def seeds(self):
+        return sorted({run.seed for run in self.runs})
+
+    @property
+    def splits(self):
+        return sorted({run.split for run in self.runs}, key=natural)
+
+    @cached_property
+    def predictions(self):
+        """One row a case and run: split, seed, case_id, y, group, right, threshold (NaN: none), prob_*, scaled_*.
+
+        scaled_* are the probabilities after temperature scaling.
+        """
+        tables = []
+        for run in self.runs:
+            logits = run.test[[f"logit_{column(name)}" for name in self.classes]].to_numpy(dtype=float)
+            temperature = run.results.get("temperature")
+            # Without a temperature (one-class validation) nothing is rescaled, rather than the case left out.
+            scaled = softmax(logits / (temperature or 1.0), axis=1)
+            threshold = run.results.get("threshold")
+            tables.append(
+                run.test[["case_id", *self.probabilities]].assign(
+                    split=run.split,
+                    seed=run.seed,
+                    y=run.test["true_label"].map(self.classes.index),
+                    threshold=np.nan if threshold is None else threshold,
+                    **dict(zip(self.scaled, scaled.T)),
+                )
+            )
+        table = pd.concat(tables, ignore_index=True)
+        table["right"] = table[self.probabilities].to_numpy().argmax(axis=1) == table["y"]
+        return table.assign(group=table["case_id"].map(self.cases.set_index("case_id")["group"]))
+
+    @cached_property
+    def ensemble(self):
+        """One row a case in natural order: means over the seeds, `sd` of the drawn probability, `right` of `times`."""
+        table = self.predictions.assign(drawn=self.drawn(self.predictions))
+        groups = table.groupby("case_id", sort=False)
+        means = groups[[*self.probabilities, *self.scaled]].mean()
+        means["threshold"] = groups["threshold"].agg(lambda values: values.mean(skipna=False))
+        means = means.join(groups[["split", "y", "group"]].first())
+        means["right"], means["times"] = groups["right"].sum(), groups.size()
+        means["sd"] = groups["drawn"].std(ddof=1)
+        return means.reset_index().sort_values("case_id", key=lambda ids: ids.map(natural), ignore_index=True)
+
+    def drawn(self, table):
+        """(n,) probability that is shown of a case: of the last of two classes, or of the true one of more."""
+        p = table[self.probabilities].to_numpy()
+        return p[:, 1] if self.binary else p[np.arange(len(p)), table["y"]]
+
+    @cached_property
+    def weights(self):
+        """Bootstrap counts (draws, cases) of the rows of `ensemble`: shared, so that models are compared in pairs."""
+        cases = self.ensemble
+        return metrics.bootstrap_weights(cases["y"], cases["group"], self.draws, self.seed, cases["split"])
+
+    def drawn_aucs(self, table, by_split=False):
+        """AUC of `table` in each bootstrap draw, pooled or as the mean over splits; NaN where not defined."""
+        position = pd.Series(range(len(self.ensemble)), index=self.ensemble["case_id"])
+        parts = [part for _, part in table.groupby("split", sort=False)] if by_split else [table]
+        drawn = [
+            metrics.weighted_auc(
+                part["y"].to_numpy(), part[self.probabilities].to_numpy(), self.weights[:, position[part["case_id"]]]
+            )
+            for part in parts
+        ]
+        return np.mean(drawn, axis=0)
+
+    def auc(self, table):
+        return metrics.auc(table["y"].to_numpy(), table[self.probabilities].to_numpy())
+
+    def fold_aucs(self, table):
+        """AUC of each split that `table` has."""
+        return [self.auc(part) for _, part in table.groupby("split", sort=False)]
+
+    def figures(self, table):
+        """Figures of a set of predictions: metrics.summary, at 0.5 and at the validation threshold, calibration."""
+        y, p = table["y"].to_numpy(), table[self.probabilities].to_numpy()
+        result = metrics.summary(y, p, self.classes)
+        del result["loss"]
+        if self.binary:
+            score, threshold = p[:, 1], table["threshold"].to_numpy()
+            result["at_0.5"] = metrics.at_threshold(y, score, 0.5)
+            result["at_threshold"] = None if np.isnan(threshold).any() else metrics.at_threshold(y, score, threshold)
+            result["calibration"] = metrics.calibration(y, score)
+        return result
+
+    def discrimination(self, table):
+        """Pooled AUC and mean of folds with their bootstrap intervals, DeLong beside; SD over folds."""
+        value, folds = self.auc(table), self.fold_aucs(table)
+        low, high = (None, None) if value is None else metrics.percentile_interval(self.drawn_aucs(table))
+        mean = mean_of(folds)
+        fold_low, fold_high = (
+            (None, None) if mean is None else metrics.percentile_interval(self.drawn_aucs(table, by_split=True))
+        )
+        p = table[self.probabilities].to_numpy()
+        delong = metrics.delong(table["y"], p[:, 1])[1:] if self.binary else (None, None)
+        return {
+            "roc_auc": value,
+            "low": low,
+            "high": high,
+            "delong_low": delong[0],
+            "delong_high": delong[1],
+            "fold_mean": mean,
+            "fold_low": fold_low,
+            "fold_high": fold_high,
+            "fold_sd": sd_of(folds),
+            "folds": len(folds),
+        }
+
+
+def mean_of(values):
+    """Mean, or None if there are no values or one is None."""
+    return None if not values or any(value is None for value in values) else float(np.mean(values))
+
+
+def sd_of(values):
+    """Sample standard deviation, or None of fewer than two values or if one is None."""
+    return None if len(values) < 2 or any(value is None for value in values) else float(np.std(values, ddof=1))
+
+
+def numbers(study):
+    """All numbers of the report as a dict that JSON can hold."""
+    table, cases = study.predictions, study.ensemble
+    by_seed = [_of_seed(study, seed, rows) for seed, rows in table.groupby("seed")]
+    ensemble = study.figures(cases) | {"discrimination": study.discrimination(cases)}
+    return {
+        "classes": study.classes,
+        "positive": study.classes[-1] if study.binary else None,
+        "cases": len(cases),
+        "patients": int(cases["group"].nunique()),
+        "counts": {name: int((cases["y"] == c).sum()) for c, name in enumerate(study.classes)},
+        "splits": study.splits,
+        "seeds": study.seeds,
+        "bootstrap": study.draws,
+        "runs": [_of_run(study, run) for run in study.runs],
+        "by_seed": by_seed,
+        "out_of_fold": _over_seeds(study, by_seed),
+        "ensemble": ensemble,
+        "scaled": _rescaled(study),
+        "temperatures": [run.results.get("temperature") for run in study.runs],
+        "baselines": _baselines(study),
+        "per_case": _per_case(study),
+        "subgroups": _subgroups(study),
+        "coverage": coverage(study),
+        "disagreements": _disagreements(study),
+    }
+
+
+def _of_run(study, run):
+    rows = study.predictions.query("split == @run.split and seed == @run.seed")
+    interval = metrics.bootstrap_auc(rows["y"], rows[study.probabilities], rows["group"], study.draws, study.seed)
+    return study.figures(rows) | {
+        "split": run.split,
+        "seed": run.seed,
+        "low": interval[0],
+        "high": interval[1],
+        "epoch": run.results.get("epoch"),
+        "epochs": None if run.history is None else int(run.history["epoch"].max()),
+        "threshold": run.results.get("threshold"),
+        "temperature": run.results.get("temperature"),
+    }
+
+
+def _of_seed(study, seed, rows):
+    return study.figures(rows) | {"seed": int(seed), "discrimination": study.discrimination(rows)}
+
+
+def _over_seeds(study, by_seed):
+    """Mean over seeds of the figures of each seed; intervals of that mean, by the same draws for all seeds."""
+    each = [entry["discrimination"] for entry in by_seed]
+    result = {name: mean_of([entry[name] for entry in each]) for name in ("roc_auc", "fold_mean")}
+    result |= {name: (each[0][name] if len(each) == 1 else None) for name in ("delong_low", "delong_high")}
+    seeds = [rows for _, rows in study.predictions.groupby("seed")]
+    for low, high, value, by_split in (("low", "high", "roc_auc", False), ("fold_low", "fold_high", "fold_mean", True)):
+        drawn = [study.drawn_aucs(rows, by_split) for rows in seeds] if result[value] is not None else []
+        result[low], result[high] = metrics.percentile_interval(np.mean(drawn, axis=0)) if drawn else (None, None)
+    split_means = [
+        mean_of([study.auc(rows) for _, rows in part.groupby("seed")]) for _, part in study.predictions.groupby("split")
+    ]
+    result["fold_sd"] = sd_of(split_means)
+    result["seed_sd"] = sd_of([entry["roc_auc"] for entry in each])
+    result["folds"] = len(split_means)
+    for name in ("accuracy", "balanced_accuracy", "pr_auc", "log_loss", "brier"):
+        result[name] = mean_of([entry[name] for entry in by_seed])
+        result[f"{name}_sd"] = sd_of([entry[name] for entry in by_seed])
+    return result
+
+
+def _rescaled(study):
+    """Log loss, Brier score and calibration of the ensemble of temperature-scaled probabilities."""
+    cases = study.ensemble
+    y, p = cases["y"].to_numpy(), cases[study.scaled].to_numpy()
+    result = {"log_loss": metrics.log_loss(y, p), "brier": metrics.brier(y, p)}
+    return result | ({"calibration": metrics.calibration(y, p[:, 1])} if study.binary else {})
+
+
+def _baselines(study):
+    """Each baseline on the cases of the study: its AUC, and how much the ensemble is better, draw by draw."""
+    if study.baselines is None:
+        return []
+    ours, found = study.auc(study.ensemble), []
+    groups = study.ensemble.set_index("case_id")["group"]
+    known = study.baselines[study.baselines["case_id"].isin(groups.index) & study.baselines["split"].isin(study.splits)]
+    for name, rows in known.groupby("baseline", sort=False):
+        rows = rows.assign(
+            y=rows["true_label"].map(study.classes.index), group=rows["case_id"].map(groups), threshold=np.nan
+        ).reset_index(drop=True)
+        entry = {"name": str(name), "n": len(rows), "discrimination": study.discrimination(rows)}
+        entry |= {"brier": metrics.brier(rows["y"].to_numpy(), rows[study.probabilities].to_numpy())}
+        gain, low, high = None, None, None
+        if ours is not None and entry["discrimination"]["roc_auc"] is not None:
+            gain = ours - entry["discrimination"]["roc_auc"]
+            low, high = metrics.percentile_interval(study.drawn_aucs(study.ensemble) - study.drawn_aucs(rows))
+        found.append(entry | {"gain": gain, "gain_low": low, "gain_high": high})
+    return found
+
+
+def _per_case(study):
+    """One dict a case: what is known of it and how it was predicted."""
+    known = study.cases.set_index("case_id")
+    p = study.ensemble[study.probabilities].to_numpy()
+    rows = []
+    for i, case in study.ensemble.iterrows():
+        facts = known.loc[case["case_id"]]
+        rows.append(
+            {
+                "case_id": case["case_id"],
+                "patient": case["group"],
+                "split": case["split"],
+                "true": study.classes[case["y"]],
+                "code": str(facts["label"]),
+                "predicted": study.classes[int(p[i].argmax())],
+                "probability": float(study.drawn(study.ensemble)[i]),
+                "sd": None if pd.isna(case["sd"]) else float(case["sd"]),
+                "right": int(case["right"]),
+                "times": int(case["times"]),
+                "patches": int(facts["n_patches"]),
+                "slices": int(facts["n_slices"]),
+                "missing": str(facts["missing_stains"]),
+            }
+        )
+    return rows
+
+
+def _subgroups(study):
+    """The ensemble in parts of the cohort: by class code, by missing stains, by thirds of the number of patches."""
+    table = pd.DataFrame(_per_case(study))
+    thirds = (
+        pd.qcut(table["patches"].rank(method="first"), 3, labels=False)
+        if len(table) >= 3
+        else pd.Series(0, index=table.index)
+    )
+    names = {}
+    for third in sorted(thirds.unique()):
+        patches = table["patches"][thirds == third]
+        names[third] = f"{patches.min()} to {patches.max()} patches"
+    keys = {
+        "class code": table["true"] + ", code " + table["code"],
+        "stains": table["missing"].map(lambda text: f"without {text.replace(';', ', ')}" if text else "all stains"),
+        "patches of a case": thirds.map(names),
+    }
+    found = []
+    for kind, key in keys.items():
+        for name in sorted(key.unique(), key=natural):
+            part = study.ensemble[(key == name).to_numpy()]
+            right = int((part[study.probabilities].to_numpy().argmax(axis=1) == part["y"]).sum())
+            low, high = metrics.wilson(right, len(part))
+            found.append(
+                {
+                    "kind": kind,
+                    "name": name,
+                    "n": len(part),
+                    "right": right,
+                    "accuracy": right / len(part),
+                    "low": low,
+                    "high": high,
+                }
+                | {"roc_auc": study.auc(part), "probability": float(study.drawn(part).mean())}
+            )
+    return found
+
+
+def coverage(study):
+    """Used cases that a seed predicts never or more than once: {"missing": {seed: [..]}, "repeated": {seed: [..]}}."""
+    used = study.cases.loc[study.cases["status"] == USED, "case_id"]
+    result = {"missing": {}, "repeated": {}}
+    for seed, rows in study.predictions.groupby("seed"):
+        times = rows["case_id"].value_counts()
+        missing = sorted(set(used) - set(times.index), key=natural)
+        repeated = sorted(times.index[times > 1], key=natural)
+        result["missing"] |= {str(seed): missing} if missing else {}
+        result["repeated"] |= {str(seed): repeated} if repeated else {}
+    return result
+
+
+def _disagreements(study):
+    """Runs whose results.json has other figures than their predictions give: the files are not of one evaluation."""
+    found = []
+    for run in study.runs:
+        rows = study.predictions.query("split == @run.split and seed == @run.seed")
+        ours = metrics.summary(rows["y"], rows[study.probabilities], study.classes)
+        for name in ("n", "roc_auc", "log_loss"):
+            theirs = run.results.get(name)
+            if (ours[name] is None) != (theirs is None) or (
+                theirs is not None and abs(ours[name] - theirs) > TOLERANCE
+            ):
+                found.append(f"{run.name}: {name}")
+    return found
+
+
+def attention(study):
+    """Stain weights over cases, each case the mean of its seeds, and attention against known signal; None without.
+
+    Returns (numbers, weights): weights is a DataFrame (cases, stains) aligned with `ensemble`, NaN for a missing stain.
+    """
+    tables = [run.attention for run in study.runs if run.attention is not None and len(run.attention)]
+    if not tables:
+        return None, None
+    table = pd.concat(tables, ignore_index=True)
+    slugs = [name.removeprefix("stain_weight_") for name in table if name.startswith("stain_weight_")]
+    spelt = {column(name): name for name in _stain_names(table, study.cases)}
+    weights = (
+        table.groupby("case_id")[[f"stain_weight_{slug}" for slug in slugs]].mean().reindex(study.ensemble["case_id"])
+    )
+    weights.columns = [spelt.get(slug, slug) for slug in slugs]
+    present = weights.notna().sum(axis=1)
+    most = weights.dropna(how="all").idxmax(axis=1).value_counts()
+    stains = [
+        {
+            "stain": stain,
+            "n": int(weights[stain].notna().sum()),
+            "mean": _finite(weights[stain].mean()),
+            "median": _finite(weights[stain].median()),
+            "low": _finite(weights[stain].quantile(0.25)),
+            "high": _finite(weights[stain].quantile(0.75)),
+            "ratio": _finite((weights[stain] * present).mean()),
+            "most": int(most.get(stain, 0)),
+        }
+        for stain in weights
+    ]
+    result = {"cases": int((present > 0).sum()), "stains": stains, "truth": _truth(study)}
+    for name in ("normalised_entropy", "effective_patches"):
+        result[name] = _finite(table[name].mean()) if name in table else None
+    return result, weights.reset_index(drop=True)
+
+
+def _stain_names(table, cases):
+    listed = {stain for text in cases["missing_stains"] for stain in text.split(";") if stain}
+    return listed | set(table.get("most_attended_stain", pd.Series(dtype=str)).dropna().astype(str))
+
+
+def _finite(value):
+    return None if pd.isna(value) else float(value)
+
+
+def _truth(study):
+    """Attention AUC of known signal patches: each run's and their mean weighted by cases; None if none was scored."""
+    scored = [run for run in study.runs if run.truth is not None and run.truth.get("mean_auc") is not None]
+    if not scored:
+        return None
+    cases = [run.truth["cases"] for run in scored]
+    names = ("mean_auc", "contribution_auc", "margin_auc")
+    means = {
+        name: float(np.average([run.truth[name] for run in scored], weights=cases))
+        for name in names
+        if all(run.truth.get(name) is not None for run in scored)
+    }
+    rows = [
+        {"split": run.split, "seed": run.seed, "cases": n} | {name: run.truth.get(name) for name in names}
+        for run, n in zip(scored, cases)
+    ]
+    return means | {"runs": rows, "cases": sum(cases), "sd": sd_of([run.truth["mean_auc"] for run in scored])}
+
+
+def flow(cases, splits, predicted, classes):
+    """From the labels table to predictions: [{step, n, patients, counts, left_out: {reason: n}}], TRIPOD+AI style.
+
+    splits: name -> Split. predicted: set of case ids.
+    """
+    in_class, in_splits = (
+        cases["class"] != "",
+        {case for split in splits.values() for case in [*split.train, *split.val, *split.test]},
+    )
+    used = cases["status"] == USED
+    placed, done = cases["case_id"].isin(in_splits), cases["case_id"].isin(predicted)
+    kept = [
+        ("rows of the labels table", pd.Series(True, index=cases.index), None),
+        ("of a class in the study", in_class, cases["status"]),
+        ("with patches", in_class & used, cases["status"]),
+        ("in the splits", in_class & used & placed, pd.Series("in no split", index=cases.index)),
+        (
+            "predicted out of fold",
+            in_class & used & placed & done,
+            pd.Series("in no test set, or not predicted", index=cases.index),
+        ),
+    ]
+    steps, before = [], kept[0][1]
+    for name, here, reason in kept:
+        lost = before & ~here
+        counts = {label: int((cases["class"][here] == label).sum()) for label in classes}
+        left_out = (
+            {} if reason is None else {str(why): int(n) for why, n in reason[lost].value_counts().sort_index().items()}
+        )
+        steps.append(
+            {
+                "step": name,
+                "n": int(here.sum()),
+                "patients": int(cases["group"][here].nunique()),
+                "counts": counts,
+                "left_out": left_out,
+            }
+        )
+        before = here
+    return steps
+
+
+def left_out(excluded, shards):
+    """What was not used: {"files": [{reason, n, example}], "unlabelled": n, "unreadable": [{path, reason}]}."""
+    table = pd.read_csv(excluded, dtype=str, keep_default_na=False)
+    files = [
+        {"reason": reason, "n": len(rows), "example": rows["name"].iloc[0]}
+        for reason, rows in table[table["kind"] == "file"].groupby("reason")
+    ]
+    unlabelled = int(((table["kind"] == "case") & (table["reason"] == "no row in the labels")).sum())
+    unreadable = []
+    for shard in shards:
+        with h5py.File(shard) as file:
+            paths, reasons = (file[f"unreadable_{name}"].asstr()[()] for name in ("path", "reason"))
+        unreadable += [{"path": str(path), "reason": str(reason)} for path, reason in zip(paths, reasons)]
+    files.sort(key=lambda row: (-row["n"], row["reason"]))
+    return {
+        "files": files,
+        "unlabelled": unlabelled,
+        "unreadable": sorted(unreadable, key=lambda row: natural(row["path"])),
+    }
+
+
+def resources(folder):
+    """Time and memory of each rule from Snakemake's benchmark files: jobs, total and longest seconds, most MB."""
+    rows = {}
+    for path in sorted(Path(folder).rglob("*.tsv")) if folder else []:
+        parts = path.relative_to(folder).with_suffix("").parts
+        table = pd.read_csv(path, sep="\t", na_values=["-", "NA"])
+        if not {"s", "max_rss"} <= set(table):
+            logging.warning("%s: no benchmark file: columns s and max_rss are missing", path)
+            continue
+        rows.setdefault(parts[0], []).append((float(table["s"].sum()), _finite(pd.to_numeric(table["max_rss"]).max())))
+    return [
+        {
+            "rule": rule,
+            "jobs": len(jobs),
+            "seconds": sum(seconds for seconds, _ in jobs),
+            "longest": max(seconds for seconds, _ in jobs),
+            "memory": max((memory for _, memory in jobs if memory is not None), default=None),
+        }
+        for rule, jobs in rows.items()
+    ]
+
+
+def long_table(numbers):
+    """metrics.csv: every figure as a row of level, model, split, seed, metric, value, low, high, n."""
+    rows = []
+
+    def add(level, figures, model="model", split="", seed="", n=None):
+        for name, value, low, high in _flat(figures):
+            rows.append((level, model, split, seed, name, value, low, high, figures.get("n", n)))
+
+    for run in numbers["runs"]:
+        add("split", run, split=run["split"], seed=run["seed"])
+    for entry in numbers["by_seed"]:
+        add("seed", entry, seed=entry["seed"])
+    add(
+        "out_of_fold",
+        {"discrimination": numbers["out_of_fold"]}
+        | {
+            k: v
+            for k, v in numbers["out_of_fold"].items()
+            if k in ("accuracy", "balanced_accuracy", "pr_auc", "log_loss", "brier")
+        },
+        n=numbers["cases"],
+    )
+    add("ensemble", numbers["ensemble"])
+    for entry in numbers["baselines"]:
+        add("baseline", entry, model=entry["name"])
+    return pd.DataFrame(rows, columns=["level", "model", "split", "seed", "metric", "value", "low", "high", "n"])
+
+
+def _flat(figures):
+    """(metric, value, low, high) of a dict of figures; intervals of proportions are Wilson's."""
+    if "discrimination" in figures:
+        found = figures["discrimination"]
+        yield "roc_auc", found["roc_auc"], found["low"], found["high"]
+        yield "roc_auc_delong", found["roc_auc"], found["delong_low"], found["delong_high"]
+        yield "roc_auc_fold_mean", found["fold_mean"], found["fold_low"], found["fold_high"]
+        yield "roc_auc_fold_sd", found["fold_sd"], None, None
+        if "seed_sd" in found:
+            yield "roc_auc_seed_sd", found["seed_sd"], None, None
+    elif "roc_auc" in figures:
+        yield "roc_auc", figures["roc_auc"], figures["low"], figures["high"]
+    for name in (
+        "positives",
+        "prevalence",
+        "pr_auc",
+        "log_loss",
+        "brier",
+        "balanced_accuracy",
+        "threshold",
+        "temperature",
+        "epoch",
+    ):
+        if name in figures:
+            yield name, figures[name], None, None
+    if "accuracy" in figures:
+        n = figures.get("n")
+        yield (
+            "accuracy",
+            figures["accuracy"],
+            *(metrics.wilson(round(figures["accuracy"] * n), n) if n else (None, None)),
+        )
+    for name, value in figures.get("recall", {}).items():
+        yield f"recall_{column(name)}", value, None, None
+    for point in POINTS:
+        for name, value in (figures.get(point) or {}).items():
+            part = [figures[point][count] for count in PROPORTIONS.get(name, ())]
+            yield f"{point}_{name}", value, *(metrics.wilson(part[0], sum(part)) if part else (None, None))
+    for name in ("ece", "slope", "intercept"):
+        if figures.get("calibration"):
+            yield f"calibration_{name}", figures["calibration"][name], None, None
+    if "gain" in figures:
+        yield "model_minus_baseline_roc_auc", figures["gain"], figures["gain_low"], figures["gain_high"]

@@ -1,0 +1,87 @@
+"""Evaluation: one pass for predictions and attention, and figures whose choices come from validation."""
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+from test_model import STAINS, features
+
+from stratamil import evaluation
+from stratamil.bags import Bags
+from stratamil.model import HierarchicalAttention, ModelSettings
+
+CLASSES = ["benign", "in-situ", "high grade"]
+Y = {"1": 0, "2": 1, "10": 2}
+
+
+@pytest.fixture
+def predicted():
+    torch.manual_seed(0)
+    model = HierarchicalAttention(ModelSettings(6, 3, embed_dim=8, attention_dim=4, zero_start=False)).eval()
+    data = features()
+    return model, data, *evaluation.predict(model, Bags(data, STAINS), data.table, ["10", "2", "1"], Y, CLASSES)
+
+
+def test_predictions(predicted):
+    _, _, predictions, _ = predicted
+    assert list(predictions)[:7] == [
+        "case_id", "true_label", "predicted_label", "prob_benign", "prob_in_situ", "prob_high_grade", "correct",
+    ]  # fmt: skip
+    assert list(predictions["case_id"]) == ["1", "2", "10"]
+    y, p, logits = evaluation.arrays(predictions, CLASSES)
+    np.testing.assert_allclose(p.sum(1), 1)
+    np.testing.assert_allclose(p, np.exp(logits) / np.exp(logits).sum(1, keepdims=True))
+    assert list(predictions["correct"]) == list(p.argmax(1) == y)
+
+
+def test_attention_names_every_patch_and_explains_the_logit(predicted):
+    model, data, predictions, attention = predicted
+    assert list(attention["path"]) == list(data.table["path"])
+    total = attention.groupby("case_id", sort=False)
+    np.testing.assert_allclose(total["effective_weight"].sum(), 1, atol=1e-6)
+    product = attention["patch_weight"] * attention["slice_weight"] * attention["stain_weight"]
+    np.testing.assert_allclose(product, attention["effective_weight"], rtol=1e-5)
+    for k, name in enumerate(["benign", "in_situ", "high_grade"]):
+        logit = total[f"contribution_{name}"].sum() + model.classifier.bias[k].item()
+        np.testing.assert_allclose(logit, predictions[f"logit_{name}"], atol=1e-5)
+
+
+def test_a_second_pass_gives_the_same_bytes(predicted):
+    model, data, predictions, attention = predicted
+    again = evaluation.predict(model, Bags(data, STAINS), data.table, list(Y), Y, CLASSES)
+    assert again[0].equals(predictions)
+    assert again[1].equals(attention)
+
+
+def table(y, score):
+    """A predictions table of two classes."""
+    score = np.asarray(score)
+    names = np.array(["benign", "high"])
+    return pd.DataFrame(
+        {
+            "case_id": [str(i) for i in range(len(y))], "true_label": names[y],
+            "predicted_label": names[(score > 0.5).astype(int)], "prob_benign": 1 - score, "prob_high": score,
+            "logit_benign": np.log(1 - score), "logit_high": np.log(score),
+        }
+    )  # fmt: skip
+
+
+def test_threshold_and_temperature_never_see_test_labels():
+    rng = np.random.default_rng(0)
+    val = table(rng.integers(0, 2, 30), rng.uniform(0.05, 0.95, 30))
+    score = rng.uniform(0.05, 0.95, 20)
+    labels = rng.integers(0, 2, 20)
+    chosen = [
+        {key: evaluation.figures(table(y, score), val, ["benign", "high"])[key] for key in ("threshold", "temperature")}
+        for y in (labels, 1 - labels)
+    ]
+    assert chosen[0] == chosen[1]
+
+
+def test_one_class_is_not_defined():
+    result = evaluation.figures(table([1, 1], [0.2, 0.9]), table([0, 1], [0.2, 0.9]), ["benign", "high"])
+    assert result["roc_auc"] is None
+    text = evaluation.text({"split": "01", "seed": 1, "checkpoint": "best.pth", "epoch": 3} | result)
+    assert "ROC AUC: not defined" in text
+    assert "recall benign: not defined" in text
+    assert "best.pth (epoch 3" in text

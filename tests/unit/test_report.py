@@ -1,0 +1,298 @@
+"""The cross-split report on tiny made-up runs: its numbers, its page, and what it refuses."""
+
+import json
+import re
+import sys
+from html.parser import HTMLParser
+from pathlib import Path
+
+import h5py
+import numpy as np
+import pandas as pd
+import pytest
+from scipy.special import softmax
+from sklearn.metrics import roc_auc_score
+
+import cli
+import report as script
+from stratamil import metrics, splits, study
+from stratamil.errors import UserError
+from stratamil.names import column
+
+TEMPLATE = Path(__file__).parents[2] / "report/template.html.j2"
+NASTY = "<script>alert(1)</script>"
+
+
+class Made:
+    """Runs of 2 splits of `n` cases each on disk, as the workflow writes them."""
+
+    def __init__(
+        self, root, classes=("benign", "high-grade"), seeds=(1,), n=12, one_class=None, odd=None, history=True
+    ):
+        self.root, self.classes, self.seeds = root, list(classes), list(seeds)
+        random = np.random.default_rng(0)
+        self.ids = [str(i) for i in range(1, 2 * n + 1)]
+        if odd:
+            self.ids[3] = odd
+        self.y = np.arange(2 * n) % len(classes)
+        if one_class is not None:
+            self.y[:n] = one_class
+        sets = {"01": np.arange(n), "02": np.arange(n, 2 * n)}
+        self.write_tables(sets)
+        baseline = []
+        for split, test in sets.items():
+            others = np.setdiff1d(np.arange(2 * n), test)
+            for seed in seeds:
+                self.write_run(random, split, seed, test, others[-4:], history)
+            rows = self.predict(random, test)[0]
+            baseline += [rows.assign(split=split, baseline=name) for name in ("mean_pool", "prevalence")]
+        pd.concat(baseline).to_csv(root / "baselines.csv", index=False)
+
+    def write_tables(self, sets):
+        cases = pd.DataFrame({"case_id": self.ids, "label": self.y + 1, "class": [self.classes[k] for k in self.y]})
+        cases["group"] = [*self.ids[:-1], self.ids[-3]]
+        cases = cases.assign(n_slices=2, n_patches=range(10, 10 + len(cases)), missing_stains="", status="used")
+        left_out = cases.iloc[:3].assign(
+            case_id=["901", "902", "903"], group=["901", "902", "903"], label=[0, 0, 1], n_patches=[5, 5, 0]
+        )
+        left_out["class"] = ["", "", self.classes[0]]
+        left_out["status"] = ["class code 0 excluded", "class code 0 excluded", "no patches"]
+        cases.loc[1, "missing_stains"] = "sox10"
+        pd.concat([cases, left_out]).to_csv(self.root / "cases.csv", index=False)
+        excluded = [
+            ("file", "a(1).png", "copy", ""),
+            ("file", "b(1).png", "copy", ""),
+            ("file", "x.db", "not an image", ""),
+        ]
+        excluded += [("case", "77", "no row in the labels", "3 patches")]
+        pd.DataFrame(excluded, columns=["kind", "name", "reason", "detail"]).to_csv(
+            self.root / "excluded.csv", index=False
+        )
+        for split, test in sets.items():
+            others = np.setdiff1d(np.arange(len(self.ids)), test)
+            ids = np.array(self.ids)
+            splits.write(
+                splits.Split(ids[others[:-4]], ids[others[-4:]], ids[test]), self.root / f"data_splits_{split}.npz"
+            )
+        with h5py.File(self.root / "shard_00.h5", "w") as file:
+            file.create_dataset("unreadable_path", data=["case_1/broken.png"], dtype=h5py.string_dtype())
+            file.create_dataset("unreadable_reason", data=["truncated"], dtype=h5py.string_dtype())
+        benchmark = self.root / "benchmarks/train/02.tsv"
+        benchmark.parent.mkdir(parents=True)
+        benchmark.write_text("s\th:m:s\tmax_rss\tcpu_time\n61.5\t0:01:01\t812.5\t60\n")
+
+    def predict(self, random, index):
+        logits = np.eye(len(self.classes))[self.y[index]] * 2 + random.normal(size=(len(index), len(self.classes)))
+        p = softmax(logits, axis=1)
+        names = [column(name) for name in self.classes]
+        table = pd.DataFrame({"case_id": [self.ids[i] for i in index]})
+        table["true_label"] = [self.classes[k] for k in self.y[index]]
+        table["predicted_label"] = [self.classes[k] for k in p.argmax(axis=1)]
+        for kind, values in (("prob", p), ("logit", logits)):
+            table[[f"{kind}_{name}" for name in names]] = values
+        return table, p, logits
+
+    def write_run(self, random, split, seed, test, validation, history):
+        folder = self.root / f"split_{split}/seed_{seed}"
+        (folder / "attention_analysis/case_effective_patches").mkdir(parents=True)
+        table, p, _ = self.predict(random, test)
+        other, q, logits = self.predict(random, validation)
+        table.to_csv(folder / "predictions.csv", index=False)
+        other.to_csv(folder / "validation_predictions.csv", index=False)
+        results = {"split": split, "seed": seed, "classes": self.classes, "epoch": 2, "features": {"encoder": "x"}}
+        results |= metrics.summary(self.y[test], p, self.classes)
+        results["temperature"] = metrics.temperature(self.y[validation], logits)
+        if len(self.classes) == 2:
+            results["threshold"] = metrics.youden_threshold(self.y[validation], q[:, 1])
+        (folder / "results.json").write_text(json.dumps(results))
+        if history:
+            epochs = {"epoch": [1, 2, 3], "train_loss": [1.0, 0.5, 0.3], "val_loss": [0.9, 0.5, 0.6]}
+            pd.DataFrame(epochs | {"val_auc": 0.8, "best": [False, True, False]}).to_csv(
+                folder / "history.csv", index=False
+            )
+        summary = table[["case_id"]].assign(
+            most_attended_stain="h&e", **{"stain_weight_h_e": 0.75, "stain_weight_sox10": 0.25}
+        )
+        summary.loc[summary["case_id"] == self.ids[1], ["stain_weight_h_e", "stain_weight_sox10"]] = [1, np.nan]
+        summary.to_csv(folder / "attention_analysis/summary.csv", index=False)
+        (folder / "attention_analysis/truth_auc.json").write_text(json.dumps({"cases": 4, "mean_auc": 0.7}))
+        (folder / "attention_analysis/case_effective_patches/case_1_top_effective_patches.png").touch()
+
+    @property
+    def runs(self):
+        return sorted(self.root.glob("split_*/seed_*"))
+
+    def study(self, **settings):
+        return study.Study(study.read_runs(self.runs), study.read_cases(self.root / "cases.csv"), 100, **settings)
+
+    def report(self, monkeypatch, *more):
+        """Run the script; returns the page, metrics.json and metrics.csv."""
+        root, output = self.root, self.root / "report"
+        words = ["report.py", "--runs", *self.runs, "--cases", root / "cases.csv", "--excluded", root / "excluded.csv"]
+        words += ["--unreadable", root / "shard_00.h5", "--splits", *sorted(root.glob("data_splits_*.npz"))]
+        words += ["--baselines", root / "baselines.csv", "--benchmarks", root / "benchmarks", "--template", TEMPLATE]
+        words += ["--bootstrap", 100, "--output", output, *more]
+        monkeypatch.setattr(sys, "argv", [str(word) for word in words])
+        script.main(script.arguments())
+        page = (output / "index.html").read_text(encoding="utf-8")
+        return page, json.loads((output / "metrics.json").read_text()), pd.read_csv(output / "metrics.csv", dtype=str)
+
+
+class Elements(HTMLParser):
+    """Tags with their attributes, and all ids."""
+
+    def __init__(self, page):
+        super().__init__()
+        self.found = []
+        self.feed(page)
+
+    def handle_starttag(self, tag, attrs):
+        self.found.append((tag, dict(attrs)))
+
+    handle_startendtag = handle_starttag
+
+
+@pytest.fixture(scope="module")
+def two_seeds(tmp_path_factory):
+    with pytest.MonkeyPatch.context() as monkeypatch:
+        made = Made(tmp_path_factory.mktemp("runs"), seeds=(1, 2), odd=NASTY)
+        return made, *made.report(monkeypatch, "--title", "A & B <i>")
+
+
+def test_page_shows_the_numbers_of_metrics_json(two_seeds):
+    _, page, numbers, _ = two_seeds
+    assert f"<strong>{numbers['out_of_fold']['roc_auc']:.3f}</strong>" in page
+    for run in numbers["runs"]:
+        assert f">{run['roc_auc']:.3f}<" in page and f">{run['brier']:.3f}<" in page
+    assert f"bootstrap {numbers['ensemble']['discrimination']['low']:.3f} to" in page
+    assert "most of it for train (62 s)" in page.replace("61.5 s", "62 s")
+    assert "class code 0 excluded" in page and "case_1/broken.png" in page
+
+
+def test_numbers_are_those_of_the_predictions(two_seeds):
+    made, _, numbers, table = two_seeds
+    seeds = []
+    for seed in made.seeds:
+        parts = [pd.read_csv(made.root / f"split_{split}/seed_{seed}/predictions.csv") for split in ("01", "02")]
+        seeds.append(pd.concat(parts, ignore_index=True))
+    pooled = [roc_auc_score(rows["true_label"] == "high-grade", rows["prob_high_grade"]) for rows in seeds]
+    mean = (seeds[0]["prob_high_grade"] + seeds[1]["prob_high_grade"]) / 2
+    assert numbers["out_of_fold"]["roc_auc"] == pytest.approx(np.mean(pooled))
+    assert numbers["out_of_fold"]["seed_sd"] == pytest.approx(np.std(pooled, ddof=1))
+    ensemble = numbers["ensemble"]["discrimination"]
+    assert ensemble["roc_auc"] == pytest.approx(roc_auc_score(seeds[0]["true_label"] == "high-grade", mean))
+    assert ensemble["low"] <= ensemble["roc_auc"] <= ensemble["high"]
+    row = table.query("level == 'ensemble' and metric == 'roc_auc'").iloc[0]
+    assert float(row["value"]) == pytest.approx(ensemble["roc_auc"]) and row["n"] == "24"
+    assert set(table["level"]) == {"split", "seed", "out_of_fold", "ensemble", "baseline"}
+    assert numbers["cases"] == 24 and numbers["patients"] == 23
+
+
+def test_model_and_itself_as_baseline_do_not_differ(tmp_path):
+    made = Made(tmp_path)
+    own = made.study().predictions.assign(baseline="itself", true_label=lambda t: [made.classes[k] for k in t["y"]])
+    same = study.numbers(made.study(baselines=own))["baselines"][0]
+    assert (same["gain"], same["gain_low"], same["gain_high"]) == (0, 0, 0)
+
+
+def test_page_needs_nothing_else_and_is_well_formed(two_seeds):
+    _, page, _, _ = two_seeds
+    assert not re.findall(r"""(?:src|href|url\(|@import|xmlns)[^>\s]*https?:""", page)
+    elements = Elements(page).found
+    assert not [tag for tag, _ in elements if tag in ("link", "img", "iframe", "object")]
+    ids = [attributes["id"] for _, attributes in elements if "id" in attributes]
+    assert len(ids) == len(set(ids))
+    inner = {attributes["href"][1:] for _, attributes in elements if attributes.get("href", "").startswith("#")}
+    assert inner <= set(ids)
+    assert all(attributes.get("aria-label") for tag, attributes in elements if tag == "svg")
+
+
+def test_names_from_data_are_escaped(two_seeds):
+    _, page, numbers, _ = two_seeds
+    assert NASTY not in page and "&lt;script&gt;alert(1)" in page
+    assert "A &amp; B &lt;i&gt;" in page
+    assert NASTY in [case["case_id"] for case in numbers["per_case"]]
+
+
+def test_galleries_are_linked_where_they_are(two_seeds):
+    made, page, _, _ = two_seeds
+    links = [
+        attributes["href"]
+        for tag, attributes in Elements(page).found
+        if tag == "a" and "effective" in attributes["href"]
+    ]
+    assert len(links) == 2
+    assert all((made.root / "report" / link).is_file() for link in links)
+
+
+def test_flow_counts_every_case(two_seeds):
+    _, _, numbers, _ = two_seeds
+    assert [step["n"] for step in numbers["flow"]] == [27, 25, 24, 24, 24]
+    assert numbers["flow"][1]["left_out"] == {"class code 0 excluded": 2}
+    assert numbers["flow"][2]["left_out"] == {"no patches": 1}
+    assert numbers["left_out"]["unlabelled"] == 1
+    assert [(row["reason"], row["n"]) for row in numbers["left_out"]["files"]] == [("copy", 2), ("not an image", 1)]
+
+
+def test_stain_attention_leaves_missing_stains_out(two_seeds):
+    _, _, numbers, _ = two_seeds
+    found = {row["stain"]: row for row in numbers["attention"]["stains"]}
+    assert found["sox10"]["n"] == 23 and found["sox10"]["mean"] == pytest.approx(0.25)
+    assert found["h&e"]["ratio"] == pytest.approx((23 * 1.5 + 1) / 24)
+    assert numbers["attention"]["truth"]["mean_auc"] == pytest.approx(0.7)
+
+
+def test_same_input_same_bytes(two_seeds, monkeypatch):
+    made, page, _, _ = two_seeds
+    assert made.report(monkeypatch, "--title", "A & B <i>")[0] == page
+
+
+def test_one_class_split_is_not_defined(tmp_path, monkeypatch):
+    page, numbers, table = Made(tmp_path, one_class=1).report(monkeypatch)
+    assert numbers["runs"][0]["roc_auc"] is None and numbers["out_of_fold"]["fold_mean"] is None
+    assert "not defined" in page
+    assert table.query("level == 'split' and split == '01' and metric == 'roc_auc'")["value"].isna().all()
+
+
+def test_three_classes_without_history(tmp_path, monkeypatch):
+    made = Made(tmp_path, classes=("benign", "low-grade", "high-grade"), history=False)
+    page, numbers, _ = made.report(monkeypatch)
+    rows = pd.concat([pd.read_csv(run / "predictions.csv") for run in made.runs])
+    p = rows[["prob_benign", "prob_low_grade", "prob_high_grade"]].to_numpy()
+    expected = roc_auc_score(made.y, p, multi_class="ovr", labels=[0, 1, 2])
+    assert numbers["out_of_fold"]["roc_auc"] == pytest.approx(expected)
+    assert "nothing was trained here" in page
+
+
+def test_cases_predicted_twice_or_never_are_named(tmp_path, monkeypatch):
+    made = Made(tmp_path)
+    first, second = (pd.read_csv(run / "predictions.csv", dtype={"case_id": str}) for run in made.runs)
+    pd.concat([second.iloc[1:], first.iloc[:1]]).to_csv(made.runs[1] / "predictions.csv", index=False)
+    page, numbers, _ = made.report(monkeypatch)
+    assert numbers["coverage"] == {"missing": {"1": ["13"]}, "repeated": {"1": ["1"]}}
+    assert "Seed 1: 1 case is predicted by more than one split: 1." in page
+    assert numbers["disagreements"] and "do not agree" in page
+
+
+def test_bad_input_is_told_at_once(tmp_path):
+    made = Made(tmp_path)
+    (made.runs[0] / "predictions.csv").unlink()
+    (made.runs[1] / "results.json").unlink()
+    with pytest.raises(UserError) as error:
+        study.read_runs(made.runs)
+    assert len(error.value.problems) == 2
+
+
+def test_failed_report_leaves_the_old_one(tmp_path, monkeypatch):
+    made = Made(tmp_path)
+    made.report(monkeypatch)
+    before = (tmp_path / "report/index.html").read_bytes()
+    with pytest.raises(UserError, match="report.colors"):
+        made.report(monkeypatch, "--colors", "red", "#123456")
+    bad = tmp_path / "bad.j2"
+    bad.write_text("{{ missing }}")
+    with pytest.raises(SystemExit):
+        monkeypatch.setattr(cli.logging, "basicConfig", lambda **_: None)
+        cli.run(lambda _: made.report(monkeypatch, "--template", bad), type("Args", (), {"log": None}))
+    assert (tmp_path / "report/index.html").read_bytes() == before
+    assert not list(tmp_path.glob(".report*"))

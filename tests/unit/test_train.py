@@ -1,0 +1,151 @@
+"""Training: what it learns, which epoch it keeps, and that a killed run ends as an undisturbed one."""
+
+import math
+
+import numpy as np
+import pytest
+import torch
+from test_model import STAINS, features
+
+from stratamil import checkpoint, training
+from stratamil.bags import Bags
+from stratamil.errors import UserError
+from stratamil.model import HierarchicalAttention, ModelSettings
+
+CASES = [str(i) for i in range(1, 25)]
+Y = {case: i % 2 for i, case in enumerate(CASES)}
+MODEL = ModelSettings(6, 2, embed_dim=8, attention_dim=4, dropout=0.2)
+
+
+def settings(**changes):
+    defaults = {
+        "epochs": 6, "lr": 0.02, "weight_decay": 0.0, "optimizer": "adamw", "scheduler": "plateau", "batch_size": 2,
+        "class_weights": "balanced", "monitor": "loss", "patience": 10, "min_delta": 0.0, "min_epochs": 1,
+        "per_slice_cap": 4, "max_slices_per_stain": None, "instance_dropout": 0.2, "entropy_weight": 0.0,
+        "clip_norm": None, "seed": 1,
+    }  # fmt: skip
+    return training.TrainSettings(**(defaults | changes))
+
+
+@pytest.fixture(scope="module")
+def bags():
+    """Bags in which one patch in four of the positive cases is shifted."""
+    data = features({case: [[4, 2], [3]] for case in CASES})
+    signal = data.table["case_id"].map(Y).to_numpy() * (np.arange(len(data.table)) % 4 == 0)
+    data.values[signal == 1] += 3
+    return Bags(data, STAINS)
+
+
+def fit(bags, state=None, **changes):
+    return training.train(bags, CASES[:16], CASES[16:], Y, MODEL, settings(**changes), state, {"data": 1})
+
+
+def same(a, b):
+    return a["epoch"] == b["epoch"] and all(
+        torch.equal(a["weights"][name], b["weights"][name]) for name in a["weights"]
+    )
+
+
+def test_learns_a_planted_signal_and_keeps_the_best_epoch(bags):
+    best, history = fit(bags, epochs=15)
+    assert history["val_auc"].max() > 0.9
+    assert best["epoch"] == history.loc[history["val_loss"].idxmin(), "epoch"]
+    assert history.loc[history["best"], "epoch"].tolist() == [best["epoch"]]
+    assert not math.isclose(history["train_loss"].iloc[0], history["train_loss"].iloc[-1])
+
+
+def test_same_seed_same_weights(bags):
+    assert same(fit(bags)[0], fit(bags)[0])
+    assert not same(fit(bags)[0], fit(bags, seed=2)[0])
+
+
+@pytest.mark.parametrize("scheduler", ["plateau", "cosine", "none"])
+def test_a_killed_training_ends_as_an_undisturbed_one(bags, tmp_path, monkeypatch, scheduler):
+    whole, history = fit(bags, tmp_path / "whole.pth", scheduler=scheduler)
+    step = training._Run.step
+
+    def killed(run):
+        if run.epoch == 3:
+            raise KeyboardInterrupt
+        return step(run)
+
+    monkeypatch.setattr(training._Run, "step", killed)
+    with pytest.raises(KeyboardInterrupt):
+        fit(bags, tmp_path / "state.pth", scheduler=scheduler)
+    monkeypatch.setattr(training._Run, "step", step)
+    resumed, rest = fit(bags, tmp_path / "state.pth", scheduler=scheduler)
+    assert same(whole, resumed)
+    timed = ["seconds", "patches_per_second"]
+    assert history.drop(columns=timed).equals(rest.drop(columns=timed))
+
+
+def test_state_of_other_settings_or_data_is_not_taken_up(bags, tmp_path):
+    state = tmp_path / "state.pth"
+    fit(bags, state)
+    assert same(fit(bags, state, lr=0.001)[0], fit(bags, lr=0.001)[0])
+    state.write_bytes(b"cut off")
+    assert same(fit(bags, state)[0], fit(bags)[0])
+
+
+def test_a_finished_training_is_not_repeated(bags, tmp_path, monkeypatch):
+    first = fit(bags, tmp_path / "state.pth")[0]
+    monkeypatch.setattr(training._Run, "step", lambda run: pytest.fail("trained again"))
+    assert same(first, fit(bags, tmp_path / "state.pth")[0])
+
+
+def test_early_stopping_waits_for_min_epochs(bags):
+    assert len(fit(bags, epochs=30, lr=1e-9, patience=2, min_delta=0.5, min_epochs=7)[1]) == 7
+
+
+def test_batch_gradient_is_the_mean_over_cases(bags):
+    torch.manual_seed(0)
+    model = HierarchicalAttention(MODEL).eval()
+    criterion = torch.nn.CrossEntropyLoss(torch.tensor([0.5, 2.0]), reduction="none")
+
+    def gradient(cases):
+        loss = criterion(model(bags.batch(cases)).logits, torch.tensor([Y[case] for case in cases])).mean()
+        return torch.autograd.grad(loss, list(model.parameters()))
+
+    singles = [gradient([case]) for case in CASES[:4]]
+    for i, together in enumerate(gradient(CASES[:4])):
+        torch.testing.assert_close(together, sum(single[i] for single in singles) / 4, rtol=1e-4, atol=1e-6)
+
+
+def test_class_weights():
+    labels = np.array([0, 0, 0, 1])
+    for choice in ("balanced", "none", [1, 2.5]):
+        weights = training.class_weights(choice, labels, 2).numpy()
+        assert weights[labels].mean() == pytest.approx(1)
+    balanced = training.class_weights("balanced", labels, 2)
+    assert balanced[1] / balanced[0] == pytest.approx(3)
+
+
+def test_entropy_is_one_for_uniform_attention_and_its_gradient_is_not_zero():
+    case = torch.tensor([0, 0, 0, 0, 1, 1])
+    uniform = torch.tensor([0.25] * 4 + [0.5] * 2)
+    torch.testing.assert_close(training.normalised_entropy(uniform, case, 2), torch.ones(2))
+    skewed = torch.tensor([0.7, 0.1, 0.1, 0.1, 0.9, 0.1], requires_grad=True)
+    training.normalised_entropy(skewed, case, 2).sum().backward()
+    assert skewed.grad.abs().min() > 0
+
+
+def test_checkpoints_refuse_what_is_not_theirs(tmp_path):
+    data = features()
+    content = {
+        "weights": HierarchicalAttention(MODEL).state_dict(), "model": MODEL.asdict(), "classes": ["a", "b"],
+        "stains": STAINS, "features": {"encoder": "x", "dim": 6, "torch": "1"}, "epoch": 1,
+    }  # fmt: skip
+    path = tmp_path / "best.pth"
+    checkpoint.save(content, path)
+    data.identity.update({"encoder": "x", "dim": 6, "torch": "2"})
+    assert not checkpoint.model(checkpoint.read(path), path, data, ["a", "b"], STAINS).training
+    data.identity["encoder"] = "y"
+    with pytest.raises(UserError) as error:
+        checkpoint.model(content, path, data, ["a", "c"], STAINS)
+    assert len(error.value.problems) == 2
+    path.write_bytes(b"no checkpoint")
+    with pytest.raises(UserError, match="not a checkpoint"):
+        checkpoint.read(path)
+    checkpoint.save({"state_dict": {}}, path)
+    with pytest.raises(UserError, match="it has no weights"):
+        checkpoint.read(path)

@@ -1,0 +1,188 @@
+"""A user's mistake gives plain lines that name the remedy, a status that is not 0, no traceback, and no files."""
+
+import subprocess
+import sys
+
+import h5py
+import numpy as np
+import pandas as pd
+import pytest
+import yaml
+from checkout import Checkout
+from conftest import REPOSITORY
+from PIL import Image
+
+CONFIG = yaml.safe_load((REPOSITORY / "config/config.yaml").read_text())
+
+
+def script(name, folder, *args):
+    """Run a script in `folder`; returns (exit status, lines on the terminal)."""
+    command = [sys.executable, REPOSITORY / f"scripts/{name}.py", *map(str, args), "--log", "the.log"]
+    done = subprocess.run(command, cwd=folder, capture_output=True, text=True, timeout=120)
+    assert "Traceback" not in done.stderr, done.stderr
+    assert all(line in (folder / "the.log").read_text() for line in done.stderr.splitlines())
+    return done.returncode, done.stderr.splitlines()
+
+
+def inventory(folder):
+    """The inventory of a folder with patches/ and labels.csv."""
+    return script(
+        "inventory", folder, "--patches", "patches", "--labels", "labels.csv", "--case-column", "Case",
+        "--class-column", "Class", "--classes", "benign=1", "high-grade=3,4", "--excluded-codes", "0", "2",
+        "--pattern", CONFIG["names"]["pattern"], "--stains", "h&e=he", "melan=", "sox10=",
+        "--output", "out/patches.parquet", "--cases", "out/cases.csv", "--excluded", "out/excluded.csv",
+        "--folders", "out/folders.txt",
+    )  # fmt: skip
+
+
+@pytest.fixture
+def folder(tmp_path):
+    """A folder with one patch and labels that are right."""
+    (tmp_path / "patches").mkdir()
+    Image.new("RGB", (20, 20), "pink").save(tmp_path / "patches/case_1_match_1_h&e_patch1.png")
+    (tmp_path / "labels.csv").write_text("Case,Class\n1,1\n2,3\n")
+    return tmp_path
+
+
+@pytest.mark.parametrize(
+    "labels, words",
+    [
+        ("Case,Grade\n1,1\n", "labels.csv: no column 'Class'"),
+        ("Case,Class\n7,1\n", "none of the 1 cases in the labels has a patch"),
+        ("Case,Class\n1,1\n1,3\n", "case 1 has different classes: '1' in row 2, '3' in row 3"),
+        ("Case,Class\n1,5\n", "row 2: case 1: class code '5'"),
+    ],
+)
+def test_labels(folder, labels, words):
+    (folder / "labels.csv").write_text(labels)
+    status, lines = inventory(folder)
+    assert (status, len(lines)) == (1, 1)
+    assert words in lines[0]
+    assert not (folder / "out").exists()
+
+
+@pytest.mark.parametrize("empty", [True, False])
+def test_patches_folder(folder, empty):
+    (folder / "patches/case_1_match_1_h&e_patch1.png").unlink()
+    if not empty:
+        (folder / "patches").rmdir()
+    status, lines = inventory(folder)
+    assert (status, len(lines)) == (1, 1)
+    assert ("none of 0 files is a patch" if empty else "patches: no such folder") in lines[0]
+    assert not (folder / "out").exists()
+
+
+def test_preset_splits(tmp_path):
+    cases = {"case_id": range(1, 7), "label": 1, "class": ["benign", "high-grade"] * 3, "group": range(1, 7)}
+    pd.DataFrame(cases | {"status": "used"}).to_csv(tmp_path / "cases.csv", index=False)
+    np.savez(tmp_path / "bad.npz", train_cases=[1, 2], val_cases=[3, 4], test_cases=[4, 5, 99])
+    status, lines = script(
+        "splits", tmp_path, "--cases", "cases.csv", "--classes", "benign", "high-grade",
+        "--preset", "bad.npz", "--output", "out/s.npz",
+    )  # fmt: skip
+    assert status == 1
+    assert any("bad.npz: test_cases names 99, not among the used cases" in line for line in lines)
+    assert any("val_cases and test_cases both hold 4" in line for line in lines)
+    assert not (tmp_path / "out").exists()
+
+
+def embed(folder, max_unreadable):
+    """Embed the folder's patches with the colour descriptor."""
+    assert inventory(folder)[0] == 0
+    return script(
+        "embed", folder, "--patches-table", "out/patches.parquet", "--cases", "out/cases.csv", "--patches", "patches",
+        "--shard", "0", "--shards", "1", "--encoder", "stain_stats", "--input-size", "96", "--pooling", "global",
+        "--max-unreadable", max_unreadable, "--output", "out/shard.h5", "--cache", "cache/shard.h5",
+    )  # fmt: skip
+
+
+def test_patches_of_every_kind_are_read_and_unreadable_ones_listed(folder):
+    patches, image = folder / "patches", Image.new("RGB", (20, 20), "pink")
+    for i, mode in enumerate(["RGBA", "P", "L", "I;16"], 2):
+        (image.convert("L").convert("I").convert("I;16") if mode == "I;16" else image.convert(mode)).save(
+            patches / f"case_1_match_1_h&e_patch{i}.png"
+        )
+    (patches / "case_1_match_1_h&e_patch90.png").write_bytes(b"")
+    whole = (patches / "case_1_match_1_h&e_patch1.png").read_bytes()
+    (patches / "case_1_match_1_h&e_patch91.png").write_bytes(whole[: len(whole) // 2])
+    status, lines = embed(folder, 0.1)
+    assert status == 1
+    assert "case_1_match_1_h&e_patch91.png" in lines[0]
+    assert not (folder / "out/shard.h5").exists()
+    assert embed(folder, 0.5) == (0, [])
+    with h5py.File(folder / "out/shard.h5") as shard:
+        assert len(shard["path"]) == 5
+        assert [path.decode() for path in shard["unreadable_path"]] == ["case_1_match_1_h&e_patch91.png"]
+    excluded = pd.read_csv(folder / "out/excluded.csv")
+    assert "empty file" in set(excluded["reason"])
+
+
+def test_checkpoint_of_other_features(folder):
+    import torch
+
+    from stratamil import checkpoint, splits
+    from stratamil.model import HierarchicalAttention, ModelSettings
+
+    assert embed(folder, 0.5)[0] == 0
+    settings = ModelSettings(8, 2, embed_dim=4, attention_dim=2)
+    checkpoint.save(
+        {
+            "weights": HierarchicalAttention(settings).state_dict(), "model": settings.asdict(), "epoch": 1,
+            "classes": ["benign", "high-grade"], "stains": ["h&e"], "features": {"encoder": "densenet121"},
+        },
+        folder / "old.pth",
+    )  # fmt: skip
+    torch.save([1], folder / "list.pth")
+    splits.write(splits.Split([], ["1"], ["1"]), folder / "s.npz")
+    for name, words in (("old", "trained on features with encoder 'densenet121'"), ("list", "not a checkpoint")):
+        status, lines = script(
+            "evaluate", folder, "--checkpoint", f"{name}.pth", "--features", "out/shard.h5", "--cases", "out/cases.csv",
+            "--split", "s.npz", "--name", "01", "--seed", "1", "--classes", "benign", "high-grade", "--stains", "h&e",
+            "--output", "run",
+        )  # fmt: skip
+        assert (status, len(lines)) == (1, 1)
+        assert words in lines[0]
+        assert not (folder / "run").exists()
+
+
+@pytest.fixture(scope="module")
+def checkout(tmp_path_factory):
+    """A checkout to try configs in."""
+    return Checkout(tmp_path_factory.mktemp("config"))
+
+
+@pytest.mark.parametrize(
+    "changes, words",
+    [
+        ({"train": {"epoch": 3}}, "train.epoch: no such setting: did you mean epochs?"),
+        ({"train": {"epochs": "many"}}, "train.epochs: 'many' must be a whole number"),
+        ({"train": {"lr": -1}}, "train.lr: -1 must be above 0"),
+        ({"trian": {"lr": 1}}, "trian: no such setting: did you mean train?"),
+        ({"embed": {"pooling": "max"}}, "embed.pooling: 'max' must be one of 2x2, global"),
+        ({"train": {"class_weights": "equal"}}, "train.class_weights: 'equal' does not fit: weights of the classes"),
+        ({"cohort": {"classes": [{"only": ["1"]}]}}, "cohort.classes: [{'only': ['1']}] needs at least 2 entries"),
+        ({"splits": {"preset": "splits.npz"}}, "splits.preset: 'splits.npz' does not have the form"),
+        ({"demo": None, "patches": "absent"}, "no data: the folder absent"),
+    ],
+    ids=lambda value: next(iter(value)) if isinstance(value, dict) else "",
+)
+def test_config(checkout, changes, words):
+    done = checkout.snakemake("-n", changes=changes)
+    assert done.returncode != 0
+    shown = done.stdout + done.stderr
+    assert words in shown
+    assert "Traceback" not in shown
+    assert len(shown.splitlines()) < 6
+
+
+def test_an_error_in_a_job_is_shown_on_the_terminal(checkout):
+    patches = checkout.folder / "own/patches"
+    patches.mkdir(parents=True)
+    Image.new("RGB", (20, 20)).save(patches / "case_1_match_1_h&e_patch1.png")
+    (checkout.folder / "own/labels.csv").write_text("Case,Klass\n1,1\n")
+    own = {"demo": None, "patches": "own/patches", "labels": "own/labels.csv", "results": "results/own"}
+    own["attention"] = {"truth": None}
+    done = checkout.snakemake("--profile", "profiles/local", changes=own)
+    assert done.returncode == 1
+    assert "error: own/labels.csv: no column 'Class'" in done.stdout + done.stderr
+    assert not list((checkout.folder / "results/own/inventory").glob("*.*"))

@@ -1,0 +1,191 @@
+"""One small study through the whole DAG, then: what reruns when one thing changes."""
+
+import csv
+import json
+import os
+import shutil
+
+import pandas as pd
+import pytest
+import yaml
+from checkout import Checkout
+from conftest import REPOSITORY
+
+RESULTS = "results/tiny"
+RUNS = [f"{RESULTS}/split_{split}/seed_1" for split in ("01", "02", "03")]
+AFTER_TRAIN = {"evaluate": 3, "attention": 3, "report": 1}
+AFTER_SPLITS = {"train": 3, "baselines": 1, **AFTER_TRAIN}
+AFTER_INVENTORY = {"splits": 1, "embed": 2, **AFTER_SPLITS}
+EVERYTHING = {"demo": 1, "inventory": 1, **AFTER_INVENTORY}
+
+
+@pytest.fixture(scope="module")
+def study(tmp_path_factory):
+    """A finished run of the tiny study."""
+    checkout = Checkout(tmp_path_factory.mktemp("study"))
+    assert checkout.pending() == EVERYTHING
+    done = checkout.snakemake("all")
+    assert done.returncode == 0, done.stdout + done.stderr
+    return checkout
+
+
+def test_every_promised_file_is_there(study):
+    promised = [
+        "inventory/patches.parquet", "inventory/cases.csv", "inventory/excluded.csv", "config.yaml",
+        "splits/data_splits_01.npz", "features/stain_stats/shard_00.h5", "baselines/predictions.csv",
+        "report/index.html", "report/metrics.csv", "report/metrics.json",
+    ]  # fmt: skip
+    of_run = [
+        "checkpoints/best.pth", "history.csv", "model_loss.png", "settings.yaml", "predictions.csv",
+        "validation_predictions.csv", "results.txt", "results.json", "confusion_matrix.png", "deviation_plot.png",
+        "roc_curve.png", "pr_curve.png", "calibration_curve.png", "data_splits.npz", "patch_attention.parquet",
+        "attention_analysis/attention_summary.txt", "attention_analysis/stain_attention_distribution.png",
+        "attention_analysis/top_effective_patches_per_case_5.0pct.csv",
+        "attention_analysis/top_effective_patches_per_case_summary_5.0pct.txt",
+    ]  # fmt: skip
+    promised = [f"{RESULTS}/{name}" for name in promised] + [f"{run}/{name}" for run in RUNS for name in of_run]
+    assert [name for name in promised if not (study.folder / name).is_file()] == []
+    for rule in EVERYTHING:
+        assert list((study.folder / RESULTS / "benchmarks" / rule).glob("*.tsv")), rule
+        assert list((study.folder / RESULTS / "logs" / rule).glob("*.log")), rule
+
+
+def test_every_case_is_predicted_once_and_agrees_with_the_report(study):
+    cases = pd.read_csv(study.folder / RESULTS / "inventory/cases.csv", dtype=str)
+    predictions = pd.concat([pd.read_csv(study.folder / run / "predictions.csv", dtype=str) for run in RUNS])
+    assert sorted(predictions["case_id"]) == sorted(cases.loc[cases["status"] == "used", "case_id"])
+    with (study.folder / RESULTS / "report/metrics.csv").open() as file:
+        auc = {(row["split"], row["metric"]): row["value"] for row in csv.DictReader(file) if row["level"] == "split"}
+    for split, run in zip(("01", "02", "03"), RUNS):
+        result = json.loads((study.folder / run / "results.json").read_text())
+        assert float(auc[split, "roc_auc"]) == pytest.approx(result["roc_auc"])
+
+
+def test_attention_names_files_that_exist(study):
+    attention = pd.read_parquet(study.folder / RUNS[0] / "patch_attention.parquet")
+    patches = pd.read_parquet(study.folder / RESULTS / "inventory/patches.parquet").set_index("path")
+    assert (patches.loc[attention["path"], "case_id"].to_numpy() == attention["case_id"]).all()
+    assert all((study.folder / "resources/tiny/patches" / path).is_file() for path in attention["path"])
+
+
+def test_nothing_to_do_after_a_finished_run(study):
+    assert study.pending() == {}
+
+
+@pytest.mark.parametrize(
+    "changes, expected",
+    [
+        ({"report": {"colors": ["#112233", "#445566"]}}, {"report": 1}),
+        ({"attention": {"top_n": 3}}, {"attention": 3, "report": 1}),
+        ({"evaluate": {"threshold": 0.9}}, AFTER_TRAIN),
+        ({"train": {"epochs": 4}}, {"train": 3, **AFTER_TRAIN}),
+        ({"model": {"gated": True}}, {"train": 3, **AFTER_TRAIN}),
+        ({"seeds": [1, 2]}, {"train": 3, "evaluate": 3, "attention": 3, "report": 1}),
+        ({"splits": {"seed": 7}}, {"splits": 1, **AFTER_SPLITS}),
+        (
+            {"embed": {"encoder": "efficientnet_lite0", "weights": "default"}},
+            {"weights": 1, "embed": 2, **AFTER_SPLITS},
+        ),
+        (
+            {"cohort": {"classes": [{"benign": ["1"]}, {"high-grade": ["2", "3", "4"]}], "excluded_codes": ["0"]}},
+            {"inventory": 1, **AFTER_INVENTORY},
+        ),
+        ({"evaluate": {"checkpoint": "given.pth"}}, AFTER_TRAIN),
+    ],
+    ids=lambda value: "-".join(value) if isinstance(value, dict) else None,
+)
+def test_a_setting_reruns_what_depends_on_it(study, changes, expected):
+    shutil.copy(study.folder / RUNS[0] / "checkpoints/best.pth", study.folder / "given.pth")
+    assert study.pending(changes=changes) == expected
+
+
+@pytest.mark.parametrize(
+    "path, expected",
+    [
+        ("scripts/report.py", {"report": 1}),
+        ("report/template.html.j2", {"report": 1}),
+        ("scripts/stratamil/galleries.py", {"attention": 3, "report": 1}),
+        ("scripts/train.py", {"train": 3, **AFTER_TRAIN}),
+        ("scripts/stratamil/model.py", {"train": 3, **AFTER_TRAIN}),
+        ("scripts/stratamil/encoders.py", {"embed": 2, **AFTER_SPLITS}),
+        ("scripts/stratamil/labels.py", {"inventory": 1, **AFTER_INVENTORY}),
+    ],
+)
+def test_an_edit_reruns_what_it_affects(study, path, expected):
+    file = study.folder / path
+    text = file.read_text()
+    file.write_text(text + "\n# edited\n" if path.endswith(".py") else text + "\n")
+    try:
+        assert study.pending() == expected
+    finally:
+        file.write_text(text)
+    assert study.pending() == {}
+
+
+def test_a_touch_or_a_fresh_checkout_reruns_nothing(study, tmp_path):
+    for path in study.folder.rglob("*"):
+        if path.is_file() and path.relative_to(study.folder).parts[0] not in ("results", "resources", ".snakemake"):
+            os.utime(path)
+    assert study.pending() == {}
+    moved = tmp_path / "elsewhere"
+    shutil.copytree(study.folder, moved, symlinks=True, ignore=shutil.ignore_patterns("cache"))
+    assert Checkout(moved).pending() == {}
+
+
+def test_new_and_removed_patches_are_noticed(study, tmp_path):
+    """On a cohort that is not painted: the demo's folder belongs to its rule."""
+    own = {"demo": None, "patches": "own", "labels": "resources/tiny/labels.csv", "results": "results/own"}
+    own["attention"] = {"truth": None}
+    folder = study.folder / "own"
+    shutil.copytree(study.folder / "resources/tiny/patches", folder / "a/b")
+    assert study.snakemake("--until", "inventory", changes=own).returncode == 0
+    assert "inventory" not in study.pending(changes=own)
+    shutil.copy(next(folder.glob("a/b/case_*melan*.png")), folder / "a/b/case_1_match_9_melan_patch1.png")
+    assert study.pending(changes=own)["inventory"] == 1
+    assert study.snakemake("--until", "inventory", changes=own).returncode == 0
+    assert "inventory" not in study.pending(changes=own)
+    (folder / "a/b/case_1_match_9_melan_patch1.png").unlink()
+    assert study.pending(changes=own)["inventory"] == 1
+
+
+def test_one_split_alone(study):
+    target = f"{RUNS[2]}/attention_analysis"
+    assert study.pending("-R", "attention", "--", target) == {"attention": 1}
+    before = {path: path.stat().st_mtime_ns for path in (study.folder / RESULTS).rglob("*.csv")}
+    done = study.snakemake("-R", "attention", "--", target)
+    assert done.returncode == 0, done.stderr
+    changed = {path for path, time in before.items() if path.stat().st_mtime_ns != time}
+    assert changed
+    assert all(path.is_relative_to(study.folder / target) for path in changed)
+    # the report follows, and nothing else
+    assert study.pending() in ({}, {"report": 1})
+
+
+def test_snakemake_report(study):
+    done = study.snakemake("--report", "report.zip")
+    assert done.returncode == 0, done.stderr
+    assert (study.folder / "report.zip").stat().st_size > 10_000
+
+
+def test_lint_and_format(study):
+    done = study.snakemake("--lint")
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+def test_config_file_says_the_schema_s_defaults():
+    schema = yaml.safe_load((REPOSITORY / "schemas/config.schema.yaml").read_text())["properties"]
+    config = yaml.safe_load((REPOSITORY / "config/config.yaml").read_text())
+    for section, entry in schema.items():
+        if "properties" in entry and section != "demo":
+            assert config[section] == {key: value["default"] for key, value in entry["properties"].items()}, section
+        else:
+            assert config[section] == entry["default"], section
+
+
+def test_reference_names_every_setting():
+    schema = yaml.safe_load((REPOSITORY / "schemas/config.schema.yaml").read_text())["properties"]
+    reference = (REPOSITORY / "config/README.md").read_text()
+    for section, entry in schema.items():
+        for key, setting in entry.get("properties", {}).items():
+            assert f"| `{section}.{key}` |" in reference
+            assert setting["description"] in reference
