@@ -6,7 +6,7 @@ DEMO := $(BIN)/snakemake --profile profiles/local --configfile config/demo.yaml
 .PHONY: demo test lint format clean-demo
 
 demo: .venv/.run
-	$(DEMO) all
+	$(DEMO) -- all
 	@echo
 	@echo "The report: $(CURDIR)/results/demo/report/index.html"
 

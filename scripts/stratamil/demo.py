@@ -245,10 +245,10 @@ def _with_signal(rng, slices, share):
 def _padded(rng, owners):
     """Which slices have leading zeros in the case id; `owners` holds each slice's case.
 
-    All slices of a quarter of the cases, and of one more case the first slice only: it is written both ways.
+    All slices of a quarter of the cases below 100, and of one more case the first slice only: it is written both ways.
     """
     ids, firsts, sizes = np.unique(owners, return_index=True, return_counts=True)
-    padded = np.isin(owners, rng.permutation(ids[ids < 100])[: len(ids) // 4])
+    padded = np.isin(owners, rng.permutation(ids[ids < 100])[: (ids < 100).sum() // 4])
     both = int(rng.choice(np.flatnonzero((ids < 100) & (sizes > 1) & ~padded[firsts])))
     padded[firsts[both]] = True
     return padded

@@ -87,7 +87,7 @@ def _key(folder, path):
 
 
 def _encode(sources, encoder, batch_size, threads, reasons):
-    """Yield (positions, float16 features (n, D)) batch by batch; put position -> reason of bad files in `reasons`."""
+    """Yield (positions, float16 features (n, D)) of each batch; put position -> reason of bad files in `reasons`."""
     said = time.monotonic()
     positions, batch = [], []
     # `disable=None` shows the bar on a terminal only.
@@ -108,7 +108,7 @@ def _encode(sources, encoder, batch_size, threads, reasons):
 
 
 def _run(encoder, batch, batch_size):
-    """Encode up to `batch_size` images. The batch is always filled up, for sums run in an order that depends on its size."""
+    """Encode up to `batch_size` images. The batch is always filled up: the order of sums depends on its size."""
     filled = np.zeros((batch_size, *batch[0].shape), dtype=np.uint8)
     filled[: len(batch)] = batch
     found = np.asarray(encoder(filled).cpu(), dtype=np.float32)[: len(batch)]
@@ -121,7 +121,7 @@ def _run(encoder, batch, batch_size):
 
 
 def _decode(sources, identity, batch_size, threads):
-    """Yield the image of each file, in order, or the Unreadable. Pillow decodes outside Python's lock, so threads do."""
+    """Yield the image of each file, in order, or the Unreadable. Pillow decodes outside Python's lock: threads do."""
     with ThreadPoolExecutor(threads) as pool:
         waiting = deque()
         for source in sources:
@@ -152,7 +152,8 @@ def _check(table, cases, unreadable, max_unreadable, folder):
     for case in sorted(cases - set(table["case_id"][~table["path"].isin(unreadable)]), key=natural):
         n = int((table["case_id"] == case).sum())
         problems.append(
-            f"{folder}: case {case}: none of its {n} patches can be read: restore them, or take the case out of the labels"
+            f"{folder}: case {case}: none of its {n} patches can be read: "
+            "restore them, or take the case out of the labels"
         )
     if problems:
         raise UserError(*problems)

@@ -12,7 +12,7 @@ def find(root, known=None):
     changed since it was written, it is the answer, and the cost does not grow with the number of files.
     """
     remembered = recall(known) if known else None
-    return remembered or walk(root)
+    return remembered or walk(root) or [str(root)]  # painted later, by the demo
 
 
 def walk(root):

@@ -3,8 +3,6 @@
 Each function returns a matplotlib Figure; `save` writes it. Labels y are integers; of two classes the last is positive.
 """
 
-import io
-
 import matplotlib
 import numpy as np
 from matplotlib.colors import to_rgba
@@ -62,14 +60,6 @@ def save(figure, path):
     undated = {"Date": None} if str(path).endswith(".svg") else {"Software": None}
     with matplotlib.rc_context(STYLE), atomic(path) as temporary:
         figure.savefig(temporary, dpi=150, facecolor="white", metadata=undated)
-
-
-def svg(figure):
-    """The figure as SVG text with a transparent background, for a page."""
-    text = io.StringIO()
-    with matplotlib.rc_context(STYLE):
-        figure.savefig(text, format="svg", transparent=True, metadata={"Date": None})
-    return text.getvalue()
 
 
 def _square(axes, xlabel, ylabel):

@@ -58,7 +58,7 @@ def build(found, sources, template, title, colors, folder, final):
     page = _environment(template).render(
         title=title,
         colors=colors,
-        figures={name: inline(figure, name, label, colors) for name, (figure, label) in drawn.items()},
+        figures={name: inline(folder / "figures" / f"{name}.svg", label, colors) for name, (_, label) in drawn.items()},
         links=links(found, final),
         resources=study.resources(sources["benchmarks"]),
         settings=settings(found, sources["config"]),
@@ -131,37 +131,40 @@ def _words(name, found):
     return words.get(name, f"Reliability curve of {n} cases, with the number of cases a bin")
 
 
-def inline(figure, name, label, colors):
-    """The figure as an SVG element for the page: ids of its own, the page's colours, its label for a screen reader."""
-    root = ElementTree.fromstring(plots.svg(figure))
+def inline(path, label, colors):
+    """A figure file as an element of the page: its own ids, the page's colours, a label for screen readers."""
+    root = ElementTree.parse(path).getroot()
     swaps = PAGE_COLORS | {color: f"var(--c{i})" for i, color in enumerate(colors)}
-    swaps = {color.lower(): value for color, value in swaps.items()}
+    swaps = {color.lower(): of_page for color, of_page in swaps.items()}
     for parent in root.iter():
-        for child in [child for child in parent if child.tag.rpartition("}")[2] in ("metadata", "style")]:
+        for child in [child for child in parent if _local(child.tag) in ("metadata", "style")]:
             parent.remove(child)
     for element in root.iter():
-        element.tag = element.tag.rpartition("}")[2]
-        element.attrib = {
-            key.rpartition("}")[2]: _own(key, value, name, swaps) for key, value in element.attrib.items()
-        }
-    width = float(root.get("viewBox").split()[2])
-    root.attrib = {"viewBox": root.get("viewBox"), "role": "img", "aria-label": label, "style": f"--w: {width:.0f}"}
+        element.tag = _local(element.tag)
+        element.attrib = {_local(key): _attribute(key, value, path.stem, swaps) for key, value in element.items()}
+        if element.tag == "path" and "style" in element.attrib:  # white paths are backgrounds, white text is text
+            element.set("style", element.get("style").replace("fill: #ffffff", "fill: none"))
+    box = root.get("viewBox")
+    width = float(box.split()[2])
+    root.attrib = {"viewBox": box, "role": "img", "aria-label": label, "style": f"--w: {width:.0f}"}
     return Markup(ElementTree.tostring(root, encoding="unicode"))
 
 
-def _own(key, value, name, swaps):
+def _local(name):
+    """A tag or attribute without its namespace."""
+    return name.rpartition("}")[2]
+
+
+def _attribute(key, value, name, swaps):
+    """An attribute's value with ids, and references to them, made the figure's own, and colours made the page's."""
     if key == "id":
         return f"{name}-{value}"
+    if _local(key) == "href":
+        return f"#{name}-{value.removeprefix('#')}"
     if key == "style":
-        for color, mine in swaps.items():
-            value = value.replace(color, mine)
-    return (
-        value.replace("url(#", f"url(#{name}-")
-        if "url(#" in value
-        else f"#{name}-{value[1:]}"
-        if value[:1] == "#"
-        else value
-    )
+        for color, of_page in swaps.items():
+            value = value.replace(color, of_page)
+    return value.replace("url(#", f"url(#{name}-")
 
 
 def links(found, final):

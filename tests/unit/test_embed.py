@@ -14,6 +14,7 @@ import pandas as pd
 import pytest
 import torch
 from PIL import Image
+
 from stratamil import embed, encoders, features, images
 from stratamil.errors import UserError
 
@@ -246,7 +247,7 @@ def test_shards_are_read_as_one_in_natural_order(study):
     assert found.values[:, 1].tolist() == found.table["patch"].tolist()
     some = features.read(paths, ["20", "2"])
     assert some.table["case_id"].unique().tolist() == ["2", "20"] and some.values[:, 0].tolist() == [2] * 4 + [20] * 4
-    with pytest.raises(UserError, match="no patches of 2 cases.*: 7, 77"):
+    with pytest.raises(UserError, match=r"no patches of 2 cases.*: 7, 77"):
         features.read(paths, ["2", "77", "7"])
 
 

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 import torch
 import torchvision
+
 from stratamil import encoders
 from stratamil.errors import UserError
 from stratamil.stain_stats import STAINS, StainStats
@@ -168,7 +169,7 @@ def test_fetching_without_internet_says_what_to_copy_where(tmp_path, monkeypatch
     monkeypatch.setattr(torchvision.models.WeightsEnum, "get_state_dict", refuse)
     with pytest.raises(UserError, match=r"no route.*https://.*resnet18.*\.pth and copy it to .*r\.pth"):
         encoders.fetch("resnet18", "default", tmp_path / "r.pth")
-    with pytest.raises(UserError, match="set default, none, IMAGENET1K_V1 or a .pth file"):
+    with pytest.raises(UserError, match=r"set default, none, IMAGENET1K_V1 or a \.pth file"):
         encoders.fetch("resnet18", "IMAGENET1K_V9", tmp_path / "r.pth")
     assert not list(tmp_path.iterdir())
 
