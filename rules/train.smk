@@ -37,6 +37,6 @@ rule train:
         state=f"{config['results']}/split_{{split}}/seed_{{seed}}/checkpoints/state.pth",
     shell:
         "python {input.code[0]} --features {input.features} --cases {input.cases} --split {input.split}"
-        " --seed {wildcards.seed} {params.flags} --threads {threads} --checkpoint {output.checkpoint}"
+        " --name {wildcards.split} --seed {wildcards.seed} {params.flags} --threads {threads} --checkpoint {output.checkpoint}"
         " --history {output.history} --loss-plot {output.loss_plot} --settings {output.settings}"
         " --state {params.state} --log {log}"

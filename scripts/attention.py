@@ -4,10 +4,7 @@ Reads the weights that evaluate wrote and the patches as they are on disk; the m
 """
 
 import logging
-import os
-import shutil
 from concurrent.futures import ProcessPoolExecutor
-from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
 
@@ -36,21 +33,6 @@ def arguments():
     return parser.parse_args()
 
 
-@contextmanager
-def whole_folder(path):
-    """Yield a new folder beside `path`; it takes `path`'s place if the block succeeds, and goes if not."""
-    new, old = (path.with_name(f".{path.name}.{os.getpid()}.{kind}") for kind in ("new", "old"))
-    try:
-        new.mkdir(parents=True)
-        yield new
-        if path.exists():
-            path.rename(old)
-        new.rename(path)
-    finally:
-        for folder in (new, old):
-            shutil.rmtree(folder, ignore_errors=True)
-
-
 def main(args):
     if not args.patches.is_dir():
         raise UserError(f"{args.patches}: no such folder: give the folder of the patch images")
@@ -59,7 +41,7 @@ def main(args):
     truth = attention.read_truth(args.truth, patches) if args.truth else None
     run = f"split {args.split}, seed {args.seed}"
     heading = f"{run}, {len(cases)} test cases, {len(patches)} patches"
-    with whole_folder(args.output) as folder:
+    with files.atomic_folder(args.output) as folder:
         write_tables(cases, args, heading, folder)
         files.write_csv(attention.summary(cases, args.stains, truth), folder / "summary.csv")
         if args.truth:

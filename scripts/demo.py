@@ -11,7 +11,7 @@ from stratamil import demo
 from stratamil.errors import UserError
 
 
-def parse_args():
+def arguments():
     parser = cli.parser(__doc__)
     parser.add_argument("--seed", type=int, default=7)
     parser.add_argument("--cases", type=int, default=60, help="labelled cases, 30 or more")
@@ -39,4 +39,4 @@ def main(args):
 
 
 if __name__ == "__main__":
-    cli.run(main, parse_args())
+    cli.run(main, arguments())

@@ -4,16 +4,13 @@ Reads tables only. The folder is replaced when all is done.
 """
 
 import logging
-import os
 import re
-import shutil
-from contextlib import contextmanager
 from pathlib import Path
 
 import pandas as pd
 
 import cli
-from stratamil import plots, report, splits, study
+from stratamil import files, plots, report, splits, study
 from stratamil.errors import UserError
 
 
@@ -36,21 +33,6 @@ def arguments():
     return parser.parse_args()
 
 
-@contextmanager
-def whole_folder(path):
-    """Yield a new folder beside `path`; it takes `path`'s place if the block succeeds, and goes if not."""
-    new, old = (path.with_name(f".{path.name}.{os.getpid()}.{kind}") for kind in ("new", "old"))
-    try:
-        new.mkdir(parents=True)
-        yield new
-        if path.exists():
-            path.rename(old)
-        new.rename(path)
-    finally:
-        for folder in (new, old):
-            shutil.rmtree(folder, ignore_errors=True)
-
-
 def main(args):
     wrong = [color for color in args.colors if not re.fullmatch("#[0-9a-fA-F]{6}", color)]
     if wrong or len(args.colors) < 2:
@@ -67,7 +49,7 @@ def main(args):
         "benchmarks": args.benchmarks,
         "config": args.config,
     }
-    with whole_folder(args.output) as folder:
+    with files.atomic_folder(args.output) as folder:
         report.build(found, sources, args.template, args.title, args.colors, folder, args.output)
     logging.info("%s/index.html: %d runs, %d cases", args.output, len(found.runs), len(found.ensemble))
 

@@ -16,6 +16,7 @@ def arguments():
     parser.add_argument("--features", nargs="+", type=Path, required=True, help="feature shards")
     parser.add_argument("--cases", type=Path, required=True, help="cases.csv of the inventory")
     parser.add_argument("--split", type=Path, required=True, help="npz with train_cases and val_cases")
+    parser.add_argument("--name", required=True, help="name of the split, e.g. 01")
     parser.add_argument("--classes", nargs="+", required=True)
     parser.add_argument("--stains", nargs="+", required=True)
     parser.add_argument("--seed", type=int, required=True)
@@ -104,7 +105,7 @@ def main(args):
         "epoch": best["epoch"],
     }
     files.write_csv(history, args.history)
-    plots.save(plots.loss(history, f"{args.split.stem.removeprefix('data_splits_')}, seed {args.seed}"), args.loss_plot)
+    plots.save(plots.loss(history, f"split {args.name}, seed {args.seed}"), args.loss_plot)
     provided = {
         "split": {"file": str(args.split), "sha256": files.sha256(args.split)},
         "cases": {"file": str(args.cases), "sha256": files.sha256(args.cases)},

@@ -1,8 +1,8 @@
 """What the attention of a split says, as tables and text: which stain, slice and patch got how much.
 
-Everywhere, `patches` is the table of evaluate (one row a patch of a test case; columns `COLUMNS` and contribution_<class>).
+Everywhere, `patches` is the table of evaluate: one row a patch of a test case; columns `COLUMNS`, contribution_<class>.
 A weight says little alone, for it shrinks with the number of its rivals: beside it stands its ratio to an equal share,
-weight x N. A patch is known by its `path` only; equal weights are ranked by path, so a ranking never depends on row order.
+weight x N. A patch is known by its `path` only; equal weights are ranked by path, whatever the order of the rows.
 """
 
 import math
@@ -21,7 +21,7 @@ PREDICTION_COLUMNS = ["case_id", "true_label", "predicted_label"]
 TOLERANCE = 1e-3  # float32 weights of some thousand patches add up to 1 within this
 CAVEAT = (
     "Attention is what the model weighed, not why it decided: it is no explanation by itself.\n"
-    "A weighed patch may speak for either class, or for none. Compare the contributions and the deletion tests."
+    "A weighed patch may speak for either class, or for none: compare its contributions in patch_attention.parquet."
 )
 
 
@@ -70,7 +70,7 @@ def read_cases(patch_attention, predictions, stains):
     ]
     if lacking:
         raise UserError(*lacking)
-    patches = patches.astype({name: str for name in ("case_id", "stain", "slice_id", "path")})
+    patches = patches.astype(dict.fromkeys(("case_id", "stain", "slice_id", "path"), str))
     problems = [f"{predictions}: {problem}" for problem in _disagreements(patches, predicted)]
     problems += [f"{patch_attention}: {problem}" for problem in _faults(patches, stains)]
     if problems:
@@ -215,7 +215,7 @@ def _rounded(value):
 def truth_scores(cases, truth, positive):
     """How well attention tells signal patches of positive cases from their others; chance is .5.
 
-    positive: as of `positive_class`. Scored are its cases with a known truth of all patches, of both kinds. AUC within a
+    positive: as of `positive_class`. Scored are its cases with a known truth of all patches, of both kinds. AUC in a
     case, then the mean over cases: `mean_auc` of the effective weight, `contribution_auc` of the contribution to the
     positive logit, `margin_auc` of that minus the mean contribution to the other logits (with two classes, exactly the
     log odds). None where no case could be scored.
@@ -243,7 +243,7 @@ def _scores(patches, positive):
 
 
 def top_patches(case, percent):
-    """The share of a case's patches with the highest effective weight: `percent` of them rounded up, so at least one."""
+    """The share of a case's patches with the highest effective weight: `percent` of them rounded up, at least one."""
     n = math.ceil(round(len(case.patches) * percent / 100, 9))
     return rank(case.patches, "effective_weight").head(n)
 
@@ -347,7 +347,8 @@ def summary_text(cases, stains, heading):
             "of how many there are: 1 of 3 is all on one slice, 3 of 3 is an equal share)",
             *aligned(overview, left=3, right_end=len(overview[0]) - 1),
             "",
-            "Slices (x equal: weight x number of slices of the stain, so 1 is an equal share; effective patches: of the slice)",
+            "Slices (x equal: weight x number of slices of the stain, so 1 is an equal share; effective patches: of the"
+            " slice)",
             *aligned(_slice_rows(cases), left=3),
             "",
         ]

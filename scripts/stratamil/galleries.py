@@ -114,7 +114,8 @@ def ratio_color(ratio):
 def gallery(shown, tiles, title, facts, caption):
     """A picture of patches in the order of `shown`.
 
-    shown: rows of `attention.rank`. tiles: `Tiles`. facts: what the heading says below the title, a list for each line or more.
+    shown: rows of `attention.rank`. tiles: `Tiles`. facts: what the heading says below the title, a list for each line
+    or more.
     caption: gives the lines that stand above a patch's file name, as many for each, from its row. Returns a PIL image.
     """
     captions = [[*caption(row), Path(row.path).name, tiles(row.path)[1]] for row in shown.itertuples()]
@@ -188,8 +189,8 @@ def write(picture, path):
 def draw_case(case, patches, output, stains, top_n, heading):
     """Write all pictures of a case below `output`.
 
-    case: attention.Case. patches: the patches folder. stains: all stains, for their colours. top_n: patches in a gallery.
-    heading: split and seed. Returns what could not be read, one line a patch.
+    case: attention.Case. patches: the patches folder. stains: all stains, for their colours. top_n: patches in a
+    gallery. heading: split and seed. Returns what could not be read, one line a patch.
     """
     tiles = Tiles(patches)
     for stain in case.stains.index:
@@ -302,7 +303,8 @@ def histogram(case, stains, heading):
     axes.yaxis.get_major_locator().set_params(integer=True)
     axes.legend(loc="upper left", bbox_to_anchor=(1.01, 1.03), fontsize=9)
     tail = (weights * n < SMALLEST_RATIO).sum()
-    facts = f"effective number of patches {short(attention.effective_number(weights))} of {n}; largest weight {weights.max():.3g}"
+    effective = short(attention.effective_number(weights))
+    facts = f"effective number of patches {effective} of {n}; largest weight {weights.max():.3g}"
     if tail:
         facts += f"; {tail} below {SMALLEST_RATIO:g} × equal share stand in the first bar"
     _titled(axes, f"Case {case.id}: effective weights of its patches", [_line(case, heading), facts])

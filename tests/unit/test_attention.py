@@ -3,12 +3,13 @@
 import json
 import sys
 
-import attention as script
 import numpy as np
 import pandas as pd
 import pytest
 from PIL import Image
 from sklearn.metrics import roc_auc_score
+
+import attention as script
 from stratamil import attention, galleries
 from stratamil.errors import UserError
 
