@@ -29,7 +29,7 @@ class Checkout:
         if changes:
             files.append(self.folder / "changes.yaml")
             files[-1].write_text(yaml.safe_dump(changes, sort_keys=False))
-        command = [Path(sys.executable).with_name("snakemake"), "--cores", "2", *args, "--configfile", *files]
+        command = [Path(sys.executable).with_name("snakemake"), "--cores", "2", "--configfile", *files, *args]
         environment = os.environ | {"OMP_NUM_THREADS": "1", "XDG_CACHE_HOME": str(self.folder / "cache")}
         environment.pop("SNAKEMAKE_PROFILE", None)
         return subprocess.run(command, cwd=self.folder, env=environment, capture_output=True, text=True, timeout=540)
