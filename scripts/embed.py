@@ -7,7 +7,7 @@ import pandas as pd
 import torch
 
 import cli
-from stratamil import embed, encoders
+from stratamil import embed, encoders, inventory
 
 
 def arguments():
@@ -33,8 +33,7 @@ def arguments():
 
 def main(args):
     torch.set_num_threads(args.threads)
-    cases = pd.read_csv(args.cases, dtype=str)
-    used = cases["case_id"][cases["status"] == "used"]
+    used = inventory.used_cases(args.cases)["case_id"]
     encoder = encoders.load(args.encoder, args.weights_file, args.input_size, args.pooling, args.precision, args.resize)
     logging.info("%s on %s", encoder.identity, encoder.device)
     counts = embed.embed(

@@ -2,6 +2,8 @@
 
 import json
 import re
+import shutil
+import subprocess
 import sys
 from html.parser import HTMLParser
 from pathlib import Path
@@ -20,6 +22,17 @@ from stratamil.names import column
 
 TEMPLATE = Path(__file__).parents[2] / "report/template.html.j2"
 NASTY = "<script>alert(1)</script>"
+WATCH = "<head><script>onerror = (error) => (window.failures ??= []).push(String(error))</script>"
+PROBE = """<script>
+const found = {errors: window.failures ?? [], width: document.documentElement.scrollWidth, screen: innerWidth};
+const table = document.querySelector("table.sortable");
+const heads = [...table.tHead.rows[table.tHead.rows.length - 1].cells];
+const brier = heads.findIndex((head) => head.textContent === "Brier");
+heads[brier].querySelector("button").click();
+found.sorted = [...table.tBodies[0].rows].map((row) => Number(row.cells[brier].textContent));
+found.buttons = document.querySelectorAll("table.sortable th button").length;
+document.title = JSON.stringify(found);
+</script></body>"""
 
 
 class Made:
@@ -300,3 +313,32 @@ def test_failed_report_leaves_the_old_one(tmp_path, monkeypatch):
         made.report(monkeypatch, "--unreadable", tmp_path / "nothing_here.h5")
     assert old.read_text() == "old"
     assert not list(tmp_path.glob(".report*"))
+
+
+@pytest.fixture(scope="module")
+def browser():
+    """Headless Chromium: a function from a page and a width to what the probe found."""
+    program = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
+    if not program:
+        pytest.skip("install chromium to run this")
+
+    def show(page, width, profile):
+        flags = ["--headless", "--no-sandbox", "--disable-gpu", "--disable-background-networking", "--no-first-run"]
+        flags += ["--disable-component-update", "--disable-sync", f"--user-data-dir={profile}"]
+        command = [program, *flags, f"--window-size={width},900", "--virtual-time-budget=3000", "--dump-dom"]
+        done = subprocess.run([*command, page.as_uri()], capture_output=True, text=True, timeout=120)
+        return json.loads(re.search(r"<title>(.*?)</title>", done.stdout, re.DOTALL)[1].replace("&amp;", "&"))
+
+    return show
+
+
+@pytest.mark.parametrize("width", [1280, 500])
+def test_page_in_a_browser(two_seeds, browser, tmp_path, width):
+    """Its scripts run, its tables sort, and it is no wider than the window."""
+    page = tmp_path / "index.html"
+    page.write_text(two_seeds[1].replace("<head>", WATCH, 1).replace("</body>", PROBE))
+    found = browser(page, width, tmp_path / "profile")
+    assert found["errors"] == []
+    assert found["width"] <= found["screen"]
+    assert found["buttons"] > 10
+    assert found["sorted"] == sorted(found["sorted"])
