@@ -1,7 +1,7 @@
 # make demo: environment, demo cohort, all stages, report.   make test: environment, test tools, all tests.
 PYTHON ?= python3
 BIN := .venv/bin
-DEMO := $(BIN)/snakemake --profile profiles/local --configfile config/demo.yaml
+DEMO := $(BIN)/snakemake --profile profiles/local --configfile config/demo.yaml --quiet rules host
 
 .PHONY: demo test lint format clean-demo
 

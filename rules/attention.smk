@@ -31,7 +31,7 @@ rule attention:
     params:
         folder=config["patches"],
         flags=" ".join([flag("stains", STAINS), flags("attention", truth=None)]),
-        truth=lambda wildcards, input: f"--truth {input.truth}" if input.truth else "",
+        truth=lambda wildcards, input: flag("truth", input.truth) if input.truth else "",
     shell:
         "python {input.code[0]} --patch-attention {input.attention} --predictions {input.predictions}"
         " --patches {params.folder:q} --split {wildcards.split} --seed {wildcards.seed} {params.flags} {params.truth}"

@@ -55,20 +55,19 @@ def flags(section, *only, **settings):
 
 
 def flag(key, value):
-    """One setting as a flag; a named list as `name=a,b`."""
+    """One setting as a flag: `--no-gated`, `--lr 0.0003`, `--classes benign=1 high-grade=3,4`."""
     name = key.replace("_", "-")
     if isinstance(value, bool):
         return f"--{name}" if value else f"--no-{name}"
     values = value if isinstance(value, list) else [value]
-    words = [
-        (
-            "".join(f"{name}={','.join(map(str, items))}" for name, items in word.items())
-            if isinstance(word, dict)
-            else str(word)
-        )
-        for word in values
-    ]
-    return shlex.join([f"--{name}", *words])
+    return shlex.join([f"--{name}", *map(word, values)])
+
+
+def word(value):
+    """A value on the command line; a named list as `name=a,b`."""
+    if not isinstance(value, dict):
+        return str(value)
+    return "".join(f"{name}={','.join(map(str, items))}" for name, items in value.items())
 
 
 def code(name):

@@ -47,7 +47,7 @@ rule embed:
     params:
         folder=config["patches"],
         flags=encoder_flags,
-        weights=lambda wildcards, input: f"--weights-file {input.weights}" if input.weights else "",
+        weights=lambda wildcards, input: flag("weights_file", input.weights) if input.weights else "",
         cache=f"{config['results']}/features/{{encoder}}/cache/shard_{{shard}}.h5",
     shell:
         "python {input.code[0]} --patches-table {input.patches} --cases {input.cases} --patches {params.folder:q}"

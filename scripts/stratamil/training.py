@@ -16,6 +16,7 @@ from tqdm import tqdm
 
 from stratamil import bags, checkpoint, metrics, model
 from stratamil.bags import Sampling
+from stratamil.errors import UserError
 from stratamil.model import HierarchicalAttention
 
 # Modules whose code decides the outcome of a training: part of the key of resumable state.
@@ -56,7 +57,8 @@ def train(bags, train_cases, val_cases, y, model_settings, settings, state_path=
     bags: Bags. train_cases, val_cases: case ids. y: case id -> class index.
     state_path: file for resumable state, written each epoch; a state of other settings, data or code is ignored.
     identity: JSON value that names the data, for that key.
-    Returns (dict with weights and epoch, DataFrame with one row an epoch). Every epoch draws from a
+    Returns (dict with weights and epoch, DataFrame with one row an epoch). Raises UserError if training diverges
+    from the first epoch. Every epoch draws from a
     generator of its own (seed, epoch), so a resumed training equals an undisturbed one.
     """
     key = _key(model_settings, settings, train_cases, val_cases, y, identity)
@@ -71,6 +73,8 @@ def train(bags, train_cases, val_cases, y, model_settings, settings, state_path=
             bar.update()
             if state_path:
                 run.save(state_path, key)
+    if "weights" not in run.best:
+        raise UserError("training: the validation loss was never a number: lower train.lr or set train.clip_norm")
     history = pd.DataFrame(run.history)
     history["best"] = history["epoch"] == run.best["epoch"]
     return run.best, history

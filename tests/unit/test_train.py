@@ -97,6 +97,11 @@ def test_early_stopping_waits_for_min_epochs(bags):
     assert len(fit(bags, epochs=30, lr=1e-9, patience=2, min_delta=0.5, min_epochs=7)[1]) == 7
 
 
+def test_divergence_is_named(bags):
+    with pytest.raises(UserError, match="lower train.lr"):
+        fit(bags, lr=1e30, epochs=2)
+
+
 def test_batch_gradient_is_the_mean_over_cases(bags):
     torch.manual_seed(0)
     model = HierarchicalAttention(MODEL).eval()
