@@ -29,8 +29,9 @@ rule attention:
         mem_mb=attempts(4000),
         runtime=attempts(60),
     params:
+        signal=digest(*([config["attention"]["truth"]] if config["attention"]["truth"] else [])),
         folder=config["patches"],
-        flags=" ".join([flag("stains", STAINS), flags("attention", truth=None)]),
+        flags=given(flag("stains", STAINS), flags("attention", truth=None)),
         truth=lambda wildcards, input: flag("truth", input.truth) if input.truth else "",
     shell:
         "python {input.code[0]} --patch-attention {input.attention} --predictions {input.predictions}"

@@ -24,7 +24,7 @@ rule baselines:
         mem_mb=attempts(8000),
         runtime=attempts(30),
     params:
-        flags=flag("classes", CLASSES),
+        flags=given(flag("classes", CLASSES)),
     shell:
         "python {input.code[0]} --features {input.features} --colour {input.colour} --cases {input.cases}"
         " --splits {input.splits} {params.flags} --output {output} --log {log}"

@@ -16,12 +16,15 @@ sys.path.insert(0, str(ROOT / "scripts"))
 # Rules call the Python that runs Snakemake, also where its environment was not activated.
 os.environ.update(PATH=f"{Path(sys.executable).parent}{os.pathsep}{os.environ.get('PATH', os.defpath)}")
 
-from stratamil import folders, settings
+from stratamil import files, folders, settings
+from stratamil.errors import UserError
 
 SCHEMA = yaml.safe_load((ROOT / "schemas/config.schema.yaml").read_text())
 if problems := settings.problems(config, SCHEMA):
     raise WorkflowError("\n".join(f"config: {problem}" for problem in problems))
 validate(config, "../schemas/config.schema.yaml")  # fills in defaults
+if problems := settings.missing_files(config) or settings.misplaced_demo(config):
+    raise WorkflowError("\n".join(f"config: {problem}" for problem in problems))
 
 SPLITS = [f"{i:02d}" for i in range(1, config["splits"]["n"] + 1)]
 SHARDS = [f"{i:02d}" for i in range(config["embed"]["shards"])]
@@ -31,7 +34,7 @@ CLASSES = [name for entry in config["cohort"]["classes"] for name in entry]
 ENCODER = config["embed"]["encoder"]
 NO_WEIGHTS = config["embed"]["weights"] == "none" or ENCODER == "stain_stats"
 OWN_WEIGHTS = config["embed"]["weights"].endswith(".pth")
-# The colour baseline of the report: the same settings for every study.
+# The colour baseline of the report.
 STAIN_STATS = {"encoder": "stain_stats", "input_size": 96, "resize": "squash", "pooling": "global"}
 
 
@@ -70,6 +73,16 @@ def word(value):
     return "".join(f"{name}={','.join(map(str, items))}" for name, items in value.items())
 
 
+def given(*words):
+    """A param from flags: as a function, so that braces in a setting are not taken for wildcards."""
+    return lambda wildcards: " ".join(words)
+
+
+def digest(*paths):
+    """What tells the content of the user's own files, as a param: a file put back with an old date counts, too."""
+    return given(*(files.sha256(path)[:16] for path in paths if not config["demo"]))
+
+
 def code(name):
     """The script of a rule and every library module that it imports; an edit of one reruns the rule."""
     found = [ROOT / "scripts" / f"{name}.py"]
@@ -98,14 +111,14 @@ def attempts(amount):
 
 def encoder_weights(wildcards):
     """The weights file of an encoder, if it has one."""
-    if wildcards.encoder != ENCODER or NO_WEIGHTS:
+    if NO_WEIGHTS or wildcards.encoder != ENCODER:
         return []
     return config["embed"]["weights"] if OWN_WEIGHTS else rules.weights.output[0]
 
 
 def encoder_flags(wildcards):
     """The settings of an encoder; its weights are an input."""
-    return flags("embed", weights=None, **(STAIN_STATS if wildcards.encoder == "stain_stats" else {}))
+    return flags("embed", weights=None, **({} if wildcards.encoder == ENCODER else STAIN_STATS))
 
 
 def figure(name, caption, title):
@@ -121,5 +134,7 @@ def figure(name, caption, title):
 def save_config():
     """Write the resolved config beside the results, so that every number can be traced to its settings."""
     path = Path(config["results"]) / "config.yaml"
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(yaml.safe_dump(config, sort_keys=False, allow_unicode=True))
+    try:
+        files.write_text(yaml.safe_dump(config, sort_keys=False, allow_unicode=True), path)
+    except OSError as error:
+        raise WorkflowError(f"{path}: cannot be written ({error.strerror}): set results to a folder of your own")

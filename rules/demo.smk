@@ -24,13 +24,7 @@ if config["demo"]:
             mem_mb=attempts(2000),
             runtime=attempts(10),
         params:
-            flags=flags("demo"),
+            flags=given(flags("demo")),
         shell:
             "python {input.code[0]} {params.flags} --threads {threads} --patches {output.patches}"
             " --labels {output.labels} --truth {output.truth} --log {log}"
-
-elif not Path(config["patches"]).is_dir() or not Path(config["labels"]).is_file():
-    raise WorkflowError(
-        f"no data: the folder {config['patches']} or the table {config['labels']} does not exist: "
-        "set patches and labels in your --configfile, or try --configfile config/demo.yaml"
-    )

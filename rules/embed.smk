@@ -20,7 +20,7 @@ rule weights:
         mem_mb=attempts(2000),
         runtime=attempts(30),
     params:
-        flags=flags("embed", "encoder", "weights"),
+        flags=given(flags("embed", "encoder", "weights")),
     shell:
         "python {input.code[0]} {params.flags} --output {output} --log {log}"
 

@@ -35,7 +35,7 @@ rule evaluate:
         mem_mb=attempts(8000),
         runtime=attempts(30),
     params:
-        flags=" ".join([flag("classes", CLASSES), flag("stains", STAINS), flags("evaluate", "threshold")]),
+        flags=given(flag("classes", CLASSES), flag("stains", STAINS), flags("evaluate", "threshold")),
         folder=subpath(output.predictions, parent=True),
     shell:
         "python {input.code[0]} --checkpoint {input.checkpoint:q} --features {input.features} --cases {input.cases}"

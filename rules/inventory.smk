@@ -4,11 +4,18 @@ INPUTS: patches folder (the times of its folders tell of new and removed files),
 OUTPUTS: inventory/patches.parquet, cases.csv, excluded.csv, folders.txt
 """
 
+try:
+    FOLDERS = folders.find(config["patches"], f"{config['results']}/inventory/folders.txt")
+except UserError as error:
+    raise WorkflowError(str(error))
+if braced := [folder for folder in FOLDERS if {"{", "}"} & set(folder)]:
+    raise WorkflowError(f"{braced[0]}: Snakemake takes braces in paths for wildcards: rename the folder")
+
 
 rule inventory:
     input:
         labels=config["labels"],
-        folders=folders.find(config["patches"], f"{config['results']}/inventory/folders.txt"),
+        folders=lambda wildcards: FOLDERS,
         code=code("inventory"),
     output:
         patches="<results>/inventory/patches.parquet",
@@ -25,7 +32,9 @@ rule inventory:
         mem_mb=attempts(4000),
         runtime=attempts(20),
     params:
-        flags=" ".join([flags("cohort"), flags("names")]),
+        flags=given(flags("cohort"), flags("names")),
+        labels=digest(config["labels"]),
+        times=given(folders.digest(FOLDERS)),
     shell:
         "python {input.code[0]} --patches {input.folders[0]:q} --labels {input.labels:q} {params.flags}"
         " --output {output.patches} --cases {output.cases} --excluded {output.excluded}"

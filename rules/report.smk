@@ -44,7 +44,7 @@ rule report:
         runtime=attempts(30),
     params:
         runs=[f"{config['results']}/split_{split}/seed_{seed}" for split in SPLITS for seed in SEEDS],
-        flags=flags("report"),
+        flags=given(flags("report")),
         benchmarks=f"{config['results']}/benchmarks",
         config=f"{config['results']}/config.yaml",
         folder=subpath(output.html, parent=True),

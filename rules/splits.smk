@@ -24,7 +24,8 @@ rule splits:
         mem_mb=attempts(2000),
         runtime=attempts(10),
     params:
-        flags=" ".join([flag("classes", CLASSES), *([] if PRESET else [flags("splits", "n", "seed")])]),
+        preset=digest(*(expand(PRESET, split=SPLITS) if PRESET else [])),
+        flags=given(flag("classes", CLASSES), *([] if PRESET else [flags("splits", "n", "seed")])),
     shell:
         "python {input.code[0]} --cases {input.cases} {params.flags} --preset {input.preset:q}"
         " --output {output} --log {log}"

@@ -33,7 +33,7 @@ rule train:
         runtime=attempts(120),
         gpu=1,
     params:
-        flags=" ".join([flag("classes", CLASSES), flag("stains", STAINS), flags("model"), flags("train")]),
+        flags=given(flag("classes", CLASSES), flag("stains", STAINS), flags("model"), flags("train")),
         state=f"{config['results']}/split_{{split}}/seed_{{seed}}/checkpoints/state.pth",
     shell:
         "python {input.code[0]} --features {input.features} --cases {input.cases} --split {input.split}"

@@ -35,6 +35,7 @@ def main(args):
     model = checkpoint.model(content, args.checkpoint, data, args.classes, args.stains)
     model.to("cuda" if torch.cuda.is_available() else "cpu")
     all_bags = bags.Bags(data, args.stains)
+    checkpoint.refuse_seen(content, args.checkpoint, all_bags, split.test)
     validation, _ = evaluation.predict(model, all_bags, data.table, split.val, y, args.classes)
     test, attention = evaluation.predict(model, all_bags, data.table, split.test, y, args.classes)
     result = {

@@ -1,8 +1,6 @@
 """Take the inventory: every patch and case of a study, which are used, and why the rest are not."""
 
 import logging
-import os
-import time
 from pathlib import Path
 
 import cli
@@ -29,7 +27,8 @@ def arguments():
 
 
 def main(args):
-    begin = time.time_ns()
+    # Before the files are read: a folder that changes meanwhile is read again by the next run.
+    times = folders.times(folders.walk(args.patches))
     stains = dict(args.stains)
     labelled = labels.read(
         args.labels, args.case_column, args.class_column, args.group_column, dict(args.classes), args.excluded_codes
@@ -39,9 +38,12 @@ def main(args):
     files.write_parquet(patches, args.output)
     files.write_csv(cases, args.cases)
     files.write_csv(excluded, args.excluded)
-    files.write_text("".join(f"{folder}\n" for folder in folders.walk(args.patches)), args.folders)
-    # A folder that changed while it was being read is newer than this, and read again by the next run.
-    os.utime(args.folders, ns=(begin, begin))
+    files.write_text(times, args.folders)
+    same = patches[patches.duplicated(["case_id", "stain", "slice_id", "patch"], keep=False)]
+    if len(same):
+        logging.warning(
+            "%d patches have the number of another: both are used: %s", len(same), ", ".join(same["path"][:4])
+        )
     used = cases[cases["status"] == inventory.USED]
     logging.info("%d patches of %d cases; %d cases used", len(patches), patches["case_id"].nunique(), len(used))
     for (kind, reason), n in excluded[["kind", "reason"]].value_counts().items():

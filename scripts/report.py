@@ -7,10 +7,8 @@ import logging
 import re
 from pathlib import Path
 
-import pandas as pd
-
 import cli
-from stratamil import files, plots, report, splits, study
+from stratamil import files, plots, report, splits, study, tables
 from stratamil.errors import UserError
 
 
@@ -37,7 +35,7 @@ def main(args):
     wrong = [color for color in args.colors if not re.fullmatch("#[0-9a-fA-F]{6}", color)]
     if wrong or len(args.colors) < 2:
         raise UserError(f"config: report.colors: {' '.join(wrong or args.colors)}: give two or more like #0072B2")
-    baselines = pd.read_csv(args.baselines, dtype={"case_id": str, "split": str}) if args.baselines else None
+    baselines = tables.read(args.baselines) if args.baselines else None
     found = study.Study(study.read_runs(args.runs), study.read_cases(args.cases), args.bootstrap, args.seed, baselines)
     sources = {
         "splits": {path.stem.removeprefix("data_splits_"): splits.read(path) for path in args.splits},

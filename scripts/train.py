@@ -8,6 +8,7 @@ import yaml
 
 import cli
 from stratamil import bags, checkpoint, features, files, inventory, plots, provenance, splits, training
+from stratamil.errors import UserError
 from stratamil.model import ModelSettings
 
 
@@ -61,7 +62,7 @@ def class_weights(words, classes):
     except ValueError:
         numbers = []
     if len(numbers) != len(classes):
-        raise cli.UserError(
+        raise UserError(
             f"config: train.class_weights: {' '.join(words)}: balanced, none, or {len(classes)} numbers, "
             f"in the order {', '.join(classes)}"
         )
@@ -86,15 +87,16 @@ def main(args):
         **{name: getattr(args, name) for name in ("embed_dim", "attention_dim", "gated", "zero_start", "dropout")},
     )
     data_hash = hashlib.sha256(data.values.tobytes() + "\n".join(data.table["path"]).encode()).hexdigest()
+    all_bags = bags.Bags(data, args.stains)
     best, history = training.train(
-        bags.Bags(data, args.stains),
+        all_bags,
         split.train,
         split.val,
         {case: y[case] for case in [*split.train, *split.val]},
         model_settings,
         settings,
         args.state,
-        {"features": data.identity, "data": data_hash, "stains": args.stains, "classes": args.classes},
+        {"data": data_hash, "stains": args.stains, "classes": args.classes},
     )
     described = {
         "model": model_settings.asdict(),
@@ -114,7 +116,8 @@ def main(args):
         "commit": provenance.commit(),
     }
     files.write_text(yaml.safe_dump(described | provided, sort_keys=False, allow_unicode=True), args.settings)
-    checkpoint.save({"weights": best["weights"], **described}, args.checkpoint)
+    seen = [all_bags.fingerprint(case) for case in (*split.train, *split.val)]
+    checkpoint.save({"weights": best["weights"], "seen": seen, **described}, args.checkpoint)
 
 
 if __name__ == "__main__":

@@ -5,13 +5,14 @@ A weight says little alone, for it shrinks with the number of its rivals: beside
 weight x N. A patch is known by its `path` only; equal weights are ranked by path, whatever the order of the rows.
 """
 
+import csv
 import math
 from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
 
-from stratamil import names
+from stratamil import names, tables
 from stratamil.errors import UserError
 from stratamil.metrics import roc_auc
 
@@ -19,6 +20,7 @@ WEIGHTS = ["patch_weight", "slice_weight", "stain_weight", "effective_weight"]
 COLUMNS = ["case_id", "stain", "slice_id", "patch", "path", *WEIGHTS]
 PREDICTION_COLUMNS = ["case_id", "true_label", "predicted_label"]
 TOLERANCE = 1e-3  # float32 weights of some thousand patches add up to 1 within this
+SHOWN = 5  # problems of one kind in an error
 CAVEAT = (
     "Attention is what the model weighed, not why it decided: it is no explanation by itself.\n"
     "A weighed patch may speak for either class, or for none: compare its contributions in patch_attention.parquet."
@@ -57,7 +59,7 @@ def read_cases(patch_attention, predictions, stains):
     patch_attention, predictions: files that evaluate wrote for one split and seed. stains: the order of the stains.
     Raises UserError if a column is missing, the files are not of the same cases, or weights do not add up.
     """
-    patches, predicted = pd.read_parquet(patch_attention), pd.read_csv(predictions, dtype={"case_id": str})
+    patches, predicted = pd.read_parquet(patch_attention), tables.read(predictions)
     contributions = [name.replace("prob_", "contribution_", 1) for name in predicted if name.startswith("prob_")]
     lacking = [
         f"{file}: column {column} is missing: make the file again with evaluate"
@@ -122,17 +124,20 @@ def read_truth(file, patches):
     file: table with columns file (path relative to the patches folder, as in `patches`) and signal (0 or 1).
     Raises UserError for other values, a file listed twice, or a table without any of the patches.
     """
-    truth = pd.read_csv(file, dtype=str)
+    try:
+        truth = pd.read_csv(file, dtype=str, keep_default_na=False, sep=None, engine="python", encoding="utf-8-sig")
+    except (UnicodeDecodeError, pd.errors.ParserError, pd.errors.EmptyDataError, csv.Error) as error:
+        raise UserError(f"{file}: not a CSV table in UTF-8: {error}: save it as CSV UTF-8") from None
     lacking = [column for column in ("file", "signal") if column not in truth]
     if lacking:
         raise UserError(*(f"{file}: column {column} is missing: the columns are file and signal" for column in lacking))
     problems = [
         f"{file}: row {i + 2}: signal is {value}: write 0 or 1"
-        for i, value in truth.loc[~truth["signal"].isin(["0", "1"]), "signal"].items()
+        for i, value in truth.loc[~truth["signal"].isin(["0", "1", "0.0", "1.0"]), "signal"].head(SHOWN).items()
     ]
     problems += [
         f"{file}: row {i + 2}: {value} is listed twice: remove one"
-        for i, value in truth.loc[truth["file"].duplicated(), "file"].items()
+        for i, value in truth.loc[truth["file"].duplicated(), "file"].head(SHOWN).items()
     ]
     found = truth.set_index("file")["signal"]
     if not problems and not patches["path"].isin(found.index).any():

@@ -9,7 +9,9 @@ from stratamil.errors import UserError
 from stratamil.files import atomic
 from stratamil.model import HierarchicalAttention, ModelSettings
 
-FIELDS = ("weights", "model", "classes", "stains", "features", "epoch")
+# Parts of the features' identity that may differ where the features mean the same.
+VERSIONS = ("code", "pillow", "torch", "torchvision")
+FIELDS = ("weights", "model", "classes", "stains", "features", "epoch", "seen")
 
 
 def save(content, path):
@@ -27,12 +29,22 @@ def read(path):
         content = torch.load(path, map_location="cpu", weights_only=True)
     except FileNotFoundError:
         raise UserError(f"{path}: no such checkpoint: set evaluate.checkpoint") from None
-    except (pickle.UnpicklingError, RuntimeError, EOFError, OSError) as error:
-        raise UserError(f"{path}: not a checkpoint of this workflow: {str(error).splitlines()[0]}") from None
+    except (pickle.UnpicklingError, RuntimeError, ValueError, KeyError, EOFError, OSError):
+        raise UserError(f"{path}: not a checkpoint of this workflow: it is damaged or of another program") from None
     absent = [field for field in FIELDS if not isinstance(content, dict) or field not in content]
     if absent:
         raise UserError(f"{path}: not a checkpoint of this workflow: it has no {', '.join(absent)}")
     return content
+
+
+def refuse_seen(content, path, bags, case_ids):
+    """Raise UserError if the checkpoint was trained, or its epoch chosen, on one of these cases."""
+    seen = [case for case in case_ids if bags.fingerprint(case) in content["seen"]]
+    if seen:
+        raise UserError(
+            f"{path}: has seen test cases {', '.join(seen)} in training or validation: "
+            "evaluate it on the test set of its own split, or on other patients"
+        )
 
 
 def model(content, path, features, classes, stains):
@@ -45,7 +57,7 @@ def model(content, path, features, classes, stains):
         f"{path}: trained on features with {key} {was!r}, but these have {identity.get(key)!r}: "
         "set embed.* as it was, or train anew"
         for key, was in content["features"].items()
-        if key not in ("torch", "torchvision", "timm") and identity.get(key) != was
+        if key not in VERSIONS and identity.get(key) != was
     ]
     for what, wanted in (("classes", classes), ("stains", stains)):
         if list(content[what]) != list(wanted):

@@ -7,6 +7,7 @@ ReLU: torchvision applies it outside `features`, so code that calls `features` a
 
 import contextlib
 import difflib
+import hashlib
 import io
 import logging
 import pickle
@@ -15,15 +16,19 @@ import shutil
 from collections import Counter
 from pathlib import Path
 
+import PIL
 import torch
 import torchvision
 from torch import nn
 from torch.nn import functional
 from torchvision.models import feature_extraction
 
-from stratamil import files
+from stratamil import files, images, stain_stats
 from stratamil.errors import UserError
 from stratamil.stain_stats import StainStats
+
+# The code that decides what a feature is: with other code, nothing is taken from a cache.
+CODE = tuple(Path(file) for file in (__file__, images.__file__, stain_stats.__file__))
 
 LITE0, STAIN_STATS = "efficientnet_lite0", "stain_stats"
 HEAD = ("classifier", "avgpool", "fc", "head", "heads")  # modules of torchvision's networks that follow the last map
@@ -122,6 +127,8 @@ def load(encoder, weights_file=None, input_size=224, pooling="2x2", precision="a
         "pooling": pooling,
         "precision": precision,
         "dim": dim,
+        "code": hashlib.sha256(b"".join(path.read_bytes() for path in CODE)).hexdigest()[:16],
+        "pillow": PIL.__version__,
         "torch": str(torch.__version__),
         "torchvision": str(torchvision.__version__),
     }

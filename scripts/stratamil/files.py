@@ -12,11 +12,13 @@ from pathlib import Path
 def atomic(path):
     """Yield a temporary path beside `path`; it takes `path`'s place if the block succeeds, and goes if not.
 
-    The temporary keeps the suffix, for libraries that choose a format by it.
+    The temporary keeps the suffix, for libraries that choose a format by it. Its name is fixed, so that
+    what a killed program left behind is overwritten by the next.
     """
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.stem}.{os.getpid()}{path.suffix}")
+    temporary = path.with_name(f".{path.stem}.partial{path.suffix}")
+    temporary.unlink(missing_ok=True)
     try:
         yield temporary
         os.replace(temporary, path)
@@ -28,7 +30,9 @@ def atomic(path):
 def atomic_folder(path):
     """Yield a new folder beside `path`; it takes `path`'s place if the block succeeds, and goes if not."""
     path = Path(path)
-    new, old = (path.with_name(f".{path.name}.{os.getpid()}.{kind}") for kind in ("new", "old"))
+    new, old = (path.with_name(f".{path.name}.{kind}") for kind in ("partial", "old"))
+    for folder in (new, old):
+        shutil.rmtree(folder, ignore_errors=True)
     try:
         new.mkdir(parents=True)
         yield new

@@ -13,7 +13,7 @@ from matplotlib.colors import LinearSegmentedColormap
 from matplotlib.figure import Figure
 from PIL import Image, ImageDraw, ImageFont
 
-from stratamil import attention
+from stratamil import attention, images
 from stratamil.plots import COLORS, GREY, STYLE, save
 
 TILE = 224  # pixels a patch may take
@@ -53,10 +53,10 @@ class Tiles:
     def _read(self, path):
         try:
             with Image.open(self.folder / path) as image:
-                return fitted(image.convert("RGB"))
+                return fitted(images.rgb(image))
         except FileNotFoundError:
             why = "file not found"
-        except (OSError, SyntaxError, ValueError, Image.DecompressionBombError):
+        except (*images.DAMAGE, images.Unreadable):
             why = "unreadable file"
         self.unreadable.append(f"{path}: {why}")
         return None, why

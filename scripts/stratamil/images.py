@@ -7,7 +7,7 @@ import numpy as np
 from PIL import Image
 
 # What Pillow raises on files that are damaged, cut short, or no image at all.
-_DAMAGE = (
+DAMAGE = (
     OSError,
     SyntaxError,
     ValueError,
@@ -33,15 +33,16 @@ def read(path, size, resize="squash"):
     try:
         with Image.open(path) as image:
             image.load()
-    except _DAMAGE as error:
+    except DAMAGE as error:
         reason = (
             error.strerror if isinstance(error, OSError) and error.strerror else str(error).replace(str(path), "file")
         )
         raise Unreadable(" ".join(reason.split()) or type(error).__name__) from None
-    return np.asarray(fit(_rgb(image), size, resize))
+    return np.asarray(fit(rgb(image), size, resize))
 
 
-def _rgb(image):
+def rgb(image):
+    """The image in 8-bit RGB, as the encoder sees it. Raises Unreadable."""
     if image.mode == "F":
         raise Unreadable("floating-point pixels have no known white")
     if image.mode.startswith("I"):

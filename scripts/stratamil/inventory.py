@@ -67,6 +67,8 @@ def scan(root, grammar):
     for path, name, size in _files(root):
         try:
             parsed = grammar.read(name)
+            if size is None:
+                raise NotAPatch("broken link")
             if size == 0:
                 raise NotAPatch("empty file", "0 bytes")
             first = seen.setdefault((parsed.case_id, name), path)
@@ -84,15 +86,23 @@ def _files(root):
     for folder in walk(root):
         try:
             with os.scandir(folder) as entries:
-                files = sorted((entry.name, entry.stat().st_size) for entry in entries if entry.is_file())
+                files = sorted((entry.name, _size(entry)) for entry in entries if not entry.is_dir())
         except OSError as error:
             raise UserError(
                 f"{folder}: cannot be read ({error.strerror}): give read permission, or move it away"
             ) from None
         below = os.path.relpath(folder, root)
         for name, size in files:
-            path = name if below == "." else f"{Path(below).as_posix()}/{name}"
+            path = (name if below == "." else f"{Path(below).as_posix()}/{name}").encode(errors="replace").decode()
             yield path, unicodedata.normalize("NFC", name), size
+
+
+def _size(entry):
+    """Bytes of a file, or None for a link that leads nowhere."""
+    try:
+        return entry.stat().st_size
+    except FileNotFoundError:
+        return None
 
 
 def _patch_table(found, stains):

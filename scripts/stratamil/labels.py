@@ -1,5 +1,6 @@
 """Reading the labels table: one row a case, with its class code and its patient."""
 
+import csv
 from pathlib import Path
 
 import pandas as pd
@@ -11,7 +12,7 @@ from stratamil.names import case_id
 def read(path, case_column, class_column, group_column, classes, excluded_codes):
     """Read a labels table.
 
-    path: CSV, comma or semicolon; every value is read as text.
+    path: CSV with comma, semicolon or tab; every value is read as text.
     classes: class name -> list of its codes. excluded_codes: codes left out on purpose.
     Returns a DataFrame with one row a case: case_id, label (code), class (name, empty where the
     code is left out), group (the case itself without a group column), in the order of the file.
@@ -37,7 +38,7 @@ def read(path, case_column, class_column, group_column, classes, excluded_codes)
             "row": range(2, len(table) + 2),
         }
     )
-    rows = rows[(table.map(str.strip) != "").any(axis=1).to_numpy()]
+    rows = rows[(table != "").any(axis=1).to_numpy()]
     problems = [
         f"{path}: row {row.row}: {problem}"
         for row in rows.itertuples()
@@ -53,17 +54,32 @@ def read(path, case_column, class_column, group_column, classes, excluded_codes)
 
 
 def _table(path):
+    """All values as stripped text, one row a line of the file; the separator is the commonest of , ; and tab."""
     try:
-        head = Path(path).read_text(encoding="utf-8-sig").split("\n", 1)[0]
-        separator = ";" if head.count(";") > head.count(",") else ","
-        table = pd.read_csv(
-            path, sep=separator, dtype=str, keep_default_na=False, skip_blank_lines=False, encoding="utf-8-sig"
-        )
+        text = Path(path).read_text(encoding="utf-8-sig")
+        head = text.split("\n", 1)[0]
+        rows = [
+            [value.strip() for value in row]
+            for row in csv.reader(text.splitlines(), delimiter=max(",;\t", key=head.count))
+        ]
     except FileNotFoundError:
         raise UserError(f"{path}: no such file: set `labels` to the labels table") from None
-    except (UnicodeDecodeError, pd.errors.ParserError, pd.errors.EmptyDataError) as error:
-        raise UserError(f"{path}: not a CSV table in UTF-8: {str(error).strip()}") from None
-    return table.rename(columns=str.strip).fillna("")
+    except (UnicodeDecodeError, csv.Error) as error:
+        raise UserError(f"{path}: not a CSV table in UTF-8: {error}: save it as CSV UTF-8") from None
+    except OSError as error:
+        raise UserError(f"{path}: cannot be read: {error.strerror}") from None
+    if not rows:
+        raise UserError(f"{path}: empty: write a header and one row a case")
+    columns, width = rows[0], len(rows[0])
+    problems = [f"{path}: column {name!r} twice: keep one" for name in set(columns) if name and columns.count(name) > 1]
+    problems += [
+        f"{path}: row {number}: {len(row)} values, but {width} columns: quote values that hold the separator"
+        for number, row in enumerate(rows[1:], 2)
+        if any(row[width:]) or (0 < len(row) < width and any(row))
+    ]
+    if problems:
+        raise UserError(*problems)
+    return pd.DataFrame([(row + [""] * width)[:width] for row in rows[1:]], columns=columns)
 
 
 def _code(text):
@@ -72,8 +88,8 @@ def _code(text):
 
 
 def _class_of_code(classes, excluded_codes):
-    pairs = [(str(code), name) for name, codes in classes.items() for code in codes]
-    pairs += [(str(code), "") for code in excluded_codes]
+    pairs = [(_code(str(code)), name) for name, codes in classes.items() for code in codes]
+    pairs += [(_code(str(code)), "") for code in excluded_codes]
     codes = [code for code, _ in pairs]
     twice = sorted({code for code in codes if codes.count(code) > 1})
     if twice:

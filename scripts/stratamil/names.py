@@ -41,8 +41,8 @@ def case_id(text):
 
 def slice_id(text):
     """A slice id in canonical spelling: `match_1` for `match1`, `unmatched_3` for `Unmatched3`."""
-    kind, number = re.fullmatch(r"(.*?)_?(\d+)", text.lower()).groups()
-    return f"{kind}_{int(number)}"
+    match = re.fullmatch(r"(.*?)_?(\d+)", text.lower())
+    return f"{match[1]}_{int(match[2])}" if match else text.lower()
 
 
 def column(name):
@@ -85,6 +85,10 @@ class Grammar:
         if parts.get("copy"):
             start, end = match.span("copy")
             raise NotAPatch("copy made by an operating system", name[:start] + name[end:])
+        if len(parts["patch"]) > 9:
+            raise NotAPatch("patch number too long")
+        if not name.isprintable():
+            raise NotAPatch("name is not readable text")
         return PatchName(
             case_id(parts["case"]), self.stain(parts["stain"]), slice_id(parts["slice"]), int(parts["patch"])
         )

@@ -1,8 +1,18 @@
 """What is wrong with a configuration, in lines that a user can act on."""
 
 from difflib import get_close_matches
+from pathlib import Path
 
 from jsonschema import Draft202012Validator
+from jsonschema.validators import extend
+
+from stratamil.names import column
+
+# 3.0 is a whole number to JSON schema, but not to the programs that get it.
+Validator = extend(
+    Draft202012Validator,
+    type_checker=Draft202012Validator.TYPE_CHECKER.redefine("integer", lambda _, value: type(value) is int),
+)
 
 # Keywords whose own message would print a piece of the schema.
 MESSAGES = {
@@ -30,8 +40,61 @@ def problems(config, schema):
 
     config: nested dicts of a configuration. schema: JSON schema (draft 2020-12) with `additionalProperties: false`.
     """
-    errors = Draft202012Validator(schema).iter_errors(config)
-    return [line for error in sorted(errors, key=lambda e: list(map(str, e.absolute_path))) for line in _lines(error)]
+    errors = sorted(Validator(schema).iter_errors(config), key=lambda error: list(map(str, error.absolute_path)))
+    return [line for error in errors for line in _lines(error)] or [
+        *_clashes("cohort.classes", config.get("cohort", {}).get("classes", []), spellings=False),
+        *_clashes("names.stains", config.get("names", {}).get("stains", []), spellings=True),
+    ]
+
+
+def missing_files(config):
+    """One line for each file or folder that the config names and that is not there."""
+    splits = [f"{i:02d}" for i in range(1, config["splits"]["n"] + 1)]
+    preset, checkpoint, weights = (
+        config["splits"]["preset"],
+        config["evaluate"]["checkpoint"],
+        config["embed"]["weights"],
+    )
+    named = [("splits.preset", preset.replace("{split}", split)) for split in splits if preset]
+    if checkpoint:
+        runs = [(split, str(seed)) for split in splits for seed in config["seeds"]]
+        paths = {checkpoint.replace("{split}", split).replace("{seed}", seed) for split, seed in runs}
+        named += [("evaluate.checkpoint", path) for path in sorted(paths)]
+    if weights.endswith(".pth"):
+        named.append(("embed.weights", weights))
+    if config["attention"]["truth"] and not config["demo"]:
+        named.append(("attention.truth", config["attention"]["truth"]))
+    lines = [f"{key}: {path}: no such file" for key, path in named if not Path(path).is_file()]
+    if not config["demo"]:
+        hint = "set it in your --configfile, or try --configfile config/demo.yaml"
+        if not Path(config["patches"]).is_dir():
+            lines.append(f"patches: {config['patches']}: no such folder: {hint}")
+        if not Path(config["labels"]).is_file():
+            lines.append(f"labels: {config['labels']}: no such file: {hint}")
+    return lines
+
+
+def misplaced_demo(config):
+    """Lines where the demo would paint over files that are not its own: it may write below resources/ only."""
+    if not config["demo"]:
+        return []
+    paths = {"patches": config["patches"], "labels": config["labels"], "attention.truth": config["attention"]["truth"]}
+    return [
+        f"{key}: {path}: the demo paints below resources/ only: set demo: null to read your own data"
+        for key, path in paths.items()
+        if not path or Path(path).parts[0] != "resources" or ".." in Path(path).parts
+    ]
+
+
+def _clashes(where, entries, spellings):
+    """Names that would share a column, and spellings claimed by two names."""
+    owner = {}
+    for name, others in ((name, others) for entry in entries for name, others in entry.items()):
+        for what, text in [("column", column(name))] + [("spelling", str(s).lower()) for s in others if spellings]:
+            if owner.setdefault((what, text), name) != name or (what == "column" and not text):
+                yield f"{where}: {owner[what, text]!r} and {name!r} share the {what} {text!r}: rename one"
+    names = [name for entry in entries for name in entry]
+    yield from (f"{where}: {name!r} twice: keep one" for name in sorted(set(names)) if names.count(name) > 1)
 
 
 def _lines(error):
@@ -50,6 +113,11 @@ def _wish(error):
     value = error.validator_value
     if error.validator == "type":
         kinds = value if isinstance(value, list) else [value]
+        if "number" in kinds and isinstance(error.instance, str):
+            try:
+                return f"is text to YAML: write {float(error.instance):g}"
+            except ValueError:
+                pass
         return "must be " + " or ".join(
             TYPES.get(kind, f"a mapping ({kind})" if kind == "object" else "a list") for kind in kinds
         )

@@ -1,5 +1,6 @@
 """Splits of the used cases into train, validation and test: generated, or read and checked hard."""
 
+import zipfile
 from dataclasses import dataclass
 
 import numpy as np
@@ -60,8 +61,8 @@ def read(path):
         raise UserError(
             f"{path}: no array {error.args[0].split()[0]}: it needs train_cases, val_cases and test_cases"
         ) from None
-    except (ValueError, OSError) as error:
-        raise UserError(f"{path}: not a split file (npz without pickled objects): {error}") from None
+    except (ValueError, TypeError, AttributeError, EOFError, OSError, zipfile.BadZipFile):
+        raise UserError(f"{path}: not a split file: it must be an npz of three lists without pickled objects") from None
     return Split(**sets)
 
 

@@ -17,7 +17,7 @@ import pandas as pd
 import yaml
 from scipy.special import softmax
 
-from stratamil import metrics
+from stratamil import metrics, tables
 from stratamil.errors import UserError
 from stratamil.inventory import USED
 from stratamil.names import column, natural
@@ -72,25 +72,26 @@ def read_runs(folders):
 
 
 def _read_run(folder):
-    def table(name):
-        return pd.read_csv(folder / name, dtype={"case_id": str, "true_label": str, "predicted_label": str})
-
     def optional(name, read):
         path = folder / name
         return read(path) if path.is_file() else None
 
     results = json.loads((folder / "results.json").read_text(encoding="utf-8"))
+    # What training wrote tells of a given checkpoint nothing, even where an earlier training lies beside it.
+    trained = Path(results.get("checkpoint", folder / "checkpoints/best.pth")).parent == folder / "checkpoints"
     return Run(
         folder=folder,
         split=str(results["split"]),
         seed=int(results["seed"]),
         results=results,
-        test=table("predictions.csv"),
-        validation=table("validation_predictions.csv"),
-        history=optional("history.csv", pd.read_csv),
-        attention=optional("attention_analysis/summary.csv", lambda path: pd.read_csv(path, dtype={"case_id": str})),
+        test=tables.read(folder / "predictions.csv"),
+        validation=tables.read(folder / "validation_predictions.csv"),
+        history=optional("history.csv", tables.read) if trained else None,
+        attention=optional("attention_analysis/summary.csv", tables.read),
         truth=optional("attention_analysis/truth_auc.json", lambda path: json.loads(path.read_text(encoding="utf-8"))),
-        settings=optional("settings.yaml", lambda path: yaml.safe_load(path.read_text(encoding="utf-8"))),
+        settings=optional("settings.yaml", lambda path: yaml.safe_load(path.read_text(encoding="utf-8")))
+        if trained
+        else None,
     )
 
 

@@ -122,6 +122,8 @@ def normalised_entropy(weights, case_of_patch, cases):
 class _Run:
     """The state of one training: everything that a resumed one needs to go on as if never stopped."""
 
+    PROGRESS = ("epoch", "best", "history", "mark", "stale")
+
     def __init__(self, bags, train_cases, val_cases, y, model_settings, settings):
         self.bags, self.train_cases, self.val_cases, self.settings = bags, train_cases, val_cases, settings
         self.y = y
@@ -132,7 +134,9 @@ class _Run:
         self.scheduler = _scheduler(self.optimizer, settings)
         weights = class_weights(settings.class_weights, self._labels(train_cases).numpy(), model_settings.classes)
         self.criterion = nn.CrossEntropyLoss(weights.to(self.device), reduction="none")
-        self.epoch, self.stale, self.best, self.history = 0, 0, {"value": math.inf, "epoch": 0}, []
+        self.epoch, self.best, self.history = 0, {"value": math.inf, "epoch": 0}, []
+        # the value that has to be beaten by min_delta, and for how many epochs it has not been
+        self.mark, self.stale = math.inf, 0
 
     def _labels(self, cases):
         return torch.tensor([self.y[case] for case in cases])
@@ -150,9 +154,11 @@ class _Run:
         seconds = time.perf_counter() - begin
         val_loss, val_auc, val_accuracy = self._validate()
         value = val_loss if self.settings.monitor == "loss" or math.isnan(val_auc) else -val_auc
-        if value < self.best["value"] - self.settings.min_delta:
+        if value < self.best["value"]:
             weights = {name: tensor.detach().cpu().clone() for name, tensor in self.model.state_dict().items()}
-            self.best, self.stale = {"value": value, "epoch": self.epoch, "weights": weights}, 0
+            self.best = {"value": value, "epoch": self.epoch, "weights": weights}
+        if value < self.mark - self.settings.min_delta:
+            self.mark, self.stale = value, 0
         else:
             self.stale += 1
         self.scheduler.step(*([value] if self.settings.scheduler == "plateau" else []))
@@ -202,7 +208,7 @@ class _Run:
 
     def save(self, path, key):
         """Write the state; of a finished training only what its result needs."""
-        content = {"key": key, "epoch": self.epoch, "stale": self.stale, "best": self.best, "history": self.history}
+        content = {"key": key} | {name: getattr(self, name) for name in self.PROGRESS}
         if not self.finished():
             content |= {
                 "model": self.model.state_dict(),
@@ -219,7 +225,8 @@ class _Run:
             return False
         if state.get("key") != key:
             return False
-        self.epoch, self.stale, self.best, self.history = (state[n] for n in ("epoch", "stale", "best", "history"))
+        for name in self.PROGRESS:
+            setattr(self, name, state[name])
         if "model" in state:
             self.model.load_state_dict(state["model"])
             self.optimizer.load_state_dict(state["optimizer"])

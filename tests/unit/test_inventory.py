@@ -43,9 +43,11 @@ def test_every_file_and_case_is_accounted_for(tmp_path):
         "case_99_match_1_h&e_patch1.png",
         "notes.txt",
     ]
+    (tmp_path / "patches").mkdir()
+    (tmp_path / "patches/gone.png").symlink_to("nowhere")
     patches, cases, excluded = study(tmp_path, names)
     left_out = excluded[excluded["kind"] == "file"]
-    assert sorted([*patches["path"], *left_out["name"]]) == sorted(names)
+    assert sorted([*patches["path"], *left_out["name"]]) == sorted([*names, "gone.png"])
     # numbers sort as numbers, stains as in the config, and a folder's name says nothing of the stain
     assert list(patches["path"]) == [
         "case_1_match_1_h&e_patch1.png",
@@ -133,20 +135,22 @@ def test_patients(tmp_path):
         read(tmp_path, "Case,Class,Patient\n26,1,P1\n26,1,P3\n", group="Patient")
 
 
-def test_folders_are_walked_only_when_one_has_changed(tmp_path):
+def test_folders_are_walked_only_when_one_has_changed(tmp_path, monkeypatch):
     root, known = tmp_path / "patches", tmp_path / "folders.txt"
     (root / "a/b").mkdir(parents=True)
     (root / "loop").symlink_to(root)
     found = folders.find(root)
     assert found == [str(root), str(root / "a"), str(root / "a/b")]
-    known.write_text("".join(f"{folder}\n" for folder in found))
-    long_ago = known.stat().st_mtime_ns - 10**12
-    for folder in found:
-        os.utime(folder, ns=(long_ago, long_ago))
-    (root / "a/b/c").mkdir()
-    assert len(folders.find(root, known)) == 4
-    os.utime(root / "a/b", ns=(long_ago, long_ago))
+    known.write_text(folders.times(found))
+    monkeypatch.setattr(folders, "walk", lambda root: pytest.fail("walked"))
     assert folders.find(root, known) == found
+    monkeypatch.undo()
+    before = folders.digest(found)
+    (root / "a/b/c").mkdir()
+    # also where the folder's time was set back, as archives and copies do
+    os.utime(root / "a/b", ns=(10**18, 10**18))
+    assert len(folders.find(root, known)) == 4
+    assert folders.digest(found) != before
 
 
 def test_real_cohort(shared):

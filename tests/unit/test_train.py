@@ -138,7 +138,7 @@ def test_checkpoints_refuse_what_is_not_theirs(tmp_path):
     data = features()
     content = {
         "weights": HierarchicalAttention(MODEL).state_dict(), "model": MODEL.asdict(), "classes": ["a", "b"],
-        "stains": STAINS, "features": {"encoder": "x", "dim": 6, "torch": "1"}, "epoch": 1,
+        "stains": STAINS, "features": {"encoder": "x", "dim": 6, "torch": "1"}, "epoch": 1, "seen": [],
     }  # fmt: skip
     path = tmp_path / "best.pth"
     checkpoint.save(content, path)
@@ -154,3 +154,15 @@ def test_checkpoints_refuse_what_is_not_theirs(tmp_path):
     checkpoint.save({"state_dict": {}}, path)
     with pytest.raises(UserError, match="it has no weights"):
         checkpoint.read(path)
+
+
+def test_a_checkpoint_is_not_tested_on_what_it_has_seen(bags):
+    content = {"seen": [bags.fingerprint("1"), bags.fingerprint("2")]}
+    checkpoint.refuse_seen(content, "best.pth", bags, ["3", "4"])
+    with pytest.raises(UserError, match="has seen test cases 2 in training"):
+        checkpoint.refuse_seen(content, "best.pth", bags, ["2", "3"])
+
+
+def test_the_best_epoch_is_kept_whatever_counts_as_improvement(bags):
+    best, history = fit(bags, epochs=12, min_delta=10.0)
+    assert best["epoch"] == history.loc[history["val_loss"].idxmin(), "epoch"]

@@ -51,6 +51,7 @@ def folder(tmp_path):
         ("Case,Class\n7,1\n", "none of the 1 cases in the labels has a patch"),
         ("Case,Class\n1,1\n1,3\n", "case 1 has different classes: '1' in row 2, '3' in row 3"),
         ("Case,Class\n1,5\n", "row 2: case 1: class code '5'"),
+        ("Case,Class\n1,3,4\n", "row 2: 3 values, but 2 columns"),
     ],
 )
 def test_labels(folder, labels, words):
@@ -128,7 +129,7 @@ def test_checkpoint_of_other_features(folder):
     checkpoint.save(
         {
             "weights": HierarchicalAttention(settings).state_dict(), "model": settings.asdict(), "epoch": 1,
-            "classes": ["benign", "high-grade"], "stains": ["h&e"], "features": {"encoder": "densenet121"},
+            "classes": ["benign", "high-grade"], "stains": ["h&e"], "features": {"encoder": "densenet121"}, "seen": [],
         },
         folder / "old.pth",
     )  # fmt: skip
@@ -162,7 +163,13 @@ def checkout(tmp_path_factory):
         ({"train": {"class_weights": "equal"}}, "train.class_weights: 'equal' does not fit: weights of the classes"),
         ({"cohort": {"classes": [{"only": ["1"]}]}}, "cohort.classes: [{'only': ['1']}] needs at least 2 entries"),
         ({"splits": {"preset": "splits.npz"}}, "splits.preset: 'splits.npz' does not have the form"),
-        ({"demo": None, "patches": "absent"}, "no data: the folder absent"),
+        ({"train": {"lr": "3e-4"}}, "train.lr: '3e-4' is text to YAML: write 0.0003"),
+        ({"splits": {"n": 3.0}}, "splits.n: 3.0 must be a whole number"),
+        ({"cohort": {"classes": [{"ER+": [1]}, {"ER-": [2]}]}}, "'ER+' and 'ER-' share the column 'er'"),
+        ({"names": {"stains": [{"a": ["x"]}, {"b": ["X"]}]}}, "'a' and 'b' share the spelling 'x'"),
+        ({"evaluate": {"checkpoint": "no_{split}.pth"}}, "evaluate.checkpoint: no_01.pth: no such file"),
+        ({"demo": None, "patches": "absent"}, "patches: absent: no such folder: set it in your --configfile"),
+        ({"patches": "data/mine"}, "patches: data/mine: the demo paints below resources/ only"),
     ],
     ids=lambda value: next(iter(value)) if isinstance(value, dict) else "",
 )
@@ -172,7 +179,7 @@ def test_config(checkout, changes, words):
     shown = done.stdout + done.stderr
     assert words in shown
     assert "Traceback" not in shown
-    assert len(shown.splitlines()) < 6
+    assert len(shown.splitlines()) < 8
 
 
 def test_an_error_in_a_job_is_shown_on_the_terminal(checkout):

@@ -1,0 +1,10 @@
+"""Reading the workflow's own CSV tables back as they were written."""
+
+import pandas as pd
+
+TEXT = ("case_id", "label", "class", "group", "split", "true_label", "predicted_label", "most_attended_stain", "name")
+
+
+def read(path):
+    """A DataFrame with ids and names as text; only an empty cell is missing, so a case may be called `nan`."""
+    return pd.read_csv(path, dtype=dict.fromkeys(TEXT, str), keep_default_na=False, na_values=[""])
