@@ -41,9 +41,8 @@ def main(args):
     files.write_text(times, args.folders)
     same = patches[patches.duplicated(["case_id", "stain", "slice_id", "patch"], keep=False)]
     if len(same):
-        logging.warning(
-            "%d patches have the number of another: both are used: %s", len(same), ", ".join(same["path"][:4])
-        )
+        shown = ", ".join(same["path"][:4])
+        logging.warning("%d patches have the number of another of their slice; all are used: %s", len(same), shown)
     used = cases[cases["status"] == inventory.USED]
     logging.info("%d patches of %d cases; %d cases used", len(patches), patches["case_id"].nunique(), len(used))
     for (kind, reason), n in excluded[["kind", "reason"]].value_counts().items():

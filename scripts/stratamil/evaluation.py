@@ -14,7 +14,9 @@ def predict(model, bags, table, case_ids, y, classes):
 
     model: HierarchicalAttention in evaluation mode. bags: Bags. table: the features' table
     (case_id, stain, slice_id, patch, path). y: case id -> class index. classes: K names.
-    Returns (predictions, attention): one row a case and one row a patch; columns as README says.
+    Returns (predictions, attention). predictions, one row a case: case_id, true_label, predicted_label,
+    prob_<class>, correct, logit_<class>. attention, one row a patch: the columns of `table`, patch_weight,
+    slice_weight, stain_weight, effective_weight, contribution_<class>.
     """
     device = next(model.parameters()).device
     rows, patches = [], []

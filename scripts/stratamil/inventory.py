@@ -19,7 +19,7 @@ def take(patches, labels, grammar, stains, unknown_stains="exclude"):
 
     patches: folder, flat or nested. labels: DataFrame of labels.read. grammar: names.Grammar.
     stains: canonical stains in the order of tables. unknown_stains: "exclude" or "error".
-    Returns three DataFrames, patches, cases and excluded (columns: DESIGN of the inventory, see README).
+    Returns three DataFrames, patches, cases and excluded.
     Every file is in patches or in excluded; every case of the labels is in cases with its status,
     and every case that is not used is in excluded as well.
     Raises UserError where there is nothing to work on.

@@ -57,11 +57,8 @@ def _table(path):
     """All values as stripped text, one row a line of the file; the separator is the commonest of , ; and tab."""
     try:
         text = Path(path).read_text(encoding="utf-8-sig")
-        head = text.split("\n", 1)[0]
-        rows = [
-            [value.strip() for value in row]
-            for row in csv.reader(text.splitlines(), delimiter=max(",;\t", key=head.count))
-        ]
+        separator = max(",;\t", key=text.split("\n", 1)[0].count)
+        rows = [[value.strip() for value in row] for row in csv.reader(text.splitlines(), delimiter=separator)]
     except FileNotFoundError:
         raise UserError(f"{path}: no such file: set `labels` to the labels table") from None
     except (UnicodeDecodeError, csv.Error) as error:

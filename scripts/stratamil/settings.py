@@ -50,11 +50,8 @@ def problems(config, schema):
 def missing_files(config):
     """One line for each file or folder that the config names and that is not there."""
     splits = [f"{i:02d}" for i in range(1, config["splits"]["n"] + 1)]
-    preset, checkpoint, weights = (
-        config["splits"]["preset"],
-        config["evaluate"]["checkpoint"],
-        config["embed"]["weights"],
-    )
+    preset, checkpoint = config["splits"]["preset"], config["evaluate"]["checkpoint"]
+    weights, truth = config["embed"]["weights"], config["attention"]["truth"]
     named = [("splits.preset", preset.replace("{split}", split)) for split in splits if preset]
     if checkpoint:
         runs = [(split, str(seed)) for split in splits for seed in config["seeds"]]
@@ -62,8 +59,8 @@ def missing_files(config):
         named += [("evaluate.checkpoint", path) for path in sorted(paths)]
     if weights.endswith(".pth"):
         named.append(("embed.weights", weights))
-    if config["attention"]["truth"] and not config["demo"]:
-        named.append(("attention.truth", config["attention"]["truth"]))
+    if truth and not config["demo"]:
+        named.append(("attention.truth", truth))
     lines = [f"{key}: {path}: no such file" for key, path in named if not Path(path).is_file()]
     if not config["demo"]:
         hint = "set it in your --configfile, or try --configfile config/demo.yaml"

@@ -76,7 +76,10 @@ def _read_run(folder):
         path = folder / name
         return read(path) if path.is_file() else None
 
-    results = json.loads((folder / "results.json").read_text(encoding="utf-8"))
+    def text(path):
+        return path.read_text(encoding="utf-8")
+
+    results = json.loads(text(folder / "results.json"))
     # What training wrote tells of a given checkpoint nothing, even where an earlier training lies beside it.
     trained = Path(results.get("checkpoint", folder / "checkpoints/best.pth")).parent == folder / "checkpoints"
     return Run(
@@ -88,10 +91,8 @@ def _read_run(folder):
         validation=tables.read(folder / "validation_predictions.csv"),
         history=optional("history.csv", tables.read) if trained else None,
         attention=optional("attention_analysis/summary.csv", tables.read),
-        truth=optional("attention_analysis/truth_auc.json", lambda path: json.loads(path.read_text(encoding="utf-8"))),
-        settings=optional("settings.yaml", lambda path: yaml.safe_load(path.read_text(encoding="utf-8")))
-        if trained
-        else None,
+        truth=optional("attention_analysis/truth_auc.json", lambda path: json.loads(text(path))),
+        settings=optional("settings.yaml", lambda path: yaml.safe_load(text(path))) if trained else None,
     )
 
 

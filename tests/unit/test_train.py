@@ -98,7 +98,7 @@ def test_early_stopping_waits_for_min_epochs(bags):
 
 
 def test_divergence_is_named(bags):
-    with pytest.raises(UserError, match="lower train.lr"):
+    with pytest.raises(UserError, match="lower train"):
         fit(bags, lr=1e30, epochs=2)
 
 
