@@ -132,11 +132,11 @@ def test_a_touch_or_a_fresh_checkout_reruns_nothing(study, tmp_path):
     assert Checkout(moved).pending() == {}
 
 
-def test_new_and_removed_patches_are_noticed(study, tmp_path):
+def test_new_and_removed_patches_and_labels_put_back_are_noticed(study):
     """On a cohort that is not painted: the demo's folder belongs to its rule."""
-    own = {"demo": None, "patches": "own", "labels": "resources/tiny/labels.csv", "results": "results/own"}
-    own["attention"] = {"truth": None}
-    folder = study.folder / "own"
+    own = {"demo": None, "patches": "own", "labels": "own.csv", "results": "results/own", "attention": {"truth": None}}
+    folder, labels = study.folder / "own", study.folder / "own.csv"
+    shutil.copy(study.folder / "resources/tiny/labels.csv", labels)
     # without the file by which Snakemake tells the time of a folder that it made itself
     painted = study.folder / "resources/tiny/patches"
     shutil.copytree(painted, folder / "a/b", ignore=shutil.ignore_patterns(".snakemake_timestamp"))
@@ -147,6 +147,10 @@ def test_new_and_removed_patches_are_noticed(study, tmp_path):
     assert study.snakemake("--until", "inventory", changes=own).returncode == 0
     assert "inventory" not in study.pending(changes=own)
     (folder / "a/b/case_1_match_9_melan_patch1.png").unlink()
+    assert study.pending(changes=own)["inventory"] == 1
+    assert study.snakemake("--until", "inventory", changes=own).returncode == 0
+    labels.write_text(labels.read_text() + "\n999,1,p999\n")
+    os.utime(labels, (0, 0))
     assert study.pending(changes=own)["inventory"] == 1
 
 
