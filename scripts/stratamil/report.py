@@ -74,7 +74,7 @@ def figures(found, weights, colors):
     """The figures of the page: name -> (Figure, what it shows in words)."""
     cases, classes = found.ensemble, found.classes
     y, p = cases["y"].to_numpy(), cases[found.probabilities].to_numpy()
-    what = "out of fold" if len(found.seeds) == 1 else f"mean of {len(found.seeds)} seeds"
+    what = "out of fold" if len(found.seeds) == 1 else f"ensemble of {len(found.seeds)} seeds"
     if found.binary:
         curves, single = [("model", y, p[:, 1]), *_baseline_curves(found)], [("model", y, p[:, 1])]
         thin = [(part["y"].to_numpy(), part[found.probabilities[1]].to_numpy()) for _, part in cases.groupby("split")]

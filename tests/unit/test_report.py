@@ -177,7 +177,7 @@ def test_page_shows_the_numbers_of_metrics_json(two_seeds):
     for run in numbers["runs"]:
         assert f">{run['roc_auc']:.3f}<" in page and f">{run['brier']:.3f}<" in page
     assert f"bootstrap {numbers['ensemble']['discrimination']['low']:.3f} to" in page
-    assert "most of it for train (61.5 s)" in page
+    assert "the largest share for train (61.5 s)" in page
     assert "class code 0 excluded" in page and "case_1/broken.png" in page
 
 
