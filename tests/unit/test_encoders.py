@@ -208,3 +208,12 @@ def test_stain_stats_do_not_depend_on_pooling_or_precision():
     a, b = (encoders.load("stain_stats", None, 32, *settings) for settings in (("2x2", "bf16"), ("global", "fp32")))
     assert a.identity == b.identity
     assert torch.equal(a(noise(2, 32)), b(noise(2, 32)))
+
+
+def test_other_code_is_another_identity(tmp_path, monkeypatch):
+    """So that features of an older version of the code are never taken from a cache."""
+    before = encoders.load("stain_stats", None, 32, "global").identity["code"]
+    edited = tmp_path / "stain_stats.py"
+    edited.write_text(encoders.CODE[-1].read_text() + "# edited\n")
+    monkeypatch.setattr(encoders, "CODE", (*encoders.CODE[:-1], edited))
+    assert encoders.load("stain_stats", None, 32, "global").identity["code"] != before

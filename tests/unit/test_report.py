@@ -342,3 +342,12 @@ def test_page_in_a_browser(two_seeds, browser, tmp_path, width):
     assert found["width"] <= found["screen"]
     assert found["buttons"] > 10
     assert found["sorted"] == sorted(found["sorted"])
+
+
+def test_a_given_checkpoint_takes_nothing_of_an_earlier_training(tmp_path):
+    made = Made(tmp_path)
+    run = made.runs[0]
+    results = json.loads((run / "results.json").read_text())
+    for checkpoint, own in ((run / "checkpoints/best.pth", True), (tmp_path / "given.pth", False)):
+        (run / "results.json").write_text(json.dumps(results | {"checkpoint": str(checkpoint)}))
+        assert (study.read_runs([run])[0].history is not None) == own
