@@ -11,12 +11,12 @@ import matplotlib
 import numpy as np
 from matplotlib.colors import LinearSegmentedColormap
 from matplotlib.figure import Figure
-from PIL import Image, ImageDraw, ImageFont
+from PIL import Image, ImageDraw
 
-from stratamil import attention, images
+from stratamil import attention
 from stratamil.plots import COLORS, GREY, STYLE, save
+from stratamil.tiles import INK, MISSING, TILE, Tiles, cut, font, short
 
-TILE = 224  # pixels a patch may take
 BORDER = 8
 GAP = 18
 MARGIN = 28
@@ -26,71 +26,11 @@ LINE = 1.4  # of the font size
 OCTAVES = 3  # the border's colour spans ratios of 1/8 to 8
 SCALE = ("≤ 1/8", "1/4", "1/2", "1", "2", "4", "≥ 8")
 RATIOS = LinearSegmentedColormap.from_list("ratio", ["#0072B2", "#cccccc", "#D55E00"])
-INK = "#1a1a1a"
-MISSING = "#e9e9e9"
 PAPER = {"facecolor": "white", "edgecolor": "none", "pad": 0.6}
 SMALLEST_RATIO = 1e-6  # smaller ratios fall in the first bar of a histogram
 BINS = 40
 SHORT_CAVEAT = "Attention is what the model weighed, not why it decided."
 WHICH = {"top": "most", "bottom": "least"}
-
-
-class Tiles:
-    """Reads patches as tiles and keeps them; `unreadable` lists those that it could not read.
-
-    folder: the patches folder, to which paths are relative.
-    """
-
-    def __init__(self, folder):
-        self.folder, self.unreadable, self.kept = Path(folder), [], {}
-
-    def __call__(self, path):
-        """(tile, note): RGB image of at most TILE pixels, or None, and its size or why there is none."""
-        if path not in self.kept:
-            self.kept[path] = self._read(path)
-        return self.kept[path]
-
-    def _read(self, path):
-        try:
-            with Image.open(self.folder / path) as image:
-                return fitted(images.rgb(image))
-        except FileNotFoundError:
-            why = "file not found"
-        except (*images.DAMAGE, images.Unreadable):
-            why = "unreadable file"
-        self.unreadable.append(f"{path}: {why}")
-        return None, why
-
-
-def fitted(image):
-    """The image made to fit TILE, enlarged by whole and half factors only, and a note of its size."""
-    side = max(image.size)
-    scale = int(2 * TILE / side) / 2 if side <= TILE else TILE / side
-    size = tuple(max(1, round(length * scale)) for length in image.size)
-    note = "{} × {} px".format(*image.size) + ("" if scale == 1 else f", shown × {short(scale)}")
-    return image if scale == 1 else image.resize(size, Image.Resampling.LANCZOS, reducing_gap=2), note
-
-
-@cache
-def font(size, bold=False):
-    """DejaVu Sans as it comes with matplotlib, `size` in pixels."""
-    name = "DejaVuSans-Bold.ttf" if bold else "DejaVuSans.ttf"
-    return ImageFont.truetype(Path(matplotlib.get_data_path(), "fonts", "ttf", name), size)
-
-
-def short(number):
-    """A number in about two digits: 120, 12, 1.2, .012 as 0.012."""
-    return f"{number:.0f}" if number >= 10 else f"{number:.2g}"
-
-
-def cut(text, face, width):
-    """`text`, with its middle left out if it is wider than `width` pixels."""
-    if face.getlength(text) <= width:
-        return text
-    half = len(text) // 2
-    while half > 1 and face.getlength(f"{text[:half]}…{text[-half:]}") > width:
-        half -= 1
-    return f"{text[:half]}…{text[-half:]}"
 
 
 def wrapped(facts, face, width):

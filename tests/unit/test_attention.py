@@ -10,7 +10,7 @@ from PIL import Image
 from sklearn.metrics import roc_auc_score
 
 import attention as script
-from stratamil import attention, galleries, images
+from stratamil import attention, galleries, images, tiles
 from stratamil.errors import UserError
 
 STAINS = ["h&e", "melan", "sox10"]
@@ -91,7 +91,7 @@ def drawn(file, table):
     A patch is known by the colour in the middle of its tile; its border is just above it.
     """
     pixels = np.asarray(Image.open(file).convert("RGB")).astype(int)
-    cell = galleries.TILE + 2 * galleries.BORDER
+    cell = tiles.TILE + 2 * galleries.BORDER
     found = {}
     for x in range(galleries.MARGIN + cell // 2, pixels.shape[1], cell + galleries.GAP):
         hits = [np.flatnonzero((pixels[:, x] == color(i)).all(axis=1)) for i in range(len(table))]
@@ -302,17 +302,17 @@ def test_a_wrong_truth_table_is_refused(study):
     ],
 )
 def test_tiles_keep_their_shape(size, shown):
-    assert galleries.fitted(Image.new("RGB", size))[0].size == shown
+    assert tiles.fitted(Image.new("RGB", size))[0].size == shown
 
 
 @pytest.mark.parametrize("mode", ["I;16", "RGBA", "LA"])
 def test_galleries_show_the_pixels_that_the_encoder_saw(tmp_path, mode):
-    grey = np.full((galleries.TILE, galleries.TILE), 90, np.uint8)
+    grey = np.full((tiles.TILE, tiles.TILE), 90, np.uint8)
     image = {
         "I;16": lambda: Image.fromarray(grey.astype(np.uint16) * 256),
         "RGBA": lambda: Image.fromarray(np.dstack([grey, grey, grey, np.full_like(grey, 50)])),
         "LA": lambda: Image.fromarray(np.dstack([grey, np.full_like(grey, 50)])),
     }[mode]()
     image.save(tmp_path / "patch.png")
-    tile, _ = galleries.Tiles(tmp_path)("patch.png")
-    assert (np.asarray(tile) == images.read(tmp_path / "patch.png", galleries.TILE)).all()
+    tile, _ = tiles.Tiles(tmp_path)("patch.png")
+    assert (np.asarray(tile) == images.read(tmp_path / "patch.png", tiles.TILE)).all()
