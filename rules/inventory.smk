@@ -1,11 +1,13 @@
 """Take the inventory of patches and cases.
 
-INPUTS: patches folder (the times of its folders tell of new and removed files), labels table
-OUTPUTS: inventory/patches.parquet, cases.csv, excluded.csv, folders.txt
+INPUTS: patches folder (the times of its folders tell of new and removed files, those of some files of changed ones),
+    labels table
+OUTPUTS: inventory/patches.parquet, cases.csv, excluded.csv; undeclared: watched.json, what the next dry run looks at
 """
 
+WATCHED = f"{config['results']}/inventory/watched.json"
 try:
-    FOLDERS = folders.find(config["patches"], f"{config['results']}/inventory/folders.txt")
+    FOLDERS, STATE = folders.look(config["patches"], WATCHED)
 except UserError as error:
     raise WorkflowError(str(error))
 if braced := [folder for folder in FOLDERS if {"{", "}"} & set(folder)]:
@@ -21,7 +23,6 @@ rule inventory:
         patches="<results>/inventory/patches.parquet",
         cases="<results>/inventory/cases.csv",
         excluded="<results>/inventory/excluded.csv",
-        folders="<results>/inventory/folders.txt",
     log:
         "<logs>/inventory/inventory.log",
     benchmark:
@@ -34,8 +35,9 @@ rule inventory:
     params:
         flags=given(flags("cohort"), flags("names")),
         labels=digest(config["labels"]),
-        times=given("" if config["demo"] else folders.digest(FOLDERS)),
+        state=given("" if config["demo"] else STATE),
+        watched=WATCHED,
     shell:
         "python {input.code[0]} --patches {input.folders[0]:q} --labels {input.labels:q} {params.flags}"
         " --output {output.patches} --cases {output.cases} --excluded {output.excluded}"
-        " --folders {output.folders} --log {log}"
+        " --watched {params.watched} --state {params.state:q} --log {log}"

@@ -22,31 +22,36 @@ def arguments():
     parser.add_argument("--output", type=Path, required=True, help="patches.parquet")
     parser.add_argument("--cases", type=Path, required=True, help="cases.csv")
     parser.add_argument("--excluded", type=Path, required=True, help="excluded.csv")
-    parser.add_argument("--folders", type=Path, required=True, help="folders.txt")
+    parser.add_argument("--watched", type=Path, required=True, help="watched.json, for the next dry run")
+    parser.add_argument("--state", default="", help="of the folders as the dry run saw them")
     return parser.parse_args()
 
 
 def main(args):
-    # Before the files are read: a folder that changes meanwhile is read again by the next run.
-    times = folders.times(folders.walk(args.patches))
     stains = dict(args.stains)
     labelled = labels.read(
         args.labels, args.case_column, args.class_column, args.group_column, dict(args.classes), args.excluded_codes
     )
     grammar = names.Grammar(args.pattern, stains)
-    patches, cases, excluded = inventory.take(args.patches, labelled, grammar, list(stains), args.unknown_stains)
-    files.write_parquet(patches, args.output)
-    files.write_csv(cases, args.cases)
-    files.write_csv(excluded, args.excluded)
-    files.write_text(times, args.folders)
-    same = patches[patches.duplicated(["case_id", "stain", "slice_id", "patch"], keep=False)]
+    taken = inventory.take(args.patches, labelled, grammar, list(stains), args.unknown_stains)
+    files.write_parquet(taken.patches, args.output)
+    files.write_csv(taken.cases, args.cases)
+    files.write_csv(taken.excluded, args.excluded)
+    folders.remember(args.patches, taken.folders, taken.patches["path"].tolist(), args.state, args.watched)
+    report(taken)
+
+
+def report(taken):
+    """Log what was found and what was left out."""
+    same = inventory.namesakes(taken.patches)
     if len(same):
         shown = ", ".join(same["path"][:4])
         logging.warning("%d patches have the number of another of their slice; all are used: %s", len(same), shown)
-    used = cases[cases["status"] == inventory.USED]
-    logging.info("%d patches of %d cases; %d cases used", len(patches), patches["case_id"].nunique(), len(used))
-    for (kind, reason), n in excluded[["kind", "reason"]].value_counts().items():
-        logging.info("excluded: %d %s: %s", n, "files" if kind == "file" else "cases", reason)
+    used = taken.cases[taken.cases["status"] == inventory.USED]
+    logging.info("%d patches of %d cases", len(taken.patches), taken.patches["case_id"].nunique())
+    logging.info("used: %d patches of %d cases", used["n_patches"].sum(), len(used))
+    for (kind, reason), n in taken.excluded[["kind", "reason"]].value_counts().items():
+        logging.info("excluded: %d %ss: %s", n, kind, reason)
 
 
 if __name__ == "__main__":

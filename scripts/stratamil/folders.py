@@ -1,57 +1,108 @@
-"""The folders that hold the patches: what a dry run looks at to notice new and removed files."""
+"""The folders that hold the patches: one walk through them, and what a dry run looks at to notice a change."""
 
 import hashlib
+import json
 import os
+from collections import deque
 from pathlib import Path
 
+from stratamil import files
 from stratamil.errors import UserError
 
+# Files whose time a dry run looks at, besides that of every folder: as many as cost it some milliseconds.
+WATCHED = 5000
+# Snakemake's own mark in a folder that one of its rules made.
+MARK = ".snakemake_timestamp"
 
-def find(root, known=None):
-    """All folders at and below `root`, sorted, as strings that begin with `root`.
 
-    A new or removed file changes the time of its folder, so the times of the folders tell all.
-    `known` is a file with the `times` of an earlier walk: where none has changed since, it is the
-    answer, and the cost does not grow with the number of files.
+def visit(root):
+    """Each folder at and below `root`, once: yields (folder, time of change in ns, its files as os.DirEntry).
+
+    The time is taken before the files are listed, so that a file that comes meanwhile is noticed by the next run.
+    Symbolic links to folders are followed last. Raises UserError for a folder that cannot be read.
     """
-    remembered = recall(known) if known else None
-    return remembered or walk(root) or [str(root)]  # painted later, by the demo
+    seen, pending = set(), deque([str(root)])
+    while pending:
+        folder = pending.popleft()
+        below, found = [], []
+        try:
+            # by its descriptor, so that looking at a file does not look up the whole path again
+            descriptor = os.open(folder, os.O_RDONLY)
+        except OSError as error:
+            raise UserError(
+                f"{folder}: cannot be read ({error.strerror}): give read permission, or move it away"
+            ) from None
+        try:
+            state = os.fstat(descriptor)
+            if (state.st_dev, state.st_ino) in seen:
+                continue  # a link to what was visited, or back into the tree
+            seen.add((state.st_dev, state.st_ino))
+            with os.scandir(descriptor) as entries:
+                for entry in entries:
+                    (below if is_folder(entry) else found).append(entry)
+            below.sort(key=lambda entry: entry.name)
+            real = [os.path.join(folder, entry.name) for entry in below if not entry.is_symlink()]
+            pending.extendleft(reversed(real))
+            pending.extend(os.path.join(folder, entry.name) for entry in below if entry.is_symlink())
+            yield folder, state.st_mtime_ns, [entry for entry in found if entry.name != MARK]
+        finally:
+            os.close(descriptor)
 
 
-def walk(root):
-    """All folders at and below `root`, symbolic links followed, each folder once."""
-    found, seen = [], set()
-    for folder, below, _ in os.walk(root, followlinks=True, onerror=_unreadable):
-        real = os.path.realpath(folder)
-        if real in seen:
-            below.clear()  # a link back into the tree
-            continue
-        seen.add(real)
-        below.sort()
-        found.append(folder)
-    return sorted(found)
-
-
-def _unreadable(error):
-    if not isinstance(error, FileNotFoundError):
-        raise UserError(f"{error.filename}: cannot be read ({error.strerror}): give read permission, or move it away")
-
-
-def times(found):
-    """The time of change of each folder, as the text of `known`: one line a folder, nanoseconds and path."""
-    return "".join(f"{os.stat(folder).st_mtime_ns} {folder}\n" for folder in found if os.path.isdir(folder))
-
-
-def digest(found):
-    """The `times` of folders as a short text."""
-    return hashlib.sha256(times(found).encode(errors="replace")).hexdigest()[:16]
-
-
-def recall(known):
-    """The folders listed in the text file `known`, or None if one of them has changed since."""
+def is_folder(entry):
+    """Whether a directory entry is a folder or a link to one."""
     try:
-        text = Path(known).read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError):
+        return entry.is_dir()
+    except OSError:  # a link to itself
+        return False
+
+
+def look(root, known=None):
+    """What a dry run sees of `root`: its folders, and a text that changes when its content does.
+
+    A file that comes or goes changes the time of its folder; one that is written anew in place changes only its
+    own. `known` is a file that `remember` wrote after an earlier visit: where none of the times in it has changed,
+    it is the answer, so that the cost does not grow with the number of files.
+    Returns (folders, state): sorted strings that begin with `root`, itself first, and a short text.
+    """
+    memory = _recall(root, known)
+    if memory and all(_time(path) == time for path, time in {**memory["folders"], **memory["files"]}.items()):
+        return list(memory["folders"]), memory["state"]
+    if not os.path.isdir(root):
+        return [str(root)], ""  # painted later, by the demo
+    found = {folder: time for folder, time, _ in visit(root)}
+    now = found | {path: _time(path) for path in (memory["files"] if memory else [])}
+    return sorted(found), hashlib.sha256(json.dumps(now, sort_keys=True).encode()).hexdigest()[:16]
+
+
+def remember(root, found, paths, state, known):
+    """Write to `known` what `look` compares with.
+
+    found: folder -> time of a visit. paths: the patches, relative to `root`, in their order; all of them or WATCHED at
+    equal distances are watched. state: what `look` said before the visit.
+    """
+    step = max(1, -(-len(paths) // WATCHED))
+    watched = [os.path.join(root, path) for path in paths[::step]]
+    memory = {
+        "root": str(root),
+        "state": state,
+        "folders": dict(sorted(found.items())),
+        "files": {path: _time(path) for path in watched},
+    }
+    files.write_text(json.dumps(memory, indent=0), known)
+
+
+def _recall(root, known):
+    """The memory in the file `known`, or None if there is none of this root."""
+    try:
+        memory = json.loads(Path(known).read_text(encoding="utf-8")) if known else None
+        return memory if memory and memory["root"] == str(root) else None
+    except (OSError, ValueError, KeyError, TypeError):
         return None
-    listed = [line.partition(" ")[2] for line in text.splitlines()]
-    return listed if times(listed) == text else None
+
+
+def _time(path):
+    try:
+        return os.stat(path).st_mtime_ns
+    except OSError:
+        return None

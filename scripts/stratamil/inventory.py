@@ -1,54 +1,85 @@
 """The inventory of a study: which patches and cases there are, which are used, and why the rest are not."""
 
+import filecmp
 import os
-import unicodedata
+from array import array
 from collections import Counter
+from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 
 from stratamil.errors import UserError
-from stratamil.folders import walk
-from stratamil.names import NotAPatch, column, natural
+from stratamil.folders import visit
+from stratamil.names import COPY, UNKNOWN_STAIN, NotAPatch, column, natural
 
 USED = "used"
+# What tells a patch; its path is the key all the same.
+PATCH = ["case_id", "stain", "slice_id", "patch"]
 
 
-def take(patches, labels, grammar, stains, unknown_stains="exclude"):
-    """Read every file name below `patches` and join it with the labels.
+@dataclass(frozen=True)
+class Inventory:
+    """What there is: every file is in `patches` or in `excluded`, every row of the labels in `cases` or in `excluded`.
 
-    patches: folder, flat or nested. labels: DataFrame of labels.read. grammar: names.Grammar.
-    stains: canonical stains in the order of tables. unknown_stains: "exclude" or "error".
-    Returns three DataFrames, patches, cases and excluded.
-    Every file is in patches or in excluded; every case of the labels is in cases with its status,
-    and every case that is not used is in excluded as well.
-    Raises UserError where there is nothing to work on.
+    patches: one row a patch, of cases that are not used, too. cases: one row a case of the labels, with its status.
+    excluded: kind (file, row, case), name, reason, detail, patches (of a case that is not used).
+    folders: folder -> time of change in ns, before its files were listed.
     """
-    found, excluded = scan(patches, grammar)
-    unknown = Counter(detail for _, reason, detail in excluded if reason == "stain not in the config")
+
+    patches: pd.DataFrame
+    cases: pd.DataFrame
+    excluded: pd.DataFrame
+    folders: dict
+
+
+def take(root, labels, grammar, stains, unknown_stains="exclude"):
+    """Read every file name below the folder `root`, flat or nested, and join it with the labels. Returns an Inventory.
+
+    labels: DataFrame of labels.read. grammar: names.Grammar. stains: canonical stains in the order of tables.
+    unknown_stains: "exclude" or "error". Raises UserError where there is nothing to work on.
+    """
+    found, left_out, visited = scan(root, grammar)
+    n_files = len(found) + len(left_out)
+    unknown = Counter(detail for _, reason, detail in left_out if reason == UNKNOWN_STAIN)
     if unknown and unknown_stains == "error":
         raise UserError(
             *(
-                f"{patches}: {n} patches of stain {stain!r}: "
-                "add it to names.stains, or set names.unknown_stains: exclude"
+                f"{root}: {n} patches of stain {stain!r}: add it to names.stains, or set names.unknown_stains: exclude"
                 for stain, n in sorted(unknown.items())
             )
         )
-    if not found:
+    if not len(found):
         raise UserError(
-            f"{patches}: none of {len(excluded)} files is a patch"
-            + (f" (e.g. {excluded[0][0]!r}: {excluded[0][1]})" if excluded else "")
+            f"{root}: none of {len(left_out)} files is a patch"
+            + (f" (e.g. {left_out[0][0]!r}: {left_out[0][1]})" if left_out else "")
             + ": set `patches` to the folder of patches, or names.pattern to how they are named"
         )
-    patch_table = _patch_table(found, stains)
-    case_table = _case_table(patch_table, labels, stains)
-    if not (case_table["n_patches"] > 0).any():
+    patches, copies = _without_copies(_ordered(found, stains), root)
+    cases = _case_table(patches, labels.drop_duplicates("case_id"), stains)
+    if not cases["n_patches"].any():
         raise UserError(
-            f"{patches}: none of the {len(labels)} cases in the labels has a patch "
-            f"(labels: {_few(labels['case_id'])}; patches: {_few(patch_table['case_id'].unique())}): "
+            f"{root}: none of the {len(cases)} cases in the labels has a patch "
+            f"(labels: {_few(cases['case_id'])}; patches: {_few(patches['case_id'].unique())}): "
             "check `labels`, cohort.case_column and names.pattern"
         )
-    return patch_table, case_table, _excluded_table(excluded, patch_table, case_table)
+    excluded = _excluded_table(left_out + copies, labels, patches, cases)
+    _account(n_files, len(labels), patches, cases, excluded)
+    return Inventory(patches, cases, excluded, visited)
+
+
+def _account(n_files, n_rows, patches, cases, excluded):
+    """Nothing is lost between what was read and what is listed; a fault of the program, not of the user."""
+    kinds = excluded["kind"].value_counts()
+    if n_files != len(patches) + kinds.get("file", 0):
+        raise RuntimeError(f"{n_files} files, but {len(patches)} patches and {kinds.get('file', 0)} excluded")
+    if n_rows != len(cases) + kinds.get("row", 0):
+        raise RuntimeError(f"{n_rows} rows of labels, but {len(cases)} cases and {kinds.get('row', 0)} excluded")
+    of_cases = cases.loc[cases["status"] == USED, "n_patches"].sum()
+    of_excluded = excluded["patches"].sum()
+    if len(patches) != of_cases + of_excluded:
+        raise RuntimeError(f"{len(patches)} patches, but {of_cases} in used and {of_excluded} in excluded cases")
 
 
 def used_cases(path):
@@ -60,92 +91,130 @@ def used_cases(path):
 def scan(root, grammar):
     """Read the name and size of every file below `root`; contents are not opened.
 
-    Returns (found, excluded): found is a list of (PatchName, path, bytes), excluded a list of
-    (path, reason, detail); paths are POSIX and relative to `root`.
+    Returns (found, left_out, visited): found is a DataFrame of case_id, stain, slice_id, patch, path and bytes in no
+    order, left_out a list of (path, reason, detail), visited the folders and their times. Paths are POSIX and
+    relative to `root`.
     """
-    found, excluded, seen = [], [], {}
-    for path, name, size in _files(root):
-        try:
-            parsed = grammar.read(name)
-            if size is None:
-                raise NotAPatch("broken link")
-            if size == 0:
-                raise NotAPatch("empty file", "0 bytes")
-            first = seen.setdefault((parsed.case_id, name), path)
-            if first != path:
-                raise NotAPatch("same name as another file", first)
-            found.append((parsed, path, size))
-        except NotAPatch as why:
-            excluded.append((path, why.reason, why.detail))
-    return found, excluded
-
-
-def _files(root):
     if not Path(root).is_dir():
         raise UserError(f"{root}: no such folder: set `patches` to the folder of patch images")
-    for folder in walk(root):
-        try:
-            with os.scandir(folder) as entries:
-                files = sorted((entry.name, _size(entry)) for entry in entries if not entry.is_dir())
-        except OSError as error:
-            raise UserError(
-                f"{folder}: cannot be read ({error.strerror}): give read permission, or move it away"
-            ) from None
+    slices, which, numbers, sizes, paths = {}, array("q"), array("q"), array("q"), []
+    left_out, visited = [], {}
+    for folder, time, entries in visit(root):
+        visited[folder] = time
         below = os.path.relpath(folder, root)
-        for name, size in files:
-            path = (name if below == "." else f"{Path(below).as_posix()}/{name}").encode(errors="replace").decode()
-            yield path, unicodedata.normalize("NFC", name), size
+        below = "" if below == "." else f"{Path(below).as_posix()}/"
+        copies = []
+        for entry in entries:
+            path = below + entry.name
+            try:
+                name, size = grammar.read(entry.name), _size(entry)
+            except NotAPatch as why:
+                (copies if why.reason == COPY else left_out).append((path, why.reason, why.detail))
+                continue
+            if size:
+                which.append(slices.setdefault(name[:3], len(slices)))
+                numbers.append(name.patch)
+                sizes.append(size)
+                paths.append(path)
+            else:
+                left_out.append((path, "broken link", "") if size is None else (path, "empty file", "0 bytes"))
+        if copies:
+            left_out += _beside_originals(copies, {entry.name.lower() for entry in entries}, below)
+    found = pd.DataFrame(list(slices), columns=PATCH[:3], dtype=str).iloc[np.array(which)].reset_index(drop=True)
+    found["patch"], found["path"], found["bytes"] = np.array(numbers), paths, np.array(sizes)
+    return found, [(readable(path), reason, readable(detail)) for path, reason, detail in left_out], visited
 
 
 def _size(entry):
     """Bytes of a file, or None for a link that leads nowhere."""
     try:
         return entry.stat().st_size
-    except FileNotFoundError:
+    except OSError:
         return None
 
 
-def _patch_table(found, stains):
-    order = {stain: i for i, stain in enumerate(stains)}
-    found = sorted(
-        found,
-        key=lambda item: (
-            natural(item[0].case_id), order[item[0].stain], natural(item[0].slice_id), item[0].patch, natural(item[1])
-        ),
-    )  # fmt: skip
-    names = [name for name, _, _ in found]
-    return pd.DataFrame(
-        {
-            "case_id": [name.case_id for name in names],
-            "stain": [name.stain for name in names],
-            "slice_id": [name.slice_id for name in names],
-            "patch": pd.array([name.patch for name in names], dtype="int32"),
-            "path": [path for _, path, _ in found],
-            "bytes": pd.array([size for _, _, size in found], dtype="int64"),
-        }
-    )
+def _beside_originals(copies, names, below):
+    """The copies of a folder, each with its original; without one it may be the only picture of a patch."""
+    for path, reason, original in copies:
+        if original.lower() in names:
+            yield path, reason, below + original
+        else:
+            yield path, f"{reason}, original missing", f"rename it to {original} to use it"
+
+
+def readable(path):
+    """A path as text that can be written, where its bytes are not UTF-8."""
+    return path.encode(errors="replace").decode()
+
+
+def _ordered(found, stains):
+    """The patches by case, stain, slice and number, numbers by value; paths only where all else is the same."""
+    keys = [
+        _ranks(found["case_id"], natural),
+        _ranks(found["stain"], list(stains).index),
+        _ranks(found["slice_id"], natural),
+        found["patch"].to_numpy(),
+    ]
+    ties = np.zeros(len(found), dtype="int64")
+    same = found.duplicated(PATCH, keep=False).to_numpy()
+    ties[same] = _ranks(found["path"][same], natural)
+    order = np.lexsort([ties, *reversed(keys)])
+    return found.iloc[order].reset_index(drop=True).astype({"patch": "int32"})
+
+
+def _ranks(values, key):
+    """Position of each value among the different ones, ordered by `key`."""
+    codes, different = pd.factorize(values)
+    ranks = np.empty(len(different), dtype="int64")
+    ranks[sorted(range(len(different)), key=lambda i: (key(different[i]), different[i]))] = np.arange(len(different))
+    return ranks[codes]
+
+
+def _without_copies(patches, root):
+    """(patches without the files that repeat another, those files as left out).
+
+    Files of the same case, stain, slice and number (38 and 038, a folder copied into another) are one patch if their
+    bytes are equal; if not, all are kept, for each has its own path.
+    """
+    keep, copies = np.ones(len(patches), dtype=bool), []
+    for _, rows in patches[patches.duplicated(PATCH, keep=False)].groupby(PATCH, sort=False):
+        originals = []
+        for i, path, size in zip(rows.index, rows["path"], rows["bytes"]):
+            first = next((one for one, its in originals if its == size and _equal(root, one, path)), None)
+            if first is None:
+                originals.append((path, size))
+            else:
+                keep[i] = False
+                copies.append((path, "copy of another file", first))
+    return (patches if keep.all() else patches[keep].reset_index(drop=True)), copies
+
+
+def _equal(root, a, b):
+    try:
+        return filecmp.cmp(Path(root, a), Path(root, b), shallow=False)
+    except OSError:
+        return False
+
+
+def namesakes(patches):
+    """The rows of `patches` whose case, stain, slice and number another row has, too."""
+    return patches[patches.duplicated(PATCH, keep=False)]
 
 
 def _case_table(patches, labels, stains):
-    cases = labels.sort_values("case_id", key=lambda ids: ids.map(natural)).reset_index(drop=True)
-    by_case = patches.groupby("case_id")
-    slices = patches.drop_duplicates(["case_id", "stain", "slice_id"])
-
-    def count(frame):
-        counts = frame["case_id"].value_counts()
-        return cases["case_id"].map(counts).fillna(0).astype(int)
-
-    cases["n_slices"] = count(slices)
-    cases["n_patches"] = count(patches)
+    cases = labels.drop(columns="row").sort_values("case_id", key=lambda ids: ids.map(natural), ignore_index=True)
+    slices = patches.groupby(["case_id", "stain", "slice_id"], sort=False).size().rename("n").reset_index()
+    by_stain = slices.pivot_table(index="case_id", columns="stain", values="n", aggfunc=["count", "sum"], fill_value=0)
     for stain in stains:
-        cases[f"slices_{column(stain)}"] = count(slices[slices["stain"] == stain])
-        cases[f"patches_{column(stain)}"] = count(patches[patches["stain"] == stain])
-    present = by_case["stain"].agg(set)
-    cases["missing_stains"] = [
-        ";".join(stain for stain in stains if stain not in present.get(case, set())) for case in cases["case_id"]
-    ]
+        for name, what in (("slices", "count"), ("patches", "sum")):
+            counts = by_stain.get((what, stain), pd.Series(dtype=int))
+            cases[f"{name}_{column(stain)}"] = cases["case_id"].map(counts).fillna(0).astype(int)
+    for name in ("slices", "patches"):
+        cases[f"n_{name}"] = cases[[f"{name}_{column(stain)}" for stain in stains]].sum(axis=1)
+    present = cases[[f"patches_{column(stain)}" for stain in stains]].to_numpy() > 0
+    cases["missing_stains"] = [";".join(np.array(stains, dtype=object)[~row]) for row in present]
     cases["status"] = _status(cases)
-    first = ["case_id", "label", "class", "group"]
+    first = ["case_id", "label", "class", "group", "n_slices", "n_patches"]
     return cases[first + [name for name in cases if name not in first]]
 
 
@@ -157,17 +226,22 @@ def _status(cases):
     return status
 
 
-def _excluded_table(excluded, patches, cases):
+def _excluded_table(left_out, labels, patches, cases):
     rows = [
-        ("file", path, reason, detail) for path, reason, detail in sorted(excluded, key=lambda row: natural(row[0]))
+        ("file", path, f"stain {detail!r} not in the config" if reason == UNKNOWN_STAIN else reason, detail, 0)
+        for path, reason, detail in sorted(left_out, key=lambda row: natural(row[0]))
+    ]
+    first = labels.drop_duplicates("case_id").set_index("case_id")["row"]
+    rows += [
+        ("row", f"row {row.row}", "repeats a case", f"case {row.case_id} is in row {first[row.case_id]}", 0)
+        for row in labels[labels.duplicated("case_id")].itertuples()
     ]
     rows += [
-        ("case", case.case_id, case.status, f"{case.n_patches} patches")
-        for case in cases[cases["status"] != USED].itertuples()
+        ("case", case.case_id, case.status, "", case.n_patches) for case in cases[cases["status"] != USED].itertuples()
     ]
     unlabelled = patches[~patches["case_id"].isin(cases["case_id"])]["case_id"].value_counts(sort=False)
-    rows += [("case", case, "no row in the labels", f"{n} patches") for case, n in unlabelled.items()]
-    return pd.DataFrame(rows, columns=["kind", "name", "reason", "detail"])
+    rows += [("case", case, "no row in the labels", "", n) for case, n in unlabelled.items()]
+    return pd.DataFrame(rows, columns=["kind", "name", "reason", "detail", "patches"])
 
 
 def _few(values, n=4):

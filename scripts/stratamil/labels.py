@@ -1,6 +1,8 @@
 """Reading the labels table: one row a case, with its class code and its patient."""
 
 import csv
+import io
+import re
 from pathlib import Path
 
 import pandas as pd
@@ -12,13 +14,15 @@ from stratamil.names import case_id
 def read(path, case_column, class_column, group_column, classes, excluded_codes):
     """Read a labels table.
 
-    path: CSV with comma, semicolon or tab; every value is read as text.
-    classes: class name -> list of its codes. excluded_codes: codes left out on purpose.
-    Returns a DataFrame with one row a case: case_id, label (code), class (name, empty where the
-    code is left out), group (the case itself without a group column), in the order of the file.
+    path: CSV with comma, semicolon or tab; every value is read as text, blank lines are passed over.
+    classes: class name -> list of its codes. excluded_codes: codes left out on purpose. `1`, `01` and `1.0` are one
+    code; codes of letters are compared without regard to case.
+    Returns a DataFrame with one row a row of the file, in its order: case_id, label (code as in the config), class
+    (name, empty where the code is left out), group (the case itself without a group column), row (its number in the
+    file; the header is row 1). Rows that repeat a case agree with each other.
     Raises UserError with every problem found: columns, codes, contradicting rows.
     """
-    table = _table(path)
+    table, numbers = _table(path)
     wanted = [case_column, class_column, *([group_column] if group_column else [])]
     missing = [name for name in wanted if name not in table]
     if missing:
@@ -28,73 +32,87 @@ def read(path, case_column, class_column, group_column, classes, excluded_codes)
                 for name in missing
             )
         )
-    class_of = _class_of_code(classes, excluded_codes)
+    codes = _codes(classes, excluded_codes)
     rows = pd.DataFrame(
         {
             "case_id": table[case_column].map(case_id),
-            "label": table[class_column].map(_code),
+            "label": table[class_column],
             "group": (table[group_column] if group_column else table[case_column]).map(case_id),
-            # the header is row 1, as a spreadsheet shows it
-            "row": range(2, len(table) + 2),
+            "row": numbers,
         }
     )
-    rows = rows[(table != "").any(axis=1).to_numpy()]
+    known = rows["label"].map(lambda text: codes.get(_code(text)))
     problems = [
         f"{path}: row {row.row}: {problem}"
-        for row in rows.itertuples()
-        if (problem := _problem(row, class_of, group_column))
+        for row, code in zip(rows.itertuples(), known)
+        if (problem := _problem(row, code, codes, group_column))
     ]
+    rows["label"] = [code[0] if code else text for code, text in zip(known, rows["label"])]
     problems += _contradictions(path, rows)
     if problems:
         raise UserError(*problems)
     if rows.empty:
         raise UserError(f"{path}: no rows: add one row a case")
-    rows["class"] = rows["label"].map(class_of)
-    return rows.drop_duplicates("case_id").drop(columns="row").reset_index(drop=True)
+    rows["class"] = [name for _, name in known]
+    return rows
 
 
 def _table(path):
-    """All values as stripped text, one row a line of the file; the separator is the commonest of , ; and tab."""
+    """All values as stripped text, and each row's number in the file; the separator is the commonest of , ; and tab."""
     try:
         text = Path(path).read_text(encoding="utf-8-sig")
-        separator = max(",;\t", key=text.split("\n", 1)[0].count)
-        rows = [[value.strip() for value in row] for row in csv.reader(text.splitlines(), delimiter=separator)]
     except FileNotFoundError:
         raise UserError(f"{path}: no such file: set `labels` to the labels table") from None
-    except (UnicodeDecodeError, csv.Error) as error:
+    except UnicodeDecodeError as error:
         raise UserError(f"{path}: not a CSV table in UTF-8: {error}: save it as CSV UTF-8") from None
     except OSError as error:
         raise UserError(f"{path}: cannot be read: {error.strerror}") from None
+    separator = max(",;\t", key=text.split("\n", 1)[0].count)
+    # strict: a quote that is never closed would swallow the rest of the table
+    reader = csv.reader(io.StringIO(text, newline=""), delimiter=separator, strict=True)
+    try:
+        # numbered as a spreadsheet shows them: blank lines count, a line break within quotes does not
+        rows = [(number, [value.strip() for value in row]) for number, row in enumerate(reader, 1)]
+    except csv.Error as error:
+        raise UserError(f"{path}: line {reader.line_num}: not CSV: {error}: check the quotes") from None
+    rows = [(number, row) for number, row in rows if any(row)]
     if not rows:
         raise UserError(f"{path}: empty: write a header and one row a case")
-    columns, width = rows[0], len(rows[0])
-    problems = [f"{path}: column {name!r} twice: keep one" for name in set(columns) if name and columns.count(name) > 1]
+    (_, columns), *rows = rows
+    width = len(columns)
+    problems = [
+        f"{path}: column {name!r} twice: keep one"
+        for name in dict.fromkeys(columns)
+        if name and columns.count(name) > 1
+    ]
     problems += [
         f"{path}: row {number}: {len(row)} values, but {width} columns: quote values that hold the separator"
-        for number, row in enumerate(rows[1:], 2)
-        if any(row[width:]) or (0 < len(row) < width and any(row))
+        for number, row in rows
+        if any(row[width:]) or len(row) < width
     ]
     if problems:
         raise UserError(*problems)
-    return pd.DataFrame([(row + [""] * width)[:width] for row in rows[1:]], columns=columns)
+    return pd.DataFrame([row[:width] for _, row in rows], columns=columns, dtype=str), [number for number, _ in rows]
 
 
 def _code(text):
-    text = text.strip()
-    return text[:-2] if text.endswith(".0") and text[:-2].isdigit() else text
+    """A class code as everyone means it: `1` for `01`, `1.0` and `1,0`; letters in lower case."""
+    number = re.fullmatch(r"(\d+)(?:[.,]0+)?", text)
+    return str(int(number[1])) if number else text.casefold()
 
 
-def _class_of_code(classes, excluded_codes):
-    pairs = [(_code(str(code)), name) for name, codes in classes.items() for code in codes]
-    pairs += [(_code(str(code)), "") for code in excluded_codes]
-    codes = [code for code, _ in pairs]
+def _codes(classes, excluded_codes):
+    """What a code means: `_code` of it -> (the code as in the config, its class, or nothing where it is left out)."""
+    entries = [(str(code).strip(), name) for name, codes in classes.items() for code in codes]
+    entries += [(str(code).strip(), "") for code in excluded_codes]
+    codes = [_code(code) for code, _ in entries]
     twice = sorted({code for code in codes if codes.count(code) > 1})
     if twice:
         raise UserError(f"config: cohort: class codes named twice: {', '.join(twice)}; each belongs to one class")
-    return dict(pairs)
+    return dict(zip(codes, entries))
 
 
-def _problem(row, class_of, group_column):
+def _problem(row, code, codes, group_column):
     if not row.case_id:
         return "no case id: fill it in or delete the row"
     if not row.group:
@@ -102,10 +120,10 @@ def _problem(row, class_of, group_column):
             f"case {row.case_id}: nothing in column {group_column!r}: "
             "name the patient, or set cohort.group_column to null"
         )
-    if row.label not in class_of:
+    if code is None:
         return (
             f"case {row.case_id}: class code {row.label!r} is in neither cohort.classes nor cohort.excluded_codes "
-            f"({', '.join(class_of)}): correct it or add it to one of them"
+            f"({', '.join(known for known, _ in codes.values())}): correct it or add it to one of them"
         )
 
 

@@ -1,8 +1,9 @@
 """The grammar of patch file names, and the order of everything that is named."""
 
 import re
-from dataclasses import dataclass
+import unicodedata
 from functools import lru_cache
+from typing import NamedTuple
 
 from stratamil.errors import UserError
 
@@ -10,8 +11,11 @@ IMAGE_SUFFIXES = (".png", ".jpg", ".jpeg", ".tif", ".tiff", ".bmp")
 REQUIRED_GROUPS = ("case", "slice", "stain", "patch")
 
 
-@dataclass(frozen=True, slots=True)
-class PatchName:
+COPY = "copy made by an operating system"
+UNKNOWN_STAIN = "stain not in the config"
+
+
+class PatchName(NamedTuple):
     """What a file name says of a patch, in canonical spelling."""
 
     case_id: str
@@ -33,12 +37,14 @@ def natural(text):
     return [(0, int(part), "") if part.isdigit() else (1, 0, part) for part in re.split(r"(\d+)", text) if part]
 
 
+@lru_cache(maxsize=100_000)
 def case_id(text):
     """A case id as everyone means it: 38 for `038`, ` 38 ` and `38.0`; other ids in lower case."""
-    text = re.sub(r"(?<=\d)\.0$", "", str(text).strip())
+    text = re.sub(r"(?<=\d)\.0$", "", unicodedata.normalize("NFC", str(text)).strip())
     return str(int(text)) if re.fullmatch(r"[0-9]+", text) else text.lower()
 
 
+@lru_cache(maxsize=100_000)
 def slice_id(text):
     """A slice id in canonical spelling: `match_1` for `match1`, `unmatched_3` for `Unmatched3`."""
     match = re.fullmatch(r"(.*?)_?(\d+)", text.lower())
@@ -56,6 +62,7 @@ class Grammar:
     pattern: regular expression with groups case, slice, stain, patch and, if names that an
         operating system gives to duplicates are to be recognised, copy; case is ignored.
     stains: canonical stain -> other spellings.
+    Names are compared in Unicode's composed form (NFC): some file systems take letters and accents apart.
     Raises UserError if the expression is not valid or lacks a group.
     """
 
@@ -67,31 +74,42 @@ class Grammar:
         missing = [group for group in REQUIRED_GROUPS if group not in self.pattern.groupindex]
         if missing:
             raise UserError(f"config: names.pattern: add the named groups {', '.join(missing)}")
-        self.stains = {spelling.lower(): stain for stain, others in stains.items() for spelling in (stain, *others)}
-        self.stain = lru_cache(maxsize=None)(self._stain)
+        self.copies = "copy" in self.pattern.groupindex
+        self.stains = {
+            _composed(spelling).lower(): stain for stain, others in stains.items() for spelling in (stain, *others)
+        }
+        # A slice has hundreds of patches: what comes before their number is understood once.
+        self._slice = lru_cache(maxsize=100_000)(self._slice)
+
+    def _slice(self, case, stain, slice_):
+        return case_id(case), self._stain(stain), slice_id(slice_)
 
     def _stain(self, text):
         spelling = text.lower().strip(" ._")
         if spelling not in self.stains:
-            raise NotAPatch("stain not in the config", spelling)
+            raise NotAPatch(UNKNOWN_STAIN, spelling)
         return self.stains[spelling]
 
     def read(self, name):
         """The PatchName in a file's name. Raises NotAPatch with the reason if it is none to use."""
+        if not name.isascii():
+            name = _composed(name)
         match = self.pattern.match(name)
         if not match:
             raise NotAPatch(_why_not(name))
-        parts = match.groupdict()
-        if parts.get("copy"):
+        if self.copies and match["copy"]:
             start, end = match.span("copy")
-            raise NotAPatch("copy made by an operating system", name[:start] + name[end:])
-        if len(parts["patch"]) > 9:
+            raise NotAPatch(COPY, name[:start] + name[end:])
+        case, stain, slice_, patch = match.group("case", "stain", "slice", "patch")
+        if len(patch) > 9:
             raise NotAPatch("patch number too long")
         if not name.isprintable():
             raise NotAPatch("name is not readable text")
-        return PatchName(
-            case_id(parts["case"]), self.stain(parts["stain"]), slice_id(parts["slice"]), int(parts["patch"])
-        )
+        return PatchName(*self._slice(case, stain, slice_), int(patch))
+
+
+def _composed(text):
+    return unicodedata.normalize("NFC", text)
 
 
 def _why_not(name):

@@ -1,6 +1,9 @@
 """Inventory and labels: every file and case is accounted for, and mistakes are named."""
 
+import json
 import os
+import unicodedata
+from itertools import islice
 
 import pandas as pd
 import pytest
@@ -10,7 +13,7 @@ from stratamil import folders, inventory, labels
 from stratamil.errors import UserError
 from stratamil.names import Grammar
 
-STAINS = {"h&e": ["he"], "melan": [], "sox10": []}
+STAINS = {name: others for entry in CONFIG["stains"] for name, others in entry.items()}
 GRAMMAR = Grammar(CONFIG["pattern"], STAINS)
 CLASSES = {"benign": ["1"], "high-grade": ["3", "4"]}
 
@@ -25,8 +28,9 @@ def study(tmp_path, names, table="Case,Class\n1,1\n2,3\n10,4\n11,2\n12,1\n"):
     folder = tmp_path / "patches"
     for name in names:
         (folder / name).parent.mkdir(parents=True, exist_ok=True)
-        (folder / name).write_bytes(b"png")
-    return inventory.take(folder, read(tmp_path, table), GRAMMAR, list(STAINS))
+        (folder / name).write_bytes(name.encode())
+    taken = inventory.take(folder, read(tmp_path, table), GRAMMAR, list(STAINS))
+    return taken.patches, taken.cases, taken.excluded
 
 
 def test_every_file_and_case_is_accounted_for(tmp_path):
@@ -36,7 +40,7 @@ def test_every_file_and_case_is_accounted_for(tmp_path):
         "deep/melanoma/case_010_unmatched2_he_patch1.PNG",
         "case_2_match_1_sox10_patch1.png",
         "case_2_match_1_sox10_patch1(1).png",
-        "copies/case_2_match_1_sox10_patch1.png",
+        "copies/case_2_match_1_sox10_patch2(1).png",
         "case_1_match_1_cd31_patch1.png",
         "case_1_match_1_h&e_patch1.png",
         "case_11_match_1_h&e_patch1.png",
@@ -64,10 +68,114 @@ def test_every_file_and_case_is_accounted_for(tmp_path):
     row = cases.set_index("case_id").loc["10"]
     assert (row["n_patches"], row["n_slices"], row["slices_melan"], row["missing_stains"]) == (3, 2, 1, "sox10")
     reasons = dict(zip(excluded["name"], excluded["reason"] + ": " + excluded["detail"]))
-    assert reasons["copies/case_2_match_1_sox10_patch1.png"] == (
-        "same name as another file: case_2_match_1_sox10_patch1.png"
+    assert reasons["case_2_match_1_sox10_patch1(1).png"] == (
+        "copy made by an operating system: case_2_match_1_sox10_patch1.png"
     )
-    assert reasons["99"] == "no row in the labels: 1 patches"
+    assert reasons["copies/case_2_match_1_sox10_patch2(1).png"] == (
+        "copy made by an operating system, original missing: rename it to case_2_match_1_sox10_patch2.png to use it"
+    )
+    assert reasons["case_1_match_1_cd31_patch1.png"] == "stain 'cd31' not in the config: cd31"
+    assert reasons["gone.png"] == "no patch number: "
+    left_out = excluded[excluded["kind"] == "case"]
+    assert dict(zip(left_out["name"], left_out["patches"])) == {"11": 1, "12": 0, "99": 1}
+
+
+# How often each form was met among 64,526 real names, and what becomes of it.
+FORMS = {
+    "case_{}_match_{}_melan_patch{}.png": (48640, "used"),
+    "case_{:03}_unmatched_{}_h&e_patch{}.png": (15430, "used"),
+    "case_{}_match_{}_h&e-labels_patch{}.png": (167, "used"),
+    "case_{}_match_{}_sox10._patch{}.png": (103, "used"),
+    "case_{}_match_{}_melan_patch{}(1).png": (61, "copy made by an operating system"),
+    "case_{}_match_{}_melan_patch{} (3).png": (62, "copy made by an operating system"),
+    "case_{}_match_{}_melan_patch{} 2.png": (62, "copy made by an operating system"),
+    "case_{:03}_match_{}_h&e.png": (1, "no patch number"),
+}
+
+
+def test_the_names_of_a_real_folder(tmp_path):
+    folder = tmp_path / "melanoma"
+    expected = {}
+    for form, (count, fate) in FORMS.items():
+        # 85 cases, five slices each; a copy has the number of a patch that is there
+        numbers = ((case, slice_, patch) for patch in range(200) for case in range(1, 86) for slice_ in range(1, 6))
+        for path in (form.format(*number) for number in islice(numbers, count)):
+            case = path.split("_")[1]
+            (folder / case).mkdir(parents=True, exist_ok=True)
+            (folder / case / path).write_bytes(b"x")
+        expected[fate] = expected.get(fate, 0) + count
+    rows = "".join(f"{case},{1 + 2 * (case % 3 > 0)}\n" for case in range(1, 86))
+    taken = inventory.take(folder, read(tmp_path, f"Case,Class\n{rows}"), GRAMMAR, list(STAINS))
+    assert sum(expected.values()) == 64526
+    assert {"used": len(taken.patches)} | taken.excluded["reason"].value_counts().to_dict() == expected
+    assert taken.patches["case_id"].nunique() == 85
+    assert taken.patches["stain"].value_counts().to_dict() == {"melan": 48640, "h&e": 15430 + 167, "sox10": 103}
+    copies = taken.excluded[taken.excluded["detail"] != ""]
+    assert len(copies) == 185
+    assert set(copies["detail"]) <= set(taken.patches["path"])
+
+
+def test_a_patch_is_used_once_unless_its_files_differ(tmp_path):
+    folder = tmp_path / "patches"
+    for name, content in {
+        "case_1_match_1_he_patch1.png": b"one",
+        "case_001_match1_h&e_patch01.png": b"one",
+        "backup/case_1_match_1_he_patch1.png": b"one",
+        "again/case_1_match_1_he_patch1.png": b"two",
+    }.items():
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        (folder / name).write_bytes(content)
+    taken = inventory.take(folder, read(tmp_path, "Case,Class\n1,1\n"), GRAMMAR, list(STAINS))
+    assert list(taken.patches["path"]) == ["again/case_1_match_1_he_patch1.png", "backup/case_1_match_1_he_patch1.png"]
+    assert set(taken.excluded["detail"]) == {"backup/case_1_match_1_he_patch1.png"}
+    assert len(inventory.namesakes(taken.patches)) == 2
+
+
+def test_letters_and_accents_apart_are_the_letters_together(tmp_path):
+    stain = "mélan"
+    grammar = Grammar(CONFIG["pattern"], {unicodedata.normalize("NFC", stain): []})
+    folder = tmp_path / unicodedata.normalize("NFD", "é")
+    folder.mkdir()
+    name = unicodedata.normalize("NFD", f"case_1_match_1_{stain}_patch1.png")
+    (folder / name).write_bytes(b"x")
+    taken = inventory.take(
+        tmp_path, read(tmp_path, "Case,Class\n1,1\n"), grammar, [unicodedata.normalize("NFC", stain)]
+    )
+    assert taken.patches.loc[0, "stain"] == unicodedata.normalize("NFC", stain)
+    assert (tmp_path / taken.patches.loc[0, "path"]).is_file()
+
+
+def test_folders_are_followed_once_and_must_be_readable(tmp_path, monkeypatch):
+    real = tmp_path / "elsewhere/case_1"
+    real.mkdir(parents=True)
+    (real / "case_1_match_1_h&e_patch1.png").write_bytes(b"x")
+    root = tmp_path / "patches"
+    root.mkdir()
+    for name in ("a", "b"):
+        (root / name).symlink_to(real)
+    (root / "loop").symlink_to("loop")
+    taken = inventory.take(root, read(tmp_path, "Case,Class\n1,1\n"), GRAMMAR, list(STAINS))
+    assert list(taken.patches["path"]) == ["a/case_1_match_1_h&e_patch1.png"]
+    (root / "closed").mkdir()
+    opened = os.open
+    monkeypatch.setattr(os, "open", lambda path, *args: opened(_closed(path), *args))
+    with pytest.raises(UserError, match="closed: cannot be read"):
+        inventory.take(root, read(tmp_path, "Case,Class\n1,1\n"), GRAMMAR, list(STAINS))
+
+
+def _closed(path):
+    if str(path).endswith("closed"):
+        raise PermissionError(13, "Permission denied", str(path))
+    return path
+
+
+def test_a_loss_is_a_fault(tmp_path):
+    taken = study(tmp_path, ["case_1_match_1_h&e_patch1.png", "case_11_match_1_h&e_patch1.png"])
+    rows = len(taken[1])
+    inventory._account(2, rows, *taken)
+    for files, labelled, excluded in ((3, rows, taken[2]), (2, rows + 1, taken[2]), (2, rows, taken[2][:0])):
+        with pytest.raises(RuntimeError):
+            inventory._account(files, labelled, *taken[:2], excluded)
 
 
 def test_empty_files_are_seen_from_their_size(tmp_path):
@@ -99,11 +207,22 @@ def test_unknown_stains_can_be_an_error(tmp_path):
 
 
 def test_labels_as_a_person_reads_them(tmp_path):
-    table = read(tmp_path, "\ufeffCase; Class \n 038 ;1.0\n\n2;3\n2;3\n")
-    assert table[["case_id", "label", "class"]].to_numpy().tolist() == [
-        ["38", "1", "benign"],
-        ["2", "3", "high-grade"],
+    text = '\ufeffCase; Class ;Note\n 038 ;1.0;\n\n;;\n2;3,0;"in two\nlines"\r\n\u00a02.0;03;\n'
+    table = read(tmp_path, text)
+    assert table[["case_id", "label", "class", "row"]].to_numpy().tolist() == [
+        ["38", "1", "benign", 2],
+        ["2", "3", "high-grade", 5],
+        ["2", "3", "high-grade", 6],
     ]
+    words = {"benign": ["Benign"], "high-grade": ["HG"]}
+    assert list(read(tmp_path, "Case\tClass\n1\tbenign\n2\thg\n", classes=words)["label"]) == ["Benign", "HG"]
+
+
+def test_repeated_rows_are_listed(tmp_path):
+    _, cases, excluded = study(tmp_path, ["case_1_match_1_h&e_patch1.png"], "Case,Class\n1,1\n\n001,1.0\n2,3\n")
+    assert list(cases["case_id"]) == ["1", "2"]
+    rows = excluded[excluded["kind"] == "row"]
+    assert rows[["name", "detail"]].to_numpy().tolist() == [["row 4", "case 1 is in row 2"]]
 
 
 @pytest.mark.parametrize(
@@ -115,6 +234,10 @@ def test_labels_as_a_person_reads_them(tmp_path):
         ("Case,Class\n1,\n", "row 2: case 1: class code ''"),
         ("Case,Class\n,1\n", "row 2: no case id"),
         ("Case,Class\n", "no rows"),
+        ("\n\n", "empty"),
+        ('Case,Class\n1,"1\n2,3\n', "line 3: not CSV: .* check the quotes"),
+        ("Case,Class\n1,1,5\n", "row 2: 3 values, but 2 columns"),
+        ("Case,Case\n1,1\n", "column 'Case' twice"),
     ],
 )
 def test_mistakes_in_labels_are_named(tmp_path, text, words):
@@ -135,28 +258,56 @@ def test_patients(tmp_path):
         read(tmp_path, "Case,Class,Patient\n26,1,P1\n26,1,P3\n", group="Patient")
 
 
-def test_folders_are_walked_only_when_one_has_changed(tmp_path, monkeypatch):
-    root, known = tmp_path / "patches", tmp_path / "folders.txt"
+def test_a_dry_run_notices_changes_without_a_walk(tmp_path, monkeypatch):
+    root, known = tmp_path / "patches", tmp_path / "watched.json"
     (root / "a/b").mkdir(parents=True)
-    (root / "loop").symlink_to(root)
-    found = folders.find(root)
+    patch = root / "a/b/case_1_match_1_h&e_patch1.png"
+    patch.write_bytes(b"one")
+
+    def look(root=root):
+        return folders.look(root, known)
+
+    def remember(state):
+        visited = {folder: time for folder, time, _ in folders.visit(root)}
+        folders.remember(root, visited, [patch.relative_to(root).as_posix()], state, known)
+
+    found, state = look()
     assert found == [str(root), str(root / "a"), str(root / "a/b")]
-    known.write_text(folders.times(found))
-    monkeypatch.setattr(folders, "walk", lambda root: pytest.fail("walked"))
-    assert folders.find(root, known) == found
-    monkeypatch.undo()
-    before = folders.digest(found)
-    (root / "a/b/c").mkdir()
-    # also where the folder's time was set back, as archives and copies do
-    os.utime(root / "a/b", ns=(10**18, 10**18))
-    assert len(folders.find(root, known)) == 4
-    assert folders.digest(found) != before
+    remember(state)
+    with monkeypatch.context() as context:
+        context.setattr(folders, "visit", lambda root: pytest.fail("walked"))
+        assert look() == (found, state)
+    assert look(tmp_path / "other") == ([str(tmp_path / "other")], "")  # of another folder it knows nothing
+    changes = {
+        "new": lambda: (root / "a/b/new.png").touch(),
+        "folder": lambda: (root / "a/b/c").mkdir(),
+        "set back": lambda: os.utime(root / "a/b", ns=(10**18, 10**18)),  # as archives and copies do
+        "in place": lambda: os.utime(patch, ns=(10**18, 10**18)),
+        "removed": lambda: (root / "a/b/new.png").unlink(),
+    }
+    for name, change in changes.items():
+        change()
+        assert look()[1] != state, name
+        assert look() == look()
+        found, state = look()
+        remember(state)
+        assert look() == (found, state)
+
+
+def test_a_dry_run_looks_at_so_many_files_at_most(tmp_path):
+    root, known = tmp_path / "patches", tmp_path / "watched.json"
+    root.mkdir()
+    for n in (1, folders.WATCHED, folders.WATCHED + 1, 3 * folders.WATCHED + 7):
+        folders.remember(root, {}, [f"{i}.png" for i in range(n)], "", known)
+        watched = len(json.loads(known.read_text())["files"])
+        assert n // 4 < watched <= min(n, folders.WATCHED)
 
 
 def test_real_cohort(shared):
     data = shared / "colon_mil"
     table = labels.read(data / "labels.csv", "Case", "Class", None, CLASSES, ["0", "2"])
-    patches, _, excluded = inventory.take(data / "patches", table, GRAMMAR, list(STAINS))
+    taken = inventory.take(data / "patches", table, GRAMMAR, list(STAINS))
+    patches, excluded = taken.patches, taken.excluded
     truth = pd.read_csv(data / "patch_truth.csv")
     assert set(patches["path"]) == set(truth["file"])
     stems = truth.set_index("file")
