@@ -23,6 +23,7 @@ pathvars:
 include: "rules/demo.smk"
 include: "rules/inventory.smk"
 include: "rules/splits.smk"
+include: "rules/cohort.smk"
 include: "rules/embed.smk"
 include: "rules/train.smk"
 include: "rules/evaluate.smk"

@@ -94,6 +94,12 @@ def code(name):
     return [str(path) for path in found]
 
 
+def templates(page):
+    """The template of a page and those that it is built on; an edit of one reruns the rule."""
+    parts = ("base", "macros", "cohort_parts")
+    return [str(ROOT / "report" / f"{name}.html.j2") for name in (page, *parts)]
+
+
 def imported(path):
     """The modules that a Python file imports, as paths without suffix: `stratamil/names`."""
     for node in ast.walk(ast.parse(path.read_text())):

@@ -1,6 +1,7 @@
 """One page over all splits and seeds, from tables only.
 
-INPUTS: predictions, results, histories and attention summaries of all runs, baselines, inventory, splits
+INPUTS: predictions, results, histories and attention summaries of all runs, baselines, inventory, splits,
+    cohort.json and samples.jpg of the cohort page
 OUTPUTS: report/index.html (self-contained), metrics.csv, metrics.json, figures
 """
 
@@ -21,7 +22,9 @@ rule report:
         unreadable=expand("<results>/features/{encoder}/shard_{shard}.h5", encoder=ENCODER, shard=SHARDS),
         splits=expand("<results>/splits/data_splits_{split}.npz", split=SPLITS),
         baselines="<results>/baselines/predictions.csv",
-        template=str(ROOT / "report/template.html.j2"),
+        cohort="<results>/inventory/cohort.json",
+        samples="<results>/inventory/samples.jpg",
+        template=templates("index"),
         code=code("report"),
     output:
         html=report(
@@ -50,6 +53,7 @@ rule report:
         folder=subpath(output.html, parent=True),
     shell:
         "python {input.code[0]} --runs {params.runs} --cases {input.cases} --excluded {input.excluded}"
-        " --unreadable {input.unreadable} --splits {input.splits} --baselines {input.baselines}"
-        " --benchmarks {params.benchmarks} --config {params.config} --template {input.template} {params.flags}"
+        " --unreadable {input.unreadable} --splits {input.splits} --cohort {input.cohort} --samples {input.samples}"
+        " --baselines {input.baselines}"
+        " --benchmarks {params.benchmarks} --config {params.config} --template {input.template[0]} {params.flags}"
         " --output {params.folder} --log {log}"

@@ -3,13 +3,12 @@
 Reads tables only. The folder is replaced when all is done.
 """
 
+import json
 import logging
-import re
 from pathlib import Path
 
 import cli
-from stratamil import files, plots, report, splits, study, tables
-from stratamil.errors import UserError
+from stratamil import files, page, plots, report, splits, study, tables
 
 
 def arguments():
@@ -19,6 +18,8 @@ def arguments():
     parser.add_argument("--excluded", type=Path, required=True, help="excluded.csv of the inventory")
     parser.add_argument("--unreadable", nargs="*", type=Path, default=[], help="feature shards, for unreadable patches")
     parser.add_argument("--splits", nargs="+", type=Path, required=True, help="data_splits_<split>.npz")
+    parser.add_argument("--cohort", type=Path, required=True, help="cohort.json of rule cohort")
+    parser.add_argument("--samples", type=Path, required=True, help="samples.jpg of rule cohort")
     parser.add_argument("--baselines", type=Path, help="predictions.csv of the baselines")
     parser.add_argument("--benchmarks", type=Path, help="folder of Snakemake's benchmark files")
     parser.add_argument("--title", default="StrataMIL report")
@@ -26,15 +27,13 @@ def arguments():
     parser.add_argument("--seed", type=int, default=42, help="of the bootstrap")
     parser.add_argument("--colors", nargs="+", default=list(plots.COLORS), help="#rrggbb of classes and curves")
     parser.add_argument("--config", type=Path, help="resolved settings (YAML) to show")
-    parser.add_argument("--template", type=Path, required=True, help="template.html.j2")
+    parser.add_argument("--template", type=Path, required=True, help="index.html.j2")
     parser.add_argument("--output", type=Path, required=True, help="folder to write")
     return parser.parse_args()
 
 
 def main(args):
-    wrong = [color for color in args.colors if not re.fullmatch("#[0-9a-fA-F]{6}", color)]
-    if wrong or len(args.colors) < 2:
-        raise UserError(f"config: report.colors: {' '.join(wrong or args.colors)}: give two or more like #0072B2")
+    page.check_colors(args.colors)
     baselines = tables.read(args.baselines) if args.baselines else None
     found = study.Study(study.read_runs(args.runs), study.read_cases(args.cases), args.bootstrap, args.seed, baselines)
     sources = {
@@ -46,6 +45,8 @@ def main(args):
         "baselines": args.baselines,
         "benchmarks": args.benchmarks,
         "config": args.config,
+        "cohort": json.loads(args.cohort.read_text(encoding="utf-8")),
+        "samples": args.samples,
     }
     with files.atomic_folder(args.output) as folder:
         report.build(found, sources, args.template, args.title, args.colors, folder, args.output)

@@ -3,13 +3,15 @@
 Each function returns a matplotlib Figure; `save` writes it. Labels y are integers; of two classes the last is positive.
 """
 
+from io import StringIO
+
 import matplotlib
 import numpy as np
 from matplotlib.colors import to_rgba
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.patches import Rectangle
-from matplotlib.ticker import MaxNLocator
+from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullLocator
 from sklearn.metrics import precision_recall_curve, roc_curve
 
 from stratamil import metrics
@@ -35,6 +37,7 @@ STYLE = {
     "svg.hashsalt": "stratamil",
     "svg.fonttype": "none",
 }
+POINTS = 2000  # beyond, a strip shows boxes only: a page of more would be slow and large
 CASES_A_COLUMN = 40  # lines of a deviation plot before it goes on in a second column
 
 
@@ -60,6 +63,14 @@ def save(figure, path):
     undated = {"Date": None} if str(path).endswith(".svg") else {"Software": None}
     with matplotlib.rc_context(STYLE), atomic(path) as temporary:
         figure.savefig(temporary, dpi=150, facecolor="white", metadata=undated)
+
+
+def svg(figure):
+    """The figure as the text of an SVG file; the same figure gives the same text."""
+    text = StringIO()
+    with matplotlib.rc_context(STYLE):
+        figure.savefig(text, format="svg", facecolor="white", metadata={"Date": None})
+    return text.getvalue()
 
 
 def _square(axes, xlabel, ylabel):
@@ -296,3 +307,87 @@ def stain_weights(weights, y, classes, title, colors=COLORS):
     figure.legend(handles=handles, loc="outside lower center", ncols=min(len(handles), 4), fontsize=9)
     figure.suptitle(f"{title} (n = {len(y)})", fontsize=11, fontweight="bold")
     return figure
+
+
+@_styled
+def strips(values, y, classes, title, xlabel, colors=COLORS, what="cases"):
+    """Amounts on a logarithmic axis: a row an entry of `values`, a colour a class, quartiles as a box, all as points.
+
+    values: name -> (n,) amounts above 0, NaN where there is none. y: (n,) labels. what: what is counted.
+    """
+    y, rows, n_classes = np.asarray(y, dtype=int), list(values), len(classes)
+    values = {name: np.asarray(column, dtype=float) for name, column in values.items()}
+    shown = sum(np.isfinite(column).sum() for column in values.values()) <= POINTS
+    figure, axes = _figure(5.4, 1.5 + (0.25 + 0.3 * n_classes) * len(rows))
+    for row, name in enumerate(rows):
+        for c in range(n_classes):
+            amounts = np.sort(values[name][(y == c) & np.isfinite(values[name])])
+            if len(amounts):
+                _strip(axes, row + (c - (n_classes - 1) / 2) * 0.8 / n_classes, amounts, colors[c % len(colors)], shown)
+    axes.set_xscale("log")
+    axes.xaxis.set_major_locator(LogLocator(10, (1, 2, 5), numticks=12))
+    axes.xaxis.set_minor_locator(NullLocator())
+    axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
+    axes.set_yticks(range(len(rows)), [f"{name}\nn = {np.isfinite(values[name]).sum()}" for name in rows])
+    axes.set(ylim=(len(rows) - 0.45, -0.55), xlabel=xlabel)
+    axes.grid(visible=False, axis="y")
+    _legend(figure, y, classes, colors)
+    figure.suptitle(f"{title} (n = {len(y)} {what})", fontsize=11, fontweight="bold")
+    return figure
+
+
+def _strip(axes, place, amounts, color, shown):
+    """One class of a row: a line over the range, a box of the quartiles with the median, and each amount."""
+    low, median, high = np.quantile(amounts, [0.25, 0.5, 0.75])
+    axes.plot([amounts[0], amounts[-1]], [place] * 2, color=color, linewidth=1)
+    axes.plot([low, high], [place] * 2, color=color, linewidth=9, alpha=0.35, solid_capstyle="butt")
+    axes.plot([median] * 2, [place - 0.1, place + 0.1], color="black", linewidth=2, zorder=3)
+    if shown:  # spread a little, always the same way: equal amounts would hide each other
+        spread = 0.08 * np.sin(2.4 * np.arange(len(amounts)))
+        axes.plot(amounts, place + spread, "o", color=color, markersize=3.5, alpha=0.6, markeredgewidth=0)
+
+
+@_styled
+def stain_patterns(present, counts, stains, classes, title, colors=COLORS):
+    """How many cases of each class have which stains: a row a combination, joined dots for its stains, bars for its cases.
+
+    present: (rows, stains) booleans. counts: (rows, classes).
+    """
+    present, counts = np.asarray(present, dtype=bool), np.asarray(counts, dtype=int)
+    rows = len(counts)
+    widths = {"width_ratios": [0.55 * len(stains), 4.5]}
+    size = 2.2 + 0.45 * len(stains) + 3.4, 1.7 + 0.36 * rows
+    figure, (left, right) = _figure(*size, ncols=2, sharey=True, gridspec_kw=widths)
+    for row, here in enumerate(present):
+        at = np.flatnonzero(here)
+        left.plot(np.arange(len(stains)), [row] * len(stains), "o", color="#e4e4e4", markersize=9)
+        left.plot(at, [row] * len(at), "o-", color=GREY, markersize=9, linewidth=2)
+    left.set_xticks(range(len(stains)), stains, rotation=45, ha="left", rotation_mode="anchor")
+    left.set(xlim=(-0.6, len(stains) - 0.4), ylim=(rows - 0.4, -0.6))
+    left.tick_params(length=0, labeltop=True, labelbottom=False, labelleft=False)
+    left.spines[:].set_visible(False)
+    base = np.zeros(rows)
+    for c in range(len(classes)):
+        right.barh(range(rows), counts[:, c], left=base, height=0.62, color=colors[c % len(colors)])
+        base += counts[:, c]
+    for row, total in enumerate(base):
+        right.annotate(f"{total:.0f}", (total, row), (4, 0), textcoords="offset points", va="center", fontsize=9)
+    right.set(xlabel="cases", xlim=(0, max(base.max(initial=1) * 1.12, 1)))
+    right.xaxis.set_major_locator(MaxNLocator(5, integer=True))
+    right.tick_params(axis="y", length=0)
+    for axes in (left, right):
+        axes.grid(visible=False, axis="both" if axes is left else "y")
+    _legend(figure, np.repeat(np.arange(len(classes)), counts.sum(axis=0)), classes, colors, "s")
+    figure.suptitle(f"{title} (n = {counts.sum()} cases)", fontsize=11, fontweight="bold")
+    return figure
+
+
+def _legend(figure, y, classes, colors, marker="o"):
+    """The classes with their colours and numbers, below the figure."""
+    handles = [
+        Line2D(
+            [], [], color=colors[c % len(colors)], marker=marker, linestyle="", label=f"{name} (n = {(y == c).sum()})"
+        )
+        for c, name in enumerate(classes)
+    ]
+    figure.legend(handles=handles, loc="outside lower center", ncols=min(len(handles), 3), fontsize=9)

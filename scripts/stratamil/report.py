@@ -5,14 +5,11 @@ import logging
 import os
 from pathlib import Path
 from urllib.parse import quote
-from xml.etree import ElementTree
 
-import jinja2
 import pandas as pd
 import yaml
-from markupsafe import Markup
 
-from stratamil import files, metrics, plots, provenance, study
+from stratamil import cohort, files, metrics, page, plots, provenance, study
 
 GALLERIES = {
     "most": "case_effective_patches/case_{}_top_effective_patches.png",
@@ -27,20 +24,14 @@ BASELINES = {
     "slice_count": "Number of slices",
     "prevalence": "Prevalence",
 }
-# Colours of a figure that the page sets itself, so that it reads on light and on dark paper.
-PAGE_COLORS = {
-    "#000000": "currentColor",
-    plots.GREY: "var(--muted)",
-    "#e4e4e4": "var(--grid)",
-    plots.WRONG: "var(--wrong)",
-}
 
 
 def build(found, sources, template, title, colors, folder, final):
     """Write index.html, metrics.csv, metrics.json and figures/ into `folder`.
 
     found: study.Study. sources: dict with splits {name: Split}, split_files, cases, excluded, unreadable, baselines,
-    benchmarks, config: paths (the last three may be None). final: where the folder will be, for relative links.
+    benchmarks, config: paths (the last three may be None); cohort: numbers of cohort.json, samples: samples.jpg.
+    template: index.html.j2. final: where the folder will be, for relative links.
     """
     numbers = study.numbers(found)
     attention, weights = study.attention(found)
@@ -50,15 +41,18 @@ def build(found, sources, template, title, colors, folder, final):
         "left_out": study.left_out(sources["excluded"], sources["unreadable"]),
         "provenance": _provenance(found, sources),
     }
-    drawn = figures(found, weights, colors)
-    for name, (figure, _) in drawn.items():
-        plots.save(figure, folder / "figures" / f"{name}.svg")
+    drawn = figures(found, weights, colors) | cohort.figures(sources["cohort"], colors)
+    svgs = {name: plots.svg(figure) for name, (figure, _) in drawn.items()}
+    for name, svg in svgs.items():
+        files.write_text(svg, folder / "figures" / f"{name}.svg")
     files.write_json({"title": title} | numbers | used, folder / "metrics.json")
     files.write_csv(study.long_table(numbers), folder / "metrics.csv")
-    page = _environment(template).render(
+    text = page.template(template).render(
         title=title,
         colors=colors,
-        figures={name: inline(folder / "figures" / f"{name}.svg", label, colors) for name, (_, label) in drawn.items()},
+        figures={name: page.inline(svgs[name], name, words, colors) for name, (_, words) in drawn.items()},
+        cohort=sources["cohort"],
+        samples=page.picture(sources["samples"]),
         links=links(found, final),
         resources=study.resources(sources["benchmarks"]),
         settings=settings(found, sources["config"]),
@@ -67,7 +61,7 @@ def build(found, sources, template, title, colors, folder, final):
         **numbers,
         **used,
     )
-    files.write_text(page, folder / "index.html")
+    files.write_text(text, folder / "index.html")
 
 
 def figures(found, weights, colors):
@@ -131,42 +125,6 @@ def _words(name, found):
     return words.get(name, f"Reliability curve of {n} cases, with the number of cases a bin")
 
 
-def inline(path, label, colors):
-    """A figure file as an element of the page: its own ids, the page's colours, a label for screen readers."""
-    root = ElementTree.parse(path).getroot()
-    swaps = PAGE_COLORS | {color: f"var(--c{i})" for i, color in enumerate(colors)}
-    swaps = {color.lower(): of_page for color, of_page in swaps.items()}
-    for parent in root.iter():
-        for child in [child for child in parent if _local(child.tag) in ("metadata", "style")]:
-            parent.remove(child)
-    for element in root.iter():
-        element.tag = _local(element.tag)
-        element.attrib = {_local(key): _attribute(key, value, path.stem, swaps) for key, value in element.items()}
-        if element.tag == "path" and "style" in element.attrib:  # white paths are backgrounds, white text is text
-            element.set("style", element.get("style").replace("fill: #ffffff", "fill: none"))
-    box = root.get("viewBox")
-    width = float(box.split()[2])
-    root.attrib = {"viewBox": box, "role": "img", "aria-label": label, "style": f"--w: {width:.0f}"}
-    return Markup(ElementTree.tostring(root, encoding="unicode"))
-
-
-def _local(name):
-    """A tag or attribute without its namespace."""
-    return name.rpartition("}")[2]
-
-
-def _attribute(key, value, name, swaps):
-    """An attribute's value with ids, and references to them, made the figure's own, and colours made the page's."""
-    if key == "id":
-        return f"{name}-{value}"
-    if _local(key) == "href":
-        return f"#{name}-{value.removeprefix('#')}"
-    if key == "style":
-        for color, of_page in swaps.items():
-            value = value.replace(color, of_page)
-    return value.replace("url(#", f"url(#{name}-")
-
-
 def links(found, final):
     """Galleries that exist: case_id -> [(seed, [(label, relative address)])]."""
     result = {}
@@ -218,38 +176,3 @@ def _provenance(found, sources):
             run.name: run.results["checkpoint_sha256"] for run in found.runs if run.results.get("checkpoint_sha256")
         },
     }
-
-
-def _environment(template):
-    environment = jinja2.Environment(
-        loader=jinja2.FileSystemLoader(Path(template).parent),
-        autoescape=True,
-        undefined=jinja2.StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    environment.filters |= {"num": num, "pct": pct, "span": span, "duration": duration}
-    return environment.get_template(Path(template).name)
-
-
-def num(value, digits=3):
-    """A number for readers; None is `not defined`."""
-    return "not defined" if value is None else f"{value:.{digits}f}".replace("-", "−")
-
-
-def pct(value, digits=0):
-    """A share in percent."""
-    return "not defined" if value is None else f"{100 * value:.{digits}f} %"
-
-
-def span(low, high, digits=3):
-    """An interval."""
-    return "not defined" if low is None or high is None else f"{num(low, digits)} to {num(high, digits)}"
-
-
-def duration(seconds):
-    """Seconds as hours, minutes or seconds."""
-    minutes = round(seconds / 60)
-    if seconds < 90:
-        return f"{seconds:.1f} s"
-    return f"{minutes} min" if minutes < 90 else f"{minutes // 60} h {minutes % 60:02d} min"

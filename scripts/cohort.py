@@ -1,0 +1,84 @@
+"""Show the cohort before any model is trained: a page, its numbers, and a picture of sample patches.
+
+Tables are those of the inventory and the splits; of the patches themselves only a sample is opened.
+"""
+
+import logging
+from pathlib import Path
+
+import pandas as pd
+
+import cli
+from stratamil import cohort, files, page, plots, provenance, samples, splits
+from stratamil.errors import UserError
+
+
+def arguments():
+    parser = cli.parser(__doc__)
+    parser.add_argument("--patches-table", type=Path, required=True, help="patches.parquet of the inventory")
+    parser.add_argument("--cases", type=Path, required=True, help="cases.csv of the inventory")
+    parser.add_argument("--excluded", type=Path, required=True, help="excluded.csv of the inventory")
+    parser.add_argument("--splits", nargs="+", type=Path, required=True, help="data_splits_<split>.npz")
+    parser.add_argument("--patches", type=Path, required=True, help="folder of patch images")
+    parser.add_argument("--classes", nargs="+", required=True)
+    parser.add_argument("--stains", nargs="+", required=True, metavar="STAIN", help="all stains, in order")
+    parser.add_argument("--group-column", help="column of the patient, if the labels table has one")
+    parser.add_argument("--bootstrap", type=int, default=2000, help="draws")
+    parser.add_argument("--seed", type=int, default=42, help="of the bootstrap and the samples")
+    parser.add_argument("--colors", nargs="+", default=list(plots.COLORS), help="#rrggbb of classes")
+    parser.add_argument("--template", type=Path, required=True, help="cohort.html.j2")
+    parser.add_argument("--output", type=Path, required=True, help="cohort.html")
+    parser.add_argument("--json", type=Path, required=True, help="cohort.json")
+    parser.add_argument("--samples", type=Path, required=True, help="samples.jpg")
+    return parser.parse_args()
+
+
+def main(args):
+    page.check_colors(args.colors)
+    if not args.patches.is_dir():
+        raise UserError(f"{args.patches}: no such folder: give the folder of the patch images")
+    cases = pd.read_csv(args.cases, dtype={"case_id": str, "label": str, "group": str}, keep_default_na=False)
+    excluded = pd.read_csv(args.excluded, dtype=str, keep_default_na=False).astype({"patches": int})
+    patches = cohort.classed(pd.read_parquet(args.patches_table), cases)
+    found = {path.stem.removeprefix("data_splits_"): splits.read(path) for path in args.splits}
+    sides = samples.sides(patches, args.patches, args.seed)
+    numbers = cohort.numbers(
+        patches, cases, excluded, found, sides, args.classes, args.stains, args.group_column, args.bootstrap, args.seed
+    )
+    picture, shown, unreadable = samples.montage(
+        patches, args.stains, args.classes, args.patches, args.colors, args.seed
+    )
+    inputs = [args.patches_table, args.cases, args.excluded, *args.splits]
+    numbers |= {
+        "samples": shown,
+        "folder": str(args.patches),
+        "commit": provenance.commit(),
+        "inputs": {path.name: files.sha256(path) for path in inputs},
+    }
+    samples.write(picture, args.samples)
+    files.write_json(numbers, args.json)
+    files.write_text(render(numbers, args), args.output)
+    for line in numbers["warnings"]:
+        logging.warning(line)
+    for line in unreadable:
+        logging.warning("not drawn: %s", line)
+    logging.info("%s: %d cases, %d warnings", args.output, numbers["total"]["cases"], len(numbers["warnings"]))
+
+
+def render(numbers, args):
+    """The page with its figures and the picture of samples."""
+    figures = {
+        name: page.inline(plots.svg(figure), name, words, args.colors)
+        for name, (figure, words) in cohort.figures(numbers, args.colors).items()
+    }
+    return page.template(args.template).render(
+        title="The cohort",
+        colors=args.colors,
+        cohort=numbers,
+        samples=page.picture(args.samples),
+        figures=figures,
+    )
+
+
+if __name__ == "__main__":
+    cli.run(main, arguments())

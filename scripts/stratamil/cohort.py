@@ -1,0 +1,368 @@
+"""The cohort before any model: who is in it, what is missing, and what could mislead whoever reads a result.
+
+Numbers and figures of the cohort page, which the cross-split report shows as well. What is counted are the cases that
+are used, unless it says otherwise.
+"""
+
+from collections import Counter
+
+import numpy as np
+
+from stratamil import metrics, plots, splits
+from stratamil.inventory import USED, namesakes
+from stratamil.names import column, natural
+
+IMBALANCE = 3  # cases of the largest class for one of the smallest; beyond, accuracy says little: 3 of 4 by guessing
+PATIENTS = 10  # of a class: with fewer, one patient moves sensitivity or specificity by more than 10 points
+TELLING = 0.6  # AUROC of a count: below, a shortcut is too weak to carry a model
+RARE_SHARE, RARE_CASES = 0.1, 5  # cases with a stain: with fewer, some of five folds have none to test or to learn from
+PATCHES = 10  # of a case: fewer are less than a slice usually has, so a prediction rests on next to nothing
+NAMED = 8  # cases that a sentence names before it says how many more
+COMBINATIONS = 12  # rows of the figure of missing stains
+ALL = "all stains"
+UNKNOWN = r"^stain ['\"](.*)['\"] not in the config$"  # the reason that the inventory gives
+
+
+def classed(patches, cases):
+    """The patches of used cases, with the class of each."""
+    class_of = cases[cases["status"] == USED].set_index("case_id")["class"]
+    return patches.assign(**{"class": patches["case_id"].map(class_of)}).dropna(subset="class")
+
+
+def numbers(patches, cases, excluded, found, sides, classes, stains, patient_column, draws, seed):
+    """Everything the page says in figures and sentences, ready for JSON.
+
+    patches: of `classed`. cases, excluded: tables of the inventory. found: name -> Split. sides: of samples.sides.
+    patient_column: of the labels table, or None where each case counts as a patient. draws, seed: of the bootstrap by
+    patient.
+    """
+    used = cases[cases["status"] == USED].reset_index(drop=True)
+    result = {
+        "classes": list(classes),
+        "stains": list(stains),
+        "bootstrap": {"draws": draws, "seed": seed},
+        "patient_column": patient_column,
+        "total": _sizes(used),
+        "by_class": [{"class": name} | _sizes(used[used["class"] == name]) for name in classes],
+        "stain_cases": [_stain_cases(used, stain, classes) for stain in stains],
+        "amounts": _amounts(patches, classes, stains),
+        "combinations": _combinations(used, classes),
+        "combinations_drawn": COMBINATIONS,
+        "predictors": _predictors(used, classes, stains, draws, seed),
+        "patients": _patients(used),
+        "excluded": _excluded(excluded),
+        "namesakes": len(namesakes(patches)),
+        "splits": splits.table(found, used, classes).to_dict("records"),
+        "cases": _cases(cases, found, stains),
+        "sides": sides,
+    }
+    said = warnings(result, excluded) + splits.warnings(found, used, classes)
+    return {"warnings": said, "notes": notes(result)} | result
+
+
+def _sizes(used):
+    return {
+        "cases": len(used),
+        "patients": used["group"].nunique(),
+        "slices": int(used["n_slices"].sum()),
+        "patches": int(used["n_patches"].sum()),
+    }
+
+
+def _by_class(rows, classes):
+    """How many of these cases each class has."""
+    return {name: int((rows["class"] == name).sum()) for name in classes}
+
+
+def _stain_cases(used, stain, classes):
+    """How many cases have a stain, and how many lack it."""
+    there = used[f"patches_{column(stain)}"] > 0
+    counts = {"present": _by_class(used[there], classes), "missing": _by_class(used[~there], classes)}
+    return {"stain": stain, "cases": int(there.sum())} | counts
+
+
+def _amounts(patches, classes, stains):
+    """Slices and patches a case, and patches a slice, of the cases that have the stain: one dict a stain and class."""
+    rows = []
+    for stain in (ALL, *stains):
+        part = patches if stain == ALL else patches[patches["stain"] == stain]
+        slices = part.groupby(["class", "case_id", "stain", "slice_id"]).size().reset_index(name="patches")
+        for name in classes:
+            of_class = slices[slices["class"] == name]
+            by_case = of_class.groupby("case_id")["patches"]
+            rows.append(
+                {
+                    "stain": stain,
+                    "class": name,
+                    "cases": by_case.ngroups,
+                    "slices": _spread(by_case.size()),
+                    "patches": _spread(by_case.sum()),
+                    "per_slice": _spread(of_class["patches"]),
+                }
+            )
+    return rows
+
+
+def _spread(counts):
+    """Median, quartiles and maximum; None of nothing."""
+    if counts.empty:
+        return dict.fromkeys(("median", "low", "high", "max"))
+    low, median, high = counts.quantile([0.25, 0.5, 0.75]).tolist()
+    return {"median": median, "low": low, "high": high, "max": int(counts.max())}
+
+
+def _combinations(used, classes):
+    """Which stains are missing together, the commonest first: the stains and the cases a class."""
+    rows = [
+        {"missing": _missing(text), "cases": len(part), "counts": _by_class(part, classes)}
+        for text, part in used.groupby("missing_stains")
+    ]
+    return sorted(rows, key=lambda row: (-row["cases"], len(row["missing"]), row["missing"]))
+
+
+def _missing(text):
+    return [stain for stain in text.split(";") if stain]
+
+
+def _predictors(used, classes, stains, draws, seed):
+    """How well the amount of tissue, or having a stain, tells the classes apart without a look at any patch.
+
+    One dict each, of the class that has more of it: AUROC (so at least 0.5) with its bootstrap interval by patient.
+    With more than two classes each is set against the rest, and the one told best is given.
+    """
+    measures = {"number of slices": used["n_slices"], "number of patches": used["n_patches"]}
+    measures |= {f"presence of {stain}": (used[f"patches_{column(stain)}"] > 0).astype(int) for stain in stains}
+    measures = {name: values.to_numpy(dtype=float) for name, values in measures.items() if values.nunique() > 1}
+    told = {name: [] for name in measures}
+    for target in classes[-1:] if len(classes) == 2 else classes:
+        y = (used["class"] == target).to_numpy(dtype=int)
+        if not metrics.has_both(y):
+            continue
+        weights = metrics.bootstrap_weights(y, used["group"], draws, seed)
+        for name, values in measures.items():
+            told[name].append(_told(name, values, y, weights, target, classes))
+    return [max(rows, key=lambda row: row["auc"]) for rows in told.values() if rows]
+
+
+def _told(name, values, y, weights, target, classes):
+    """One dict of `_predictors`: class and other are swapped where the other has more."""
+    auc = metrics.roc_auc(y, values)
+    low, high = metrics.percentile_interval(metrics.weighted_auc(y, np.column_stack([-values, values]), weights))
+    pair = [(target, values[y == 1]), (classes[0] if len(classes) == 2 else "the rest", values[y == 0])]
+    if auc < 0.5:
+        auc, low, high, pair = 1 - auc, 1 - high, 1 - low, pair[::-1]
+    typical = np.mean if name.startswith("presence") else np.median
+    (more, of_more), (fewer, of_fewer) = pair
+    row = {"measure": name, "more": more, "fewer": fewer, "auc": auc, "low": low, "high": high}
+    return row | {"typical_more": float(typical(of_more)), "typical_fewer": float(typical(of_fewer))}
+
+
+def _patients(used):
+    """Patients with more than one case: their cases and classes."""
+    return [
+        {"patient": patient, "cases": list(rows["case_id"]), "classes": sorted(set(rows["class"]))}
+        for patient, rows in sorted(used.groupby("group"), key=lambda item: natural(item[0]))
+        if len(rows) > 1
+    ]
+
+
+def _excluded(excluded):
+    """What was left out by kind and reason: how often, how many patches, and the first as an example."""
+    rows = [
+        {
+            "kind": kind,
+            "reason": reason,
+            "n": len(part),
+            "patches": int(part["patches"].sum()),
+            "example": part["name"].iloc[0],
+            "detail": part["detail"].iloc[0],
+        }
+        for (kind, reason), part in excluded.groupby(["kind", "reason"], sort=False)
+    ]
+    return sorted(rows, key=lambda row: (row["kind"], -row["n"], row["reason"]))
+
+
+def _cases(cases, found, stains):
+    """One dict a case of the labels table; `test` names the splits that test it."""
+    tested = {}
+    for name, split in found.items():
+        for case in split.test:
+            tested.setdefault(case, []).append(name)
+    return [
+        {
+            "case_id": case["case_id"],
+            "patient": case["group"],
+            "class": case["class"],
+            "code": case["label"],
+            "slices": case["n_slices"],
+            "patches": case["n_patches"],
+            "by_stain": {
+                stain: [case[f"slices_{column(stain)}"], case[f"patches_{column(stain)}"]] for stain in stains
+            },
+            "missing": _missing(case["missing_stains"]),
+            "status": case["status"],
+            "test": tested.get(case["case_id"], []),
+        }
+        for case in cases.to_dict("records")
+    ]
+
+
+def warnings(found, excluded):
+    """Sentences on what could mislead, of the dict that `numbers` makes and excluded.csv."""
+    return [
+        *_of_classes(found),
+        *_of_predictors(found),
+        *_of_stains(found, excluded),
+        *_of_cases(found, excluded),
+    ]
+
+
+def _of_classes(found):
+    sizes = sorted(found["by_class"], key=lambda row: row["cases"])
+    least, most = sizes[0], sizes[-1]
+    if most["cases"] > IMBALANCE * least["cases"]:
+        ratio = f", {most['cases'] / least['cases']:.1f} to 1" if least["cases"] else ""
+        yield (
+            f"The classes are of very different size: {_n(most['cases'], 'case')} {most['class']} against "
+            f"{least['cases']} {least['class']}{ratio}. Accuracy flatters a model here: read the balanced accuracy and "
+            "the AUROC."
+        )
+    for row in sizes:
+        if row["patients"] < PATIENTS:
+            yield (
+                f"Class {row['class']} has only {_n(row['patients'], 'patient')}: single patients decide every figure, "
+                "and its intervals will be wide."
+            )
+
+
+def _of_predictors(found):
+    for row in found["predictors"]:
+        if row["auc"] > TELLING and row["low"] is not None and row["low"] > 0.5:
+            yield (
+                f"The {row['measure']} alone tells {row['more']} from {row['fewer']} with an AUROC of {row['auc']:.2f} "
+                f"(95 % interval {row['low']:.2f} to {row['high']:.2f}): {_more(row)}. A model can learn this "
+                "instead of the tissue's look."
+            )
+
+
+def _more(row):
+    """What a class has more of than the other."""
+    if row["measure"].startswith("presence"):
+        return f"{row['typical_more']:.0%} of {row['more']} cases have it, {row['typical_fewer']:.0%} of {row['fewer']}"
+    typical = f"median {row['typical_more']:g} against {row['typical_fewer']:g}"
+    return f"{row['more']} cases have more ({typical})"
+
+
+def _of_stains(found, excluded):
+    cases = found["total"]["cases"]
+    for row in found["stain_cases"]:
+        if row["cases"] < max(RARE_CASES, RARE_SHARE * cases):
+            yield (
+                f"{row['stain']} is in {row['cases']} of {_n(cases, 'case')}: too few to learn from, or to say how the "
+                "model does with it."
+            )
+    reasons = excluded.loc[excluded["kind"] == "file", "reason"].str.extract(UNKNOWN)[0]
+    unknown = Counter(reasons.dropna())
+    if unknown:
+        counts = ", ".join(f"{stain} ({_n(n, 'patch')})" for stain, n in unknown.most_common())
+        yield (
+            f"The folder holds stains that the config does not name, so they are left out: {counts}. If they belong to "
+            "the study, add them to names.stains."
+        )
+
+
+def _of_cases(found, excluded):
+    used = [case for case in found["cases"] if case["status"] == USED]
+    few = [f"{case['case_id']} ({case['patches']})" for case in used if case["patches"] < PATCHES]
+    if few:
+        yield f"{_have(few, 'case')} fewer than {PATCHES} patches: {_some(few)}."
+    mixed = [f"{row['patient']} ({', '.join(row['classes'])})" for row in found["patients"] if len(row["classes"]) > 1]
+    if mixed:
+        yield f"{_have(mixed, 'patient')} cases of several classes: {_some(mixed)}. Check the labels."
+    empty = [case["case_id"] for case in found["cases"] if case["status"] == "no patches"]
+    if empty:
+        yield f"{_have(empty, 'labelled case')} no patches and {_are(empty)} left out: {_some(empty)}."
+    rows = excluded[(excluded["kind"] == "case") & (excluded["reason"] == "no row in the labels")]
+    if len(rows):
+        yield (
+            f"{_have(rows, 'case')} patches ({rows['patches'].sum()}) but no row in the labels, and {_are(rows)} left "
+            f"out: {_some(list(rows['name']))}."
+        )
+    damaged = found["sides"]["unreadable"]
+    if damaged:
+        yield (
+            f"{len(damaged)} of a sample of {_n(found['sides']['drawn'], 'patch')} cannot be read as an image: "
+            f"{_some(damaged)}."
+        )
+
+
+def notes(found):
+    """Sentences on what a reader should know, but need not worry about."""
+    result = []
+    if found["patient_column"] is None:
+        result.append(
+            "No patient column is given, so each case counts as a patient. If a patient has several cases, set "
+            "cohort.group_column: else cases of one patient can be in training and test."
+        )
+    for row in found["excluded"]:
+        if row["kind"] == "row":
+            result.append(f"{_n(row['n'], 'row')} of the labels left out ({row['reason']}), e.g. {row['example']}.")
+        elif row["kind"] == "file" and row["reason"].startswith("copy"):
+            result.append(f"{_n(row['n'], 'file')} left out ({row['reason']}), e.g. {row['example']}.")
+    if found["namesakes"]:
+        result.append(
+            f"{_n(found['namesakes'], 'patch')} have the number of another patch of their slice, but other content; "
+            "all are used."
+        )
+    return result
+
+
+def _n(number, noun):
+    """`1 case`, `3 cases`, `2 patches`."""
+    return f"{number} {noun}" if number == 1 else f"{number} {noun}{'es' if noun.endswith('ch') else 's'}"
+
+
+def _have(found, noun):
+    return f"{_n(len(found), noun)} {'has' if len(found) == 1 else 'have'}"
+
+
+def _are(found):
+    return "is" if len(found) == 1 else "are"
+
+
+def _some(names):
+    """The first names, and how many more there are."""
+    more = len(names) - NAMED
+    return ", ".join(names[:NAMED]) + (f" and {more} more" if more > 0 else "")
+
+
+def figures(found, colors):
+    """The figures of the page from its numbers: name -> (Figure, what it shows in words)."""
+    classes, stains = found["classes"], found["stains"]
+    used = [case for case in found["cases"] if case["status"] == USED]
+    y = np.array([classes.index(case["class"]) for case in used])
+    drawn = {}
+    for i, what in enumerate(("slices", "patches")):
+        counts = {ALL: [case[what] for case in used]}
+        counts |= {stain: [case["by_stain"][stain][i] or np.nan for case in used] for stain in stains}
+        figure = plots.strips(
+            counts, y, classes, f"{what.capitalize()} a case", f"{what} of a case, log scale", colors
+        )
+        drawn[f"cohort_{what}"] = figure, f"{what.capitalize()} a case by stain and class; its numbers are in the table"
+    shown = found["combinations"][: found["combinations_drawn"]]
+    figure = plots.stain_patterns(
+        [[stain not in row["missing"] for stain in stains] for row in shown],
+        [[row["counts"][name] for name in classes] for row in shown],
+        stains,
+        classes,
+        "Stains of a case",
+        colors,
+    )
+    drawn["cohort_stains"] = figure, "How many cases of each class have which stains; its numbers are in the table"
+    sides = found["sides"]["longer"]
+    if len({side["pixels"] for side in sides}) > 1:
+        y = np.array([classes.index(side["class"]) for side in sides])
+        pixels = {stain: [side["pixels"] if side["stain"] == stain else np.nan for side in sides] for stain in stains}
+        figure = plots.strips(pixels, y, classes, "Longer side of a patch", "pixels, log scale", colors, "patches")
+        drawn["cohort_sides"] = figure, f"Longer side of {len(sides)} patches by stain and class"
+    return drawn

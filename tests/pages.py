@@ -1,0 +1,70 @@
+"""How the tests look at a page: its elements, and what a real browser makes of it."""
+
+import json
+import re
+import shutil
+import subprocess
+from html.parser import HTMLParser
+
+WATCH = "<head><script>onerror = (error) => (window.failures ??= []).push(String(error))</script>"
+# Sorts every table by every column, and tells the values of the one named COLUMN once it is sorted.
+PROBE = """<script>
+const found = {width: document.documentElement.scrollWidth, screen: innerWidth, buttons: 0};
+for (const table of document.querySelectorAll("table.sortable")) {
+  const heads = [...table.tHead.rows[table.tHead.rows.length - 1].cells];
+  heads.forEach((head, i) => {
+    head.querySelector("button").click();
+    found.buttons += 1;
+    if (head.textContent === COLUMN) found.sorted ??= [...table.tBodies[0].rows].map((row) => row.cells[i].textContent);
+  });
+}
+found.errors = window.failures ?? [];
+document.title = JSON.stringify(found);
+</script></body>"""
+
+
+class Elements(HTMLParser):
+    """Tags with their attributes, in `found`, and how each but void ones is closed: `unclosed` is what is not."""
+
+    VOID = ("meta", "img", "br")
+
+    def __init__(self, page):
+        super().__init__()
+        self.found, self.unclosed = [], []
+        self.feed(page)
+
+    def handle_starttag(self, tag, attrs):
+        self.found.append((tag, dict(attrs)))
+        if tag not in self.VOID:
+            self.unclosed.append(tag)
+
+    def handle_startendtag(self, tag, attrs):
+        self.found.append((tag, dict(attrs)))
+
+    def handle_endtag(self, tag):
+        if self.unclosed and self.unclosed[-1] == tag:
+            self.unclosed.pop()
+
+
+def outside(elements):
+    """Elements that fetch something from elsewhere."""
+    fetching = [entry for entry in elements if entry[0] in ("link", "img", "iframe", "object")]
+    return [entry for entry in fetching if not entry[1].get("src", "").startswith("data:image/jpeg;base64,")]
+
+
+def browse(page, width, column, folder):
+    """What headless Chromium makes of a page: errors, width, screen, buttons, sorted (texts of the column).
+
+    None if it is not installed. folder: an empty one for its profile.
+    """
+    program = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
+    if not program:
+        return None
+    file = folder / "page.html"
+    probe = PROBE.replace("COLUMN", json.dumps(column))
+    file.write_text(page.replace("<head>", WATCH, 1).replace("</body>", probe), encoding="utf-8")
+    flags = ["--headless", "--no-sandbox", "--disable-gpu", "--disable-background-networking", "--no-first-run"]
+    flags += ["--disable-component-update", "--disable-sync", f"--user-data-dir={folder / 'profile'}"]
+    command = [program, *flags, f"--window-size={width},900", "--virtual-time-budget=3000", "--dump-dom"]
+    done = subprocess.run([*command, file.as_uri()], capture_output=True, text=True, timeout=120)
+    return json.loads(re.search(r"<title>(.*?)</title>", done.stdout, re.DOTALL)[1].replace("&amp;", "&"))
