@@ -1,9 +1,10 @@
 # make demo: environment, demo cohort, all stages, report.   make test: environment, test tools, all tests.
+# make bench: speed and memory as ratios, minutes long; not part of the tests.
 PYTHON ?= python3
 BIN := .venv/bin
 DEMO := $(BIN)/snakemake --profile profiles/local --configfile config/demo.yaml --quiet rules host
 
-.PHONY: demo test lint format clean-demo
+.PHONY: demo test bench lint format clean-demo
 
 demo: .venv/.run
 	$(DEMO) -- all
@@ -12,6 +13,9 @@ demo: .venv/.run
 
 test: .venv/.test
 	$(BIN)/pytest -n 2 --dist loadfile
+
+bench: .venv/.run
+	$(BIN)/python bench/inventory.py
 
 lint: .venv/.test
 	$(BIN)/ruff check .

@@ -1,0 +1,44 @@
+"""Seconds and memory of commands, measured in turns, so that a busy machine slows all of them alike."""
+
+import os
+import statistics
+import subprocess
+import sys
+import time
+
+
+def paired(repeats, *commands, cwd=None):
+    """Run each command in turn, `repeats` times. Returns for each [(seconds, peak MB of memory)]."""
+    results = [[] for _ in commands]
+    for _ in range(repeats):
+        for command, result in zip(commands, results):
+            result.append(run(command, cwd))
+    return results
+
+
+def run(command, cwd=None):
+    """(seconds, peak MB) of a command; its output is dropped. Exits where it fails."""
+    begin = time.perf_counter()
+    process = subprocess.Popen(list(map(str, command)), stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, cwd=cwd)
+    error = process.stderr.read()
+    _, status, usage = os.wait4(process.pid, 0)
+    seconds = time.perf_counter() - begin
+    if status:
+        sys.exit(f"{command[0]}: failed\n{error.decode()[-2000:]}")
+    return seconds, usage.ru_maxrss / 1024
+
+
+def seconds(results):
+    """Median seconds of one command's results."""
+    return statistics.median(spent for spent, _ in results)
+
+
+def ratio(results, reference):
+    """Median, least and most of the ratios of seconds, pair by pair."""
+    ratios = sorted(a / b for (a, _), (b, _) in zip(results, reference))
+    return statistics.median(ratios), ratios[0], ratios[-1]
+
+
+def verdict(value, limit):
+    """`value` against what is promised, in words."""
+    return f"within {limit:g}" if value <= limit else f"OVER {limit:g}"
