@@ -26,7 +26,7 @@ validate(config, "../schemas/config.schema.yaml")  # fills in defaults
 if problems := settings.missing_files(config) or settings.misplaced_demo(config):
     raise WorkflowError("\n".join(f"config: {problem}" for problem in problems))
 
-SPLITS = [f"{i:02d}" for i in range(1, config["splits"]["n"] + 1)]
+SPLITS = settings.split_names(config)
 SHARDS = [f"{i:02d}" for i in range(config["embed"]["shards"])]
 SEEDS = config["seeds"]
 STAINS = [name for entry in config["names"]["stains"] for name in entry]

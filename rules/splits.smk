@@ -1,7 +1,7 @@
 """Split the used cases into train, validation and test sets, or check the preset splits.
 
 INPUTS: inventory/cases.csv, preset split files if the config names them
-OUTPUTS: splits/data_splits_{split}.npz
+OUTPUTS: splits/data_splits_{split}.npz; what to know of their balance and coverage is in the log
 """
 
 PRESET = config["splits"]["preset"]
@@ -25,7 +25,7 @@ rule splits:
         runtime=attempts(10),
     params:
         preset=digest(*(expand(PRESET, split=SPLITS) if PRESET else [])),
-        flags=given(flag("classes", CLASSES), *([] if PRESET else [flags("splits", "n", "seed")])),
+        flags=given(flag("classes", CLASSES), *([] if PRESET else [flags("splits", "n", "validation", "repeats", "seed")])),
     shell:
         "python {input.code[0]} --cases {input.cases} {params.flags} --preset {input.preset:q}"
         " --output {output} --log {log}"

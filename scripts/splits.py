@@ -4,15 +4,17 @@ import logging
 from pathlib import Path
 
 import cli
-from stratamil import inventory, splits
-from stratamil.errors import UserError
+from stratamil import splits, tables
+from stratamil.inventory import USED
 
 
 def arguments():
     parser = cli.parser(__doc__)
     parser.add_argument("--cases", type=Path, required=True, help="cases.csv of the inventory")
     parser.add_argument("--classes", nargs="+", required=True)
-    parser.add_argument("--n", type=int, default=5, help="number of generated splits")
+    parser.add_argument("--n", type=int, default=5, help="splits of one partition")
+    parser.add_argument("--validation", type=float, help="share of the cohort; default: the next test set")
+    parser.add_argument("--repeats", type=int, default=1, help="partitions")
     parser.add_argument("--seed", type=int, default=42)
     parser.add_argument("--preset", nargs="*", default=[], type=Path, help="existing split files, one an output")
     parser.add_argument("--output", nargs="+", type=Path, required=True, help="one npz a split")
@@ -20,20 +22,18 @@ def arguments():
 
 
 def main(args):
-    cases = inventory.used_cases(args.cases)
-    made = [splits.read(path) for path in args.preset] or splits.generate(cases, args.n, args.seed)
-    problems = [
-        problem
-        for split, path in zip(made, args.preset or args.output)
-        for problem in splits.check(split, cases, path, args.classes)
-    ]
-    if problems:
-        raise UserError(*problems)
-    for line in splits.coverage(made, cases):
-        logging.warning("cases %s", line)
-    for split, path in zip(made, args.output):
+    cases = tables.read_cases(args.cases)
+    used = cases[cases["status"] == USED]
+    if args.preset:
+        made, shares = splits.preset(args.preset, cases, args.classes), None
+    else:
+        made = splits.generate(used, args.classes, args.n, args.seed, args.validation, args.repeats)
+        shares = splits.shares(args.n, args.validation)
+    for line in splits.warnings(made, used, args.classes, shares):
+        logging.warning(line)
+    for split, path in zip(made.values(), args.output, strict=True):
         splits.write(split, path)
-    logging.info("splits\n%s", splits.table(made, cases, args.classes).to_string(index=False))
+    logging.info("splits\n%s", splits.table(made, used, args.classes).to_string(index=False))
 
 
 if __name__ == "__main__":

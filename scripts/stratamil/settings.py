@@ -44,12 +44,18 @@ def problems(config, schema):
     return [line for error in errors for line in _lines(error)] or [
         *_clashes("cohort.classes", config.get("cohort", {}).get("classes", []), spellings=False),
         *_clashes("names.stains", config.get("names", {}).get("stains", []), spellings=True),
+        *_splits(schema["properties"]["splits"]["properties"], config.get("splits", {})),
     ]
+
+
+def split_names(config):
+    """The names of all splits of all repeats, in order: 01, 02, ..."""
+    return [f"{number:02d}" for number in range(1, config["splits"]["n"] * config["splits"]["repeats"] + 1)]
 
 
 def missing_files(config):
     """One line for each file or folder that the config names and that is not there."""
-    splits = [f"{i:02d}" for i in range(1, config["splits"]["n"] + 1)]
+    splits = split_names(config)
     preset, checkpoint = config["splits"]["preset"], config["evaluate"]["checkpoint"]
     weights, truth = config["embed"]["weights"], config["attention"]["truth"]
     named = [("splits.preset", preset.replace("{split}", split)) for split in splits if preset]
@@ -92,6 +98,24 @@ def _clashes(where, entries, spellings):
                 yield f"{where}: {owner[what, text]!r} and {name!r} share the {what} {text!r}: rename one"
     names = [name for entry in entries for name in entry]
     yield from (f"{where}: {name!r} twice: keep one" for name in sorted(set(names)) if names.count(name) > 1)
+
+
+def _splits(schema, given):
+    """Settings of splits that do not go together."""
+    splits = {key: setting["default"] for key, setting in schema.items()} | given
+    n, repeats, validation = splits["n"], splits["repeats"], splits["validation"]
+    if splits["preset"]:
+        if repeats != 1:
+            yield f"splits.repeats: {repeats} with splits.preset: set it to 1, and splits.n to the number of files"
+        if validation is not None:
+            yield f"splits.validation: {validation} with splits.preset: the files name validation cases: set it to null"
+        return
+    if n * repeats > 99:
+        yield f"splits.repeats: {repeats} times {n} splits: at most 99 in all: lower repeats or n"
+    if validation is None and n == 2:
+        yield "splits.n: 2 leaves no training cases if validation is the other split: set splits.validation, e.g. 0.1"
+    if validation is not None and validation >= 1 - 1 / n:
+        yield f"splits.validation: {validation} with n: {n} leaves no training cases: it must be below {1 - 1 / n:.3g}"
 
 
 def _lines(error):

@@ -2,16 +2,23 @@
 
 import zipfile
 from dataclasses import dataclass
+from fractions import Fraction
+from itertools import combinations
 
 import numpy as np
 import pandas as pd
+from scipy.optimize import Bounds, LinearConstraint, milp
+from scipy.sparse import eye_array, kron
 from sklearn.model_selection import StratifiedGroupKFold
 
 from stratamil.errors import UserError
 from stratamil.files import atomic
+from stratamil.inventory import USED
 from stratamil.names import case_id, natural
 
 SETS = ("train", "val", "test")
+FINEST = 20  # a share for validation is drawn as m of at most so many folds
+TOLERANCE = 0.1  # share of the due count by which a set may be off balance
 
 
 @dataclass(frozen=True)
@@ -23,38 +30,141 @@ class Split:
     test: list[str]
 
 
-def generate(cases, n, seed):
-    """Cross-validation splits: test sets are a partition of the cases, validation is the next fold.
+def generate(cases, classes, n, seed, validation=None, repeats=1):
+    """Cross-validation splits, stratified by class and grouped by patient: name -> Split, in order.
 
-    Stratified by class, grouped by patient (sklearn's StratifiedGroupKFold), the same for the same
-    seed whatever the order of the labels table. cases: DataFrame with case_id, class, group.
-    Returns a list of n Split. Raises UserError if a class has fewer patients than splits.
+    cases: DataFrame with case_id, class, group, in any order. classes: names of the classes. n: splits a repeat, whose
+    test sets are a partition of the cases. validation: None, the next test set (n >= 3), or a share of the cohort,
+    drawn from what the test set leaves. repeats: partitions; repeat r (from 1) has splits (r - 1) * n + 1 to r * n.
+
+    Folds are those of sklearn's StratifiedGroupKFold or, where one of them lacks a class, the nearest that lack none
+    (see `_complete`). The same seed gives the same splits: the first partition is drawn with `seed` itself, that of
+    repeat r with SeedSequence(seed, spawn_key=(r - 1,)), the validation cases of its split i (from 1) with
+    SeedSequence(seed, spawn_key=(r - 1, i)).
+    Raises UserError if n and validation leave nothing to train on, or if whole patients cannot be shared out so that
+    every set holds every class.
     """
-    cases = cases.sort_values("case_id", key=lambda ids: ids.map(natural)).reset_index(drop=True)
-    patients = cases.groupby("class")["group"].nunique()
+    if shares(n, validation)["train"] < 1e-9:
+        asked = "the next test set" if validation is None else f"{validation} of the cases"
+        raise UserError(f"splits.n is {n}: validation on {asked} leaves no training cases: set a smaller share")
+    cases = cases.set_index("case_id").loc[_sorted(cases["case_id"])].reset_index()
+    patients = _enough_patients(cases, classes, n)
+    everyone, made = cases.index.to_numpy(), []
+    for repeat in range(repeats):
+        # Of two halves each is once all there is to train and validate on.
+        folds = _folds(cases, n, _state(seed, repeat), parts=2 if n == 2 else 1)
+        if folds is None:
+            raise UserError(
+                f"splits.n is {n}: no way to share out whole patients gives every set every class: some have cases of "
+                f"several classes, and {patients.idxmin()} has only {patients.min()}; lower splits.n or add cases"
+            )
+        for i, test in enumerate(folds):
+            rest = np.setdiff1d(everyone, test)
+            if validation is None:
+                val = folds[(i + 1) % n]
+            else:
+                val = rest[_draw(cases.iloc[rest], validation * n / (n - 1), _state(seed, repeat, i + 1))]
+            sets = np.setdiff1d(rest, val), val, test
+            made.append(Split(*(cases["case_id"].iloc[part].to_list() for part in sets)))
+    return {f"{number:02d}": split for number, split in enumerate(made, 1)}
+
+
+def _enough_patients(cases, classes, n):
+    """The number of patients of each class. Raises UserError if one has fewer than there are sets that need one."""
+    patients = cases.groupby("class")["group"].nunique().reindex(classes, fill_value=0)
+    needed, remedy = (4, "add cases") if n == 2 else (n, "lower splits.n or add cases")
     short = [
-        f"splits.n is {n}, but class {name} has {found} patients: every test set needs one; lower splits.n or add cases"
+        f"splits.n is {n}, but class {name} has {found} patients: {needed} are needed, one for every set; {remedy}"
         for name, found in patients.items()
-        if found < n
+        if found < needed
     ]
     if short:
         raise UserError(*short)
-    folding = StratifiedGroupKFold(n, shuffle=True, random_state=seed)
-    folds = [test for _, test in folding.split(cases, cases["class"], cases["group"])]
-    ids = cases["case_id"].to_numpy()
-    result = []
-    for i, test in enumerate(folds):
-        val = folds[(i + 1) % n]
-        train = np.setdiff1d(np.arange(len(ids)), np.concatenate([test, val]))
-        result.append(Split(*(list(ids[np.sort(part)]) for part in (train, val, test))))
-    return result
+    return patients
+
+
+def _state(seed, *key):
+    """Random state of a draw: `seed` itself for the first partition, else derived from it."""
+    return int(np.random.SeedSequence(seed, spawn_key=key).generate_state(1)[0]) if any(key) else seed
+
+
+def _draw(cases, share, state):
+    """Positions of about `share` of the cases, whole patients; both they and the rest hold every class.
+
+    They are m adjoining ones of k stratified folds, those that come nearest to the share of each class; m / k is the
+    fraction nearest to the share that has every class in every fold.
+    """
+    holds = pd.get_dummies(cases["class"]).to_numpy()
+    most = min(FINEST, cases.groupby("class")["group"].nunique().min())
+    for k in range(most, 1, -1):
+        part = Fraction(share).limit_denominator(k)
+        part = min(max(part, Fraction(1, k)), Fraction(k - 1, k))
+        folds = _folds(cases, part.denominator, state)
+        if folds is not None:
+            runs = [np.sort(np.concatenate((folds[i:] + folds[:i])[: part.numerator])) for i in range(len(folds))]
+            return min(runs, key=lambda run: np.abs(holds[run].sum(axis=0) - share * holds.sum(axis=0)).sum())
+
+
+def _folds(cases, n, state, parts=1):
+    """Positions in `cases` of n stratified folds of whole patients, each with every class; None if there are no such.
+
+    parts: 2 if each fold must itself be divisible into two sets with every class.
+    """
+    folding = StratifiedGroupKFold(n, shuffle=True, random_state=state)
+    fold_of_case = np.empty(len(cases), dtype=int)
+    for fold, (_, test) in enumerate(folding.split(cases, cases["class"], cases["group"])):
+        fold_of_case[test] = fold
+    _, first, patient = np.unique(cases["group"], return_index=True, return_inverse=True)
+    counts = pd.crosstab(patient, cases["class"].to_numpy()).to_numpy()
+    fold_of = _complete(fold_of_case[first], counts, n, parts)
+    return None if fold_of is None else [np.flatnonzero(fold_of[patient] == fold) for fold in range(n)]
+
+
+def _complete(fold_of, counts, n, parts):
+    """The assignment of patients to folds nearest to `fold_of`, (patients,), in which every fold holds every class.
+
+    Nearest: the fewest cases in another fold. counts: (patients, classes) cases. A greedy draw can miss a class that
+    has few patients; this is exact, by integer programming: None only if there is no such assignment.
+    """
+    holds = (counts > 0).astype(float)
+    if parts == 1 and all(holds[fold_of == fold].any(axis=0).all() for fold in range(n)):
+        return fold_of
+    home = np.arange(n * parts) // parts  # the fold of each part
+    moved = counts.sum(axis=1)[:, None] * (home != fold_of[:, None])
+    found = milp(
+        moved.ravel(),
+        integrality=1,
+        bounds=Bounds(0, 1),
+        constraints=[
+            LinearConstraint(kron(eye_array(len(counts)), np.ones((1, n * parts))), 1, 1),  # each patient in one part
+            LinearConstraint(kron(holds.T, eye_array(n * parts)), 1),  # each class in each part
+        ],
+    )
+    return None if found.x is None else home[found.x.reshape(len(counts), -1).argmax(axis=1)]
+
+
+def preset(paths, cases, classes):
+    """Existing split files, read and checked: name -> Split, numbered in order.
+
+    cases: the whole cases table, see `check`. Raises UserError with all that is wrong with all files.
+    """
+    made, problems = {}, []
+    for number, path in enumerate(paths, 1):
+        try:
+            split = made[f"{number:02d}"] = read(path)
+            problems += check(split, cases, path, classes)
+        except UserError as error:
+            problems += error.problems
+    if problems:
+        raise UserError(*problems)
+    return made
 
 
 def read(path):
-    """Read a split file (npz with train_cases, val_cases, test_cases; integers or text) as a Split."""
+    """Read a split file (npz with train_cases, val_cases, test_cases; whole numbers or text) as a Split."""
     try:
         with np.load(path, allow_pickle=False) as arrays:
-            sets = {name: [case_id(value) for value in arrays[f"{name}_cases"].tolist()] for name in SETS}
+            sets = {name: [case_id(text) for text in _text(arrays[f"{name}_cases"])] for name in SETS}
     except FileNotFoundError:
         raise UserError(f"{path}: no such file: set splits.preset and splits.n to the split files") from None
     except KeyError as error:
@@ -66,6 +176,12 @@ def read(path):
     return Split(**sets)
 
 
+def _text(array):
+    if array.ndim != 1:
+        raise ValueError("not a list")
+    return array.astype(str).tolist()
+
+
 def write(split, path):
     """Write a Split as npz arrays of text."""
     with atomic(path) as temporary:
@@ -73,66 +189,135 @@ def write(split, path):
 
 
 def check(split, cases, name, classes):
-    """All that is wrong with a split, as lines; none if it can be trusted.
+    """All that is wrong with a split, as lines that begin with `name`; none if it can be trusted.
 
-    cases: the used cases (case_id, class, group). name: how to call the split in messages.
-    classes: names of the classes; a test or training set without one of them is an error.
+    cases: the whole cases table (case_id, class, group, status), for a case that is not used is named with its reason.
+    classes: names of the classes, each of which every set needs.
     """
-    sets = {part: getattr(split, part) for part in SETS}
     known = cases.set_index("case_id")
+    used = known[known["status"] == USED]
+    sets = {part: getattr(split, part) for part in SETS}
     for part, ids in sets.items():
-        twice = sorted({case for case in ids if ids.count(case) > 1}, key=natural)
+        named = pd.Series(ids, dtype=str)
+        twice = _sorted(named[named.duplicated()])
         if twice:
             yield f"{name}: {part}_cases names {_list(twice)} more than once: keep one"
-        unknown = [case for case in ids if case not in known.index]
-        if unknown:
-            yield (
-                f"{name}: {part}_cases names {_list(unknown)}, not among the used cases (see cases.csv): "
-                "correct the split or the labels"
-            )
-        there = set(known.loc[[case for case in ids if case in known.index], "class"])
-        absent = [label for label in classes if label not in there]
-        if absent:
-            yield f"{name}: {part}_cases holds no case of class {_list(absent)}: every set needs every class"
+        for why, unusable in _unusable(named.unique(), known):
+            yield f"{name}: {part}_cases names {_list(unusable)}, {why}"
+        absent = [label for label in classes if label not in set(used["class"].reindex(ids))]
+        if not ids:
+            yield f"{name}: {part}_cases is empty: every set needs cases of every class"
+        elif absent:
+            yield f"{name}: {part}_cases holds no used case of class {', '.join(absent)}: every set needs every class"
     for a, b in (("train", "val"), ("train", "test"), ("val", "test")):
-        both = sorted(set(sets[a]) & set(sets[b]), key=natural)
+        both = set(sets[a]) & set(sets[b])
         if both:
-            yield f"{name}: {a}_cases and {b}_cases both hold {_list(both)}: a case belongs to one set"
-        groups = {
-            part: {known.at[case, "group"]: case for case in sets[part] if case in known.index} for part in (a, b)
-        }
-        for group in sorted(set(groups[a]) & set(groups[b]), key=natural):
-            pair = groups[a][group], groups[b][group]
-            if pair[0] != pair[1]:
-                yield (
-                    f"{name}: patient {group} is in {a}_cases (case {pair[0]}) and {b}_cases (case {pair[1]}): "
-                    "keep a patient in one set"
-                )
+            yield f"{name}: {a}_cases and {b}_cases both hold {_list(_sorted(both))}: a case belongs to one set"
+        here, there = (_by_patient(known, set(sets[part]) - both) for part in (a, b))
+        shared = _sorted(set(here) & set(there))
+        if shared:
+            found = [f"{patient} (case {here[patient][0]} and case {there[patient][0]})" for patient in shared]
+            yield f"{name}: {a}_cases and {b}_cases share patient {_list(found)}: keep a patient in one set"
 
 
-def coverage(splits, cases):
-    """Lines that say which used cases are never or more than once in a test set; none if each is once."""
-    times = pd.Series([case for split in splits for case in split.test]).value_counts()
-    never = [case for case in cases["case_id"] if case not in times.index]
-    often = sorted(times[times > 1].index, key=natural)
+def _unusable(ids, known):
+    """(what is wrong and what to do, ids) of those ids that are no used cases."""
+    status = pd.Series(ids).map(known["status"]).fillna("no row")
+    for kind in sorted(set(status) - {USED}):
+        if kind == "no row":
+            why = "not in the labels table: correct the ids, or add them to the labels"
+        elif kind == "no patches":
+            why = "labelled but without patches: take them out, or add their patches"
+        else:
+            why = f"labelled but with {kind}: take them out, or give the code a class in cohort.classes"
+        yield why, _sorted(ids[status == kind])
+
+
+def _by_patient(known, ids):
+    """Patient -> its cases among `ids`."""
+    rows = known.loc[_sorted(case for case in ids if case in known.index)]
+    return rows.groupby("group").groups
+
+
+def shares(n, validation=None):
+    """The share of the cohort that is due to each set of generated splits; see `generate`."""
+    validation = validation or 1 / n
+    return {"train": 1 - 1 / n - validation, "val": validation, "test": 1 / n}
+
+
+def warnings(splits, cases, classes, shares=None):
+    """What a reader should know of splits that are not wrong, one line each.
+
+    Used cases in no test set; cases in several test sets of one repeat; sets where the count of a class is off by at
+    least one case and by more than a tenth of what is due, each with its worst class.
+    splits: name -> Split, in order. cases: the used cases (case_id, class, group). shares: set -> share of the cohort
+    that was asked for (`shares`); without, as in preset splits, a class is due its share of the set's own size.
+    """
+    lines = []
+    tested = {case for split in splits.values() for case in split.test}
+    never = [case for case in cases["case_id"] if case not in tested]
     if never:
-        yield f"in no test set: {_list(never)}"
-    if often:
-        yield f"in several test sets: {_list(often)}"
+        lines.append(f"{len(never)} of {len(cases)} used cases are in no test set, so never predicted: {_list(never)}")
+    for names in _repeats(splits, cases["case_id"]):
+        for a, b in combinations(names, 2):
+            both = _sorted(set(splits[a].test) & set(splits[b].test))
+            if both:
+                lines.append(f"splits {a} and {b} both test {len(both)} of the cases: {_list(both)}")
+    known, total = cases.set_index("case_id"), cases["class"].value_counts()
+    for name, split in splits.items():
+        for part in SETS:
+            chosen = known.loc[getattr(split, part)]
+            share = shares[part] if shares else len(chosen) / len(cases)
+            lines += [f"split {name}: {part} {words}" for words in _imbalance(chosen, total.reindex(classes), share)]
+    return lines
+
+
+def _repeats(splits, ids):
+    """Names of the splits by repeat, which ends where every case has been tested; an incomplete rest belongs to it."""
+    repeats, left = [[]], set(ids)
+    for name, split in splits.items():
+        if not left:
+            repeats.append([])
+            left = set(ids)
+        repeats[-1].append(name)
+        left -= set(split.test)
+    return [*repeats[:-2], repeats[-2] + repeats[-1]] if left and len(repeats) > 1 else repeats
+
+
+def _imbalance(chosen, total, share):
+    """In words, the class whose count in a set is furthest from its due, if that is off balance."""
+    found, due = chosen["class"].value_counts().reindex(total.index, fill_value=0), share * total
+    off = (found - due).abs()
+    worst = off[(off > 1 - 1e-9) & (off > TOLERANCE * due)]
+    if len(worst):
+        # Of two classes of a set one is as much too many as the other is too few: the former has its reason in the set.
+        name = max(worst.index, key=lambda label: (round(off[label], 9), found[label] - due[label]))
+        patients = chosen["group"].value_counts()
+        largest = _sorted(patients.index[patients == patients.max()])[:1]
+        why = f": patient {largest[0]} alone has {patients.max()} cases" if patients.max() > 1 else ""
+        yield f"holds {found[name]} of {total[name]} {name} cases, {_plain(due[name])} were due{why}"
+
+
+def _plain(value):
+    return f"{value:.1f}".removesuffix(".0")
 
 
 def table(splits, cases, classes):
-    """Counts of cases, patients and classes of every set: one row a split and set."""
+    """Counts of cases, patients and classes of every set: one row a split and set. splits: name -> Split."""
     known = cases.set_index("case_id")
     rows = []
-    for i, split in enumerate(splits, 1):
+    for name, split in splits.items():
         for part in SETS:
             chosen = known.loc[getattr(split, part)]
-            counts = {name: int((chosen["class"] == name).sum()) for name in classes}
+            counts = {label: int((chosen["class"] == label).sum()) for label in classes}
             rows.append(
-                {"split": f"{i:02d}", "set": part, "cases": len(chosen), "patients": chosen["group"].nunique()} | counts
+                {"split": name, "set": part, "cases": len(chosen), "patients": chosen["group"].nunique()} | counts
             )
     return pd.DataFrame(rows)
+
+
+def _sorted(ids):
+    return sorted(ids, key=lambda text: (natural(text), text))
 
 
 def _list(ids, n=8):

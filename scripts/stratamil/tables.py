@@ -8,3 +8,8 @@ TEXT = ("case_id", "label", "class", "group", "split", "true_label", "predicted_
 def read(path):
     """A DataFrame with ids and names as text; only an empty cell is missing, so a case may be called `nan`."""
     return pd.read_csv(path, dtype=dict.fromkeys(TEXT, str), keep_default_na=False, na_values=[""])
+
+
+def read_cases(path):
+    """All rows of cases.csv, used or not: ids and codes as text, what is empty as empty text."""
+    return pd.read_csv(path, dtype=dict.fromkeys(TEXT, str) | {"group": str}, keep_default_na=False)

@@ -82,7 +82,7 @@ def test_preset_splits(tmp_path):
         "--preset", "bad.npz", "--output", "out/s.npz",
     )  # fmt: skip
     assert status == 1
-    assert any("bad.npz: test_cases names 99, not among the used cases" in line for line in lines)
+    assert any("bad.npz: test_cases names 99, not in the labels table" in line for line in lines)
     assert any("val_cases and test_cases both hold 4" in line for line in lines)
     assert not (tmp_path / "out").exists()
 
@@ -165,6 +165,10 @@ def checkout(tmp_path_factory):
         ({"splits": {"preset": "splits.npz"}}, "splits.preset: 'splits.npz' does not have the form"),
         ({"train": {"lr": "3e-4"}}, "train.lr: '3e-4' is text to YAML: write 0.0003"),
         ({"splits": {"n": 3.0}}, "splits.n: 3.0 must be a whole number"),
+        ({"splits": {"n": 2}}, "splits.n: 2 leaves no training cases"),
+        ({"splits": {"n": 2, "validation": 0.5}}, "splits.validation: 0.5 with n: 2 leaves no training cases"),
+        ({"splits": {"n": 10, "repeats": 10}}, "splits.repeats: 10 times 10 splits: at most 99"),
+        ({"splits": {"preset": "a_{split}.npz", "repeats": 2}}, "splits.repeats: 2 with splits.preset"),
         ({"cohort": {"classes": [{"ER+": [1]}, {"ER-": [2]}]}}, "'ER+' and 'ER-' share the column 'er'"),
         ({"names": {"stains": [{"a": ["x"]}, {"b": ["X"]}]}}, "'a' and 'b' share the spelling 'x'"),
         ({"evaluate": {"checkpoint": "no_{split}.pth"}}, "evaluate.checkpoint: no_01.pth: no such file"),
