@@ -223,9 +223,8 @@ def _of_classes(found):
     if most["cases"] > IMBALANCE * least["cases"]:
         ratio = f", {most['cases'] / least['cases']:.1f} to 1" if least["cases"] else ""
         yield (
-            f"The classes are of very different size: {_n(most['cases'], 'case')} {most['class']} against "
-            f"{least['cases']} {least['class']}{ratio}. Accuracy flatters a model here: read the balanced accuracy and "
-            "the AUROC."
+            f"The classes are of very different size: {most['cases']} {most['class']} cases against {least['cases']} "
+            f"{least['class']}{ratio}. Accuracy flatters a model here: read the balanced accuracy and the AUROC."
         )
     for row in sizes:
         if row["patients"] < PATIENTS:
@@ -241,7 +240,7 @@ def _of_predictors(found):
             yield (
                 f"The {row['measure']} alone tells {row['more']} from {row['fewer']} with an AUROC of {row['auc']:.2f} "
                 f"(95 % interval {row['low']:.2f} to {row['high']:.2f}): {_more(row)}. A model can learn this "
-                "instead of the tissue's look."
+                "instead of what the tissue looks like."
             )
 
 
@@ -258,8 +257,8 @@ def _of_stains(found, excluded):
     for row in found["stain_cases"]:
         if row["cases"] < max(RARE_CASES, RARE_SHARE * cases):
             yield (
-                f"{row['stain']} is in {row['cases']} of {_n(cases, 'case')}: too few to learn from, or to say how the "
-                "model does with it."
+                f"Stain {row['stain']} is in {row['cases']} of {_n(cases, 'case')}: too few to learn from, or to say "
+                "how the model does with it."
             )
     reasons = excluded.loc[excluded["kind"] == "file", "reason"].str.extract(UNKNOWN)[0]
     unknown = Counter(reasons.dropna())
@@ -345,9 +344,7 @@ def figures(found, colors):
     for i, what in enumerate(("slices", "patches")):
         counts = {ALL: [case[what] for case in used]}
         counts |= {stain: [case["by_stain"][stain][i] or np.nan for case in used] for stain in stains}
-        figure = plots.strips(
-            counts, y, classes, f"{what.capitalize()} a case", f"{what} of a case, log scale", colors
-        )
+        figure = plots.strips(counts, y, classes, f"{what.capitalize()} a case", f"{what} of a case, log scale", colors)
         drawn[f"cohort_{what}"] = figure, f"{what.capitalize()} a case by stain and class; its numbers are in the table"
     shown = found["combinations"][: found["combinations_drawn"]]
     figure = plots.stain_patterns(

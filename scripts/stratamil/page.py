@@ -30,6 +30,7 @@ def template(path):
         lstrip_blocks=True,
     )
     environment.filters |= {"num": num, "pct": pct, "span": span, "duration": duration}
+    environment.filters |= {"thousands": thousands, "about": about}
     return environment.get_template(Path(path).name)
 
 
@@ -53,6 +54,16 @@ def pct(value, digits=0):
 def span(low, high, digits=3):
     """An interval."""
     return "not defined" if low is None or high is None else f"{num(low, digits)} to {num(high, digits)}"
+
+
+def thousands(value):
+    """A count: 1,234."""
+    return f"{value:,}"
+
+
+def about(value):
+    """A median or quartile of counts: one decimal below 20, none above."""
+    return f"{value:,.0f}" if value >= 20 else f"{value:.1f}".removesuffix(".0")
 
 
 def duration(seconds):

@@ -3,6 +3,7 @@
 Each function returns a matplotlib Figure; `save` writes it. Labels y are integers; of two classes the last is positive.
 """
 
+import textwrap
 from io import StringIO
 
 import matplotlib
@@ -37,6 +38,8 @@ STYLE = {
     "svg.hashsalt": "stratamil",
     "svg.fonttype": "none",
 }
+BOX = 0.7  # lines that a box of a flow is higher than its text
+KEPT, LOST = 4.3, 5.0  # inches: width of a box that is kept, beginning of one that is left out
 POINTS = 2000  # beyond, a strip shows boxes only: a page of more would be slow and large
 CASES_A_COLUMN = 40  # lines of a deviation plot before it goes on in a second column
 
@@ -318,7 +321,7 @@ def strips(values, y, classes, title, xlabel, colors=COLORS, what="cases"):
     y, rows, n_classes = np.asarray(y, dtype=int), list(values), len(classes)
     values = {name: np.asarray(column, dtype=float) for name, column in values.items()}
     shown = sum(np.isfinite(column).sum() for column in values.values()) <= POINTS
-    figure, axes = _figure(5.4, 1.5 + (0.25 + 0.3 * n_classes) * len(rows))
+    figure, axes = _figure(5.4, 1.5 + (0.2 + 0.22 * n_classes) * len(rows))
     for row, name in enumerate(rows):
         for c in range(n_classes):
             amounts = np.sort(values[name][(y == c) & np.isfinite(values[name])])
@@ -391,3 +394,76 @@ def _legend(figure, y, classes, colors, marker="o"):
         for c, name in enumerate(classes)
     ]
     figure.legend(handles=handles, loc="outside lower center", ncols=min(len(handles), 3), fontsize=9)
+
+
+@_styled
+def flow(sources, steps):
+    """The flow of cases and patches as boxes, kept ones down the left, left out ones beside them (CONSORT, TRIPOD+AI).
+
+    sources, steps: of stratamil.flow.follow.
+    """
+    figure = Figure(figsize=(9, 1))
+    axes = figure.add_axes((0, 0, 1, 1))  # in inches across, in lines of text down
+    lost = [line for source in sources for line in _lost(source["left_out"], source["unit"])]
+    kept = [_wrapped(f"{source['n']:,} {source['name']}", 20) for source in sources]
+    y, height = 0.4, max(map(len, [lost, *kept])) + BOX
+    width = (KEPT - 0.2 * (len(sources) - 1)) / len(sources)
+    for i, lines in enumerate(kept):
+        _box(axes, 0.2 + i * (width + 0.2), y, width, height, lines, "black", bold=len(lines))
+    if lost:
+        _arrow(axes, (0.2 + KEPT, y + height / 2), (LOST, y + height / 2))
+        _box(axes, LOST, y, 8.8 - LOST, height, lost, GREY)
+    middles = [0.2 + width / 2 + i * (width + 0.2) for i in range(len(sources))]
+    for step in steps:
+        lost = _lost(step["left_out"])
+        below = y + height + max(1.2, len(lost) + BOX + 0.6)
+        for x in middles:
+            _arrow(axes, (x, y + height), (x, below))
+        if lost:
+            middle, tall = (y + height + below) / 2, len(lost) + BOX
+            _arrow(axes, (middles[0], middle), (LOST, middle))
+            _box(axes, LOST, middle - tall / 2, 8.8 - LOST, tall, lost, GREY)
+        heading, text = _step(step)
+        y, height, middles = below, len(heading + text) + BOX, [0.2 + KEPT / 2]
+        _box(axes, 0.2, y, KEPT, height, heading + text, "black", bold=len(heading))
+    axes.set(xlim=(0, 9), ylim=(y + height + 0.4, 0))
+    axes.set_axis_off()
+    figure.set_size_inches(9, 0.22 * (y + height + 0.4))
+    return figure
+
+
+def _box(axes, x, y, width, height, lines, color, bold=0):
+    axes.add_patch(Rectangle((x, y), width, height, facecolor="none", edgecolor=color, linewidth=0.9))
+    top = y + (height - len(lines)) / 2 + 0.55
+    for i, line in enumerate(lines):
+        weight = "bold" if i < bold else "normal"
+        axes.text(x + 0.12, top + i, line, va="center", fontsize=9.5, fontweight=weight, color=color)
+
+
+def _arrow(axes, begin, end):
+    axes.annotate("", end, begin, arrowprops={"arrowstyle": "->", "color": GREY, "shrinkA": 0, "shrinkB": 0})
+
+
+def _step(step):
+    """Lines of a step: its heading, and its numbers."""
+    counts = ", ".join(f"{n:,} {name}" for name, n in step["counts"].items())
+    numbers = f"{_several(step['patients'], 'patients')}, {_several(step['patches'], 'patches')}"
+    heading = f"{_several(step['cases'], 'cases')} {step['name']}"
+    return _wrapped(heading, 44), _wrapped(numbers, 50) + _wrapped(counts, 50)
+
+
+def _lost(left_out, unit=None):
+    """Lines of what is left out, with its reasons."""
+    lines = []
+    for part in left_out:
+        amounts = [(part["n"], unit)] if unit else [(part[name], name) for name in ("cases", "patches") if part[name]]
+        lines += _wrapped(f"{', '.join(_several(*amount) for amount in amounts)}: {part['reason']}", 46)
+    return lines
+
+
+def _several(n, what):
+    return f"{n:,} {what if n != 1 else {'patches': 'patch'}.get(what, what.removesuffix('s'))}"
+
+
+def _wrapped(text, width):
+    return textwrap.wrap(text, width, subsequent_indent="  ") or [text]

@@ -8,7 +8,7 @@ from stratamil.names import natural
 from stratamil.tiles import INK, MISSING, Tiles, cut, font
 
 MEASURED = 1000  # patches whose size is read: enough for a distribution, and seconds on a slow file system
-ACROSS = 8  # tiles side by side over all classes, at least two a class
+ACROSS = 9  # tiles side by side at most over all classes, but two a class at least
 SIDE = 160  # pixels of a tile
 GAP = 10
 BLOCK = 34  # pixels between the blocks of two classes or stains
