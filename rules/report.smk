@@ -2,7 +2,7 @@
 
 INPUTS: predictions, results, histories and attention summaries of all runs, baselines, inventory, splits,
     cohort.json and samples.jpg of the cohort page
-OUTPUTS: report/index.html (self-contained), metrics.csv, metrics.json, figures
+OUTPUTS: report/index.html (self-contained), metrics.csv, metrics.json, excluded.csv, figures
 """
 
 
@@ -35,6 +35,7 @@ rule report:
         ),
         metrics="<results>/report/metrics.csv",
         json="<results>/report/metrics.json",
+        excluded="<results>/report/excluded.csv",
         figures=directory("<results>/report/figures"),
     log:
         "<logs>/report/report.log",

@@ -9,7 +9,7 @@ from pathlib import Path
 import pandas as pd
 
 import cli
-from stratamil import cohort, files, page, plots, provenance, samples, splits
+from stratamil import cohort, files, page, plots, provenance, samples, splits, tables
 from stratamil.errors import UserError
 
 
@@ -37,8 +37,8 @@ def main(args):
     page.check_colors(args.colors)
     if not args.patches.is_dir():
         raise UserError(f"{args.patches}: no such folder: give the folder of the patch images")
-    cases = pd.read_csv(args.cases, dtype={"case_id": str, "label": str, "group": str}, keep_default_na=False)
-    excluded = pd.read_csv(args.excluded, dtype=str, keep_default_na=False).astype({"patches": int})
+    cases = tables.read_cases(args.cases)
+    excluded = tables.read_excluded(args.excluded)
     patches = cohort.classed(pd.read_parquet(args.patches_table), cases)
     found = {path.stem.removeprefix("data_splits_"): splits.read(path) for path in args.splits}
     sides = samples.sides(patches, args.patches, args.seed)

@@ -1,4 +1,4 @@
-"""Write the cross-split report: one self-contained page, metrics.csv, metrics.json and figures.
+"""Write the cross-split report: one self-contained page, metrics.csv, metrics.json, excluded.csv and figures.
 
 Reads tables only. The folder is replaced when all is done.
 """
@@ -8,7 +8,7 @@ import logging
 from pathlib import Path
 
 import cli
-from stratamil import files, page, plots, report, splits, study, tables
+from stratamil import features, files, page, plots, report, splits, study, tables
 
 
 def arguments():
@@ -40,8 +40,8 @@ def main(args):
         "splits": {path.stem.removeprefix("data_splits_"): splits.read(path) for path in args.splits},
         "split_files": args.splits,
         "cases": args.cases,
-        "excluded": args.excluded,
-        "unreadable": args.unreadable,
+        "excluded": tables.read_excluded(args.excluded),
+        "unreadable": features.unreadable(args.unreadable),
         "baselines": args.baselines,
         "benchmarks": args.benchmarks,
         "config": args.config,

@@ -66,7 +66,8 @@ def embed(patches, cases, folder, encoder, output, cache, batch_size=64, threads
     unreadable = {table["path"][todo[position]]: reason for position, reason in sorted(reasons.items())}
     _check(table, cases, unreadable, max_unreadable, folder)
     good = ~table["path"].isin(unreadable).to_numpy()
-    features.write(output, values[good], table[good], unreadable, identity)
+    lost = table.loc[~good, ["case_id", "path"]].assign(reason=lambda rows: rows["path"].map(unreadable))
+    features.write(output, values[good], table[good], lost, identity)
     cache.keep(output, [key for key, keep in zip(keys, good) if keep])
     encoded = len(todo) - len(unreadable)
     return {

@@ -15,15 +15,16 @@ def predict(model, bags, table, case_ids, y, classes):
     model: HierarchicalAttention in evaluation mode. bags: Bags. table: the features' table
     (case_id, stain, slice_id, patch, path). y: case id -> class index. classes: K names.
     Returns (predictions, attention). predictions, one row a case: case_id, true_label, predicted_label,
-    prob_<class>, correct, logit_<class>. attention, one row a patch: the columns of `table`, patch_weight,
-    slice_weight, stain_weight, effective_weight, contribution_<class>.
+    prob_<class>, correct, logit_<class>, patches (of the bag). attention, one row a patch: the columns of `table`,
+    patch_weight, slice_weight, stain_weight, effective_weight, contribution_<class>.
     """
     device = next(model.parameters()).device
     rows, patches = [], []
     for case in sorted(case_ids, key=natural):
         batch = bags.batch([case]).to(device)
         output = model(batch)
-        rows.append(_prediction(case, y[case], output.logits[0].double().cpu(), classes))
+        prediction = _prediction(case, y[case], output.logits[0].double().cpu(), classes)
+        rows.append(prediction | {"patches": len(batch.rows)})
         patches.append(_attention(model, output, batch, table, classes))
     return pd.DataFrame(rows), pd.concat(patches, ignore_index=True)
 

@@ -13,6 +13,7 @@ from stratamil.names import natural
 
 TEXT = ("case_id", "stain", "slice_id", "path")
 COLUMNS = ("case_id", "stain", "slice_id", "patch", "path")
+UNREADABLE = ("case_id", "path", "reason")
 
 
 @dataclass
@@ -75,6 +76,16 @@ def _read_shard(path, case_ids):
     return Features(values, table[list(COLUMNS)], identity)
 
 
+def unreadable(paths):
+    """The patches that the shards at `paths` have no features of: a DataFrame of case_id, path, reason."""
+    tables = []
+    for path in paths:
+        with h5py.File(path) as file:
+            tables.append(pd.DataFrame({name: file[f"unreadable_{name}"].asstr()[:] for name in UNREADABLE}))
+    table = pd.concat(tables, ignore_index=True) if tables else pd.DataFrame(columns=UNREADABLE)
+    return table.sort_values("path", key=lambda found: found.map(natural), ignore_index=True)
+
+
 def _difference(a, b):
     keys = [key for key in {**a, **b} if a.get(key) != b.get(key)]
     return "; ".join(f"{key} {b.get(key)}, not {a.get(key)}" for key in keys)
@@ -84,15 +95,14 @@ def write(path, values, table, unreadable, identity):
     """Write a shard, whole or not at all; the same content gives the same bytes.
 
     values: float16 (N, D). table: N rows with case_id, stain, slice_id, patch, path.
-    unreadable: path -> reason of the patches that have no features.
+    unreadable: DataFrame of case_id, path and reason of the patches that have no features.
     """
     text = h5py.string_dtype("utf-8")
     with files.atomic(path) as temporary, h5py.File(temporary, "w") as file:
         file.attrs["identity"] = json.dumps(identity, sort_keys=True)
         columns = {name: (table[name].to_numpy(dtype=object), text) for name in TEXT}
         columns["patch"] = (table["patch"].to_numpy(), "int32")
-        columns["unreadable_path"] = (np.array(list(unreadable), dtype=object), text)
-        columns["unreadable_reason"] = (np.array(list(unreadable.values()), dtype=object), text)
+        columns |= {f"unreadable_{name}": (unreadable[name].to_numpy(dtype=object), text) for name in UNREADABLE}
         columns["features"] = (values, "float16")
         for name, (data, dtype) in columns.items():
             file.create_dataset(name, data=data, shape=data.shape, dtype=dtype, track_times=False)

@@ -352,7 +352,7 @@ def _strip(axes, place, amounts, color, shown):
 
 @_styled
 def stain_patterns(present, counts, stains, classes, title, colors=COLORS):
-    """How many cases of each class have which stains: a row a combination, joined dots for its stains, bars for its cases.
+    """How many cases of each class have which stains: a row a combination, dots for its stains, bars for its cases.
 
     present: (rows, stains) booleans. counts: (rows, classes).
     """
@@ -457,7 +457,7 @@ def _lost(left_out, unit=None):
     lines = []
     for part in left_out:
         amounts = [(part["n"], unit)] if unit else [(part[name], name) for name in ("cases", "patches") if part[name]]
-        lines += _wrapped(f"{', '.join(_several(*amount) for amount in amounts)}: {part['reason']}", 46)
+        lines += _wrapped(f"{', '.join(_several(*amount) for amount in amounts)}: {part['reason']}", 46, indent="  ")
     return lines
 
 
@@ -465,5 +465,5 @@ def _several(n, what):
     return f"{n:,} {what if n != 1 else {'patches': 'patch'}.get(what, what.removesuffix('s'))}"
 
 
-def _wrapped(text, width):
-    return textwrap.wrap(text, width, subsequent_indent="  ") or [text]
+def _wrapped(text, width, indent=""):
+    return textwrap.wrap(text, width, subsequent_indent=indent) or [text]

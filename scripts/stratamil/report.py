@@ -9,7 +9,7 @@ from urllib.parse import quote
 import pandas as pd
 import yaml
 
-from stratamil import cohort, files, metrics, page, plots, provenance, study
+from stratamil import cohort, files, flow, metrics, page, plots, provenance, study
 
 GALLERIES = {
     "most": "case_effective_patches/case_{}_top_effective_patches.png",
@@ -27,26 +27,31 @@ BASELINES = {
 
 
 def build(found, sources, template, title, colors, folder, final):
-    """Write index.html, metrics.csv, metrics.json and figures/ into `folder`.
+    """Write index.html, metrics.csv, metrics.json, excluded.csv and figures/ into `folder`.
 
-    found: study.Study. sources: dict with splits {name: Split}, split_files, cases, excluded, unreadable, baselines,
-    benchmarks, config: paths (the last three may be None); cohort: numbers of cohort.json, samples: samples.jpg.
+    found: study.Study. sources: dict with splits {name: Split}; excluded and unreadable: tables; cohort: numbers of
+    cohort.json; split_files, cases, samples, baselines, benchmarks, config: paths (the last three may be None).
     template: index.html.j2. final: where the folder will be, for relative links.
     """
     numbers = study.numbers(found)
     attention, weights = study.attention(found)
+    bags = flow.bags([run.test for run in found.runs])
+    excluded, splits, unreadable = sources["excluded"], sources["splits"], sources["unreadable"]
     used = {
         "attention": attention,
-        "flow": study.flow(found.cases, sources["splits"], set(found.ensemble["case_id"]), found.classes),
-        "left_out": study.left_out(sources["excluded"], sources["unreadable"]),
+        "flow": flow.follow(found.cases, excluded, splits, unreadable, bags, found.classes),
+        "unreadable": unreadable.to_dict("records"),
         "provenance": _provenance(found, sources),
     }
     drawn = figures(found, weights, colors) | cohort.figures(sources["cohort"], colors)
+    words = "Flow of cases and patches from the labels table and the patches folder to the test predictions"
+    drawn["flow"] = plots.flow(**used["flow"]), words
     svgs = {name: plots.svg(figure) for name, (figure, _) in drawn.items()}
     for name, svg in svgs.items():
         files.write_text(svg, folder / "figures" / f"{name}.svg")
     files.write_json({"title": title} | numbers | used, folder / "metrics.json")
     files.write_csv(study.long_table(numbers), folder / "metrics.csv")
+    files.write_csv(flow.left_out(excluded, splits, unreadable, found.cases, bags), folder / "excluded.csv")
     text = page.template(template).render(
         title=title,
         colors=colors,
@@ -54,6 +59,7 @@ def build(found, sources, template, title, colors, folder, final):
         cohort=sources["cohort"],
         samples=page.picture(sources["samples"]),
         links=links(found, final),
+        replicates=replicates(found),
         resources=study.resources(sources["benchmarks"]),
         settings=settings(found, sources["config"]),
         baseline_names=BASELINES,
@@ -68,10 +74,11 @@ def figures(found, weights, colors):
     """The figures of the page: name -> (Figure, what it shows in words)."""
     cases, classes = found.ensemble, found.classes
     y, p = cases["y"].to_numpy(), cases[found.probabilities].to_numpy()
-    what = "out of fold" if len(found.seeds) == 1 else f"ensemble of {len(found.seeds)} seeds"
+    what = f"ensemble of {replicates(found)}" if replicates(found) else "out of fold"
     if found.binary:
         curves, single = [("model", y, p[:, 1]), *_baseline_curves(found)], [("model", y, p[:, 1])]
-        thin = [(part["y"].to_numpy(), part[found.probabilities[1]].to_numpy()) for _, part in cases.groupby("split")]
+        splits = [found.of_cases(part, found.probabilities) for _, part in found.predictions.groupby("split")]
+        thin = [(part["y"].to_numpy(), part[found.probabilities[1]].to_numpy()) for part in splits]
     else:
         curves = single = [(f"{name} against the rest", y == c, p[:, c]) for c, name in enumerate(classes)]
         thin = []
@@ -97,17 +104,19 @@ def figures(found, weights, colors):
     return {name: (figure, _words(name, found)) for name, figure in drawn.items()}
 
 
+def replicates(found):
+    """How many predictions of a case are averaged, in words; empty where it is one."""
+    seeds, repeats = len(found.seeds), found.repeats
+    words = [f"{repeats} repeats"] * (repeats > 1) + [f"{seeds} seeds"] * (seeds > 1)
+    return " x ".join(words)
+
+
 def _baseline_curves(found):
     """(label, y, score) of the two baselines that see the pictures."""
-    table = found.baselines if found.baselines is not None else pd.DataFrame({"baseline": [], "case_id": []})
     for name in ("mean_pool", "colour"):
-        rows = table[(table["baseline"] == name) & table["case_id"].isin(found.ensemble["case_id"])]
-        if len(rows):
-            yield (
-                BASELINES[name].lower(),
-                (rows["true_label"] == found.classes[1]).to_numpy(),
-                rows[found.probabilities[1]].to_numpy(),
-            )
+        if name in found.baseline_ensembles:
+            rows = found.baseline_ensembles[name]
+            yield BASELINES[name].lower(), rows["y"].to_numpy(), rows[found.probabilities[1]].to_numpy()
 
 
 def _words(name, found):
@@ -126,7 +135,7 @@ def _words(name, found):
 
 
 def links(found, final):
-    """Galleries that exist: case_id -> [(seed, [(label, relative address)])]."""
+    """Galleries that exist: case_id -> [(run, [(label, relative address)])]; the run is its seed, or split and seed."""
     result = {}
     for run in found.runs:
         for case in run.test["case_id"]:
@@ -137,7 +146,7 @@ def links(found, final):
                 if path.is_file()
             ]
             if there:
-                result.setdefault(case, []).append((run.seed, there))
+                result.setdefault(case, []).append((run.seed if found.repeats == 1 else run.name, there))
     return result
 
 

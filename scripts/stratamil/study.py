@@ -1,7 +1,8 @@
 """The runs of a study read together: every number of the cross-split report, before any page.
 
-A case is predicted once a seed, by the model of the split whose test set holds it: out of fold. The ensemble is the
-mean probability of a case over the seeds. With two classes the last is the positive one. What is not defined is None.
+A case is predicted once a seed and repeat, by the model of the split whose test set holds it: out of fold. One seed in
+one repeat is a replicate: it predicts the whole cohort once. The ensemble is the mean probability of a case over all
+its predictions. With two classes the last is the positive one. What is not defined is None.
 """
 
 import json
@@ -11,7 +12,6 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 
-import h5py
 import numpy as np
 import pandas as pd
 import yaml
@@ -100,7 +100,7 @@ def _faults(run, classes):
     if run.results["classes"] != classes:
         yield f"{run.folder}/results.json: classes {run.results['classes']} differ from {classes}: evaluate all anew"
         return
-    wanted = [f"{kind}_{column(name)}" for kind in ("prob", "logit") for name in classes]
+    wanted = ["patches", *(f"{kind}_{column(name)}" for kind in ("prob", "logit") for name in classes)]
     for name, table in (("predictions.csv", run.test), ("validation_predictions.csv", run.validation)):
         for lacking in (item for item in ["case_id", "true_label", *wanted] if item not in table):
             yield f"{run.folder}/{name}: no column {lacking}: evaluate the run anew"
@@ -156,11 +156,18 @@ class Study:
     def splits(self):
         return sorted({run.split for run in self.runs}, key=natural)
 
+    @property
+    def repeats(self):
+        """How often a seed predicts most cases; the smaller number where it is a draw."""
+        return int(self.predictions["repeat"].max())
+
     @cached_property
     def predictions(self):
-        """One row a case and run: split, seed, case_id, y, group, right, threshold (NaN: none), prob_*, scaled_*.
+        """One row a case and run: split, seed, repeat, case_id, y, group, right, threshold, prob_*, scaled_*.
 
-        scaled_* are the probabilities after temperature scaling.
+        threshold is NaN where a run has none, scaled_* are the probabilities after temperature scaling. The prediction
+        of a case is of repeat r where it is the r-th with its seed, in the order of splits; what goes beyond `repeats`
+        counts to the last.
         """
         tables = []
         for run in self.runs:
@@ -180,19 +187,40 @@ class Study:
             )
         table = pd.concat(tables, ignore_index=True)
         table["right"] = table[self.probabilities].to_numpy().argmax(axis=1) == table["y"]
+        of_case = table.groupby(["seed", "case_id"])
+        table["repeat"] = np.minimum(of_case.cumcount() + 1, of_case.size().mode()[0])
         return table.assign(group=table["case_id"].map(self.cases.set_index("case_id")["group"]))
 
     @cached_property
     def ensemble(self):
-        """One row a case in natural order: means over the seeds, `sd` of the drawn probability, `right` of `times`."""
-        table = self.predictions.assign(drawn=self.drawn(self.predictions))
+        """One row a case in natural order: see `of_cases`; `sd` of the drawn probability, `right` of `times`."""
+        groups = self.predictions.assign(drawn=self.drawn(self.predictions)).groupby("case_id")
+        table = self.of_cases(self.predictions, [*self.probabilities, *self.scaled, "threshold"]).set_index("case_id")
+        table["right"], table["times"], table["sd"] = groups["right"].sum(), groups.size(), groups["drawn"].std(ddof=1)
+        return table.reset_index().sort_values("case_id", key=lambda ids: ids.map(natural), ignore_index=True)
+
+    @cached_property
+    def baseline_ensembles(self):
+        """Baseline -> one row a case of the study, see `of_cases`: like `ensemble` the mean of all predictions."""
+        if self.baselines is None:
+            return {}
+        groups = self.ensemble.set_index("case_id")["group"]
+        table = self.baselines[self.baselines["case_id"].isin(groups.index) & self.baselines["split"].isin(self.splits)]
+        table = table.assign(y=table["true_label"].map(self.classes.index), group=table["case_id"].map(groups))
+        return {
+            str(name): self.of_cases(rows, self.probabilities).assign(threshold=np.nan)
+            for name, rows in table.groupby("baseline", sort=False)
+        }
+
+    def of_cases(self, table, columns):
+        """One row a case of `table`, in its order: means of the columns (NaN if one is), y, group, split.
+
+        A case of several splits, as with repeats, is of none: its split is None.
+        """
         groups = table.groupby("case_id", sort=False)
-        means = groups[[*self.probabilities, *self.scaled]].mean()
-        means["threshold"] = groups["threshold"].agg(lambda values: values.mean(skipna=False))
-        means = means.join(groups[["split", "y", "group"]].first())
-        means["right"], means["times"] = groups["right"].sum(), groups.size()
-        means["sd"] = groups["drawn"].std(ddof=1)
-        return means.reset_index().sort_values("case_id", key=lambda ids: ids.map(natural), ignore_index=True)
+        facts = groups[["split", "y", "group"]].first()
+        facts["split"] = facts["split"].astype(object).where(groups["split"].nunique() == 1, None)
+        return groups[columns].mean(skipna=False).join(facts).reset_index()
 
     def drawn(self, table):
         """(n,) probability that is shown of a case: of the last of two classes, or of the true one of more."""
@@ -201,14 +229,25 @@ class Study:
 
     @cached_property
     def weights(self):
-        """Bootstrap counts (draws, cases) of the rows of `ensemble`: shared, so that models are compared in pairs."""
+        """Bootstrap counts (draws, cases) of the rows of `ensemble`: shared, so that models are compared in pairs.
+
+        Drawn within class and split or, where cases are of several splits, within class alone.
+        """
         cases = self.ensemble
-        return metrics.bootstrap_weights(cases["y"], cases["group"], self.draws, self.seed, cases["split"])
+        splits = None if cases["split"].isna().any() else cases["split"]
+        return metrics.bootstrap_weights(cases["y"], cases["group"], self.draws, self.seed, splits)
+
+    def folds(self, table):
+        """The parts of `table` by split; none where a case is of several, for they are no folds then."""
+        return [] if table["split"].isna().any() else [part for _, part in table.groupby("split", sort=False)]
 
     def drawn_aucs(self, table, by_split=False):
-        """AUC of `table` in each bootstrap draw, pooled or as the mean over splits; NaN where not defined."""
+        """AUC of `table` in each bootstrap draw, pooled or as the mean over splits; NaN where not defined.
+
+        Drawn within class alone, a fold may lack a class: such a draw has no mean over splits.
+        """
         position = pd.Series(range(len(self.ensemble)), index=self.ensemble["case_id"])
-        parts = [part for _, part in table.groupby("split", sort=False)] if by_split else [table]
+        parts = self.folds(table) if by_split else [table]
         drawn = [
             metrics.weighted_auc(
                 part["y"].to_numpy(), part[self.probabilities].to_numpy(), self.weights[:, position[part["case_id"]]]
@@ -221,8 +260,8 @@ class Study:
         return metrics.auc(table["y"].to_numpy(), table[self.probabilities].to_numpy())
 
     def fold_aucs(self, table):
-        """AUC of each split that `table` has."""
-        return [self.auc(part) for _, part in table.groupby("split", sort=False)]
+        """AUC of each of the `folds` of `table`."""
+        return [self.auc(part) for part in self.folds(table)]
 
     def figures(self, table):
         """Figures of a set of predictions: metrics.summary, at 0.5 and at the validation threshold, calibration."""
@@ -273,7 +312,7 @@ def sd_of(values):
 def numbers(study):
     """All numbers of the report as a dict that JSON can hold."""
     table, cases = study.predictions, study.ensemble
-    by_seed = [_of_seed(study, seed, rows) for seed, rows in table.groupby("seed")]
+    by_seed = [_of_replicate(study, *key, rows) for key, rows in table.groupby(["repeat", "seed"])]
     ensemble = study.figures(cases) | {"discrimination": study.discrimination(cases)}
     return {
         "classes": study.classes,
@@ -283,10 +322,11 @@ def numbers(study):
         "counts": {name: int((cases["y"] == c).sum()) for c, name in enumerate(study.classes)},
         "splits": study.splits,
         "seeds": study.seeds,
+        "repeats": study.repeats,
         "bootstrap": study.draws,
         "runs": [_of_run(study, run) for run in study.runs],
         "by_seed": by_seed,
-        "out_of_fold": _over_seeds(study, by_seed),
+        "out_of_fold": _over_replicates(study, by_seed),
         "ensemble": ensemble,
         "scaled": _rescaled(study),
         "temperatures": [run.results.get("temperature") for run in study.runs],
@@ -313,24 +353,33 @@ def _of_run(study, run):
     }
 
 
-def _of_seed(study, seed, rows):
-    return study.figures(rows) | {"seed": int(seed), "discrimination": study.discrimination(rows)}
+def _of_replicate(study, repeat, seed, rows):
+    names = {"repeat": int(repeat), "seed": int(seed)}
+    return study.figures(rows) | names | {"discrimination": study.discrimination(rows)}
 
 
-def _over_seeds(study, by_seed):
-    """Mean over seeds of the figures of each seed; intervals of that mean, by the same draws for all seeds."""
+def _over_replicates(study, by_seed):
+    """Mean over replicates of the figures of each; intervals of that mean, by the same draws for all.
+
+    *_sd are over replicates; that of the AUC also over splits (fold_sd), seeds and repeats, each the mean of its own.
+    """
     each = [entry["discrimination"] for entry in by_seed]
     result = {name: mean_of([entry[name] for entry in each]) for name in ("roc_auc", "fold_mean")}
     result |= {name: (each[0][name] if len(each) == 1 else None) for name in ("delong_low", "delong_high")}
-    seeds = [rows for _, rows in study.predictions.groupby("seed")]
+    replicates = [rows for _, rows in study.predictions.groupby(["repeat", "seed"])]
     for low, high, value, by_split in (("low", "high", "roc_auc", False), ("fold_low", "fold_high", "fold_mean", True)):
-        drawn = [study.drawn_aucs(rows, by_split) for rows in seeds] if result[value] is not None else []
+        drawn = [study.drawn_aucs(rows, by_split) for rows in replicates] if result[value] is not None else []
         result[low], result[high] = metrics.percentile_interval(np.mean(drawn, axis=0)) if drawn else (None, None)
     split_means = [
         mean_of([study.auc(rows) for _, rows in part.groupby("seed")]) for _, part in study.predictions.groupby("split")
     ]
     result["fold_sd"] = sd_of(split_means)
-    result["seed_sd"] = sd_of([entry["roc_auc"] for entry in each])
+    for name in ("seed", "repeat"):
+        keys = sorted({entry[name] for entry in by_seed})
+        result[f"{name}_sd"] = sd_of(
+            [mean_of([entry["roc_auc"] for entry in by_seed if entry[name] == key]) for key in keys]
+        )
+    result["roc_auc_sd"] = sd_of([entry["roc_auc"] for entry in each])
     result["folds"] = len(split_means)
     for name in ("accuracy", "balanced_accuracy", "pr_auc", "log_loss", "brier"):
         result[name] = mean_of([entry[name] for entry in by_seed])
@@ -348,16 +397,9 @@ def _rescaled(study):
 
 def _baselines(study):
     """Each baseline on the cases of the study: its AUC, and how much the ensemble is better, draw by draw."""
-    if study.baselines is None:
-        return []
     ours, found = study.auc(study.ensemble), []
-    groups = study.ensemble.set_index("case_id")["group"]
-    known = study.baselines[study.baselines["case_id"].isin(groups.index) & study.baselines["split"].isin(study.splits)]
-    for name, rows in known.groupby("baseline", sort=False):
-        rows = rows.assign(
-            y=rows["true_label"].map(study.classes.index), group=rows["case_id"].map(groups), threshold=np.nan
-        ).reset_index(drop=True)
-        entry = {"name": str(name), "n": len(rows), "discrimination": study.discrimination(rows)}
+    for name, rows in study.baseline_ensembles.items():
+        entry = {"name": name, "n": len(rows), "discrimination": study.discrimination(rows)}
         entry |= {"brier": metrics.brier(rows["y"].to_numpy(), rows[study.probabilities].to_numpy())}
         gain, low, high = None, None, None
         if ours is not None and entry["discrimination"]["roc_auc"] is not None:
@@ -370,6 +412,7 @@ def _baselines(study):
 def _per_case(study):
     """One dict a case: what is known of it and how it was predicted."""
     known = study.cases.set_index("case_id")
+    splits = study.predictions.groupby("case_id")["split"].unique()
     p = study.ensemble[study.probabilities].to_numpy()
     rows = []
     for i, case in study.ensemble.iterrows():
@@ -378,7 +421,7 @@ def _per_case(study):
             {
                 "case_id": case["case_id"],
                 "patient": case["group"],
-                "split": case["split"],
+                "split": ", ".join(splits[case["case_id"]]),
                 "true": study.classes[case["y"]],
                 "code": str(facts["label"]),
                 "predicted": study.classes[int(p[i].argmax())],
@@ -433,13 +476,13 @@ def _subgroups(study):
 
 
 def coverage(study):
-    """Used cases that a seed predicts never or more than once: {"missing": {seed: [..]}, "repeated": {seed: [..]}}."""
+    """Used cases that a seed predicts less or more often than most: {"missing": {seed: [..]}, "repeated": {..}}."""
     used = study.cases.loc[study.cases["status"] == USED, "case_id"]
     result = {"missing": {}, "repeated": {}}
     for seed, rows in study.predictions.groupby("seed"):
         times = rows["case_id"].value_counts()
-        missing = sorted(set(used) - set(times.index), key=natural)
-        repeated = sorted(times.index[times > 1], key=natural)
+        missing = sorted(set(used) - set(times.index[times >= study.repeats]), key=natural)
+        repeated = sorted(times.index[times > study.repeats], key=natural)
         result["missing"] |= {str(seed): missing} if missing else {}
         result["repeated"] |= {str(seed): repeated} if repeated else {}
     return result
@@ -461,7 +504,7 @@ def _disagreements(study):
 
 
 def attention(study):
-    """Stain weights over cases, each case the mean of its seeds, and attention against known signal; None without.
+    """Stain weights over cases, each the mean of its predictions, and attention against known signal; None without.
 
     Returns (numbers, weights): weights is a DataFrame (cases, stains) aligned with `ensemble`, NaN for a missing stain.
     """
@@ -524,69 +567,6 @@ def _truth(study):
     return means | {"runs": rows, "cases": sum(cases), "sd": sd_of([run.truth["mean_auc"] for run in scored])}
 
 
-def flow(cases, splits, predicted, classes):
-    """From the labels table to predictions: [{step, n, patients, counts, left_out: {reason: n}}], TRIPOD+AI style.
-
-    splits: name -> Split. predicted: set of case ids.
-    """
-    in_class, in_splits = (
-        cases["class"] != "",
-        {case for split in splits.values() for case in [*split.train, *split.val, *split.test]},
-    )
-    used = cases["status"] == USED
-    placed, done = cases["case_id"].isin(in_splits), cases["case_id"].isin(predicted)
-    kept = [
-        ("rows of the labels table", pd.Series(True, index=cases.index), None),
-        ("of a class in the study", in_class, cases["status"]),
-        ("with patches", in_class & used, cases["status"]),
-        ("in the splits", in_class & used & placed, pd.Series("in no split", index=cases.index)),
-        (
-            "predicted out of fold",
-            in_class & used & placed & done,
-            pd.Series("in no test set, or not predicted", index=cases.index),
-        ),
-    ]
-    steps, before = [], kept[0][1]
-    for name, here, reason in kept:
-        lost = before & ~here
-        counts = {label: int((cases["class"][here] == label).sum()) for label in classes}
-        left_out = (
-            {} if reason is None else {str(why): int(n) for why, n in reason[lost].value_counts().sort_index().items()}
-        )
-        steps.append(
-            {
-                "step": name,
-                "n": int(here.sum()),
-                "patients": int(cases["group"][here].nunique()),
-                "counts": counts,
-                "left_out": left_out,
-            }
-        )
-        before = here
-    return steps
-
-
-def left_out(excluded, shards):
-    """What was not used: {"files": [{reason, n, example}], "unlabelled": n, "unreadable": [{path, reason}]}."""
-    table = pd.read_csv(excluded, dtype=str, keep_default_na=False)
-    files = [
-        {"reason": reason, "n": len(rows), "example": rows["name"].iloc[0]}
-        for reason, rows in table[table["kind"] == "file"].groupby("reason")
-    ]
-    unlabelled = int(((table["kind"] == "case") & (table["reason"] == "no row in the labels")).sum())
-    unreadable = []
-    for shard in shards:
-        with h5py.File(shard) as file:
-            paths, reasons = (file[f"unreadable_{name}"].asstr()[()] for name in ("path", "reason"))
-        unreadable += [{"path": str(path), "reason": str(reason)} for path, reason in zip(paths, reasons)]
-    files.sort(key=lambda row: (-row["n"], row["reason"]))
-    return {
-        "files": files,
-        "unlabelled": unlabelled,
-        "unreadable": sorted(unreadable, key=lambda row: natural(row["path"])),
-    }
-
-
 def resources(folder):
     """Time and memory of each rule from Snakemake's benchmark files: jobs, total and longest seconds, most MB."""
     rows = {}
@@ -610,17 +590,17 @@ def resources(folder):
 
 
 def long_table(numbers):
-    """metrics.csv: every figure as a row of level, model, split, seed, metric, value, low, high, n."""
+    """metrics.csv: every figure as a row of level, model, split, repeat, seed, metric, value, low, high, n."""
     rows = []
 
-    def add(level, figures, model="model", split="", seed="", n=None):
+    def add(level, figures, model="model", split="", repeat="", seed="", n=None):
         for name, value, low, high in _flat(figures):
-            rows.append((level, model, split, seed, name, value, low, high, figures.get("n", n)))
+            rows.append((level, model, split, repeat, seed, name, value, low, high, figures.get("n", n)))
 
     for run in numbers["runs"]:
         add("split", run, split=run["split"], seed=run["seed"])
     for entry in numbers["by_seed"]:
-        add("seed", entry, seed=entry["seed"])
+        add("seed", entry, repeat=entry["repeat"], seed=entry["seed"])
     add(
         "out_of_fold",
         {"discrimination": numbers["out_of_fold"]}
@@ -634,7 +614,8 @@ def long_table(numbers):
     add("ensemble", numbers["ensemble"])
     for entry in numbers["baselines"]:
         add("baseline", entry, model=entry["name"])
-    return pd.DataFrame(rows, columns=["level", "model", "split", "seed", "metric", "value", "low", "high", "n"])
+    names = ["level", "model", "split", "repeat", "seed", "metric", "value", "low", "high", "n"]
+    return pd.DataFrame(rows, columns=names)
 
 
 def _flat(figures):
@@ -645,8 +626,9 @@ def _flat(figures):
         yield "roc_auc_delong", found["roc_auc"], found["delong_low"], found["delong_high"]
         yield "roc_auc_fold_mean", found["fold_mean"], found["fold_low"], found["fold_high"]
         yield "roc_auc_fold_sd", found["fold_sd"], None, None
-        if "seed_sd" in found:
-            yield "roc_auc_seed_sd", found["seed_sd"], None, None
+        for name in ("seed_sd", "repeat_sd"):
+            if name in found:
+                yield f"roc_auc_{name}", found[name], None, None
     elif "roc_auc" in figures:
         yield "roc_auc", figures["roc_auc"], figures["low"], figures["high"]
     for name in (

@@ -13,3 +13,8 @@ def read(path):
 def read_cases(path):
     """All rows of cases.csv, used or not: ids and codes as text, what is empty as empty text."""
     return pd.read_csv(path, dtype=dict.fromkeys(TEXT, str) | {"group": str}, keep_default_na=False)
+
+
+def read_excluded(path):
+    """All rows of excluded.csv."""
+    return pd.read_csv(path, dtype=str, keep_default_na=False).astype({"patches": int})

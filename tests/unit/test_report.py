@@ -24,10 +24,18 @@ NASTY = "<script>alert(1)</script>"
 
 
 class Made:
-    """Runs of 2 splits of `n` cases each on disk, as the workflow writes them."""
+    """Runs of 2 splits a repeat, of `n` cases each, on disk as the workflow writes them."""
 
     def __init__(
-        self, root, classes=("benign", "high-grade"), seeds=(1,), n=12, one_class=None, odd=None, history=True
+        self,
+        root,
+        classes=("benign", "high-grade"),
+        seeds=(1,),
+        n=12,
+        one_class=None,
+        odd=None,
+        history=True,
+        repeats=1,
     ):
         self.root, self.classes, self.seeds = root, list(classes), list(seeds)
         random = np.random.default_rng(0)
@@ -37,7 +45,10 @@ class Made:
         self.y = np.arange(2 * n) % len(classes)
         if one_class is not None:
             self.y[:n] = one_class
-        sets = {"01": np.arange(n), "02": np.arange(n, 2 * n)}
+        sets = {}
+        for repeat in range(repeats):
+            order = np.random.default_rng(repeat).permutation(2 * n) if repeat else np.arange(2 * n)
+            sets |= {f"{2 * repeat + 1:02d}": np.sort(order[:n]), f"{2 * repeat + 2:02d}": np.sort(order[n:])}
         self.write_tables(sets)
         baseline = []
         for split, test in sets.items():
@@ -64,6 +75,10 @@ class Made:
             ("file", "a(1).png", "copy", "", 0),
             ("file", "b(1).png", "copy", "", 0),
             ("file", "x.db", "not an image", "", 0),
+            ("row", "row 9", "repeats a case", "case 3 is in row 4", 0),
+            ("case", "901", "class code 0 excluded", "", 5),
+            ("case", "902", "class code 0 excluded", "", 5),
+            ("case", "903", "no patches", "", 0),
             ("case", "77", "no row in the labels", "", 3),
         ]
         excluded = pd.DataFrame(excluded, columns=["kind", "name", "reason", "detail", "patches"])
@@ -76,8 +91,8 @@ class Made:
                 splits.Split(ids[others[:-4]], ids[others[-4:]], ids[test]), self.root / f"data_splits_{split}.npz"
             )
         with h5py.File(self.root / "shard_00.h5", "w") as file:
-            file.create_dataset("unreadable_path", data=["case_1/broken.png"], dtype=h5py.string_dtype())
-            file.create_dataset("unreadable_reason", data=["truncated"], dtype=h5py.string_dtype())
+            for name, text in (("case_id", self.ids[0]), ("path", "case_1/broken.png"), ("reason", "truncated")):
+                file.create_dataset(f"unreadable_{name}", data=[text], dtype=h5py.string_dtype())
         benchmark = self.root / "benchmarks/train/02.tsv"
         benchmark.parent.mkdir(parents=True)
         benchmark.write_text("s\th:m:s\tmax_rss\tcpu_time\n61.5\t0:01:01\t812.5\t60\n")
@@ -103,6 +118,7 @@ class Made:
         table["predicted_label"] = [self.classes[k] for k in p.argmax(axis=1)]
         for kind, values in (("prob", p), ("logit", logits)):
             table[[f"{kind}_{name}" for name in names]] = values
+        table["patches"] = [i + 9 if i == 0 else i + 10 for i in index]  # one of the first case is unreadable
         return table, p, logits
 
     def write_run(self, random, split, seed, test, validation, history):
@@ -188,6 +204,61 @@ def test_numbers_are_those_of_the_predictions(two_seeds):
     assert numbers["cases"] == 24 and numbers["patients"] == 23
 
 
+def test_repeats_are_replicates_like_seeds(tmp_path, monkeypatch):
+    """Against figures put together by hand: two repeats (splits 01 and 02, 03 and 04) of two seeds."""
+    made = Made(tmp_path, seeds=(1, 2), repeats=2)
+    page, numbers, table = made.report(monkeypatch)
+    read = {
+        (split, seed): pd.read_csv(made.root / f"split_{split}/seed_{seed}/predictions.csv", dtype={"case_id": str})
+        for split in ("01", "02", "03", "04")
+        for seed in (1, 2)
+    }
+
+    def auc(rows, weights=None):
+        return roc_auc_score(rows["true_label"] == "high-grade", rows["prob_high_grade"], sample_weight=weights)
+
+    pairs = {1: ("01", "02"), 2: ("03", "04")}
+    replicates = {(r, seed): pd.concat([read[split, seed] for split in pairs[r]]) for r in (1, 2) for seed in (1, 2)}
+    aucs = {key: auc(rows) for key, rows in replicates.items()}
+    assert {(row["repeat"], row["seed"]): row["roc_auc"] for row in numbers["by_seed"]} == pytest.approx(aucs)
+    found = numbers["out_of_fold"]
+    assert found["roc_auc"] == pytest.approx(np.mean(list(aucs.values())))
+    assert found["roc_auc_sd"] == pytest.approx(np.std(list(aucs.values()), ddof=1))
+    assert found["seed_sd"] == pytest.approx(abs(aucs[1, 1] + aucs[2, 1] - aucs[1, 2] - aucs[2, 2]) / 2 / 2**0.5)
+    assert found["repeat_sd"] == pytest.approx(abs(aucs[1, 1] + aucs[1, 2] - aucs[2, 1] - aucs[2, 2]) / 2 / 2**0.5)
+    assert found["fold_mean"] == pytest.approx(np.mean([auc(rows) for rows in read.values()]))
+    by_split = [np.mean([auc(read[split, seed]) for seed in (1, 2)]) for split in ("01", "02", "03", "04")]
+    assert found["fold_sd"] == pytest.approx(np.std(by_split, ddof=1))
+
+    # patients are drawn within their class alone, the same for every replicate
+    cases = study.read_cases(made.root / "cases.csv").query("status == 'used'").set_index("case_id")
+    weights = metrics.bootstrap_weights(cases["class"] == "high-grade", cases["group"], 100, 42)
+    weights = pd.DataFrame(weights.T, index=cases.index)
+    drawn = [np.mean([auc(rows, weights.loc[rows["case_id"], i]) for rows in replicates.values()]) for i in range(100)]
+    assert [found["low"], found["high"]] == pytest.approx(np.quantile(drawn, [0.025, 0.975]))
+
+    mean = pd.concat(read.values()).groupby(["case_id", "true_label"])["prob_high_grade"].mean().reset_index()
+    ensemble = numbers["ensemble"]["discrimination"]
+    assert (ensemble["roc_auc"], ensemble["fold_mean"], ensemble["folds"]) == (pytest.approx(auc(mean)), None, 0)
+    baseline = pd.read_csv(made.root / "baselines.csv", dtype={"case_id": str}).query("baseline == 'mean_pool'")
+    baseline = baseline.groupby(["case_id", "true_label"])["prob_high_grade"].mean().reset_index()
+    assert numbers["baselines"][0]["n"] == 24
+    assert numbers["baselines"][0]["discrimination"]["roc_auc"] == pytest.approx(auc(baseline))
+    assert numbers["baselines"][0]["gain"] == pytest.approx(auc(mean) - auc(baseline))
+
+    assert numbers["coverage"] == {"missing": {}, "repeated": {}}
+    assert {case["times"] for case in numbers["per_case"]} == {4}
+    assert {len(case["split"].split(", ")) for case in numbers["per_case"]} == {2}
+    assert len(table.query("level == 'seed' and metric == 'roc_auc'")[["repeat", "seed"]].drop_duplicates()) == 4
+    for words in (
+        "the mean over 2 repeats x 2 seeds",
+        "exactly 2 times a seed",
+        "repeat 2, seed 1",
+        "SD over replicates",
+    ):
+        assert words in page
+
+
 def test_model_and_itself_as_baseline_do_not_differ(tmp_path):
     made = Made(tmp_path)
     own = made.study().predictions.assign(baseline="itself", true_label=lambda t: [made.classes[k] for k in t["y"]])
@@ -232,13 +303,39 @@ def test_galleries_are_linked_where_they_are(two_seeds):
     assert all((made.root / "report" / link).is_file() for link in links)
 
 
-def test_flow_counts_every_case(two_seeds):
-    _, _, numbers, _ = two_seeds
-    assert [step["n"] for step in numbers["flow"]] == [27, 25, 24, 24, 24]
-    assert numbers["flow"][1]["left_out"] == {"class code 0 excluded": 2}
-    assert numbers["flow"][2]["left_out"] == {"no patches": 1}
-    assert numbers["left_out"]["unlabelled"] == 1
-    assert [(row["reason"], row["n"]) for row in numbers["left_out"]["files"]] == [("copy", 2), ("not an image", 1)]
+def test_every_case_and_patch_is_counted(two_seeds):
+    made, page, numbers, _ = two_seeds
+    labels, folder = numbers["flow"]["sources"]
+    assert (labels["n"], labels["kept"]) == (28, 27)
+    assert [(part["reason"], part["n"]) for part in folder["left_out"]] == [
+        ("copy", 2), ("not an image", 1), ("no row in the labels (1 cases)", 3),
+    ]  # fmt: skip
+    steps = numbers["flow"]["steps"]
+    assert [step["cases"] for step in steps] == [27, 25, 24, 24, 24]
+    used = sum(range(10, 34))
+    assert [step["patches"] for step in steps] == [used + 10, used, used, used, used - 1]
+    assert [step["left_out"] for step in steps] == [
+        [],
+        [{"reason": "class code 0 excluded", "cases": 2, "patches": 10}],
+        [{"reason": "no patches", "cases": 1, "patches": 0}],
+        [],
+        [{"reason": "unreadable as an image", "cases": 0, "patches": 1}],
+    ]
+    listed = pd.read_csv(made.root / "report/excluded.csv", dtype=str)
+    assert listed["kind"].value_counts().to_dict() == {"file": 3, "row": 1, "case": 4, "patch": 1}
+    assert (made.root / "report/figures/flow.svg").is_file() and 'id="figure-flow"' in page
+
+
+@pytest.mark.parametrize(
+    "table, column, row, value", [("cases.csv", "n_patches", 0, "99"), ("excluded.csv", "reason", 4, "no patches")]
+)
+def test_a_table_that_does_not_add_up_stops_the_report(tmp_path, monkeypatch, table, column, row, value):
+    made = Made(tmp_path)
+    changed = pd.read_csv(made.root / table, dtype=str, keep_default_na=False)
+    changed.loc[row, column] = value
+    changed.to_csv(made.root / table, index=False)
+    with pytest.raises(RuntimeError, match="flow: "):
+        made.report(monkeypatch)
 
 
 def test_stain_attention_leaves_missing_stains_out(two_seeds):
