@@ -14,7 +14,8 @@ from conftest import REPOSITORY
 RESULTS = "results/tiny"
 RUNS = [f"{RESULTS}/split_{split}/seed_1" for split in ("01", "02", "03")]
 AFTER_TRAIN = {"evaluate": 3, "attention": 3, "report": 1}
-AFTER_SPLITS = {"train": 3, "baselines": 1, **AFTER_TRAIN}
+AFTER_EMBED = {"train": 3, "baselines": 1, **AFTER_TRAIN}
+AFTER_SPLITS = {"cohort": 1, **AFTER_EMBED}
 AFTER_INVENTORY = {"splits": 1, "embed": 2, **AFTER_SPLITS}
 EVERYTHING = {"demo": 1, "inventory": 1, **AFTER_INVENTORY}
 
@@ -33,7 +34,8 @@ def test_every_promised_file_is_there(study):
     promised = [
         "inventory/patches.parquet", "inventory/cases.csv", "inventory/excluded.csv", "config.yaml",
         "splits/data_splits_01.npz", "features/stain_stats/shard_00.h5", "baselines/predictions.csv",
-        "report/index.html", "report/metrics.csv", "report/metrics.json",
+        "report/index.html", "report/metrics.csv", "report/metrics.json", "inventory/cohort.html",
+        "inventory/cohort.json", "inventory/samples.jpg",
     ]  # fmt: skip
     of_run = [
         "checkpoints/best.pth", "history.csv", "model_loss.png", "settings.yaml", "predictions.csv",
@@ -75,7 +77,7 @@ def test_nothing_to_do_after_a_finished_run(study):
 @pytest.mark.parametrize(
     "changes, expected",
     [
-        ({"report": {"colors": ["#112233", "#445566"]}}, {"report": 1}),
+        ({"report": {"colors": ["#112233", "#445566"]}}, {"cohort": 1, "report": 1}),
         ({"attention": {"top_n": 3}}, {"attention": 3, "report": 1}),
         ({"evaluate": {"threshold": 0.9}}, AFTER_TRAIN),
         ({"train": {"epochs": 4}}, {"train": 3, **AFTER_TRAIN}),
@@ -84,7 +86,7 @@ def test_nothing_to_do_after_a_finished_run(study):
         ({"splits": {"seed": 7}}, {"splits": 1, **AFTER_SPLITS}),
         (
             {"embed": {"encoder": "efficientnet_lite0", "weights": "default"}},
-            {"weights": 1, "embed": 2, **AFTER_SPLITS},
+            {"weights": 1, "embed": 2, **AFTER_EMBED},
         ),
         (
             {"cohort": {"classes": [{"benign": ["1"]}, {"high-grade": ["2", "3", "4"]}], "excluded_codes": ["0"]}},
@@ -103,11 +105,14 @@ def test_a_setting_reruns_what_depends_on_it(study, changes, expected):
     "path, expected",
     [
         ("scripts/report.py", {"report": 1}),
-        ("report/template.html.j2", {"report": 1}),
+        ("report/index.html.j2", {"report": 1}),
+        ("report/cohort.html.j2", {"cohort": 1, "report": 1}),
+        ("report/base.html.j2", {"cohort": 1, "report": 1}),
+        ("scripts/stratamil/samples.py", {"cohort": 1, "report": 1}),
         ("scripts/stratamil/galleries.py", {"attention": 3, "report": 1}),
         ("scripts/train.py", {"train": 3, **AFTER_TRAIN}),
         ("scripts/stratamil/model.py", {"train": 3, **AFTER_TRAIN}),
-        ("scripts/stratamil/encoders.py", {"embed": 2, **AFTER_SPLITS}),
+        ("scripts/stratamil/encoders.py", {"embed": 2, **AFTER_EMBED}),
         ("scripts/stratamil/labels.py", {"inventory": 1, **AFTER_INVENTORY}),
     ],
 )
