@@ -25,7 +25,7 @@ rule splits:
         runtime=attempts(10),
     params:
         preset=digest(*(expand(PRESET, split=SPLITS) if PRESET else [])),
-        flags=given(flag("classes", CLASSES), *([] if PRESET else [flags("splits", "n", "validation", "repeats", "seed")])),
+        flags=given(flag("classes", CLASSES), *([] if PRESET else [flags("splits")])),
     shell:
         "python {input.code[0]} --cases {input.cases} {params.flags} --preset {input.preset:q}"
         " --output {output} --log {log}"
