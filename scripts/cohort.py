@@ -62,7 +62,7 @@ def main(args):
         logging.warning(line)
     for line in unreadable:
         logging.warning("not drawn: %s", line)
-    logging.info("%s: %d cases, %d warnings", args.output, numbers["total"]["cases"], len(numbers["warnings"]))
+    logging.info("%s: %d cases, warnings: %d", args.output, numbers["total"]["cases"], len(numbers["warnings"]))
 
 
 def render(numbers, args):
