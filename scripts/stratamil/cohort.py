@@ -236,7 +236,7 @@ def _of_classes(found):
 
 def _of_predictors(found):
     for row in found["predictors"]:
-        if row["auc"] > TELLING and row["low"] is not None and row["low"] > 0.5:
+        if row["auc"] > TELLING and row["low"] > 0.5:
             yield (
                 f"The {row['measure']} alone tells {row['more']} from {row['fewer']} with an AUROC of {row['auc']:.2f} "
                 f"(95 % interval {row['low']:.2f} to {row['high']:.2f}): {_more(row)}. A model can learn this "

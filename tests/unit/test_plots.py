@@ -36,6 +36,8 @@ def test_every_figure_says_how_many_cases(n, tmp_path):
         plots.roc([("model", y, score)], "Test", thin=[(y, score)]),
         plots.precision_recall([("model", y, score)], "Test"),
         plots.calibration(y, score, "Test"),
+        plots.strips({"all": 1 + 9 * score, "h&e": np.full(n, np.nan)}, y, CLASSES, "Test", "patches"),
+        plots.stain_patterns([[1, 0], [1, 1]], [[n - 1, 0], [0, 1]], ["h&e", "melan"], CLASSES, "Test"),
     ):
         assert f"n = {n}" in texts(figure)
         plots.save(figure, tmp_path / "figure.svg")
@@ -55,6 +57,13 @@ def test_deviation_names_each_case_and_counts_the_wrong():
     assert "wrong (n = 1)" in texts(
         plots.deviation("abc", [0, 1, 2], [0.4, 0.9, 0.45], "xyz", "T", [False, False, True])
     )
+
+
+@pytest.mark.parametrize("n", [plots.POINTS, plots.POINTS + 1])
+def test_strips_of_very_many_are_boxes(n):
+    figure = plots.strips({"all": np.arange(1, n + 1)}, np.arange(n) % 2, CLASSES, "Test", "patches")
+    points = [line for line in figure.axes[0].lines if line.get_marker() == "o"]
+    assert sum(len(line.get_xdata()) for line in points) == (n if n == plots.POINTS else 0)
 
 
 def test_names_are_text_not_formulas(tmp_path):
