@@ -2,13 +2,12 @@
 
 import csv
 import io
-import re
 from pathlib import Path
 
 import pandas as pd
 
 from stratamil.errors import UserError
-from stratamil.names import case_id
+from stratamil.names import case_id, class_code
 
 
 def read(path, case_column, class_column, group_column, classes, excluded_codes):
@@ -41,7 +40,7 @@ def read(path, case_column, class_column, group_column, classes, excluded_codes)
             "row": numbers,
         }
     )
-    known = rows["label"].map(lambda text: codes.get(_code(text)))
+    known = rows["label"].map(lambda text: codes.get(class_code(text)))
     problems = [
         f"{path}: row {row.row}: {problem}"
         for row, code in zip(rows.itertuples(), known)
@@ -95,20 +94,14 @@ def _table(path):
     return pd.DataFrame([row[:width] for _, row in rows], columns=columns, dtype=str), [number for number, _ in rows]
 
 
-def _code(text):
-    """A class code as everyone means it: `1` for `01`, `1.0` and `1,0`; letters in lower case."""
-    number = re.fullmatch(r"(\d+)(?:[.,]0+)?", text)
-    return str(int(number[1])) if number else text.casefold()
-
-
 def _codes(classes, excluded_codes):
-    """What a code means: `_code` of it -> (the code as in the config, its class, or nothing where it is left out)."""
+    """What a code means: its class_code -> (the code as in the config, its class, or nothing where it is left out)."""
     entries = [(str(code).strip(), name) for name, codes in classes.items() for code in codes]
     entries += [(str(code).strip(), "") for code in excluded_codes]
-    codes = [_code(code) for code, _ in entries]
+    codes = [class_code(code) for code, _ in entries]
     twice = sorted({code for code in codes if codes.count(code) > 1})
     if twice:
-        raise UserError(f"config: cohort: class codes named twice: {', '.join(twice)}; each belongs to one class")
+        raise UserError(f"cohort.classes: codes named twice: {', '.join(twice)}: each belongs to one class")
     return dict(zip(codes, entries))
 
 

@@ -44,6 +44,12 @@ def case_id(text):
     return str(int(text)) if re.fullmatch(r"[0-9]+", text) else text.lower()
 
 
+def class_code(text):
+    """A class code as everyone means it: `1` for `01`, `1.0` and `1,0`; letters in lower case."""
+    number = re.fullmatch(r"(\d+)(?:[.,]0+)?", str(text).strip())
+    return str(int(number[1])) if number else str(text).strip().casefold()
+
+
 @lru_cache(maxsize=100_000)
 def slice_id(text):
     """A slice id in canonical spelling: `match_1` for `match1`, `unmatched_3` for `Unmatched3`."""
@@ -70,10 +76,10 @@ class Grammar:
         try:
             self.pattern = re.compile(pattern, re.IGNORECASE)
         except re.error as error:
-            raise UserError(f"config: names.pattern: not a regular expression: {error}") from None
+            raise UserError(f"names.pattern: not a regular expression: {error}") from None
         missing = [group for group in REQUIRED_GROUPS if group not in self.pattern.groupindex]
         if missing:
-            raise UserError(f"config: names.pattern: add the named groups {', '.join(missing)}")
+            raise UserError(f"names.pattern: add the named groups {', '.join(missing)}")
         self.copies = "copy" in self.pattern.groupindex
         self.stains = {
             _composed(spelling).lower(): stain for stain, others in stains.items() for spelling in (stain, *others)

@@ -6,7 +6,8 @@ from pathlib import Path
 from jsonschema import Draft202012Validator
 from jsonschema.validators import extend
 
-from stratamil.names import column
+from stratamil.errors import UserError
+from stratamil.names import Grammar, class_code, column
 
 # 3.0 is a whole number to JSON schema, but not to the programs that get it.
 Validator = extend(
@@ -42,8 +43,8 @@ def problems(config, schema):
     """
     errors = sorted(Validator(schema).iter_errors(config), key=lambda error: list(map(str, error.absolute_path)))
     return [line for error in errors for line in _lines(error)] or [
-        *_clashes("cohort.classes", config.get("cohort", {}).get("classes", []), spellings=False),
-        *_clashes("names.stains", config.get("names", {}).get("stains", []), spellings=True),
+        *_cohort(config.get("cohort", {})),
+        *_names(config.get("names", {})),
         *_splits(schema["properties"]["splits"]["properties"], config.get("splits", {})),
     ]
 
@@ -89,15 +90,39 @@ def misplaced_demo(config):
     ]
 
 
-def _clashes(where, entries, spellings):
-    """Names that would share a column, and spellings claimed by two names."""
+def _cohort(cohort):
+    """Classes that cannot be told apart, by their names or by their codes."""
+    classes = [(name, codes) for entry in cohort.get("classes", []) for name, codes in entry.items()]
+    yield from _clashes("cohort.classes", [(name, column(name)) for name, _ in classes], "column")
+    meant = [(name, class_code(code)) for name, codes in classes for code in codes]
+    meant += [("excluded_codes", class_code(code)) for code in cohort.get("excluded_codes", [])]
+    yield from _clashes("cohort.classes", meant, "code")
+
+
+def _names(names):
+    """A pattern that cannot be used, and stains that cannot be told apart."""
+    stains = [(name, others) for entry in names.get("stains", []) for name, others in entry.items()]
+    yield from _clashes("names.stains", [(name, column(name)) for name, _ in stains], "column")
+    spelt = [
+        (name, text) for name, others in stains for text in {str(spelling).lower() for spelling in (name, *others)}
+    ]
+    yield from _clashes("names.stains", spelt, "spelling")
+    if "pattern" in names:
+        try:
+            Grammar(names["pattern"], {})
+        except UserError as error:
+            yield from error.problems
+
+
+def _clashes(where, pairs, what):
+    """Texts that two names share, and names that have none: pairs of (name, text)."""
     owner = {}
-    for name, others in ((name, others) for entry in entries for name, others in entry.items()):
-        for what, text in [("column", column(name))] + [("spelling", str(s).lower()) for s in others if spellings]:
-            if owner.setdefault((what, text), name) != name or (what == "column" and not text):
-                yield f"{where}: {owner[what, text]!r} and {name!r} share the {what} {text!r}: rename one"
-    names = [name for entry in entries for name in entry]
-    yield from (f"{where}: {name!r} twice: keep one" for name in sorted(set(names)) if names.count(name) > 1)
+    for name, text in pairs:
+        if not text and what == "column":
+            yield f"{where}: {name!r} has no letter or digit for the name of a column: rename it"
+        elif text in owner:
+            yield f"{where}: {owner[text]!r} and {name!r} share the {what} {text!r}: change one"
+        owner.setdefault(text, name)
 
 
 def _splits(schema, given):

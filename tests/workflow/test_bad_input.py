@@ -31,7 +31,7 @@ def inventory(folder):
         "--class-column", "Class", "--classes", "benign=1", "high-grade=3,4", "--excluded-codes", "0", "2",
         "--pattern", CONFIG["names"]["pattern"], "--stains", "h&e=he", "melan=", "sox10=",
         "--output", "out/patches.parquet", "--cases", "out/cases.csv", "--excluded", "out/excluded.csv",
-        "--folders", "out/folders.txt",
+        "--watched", "out/watched.json",
     )  # fmt: skip
 
 
@@ -171,6 +171,10 @@ def checkout(tmp_path_factory):
         ({"splits": {"preset": "a_{split}.npz", "repeats": 2}}, "splits.repeats: 2 with splits.preset"),
         ({"cohort": {"classes": [{"ER+": [1]}, {"ER-": [2]}]}}, "'ER+' and 'ER-' share the column 'er'"),
         ({"names": {"stains": [{"a": ["x"]}, {"b": ["X"]}]}}, "'a' and 'b' share the spelling 'x'"),
+        ({"names": {"stains": [{"a": []}, {"b": ["A"]}]}}, "'a' and 'b' share the spelling 'a'"),
+        ({"names": {"pattern": "case_(?P<case>.*)"}}, "names.pattern: add the named groups slice, stain, patch"),
+        ({"names": {"pattern": "("}}, "names.pattern: not a regular expression"),
+        ({"cohort": {"excluded_codes": ["3.0"]}}, "'high-grade' and 'excluded_codes' share the code '3'"),
         ({"evaluate": {"checkpoint": "no_{split}.pth"}}, "evaluate.checkpoint: no_01.pth: no such file"),
         ({"demo": None, "patches": "absent"}, "patches: absent: no such folder: set it in your --configfile"),
         ({"patches": "data/mine"}, "patches: data/mine: the demo paints below resources/ only"),

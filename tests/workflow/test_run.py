@@ -137,7 +137,7 @@ def test_a_touch_or_a_fresh_checkout_reruns_nothing(study, tmp_path):
     assert Checkout(moved).pending() == {}
 
 
-def test_new_and_removed_patches_and_labels_put_back_are_noticed(study):
+def test_new_changed_and_removed_patches_and_labels_put_back_are_noticed(study):
     """On a cohort that is not painted: the demo's folder belongs to its rule."""
     own = {"demo": None, "patches": "own", "labels": "own.csv", "results": "results/own", "attention": {"truth": None}}
     folder, labels = study.folder / "own", study.folder / "own.csv"
@@ -151,7 +151,12 @@ def test_new_and_removed_patches_and_labels_put_back_are_noticed(study):
     assert study.pending(changes=own)["inventory"] == 1
     assert study.snakemake("--until", "inventory", changes=own).returncode == 0
     assert "inventory" not in study.pending(changes=own)
-    (folder / "a/b/case_1_match_9_melan_patch1.png").unlink()
+    changed = folder / "a/b/case_1_match_9_melan_patch1.png"
+    changed.write_bytes(next(folder.glob("a/b/case_*sox10*.png")).read_bytes())  # in place: its folder keeps its time
+    assert study.pending(changes=own)["inventory"] == 1
+    assert study.snakemake("--until", "inventory", changes=own).returncode == 0
+    assert "inventory" not in study.pending(changes=own)
+    changed.unlink()
     assert study.pending(changes=own)["inventory"] == 1
     assert study.snakemake("--until", "inventory", changes=own).returncode == 0
     labels.write_text(labels.read_text() + "\n999,1,p999\n")
