@@ -37,6 +37,7 @@ rule cohort:
             flag("classes", CLASSES),
             flag("stains", STAINS),
             flags("cohort", "group_column"),
+            *([] if PRESET else [flags("splits", "n", "validation")]),
             flags("report", "bootstrap", "seed", "colors"),
         ),
     shell:

@@ -19,6 +19,8 @@ def arguments():
     parser.add_argument("--cases", type=Path, required=True, help="cases.csv of the inventory")
     parser.add_argument("--excluded", type=Path, required=True, help="excluded.csv of the inventory")
     parser.add_argument("--splits", nargs="+", type=Path, required=True, help="data_splits_<split>.npz")
+    parser.add_argument("--n", type=int, help="splits of one repeat, where they were generated")
+    parser.add_argument("--validation", type=float, help="share of the cohort that was to be validation")
     parser.add_argument("--patches", type=Path, required=True, help="folder of patch images")
     parser.add_argument("--classes", nargs="+", required=True)
     parser.add_argument("--stains", nargs="+", required=True, metavar="STAIN", help="all stains, in order")
@@ -42,9 +44,9 @@ def main(args):
     patches = cohort.classed(pd.read_parquet(args.patches_table), cases)
     found = {path.stem.removeprefix("data_splits_"): splits.read(path) for path in args.splits}
     sides = samples.sides(patches, args.patches, args.seed)
-    numbers = cohort.numbers(
-        patches, cases, excluded, found, sides, args.classes, args.stains, args.group_column, args.bootstrap, args.seed
-    )
+    shares = splits.shares(args.n, args.validation) if args.n else None
+    of_cohort = args.classes, args.stains, args.group_column, args.bootstrap, args.seed, shares
+    numbers = cohort.numbers(patches, cases, excluded, found, sides, *of_cohort)
     picture, shown, unreadable = samples.montage(
         patches, args.stains, args.classes, args.patches, args.colors, args.seed
     )

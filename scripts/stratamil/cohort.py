@@ -29,12 +29,12 @@ def classed(patches, cases):
     return patches.assign(**{"class": patches["case_id"].map(class_of)}).dropna(subset="class")
 
 
-def numbers(patches, cases, excluded, found, sides, classes, stains, patient_column, draws, seed):
+def numbers(patches, cases, excluded, found, sides, classes, stains, patient_column, draws, seed, shares=None):
     """Everything the page says in figures and sentences, ready for JSON.
 
     patches: of `classed`. cases, excluded: tables of the inventory. found: name -> Split. sides: of samples.sides.
     patient_column: of the labels table, or None where each case counts as a patient. draws, seed: of the bootstrap by
-    patient.
+    patient. shares: see splits.warnings.
     """
     used = cases[cases["status"] == USED].reset_index(drop=True)
     result = {
@@ -56,7 +56,7 @@ def numbers(patches, cases, excluded, found, sides, classes, stains, patient_col
         "cases": _cases(cases, found, stains),
         "sides": sides,
     }
-    said = warnings(result, excluded) + splits.warnings(found, used, classes)
+    said = warnings(result, excluded) + splits.warnings(found, used, classes, shares)
     return {"warnings": said, "notes": notes(result)} | result
 
 

@@ -108,11 +108,6 @@ def _faults(run, classes):
             yield f"{run.folder}/{name}: class {label!r} is none of {', '.join(classes)}: evaluate the run anew"
 
 
-def read_cases(path):
-    """All rows of cases.csv, ids and codes as text."""
-    return pd.read_csv(path, dtype={"case_id": str, "label": str, "group": str}, keep_default_na=False)
-
-
 @dataclass(frozen=True)
 class Study:
     """Runs, the cases table, and the settings of the bootstrap; everything else is computed from them."""

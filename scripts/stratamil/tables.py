@@ -11,8 +11,8 @@ def read(path):
 
 
 def read_cases(path):
-    """All rows of cases.csv, used or not: ids and codes as text, what is empty as empty text."""
-    return pd.read_csv(path, dtype=dict.fromkeys(TEXT, str) | {"group": str}, keep_default_na=False)
+    """All rows of cases.csv, used or not, in natural order: ids and codes as text, what is empty as empty text."""
+    return pd.read_csv(path, dtype=dict.fromkeys(TEXT, str), keep_default_na=False)
 
 
 def read_excluded(path):

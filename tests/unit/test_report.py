@@ -15,7 +15,7 @@ from scipy.special import softmax
 from sklearn.metrics import roc_auc_score
 
 import report as script
-from stratamil import cohort, metrics, splits, study
+from stratamil import cohort, metrics, splits, study, tables
 from stratamil.errors import UserError
 from stratamil.names import column
 
@@ -152,7 +152,7 @@ class Made:
         return sorted(self.root.glob("split_*/seed_*"))
 
     def study(self, **settings):
-        return study.Study(study.read_runs(self.runs), study.read_cases(self.root / "cases.csv"), 100, **settings)
+        return study.Study(study.read_runs(self.runs), tables.read_cases(self.root / "cases.csv"), 100, **settings)
 
     def report(self, monkeypatch, *more):
         """Run the script; returns the page, metrics.json and metrics.csv."""
@@ -232,7 +232,7 @@ def test_repeats_are_replicates_like_seeds(tmp_path, monkeypatch):
     assert found["fold_sd"] == pytest.approx(np.std(by_split, ddof=1))
 
     # patients are drawn within their class alone, the same for every replicate
-    cases = study.read_cases(made.root / "cases.csv").query("status == 'used'").set_index("case_id")
+    cases = tables.read_cases(made.root / "cases.csv").query("status == 'used'").set_index("case_id")
     weights = metrics.bootstrap_weights(cases["class"] == "high-grade", cases["group"], 100, 42)
     weights = pd.DataFrame(weights.T, index=cases.index)
     drawn = [np.mean([auc(rows, weights.loc[rows["case_id"], i]) for rows in replicates.values()]) for i in range(100)]
