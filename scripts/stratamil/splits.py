@@ -249,7 +249,8 @@ def warnings(splits, cases, classes, shares=None):
     """What a reader should know of splits that are not wrong, one line each.
 
     Used cases in no test set; cases in several test sets of one repeat; sets where the count of a class is off by at
-    least one case and by more than a tenth of what is due, each with its worst class.
+    least one case and by more than a tenth of what is due, each with its worst class and, where that has too many, the
+    largest patient.
     splits: name -> Split, in order. cases: the used cases (case_id, class, group). shares: set -> share of the cohort
     that was asked for (`shares`); without, as in preset splits, a class is due its share of the set's own size.
     """
@@ -292,9 +293,10 @@ def _imbalance(chosen, total, share):
     if len(worst):
         # Of two classes of a set one is as much too many as the other is too few: the former has its reason in the set.
         name = max(worst.index, key=lambda label: (round(off[label], 9), found[label] - due[label]))
-        patients = chosen["group"].value_counts()
-        largest = _sorted(patients.index[patients == patients.max()])[:1]
-        why = f": patient {largest[0]} alone has {patients.max()} cases" if patients.max() > 1 else ""
+        patients, why = chosen["group"][chosen["class"] == name].value_counts(), ""
+        if found[name] > due[name] and patients.max() > 1:
+            largest = _sorted(patients.index[patients == patients.max()])[0]
+            why = f": patient {largest} alone has {patients.max()} cases"
         yield f"holds {found[name]} of {total[name]} {name} cases, {_plain(due[name])} were due{why}"
 
 

@@ -260,6 +260,11 @@ def test_warnings_of_balance_name_the_patient_who_is_the_reason():
         "split 03: train holds 15 of 30 low-grade cases, 18 were due",
         "split 03: test holds 9 of 30 low-grade cases, 6 were due: patient p0 alone has 7 cases",
     ]
+    # too few cases are no patient's doing
+    assert splits.warnings({"03": Split(split.test, split.val, split.train)}, cases, TWO, splits.shares(5))[1:] == [
+        "split 03: train holds 9 of 30 low-grade cases, 18 were due",
+        "split 03: test holds 15 of 30 low-grade cases, 6 were due",
+    ]
     # a preset set is measured by its own size, here 27, 10 and 13 of 50 cases
     found = splits.warnings({"03": split}, cases, TWO)
     assert found[1:] == [
