@@ -40,4 +40,4 @@ rule inventory:
     shell:
         "python {input.code[0]} --patches {input.folders[0]:q} --labels {input.labels:q} {params.flags}"
         " --output {output.patches} --cases {output.cases} --excluded {output.excluded}"
-        " --watched {params.watched} --state {params.state:q} --log {log}"
+        " --watched {params.watched} --state={params.state} --log {log}"
