@@ -1,6 +1,6 @@
 """StrataMIL: train, evaluate and explain hierarchical attention on multi-stain histopathology patches.
 
-patches + labels -> inventory -> splits -> embed -> train -> evaluate -> attention -> report
+patches + labels -> inventory -> splits -> cohort, embed -> train -> evaluate -> attention -> report
 """
 
 from snakemake.utils import min_version

@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
+from stratamil import tables
 from stratamil.errors import UserError
 from stratamil.folders import visit
 from stratamil.names import COPY, UNKNOWN_STAIN, NotAPatch, column, natural
@@ -84,7 +85,7 @@ def _account(n_files, n_rows, patches, cases, excluded):
 
 def used_cases(path):
     """The used rows of cases.csv, in natural order of case_id, with all ids as text."""
-    cases = pd.read_csv(path, dtype={"case_id": str, "label": str, "group": str}, keep_default_na=False)
+    cases = tables.read_cases(path)
     return cases[cases["status"] == USED].reset_index(drop=True)
 
 
