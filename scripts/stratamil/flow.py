@@ -89,7 +89,8 @@ def _sources(known, excluded):
     strangers = excluded[excluded["reason"] == UNLABELLED]
     patches, strange = int(known["n_patches"].sum()), int(strangers["patches"].sum())
     reasons = [{"reason": reason, "n": int(n)} for reason, n in files["reason"].value_counts().items()]
-    reasons += [{"reason": f"{UNLABELLED} ({len(strangers)} cases)", "n": strange}] if strange else []
+    cases = f"{len(strangers)} case{'s' if len(strangers) > 1 else ''}"
+    reasons += [{"reason": f"{UNLABELLED} ({cases})", "n": strange}] if strange else []
     repeated = [{"reason": reason, "n": int(n)} for reason, n in rows["reason"].value_counts().items()]
     return [
         {

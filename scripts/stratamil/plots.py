@@ -447,6 +447,8 @@ def _arrow(axes, begin, end):
 def _step(step):
     """Lines of a step: its heading, and its numbers."""
     counts = ", ".join(f"{n:,} {name}" for name, n in step["counts"].items())
+    other = step["cases"] - sum(step["counts"].values())
+    counts += f", {other:,} of other codes" if other else ""
     numbers = f"{_several(step['patients'], 'patients')}, {_several(step['patches'], 'patches')}"
     heading = f"{_several(step['cases'], 'cases')} {step['name']}"
     return _wrapped(heading, 44), _wrapped(numbers, 50) + _wrapped(counts, 50)

@@ -309,7 +309,7 @@ def test_every_case_and_patch_is_counted(two_seeds):
     labels, folder = numbers["flow"]["sources"]
     assert (labels["n"], labels["kept"]) == (28, 27)
     assert [(part["reason"], part["n"]) for part in folder["left_out"]] == [
-        ("copy", 2), ("not an image", 1), ("no row in the labels (1 cases)", 3),
+        ("copy", 2), ("not an image", 1), ("no row in the labels (1 case)", 3),
     ]  # fmt: skip
     steps = numbers["flow"]["steps"]
     assert [step["cases"] for step in steps] == [27, 25, 24, 24, 24]
