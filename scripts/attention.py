@@ -66,7 +66,7 @@ def score_truth(cases, truth, args, folder):
         logging.warning("%s: %d patches are not in it; their cases are not scored", args.truth, truth.isna().sum())
     scores = attention.truth_scores(cases, truth, attention.positive_class(args.predictions))
     files.write_json({"split": args.split, "seed": args.seed, **scores}, folder / "truth_auc.json")
-    logging.info("attention AUC of signal patches: %s (%d cases)", scores["mean_auc"], scores["cases"])
+    logging.info("attention AUROC of signal patches: %s (%d cases)", scores["mean_auc"], scores["cases"])
 
 
 def draw_cases(cases, args, run, folder):

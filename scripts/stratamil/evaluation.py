@@ -99,7 +99,7 @@ def text(result):
         f"accuracy: {number(result['accuracy'])}",
         f"balanced accuracy: {number(result['balanced_accuracy'])}",
         *(f"recall {name}: {number(value)}" for name, value in result["recall"].items()),
-        f"ROC AUC: {number(result['roc_auc'])}",
+        f"AUROC: {number(result['roc_auc'])}",
         f"PR AUC: {number(result['pr_auc'])}",
         f"log loss: {number(result['log_loss'])}",
         f"Brier score: {number(result['brier'])}",

@@ -171,7 +171,7 @@ def roc(curves, title, thin=(), colors=COLORS):
         axes.plot(x, z, color=GREY, linewidth=0.8, alpha=0.6, label="each split" if i == 0 else None)
     for i, (label, y, score) in enumerate(curves):
         value = metrics.roc_auc(y, score)
-        text = f"{label}: " + (f"AUC {value:.3f}" if value is not None else "AUC not defined") + f", n = {len(y)}"
+        text = f"{label}: " + (f"AUROC {value:.3f}" if value is not None else "AUROC not defined") + f", n = {len(y)}"
         x, z = roc_curve(y, score, drop_intermediate=False)[:2] if value is not None else ([], [])
         axes.plot(x, z, color=colors[i % len(colors)], linewidth=2, label=text)
     axes.plot([0, 1], [0, 1], color=GREY, linewidth=0.9, linestyle=(0, (4, 3)))
@@ -233,7 +233,7 @@ def calibration(y, score, title, bins=10, colors=COLORS):
 
 @_styled
 def loss(history, title, colors=COLORS):
-    """Training and validation loss, and validation AUC, over the epochs; the epoch kept is marked.
+    """Training and validation loss, and validation AUROC, over the epochs; the epoch kept is marked.
 
     history: columns epoch, train_loss, val_loss, val_auc, best (one True).
     """
@@ -242,7 +242,7 @@ def loss(history, title, colors=COLORS):
     left.plot(history["epoch"], history["train_loss"], color=colors[0], linewidth=2, label="training")
     left.plot(history["epoch"], history["val_loss"], color=colors[1], linewidth=2, label="validation")
     right.plot(history["epoch"], history["val_auc"].astype(float), color=colors[1], linewidth=2, label="validation")
-    for axes, name in ((left, "loss"), (right, "ROC AUC")):
+    for axes, name in ((left, "loss"), (right, "AUROC")):
         for epoch in best:
             axes.axvline(epoch, color=GREY, linewidth=1, linestyle=(0, (4, 3)), label=f"kept: epoch {epoch}")
         axes.set(xlabel="epoch", ylabel=name)

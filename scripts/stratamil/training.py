@@ -83,7 +83,7 @@ def train(bags, train_cases, val_cases, y, model_settings, settings, state_path=
 def _line(row, best):
     auc = "not defined" if math.isnan(row["val_auc"]) else f"{row['val_auc']:.3f}"
     return (
-        f"epoch {row['epoch']}: train loss {row['train_loss']:.4f}, val loss {row['val_loss']:.4f}, val AUC {auc}, "
+        f"epoch {row['epoch']}: train loss {row['train_loss']:.4f}, val loss {row['val_loss']:.4f}, val AUROC {auc}, "
         f"lr {row['lr']:.2g}, {row['patches_per_second']:.0f} patches/s" + (", best" if best == row["epoch"] else "")
     )
 

@@ -82,6 +82,6 @@ def test_one_class_is_not_defined():
     result = evaluation.figures(table([1, 1], [0.2, 0.9]), table([0, 1], [0.2, 0.9]), ["benign", "high"])
     assert result["roc_auc"] is None
     text = evaluation.text({"split": "01", "seed": 1, "checkpoint": "best.pth", "epoch": 3} | result)
-    assert "ROC AUC: not defined" in text
+    assert "AUROC: not defined" in text
     assert "recall benign: not defined" in text
     assert "best.pth (epoch 3" in text

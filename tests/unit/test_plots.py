@@ -45,7 +45,7 @@ def test_every_figure_says_how_many_cases(n, tmp_path):
 
 
 def test_one_class_is_named_not_drawn():
-    assert "AUC not defined" in texts(plots.roc([("model", [1, 1], [0.2, 0.3])], "Test"))
+    assert "AUROC not defined" in texts(plots.roc([("model", [1, 1], [0.2, 0.3])], "Test"))
     assert "not defined" in texts(plots.precision_recall([("model", [1, 1], [0.2, 0.3])], "Test"))
 
 
