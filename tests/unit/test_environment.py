@@ -13,4 +13,5 @@ def pins(name):
 def test_conda_and_pip_get_the_same_versions():
     assert pins("requirements.txt")
     assert pins("requirements.txt") == pins("envs/stratamil.yaml")
-    assert pins("requirements.txt") | pins("requirements-dev.txt") <= pins("constraints.txt")
+    assert pins("requirements.txt") | pins("requirements-timm.txt") == pins("envs/timm.yaml")
+    assert pins("envs/timm.yaml") | pins("requirements-dev.txt") <= pins("constraints.txt")
