@@ -1,6 +1,6 @@
 """Draw and tabulate what the model attended to, from the numbers that evaluate wrote.
 
-INPUTS: split_{split}/seed_{seed}/patch_attention.parquet and predictions.csv, the patch images, planted signal if known
+INPUTS: split_{split}/seed_{seed}/patch_attention.parquet and predictions.csv, the patch images if there are any, planted signal if known
 OUTPUTS: split_{split}/seed_{seed}/attention_analysis
 """
 
@@ -30,10 +30,10 @@ rule attention:
         runtime=attempts(60),
     params:
         signal=digest(*([config["attention"]["truth"]] if config["attention"]["truth"] else [])),
-        folder=config["patches"],
+        images=given(images()),
         flags=given(flag("stains", STAINS), flags("attention", truth=None)),
         truth=lambda wildcards, input: flag("truth", input.truth) if input.truth else "",
     shell:
         "python {input.code[0]} --patch-attention {input.attention} --predictions {input.predictions}"
-        " --patches {params.folder:q} --split {wildcards.split} --seed {wildcards.seed} {params.flags} {params.truth}"
+        " {params.images} --split {wildcards.split} --seed {wildcards.seed} {params.flags} {params.truth}"
         " --threads {threads} --output {output} --log {log}"

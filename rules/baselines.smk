@@ -1,14 +1,14 @@
 """Predict the test cases with what needs no attention: mean features, colour alone, patch counts, prevalence.
 
-INPUTS: feature shards, stain_stats shards, inventory/cases.csv, splits/data_splits_{split}.npz
+INPUTS: feature shards, stain_stats shards where there are pictures, inventory/cases.csv, splits/data_splits_{split}.npz
 OUTPUTS: baselines/predictions.csv
 """
 
 
 rule baselines:
     input:
-        features=expand("<results>/features/{encoder}/shard_{shard}.h5", encoder=ENCODER, shard=SHARDS),
-        colour=expand("<results>/features/stain_stats/shard_{shard}.h5", shard=SHARDS),
+        features=expand("<results>/features/{encoder}/shard_{shard}.h5", encoder=ENCODERS, shard=SHARDS),
+        colour=[] if PRECOMPUTED else expand("<results>/features/stain_stats/shard_{shard}.h5", shard=SHARDS),
         cases="<results>/inventory/cases.csv",
         splits=expand("<results>/splits/data_splits_{split}.npz", split=SPLITS),
         code=code("baselines"),

@@ -1,8 +1,10 @@
 """Show the cohort before any model is trained.
 
 INPUTS: inventory/patches.parquet, cases.csv, excluded.csv, splits/data_splits_{split}.npz; a sample of the patches
-OUTPUTS: inventory/cohort.html (self-contained), cohort.json, samples.jpg
+OUTPUTS: inventory/cohort.html (self-contained), cohort.json, samples.jpg (not where features were made elsewhere)
 """
+
+SAMPLES = {} if PRECOMPUTED else {"samples": "<results>/inventory/samples.jpg"}
 
 
 rule cohort:
@@ -14,6 +16,7 @@ rule cohort:
         template=templates("cohort"),
         code=code("cohort"),
     output:
+        **SAMPLES,
         html=report(
             "<results>/inventory/cohort.html",
             caption="../report/cohort.rst",
@@ -21,7 +24,6 @@ rule cohort:
             labels={"figure": "cohort"},
         ),
         json="<results>/inventory/cohort.json",
-        samples="<results>/inventory/samples.jpg",
     log:
         "<logs>/cohort/cohort.log",
     benchmark:
@@ -32,7 +34,8 @@ rule cohort:
         mem_mb=attempts(4000),
         runtime=attempts(30),
     params:
-        folder=config["patches"],
+        images=given(images()),
+        samples=lambda wildcards, output: flag("samples", output.samples) if SAMPLES else "",
         flags=given(
             flag("classes", CLASSES),
             flag("stains", STAINS),
@@ -42,5 +45,5 @@ rule cohort:
         ),
     shell:
         "python {input.code[0]} --patches-table {input.patches} --cases {input.cases} --excluded {input.excluded}"
-        " --splits {input.splits} --patches {params.folder:q} --template {input.template[0]} {params.flags}"
-        " --output {output.html} --json {output.json} --samples {output.samples} --log {log}"
+        " --splits {input.splits} {params.images} {params.samples} --template {input.template[0]} {params.flags}"
+        " --output {output.html} --json {output.json} --log {log}"

@@ -16,7 +16,7 @@ sys.path.insert(0, str(ROOT / "scripts"))
 # Rules call the Python that runs Snakemake, also where its environment was not activated.
 os.environ.update(PATH=f"{Path(sys.executable).parent}{os.pathsep}{os.environ.get('PATH', os.defpath)}")
 
-from stratamil import files, folders, settings
+from stratamil import files, folders, manifest, settings
 from stratamil.errors import UserError
 
 SCHEMA = yaml.safe_load((ROOT / "schemas/config.schema.yaml").read_text())
@@ -34,6 +34,9 @@ CLASSES = [name for entry in config["cohort"]["classes"] for name in entry]
 ENCODER = config["embed"]["encoder"]
 NO_WEIGHTS = config["embed"]["weights"] == "none" or ENCODER == "stain_stats"
 OWN_WEIGHTS = config["embed"]["weights"].endswith(".pth")
+# With features made elsewhere there is no encoder to run, and there are no patch images.
+PRECOMPUTED = config["features"]["source"] == "precomputed"
+ENCODERS = ["precomputed"] if PRECOMPUTED else [ENCODER]
 # The colour baseline of the report.
 STAIN_STATS = {"encoder": "stain_stats", "input_size": 96, "resize": "squash", "pooling": "global"}
 
@@ -113,6 +116,11 @@ def imported(path):
 def attempts(amount):
     """A resource that grows with each attempt: enough for most, and more for a job that was killed."""
     return lambda wildcards, attempt: amount * attempt
+
+
+def images():
+    """The folder of patch images as a flag; nothing where features were made elsewhere."""
+    return "" if PRECOMPUTED else flag("patches", config["patches"])
 
 
 def encoder_weights(wildcards):

@@ -9,7 +9,7 @@ OUTPUTS: split_{split}/seed_{seed}/predictions.csv, validation_predictions.csv, 
 rule evaluate:
     input:
         checkpoint=config["evaluate"]["checkpoint"] or "<results>/split_{split}/seed_{seed}/checkpoints/best.pth",
-        features=expand("<results>/features/{encoder}/shard_{shard}.h5", encoder=ENCODER, shard=SHARDS),
+        features=expand("<results>/features/{encoder}/shard_{shard}.h5", encoder=ENCODERS, shard=SHARDS),
         cases="<results>/inventory/cases.csv",
         split="<results>/splits/data_splits_{split}.npz",
         code=code("evaluate"),

@@ -1,25 +1,35 @@
 """Take the inventory of patches and cases.
 
-INPUTS: patches folder (the times of its folders tell of new and removed files, those of some files of changed ones),
-    labels table
-OUTPUTS: inventory/patches.parquet, cases.csv, excluded.csv; undeclared: watched.json, what the next dry run looks at
+INPUTS: labels table, and either the patches folder (the times of its folders tell of new and removed files, those of
+    some files of changed ones) or the manifest of features made elsewhere (its content, the times and sizes of its files)
+OUTPUTS: inventory/patches.parquet, cases.csv, excluded.csv; of features made elsewhere features.json, what they are;
+    of patches, undeclared: watched.json, what the next dry run looks at
 """
 
 WATCHED = f"{config['results']}/inventory/watched.json"
+IDENTITY = {"identity": "<results>/inventory/features.json"} if PRECOMPUTED else {}
 try:
-    FOLDERS, STATE = folders.look(config["patches"], WATCHED)
+    if PRECOMPUTED:
+        MANIFEST = config["features"]["manifest"]
+        FEATURES_FOLDER = config["features"]["folder"] or str(Path(MANIFEST).parent)
+        SOURCE, STATE = [MANIFEST], manifest.state(MANIFEST, FEATURES_FOLDER)
+        TAKEN = [flag("manifest", MANIFEST), flag("folder", FEATURES_FOLDER), flags("features", "encoder")]
+    else:
+        SOURCE, STATE = folders.look(config["patches"], WATCHED)
+        TAKEN = [images(), flag("watched", WATCHED)]
 except UserError as error:
     raise WorkflowError(str(error))
-if braced := [folder for folder in FOLDERS if {"{", "}"} & set(folder)]:
-    raise WorkflowError(f"{braced[0]}: Snakemake takes braces in paths for wildcards: rename the folder")
+if braced := [path for path in SOURCE if {"{", "}"} & set(path)]:
+    raise WorkflowError(f"{braced[0]}: Snakemake takes braces in paths for wildcards: rename it")
 
 
 rule inventory:
     input:
         labels=config["labels"],
-        folders=lambda wildcards: FOLDERS,
+        source=lambda wildcards: SOURCE,
         code=code("inventory"),
     output:
+        **IDENTITY,
         patches="<results>/inventory/patches.parquet",
         cases="<results>/inventory/cases.csv",
         excluded="<results>/inventory/excluded.csv",
@@ -35,9 +45,10 @@ rule inventory:
     params:
         flags=given(flags("cohort"), flags("names")),
         labels=digest(config["labels"]),
+        source=given(*TAKEN),
+        identity=lambda wildcards, output: flag("identity", output.identity) if IDENTITY else "",
         state=given("" if config["demo"] else STATE),
-        watched=WATCHED,
     shell:
-        "python {input.code[0]} --patches {input.folders[0]:q} --labels {input.labels:q} {params.flags}"
+        "python {input.code[0]} {params.source} --labels {input.labels:q} {params.flags}"
         " --output {output.patches} --cases {output.cases} --excluded {output.excluded}"
-        " --watched {params.watched} --state={params.state} --log {log}"
+        " {params.identity} --state={params.state} --log {log}"

@@ -8,6 +8,7 @@ OUTPUTS: report/index.html (self-contained), metrics.csv, metrics.json, excluded
 
 rule report:
     input:
+        **SAMPLES,
         predictions=expand("<results>/split_{split}/seed_{seed}/predictions.csv", split=SPLITS, seed=SEEDS),
         validation=expand("<results>/split_{split}/seed_{seed}/validation_predictions.csv", split=SPLITS, seed=SEEDS),
         results=expand("<results>/split_{split}/seed_{seed}/results.json", split=SPLITS, seed=SEEDS),
@@ -19,11 +20,10 @@ rule report:
         ),
         cases="<results>/inventory/cases.csv",
         excluded="<results>/inventory/excluded.csv",
-        unreadable=expand("<results>/features/{encoder}/shard_{shard}.h5", encoder=ENCODER, shard=SHARDS),
+        unreadable=expand("<results>/features/{encoder}/shard_{shard}.h5", encoder=ENCODERS, shard=SHARDS),
         splits=expand("<results>/splits/data_splits_{split}.npz", split=SPLITS),
         baselines="<results>/baselines/predictions.csv",
         cohort="<results>/inventory/cohort.json",
-        samples="<results>/inventory/samples.jpg",
         template=templates("index"),
         code=code("report"),
     output:
@@ -49,12 +49,13 @@ rule report:
     params:
         runs=[f"{config['results']}/split_{split}/seed_{seed}" for split in SPLITS for seed in SEEDS],
         flags=given(flags("report")),
+        samples=lambda wildcards, input: flag("samples", input.samples) if SAMPLES else "",
         benchmarks=f"{config['results']}/benchmarks",
         config=f"{config['results']}/config.yaml",
         folder=subpath(output.html, parent=True),
     shell:
         "python {input.code[0]} --runs {params.runs} --cases {input.cases} --excluded {input.excluded}"
-        " --unreadable {input.unreadable} --splits {input.splits} --cohort {input.cohort} --samples {input.samples}"
+        " --unreadable {input.unreadable} --splits {input.splits} --cohort {input.cohort} {params.samples}"
         " --baselines {input.baselines}"
         " --benchmarks {params.benchmarks} --config {params.config} --template {input.template[0]} {params.flags}"
         " --output {params.folder} --log {log}"

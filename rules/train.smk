@@ -8,7 +8,7 @@ OUTPUTS: split_{split}/seed_{seed}/checkpoints/best.pth, history.csv, model_loss
 
 rule train:
     input:
-        features=expand("<results>/features/{encoder}/shard_{shard}.h5", encoder=ENCODER, shard=SHARDS),
+        features=expand("<results>/features/{encoder}/shard_{shard}.h5", encoder=ENCODERS, shard=SHARDS),
         cases="<results>/inventory/cases.csv",
         split="<results>/splits/data_splits_{split}.npz",
         code=code("train"),

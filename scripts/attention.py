@@ -1,6 +1,7 @@
 """Show what the attention of one split and seed says: tables, galleries of patches, figures.
 
-Reads the weights that evaluate wrote and the patches as they are on disk; the model is not run again.
+Reads the weights that evaluate wrote and the patches as they are on disk; the model is not run again. Where patches
+have no pictures, maps of attention over their coordinates take the place of galleries.
 """
 
 import logging
@@ -20,7 +21,7 @@ def arguments():
     parser = cli.parser(__doc__)
     parser.add_argument("--patch-attention", type=Path, required=True, help="patch_attention.parquet of evaluate")
     parser.add_argument("--predictions", type=Path, required=True, help="predictions.csv of evaluate")
-    parser.add_argument("--patches", type=Path, required=True, help="folder of patch images")
+    parser.add_argument("--patches", type=Path, help="folder of patch images, if there are any")
     parser.add_argument("--split", required=True)
     parser.add_argument("--seed", type=int, required=True)
     parser.add_argument("--stains", nargs="+", required=True, metavar="STAIN", help="all stains, in order")
@@ -34,7 +35,7 @@ def arguments():
 
 
 def main(args):
-    if not args.patches.is_dir():
+    if args.patches and not args.patches.is_dir():
         raise UserError(f"{args.patches}: no such folder: give the folder of the patch images")
     cases = attention.read_cases(args.patch_attention, args.predictions, args.stains)
     patches = pd.concat([case.patches for case in cases], ignore_index=True)
@@ -53,7 +54,8 @@ def main(args):
 
 def write_tables(cases, args, heading, folder):
     """Write the summary of all cases and the table of the most attended patches."""
-    files.write_text(attention.summary_text(cases, args.stains, heading), folder / "attention_summary.txt")
+    summary = attention.summary_text(cases, args.stains, heading, pictures=bool(args.patches))
+    files.write_text(summary, folder / "attention_summary.txt")
     top, percent = attention.top_table(cases, args.top_percent), args.top_percent
     files.write_csv(top, folder / f"top_effective_patches_per_case_{percent}pct.csv")
     text = attention.top_text(cases, top, args.stains, percent, heading)

@@ -13,7 +13,7 @@ from stratamil import baselines, features, files, inventory, splits
 def arguments():
     parser = cli.parser(__doc__)
     parser.add_argument("--features", nargs="+", type=Path, required=True, help="feature shards of the model's encoder")
-    parser.add_argument("--colour", nargs="+", type=Path, required=True, help="feature shards of stain_stats")
+    parser.add_argument("--colour", nargs="*", type=Path, default=[], help="feature shards of stain_stats, if any")
     parser.add_argument("--cases", type=Path, required=True, help="cases.csv of the inventory")
     parser.add_argument("--splits", nargs="+", type=Path, required=True, help="data_splits_<split>.npz")
     parser.add_argument("--classes", nargs="+", required=True, help="class names, in order")
@@ -25,7 +25,8 @@ def main(args):
     cases = inventory.used_cases(args.cases)
     sets = {path.stem.removeprefix("data_splits_"): splits.read(path) for path in args.splits}
     wanted = sorted({case for split in sets.values() for case in [*split.train, *split.test]})
-    described = baselines.descriptions(cases, features.read(args.features, wanted), features.read(args.colour, wanted))
+    colour = features.read(args.colour, wanted) if args.colour else None
+    described = baselines.descriptions(cases, features.read(args.features, wanted), colour)
     labels = dict(zip(cases["case_id"], cases["class"]))
     predictions = baselines.predict(described, labels, sets, args.classes)
     files.write_csv(predictions, args.output)

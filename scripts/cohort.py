@@ -21,7 +21,7 @@ def arguments():
     parser.add_argument("--splits", nargs="+", type=Path, required=True, help="data_splits_<split>.npz")
     parser.add_argument("--n", type=int, help="splits of one repeat, where they were generated")
     parser.add_argument("--validation", type=float, help="share of the cohort that was to be validation")
-    parser.add_argument("--patches", type=Path, required=True, help="folder of patch images")
+    parser.add_argument("--patches", type=Path, help="folder of patch images, if there are any")
     parser.add_argument("--classes", nargs="+", required=True)
     parser.add_argument("--stains", nargs="+", required=True, metavar="STAIN", help="all stains, in order")
     parser.add_argument("--group-column", help="column of the patient, if the labels table has one")
@@ -31,40 +31,44 @@ def arguments():
     parser.add_argument("--template", type=Path, required=True, help="cohort.html.j2")
     parser.add_argument("--output", type=Path, required=True, help="cohort.html")
     parser.add_argument("--json", type=Path, required=True, help="cohort.json")
-    parser.add_argument("--samples", type=Path, required=True, help="samples.jpg")
+    parser.add_argument("--samples", type=Path, help="samples.jpg, with --patches")
     return parser.parse_args()
 
 
 def main(args):
     page.check_colors(args.colors)
-    if not args.patches.is_dir():
+    if args.patches and not args.patches.is_dir():
         raise UserError(f"{args.patches}: no such folder: give the folder of the patch images")
     cases = tables.read_cases(args.cases)
     excluded = tables.read_excluded(args.excluded)
     patches = cohort.classed(pd.read_parquet(args.patches_table), cases)
     found = {path.stem.removeprefix("data_splits_"): splits.read(path) for path in args.splits}
-    sides = samples.sides(patches, args.patches, args.seed)
+    sides = samples.sides(patches, args.patches, args.seed) if args.patches else None
     shares = splits.shares(args.n, args.validation) if args.n else None
     of_cohort = args.classes, args.stains, args.group_column, args.bootstrap, args.seed, shares
     numbers = cohort.numbers(patches, cases, excluded, found, sides, *of_cohort)
-    picture, shown, unreadable = samples.montage(
-        patches, args.stains, args.classes, args.patches, args.colors, args.seed
-    )
     inputs = [args.patches_table, args.cases, args.excluded, *args.splits]
     numbers |= {
-        "samples": shown,
-        "folder": str(args.patches),
+        "samples": draw(patches, args) if args.patches else [],
+        "folder": str(args.patches) if args.patches else None,
         "commit": provenance.commit(),
         "inputs": {path.name: files.sha256(path) for path in inputs},
     }
-    samples.write(picture, args.samples)
     files.write_json(numbers, args.json)
     files.write_text(render(numbers, args), args.output)
     for line in numbers["warnings"]:
         logging.warning(line)
+    logging.info("%s: %d cases, warnings: %d", args.output, numbers["total"]["cases"], len(numbers["warnings"]))
+
+
+def draw(patches, args):
+    """Write the picture of sample patches; returns what it shows."""
+    of_cohort = args.stains, args.classes, args.patches, args.colors, args.seed
+    picture, shown, unreadable = samples.montage(patches, *of_cohort)
+    samples.write(picture, args.samples)
     for line in unreadable:
         logging.warning("not drawn: %s", line)
-    logging.info("%s: %d cases, warnings: %d", args.output, numbers["total"]["cases"], len(numbers["warnings"]))
+    return shown
 
 
 def render(numbers, args):
@@ -77,7 +81,7 @@ def render(numbers, args):
         title="The cohort",
         colors=args.colors,
         cohort=numbers,
-        samples=page.picture(args.samples),
+        samples=page.picture(args.samples) if args.patches else None,
         figures=figures,
     )
 

@@ -4,12 +4,17 @@ import logging
 from pathlib import Path
 
 import cli
-from stratamil import files, folders, inventory, labels, names
+from stratamil import files, folders, inventory, labels, names, precomputed
 
 
 def arguments():
     parser = cli.parser(__doc__)
-    parser.add_argument("--patches", type=Path, required=True, help="folder of patch images")
+    source = parser.add_mutually_exclusive_group(required=True)
+    source.add_argument("--patches", type=Path, help="folder of patch images")
+    source.add_argument("--manifest", type=Path, help="CSV that lists files of features made elsewhere")
+    parser.add_argument("--folder", type=Path, help="what the manifest's files are relative to, if not its own")
+    parser.add_argument("--encoder", help="name of what made these features")
+    parser.add_argument("--identity", type=Path, help="features.json to write: what these features are")
     parser.add_argument("--labels", type=Path, required=True, help="labels table")
     parser.add_argument("--case-column", required=True)
     parser.add_argument("--class-column", required=True)
@@ -22,7 +27,7 @@ def arguments():
     parser.add_argument("--output", type=Path, required=True, help="patches.parquet")
     parser.add_argument("--cases", type=Path, required=True, help="cases.csv")
     parser.add_argument("--excluded", type=Path, required=True, help="excluded.csv")
-    parser.add_argument("--watched", type=Path, required=True, help="watched.json, for the next dry run")
+    parser.add_argument("--watched", type=Path, help="watched.json to write, for the next dry run")
     parser.add_argument("--state", default="", help="of the folders as the dry run saw them")
     return parser.parse_args()
 
@@ -33,12 +38,31 @@ def main(args):
         args.labels, args.case_column, args.class_column, args.group_column, dict(args.classes), args.excluded_codes
     )
     grammar = names.Grammar(args.pattern, stains)
-    taken = inventory.take(args.patches, labelled, grammar, list(stains), args.unknown_stains)
+    taken = take_features(args, labelled, grammar) if args.manifest else take_patches(args, labelled, grammar)
     files.write_parquet(taken.patches, args.output)
     files.write_csv(taken.cases, args.cases)
     files.write_csv(taken.excluded, args.excluded)
-    folders.remember(args.patches, taken.folders, taken.patches["path"].tolist(), args.state, args.watched)
     report(taken)
+
+
+def take_patches(args, labelled, grammar):
+    """The inventory of a folder of patches, and what the next dry run looks at."""
+    taken = inventory.take(args.patches, labelled, grammar, [name for name, _ in args.stains], args.unknown_stains)
+    if args.watched:
+        folders.remember(args.patches, taken.folders, taken.patches["path"].tolist(), args.state, args.watched)
+    return taken
+
+
+def take_features(args, labelled, grammar):
+    """The inventory of features made elsewhere, and what they are."""
+    stains = [name for name, _ in args.stains]
+    found = precomputed.scan(args.manifest, args.folder or args.manifest.parent, grammar, args.encoder)
+    remedy = "add their stains to names.stains"
+    of_manifest = args.manifest, inventory.ordered(found.patches, stains), found.left_out, found.rows, remedy
+    taken = inventory.join(*of_manifest, labelled, stains, args.unknown_stains)
+    if args.identity:
+        files.write_json(found.identity, args.identity)
+    return taken
 
 
 def report(taken):

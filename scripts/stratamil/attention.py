@@ -19,7 +19,12 @@ from stratamil.metrics import roc_auc
 WEIGHTS = ["patch_weight", "slice_weight", "stain_weight", "effective_weight"]
 COLUMNS = ["case_id", "stain", "slice_id", "patch", "path", *WEIGHTS]
 PREDICTION_COLUMNS = ["case_id", "true_label", "predicted_label"]
+PLACE = ["x", "y"]  # on the slide, of patches without a file
 TOLERANCE = 1e-3  # float32 weights of some thousand patches add up to 1 within this
+NO_PICTURES = (
+    "There are no pictures of patches, for their features were made elsewhere: a patch is known by the row of its\n"
+    "feature file, and by its coordinates on the slide where that file has them."
+)
 SHOWN = 5  # problems of one kind in an error
 CAVEAT = (
     "Attention is what the model weighed, not why it decided: it is no explanation by itself.\n"
@@ -258,8 +263,9 @@ def top_table(cases, percent):
     tops = [
         top_patches(case, percent).assign(true_label=case.true_label, pred_label=case.predicted_label) for case in cases
     ]
-    columns = ["case_id", "stain", "slice", "patch", "path", *WEIGHTS, "true_label", "pred_label"]
-    return pd.concat(tops, ignore_index=True).rename(columns={"slice_id": "slice"})[columns]
+    table = pd.concat(tops, ignore_index=True).rename(columns={"slice_id": "slice"})
+    place = [name for name in PLACE if name in table]
+    return table[["case_id", "stain", "slice", "patch", "path", *place, *WEIGHTS, "true_label", "pred_label"]]
 
 
 def top_text(cases, top, stains, percent, heading):
@@ -319,8 +325,11 @@ def _count(n, total):
     return str(n), f"{n / total:.1%}"
 
 
-def summary_text(cases, stains, heading):
-    """The attention of each case for readers: most attended stain, stain weights, slice pattern, slice weights."""
+def summary_text(cases, stains, heading, pictures=True):
+    """The attention of each case for readers: most attended stain, stain weights, slice pattern, slice weights.
+
+    pictures: whether there are galleries; without, it says so, and where the most attended patch of each slice lies.
+    """
     overview = [["case", "true", "predicted", "p", "patches", "most attended", *stains, "slice pattern"]]
     for case in cases:
         weights = case.stains
@@ -344,6 +353,7 @@ def summary_text(cases, stains, heading):
             heading,
             "",
             CAVEAT,
+            *([] if pictures else ["", NO_PICTURES]),
             "",
             "Most attended stain: " + ", ".join(f"{stain} in {(most == stain).sum()}" for stain in stains) + " cases.",
             "",
@@ -361,15 +371,23 @@ def summary_text(cases, stains, heading):
 
 
 def _slice_rows(cases):
-    rows = [["case", "stain", "slice", "weight", "x equal", "patches", "effective patches"]]
+    placed = all(name in cases[0].patches for name in PLACE)
+    rows = [["case", "stain", "slice", "weight", "x equal", "patches", "effective patches"] + ["most at x, y"] * placed]
     for case in cases:
         for stain in case.stains.index:
             slices = case.slices(stain)
             for slice_id, weight, patches in slices.itertuples(index=False):
-                number = effective_number(case.of_slice(stain, slice_id)["patch_weight"])
+                here = case.of_slice(stain, slice_id)
+                number = effective_number(here["patch_weight"])
                 share = f"{weight:.4f}", f"{weight * len(slices):.2f}"
-                rows.append([case.id, stain, slice_id, *share, str(patches), f"{number:.1f}"])
+                row = [case.id, stain, slice_id, *share, str(patches), f"{number:.1f}"]
+                rows.append([*row, _place(rank(here, "patch_weight").iloc[0])] if placed else row)
     return rows
+
+
+def _place(patch):
+    """The coordinates of a patch, or a dash where its file has none."""
+    return "-" if pd.isna(patch["x"]) else f"{patch['x']:.0f}, {patch['y']:.0f}"
 
 
 def aligned(rows, left, right_end=None):

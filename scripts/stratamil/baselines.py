@@ -27,16 +27,16 @@ def pooled(values, case_ids):
     return pd.DataFrame({case: values[index].mean(axis=0, dtype=np.float64) for case, index in rows.indices.items()}).T
 
 
-def descriptions(cases, features, colour):
+def descriptions(cases, features, colour=None):
     """What each baseline sees of a case: name -> DataFrame (cases, D), index case_id.
 
     cases: DataFrame with case_id, n_patches, n_slices. features, colour: objects with `values` (N, D) and
-    `table` (case_id a row), as features.read returns.
+    `table` (case_id a row), as features.read returns; without `colour` there is no such baseline.
     """
     counts = cases.set_index("case_id")
     return {
         "mean_pool": pooled(features.values, features.table["case_id"]),
-        "colour": pooled(colour.values, colour.table["case_id"]),
+        **({} if colour is None else {"colour": pooled(colour.values, colour.table["case_id"])}),
         "patch_count": np.log(counts[["n_patches"]]),
         "slice_count": np.log(counts[["n_slices"]]),
         "prevalence": counts[[]].assign(nothing=0.0),

@@ -4,12 +4,10 @@ Numbers and figures of the cohort page, which the cross-split report shows as we
 are used, unless it says otherwise.
 """
 
-from collections import Counter
-
 import numpy as np
 
 from stratamil import metrics, plots, splits
-from stratamil.inventory import USED, namesakes
+from stratamil.inventory import USED, namesakes, of_files
 from stratamil.names import column, natural
 
 IMBALANCE = 3  # cases of the largest class for one of the smallest; beyond, accuracy says little: 3 of 4 by guessing
@@ -32,9 +30,9 @@ def classed(patches, cases):
 def numbers(patches, cases, excluded, found, sides, classes, stains, patient_column, draws, seed, shares=None):
     """Everything the page says in figures and sentences, ready for JSON.
 
-    patches: of `classed`. cases, excluded: tables of the inventory. found: name -> Split. sides: of samples.sides.
-    patient_column: of the labels table, or None where each case counts as a patient. draws, seed: of the bootstrap by
-    patient. shares: see splits.warnings.
+    patches: of `classed`. cases, excluded: tables of the inventory. found: name -> Split. sides: of samples.sides, or
+    None where patches have no pictures. patient_column: of the labels table, or None where each case counts as a
+    patient. draws, seed: of the bootstrap by patient. shares: see splits.warnings.
     """
     used = cases[cases["status"] == USED].reset_index(drop=True)
     result = {
@@ -261,12 +259,12 @@ def _of_stains(found, excluded):
                 "how the model does with it."
             )
     reasons = excluded.loc[excluded["kind"] == "file", "reason"].str.extract(UNKNOWN)[0]
-    unknown = Counter(reasons.dropna())
-    if unknown:
-        counts = ", ".join(f"{stain} ({_n(n, 'patch')})" for stain, n in unknown.most_common())
+    unknown = of_files(excluded).groupby(reasons).sum().sort_values(ascending=False, kind="stable")
+    if len(unknown):
+        counts = ", ".join(f"{stain} ({_n(n, 'patch')})" for stain, n in unknown.items())
         yield (
-            f"The folder holds stains that the config does not name, so they are left out: {counts}. If they belong to "
-            "the study, add them to names.stains."
+            f"There are stains that the config does not name, so they are left out: {counts}. If they belong to the "
+            "study, add them to names.stains."
         )
 
 
@@ -287,7 +285,7 @@ def _of_cases(found, excluded):
             f"{_have(rows, 'case')} patches ({rows['patches'].sum()}) but no row in the labels, and {_are(rows)} left "
             f"out: {_some(list(rows['name']))}."
         )
-    damaged = found["sides"]["unreadable"]
+    damaged = found["sides"]["unreadable"] if found["sides"] else []
     if damaged:
         yield (
             f"{len(damaged)} of a sample of {_n(found['sides']['drawn'], 'patch')} cannot be read as an image: "
@@ -356,7 +354,7 @@ def figures(found, colors):
         colors,
     )
     drawn["cohort_stains"] = figure, "How many cases of each class have which stains; its numbers are in the table"
-    sides = found["sides"]["longer"]
+    sides = found["sides"]["longer"] if found["sides"] else []
     if len({side["pixels"] for side in sides}) > 1:
         y = np.array([classes.index(side["class"]) for side in sides])
         pixels = {stain: [side["pixels"] if side["stain"] == stain else np.nan for side in sides] for stain in stains}

@@ -13,15 +13,17 @@ from stratamil.names import natural
 
 TEXT = ("case_id", "stain", "slice_id", "path")
 COLUMNS = ("case_id", "stain", "slice_id", "patch", "path")
+PLACE = ("x", "y")  # on the slide, of patches that have no file
 UNREADABLE = ("case_id", "path", "reason")
+BLOCK = 256  # rows written at once
 
 
 @dataclass
 class Features:
     """Features of some cases.
 
-    values: float16 (N, D). table: DataFrame of N rows with case_id, stain, slice_id, patch, path; cases
-    in natural order, patches as in the inventory. identity: what the features depend on.
+    values: float16 (N, D). table: DataFrame of N rows with case_id, stain, slice_id, patch, path, and x, y of features
+    made elsewhere; cases in natural order, patches as in the inventory. identity: what the features depend on.
     """
 
     values: np.ndarray
@@ -62,7 +64,8 @@ def _read_shard(path, case_ids):
     try:
         with h5py.File(path) as file:
             identity = json.loads(file.attrs["identity"])
-            table = pd.DataFrame({name: file[name].asstr()[:] for name in TEXT} | {"patch": file["patch"][:]})
+            numbers = {name: file[name][:] for name in ("patch", *PLACE) if name in file}
+            table = pd.DataFrame({name: file[name].asstr()[:] for name in TEXT} | numbers)
             values = file["features"][:]
     except FileNotFoundError:
         raise UserError(f"{path}: no such file: run embed") from None
@@ -73,7 +76,7 @@ def _read_shard(path, case_ids):
     if case_ids is not None:
         wanted = table["case_id"].isin(set(map(str, case_ids))).to_numpy()
         table, values = table[wanted], values[wanted]
-    return Features(values, table[list(COLUMNS)], identity)
+    return Features(values, table[[name for name in (*COLUMNS, *PLACE) if name in table]], identity)
 
 
 def unreadable(paths):
@@ -94,7 +97,8 @@ def _difference(a, b):
 def write(path, values, table, unreadable, identity):
     """Write a shard, whole or not at all; the same content gives the same bytes.
 
-    values: float16 (N, D). table: N rows with case_id, stain, slice_id, patch, path.
+    values: float16 (N, D): an array, or what has its shape and gives its rows by slices, to be written as they are
+    read. table: N rows with case_id, stain, slice_id, patch, path; x and y may be there, too.
     unreadable: DataFrame of case_id, path and reason of the patches that have no features.
     """
     text = h5py.string_dtype("utf-8")
@@ -102,7 +106,10 @@ def write(path, values, table, unreadable, identity):
         file.attrs["identity"] = json.dumps(identity, sort_keys=True)
         columns = {name: (table[name].to_numpy(dtype=object), text) for name in TEXT}
         columns["patch"] = (table["patch"].to_numpy(), "int32")
+        columns |= {name: (table[name].to_numpy(), "float32") for name in PLACE if name in table}
         columns |= {f"unreadable_{name}": (unreadable[name].to_numpy(dtype=object), text) for name in UNREADABLE}
-        columns["features"] = (values, "float16")
         for name, (data, dtype) in columns.items():
             file.create_dataset(name, data=data, shape=data.shape, dtype=dtype, track_times=False)
+        dataset = file.create_dataset("features", shape=values.shape, dtype="float16", track_times=False)
+        for begin in range(0, len(table), BLOCK):
+            dataset[begin : begin + BLOCK] = values[begin : begin + BLOCK]

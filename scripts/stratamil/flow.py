@@ -1,4 +1,4 @@
-"""The flow of cases and patches, from labels table and patches folder to test predictions (TRIPOD+AI, CLAIM).
+"""The flow of cases and patches, from labels table and patches to test predictions (TRIPOD+AI, CLAIM).
 
 Nothing is lost on the way: what goes into a step comes out of it or is left out with a reason.
 """
@@ -6,7 +6,7 @@ Nothing is lost on the way: what goes into a step comes out of it or is left out
 import pandas as pd
 
 from stratamil.errors import UserError
-from stratamil.inventory import USED
+from stratamil.inventory import USED, of_files
 
 UNLABELLED = "no row in the labels"
 UNSPLIT = "in no split"
@@ -14,11 +14,12 @@ UNTESTED = "in no test set"
 UNREADABLE = "unreadable as an image"
 
 
-def follow(cases, excluded, splits, unreadable, predicted, classes):
+def follow(cases, excluded, splits, unreadable, predicted, classes, pictures=True):
     """Follow every row, file, case and patch.
 
     cases: all rows of cases.csv. excluded: excluded.csv. splits: name -> Split. unreadable: DataFrame of case_id, path,
     reason. predicted: Series of the number of patches in the bag of each test case, by case_id. classes: K names.
+    pictures: whether patches are files, or rows of feature files.
     Returns {"sources": [{"name", "unit", "n", "left_out": [{"reason", "n"}], "kept"}], "steps": [{"name", "cases",
     "patients", "patches", "counts", "left_out": [{"reason", "cases", "patches"}]}]}; what is left out is left out
     before the step.
@@ -44,7 +45,7 @@ def follow(cases, excluded, splits, unreadable, predicted, classes):
             classes,
         ),
     ]
-    result = {"sources": _sources(known, excluded), "steps": steps}
+    result = {"sources": _sources(known, excluded, pictures), "steps": steps}
     check(result)
     return result
 
@@ -83,12 +84,13 @@ def left_out(excluded, splits, unreadable, cases, predicted):
     return pd.concat([excluded, pd.DataFrame(later, columns=excluded.columns)], ignore_index=True)
 
 
-def _sources(known, excluded):
-    """The labels table and the patches folder, down to the cases of the labels table and their patches."""
+def _sources(known, excluded, pictures):
+    """The labels table and the folder of patches or the feature files, down to the labelled cases and their patches."""
     files, rows = (excluded[excluded["kind"] == kind] for kind in ("file", "row"))
     strangers = excluded[excluded["reason"] == UNLABELLED]
     patches, strange = int(known["n_patches"].sum()), int(strangers["patches"].sum())
-    reasons = [{"reason": reason, "n": int(n)} for reason, n in files["reason"].value_counts().items()]
+    lost = of_files(excluded).groupby(files["reason"]).sum().sort_values(ascending=False, kind="stable")
+    reasons = [{"reason": reason, "n": int(n)} for reason, n in lost.items()]
     cases = f"{len(strangers)} case{'s' if len(strangers) > 1 else ''}"
     reasons += [{"reason": f"{UNLABELLED} ({cases})", "n": strange}] if strange else []
     repeated = [{"reason": reason, "n": int(n)} for reason, n in rows["reason"].value_counts().items()]
@@ -101,9 +103,9 @@ def _sources(known, excluded):
             "kept": len(known),
         },
         {
-            "name": "files of the patches folder",
-            "unit": "files",
-            "n": patches + strange + len(files),
+            "name": "files of the patches folder" if pictures else "rows of the feature files",
+            "unit": "files" if pictures else "rows",
+            "n": patches + strange + int(lost.sum()),
             "left_out": reasons,
             "kept": patches,
         },

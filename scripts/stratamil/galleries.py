@@ -2,6 +2,7 @@
 
 Galleries are drawn with Pillow, a patch as it is on disk: made larger or smaller, never stretched or recoloured.
 Borders show the ratio to an equal share (weight x N) on one scale for all pictures, so that they can be compared.
+Where patches have no pictures, maps show the same ratio at their coordinates.
 """
 
 from functools import cache
@@ -9,7 +10,8 @@ from pathlib import Path
 
 import matplotlib
 import numpy as np
-from matplotlib.colors import LinearSegmentedColormap
+from matplotlib.cm import ScalarMappable
+from matplotlib.colors import LinearSegmentedColormap, Normalize
 from matplotlib.figure import Figure
 from PIL import Image, ImageDraw
 
@@ -29,6 +31,7 @@ RATIOS = LinearSegmentedColormap.from_list("ratio", ["#0072B2", "#cccccc", "#D55
 PAPER = {"facecolor": "white", "edgecolor": "none", "pad": 0.6}
 SMALLEST_RATIO = 1e-6  # smaller ratios fall in the first bar of a histogram
 BINS = 40
+MAPS = 4  # side by side
 SHORT_CAVEAT = "Attention is what the model weighed, not why it decided."
 WHICH = {"top": "most", "bottom": "least"}
 
@@ -45,10 +48,14 @@ def wrapped(facts, face, width):
     return lines
 
 
+def octaves(ratios):
+    """Ratios to an equal share as places from 0 (1/8 and less) over .5 (1) to 1 (8 and more)."""
+    return (np.clip(np.log2(np.maximum(ratios, 1e-12)) / OCTAVES, -1, 1) + 1) / 2
+
+
 def ratio_color(ratio):
     """Border colour of a ratio to an equal share: blue below, grey at and vermilion above 1; ends at 1/8 and 8."""
-    octaves = np.clip(np.log2(max(ratio, 1e-12)) / OCTAVES, -1, 1)
-    return tuple(round(255 * part) for part in RATIOS((octaves + 1) / 2)[:3])
+    return tuple(round(255 * part) for part in RATIOS(octaves(ratio))[:3])
 
 
 def gallery(shown, tiles, title, facts, caption):
@@ -129,9 +136,15 @@ def write(picture, path):
 def draw_case(case, patches, output, stains, top_n, heading):
     """Write all pictures of a case below `output`.
 
-    case: attention.Case. patches: the patches folder. stains: all stains, for their colours. top_n: patches in a
-    gallery. heading: split and seed. Returns what could not be read, one line a patch.
+    case: attention.Case. patches: the patches folder, or None where patches have no pictures. stains: all stains, for
+    their colours. top_n: patches in a gallery. heading: split and seed. Returns what cannot be read, one line a patch.
     """
+    save(histogram(case, stains, heading), output / "plots" / f"effective_patch_attn_distro_case_{case.id}.png")
+    save(slice_ranks(case, stains, heading), output / "slice_attention" / f"slice_attn_rankplot_case_{case.id}.png")
+    if patches is None:
+        if "x" in case.patches and case.patches["x"].notna().any():
+            save(maps(case, heading), output / "attention_maps" / f"case_{case.id}_attention_map.png")
+        return []
     tiles = Tiles(patches)
     for stain in case.stains.index:
         slices = case.slices(stain)
@@ -141,8 +154,6 @@ def draw_case(case, patches, output, stains, top_n, heading):
                 write(picture, output / "patch_attention" / name)
     for end, picture in case_galleries(case, tiles, top_n, heading).items():
         write(picture, output / "case_effective_patches" / f"case_{case.id}_{end}_effective_patches.png")
-    save(histogram(case, stains, heading), output / "plots" / f"effective_patch_attn_distro_case_{case.id}.png")
-    save(slice_ranks(case, stains, heading), output / "slice_attention" / f"slice_attn_rankplot_case_{case.id}.png")
     return tiles.unreadable
 
 
@@ -202,6 +213,41 @@ def _stain_fact(case, stain):
 
 def _share(weight, ratio):
     return f"{weight:.3g} = {short(ratio)} × equal"
+
+
+@matplotlib.rc_context(STYLE)
+def maps(case, heading):
+    """Each slice with coordinates as a map: a point a patch, y downwards, its colour the ratio to an equal share.
+
+    The share is that of the case, so that the slices of a case can be compared.
+    """
+    patches = case.patches.assign(ratio=case.patches["effective_weight"] * len(case.patches))
+    slices = list(patches[patches["x"].notna()].groupby(["stain", "slice_id"], sort=False, observed=True))
+    columns = min(MAPS, len(slices))
+    rows = -(-len(slices) // columns)
+    width, height = max(6.0, 3.0 * columns), 3.2 * rows + 1.4
+    figure = Figure(figsize=(width, height))
+    grid = figure.subplots(rows, columns, squeeze=False)
+    figure.subplots_adjust(0.03, 0.7 / height, 0.97, 1 - 1.0 / height, 0.08, 0.12)
+    for axes in grid.flat:
+        axes.set_axis_off()
+    for axes, ((stain, slice_id), here) in zip(grid.flat, slices):
+        here = here.sort_values("ratio")
+        size = np.clip(4000 / len(here), 2, 60)
+        axes.scatter(here["x"], here["y"], size, RATIOS(octaves(here["ratio"].to_numpy())), linewidths=0)
+        axes.set_aspect("equal")
+        axes.invert_yaxis()
+        axes.set_title(f"{stain} {slice_id}: {here['effective_weight'].sum():.1%}", fontsize=9)
+    levels = ScalarMappable(Normalize(-OCTAVES, OCTAVES), RATIOS)
+    bar = figure.colorbar(
+        levels, cax=figure.add_axes((0.3, 0.45 / height, 0.4, 0.12 / height)), orientation="horizontal"
+    )
+    bar.set_ticks(range(-OCTAVES, OCTAVES + 1), labels=SCALE)
+    bar.ax.tick_params(labelsize=8)
+    bar.set_label("effective weight ÷ equal share of the case", fontsize=8)
+    figure.text(0.03, 1 - 0.3 / height, f"Case {case.id}: attention over its slices", weight="bold", size=12)
+    figure.text(0.03, 1 - 0.52 / height, f"{_line(case, heading)}; in percent the attention of a slice", size=9)
+    return figure
 
 
 def _color(stain, stains):

@@ -25,7 +25,7 @@ class Inventory:
     """What there is: every file is in `patches` or in `excluded`, every row of the labels in `cases` or in `excluded`.
 
     patches: one row a patch, of cases that are not used, too. cases: one row a case of the labels, with its status.
-    excluded: kind (file, row, case), name, reason, detail, patches (of a case that is not used).
+    excluded: kind (file, row, case), name, reason, detail, patches (of a case that is not used, or in a feature file).
     folders: folder -> time of change in ns, before its files were listed.
     """
 
@@ -42,8 +42,24 @@ def take(root, labels, grammar, stains, unknown_stains="exclude"):
     unknown_stains: "exclude" or "error". Raises UserError where there is nothing to work on.
     """
     found, left_out, visited = scan(root, grammar)
-    n_files = len(found) + len(left_out)
-    unknown = Counter(detail for _, reason, detail in left_out if reason == UNKNOWN_STAIN)
+    patches, copies = _without_copies(ordered(found, stains), root)
+    n = len(found) + len(left_out)
+    left_out = [(*row, 0) for row in left_out + copies]
+    remedy = "set `patches` to the folder of patches, or names.pattern to how they are named"
+    return join(root, patches, left_out, n, remedy, labels, stains, unknown_stains, visited)
+
+
+def join(root, patches, left_out, n, remedy, labels, stains, unknown_stains="exclude", visited=None):
+    """Join patches with the labels, and account for each. Returns an Inventory.
+
+    root: where they are, for messages. patches: DataFrame as of scan, in order. left_out: (name, reason, detail,
+    patches) of each file left out; patches is 0 where the file itself would have been one. n: how many patches there
+    are in all, left out or not. remedy: what to do where there are none. For the rest see `take`.
+    """
+    unknown = Counter()
+    for _, reason, detail, number in left_out:
+        if reason == UNKNOWN_STAIN:
+            unknown[detail] += max(1, number)
     if unknown and unknown_stains == "error":
         raise UserError(
             *(
@@ -51,13 +67,9 @@ def take(root, labels, grammar, stains, unknown_stains="exclude"):
                 for stain, n in sorted(unknown.items())
             )
         )
-    if not len(found):
-        raise UserError(
-            f"{root}: none of {len(left_out)} files is a patch"
-            + (f" (e.g. {left_out[0][0]!r}: {left_out[0][1]})" if left_out else "")
-            + ": set `patches` to the folder of patches, or names.pattern to how they are named"
-        )
-    patches, copies = _without_copies(_ordered(found, stains), root)
+    if patches.empty:
+        example = f" (e.g. {left_out[0][0]!r}: {left_out[0][1]})" if left_out else ""
+        raise UserError(f"{root}: none of {len(left_out)} files is a patch{example}: {remedy}")
     cases = _case_table(patches, labels.drop_duplicates("case_id"), stains)
     if not cases["n_patches"].any():
         raise UserError(
@@ -65,20 +77,25 @@ def take(root, labels, grammar, stains, unknown_stains="exclude"):
             f"(labels: {_few(cases['case_id'])}; patches: {_few(patches['case_id'].unique())}): "
             "check `labels`, cohort.case_column and names.pattern"
         )
-    excluded = _excluded_table(left_out + copies, labels, patches, cases)
-    _account(n_files, len(labels), patches, cases, excluded)
-    return Inventory(patches, cases, excluded, visited)
+    excluded = _excluded_table(left_out, labels, patches, cases)
+    _account(n, len(labels), patches, cases, excluded)
+    return Inventory(patches, cases, excluded, visited or {})
 
 
-def _account(n_files, n_rows, patches, cases, excluded):
+def of_files(excluded):
+    """How many patches each file in excluded.csv stands for: a file of features for its rows, any other for one."""
+    return excluded.loc[excluded["kind"] == "file", "patches"].clip(lower=1)
+
+
+def _account(n, n_rows, patches, cases, excluded):
     """Nothing is lost between what was read and what is listed; a fault of the program, not of the user."""
-    kinds = excluded["kind"].value_counts()
-    if n_files != len(patches) + kinds.get("file", 0):
-        raise RuntimeError(f"{n_files} files, but {len(patches)} patches and {kinds.get('file', 0)} excluded")
+    kinds, of_left_out = excluded["kind"].value_counts(), of_files(excluded).sum()
+    if n != len(patches) + of_left_out:
+        raise RuntimeError(f"{n} patches read, but {len(patches)} listed and {of_left_out} excluded")
     if n_rows != len(cases) + kinds.get("row", 0):
         raise RuntimeError(f"{n_rows} rows of labels, but {len(cases)} cases and {kinds.get('row', 0)} excluded")
     of_cases = cases.loc[cases["status"] == USED, "n_patches"].sum()
-    of_excluded = excluded["patches"].sum()
+    of_excluded = excluded.loc[excluded["kind"] == "case", "patches"].sum()
     if len(patches) != of_cases + of_excluded:
         raise RuntimeError(f"{len(patches)} patches, but {of_cases} in used and {of_excluded} in excluded cases")
 
@@ -148,7 +165,7 @@ def readable(path):
     return path.encode(errors="replace").decode()
 
 
-def _ordered(found, stains):
+def ordered(found, stains):
     """The patches by case, stain, slice and number, numbers by value; paths only where all else is the same."""
     keys = [
         _ranks(found["case_id"], natural),
@@ -229,8 +246,8 @@ def _status(cases):
 
 def _excluded_table(left_out, labels, patches, cases):
     rows = [
-        ("file", path, f"stain {detail!r} not in the config" if reason == UNKNOWN_STAIN else reason, detail, 0)
-        for path, reason, detail in sorted(left_out, key=lambda row: natural(row[0]))
+        ("file", path, f"stain {detail!r} not in the config" if reason == UNKNOWN_STAIN else reason, detail, number)
+        for path, reason, detail, number in sorted(left_out, key=lambda row: natural(row[0]))
     ]
     first = labels.drop_duplicates("case_id").set_index("case_id")["row"]
     rows += [

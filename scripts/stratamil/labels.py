@@ -1,11 +1,8 @@
 """Reading the labels table: one row a case, with its class code and its patient."""
 
-import csv
-import io
-from pathlib import Path
-
 import pandas as pd
 
+from stratamil import tables
 from stratamil.errors import UserError
 from stratamil.names import case_id, class_code
 
@@ -21,7 +18,7 @@ def read(path, case_column, class_column, group_column, classes, excluded_codes)
     file; the header is row 1). Rows that repeat a case agree with each other.
     Raises UserError with every problem found: columns, codes, contradicting rows.
     """
-    table, numbers = _table(path)
+    table, numbers = tables.sheet(path, "set `labels` to the labels table")
     wanted = [case_column, class_column, *([group_column] if group_column else [])]
     missing = [name for name in wanted if name not in table]
     if missing:
@@ -54,44 +51,6 @@ def read(path, case_column, class_column, group_column, classes, excluded_codes)
         raise UserError(f"{path}: no rows: add one row a case")
     rows["class"] = [name for _, name in known]
     return rows
-
-
-def _table(path):
-    """All values as stripped text, and each row's number in the file; the separator is the commonest of , ; and tab."""
-    try:
-        text = Path(path).read_text(encoding="utf-8-sig")
-    except FileNotFoundError:
-        raise UserError(f"{path}: no such file: set `labels` to the labels table") from None
-    except UnicodeDecodeError as error:
-        raise UserError(f"{path}: not a CSV table in UTF-8: {error}: save it as CSV UTF-8") from None
-    except OSError as error:
-        raise UserError(f"{path}: cannot be read: {error.strerror}") from None
-    separator = max(",;\t", key=text.split("\n", 1)[0].count)
-    # strict: a quote that is never closed would swallow the rest of the table
-    reader = csv.reader(io.StringIO(text, newline=""), delimiter=separator, strict=True)
-    try:
-        # numbered as a spreadsheet shows them: blank lines count, a line break within quotes does not
-        rows = [(number, [value.strip() for value in row]) for number, row in enumerate(reader, 1)]
-    except csv.Error as error:
-        raise UserError(f"{path}: line {reader.line_num}: not CSV: {error}: check the quotes") from None
-    rows = [(number, row) for number, row in rows if any(row)]
-    if not rows:
-        raise UserError(f"{path}: empty: write a header and one row a case")
-    (_, columns), *rows = rows
-    width = len(columns)
-    problems = [
-        f"{path}: column {name!r} twice: keep one"
-        for name in dict.fromkeys(columns)
-        if name and columns.count(name) > 1
-    ]
-    problems += [
-        f"{path}: row {number}: {len(row)} values, but {width} columns: quote values that hold the separator"
-        for number, row in rows
-        if any(row[width:]) or len(row) < width
-    ]
-    if problems:
-        raise UserError(*problems)
-    return pd.DataFrame([row[:width] for _, row in rows], columns=columns, dtype=str), [number for number, _ in rows]
 
 
 def _codes(classes, excluded_codes):

@@ -53,7 +53,7 @@ def class_code(text):
 @lru_cache(maxsize=100_000)
 def slice_id(text):
     """A slice id in canonical spelling: `match_1` for `match1`, `unmatched_3` for `Unmatched3`."""
-    match = re.fullmatch(r"(.*?)_?(\d+)", text.lower())
+    match = re.fullmatch(r"(.+?)_?(\d+)", text.lower())
     return f"{match[1]}_{int(match[2])}" if match else text.lower()
 
 
@@ -88,10 +88,11 @@ class Grammar:
         self._slice = lru_cache(maxsize=100_000)(self._slice)
 
     def _slice(self, case, stain, slice_):
-        return case_id(case), self._stain(stain), slice_id(slice_)
+        return case_id(case), self.stain(stain), slice_id(slice_)
 
-    def _stain(self, text):
-        spelling = text.lower().strip(" ._")
+    def stain(self, text):
+        """The canonical stain of a spelling. Raises NotAPatch if the config does not name it."""
+        spelling = _composed(text).lower().strip(" ._")
         if spelling not in self.stains:
             raise NotAPatch(UNKNOWN_STAIN, spelling)
         return self.stains[spelling]

@@ -14,6 +14,7 @@ from stratamil import cohort, files, flow, metrics, page, plots, provenance, stu
 GALLERIES = {
     "most": "case_effective_patches/case_{}_top_effective_patches.png",
     "least": "case_effective_patches/case_{}_bottom_effective_patches.png",
+    "map": "attention_maps/case_{}_attention_map.png",
     "weights": "plots/effective_patch_attn_distro_case_{}.png",
     "slices": "slice_attention/slice_attn_rankplot_case_{}.png",
 }
@@ -30,7 +31,7 @@ def build(found, sources, template, title, colors, folder, final):
     """Write index.html, metrics.csv, metrics.json, excluded.csv and figures/ into `folder`.
 
     found: study.Study. sources: dict with splits {name: Split}; excluded and unreadable: tables; cohort: numbers of
-    cohort.json; split_files, cases, samples, baselines, benchmarks, config: paths (the last three may be None).
+    cohort.json; split_files, cases, samples, baselines, benchmarks, config: paths (the last four may be None).
     template: index.html.j2. final: where the folder will be, for relative links.
     """
     numbers = study.numbers(found)
@@ -39,12 +40,12 @@ def build(found, sources, template, title, colors, folder, final):
     excluded, splits, unreadable = sources["excluded"], sources["splits"], sources["unreadable"]
     used = {
         "attention": attention,
-        "flow": flow.follow(found.cases, excluded, splits, unreadable, bags, found.classes),
+        "flow": flow.follow(found.cases, excluded, splits, unreadable, bags, found.classes, bool(sources["samples"])),
         "unreadable": unreadable.to_dict("records"),
         "provenance": _provenance(found, sources),
     }
     drawn = figures(found, weights, colors) | cohort.figures(sources["cohort"], colors)
-    words = "Flow of cases and patches from the labels table and the patches folder to the test predictions"
+    words = "Flow of cases and patches from the labels table and the patches to the test predictions"
     drawn["flow"] = plots.flow(**used["flow"]), words
     svgs = {name: plots.svg(figure) for name, (figure, _) in drawn.items()}
     for name, svg in svgs.items():
@@ -57,7 +58,7 @@ def build(found, sources, template, title, colors, folder, final):
         colors=colors,
         figures={name: page.inline(svgs[name], name, words, colors) for name, (_, words) in drawn.items()},
         cohort=sources["cohort"],
-        samples=page.picture(sources["samples"]),
+        samples=page.picture(sources["samples"]) if sources["samples"] else None,
         links=links(found, final),
         replicates=replicates(found),
         resources=study.resources(sources["benchmarks"]),

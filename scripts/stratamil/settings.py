@@ -45,6 +45,7 @@ def problems(config, schema):
     return [line for error in errors for line in _lines(error)] or [
         *_cohort(config.get("cohort", {})),
         *_names(config.get("names", {})),
+        *_features(config),
         *_splits(schema["properties"]["splits"]["properties"], config.get("splits", {})),
     ]
 
@@ -58,20 +59,25 @@ def missing_files(config):
     """One line for each file or folder that the config names and that is not there."""
     splits = split_names(config)
     preset, checkpoint = config["splits"]["preset"], config["evaluate"]["checkpoint"]
-    weights, truth = config["embed"]["weights"], config["attention"]["truth"]
+    weights, truth, features = config["embed"]["weights"], config["attention"]["truth"], config["features"]
+    precomputed = features["source"] == "precomputed"
     named = [("splits.preset", preset.replace("{split}", split)) for split in splits if preset]
     if checkpoint:
         runs = [(split, str(seed)) for split in splits for seed in config["seeds"]]
         paths = {checkpoint.replace("{split}", split).replace("{seed}", seed) for split, seed in runs}
         named += [("evaluate.checkpoint", path) for path in sorted(paths)]
-    if weights.endswith(".pth"):
+    if precomputed:
+        named.append(("features.manifest", features["manifest"]))
+    elif weights.endswith(".pth"):
         named.append(("embed.weights", weights))
     if truth and not config["demo"]:
         named.append(("attention.truth", truth))
     lines = [f"{key}: {path}: no such file" for key, path in named if not Path(path).is_file()]
     if not config["demo"]:
         hint = "set it in your --configfile, or try --configfile config/demo.yaml"
-        if not Path(config["patches"]).is_dir():
+        if precomputed and features["folder"] and not Path(features["folder"]).is_dir():
+            lines.append(f"features.folder: {features['folder']}: no such folder")
+        if not precomputed and not Path(config["patches"]).is_dir():
             lines.append(f"patches: {config['patches']}: no such folder: {hint}")
         if not Path(config["labels"]).is_file():
             lines.append(f"labels: {config['labels']}: no such file: {hint}")
@@ -112,6 +118,20 @@ def _names(names):
             Grammar(names["pattern"], {})
         except UserError as error:
             yield from error.problems
+
+
+def _features(config):
+    """Settings of features made elsewhere that do not go together."""
+    features = config.get("features", {})
+    if features.get("source") == "precomputed":
+        if not features.get("manifest"):
+            yield "features.manifest: none with features.source: precomputed: set it to the CSV that lists the files"
+        if config.get("demo"):
+            yield "features.source: precomputed, but the demo paints patches: set demo: null"
+        return
+    for key in ("manifest", "folder", "encoder"):
+        if features.get(key):
+            yield f"features.{key}: {features[key]} without features.source: precomputed: set that, or this to null"
 
 
 def _clashes(where, pairs, what):

@@ -1,6 +1,12 @@
-"""Reading the workflow's own CSV tables back as they were written."""
+"""Reading CSV tables: the workflow's own as they were written, and those of users however they were written."""
+
+import csv
+import io
+from pathlib import Path
 
 import pandas as pd
+
+from stratamil.errors import UserError
 
 TEXT = ("case_id", "label", "class", "group", "split", "true_label", "predicted_label", "most_attended_stain", "name")
 
@@ -18,3 +24,46 @@ def read_cases(path):
 def read_excluded(path):
     """All rows of excluded.csv."""
     return pd.read_csv(path, dtype=str, keep_default_na=False).astype({"patches": int})
+
+
+def sheet(path, remedy):
+    """A user's CSV table: all values as stripped text in a DataFrame, and the number of each row in the file.
+
+    The separator is the commonest of comma, semicolon and tab in the header; a byte order mark and blank lines do not
+    matter. Rows are numbered as a spreadsheet shows them: the header is row 1.
+    Raises UserError with every problem found; `remedy` says what to do where there is no such file.
+    """
+    try:
+        text = Path(path).read_text(encoding="utf-8-sig")
+    except FileNotFoundError:
+        raise UserError(f"{path}: no such file: {remedy}") from None
+    except UnicodeDecodeError as error:
+        raise UserError(f"{path}: not a CSV table in UTF-8: {error}: save it as CSV UTF-8") from None
+    except OSError as error:
+        raise UserError(f"{path}: cannot be read: {error.strerror}") from None
+    separator = max(",;\t", key=text.split("\n", 1)[0].count)
+    # strict: a quote that is never closed would swallow the rest of the table
+    reader = csv.reader(io.StringIO(text, newline=""), delimiter=separator, strict=True)
+    try:
+        # blank lines count, a line break within quotes does not
+        rows = [(number, [value.strip() for value in row]) for number, row in enumerate(reader, 1)]
+    except csv.Error as error:
+        raise UserError(f"{path}: line {reader.line_num}: not CSV: {error}: check the quotes") from None
+    rows = [(number, row) for number, row in rows if any(row)]
+    if not rows:
+        raise UserError(f"{path}: empty: write a header and its rows")
+    (_, columns), *rows = rows
+    width = len(columns)
+    problems = [
+        f"{path}: column {name!r} twice: keep one"
+        for name in dict.fromkeys(columns)
+        if name and columns.count(name) > 1
+    ]
+    problems += [
+        f"{path}: row {number}: {len(row)} values, but {width} columns: quote values that hold the separator"
+        for number, row in rows
+        if any(row[width:]) or len(row) < width
+    ]
+    if problems:
+        raise UserError(*problems)
+    return pd.DataFrame([row[:width] for _, row in rows], columns=columns, dtype=str), [number for number, _ in rows]

@@ -1,0 +1,31 @@
+"""Copy features made elsewhere into feature files of the workflow: what embed does for patches.
+
+INPUTS: inventory/patches.parquet, cases.csv, features.json; the files that the manifest lists
+OUTPUTS: features/precomputed/shard_{shard}.h5
+"""
+
+if PRECOMPUTED:
+
+    rule precomputed:
+        input:
+            patches="<results>/inventory/patches.parquet",
+            cases="<results>/inventory/cases.csv",
+            identity="<results>/inventory/features.json",
+            code=code("precomputed"),
+        output:
+            "<results>/features/precomputed/shard_{shard}.h5",
+        log:
+            "<logs>/precomputed/shard_{shard}.log",
+        benchmark:
+            "<benchmarks>/precomputed/shard_{shard}.tsv"
+        conda:
+            "../envs/stratamil.yaml"
+        resources:
+            mem_mb=attempts(8000),
+            runtime=attempts(60),
+        params:
+            flags=given(flags("embed", "shards")),
+            folder=FEATURES_FOLDER,
+        shell:
+            "python {input.code[0]} --patches-table {input.patches} --cases {input.cases} --identity {input.identity}"
+            " --folder {params.folder:q} --shard {wildcards.shard} {params.flags} --output {output} --log {log}"

@@ -1,0 +1,37 @@
+"""Copy the features of one shard, which were made elsewhere, into a feature file of the workflow."""
+
+import json
+import logging
+from pathlib import Path
+
+import pandas as pd
+
+import cli
+from stratamil import embed, features, inventory, precomputed
+
+
+def arguments():
+    parser = cli.parser(__doc__)
+    parser.add_argument("--patches-table", type=Path, required=True, help="patches.parquet of the inventory")
+    parser.add_argument("--cases", type=Path, required=True, help="cases.csv of the inventory")
+    parser.add_argument("--identity", type=Path, required=True, help="features.json of the inventory")
+    parser.add_argument("--folder", type=Path, required=True, help="what the manifest's files are relative to")
+    parser.add_argument("--shard", type=int, required=True, help="which shard, from 0")
+    parser.add_argument("--shards", type=int, required=True, help="how many there are")
+    parser.add_argument("--output", type=Path, required=True, help="feature file of the shard")
+    return parser.parse_args()
+
+
+def main(args):
+    identity = json.loads(args.identity.read_text(encoding="utf-8"))
+    used = inventory.used_cases(args.cases)["case_id"]
+    cases = [case for case in used if embed.shard_of(case, args.shards) == args.shard]
+    patches = pd.read_parquet(args.patches_table)
+    patches = patches[patches["case_id"].isin(cases)].reset_index(drop=True)
+    values = precomputed.take(patches, args.folder, identity["dim"])
+    features.write(args.output, values, patches, pd.DataFrame(columns=features.UNREADABLE), identity)
+    logging.info("%s: %d patches of %d cases", identity, len(patches), len(cases))
+
+
+if __name__ == "__main__":
+    cli.run(main, arguments())

@@ -1,0 +1,112 @@
+"""A small study on features made elsewhere, through the whole DAG: no picture is needed, and none is promised."""
+
+import json
+import os
+import re
+
+import h5py
+import numpy as np
+import pandas as pd
+import pytest
+import yaml
+from checkout import Checkout
+
+RESULTS = "results/elsewhere"
+RUNS = [f"{RESULTS}/split_{split}/seed_1" for split in ("01", "02", "03")]
+AFTER = {"splits": 1, "cohort": 1, "precomputed": 2, "train": 3, "baselines": 1}
+AFTER |= {"evaluate": 3, "attention": 3, "report": 1}
+CONFIG = {
+    "labels": "data/labels.csv",
+    "results": RESULTS,
+    "features": {"source": "precomputed", "manifest": "data/features/manifest.csv"},
+    "splits": {"n": 3},
+    "seeds": [1],
+    "embed": {"shards": 2},
+    "model": {"embed_dim": 16, "attention_dim": 8},
+    "train": {"epochs": 6, "lr": 0.01},
+    "attention": {"max_cases": 2},
+    "report": {"bootstrap": 100},
+}
+
+
+def write_features(folder):
+    """36 cases of two stains, a file a slide, as TRIDENT writes it; a fifth of a positive case's patches differ."""
+    rng, rows, labels = np.random.default_rng(3), [], []
+    folder.mkdir(parents=True)
+    for case in range(36):
+        positive = case % 3 == 0
+        labels.append((f"{case:03d}", 3 if positive else 1))
+        for stain in ("HE", "sox10"):
+            n = int(rng.integers(10, 20))
+            features = rng.normal(size=(1, n, 12)).astype("float32")
+            features[0, : n // 5, 0] += 6 * positive
+            with h5py.File(folder / f"{case}_{stain}.h5", "w") as file:
+                file["features"] = features
+                file["coords"] = rng.integers(0, 50_000, (n, 2))
+            rows.append((f"{case}_{stain}.h5", case, stain, "match1"))
+    rows.append(("other.h5", 1, "cd31", "match1"))
+    with h5py.File(folder / "other.h5", "w") as file:
+        file["features"], file["coords"] = np.ones((4, 12)), np.ones((4, 2))
+    pd.DataFrame(rows, columns=["File", "Case", "Stain", "Slice"]).to_csv(folder / "manifest.csv", sep=";", index=False)
+    pd.DataFrame(labels, columns=["Case", "Class"]).to_csv(folder.parent / "labels.csv", index=False)
+
+
+@pytest.fixture(scope="module")
+def study(tmp_path_factory):
+    """A finished run; there is no PNG that it did not draw itself."""
+    checkout = Checkout(tmp_path_factory.mktemp("elsewhere"))
+    write_features(checkout.folder / "data/features")
+    config = checkout.folder / "own.yaml"
+    config.write_text(yaml.safe_dump(CONFIG))
+    assert checkout.pending(configfiles=(config,)) == {"inventory": 1, **AFTER}
+    done = checkout.snakemake("--", "all", configfiles=(config,))
+    assert done.returncode == 0, done.stdout + done.stderr
+    checkout.config = config
+    return checkout
+
+
+def test_the_planted_signal_is_found_and_attention_knows_where(study):
+    for run in RUNS:
+        assert json.loads((study.folder / run / "results.json").read_text())["roc_auc"] > 0.8
+        attention = pd.read_parquet(study.folder / run / "patch_attention.parquet")
+        for path, x, y in zip(attention["path"], attention["x"], attention["y"]):
+            name, _, row = path.rpartition("#")
+            with h5py.File(study.folder / "data/features" / name) as file:
+                assert (x, y) == tuple(file["coords"][int(row)])
+        top = pd.read_csv(study.folder / run / "attention_analysis/top_effective_patches_per_case_5.0pct.csv")
+        where = attention.set_index("path").loc[top["path"]]
+        assert np.array_equal(top[["x", "y"]], where[["x", "y"]])
+
+
+def test_pages_say_that_there_are_no_pictures_and_link_to_what_there_is(study):
+    analysis = study.folder / RUNS[0] / "attention_analysis"
+    assert "There are no pictures of patches" in (analysis / "attention_summary.txt").read_text()
+    assert not (analysis / "patch_attention").exists()
+    assert len(list((analysis / "attention_maps").glob("*.png"))) == 2
+    page = study.folder / RESULTS / "report/index.html"
+    text = page.read_text()
+    assert "There are no pictures to show" in (study.folder / RESULTS / "inventory/cohort.html").read_text()
+    assert "There are no pictures to show" in text
+    assert "no baseline of colour" in text
+    targets = [target for target in re.findall(r'href="([^"#]+)"', text) if "attention_analysis" in target]
+    assert any("attention_maps" in target for target in targets)
+    assert all((page.parent / target).is_file() for target in targets)
+    assert not (study.folder / RESULTS / "inventory/samples.jpg").exists()
+
+
+def test_every_row_is_accounted_for(study):
+    excluded = pd.read_csv(study.folder / RESULTS / "inventory/excluded.csv")
+    assert excluded.loc[excluded["kind"] == "file", ["name", "patches"]].to_numpy().tolist() == [["other.h5", 4]]
+    rows, patches = json.loads((study.folder / RESULTS / "report/metrics.json").read_text())["flow"]["sources"]
+    found = len(pd.read_parquet(study.folder / RESULTS / "inventory/patches.parquet"))
+    assert (rows["n"], patches["n"], patches["kept"]) == (36, found + 4, found)
+
+
+def test_nothing_to_do_after_and_a_changed_file_reruns(study):
+    assert study.pending(configfiles=(study.config,)) == {}
+    file = study.folder / "data/features/3_HE.h5"
+    content, times = file.read_bytes(), file.stat()
+    file.write_bytes(content)
+    assert study.pending(configfiles=(study.config,)) == {"inventory": 1, **AFTER}
+    os.utime(file, ns=(times.st_atime_ns, times.st_mtime_ns))
+    assert study.pending(configfiles=(study.config,)) == {}
