@@ -1,5 +1,6 @@
 """The embedding stage: encode every patch of a shard once, and never again while it stays the same."""
 
+import errno
 import hashlib
 import json
 import logging
@@ -8,10 +9,12 @@ import shutil
 import time
 from collections import deque
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from pathlib import Path
 
 import h5py
 import numpy as np
+import torch
 from tqdm import tqdm
 
 from stratamil import features, files, images
@@ -20,6 +23,10 @@ from stratamil.names import natural
 
 LOG_SECONDS = 30
 SHOWN = 5  # files named in an error
+FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)  # no space, quota used up, limit on the size of a file
+# Patches encoded at once. A CPU is faster with maps that are small enough to be used again before they leave its
+# cache, and for which memory need not be asked for anew: bench/embed.py.
+BATCH = {"cuda": 64, "cpu": 16}
 
 
 def shard_of(case_id, shards):
@@ -27,55 +34,62 @@ def shard_of(case_id, shards):
     return int(hashlib.sha256(case_id.encode()).hexdigest(), 16) % shards
 
 
-def embed(patches, cases, folder, encoder, output, cache, batch_size=64, threads=1, max_unreadable=0.01):
-    """Write the features of the patches of some cases.
+def embed(patches, cases, folder, encoder, output, cache, batch_size=None, threads=1, max_unreadable=0.01):
+    """Write the features of the patches of some cases. No more than a few batches of them are ever in memory.
 
     patches: DataFrame with case_id, stain, slice_id, patch, path, in the order of the inventory.
     cases: ids of the cases to embed. folder: what the paths are relative to.
-    encoder: encoders.Encoder, or any callable with `identity` that maps uint8 (B, S, S, 3) to (B, D).
+    encoder: encoders.Encoder, or any callable with `identity` and `device` that maps uint8 (B, S, S, 3) to (B, D).
     output: feature file. cache: file of the last success, which need not exist; see Cache.
-    batch_size: patches encoded at once. threads: for decoding.
+    batch_size: patches encoded at once; None is what suits the device. threads: for decoding.
     max_unreadable: largest share of patches without a usable image.
     Returns a dict with the numbers of patches encoded, reused, unreadable, and encoded per_second.
-    Raises UserError if too many patches are unreadable or a case has none left; then output is not written.
+    Raises UserError if too many patches are unreadable, a case has none left, or the disk is full; then output is not
+    written, and what has been encoded is kept for the next run.
     """
-    folder, identity = Path(folder), encoder.identity
-    cases = set(cases)
+    folder, identity, cases = Path(folder), encoder.identity, set(cases)
+    batch_size = batch_size or BATCH[encoder.device.type]
     table = patches[patches["case_id"].isin(cases)].reset_index(drop=True)
-    values = np.zeros((len(table), identity["dim"]), dtype=np.float16)
     cache = Cache(cache, identity)
-    known = cache.read()
     keys = [_key(folder, path) for path in table["path"]]
-    todo = []
-    for row, key in enumerate(keys):
-        if key in known:
-            values[row] = known[key]
-        else:
-            todo.append(row)
-    reused = len(table) - len(todo)
-    del known
+    todo = [row for row, key in enumerate(keys) if key not in cache]
 
     begin, reasons = time.monotonic(), {}
     sources = [folder / table["path"][row] for row in todo]
     for positions, encoded in _encode(sources, encoder, batch_size, threads, reasons):
-        rows = [todo[position] for position in positions]
-        values[rows] = encoded
-        cache.add([keys[row] for row in rows], encoded)
+        with _room(cache.part):
+            cache.add([keys[todo[position]] for position in positions], encoded)
     seconds = time.monotonic() - begin
 
     unreadable = {table["path"][todo[position]]: reason for position, reason in sorted(reasons.items())}
     _check(table, cases, unreadable, max_unreadable, folder)
     good = ~table["path"].isin(unreadable).to_numpy()
+    keys = [key for key, keep in zip(keys, good) if keep]
     lost = table.loc[~good, ["case_id", "path"]].assign(reason=lambda rows: rows["path"].map(unreadable))
-    features.write(output, values[good], table[good], lost, identity)
-    cache.keep(output, [key for key, keep in zip(keys, good) if keep])
+    with _room(output):
+        features.write(output, Rows(cache, keys), table[good], lost, identity)
+        cache.keep(output, keys)
     encoded = len(todo) - len(unreadable)
     return {
         "encoded": encoded,
-        "reused": reused,
+        "reused": len(table) - len(todo),
         "unreadable": len(unreadable),
         "per_second": encoded / seconds if encoded else 0.0,
     }
+
+
+@contextmanager
+def _room(path):
+    """Make a UserError of a full disk."""
+    try:
+        yield
+    except OSError as error:
+        if error.errno not in FULL:
+            raise
+        raise UserError(
+            f"{path}: cannot be written ({os.strerror(error.errno)}): free space on this disk or raise the quota, "
+            "and run again: what has been encoded is kept"
+        ) from None
 
 
 def _key(folder, path):
@@ -89,40 +103,57 @@ def _key(folder, path):
 
 def _encode(sources, encoder, batch_size, threads, reasons):
     """Yield (positions, float16 features (n, D)) of each batch; put position -> reason of bad files in `reasons`."""
+    waiting = None
+    for positions, batch in _batches(sources, encoder.identity, batch_size, threads, reasons):
+        found = positions, encoder(batch)
+        # A GPU is still at work here: in the meantime the batch before is fetched and written.
+        if waiting:
+            yield _checked(*waiting, encoder)
+        waiting = found
+    if waiting:
+        yield _checked(*waiting, encoder)
+
+
+def _batches(sources, identity, batch_size, threads, reasons):
+    """Yield (positions, uint8 (batch_size, S, S, 3)). The last is filled up: the order of sums depends on the size."""
     said = time.monotonic()
-    positions, batch = [], []
+    positions, ready = [], []
     # `disable=None` shows the bar on a terminal only.
-    for position, image in enumerate(
-        tqdm(_decode(sources, encoder.identity, batch_size, threads), "patches", len(sources), disable=None)
-    ):
+    decoded = tqdm(_decode(sources, identity, batch_size, threads), "patches", len(sources), disable=None)
+    for position, image in enumerate(decoded):
         if isinstance(image, images.Unreadable):
             reasons[position] = str(image)
         else:
             positions.append(position)
-            batch.append(image)
-        if batch and (len(batch) == batch_size or position + 1 == len(sources)):
-            yield positions, _run(encoder, batch, batch_size)
-            positions, batch = [], []
+            ready.append(image)
+        if ready and (len(ready) == batch_size or position + 1 == len(sources)):
+            # Only from pinned memory does a GPU copy while the program goes on.
+            batch = torch.zeros(batch_size, *ready[0].shape, dtype=torch.uint8, pin_memory=torch.cuda.is_available())
+            batch.numpy()[: len(ready)] = ready
+            yield positions, batch
+            positions, ready = [], []
         if time.monotonic() - said > LOG_SECONDS:
             said = time.monotonic()
             logging.info("%d of %d patches", position + 1, len(sources))
 
 
-def _run(encoder, batch, batch_size):
-    """Encode up to `batch_size` images. The batch is always filled up: the order of sums depends on its size."""
-    filled = np.zeros((batch_size, *batch[0].shape), dtype=np.uint8)
-    filled[: len(batch)] = batch
-    found = np.asarray(encoder(filled).cpu(), dtype=np.float32)[: len(batch)]
+def _checked(positions, found, encoder):
+    """The positions and float16 features (n, D) of a batch (B, D) that may be filled up, on the encoder's device."""
+    found = np.asarray(found.cpu(), dtype=np.float32)[: len(positions)]
     largest = np.finfo(np.float16).max
     if not np.abs(found).max() <= largest:
         raise UserError(
             f"encoder {encoder.identity['encoder']}: features beyond {largest:.0f} or not a number: check embed.weights"
         )
-    return found.astype(np.float16)
+    return positions, found.astype(np.float16)
 
 
 def _decode(sources, identity, batch_size, threads):
-    """Yield the image of each file, in order, or the Unreadable. Pillow decodes outside Python's lock: threads do."""
+    """Yield the image of each file, in order, or the Unreadable; decodes two batches ahead.
+
+    Pillow decodes and resizes outside Python's lock, so threads do: worker processes, which must copy each image, were
+    no faster.
+    """
     with ThreadPoolExecutor(threads) as pool:
         waiting = deque()
         for source in sources:
@@ -166,48 +197,68 @@ class Cache:
     Three files: `path`, the feature file of the last success (a hard link to it where that is possible);
     `path` with suffix .npy, size and time of its rows; and with suffix .part what a job that has not ended
     has encoded: a sequence of arrays in npy format, first the identity, then a record a patch. A job that is killed
-    while it writes leaves a broken last array, which the next one cuts off.
+    while it writes leaves a broken last array, which the next one cuts off. In memory are the keys, and the place of
+    each one's features.
     """
 
     def __init__(self, path, identity):
         self.path = Path(path)
         self.path.parent.mkdir(parents=True, exist_ok=True)
         self.keys, self.part = self.path.with_suffix(".npy"), self.path.with_suffix(".part")
-        self.identity = json.dumps(identity, sort_keys=True)
+        self.identity, self.dim = json.dumps(identity, sort_keys=True), identity["dim"]
+        self.places = self._find_last() | self._find_part()
 
-    def read(self):
-        """All features made with this identity: (path, bytes, mtime_ns) -> float16 (D,)."""
-        return self._read_last() | self._read_part()
+    def __contains__(self, key):
+        return key in self.places
 
-    def _read_last(self):
+    def read(self, keys):
+        """Features made with this identity: keys (path, bytes, mtime_ns) -> float16 (n, D)."""
+        values = np.empty((len(keys), self.dim), dtype=np.float16)
+        places = [self.places[key] for key in keys]
+        for path in (self.path, self.part):
+            rows = [row for row, (owner, _) in enumerate(places) if owner == path]
+            if rows:
+                with open(path, "rb") as file:
+                    for row in rows:
+                        file.seek(places[row][1])
+                        file.readinto(values[row])
+        return values
+
+    def _find_last(self):
         try:
             keys = np.load(self.keys, allow_pickle=False)
             with h5py.File(self.path) as file:
                 if file.attrs["identity"] != self.identity or file["path"].asstr()[:].tolist() != keys["path"].tolist():
                     return {}
-                return dict(zip(keys.tolist(), file["features"][:]))
+                begin = file["features"].id.get_offset()  # None if there are no rows
         except FileNotFoundError:
             return {}
         except (OSError, KeyError, ValueError) as error:
             logging.warning("%s: not readable, so its patches are encoded anew (%s)", self.path, error)
             return {}
+        return {key: (self.path, begin + row * self.dim * 2) for row, key in enumerate(keys.tolist())}
 
-    def _read_part(self):
-        known, end = {}, 0
+    def _find_part(self):
+        places, end = {}, 0
         if not self.part.exists():
-            return known
+            return places
         with open(self.part, "r+b") as file:
             try:
                 if str(np.load(file, allow_pickle=False)) == self.identity:
                     end = file.tell()
                     while True:
-                        records = np.load(file, allow_pickle=False)
-                        known.update(zip(records[["path", "bytes", "mtime_ns"]].tolist(), records["features"]))
+                        places |= self._places(np.load(file, allow_pickle=False), file.tell())
                         end = file.tell()
             except (EOFError, ValueError):
                 pass
             file.truncate(end)
-        return known
+        return places
+
+    def _places(self, records, end):
+        """Key -> place of records that stand in the .part file up to byte `end`."""
+        begin = end - records.nbytes + records.dtype.fields["features"][1]
+        keys = records[["path", "bytes", "mtime_ns"]].tolist()
+        return {key: (self.part, begin + row * records.itemsize) for row, key in enumerate(keys)}
 
     def add(self, keys, values):
         """Append a batch."""
@@ -218,6 +269,7 @@ class Cache:
             if file.tell() == 0:
                 np.save(file, np.array(self.identity))
             np.save(file, records)
+            self.places |= self._places(records, file.tell())
 
     def keep(self, output, keys):
         """Make `output`, with a row for each of `keys`, the last success."""
@@ -230,6 +282,16 @@ class Cache:
         with files.atomic(self.keys) as temporary:
             np.save(temporary, np.array(keys, dtype=_dtype(keys)))
         self.part.unlink(missing_ok=True)
+
+
+class Rows:
+    """The features of `keys` in a Cache as if they were one float16 array (N, D): a slice reads its rows."""
+
+    def __init__(self, cache, keys):
+        self.cache, self.keys, self.shape = cache, keys, (len(keys), cache.dim)
+
+    def __getitem__(self, rows):
+        return self.cache.read(self.keys[rows])
 
 
 def _dtype(keys):

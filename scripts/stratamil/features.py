@@ -102,14 +102,24 @@ def write(path, values, table, unreadable, identity):
     unreadable: DataFrame of case_id, path and reason of the patches that have no features.
     """
     text = h5py.string_dtype("utf-8")
-    with files.atomic(path) as temporary, h5py.File(temporary, "w") as file:
-        file.attrs["identity"] = json.dumps(identity, sort_keys=True)
-        columns = {name: (table[name].to_numpy(dtype=object), text) for name in TEXT}
-        columns["patch"] = (table["patch"].to_numpy(), "int32")
-        columns |= {name: (table[name].to_numpy(), "float32") for name in PLACE if name in table}
-        columns |= {f"unreadable_{name}": (unreadable[name].to_numpy(dtype=object), text) for name in UNREADABLE}
-        for name, (data, dtype) in columns.items():
-            file.create_dataset(name, data=data, shape=data.shape, dtype=dtype, track_times=False)
-        dataset = file.create_dataset("features", shape=values.shape, dtype="float16", track_times=False)
-        for begin in range(0, len(table), BLOCK):
-            dataset[begin : begin + BLOCK] = values[begin : begin + BLOCK]
+    with files.atomic(path) as temporary:
+        _reserve(temporary, values, table, unreadable)
+        with h5py.File(temporary, "w") as file:
+            file.attrs["identity"] = json.dumps(identity, sort_keys=True)
+            columns = {name: (table[name].to_numpy(dtype=object), text) for name in TEXT}
+            columns["patch"] = (table["patch"].to_numpy(), "int32")
+            columns |= {name: (table[name].to_numpy(), "float32") for name in PLACE if name in table}
+            columns |= {f"unreadable_{name}": (unreadable[name].to_numpy(dtype=object), text) for name in UNREADABLE}
+            for name, (data, dtype) in columns.items():
+                file.create_dataset(name, data=data, shape=data.shape, dtype=dtype, track_times=False)
+            dataset = file.create_dataset("features", shape=values.shape, dtype="float16", track_times=False)
+            for begin in range(0, len(table), BLOCK):
+                dataset[begin : begin + BLOCK] = values[begin : begin + BLOCK]
+
+
+def _reserve(path, values, table, unreadable):
+    """Raise OSError if there is no room for a shard: HDF5 crashes the program when a write fails. Quotas count, too."""
+    texts = [*(table[name] for name in TEXT), *(unreadable[name] for name in UNREADABLE)]
+    size = 2 * math.prod(values.shape) + sum(int(text.str.len().sum()) + 64 * len(text) for text in texts)
+    with open(path, "wb") as file:
+        os.posix_fallocate(file.fileno(), 0, size + 2**14)

@@ -2,17 +2,18 @@
 
 import hashlib
 import os
+import resource
 import shutil
 import struct
 import subprocess
 import sys
+import tracemalloc
 import zlib
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import pytest
-import torch
 from PIL import Image
 
 from stratamil import embed, encoders, features, images
@@ -33,7 +34,7 @@ class Counting:
         self.batches += 1
         if self.stop_after is not None and self.batches > self.stop_after:
             raise KeyboardInterrupt
-        return torch.from_numpy(batch).float().mean((1, 2))
+        return batch.float().mean((1, 2))
 
 
 class Study:
@@ -122,18 +123,71 @@ def test_a_changed_time_alone_counts_as_a_change(study):
 
 
 def test_a_job_that_was_stopped_goes_on(study):
+    """What a batch gave is written while the next is encoded, so the last one before the stop is lost."""
     with pytest.raises(KeyboardInterrupt):
-        study.embed(Counting(stop_after=3))
+        study.embed(Counting(stop_after=4))
     assert not study.output.exists()
     part = study.root / "cache" / "out.part"
     with open(part, "ab") as file:
         file.write(part.read_bytes()[-100:])  # a record that was being written
     with pytest.raises(KeyboardInterrupt):
-        study.embed(Counting(stop_after=1))
+        study.embed(Counting(stop_after=2))
     part.write_bytes(part.read_bytes()[:-1])
     assert counts(study.embed()) == (6, 6, 0)
     assert not part.exists()
     assert counts(study.embed()) == (0, 12, 0)
+    resumed = study.output.read_bytes()
+    study.embed(name="whole")
+    assert study.output.read_bytes() == resumed
+
+
+def test_what_is_streamed_is_the_array_that_was_encoded(study, monkeypatch):
+    """Rows from the last success, changed ones and new ones, in blocks that do not divide them, against one write."""
+    study.embed()
+    for row in (1, 5, 6):
+        study.change(row)
+    study.add_case("2-7", 3)
+    monkeypatch.setattr(features, "BLOCK", 4)
+    assert counts(study.embed()) == (6, 9, 0)
+    monkeypatch.undo()
+    values = np.array([study.color(case, patch) for case, patch in zip(study.table["case_id"], study.table["patch"])])
+    none = pd.DataFrame(columns=features.UNREADABLE)
+    features.write(study.root / "whole.h5", values.astype(np.float16), study.table, none, Counting().identity)
+    assert study.output.read_bytes() == (study.root / "whole.h5").read_bytes()
+
+
+def test_memory_does_not_grow_with_the_patches(tmp_path, monkeypatch):
+    class Wide(Counting):
+        def __call__(self, batch):
+            return super().__call__(batch).repeat(1, self.identity["dim"] // 3)
+
+    def peak(name, patches):
+        study = Study(tmp_path / name, patches=patches)
+        tracemalloc.start()
+        for number in range(2):  # encoded, then taken from the last success
+            assert study.embed(Wide(dim=30_000))["reused"] == number * 3 * patches
+        try:
+            return tracemalloc.get_traced_memory()[1]
+        finally:
+            tracemalloc.stop()
+
+    monkeypatch.setattr(features, "BLOCK", 16)
+    peak("first", 1)  # what is made once in a process
+    assert peak("large", 64) < peak("small", 16) + 16 * 30_000 * 2  # of 144 * 30,000 * 2 more
+
+
+@pytest.mark.parametrize("room, kept, named", [(1500, 4, "cache/out.part"), (5000, 12, "out.h5")])
+def test_a_full_disk_is_one_line_and_costs_nothing_but_time(study, room, kept, named):
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (room, limits[1]))
+    try:
+        with pytest.raises(UserError, match=rf"{named}: cannot be written \(File too large\): free space") as error:
+            study.embed()
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+    assert len(error.value.problems) == 1 and "\n" not in str(error.value)
+    assert not list(study.root.glob("*.h5"))
+    assert counts(study.embed()) == (12 - kept, kept, 0)
     resumed = study.output.read_bytes()
     study.embed(name="whole")
     assert study.output.read_bytes() == resumed
