@@ -29,7 +29,7 @@ def arguments():
     cli.add_switch(parser, "--final-relu", default=None)
     parser.add_argument("--precision", choices=["auto", "fp32", "bf16"], default="auto")
     parser.add_argument("--only-stains", nargs="+", metavar="STAIN", help="encode the patches of these stains alone")
-    parser.add_argument("--batch-size", type=int, default=64)
+    parser.add_argument("--batch-size", type=int, help="patches; without it, what suits the device")
     parser.add_argument("--max-unreadable", type=float, default=0.01, help="largest share of unreadable patches")
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--output", type=Path, required=True, help="feature file of the shard")

@@ -67,7 +67,7 @@ class Encoder(nn.Module):
         batch = torch.as_tensor(batch)
         if batch.shape[-1] == 3:
             batch = batch.permute(0, 3, 1, 2)
-        pixels = batch.to(self.device).to(torch.float32, memory_format=torch.channels_last)
+        pixels = batch.to(self.device, non_blocking=True).to(torch.float32, memory_format=torch.channels_last)
         with (
             torch.autocast(self.device.type, torch.bfloat16, enabled=self.precision == "bf16"),
             torch.backends.cudnn.flags(enabled=True, benchmark=False, deterministic=True, allow_tf32=False),

@@ -225,17 +225,17 @@ def maps(case, heading):
     slices = list(patches[patches["x"].notna()].groupby(["stain", "slice_id"], sort=False, observed=True))
     columns = min(MAPS, len(slices))
     rows = -(-len(slices) // columns)
-    width, height = max(6.0, 3.0 * columns), 3.2 * rows + 1.4
+    width, height = max(6.0, 3.0 * columns), 3.2 * rows + 1.6
     figure = Figure(figsize=(width, height))
     grid = figure.subplots(rows, columns, squeeze=False)
-    figure.subplots_adjust(0.03, 0.7 / height, 0.97, 1 - 1.0 / height, 0.08, 0.12)
+    figure.subplots_adjust(0.03, 0.7 / height, 0.97, 1 - 1.1 / height, 0.08, 0.12)
     for axes in grid.flat:
         axes.set_axis_off()
     for axes, ((stain, slice_id), here) in zip(grid.flat, slices):
         here = here.sort_values("ratio")
         size = np.clip(4000 / len(here), 2, 60)
         axes.scatter(here["x"], here["y"], size, RATIOS(octaves(here["ratio"].to_numpy())), linewidths=0)
-        axes.set_aspect("equal")
+        axes.set_aspect("equal", anchor="N")
         axes.invert_yaxis()
         axes.set_title(f"{stain} {slice_id}: {here['effective_weight'].sum():.1%}", fontsize=9)
     levels = ScalarMappable(Normalize(-OCTAVES, OCTAVES), RATIOS)
@@ -246,7 +246,8 @@ def maps(case, heading):
     bar.ax.tick_params(labelsize=8)
     bar.set_label("effective weight ÷ equal share of the case", fontsize=8)
     figure.text(0.03, 1 - 0.3 / height, f"Case {case.id}: attention over its slices", weight="bold", size=12)
-    figure.text(0.03, 1 - 0.52 / height, f"{_line(case, heading)}; in percent the attention of a slice", size=9)
+    lines = f"{_line(case, heading)}\nin percent: the share of the case's attention that a slice holds"
+    figure.text(0.03, 1 - 0.4 / height, lines, size=9, linespacing=1.4, va="top")
     return figure
 
 

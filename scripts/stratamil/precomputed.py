@@ -370,9 +370,9 @@ def take(patches, folder, dim):
     or too large for float16, and in which rows.
     """
     values = np.empty((len(patches), dim), np.float16)
-    places = patches["path"].str.rpartition("#")
-    rows, problems = places[2].to_numpy(dtype=int), []
-    for file, positions in places.reset_index(drop=True).groupby(0, sort=False).indices.items():
+    places = pd.DataFrame([path.rpartition("#") for path in patches["path"]], columns=["file", "#", "row"])
+    rows, problems = places["row"].to_numpy(dtype=int), []
+    for file, positions in places.groupby("file", sort=False).indices.items():
         try:
             values[positions] = _take(Path(folder, file), rows[positions], dim)
         except UserError as error:

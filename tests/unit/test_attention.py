@@ -232,6 +232,24 @@ def test_missing_and_broken_images_leave_a_named_gap(study, monkeypatch):
     assert list(drawn(file, table)) == list(of_case["path"][2:])
 
 
+def test_maps_show_each_patch_at_its_place_in_the_colour_of_its_ratio(study):
+    case = read_cases(study)[0]
+    random, n = np.random.default_rng(1), len(case.patches)
+    places = random.permutation(n * 10)[:n]
+    patches = case.patches.assign(x=places, y=places[::-1])
+    patches.loc[patches["stain"] == "melan", ["x", "y"]] = np.nan  # a slice whose file has no coordinates
+    figure = galleries.maps(attention.Case(case.id, "a", "a", 0.5, patches), "split 01")
+    shown = {
+        tuple(place): tuple(np.round(255 * color[:3]).astype(int))
+        for axes in figure.axes[:-1]
+        for points in axes.collections
+        for place, color in zip(points.get_offsets().data, points.get_facecolors())
+    }
+    placed = patches.dropna(subset="x")
+    assert shown == {(row.x, row.y): galleries.ratio_color(row.effective_weight * n) for row in placed.itertuples()}
+    assert len([axes for axes in figure.axes[:-1] if axes.collections]) == 2
+
+
 def test_equal_weights_are_ranked_by_path_whatever_the_row_order():
     table = patch_table().head(12).assign(patch_weight=np.float32(1 / 12))
     ranked = attention.rank(table.sample(frac=1, random_state=5), "patch_weight")

@@ -4,6 +4,7 @@ import json
 import os
 import subprocess
 import sys
+import tracemalloc
 
 import h5py
 import numpy as np
@@ -104,6 +105,7 @@ def test_a_file_of_each_tool(tmp_path, tool):
     # in any order, and not all of them
     chosen = table.iloc[[3, 0, 4]]
     assert np.array_equal(precomputed.take(chosen, tmp_path, D), values[[3, 0, 4]].astype("float16"))
+    assert precomputed.take(table[:0], tmp_path, D).shape == (0, D)
 
 
 @pytest.mark.parametrize(
@@ -280,6 +282,19 @@ def test_hdf5_is_read_in_pieces(tmp_path, monkeypatch, tool):
     assert [start for start, _ in pieces] == list(range(0, 50, 7))
     assert max(len(piece) for _, piece in pieces) == 7
     assert np.allclose(np.concatenate([piece for _, piece in pieces]), values, atol=1e-2)
+
+
+def test_memory_does_not_grow_with_a_file(tmp_path):
+    peaks = []
+    for n in (20_000, 100_000):
+        with h5py.File(tmp_path / "a.h5", "w") as file:
+            file.create_dataset("feats", (n, 64), "float32", chunks=(1000, 64))[:] = 1
+        tracemalloc.start()
+        for _ in precomputed.blocks(tmp_path / "a.h5"):
+            pass
+        peaks.append(tracemalloc.get_traced_memory()[1])
+        tracemalloc.stop()
+    assert peaks[1] < 1.2 * peaks[0]
 
 
 def test_identity_is_what_the_files_agree_on(tmp_path):

@@ -177,6 +177,16 @@ def checkout(tmp_path_factory):
         ({"cohort": {"excluded_codes": ["3.0"]}}, "'high-grade' and 'excluded_codes' share the code '3'"),
         ({"evaluate": {"checkpoint": "no_{split}.pth"}}, "evaluate.checkpoint: no_01.pth: no such file"),
         ({"demo": None, "patches": "absent"}, "patches: absent: no such folder: set it in your --configfile"),
+        (
+            {"demo": None, "features": {"source": "precomputed"}},
+            "features.manifest: none with features.source: precomp",
+        ),
+        ({"features": {"manifest": "m.csv"}}, "features.manifest: m.csv without features.source: precomputed"),
+        ({"features": {"source": "precomputed", "manifest": "m.csv"}}, "the demo paints patches: set demo: null"),
+        (
+            {"demo": None, "features": {"source": "precomputed", "manifest": "m.csv"}},
+            "features.manifest: m.csv: no such file",
+        ),
         ({"patches": "data/mine"}, "patches: data/mine: the demo paints below resources/ only"),
     ],
     ids=lambda value: next(iter(value)) if isinstance(value, dict) else "",
