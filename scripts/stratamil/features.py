@@ -1,6 +1,8 @@
 """Feature files: one row a patch, with the path that names it. Written by `embed`, read by every later stage."""
 
 import json
+import math
+import os
 from dataclasses import dataclass
 
 import h5py
