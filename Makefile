@@ -8,8 +8,6 @@ DEMO := $(BIN)/snakemake --profile profiles/local --configfile config/demo.yaml 
 
 demo: .venv/.run
 	$(DEMO) -- all
-	@echo
-	@echo "The report: $(CURDIR)/results/demo/report/index.html"
 
 test: .venv/.test
 	$(BIN)/pytest -n 2 --dist loadfile

@@ -52,3 +52,7 @@ rule predictions:
 
 onstart:
     save_config()
+
+
+onsuccess:
+    name_pages()

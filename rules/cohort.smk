@@ -40,7 +40,8 @@ rule cohort:
             flag("classes", CLASSES),
             flag("stains", STAINS),
             flags("cohort", "group_column"),
-            *([] if PRESET else [flags("splits", "n", "validation")]),
+            *([flag("preset", PRESET)] if PRESET else [flags("splits", "n", "validation", "repeats")]),
+            flag("split_seed", config["splits"]["seed"]),
             flags("report", "bootstrap", "seed", "colors"),
         ),
     shell:

@@ -1,6 +1,9 @@
 """What the rules share: the checked config, the wildcards' values, and how settings and code become parts of a rule."""
 
 import ast
+import csv
+import io
+import json
 import os
 import shlex
 import sys
@@ -23,8 +26,11 @@ SCHEMA = yaml.safe_load((ROOT / "schemas/config.schema.yaml").read_text())
 if problems := settings.problems(config, SCHEMA):
     raise WorkflowError("\n".join(f"config: {problem}" for problem in problems))
 validate(config, "../schemas/config.schema.yaml")  # fills in defaults
-if problems := settings.missing_files(config) or settings.misplaced_demo(config):
+if problems := settings.missing_files(config) or settings.misplaced(config):
     raise WorkflowError("\n".join(f"config: {problem}" for problem in problems))
+
+for key in ("patches", "labels", "results"):
+    config[key] = config[key].rstrip("/").removeprefix("./") or config[key]  # paths as Snakemake compares them
 
 SPLITS = settings.split_names(config)
 SHARDS = [f"{i:02d}" for i in range(config["embed"]["shards"])]
@@ -49,7 +55,7 @@ wildcard_constraints:
 
 
 def flags(section, *only, **settings):
-    """A config section as command-line flags, in the schema's order: `--epochs 30 --lr 0.0003`.
+    """A config section as command-line flags, in the schema's order: `--epochs=30 --lr=0.0003`.
 
     Given to a rule as one param, it reruns the rule when one of its own settings changes and
     never for another's, and reads well in a dry run and in a printed command. `settings`
@@ -61,19 +67,23 @@ def flags(section, *only, **settings):
 
 
 def flag(key, value):
-    """One setting as a flag: `--no-gated`, `--lr 0.0003`, `--classes benign=1 high-grade=3,4`."""
+    """One setting as a flag: `--no-gated`, `--lr=0.0003`, `--classes benign=1 high-grade=3,4`."""
     name = key.replace("_", "-")
     if isinstance(value, bool):
         return f"--{name}" if value else f"--no-{name}"
-    values = value if isinstance(value, list) else [value]
-    return shlex.join([f"--{name}", *map(word, values)])
+    if not isinstance(value, list):
+        return shlex.join([f"--{name}={value}"])  # a value may begin with a dash
+    return shlex.join([f"--{name}", *map(word, value)])
 
 
 def word(value):
-    """A value on the command line; a named list as `name=a,b`."""
+    """An item of a list on the command line; a named list as `name=a,b`, quoted as in CSV."""
     if not isinstance(value, dict):
         return str(value)
-    return "".join(f"{name}={','.join(map(str, items))}" for name, items in value.items())
+    ((name, items),) = value.items()
+    line = io.StringIO()
+    csv.writer(line, lineterminator="").writerow(map(str, items))
+    return f"{name}={line.getvalue()}"
 
 
 def given(*words):
@@ -143,6 +153,17 @@ def figure(name, caption, title):
         category="Test cases",
         labels={"split": "{split}", "seed": "{seed}", "figure": title},
     )
+
+
+def name_pages():
+    """Say where to look after a run, and what the cohort page warns of."""
+    inventory, cross_split = Path(config["results"], "inventory"), Path(config["results"], "report/index.html")
+    if (inventory / "cohort.json").is_file():
+        for line in json.loads((inventory / "cohort.json").read_text(encoding="utf-8"))["warnings"]:
+            print(f"Cohort: {line}")
+        print(f"Cohort: {inventory / 'cohort.html'}")
+    if cross_split.is_file():
+        print(f"Report: {cross_split}")
 
 
 def save_config():

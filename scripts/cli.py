@@ -1,6 +1,7 @@
 """What every script shares: its parser, its log, and one line for a user's mistake."""
 
 import argparse
+import csv
 import logging
 import os
 import sys
@@ -19,9 +20,9 @@ def parser(doc):
 
 
 def named_list(text):
-    """`name=a,b` as ("name", ["a", "b"])."""
+    """`name=a,b` as ("name", ["a", "b"]); an item that holds a comma is quoted as in CSV."""
     name, _, items = text.partition("=")
-    return name, [item for item in items.split(",") if item]
+    return name, next(csv.reader([items]), [])
 
 
 def add_switch(parser, name, default):

@@ -19,8 +19,11 @@ def arguments():
     parser.add_argument("--cases", type=Path, required=True, help="cases.csv of the inventory")
     parser.add_argument("--excluded", type=Path, required=True, help="excluded.csv of the inventory")
     parser.add_argument("--splits", nargs="+", type=Path, required=True, help="data_splits_<split>.npz")
+    parser.add_argument("--preset", help="where the splits were read from, if they were")
     parser.add_argument("--n", type=int, help="splits of one repeat, where they were generated")
     parser.add_argument("--validation", type=float, help="share of the cohort that was to be validation")
+    parser.add_argument("--repeats", type=int, default=1, help="of the generated splits")
+    parser.add_argument("--split-seed", type=int, help="of the generated splits")
     parser.add_argument("--patches", type=Path, help="folder of patch images, if there are any")
     parser.add_argument("--classes", nargs="+", required=True)
     parser.add_argument("--stains", nargs="+", required=True, metavar="STAIN", help="all stains, in order")
@@ -44,8 +47,8 @@ def main(args):
     patches = cohort.classed(pd.read_parquet(args.patches_table), cases)
     found = {path.stem.removeprefix("data_splits_"): splits.read(path) for path in args.splits}
     sides = samples.sides(patches, args.patches, args.seed) if args.patches else None
-    shares = splits.shares(args.n, args.validation) if args.n else None
-    of_cohort = args.classes, args.stains, args.group_column, args.bootstrap, args.seed, shares
+    plan = {name: getattr(args, name) for name in ("preset", "n", "validation", "repeats")} | {"seed": args.split_seed}
+    of_cohort = args.classes, args.stains, args.group_column, args.bootstrap, args.seed, plan
     numbers = cohort.numbers(patches, cases, excluded, found, sides, *of_cohort)
     inputs = [args.patches_table, args.cases, args.excluded, *args.splits]
     numbers |= {

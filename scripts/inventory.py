@@ -49,7 +49,8 @@ def take_patches(args, labelled, grammar):
     """The inventory of a folder of patches, and what the next dry run looks at."""
     taken = inventory.take(args.patches, labelled, grammar, [name for name, _ in args.stains], args.unknown_stains)
     if args.watched:
-        folders.remember(args.patches, taken.folders, taken.patches["path"].tolist(), args.state, args.watched)
+        paths, lost = taken.patches["path"].tolist(), _broken_links(taken)
+        folders.remember(args.patches, taken.folders, paths, args.state, args.watched, also=lost)
     return taken
 
 
@@ -65,12 +66,18 @@ def take_features(args, labelled, grammar):
     return taken
 
 
+def _broken_links(taken):
+    return taken.excluded.loc[taken.excluded["reason"] == inventory.BROKEN_LINK, "name"]
+
+
 def report(taken):
     """Log what was found and what was left out."""
     same = inventory.namesakes(taken.patches)
     if len(same):
         shown = ", ".join(same["path"][:4])
         logging.warning("%d patches have the number of another of their slice; all are used: %s", len(same), shown)
+    if len(lost := _broken_links(taken)):
+        logging.warning("%d links lead nowhere: %s: mount what they point to", len(lost), ", ".join(lost[:4]))
     used = taken.cases[taken.cases["status"] == inventory.USED]
     logging.info("%d patches of %d cases", len(taken.patches), taken.patches["case_id"].nunique())
     logging.info("used: %d patches of %d cases", used["n_patches"].sum(), len(used))

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import cli
 from stratamil import splits, tables
+from stratamil.errors import UserError
 from stratamil.inventory import USED
 
 
@@ -29,9 +30,11 @@ def main(args):
     else:
         made = splits.generate(used, args.classes, args.n, args.seed, args.validation, args.repeats)
         shares = splits.shares(args.n, args.validation)
+    if len(made) != len(args.output):
+        raise UserError(f"{len(made)} splits for {len(args.output)} outputs: name one file a split")
     for line in splits.warnings(made, used, args.classes, shares):
         logging.warning(line)
-    for split, path in zip(made.values(), args.output, strict=True):
+    for split, path in zip(made.values(), args.output):
         splits.write(split, path)
     logging.info("splits\n%s", splits.table(made, used, args.classes).to_string(index=False))
 

@@ -6,13 +6,14 @@ are used, unless it says otherwise.
 
 import numpy as np
 
-from stratamil import metrics, plots, splits
-from stratamil.inventory import USED, namesakes, of_files
+from stratamil import flow, metrics, plots, splits
+from stratamil.inventory import BROKEN_LINK, USED, namesakes, of_files
 from stratamil.names import column, natural
 
 IMBALANCE = 3  # cases of the largest class for one of the smallest; beyond, accuracy says little: 3 of 4 by guessing
 PATIENTS = 10  # of a class: with fewer, one patient moves sensitivity or specificity by more than 10 points
 TELLING = 0.6  # AUROC of a count: below, a shortcut is too weak to carry a model
+UNEVEN = 0.1  # difference of the shares of two classes that have a stain: an AUROC says little of what is mostly there
 RARE_SHARE, RARE_CASES = 0.1, 5  # cases with a stain: with fewer, some of five folds have none to test or to learn from
 PATCHES = 10  # of a case: fewer are less than a slice usually has, so a prediction rests on next to nothing
 NAMED = 8  # cases that a sentence names before it says how many more
@@ -27,12 +28,13 @@ def classed(patches, cases):
     return patches.assign(**{"class": patches["case_id"].map(class_of)}).dropna(subset="class")
 
 
-def numbers(patches, cases, excluded, found, sides, classes, stains, patient_column, draws, seed, shares=None):
+def numbers(patches, cases, excluded, found, sides, classes, stains, patient_column, draws, seed, plan):
     """Everything the page says in figures and sentences, ready for JSON.
 
     patches: of `classed`. cases, excluded: tables of the inventory. found: name -> Split. sides: of samples.sides, or
     None where patches have no pictures. patient_column: of the labels table, or None where each case counts as a
-    patient. draws, seed: of the bootstrap by patient. shares: see splits.warnings.
+    patient. draws, seed: of the bootstrap by patient. plan: dict of how the splits came about, see `_made`: preset, or
+    n, validation, repeats and seed.
     """
     used = cases[cases["status"] == USED].reset_index(drop=True)
     result = {
@@ -41,7 +43,7 @@ def numbers(patches, cases, excluded, found, sides, classes, stains, patient_col
         "bootstrap": {"draws": draws, "seed": seed},
         "patient_column": patient_column,
         "total": _sizes(used),
-        "by_class": [{"class": name} | _sizes(used[used["class"] == name]) for name in classes],
+        "by_class": [_of_class(used[used["class"] == name], name) for name in classes],
         "stain_cases": [_stain_cases(used, stain, classes) for stain in stains],
         "amounts": _amounts(patches, classes, stains),
         "combinations": _combinations(used, classes),
@@ -51,11 +53,37 @@ def numbers(patches, cases, excluded, found, sides, classes, stains, patient_col
         "excluded": _excluded(excluded),
         "namesakes": len(namesakes(patches)),
         "splits": splits.table(found, used, classes).to_dict("records"),
+        "plan": _made(plan, patient_column),
+        "flow": flow.follow(
+            cases, excluded, found, classes, patients=patient_column is not None, pictures=sides is not None
+        ),
         "cases": _cases(cases, found, stains),
         "sides": sides,
     }
+    shares = None if plan.get("preset") else splits.shares(plan["n"], plan["validation"])
     said = warnings(result, excluded) + splits.warnings(found, used, classes, shares)
     return {"warnings": said, "notes": notes(result)} | result
+
+
+def _made(plan, patient_column):
+    """How the splits came about, in a sentence or two."""
+    if plan.get("preset"):
+        return f"Preset, read from {plan['preset']} and checked: no case and no patient is in two sets of a split."
+    n, repeats, validation = plan["n"], plan["repeats"], plan["validation"]
+    asked = "the test cases of the next split" if validation is None else f"{validation:.0%} of the cohort"
+    again = (
+        f" Each of {repeats} repeats is a partition of its own: "
+        + ", ".join(f"{r * n + 1:02d} to {(r + 1) * n:02d}" for r in range(repeats))
+        + "."
+        if repeats > 1
+        else ""
+    )
+    return (
+        f"Generated with seed {plan['seed']}, stratified by class"
+        + (f" and grouped by patient (column {patient_column})" if patient_column else "")
+        + f": {n} splits whose test sets share out the cohort, validation on {asked}."
+        + again
+    )
 
 
 def _sizes(used):
@@ -65,6 +93,16 @@ def _sizes(used):
         "slices": int(used["n_slices"].sum()),
         "patches": int(used["n_patches"].sum()),
     }
+
+
+def _of_class(rows, name):
+    """The sizes of a class, and how many cases have each of its codes."""
+    codes = rows["label"].value_counts()
+    return (
+        {"class": name}
+        | _sizes(rows)
+        | {"codes": {code: int(codes[code]) for code in sorted(codes.index, key=natural)}}
+    )
 
 
 def _by_class(rows, classes):
@@ -208,11 +246,20 @@ def _cases(cases, found, stains):
 def warnings(found, excluded):
     """Sentences on what could mislead, of the dict that `numbers` makes and excluded.csv."""
     return [
+        *_of_patients(found),
         *_of_classes(found),
         *_of_predictors(found),
         *_of_stains(found, excluded),
         *_of_cases(found, excluded),
     ]
+
+
+def _of_patients(found):
+    if found["patient_column"] is None:
+        yield (
+            "No patient column is given, so each case counts as a patient. If a patient has several cases, they can be "
+            "in training and in test, and every interval is too narrow: name the column in cohort.group_column."
+        )
 
 
 def _of_classes(found):
@@ -234,7 +281,8 @@ def _of_classes(found):
 
 def _of_predictors(found):
     for row in found["predictors"]:
-        if row["auc"] > TELLING and row["low"] > 0.5:
+        uneven = row["measure"].startswith("presence") and row["typical_more"] - row["typical_fewer"] >= UNEVEN
+        if (row["auc"] > TELLING or uneven) and row["low"] > 0.5:
             yield (
                 f"The {row['measure']} alone tells {row['more']} from {row['fewer']} with an AUROC of {row['auc']:.2f} "
                 f"(95 % interval {row['low']:.2f} to {row['high']:.2f}): {_more(row)}. A model can learn this "
@@ -281,10 +329,8 @@ def _of_cases(found, excluded):
         yield f"{_have(empty, 'labelled case')} no patches and {_are(empty)} left out: {_some(empty)}."
     rows = excluded[(excluded["kind"] == "case") & (excluded["reason"] == "no row in the labels")]
     if len(rows):
-        yield (
-            f"{_have(rows, 'case')} patches ({rows['patches'].sum()}) but no row in the labels, and {_are(rows)} left "
-            f"out: {_some(list(rows['name']))}."
-        )
+        named = [f"{name} ({_n(n, 'patch')})" for name, n in zip(rows["name"], rows["patches"])]
+        yield f"{_have(rows, 'case')} patches but no row in the labels, and {_are(rows)} left out: {_some(named)}."
     damaged = found["sides"]["unreadable"] if found["sides"] else []
     if damaged:
         yield (
@@ -296,15 +342,10 @@ def _of_cases(found, excluded):
 def notes(found):
     """Sentences on what a reader should know, but need not worry about."""
     result = []
-    if found["patient_column"] is None:
-        result.append(
-            "No patient column is given, so each case counts as a patient. If a patient has several cases, set "
-            "cohort.group_column: else cases of one patient can be in training and test."
-        )
     for row in found["excluded"]:
         if row["kind"] == "row":
             result.append(f"{_n(row['n'], 'row')} of the labels left out ({row['reason']}), e.g. {row['example']}.")
-        elif row["kind"] == "file" and row["reason"].startswith("copy"):
+        elif row["kind"] == "file" and row["reason"].startswith(("copy", BROKEN_LINK)):
             result.append(f"{_n(row['n'], 'file')} left out ({row['reason']}), e.g. {row['example']}.")
     if found["namesakes"]:
         result.append(
@@ -353,6 +394,8 @@ def figures(found, colors):
         "Stains of a case",
         colors,
     )
+    words = "Flow of cases and patches from the labels table and the patches folder to the splits"
+    drawn["cohort_flow"] = plots.flow(**found["flow"]), words
     drawn["cohort_stains"] = figure, "How many cases of each class have which stains; its numbers are in the table"
     sides = found["sides"]["longer"] if found["sides"] else []
     if len({side["pixels"] for side in sides}) > 1:

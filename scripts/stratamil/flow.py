@@ -14,37 +14,34 @@ UNTESTED = "in no test set"
 UNREADABLE = "unreadable as an image"
 
 
-def follow(cases, excluded, splits, unreadable, predicted, classes, pictures=True):
-    """Follow every row, file, case and patch.
+def follow(cases, excluded, splits, classes, unreadable=None, predicted=None, patients=True, pictures=True):
+    """Follow every row, file, case and patch, to the splits or, with what was predicted, to the test predictions.
 
     cases: all rows of cases.csv. excluded: excluded.csv. splits: name -> Split. unreadable: DataFrame of case_id, path,
     reason. predicted: Series of the number of patches in the bag of each test case, by case_id. classes: K names.
-    pictures: whether patches are files, or rows of feature files.
+    patients: whether they are known; else their number is None. pictures: whether patches are files, or rows of
+    feature files.
     Returns {"sources": [{"name", "unit", "n", "left_out": [{"reason", "n"}], "kept"}], "steps": [{"name", "cases",
     "patients", "patches", "counts", "left_out": [{"reason", "cases", "patches"}]}]}; what is left out is left out
     before the step.
     Raises RuntimeError if anything is neither kept nor left out: a fault of the program.
     """
     known, used = cases.set_index("case_id"), cases[cases["status"] == USED].set_index("case_id")
-    split = {case for one in splits.values() for case in [*one.train, *one.val, *one.test]}
-    untested = used[used.index.isin(split) & ~used.index.isin(predicted.index)]
-    unsplit = used[~used.index.isin(split)]
-    lost = unreadable[unreadable["case_id"].isin(predicted.index)]
+    split = used.index.isin([case for one in splits.values() for case in [*one.train, *one.val, *one.test]])
     of_class = excluded["reason"].str.startswith("class code ") & (excluded["kind"] == "case")
     bare = (excluded["reason"] == "no patches") & (excluded["kind"] == "case")
     steps = [
-        _step("in the labels table", known, [], classes),
-        _step("of a class of the study", known[known["class"] != ""], _reasons(excluded[of_class]), classes),
-        _step("with patches: used", used, _reasons(excluded[bare]), classes),
-        _step("in the splits", used[used.index.isin(split)], _left_out(UNSPLIT, unsplit), classes),
-        _step(
-            "predicted out of fold",
-            known.loc[known.index.isin(predicted.index)].assign(n_patches=predicted),
-            _left_out(UNTESTED, untested)
-            + ([{"reason": UNREADABLE, "cases": 0, "patches": len(lost)}] if len(lost) else []),
-            classes,
-        ),
+        ("in the labels table", known, []),
+        ("of a class of the study", known[known["class"] != ""], _reasons(excluded[of_class])),
+        ("with patches: used", used, _reasons(excluded[bare])),
+        ("in the splits", used[split], _left_out(UNSPLIT, used[~split])),
     ]
+    if predicted is not None:
+        done = known[known.index.isin(predicted.index)].assign(n_patches=predicted)
+        lost = _left_out(UNTESTED, used[split & ~used.index.isin(predicted.index)])
+        lost += _unreadable(unreadable[unreadable["case_id"].isin(predicted.index)])
+        steps.append(("predicted out of fold", done, lost))
+    steps = [_step(*step, classes, patients) for step in steps]
     result = {"sources": _sources(known, excluded, pictures), "steps": steps}
     check(result)
     return result
@@ -112,11 +109,11 @@ def _sources(known, excluded, pictures):
     ]
 
 
-def _step(name, here, before, classes):
+def _step(name, here, before, classes, patients):
     return {
         "name": name,
         "cases": len(here),
-        "patients": int(here["group"].nunique()),
+        "patients": int(here["group"].nunique()) if patients else None,
         "patches": int(here["n_patches"].sum()),
         "counts": {label: int((here["class"] == label).sum()) for label in classes},
         "left_out": before,
@@ -133,6 +130,10 @@ def _reasons(rows):
 
 def _left_out(reason, rows):
     return [{"reason": reason, "cases": len(rows), "patches": int(rows["n_patches"].sum())}] if len(rows) else []
+
+
+def _unreadable(rows):
+    return [{"reason": UNREADABLE, "cases": 0, "patches": len(rows)}] if len(rows) else []
 
 
 def _balance(name, before, after, left_out, unit):

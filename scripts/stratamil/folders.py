@@ -75,14 +75,15 @@ def look(root, known=None):
     return sorted(found), hashlib.sha256(json.dumps(now, sort_keys=True).encode()).hexdigest()[:16]
 
 
-def remember(root, found, paths, state, known):
+def remember(root, found, paths, state, known, also=()):
     """Write to `known` what `look` compares with.
 
     found: folder -> time of a visit. paths: the patches, relative to `root`, in their order; all of them or WATCHED at
-    equal distances are watched. state: what `look` said before the visit.
+    equal distances are watched. state: what `look` said before the visit. also: more paths to watch, such as links
+    that lead nowhere yet.
     """
     step = max(1, -(-len(paths) // WATCHED))
-    watched = [os.path.join(root, path) for path in paths[::step]]
+    watched = [os.path.join(root, path) for path in [*paths[::step], *also]]
     memory = {
         "root": str(root),
         "state": state,
@@ -95,10 +96,11 @@ def remember(root, found, paths, state, known):
 def _recall(root, known):
     """The memory in the file `known`, or None if there is none of this root."""
     try:
-        memory = json.loads(Path(known).read_text(encoding="utf-8")) if known else None
-        return memory if memory and memory["root"] == str(root) else None
-    except (OSError, ValueError, KeyError, TypeError):
+        memory = json.loads(Path(known).read_text(encoding="utf-8")) if known else {}
+    except (OSError, ValueError):
         return None
+    complete = isinstance(memory, dict) and {"root", "state", "folders", "files"} <= set(memory)
+    return memory if complete and memory["root"] == str(root) else None
 
 
 def _time(path):

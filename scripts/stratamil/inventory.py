@@ -2,6 +2,7 @@
 
 import filecmp
 import os
+import stat
 from array import array
 from collections import Counter
 from dataclasses import dataclass
@@ -13,9 +14,10 @@ import pandas as pd
 from stratamil import tables
 from stratamil.errors import UserError
 from stratamil.folders import visit
-from stratamil.names import COPY, UNKNOWN_STAIN, NotAPatch, column, natural
+from stratamil.names import COPY, UNKNOWN_STAIN, NotAPatch, column, composed, natural
 
 USED = "used"
+BROKEN_LINK = "broken link"
 # What tells a patch; its path is the key all the same.
 PATCH = ["case_id", "stain", "slice_id", "patch"]
 
@@ -121,13 +123,17 @@ def scan(root, grammar):
         visited[folder] = time
         below = os.path.relpath(folder, root)
         below = "" if below == "." else f"{Path(below).as_posix()}/"
+        unreadable = below != readable(below)
         copies = []
         for entry in entries:
             path = below + entry.name
             try:
+                if unreadable:
+                    raise NotAPatch("name of its folder is not readable text")
                 name, size = grammar.read(entry.name), _size(entry)
             except NotAPatch as why:
-                (copies if why.reason == COPY else left_out).append((path, why.reason, why.detail))
+                row = (path, BROKEN_LINK, "") if _state(entry) is None else (path, why.reason, why.detail)
+                (copies if row[1] == COPY else left_out).append(row)
                 continue
             if size:
                 which.append(slices.setdefault(name[:3], len(slices)))
@@ -135,27 +141,37 @@ def scan(root, grammar):
                 sizes.append(size)
                 paths.append(path)
             else:
-                left_out.append((path, "broken link", "") if size is None else (path, "empty file", "0 bytes"))
+                left_out.append((path, BROKEN_LINK, "") if size is None else (path, "empty file", "0 bytes"))
         if copies:
-            left_out += _beside_originals(copies, {entry.name.lower() for entry in entries}, below)
+            left_out += _beside_originals(
+                copies, {composed(entry.name).lower(): entry.name for entry in entries}, below
+            )
     found = pd.DataFrame(list(slices), columns=PATCH[:3], dtype=str).iloc[np.array(which)].reset_index(drop=True)
     found["patch"], found["path"], found["bytes"] = np.array(numbers), paths, np.array(sizes)
     return found, [(readable(path), reason, readable(detail)) for path, reason, detail in left_out], visited
 
 
-def _size(entry):
-    """Bytes of a file, or None for a link that leads nowhere."""
+def _state(entry):
+    """os.stat of a file, or None for a link that leads nowhere, perhaps to a share that is not there now."""
     try:
-        return entry.stat().st_size
+        return entry.stat()
     except OSError:
         return None
+
+
+def _size(entry):
+    """Bytes of a file, or None for a link that leads nowhere. Raises NotAPatch for a pipe, a socket or a device."""
+    state = _state(entry)
+    if state and not stat.S_ISREG(state.st_mode):
+        raise NotAPatch("not a regular file")
+    return state.st_size if state else None
 
 
 def _beside_originals(copies, names, below):
     """The copies of a folder, each with its original; without one it may be the only picture of a patch."""
     for path, reason, original in copies:
         if original.lower() in names:
-            yield path, reason, below + original
+            yield path, reason, below + names[original.lower()]
         else:
             yield path, f"{reason}, original missing", f"rename it to {original} to use it"
 

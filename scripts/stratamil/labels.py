@@ -6,6 +6,8 @@ from stratamil import tables
 from stratamil.errors import UserError
 from stratamil.names import case_id, class_code
 
+SHOWN = 3  # rows named of one unknown code
+
 
 def read(path, case_column, class_column, group_column, classes, excluded_codes):
     """Read a labels table.
@@ -18,8 +20,8 @@ def read(path, case_column, class_column, group_column, classes, excluded_codes)
     file; the header is row 1). Rows that repeat a case agree with each other.
     Raises UserError with every problem found: columns, codes, contradicting rows.
     """
-    table, numbers = tables.sheet(path, "set `labels` to the labels table")
     wanted = [case_column, class_column, *([group_column] if group_column else [])]
+    table, numbers = tables.sheet(path, "set `labels` to the labels table", wanted)
     missing = [name for name in wanted if name not in table]
     if missing:
         raise UserError(
@@ -39,10 +41,9 @@ def read(path, case_column, class_column, group_column, classes, excluded_codes)
     )
     known = rows["label"].map(lambda text: codes.get(class_code(text)))
     problems = [
-        f"{path}: row {row.row}: {problem}"
-        for row, code in zip(rows.itertuples(), known)
-        if (problem := _problem(row, code, codes, group_column))
+        f"{path}: row {row.row}: {problem}" for row in rows.itertuples() if (problem := _problem(row, group_column))
     ]
+    problems += _unknown_codes(path, rows[known.isna()], codes)
     rows["label"] = [code[0] if code else text for code, text in zip(known, rows["label"])]
     problems += _contradictions(path, rows)
     if problems:
@@ -64,7 +65,7 @@ def _codes(classes, excluded_codes):
     return dict(zip(codes, entries))
 
 
-def _problem(row, code, codes, group_column):
+def _problem(row, group_column):
     if not row.case_id:
         return "no case id: fill it in or delete the row"
     if not row.group:
@@ -72,11 +73,19 @@ def _problem(row, code, codes, group_column):
             f"case {row.case_id}: nothing in column {group_column!r}: "
             "name the patient, or set cohort.group_column to null"
         )
-    if code is None:
-        return (
-            f"case {row.case_id}: class code {row.label!r} is in neither cohort.classes nor cohort.excluded_codes "
-            f"({', '.join(known for known, _ in codes.values())}): correct it or add it to one of them"
-        )
+
+
+def _unknown_codes(path, rows, codes):
+    """A line for each code, or for each row where they are few."""
+    known = ", ".join(code for code, _ in codes.values())
+    for label, same in rows.groupby("label", sort=False):
+        why = f"class code {label!r} is in neither cohort.classes nor cohort.excluded_codes ({known})"
+        remedy = "correct it or add it to one of them"
+        if len(same) > SHOWN:
+            numbers = ", ".join(map(str, same["row"][:SHOWN]))
+            yield f"{path}: rows {numbers} and {len(same) - SHOWN} more: {why}: {remedy}"
+        else:
+            yield from (f"{path}: row {row.row}: case {row.case_id}: {why}: {remedy}" for row in same.itertuples())
 
 
 def _contradictions(path, rows):

@@ -33,21 +33,36 @@ class NotAPatch(Exception):
 
 
 def natural(text):
-    """Sort key that orders numbers in text by value: case_2 before case_10."""
-    return [(0, int(part), "") if part.isdigit() else (1, 0, part) for part in re.split(r"(\d+)", text) if part]
+    """Sort key that orders numbers in text by value: case_2 before case_10; equal ones (1, 01) by the text itself."""
+    parts = [(part, part.lstrip("0")) for part in re.split("([0-9]+)", text) if part]
+    # Longer numbers are larger ones, at any length; the last entry is before all that could follow.
+    return [(0, len(n), n) if part[0] in "0123456789" else (1, 0, part) for part, n in parts] + [(-1, 0, text)]
+
+
+def composed(text):
+    """Letters and accents together (NFC), and without characters that cannot be seen (zero-width spaces)."""
+    if text.isascii():
+        return text
+    return "".join(c for c in unicodedata.normalize("NFC", text) if unicodedata.category(c) != "Cf")
 
 
 @lru_cache(maxsize=100_000)
 def case_id(text):
     """A case id as everyone means it: 38 for `038`, ` 38 ` and `38.0`; other ids in lower case."""
-    text = re.sub(r"(?<=\d)\.0$", "", unicodedata.normalize("NFC", str(text)).strip())
-    return str(int(text)) if re.fullmatch(r"[0-9]+", text) else text.lower()
+    text = composed(str(text)).strip()
+    return _whole(text) or text.lower()
 
 
 def class_code(text):
     """A class code as everyone means it: `1` for `01`, `1.0` and `1,0`; letters in lower case."""
-    number = re.fullmatch(r"(\d+)(?:[.,]0+)?", str(text).strip())
-    return str(int(number[1])) if number else str(text).strip().casefold()
+    text = str(text).strip()
+    return _whole(text) or text.casefold()
+
+
+def _whole(text):
+    """The digits of a whole number, `38` for `038`, `38.0` and `38,00`; nothing for other texts."""
+    number = re.fullmatch("([0-9]+)(?:[.,]0+)?", text)
+    return (number[1].lstrip("0") or "0") if number else ""
 
 
 @lru_cache(maxsize=100_000)
@@ -82,7 +97,7 @@ class Grammar:
             raise UserError(f"names.pattern: add the named groups {', '.join(missing)}")
         self.copies = "copy" in self.pattern.groupindex
         self.stains = {
-            _composed(spelling).lower(): stain for stain, others in stains.items() for spelling in (stain, *others)
+            composed(spelling).lower(): stain for stain, others in stains.items() for spelling in (stain, *others)
         }
         # A slice has hundreds of patches: what comes before their number is understood once.
         self._slice = lru_cache(maxsize=100_000)(self._slice)
@@ -92,31 +107,28 @@ class Grammar:
 
     def stain(self, text):
         """The canonical stain of a spelling. Raises NotAPatch if the config does not name it."""
-        spelling = _composed(text).lower().strip(" ._")
+        spelling = composed(text).lower().strip(" ._")
         if spelling not in self.stains:
             raise NotAPatch(UNKNOWN_STAIN, spelling)
         return self.stains[spelling]
 
     def read(self, name):
         """The PatchName in a file's name. Raises NotAPatch with the reason if it is none to use."""
-        if not name.isascii():
-            name = _composed(name)
+        name = composed(name)
         match = self.pattern.match(name)
         if not match:
             raise NotAPatch(_why_not(name))
         if self.copies and match["copy"]:
             start, end = match.span("copy")
             raise NotAPatch(COPY, name[:start] + name[end:])
-        case, stain, slice_, patch = match.group("case", "stain", "slice", "patch")
+        case, stain, slice_, patch = parts = match.group("case", "stain", "slice", "patch")
+        if None in parts or not patch.isdecimal():
+            raise NotAPatch("name does not follow the pattern")  # a group of it that is optional, or no number
         if len(patch) > 9:
             raise NotAPatch("patch number too long")
         if not name.isprintable():
             raise NotAPatch("name is not readable text")
         return PatchName(*self._slice(case, stain, slice_), int(patch))
-
-
-def _composed(text):
-    return unicodedata.normalize("NFC", text)
 
 
 def _why_not(name):

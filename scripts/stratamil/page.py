@@ -62,8 +62,8 @@ def thousands(value):
 
 
 def about(value):
-    """A median or quartile of counts, to one decimal: 12, 7.5."""
-    return f"{value:,.1f}".removesuffix(".0")
+    """A median or quartile of counts: 7.5 as it is, above 10 to the whole."""
+    return f"{value:,.0f}" if value > 10 else f"{value:,.1f}".removesuffix(".0")
 
 
 def duration(seconds):

@@ -449,7 +449,8 @@ def _step(step):
     counts = ", ".join(f"{n:,} {name}" for name, n in step["counts"].items())
     other = step["cases"] - sum(step["counts"].values())
     counts += f", {other:,} of other codes" if other else ""
-    numbers = f"{_several(step['patients'], 'patients')}, {_several(step['patches'], 'patches')}"
+    amounts = [(step[name], name) for name in ("patients", "patches") if step[name] is not None]
+    numbers = ", ".join(_several(*amount) for amount in amounts)
     heading = f"{_several(step['cases'], 'cases')} {step['name']}"
     return _wrapped(heading, 44), _wrapped(numbers, 50) + _wrapped(counts, 50)
 

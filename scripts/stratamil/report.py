@@ -38,9 +38,12 @@ def build(found, sources, template, title, colors, folder, final):
     attention, weights = study.attention(found)
     bags = flow.bags([run.test for run in found.runs])
     excluded, splits, unreadable = sources["excluded"], sources["splits"], sources["unreadable"]
+    patients = sources["cohort"]["patient_column"] is not None
     used = {
         "attention": attention,
-        "flow": flow.follow(found.cases, excluded, splits, unreadable, bags, found.classes, bool(sources["samples"])),
+        "flow": flow.follow(
+            found.cases, excluded, splits, found.classes, unreadable, bags, patients, bool(sources["samples"])
+        ),
         "unreadable": unreadable.to_dict("records"),
         "provenance": _provenance(found, sources),
     }

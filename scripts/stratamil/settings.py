@@ -84,7 +84,22 @@ def missing_files(config):
     return lines
 
 
-def misplaced_demo(config):
+def misplaced(config):
+    """One line for each path that the workflow cannot work with, and for what would be written over or into data."""
+    paths = {key: config[key] for key in ("patches", "labels", "results")}
+    lines = [
+        f"{key}: {path}: Snakemake takes braces in paths for wildcards: rename it"
+        for key, path in paths.items()
+        if {"{", "}"} & set(path)
+    ]
+    if not config["demo"] and config["features"]["source"] == "patches":
+        results, patches = (Path(config[key]).resolve() for key in ("results", "patches"))
+        if results.is_relative_to(patches):
+            lines.append(f"results: {config['results']} lies in the patches folder {config['patches']}: set another")
+    return lines + _misplaced_demo(config)
+
+
+def _misplaced_demo(config):
     """Lines where the demo would paint over files that are not its own: it may write below resources/ only."""
     if not config["demo"]:
         return []
@@ -109,9 +124,7 @@ def _names(names):
     """A pattern that cannot be used, and stains that cannot be told apart."""
     stains = [(name, others) for entry in names.get("stains", []) for name, others in entry.items()]
     yield from _clashes("names.stains", [(name, column(name)) for name, _ in stains], "column")
-    spelt = [
-        (name, text) for name, others in stains for text in {str(spelling).lower() for spelling in (name, *others)}
-    ]
+    spelt = [(name, str(spelling).lower()) for name, others in stains for spelling in dict.fromkeys([name, *others])]
     yield from _clashes("names.stains", spelt, "spelling")
     if "pattern" in names:
         try:
@@ -140,6 +153,12 @@ def _clashes(where, pairs, what):
     for name, text in pairs:
         if not text and what == "column":
             yield f"{where}: {name!r} has no letter or digit for the name of a column: rename it"
+        elif not text:
+            yield f"{where}: {name!r} has an empty {what}: take it out"
+        elif what == "column" and "=" in name:
+            yield f"{where}: {name!r} holds an equals sign: rename it"
+        elif what == "code" and text.startswith("-") and not text[1:].isdecimal():
+            yield f"{where}: {name!r} has the code {text!r}, which begins with a dash: rename it in config and labels"
         elif text in owner:
             yield f"{where}: {owner[text]!r} and {name!r} share the {what} {text!r}: change one"
         owner.setdefault(text, name)

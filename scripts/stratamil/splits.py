@@ -1,6 +1,7 @@
 """Splits of the used cases into train, validation and test: generated, or read and checked hard."""
 
 import zipfile
+import zlib
 from dataclasses import dataclass
 from fractions import Fraction
 from itertools import combinations
@@ -171,7 +172,7 @@ def read(path):
         raise UserError(
             f"{path}: no array {error.args[0].split()[0]}: it needs train_cases, val_cases and test_cases"
         ) from None
-    except (ValueError, TypeError, AttributeError, EOFError, OSError, zipfile.BadZipFile):
+    except (ValueError, TypeError, AttributeError, EOFError, OSError, RuntimeError, zipfile.BadZipFile, zlib.error):
         raise UserError(f"{path}: not a split file: it must be an npz of three lists without pickled objects") from None
     return Split(**sets)
 

@@ -1,6 +1,7 @@
 """The cohort page on small made tables: what it counts, what it warns of and what not, what it shows."""
 
 import json
+import re
 import sys
 from pathlib import Path
 
@@ -33,6 +34,7 @@ class Made:
         self.excluded = []
         self.sides = {"longer": [], "oblong": 0, "drawn": 1000, "of": 5000, "unreadable": []}
         self.patient_column = "Patient"
+        self.plan = {"preset": "splits/{split}.npz"}
         self.untested = []
 
     def case(self, case_id, name, i=0):
@@ -83,7 +85,7 @@ class Made:
     def numbers(self):
         patches, cases, excluded = self.tables()
         known = cohort.classed(patches, cases)
-        settings = self.classes, self.stains, self.patient_column, 200, 1
+        settings = self.classes, self.stains, self.patient_column, 200, 1, self.plan
         return cohort.numbers(known, cases, excluded, self.splits(), self.sides, *settings)
 
     def warnings(self):
@@ -177,11 +179,20 @@ def change_no_patches(made):
 
 
 def change_no_row(made):
-    made.excluded += [("case", "77", "no row in the labels", "", 12), ("case", "78", "class code 0 excluded", "", 5)]
+    made.excluded += [("case", "77", "no row in the labels", "", 12)]
 
 
 def change_untested(made):
     made.untested = ["b3"]
+
+
+def change_no_patients(made):
+    made.patient_column = None
+
+
+def change_stain_of_one_class(made):
+    for case in made.cases[:4]:
+        case["slices"] = {"h&e": case["slices"]["h&e"] + case["slices"]["sox10"]}
 
 
 def change_damaged(made):
@@ -195,8 +206,10 @@ def change_damaged(made):
         (change_patient_of_two_classes, "1 patient has cases of several classes: ph0 (benign, high-grade)."),
         (change_unknown_stain, "so they are left out: cd31 (3 patches)."),
         (change_no_patches, "1 labelled case has no patches and is left out: e1."),
-        (change_no_row, "1 case has patches (12) but no row in the labels, and is left out: 77."),
+        (change_no_row, "1 case has patches but no row in the labels, and is left out: 77 (12 patches)."),
         (change_untested, "b3"),
+        (change_no_patients, "No patient column is given, so each case counts as a patient."),
+        (change_stain_of_one_class, "100% of high-grade cases have it, 67% of benign"),
         (change_damaged, "1 of a sample of 1000 patches cannot be read as an image: a/b.png."),
     ],
 )
@@ -207,9 +220,26 @@ def test_one_thing_wrong_gives_one_warning(change, words):
     assert len(said) == 1 and words in said[0]
 
 
+@pytest.mark.parametrize(
+    "plan, words",
+    [
+        ({"preset": "a/{split}.npz"}, "Preset, read from a/{split}.npz"),
+        (
+            {"n": 4, "validation": None, "repeats": 1, "seed": 7},
+            "with seed 7, stratified by class and grouped by patient",
+        ),
+        ({"n": 4, "validation": 0.2, "repeats": 1, "seed": 7}, "4 splits .* validation on 20% of the cohort.$"),
+        ({"n": 2, "validation": 0.2, "repeats": 2, "seed": 7}, "Each of 2 repeats .* 01 to 02, 03 to 04"),
+    ],
+)
+def test_the_splits_are_told(plan, words):
+    made = Made()
+    made.plan = {"preset": None} | plan
+    assert re.search(words, made.numbers()["plan"])
+
+
 def test_notes():
     made = Made()
-    made.patient_column = None
     made.excluded += [
         ("file", "a (1).png", "copy made by an operating system", "a.png", 0),
         ("row", "row 9", "repeats a case", "case 4 is in row 5", 0),
@@ -217,7 +247,6 @@ def test_notes():
     found = made.numbers()
     assert found["warnings"] == []
     assert [line.split(",")[0] for line in found["notes"]] == [
-        "No patient column is given",
         "1 file left out (copy made by an operating system)",
         "1 row of the labels left out (repeats a case)",
     ]
@@ -227,6 +256,7 @@ def test_tables_count_what_is_there():
     made = Made(2)
     made.cases[0]["slices"] = {"h&e": [3, 4, 8]}
     made.cases.append(made.case("e1", "benign") | {"slices": {}})
+    made.excluded.append(("case", "e1", "no patches", "", 0))
     found = made.numbers()
     assert found["total"] == {"cases": 4, "patients": 4, "slices": 15, "patches": 15 + 28 + 26 + 28}
     assert found["stain_cases"][1]["present"] == {"benign": 1, "high-grade": 2}
@@ -272,7 +302,7 @@ def run(study, monkeypatch, *more):
     words += ["--excluded", root / "excluded.csv", "--splits", *sorted(root.glob("*.npz"))]
     words += ["--patches", root / "patches", "--classes", *made.classes, "--stains", *made.stains]
     words += ["--bootstrap", 100, "--template", TEMPLATE, "--output", root / "cohort.html"]
-    words += ["--json", root / "cohort.json", "--samples", root / "samples.jpg", *more]
+    words += ["--json", root / "cohort.json", "--samples", root / "samples.jpg", "--preset", "{split}.npz", *more]
     monkeypatch.setattr(sys, "argv", [str(word) for word in words])
     script.main(script.arguments())
     return (root / "cohort.html").read_text(encoding="utf-8")

@@ -75,7 +75,7 @@ def test_every_file_and_case_is_accounted_for(tmp_path):
         "copy made by an operating system, original missing: rename it to case_2_match_1_sox10_patch2.png to use it"
     )
     assert reasons["case_1_match_1_cd31_patch1.png"] == "stain 'cd31' not in the config: cd31"
-    assert reasons["gone.png"] == "no patch number: "
+    assert reasons["gone.png"] == "broken link: "
     left_out = excluded[excluded["kind"] == "case"]
     assert dict(zip(left_out["name"], left_out["patches"])) == {"11": 1, "12": 0, "99": 1}
 
@@ -143,6 +143,45 @@ def test_letters_and_accents_apart_are_the_letters_together(tmp_path):
     )
     assert taken.patches.loc[0, "stain"] == unicodedata.normalize("NFC", stain)
     assert (tmp_path / taken.patches.loc[0, "path"]).is_file()
+
+
+def test_odd_things_in_a_folder_are_listed(tmp_path):
+    folder = tmp_path / "patches"
+    (folder / os.fsdecode(b"caf\xe9")).mkdir(parents=True)
+    for name in (
+        os.fsdecode(b"caf\xe9/case_1_match_1_h&e_patch1.png"),
+        "1\u00b23.png",
+        "case_1_match_1_h&e_patch1.png",
+    ):
+        (folder / name).write_bytes(b"x")
+    os.mkfifo(folder / "case_1_match_1_h&e_patch2.png")
+    (folder / "share").symlink_to(tmp_path / "absent")
+    taken = inventory.take(folder, read(tmp_path, "Case,Class\n1,1\n"), GRAMMAR, list(STAINS))
+    assert list(taken.patches["path"]) == ["case_1_match_1_h&e_patch1.png"]
+    assert taken.excluded["reason"].value_counts().to_dict() == {
+        "name of its folder is not readable text": 1, "no patch number": 1, "not a regular file": 1, "broken link": 1,
+    }  # fmt: skip
+
+
+def test_a_copy_is_beside_its_original_in_either_form_of_unicode(tmp_path):
+    grammar = Grammar(CONFIG["pattern"], {"m\u00e9lan": []})
+    folder = tmp_path / "patches"
+    folder.mkdir()
+    apart = unicodedata.normalize("NFD", "case_1_match_1_m\u00e9lan_patch2{}.png")
+    for copy in ("", "(1)"):
+        (folder / apart.format(copy)).write_bytes(b"x")
+    taken = inventory.take(folder, read(tmp_path, "Case,Class\n1,1\n"), grammar, ["m\u00e9lan"])
+    assert list(taken.excluded["detail"]) == list(taken.patches["path"]) == [apart.format("")]
+
+
+def test_ids_that_are_equal_as_numbers_keep_one_order(tmp_path):
+    (tmp_path / "patches").mkdir()
+    (tmp_path / "patches/case_a1_match_1_he_patch1.png").write_bytes(b"x")
+    orders = []
+    for ids in (("a1", "a01", "a001"), ("a001", "a1", "a01")):
+        labelled = read(tmp_path, "Case,Class\n" + "".join(f"{case},1\n" for case in ids))
+        orders.append(list(inventory.take(tmp_path / "patches", labelled, GRAMMAR, list(STAINS)).cases["case_id"]))
+    assert orders[0] == orders[1]
 
 
 def test_folders_are_followed_once_and_must_be_readable(tmp_path, monkeypatch):
@@ -214,6 +253,8 @@ def test_labels_as_a_person_reads_them(tmp_path):
         ["2", "3", "high-grade", 5],
         ["2", "3", "high-grade", 6],
     ]
+    for head in ("\n\nCase;Class\n", "sep=;\nCase;Class\n", '"Case";"Class";"a, b, c, d"\n'):
+        assert list(read(tmp_path, head + "1;1" + (";" if "a," in head else "") + "\n")["case_id"]) == ["1"]
     words = {"benign": ["Benign"], "high-grade": ["HG"]}
     assert list(read(tmp_path, "Case\tClass\n1\tbenign\n2\thg\n", classes=words)["label"]) == ["Benign", "HG"]
 
@@ -237,6 +278,7 @@ def test_repeated_rows_are_listed(tmp_path):
         ("\n\n", "empty"),
         ('Case,Class\n1,"1\n2,3\n', "line 3: not CSV: .* check the quotes"),
         ("Case,Class\n1,1,5\n", "row 2: 3 values, but 2 columns"),
+        ("Case,Class\n" + "1,9\n" * 1000, "rows 2, 3, 4 and 997 more: class code '9'"),
         ("Case,Case\n1,1\n", "column 'Case' twice"),
     ],
 )
@@ -278,6 +320,11 @@ def test_a_dry_run_notices_changes_without_a_walk(tmp_path, monkeypatch):
         context.setattr(folders, "visit", lambda root: pytest.fail("walked"))
         assert look() == (found, state)
     assert look(tmp_path / "other") == ([str(tmp_path / "other")], "")  # of another folder it knows nothing
+    for damaged in ("", "{}", "[1]", json.dumps({"root": str(root)})):
+        text = known.read_text()
+        known.write_text(damaged)
+        assert look()[0] == found
+        known.write_text(text)
     changes = {
         "new": lambda: (root / "a/b/new.png").touch(),
         "folder": lambda: (root / "a/b/c").mkdir(),

@@ -50,11 +50,23 @@ def test_others_are_refused_with_a_reason(name, reason, detail):
 
 
 def test_case_ids_mean_what_a_person_means():
-    assert {case_id(text) for text in ("38", "038", " 38 ", "38.0", 38)} == {"38"}
+    assert {case_id(text) for text in ("38", "038", " 38 ", "38.0", "38,00", 38, "\u200b38")} == {"38"}
+    assert case_id("0" * 5000) == "0"
     assert case_id("A07") == case_id("a07") == "a07"
 
 
+def test_a_pattern_that_allows_too_much_excludes():
+    optional = Grammar(
+        r"case_(?P<case>\w+?)_((?P<slice>match_\d+)_)?(?P<stain>he)_patch(?P<patch>\w+)\.png", {"he": []}
+    )
+    for name in ("case_1_he_patch1.png", "case_1_match_1_he_patchA2.png", "case_1_match_1_he_patch\u00b2.png"):
+        with pytest.raises(NotAPatch, match="does not follow the pattern"):
+            optional.read(name)
+
+
 def test_natural_order():
+    assert natural("1" * 5000) > natural("2" + "0" * 4998)
+    assert sorted(["a1", "a01", "a", "a\u00b2", "a001b"], key=natural) == ["a", "a01", "a1", "a001b", "a\u00b2"]
     assert sorted(["case_10", "case_9", "case_2b", "case_2"], key=natural) == ["case_2", "case_2b", "case_9", "case_10"]
 
 

@@ -21,6 +21,7 @@ from stratamil.names import column
 
 TEMPLATE = Path(__file__).parents[2] / "report/index.html.j2"
 NASTY = "<script>alert(1)</script>"
+PLAN = {"preset": "splits/{split}.npz"}
 
 
 class Made:
@@ -104,7 +105,7 @@ class Made:
         patches = pd.DataFrame(rows, columns=["case_id", "stain", "slice_id", "patch"])
         sides = {"longer": [], "oblong": 0, "drawn": 0, "of": len(patches), "unreadable": []}
         numbers = cohort.numbers(
-            cohort.classed(patches, cases), cases, excluded, {}, sides, self.classes, ["h&e"], "Patient", 100, 1
+            cohort.classed(patches, cases), cases, excluded, {}, sides, self.classes, ["h&e"], "Patient", 100, 1, PLAN
         )
         (self.root / "cohort.json").write_text(json.dumps(numbers | {"samples": [{"case_id": "1"}]}))
         Image.new("RGB", (9, 9)).save(self.root / "samples.jpg")
@@ -183,7 +184,7 @@ def test_page_shows_the_numbers_of_metrics_json(two_seeds):
     assert f"bootstrap {numbers['ensemble']['discrimination']['low']:.3f} to" in page
     assert "the largest share for train (61.5 s)" in page
     assert "class code 0 excluded" in page and "case_1/broken.png" in page
-    assert "1 case has patches (3) but no row in the labels" in page and 'id="figure-cohort_stains"' in page
+    assert "1 case has patches but no row in the labels" in page and 'id="figure-cohort_stains"' in page
 
 
 def test_numbers_are_those_of_the_predictions(two_seeds):
@@ -253,7 +254,7 @@ def test_repeats_are_replicates_like_seeds(tmp_path, monkeypatch):
     assert len(table.query("level == 'seed' and metric == 'roc_auc'")[["repeat", "seed"]].drop_duplicates()) == 4
     for words in (
         "the mean over 2 repeats x 2 seeds",
-        "exactly 2 times a seed",
+        "exactly 2 times per seed, once in each repeat",
         "repeat 2, seed 1",
         "SD over replicates",
     ):

@@ -298,3 +298,13 @@ def test_script_logs_warnings_and_the_table(tmp_path, monkeypatch, caplog):
     assert [splits.read(path) for path in outputs] == list(splits.generate(cases, TWO, 3, 42, 0.2, 2).values())
     assert "patient p0 alone has 9 cases" in caplog.text
     assert "split   set" in caplog.text
+
+
+def test_a_damaged_file_is_named(tmp_path):
+    path = tmp_path / "a.npz"
+    np.savez_compressed(path, **{f"{part}_cases": np.arange(1000) for part in ("train", "val", "test")})
+    content = bytearray(path.read_bytes())
+    content[200:260] = b"\xff" * 60
+    path.write_bytes(content)
+    with pytest.raises(UserError, match=r"a\.npz: not a split file"):
+        splits.read(path)

@@ -152,6 +152,9 @@ def checkout(tmp_path_factory):
     return Checkout(tmp_path_factory.mktemp("config"))
 
 
+OWN = {"demo": None, "patches": "scripts", "labels": "Snakefile", "attention": {"truth": None}}
+
+
 @pytest.mark.parametrize(
     "changes, words",
     [
@@ -173,6 +176,11 @@ def checkout(tmp_path_factory):
         ({"names": {"stains": [{"a": ["x"]}, {"b": ["X"]}]}}, "'a' and 'b' share the spelling 'x'"),
         ({"names": {"stains": [{"a": []}, {"b": ["A"]}]}}, "'a' and 'b' share the spelling 'a'"),
         ({"names": {"pattern": "case_(?P<case>.*)"}}, "names.pattern: add the named groups slice, stain, patch"),
+        ({"cohort": {"classes": [{"benign": ["1,0"]}, {"hg": [3]}], "excluded_codes": [1]}}, "share the code '1'"),
+        ({"cohort": {"classes": [{"benign": [1, ""]}, {"hg": [3]}]}}, "'benign' has an empty code"),
+        ({"cohort": {"excluded_codes": ["-x"]}}, "which begins with a dash"),
+        (OWN | {"results": "scripts/out"}, "results: scripts/out lies in the patches folder scripts: set another"),
+        ({"demo": None, "patches": "resources", "labels": "a{b}.csv"}, "labels: a{b}.csv"),
         ({"names": {"pattern": "("}}, "names.pattern: not a regular expression"),
         ({"cohort": {"excluded_codes": ["3.0"]}}, "'high-grade' and 'excluded_codes' share the code '3'"),
         ({"evaluate": {"checkpoint": "no_{split}.pth"}}, "evaluate.checkpoint: no_01.pth: no such file"),
