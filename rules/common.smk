@@ -5,6 +5,7 @@ import csv
 import io
 import json
 import os
+import re
 import shlex
 import sys
 from pathlib import Path
@@ -19,7 +20,7 @@ sys.path.insert(0, str(ROOT / "scripts"))
 # Rules call the Python that runs Snakemake, also where its environment was not activated.
 os.environ.update(PATH=f"{Path(sys.executable).parent}{os.pathsep}{os.environ.get('PATH', os.defpath)}")
 
-from stratamil import files, folders, manifest, settings
+from stratamil import files, folders, manifest, registry, settings
 from stratamil.errors import UserError
 
 SCHEMA = yaml.safe_load((ROOT / "schemas/config.schema.yaml").read_text())
@@ -35,23 +36,29 @@ for key in ("patches", "labels", "results"):
 SPLITS = settings.split_names(config)
 SHARDS = [f"{i:02d}" for i in range(config["embed"]["shards"])]
 SEEDS = config["seeds"]
-STAINS = [name for entry in config["names"]["stains"] for name in entry]
+STAINS = settings.stains(config)
 CLASSES = [name for entry in config["cohort"]["classes"] for name in entry]
-ENCODER = config["embed"]["encoder"]
-NO_WEIGHTS = config["embed"]["weights"] == "none" or ENCODER == "stain_stats"
-OWN_WEIGHTS = config["embed"]["weights"].endswith(".pth")
 # With features made elsewhere there is no encoder to run, and there are no patch images.
 PRECOMPUTED = config["features"]["source"] == "precomputed"
-ENCODERS = ["precomputed"] if PRECOMPUTED else [ENCODER]
+# Each encoder by its feature folder, with its settings.
+ENCODINGS = settings.encoders(config, SCHEMA)
+ENCODERS = ["precomputed"] if PRECOMPUTED else list(ENCODINGS)
 # The colour baseline of the report.
-STAIN_STATS = {"encoder": "stain_stats", "input_size": 96, "resize": "squash", "pooling": "global"}
+OWN = dict.fromkeys(["weights_sha256", "input_size", "resize", "pooling", "final_relu", "only_stains"])
+ENCODINGS.setdefault("stain_stats", registry.filled(config["embed"] | OWN | {"encoder": "stain_stats"}))
+# What the rule weights fetches: file name -> settings of the encoder.
+WEIGHTS = {registry.fetched(each["encoder"], each["weights"]): each for each in ENCODINGS.values()}
+WEIGHTS.pop(None, None)
+TIMM = any(registry.needs_timm(each["encoder"]) for each in ENCODINGS.values())
+ENCODER_ENV = "../envs/timm.yaml" if TIMM else "../envs/stratamil.yaml"
 
 
 wildcard_constraints:
     split="|".join(SPLITS),
     shard="|".join(SHARDS),
     seed="|".join(map(str, SEEDS)),
-    encoder="|".join({ENCODER, "stain_stats"}),
+    encoder="|".join(ENCODINGS),
+    weights="|".join(map(re.escape, WEIGHTS)) or "none",
 
 
 def flags(section, *only, **settings):
@@ -135,14 +142,17 @@ def images():
 
 def encoder_weights(wildcards):
     """The weights file of an encoder, if it has one."""
-    if NO_WEIGHTS or wildcards.encoder != ENCODER:
-        return []
-    return config["embed"]["weights"] if OWN_WEIGHTS else rules.weights.output[0]
+    encoder, weights = (ENCODINGS[wildcards.encoder][key] for key in ("encoder", "weights"))
+    if fetched := registry.fetched(encoder, weights):
+        return expand(rules.weights.output[0], weights=fetched)
+    return weights if registry.is_file(weights) and encoder != "stain_stats" else []
 
 
 def encoder_flags(wildcards):
     """The settings of an encoder; its weights are an input."""
-    return flags("embed", weights=None, **({} if wildcards.encoder == ENCODER else STAIN_STATS))
+    settings = ENCODINGS[wildcards.encoder]
+    stains = [flag("only_stains", settings["only_stains"])] if settings["only_stains"] else []
+    return " ".join([flags("embed", **(settings | {"weights": None, "by_stain": None})), *stains])
 
 
 def figure(name, caption, title):

@@ -2,6 +2,7 @@
 
 INPUTS: inventory/patches.parquet, inventory/cases.csv, encoder weights
 OUTPUTS: features/{encoder}/shard_{shard}.h5; undeclared: the cache beside it, with which a rerun encodes only what is new
+Only `weights` uses the network, and runs where Snakemake does.
 """
 
 
@@ -9,18 +10,18 @@ rule weights:
     input:
         code=code("weights"),
     output:
-        f"<resources>/weights/{ENCODER}_{Path(config['embed']['weights']).stem}.pth",
+        "<resources>/weights/{weights}",
     log:
-        "<logs>/weights/weights.log",
+        "<logs>/weights/{weights}.log",
     benchmark:
-        "<benchmarks>/weights/weights.tsv"
+        "<benchmarks>/weights/{weights}.tsv"
     conda:
-        "../envs/stratamil.yaml"
+        ENCODER_ENV
     resources:
         mem_mb=attempts(2000),
         runtime=attempts(30),
     params:
-        flags=given(flags("embed", "encoder", "weights")),
+        flags=lambda wildcards: flags("embed", "encoder", "weights", "weights_sha256", **WEIGHTS[wildcards.weights]),
     shell:
         "python {input.code[0]} {params.flags} --output {output} --log {log}"
 
@@ -38,7 +39,7 @@ rule embed:
     benchmark:
         "<benchmarks>/embed/{encoder}_shard_{shard}.tsv"
     conda:
-        "../envs/stratamil.yaml"
+        ENCODER_ENV
     threads: 8
     resources:
         mem_mb=attempts(8000),

@@ -10,7 +10,7 @@ from stratamil.files import atomic
 from stratamil.model import HierarchicalAttention, ModelSettings
 
 # Parts of the features' identity that may differ where the features mean the same.
-VERSIONS = ("code", "pillow", "torch", "torchvision")
+VERSIONS = ("code", "pillow", "torch", "torchvision", "timm")
 FIELDS = ("weights", "model", "classes", "stains", "features", "epoch", "seen")
 
 
@@ -52,13 +52,19 @@ def model(content, path, features, classes, stains):
 
     Raises UserError with all that does not fit: a model refuses features that are not its own.
     """
-    identity = features.identity
+    now = _meaning(features.identity)
     problems = [
-        f"{path}: trained on features with {key} {was!r}, but these have {identity.get(key)!r}: "
+        f"{path}: trained on features with {key} {was!r}, but these have {now.get(key)!r}: "
         "set embed.* as it was, or train anew"
-        for key, was in content["features"].items()
-        if key not in VERSIONS and identity.get(key) != was
+        for key, was in _meaning(content["features"]).items()
+        if now.get(key) != was
     ]
+    width = features.values.shape[1]
+    if not problems and width != content["model"]["in_dim"]:
+        problems.append(
+            f"{path}: trained on features of width {content['model']['in_dim']}, but these have {width}: "
+            "set embed.* as it was, or train anew"
+        )
     for what, wanted in (("classes", classes), ("stains", stains)):
         if list(content[what]) != list(wanted):
             problems.append(
@@ -69,3 +75,10 @@ def model(content, path, features, classes, stains):
     result = HierarchicalAttention(ModelSettings(**content["model"]))
     result.load_state_dict(content["weights"])
     return result.eval()
+
+
+def _meaning(identity):
+    """What features mean, without versions: key -> value; of several encoders, the keys begin with their folders."""
+    parts = identity.get("encoders", {"": identity})
+    pairs = [(f"{name} {key}".strip(), key, value) for name, part in parts.items() for key, value in part.items()]
+    return {name: value for name, key, value in pairs if key not in VERSIONS}

@@ -4,6 +4,7 @@ import json
 import math
 import os
 from dataclasses import dataclass
+from pathlib import Path
 
 import h5py
 import numpy as np
@@ -36,18 +37,27 @@ class Features:
 def read(paths, case_ids=None):
     """Read the shards at `paths`; all cases, or those in `case_ids`. Returns Features.
 
-    Raises UserError if shards were made with different settings, or a wanted case has no patches in them.
+    The shards in one folder are of one encoder. Features of several stand side by side in blocks of columns, in the
+    order of the folders' names, with zeros in the other blocks; their identity is {"encoders": {folder: identity}}.
+    Raises UserError if shards of a folder were made with different settings, or a wanted case has no patches in any.
     """
-    shards = [_read_shard(path, case_ids) for path in paths]
-    first = shards[0].identity
+    folders = {}
+    for path in sorted(paths, key=lambda path: Path(path).parent.name):
+        folders.setdefault(Path(path).parent.name, []).append((path, _read_shard(path, case_ids)))
+    firsts = {name: found[0] for name, found in folders.items()}
     problems = [
-        f"{path}: made with other settings than {paths[0]} ({_difference(first, shard.identity)}): "
+        f"{path}: made with other settings than {firsts[name][0]} "
+        f"({_difference(firsts[name][1].identity, shard.identity)}): "
         "delete the one that is out of date and run again; if machines differ, set embed.precision"
-        for path, shard in zip(paths, shards)
-        if shard.identity != first
+        for name, found in folders.items()
+        for path, shard in found
+        if shard.identity != firsts[name][1].identity
     ]
     if problems:
         raise UserError(*problems)
+    shards = [shard for found in folders.values() for _, shard in found]
+    identities = {name: first.identity for name, (_, first) in firsts.items()}
+    identity = {"encoders": identities} if len(identities) > 1 else shards[0].identity
     table = pd.concat([shard.table for shard in shards], ignore_index=True)
     if case_ids is not None:
         lacking = sorted(set(map(str, case_ids)) - set(table["case_id"]), key=natural)
@@ -56,10 +66,27 @@ def read(paths, case_ids=None):
                 f"features: no patches of {len(lacking)} cases in {paths[0]} and its like: {', '.join(lacking)}: "
                 "run embed again, or make the splits anew from the inventory"
             )
-    rank = {case: i for i, case in enumerate(sorted(table["case_id"].unique(), key=natural))}
-    order = np.argsort(table["case_id"].map(rank).to_numpy(dtype=int), kind="stable")
-    values = np.concatenate([shard.values for shard in shards])
-    return Features(values[order], table.iloc[order].reset_index(drop=True), first)
+    order = np.lexsort([_ranks(table["stain"]), _ranks(table["case_id"])])
+    values = np.concatenate([shard.values for shard in shards]) if len(folders) == 1 else _blocks(folders.values())
+    return Features(values[order], table.iloc[order].reset_index(drop=True), identity)
+
+
+def _ranks(names):
+    """The place of each name in natural order, (N,)."""
+    ranks = {name: i for i, name in enumerate(sorted(names.unique(), key=natural))}
+    return names.map(ranks).to_numpy(dtype=int)
+
+
+def _blocks(groups):
+    """The features of several encoders under each other, each in columns of its own: float16 (N, sum of widths)."""
+    parts = [[shard.values for _, shard in found] for found in groups]
+    rows, widths = [sum(map(len, part)) for part in parts], [part[0].shape[1] for part in parts]
+    values = np.zeros((sum(rows), sum(widths)), dtype=np.float16)
+    for part, row, column in zip(parts, np.cumsum([0, *rows]), np.cumsum([0, *widths])):
+        for found in part:
+            values[row : row + len(found), column : column + found.shape[1]] = found
+            row += len(found)
+    return values
 
 
 def _read_shard(path, case_ids):

@@ -129,6 +129,18 @@ def folder(encoder):
     return column(encoder)
 
 
+def filled(settings):
+    """Settings of an encoder with its defaults in place of null, as far as they are known without timm."""
+    row = entry(settings["encoder"])
+    defaults = {"input_size": row.size, "resize": row.resize, "pooling": row.pooling}
+    return settings | {key: default for key, default in defaults.items() if settings[key] is None}
+
+
+def needs_timm(encoder):
+    """Whether the optional extra is needed."""
+    return entry(encoder).library == "timm"
+
+
 def is_file(weights):
     """Whether the setting embed.weights names a file of the user's own."""
     return weights.endswith(FILES)
@@ -139,7 +151,7 @@ def fetched(encoder, weights):
     if weights == "none" or is_file(weights) or encoder == STAIN_STATS:
         return None
     # Files of the Hub are of either format; they are told apart by their content.
-    suffix = "weights" if entry(encoder).library == "timm" else "pth"
+    suffix = "weights" if needs_timm(encoder) else "pth"
     return f"{folder(encoder)}_{Path(weights).name}.{suffix}"
 
 

@@ -6,6 +6,7 @@ from pathlib import Path
 from jsonschema import Draft202012Validator
 from jsonschema.validators import extend
 
+from stratamil import registry
 from stratamil.errors import UserError
 from stratamil.names import Grammar, class_code, column
 
@@ -46,7 +47,8 @@ def problems(config, schema):
         *_cohort(config.get("cohort", {})),
         *_names(config.get("names", {})),
         *_features(config),
-        *_splits(schema["properties"]["splits"]["properties"], config.get("splits", {})),
+        *_embed(config, schema),
+        *_splits(schema, config.get("splits", {})),
     ]
 
 
@@ -55,11 +57,39 @@ def split_names(config):
     return [f"{number:02d}" for number in range(1, config["splits"]["n"] * config["splits"]["repeats"] + 1)]
 
 
+def stains(config):
+    """The stains of the model, in order."""
+    return [name for entry in config["names"]["stains"] for name in entry]
+
+
+def encoders(config, schema):
+    """The encoders of the study: feature folder -> settings as in `embed`, with `only_stains`, a list or None for all.
+
+    Null is filled in with the encoder's own default. A stain in embed.by_stain is encoded by its own encoder: what it
+    leaves out is the schema's default, not what `embed` says. Its folder is `{encoder}_{stain}`; that of all other
+    stains is the encoder's name.
+    """
+    embed, own = config["embed"], config["embed"]["by_stain"] or {}
+    rest = [stain for stain in stains(config) if stain not in own]
+    found = {}
+    if rest:
+        # The colour baseline has stain_stats of all stains in the folder of that name.
+        others = "_others" if own and embed["encoder"] == registry.STAIN_STATS else ""
+        main = embed | {"only_stains": rest if own else None}
+        found[registry.folder(embed["encoder"]) + others] = registry.filled(main)
+    shared = {key: embed[key] for key in ("batch_size", "shards", "max_unreadable")}
+    for stain in stains(config):
+        if stain in own:
+            settings = _defaults(schema, "embed") | shared | own[stain] | {"only_stains": [stain]}
+            found[f"{registry.folder(settings['encoder'])}_{column(stain)}"] = registry.filled(settings)
+    return found
+
+
 def missing_files(config):
     """One line for each file or folder that the config names and that is not there."""
     splits = split_names(config)
     preset, checkpoint = config["splits"]["preset"], config["evaluate"]["checkpoint"]
-    weights, truth, features = config["embed"]["weights"], config["attention"]["truth"], config["features"]
+    truth, features = config["attention"]["truth"], config["features"]
     precomputed = features["source"] == "precomputed"
     named = [("splits.preset", preset.replace("{split}", split)) for split in splits if preset]
     if checkpoint:
@@ -68,8 +98,8 @@ def missing_files(config):
         named += [("evaluate.checkpoint", path) for path in sorted(paths)]
     if precomputed:
         named.append(("features.manifest", features["manifest"]))
-    elif weights.endswith(".pth"):
-        named.append(("embed.weights", weights))
+    else:
+        named += [(key, path) for key, path in _weights(config["embed"]) if registry.is_file(path)]
     if truth and not config["demo"]:
         named.append(("attention.truth", truth))
     lines = [f"{key}: {path}: no such file" for key, path in named if not Path(path).is_file()]
@@ -147,6 +177,28 @@ def _features(config):
             yield f"features.{key}: {features[key]} without features.source: precomputed: set that, or this to null"
 
 
+def _defaults(schema, section):
+    return {key: setting["default"] for key, setting in schema["properties"][section]["properties"].items()}
+
+
+def _weights(embed):
+    """The weights of each encoder, with the name of the setting."""
+    yield "embed.weights", embed["weights"]
+    for stain, settings in (embed["by_stain"] or {}).items():
+        yield f"embed.by_stain.{stain}.weights", settings.get("weights", "default")
+
+
+def _embed(config, schema):
+    """Encoders that cannot be had, and stains that are none."""
+    embed = _defaults(schema, "embed") | config.get("embed", {})
+    own, known = embed["by_stain"] or {}, stains({"names": _defaults(schema, "names") | config.get("names", {})})
+    strangers = [stain for stain in own if stain not in known]
+    yield from (f"embed.by_stain: no stain {stain!r}: set one of {', '.join(known)}" for stain in strangers)
+    for where, settings in {"embed": embed, **{f"embed.by_stain.{stain}": own[stain] for stain in own}}.items():
+        given = [settings["encoder"], settings.get("weights", "default"), settings.get("final_relu")]
+        yield from (f"{where}.{key}: {message}" for key, message in registry.problems(*given))
+
+
 def _clashes(where, pairs, what):
     """Texts that two names share, and names that have none: pairs of (name, text)."""
     owner = {}
@@ -166,7 +218,7 @@ def _clashes(where, pairs, what):
 
 def _splits(schema, given):
     """Settings of splits that do not go together."""
-    splits = {key: setting["default"] for key, setting in schema.items()} | given
+    splits = _defaults(schema, "splits") | given
     n, repeats, validation = splits["n"], splits["repeats"], splits["validation"]
     if splits["preset"]:
         if repeats != 1:
@@ -207,7 +259,9 @@ def _wish(error):
             TYPES.get(kind, f"a mapping ({kind})" if kind == "object" else "a list") for kind in kinds
         )
     if error.validator == "enum":
-        return f"must be one of {', '.join(map(str, value))}"
+        return f"must be one of {', '.join('null' if word is None else str(word) for word in value)}"
+    if error.validator == "required":
+        return f"lacks {', '.join(key for key in value if key not in error.instance)}"
     if error.validator == "oneOf":
         return f"does not fit: {error.schema['description']}"
     if error.validator in MESSAGES:

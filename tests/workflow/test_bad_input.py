@@ -163,6 +163,22 @@ OWN = {"demo": None, "patches": "scripts", "labels": "Snakefile", "attention": {
         ({"train": {"lr": -1}}, "train.lr: -1 must be above 0"),
         ({"trian": {"lr": 1}}, "trian: no such setting: did you mean train?"),
         ({"embed": {"pooling": "max"}}, "embed.pooling: 'max' must be one of 2x2, global"),
+        ({"embed": {"encoder": "kimianet", "weights": "default"}}, "embed.weights: kimianet needs your consent"),
+        ({"embed": {"encoder": "resnet50", "final_relu": False}}, "embed.final_relu: resnet50 is no DenseNet"),
+        ({"embed": {"encoder": "hf-hub:MahmoodLab/conch"}}, "embed.encoder: timm has no hf-hub:MahmoodLab/conch"),
+        ({"embed": {"weights": "absent.safetensors"}}, "embed.weights: absent.safetensors: no such file"),
+        (
+            {"embed": {"by_stain": {"he": {"encoder": "resnet50"}}}},
+            "embed.by_stain: no stain 'he': set one of h&e",
+        ),
+        (
+            {"embed": {"by_stain": {"melan": {"weights": "none"}}}},
+            "by_stain.melan: {'weights': 'none'} lacks encoder",
+        ),
+        (
+            {"embed": {"by_stain": {"melan": {"encodr": "x"}}}},
+            "by_stain.melan.encodr: no such setting: did you",
+        ),
         ({"train": {"class_weights": "equal"}}, "train.class_weights: 'equal' does not fit: weights of the classes"),
         ({"cohort": {"classes": [{"only": ["1"]}]}}, "cohort.classes: [{'only': ['1']}] needs at least 2 entries"),
         ({"splits": {"preset": "splits.npz"}}, "splits.preset: 'splits.npz' does not have the form"),

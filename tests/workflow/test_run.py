@@ -11,6 +11,8 @@ import yaml
 from checkout import Checkout
 from conftest import REPOSITORY
 
+from stratamil import features
+
 RESULTS = "results/tiny"
 RUNS = [f"{RESULTS}/split_{split}/seed_1" for split in ("01", "02", "03")]
 AFTER_TRAIN = {"evaluate": 3, "attention": 3, "report": 1}
@@ -162,6 +164,28 @@ def test_new_changed_and_removed_patches_and_labels_put_back_are_noticed(study):
     labels.write_text(labels.read_text() + "\n999,1,p999\n")
     os.utime(labels, (0, 0))
     assert study.pending(changes=own)["inventory"] == 1
+
+
+def test_a_stain_with_an_encoder_of_its_own(study):
+    """Its features have columns of their own, and a change of its encoder encodes its patches only."""
+    sox10 = {"encoder": "stain_stats", "input_size": 64}
+    lite0 = {"encoder": "efficientnet_lite0", "weights": "default", "input_size": 64}
+    own = {"results": "results/blocks", "embed": lite0 | {"by_stain": {"sox10": sox10}}}
+    targets = ["results/blocks/split_01/seed_1/results.json", "results/blocks/baselines/predictions.csv"]
+    done = study.snakemake("--", *targets, changes=own)
+    assert done.returncode == 0, done.stdout + done.stderr
+    folders = [study.folder / "results/blocks/features" / name for name in ("efficientnet_lite0", "stain_stats_sox10")]
+    found = features.read([shard for folder in folders for shard in sorted(folder.glob("*.h5"))])
+    is_sox10 = (found.table["stain"] == "sox10").to_numpy()
+    assert is_sox10.any() and not is_sox10.all() and found.values.shape[1] == 1280 + 60
+    assert not found.values[is_sox10, :1280].any() and not found.values[~is_sox10, 1280:].any()
+    assert found.values[is_sox10, 1280:].any(axis=1).all() and found.values[~is_sox10, :1280].any(axis=1).all()
+    assert study.pending("--", *targets, changes=own) == {}
+    own["embed"]["by_stain"]["sox10"] = sox10 | {"input_size": 96}
+    after = {"embed": 2, "train": 1, "evaluate": 1, "baselines": 1}
+    assert study.pending("--", *targets, changes=own) == after
+    own["embed"]["by_stain"]["sox10"] = {"encoder": "squeezenet1_1", "weights": "none"}
+    assert study.pending("--", *targets, changes=own) == after
 
 
 def test_one_split_alone(study):
