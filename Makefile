@@ -14,6 +14,8 @@ test: .venv/.test
 
 bench: .venv/.run
 	$(BIN)/python bench/inventory.py
+	$(BIN)/python bench/embed.py
+	$(BIN)/python bench/study.py
 
 lint: .venv/.test
 	$(BIN)/ruff check .

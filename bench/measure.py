@@ -35,10 +35,20 @@ def seconds(results):
 
 def ratio(results, reference):
     """Median, least and most of the ratios of seconds, pair by pair."""
-    ratios = sorted(a / b for (a, _), (b, _) in zip(results, reference))
-    return statistics.median(ratios), ratios[0], ratios[-1]
+    return spread(a / b for (a, _), (b, _) in zip(results, reference))
+
+
+def spread(values):
+    """Median, least and most."""
+    values = sorted(values)
+    return statistics.median(values), values[0], values[-1]
 
 
 def verdict(value, limit):
     """`value` against what is promised, in words."""
     return f"within {limit:g}" if value <= limit else f"OVER {limit:g}"
+
+
+def goal(value, least):
+    """`value` against the least that is promised, in words."""
+    return f"reaches {least:g}" if value >= least else f"BELOW {least:g}"
