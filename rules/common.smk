@@ -30,9 +30,7 @@ validate(config, "../schemas/config.schema.yaml")  # fills in defaults
 if problems := settings.missing_files(config) or settings.misplaced(config):
     raise WorkflowError("\n".join(f"config: {problem}" for problem in problems))
 
-for key in ("patches", "labels", "results"):
-    config[key] = config[key].rstrip("/").removeprefix("./") or config[key]  # paths as Snakemake compares them
-
+settings.tidy(config)
 SPLITS = settings.split_names(config)
 SHARDS = [f"{i:02d}" for i in range(config["embed"]["shards"])]
 SEEDS = config["seeds"]
@@ -46,7 +44,7 @@ ENCODERS = ["precomputed"] if PRECOMPUTED else list(ENCODINGS)
 # The colour baseline of the report.
 OWN = dict.fromkeys(["weights_sha256", "input_size", "resize", "pooling", "final_relu", "only_stains"])
 ENCODINGS.setdefault("stain_stats", registry.filled(config["embed"] | OWN | {"encoder": "stain_stats"}))
-# What the rule weights fetches: file name -> settings of the encoder.
+# What rule weights fetches, by file name, with the settings of its encoder.
 WEIGHTS = {registry.fetched(each["encoder"], each["weights"]): each for each in ENCODINGS.values()}
 WEIGHTS.pop(None, None)
 TIMM = any(registry.needs_timm(each["encoder"]) for each in ENCODINGS.values())

@@ -114,6 +114,12 @@ def missing_files(config):
     return lines
 
 
+def tidy(config):
+    """Write paths as Snakemake compares them, `results` for `./results/`, in place."""
+    for key in ("patches", "labels", "results"):
+        config[key] = config[key].rstrip("/").removeprefix("./") or config[key]
+
+
 def misplaced(config):
     """One line for each path that the workflow cannot work with, and for what would be written over or into data."""
     paths = {key: config[key] for key in ("patches", "labels", "results")}
