@@ -4,7 +4,7 @@ What counts as features is the last map of the network before it pools over the 
 activation that the network's own forward applies to it, or for a transformer its tokens after the last norm.
 For DenseNet this is the map after the final ReLU: torchvision applies it outside `features`, so code that calls
 `features` alone misses it. `final_relu` chooses; by default it is there, as in the network that was trained, except
-for KimiaNet, which was trained without it.
+for KimiaNet, whose authors' code pools without it.
 """
 
 import contextlib

@@ -50,7 +50,10 @@ def _torchvision(network, width=None):
 
 
 def _vit(hub, network, width, pooling="cls", normalisation=IMAGENET, **arguments):
-    """A published vision transformer. Their transforms are to scale the shorter side and to take the centre."""
+    """A published vision transformer, with the arguments, normalisation and pooling that TRIDENT 0120b8b loads it with.
+
+    Their transforms scale the shorter side to 224 and take the centre; only Prov-GigaPath's scales it to 256 first.
+    """
     return Entry(
         "timm", network, 224, "crop", pooling, width, normalisation, arguments=arguments, hub=hub,
         source=f"https://huggingface.co/{hub}",
@@ -66,16 +69,16 @@ ENCODERS = {
     "resnet50": _torchvision("resnet50", 2048),
     "efficientnet_b0": _torchvision("efficientnet_b0", 1280),
     "convnext_tiny": _torchvision("convnext_tiny", 768),
-    # In bf16 its features of tissue differ: cosine with those of fp32 .986 to .9999, median .998.
+    # In bf16 its features of tissue differ: cosine with those of fp32 from .986, median .998.
     LITE0: Entry(
         LITE0, LITE0, 224, pooling="global", width=1280, normalisation=((127 / 255,) * 3, (128 / 255,) * 3),
-        precision="fp32", source="https://github.com/tensorflow/tpu/tree/master/models/official/efficientnet/lite",
+        precision="fp32", source="https://pypi.org/project/efficientnet-lite-pytorch/",
     ),
     STAIN_STATS: Entry(
         STAIN_STATS, STAIN_STATS, 96, pooling="global", width=60, normalisation=((0.0,) * 3, (1 / 255,) * 3),
         precision="fp32",
     ),
-    # Trained and published with pooling right after `features`, without the ReLU, on patches of 1000 px at 20x.
+    # Its authors' code pools right after `features`, without the ReLU, and takes patches as they are (1000 px at 20x).
     "kimianet": Entry(
         "torchvision", "densenet121", pooling="global", width=1024, normalisation=IMAGENET, final_relu=False,
         source="https://github.com/KimiaLabMayo/KimiaNet",

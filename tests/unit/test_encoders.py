@@ -322,7 +322,7 @@ def test_timm_is_not_imported_unless_asked_for():
     assert subprocess.run([sys.executable, "-c", code], cwd=SCRIPTS, check=False).returncode == 0
 
 
-# Parameters in millions and features of a patch, as their authors publish them.
+# Parameters in millions, and features of a patch: what a wrong argument would change.
 PUBLISHED = {
     "uni": (303, 1024),
     "uni2_h": (681, 1536),
@@ -335,7 +335,7 @@ PUBLISHED = {
 
 
 @pytest.mark.parametrize("name", PUBLISHED)
-def test_published_transformers_have_their_published_size(name):
+def test_published_transformers_are_built_in_their_size(name):
     """Built without memory for the weights, which we may not ship."""
     pytest.importorskip("timm")
     with torch.device("meta"):

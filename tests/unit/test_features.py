@@ -37,7 +37,7 @@ def test_blocks_are_one_projection_an_encoder(two):
     projected = torch.nn.functional.linear(torch.tensor(found.values).float(), weight, bias)
     for stain, values, part in (("h&e", a, weight[:, :5]), ("melan", b, weight[:, 5:])):
         rows = (found.table["stain"] == stain).to_numpy()
-        torch.testing.assert_close(projected[rows], torch.tensor(values).float() @ part.T + bias)
+        torch.testing.assert_close(projected[torch.tensor(rows)], torch.tensor(values).float() @ part.T + bias)
 
 
 def test_rows_are_in_the_order_of_the_inventory(two):
