@@ -2,6 +2,7 @@
 
 import errno
 import hashlib
+import io
 import json
 import logging
 import os
@@ -84,10 +85,11 @@ def _room(path):
     try:
         yield
     except OSError as error:
-        if error.errno not in FULL:
+        # numpy says it in its own words: "16 requested and 2 written"
+        if error.errno not in FULL and "requested and" not in str(error):
             raise
         raise UserError(
-            f"{path}: cannot be written ({os.strerror(error.errno)}): free space on this disk or raise the quota, "
+            f"{path}: cannot be written ({error.strerror or error}): free space on this disk or raise the quota, "
             "and run again: what has been encoded is kept"
         ) from None
 
@@ -221,7 +223,8 @@ class Cache:
                 with open(path, "rb") as file:
                     for row in rows:
                         file.seek(places[row][1])
-                        file.readinto(values[row])
+                        if file.readinto(values[row]) != values[row].nbytes:
+                            raise UserError(f"{path}: shorter than it was: delete it and run again")
         return values
 
     def _find_last(self):
@@ -265,10 +268,20 @@ class Cache:
         records = np.zeros(len(keys), dtype=[*_dtype(keys), ("features", np.float16, values.shape[1])])
         records[["path", "bytes", "mtime_ns"]] = np.array(keys, dtype=_dtype(keys))
         records["features"] = values
-        with open(self.part, "ab") as file:
-            if file.tell() == 0:
-                np.save(file, np.array(self.identity))
-            np.save(file, records)
+        # numpy writes behind Python's back and misses that a disk is full: it makes the bytes, and Python writes them.
+        content = io.BytesIO()
+        with open(self.part, "ab", buffering=0) as file:
+            begin = file.tell()
+            if begin == 0:
+                np.save(content, np.array(self.identity))
+            np.save(content, records)
+            rest = content.getbuffer()
+            try:
+                while rest:
+                    rest = rest[file.write(rest) :]
+            except OSError:
+                file.truncate(begin)
+                raise
             self.places |= self._places(records, file.tell())
 
     def keep(self, output, keys):

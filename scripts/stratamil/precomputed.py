@@ -63,7 +63,7 @@ def describe(path):
     parts = {name: (values, (source.rows,)) for name, values in source.columns.items()}
     if source.coords is not None:
         parts["coords"] = source.coords, (source.rows, 2)
-        if not np.isfinite(source.coords).all():
+        if source.coords.dtype.kind not in "fiu" or not np.isfinite(source.coords).all():
             problems.append(f"{path}: coords that are not numbers: make it anew")
     problems += [
         f"{path}: {name} of shape {values.shape} for {source.rows} rows of features: make it anew"
@@ -113,6 +113,8 @@ def _hdf5(path):
     with h5py.File(path) as file:
         found = _dataset(path, file)
         rows, dim = _shape(path, found.shape, found.dtype)
+        if not isinstance(file.get("coords"), h5py.Dataset | None):
+            raise UserError(f"{path}: coords are no dataset: make it anew")
         there = [file, found, *([file["coords"]] if "coords" in file else [])]
         said = {
             "extractor" if name in ENCODER else name: _plain(item.attrs[name])
@@ -148,6 +150,8 @@ def _plain(value):
 
 
 def _npz(path):
+    if not zipfile.is_zipfile(path):
+        raise UserError(f"{path}: not an npz of named arrays: save it with numpy.savez")
     with np.load(path, allow_pickle=False) as file:
         if "features" not in file:
             raise UserError(f"{path}: no array features: it has {', '.join(file) or 'none'}")
@@ -175,8 +179,15 @@ def _parquet(path):
     with pq.ParquetFile(path) as file:
         columns = _feature_columns(path, file.schema_arrow)
         rows, dim = file.metadata.num_rows, len(columns)
-        if pa.types.is_nested(file.schema_arrow.field(columns[0]).type) and rows:
-            dim = len(next(file.iter_batches(1, columns=columns)).column(0)[0])
+        kinds = [file.schema_arrow.field(name).type for name in columns]
+        if _is_list(kinds[0]):
+            first = next(file.iter_batches(1, columns=columns)).column(0)[0].as_py() if rows else None
+            kinds, dim = [kinds[0].value_type], len(first or [])
+        for kind in kinds:
+            if not (pa.types.is_integer(kind) or pa.types.is_floating(kind)):
+                raise UserError(f"{path}: features are no numbers ({kind}): make it anew")
+        if rows:
+            _shape(path, (rows, dim), np.dtype(float))
         wanted = [name for name in (*COLUMNS, "x", "y") if name in file.schema_arrow.names]
         table = file.read(wanted).to_pandas()
     coords = table[["x", "y"]].to_numpy(dtype=float) if {"x", "y"} <= set(table) else None

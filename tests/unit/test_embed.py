@@ -37,6 +37,13 @@ class Counting:
         return batch.float().mean((1, 2))
 
 
+class Wide(Counting):
+    """The same, with each colour so often that there are `dim` features."""
+
+    def __call__(self, batch):
+        return super().__call__(batch).repeat(1, self.identity["dim"] // 3)
+
+
 class Study:
     """A folder of patches, each of a colour of its own."""
 
@@ -157,10 +164,6 @@ def test_what_is_streamed_is_the_array_that_was_encoded(study, monkeypatch):
 
 
 def test_memory_does_not_grow_with_the_patches(tmp_path, monkeypatch):
-    class Wide(Counting):
-        def __call__(self, batch):
-            return super().__call__(batch).repeat(1, self.identity["dim"] // 3)
-
     def peak(name, patches):
         study = Study(tmp_path / name, patches=patches)
         tracemalloc.start()
@@ -190,6 +193,22 @@ def test_a_full_disk_is_one_line_and_costs_nothing_but_time(study, room, kept, n
     assert counts(study.embed()) == (12 - kept, kept, 0)
     resumed = study.output.read_bytes()
     study.embed(name="whole")
+    assert study.output.read_bytes() == resumed
+
+
+@pytest.mark.parametrize("room", range(9_000, 21_000, 1_000))
+def test_a_disk_that_fills_up_within_a_batch_loses_only_that_batch(study, room):
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (room, limits[1]))
+    try:
+        with pytest.raises(UserError, match=r"out\.part: cannot be written"):
+            study.embed(Wide(dim=900))
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+    # a head of some hundred bytes, then almost 4,000 for each batch of two
+    assert study.embed(Wide(dim=900))["reused"] == (room - 300) // 4_000 * 2
+    resumed = study.output.read_bytes()
+    study.embed(Wide(dim=900), name="whole")
     assert study.output.read_bytes() == resumed
 
 

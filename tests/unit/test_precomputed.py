@@ -185,6 +185,20 @@ WRONG = {
     "coords that are no numbers": ("b.h5", h5(features=X, coords=XY * np.nan), "coords that are not numbers"),
     "features of a slide": ("b.h5", h5(features=X[0], coords=XY), "features of shape (6,), not one row a patch"),
     "text": ("b.h5", h5(features=np.full((5, 6), b"x")), "features are no numbers"),
+    "coords that are text": ("b.h5", h5(features=X, coords=np.full((5, 2), b"x")), "coords that are not numbers"),
+    "coords that are a group": (
+        "b.h5",
+        lambda path: h5(features=X, **{"coords/x": XY})(path),
+        "coords are no dataset",
+    ),
+    "an npy": ("b.npz", lambda path: np.save(path.open("wb"), X), "not an npz of named arrays"),
+    "columns of text": ("b.parquet", table_of(**WHOLE, f0=["1.0"] * 5), "features are no numbers"),
+    "lists of text": ("b.parquet", table_of(**WHOLE, e=[["1.0"]] * 5), "features are no numbers"),
+    "empty lists": (
+        "b.parquet",
+        lambda path: pd.DataFrame(WHOLE | {"e": [np.zeros(0)] * 5}).to_parquet(path),
+        "features of shape (5, 0)",
+    ),
     "not HDF5": ("b.h5", lambda path: path.write_bytes(b"nonsense"), "b.h5: cannot be read"),
     "another format": ("b.pt", lambda path: path.write_bytes(b""), "not one of .h5, .hdf5, .npz, .parquet"),
     "pickled": (
