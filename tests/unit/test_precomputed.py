@@ -141,7 +141,8 @@ def test_a_manifest_as_spreadsheets_write_it(tmp_path):
 
 def test_everything_wrong_with_a_manifest_is_told_at_once(tmp_path):
     stamp(tmp_path / "a.h5", *made())
-    rows = ["a.h5,1,he,match1", ",1,he,match1", "./a.h5,2,he,match1", "/elsewhere/x.h5,1,he,match1", "gone.h5,1,he,match1"]
+    rows = ["a.h5,1,he,match1", ",1,he,match1", "./a.h5,2,he,match1", "/elsewhere/x.h5,1,he,match1"]
+    rows.append("gone.h5,1,he,match1")
     said = problems(listed(tmp_path, *rows))
     words = [
         "row 3: no file",
