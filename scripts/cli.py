@@ -4,10 +4,15 @@ import argparse
 import csv
 import logging
 import os
+import signal
 import sys
+from contextlib import contextmanager
 from pathlib import Path
 
-from stratamil.errors import UserError
+from stratamil.errors import Stopped, UserError
+
+# Sent by SLURM before a job's time runs out, and by Ctrl-C.
+STOPS = (signal.SIGTERM, signal.SIGINT)
 
 
 def parser(doc):
@@ -30,8 +35,20 @@ def add_switch(parser, name, default):
     parser.add_argument(name, action=argparse.BooleanOptionalAction, default=default)
 
 
+@contextmanager
+def stoppable():
+    """Yield a function that tells whether SIGTERM or SIGINT has come, which then no longer end the program at once."""
+    came = []
+    before = {number: signal.signal(number, lambda number, frame: came.append(number)) for number in STOPS}
+    try:
+        yield lambda: bool(came)
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
 def run(main, args):
-    """Call `main(args)` with logging set up; exit with status 1 and plain lines on a UserError.
+    """Call `main(args)` with logging set up; exit with status 1 and plain lines on a UserError, 143 when Stopped.
 
     Log lines go to the file given by --log; the terminal gets progress bars and errors.
     An error of the program itself leaves its traceback in both places.
@@ -52,6 +69,9 @@ def run(main, args):
         for problem in error.problems:
             logging.error("error: %s", problem)
         sys.exit(1)
+    except Stopped as stopped:
+        logging.error("%s: run again to go on", stopped)
+        sys.exit(128 + signal.SIGTERM)
     except BrokenPipeError:
         os._exit(1)
     except Exception:

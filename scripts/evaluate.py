@@ -6,7 +6,7 @@ from pathlib import Path
 import torch
 
 import cli
-from stratamil import bags, checkpoint, evaluation, features, files, inventory, plots, splits
+from stratamil import bags, checkpoint, devices, evaluation, features, files, inventory, plots, splits
 
 
 def arguments():
@@ -33,8 +33,9 @@ def main(args):
     data = features.read(args.features, [*split.val, *split.test])
     content = checkpoint.read(args.checkpoint)
     model = checkpoint.model(content, args.checkpoint, data, args.classes, args.stains)
-    model.to("cuda" if torch.cuda.is_available() else "cpu")
-    all_bags = bags.Bags(data, args.stains)
+    device = devices.best()
+    model.to(device)
+    all_bags = bags.Bags(data, args.stains, device)
     checkpoint.refuse_seen(content, args.checkpoint, all_bags, split.test)
     validation, _ = evaluation.predict(model, all_bags, data.table, split.val, y, args.classes)
     test, attention = evaluation.predict(model, all_bags, data.table, split.test, y, args.classes)

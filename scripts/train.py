@@ -1,15 +1,17 @@
 """Train one model: one split, one seed; the best epoch on the validation cases is kept."""
 
+import contextlib
 import hashlib
+import shutil
 from pathlib import Path
 
 import torch
 import yaml
 
 import cli
-from stratamil import bags, checkpoint, features, files, inventory, plots, provenance, splits, training
+from stratamil import bags, checkpoint, devices, features, files, inventory, plots, provenance, splits, training
 from stratamil.errors import UserError
-from stratamil.model import ModelSettings
+from stratamil.model import AGGREGATIONS, ModelSettings
 
 
 def arguments():
@@ -22,11 +24,14 @@ def arguments():
     parser.add_argument("--stains", nargs="+", required=True)
     parser.add_argument("--seed", type=int, required=True)
     model = parser.add_argument_group("model")
+    model.add_argument("--aggregation", choices=AGGREGATIONS, default="hierarchical")
     model.add_argument("--embed-dim", type=int, default=512)
     model.add_argument("--attention-dim", type=int, default=128)
     cli.add_switch(model, "--gated", default=False)
     cli.add_switch(model, "--zero-start", default=True)
+    cli.add_switch(model, "--standardise", default=True)
     model.add_argument("--dropout", type=float, default=0.3)
+    model.add_argument("--classifier-dropout", type=float, default=0.0)
     train = parser.add_argument_group("training")
     train.add_argument("--epochs", type=int, default=30)
     train.add_argument("--lr", type=float, default=3e-4)
@@ -44,6 +49,8 @@ def arguments():
     train.add_argument("--instance-dropout", type=float, default=0.0)
     train.add_argument("--entropy-weight", type=float, default=0.0)
     train.add_argument("--clip-norm", type=float)
+    train.add_argument("--precision", choices=["auto", "fp32", "bf16"], default="auto")
+    cli.add_switch(train, "--tensorboard", default=False)
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--checkpoint", type=Path, required=True, help="best.pth to write")
     parser.add_argument("--history", type=Path, required=True)
@@ -69,13 +76,41 @@ def class_weights(words, classes):
     return numbers
 
 
+def given(args, settings, without):
+    """The fields of a dataclass of settings as the command line gives them."""
+    return {name: getattr(args, name) for name in settings.__dataclass_fields__ if name not in without}
+
+
+@contextlib.contextmanager
+def watched(args):
+    """What to do with each epoch's row: TensorBoard events beside the checkpoint's folder, or nothing.
+
+    The folder is written anew from the history, so that a resumed training shows each epoch once.
+    """
+    folder = args.history.parent / "tensorboard"
+    shutil.rmtree(folder, ignore_errors=True)
+    if not args.tensorboard:
+        yield lambda row: None
+        return
+    from torch.utils.tensorboard import SummaryWriter  # takes seconds to import
+
+    with SummaryWriter(folder, flush_secs=10) as writer:
+
+        def watch(row):
+            for name, value in row.items():
+                if name != "epoch":
+                    writer.add_scalar(name, value, row["epoch"])
+
+        yield watch
+
+
 def main(args):
     torch.set_num_threads(args.threads)
+    device = devices.best()
     settings = training.TrainSettings(
-        **{
-            name: getattr(args, name) for name in training.TrainSettings.__dataclass_fields__ if name != "class_weights"
-        },
+        **given(args, training.TrainSettings, without=("class_weights", "precision")),
         class_weights=class_weights(args.class_weights, args.classes),
+        precision=training.precision(args.precision, device),
     )
     split = splits.read(args.split)
     cases = inventory.used_cases(args.cases)
@@ -84,20 +119,24 @@ def main(args):
     model_settings = ModelSettings(
         in_dim=data.values.shape[1],
         classes=len(args.classes),
-        **{name: getattr(args, name) for name in ("embed_dim", "attention_dim", "gated", "zero_start", "dropout")},
+        **given(args, ModelSettings, without=("in_dim", "classes")),
     )
-    data_hash = hashlib.sha256(data.values.tobytes() + "\n".join(data.table["path"]).encode()).hexdigest()
-    all_bags = bags.Bags(data, args.stains)
-    best, history = training.train(
-        all_bags,
-        split.train,
-        split.val,
-        {case: y[case] for case in [*split.train, *split.val]},
-        model_settings,
-        settings,
-        args.state,
-        {"data": data_hash, "stains": args.stains, "classes": args.classes},
-    )
+    all_bags = bags.Bags(data, args.stains, device)
+    seen = {case: all_bags.fingerprint(case) for case in (*split.train, *split.val)}
+    data_hash = hashlib.sha256("\n".join([*seen.values(), *data.table["path"]]).encode()).hexdigest()
+    with cli.stoppable() as stop, watched(args) as watch:
+        best, history = training.train(
+            all_bags,
+            split.train,
+            split.val,
+            {case: y[case] for case in seen},
+            model_settings,
+            settings,
+            args.state,
+            {"data": data_hash, "stains": args.stains, "classes": args.classes},
+            watch,
+            stop,
+        )
     described = {
         "model": model_settings.asdict(),
         "train": training.asdict(settings),
@@ -116,8 +155,7 @@ def main(args):
         "commit": provenance.commit(),
     }
     files.write_text(yaml.safe_dump(described | provided, sort_keys=False, allow_unicode=True), args.settings)
-    seen = [all_bags.fingerprint(case) for case in (*split.train, *split.val)]
-    checkpoint.save({"weights": best["weights"], "seen": seen, **described}, args.checkpoint)
+    checkpoint.save({"weights": best["weights"], "seen": list(seen.values()), **described}, args.checkpoint)
 
 
 if __name__ == "__main__":

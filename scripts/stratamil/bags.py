@@ -8,12 +8,14 @@ import torch
 
 from stratamil.errors import UserError
 
+BLOCK = 4096  # rows copied to a GPU at once
+
 
 @dataclass(frozen=True)
 class Batch:
     """Cases ready for the model.
 
-    x: (P, D) features of the patches. slice_of_patch: (P,), stain_of_slice: (S,), case_of_stain: (T,)
+    x: (P, D) features of the patches, float16 as stored. slice_of_patch: (P,), stain_of_slice: (S,), case_of_stain: (T,)
     give each row its parent; they count up from 0 without gaps. cases: number of cases C.
     rows: (P,) rows of the patches in the features' table, to name them.
     """
@@ -25,13 +27,10 @@ class Batch:
     cases: int
     rows: np.ndarray
 
-    def to(self, device):
-        """The batch on a device."""
-        moved = {
-            name: getattr(self, name).to(device, non_blocking=True)
-            for name in ("x", "slice_of_patch", "stain_of_slice", "case_of_stain")
-        }
-        return Batch(**moved, cases=self.cases, rows=self.rows)
+    @property
+    def case_of_patch(self):
+        """(P,) the case of each patch."""
+        return self.case_of_stain[self.stain_of_slice[self.slice_of_patch]]
 
 
 @dataclass(frozen=True)
@@ -47,11 +46,13 @@ class Bags:
     """The bags of a cohort: where each case's stains, slices and patches lie in the features.
 
     features: stratamil.features.Features. stains: the stains to use, in order; patches of others are ignored.
+    device: where the batches are made. On a GPU the features are kept there where half of its free memory holds
+    them; else each batch is copied, as float16.
     """
 
-    def __init__(self, features, stains):
+    def __init__(self, features, stains, device="cpu"):
         table = features.table.reset_index(drop=True)
-        self.values = features.values
+        self.values, self.device = features.values, torch.device(device)
         order = {stain: i for i, stain in enumerate(stains)}
         table = table[table["stain"].isin(order)]
         groups = table.groupby(["case_id", "stain", "slice_id"], sort=False).indices
@@ -61,14 +62,37 @@ class Bags:
             self.cases.setdefault(case, {}).setdefault(stain, []).append(position[rows])
         for case, by_stain in self.cases.items():
             self.cases[case] = [by_stain[stain] for stain in sorted(by_stain, key=order.get)]
+        self.kept = self._keep() if self.device.type == "cuda" else None
+
+    def _keep(self):
+        """All features on the GPU, or None where they do not fit."""
+        free, _ = torch.cuda.mem_get_info(self.device)
+        if 2 * self.values.dtype.itemsize * np.prod(self.values.shape) > free:
+            return None
+        kept = torch.empty(self.values.shape, dtype=torch.float16, device=self.device)
+        for begin in range(0, len(kept), BLOCK):
+            kept[begin : begin + BLOCK] = torch.from_numpy(self.values[begin : begin + BLOCK])
+        return kept
+
+    def rows(self, case):
+        """(n,) rows of a case's patches in the features."""
+        return np.concatenate([patches for slices in self.cases[case] for patches in slices])
 
     def fingerprint(self, case):
         """Digest of a case's features: tells the same case again, under whatever id."""
-        rows = np.concatenate([patches for slices in self.cases[case] for patches in slices])
-        return hashlib.sha256(self.values[rows].tobytes()).hexdigest()[:16]
+        return hashlib.sha256(np.ascontiguousarray(self.values[self.rows(case)])).hexdigest()[:16]
+
+    def statistics(self, case_ids):
+        """Mean and standard deviation (D,) of the features of all patches of some cases, in float64."""
+        n, total, squares = 0, 0, 0
+        for case in case_ids:
+            x = torch.from_numpy(self.values[self.rows(case)]).double()
+            n, total, squares = n + len(x), total + x.sum(0), squares + x.square().sum(0)
+        mean = total / n
+        return mean, (squares / n - mean.square()).clamp_min(0).sqrt()
 
     def batch(self, case_ids, sampling=None, generator=None):
-        """The bags of some cases as a Batch of float32 features.
+        """The bags of some cases as a Batch on the device.
 
         sampling: Sampling with a numpy generator, in training; None takes every patch.
         Raises UserError if a case has no patches.
@@ -86,13 +110,19 @@ class Bags:
                 case_of_stain.append(i)
         rows = np.concatenate(rows)
         return Batch(
-            x=torch.from_numpy(self.values[rows]).float(),
-            slice_of_patch=torch.from_numpy(np.concatenate(slice_of_patch)),
-            stain_of_slice=torch.tensor(stain_of_slice),
-            case_of_stain=torch.tensor(case_of_stain),
+            x=self._x(rows),
+            slice_of_patch=self._there(np.concatenate(slice_of_patch)),
+            stain_of_slice=self._there(np.array(stain_of_slice)),
+            case_of_stain=self._there(np.array(case_of_stain)),
             cases=len(case_ids),
             rows=rows,
         )
+
+    def _x(self, rows):
+        return self._there(self.values[rows]) if self.kept is None else self.kept[self._there(rows)]
+
+    def _there(self, array):
+        return torch.from_numpy(array).to(self.device, non_blocking=True)
 
 
 def _sample(slices, sampling, generator):

@@ -72,8 +72,11 @@ def model(content, path, features, classes, stains):
             )
     if problems:
         raise UserError(*problems)
-    result = HierarchicalAttention(ModelSettings(**content["model"]))
-    result.load_state_dict(content["weights"])
+    try:
+        result = HierarchicalAttention(ModelSettings(**content["model"]))
+        result.load_state_dict(content["weights"])
+    except (TypeError, RuntimeError):
+        raise UserError(f"{path}: its model is of another version of this workflow: train anew") from None
     return result.eval()
 
 

@@ -27,7 +27,7 @@ from torch import nn
 from torch.nn import functional
 from torchvision.models import feature_extraction
 
-from stratamil import files, images, registry, stain_stats
+from stratamil import devices, files, images, registry, stain_stats
 from stratamil.errors import UserError
 from stratamil.registry import LITE0, STAIN_STATS
 from stratamil.stain_stats import StainStats
@@ -129,13 +129,13 @@ def load(
     identity only.
     pooling: for networks with a last map "2x2", the mean of each quadrant, or "global", the mean of all; for
     transformers "cls", the class token, "cls+mean", it and the mean of the other tokens, or "global", that mean alone.
-    precision: "fp32", "bf16", or "auto": bf16 where the machine computes in it (fast_bf16) and the registry does not
+    precision: "fp32", "bf16", or "auto": bf16 where the machine computes in it (devices.fast_bf16) and the registry does not
     say fp32, fp32 elsewhere.
     device: by default a GPU if there is one. final_relu: DenseNet's last ReLU; see the head of this module.
     stain_stats has no map and no weights: pooling, precision and weights_file do not change it.
     Never uses the network. Raises UserError if the encoder, a setting or the file does not fit.
     """
-    device = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
+    device = torch.device(device or devices.best())
     for setting, message in registry.problems(encoder, "none", final_relu):
         raise UserError(f"config: embed.{setting}: {message}")
     entry = registry.entry(encoder)
@@ -157,7 +157,7 @@ def load(
                 "give the right file, or correct embed.weights_sha256"
             )
     if precision == "auto":
-        precision = "bf16" if entry.precision == "auto" and fast_bf16(device) else "fp32"
+        precision = "bf16" if entry.precision == "auto" and devices.fast_bf16(device) else "fp32"
     mean, std = ([255 * value for value in values] for values in entry.normalisation)
     result = Encoder(network, mean, std, pooling, precision, device)
     try:
@@ -185,13 +185,6 @@ def load(
         **described,
     }
     return result
-
-
-def fast_bf16(device):
-    """Whether a device computes in bf16 itself: GPUs from Ampere on, and CPUs with AMX tiles."""
-    if device.type == "cuda":
-        return torch.cuda.is_bf16_supported(including_emulation=False)
-    return device.type == "cpu" and bool(torch.cpu.get_capabilities().get("amx_bf16"))
 
 
 def _words(encoder, normalisation):

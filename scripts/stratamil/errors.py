@@ -10,3 +10,7 @@ class UserError(Exception):
     def __init__(self, *problems: str):
         super().__init__("\n".join(problems))
         self.problems = problems
+
+
+class Stopped(Exception):
+    """Work was asked to stop and has saved its state; the next run goes on from it."""

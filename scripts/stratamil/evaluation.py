@@ -12,16 +12,15 @@ from stratamil.names import column, natural
 def predict(model, bags, table, case_ids, y, classes):
     """Predict whole bags, one case at a time, nothing sampled.
 
-    model: HierarchicalAttention in evaluation mode. bags: Bags. table: the features' table
+    model: HierarchicalAttention in evaluation mode, on the device of the bags. bags: Bags. table: the features' table
     (case_id, stain, slice_id, patch, path). y: case id -> class index. classes: K names.
     Returns (predictions, attention). predictions, one row a case: case_id, true_label, predicted_label,
     prob_<class>, correct, logit_<class>, patches (of the bag). attention, one row a patch: the columns of `table`,
     patch_weight, slice_weight, stain_weight, effective_weight, contribution_<class>.
     """
-    device = next(model.parameters()).device
     rows, patches = [], []
     for case in sorted(case_ids, key=natural):
-        batch = bags.batch([case]).to(device)
+        batch = bags.batch([case])
         output = model(batch)
         prediction = _prediction(case, y[case], output.logits[0].double().cpu(), classes)
         rows.append(prediction | {"patches": len(batch.rows)})

@@ -21,21 +21,54 @@ UNREADABLE = ("case_id", "path", "reason")
 BLOCK = 256  # rows written at once
 
 
+class Rows:
+    """The rows of several matrices as one float16 matrix (N, D), read when they are asked for.
+
+    The matrices are maps of the files: memory holds what is in use, once for all programs that read the same files,
+    and gives it back when it runs short. `rows[index]`, an array of rows or a slice, is an array (n, D).
+    """
+
+    dtype = np.dtype(np.float16)
+
+    def __init__(self, parts, part, row, columns, width):
+        """parts: arrays (n, d); part, row (N,): where each row is; columns: where each part's begin among `width`."""
+        self.parts, self.part, self.row, self.columns = parts, part, row, columns
+        self.shape = (len(row), width)
+
+    def __len__(self):
+        return len(self.row)
+
+    def __array__(self, dtype=None, copy=None):
+        return self[:].astype(dtype or self.dtype)
+
+    def __getitem__(self, index):
+        part, row = self.part[index], self.row[index]
+        if len(part) and (part == part[0]).all() and self.parts[part[0]].shape[1] == self.shape[1]:
+            one_run = row[-1] - row[0] == len(row) - 1 and (np.diff(row) == 1).all()
+            return self.parts[part[0]][row[0] : row[-1] + 1] if one_run else self.parts[part[0]][row]
+        values = np.zeros((len(part), self.shape[1]), self.dtype)
+        for number in np.unique(part):
+            here, begin = np.flatnonzero(part == number), self.columns[number]
+            values[here, begin : begin + self.parts[number].shape[1]] = self.parts[number][row[here]]
+        return values
+
+
 @dataclass
 class Features:
     """Features of some cases.
 
-    values: float16 (N, D). table: DataFrame of N rows with case_id, stain, slice_id, patch, path, and x, y of features
-    made elsewhere; cases in natural order, patches as in the inventory. identity: what the features depend on.
+    values: float16 (N, D), an array or Rows. table: DataFrame of N rows with case_id, stain, slice_id, patch, path,
+    and x, y of features made elsewhere; cases in natural order, patches as in the inventory. identity: what the
+    features depend on.
     """
 
-    values: np.ndarray
+    values: np.ndarray | Rows
     table: pd.DataFrame
     identity: dict
 
 
 def read(paths, case_ids=None):
-    """Read the shards at `paths`; all cases, or those in `case_ids`. Returns Features.
+    """Read the shards at `paths`; all cases, or those in `case_ids`. Returns Features; its values are Rows.
 
     The shards in one folder are of one encoder. Features of several stand side by side in blocks of columns, in the
     order of the folders' names, with zeros in the other blocks; their identity is {"encoders": {folder: identity}}.
@@ -43,7 +76,7 @@ def read(paths, case_ids=None):
     """
     folders = {}
     for path in sorted(paths, key=lambda path: Path(path).parent.name):
-        folders.setdefault(Path(path).parent.name, []).append((path, _read_shard(path, case_ids)))
+        folders.setdefault(Path(path).parent.name, []).append((path, _read_shard(path)))
     firsts = {name: found[0] for name, found in folders.items()}
     problems = [
         f"{path}: made with other settings than {firsts[name][0]} "
@@ -59,6 +92,8 @@ def read(paths, case_ids=None):
     identities = {name: first.identity for name, (_, first) in firsts.items()}
     identity = {"encoders": identities} if len(identities) > 1 else shards[0].identity
     table = pd.concat([shard.table for shard in shards], ignore_index=True)
+    part = np.repeat(np.arange(len(shards)), [len(shard.table) for shard in shards])
+    row = np.concatenate([np.arange(len(shard.table)) for shard in shards])
     if case_ids is not None:
         lacking = sorted(set(map(str, case_ids)) - set(table["case_id"]), key=natural)
         if lacking:
@@ -66,9 +101,13 @@ def read(paths, case_ids=None):
                 f"features: no patches of {len(lacking)} cases in {paths[0]} and its like: {', '.join(lacking)}: "
                 "run embed again, or make the splits anew from the inventory"
             )
+        wanted = table["case_id"].isin(set(map(str, case_ids))).to_numpy()
+        table, part, row = table[wanted], part[wanted], row[wanted]
     order = np.lexsort([_ranks(table["stain"]), _ranks(table["case_id"])])
-    values = np.concatenate([shard.values for shard in shards]) if len(folders) == 1 else _blocks(folders.values())
-    return Features(values[order], table.iloc[order].reset_index(drop=True), identity)
+    widths = [first.values.shape[1] for _, first in firsts.values()]
+    columns = np.repeat(np.cumsum([0, *widths[:-1]]), [len(found) for found in folders.values()])
+    values = Rows([shard.values for shard in shards], part[order], row[order], columns, sum(widths))
+    return Features(values, table.iloc[order].reset_index(drop=True), identity)
 
 
 def _ranks(names):
@@ -77,35 +116,26 @@ def _ranks(names):
     return names.map(ranks).to_numpy(dtype=int)
 
 
-def _blocks(groups):
-    """The features of several encoders under each other, each in columns of its own: float16 (N, sum of widths)."""
-    parts = [[shard.values for _, shard in found] for found in groups]
-    rows, widths = [sum(map(len, part)) for part in parts], [part[0].shape[1] for part in parts]
-    values = np.zeros((sum(rows), sum(widths)), dtype=np.float16)
-    for part, row, column in zip(parts, np.cumsum([0, *rows]), np.cumsum([0, *widths])):
-        for found in part:
-            values[row : row + len(found), column : column + found.shape[1]] = found
-            row += len(found)
-    return values
-
-
-def _read_shard(path, case_ids):
+def _read_shard(path):
     try:
         with h5py.File(path) as file:
             identity = json.loads(file.attrs["identity"])
             numbers = {name: file[name][:] for name in ("patch", *PLACE) if name in file}
             table = pd.DataFrame({name: file[name].asstr()[:] for name in TEXT} | numbers)
-            values = file["features"][:]
+            values = _mapped(path, file["features"])
     except FileNotFoundError:
         raise UserError(f"{path}: no such file: run embed") from None
-    except (OSError, KeyError) as error:
+    except (OSError, KeyError, ValueError) as error:
         raise UserError(
             f"{path}: not a feature file of this workflow ({error}): delete it and run embed again"
         ) from None
-    if case_ids is not None:
-        wanted = table["case_id"].isin(set(map(str, case_ids))).to_numpy()
-        table, values = table[wanted], values[wanted]
     return Features(values, table[[name for name in (*COLUMNS, *PLACE) if name in table]], identity)
+
+
+def _mapped(path, dataset):
+    """A data set as a map of its file, or read, where it is not one piece (HDF5 compresses by chunks)."""
+    offset = dataset.id.get_offset()
+    return dataset[:] if offset is None else np.memmap(path, dataset.dtype, "c", offset, dataset.shape)
 
 
 def unreadable(paths):

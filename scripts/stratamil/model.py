@@ -5,18 +5,27 @@ from dataclasses import asdict, dataclass
 import torch
 from torch import nn
 
+AGGREGATIONS = ("hierarchical", "flat", "mean")
+
 
 @dataclass(frozen=True)
 class ModelSettings:
-    """The shape of a model; everything needed to build it again."""
+    """The shape of a model; everything needed to build it again.
+
+    aggregation: "hierarchical" (attention within slices, over slices, over stains), "flat" (one attention over all
+    patches of a case: ABMIL of Ilse et al. 2018) or "mean" (of all patches of a case).
+    """
 
     in_dim: int
     classes: int
+    aggregation: str = "hierarchical"
     embed_dim: int = 512
     attention_dim: int = 128
     gated: bool = False
     zero_start: bool = True
+    standardise: bool = True
     dropout: float = 0.3
+    classifier_dropout: float = 0.0
 
     asdict = asdict
 
@@ -38,17 +47,25 @@ class Output:
 
 
 def segment_softmax(scores, segment, n):
-    """Softmax of scores (N,) within each of n segments; segment (N,) names each score's."""
+    """Softmax of scores (N,) within each of n segments; segment (N,) names each score's.
+
+    Returns the weights (N,) and the logarithm of each segment's sum of exponentials (n,).
+    """
     highest = scores.new_full((n,), -torch.inf).scatter_reduce(0, segment, scores.detach(), "amax")
     exponential = torch.exp(scores - highest[segment])
     total = scores.new_zeros(n).index_add(0, segment, exponential)
-    return exponential / total[segment]
+    return exponential / total[segment], highest + torch.log(total)
 
 
-class AttentionPool(nn.Module):
-    """Attention-weighted mean of the rows of each segment (Ilse, Tomczak, Welling 2018, eq. 7 to 9).
+def segment_sum(x, weights, segment, n):
+    """(n, E) weighted sums of the rows of x (N, E) within each of n segments."""
+    return x.new_zeros(n, x.shape[1], dtype=weights.dtype).index_add(0, segment, weights[:, None] * x)
 
-    tanh: score = w . tanh(V x); gated: score = w . (tanh(V x) * sigmoid(U x)).
+
+class AttentionScore(nn.Module):
+    """The score of each row before the softmax (Ilse, Tomczak, Welling 2018, eq. 8 and 9).
+
+    tanh: w . tanh(V x); gated: w . (tanh(V x) * sigmoid(U x)).
     zero_start: w starts at zero, so that the pool starts as a plain mean.
     """
 
@@ -61,13 +78,13 @@ class AttentionPool(nn.Module):
         if zero_start:
             nn.init.zeros_(self.score.weight)
 
-    def forward(self, x, segment, n):
-        """x (N, E), segment (N,) in 0..n-1 -> pooled (n, E), weights (N,) that sum to 1 in each segment."""
+    def forward(self, x):
+        """x (N, E) -> scores (N,), in float32 at least."""
         hidden = torch.tanh(self.value(x))
         if self.gate is not None:
             hidden = hidden * torch.sigmoid(self.gate(x))
-        weights = segment_softmax(self.score(hidden).squeeze(1), segment, n)
-        return x.new_zeros(n, x.shape[1]).index_add(0, segment, weights[:, None] * x), weights
+        scores = self.score(hidden).squeeze(1)
+        return scores.to(torch.promote_types(scores.dtype, torch.float32))
 
 
 class HierarchicalAttention(nn.Module):
@@ -81,21 +98,43 @@ class HierarchicalAttention(nn.Module):
     def __init__(self, settings: ModelSettings):
         super().__init__()
         self.settings = settings
-        width, pool = settings.embed_dim, (settings.attention_dim, settings.gated, settings.zero_start)
+        width, score = settings.embed_dim, (settings.attention_dim, settings.gated, settings.zero_start)
+        self.register_buffer("mean", torch.zeros(settings.in_dim))
+        self.register_buffer("scale", torch.ones(settings.in_dim))
         self.projector = nn.Sequential(nn.Linear(settings.in_dim, width), nn.ReLU(), nn.Dropout(settings.dropout))
-        self.patch_pool = AttentionPool(width, *pool)
-        self.slice_pool = AttentionPool(width, *pool)
-        self.stain_pool = AttentionPool(width, *pool)
-        self.classifier = nn.Linear(width, settings.classes)
+        levels = {"hierarchical": ("patch", "slice", "stain"), "flat": ("patch",), "mean": ()}[settings.aggregation]
+        self.attention = nn.ModuleDict({level: AttentionScore(width, *score) for level in levels})
+        self.classifier = nn.Sequential(nn.Dropout(settings.classifier_dropout), nn.Linear(width, settings.classes))
+
+    def standardise(self, mean, deviation):
+        """Take the mean and standard deviation (D,) of the training patches; what does not vary is left as it is."""
+        self.mean.copy_(mean)
+        self.scale.copy_(torch.where(deviation > 0, 1 / deviation, 1.0))
 
     def forward(self, batch):
         """A Batch of C cases -> Output."""
-        h = self.projector(batch.x)
-        slices, patch = self.patch_pool(h, batch.slice_of_patch, len(batch.stain_of_slice))
-        stains, slice_ = self.slice_pool(slices, batch.stain_of_slice, len(batch.case_of_stain))
-        cases, stain = self.stain_pool(stains, batch.case_of_stain, batch.cases)
+        x = batch.x.to(self.mean.dtype)
+        if self.settings.standardise:
+            x = torch.addcmul(-self.mean * self.scale, x, self.scale)
+        h = self.projector(x)
+        slices, patch, summed = self._pool("patch", h, None, batch.slice_of_patch, len(batch.stain_of_slice))
+        stains, slice_, summed = self._pool("slice", slices, summed, batch.stain_of_slice, len(batch.case_of_stain))
+        cases, stain, _ = self._pool("stain", stains, summed, batch.case_of_stain, batch.cases)
         return Output(self.classifier(cases), patch, slice_, stain, h)
+
+    def _pool(self, level, x, summed, segment, n):
+        """Pool the rows of one level: x (N, E) -> pooled (n, E), weights (N,), log sums of exponentials (n,).
+
+        summed (N,): those of the level below. Where a level has no attention of its own they are its scores, which
+        makes the three softmaxes one over all patches of the case.
+        """
+        if level in self.attention:
+            scores = self.attention[level](x)
+        else:
+            scores = x.new_zeros(len(x)) if summed is None else summed
+        weights, summed = segment_softmax(scores, segment, n)
+        return segment_sum(x, weights, segment, n), weights, summed
 
     def contributions(self, output, batch):
         """(P, K) exact share of each patch in each logit; over a case they sum to logit - bias."""
-        return output.effective(batch)[:, None] * (output.h @ self.classifier.weight.T)
+        return output.effective(batch)[:, None] * (output.h @ self.classifier[-1].weight.T)

@@ -1,4 +1,4 @@
-"""Training of one model on one split: best epoch kept, early stopping, resumed after a kill."""
+"""Training of one model on one split: best epoch kept, early stopping, resumed exactly after a kill at any step."""
 
 import hashlib
 import json
@@ -14,9 +14,9 @@ import torch
 from torch import nn
 from tqdm import tqdm
 
-from stratamil import bags, checkpoint, metrics, model
+from stratamil import bags, checkpoint, devices, metrics, model
 from stratamil.bags import Sampling
-from stratamil.errors import UserError
+from stratamil.errors import Stopped, UserError
 from stratamil.model import HierarchicalAttention
 
 # Modules whose code decides the outcome of a training: part of the key of resumable state.
@@ -43,6 +43,7 @@ class TrainSettings:
     instance_dropout: float
     entropy_weight: float
     clip_norm: float | None
+    precision: str
     seed: int
 
     @property
@@ -51,28 +52,43 @@ class TrainSettings:
         return Sampling(self.per_slice_cap, self.max_slices_per_stain, self.instance_dropout)
 
 
-def train(bags, train_cases, val_cases, y, model_settings, settings, state_path=None, identity=None):
+def precision(choice, device):
+    """ "fp32" or "bf16"; "auto" is bf16 where the device computes in it."""
+    return ("bf16" if devices.fast_bf16(device) else "fp32") if choice == "auto" else choice
+
+
+def train(
+    bags, train_cases, val_cases, y, model_settings, settings, state_path=None, identity=None,
+    watch=lambda row: None, stop=lambda: False,
+):  # fmt: skip
     """Train a HierarchicalAttention and return the best epoch's weights and the history.
 
     bags: Bags. train_cases, val_cases: case ids. y: case id -> class index.
     state_path: file for resumable state, written each epoch; a state of other settings, data or code is ignored.
     identity: JSON value that names the data, for that key.
+    watch: called with each epoch's row of the history, those of a resumed training first.
+    stop: asked after each step; if it is true, the state is saved and Stopped raised.
     Returns (dict with weights and epoch, DataFrame with one row an epoch). Raises UserError if training diverges
-    from the first epoch. Every epoch draws from a
-    generator of its own (seed, epoch), so a resumed training equals an undisturbed one.
+    from the first epoch. Every step draws from a generator of its own (seed, epoch, step), so a resumed training
+    equals an undisturbed one.
     """
     key = _key(model_settings, settings, train_cases, val_cases, y, identity)
     run = _Run(bags, train_cases, val_cases, y, model_settings, settings)
     if state_path and run.resume(state_path, key):
-        logging.info("resumed after epoch %d from %s", run.epoch, state_path)
+        logging.info("resumed after epoch %d, step %d from %s", run.epoch, run.at, state_path)
+    for row in run.history:
+        watch(row)
     with tqdm(total=settings.epochs, initial=run.epoch, unit="epoch", disable=None) as bar:
         while not run.finished():
-            row = run.step()
-            logging.info("%s", _line(row, run.best["epoch"]))
-            bar.set_postfix(val_loss=f"{row['val_loss']:.4f}")
-            bar.update()
+            row = run.next_epoch(stop)
             if state_path:
                 run.save(state_path, key)
+            if row is None:
+                raise Stopped(f"stopped in epoch {run.epoch + 1} after step {run.at}")
+            logging.info("%s", _line(row, run.best["epoch"]))
+            watch(row)
+            bar.set_postfix(val_loss=f"{row['val_loss']:.4f}")
+            bar.update()
     if "weights" not in run.best:
         raise UserError("training: the validation loss was never a number: lower train.lr or set train.clip_norm")
     history = pd.DataFrame(run.history)
@@ -122,36 +138,44 @@ def normalised_entropy(weights, case_of_patch, cases):
 class _Run:
     """The state of one training: everything that a resumed one needs to go on as if never stopped."""
 
-    PROGRESS = ("epoch", "best", "history", "mark", "stale")
+    # epochs done, steps done in the next, their loss and patches; then what decides when to stop
+    PROGRESS = ("epoch", "at", "loss", "patches", "best", "history", "mark", "stale")
 
     def __init__(self, bags, train_cases, val_cases, y, model_settings, settings):
         self.bags, self.train_cases, self.val_cases, self.settings = bags, train_cases, val_cases, settings
-        self.y = y
-        self.device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+        self.y, self.device = y, bags.device
         torch.manual_seed(settings.seed)
-        self.model = HierarchicalAttention(model_settings).to(self.device)
+        self.model = HierarchicalAttention(model_settings)
+        if model_settings.standardise:
+            self.model.standardise(*bags.statistics(train_cases))
+        self.model.to(self.device)
         self.optimizer = _optimizer(self.model, settings)
         self.scheduler = _scheduler(self.optimizer, settings)
-        weights = class_weights(settings.class_weights, self._labels(train_cases).numpy(), model_settings.classes)
+        self.autocast = torch.autocast(self.device.type, torch.bfloat16, enabled=settings.precision == "bf16")
+        weights = class_weights(settings.class_weights, self._labels(train_cases).cpu().numpy(), model_settings.classes)
         self.criterion = nn.CrossEntropyLoss(weights.to(self.device), reduction="none")
         self.epoch, self.best, self.history = 0, {"value": math.inf, "epoch": 0}, []
+        self.at, self.loss, self.patches = 0, torch.zeros((), dtype=torch.float64, device=self.device), 0
         # the value that has to be beaten by min_delta, and for how many epochs it has not been
         self.mark, self.stale = math.inf, 0
 
     def _labels(self, cases):
-        return torch.tensor([self.y[case] for case in cases])
+        return torch.tensor([self.y[case] for case in cases], device=self.device)
 
     def finished(self):
         s = self.settings
         return self.epoch >= s.epochs or (self.epoch >= s.min_epochs and self.stale >= s.patience)
 
-    def step(self):
-        """One epoch of training and its validation; returns its row of the history."""
-        self.epoch += 1
-        begin = time.perf_counter()
+    def next_epoch(self, stop):
+        """The rest of an epoch of training and its validation; returns its row of the history, or None if stopped."""
+        begin, before = time.perf_counter(), self.patches
         lr = self.optimizer.param_groups[0]["lr"]
-        loss, patches = self._train_epoch()
+        if not self._train_epoch(stop):
+            return None
+        loss = self.loss.item() / len(self.train_cases)
         seconds = time.perf_counter() - begin
+        speed = (self.patches - before) / seconds
+        self.epoch, self.at, self.loss, self.patches = self.epoch + 1, 0, torch.zeros_like(self.loss), 0
         val_loss, val_auc, val_accuracy = self._validate()
         value = val_loss if self.settings.monitor == "loss" or math.isnan(val_auc) else -val_auc
         if value < self.best["value"]:
@@ -164,43 +188,49 @@ class _Run:
         self.scheduler.step(*([value] if self.settings.scheduler == "plateau" else []))
         row = {
             "epoch": self.epoch, "lr": lr, "train_loss": loss, "val_loss": val_loss, "val_auc": val_auc,
-            "val_accuracy": val_accuracy, "patches_per_second": patches / seconds,
-            "seconds": time.perf_counter() - begin,
+            "val_accuracy": val_accuracy, "patches_per_second": speed, "seconds": time.perf_counter() - begin,
         }  # fmt: skip
         self.history.append(row)
         return row
 
-    def _train_epoch(self):
-        s = self.settings
-        generator = np.random.default_rng([s.seed, self.epoch])
-        torch.manual_seed(int(generator.integers(2**63)))
+    def _train_epoch(self, stop):
+        """The steps of an epoch that are left; returns whether it came to the end."""
+        s, epoch = self.settings, self.epoch + 1
+        order = np.random.default_rng([s.seed, epoch]).permutation(len(self.train_cases))
+        batches = [order[begin : begin + s.batch_size] for begin in range(0, len(order), s.batch_size)]
         self.model.train()
-        order = generator.permutation(len(self.train_cases))
-        total, patches = 0.0, 0
-        for begin in range(0, len(order), s.batch_size):
-            cases = [self.train_cases[i] for i in order[begin : begin + s.batch_size]]
-            batch = self.bags.batch(cases, s.sampling, generator).to(self.device)
+        for batch in batches[self.at :]:
+            self._step([self.train_cases[i] for i in batch], np.random.default_rng([s.seed, epoch, self.at + 1]))
+            self.at += 1
+            if self.at < len(batches) and stop():
+                return False
+        return True
+
+    def _step(self, cases, generator):
+        s = self.settings
+        torch.manual_seed(int(generator.integers(2**63)))
+        batch = self.bags.batch(cases, s.sampling, generator)
+        with self.autocast:
             output = self.model(batch)
-            loss = self.criterion(output.logits, self._labels(cases).to(self.device)).mean()
-            objective = loss
-            if s.entropy_weight:
-                case_of_patch = batch.case_of_stain[batch.stain_of_slice[batch.slice_of_patch]]
-                entropy = normalised_entropy(output.effective(batch), case_of_patch, batch.cases)
-                objective = loss - s.entropy_weight * entropy.mean()
-            self.optimizer.zero_grad()
-            objective.backward()
-            if s.clip_norm:
-                nn.utils.clip_grad_norm_(self.model.parameters(), s.clip_norm)
-            self.optimizer.step()
-            total += loss.item() * len(cases)
-            patches += len(batch.x)
-        return total / len(order), patches
+        loss = self.criterion(output.logits.float(), self._labels(cases)).mean()
+        objective = loss
+        if s.entropy_weight:
+            entropy = normalised_entropy(output.effective(batch), batch.case_of_patch, batch.cases)
+            objective = loss - s.entropy_weight * entropy.mean()
+        self.optimizer.zero_grad()
+        objective.backward()
+        if s.clip_norm:
+            nn.utils.clip_grad_norm_(self.model.parameters(), s.clip_norm)
+        self.optimizer.step()
+        self.loss += loss.detach() * len(cases)  # read once an epoch, for a GPU would have to be waited for
+        self.patches += len(batch.rows)
 
     @torch.inference_mode()
     def _validate(self):
         self.model.eval()
-        logits = torch.cat([self.model(self.bags.batch([case]).to(self.device)).logits for case in self.val_cases])
-        y = self._labels(self.val_cases).to(self.device)
+        with self.autocast:
+            logits = torch.cat([self.model(self.bags.batch([case])).logits.float() for case in self.val_cases])
+        y = self._labels(self.val_cases)
         loss = self.criterion(logits, y).mean().item()
         p, y = logits.softmax(1).cpu().numpy().astype(float), y.cpu().numpy()
         auc = metrics.auc(y, p)
@@ -215,18 +245,22 @@ class _Run:
                 "optimizer": self.optimizer.state_dict(),
                 "scheduler": self.scheduler.state_dict(),
             }
-        checkpoint.save(content, path)
+        try:
+            checkpoint.save(content, path)
+        except OSError as error:
+            logging.warning("%s: cannot be written (%s): training goes on, but cannot be resumed", path, error.strerror)
 
     def resume(self, path, key):
         """Take up the state at `path` if it is of this very training; returns whether it was."""
         try:
-            state = torch.load(path, map_location=self.device, weights_only=True)
-        except (OSError, RuntimeError, EOFError, ValueError, checkpoint.pickle.UnpicklingError):
+            state = torch.load(path, map_location="cpu", weights_only=True)
+        except (OSError, RuntimeError, EOFError, ValueError, KeyError, checkpoint.pickle.UnpicklingError):
             return False
-        if state.get("key") != key:
+        if not isinstance(state, dict) or state.get("key") != key:
             return False
         for name in self.PROGRESS:
             setattr(self, name, state[name])
+        self.loss = self.loss.to(self.device)
         if "model" in state:
             self.model.load_state_dict(state["model"])
             self.optimizer.load_state_dict(state["optimizer"])
@@ -236,8 +270,8 @@ class _Run:
 
 def _optimizer(model, s):
     if s.optimizer == "sgd":
-        return torch.optim.SGD(model.parameters(), s.lr, momentum=0.9, weight_decay=s.weight_decay)
-    return torch.optim.AdamW(model.parameters(), s.lr, weight_decay=s.weight_decay)
+        return torch.optim.SGD(model.parameters(), s.lr, momentum=0.9, weight_decay=s.weight_decay, fused=True)
+    return torch.optim.AdamW(model.parameters(), s.lr, weight_decay=s.weight_decay, fused=True)
 
 
 def _scheduler(optimizer, s):

@@ -34,7 +34,7 @@ def test_blocks_are_one_projection_an_encoder(two):
     paths, a, b = two
     found = features.read(paths)
     weight, bias = torch.randn(4, 12), torch.randn(4)
-    projected = torch.nn.functional.linear(torch.tensor(found.values).float(), weight, bias)
+    projected = torch.nn.functional.linear(torch.from_numpy(found.values[:]).float(), weight, bias)
     for stain, values, part in (("h&e", a, weight[:, :5]), ("melan", b, weight[:, 5:])):
         rows = (found.table["stain"] == stain).to_numpy()
         torch.testing.assert_close(projected[torch.tensor(rows)], torch.tensor(values).float() @ part.T + bias)

@@ -1,19 +1,27 @@
-"""The ragged model against a plain loop, and the properties that any hierarchical attention must have."""
+"""The ragged model against a plain loop and a library's, and what any hierarchical attention must do."""
+
+from dataclasses import replace
 
 import numpy as np
 import pandas as pd
 import pytest
 import torch
+from hypothesis import given
+from hypothesis import settings as tries
+from hypothesis import strategies as st
+from torchmil.models import ABMIL
 
 from stratamil.bags import Bags, Sampling
 from stratamil.features import Features
-from stratamil.model import AttentionPool, HierarchicalAttention, ModelSettings, segment_softmax
+from stratamil.model import AGGREGATIONS, AttentionScore, HierarchicalAttention, ModelSettings, segment_softmax
 
 STAINS = ["h&e", "melan", "sox10"]
 SHAPE = {"1": [[3, 1], [4], [2]], "2": [[1], [5, 2, 2]], "10": [[6]]}  # case -> stain -> patches of each slice
+DIM = 6
 
 
-def features(shape=SHAPE, dim=6, seed=0):
+def features(shape=SHAPE, dim=DIM, seed=0):
+    """Features of random numbers; a stain without slices is missing."""
     rows = [
         (case, STAINS[t], f"match_{s + 1}", p, f"{case}/{t}/{s}/{p}")
         for case, stains in shape.items()
@@ -25,68 +33,134 @@ def features(shape=SHAPE, dim=6, seed=0):
     return Features(values, pd.DataFrame(rows, columns=["case_id", "stain", "slice_id", "patch", "path"]), {})
 
 
+def build(aggregation="hierarchical", gated=False, dim=DIM):
+    torch.manual_seed(3)
+    settings = ModelSettings(dim, 3, aggregation, embed_dim=8, attention_dim=4, gated=gated, zero_start=False)
+    model = HierarchicalAttention(settings)
+    model.standardise(torch.randn(dim), torch.rand(dim) + 0.5)
+    return model.double().eval()
+
+
 @pytest.fixture(params=[False, True], ids=["tanh", "gated"])
 def model(request):
-    torch.manual_seed(3)
-    settings = ModelSettings(6, 2, embed_dim=8, attention_dim=4, gated=request.param, zero_start=False, dropout=0)
-    return HierarchicalAttention(settings).double().eval()
+    return build(gated=request.param)
 
 
-def pool(module, rows):
-    """One attention pool the plain way: rows (n, E) -> (E,), weights (n,)."""
+def scores(module, rows):
+    """Attention scores the plain way: rows (n, E) -> (n,)."""
     hidden = torch.tanh(rows @ module.value.weight.T + module.value.bias)
     if module.gate is not None:
         hidden = hidden * torch.sigmoid(rows @ module.gate.weight.T + module.gate.bias)
-    weights = torch.softmax(hidden @ module.score.weight[0], 0)
-    return weights @ rows, weights
+    return hidden @ module.score.weight[0]
 
 
 def loop(model, data, case):
     """The model as nested loops over one case: logits and effective weights."""
+    table = data.table[data.table["case_id"] == case]
+    linear = model.projector[0]
+
+    def embedded(rows):
+        x = (torch.from_numpy(data.values[rows]).to(model.mean.dtype) - model.mean) * model.scale
+        return torch.relu(x @ linear.weight.T + linear.bias)
+
+    if model.settings.aggregation != "hierarchical":
+        h = embedded(table.index)
+        flat = model.settings.aggregation == "flat"
+        weights = torch.softmax(scores(model.attention["patch"], h) if flat else h.new_zeros(len(h)), 0)
+        return model.classifier(weights @ h), weights
     stains, effective = [], []
-    of_case = data.table[data.table["case_id"] == case]
-    for _, of_stain in of_case.groupby("stain", sort=False):
+    for _, of_stain in table.groupby("stain", sort=False):
         slices, weights = [], []
         for _, of_slice in of_stain.groupby("slice_id", sort=False):
-            x = torch.from_numpy(data.values[of_slice.index]).double()
-            pooled, weight = pool(
-                model.patch_pool, torch.relu(x @ model.projector[0].weight.T + model.projector[0].bias)
-            )
-            slices.append(pooled)
-            weights.append(weight)
-        pooled, slice_weights = pool(model.slice_pool, torch.stack(slices))
-        stains.append(pooled)
-        effective.append(torch.cat([w * s for w, s in zip(weights, slice_weights)]))
-    pooled, stain_weights = pool(model.stain_pool, torch.stack(stains))
-    return model.classifier(pooled), torch.cat([w * s for w, s in zip(effective, stain_weights)])
+            h = embedded(of_slice.index)
+            weights.append(torch.softmax(scores(model.attention["patch"], h), 0))
+            slices.append(weights[-1] @ h)
+        slices = torch.stack(slices)
+        of_slices = torch.softmax(scores(model.attention["slice"], slices), 0)
+        stains.append(of_slices @ slices)
+        effective.append(torch.cat([w * s for w, s in zip(weights, of_slices)]))
+    stains = torch.stack(stains)
+    of_stains = torch.softmax(scores(model.attention["stain"], stains), 0)
+    return model.classifier(of_stains @ stains), torch.cat([w * s for w, s in zip(effective, of_stains)])
 
 
 def run(model, data, cases):
     batch = Bags(data, STAINS).batch(cases)
-    batch = type(batch)(**{**batch.__dict__, "x": batch.x.double()})
     return batch, model(batch)
 
 
-def test_equals_a_loop_forward_and_gradient(model):
-    data, cases = features(), list(SHAPE)
-    batch, output = run(model, data, cases)
-    looped = [loop(model, data, case) for case in cases]
-    torch.testing.assert_close(output.logits, torch.stack([logits for logits, _ in looped]), rtol=1e-9, atol=1e-9)
-    torch.testing.assert_close(output.effective(batch), torch.cat([w for _, w in looped]), rtol=1e-9, atol=1e-9)
-    ours = torch.autograd.grad(output.logits.square().sum(), list(model.parameters()))
-    theirs = torch.autograd.grad(sum(logits.square().sum() for logits, _ in looped), list(model.parameters()))
+slices = st.lists(st.integers(1, 6), min_size=0, max_size=3)
+case_shapes = st.lists(slices, min_size=3, max_size=3).filter(any)  # an empty list is a missing stain
+
+
+@pytest.mark.parametrize("aggregation", AGGREGATIONS)
+@pytest.mark.parametrize(("dtype", "limit"), [(torch.float64, 1e-6), (torch.float32, 1e-5)])
+@tries(max_examples=25, deadline=None)
+@given(shapes=st.lists(case_shapes, min_size=1, max_size=4), gated=st.booleans(), seed=st.integers(0, 99))
+def test_equals_a_loop_forward_and_gradient(aggregation, dtype, limit, shapes, gated, seed):
+    shape = {str(i): stains for i, stains in enumerate(shapes)}
+    model, data = build(aggregation, gated).to(dtype), features(shape, seed=seed)
+    batch, output = run(model, data, list(shape))
+    looped = [loop(model, data, case) for case in shape]
+    torch.testing.assert_close(output.logits, torch.stack([logits for logits, _ in looped]), rtol=limit, atol=limit)
+    torch.testing.assert_close(output.effective(batch), torch.cat([w for _, w in looped]), rtol=limit, atol=limit)
+    parameters = list(model.parameters())
+    ours = torch.autograd.grad(output.logits.square().sum(), parameters)
+    theirs = torch.autograd.grad(sum(logits.square().sum() for logits, _ in looped), parameters)
+    largest = max(1, *(gradient.abs().max().item() for gradient in theirs))
     for a, b in zip(ours, theirs):
-        torch.testing.assert_close(a, b, rtol=1e-8, atol=1e-9)
+        torch.testing.assert_close(a, b, rtol=limit, atol=limit * largest)
+
+
+@pytest.mark.parametrize("gated", [False, True], ids=["tanh", "gated"])
+@pytest.mark.parametrize("aggregation", ["hierarchical", "flat"])
+def test_equals_abmil_of_torchmil_for_one_stain_and_one_slice(aggregation, gated):
+    ours, data = build(aggregation, gated), features({"1": [[9]]})
+    theirs = ABMIL((8,), att_dim=4, gated=gated).double().eval()
+    theirs.feat_ext = ours.projector
+    patch = ours.attention["patch"]
+    theirs.pool.fc1.module.load_state_dict(patch.value.state_dict())
+    theirs.pool.fc2.load_state_dict(patch.score.state_dict())
+    if gated:
+        theirs.pool.fc_gated.module.load_state_dict(patch.gate.state_dict())
+    batch, output = run(ours, data, ["1"])
+    x = (batch.x.double() - ours.mean) * ours.scale
+    for k in range(3):
+        theirs.classifier.module.weight.data = ours.classifier[-1].weight[k : k + 1].detach().clone()
+        theirs.classifier.module.bias.data = ours.classifier[-1].bias[k : k + 1].detach().clone()
+        logit, score = theirs(x[None], return_att=True)
+        torch.testing.assert_close(output.logits[0, k], logit[0], rtol=0, atol=1e-6)
+    torch.testing.assert_close(output.effective(batch), torch.softmax(score[0], 0), rtol=0, atol=1e-6)
+
+
+@pytest.mark.parametrize("aggregation", AGGREGATIONS)
+def test_gradients_are_those_of_finite_differences(aggregation):
+    model, batch = build(aggregation), Bags(features(), STAINS).batch(list(SHAPE))
+    names, values = zip(*model.named_parameters())
+
+    def logits(x, *values):
+        return torch.func.functional_call(model, dict(zip(names, values)), (replace(batch, x=x),)).logits
+
+    assert torch.autograd.gradcheck(logits, (batch.x.double().requires_grad_(), *values))
 
 
 def test_effective_weights_sum_to_one_and_contributions_to_the_logit(model):
     batch, output = run(model, features(), list(SHAPE))
-    case = batch.case_of_stain[batch.stain_of_slice[batch.slice_of_patch]]
-    total = torch.zeros(3, dtype=torch.double).index_add(0, case, output.effective(batch))
+    total = torch.zeros(3, dtype=torch.double).index_add(0, batch.case_of_patch, output.effective(batch))
     torch.testing.assert_close(total, torch.ones(3, dtype=torch.double))
     shares = model.contributions(output, batch)
-    logits = torch.zeros(3, 2, dtype=torch.double).index_add(0, case, shares) + model.classifier.bias
-    torch.testing.assert_close(logits, output.logits)
+    logits = torch.zeros(3, 3, dtype=torch.double).index_add(0, batch.case_of_patch, shares)
+    torch.testing.assert_close(logits + model.classifier[-1].bias, output.logits)
+
+
+@pytest.mark.parametrize("aggregation", AGGREGATIONS)
+def test_weights_of_each_level_sum_to_one(aggregation):
+    batch, output = run(build(aggregation), features(), list(SHAPE))
+    for weights, parent in (
+        (output.patch, batch.slice_of_patch), (output.slice, batch.stain_of_slice), (output.stain, batch.case_of_stain),
+    ):  # fmt: skip
+        total = weights.new_zeros(int(parent.max()) + 1).index_add(0, parent, weights)
+        torch.testing.assert_close(total, torch.ones_like(total))
 
 
 def test_order_does_not_matter(model):
@@ -110,12 +184,8 @@ def test_a_missing_stain_is_as_if_never_given(model):
     full = features({"1": [[3, 1], [4], [2]]})
     kept = full.table["stain"] != "melan"
     without = Features(full.values[kept], full.table[kept].reset_index(drop=True), {})
-    expected = HierarchicalAttention.forward(model, double(Bags(full, ["h&e", "sox10"]).batch(["1"])))
+    expected = model(Bags(full, ["h&e", "sox10"]).batch(["1"]))
     torch.testing.assert_close(run(model, without, ["1"])[1].logits, expected.logits)
-
-
-def double(batch):
-    return type(batch)(**{**batch.__dict__, "x": batch.x.double()})
 
 
 def test_one_patch_has_weight_one(model):
@@ -124,18 +194,32 @@ def test_one_patch_has_weight_one(model):
 
 
 def test_zero_start_is_mean_pooling():
-    module = AttentionPool(5, 3, gated=True, zero_start=True)
-    x = torch.randn(7, 5)
-    segment = torch.tensor([0, 0, 0, 1, 1, 2, 2])
-    pooled, _ = module(x, segment, 3)
-    torch.testing.assert_close(pooled, torch.stack([x[:3].mean(0), x[3:5].mean(0), x[5:].mean(0)]))
+    model = HierarchicalAttention(ModelSettings(DIM, 2, embed_dim=8, attention_dim=4, gated=True))
+    _, output = run(model, features(), list(SHAPE))
+    for weights, counts in (
+        (output.patch, [3, 1, 4, 2, 1, 5, 2, 2, 6]),
+        (output.slice, [2, 1, 1, 1, 3, 1]),
+        (output.stain, [3, 2, 1]),
+    ):
+        torch.testing.assert_close(weights, 1 / torch.repeat_interleave(torch.tensor(counts), torch.tensor(counts)))
 
 
 def test_huge_scores_do_not_overflow():
     scores = torch.tensor([1e4, 1e4 - 1, -1e4, 3.0])
-    weights = segment_softmax(scores, torch.tensor([0, 0, 1, 1]), 2)
-    expected = torch.cat([torch.softmax(scores[:2], 0), torch.softmax(scores[2:], 0)])
-    torch.testing.assert_close(weights, expected)
+    weights, summed = segment_softmax(scores, torch.tensor([0, 0, 1, 1]), 2)
+    torch.testing.assert_close(weights, torch.cat([torch.softmax(scores[:2], 0), torch.softmax(scores[2:], 0)]))
+    torch.testing.assert_close(summed, torch.stack([torch.logsumexp(scores[:2], 0), torch.logsumexp(scores[2:], 0)]))
+
+
+def test_scores_of_bf16_are_float32():
+    with torch.autocast("cpu", torch.bfloat16):
+        assert AttentionScore(8, 4)(torch.ones(3, 8)).dtype == torch.float32
+
+
+def test_what_does_not_vary_is_not_scaled():
+    model = build()
+    model.standardise(torch.zeros(DIM), torch.tensor([0.0, 2.0] * 3))
+    assert model.scale.tolist() == [1.0, 0.5] * 3
 
 
 def test_sampling_is_seeded_ordered_and_only_on_demand():

@@ -1,5 +1,6 @@
 """Training: what it learns, which epoch it keeps, and that a killed run ends as an undisturbed one."""
 
+import itertools
 import math
 
 import numpy as np
@@ -9,7 +10,7 @@ from test_model import STAINS, features
 
 from stratamil import checkpoint, training
 from stratamil.bags import Bags
-from stratamil.errors import UserError
+from stratamil.errors import Stopped, UserError
 from stratamil.model import HierarchicalAttention, ModelSettings
 
 CASES = [str(i) for i in range(1, 25)]
@@ -22,7 +23,7 @@ def settings(**changes):
         "epochs": 6, "lr": 0.02, "weight_decay": 0.0, "optimizer": "adamw", "scheduler": "plateau", "batch_size": 2,
         "class_weights": "balanced", "monitor": "loss", "patience": 10, "min_delta": 0.0, "min_epochs": 1,
         "per_slice_cap": 4, "max_slices_per_stain": None, "instance_dropout": 0.2, "entropy_weight": 0.0,
-        "clip_norm": None, "seed": 1,
+        "clip_norm": None, "precision": "fp32", "seed": 1,
     }  # fmt: skip
     return training.TrainSettings(**(defaults | changes))
 
@@ -36,8 +37,8 @@ def bags():
     return Bags(data, STAINS)
 
 
-def fit(bags, state=None, **changes):
-    return training.train(bags, CASES[:16], CASES[16:], Y, MODEL, settings(**changes), state, {"data": 1})
+def fit(bags, state=None, stop=lambda: False, watch=lambda row: None, **changes):
+    return training.train(bags, CASES[:16], CASES[16:], Y, MODEL, settings(**changes), state, {"data": 1}, watch, stop)
 
 
 def same(a, b):
@@ -60,23 +61,30 @@ def test_same_seed_same_weights(bags):
 
 
 @pytest.mark.parametrize("scheduler", ["plateau", "cosine", "none"])
-def test_a_killed_training_ends_as_an_undisturbed_one(bags, tmp_path, monkeypatch, scheduler):
-    whole, history = fit(bags, tmp_path / "whole.pth", scheduler=scheduler)
-    step = training._Run.step
-
-    def killed(run):
-        if run.epoch == 3:
-            raise KeyboardInterrupt
-        return step(run)
-
-    monkeypatch.setattr(training._Run, "step", killed)
-    with pytest.raises(KeyboardInterrupt):
-        fit(bags, tmp_path / "state.pth", scheduler=scheduler)
-    monkeypatch.setattr(training._Run, "step", step)
-    resumed, rest = fit(bags, tmp_path / "state.pth", scheduler=scheduler)
+@pytest.mark.parametrize("optimizer", ["adamw", "sgd"])
+def test_a_training_stopped_at_any_step_ends_as_an_undisturbed_one(bags, tmp_path, scheduler, optimizer):
+    """Asked to stop after every third step, again and again."""
+    options = {"scheduler": scheduler, "optimizer": optimizer, "entropy_weight": 0.1, "clip_norm": 1.0}
+    whole, history = fit(bags, tmp_path / "whole.pth", **options)
+    steps, rows, stopped = itertools.count(1), [], 0
+    while True:
+        rows.clear()
+        try:
+            resumed, rest = fit(bags, tmp_path / "state.pth", lambda: next(steps) % 3 == 0, rows.append, **options)
+            break
+        except Stopped:
+            stopped += 1
+    assert stopped > 10
     assert same(whole, resumed)
     timed = ["seconds", "patches_per_second"]
     assert history.drop(columns=timed).equals(rest.drop(columns=timed))
+    assert [row["epoch"] for row in rows] == list(history["epoch"])
+
+
+def test_a_state_that_cannot_be_written_does_not_end_the_training(bags, tmp_path, caplog):
+    (tmp_path / "file").write_text("")
+    assert same(fit(bags, tmp_path / "file/state.pth")[0], fit(bags)[0])
+    assert "cannot be resumed" in caplog.text
 
 
 def test_state_of_other_settings_or_data_is_not_taken_up(bags, tmp_path):
@@ -89,7 +97,7 @@ def test_state_of_other_settings_or_data_is_not_taken_up(bags, tmp_path):
 
 def test_a_finished_training_is_not_repeated(bags, tmp_path, monkeypatch):
     first = fit(bags, tmp_path / "state.pth")[0]
-    monkeypatch.setattr(training._Run, "step", lambda run: pytest.fail("trained again"))
+    monkeypatch.setattr(training._Run, "next_epoch", lambda run, stop: pytest.fail("trained again"))
     assert same(first, fit(bags, tmp_path / "state.pth")[0])
 
 
