@@ -15,8 +15,8 @@ BLOCK = 4096  # rows copied to a GPU at once
 class Batch:
     """Cases ready for the model.
 
-    x: (P, D) features of the patches, float16 as stored. slice_of_patch: (P,), stain_of_slice: (S,), case_of_stain: (T,)
-    give each row its parent; they count up from 0 without gaps. cases: number of cases C.
+    x: (P, D) features of the patches, float16 as stored. slice_of_patch: (P,), stain_of_slice: (S,) and
+    case_of_stain: (T,) give each row its parent; they count up from 0 without gaps. cases: number of cases C.
     rows: (P,) rows of the patches in the features' table, to name them.
     """
 

@@ -129,8 +129,8 @@ def load(
     identity only.
     pooling: for networks with a last map "2x2", the mean of each quadrant, or "global", the mean of all; for
     transformers "cls", the class token, "cls+mean", it and the mean of the other tokens, or "global", that mean alone.
-    precision: "fp32", "bf16", or "auto": bf16 where the machine computes in it (devices.fast_bf16) and the registry does not
-    say fp32, fp32 elsewhere.
+    precision: "fp32", "bf16", or "auto": bf16 where the machine computes in it (devices.fast_bf16) and the registry
+    does not say fp32, fp32 elsewhere.
     device: by default a GPU if there is one. final_relu: DenseNet's last ReLU; see the head of this module.
     stain_stats has no map and no weights: pooling, precision and weights_file do not change it.
     Never uses the network. Raises UserError if the encoder, a setting or the file does not fit.
