@@ -47,6 +47,8 @@ def arguments():
     train.add_argument("--per-slice-cap", type=int)
     train.add_argument("--max-slices-per-stain", type=int)
     train.add_argument("--instance-dropout", type=float, default=0.0)
+    train.add_argument("--instance-weight", type=float, default=0.0)
+    train.add_argument("--instance-share", type=float, default=0.25)
     train.add_argument("--entropy-weight", type=float, default=0.0)
     train.add_argument("--clip-norm", type=float)
     train.add_argument("--precision", choices=["auto", "fp32", "bf16"], default="auto")

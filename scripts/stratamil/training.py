@@ -41,6 +41,8 @@ class TrainSettings:
     per_slice_cap: int | None
     max_slices_per_stain: int | None
     instance_dropout: float
+    instance_weight: float
+    instance_share: float
     entropy_weight: float
     clip_norm: float | None
     precision: str
@@ -135,6 +137,24 @@ def normalised_entropy(weights, case_of_patch, cases):
     return entropy / torch.log(n.to(weights.dtype))
 
 
+def top_logits(patch_logits, case_of_patch, cases, share):
+    """(C, K) logits of each case from the patches that speak most for a class: what the instance loss is taken of.
+
+    patch_logits: (P, K). For every class but the first, the mean of the highest `share` of a case's patches in
+    logit over the first class, whose own is 0: a case is of a class if some of its patches are, and of the first if
+    none is of another (the assumption of multiple-instance learning; Dietterich, Lathrop, Lozano-Perez 1997).
+    """
+    margin, rank = (patch_logits[:, 1:] - patch_logits[:, :1]).sort(dim=0, descending=True)
+    case, order = case_of_patch[rank].sort(dim=0, stable=True)  # now by case, the highest first
+    counts = torch.bincount(case_of_patch, minlength=cases)
+    kept = torch.ceil(counts * share).long()
+    place = torch.arange(len(margin), device=margin.device)[:, None] - (counts.cumsum(0) - counts)[case]
+    margin = margin.gather(0, order) * (place < kept[case])
+    columns = torch.arange(margin.shape[1], device=margin.device)
+    total = margin.new_zeros(cases, margin.shape[1]).index_put((case, columns.expand_as(case)), margin, accumulate=True)
+    return nn.functional.pad(total / kept[:, None], (1, 0))
+
+
 class _Run:
     """The state of one training: everything that a resumed one needs to go on as if never stopped."""
 
@@ -212,11 +232,16 @@ class _Run:
         batch = self.bags.batch(cases, s.sampling, generator)
         with self.autocast:
             output = self.model(batch)
-        loss = self.criterion(output.logits.float(), self._labels(cases)).mean()
+        y = self._labels(cases)
+        loss = self.criterion(output.logits.float(), y).mean()
         objective = loss
+        if s.instance_weight:
+            logits = self.model.classifier[-1](output.h.float())
+            logits = top_logits(logits, batch.case_of_patch, batch.cases, s.instance_share)
+            objective = objective + s.instance_weight * self.criterion(logits, y).mean()
         if s.entropy_weight:
             entropy = normalised_entropy(output.effective(batch), batch.case_of_patch, batch.cases)
-            objective = loss - s.entropy_weight * entropy.mean()
+            objective = objective - s.entropy_weight * entropy.mean()
         self.optimizer.zero_grad()
         objective.backward()
         if s.clip_norm:

@@ -42,7 +42,7 @@ def test_attention_names_every_patch_and_explains_the_logit(predicted):
     product = attention["patch_weight"] * attention["slice_weight"] * attention["stain_weight"]
     np.testing.assert_allclose(product, attention["effective_weight"], rtol=1e-5)
     for k, name in enumerate(["benign", "in_situ", "high_grade"]):
-        logit = total[f"contribution_{name}"].sum() + model.classifier.bias[k].item()
+        logit = total[f"contribution_{name}"].sum() + model.classifier[-1].bias[k].item()
         np.testing.assert_allclose(logit, predictions[f"logit_{name}"], atol=1e-5)
 
 

@@ -22,8 +22,8 @@ def settings(**changes):
     defaults = {
         "epochs": 6, "lr": 0.02, "weight_decay": 0.0, "optimizer": "adamw", "scheduler": "plateau", "batch_size": 2,
         "class_weights": "balanced", "monitor": "loss", "patience": 10, "min_delta": 0.0, "min_epochs": 1,
-        "per_slice_cap": 4, "max_slices_per_stain": None, "instance_dropout": 0.2, "entropy_weight": 0.0,
-        "clip_norm": None, "precision": "fp32", "seed": 1,
+        "per_slice_cap": 4, "max_slices_per_stain": None, "instance_dropout": 0.2, "instance_weight": 0.0,
+        "instance_share": 0.25, "entropy_weight": 0.0, "clip_norm": None, "precision": "fp32", "seed": 1,
     }  # fmt: skip
     return training.TrainSettings(**(defaults | changes))
 
@@ -64,7 +64,13 @@ def test_same_seed_same_weights(bags):
 @pytest.mark.parametrize("optimizer", ["adamw", "sgd"])
 def test_a_training_stopped_at_any_step_ends_as_an_undisturbed_one(bags, tmp_path, scheduler, optimizer):
     """Asked to stop after every third step, again and again."""
-    options = {"scheduler": scheduler, "optimizer": optimizer, "entropy_weight": 0.1, "clip_norm": 1.0}
+    options = {
+        "scheduler": scheduler,
+        "optimizer": optimizer,
+        "entropy_weight": 0.1,
+        "clip_norm": 1.0,
+        "instance_weight": 0.5,
+    }
     whole, history = fit(bags, tmp_path / "whole.pth", **options)
     steps, rows, stopped = itertools.count(1), [], 0
     while True:
@@ -140,6 +146,20 @@ def test_entropy_is_one_for_uniform_attention_and_its_gradient_is_not_zero():
     skewed = torch.tensor([0.7, 0.1, 0.1, 0.1, 0.9, 0.1], requires_grad=True)
     training.normalised_entropy(skewed, case, 2).sum().backward()
     assert skewed.grad.abs().min() > 0
+
+
+def test_top_logits_are_the_mean_margins_of_the_most_suspect_patches():
+    generator = torch.Generator().manual_seed(0)
+    logits = torch.randn(40, 3, generator=generator, requires_grad=True)
+    case = torch.tensor([1] * 7 + [0] * 1 + [2] * 32)[torch.randperm(40, generator=generator)]
+    found = training.top_logits(logits, case, 3, 0.25)
+    assert torch.equal(found[:, 0], torch.zeros(3))
+    for i, k in enumerate([1, 2, 8]):
+        for c in (1, 2):
+            expected = (logits[case == i, c] - logits[case == i, 0]).sort(descending=True).values[:k].mean()
+            torch.testing.assert_close(found[i, c], expected)
+    found[2].sum().backward()
+    assert (logits.grad[case == 2] != 0).any(1).sum() <= 16 and not logits.grad[case != 2].any()
 
 
 def test_checkpoints_refuse_what_is_not_theirs(tmp_path):

@@ -1,0 +1,103 @@
+"""A training that is killed again and again ends with the bytes of one that nobody disturbed."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+
+import numpy as np
+import pandas as pd
+import pytest
+from conftest import REPOSITORY
+from test_model import STAINS
+from test_model import features as random_features
+
+from stratamil import features, splits
+
+CASES = [str(i) for i in range(1, 33)]
+EPOCHS = 40
+
+
+@pytest.fixture
+def study(tmp_path):
+    """A shard, the table of cases and a split, as the workflow's scripts read them."""
+    data = random_features({case: [[20, 10], [25]] for case in CASES}, dim=32)
+    data.values[data.table["case_id"].astype(int) % 2 == 0, 0] += 1
+    nothing = pd.DataFrame(columns=features.UNREADABLE, dtype=str)
+    features.write(
+        tmp_path / "features/shard_00.h5", data.values, data.table, nothing, {"encoder": "random", "dim": 32}
+    )
+    cases = pd.DataFrame({"case_id": CASES, "class": ["benign", "high"] * 16, "group": CASES, "status": "used"})
+    cases.assign(n_patches=55, n_slices=3).to_csv(tmp_path / "cases.csv", index=False)
+    splits.write(splits.Split(CASES[:16], CASES[16:24], CASES[24:]), tmp_path / "split.npz")
+    return tmp_path
+
+
+def start(study, script, run, *flags):
+    """A script of the workflow on the study, as rule `script` calls it."""
+    return subprocess.Popen(
+        [
+            sys.executable, REPOSITORY / f"scripts/{script}.py", "--features", study / "features/shard_00.h5",
+            "--cases", study / "cases.csv", "--split", study / "split.npz", "--name", "01", "--seed", "3",
+            "--classes", "benign", "high", "--stains", *STAINS, "--checkpoint", run / "checkpoints/best.pth",
+            "--log", run / f"{script}.log", *flags,
+        ],
+        stderr=subprocess.DEVNULL,
+    )  # fmt: skip
+
+
+def train(study, run, *flags):
+    return start(
+        study, "train", run, f"--epochs={EPOCHS}", f"--patience={EPOCHS}", "--embed-dim=64", "--tensorboard",
+        "--history", run / "history.csv", "--loss-plot", run / "model_loss.png", "--settings", run / "settings.yaml",
+        "--state", run / "checkpoints/state.pth", *flags,
+    )  # fmt: skip
+
+
+def predictions(study, run):
+    assert start(study, "evaluate", run, "--output", run).wait(120) == 0
+    return (run / "predictions.csv").read_bytes()
+
+
+def disturb(process, state, number, wait):
+    """Send a signal some time after the process has begun to train; returns its exit status."""
+    before = state.stat().st_mtime_ns if state.exists() else 0
+    while process.poll() is None and (not state.exists() or state.stat().st_mtime_ns == before):
+        time.sleep(0.002)
+    time.sleep(wait)
+    process.send_signal(number)
+    return process.wait(60)
+
+
+def test_a_training_killed_at_random_moments_ends_as_an_undisturbed_one(study):
+    whole, killed = study / "whole", study / "killed"
+    assert train(study, whole).wait(120) == 0
+    rng = np.random.default_rng(int.from_bytes(os.urandom(4)))
+    statuses, epochs = [], []
+    for number in (signal.SIGKILL, signal.SIGTERM, signal.SIGKILL):
+        process = train(study, killed)
+        statuses.append(disturb(process, killed / "checkpoints/state.pth", number, rng.uniform(0, 0.2)))
+        epochs.append((killed / "train.log").read_text().count(" epoch "))
+        assert not (killed / "checkpoints/best.pth").exists()
+    assert statuses == [-signal.SIGKILL, 128 + signal.SIGTERM, -signal.SIGKILL]
+    assert train(study, killed).wait(120) == 0
+    log = (killed / "train.log").read_text()
+    assert "resumed after epoch" in log and log.count(" epoch ") < EPOCHS - sum(epochs[:1])
+    assert (killed / "checkpoints/best.pth").read_bytes() == (whole / "checkpoints/best.pth").read_bytes()
+    assert predictions(study, killed) == predictions(study, whole)
+    columns = ["epoch", "lr", "train_loss", "val_loss", "best"]
+    histories = [pd.read_csv(run / "history.csv") for run in (whole, killed)]
+    assert histories[0][columns].equals(histories[1][columns]) and len(histories[0]) == EPOCHS
+    assert shown(killed) == list(histories[0]["val_loss"].astype(np.float32))
+
+
+def shown(run):
+    """The validation losses that TensorBoard shows: each epoch once, however often the training was killed."""
+    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+    events = EventAccumulator(str(run / "tensorboard"))
+    events.Reload()
+    scalars = events.Scalars("val_loss")
+    assert [each.step for each in scalars] == list(range(1, EPOCHS + 1))
+    return [np.float32(each.value) for each in scalars]
