@@ -10,7 +10,7 @@ import pandas as pd
 import torch
 
 import cli
-from stratamil import embed, encoders, inventory
+from stratamil import embed, encoders, features, inventory
 
 
 def arguments():
@@ -57,7 +57,7 @@ def main(args):
     logging.info("%s on %s", encoder.identity, encoder.device)
     counts = embed.embed(
         patches,
-        [case for case in used if embed.shard_of(case, args.shards) == args.shard],
+        [case for case in used if features.shard_of(case, args.shards) == args.shard],
         args.patches,
         encoder,
         args.output,

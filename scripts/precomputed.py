@@ -7,7 +7,7 @@ from pathlib import Path
 import pandas as pd
 
 import cli
-from stratamil import embed, features, inventory, precomputed
+from stratamil import features, inventory, precomputed
 
 
 def arguments():
@@ -25,7 +25,7 @@ def arguments():
 def main(args):
     identity = json.loads(args.identity.read_text(encoding="utf-8"))
     used = inventory.used_cases(args.cases)["case_id"]
-    cases = [case for case in used if embed.shard_of(case, args.shards) == args.shard]
+    cases = [case for case in used if features.shard_of(case, args.shards) == args.shard]
     patches = pd.read_parquet(args.patches_table)
     patches = patches[patches["case_id"].isin(cases)].reset_index(drop=True)
     values = precomputed.take(patches, args.folder, identity["dim"])

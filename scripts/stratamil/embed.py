@@ -1,7 +1,6 @@
 """The embedding stage: encode every patch of a shard once, and never again while it stays the same."""
 
 import errno
-import hashlib
 import io
 import json
 import logging
@@ -28,11 +27,6 @@ FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)  # no space, quota used up, lim
 # Patches encoded at once. A CPU is faster with maps that are small enough to be used again before they leave its
 # cache, and for which memory need not be asked for anew: bench/embed.py.
 BATCH = {"cuda": 64, "cpu": 16}
-
-
-def shard_of(case_id, shards):
-    """The shard of a case: the same on every machine, whatever other cases there are."""
-    return int(hashlib.sha256(case_id.encode()).hexdigest(), 16) % shards
 
 
 def embed(patches, cases, folder, encoder, output, cache, batch_size=None, threads=1, max_unreadable=0.01):

@@ -1,5 +1,6 @@
 """Feature files: one row a patch, with the path that names it. Written by `embed`, read by every later stage."""
 
+import hashlib
 import json
 import math
 import os
@@ -19,6 +20,11 @@ COLUMNS = ("case_id", "stain", "slice_id", "patch", "path")
 PLACE = ("x", "y")  # on the slide, of patches that have no file
 UNREADABLE = ("case_id", "path", "reason")
 BLOCK = 256  # rows written at once
+
+
+def shard_of(case_id, shards):
+    """The shard of a case: the same on every machine, whatever other cases there are."""
+    return int(hashlib.sha256(case_id.encode()).hexdigest(), 16) % shards
 
 
 class Rows:

@@ -20,6 +20,7 @@ GALLERIES = {
 }
 BASELINES = {
     "mean_pool": "Mean of patch features",
+    "mean_pool_": "Mean of patch features, {} alone",
     "colour": "Colour only",
     "patch_count": "Number of patches",
     "slice_count": "Number of slices",
@@ -66,12 +67,18 @@ def build(found, sources, template, title, colors, folder, final):
         replicates=replicates(found),
         resources=study.resources(sources["benchmarks"]),
         settings=settings(found, sources["config"]),
-        baseline_names=BASELINES,
+        baseline_label=baseline_label,
         temperature_bounds=metrics.TEMPERATURES,
         **numbers,
         **used,
     )
     files.write_text(text, folder / "index.html")
+
+
+def baseline_label(name):
+    """A baseline's name for readers; that of one stain names the stain."""
+    stain = name.removeprefix("mean_pool_")
+    return BASELINES.get(name, BASELINES["mean_pool_"].format(stain) if stain != name else name)
 
 
 def figures(found, weights, colors):

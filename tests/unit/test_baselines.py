@@ -19,7 +19,9 @@ def cohort():
     random = np.random.default_rng(0)
     ids = [str(i) for i in range(1, 41)]
     y = np.arange(40) % 2
-    table = pd.DataFrame({"case_id": np.repeat(ids, 5)})
+    # every fifth patch is of another stain, which case 1 lacks
+    table = pd.DataFrame({"case_id": np.repeat(ids, 5), "stain": np.tile(["h&e"] * 4 + ["sox10"], 40)})
+    table.loc[4, "stain"] = "h&e"
     values = random.normal(size=(200, 6)) + np.repeat(y, 5)[:, None] * [4, 0, 0, 0, 0, 0]
     cases = pd.DataFrame({"case_id": ids, "n_patches": 5 + 3 * y, "n_slices": random.integers(1, 5, 40)})
     features = SimpleNamespace(values=values.astype(np.float16), table=table)
@@ -43,6 +45,7 @@ def test_a_separable_signal_is_found_where_it_is(cohort):
     found = aucs(baselines.predict(*cohort, CLASSES))
     assert found["mean_pool"] == 1
     assert found["patch_count"] == 1
+    assert found["mean_pool_h&e"] > 0.95 and found["mean_pool_sox10"] > 0.9
     assert found["colour"] < 0.9
     assert found["prevalence"] == 0.5
 
@@ -50,7 +53,7 @@ def test_a_separable_signal_is_found_where_it_is(cohort):
 def test_each_test_case_once_a_split_and_baseline(cohort):
     predictions = baselines.predict(*cohort, CLASSES)
     assert list(predictions) == ["split", "baseline", "case_id", "true_label", "prob_benign", "prob_high_grade"]
-    assert len(predictions) == 2 * 10 * 5
+    assert len(predictions) == 2 * 10 * 7
     assert not predictions.duplicated(["split", "baseline", "case_id"]).any()
     np.testing.assert_allclose(predictions[["prob_benign", "prob_high_grade"]].sum(axis=1), 1)
     assert list(predictions["case_id"][:10]) == [str(i) for i in range(31, 41)]

@@ -300,9 +300,9 @@ def test_features_that_are_no_numbers_are_refused(study):
 
 
 def test_shards_share_the_cases_out_whatever_their_number():
-    shards = pd.Series([embed.shard_of(str(case), 4) for case in range(400)]).value_counts()
+    shards = pd.Series([features.shard_of(str(case), 4) for case in range(400)]).value_counts()
     assert set(shards.index) == {0, 1, 2, 3} and shards.min() > 70
-    assert [embed.shard_of(case, 4) for case in ("1", "26", "pilot-7")] == [
+    assert [features.shard_of(case, 4) for case in ("1", "26", "pilot-7")] == [
         int(hashlib.sha256(case.encode()).hexdigest(), 16) % 4 for case in ("1", "26", "pilot-7")
     ]
 

@@ -14,7 +14,7 @@ from conftest import REPOSITORY
 from test_inventory import GRAMMAR, STAINS
 from test_inventory import read as labels
 
-from stratamil import embed, features, inventory, manifest, precomputed
+from stratamil import features, inventory, manifest, precomputed
 from stratamil.errors import UserError
 
 D = 6
@@ -378,7 +378,7 @@ def test_a_shard_holds_what_was_written_whatever_the_order_of_the_manifest(tmp_p
     rows = [f"{case}.h5,{case},he,match1" for case in range(6)]
     first = study(tmp_path, listed(tmp_path, *rows), 1)
     data = features.read([tmp_path / "shard.h5"])
-    assert set(data.table["case_id"]) == {str(case) for case in range(6) if embed.shard_of(str(case), 2) == 1}
+    assert set(data.table["case_id"]) == {str(case) for case in range(6) if features.shard_of(str(case), 2) == 1}
     for path, value, *place in data.table.assign(value=list(data.values))[["path", "value", "x", "y"]].to_numpy():
         name, _, row = path.rpartition("#")
         values, coords = written[name]
