@@ -222,6 +222,28 @@ def test_what_does_not_vary_is_not_scaled():
     assert model.scale.tolist() == [1.0, 0.5] * 3
 
 
+def test_features_kept_on_a_gpu_give_the_same_batches_where_they_fit(monkeypatch):
+    """On the CPU, which the code cannot tell: what a GPU adds is its own memory."""
+    monkeypatch.setattr(torch.cuda, "mem_get_info", lambda device: (free, 1 << 40))
+    data, free = features(), 1 << 20
+    bags, kept = Bags(data, STAINS), Bags(data, STAINS)
+    kept.kept = kept._keep()
+    sampling = Sampling(instance_dropout=0.5)
+    for case in SHAPE:
+        a, b = (each.batch([case], sampling, np.random.default_rng(1)) for each in (bags, kept))
+        assert torch.equal(a.x, b.x) and (a.rows == b.rows).all() and len(a.x) < len(bags.rows(case))
+    free = 2 * data.values.nbytes - 1
+    assert kept._keep() is None
+
+
+def test_statistics_are_those_of_the_patches_of_these_cases():
+    data = features()
+    rows = data.table["case_id"].isin(["1", "10"]).to_numpy()
+    mean, deviation = Bags(data, STAINS).statistics(["1", "10"])
+    np.testing.assert_allclose(mean, data.values[rows].astype(float).mean(0))
+    np.testing.assert_allclose(deviation, data.values[rows].astype(float).std(0))
+
+
 def test_sampling_is_seeded_ordered_and_only_on_demand():
     data = features({"1": [[50, 3], [20]], "2": [[10]]})
     bags = Bags(data, STAINS)

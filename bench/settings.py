@@ -1,0 +1,186 @@
+"""Settings of model and training against each other on the folds of a study: which a cohort is better served by.
+
+Each row is an overlay of config/ or a file, with changes: `defaults`, `classic`, `defaults model.aggregation=flat`.
+The study's features and splits are used; nothing of it is changed. With --inner K the test cases of each split stay
+out of sight: its train and validation cases are split into K folds anew, so that settings can be chosen without them;
+a row is then compared with the first, fold by fold. Without it the test cases are predicted, as in the workflow.
+"""
+
+import argparse
+import itertools
+import os
+import sys
+from concurrent.futures import ProcessPoolExecutor
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import torch
+import yaml
+from patches import SCRIPTS
+from sklearn.model_selection import StratifiedGroupKFold
+
+from stratamil import attention, evaluation, features, inventory, metrics, splits, tables, training
+from stratamil.bags import Bags
+from stratamil.model import HierarchicalAttention, ModelSettings
+
+CONFIG = SCRIPTS.parent / "config"
+DRAWS = 2000
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("results", type=Path, help="results folder of a study")
+    parser.add_argument("settings", nargs="+", help="e.g. defaults classic 'defaults model.aggregation=flat'")
+    parser.add_argument("--seeds", type=int, default=5)
+    parser.add_argument("--inner", type=int, help="folds within train and validation cases; test cases stay unseen")
+    parser.add_argument("--truth", type=Path, help="table of file and signal, to score attention with")
+    parser.add_argument("--output", type=Path, help="CSV of the table")
+    parser.add_argument("--processes", type=int, default=len(os.sched_getaffinity(0)))
+    args = parser.parse_args()
+    study = Study(args.results, args.inner, args.truth)
+    rows = [row_settings(text) for text in args.settings]
+    jobs = list(itertools.product(range(len(rows)), study.folds, range(1, args.seeds + 1)))
+    with ProcessPoolExecutor(args.processes, initializer=begin, initargs=(study,)) as pool:
+        found = pool.map(fit, [rows[i] for i, _, _ in jobs], [fold for _, fold, _ in jobs], [seed for *_, seed in jobs])
+        predictions = pd.concat(
+            [table.assign(row=i, fold=fold, seed=seed) for (i, fold, seed), table in zip(jobs, found)]
+        )
+    names = list(args.settings)
+    if not args.inner and (args.results / "baselines/predictions.csv").is_file():
+        predictions = pd.concat([predictions, study.mean_pool().assign(row=len(names))])
+        names.append("mean_pool (logistic regression)")
+    table = pd.DataFrame([study.figures(predictions[predictions["row"] == i]) for i in range(len(names))], index=names)
+    if args.inner:
+        table = pd.concat([table, against_first(study, predictions, names)], axis=1)
+    print(table.round(3).to_string())
+    if args.output:
+        table.round(4).to_csv(args.output, index_label="settings")
+
+
+def row_settings(text):
+    """{model: ..., train: ...} of one row: the defaults, an overlay of config/ or a file, and changes."""
+    base, *changes = text.split()
+    paths = [CONFIG / "config.yaml"]
+    if base != "defaults":
+        paths.append(Path(base) if Path(base).is_file() else CONFIG / f"{base}.yaml")
+    merged = {"model": {}, "train": {}}
+    for path in paths:
+        content = yaml.safe_load(path.read_text(encoding="utf-8"))
+        for section in merged:
+            merged[section] |= content.get(section) or {}
+    for change in changes:
+        name, _, value = change.partition("=")
+        section, _, key = name.partition(".")
+        if key not in merged[section]:
+            sys.exit(f"{change}: no such setting")
+        merged[section][key] = yaml.safe_load(value)
+    return merged
+
+
+class Study:
+    """Features, labels and folds of a study: fold name -> Split."""
+
+    def __init__(self, results, inner, truth):
+        config = yaml.safe_load((results / "config.yaml").read_text(encoding="utf-8"))
+        self.results = results
+        self.classes = [name for entry in config["cohort"]["classes"] for name in entry]
+        self.stains = [name for entry in config["names"]["stains"] for name in entry]
+        cases = inventory.used_cases(results / "inventory/cases.csv").set_index("case_id")
+        self.group = cases["group"]
+        self.y = cases["class"].map(self.classes.index).to_dict()
+        self.shards = sorted(
+            path for path in results.glob("features/*/shard_*.h5") if path.parent.name != "stain_stats"
+        )
+        made = {path.stem[-2:]: splits.read(path) for path in sorted(results.glob("splits/data_splits_*.npz"))}
+        self.folds = (
+            {k: v for name, split in made.items() for k, v in self.inner(name, split, inner)} if inner else made
+        )
+        data = features.read(self.shards)
+        self.truth = attention.read_truth(truth, data.table) if truth else None
+
+    def inner(self, name, split, k):
+        """Folds of the train and validation cases of a split: test, the next for validation, the rest to train."""
+        cases = np.array(sorted([*split.train, *split.val]))
+        y, group = [self.y[case] for case in cases], self.group[cases].to_numpy()
+        parts = [cases[at] for _, at in StratifiedGroupKFold(k, shuffle=True, random_state=0).split(cases, y, group)]
+        for i in range(k):
+            used = {i, (i + 1) % k}
+            train = [case for j, part in enumerate(parts) if j not in used for case in part]
+            yield f"{name}/{i}", splits.Split(train, list(parts[(i + 1) % k]), list(parts[i]))
+
+    def mean_pool(self):
+        """The workflow's own baseline, as predictions of one seed."""
+        table = tables.read(self.results / "baselines/predictions.csv")
+        table = table[table["baseline"] == "mean_pool"].rename(columns={"split": "fold"})
+        probabilities = [name for name in table if name.startswith("prob_")]
+        return table.assign(seed=1, attention=np.nan, **table[probabilities].astype(float))
+
+    def figures(self, table):
+        """AUROC pooled over folds and as their mean, of each seed and of the mean of the seeds; attention; log loss."""
+        p = [name for name in table if name.startswith("prob_")]
+        inner = table["fold"].str.contains("/").any()
+        pool = ["seed", table["fold"].str.partition("/")[0]] if inner else ["seed"]
+        pooled = pd.Series([self.auroc(rows, p) for _, rows in table.groupby(pool)])
+        folds = [self.auroc(rows, p) for _, rows in table.groupby(["fold", "seed"])]
+        result = {"AUROC": pooled.mean(), "sd": pooled.std(), "folds": np.nanmean(folds)}
+        if not inner:
+            mean = table.groupby("case_id")[p].mean()
+            y = np.array([self.y[case] for case in mean.index])
+            low, high = metrics.bootstrap_auc(y, mean.to_numpy(), self.group[mean.index], DRAWS, 0)
+            result |= {"ensemble": metrics.auc(y, mean.to_numpy()), "low": low, "high": high}
+        y = np.array([self.y[case] for case in table["case_id"]])
+        return result | {"log loss": metrics.log_loss(y, table[p].to_numpy()), "attention": table["attention"].mean()}
+
+    def auroc(self, rows, p):
+        value = metrics.auc(np.array([self.y[case] for case in rows["case_id"]]), rows[p].to_numpy())
+        return np.nan if value is None else value
+
+
+def against_first(study, predictions, names):
+    """Difference of AUROC from the first row, paired by split and seed, with its standard error."""
+    p = [name for name in predictions if name.startswith("prob_")]
+    outer = predictions["fold"].str.partition("/")[0]
+    each = {
+        key: study.auroc(rows, p) for key, rows in predictions.groupby([predictions["row"], outer, predictions["seed"]])
+    }
+    pairs = sorted({key[1:] for key in each})
+    differences = np.array([[each[i, *pair] - each[0, *pair] for pair in pairs] for i in range(len(names))])
+    return pd.DataFrame(
+        {"gain": differences.mean(1), "se": differences.std(1, ddof=1) / np.sqrt(len(pairs))}, index=names
+    )
+
+
+def begin(study):
+    """Each process reads the features once; they are maps of the same files."""
+    torch.set_num_threads(1)
+    global STUDY, DATA, BAGS
+    STUDY, DATA = study, features.read(study.shards)
+    BAGS = Bags(DATA, study.stains)
+
+
+def fit(settings, fold, seed):
+    """Train on a fold and predict its test cases: a row a case, with the AUROC of attention for the known signal."""
+    split, train = STUDY.folds[fold], settings["train"]
+    chosen = {name: train[name] for name in training.TrainSettings.__dataclass_fields__ if name in train}
+    chosen["precision"] = training.precision(train["precision"], BAGS.device)
+    shape = ModelSettings(DATA.values.shape[1], len(STUDY.classes), **settings["model"])
+    best, _ = training.train(BAGS, split.train, split.val, STUDY.y, shape, training.TrainSettings(**chosen, seed=seed))
+    model = HierarchicalAttention(shape)
+    model.load_state_dict(best["weights"])
+    table, patches = evaluation.predict(model.eval(), BAGS, DATA.table, split.test, STUDY.y, STUDY.classes)
+    return table.assign(attention=[signal_auroc(case, patches) for case in table["case_id"]])
+
+
+def signal_auroc(case, patches):
+    """How well the weights of a case of a class other than the first find its patches with signal; NaN if unknown."""
+    if STUDY.truth is None or STUDY.y[case] == 0:
+        return np.nan
+    here = patches[patches["case_id"] == case]
+    signal = STUDY.truth[here["path"]].to_numpy()
+    value = None if np.isnan(signal).any() else metrics.roc_auc(signal, here["effective_weight"])
+    return np.nan if value is None else value
+
+
+if __name__ == "__main__":
+    main()
