@@ -1,10 +1,11 @@
 # make demo: environment, demo cohort, all stages, report.   make test: environment, test tools, all tests.
 # make bench: speed and memory as ratios, minutes long; not part of the tests.
+# make checks: figures of the demo cohort against their goals, and shuffled labels, minutes long; not part of the tests.
 PYTHON ?= python3
 BIN := .venv/bin
 DEMO := $(BIN)/snakemake --profile profiles/local --configfile config/demo.yaml --quiet rules host
 
-.PHONY: demo test bench lint format clean-demo
+.PHONY: demo test bench checks lint format clean-demo
 
 demo: .venv/.run
 	$(DEMO) -- all
@@ -16,6 +17,9 @@ bench: .venv/.run
 	$(BIN)/python bench/inventory.py
 	$(BIN)/python bench/embed.py
 	$(BIN)/python bench/study.py
+
+checks: .venv/.run
+	$(BIN)/python bench/checks.py
 
 lint: .venv/.test
 	$(BIN)/ruff check .

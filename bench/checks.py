@@ -1,0 +1,123 @@
+"""The demo cohort through the whole workflow, against what is promised of it, and again with shuffled labels.
+
+The demo must be classified out of fold, and attention must find its planted patches: both figures are the report's.
+With its labels shuffled among the patients, each of whom gives all of theirs to another with as many cases, the same
+workflow must find nothing: an AUROC off .5 would be that of a leak. Splits are drawn anew for each shuffle, for the
+preset ones may lack a class; patches are not encoded again. Exit status 1 if a goal is missed.
+"""
+
+import argparse
+import json
+import os
+import shutil
+import sys
+import tempfile
+from pathlib import Path
+
+import measure
+import numpy as np
+import pandas as pd
+import yaml
+from sklearn.metrics import roc_auc_score
+
+REPOSITORY = Path(__file__).parents[1]
+PARTS = ("Snakefile", "config", "schemas", "rules", "scripts", "report", "profiles", "data_splits", "envs")
+CASES, ATTENTION = 0.9, 0.85
+CHANCE, ERRORS = 0.5, 2  # standard errors that shuffled labels may be off by
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--shuffles", type=int, default=4)
+    parser.add_argument("--seed", type=int, default=0, help="of the shuffles")
+    parser.add_argument("--cores", type=int, default=len(os.sched_getaffinity(0)))
+    args = parser.parse_args()
+    with tempfile.TemporaryDirectory() as folder:
+        study = Study(Path(folder), args.cores)
+        kept = [study.demo(), study.shuffles(args.shuffles, np.random.default_rng(args.seed))]
+    sys.exit(not all(kept))
+
+
+class Study:
+    """A copy of the workflow in `folder`: the demo paints below its own checkout only."""
+
+    def __init__(self, folder, cores):
+        self.folder, self.cores = folder, cores
+        for part in PARTS:
+            copy = shutil.copytree if (REPOSITORY / part).is_dir() else shutil.copy2
+            copy(REPOSITORY / part, folder / part)
+        self.config = yaml.safe_load((folder / "config/demo.yaml").read_text())
+        self.results = folder / self.config["results"]
+
+    def run(self, target, changes):
+        """Run the workflow to `target` with the demo's config and `changes` laid over it. Returns the seconds taken."""
+        own = self.folder / "changes.yaml"
+        own.write_text(yaml.safe_dump(changes))
+        snakemake = [Path(sys.executable).with_name("snakemake"), "--profile", "profiles/local", "--cores", self.cores]
+        return measure.run([*snakemake, "--configfile", "config/demo.yaml", own, "--", target], self.folder)[0]
+
+    def demo(self):
+        """Print the figures of the demo's report; returns whether they reach their goals."""
+        seconds = self.run("all", {})
+        numbers = json.loads((self.results / "report/metrics.json").read_text())
+        found, truth = numbers["out_of_fold"], numbers["attention"]["truth"]
+        print(
+            f"demo cohort: {numbers['cases']} cases of {numbers['patients']} patients, {len(numbers['runs'])} runs, "
+            f"{seconds:.0f} s\n"
+            f"  out of fold   AUROC {found['roc_auc']:.3f} (95% {found['low']:.3f} to {found['high']:.3f}; mean of the "
+            f"folds {found['fold_mean']:.3f}): {measure.goal(found['roc_auc'], CASES)}\n"
+            f"  attention     AUROC {truth['mean_auc']:.3f} for planted patches of {truth['cases']} positive cases: "
+            f"{measure.goal(truth['mean_auc'], ATTENTION)}",
+            flush=True,
+        )
+        return found["roc_auc"] >= CASES and truth["mean_auc"] >= ATTENTION
+
+    def shuffles(self, n, rng):
+        """Print the AUROC of n cohorts with shuffled labels; returns whether their mean is near chance."""
+        print(f"shuffled labels, {n} times, patients kept together")
+        aucs = [self.shuffled(number, rng) for number in range(1, n + 1)]
+        positives, negatives = self.counts
+        # Of an AUROC where every order of the cases is as likely; those of cross-validation may be spread wider.
+        spread = max(np.sqrt((positives + negatives + 1) / (12 * positives * negatives)), np.std(aucs, ddof=n > 1))
+        error, off = spread / np.sqrt(n), abs(np.mean(aucs) - CHANCE)
+        print(
+            f"  out of fold   mean AUROC {np.mean(aucs):.3f}, standard error {error:.3f}: off {CHANCE:g} by {off:.3f}, "
+            f"{off / error:.1f} standard errors: {measure.verdict(off / error, ERRORS)}"
+        )
+        return off / error <= ERRORS
+
+    def shuffled(self, number, rng):
+        """Out-of-fold AUROC, pooled over the splits, of the cohort with labels drawn with `rng`."""
+        labels, results = f"resources/demo/shuffled_{number}.csv", f"results/shuffled_{number}"
+        used = pd.read_csv(self.results / "inventory/cases.csv", dtype=str).query("status == 'used'")
+        table = shuffle(pd.read_csv(self.folder / self.config["labels"], dtype=str), used, rng)
+        table.to_csv(self.folder / labels, index=False)
+        for cache in self.results.glob("features/*/cache"):
+            shutil.copytree(cache, self.folder / results / cache.relative_to(self.results))
+        changes = {"demo": None, "labels": labels, "results": results, "splits": {"preset": None}}
+        seconds = self.run("predictions", changes)
+        tables = [pd.read_csv(file) for file in (self.folder / results).glob("split_*/seed_*/predictions.csv")]
+        positive = np.concatenate([table["true_label"] == "high-grade" for table in tables])
+        self.counts = positive.sum(), (~positive).sum()
+        auc = roc_auc_score(positive, np.concatenate([table["prob_high_grade"] for table in tables]))
+        print(f"  shuffle {number}     AUROC {auc:.3f}, {len(positive)} cases, {seconds:.0f} s", flush=True)
+        return auc
+
+
+def shuffle(labels, used, rng):
+    """`labels` with the codes of the used cases moved from patient to patient, among those with as many cases.
+
+    labels: columns Case, Class. used: the inventory's rows of the used cases. Other cases keep their codes, so that
+    the same cases are used.
+    """
+    code, moved = used.set_index("case_id")["label"], {}
+    patients = [rows.to_list() for _, rows in used.groupby("group")["case_id"]]
+    for size in sorted({len(cases) for cases in patients}):
+        alike = [cases for cases in patients if len(cases) == size]
+        for takes, gives in zip(alike, rng.permutation(alike)):
+            moved |= dict(zip(takes, code[gives]))
+    return labels.assign(Class=labels["Case"].map(moved).fillna(labels["Class"]))
+
+
+if __name__ == "__main__":
+    main()
