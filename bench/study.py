@@ -107,7 +107,8 @@ def epoch(epochs):
     settings = training.TrainSettings(
         epochs=epochs, lr=3e-4, weight_decay=2e-4, optimizer="adamw", scheduler="plateau", batch_size=1,
         class_weights="balanced", monitor="loss", patience=10, min_delta=0.001, min_epochs=10, per_slice_cap=800,
-        max_slices_per_stain=None, instance_dropout=0.0, instance_weight=0.5, instance_share=0.25, entropy_weight=0.0,
+        max_slices_per_stain=None, instance_dropout=0.0, label_smoothing=0.1,
+        instance_weight=1.0, instance_share=0.25, entropy_weight=0.0,
         clip_norm=None, precision="auto", seed=42,
     )  # fmt: skip
     y = {case: number % 2 for number, case in enumerate(cases)}

@@ -19,12 +19,12 @@ class ModelSettings:
     in_dim: int
     classes: int
     aggregation: str = "hierarchical"
-    embed_dim: int = 512
+    embed_dim: int = 128
     attention_dim: int = 128
     gated: bool = False
     zero_start: bool = True
     standardise: bool = True
-    dropout: float = 0.3
+    dropout: float = 0.5
     classifier_dropout: float = 0.0
 
     asdict = asdict
@@ -107,9 +107,15 @@ class HierarchicalAttention(nn.Module):
         self.classifier = nn.Sequential(nn.Dropout(settings.classifier_dropout), nn.Linear(width, settings.classes))
 
     def standardise(self, mean, deviation):
-        """Take the mean and standard deviation (D,) of the training patches; what does not vary is left as it is."""
+        """Take the mean and standard deviation (D,) of the training patches.
+
+        What hardly varies is not blown up, by a tenth of the median deviation that is added to each (as variances
+        are); what does not vary at all is left out, for nothing was learned about it.
+        """
+        varies = deviation > 0
+        floor = 0.1 * deviation[varies].median() if varies.any() else 0.0
         self.mean.copy_(mean)
-        self.scale.copy_(torch.where(deviation > 0, 1 / deviation, 1.0))
+        self.scale.copy_(torch.where(varies, 1 / torch.hypot(deviation, torch.as_tensor(floor).to(deviation)), 0.0))
 
     def forward(self, batch):
         """A Batch of C cases -> Output."""

@@ -41,6 +41,7 @@ class TrainSettings:
     per_slice_cap: int | None
     max_slices_per_stain: int | None
     instance_dropout: float
+    label_smoothing: float
     instance_weight: float
     instance_share: float
     entropy_weight: float
@@ -172,12 +173,17 @@ class _Run:
         self.optimizer = _optimizer(self.model, settings)
         self.scheduler = _scheduler(self.optimizer, settings)
         self.autocast = torch.autocast(self.device.type, torch.bfloat16, enabled=settings.precision == "bf16")
-        weights = class_weights(settings.class_weights, self._labels(train_cases).cpu().numpy(), model_settings.classes)
-        self.criterion = nn.CrossEntropyLoss(weights.to(self.device), reduction="none")
+        labels = self._labels(train_cases).cpu().numpy()
+        self.weights = class_weights(settings.class_weights, labels, model_settings.classes).to(self.device)
         self.epoch, self.best, self.history = 0, {"value": math.inf, "epoch": 0}, []
         self.at, self.loss, self.patches = 0, torch.zeros((), dtype=torch.float64, device=self.device), 0
         # the value that has to be beaten by min_delta, and for how many epochs it has not been
         self.mark, self.stale = math.inf, 0
+
+    def _loss(self, logits, y, smoothing=0.0):
+        """The mean cross-entropy over cases, each weighted by its class."""
+        loss = nn.functional.cross_entropy(logits.float(), y, reduction="none", label_smoothing=smoothing)
+        return (self.weights[y] * loss).mean()
 
     def _labels(self, cases):
         return torch.tensor([self.y[case] for case in cases], device=self.device)
@@ -233,12 +239,12 @@ class _Run:
         with self.autocast:
             output = self.model(batch)
         y = self._labels(cases)
-        loss = self.criterion(output.logits.float(), y).mean()
+        loss = self._loss(output.logits, y, s.label_smoothing)
         objective = loss
         if s.instance_weight:
             logits = self.model.classifier[-1](output.h.float())
             logits = top_logits(logits, batch.case_of_patch, batch.cases, s.instance_share)
-            objective = objective + s.instance_weight * self.criterion(logits, y).mean()
+            objective = objective + s.instance_weight * self._loss(logits, y)
         if s.entropy_weight:
             entropy = normalised_entropy(output.effective(batch), batch.case_of_patch, batch.cases)
             objective = objective - s.entropy_weight * entropy.mean()
@@ -256,7 +262,7 @@ class _Run:
         with self.autocast:
             logits = torch.cat([self.model(self.bags.batch([case])).logits.float() for case in self.val_cases])
         y = self._labels(self.val_cases)
-        loss = self.criterion(logits, y).mean().item()
+        loss = self._loss(logits, y).item()
         p, y = logits.softmax(1).cpu().numpy().astype(float), y.cpu().numpy()
         auc = metrics.auc(y, p)
         return loss, math.nan if auc is None else auc, float((p.argmax(1) == y).mean())

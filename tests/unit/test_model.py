@@ -216,10 +216,12 @@ def test_scores_of_bf16_are_float32():
         assert AttentionScore(8, 4)(torch.ones(3, 8)).dtype == torch.float32
 
 
-def test_what_does_not_vary_is_not_scaled():
+def test_what_hardly_varies_is_not_blown_up_and_what_does_not_is_left_out():
     model = build()
-    model.standardise(torch.zeros(DIM), torch.tensor([0.0, 2.0] * 3))
-    assert model.scale.tolist() == [1.0, 0.5] * 3
+    model.standardise(torch.zeros(DIM), torch.tensor([0.0, 2.0, 2.0, 2.0, 2.0, 1e-6]))
+    torch.testing.assert_close(model.scale, torch.tensor([0.0, *[1 / 4.04**0.5] * 4, 5.0]).double())
+    model.standardise(torch.zeros(DIM), torch.zeros(DIM))
+    assert not model.scale.any()
 
 
 def test_features_kept_on_a_gpu_give_the_same_batches_where_they_fit(monkeypatch):

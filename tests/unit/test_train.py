@@ -6,8 +6,11 @@ import math
 import numpy as np
 import pytest
 import torch
+import yaml
+from conftest import REPOSITORY
 from test_model import STAINS, features
 
+import train as script
 from stratamil import checkpoint, training
 from stratamil.bags import Bags
 from stratamil.errors import Stopped, UserError
@@ -23,7 +26,8 @@ def settings(**changes):
         "epochs": 6, "lr": 0.02, "weight_decay": 0.0, "optimizer": "adamw", "scheduler": "plateau", "batch_size": 2,
         "class_weights": "balanced", "monitor": "loss", "patience": 10, "min_delta": 0.0, "min_epochs": 1,
         "per_slice_cap": 4, "max_slices_per_stain": None, "instance_dropout": 0.2, "instance_weight": 0.0,
-        "instance_share": 0.25, "entropy_weight": 0.0, "clip_norm": None, "precision": "fp32", "seed": 1,
+        "label_smoothing": 0.1, "instance_share": 0.25, "entropy_weight": 0.0,
+        "clip_norm": None, "precision": "fp32", "seed": 1,
     }  # fmt: skip
     return training.TrainSettings(**(defaults | changes))
 
@@ -160,6 +164,22 @@ def test_top_logits_are_the_mean_margins_of_the_most_suspect_patches():
             torch.testing.assert_close(found[i, c], expected)
     found[2].sum().backward()
     assert (logits.grad[case == 2] != 0).any(1).sum() <= 16 and not logits.grad[case != 2].any()
+
+
+def test_the_script_alone_has_the_defaults_of_the_config(monkeypatch):
+    """But of settings that may be null: a flag that is not given is how the workflow says null."""
+    schema = yaml.safe_load((REPOSITORY / "schemas/config.schema.yaml").read_text())["properties"]
+    names = ("features", "cases", "split", "name", "classes", "stains", "seed", "checkpoint", "history", "loss-plot")
+    words = [word for name in (*names, "settings") for word in (f"--{name}", "1")]
+    monkeypatch.setattr("sys.argv", ["train.py", *words])
+    given = vars(script.arguments())
+    for section in ("model", "train"):
+        for name, setting in schema[section]["properties"].items():
+            default = setting["default"]
+            if "null" in setting.get("type", ()):
+                assert given[name] is None
+            else:
+                assert given[name] == ([default] if name == "class_weights" else default), name
 
 
 def test_checkpoints_refuse_what_is_not_theirs(tmp_path):
