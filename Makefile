@@ -13,9 +13,10 @@ demo: .venv/.run
 test: .venv/.test
 	$(BIN)/pytest -n 2 --dist loadfile
 
-bench: .venv/.run
+bench: .venv/.test
 	$(BIN)/python bench/inventory.py
 	$(BIN)/python bench/embed.py
+	$(BIN)/python bench/train.py
 	$(BIN)/python bench/study.py
 
 checks: .venv/.run

@@ -16,20 +16,16 @@ import time
 from pathlib import Path
 
 import measure
-import numpy as np
-import pandas as pd
+import synthetic
 import torch
 from patches import SIDE, paint
 from PIL import Image
 from torchvision import models, transforms
 
-from stratamil import embed, encoders, training
-from stratamil.bags import Bags
-from stratamil.features import Features
-from stratamil.model import ModelSettings
+from stratamil import embed, encoders
 
 PATCHES, CASES, SPLITS, EPOCHS = 80_000, 77, 5, 30
-STAINS, SLICES, SLICE = ("h&e", "melan", "sox10"), 607, 97  # slices of the cohort, median patches of one
+SLICES, SLICE = 607, 97  # slices of the cohort, median patches of one
 TRAIN, VALIDATION, TEST = 0.6, 0.2, 0.2
 DIM = 4096  # DenseNet121 with 2x2 pooling
 GOAL, GOAL_EPOCH = 200, 2000
@@ -88,33 +84,13 @@ def per_patch(repeats, threads):
 
 def epoch(epochs):
     """Seconds of an epoch, validation included, of the real trainer with its default settings."""
-    rng = np.random.default_rng(0)
-    n = round((TRAIN + VALIDATION) * PATCHES)
-    cases = [str(case) for case in range(round((TRAIN + VALIDATION) * CASES))]
-    slices = round(SLICES * len(cases) / CASES)
-    slice_of = np.arange(n) * slices // n
-    table = pd.DataFrame(
-        {
-            "case_id": np.array(cases)[slice_of * len(cases) // slices],
-            "stain": np.array(STAINS)[slice_of % len(STAINS)],
-            "slice_id": slice_of.astype(str),
-            "patch": np.arange(n),
-            "path": np.arange(n).astype(str),
-        }
-    )
-    values = rng.random((n, DIM), dtype=np.float32).astype(np.float16)
-    cut = round(len(cases) * TRAIN / (TRAIN + VALIDATION))
-    settings = training.TrainSettings(
-        epochs=epochs, lr=3e-4, weight_decay=2e-4, optimizer="adamw", scheduler="plateau", batch_size=1,
-        class_weights="balanced", monitor="loss", patience=10, min_delta=0.001, min_epochs=10, per_slice_cap=800,
-        max_slices_per_stain=None, instance_dropout=0.0, label_smoothing=0.1,
-        instance_weight=1.0, instance_share=0.25, entropy_weight=0.0,
-        clip_norm=None, precision="auto", seed=42,
-    )  # fmt: skip
-    y = {case: number % 2 for number, case in enumerate(cases)}
-    bags = Bags(Features(values, table, {}), STAINS)
-    _, history = training.train(bags, cases[:cut], cases[cut:], y, ModelSettings(DIM, 2), settings)
-    return history["seconds"].median()
+    shares = TRAIN + VALIDATION
+    with tempfile.TemporaryDirectory() as folder:
+        sizes = (round(shares * n) for n in (PATCHES, SLICES, CASES))
+        bags = synthetic.load(synthetic.write(Path(folder), *sizes, DIM))
+        cases = list(bags.cases)
+        cut = round(len(cases) * TRAIN / shares)
+        return synthetic.train(bags, cases[:cut], cases[cut:], synthetic.settings(epochs))["seconds"].median()
 
 
 def report(old, stage, seconds, args):

@@ -1,0 +1,72 @@
+"""A cohort of random features with the sizes of a real one, and the trainer on it."""
+
+import numpy as np
+import pandas as pd
+from patches import SCRIPTS  # noqa: F401  puts the library on the path
+
+from stratamil import bags, devices, features, model, training
+
+STAINS = ("h&e", "melan", "sox10")
+SPREAD = 0.79  # of the logarithm of a slice's patches: with a mean of 133 the median is 97, as in a real study
+SHARDS = 4
+NONE = pd.DataFrame(columns=features.UNREADABLE, dtype=str)
+
+
+class Noise:
+    """Random features (n, D), made when they are asked for."""
+
+    def __init__(self, n, dim):
+        self.shape = (n, dim)
+
+    def __getitem__(self, rows):
+        begin, end, _ = rows.indices(self.shape[0])
+        drawn = np.random.default_rng([begin, end]).random((end - begin, self.shape[1]), dtype=np.float32)
+        return drawn.astype(np.float16)
+
+
+def inventory(patches, slices, cases):
+    """The patches of a cohort as the inventory lists them; every case has h&e, most have all stains."""
+    rng = np.random.default_rng(0)
+    some = rng.integers(0, len(STAINS) * cases, slices - cases)
+    stain_of_slice = np.sort(np.concatenate([len(STAINS) * np.arange(cases), some]))
+    shares = rng.lognormal(0, SPREAD, slices)
+    sizes = 1 + rng.multinomial(patches - slices, shares / shares.sum())
+    slice_of_patch = np.repeat(np.arange(slices), sizes)
+    case, stain = np.divmod(stain_of_slice[slice_of_patch], len(STAINS))
+    columns = {"case_id": case, "slice_id": slice_of_patch, "path": np.arange(patches)}
+    table = pd.DataFrame({name: values.astype(str) for name, values in columns.items()})
+    return table.assign(stain=np.array(STAINS)[stain], patch=np.arange(patches))
+
+
+def write(folder, patches, slices, cases, dim):
+    """Write a cohort's features as shards; returns their paths."""
+    table = inventory(patches, slices, cases)
+    shard = table["case_id"].astype(int) % SHARDS
+    paths = [folder / f"shard_{number}.h5" for number in range(SHARDS)]
+    for number, path in enumerate(paths):
+        part = table[shard == number]
+        features.write(path, Noise(len(part), dim), part, NONE, {"encoder": "noise"})
+    return paths
+
+
+def settings(epochs, **changed):
+    """The trainer's default settings, for a training that does not stop early."""
+    default = {
+        "lr": 3e-4, "weight_decay": 2e-4, "optimizer": "adamw", "scheduler": "plateau", "batch_size": 1,
+        "class_weights": "balanced", "monitor": "loss", "patience": 10, "min_delta": 0.001, "min_epochs": epochs,
+        "per_slice_cap": 800, "max_slices_per_stain": None, "instance_dropout": 0.0, "entropy_weight": 0.0,
+        "clip_norm": None, "precision": training.precision("auto", devices.best()), "seed": 42,
+    }  # fmt: skip
+    return training.TrainSettings(epochs=epochs, **default | changed)
+
+
+def load(shards):
+    """The bags of a cohort, on the GPU where there is one."""
+    return bags.Bags(features.read(shards), STAINS, devices.best())
+
+
+def train(cohort, train_cases, val_cases, settings):
+    """The history of the real trainer with its default model."""
+    y = {case: number % 2 for number, case in enumerate(cohort.cases)}
+    shape = model.ModelSettings(cohort.values.shape[1], 2)
+    return training.train(cohort, train_cases, val_cases, y, shape, settings)[1]
