@@ -13,7 +13,7 @@ from torchmil.models import ABMIL
 
 from stratamil.bags import Bags, Sampling
 from stratamil.features import Features
-from stratamil.model import AGGREGATIONS, AttentionScore, HierarchicalAttention, ModelSettings, segment_softmax
+from stratamil.model import AGGREGATIONS, AttentionScore, Dropout, HierarchicalAttention, ModelSettings, segment_softmax
 
 STAINS = ["h&e", "melan", "sox10"]
 SHAPE = {"1": [[3, 1], [4], [2]], "2": [[1], [5, 2, 2]], "10": [[6]]}  # case -> stain -> patches of each slice
@@ -259,3 +259,24 @@ def test_sampling_is_seeded_ordered_and_only_on_demand():
     assert by_slice[("1", "melan", "match_1")] == 10
     assert by_slice[("2", "h&e", "match_1")] == 5
     assert by_slice.max() <= 15
+
+
+@pytest.mark.parametrize("aggregation", AGGREGATIONS)
+def test_rows_that_round_up_a_batch_in_bf16_change_nothing(aggregation):
+    model, batch = build(aggregation).float(), Bags(features(), STAINS).batch(list(SHAPE))
+    with torch.autocast("cpu", torch.bfloat16):
+        rounded = model(batch)
+    exact = model(batch)
+    assert rounded.h.shape == exact.h.shape
+    for name in ("logits", "patch", "slice", "stain"):
+        torch.testing.assert_close(getattr(rounded, name).float(), getattr(exact, name), rtol=0, atol=0.05)
+    rounded.logits.float().square().sum().backward()
+    assert all(parameter.grad.isfinite().all() for parameter in model.parameters() if parameter.grad is not None)
+
+
+def test_dropout_keeps_the_share_and_the_mean():
+    torch.manual_seed(0)
+    dropped = Dropout(0.3)(torch.ones(1001, 333))
+    assert (dropped == 0).float().mean().item() == pytest.approx(0.3, abs=0.005)
+    assert dropped.mean().item() == pytest.approx(1, abs=0.005)
+    assert Dropout(0.3).eval()(dropped) is dropped
