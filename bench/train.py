@@ -77,9 +77,8 @@ class Epochs:
         ways |= {"torchmil": self.timed(self.torchmil()), "loop": self.timed(self.loop())}
         parts = {"conversion": self.timed(self.conversion), "optimiser": self.timed(self.optimiser())}
         taken = {name: [] for name in ways | parts}
-        if self.device.type == "cuda":  # kernels are loaded, and chosen, when they are first used
-            for work in (ways | parts).values():
-                work()
+        for work in (ways | parts).values():
+            work()  # products are compiled, or their kernels chosen, when they are first used
         for _ in range(self.args.repeats):
             for name, work in (ways | parts).items():
                 taken[name].append(work())
