@@ -34,11 +34,12 @@ def main():
     parser.add_argument("settings", nargs="+", help="e.g. defaults classic 'defaults model.aggregation=flat'")
     parser.add_argument("--seeds", type=int, default=5)
     parser.add_argument("--inner", type=int, help="folds within train and validation cases; test cases stay unseen")
+    parser.add_argument("--partition", type=int, default=0, help="which inner folds: a seed")
     parser.add_argument("--truth", type=Path, help="table of file and signal, to score attention with")
     parser.add_argument("--output", type=Path, help="CSV of the table")
     parser.add_argument("--processes", type=int, default=len(os.sched_getaffinity(0)))
     args = parser.parse_args()
-    study = Study(args.results, args.inner, args.truth)
+    study = Study(args.results, args.inner, args.partition, args.truth)
     rows = [row_settings(text) for text in args.settings]
     jobs = list(itertools.product(range(len(rows)), study.folds, range(1, args.seeds + 1)))
     with ProcessPoolExecutor(args.processes, initializer=begin, initargs=(study,)) as pool:
@@ -81,7 +82,7 @@ def row_settings(text):
 class Study:
     """Features, labels and folds of a study: fold name -> Split."""
 
-    def __init__(self, results, inner, truth):
+    def __init__(self, results, inner, partition, truth):
         config = yaml.safe_load((results / "config.yaml").read_text(encoding="utf-8"))
         self.results = results
         self.classes = [name for entry in config["cohort"]["classes"] for name in entry]
@@ -94,16 +95,20 @@ class Study:
         )
         made = {path.stem[-2:]: splits.read(path) for path in sorted(results.glob("splits/data_splits_*.npz"))}
         self.folds = (
-            {k: v for name, split in made.items() for k, v in self.inner(name, split, inner)} if inner else made
+            {k: v for name, split in made.items() for k, v in self.inner(name, split, inner, partition)}
+            if inner
+            else made
         )
         data = features.read(self.shards)
         self.truth = attention.read_truth(truth, data.table) if truth else None
 
-    def inner(self, name, split, k):
+    def inner(self, name, split, k, partition):
         """Folds of the train and validation cases of a split: test, the next for validation, the rest to train."""
         cases = np.array(sorted([*split.train, *split.val]))
         y, group = [self.y[case] for case in cases], self.group[cases].to_numpy()
-        parts = [cases[at] for _, at in StratifiedGroupKFold(k, shuffle=True, random_state=0).split(cases, y, group)]
+        parts = [
+            cases[at] for _, at in StratifiedGroupKFold(k, shuffle=True, random_state=partition).split(cases, y, group)
+        ]
         for i in range(k):
             used = {i, (i + 1) % k}
             train = [case for j, part in enumerate(parts) if j not in used for case in part]

@@ -16,6 +16,8 @@ class ModelSettings:
 
     aggregation: "hierarchical" (attention within slices, over slices, over stains), "flat" (one attention over all
     patches of a case: ABMIL of Ilse et al. 2018) or "mean" (of all patches of a case).
+    coupled: the score of a slice, and of a stain, adds the logarithm of what its patches' exponentials sum to. So
+    what a patch shows counts at every level, and the model contains the flat one.
     """
 
     in_dim: int
@@ -25,6 +27,7 @@ class ModelSettings:
     attention_dim: int = 128
     gated: bool = False
     zero_start: bool = True
+    coupled: bool = False
     standardise: bool = True
     dropout: float = 0.5
     classifier_dropout: float = 0.0
@@ -161,13 +164,15 @@ class HierarchicalAttention(nn.Module):
         """Pool the rows of one level: x (N, E) -> pooled (n, E), weights (N,), log sums of exponentials (n,).
 
         segment (N,): rows of x after them are no patches.
-        summed (N,): those of the level below. Where a level has no attention of its own they are its scores, which
-        makes the three softmaxes one over all patches of the case.
+        summed (N,): those of the level below, the logarithm of the attention that a row's own patches draw. Coupled,
+        they count in its score; where no level has attention of its own, the three softmaxes are then one over all
+        patches of the case.
         """
-        if level in self.attention:
-            scores = self.attention[level](x)[: len(segment)]
-        else:
-            scores = x.new_zeros(len(segment)) if summed is None else summed
+        if summed is None:
+            summed = self.mean.new_zeros(len(segment))
+        scores = self.attention[level](x)[: len(segment)] if level in self.attention else 0
+        if self.settings.coupled or level not in self.attention:
+            scores = scores + summed
         weights, summed = segment_softmax(scores, segment, n)
         return segment_sum(x[: len(segment)], weights, segment, n), weights, summed
 
