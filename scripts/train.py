@@ -29,7 +29,7 @@ def arguments():
     model.add_argument("--attention-dim", type=int, default=128)
     cli.add_switch(model, "--gated", default=False)
     cli.add_switch(model, "--zero-start", default=True)
-    cli.add_switch(model, "--coupled", default=False)
+    cli.add_switch(model, "--coupled", default=True)
     cli.add_switch(model, "--standardise", default=True)
     model.add_argument("--dropout", type=float, default=0.5)
     model.add_argument("--classifier-dropout", type=float, default=0.0)

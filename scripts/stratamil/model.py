@@ -27,7 +27,7 @@ class ModelSettings:
     attention_dim: int = 128
     gated: bool = False
     zero_start: bool = True
-    coupled: bool = False
+    coupled: bool = True
     standardise: bool = True
     dropout: float = 0.5
     classifier_dropout: float = 0.0

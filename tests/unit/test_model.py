@@ -33,9 +33,11 @@ def features(shape=SHAPE, dim=DIM, seed=0):
     return Features(values, pd.DataFrame(rows, columns=["case_id", "stain", "slice_id", "patch", "path"]), {})
 
 
-def build(aggregation="hierarchical", gated=False, dim=DIM):
+def build(aggregation="hierarchical", gated=False, dim=DIM, coupled=True):
     torch.manual_seed(3)
-    settings = ModelSettings(dim, 3, aggregation, embed_dim=8, attention_dim=4, gated=gated, zero_start=False)
+    settings = ModelSettings(
+        dim, 3, aggregation, embed_dim=8, attention_dim=4, gated=gated, zero_start=False, coupled=coupled
+    )
     model = HierarchicalAttention(settings)
     model.standardise(torch.randn(dim), torch.rand(dim) + 0.5)
     return model.double().eval()
@@ -68,19 +70,24 @@ def loop(model, data, case):
         flat = model.settings.aggregation == "flat"
         weights = torch.softmax(scores(model.attention["patch"], h) if flat else h.new_zeros(len(h)), 0)
         return model.classifier(weights @ h), weights
-    stains, effective = [], []
+    coupled = 1.0 if model.settings.coupled else 0.0
+    stains, effective, of_stain_sums = [], [], []
     for _, of_stain in table.groupby("stain", sort=False):
-        slices, weights = [], []
+        slices, weights, sums = [], [], []
         for _, of_slice in of_stain.groupby("slice_id", sort=False):
             h = embedded(of_slice.index)
-            weights.append(torch.softmax(scores(model.attention["patch"], h), 0))
+            patch_scores = scores(model.attention["patch"], h)
+            weights.append(torch.softmax(patch_scores, 0))
+            sums.append(torch.log(torch.exp(patch_scores).sum()))
             slices.append(weights[-1] @ h)
         slices = torch.stack(slices)
-        of_slices = torch.softmax(scores(model.attention["slice"], slices), 0)
+        slice_scores = scores(model.attention["slice"], slices) + coupled * torch.stack(sums)
+        of_slices = torch.softmax(slice_scores, 0)
+        of_stain_sums.append(torch.log(torch.exp(slice_scores).sum()))
         stains.append(of_slices @ slices)
         effective.append(torch.cat([w * s for w, s in zip(weights, of_slices)]))
     stains = torch.stack(stains)
-    of_stains = torch.softmax(scores(model.attention["stain"], stains), 0)
+    of_stains = torch.softmax(scores(model.attention["stain"], stains) + coupled * torch.stack(of_stain_sums), 0)
     return model.classifier(of_stains @ stains), torch.cat([w * s for w, s in zip(effective, of_stains)])
 
 
@@ -96,10 +103,15 @@ case_shapes = st.lists(slices, min_size=3, max_size=3).filter(any)  # an empty l
 @pytest.mark.parametrize("aggregation", AGGREGATIONS)
 @pytest.mark.parametrize(("dtype", "limit"), [(torch.float64, 1e-6), (torch.float32, 1e-5)])
 @tries(max_examples=25, deadline=None)
-@given(shapes=st.lists(case_shapes, min_size=1, max_size=4), gated=st.booleans(), seed=st.integers(0, 99))
-def test_equals_a_loop_forward_and_gradient(aggregation, dtype, limit, shapes, gated, seed):
+@given(
+    shapes=st.lists(case_shapes, min_size=1, max_size=4),
+    gated=st.booleans(),
+    coupled=st.booleans(),
+    seed=st.integers(0, 99),
+)
+def test_equals_a_loop_forward_and_gradient(aggregation, dtype, limit, shapes, gated, coupled, seed):
     shape = {str(i): stains for i, stains in enumerate(shapes)}
-    model, data = build(aggregation, gated).to(dtype), features(shape, seed=seed)
+    model, data = build(aggregation, gated, coupled=coupled).to(dtype), features(shape, seed=seed)
     batch, output = run(model, data, list(shape))
     looped = [loop(model, data, case) for case in shape]
     torch.testing.assert_close(output.logits, torch.stack([logits for logits, _ in looped]), rtol=limit, atol=limit)
@@ -193,8 +205,24 @@ def test_one_patch_has_weight_one(model):
     assert output.effective(batch).tolist() == [1.0]
 
 
-def test_zero_start_is_mean_pooling():
+def test_zero_start_is_the_mean_of_all_patches():
     model = HierarchicalAttention(ModelSettings(DIM, 2, embed_dim=8, attention_dim=4, gated=True))
+    batch, output = run(model, features(), list(SHAPE))
+    torch.testing.assert_close(output.effective(batch), 1 / torch.bincount(batch.case_of_patch)[batch.case_of_patch])
+
+
+def test_without_attention_above_the_patches_coupled_levels_are_flat_attention():
+    hierarchical, flat = build(coupled=True), build("flat")
+    flat.load_state_dict(hierarchical.state_dict(), strict=False)
+    for level in ("slice", "stain"):
+        torch.nn.init.zeros_(hierarchical.attention[level].score.weight)
+    (batch, ours), (_, theirs) = (run(model, features(), list(SHAPE)) for model in (hierarchical, flat))
+    torch.testing.assert_close(ours.logits, theirs.logits)
+    torch.testing.assert_close(ours.effective(batch), theirs.effective(batch))
+
+
+def test_zero_start_without_coupling_is_the_mean_of_means():
+    model = HierarchicalAttention(ModelSettings(DIM, 2, embed_dim=8, attention_dim=4, coupled=False))
     _, output = run(model, features(), list(SHAPE))
     for weights, counts in (
         (output.patch, [3, 1, 4, 2, 1, 5, 2, 2, 6]),
