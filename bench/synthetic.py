@@ -2,13 +2,15 @@
 
 import numpy as np
 import pandas as pd
-from patches import SCRIPTS  # noqa: F401  puts the library on the path
+import yaml
+from patches import SCRIPTS
 
 from stratamil import bags, devices, features, model, training
 
 STAINS = ("h&e", "melan", "sox10")
 SPREAD = 0.79  # of the logarithm of a slice's patches: with a mean of 133 the median is 97, as in a real study
 SHARDS = 4
+EMBED, ATTENTION = 512, 128
 NONE = pd.DataFrame(columns=features.UNREADABLE, dtype=str)
 
 
@@ -50,14 +52,12 @@ def write(folder, patches, slices, cases, dim):
 
 
 def settings(epochs, **changed):
-    """The trainer's default settings, for a training that does not stop early."""
-    default = {
-        "lr": 3e-4, "weight_decay": 2e-4, "optimizer": "adamw", "scheduler": "plateau", "batch_size": 1,
-        "class_weights": "balanced", "monitor": "loss", "patience": 10, "min_delta": 0.001, "min_epochs": epochs,
-        "per_slice_cap": 800, "max_slices_per_stain": None, "instance_dropout": 0.0, "entropy_weight": 0.0,
-        "clip_norm": None, "precision": training.precision("auto", devices.best()), "seed": 42,
-    }  # fmt: skip
-    return training.TrainSettings(epochs=epochs, **default | changed)
+    """The trainer's default settings on all patches, for a training that does not stop early."""
+    default = yaml.safe_load((SCRIPTS.parent / "config/config.yaml").read_text(encoding="utf-8"))["train"]
+    default = {name: value for name, value in default.items() if name in training.TrainSettings.__dataclass_fields__}
+    default |= {"epochs": epochs, "min_epochs": epochs, "per_slice_cap": None, "instance_dropout": 0.0, "seed": 42}
+    default["precision"] = training.precision(default["precision"], devices.best())
+    return training.TrainSettings(**default | changed)
 
 
 def load(shards):
@@ -66,7 +66,7 @@ def load(shards):
 
 
 def train(cohort, train_cases, val_cases, settings):
-    """The history of the real trainer with its default model."""
+    """The history of the real trainer, with a model as wide as in what it is compared with."""
     y = {case: number % 2 for number, case in enumerate(cohort.cases)}
-    shape = model.ModelSettings(cohort.values.shape[1], 2)
+    shape = model.ModelSettings(cohort.values.shape[1], 2, embed_dim=EMBED, attention_dim=ATTENTION)
     return training.train(cohort, train_cases, val_cases, y, shape, settings)[1]

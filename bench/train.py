@@ -24,12 +24,12 @@ import pandas as pd
 import synthetic
 import torch
 from patches import SCRIPTS
+from synthetic import ATTENTION, EMBED
 from torch import nn
 
 from stratamil import devices
 from stratamil.model import HierarchicalAttention, ModelSettings
 
-EMBED, ATTENTION = 512, 128  # as in the default model
 GOAL_PRODUCTS, GOAL_TORCHMIL = 1.10, 0.6
 MEMORY, MEMORY_BASE = 1.3, 1e9  # times the features, and bytes
 SPLITS, SEEDS, EPOCHS, TRAIN, VALIDATION = 5, 10, 30, 0.6, 0.2
@@ -65,7 +65,7 @@ class Epochs:
 
     def __init__(self, bags, args):
         self.bags, self.args, self.device = bags, args, bags.device
-        self.cases, self.shape = list(bags.cases), ModelSettings(args.dim, 2)
+        self.cases, self.shape = list(bags.cases), ModelSettings(args.dim, 2, embed_dim=EMBED, attention_dim=ATTENTION)
         self.y = {case: number % 2 for number, case in enumerate(self.cases)}
         self.precisions = ["fp32", "bf16"] if devices.fast_bf16(self.device) else ["fp32"]
 
@@ -151,7 +151,7 @@ class Epochs:
 
     def ours(self, precision):
         """The trainer's own clock, which leaves out what comes before the epoch and the validation after it."""
-        settings = synthetic.settings(self.args.epochs, per_slice_cap=None, precision=precision)
+        settings = synthetic.settings(self.args.epochs, precision=precision)
 
         def seconds():
             history = synthetic.train(self.bags, self.cases, self.cases[:1], settings)
@@ -225,7 +225,7 @@ def memory(shards, args):
     _, peak = measure.run([
         sys.executable, SCRIPTS / "train.py", "--features", *shards, "--cases", folder / "cases.csv",
         "--split", folder / "split.npz", "--name", "01", "--classes", "a", "b", "--stains", *synthetic.STAINS,
-        "--seed", 42, "--epochs", 1, "--threads", args.threads, "--checkpoint", folder / "best.pth",
+        "--seed", 42, "--epochs", 1, "--embed-dim", EMBED, "--instance-dropout", 0, "--threads", args.threads, "--checkpoint", folder / "best.pth",
         "--history", folder / "history.csv", "--loss-plot", folder / "loss.png", "--settings", folder / "settings.yaml",
         "--log", folder / "log",
     ])  # fmt: skip

@@ -239,8 +239,7 @@ class _Run:
         with self.autocast:
             output = self.model(batch)
         y = self._labels(cases)
-        loss = self._loss(output.logits, y, s.label_smoothing)
-        objective = loss
+        objective = self._loss(output.logits, y, s.label_smoothing)
         if s.instance_weight:
             logits = self.model.classifier[-1](output.h.float())
             logits = top_logits(logits, batch.case_of_patch, batch.cases, s.instance_share)
@@ -253,7 +252,8 @@ class _Run:
         if s.clip_norm:
             nn.utils.clip_grad_norm_(self.model.parameters(), s.clip_norm)
         self.optimizer.step()
-        self.loss += loss.detach() * len(cases)  # read once an epoch, for a GPU would have to be waited for
+        # As validation has it, without smoothing; read once an epoch, for a GPU would have to be waited for.
+        self.loss += self._loss(output.logits.detach(), y) * len(cases)
         self.patches += len(batch.rows)
 
     @torch.inference_mode()
