@@ -168,8 +168,8 @@ def fit(settings, fold, seed):
     """Train on a fold and predict its test cases: a row a case, with the AUROC of attention for the known signal."""
     split, train = STUDY.folds[fold], settings["train"]
     chosen = {name: train[name] for name in training.TrainSettings.__dataclass_fields__ if name in train}
-    chosen["precision"] = training.precision(train["precision"], BAGS.device)
     shape = ModelSettings(DATA.values.shape[1], len(STUDY.classes), **settings["model"])
+    chosen["precision"] = training.precision(train["precision"], BAGS.device, shape)
     best, _ = training.train(BAGS, split.train, split.val, STUDY.y, shape, training.TrainSettings(**chosen, seed=seed))
     model = HierarchicalAttention(shape)
     model.load_state_dict(best["weights"])

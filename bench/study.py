@@ -90,7 +90,7 @@ def epoch(epochs):
         bags = synthetic.load(synthetic.write(Path(folder), *sizes, DIM))
         cases = list(bags.cases)
         cut = round(len(cases) * TRAIN / shares)
-        return synthetic.train(bags, cases[:cut], cases[cut:], synthetic.settings(epochs))["seconds"].median()
+        return synthetic.train(bags, cases[:cut], cases[cut:], synthetic.settings(epochs, DIM))["seconds"].median()
 
 
 def report(old, stage, seconds, args):

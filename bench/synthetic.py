@@ -51,12 +51,13 @@ def write(folder, patches, slices, cases, dim):
     return paths
 
 
-def settings(epochs, **changed):
+def settings(epochs, dim, **changed):
     """The trainer's default settings on all patches, for a training that does not stop early."""
     default = yaml.safe_load((SCRIPTS.parent / "config/config.yaml").read_text(encoding="utf-8"))["train"]
     default = {name: value for name, value in default.items() if name in training.TrainSettings.__dataclass_fields__}
     default |= {"epochs": epochs, "min_epochs": epochs, "per_slice_cap": None, "instance_dropout": 0.0, "seed": 42}
-    default["precision"] = training.precision(default["precision"], devices.best())
+    shape = model.ModelSettings(dim, 2, embed_dim=EMBED)
+    default["precision"] = training.precision(default["precision"], devices.best(), shape)
     return training.TrainSettings(**default | changed)
 
 

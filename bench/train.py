@@ -151,7 +151,7 @@ class Epochs:
 
     def ours(self, precision):
         """The trainer's own clock, which leaves out what comes before the epoch and the validation after it."""
-        settings = synthetic.settings(self.args.epochs, precision=precision)
+        settings = synthetic.settings(self.args.epochs, self.args.dim, precision=precision)
 
         def seconds():
             history = synthetic.train(self.bags, self.cases, self.cases[:1], settings)
@@ -225,7 +225,8 @@ def memory(shards, args):
     _, peak = measure.run([
         sys.executable, SCRIPTS / "train.py", "--features", *shards, "--cases", folder / "cases.csv",
         "--split", folder / "split.npz", "--name", "01", "--classes", "a", "b", "--stains", *synthetic.STAINS,
-        "--seed", 42, "--epochs", 1, "--embed-dim", EMBED, "--instance-dropout", 0, "--threads", args.threads, "--checkpoint", folder / "best.pth",
+        "--seed", 42, "--epochs", 1, "--embed-dim", EMBED, "--instance-dropout", 0, "--threads", args.threads,
+        "--checkpoint", folder / "best.pth",
         "--history", folder / "history.csv", "--loss-plot", folder / "loss.png", "--settings", folder / "settings.yaml",
         "--log", folder / "log",
     ])  # fmt: skip
@@ -236,7 +237,7 @@ def memory(shards, args):
 
 def study(bags, args):
     """Print the hours of a whole study, from epochs of training and validation and what a training begins with."""
-    cases, settings = list(bags.cases), synthetic.settings(args.epochs + 1)
+    cases, settings = list(bags.cases), synthetic.settings(args.epochs + 1, args.dim)
     cut, end = round(TRAIN * len(cases)), round((TRAIN + VALIDATION) * len(cases))
     begin = time.perf_counter()
     history = synthetic.train(bags, cases[:cut], cases[cut:end], settings)

@@ -110,12 +110,6 @@ def watched(args):
 
 def main(args):
     torch.set_num_threads(args.threads)
-    device = devices.best()
-    settings = training.TrainSettings(
-        **given(args, training.TrainSettings, without=("class_weights", "precision")),
-        class_weights=class_weights(args.class_weights, args.classes),
-        precision=training.precision(args.precision, device),
-    )
     split = splits.read(args.split)
     cases = inventory.used_cases(args.cases)
     y = {case: args.classes.index(name) for case, name in zip(cases["case_id"], cases["class"])}
@@ -124,6 +118,12 @@ def main(args):
         in_dim=data.values.shape[1],
         classes=len(args.classes),
         **given(args, ModelSettings, without=("in_dim", "classes")),
+    )
+    device = devices.best()
+    settings = training.TrainSettings(
+        **given(args, training.TrainSettings, without=("class_weights", "precision")),
+        class_weights=class_weights(args.class_weights, args.classes),
+        precision=training.precision(args.precision, device, model_settings),
     )
     all_bags = bags.Bags(data, args.stains, device)
     seen = {case: all_bags.fingerprint(case) for case in (*split.train, *split.val)}

@@ -21,6 +21,8 @@ from stratamil.model import HierarchicalAttention
 
 # Modules whose code decides the outcome of a training: part of the key of resumable state.
 CODE = (__file__, bags.__file__, model.__file__)
+# Weights of a projector from which bf16 saves time: measured on CPUs with 1024 x 128 (none) and 4096 x 128 (a third).
+WORTH_BF16 = 2**18
 
 
 @dataclass(frozen=True)
@@ -55,9 +57,12 @@ class TrainSettings:
         return Sampling(self.per_slice_cap, self.max_slices_per_stain, self.instance_dropout)
 
 
-def precision(choice, device):
-    """ "fp32" or "bf16"; "auto" is bf16 where the device computes in it."""
-    return ("bf16" if devices.fast_bf16(device) else "fp32") if choice == "auto" else choice
+def precision(choice, device, model_settings):
+    """Of the products, fp32 or bf16; auto is bf16 where the device computes in it and the model is wide enough."""
+    if choice != "auto":
+        return choice
+    weights = model_settings.in_dim * model_settings.embed_dim
+    return "bf16" if devices.fast_bf16(device) and weights >= WORTH_BF16 else "fp32"
 
 
 def train(
@@ -185,6 +190,12 @@ class _Run:
         loss = nn.functional.cross_entropy(logits.float(), y, reduction="none", label_smoothing=smoothing)
         return (self.weights[y] * loss).mean()
 
+    def _seed(self, seed):
+        """What torch.manual_seed does, without the millisecond that it takes to be ready for every kind of device."""
+        torch.default_generator.manual_seed(seed)
+        if self.device.type == "cuda":
+            torch.cuda.manual_seed(seed)
+
     def _labels(self, cases):
         return torch.tensor([self.y[case] for case in cases], device=self.device)
 
@@ -234,7 +245,7 @@ class _Run:
 
     def _step(self, cases, generator):
         s = self.settings
-        torch.manual_seed(int(generator.integers(2**63)))
+        self._seed(int(generator.integers(2**63)))
         batch = self.bags.batch(cases, s.sampling, generator)
         with self.autocast:
             output = self.model(batch)

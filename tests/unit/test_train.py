@@ -134,6 +134,21 @@ def test_batch_gradient_is_the_mean_over_cases(bags):
         torch.testing.assert_close(together, sum(single[i] for single in singles) / 4, rtol=1e-4, atol=1e-6)
 
 
+def test_bf16_is_chosen_where_it_gains(monkeypatch):
+    wide, narrow = ModelSettings(4096, 2, embed_dim=128), ModelSettings(1280, 2, embed_dim=128)
+    for tiles in (True, False):
+        monkeypatch.setattr(torch.cpu, "get_capabilities", lambda tiles=tiles: {"amx_bf16": tiles})
+        chosen = training.precision("auto", torch.device("cpu"), wide)
+        assert chosen == ("bf16" if tiles else "fp32")
+        assert training.precision("auto", torch.device("cpu"), narrow) == "fp32"
+        assert training.precision("bf16", torch.device("cpu"), narrow) == "bf16"
+
+
+@pytest.mark.parametrize("precision", ["fp32", "bf16"])
+def test_both_precisions_learn(bags, precision):
+    assert fit(bags, epochs=15, precision=precision)[1]["val_auc"].max() > 0.9
+
+
 def test_class_weights():
     labels = np.array([0, 0, 0, 1])
     for choice in ("balanced", "none", [1, 2.5]):
