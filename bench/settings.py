@@ -1,6 +1,7 @@
 """Settings of model and training against each other on the folds of a study: which a cohort is better served by.
 
-Each row is an overlay of config/ or a file, with changes: `defaults`, `classic`, `defaults model.aggregation=flat`.
+Each row is `study` (its own settings), `defaults`, an overlay of config/ or a file, with changes: `classic`,
+`study model.aggregation=flat`.
 The study's features and splits are used; nothing of it is changed. With --inner K the test cases of each split stay
 out of sight: its train and validation cases are split into K folds anew, so that settings can be chosen without them;
 a row is then compared with the first, fold by fold. Without it the test cases are predicted, as in the workflow.
@@ -31,7 +32,7 @@ DRAWS = 2000
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("results", type=Path, help="results folder of a study")
-    parser.add_argument("settings", nargs="+", help="e.g. defaults classic 'defaults model.aggregation=flat'")
+    parser.add_argument("settings", nargs="+", help="e.g. study classic 'study model.aggregation=flat'")
     parser.add_argument("--seeds", type=int, default=5)
     parser.add_argument("--inner", type=int, help="folds within train and validation cases; test cases stay unseen")
     parser.add_argument("--partition", type=int, default=0, help="which inner folds: a seed")
@@ -40,7 +41,7 @@ def main():
     parser.add_argument("--processes", type=int, default=len(os.sched_getaffinity(0)))
     args = parser.parse_args()
     study = Study(args.results, args.inner, args.partition, args.truth)
-    rows = [row_settings(text) for text in args.settings]
+    rows = [row_settings(text, args.results) for text in args.settings]
     jobs = list(itertools.product(range(len(rows)), study.folds, range(1, args.seeds + 1)))
     with ProcessPoolExecutor(args.processes, initializer=begin, initargs=(study,)) as pool:
         found = pool.map(fit, [rows[i] for i, _, _ in jobs], [fold for _, fold, _ in jobs], [seed for *_, seed in jobs])
@@ -59,12 +60,13 @@ def main():
         table.round(4).to_csv(args.output, index_label="settings")
 
 
-def row_settings(text):
+def row_settings(text, results):
     """{model: ..., train: ...} of one row: the defaults, an overlay of config/ or a file, and changes."""
     base, *changes = text.split()
     paths = [CONFIG / "config.yaml"]
     if base != "defaults":
-        paths.append(Path(base) if Path(base).is_file() else CONFIG / f"{base}.yaml")
+        own = results / "config.yaml" if base == "study" else Path(base)
+        paths.append(own if own.is_file() else CONFIG / f"{base}.yaml")
     merged = {"model": {}, "train": {}}
     for path in paths:
         content = yaml.safe_load(path.read_text(encoding="utf-8"))
