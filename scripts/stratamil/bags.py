@@ -8,7 +8,7 @@ import torch
 
 from stratamil.errors import UserError
 
-BLOCK = 4096  # rows copied to a GPU at once
+BLOCK = 512  # rows copied or converted at once
 
 
 @dataclass(frozen=True)
@@ -84,12 +84,12 @@ class Bags:
 
     def statistics(self, case_ids):
         """Mean and standard deviation (D,) of the features of all patches of some cases, in float64."""
-        n, total, squares = 0, 0, 0
-        for case in case_ids:
-            x = torch.from_numpy(self.values[self.rows(case)]).double()
-            n, total, squares = n + len(x), total + x.sum(0), squares + x.square().sum(0)
-        mean = total / n
-        return mean, (squares / n - mean.square()).clamp_min(0).sqrt()
+        rows, total, squares = np.concatenate([self.rows(case) for case in case_ids]), 0, 0
+        for begin in range(0, len(rows), BLOCK):
+            x = torch.from_numpy(self.values[rows[begin : begin + BLOCK]]).double()
+            total, squares = total + x.sum(0), squares + x.square().sum(0)
+        mean = total / len(rows)
+        return mean, (squares / len(rows) - mean.square()).clamp_min(0).sqrt()
 
     def batch(self, case_ids, sampling=None, generator=None):
         """The bags of some cases as a Batch on the device.
