@@ -3,8 +3,15 @@
 Each row is `study` (its own settings), `defaults`, an overlay of config/ or a file, with changes: `classic`,
 `study model.aggregation=flat`.
 The study's features and splits are used; nothing of it is changed. With --inner K the test cases of each split stay
-out of sight: its train and validation cases are split into K folds anew, so that settings can be chosen without them;
-a row is then compared with the first, fold by fold. Without it the test cases are predicted, as in the workflow.
+out of sight: its train and validation cases are split into K folds anew, so that settings can be chosen without them.
+Without it the test cases are predicted, as in the workflow. The columns:
+  AUROC, sd         pooled over the folds: mean and SD of the seeds
+  folds             mean of the folds
+  ensemble, 95 %    AUROC of the mean of the seeds' probabilities, bootstrap by patient as in the report
+  gain, 95 % or se  AUROC over the first row's: of the ensembles, in the same draws; with --inner mean and standard
+                    error of the pairs of split and seed, which are not independent
+  log loss          of all predictions
+  attention         with --truth: how well weights find the signal in cases of other classes than the first
 """
 
 import argparse
@@ -20,13 +27,14 @@ import torch
 import yaml
 from patches import SCRIPTS
 from sklearn.model_selection import StratifiedGroupKFold
+from tqdm import tqdm
 
 from stratamil import attention, evaluation, features, inventory, metrics, splits, tables, training
 from stratamil.bags import Bags
 from stratamil.model import HierarchicalAttention, ModelSettings
 
 CONFIG = SCRIPTS.parent / "config"
-DRAWS = 2000
+DRAWS, SEED = 2000, 42  # as in the report
 
 
 def main():
@@ -45,6 +53,7 @@ def main():
     jobs = list(itertools.product(range(len(rows)), study.folds, range(1, args.seeds + 1)))
     with ProcessPoolExecutor(args.processes, initializer=begin, initargs=(study,)) as pool:
         found = pool.map(fit, [rows[i] for i, _, _ in jobs], [fold for _, fold, _ in jobs], [seed for *_, seed in jobs])
+        found = tqdm(found, total=len(jobs), unit="training", disable=None)
         predictions = pd.concat(
             [table.assign(row=i, fold=fold, seed=seed) for (i, fold, seed), table in zip(jobs, found)]
         )
@@ -52,9 +61,10 @@ def main():
     if not args.inner and (args.results / "baselines/predictions.csv").is_file():
         predictions = pd.concat([predictions, study.mean_pool().assign(row=len(names))])
         names.append("mean_pool (logistic regression)")
-    table = pd.DataFrame([study.figures(predictions[predictions["row"] == i]) for i in range(len(names))], index=names)
-    if args.inner:
-        table = pd.concat([table, against_first(study, predictions, names)], axis=1)
+    each = [predictions[predictions["row"] == i] for i in range(len(names))]
+    table = pd.DataFrame([study.figures(rows) for rows in each], index=names)
+    compared = inner_gains(study, predictions, len(names)) if args.inner else ensembles(study, each)
+    table = pd.concat([table, compared.set_axis(names)], axis=1).dropna(axis=1, how="all")
     print(table.round(3).to_string())
     if args.output:
         table.round(4).to_csv(args.output, index_label="settings")
@@ -124,18 +134,13 @@ class Study:
         return table.assign(seed=1, attention=np.nan, **table[probabilities].astype(float))
 
     def figures(self, table):
-        """AUROC pooled over folds and as their mean, of each seed and of the mean of the seeds; attention; log loss."""
+        """AUROC pooled over folds and as their mean, log loss, attention."""
         p = [name for name in table if name.startswith("prob_")]
         inner = table["fold"].str.contains("/").any()
         pool = ["seed", table["fold"].str.partition("/")[0]] if inner else ["seed"]
         pooled = pd.Series([self.auroc(rows, p) for _, rows in table.groupby(pool)])
         folds = [self.auroc(rows, p) for _, rows in table.groupby(["fold", "seed"])]
         result = {"AUROC": pooled.mean(), "sd": pooled.std(), "folds": np.nanmean(folds)}
-        if not inner:
-            mean = table.groupby("case_id")[p].mean()
-            y = np.array([self.y[case] for case in mean.index])
-            low, high = metrics.bootstrap_auc(y, mean.to_numpy(), self.group[mean.index], DRAWS, 0)
-            result |= {"ensemble": metrics.auc(y, mean.to_numpy()), "low": low, "high": high}
         y = np.array([self.y[case] for case in table["case_id"]])
         return result | {"log loss": metrics.log_loss(y, table[p].to_numpy()), "attention": table["attention"].mean()}
 
@@ -144,18 +149,32 @@ class Study:
         return np.nan if value is None else value
 
 
-def against_first(study, predictions, names):
+def ensembles(study, each):
+    """The mean of the seeds of each row, and against the first, with bootstrap intervals; index as `each`."""
+    p = [name for name in each[0] if name.startswith("prob_")]
+    means = [rows.groupby("case_id")[p].mean() for rows in each]
+    cases = means[0].index
+    y, fold = np.array([study.y[case] for case in cases]), each[0].groupby("case_id")["fold"].first()[cases]
+    draws = metrics.bootstrap_weights(y, study.group[cases], DRAWS, SEED, fold)
+    drawn = [metrics.weighted_auc(y, mean.loc[cases].to_numpy(), draws) for mean in means]
+    exact = [metrics.auc(y, mean.loc[cases].to_numpy()) for mean in means]
+    rows = []
+    for auroc, values in zip(exact, drawn):
+        low, high = metrics.percentile_interval(values)
+        gain_low, gain_high = metrics.percentile_interval(values - drawn[0])
+        rows.append([auroc, low, high, auroc - exact[0], gain_low, gain_high])
+    return pd.DataFrame(rows, columns=["ensemble", "low", "high", "gain", "gain low", "gain high"])
+
+
+def inner_gains(study, predictions, n):
     """Difference of AUROC from the first row, paired by split and seed, with its standard error."""
     p = [name for name in predictions if name.startswith("prob_")]
     outer = predictions["fold"].str.partition("/")[0]
-    each = {
-        key: study.auroc(rows, p) for key, rows in predictions.groupby([predictions["row"], outer, predictions["seed"]])
-    }
+    keys = [predictions["row"], outer, predictions["seed"]]
+    each = {key: study.auroc(rows, p) for key, rows in predictions.groupby(keys)}
     pairs = sorted({key[1:] for key in each})
-    differences = np.array([[each[i, *pair] - each[0, *pair] for pair in pairs] for i in range(len(names))])
-    return pd.DataFrame(
-        {"gain": differences.mean(1), "se": differences.std(1, ddof=1) / np.sqrt(len(pairs))}, index=names
-    )
+    gains = np.array([[each[i, *pair] - each[0, *pair] for pair in pairs] for i in range(n)])
+    return pd.DataFrame({"gain": gains.mean(1), "se": gains.std(1, ddof=1) / np.sqrt(len(pairs))})
 
 
 def begin(study):

@@ -37,14 +37,22 @@ def add_switch(parser, name, default):
 
 @contextmanager
 def stoppable():
-    """Yield a function that tells whether SIGTERM or SIGINT has come, which then no longer end the program at once."""
-    came = []
-    before = {number: signal.signal(number, lambda number, frame: came.append(number)) for number in STOPS}
+    """Yield a function that tells whether SIGTERM or SIGINT has come; a second one ends the program at once."""
+    came, before = [], {}
+
+    def restore():
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+    def note(number, frame):
+        came.append(number)
+        restore()
+
+    before |= {number: signal.signal(number, note) for number in STOPS}
     try:
         yield lambda: bool(came)
     finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
+        restore()
 
 
 def run(main, args):
@@ -70,7 +78,7 @@ def run(main, args):
             logging.error("error: %s", problem)
         sys.exit(1)
     except Stopped as stopped:
-        logging.error("%s: run again to go on", stopped)
+        logging.error("%s", stopped)
         sys.exit(128 + signal.SIGTERM)
     except BrokenPipeError:
         os._exit(1)

@@ -2,7 +2,6 @@
 
 import contextlib
 import hashlib
-import shutil
 from pathlib import Path
 
 import torch
@@ -89,10 +88,11 @@ def given(args, settings, without):
 def watched(args):
     """What to do with each epoch's row: TensorBoard events beside the checkpoint's folder, or nothing.
 
-    The folder is written anew from the history, so that a resumed training shows each epoch once.
+    The events are written anew from the history, so that a resumed training shows each epoch once.
     """
     folder = args.history.parent / "tensorboard"
-    shutil.rmtree(folder, ignore_errors=True)
+    for events in folder.glob("events.out.tfevents.*"):
+        events.unlink()
     if not args.tensorboard:
         yield lambda row: None
         return
@@ -127,7 +127,8 @@ def main(args):
     )
     all_bags = bags.Bags(data, args.stains, device)
     seen = {case: all_bags.fingerprint(case) for case in (*split.train, *split.val)}
-    data_hash = hashlib.sha256("\n".join([*seen.values(), *data.table["path"]]).encode()).hexdigest()
+    rows = data.table[list(features.TEXT)].to_csv(index=False)
+    data_hash = hashlib.sha256("\n".join([*seen.values(), rows]).encode()).hexdigest()
     with cli.stoppable() as stop, watched(args) as watch:
         best, history = training.train(
             all_bags,

@@ -1,5 +1,6 @@
 """Checkpoints: a trained model with all that is needed to use it on the right features."""
 
+import hashlib
 import io
 import pickle
 
@@ -21,6 +22,26 @@ def save(content, path):
         buffer = io.BytesIO()
         torch.save(content, buffer)
         temporary.write_bytes(buffer.getvalue())
+
+
+def save_state(content, path):
+    """Write the state of an unfinished training atomically, with a digest: see `read_state`."""
+    buffer = io.BytesIO()
+    torch.save(content, buffer)
+    with atomic(path) as temporary:
+        temporary.write_bytes(buffer.getvalue() + hashlib.sha256(buffer.getvalue()).digest())
+
+
+def read_state(path):
+    """Read what `save_state` wrote; None if there is nothing, or not a bit as it was written."""
+    try:
+        content = path.read_bytes()
+    except OSError:
+        return None
+    content, digest = content[: -hashlib.sha256().digest_size], content[-hashlib.sha256().digest_size :]
+    if hashlib.sha256(content).digest() != digest:
+        return None
+    return torch.load(io.BytesIO(content), map_location="cpu", weights_only=True)
 
 
 def read(path):
@@ -59,10 +80,10 @@ def model(content, path, features, classes, stains):
         for key, was in _meaning(content["features"]).items()
         if now.get(key) != was
     ]
-    width = features.values.shape[1]
-    if not problems and width != content["model"]["in_dim"]:
+    result, width = _built(content, path), features.values.shape[1]
+    if not problems and width != result.settings.in_dim:
         problems.append(
-            f"{path}: trained on features of width {content['model']['in_dim']}, but these have {width}: "
+            f"{path}: trained on features of width {result.settings.in_dim}, but these have {width}: "
             "set embed.* as it was, or train anew"
         )
     for what, wanted in (("classes", classes), ("stains", stains)):
@@ -72,12 +93,17 @@ def model(content, path, features, classes, stains):
             )
     if problems:
         raise UserError(*problems)
+    return result.eval()
+
+
+def _built(content, path):
+    """The model that a checkpoint holds."""
     try:
         result = HierarchicalAttention(ModelSettings(**content["model"]))
         result.load_state_dict(content["weights"])
-    except (TypeError, RuntimeError):
+    except (TypeError, KeyError, RuntimeError):
         raise UserError(f"{path}: its model is of another version of this workflow: train anew") from None
-    return result.eval()
+    return result
 
 
 def _meaning(identity):

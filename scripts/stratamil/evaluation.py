@@ -41,12 +41,12 @@ def _prediction(case, truth, logits, classes):
 
 def _attention(model, output, batch, table, classes):
     stain_of_patch = batch.stain_of_slice[batch.slice_of_patch]
-    contributions = model.contributions(output, batch).cpu().numpy()
+    contributions = model.contributions(output).cpu().numpy()
     return table.iloc[batch.rows].assign(
         patch_weight=output.patch.cpu().numpy(),
         slice_weight=output.slice[batch.slice_of_patch].cpu().numpy(),
         stain_weight=output.stain[stain_of_patch].cpu().numpy(),
-        effective_weight=output.effective(batch).cpu().numpy(),
+        effective_weight=output.effective.cpu().numpy(),
         **{f"contribution_{column(name)}": contributions[:, k] for k, name in enumerate(classes)},
     )
 

@@ -37,18 +37,17 @@ class ModelSettings:
 
 @dataclass(frozen=True)
 class Output:
-    """logits (C, K) and the attention weights: patch (P,), slice (S,), stain (T,); patches are h (P, E)."""
+    """logits (C, K), the attention weights patch (P,), slice (S,) and stain (T,), and the embedded patches h (P, E).
+
+    effective (P,): patch x slice x stain weight, what each patch contributes to its case; sums to 1 over a case.
+    """
 
     logits: torch.Tensor
     patch: torch.Tensor
     slice: torch.Tensor
     stain: torch.Tensor
+    effective: torch.Tensor
     h: torch.Tensor
-
-    def effective(self, batch):
-        """(P,) patch x slice x stain weight: what each patch contributes to its case; sums to 1 over a case."""
-        stain_of_patch = batch.stain_of_slice[batch.slice_of_patch]
-        return self.patch * self.slice[batch.slice_of_patch] * self.stain[stain_of_patch]
 
 
 def segment_softmax(scores, segment, n):
@@ -100,7 +99,7 @@ class Dropout(nn.Dropout):
             return super().forward(x)
         numbers = torch.empty(-(-x.numel() // 4), dtype=torch.int64).random_(-(2**63), None)  # of all 64 bits
         draws = numbers.view(torch.int16)[: x.numel()].view_as(x)
-        kept = draws >= round(self.p * 2**16) - 2**15
+        kept = draws >= min(round(self.p * 2**16), 2**16 - 1) - 2**15
         return x * kept.to(x.dtype).mul_(1 / (1 - self.p))
 
 
@@ -137,10 +136,14 @@ class HierarchicalAttention(nn.Module):
     def forward(self, batch):
         """A Batch of C cases -> Output."""
         h = self.projector(self._prepared(batch.x))
-        slices, patch, summed = self._pool("patch", h, None, batch.slice_of_patch, len(batch.stain_of_slice))
+        nothing = self.mean.new_zeros(len(batch.x))
+        slices, patch, summed = self._pool("patch", h, nothing, batch.slice_of_patch, len(batch.stain_of_slice))
         stains, slice_, summed = self._pool("slice", slices, summed, batch.stain_of_slice, len(batch.case_of_stain))
         cases, stain, _ = self._pool("stain", stains, summed, batch.case_of_stain, batch.cases)
-        return Output(self.classifier(cases), patch, slice_, stain, h[: len(batch.x)])
+        effective = patch * slice_[batch.slice_of_patch] * stain[batch.stain_of_slice[batch.slice_of_patch]]
+        if not self.attention:  # equal to the last digit, or ranks would be made of rounding
+            effective = (1 / torch.bincount(batch.case_of_patch).to(patch))[batch.case_of_patch]
+        return Output(self.classifier(cases), patch, slice_, stain, effective, h[: len(batch.x)])
 
     def _prepared(self, x):
         """The features as the projector takes them: standardised, and in the precision that it computes in.
@@ -168,14 +171,12 @@ class HierarchicalAttention(nn.Module):
         they count in its score; where no level has attention of its own, the three softmaxes are then one over all
         patches of the case.
         """
-        if summed is None:
-            summed = self.mean.new_zeros(len(segment))
         scores = self.attention[level](x)[: len(segment)] if level in self.attention else 0
         if self.settings.coupled or level not in self.attention:
             scores = scores + summed
         weights, summed = segment_softmax(scores, segment, n)
         return segment_sum(x[: len(segment)], weights, segment, n), weights, summed
 
-    def contributions(self, output, batch):
+    def contributions(self, output):
         """(P, K) exact share of each patch in each logit; over a case they sum to logit - bias."""
-        return output.effective(batch)[:, None] * (output.h @ self.classifier[-1].weight.T)
+        return output.effective[:, None] * (output.h @ self.classifier[-1].weight.T)

@@ -20,7 +20,7 @@ from stratamil.errors import Stopped, UserError
 from stratamil.model import HierarchicalAttention
 
 # Modules whose code decides the outcome of a training: part of the key of resumable state.
-CODE = (__file__, bags.__file__, model.__file__)
+CODE = (__file__, bags.__file__, model.__file__, metrics.__file__)
 # Weights of a projector from which bf16 saves time: measured on CPUs with 1024 x 128 (none) and 4096 x 128 (a third).
 WORTH_BF16 = 2**18
 
@@ -75,45 +75,71 @@ def train(
     state_path: file for resumable state, written each epoch; a state of other settings, data or code is ignored.
     identity: JSON value that names the data, for that key.
     watch: called with each epoch's row of the history, those of a resumed training first.
-    stop: asked after each step; if it is true, the state is saved and Stopped raised.
+    stop: asked after each step and epoch; if it is true, the state is saved and Stopped raised.
     Returns (dict with weights and epoch, DataFrame with one row an epoch). Raises UserError if training diverges
     from the first epoch. Every step draws from a generator of its own (seed, epoch, step), so a resumed training
     equals an undisturbed one.
     """
     key = _key(model_settings, settings, train_cases, val_cases, y, identity)
     run = _Run(bags, train_cases, val_cases, y, model_settings, settings)
+    logging.info("%s", _heading(run))
     if state_path and run.resume(state_path, key):
-        logging.info("resumed after epoch %d, step %d from %s", run.epoch, run.at, state_path)
+        done = "finished after" if run.finished() else "resumed after"
+        logging.info("%s epoch %d, step %d: taken from %s", done, run.epoch, run.at, state_path)
     for row in run.history:
+        logging.info("%s", _line(row, run.best["epoch"]))
         watch(row)
     with tqdm(total=settings.epochs, initial=run.epoch, unit="epoch", disable=None) as bar:
         while not run.finished():
             row = run.next_epoch(stop)
-            if state_path:
-                run.save(state_path, key)
-            if row is None:
-                raise Stopped(f"stopped in epoch {run.epoch + 1} after step {run.at}")
-            logging.info("%s", _line(row, run.best["epoch"]))
-            watch(row)
-            bar.set_postfix(val_loss=f"{row['val_loss']:.4f}")
-            bar.update()
+            saved = bool(state_path) and run.save(state_path, key)
+            if row is not None:
+                logging.info("%s", _line(row, run.best["epoch"]))
+                watch(row)
+                bar.set_postfix(val_loss=f"{row['val_loss']:.4f}")
+                bar.update()
+            if row is None or (stop() and not run.finished()):
+                remedy = "run again to go on" if saved else "nothing is saved, the next run begins anew"
+                raise Stopped(f"stopped after epoch {run.epoch}, step {run.at}: {remedy}")
     if "weights" not in run.best:
         raise UserError("training: the validation loss was never a number: lower train.lr or set train.clip_norm")
+    reason = (
+        f"at train.epochs {settings.epochs}" if run.epoch == settings.epochs else f"{run.stale} epochs without gain"
+    )
+    logging.info("ended: %s; epoch %d is kept", reason, run.best["epoch"])
     history = pd.DataFrame(run.history)
     history["best"] = history["epoch"] == run.best["epoch"]
     return run.best, history
+
+
+def _heading(run):
+    weights = ", ".join(f"{weight:.2f}" for weight in run.weights.tolist())
+    return (
+        f"{len(run.train_cases)} training and {len(run.val_cases)} validation cases; on {run.device.type} in "
+        f"{run.settings.precision}; class weights {weights}"
+    )
 
 
 def _line(row, best):
     auc = "not defined" if math.isnan(row["val_auc"]) else f"{row['val_auc']:.3f}"
     return (
         f"epoch {row['epoch']}: train loss {row['train_loss']:.4f}, val loss {row['val_loss']:.4f}, val AUROC {auc}, "
-        f"lr {row['lr']:.2g}, {row['patches_per_second']:.0f} patches/s" + (", best" if best == row["epoch"] else "")
+        f"lr {row['lr']:.2g}, {row['patches_per_second']:.0f} patches/s"
+        + (", best so far" if best == row["epoch"] else "")
     )
 
 
 def _key(model_settings, settings, train_cases, val_cases, y, identity):
-    content = [asdict(model_settings), asdict(settings), train_cases, val_cases, y, identity, torch.__version__]
+    content = [
+        asdict(model_settings),
+        asdict(settings),
+        train_cases,
+        val_cases,
+        y,
+        identity,
+        torch.__version__,
+        np.__version__,
+    ]
     digest = hashlib.sha256(json.dumps(content).encode())
     for path in CODE:
         digest.update(Path(path).read_bytes())
@@ -153,7 +179,7 @@ def top_logits(patch_logits, case_of_patch, cases, share):
     margin, rank = (patch_logits[:, 1:] - patch_logits[:, :1]).sort(dim=0, descending=True)
     case, order = case_of_patch[rank].sort(dim=0, stable=True)  # now by case, the highest first
     counts = torch.bincount(case_of_patch, minlength=cases)
-    kept = torch.ceil(counts * share).long()
+    kept = torch.ceil((counts.double() * share).round(decimals=9)).long()
     place = torch.arange(len(margin), device=margin.device)[:, None] - (counts.cumsum(0) - counts)[case]
     margin = margin.gather(0, order) * (place < kept[case])
     columns = torch.arange(margin.shape[1], device=margin.device)
@@ -182,7 +208,7 @@ class _Run:
         self.weights = class_weights(settings.class_weights, labels, model_settings.classes).to(self.device)
         self.epoch, self.best, self.history = 0, {"value": math.inf, "epoch": 0}, []
         self.at, self.loss, self.patches = 0, torch.zeros((), dtype=torch.float64, device=self.device), 0
-        # the value that has to be beaten by min_delta, and for how many epochs it has not been
+        # what an epoch has to beat by min_delta, and for how many epochs none has
         self.mark, self.stale = math.inf, 0
 
     def _loss(self, logits, y, smoothing=0.0):
@@ -256,7 +282,7 @@ class _Run:
             logits = top_logits(logits, batch.case_of_patch, batch.cases, s.instance_share)
             objective = objective + s.instance_weight * self._loss(logits, y)
         if s.entropy_weight:
-            entropy = normalised_entropy(output.effective(batch), batch.case_of_patch, batch.cases)
+            entropy = normalised_entropy(output.effective, batch.case_of_patch, batch.cases)
             objective = objective - s.entropy_weight * entropy.mean()
         self.optimizer.zero_grad()
         objective.backward()
@@ -279,7 +305,7 @@ class _Run:
         return loss, math.nan if auc is None else auc, float((p.argmax(1) == y).mean())
 
     def save(self, path, key):
-        """Write the state; of a finished training only what its result needs."""
+        """Write the state, of a finished training only what its result needs; returns whether it could be written."""
         content = {"key": key} | {name: getattr(self, name) for name in self.PROGRESS}
         if not self.finished():
             content |= {
@@ -288,17 +314,16 @@ class _Run:
                 "scheduler": self.scheduler.state_dict(),
             }
         try:
-            checkpoint.save(content, path)
+            checkpoint.save_state(content, path)
         except OSError as error:
             logging.warning("%s: cannot be written (%s): training goes on, but cannot be resumed", path, error.strerror)
+            return False
+        return True
 
     def resume(self, path, key):
         """Take up the state at `path` if it is of this very training; returns whether it was."""
-        try:
-            state = torch.load(path, map_location="cpu", weights_only=True)
-        except (OSError, RuntimeError, EOFError, ValueError, KeyError, checkpoint.pickle.UnpicklingError):
-            return False
-        if not isinstance(state, dict) or state.get("key") != key:
+        state = checkpoint.read_state(path)
+        if state is None or state["key"] != key:
             return False
         for name in self.PROGRESS:
             setattr(self, name, state[name])
@@ -319,7 +344,7 @@ def _optimizer(model, s):
 def _scheduler(optimizer, s):
     schedule = torch.optim.lr_scheduler
     if s.scheduler == "plateau":
-        return schedule.ReduceLROnPlateau(optimizer, factor=0.5, patience=3)
+        return schedule.ReduceLROnPlateau(optimizer, factor=0.5, patience=3)  # the fourth epoch halves it
     if s.scheduler == "cosine":
         return schedule.CosineAnnealingLR(optimizer, s.epochs)
     return schedule.ConstantLR(optimizer, factor=1.0)

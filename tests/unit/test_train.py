@@ -91,6 +91,14 @@ def test_a_training_stopped_at_any_step_ends_as_an_undisturbed_one(bags, tmp_pat
     assert [row["epoch"] for row in rows] == list(history["epoch"])
 
 
+@pytest.mark.parametrize("batch_size", [2, 100])
+def test_a_request_to_stop_is_heard_whatever_the_size_of_an_epoch(bags, tmp_path, batch_size):
+    with pytest.raises(Stopped, match="run again to go on"):
+        fit(bags, tmp_path / "state.pth", stop=lambda: True, batch_size=batch_size)
+    with pytest.raises(Stopped, match="nothing is saved"):
+        fit(bags, stop=lambda: True, batch_size=batch_size)
+
+
 def test_a_state_that_cannot_be_written_does_not_end_the_training(bags, tmp_path, caplog):
     (tmp_path / "file").write_text("")
     assert same(fit(bags, tmp_path / "file/state.pth")[0], fit(bags)[0])
@@ -101,8 +109,11 @@ def test_state_of_other_settings_or_data_is_not_taken_up(bags, tmp_path):
     state = tmp_path / "state.pth"
     fit(bags, state)
     assert same(fit(bags, state, lr=0.001)[0], fit(bags, lr=0.001)[0])
-    state.write_bytes(b"cut off")
-    assert same(fit(bags, state)[0], fit(bags)[0])
+    whole = state.read_bytes()
+    middle = len(whole) // 2
+    for damaged in (b"cut off", whole[:middle], whole[:middle] + bytes([whole[middle] ^ 1]) + whole[middle + 1 :]):
+        state.write_bytes(damaged)
+        assert same(fit(bags, state)[0], fit(bags)[0])
 
 
 def test_a_finished_training_is_not_repeated(bags, tmp_path, monkeypatch):
@@ -173,6 +184,8 @@ def test_top_logits_are_the_mean_margins_of_the_most_suspect_patches():
     case = torch.tensor([1] * 7 + [0] * 1 + [2] * 32)[torch.randperm(40, generator=generator)]
     found = training.top_logits(logits, case, 3, 0.25)
     assert torch.equal(found[:, 0], torch.zeros(3))
+    falling = torch.stack([torch.zeros(100), -torch.arange(100.0)], dim=1)
+    assert training.top_logits(falling, torch.zeros(100, dtype=torch.long), 1, 0.15)[0, 1] == -7  # 15 patches, not 16
     for i, k in enumerate([1, 2, 8]):
         for c in (1, 2):
             expected = (logits[case == i, c] - logits[case == i, 0]).sort(descending=True).values[:k].mean()
