@@ -46,7 +46,7 @@ def arguments():
     train.add_argument("--min-epochs", type=int, default=10)
     train.add_argument("--per-slice-cap", type=int)
     train.add_argument("--max-slices-per-stain", type=int)
-    train.add_argument("--instance-dropout", type=float, default=0.5)
+    train.add_argument("--instance-dropout", type=float, default=0.0)
     train.add_argument("--label-smoothing", type=float, default=0.1)
     train.add_argument("--instance-weight", type=float, default=1.0)
     train.add_argument("--instance-share", type=float, default=0.25)

@@ -31,7 +31,7 @@ class Rows:
     """The rows of several matrices as one float16 matrix (N, D), read when they are asked for.
 
     The matrices are maps of the files: memory holds what is in use, once for all programs that read the same files,
-    and gives it back when it runs short. `rows[index]`, an array of rows or a slice, is an array (n, D).
+    and gives it back when it runs short. `rows[index]`, an array of rows or a slice, is an array (n, D), of a number (D,).
     """
 
     dtype = np.dtype(np.float16)
@@ -48,6 +48,8 @@ class Rows:
         return self[:].astype(dtype or self.dtype)
 
     def __getitem__(self, index):
+        if isinstance(index, int | np.integer):
+            return self[np.array([index])][0]
         part, row = self.part[index], self.row[index]
         if len(part) and (part == part[0]).all() and self.parts[part[0]].shape[1] == self.shape[1]:
             one_run = row[-1] - row[0] == len(row) - 1 and (np.diff(row) == 1).all()

@@ -180,7 +180,7 @@ def test_a_stain_with_an_encoder_of_its_own(study):
     is_sox10 = (found.table["stain"] == "sox10").to_numpy()
     assert is_sox10.any() and not is_sox10.all() and found.values.shape[1] == 1280 + 60
     assert not values[is_sox10, :1280].any() and not values[~is_sox10, 1280:].any()
-    assert found.values[is_sox10, 1280:].any(axis=1).all() and found.values[~is_sox10, :1280].any(axis=1).all()
+    assert values[is_sox10, 1280:].any(axis=1).all() and values[~is_sox10, :1280].any(axis=1).all()
     assert study.pending("--", *targets, changes=own) == {}
     own["embed"]["by_stain"]["sox10"] = sox10 | {"input_size": 96}
     after = {"embed": 2, "train": 1, "evaluate": 1, "baselines": 1}
