@@ -31,7 +31,7 @@ class Rows:
     """The rows of several matrices as one float16 matrix (N, D), read when they are asked for.
 
     The matrices are maps of the files: memory holds what is in use, once for all programs that read the same files,
-    and gives it back when it runs short. `rows[index]`, an array of rows or a slice, is an array (n, D), of a number (D,).
+    and gives it back when it runs short. `rows[index]` is an array (n, D), of one row (D,).
     """
 
     dtype = np.dtype(np.float16)
