@@ -319,7 +319,8 @@ def test_shards_are_read_as_one_in_natural_order(study):
     assert found.table["patch"].tolist() == [0, 1, 2, 3] * 6
     assert found.values[:][:, 1].tolist() == found.table["patch"].tolist()
     some = features.read(paths, ["20", "2"])
-    assert some.table["case_id"].unique().tolist() == ["2", "20"] and some.values[:][:, 0].tolist() == [2] * 4 + [20] * 4
+    assert some.table["case_id"].unique().tolist() == ["2", "20"]
+    assert some.values[:][:, 0].tolist() == [2] * 4 + [20] * 4
     with pytest.raises(UserError, match=r"no patches of 2 cases.*: 7, 77"):
         features.read(paths, ["2", "77", "7"])
 
