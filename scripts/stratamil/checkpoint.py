@@ -18,18 +18,14 @@ FIELDS = ("weights", "model", "classes", "stains", "features", "epoch", "seen")
 def save(content, path):
     """Write a dict of tensors and plain values atomically, with the same bytes for the same content."""
     with atomic(path) as temporary:
-        # Into memory first: given a path, torch.save stores the file's name in the archive.
-        buffer = io.BytesIO()
-        torch.save(content, buffer)
-        temporary.write_bytes(buffer.getvalue())
+        temporary.write_bytes(_bytes(content))
 
 
 def save_state(content, path):
     """Write the state of an unfinished training atomically, with a digest: see `read_state`."""
-    buffer = io.BytesIO()
-    torch.save(content, buffer)
+    content = _bytes(content)
     with atomic(path) as temporary:
-        temporary.write_bytes(buffer.getvalue() + hashlib.sha256(buffer.getvalue()).digest())
+        temporary.write_bytes(content + hashlib.sha256(content).digest())
 
 
 def read_state(path):
@@ -38,10 +34,18 @@ def read_state(path):
         content = path.read_bytes()
     except OSError:
         return None
-    content, digest = content[: -hashlib.sha256().digest_size], content[-hashlib.sha256().digest_size :]
+    size = hashlib.sha256().digest_size
+    content, digest = content[:-size], content[-size:]
     if hashlib.sha256(content).digest() != digest:
         return None
     return torch.load(io.BytesIO(content), map_location="cpu", weights_only=True)
+
+
+def _bytes(content):
+    """What torch.save writes, from memory: given a path, it stores the file's name in the archive."""
+    buffer = io.BytesIO()
+    torch.save(content, buffer)
+    return buffer.getvalue()
 
 
 def read(path):
