@@ -135,15 +135,22 @@ class HierarchicalAttention(nn.Module):
 
     def forward(self, batch):
         """A Batch of C cases -> Output."""
-        h = self.projector(self._prepared(batch.x))
-        nothing = self.mean.new_zeros(len(batch.x))
+        return self.aggregate(self.embed(batch.x), batch)
+
+    def embed(self, x):
+        """Features of patches (P, D) -> their embeddings (P, E); in bf16 on a CPU more rows, which are no patches."""
+        return self.projector(self._prepared(x))
+
+    def aggregate(self, h, batch):
+        """Embeddings of a Batch's patches -> Output. One embedding of a bag serves for all its parts."""
+        nothing = self.mean.new_zeros(len(batch.slice_of_patch))
         slices, patch, summed = self._pool("patch", h, nothing, batch.slice_of_patch, len(batch.stain_of_slice))
         stains, slice_, summed = self._pool("slice", slices, summed, batch.stain_of_slice, len(batch.case_of_stain))
         cases, stain, _ = self._pool("stain", stains, summed, batch.case_of_stain, batch.cases)
         effective = patch * slice_[batch.slice_of_patch] * stain[batch.stain_of_slice[batch.slice_of_patch]]
         if not self.attention:  # equal to the last digit, or ranks would be made of rounding
             effective = (1 / torch.bincount(batch.case_of_patch).to(patch))[batch.case_of_patch]
-        return Output(self.classifier(cases), patch, slice_, stain, effective, h[: len(batch.x)])
+        return Output(self.classifier(cases), patch, slice_, stain, effective, h[: len(nothing)])
 
     def _prepared(self, x):
         """The features as the projector takes them: standardised, and in the precision that it computes in.
