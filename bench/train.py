@@ -1,10 +1,9 @@
 """The trainer against the matrix products that it cannot do without, and against other ways to train.
 
-One epoch over a cohort of 80,000 patches (4096 features, 600 slices, 3 stains, 90 cases), a case a step, all patches
-used: forward, backward, optimiser. The ways take turns, so that a busy machine slows all of them alike, and a ratio is
+One epoch over a cohort of 80,000 patches (4096 features, 600 slices, 3 stains, 90 cases), all patches used: forward, backward, optimiser. The ways take turns, so that a busy machine slows all of them alike, and a ratio is
 that of one turn:
   products   what an epoch has to multiply, with inputs that are in memory in the right precision, and nothing else
-  ours       the trainer itself, without its validation
+  ours       the trainer itself, without its validation; a case a step as the other ways, and several
   torchmil   ABMIL of torchmil: one attention over all patches of a case, the same widths, features, optimiser
   loop       the same three levels as Python loops over slices and stains
 Then the peak memory of the rule's program on shards of that size, and the hours of a study.
@@ -42,6 +41,7 @@ def main():
     parser.add_argument("--slices", type=int, default=600)
     parser.add_argument("--cases", type=int, default=90)
     parser.add_argument("--dim", type=int, default=4096)
+    parser.add_argument("--batch-size", type=int, default=4, help="cases a step where there are several")
     parser.add_argument("--repeats", type=int, default=3)
     parser.add_argument("--epochs", type=int, default=10 if torch.cuda.is_available() else 1, help="epochs a turn")
     parser.add_argument("--threads", type=int, default=len(os.sched_getaffinity(0)))
@@ -73,7 +73,8 @@ class Epochs:
         ways = {}
         for precision in self.precisions:
             ways[f"products {precision}"] = self.timed(self.products(DTYPES[precision]))
-            ways[f"ours {precision}"] = self.ours(precision)
+            ways[f"ours {precision}"] = self.ours(precision, 1)
+            ways[self.several(precision)] = self.ours(precision, self.args.batch_size)
         ways |= {"torchmil": self.timed(self.torchmil()), "loop": self.timed(self.loop())}
         parts = {"conversion": self.timed(self.conversion), "optimiser": self.timed(self.optimiser())}
         taken = {name: [] for name in ways | parts}
@@ -84,6 +85,9 @@ class Epochs:
                 taken[name].append(work())
         self.report({name: taken[name] for name in ways}, {name: statistics.median(taken[name]) for name in parts})
 
+    def several(self, precision):
+        return f"ours {precision} x{self.args.batch_size}"
+
     def report(self, taken, parts):
         patches, seconds = self.args.patches, {name: statistics.median(spent) for name, spent in taken.items()}
         operations = 2 * patches * (2 * self.args.dim * EMBED + 3 * EMBED * ATTENTION)
@@ -92,10 +96,11 @@ class Epochs:
             print(f"  {name:14}{spent:9.3f} s{patches / spent:12,.0f} patches/s{rate}")
         for precision in self.precisions:
             limit = GOAL_PRODUCTS if precision == "fp32" else None
-            share = 1 / self.ratio(taken, f"ours {precision}", f"products {precision}", limit)
-            print(f"    that is {share:.0%} of the products' rate")
+            for name in (f"ours {precision}", self.several(precision)):
+                self.ratio(taken, name, f"products {precision}", limit)
         for precision in self.precisions:
-            self.ratio(taken, f"ours {precision}", "torchmil", GOAL_TORCHMIL if precision == "bf16" else None)
+            for name in (f"ours {precision}", self.several(precision)):
+                self.ratio(taken, name, "torchmil", GOAL_TORCHMIL if precision == "bf16" else None)
         self.ratio(taken, "ours fp32", "loop")
         spent = {"products": seconds["products fp32"], **parts}
         spent["rest"] = seconds["ours fp32"] - sum(spent.values())
@@ -149,9 +154,9 @@ class Epochs:
 
         return work
 
-    def ours(self, precision):
+    def ours(self, precision, cases):
         """The trainer's own clock, which leaves out what comes before the epoch and the validation after it."""
-        settings = synthetic.settings(self.args.epochs, self.args.dim, precision=precision)
+        settings = synthetic.settings(self.args.epochs, self.args.dim, precision=precision, batch_size=cases)
 
         def seconds():
             history = synthetic.train(self.bags, self.cases, self.cases[:1], settings)

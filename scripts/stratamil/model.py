@@ -7,7 +7,7 @@ from torch import nn
 
 AGGREGATIONS = ("hierarchical", "flat", "mean")
 ROUND = 128  # a CPU compiles and keeps its bf16 products for each number of rows: rounded up, there are few
-BLOCK = 16  # rows that a CPU prepares at once: few enough to stay in its cache
+BLOCK = 64  # rows that a CPU prepares at once: few enough to stay in its cache
 
 
 @dataclass(frozen=True)
@@ -164,10 +164,13 @@ class HierarchicalAttention(nn.Module):
         prepared[len(x) :] = 0
         size = BLOCK if kind == "cpu" else len(x)
         for begin in range(0, len(x), size):
-            part = x[begin : begin + size].to(self.mean.dtype, copy=True)
+            stored, place = x[begin : begin + size], prepared[begin : min(begin + size, len(x))]
+            # Made in place where the precision allows.
+            part = place.copy_(stored) if dtype == self.mean.dtype else stored.to(self.mean.dtype, copy=True)
             if self.settings.standardise:
                 part.sub_(self.mean).mul_(self.scale)
-            prepared[begin : begin + len(part)] = part
+            if part is not place:
+                place.copy_(part)
         return prepared
 
     def _pool(self, level, x, summed, segment, n):
