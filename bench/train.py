@@ -1,7 +1,8 @@
 """The trainer against the matrix products that it cannot do without, and against other ways to train.
 
-One epoch over a cohort of 80,000 patches (4096 features, 600 slices, 3 stains, 90 cases), all patches used: forward, backward, optimiser. The ways take turns, so that a busy machine slows all of them alike, and a ratio is
-that of one turn:
+One epoch over a cohort of 80,000 patches (4096 features, 600 slices, 3 stains, 90 cases), all patches used: forward,
+backward, optimiser. The ways take turns, so that a busy machine slows all of them alike, and a ratio is that of one
+turn:
   products   what an epoch has to multiply, with inputs that are in memory in the right precision, and nothing else
   ours       the trainer itself, without its validation; a case a step as the other ways, and several
   torchmil   ABMIL of torchmil: one attention over all patches of a case, the same widths, features, optimiser

@@ -2,6 +2,7 @@
 
 import argparse
 import csv
+import errno
 import logging
 import os
 import signal
@@ -13,6 +14,16 @@ from stratamil.errors import Stopped, UserError
 
 # Sent by SLURM before a job's time runs out, and by Ctrl-C.
 STOPS = (signal.SIGTERM, signal.SIGINT)
+
+# What a machine refuses, which is no error of the program, with the remedy.
+REFUSALS = {
+    errno.ENOSPC: "make room on the disk",
+    errno.EDQUOT: "make room within your quota",
+    errno.EROFS: "choose a folder that can be written to",
+    errno.EACCES: "ask for the right to read or write it",
+    errno.EPERM: "ask for the right to read or write it",
+    errno.EIO: "look at the disk, or the connection to it",
+}
 
 
 def parser(doc):
@@ -82,6 +93,10 @@ def run(main, args):
         sys.exit(128 + signal.SIGTERM)
     except BrokenPipeError:
         os._exit(1)
-    except Exception:
+    except Exception as error:
+        if isinstance(error, OSError) and error.errno in REFUSALS:
+            where = f"{error.filename}: " if error.filename else ""
+            logging.error("error: %s%s: %s and run again", where, os.strerror(error.errno), REFUSALS[error.errno])
+            sys.exit(1)
         logging.exception("unexpected error: please report it with this log")
         sys.exit(2)
