@@ -17,6 +17,7 @@ bench: .venv/.test
 	$(BIN)/python bench/inventory.py
 	$(BIN)/python bench/embed.py
 	$(BIN)/python bench/train.py
+	$(BIN)/python bench/faithfulness.py
 	$(BIN)/python bench/study.py
 
 checks: .venv/.run

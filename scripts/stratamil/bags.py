@@ -32,6 +32,30 @@ class Batch:
         """(P,) the case of each patch."""
         return self.case_of_stain[self.stain_of_slice[self.slice_of_patch]]
 
+    def parts(self, masks):
+        """Parts of one case as the cases of a new Batch; a slice or stain without patches is absent from it.
+
+        masks: (M, P) bool, the patches that each part keeps, at least one. What the rows of x are does not matter:
+        given embeddings for x, those of the parts need not be computed again.
+        """
+        part, patch = masks.nonzero(as_tuple=True)
+        slices, slice_of_patch = _count_up(part * len(self.stain_of_slice) + self.slice_of_patch[patch])
+        part, slices = slices // len(self.stain_of_slice), slices % len(self.stain_of_slice)
+        stains, stain_of_slice = _count_up(part * len(self.case_of_stain) + self.stain_of_slice[slices])
+        return Batch(
+            x=self.x[patch],
+            slice_of_patch=slice_of_patch,
+            stain_of_slice=stain_of_slice,
+            case_of_stain=stains // len(self.case_of_stain),
+            cases=len(masks),
+            rows=self.rows[patch.cpu().numpy()],
+        )
+
+
+def _count_up(keys):
+    """The distinct values of ascending keys, and the place of each key among them."""
+    return torch.unique_consecutive(keys, return_inverse=True)
+
 
 @dataclass(frozen=True)
 class Sampling:

@@ -1,0 +1,52 @@
+"""Predict the test cases of one split and seed whole and with parts taken away: see stratamil/perturb.py.
+
+Bags are the cached features; a case is embedded once and its parts are aggregated many at a time.
+"""
+
+import logging
+from pathlib import Path
+
+import torch
+
+import cli
+from stratamil import bags, checkpoint, devices, features, files, inventory, perturb, splits
+
+
+def arguments():
+    parser = cli.parser(__doc__)
+    parser.add_argument("--checkpoint", type=Path, required=True)
+    parser.add_argument("--features", nargs="+", type=Path, required=True, help="feature shards")
+    parser.add_argument("--cases", type=Path, required=True, help="cases.csv of the inventory")
+    parser.add_argument("--split", type=Path, required=True, help="npz with test_cases")
+    parser.add_argument("--seed", type=int, required=True, help="of the training; seeds the random orders, too")
+    parser.add_argument("--classes", nargs="+", required=True)
+    parser.add_argument("--stains", nargs="+", required=True)
+    parser.add_argument("--draws", type=int, default=10, help="random orders of a case's patches")
+    parser.add_argument("--top-percent", type=float, default=5.0, help="share of a case's patches that is its top")
+    parser.add_argument("--threads", type=int, default=1)
+    parser.add_argument("--output", type=Path, required=True, help="folder of the run")
+    return parser.parse_args()
+
+
+def main(args):
+    torch.set_num_threads(args.threads)
+    split = splits.read(args.split)
+    cases = inventory.used_cases(args.cases)
+    y = {case: args.classes.index(name) for case, name in zip(cases["case_id"], cases["class"])}
+    data = features.read(args.features, split.test)
+    content = checkpoint.read(args.checkpoint)
+    model = checkpoint.model(content, args.checkpoint, data, args.classes, args.stains)
+    device = devices.best()
+    model.to(device)
+    all_bags = bags.Bags(data, args.stains, device)
+    checkpoint.refuse_seen(content, args.checkpoint, all_bags, split.test)
+    settings = perturb.Settings(args.draws, args.top_percent, args.seed)
+    of_cases, curves, parts = perturb.perturb(model, all_bags, data.table, split.test, y, args.classes, settings)
+    files.write_csv(of_cases, args.output / "perturbation.csv")
+    files.write_csv(curves, args.output / "perturbation_curves.csv")
+    files.write_csv(parts, args.output / "perturbation_parts.csv")
+    logging.info("%s: %d cases, %d patches", args.output, len(of_cases), of_cases["patches"].sum())
+
+
+if __name__ == "__main__":
+    cli.run(main, arguments())
