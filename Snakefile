@@ -1,6 +1,7 @@
 """StrataMIL: train, evaluate and explain hierarchical attention on multi-stain histopathology patches.
 
 patches + labels -> inventory -> splits -> cohort, embed -> train -> evaluate -> attention -> report
+                                                                        train -> perturb -> faithfulness
 """
 
 from snakemake.utils import min_version
@@ -29,7 +30,9 @@ include: "rules/precomputed.smk"
 include: "rules/train.smk"
 include: "rules/evaluate.smk"
 include: "rules/attention.smk"
+include: "rules/perturb.smk"
 include: "rules/baselines.smk"
+include: "rules/faithfulness.smk"
 include: "rules/report.smk"
 
 
@@ -43,6 +46,7 @@ rule all:
     default_target: True
     input:
         "<results>/report/index.html",
+        "<results>/faithfulness/index.html",
 
 
 rule predictions:

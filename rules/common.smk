@@ -172,6 +172,9 @@ def name_pages():
         print(f"Cohort: {inventory / 'cohort.html'}")
     if cross_split.is_file():
         print(f"Report: {cross_split}")
+    faithfulness = Path(config["results"], "faithfulness/index.html")
+    if faithfulness.is_file():
+        print(f"Is attention an explanation? {faithfulness}")
 
 
 def save_config():

@@ -14,7 +14,7 @@ from checkout import Checkout
 RESULTS = "results/elsewhere"
 RUNS = [f"{RESULTS}/split_{split}/seed_1" for split in ("01", "02", "03")]
 AFTER = {"splits": 1, "cohort": 1, "precomputed": 2, "train": 3, "baselines": 1}
-AFTER |= {"evaluate": 3, "attention": 3, "report": 1}
+AFTER |= {"evaluate": 3, "attention": 3, "perturb": 3, "faithfulness": 1, "report": 1}
 CONFIG = {
     "labels": "data/labels.csv",
     "results": RESULTS,

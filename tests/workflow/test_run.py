@@ -15,7 +15,8 @@ from stratamil import features
 
 RESULTS = "results/tiny"
 RUNS = [f"{RESULTS}/split_{split}/seed_1" for split in ("01", "02", "03")]
-AFTER_TRAIN = {"evaluate": 3, "attention": 3, "report": 1}
+AFTER_EVALUATE = {"evaluate": 3, "attention": 3, "faithfulness": 1, "report": 1}
+AFTER_TRAIN = {"perturb": 3, **AFTER_EVALUATE}
 AFTER_EMBED = {"train": 3, "baselines": 1, **AFTER_TRAIN}
 AFTER_SPLITS = {"cohort": 1, **AFTER_EMBED}
 AFTER_INVENTORY = {"splits": 1, "embed": 2, **AFTER_SPLITS}
@@ -37,7 +38,8 @@ def test_every_promised_file_is_there(study):
         "inventory/patches.parquet", "inventory/cases.csv", "inventory/excluded.csv", "config.yaml",
         "splits/data_splits_01.npz", "features/stain_stats/shard_00.h5", "baselines/predictions.csv",
         "report/index.html", "report/metrics.csv", "report/metrics.json", "inventory/cohort.html",
-        "inventory/cohort.json", "inventory/samples.jpg",
+        "inventory/cohort.json", "inventory/samples.jpg", "faithfulness/index.html", "faithfulness/faithfulness.csv",
+        "faithfulness/faithfulness.json", "faithfulness/cases.csv", "faithfulness/figures/curves.svg",
     ]  # fmt: skip
     of_run = [
         "checkpoints/best.pth", "history.csv", "model_loss.png", "settings.yaml", "predictions.csv",
@@ -46,6 +48,7 @@ def test_every_promised_file_is_there(study):
         "attention_analysis/attention_summary.txt", "attention_analysis/stain_attention_distribution.png",
         "attention_analysis/top_effective_patches_per_case_5.0pct.csv",
         "attention_analysis/top_effective_patches_per_case_summary_5.0pct.txt",
+        "perturbation.csv", "perturbation_curves.csv", "perturbation_parts.csv",
     ]  # fmt: skip
     promised = [f"{RESULTS}/{name}" for name in promised] + [f"{run}/{name}" for run in RUNS for name in of_run]
     assert [name for name in promised if not (study.folder / name).is_file()] == []
@@ -79,12 +82,14 @@ def test_nothing_to_do_after_a_finished_run(study):
 @pytest.mark.parametrize(
     "changes, expected",
     [
-        ({"report": {"colors": ["#112233", "#445566"]}}, {"cohort": 1, "report": 1}),
+        ({"report": {"colors": ["#112233", "#445566"]}}, {"cohort": 1, "faithfulness": 1, "report": 1}),
+        ({"faithfulness": {"draws": 3}}, {"perturb": 3, "faithfulness": 1}),
+        ({"attention": {"top_percent": 10.0}}, {"attention": 3, "perturb": 3, "faithfulness": 1, "report": 1}),
         ({"attention": {"top_n": 3}}, {"attention": 3, "report": 1}),
-        ({"evaluate": {"threshold": 0.9}}, AFTER_TRAIN),
+        ({"evaluate": {"threshold": 0.9}}, AFTER_EVALUATE),
         ({"train": {"epochs": 4}}, {"train": 3, **AFTER_TRAIN}),
         ({"model": {"gated": True}}, {"train": 3, **AFTER_TRAIN}),
-        ({"seeds": [1, 2]}, {"train": 3, "evaluate": 3, "attention": 3, "report": 1}),
+        ({"seeds": [1, 2]}, {"train": 3, **AFTER_TRAIN}),
         ({"splits": {"seed": 7}}, {"splits": 1, **AFTER_SPLITS}),
         (
             {"embed": {"encoder": "efficientnet_lite0", "weights": "default"}},
@@ -109,7 +114,10 @@ def test_a_setting_reruns_what_depends_on_it(study, changes, expected):
         ("scripts/report.py", {"report": 1}),
         ("report/index.html.j2", {"report": 1}),
         ("report/cohort.html.j2", {"cohort": 1, "report": 1}),
-        ("report/base.html.j2", {"cohort": 1, "report": 1}),
+        ("report/faithfulness.html.j2", {"faithfulness": 1}),
+        ("report/base.html.j2", {"cohort": 1, "faithfulness": 1, "report": 1}),
+        ("scripts/stratamil/findings.py", {"faithfulness": 1}),
+        ("scripts/stratamil/perturb.py", {"perturb": 3, "faithfulness": 1}),
         ("scripts/stratamil/samples.py", {"cohort": 1, "report": 1}),
         ("scripts/stratamil/galleries.py", {"attention": 3, "report": 1}),
         ("scripts/train.py", {"train": 3, **AFTER_TRAIN}),

@@ -1,0 +1,54 @@
+"""Is attention an explanation? One page over all splits and seeds that says what was found.
+
+INPUTS: perturbation tables, patch_attention.parquet and results.json of all runs, inventory, stain_stats shards where
+    there are pictures (brightness); of the pictures themselves the heads only (size in pixels)
+OUTPUTS: faithfulness/index.html (self-contained), faithfulness.csv, faithfulness.json, cases.csv, figures
+"""
+
+PERTURBED = ("perturbation.csv", "perturbation_curves.csv", "perturbation_parts.csv")
+
+
+rule faithfulness:
+    input:
+        perturbed=expand("<results>/split_{split}/seed_{seed}/{table}", split=SPLITS, seed=SEEDS, table=PERTURBED),
+        attention=expand("<results>/split_{split}/seed_{seed}/patch_attention.parquet", split=SPLITS, seed=SEEDS),
+        results=expand("<results>/split_{split}/seed_{seed}/results.json", split=SPLITS, seed=SEEDS),
+        colour=[] if PRECOMPUTED else expand("<results>/features/stain_stats/shard_{shard}.h5", shard=SHARDS),
+        patches="<results>/inventory/patches.parquet",
+        cases="<results>/inventory/cases.csv",
+        template=templates("faithfulness"),
+        code=code("faithfulness"),
+    output:
+        html=report(
+            "<results>/faithfulness/index.html",
+            caption="../report/faithfulness.rst",
+            category="Report",
+            labels={"figure": "is attention an explanation?"},
+        ),
+        findings="<results>/faithfulness/faithfulness.csv",
+        json="<results>/faithfulness/faithfulness.json",
+        cases="<results>/faithfulness/cases.csv",
+        figures=directory("<results>/faithfulness/figures"),
+    log:
+        "<logs>/faithfulness/faithfulness.log",
+    benchmark:
+        "<benchmarks>/faithfulness/faithfulness.tsv"
+    conda:
+        "../envs/stratamil.yaml"
+    resources:
+        mem_mb=attempts(8000),
+        runtime=attempts(60),
+    params:
+        runs=[f"{config['results']}/split_{split}/seed_{seed}" for split in SPLITS for seed in SEEDS],
+        images=given(images()),
+        flags=given(
+            flag("stains", STAINS),
+            flags("attention", "top_percent"),
+            flags("cohort", "group_column"),
+            flags("report", "bootstrap", "seed", "colors"),
+        ),
+        folder=subpath(output.html, parent=True),
+    shell:
+        "python {input.code[0]} --runs {params.runs} --cases {input.cases} --patches-table {input.patches}"
+        " --colour {input.colour} {params.images} --template {input.template[0]} {params.flags}"
+        " --output {params.folder} --log {log}"

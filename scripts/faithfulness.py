@@ -1,0 +1,97 @@
+"""Is attention an explanation? One page over all splits and seeds, with its tables and figures.
+
+Reads tables, and of patch images their heads for the size in pixels. The folder is replaced when all is done.
+"""
+
+import json
+import logging
+from pathlib import Path
+
+import pandas as pd
+
+import cli
+from stratamil import faithfulness, faithfulness_plots, features, files, page, plots, provenance, tables
+from stratamil.errors import UserError
+
+
+def arguments():
+    parser = cli.parser(__doc__)
+    parser.add_argument("--runs", nargs="+", type=Path, required=True, help="folders split_<split>/seed_<seed>")
+    parser.add_argument("--cases", type=Path, required=True, help="cases.csv of the inventory")
+    parser.add_argument("--patches-table", type=Path, required=True, help="patches.parquet of the inventory")
+    parser.add_argument("--colour", nargs="*", type=Path, default=[], help="feature shards of stain_stats, if any")
+    parser.add_argument("--patches", type=Path, help="folder of patch images, if there are any")
+    parser.add_argument("--group-column", help="column of the patient, if the labels table has one")
+    parser.add_argument("--stains", nargs="+", required=True, metavar="STAIN", help="all stains, in order")
+    parser.add_argument("--top-percent", type=float, default=5.0, help="share of a case's patches that is its top")
+    parser.add_argument("--bootstrap", type=int, default=2000, help="draws")
+    parser.add_argument("--seed", type=int, default=42, help="of the bootstrap")
+    parser.add_argument("--colors", nargs="+", default=list(plots.COLORS), help="#rrggbb of classes and curves")
+    parser.add_argument("--template", type=Path, required=True, help="faithfulness.html.j2")
+    parser.add_argument("--output", type=Path, required=True, help="folder to write")
+    return parser.parse_args()
+
+
+def main(args):
+    page.check_colors(args.colors)
+    if args.patches and not args.patches.is_dir():
+        raise UserError(f"{args.patches}: no such folder: give the folder of the patch images")
+    runs, cases = faithfulness.read_runs(args.runs), tables.read_cases(args.cases)
+    study = faithfulness.Study(runs, cases, known(runs, args), args.top_percent, args.bootstrap, args.seed)
+    numbers = faithfulness.numbers(study) | {
+        "patient_column": args.group_column,
+        "commit": provenance.commit(),
+        "inputs": {f"{run.name}: perturbation.csv": files.sha256(run.folder / "perturbation.csv") for run in runs},
+    }
+    table = faithfulness.by_case(study)
+    with files.atomic_folder(args.output) as folder:
+        write(study, numbers, table, args, folder)
+    logging.info("%s/index.html: %d runs. %s", args.output, len(runs), numbers["overall"])
+
+
+def known(runs, args):
+    """What is known of the patches of all runs beside their attention: index path, columns of what there is."""
+    paths = pd.Index(sorted(set().union(*(run.attention["path"] for run in runs))), name="path")
+    table = pd.DataFrame(index=paths)
+    inventory = pd.read_parquet(args.patches_table).set_index("path")
+    if args.patches:
+        table["pixels"] = faithfulness.pixels(paths, args.patches)
+        table["bytes"] = inventory["bytes"].reindex(paths)
+        gone = table["pixels"].isna().sum()
+        if gone:
+            logging.warning("%s: %d patches cannot be read now: their size is not known", args.patches, gone)
+    if args.colour:
+        table["brightness"] = faithfulness.brightness(features.read(args.colour)).reindex(paths)
+    return table
+
+
+def write(study, numbers, table, args, folder):
+    """Write the page, its tables and its figures into `folder`."""
+    drawn = faithfulness_plots.draw(study, numbers, table, args.stains, args.colors)
+    svgs = {name: plots.svg(figure) for name, (figure, _) in drawn.items()}
+    for name, svg in svgs.items():
+        files.write_text(svg, folder / "figures" / f"{name}.svg")
+    files.write_csv(pd.DataFrame(numbers["findings"]), folder / "faithfulness.csv")
+    files.write_csv(table, folder / "cases.csv")
+    files.write_json(numbers, folder / "faithfulness.json")
+    of_study = [row for row in numbers["findings"] if row["scope"] == "study"]
+    properties = [row for row in of_study if row["section"] == "properties" and row["value"] is not None]
+    text = page.template(args.template).render(
+        title="Is attention an explanation?",
+        colors=args.colors,
+        figures={name: page.inline(svgs[name], name, words, args.colors) for name, (_, words) in drawn.items()},
+        said={(row["measure"], row["of"]): row for row in of_study},
+        sections={name: [row for row in of_study if row["section"] == name] for name in faithfulness.SECTIONS},
+        by_run={
+            run: {(row["measure"], row["of"]): row for row in numbers["findings"] if row["scope"] == run}
+            for run in (numbers["runs"] if len(numbers["runs"]) > 1 else [])
+        },
+        strongest=max(properties, key=lambda row: abs(row["value"]), default=None),
+        table=json.loads(table.to_json(orient="records")),  # what is not defined is None
+        found=numbers,
+    )
+    files.write_text(text, folder / "index.html")
+
+
+if __name__ == "__main__":
+    cli.run(main, arguments())

@@ -1,0 +1,507 @@
+"""Whether attention explains the predictions of a study: every number of the faithfulness page, before any page.
+
+Reads what `perturb` and `evaluate` wrote for all splits and seeds. The value of a case is the mean over its runs (seeds
+and repeats), that of the study the mean over cases; intervals are percentile bootstraps that draw patients with all
+their cases. What is not defined is None.
+"""
+
+import json
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from functools import cached_property
+from itertools import combinations
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+from PIL import Image
+
+from stratamil import findings, images, metrics, tables
+from stratamil.errors import UserError
+from stratamil.findings import Estimate, Finding
+from stratamil.names import column, natural
+
+NEEDED = {
+    "results.json": "evaluate",
+    "patch_attention.parquet": "evaluate",
+    "perturbation.csv": "perturb",
+    "perturbation_curves.csv": "perturb",
+    "perturbation_parts.csv": "perturb",
+}
+VALUES = tuple(findings.VALUES)
+TOPS = ("percent", "1", "5", "20")
+PLACE = ["x", "y"]
+OPTICAL_DENSITY = 3  # of the stain_stats features: mean optical density of red, green and blue
+READERS = 8  # heads of image files read at once: what takes time is the file system
+# What attention may go with -> what more and less attended patches are then, and how the property is called.
+PROPERTIES = {
+    "pixels": ("are larger", "are smaller", "the size of a patch in pixels"),
+    "bytes": ("have larger files", "have smaller files", "the file size of a patch"),
+    "brightness": ("are brighter", "are darker", "the brightness of a patch"),
+    "distance": ("lie farther out in their slice", "lie nearer to the middle of their slice", "the place in the slice"),
+    "number": ("come later in their slice", "come earlier in their slice", "the patch number within the slice"),
+}
+SCOPES = ("case", "slice")
+BETWEEN = ("seeds", "splits")
+SECTIONS = ("curves", "top", "parts", "uniform", "stability", "properties")
+
+
+@dataclass(frozen=True)
+class Run:
+    """What one split and seed left behind. cases, curves, parts: of `perturb`; attention: a row a patch."""
+
+    folder: Path
+    split: str
+    seed: int
+    classes: list
+    cases: pd.DataFrame
+    curves: pd.DataFrame
+    parts: pd.DataFrame
+    attention: pd.DataFrame
+
+    @property
+    def name(self):
+        return f"split {self.split}, seed {self.seed}"
+
+
+def read_runs(folders):
+    """The runs in these folders, by split and seed. Raises UserError with every file that lacks or does not fit."""
+    missing = [
+        f"{folder}/{name}: no such file: run {rule}"
+        for folder in folders
+        for name, rule in NEEDED.items()
+        if not (Path(folder) / name).is_file()
+    ]
+    if missing:
+        raise UserError(*missing)
+    runs = sorted((_read_run(Path(folder)) for folder in folders), key=lambda run: (natural(run.split), run.seed))
+    problems = [
+        f"{run.folder}: perturbation.csv is not of the cases of patch_attention.parquet: run evaluate and perturb again"
+        for run in runs
+        if set(run.cases["case_id"]) != set(run.attention["case_id"])
+    ]
+    problems += [
+        f"{run.folder}/results.json: classes {run.classes} differ from {runs[0].classes}: evaluate all anew"
+        for run in runs
+        if run.classes != runs[0].classes
+    ]
+    if problems:
+        raise UserError(*problems)
+    return runs
+
+
+def _read_run(folder):
+    results = json.loads((folder / "results.json").read_text(encoding="utf-8"))
+    attention = pd.read_parquet(folder / "patch_attention.parquet")
+    wanted = ["case_id", "stain", "slice_id", "patch", "path", "effective_weight", *PLACE]
+    attention = attention[[name for name in wanted if name in attention]]
+    return Run(
+        folder=folder,
+        split=str(results["split"]),
+        seed=int(results["seed"]),
+        classes=results["classes"],
+        cases=tables.read(folder / "perturbation.csv"),
+        curves=tables.read(folder / "perturbation_curves.csv"),
+        parts=tables.read(folder / "perturbation_parts.csv"),
+        attention=attention.astype(dict.fromkeys(("case_id", "stain", "slice_id", "path"), str)),
+    )
+
+
+def pixels(paths, folder):
+    """Width x height of image files from their heads, (n,); NaN where a file is gone or damaged."""
+
+    def area(path):
+        try:
+            with Image.open(Path(folder) / path) as image:
+                return image.width * image.height
+        except images.DAMAGE:
+            return np.nan
+
+    with ThreadPoolExecutor(READERS) as pool:
+        return np.array(list(pool.map(area, paths)), dtype=float)
+
+
+def brightness(colour):
+    """Minus the mean optical density of each patch, by path; colour: Features of stain_stats."""
+    density = np.asarray(colour.values[:])[:, OPTICAL_DENSITY].astype(float)
+    return pd.Series(-density, index=colour.table["path"])
+
+
+class Sample:
+    """Cases with their patients, and bootstrap draws of these: estimates with intervals.
+
+    cases: DataFrame with index case_id and columns group (patient) and y.
+    """
+
+    def __init__(self, cases, draws, seed):
+        self.cases, self.draws, self.seed = cases, draws, seed
+        self.weights = metrics.bootstrap_weights(np.zeros(len(cases), dtype=int), cases["group"], draws, seed)
+
+    def mean(self, values):
+        """Estimate of the mean of values by case (a Series; cases without one, or with NaN, are left out)."""
+        return self.ratio(pd.DataFrame({"value": values, "one": np.where(values.isna(), np.nan, 1.0)}), _mean)
+
+    def ratio(self, sums, figure):
+        """Estimate of figure(totals), the totals of columns over cases: sums (cases, k) -> an array (draws,)."""
+        sums = sums.reindex(self.cases.index)
+        known = sums.notna().all(axis=1).to_numpy()
+        amounts = sums.to_numpy(dtype=float)[known]
+        patients = int(self.cases["group"][known].nunique())
+        with np.errstate(invalid="ignore", divide="ignore"):
+            value = float(figure(amounts.sum(axis=0)[None])[0]) if known.any() else np.nan
+            drawn = figure(self.weights[:, known] @ amounts)
+        return _estimate(value, drawn, patients, int(known.sum()))
+
+    def auc_difference(self, p, q):
+        """AUROC of probabilities p, of q (DataFrames, cases x classes), and the Estimate of their difference."""
+        cases = self.cases.loc[p.index]
+        y, p, q = cases["y"].to_numpy(), p.to_numpy(), q.to_numpy()
+        of_p, of_q = metrics.auc(y, p), metrics.auc(y, q)
+        patients = int(cases["group"].nunique())
+        if of_p is None:
+            return None, None, Estimate(None, None, None, patients, len(y))
+        weights = metrics.bootstrap_weights(y, cases["group"], self.draws, self.seed)
+        drawn = metrics.weighted_auc(y, p, weights) - metrics.weighted_auc(y, q, weights)
+        return of_p, of_q, _estimate(of_p - of_q, drawn, patients, len(y))
+
+
+def _mean(totals):
+    return totals[:, 0] / totals[:, 1]
+
+
+def _correlation(totals):
+    """Correlation from totals of xy, xx, yy of centred ranks."""
+    return totals[:, 0] / np.sqrt(totals[:, 1] * totals[:, 2])
+
+
+def _estimate(value, drawn, patients, cases):
+    if not np.isfinite(value):
+        return Estimate(None, None, None, patients, cases)
+    low, high = metrics.percentile_interval(drawn) if patients > 1 else (None, None)
+    return Estimate(value, low, high, patients, cases)
+
+
+@dataclass(frozen=True)
+class Study:
+    """Runs, the inventory's cases table (case_id, group), and what else is known of patches.
+
+    known: DataFrame with index path and columns out of pixels, bytes, brightness. percent: share of a case's patches
+    that is its top. draws, seed: of the bootstrap.
+    """
+
+    runs: list
+    cases: pd.DataFrame
+    known: pd.DataFrame
+    percent: float
+    draws: int
+    seed: int
+
+    @property
+    def classes(self):
+        return self.runs[0].classes
+
+    @cached_property
+    def table(self):
+        """One row a case and run: split, seed, run, what `perturb` wrote, group, y, and what `_derived` adds."""
+        parts = [run.cases.assign(split=run.split, seed=run.seed, run=run.name) for run in self.runs]
+        table = pd.concat(parts, ignore_index=True)
+        table["group"] = table["case_id"].map(self.cases.set_index("case_id")["group"])
+        table["y"] = table["true_label"].map(self.classes.index)
+        if table["group"].isna().any():
+            strangers = table.loc[table["group"].isna(), "case_id"].unique()
+            raise UserError(f"perturbation.csv: cases {', '.join(strangers)} are not in the cases table: run all again")
+        return table.assign(**_derived(table, self.classes))
+
+    def sample(self, table):
+        """The cases of some rows of `table`, in natural order."""
+        cases = table.groupby("case_id")[["group", "y"]].first()
+        return Sample(cases.sort_index(key=lambda ids: ids.map(natural)), self.draws, self.seed)
+
+    @cached_property
+    def patches(self):
+        """One row a patch and run: run, split, seed, properties, effective_weight (NaN where a case's are equal)."""
+        parts = [run.attention.assign(split=run.split, seed=run.seed, run=run.name) for run in self.runs]
+        table = pd.concat(parts, ignore_index=True)
+        defined = self.table.set_index(["run", "case_id"])["deletion_attention_margin"].notna()
+        ordered = pd.MultiIndex.from_frame(table[["run", "case_id"]]).map(defined).to_numpy(dtype=bool)
+        table["effective_weight"] = table["effective_weight"].astype(float).where(ordered)
+        slices = table.groupby(["run", "case_id", "stain", "slice_id"])
+        if all(name in table for name in PLACE):
+            table["distance"] = np.hypot(*(table[name] - slices[name].transform("mean") for name in PLACE))
+        else:
+            table["number"] = slices["patch"].rank() / slices["patch"].transform("size")
+        return table.join(self.known, on="path")
+
+
+def _derived(table, classes):
+    """Differences that `perturb` leaves to make: name -> (n,). Where no case has what is wanted they are NaN."""
+    nothing = pd.Series(np.nan, index=table.index)
+
+    def given(name):
+        return table.get(name, nothing)
+
+    result = {
+        f"{direction}_{order}_{value}": given(f"{direction}_{order}_{value}")
+        for direction in ("deletion", "insertion")
+        for order in ("attention", "contribution")
+        for value in VALUES
+    }
+    for value in VALUES:
+        areas = result[f"deletion_contribution_{value}"], result[f"deletion_attention_{value}"]
+        result[f"contribution_{value}"] = areas[0] - areas[1]
+        for top in TOPS:
+            result[f"necessity_{top}_{value}"] = given(f"without_random_{top}_{value}") - given(
+                f"without_top_{top}_{value}"
+            )
+            result[f"sufficiency_{top}_{value}"] = given(f"only_top_{top}_{value}") - given(
+                f"only_random_{top}_{value}"
+            )
+    model = table[[f"prob_{column(name)}" for name in classes]].to_numpy().argmax(axis=1)
+    for kind in ("uniform", "levels"):
+        without = table[[f"{kind}_prob_{column(name)}" for name in classes]].to_numpy().argmax(axis=1)
+        result[f"{kind}_changed"] = pd.Series(without != model, index=table.index).astype(float)
+    return result
+
+
+def of_study(study):
+    """All findings: those of the study, then those of each run that can be told of one."""
+    found = [
+        *_of_rows(study, study.table, [run.parts.assign(run=run.name) for run in study.runs], "study"),
+        *_of_pairs(study),
+        *_of_properties(study),
+    ]
+    for run in study.runs if len(study.runs) > 1 else []:
+        rows = study.table[study.table["run"] == run.name]
+        found += _of_rows(study, rows, [run.parts.assign(run=run.name)], run.name)
+    return found
+
+
+def _of_rows(study, table, parts, scope):
+    """Findings of some rows of the study's table: areas, top patches, parts left out, no attention."""
+    sample = study.sample(table)
+    mean = {name: sample.mean(table.groupby("case_id")[name].mean()) for name in _derived(table, study.classes)}
+    yield from _of_areas(study, table, sample, mean, scope)
+    for value in VALUES:
+        for top in TOPS:
+            words = findings.top(top, study.percent)
+            for measure, said in (("necessity", findings.necessity), ("sufficiency", findings.sufficiency)):
+                estimate = mean[f"{measure}_{top}_{value}"]
+                yield _finding("top", f"{measure}_{top}", scope, value, estimate, said(words, value, estimate))
+    yield from _of_parts(pd.concat(parts, ignore_index=True), sample, scope)
+    for kind in ("uniform", "levels"):
+        yield from _of_uniform(study, table, sample, mean, kind, scope)
+
+
+def _of_areas(study, table, sample, mean, scope):
+    for value in VALUES:
+        for order in ("attention", "contribution"):
+            for direction in ("deletion", "insertion"):
+                estimate = mean[f"{direction}_{order}_{value}"]
+                sentence = findings.area(direction, order, value, estimate)
+                yield _finding("curves", f"{direction}_{order}", scope, value, estimate, sentence)
+        estimate = mean[f"contribution_{value}"]
+        sentence = findings.beside_contribution(value, estimate)
+        yield _finding("curves", "contribution_over_attention", scope, value, estimate, sentence)
+    for name in study.classes:
+        rows = table[table["predicted_label"] == name]
+        for direction in ("deletion", "insertion"):
+            values = rows.groupby("case_id")[f"{direction}_attention_probability"].mean()
+            estimate = sample.mean(values.reindex(sample.cases.index))
+            measure = f"{direction}_attention_predicted_{column(name)}"
+            sentence = findings.area_of_class(direction, name, estimate)
+            yield _finding("curves", measure, scope, "probability", estimate, sentence)
+
+
+def _finding(section, measure, scope, value_of, estimate, sentence, reference=0.0):
+    said = findings.verdict(estimate, reference)
+    return Finding(section, measure, scope, value_of, estimate, reference, said, sentence)
+
+
+def centred_sums(table, keys, x, y):
+    """Totals a case of xy, xx, yy of the centred ranks of two columns within groups: what correlations are made of.
+
+    keys: columns of the groups, `case_id` among them. A group where either is the same throughout, or unknown, counts
+    for nothing; a case with no other is left out. Groups of several runs are added up.
+    """
+    pairs = table[[*keys, x, y]].dropna()
+    groups = pairs.groupby(keys, sort=False)
+    ranks = groups[[x, y]].rank()
+    ranks = ranks - ranks.groupby([pairs[key] for key in keys], sort=False).transform("mean")
+    sums = pd.DataFrame({"xy": ranks[x] * ranks[y], "xx": ranks[x] ** 2, "yy": ranks[y] ** 2})
+    sums = sums.groupby([pairs[key] for key in keys], sort=False).sum()
+    sums = sums[(sums["xx"] > 0) & (sums["yy"] > 0)]
+    return sums.groupby("case_id").sum()
+
+
+def _of_parts(parts, sample, scope):
+    """Do stains and slices that weigh more change the prediction more, or speak more for it?"""
+    parts = parts.assign(size=parts["margin_change"].abs())
+    for level in ("stain", "slice"):
+        of_level = parts[parts["level"] == level]
+        for kind, name in (("size", "size"), ("support", "margin_change")):
+            sums = centred_sums(of_level, ["run", "case_id"], "weight", name)
+            estimate = sample.ratio(sums, _correlation)
+            sentence = findings.part(level, kind, estimate)
+            yield _finding("parts", f"{level}_{kind}", scope, "margin", estimate, sentence)
+
+
+def _of_uniform(study, table, sample, mean, kind, scope):
+    """What the model says without attention."""
+    of_case = table.groupby("case_id")
+    p, q = (
+        of_case[[f"{prefix}prob_{column(name)}" for name in study.classes]].mean().reindex(sample.cases.index)
+        for prefix in ("", f"{kind}_")
+    )
+    model, without, estimate = sample.auc_difference(p, q)
+    sentence = findings.uniform(kind, model, without, estimate)
+    yield _finding("uniform", f"auc_over_{kind}", scope, "AUROC", estimate, sentence)
+    estimate = mean[f"{kind}_changed"]
+    yield Finding(
+        "uniform", f"{kind}_changed", scope, "prediction", estimate, None, "", findings.changed(kind, estimate)
+    )
+
+
+def agreements(study):
+    """How alike two runs order the patches of a case: one row a case and pair of runs.
+
+    between: "seeds" (same split) or "splits" (same seed); correlation (Spearman), overlap of the top patches, chance
+    (its expectation: k of n drawn at random hold k / n of any other k), excess (overlap less chance).
+    """
+    rows = []
+    for case, table in study.patches.dropna(subset="effective_weight").groupby("case_id"):
+        by_run = table.pivot(index="path", columns="run", values="effective_weight")
+        ranks = by_run.rank().to_numpy()
+        with np.errstate(invalid="ignore", divide="ignore"):
+            correlation = np.atleast_2d(np.corrcoef(ranks.T))
+        top = _tops(by_run, study.percent)
+        runs = table.drop_duplicates("run").set_index("run")[["split", "seed"]]
+        for i, j in combinations(range(len(by_run.columns)), 2):
+            a, b = (runs.loc[by_run.columns[k]] for k in (i, j))
+            if (a["split"] == b["split"]) == (a["seed"] == b["seed"]):
+                continue
+            row = {"case_id": case, "a": by_run.columns[i], "b": by_run.columns[j]}
+            row |= {"between": "seeds" if a["split"] == b["split"] else "splits", "correlation": correlation[i, j]}
+            shared, k = len(top[i] & top[j]), len(top[i])
+            rows.append(row | {"overlap": shared / k, "chance": k / len(by_run)})
+    columns = ["case_id", "a", "b", "between", "correlation", "overlap", "chance"]
+    found = pd.DataFrame(rows, columns=columns).astype(dict.fromkeys(columns[4:], float))
+    return found.assign(excess=found["overlap"] - found["chance"])
+
+
+def _tops(by_run, percent):
+    """The set of top patches of each run; equal weights by path, as in the tables of attention."""
+    k = max(1, int(np.ceil(round(len(by_run) * percent / 100, 9))))
+    ordered = by_run.sort_index()
+    return [set(ordered[run].sort_values(ascending=False, kind="stable").index[:k]) for run in by_run]
+
+
+def _of_pairs(study):
+    """Findings of the stability over seeds and splits."""
+    pairs, sample = agreements(study), study.sample(study.table)
+    for between in BETWEEN:
+        of_case = pairs[pairs["between"] == between].groupby("case_id")[["correlation", "overlap", "chance", "excess"]]
+        means = of_case.mean().reindex(sample.cases.index)
+        estimate = sample.mean(means["correlation"])
+        sentence = findings.agreement(between, estimate)
+        yield _finding("stability", f"{between}_correlation", "study", "attention", estimate, sentence)
+        estimate, excess = sample.mean(means["overlap"]), sample.mean(means["excess"])
+        chance = None if estimate.value is None else float(means["chance"].mean())
+        sentence = findings.overlap(between, study.percent, chance, excess, estimate)
+        said = findings.verdict(excess)
+        of_top = "stability", f"{between}_overlap", "study", "attention"
+        yield Finding(*of_top, estimate, chance, said, sentence)
+
+
+def related(study, name, scope):
+    """Correlation of attention with a property of patches by case (NaN: not known), mean over its runs.
+
+    scope: "case", Spearman's over all patches of a case, or "slice", of ranks within its slices.
+    """
+    within = {"case": ["case_id"], "slice": ["case_id", "stain", "slice_id"]}[scope]
+    rows = []
+    for run, table in study.patches.groupby("run"):
+        sums = centred_sums(table, within, name, "effective_weight")
+        rows.append((sums["xy"] / np.sqrt(sums["xx"] * sums["yy"])).rename(run))
+    return pd.concat(rows, axis=1).mean(axis=1)
+
+
+def _of_properties(study):
+    """Findings of what attention goes with; of a property that is unknown or the same everywhere, that it is so."""
+    sample = study.sample(study.table)
+    place = "distance" if "distance" in study.patches else "number"
+    for name in ("pixels", "bytes", "brightness", place):
+        for scope in SCOPES:
+            known = name in study.patches and study.patches[name].notna().any()
+            values = related(study, name, scope) if known else pd.Series(dtype=float)
+            estimate = sample.mean(values.reindex(sample.cases.index))
+            reason = "it, or attention, is the same in all patches" if known else "it is not known"
+            sentence = findings.related(*PROPERTIES[name], scope, estimate, reason)
+            yield _finding("properties", f"{name}_{scope}", "study", "attention", estimate, sentence)
+
+
+def curves(study):
+    """Mean curves over cases with their intervals: order -> {value: {fraction, mean, low, high}}."""
+    table = pd.concat([run.curves.assign(run=run.name) for run in study.runs], ignore_index=True)
+    sample, result = study.sample(study.table), {}
+    for order, lines in table.groupby("order", sort=False):
+        result[order] = {}
+        for value in VALUES:
+            of_case = lines.groupby(["case_id", "fraction"])[value].mean().unstack()
+            estimates = [sample.mean(of_case[fraction].reindex(sample.cases.index)) for fraction in of_case]
+            result[order][value] = {
+                "fraction": [float(fraction) for fraction in of_case],
+                "mean": [found.value for found in estimates],
+                "low": [found.low for found in estimates],
+                "high": [found.high for found in estimates],
+            }
+    return result
+
+
+def tops(study):
+    """Mean values with only and without the top and random patches: one dict a top, kind, group and value."""
+    sample, table, rows = study.sample(study.table), study.table, []
+    for top in TOPS:
+        for kind in ("only", "without"):
+            for group in ("top", "random"):
+                for value in VALUES:
+                    name = f"{kind}_{group}_{top}_{value}"
+                    if name in table and f"only_top_{top}_{value}" in table:
+                        estimate = sample.mean(table.groupby("case_id")[name].mean())
+                        figures = {"mean": estimate.value, "low": estimate.low, "high": estimate.high}
+                        rows.append({"top": top, "kind": kind, "group": group, "of": value} | figures)
+    return rows
+
+
+def by_case(study):
+    """One row a case in natural order: class, patient, how often predicted as what, and the means over its runs."""
+    table = study.table
+    tops_ = [f"{kind}_{TOPS[0]}_probability" for kind in ("without_top", "only_top", "only_random")]
+    table = table.assign(**{name: np.nan for name in tops_ if name not in table})
+    names = ["patches", "probability", "margin", *_derived(table, study.classes), *tops_]
+    names += [f"{kind}prob_{column(name)}" for kind in ("", "uniform_", "levels_") for name in study.classes]
+    groups = table.groupby("case_id")
+    facts = groups[["true_label", "group"]].first()
+    facts["predicted"] = groups["predicted_label"].agg(lambda labels: labels.mode()[0])
+    result = facts.join(groups[names].mean())
+    return result.sort_index(key=lambda ids: ids.map(natural)).reset_index().rename(columns={"group": "patient"})
+
+
+def numbers(study):
+    """Everything the page says in figures and sentences, ready for JSON."""
+    found = of_study(study)
+    said = {item.measure: item.verdict for item in found if (item.scope, item.value_of) == ("study", "probability")}
+    both = [f"{direction}_attention" for direction in ("deletion", "insertion")]
+    by_class = {name: tuple(said[f"{part}_predicted_{column(name)}"] for part in both) for name in study.classes}
+    return {
+        "overall": findings.overall(*(said[part] for part in both)),
+        "by_class": findings.by_class(by_class),
+        "classes": study.classes,
+        "cases": int(study.table["case_id"].nunique()),
+        "patients": int(study.table["group"].nunique()),
+        "runs": [run.name for run in study.runs],
+        "top_percent": study.percent,
+        "bootstrap": {"draws": study.draws, "seed": study.seed},
+        "findings": [item.row() for item in found],
+        "curves": curves(study),
+        "tops": tops(study),
+    }
