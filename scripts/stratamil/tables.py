@@ -11,6 +11,7 @@ from stratamil.errors import UserError
 
 SEPARATOR = re.compile(r"sep=.\s*", re.IGNORECASE)  # the line by which a spreadsheet program tells itself
 TEXT = ("case_id", "label", "class", "group", "split", "true_label", "predicted_label", "most_attended_stain", "name")
+TEXT += ("stain", "slice_id")
 
 
 def read(path):
