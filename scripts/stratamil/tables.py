@@ -10,13 +10,13 @@ import pandas as pd
 from stratamil.errors import UserError
 
 SEPARATOR = re.compile(r"sep=.\s*", re.IGNORECASE)  # the line by which a spreadsheet program tells itself
-TEXT = ("case_id", "label", "class", "group", "split", "true_label", "predicted_label", "most_attended_stain", "name")
-TEXT += ("stain", "slice_id")
+TEXT = ("case_id", "stain", "slice_id", "name", "label", "class", "group", "split")
+LABELS = ("true_label", "predicted_label", "most_attended_stain")
 
 
 def read(path):
     """A DataFrame with ids and names as text; only an empty cell is missing, so a case may be called `nan`."""
-    return pd.read_csv(path, dtype=dict.fromkeys(TEXT, str), keep_default_na=False, na_values=[""])
+    return pd.read_csv(path, dtype=dict.fromkeys(TEXT + LABELS, str), keep_default_na=False, na_values=[""])
 
 
 def read_cases(path):
