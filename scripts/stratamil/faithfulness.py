@@ -353,7 +353,11 @@ def _of_uniform(study, table, sample, mean, kind, scope):
         for prefix in ("", f"{kind}_")
     )
     model, without, estimate = sample.auc_difference(p, q)
-    sentence = findings.uniform(kind, model, without, estimate)
+    attends = table["deletion_attention_margin"].notna().any() or not (table["patches"] > 1).any()
+    if not attends:  # the difference would be that of two means
+        estimate = Estimate(None, None, None, estimate.patients, estimate.cases)
+    reason = "the test cases are of one class" if attends else "the model weighs all patches of a case alike"
+    sentence = findings.uniform(kind, model, without, estimate, reason)
     yield _finding("uniform", f"auc_over_{kind}", scope, "AUROC", estimate, sentence)
     estimate = mean[f"{kind}_changed"]
     yield Finding(

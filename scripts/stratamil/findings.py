@@ -168,7 +168,7 @@ def sufficiency(top, value, estimate):
     return against_random(subject, f"keeping up the {VALUES[value]}", "higher", "lower", than, estimate, NO_TOP)
 
 
-NO_TOP = "no case has that many patches and more, with different attention"
+NO_TOP = "no case has more patches than that, with different attention"
 
 
 def top(name, percent):
@@ -201,12 +201,15 @@ def part(level, kind, estimate):
     }[said]
 
 
-def uniform(kind, model, without, estimate):
-    """What attention adds to the AUROC. model, without: the two AUROCs; estimate: of their difference."""
+def uniform(kind, model, without, estimate, reason):
+    """What attention adds to the AUROC. model, without: the two AUROCs; estimate: of their difference.
+
+    reason: why there may be no estimate.
+    """
     said = verdict(estimate)
     alike = {"uniform": "all patches of a case", "levels": "all patches of a slice, slices of a stain and stains"}[kind]
     if said == NONE:
-        return f"With {alike} weighing alike: AUROC not defined, for the test cases are of one class."
+        return f"What attention adds over {alike} weighing alike is not defined, for {reason}."
     both = f"with {alike} weighing alike the AUROC is {num(without, 2)}, with attention {num(model, 2)}"
     size = f"difference {num(estimate.value, 2)} {_basis(estimate)}"
     held = f"{size}, and the interval holds 0"

@@ -143,7 +143,7 @@ def test_too_few_patients_claim_nothing(tmp_path):
 
 def test_without_attention_nothing_is_claimed_of_it(tmp_path):
     study = Made(tmp_path, n=12, attention="equal").study()
-    of_attention = ("deletion_attention", "insertion_attention", "necessity", "sufficiency", "bytes", "number")
+    of_attention = ("deletion_attention", "insertion_attention", "necessity", "sufficiency", "auc", "bytes", "number")
     claimed = [item for item in found(study).values() if item.measure.startswith(of_attention)]
     assert len(claimed) > 20
     assert all(item.verdict == "not defined" and "not defined" in item.sentence for item in claimed)
@@ -262,7 +262,7 @@ SENTENCES = {
     "sufficiency": lambda e: findings.sufficiency(findings.top("1", 5.0), "margin", e),
     "stain_size": lambda e: findings.part("stain", "size", e),
     "slice_support": lambda e: findings.part("slice", "support", e),
-    "uniform": lambda e: findings.uniform("uniform", 0.9, 0.6, e),
+    "uniform": lambda e: findings.uniform("uniform", 0.9, 0.6, e, "there is one class"),
     "seeds": lambda e: findings.agreement("seeds", e),
     "splits": lambda e: findings.agreement("splits", e),
     "overlap": lambda e: findings.overlap("seeds", 5.0, 0.05, e, e),

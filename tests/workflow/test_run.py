@@ -75,6 +75,24 @@ def test_attention_names_files_that_exist(study):
     assert all((study.folder / "resources/tiny/patches" / path).is_file() for path in attention["path"])
 
 
+def test_perturbed_cases_are_those_that_were_predicted(study):
+    """The whole bag gives the same probabilities, its parts have the weights of their patches."""
+    for run in RUNS:
+        read = {name: pd.read_csv(study.folder / run / f"{name}.csv") for name in ("predictions", "perturbation")}
+        same = ["case_id", "true_label", "predicted_label", "prob_benign", "prob_high_grade", "patches"]
+        pd.testing.assert_frame_equal(read["predictions"][same], read["perturbation"][same], rtol=1e-4)
+        parts = pd.read_csv(study.folder / run / "perturbation_parts.csv", dtype={"case_id": str})
+        attention = pd.read_parquet(study.folder / run / "patch_attention.parquet")
+        for level, keys in (("stain", ["case_id", "stain"]), ("slice", ["case_id", "stain", "slice_id"])):
+            weights = attention.groupby(keys)["effective_weight"].sum()
+            found = parts[parts["level"] == level].set_index(keys)["weight"]
+            pd.testing.assert_series_equal(
+                found.sort_index(), weights.sort_index(), check_names=False, check_dtype=False, rtol=1e-4
+            )
+    rows = pd.read_csv(study.folder / RESULTS / "faithfulness/faithfulness.csv")
+    assert set(rows["scope"]) == {"study", *(f"split {split}, seed 1" for split in ("01", "02", "03"))}
+
+
 def test_nothing_to_do_after_a_finished_run(study):
     assert study.pending() == {}
 
