@@ -110,3 +110,12 @@ def test_nothing_to_do_after_and_a_changed_file_reruns(study):
     assert study.pending(configfiles=(study.config,)) == {"inventory": 1, **AFTER}
     os.utime(file, ns=(times.st_atime_ns, times.st_mtime_ns))
     assert study.pending(configfiles=(study.config,)) == {}
+
+
+def test_faithfulness_knows_places_but_no_pictures(study):
+    text = (study.folder / RESULTS / "faithfulness/faithfulness.json").read_text()
+    found = {row["measure"]: row for row in json.loads(text)["findings"] if row["scope"] == "study"}
+    assert found["distance_slice"]["value"] is not None and "number_slice" not in found
+    for name in ("pixels", "bytes", "brightness"):
+        assert found[f"{name}_case"]["value"] is None and "it is not known" in found[f"{name}_case"]["sentence"]
+    assert found["deletion_contribution"]["verdict"] == "above"
