@@ -1,6 +1,7 @@
 """Draw and tabulate what the model attended to, from the numbers that evaluate wrote.
 
-INPUTS: split_{split}/seed_{seed}/patch_attention.parquet and predictions.csv, the patch images if there are any, planted signal if known
+INPUTS: split_{split}/seed_{seed}/patch_attention.parquet and predictions.csv, the patch images if there are any,
+    planted signal if known, all split files if cases are chosen
 OUTPUTS: split_{split}/seed_{seed}/attention_analysis
 """
 
@@ -10,6 +11,7 @@ rule attention:
         attention="<results>/split_{split}/seed_{seed}/patch_attention.parquet",
         predictions="<results>/split_{split}/seed_{seed}/predictions.csv",
         truth=config["attention"]["truth"] or [],
+        tested=expand("<results>/splits/data_splits_{split}.npz", split=SPLITS if config["attention"]["cases"] else []),
         code=code("attention"),
     output:
         report(
@@ -33,7 +35,8 @@ rule attention:
         images=given(images()),
         flags=given(flag("stains", STAINS), flags("attention", truth=None)),
         truth=lambda wildcards, input: flag("truth", input.truth) if input.truth else "",
+        tested=lambda wildcards, input: flag("tested", list(input.tested)) if input.tested else "",
     shell:
         "python {input.code[0]} --patch-attention {input.attention} --predictions {input.predictions}"
-        " {params.images} --split {wildcards.split} --seed {wildcards.seed} {params.flags} {params.truth}"
+        " {params.images} --split {wildcards.split} --seed {wildcards.seed} {params.flags} {params.truth} {params.tested}"
         " --threads {threads} --output {output} --log {log}"

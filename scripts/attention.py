@@ -13,7 +13,7 @@ import pandas as pd
 from tqdm import tqdm
 
 import cli
-from stratamil import attention, files, galleries, plots
+from stratamil import attention, files, galleries, plots, splits
 from stratamil.errors import UserError
 
 
@@ -27,7 +27,9 @@ def arguments():
     parser.add_argument("--stains", nargs="+", required=True, metavar="STAIN", help="all stains, in order")
     parser.add_argument("--top-n", type=int, default=5, help="patches in a gallery")
     parser.add_argument("--top-percent", type=float, default=5.0, help="share of a case's patches in the table")
+    parser.add_argument("--cases", nargs="+", metavar="CASE", help="draw pictures of these cases only")
     parser.add_argument("--max-cases", type=int, help="draw pictures of this many cases only")
+    parser.add_argument("--tested", nargs="*", type=Path, default=[], help="split files of the study, to check --cases")
     parser.add_argument("--truth", type=Path, help="table with columns file and signal (0 or 1)")
     parser.add_argument("--output", type=Path, required=True, help="folder, replaced when all is done")
     parser.add_argument("--threads", type=int, default=1, help="cases drawn at once")
@@ -40,6 +42,8 @@ def main(args):
     cases = attention.read_cases(args.patch_attention, args.predictions, args.stains)
     patches = pd.concat([case.patches for case in cases], ignore_index=True)
     truth = attention.read_truth(args.truth, patches) if args.truth else None
+    tested = [case for path in args.tested for case in splits.read(path).test]
+    chosen = attention.choose(cases, args.cases, args.max_cases, tested)
     run = f"split {args.split}, seed {args.seed}"
     heading = f"{run}, {len(cases)} test cases, {len(patches)} patches"
     with files.atomic_folder(args.output) as folder:
@@ -49,7 +53,7 @@ def main(args):
             score_truth(cases, truth, args, folder)
         figure = galleries.stain_distribution(cases, args.stains, heading)
         plots.save(figure, folder / "stain_attention_distribution.png")
-        draw_cases(cases[: args.max_cases], args, run, folder)
+        draw_cases(chosen, args, run, folder)
 
 
 def write_tables(cases, args, heading, folder):

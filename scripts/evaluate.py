@@ -46,6 +46,8 @@ def main(args):
         "checkpoint_sha256": files.sha256(args.checkpoint),
         "epoch": content["epoch"],
         "classes": args.classes,
+        "stains": args.stains,
+        "bias": evaluation.biases(model, args.classes),
         **evaluation.figures(test, validation, args.classes, args.threshold),
         "features": data.identity,
         "settings": {"model": content["model"], "train": content.get("train")},

@@ -3,10 +3,12 @@
 Everywhere, `patches` is the table of evaluate: one row a patch of a test case; columns `COLUMNS`, contribution_<class>.
 A weight says little alone, for it shrinks with the number of its rivals: beside it stands its ratio to an equal share,
 weight x N. A patch is known by its `path` only; equal weights are ranked by path, whatever the order of the rows.
+The ranking within a case was made by evaluate and stands in the table: pictures and other tables follow it.
 """
 
 import csv
 import math
+from collections import Counter
 from dataclasses import dataclass
 
 import numpy as np
@@ -15,15 +17,21 @@ import pandas as pd
 from stratamil import names, tables
 from stratamil.errors import UserError
 from stratamil.metrics import roc_auc
+from stratamil.ranking import COMPARED, EQUAL, alike, rank
 
 WEIGHTS = ["patch_weight", "slice_weight", "stain_weight", "effective_weight"]
-COLUMNS = ["case_id", "stain", "slice_id", "patch", "path", *WEIGHTS]
+COLUMNS = ["case_id", "stain", "slice_id", "patch", "path", *WEIGHTS, *COMPARED]
 PREDICTION_COLUMNS = ["case_id", "true_label", "predicted_label"]
 PLACE = ["x", "y"]  # on the slide, of patches without a file
-TOLERANCE = 1e-3  # float32 weights of some thousand patches add up to 1 within this
+TOLERANCE = 1e-3  # float32 weights of some thousand patches add up to 1 within this, and contributions to a logit
 NO_PICTURES = (
     "There are no pictures of patches, for their features were made elsewhere: a patch is known by the row of its\n"
     "feature file, and by its coordinates on the slide where that file has them."
+)
+UNIFORM = "none: all patches weigh the same"
+EQUAL_NOTE = (
+    "Equal: the two highest stain weights are the same, or all patches weigh the same, so that slices and stains\n"
+    "weigh only what their number of patches gives them."
 )
 SHOWN = 5  # problems of one kind in an error
 CAVEAT = (
@@ -57,6 +65,24 @@ class Case:
         """The patches of one slice."""
         return self.patches[(self.patches["stain"] == stain) & (self.patches["slice_id"] == slice_id)]
 
+    @property
+    def ranked(self):
+        """The patches by their rank in the case, as `rank` gives them."""
+        ranked = self.patches.sort_values("rank", ignore_index=True)
+        return ranked.assign(ratio=ranked["effective_ratio"].astype(float))
+
+    @property
+    def uniform(self):
+        """Whether all patches weigh the same: the weights of slices and stains then only tell how many they have."""
+        return len(self.patches) > 1 and alike(self.patches["effective_weight"])
+
+    @property
+    def most_attended(self):
+        """The stain of the highest weight, or `EQUAL` where all patches weigh the same or the highest two stains do."""
+        weights = self.stains.sort_values(ascending=False, kind="stable")
+        tied = len(weights) > 1 and (self.uniform or alike(weights.iloc[:2]))
+        return EQUAL if tied else weights.index[0]
+
 
 def read_cases(patch_attention, predictions, stains):
     """The test cases with their patches, in natural order of case_id.
@@ -65,12 +91,12 @@ def read_cases(patch_attention, predictions, stains):
     Raises UserError if a column is missing, the files are not of the same cases, or weights do not add up.
     """
     patches, predicted = pd.read_parquet(patch_attention), tables.read(predictions)
-    contributions = [name.replace("prob_", "contribution_", 1) for name in predicted if name.startswith("prob_")]
+    classes = [name.removeprefix("prob_") for name in predicted if name.startswith("prob_")]
     lacking = [
         f"{file}: column {column} is missing: make the file again with evaluate"
         for file, table, wanted in (
-            (patch_attention, patches, COLUMNS + contributions),
-            (predictions, predicted, PREDICTION_COLUMNS),
+            (patch_attention, patches, [*COLUMNS, *(f"contribution_{name}" for name in classes)]),
+            (predictions, predicted, [*PREDICTION_COLUMNS, *(f"logit_{name}" for name in classes)]),
         )
         for column in wanted
         if column not in table
@@ -78,7 +104,7 @@ def read_cases(patch_attention, predictions, stains):
     if lacking:
         raise UserError(*lacking)
     patches = patches.astype(dict.fromkeys(("case_id", "stain", "slice_id", "path"), str))
-    problems = [f"{predictions}: {problem}" for problem in _disagreements(patches, predicted)]
+    problems = [f"{predictions}: {problem}" for problem in _disagreements(patches, predicted, classes)]
     problems += [f"{patch_attention}: {problem}" for problem in _faults(patches, stains)]
     if problems:
         raise UserError(*(f"{problem}: make both files again with evaluate" for problem in problems))
@@ -98,7 +124,8 @@ def positive_class(predictions):
     return [name for name in pd.read_csv(predictions, nrows=0) if name.startswith("prob_")][-1].removeprefix("prob_")
 
 
-def _disagreements(patches, predicted):
+def _disagreements(patches, predicted, classes):
+    """What shows that the two tables are not of one evaluation."""
     have, wanted = set(patches["case_id"]), set(predicted["case_id"])
     for case in sorted(have ^ wanted, key=names.natural):
         yield f"case {case} has " + ("patches but no prediction" if case in have else "a prediction but no patches")
@@ -107,6 +134,19 @@ def _disagreements(patches, predicted):
     for label in predicted["predicted_label"].unique():
         if f"prob_{names.column(str(label))}" not in predicted:
             yield f"class {label} has no column of probabilities"
+    if have == wanted and predicted["case_id"].is_unique:
+        yield from _of_other_runs(patches.groupby("case_id"), predicted.set_index("case_id"), classes)
+
+
+def _of_other_runs(groups, predicted, classes):
+    """Cases whose contributions do not explain their logits: logit less contributions is the bias, one for all."""
+    wrong = set()
+    for name in classes:
+        explained = groups[f"contribution_{name}"].sum().reindex(predicted.index).astype(float)
+        bias = predicted[f"logit_{name}"] - explained
+        wrong |= set(bias.index[~((bias - bias.median()).abs() <= TOLERANCE)])
+    for case in sorted(wrong, key=names.natural):
+        yield f"case {case}: its logits are not those of these patches: the two files are of different runs"
 
 
 def _faults(patches, stains):
@@ -121,6 +161,27 @@ def _faults(patches, stains):
     totals = weights["effective_weight"].astype(float).groupby(patches["case_id"]).sum()
     for case, total in totals[(totals - 1).abs() > TOLERANCE].items():
         yield f"case {case}: effective weights add up to {total:.4f} instead of 1"
+    ranked = patches.sort_values(["case_id", "rank"])
+    groups = ranked.groupby("case_id", sort=False)
+    unlike = (groups.cumcount() + 1 != ranked["rank"]) | (groups["effective_weight"].diff() > 0)
+    for case in sorted(set(ranked.loc[unlike, "case_id"]), key=names.natural):
+        yield f"case {case}: its ranks are not those of its effective weights"
+
+
+def choose(cases, wanted=None, most=None, tested=()):
+    """The cases to draw pictures of: those with the ids `wanted` (None: all), at most `most` (None: any number).
+
+    tested: ids of all test cases of the study, this split's or not. Raises UserError for wanted ids that are in none.
+    """
+    if wanted is not None:
+        wanted = {names.case_id(text) for text in wanted}
+        if unknown := sorted(wanted - set(tested) - {case.id for case in cases}, key=names.natural) if tested else []:
+            raise UserError(
+                f"attention.cases: {', '.join(unknown)}: in no test set of the study: take it out, or look for it in"
+                " excluded.csv of the inventory"
+            )
+        cases = [case for case in cases if case.id in wanted]
+    return cases[:most]
 
 
 def read_truth(file, patches):
@@ -152,15 +213,6 @@ def read_truth(file, patches):
     return found.reindex(patches["path"]).astype(float)
 
 
-def rank(patches, weight):
-    """`patches` from the most to the least of the column `weight`, equal ones by path, with columns rank and ratio.
-
-    rank: 1 is the most attended. ratio: weight x number of patches, so 1 is an equal share.
-    """
-    ranked = patches.sort_values([weight, "path"], ascending=[False, True], ignore_index=True)
-    return ranked.assign(rank=np.arange(1, len(ranked) + 1), ratio=ranked[weight].astype(float) * len(ranked))
-
-
 def ends(ranked, n):
     """The first n and the last n of a ranking, the latter from the last: {"top": ..., "bottom": ...}."""
     return {"top": ranked.head(n), "bottom": ranked.tail(n).iloc[::-1]}
@@ -181,10 +233,12 @@ def normalised_entropy(weights):
 def slice_pattern(slices):
     """`one slice`, or the highest with its weight and the effective number of all, as in `match_2 0.84 (1.4 of 2)`.
 
-    slices: as of `Case.slices`.
+    slices: as of `Case.slices`. Where all weigh the same, `2 equal`.
     """
     if len(slices) == 1:
         return "one slice"
+    if alike(slices["weight"]):
+        return f"{len(slices)} {EQUAL}"
     number = effective_number(slices["weight"])
     return f"{slices['slice_id'][0]} {slices['weight'][0]:.2f} ({number:.1f} of {len(slices)})"
 
@@ -204,8 +258,9 @@ def _summary_row(case, stains, truth):
         "case_id": case.id,
         "true_label": case.true_label,
         "predicted_label": case.predicted_label,
+        "probability": case.probability,
         "n_patches": len(case.patches),
-        "most_attended_stain": weights.idxmax(),
+        "most_attended_stain": case.most_attended,
         **{f"stain_weight_{names.column(stain)}": _rounded(weights.get(stain, math.nan)) for stain in stains},
         "normalised_entropy": _rounded(normalised_entropy(effective)),
         "effective_patches": round(effective_number(effective), 3),
@@ -255,7 +310,7 @@ def _scores(patches, positive):
 def top_patches(case, percent):
     """The share of a case's patches with the highest effective weight: `percent` of them rounded up, at least one."""
     n = math.ceil(round(len(case.patches) * percent / 100, 9))
-    return rank(case.patches, "effective_weight").head(n)
+    return case.ranked.head(n)
 
 
 def top_table(cases, percent):
@@ -265,7 +320,8 @@ def top_table(cases, percent):
     ]
     table = pd.concat(tops, ignore_index=True).rename(columns={"slice_id": "slice"})
     place = [name for name in PLACE if name in table]
-    return table[["case_id", "stain", "slice", "patch", "path", *place, *WEIGHTS, "true_label", "pred_label"]]
+    columns = ["case_id", "stain", "slice", "patch", "path", *place, *WEIGHTS, "true_label", "pred_label", *COMPARED]
+    return table[columns]
 
 
 def top_text(cases, top, stains, percent, heading):
@@ -334,6 +390,7 @@ def summary_text(cases, stains, heading, pictures=True):
     for case in cases:
         weights = case.stains
         pattern = "; ".join(f"{stain} {slice_pattern(case.slices(stain))}" for stain in weights.index)
+        pattern = UNIFORM if case.uniform else pattern
         overview.append(
             [
                 case.id,
@@ -341,12 +398,12 @@ def summary_text(cases, stains, heading, pictures=True):
                 case.predicted_label + ("" if case.true_label == case.predicted_label else " (wrong)"),
                 f"{case.probability:.3f}",
                 str(len(case.patches)),
-                weights.idxmax(),
+                case.most_attended,
                 *(f"{weights[stain]:.3f}" if stain in weights.index else "-" for stain in stains),
                 pattern,
             ]
         )
-    most = pd.Series([case.stains.idxmax() for case in cases])
+    most = Counter(case.most_attended for case in cases)
     return "\n".join(
         [
             "Attention of the test cases",
@@ -355,11 +412,14 @@ def summary_text(cases, stains, heading, pictures=True):
             CAVEAT,
             *([] if pictures else ["", NO_PICTURES]),
             "",
-            "Most attended stain: " + ", ".join(f"{stain} in {(most == stain).sum()}" for stain in stains) + " cases.",
+            "Most attended stain: "
+            + ", ".join(f"{stain} in {most[stain]}" for stain in [*stains, *([EQUAL] if EQUAL in most else [])])
+            + " cases.",
             "",
             "Cases (p: probability of the predicted class; under each stain its weight, - if the case lacks it;",
             "slice pattern: the highest slice and its weight; in brackets the effective number of slices, 1/sum(w^2),",
             "of how many there are: 1 of 3 is all on one slice, 3 of 3 is an equal share)",
+            *([EQUAL_NOTE] if EQUAL in most or any(case.uniform for case in cases) else []),
             *aligned(overview, left=3, right_end=len(overview[0]) - 1),
             "",
             "Slices (x equal: weight x number of slices of the stain, so 1 is an equal share; effective patches: of the"

@@ -6,6 +6,7 @@ import torch
 
 from stratamil import metrics
 from stratamil.names import column, natural
+from stratamil.ranking import compared
 
 
 @torch.inference_mode()
@@ -16,7 +17,8 @@ def predict(model, bags, table, case_ids, y, classes):
     (case_id, stain, slice_id, patch, path). y: case id -> class index. classes: K names.
     Returns (predictions, attention). predictions, one row a case: case_id, true_label, predicted_label,
     prob_<class>, correct, logit_<class>, patches (of the bag). attention, one row a patch: the columns of `table`,
-    patch_weight, slice_weight, stain_weight, effective_weight, contribution_<class>.
+    patch_weight, slice_weight, stain_weight, effective_weight, effective_ratio and rank (see `ranking.compared`),
+    contribution_<class>: over a case, they and the class's entry of `biases` add up to its logit.
     """
     rows, patches = [], []
     for case in sorted(case_ids, key=natural):
@@ -42,13 +44,19 @@ def _prediction(case, truth, logits, classes):
 def _attention(model, output, batch, table, classes):
     stain_of_patch = batch.stain_of_slice[batch.slice_of_patch]
     contributions = model.contributions(output).cpu().numpy()
-    return table.iloc[batch.rows].assign(
+    weighed = table.iloc[batch.rows].assign(
         patch_weight=output.patch.cpu().numpy(),
         slice_weight=output.slice[batch.slice_of_patch].cpu().numpy(),
         stain_weight=output.stain[stain_of_patch].cpu().numpy(),
         effective_weight=output.effective.cpu().numpy(),
-        **{f"contribution_{column(name)}": contributions[:, k] for k, name in enumerate(classes)},
     )
+    columns = {f"contribution_{column(name)}": contributions[:, k] for k, name in enumerate(classes)}
+    return compared(weighed).assign(**columns)
+
+
+def biases(model, classes):
+    """The classifier's bias of each class: what a logit is before any patch contributes."""
+    return dict(zip(classes, model.classifier[-1].bias.tolist(), strict=True))
 
 
 def arrays(predictions, classes):

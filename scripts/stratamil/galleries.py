@@ -13,11 +13,13 @@ import numpy as np
 from matplotlib.cm import ScalarMappable
 from matplotlib.colors import LinearSegmentedColormap, Normalize
 from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
 from PIL import Image, ImageDraw
 
 from stratamil import attention
 from stratamil.plots import COLORS, GREY, STYLE, save
-from stratamil.tiles import INK, MISSING, TILE, Tiles, cut, font, short
+from stratamil.ranking import alike
+from stratamil.tiles import INK, MISSING, TILE, Tiles, broken, cut, font, short
 
 BORDER = 8
 GAP = 18
@@ -25,6 +27,7 @@ MARGIN = 28
 LEAST_COLUMNS = 5  # a gallery is at least so wide, for its heading
 MOST_COLUMNS = 8
 LINE = 1.4  # of the font size
+SMALL = 12  # letters of file names
 OCTAVES = 3  # the border's colour spans ratios of 1/8 to 8
 SCALE = ("≤ 1/8", "1/4", "1/2", "1", "2", "4", "≥ 8")
 RATIOS = LinearSegmentedColormap.from_list("ratio", ["#0072B2", "#cccccc", "#D55E00"])
@@ -32,6 +35,7 @@ PAPER = {"facecolor": "white", "edgecolor": "none", "pad": 0.6}
 SMALLEST_RATIO = 1e-6  # smaller ratios fall in the first bar of a histogram
 BINS = 40
 MAPS = 4  # side by side
+SLICE_NAMES = 1.4, 4.0  # inches that names of slices take, at least and at most
 SHORT_CAVEAT = "Attention is what the model weighed, not why it decided."
 WHICH = {"top": "most", "bottom": "least"}
 
@@ -65,11 +69,16 @@ def gallery(shown, tiles, title, facts, caption):
     or more.
     caption: gives the lines that stand above a patch's file name, as many for each, from its row. Returns a PIL image.
     """
-    captions = [[*caption(row), Path(row.path).name, tiles(row.path)[1]] for row in shown.itertuples()]
-    fonts = [(16, True), *[(14, False)] * (len(captions[0]) - 3), (10, False), (10, False)]
+    cell = TILE + 2 * BORDER
+    files = [broken(Path(path).name, font(SMALL), cell + GAP - 4) for path in shown["path"]]
+    long = max(map(len, files))
+    captions = [
+        [*caption(row), *file, *[""] * (long - len(file)), tiles(row.path)[1]]
+        for row, file in zip(shown.itertuples(), files)
+    ]
+    fonts = [(16, True), *[(14, False)] * (len(captions[0]) - long - 2), *[(SMALL, False)] * (long + 1)]
     rows = -(-len(shown) // MOST_COLUMNS)
     columns = max(LEAST_COLUMNS, -(-len(shown) // rows))
-    cell = TILE + 2 * BORDER
     width = 2 * MARGIN + columns * cell + (columns - 1) * GAP
     heading = [line for some in facts for line in wrapped(some, font(16), width - 2 * MARGIN)]
     top = MARGIN + round(26 * LINE) + len(heading) * round(16 * LINE) + GAP
@@ -90,7 +99,7 @@ def _lines(draw, corner, lines, fonts, width):
     x, y = corner
     for line, (size, bold) in zip(lines, fonts, strict=True):
         face = font(size, bold)
-        draw.text((x, y), cut(line, face, width), INK if size > 10 else GREY, face)
+        draw.text((x, y), cut(line, face, width), INK if size > SMALL else GREY, face)
         y += round(size * LINE)
 
 
@@ -152,7 +161,7 @@ def draw_case(case, patches, output, stains, top_n, heading):
             for end, picture in slice_galleries(case, stain, slices, place, tiles, top_n, heading).items():
                 name = f"case_{case.id}_{stain}_{slices['slice_id'][place]}_{end}_patches.png"
                 write(picture, output / "patch_attention" / name)
-    for end, picture in case_galleries(case, tiles, top_n, heading).items():
+    for end, picture in case_galleries(case, tiles, top_n, heading, stains).items():
         write(picture, output / "case_effective_patches" / f"case_{case.id}_{end}_effective_patches.png")
     return tiles.unreadable
 
@@ -164,7 +173,7 @@ def slice_galleries(case, stain, slices, place, tiles, n, heading):
     if len(slices) == 1:
         fact = f"the only {stain} slice"
     else:
-        which = "highest" if place == 0 else "lowest"
+        which = "equal" if alike(slices["weight"]) else "highest" if place == 0 else "lowest"
         fact = f"{which} slice weight of {len(slices)}: {weight:.3f} = {short(weight * len(slices))} × equal share"
     facts = [fact, _stain_fact(case, stain)]
 
@@ -174,10 +183,14 @@ def slice_galleries(case, stain, slices, place, tiles, n, heading):
     return _both_ends(case, ranked, caption, tiles, n, "patch_weight", f"{stain} {slice_id}", facts, heading)
 
 
-def case_galleries(case, tiles, n, heading):
-    """Galleries of the n most and n least attended patches of a case by effective weight."""
-    ranked = attention.rank(case.patches, "effective_weight")
-    facts = ["weight = patch × slice × stain weight"]
+def case_galleries(case, tiles, n, heading, stains):
+    """Galleries of the n most and n least attended patches of a case by effective weight.
+
+    stains: all stains; the heading names those that the case lacks.
+    """
+    ranked = case.ranked
+    missing = [stain for stain in stains if stain not in case.stains.index]
+    facts = ["weight = patch × slice × stain weight", *[f"missing: {', '.join(missing)}"] * bool(missing)]
 
     def caption(row):
         return (
@@ -193,12 +206,22 @@ def case_galleries(case, tiles, n, heading):
 def _both_ends(case, ranked, caption, tiles, n, weight, where, facts, heading):
     pictures = {}
     for end, shown in attention.ends(ranked, n).items():
-        held, equal = shown[weight].sum(), len(shown) / len(ranked)
-        share = f"{len(shown)} of {len(ranked)} patches hold {held:.1%} (equal shares: {equal:.1%})"
-        lines = [[*_case_facts(case), heading], [*facts, share]]
+        share = _share_of(shown, ranked, weight)
+        same = [f"all {len(ranked)} weigh the same: in the order of their names"] * (len(ranked) > 1)
+        lines = [[*_case_facts(case), heading], [*facts, share, *(same if alike(ranked[weight]) else [])]]
         title = f"Case {case.id}: {WHICH[end]} attended patches of {where}"
         pictures[end] = gallery(shown, tiles, title, lines, caption)
     return pictures
+
+
+def _share_of(shown, ranked, weight):
+    """How many patches are shown, and what they hold."""
+    n = len(ranked)
+    if len(shown) == n:
+        return f"all {n} patches" if n > 1 else "the only patch"
+    held = shown[weight].sum()
+    percent = f"{held:.1%}" if held >= 0.0005 else "less than 0.1%"
+    return f"{len(shown)} of {n} patches hold {percent} (equal shares: {len(shown) / n:.1%})"
 
 
 def _case_facts(case):
@@ -208,6 +231,8 @@ def _case_facts(case):
 
 def _stain_fact(case, stain):
     weight, n = case.stains[stain], len(case.stains)
+    if n == 1:
+        return "the only stain"
     return f"stain weight {weight:.3f} = {short(weight * n)} × equal share of {n}"
 
 
@@ -221,7 +246,7 @@ def maps(case, heading):
 
     The share is that of the case, so that the slices of a case can be compared.
     """
-    patches = case.patches.assign(ratio=case.patches["effective_weight"] * len(case.patches))
+    patches = case.patches.assign(ratio=case.patches["effective_ratio"])
     slices = list(patches[patches["x"].notna()].groupby(["stain", "slice_id"], sort=False, observed=True))
     columns = min(MAPS, len(slices))
     rows = -(-len(slices) // columns)
@@ -237,7 +262,8 @@ def maps(case, heading):
         axes.scatter(here["x"], here["y"], size, RATIOS(octaves(here["ratio"].to_numpy())), linewidths=0)
         axes.set_aspect("equal", anchor="N")
         axes.invert_yaxis()
-        axes.set_title(f"{stain} {slice_id}: {here['effective_weight'].sum():.1%}", fontsize=9)
+        held = f": {here['effective_weight'].sum():.1%}"
+        axes.set_title(_cut(f"{stain} {slice_id}", 9, 2.4) + held, fontsize=9)
     levels = ScalarMappable(Normalize(-OCTAVES, OCTAVES), RATIOS)
     bar = figure.colorbar(
         levels, cax=figure.add_axes((0.3, 0.45 / height, 0.4, 0.12 / height)), orientation="horizontal"
@@ -245,7 +271,8 @@ def maps(case, heading):
     bar.set_ticks(range(-OCTAVES, OCTAVES + 1), labels=SCALE)
     bar.ax.tick_params(labelsize=8)
     bar.set_label("effective weight ÷ equal share of the case", fontsize=8)
-    figure.text(0.03, 1 - 0.3 / height, f"Case {case.id}: attention over its slices", weight="bold", size=12)
+    title = _cut(f"Case {case.id}: attention over its slices", 12, 0.94 * width, bold=True)
+    figure.text(0.03, 1 - 0.3 / height, title, weight="bold", size=12)
     lines = f"{_line(case, heading)}\nin percent: the share of the case's attention that a slice holds"
     figure.text(0.03, 1 - 0.4 / height, lines, size=9, linespacing=1.4, va="top")
     return figure
@@ -262,8 +289,19 @@ def _axes(width, height, left, right, bottom, top):
     return figure, figure.add_axes(box)
 
 
+def _cut(text, size, inches, bold=False):
+    """Text of `size` points cut to fit a width."""
+    return cut(text, font(size, bold), inches * 72)
+
+
+def _patches(n):
+    return f"{n} patch{'es' if n != 1 else ''}"
+
+
 def _titled(axes, title, lines):
-    """A title and lines below it, above the axes."""
+    """A title and lines below it, above the axes, cut where the figure ends."""
+    room = axes.figure.get_figwidth() * (1 - axes.get_position().x0) - 0.1
+    title, lines = _cut(title, 12, room, bold=True), [_cut(line, 9, room) for line in lines]
     axes.annotate(title, (0, 1), (0, 8 + 14 * len(lines)), "axes fraction", "offset points", weight="bold", size=12)
     axes.annotate("\n".join(lines), (0, 1), (0, 6), "axes fraction", "offset points", size=9, linespacing=1.4)
 
@@ -275,12 +313,14 @@ def histogram(case, stains, heading):
     n = len(weights)
     ratios = np.log10(np.maximum(weights * n, SMALLEST_RATIO))
     edges = _log_bins(min(ratios.min(), -0.2), max(ratios.max(), 0.2), n)
+    if alike(weights):  # one bar, on the line
+        ratios[:], edges = 0, edges - (edges[1] - edges[0]) / 2
     figure, axes = _axes(9, 3.8, 0.7, 2.6, 0.6, 0.85)
     base = np.zeros(len(edges) - 1)
     for stain in case.stains.index:
         here = (case.patches["stain"] == stain).to_numpy()
         counts, share = np.histogram(ratios[here], edges)[0], weights[here].sum()
-        label = f"{stain}: {here.sum()} patches\nhold {share:.1%}"
+        label = f"{_cut(stain, 9, 1.2)}: {_patches(here.sum())}\nshare {share:.1%}"
         axes.stairs(base + counts, edges, baseline=base, fill=True, color=_color(stain, stains), label=label)
         base = base + counts
     axes.axvline(0, color=INK, linestyle="--", linewidth=1.2, label=f"equal share 1/{n}")
@@ -327,12 +367,18 @@ def slice_ranks(case, stains, heading):
         bars.append((stain, y, slices))
         labels += [(y + 1 + i, name) for i, name in enumerate(slices["slice_id"])]
         y += len(slices) + 1.6
-    figure, axes = _axes(9, 1.3 + 0.27 * y, 1.4, 0.3, 0.55, 0.65)
+    longest = max(font(10).getlength(name) / 72 for _, name in labels)
+    left = float(np.clip(longest + 0.3, *SLICE_NAMES))
+    figure, axes = _axes(left + 7.6, 1.3 + 0.27 * y, left, 0.3, 0.55, 0.65)
     for stain, start, slices in bars:
         _stain_bars(axes, case, stain, stains, start, slices)
-    axes.set(xlim=(0, 1.16), ylim=(y - 0.6, -0.6), xlabel="slice weight (adds up to 1 within a stain)")
-    axes.set_xticks(np.linspace(0, 1, 6))
-    axes.set_yticks([at for at, _ in labels], [name for _, name in labels])
+    # Many slices share little each: their bars are drawn larger.
+    highest = max(slices["weight"].max() for _, _, slices in bars if len(slices))
+    end = 1 if highest > 0.5 else highest
+    axes.set(xlim=(0, end * 1.16), ylim=(y - 0.6, -0.6), xlabel="slice weight (adds up to 1 within a stain)")
+    axes.set_xticks(MaxNLocator(5).tick_values(0, end)[:6])
+    axes.set_xlim(0, end * 1.16)
+    axes.set_yticks([at for at, _ in labels], [_cut(name, 10, left - 0.25) for _, name in labels])
     axes.tick_params(axis="y", length=0)
     axes.grid(visible=False, axis="y")
     _titled(axes, f"Case {case.id}: slice weights", [_line(case, heading)])
@@ -345,14 +391,20 @@ def _stain_bars(axes, case, stain, stains, start, slices):
         return
     n, places = len(slices), start + 1 + np.arange(len(slices))
     title = f"{stain}: stain weight {case.stains[stain]:.3f}, " + (
-        f"{n} slices, dashed: equal share {1 / n:.2f}" if n > 1 else "1 slice"
+        f"{n} slices, dashed: equal share {1 / n:.2g}" if n > 1 else "1 slice"
     )
     axes.text(0, start, title, weight="bold", va="center")
     axes.barh(places, slices["weight"], height=0.72, color=_color(stain, stains))
     for place, weight, patches in zip(places, slices["weight"], slices["patches"]):
-        text = f"{weight:.3f}, {patches} patch{'es' if patches > 1 else ''}"
         axes.annotate(
-            text, (weight, place), (4, 0), textcoords="offset points", va="center", size=8.5, bbox=PAPER, zorder=4
+            f"{weight:.3f}, {_patches(patches)}",
+            (weight, place),
+            (4, 0),
+            textcoords="offset points",
+            va="center",
+            size=8.5,
+            bbox=PAPER,
+            zorder=4,
         )
     if n > 1:
         axes.plot([1 / n] * 2, [places[0] - 0.5, places[-1] + 0.5], color=INK, linestyle="--", linewidth=1.2)
@@ -361,8 +413,8 @@ def _stain_bars(axes, case, stain, stains, start, slices):
 @matplotlib.rc_context(STYLE)
 def stain_distribution(cases, stains, heading):
     """Weight of each stain, a box and a point a case; cases without the stain are counted below."""
-    figure, axes = _axes(max(6.5, 2.0 + 1.6 * len(stains)), 5.0, 0.7, 0.2, 0.8, 0.85)
-    classes = list(dict.fromkeys(case.true_label for case in cases))
+    figure, axes = _axes(max(8.4, 3.9 + 1.6 * len(stains)), 5.0, 0.7, 2.1, 0.8, 0.85)
+    classes = sorted({label for case in cases for label in (case.true_label, case.predicted_label)})
     marks = dict(zip(classes, "o^sDvP*X" * (1 + len(classes) // 8)))
     ticks = []
     for x, stain in enumerate(stains):
@@ -376,7 +428,7 @@ def stain_distribution(cases, stains, heading):
                 place, weight, marks[case.true_label], ms=5.5, mfc=_color(stain, stains), mec=INK, mew=0.5, alpha=0.85
             )
     for name in classes:
-        label = f"true {name} ({sum(case.true_label == name for case in cases)})"
+        label = f"{_cut(name, 9, 1.1)} ({sum(case.true_label == name for case in cases)})"
         axes.plot([], [], marks[name], mfc="white", mec=INK, label=label)
     axes.axhline(
         1 / len(stains), color=INK, linestyle="--", linewidth=1, zorder=0, label=f"equal share of {len(stains)}"
@@ -384,7 +436,14 @@ def stain_distribution(cases, stains, heading):
     axes.set(xlim=(-0.6, len(stains) - 0.4), ylim=(-0.03, 1.03), ylabel="stain weight")
     axes.set_xticks(range(len(stains)), ticks)
     axes.grid(visible=False, axis="x")
-    axes.legend(loc="lower right", bbox_to_anchor=(1, 1), fontsize=9)
+    axes.legend(
+        loc="upper left",
+        bbox_to_anchor=(1.01, 1.02),
+        fontsize=9,
+        title="true class",
+        title_fontsize=9,
+        alignment="left",
+    )
     lines = [heading, "weights of a case add up to 1 over the stains that it has"]
     _titled(axes, f"Stain weights of {len(cases)} test cases", lines)
     return figure

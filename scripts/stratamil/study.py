@@ -21,6 +21,7 @@ from stratamil import metrics, tables
 from stratamil.errors import UserError
 from stratamil.inventory import USED
 from stratamil.names import column, natural
+from stratamil.ranking import EQUAL
 
 NEEDED = ("results.json", "predictions.csv", "validation_predictions.csv")
 PROPORTIONS = {"sensitivity": ("tp", "fn"), "specificity": ("tn", "fp"), "ppv": ("tp", "fp"), "npv": ("tn", "fn")}
@@ -508,13 +509,14 @@ def attention(study):
         return None, None
     table = pd.concat(tables, ignore_index=True)
     slugs = [name.removeprefix("stain_weight_") for name in table if name.startswith("stain_weight_")]
-    spelt = {column(name): name for name in _stain_names(table, study.cases)}
+    spelt = {column(name): name for name in _stain_names(study, table)}
     weights = (
         table.groupby("case_id")[[f"stain_weight_{slug}" for slug in slugs]].mean().reindex(study.ensemble["case_id"])
     )
     weights.columns = [spelt.get(slug, slug) for slug in slugs]
     present = weights.notna().sum(axis=1)
-    most = weights.dropna(how="all").idxmax(axis=1).value_counts()
+    told = weights.drop(index=_equal(table), errors="ignore").dropna(how="all")
+    most = Counter(told.idxmax(axis=1)) if len(told) else {}
     stains = [
         {
             "stain": stain,
@@ -528,15 +530,26 @@ def attention(study):
         }
         for stain in weights
     ]
-    result = {"cases": int((present > 0).sum()), "stains": stains, "truth": _truth(study)}
+    result = {"cases": int((present > 0).sum()), "equal": int((present > 0).sum()) - len(told), "stains": stains}
+    result["truth"] = _truth(study)
     for name in ("normalised_entropy", "effective_patches"):
         result[name] = _finite(table[name].mean()) if name in table else None
     return result, weights.reset_index(drop=True)
 
 
-def _stain_names(table, cases):
-    listed = {stain for text in cases["missing_stains"] for stain in text.split(";") if stain}
-    return listed | set(table.get("most_attended_stain", pd.Series(dtype=str)).dropna().astype(str))
+def _equal(table):
+    """Cases without a most attended stain, whatever the seed."""
+    if "most_attended_stain" not in table:
+        return []
+    equal = (table["most_attended_stain"] == EQUAL).groupby(table["case_id"]).all()
+    return equal.index[equal]
+
+
+def _stain_names(study, table):
+    """The stains as they are written: of the runs, and where these do not say, of the cases and summaries."""
+    named = {stain for run in study.runs for stain in run.results.get("stains", [])}
+    listed = {stain for text in study.cases["missing_stains"] for stain in text.split(";") if stain}
+    return named or listed | set(table.get("most_attended_stain", pd.Series(dtype=str)).dropna().astype(str))
 
 
 def _finite(value):

@@ -31,6 +31,7 @@ class Tiles:
     def _read(self, path):
         try:
             with Image.open(self.folder / path) as image:
+                image.load()  # one shown as large as it is would else be read when its file is closed
                 return fitted(images.rgb(image), self.side)
         except FileNotFoundError:
             why = "file not found"
@@ -59,6 +60,12 @@ def font(size, bold=False):
 def short(number):
     """A number in about two digits: 120, 12, 1.2, .012 as 0.012."""
     return f"{number:.0f}" if number >= 10 else f"{number:.2g}"
+
+
+def broken(text, face, width):
+    """`text` as one line, or as two where it is wider than `width` pixels; the second may still be."""
+    end = next((end for end in range(len(text), 1, -1) if face.getlength(text[:end]) <= width), 1)
+    return [text[:end], text[end:]] if end < len(text) else [text]
 
 
 def cut(text, face, width):
