@@ -19,6 +19,7 @@ bench: .venv/.test
 	$(BIN)/python bench/train.py
 	$(BIN)/python bench/faithfulness.py
 	$(BIN)/python bench/study.py
+	$(BIN)/python bench/attention.py
 
 checks: .venv/.run
 	$(BIN)/python bench/checks.py

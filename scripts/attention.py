@@ -5,7 +5,12 @@ have no pictures, maps of attention over their coordinates take the place of gal
 """
 
 import logging
+import multiprocessing
+import os
+import threading
 from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
+from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
 
@@ -14,7 +19,7 @@ from tqdm import tqdm
 
 import cli
 from stratamil import attention, files, galleries, plots, splits
-from stratamil.errors import UserError
+from stratamil.errors import Stopped, UserError
 
 
 def arguments():
@@ -46,14 +51,26 @@ def main(args):
     chosen = attention.choose(cases, args.cases, args.max_cases, tested)
     run = f"split {args.split}, seed {args.seed}"
     heading = f"{run}, {len(cases)} test cases, {len(patches)} patches"
-    with files.atomic_folder(args.output) as folder:
+    with cli.stoppable() as stop, writing(args.output), files.atomic_folder(args.output) as folder:
         write_tables(cases, args, heading, folder)
         files.write_csv(attention.summary(cases, args.stains, truth), folder / "summary.csv")
         if args.truth:
             score_truth(cases, truth, args, folder)
         figure = galleries.stain_distribution(cases, args.stains, heading)
         plots.save(figure, folder / "stain_attention_distribution.png")
-        draw_cases(chosen, args, run, folder)
+        draw_cases(chosen, args, run, folder, stop)
+
+
+@contextmanager
+def writing(path):
+    """Make a UserError of a folder that cannot be written: pictures that cannot be read are no errors."""
+    try:
+        yield
+    except OSError as error:
+        raise UserError(
+            f"{path}: cannot be written ({error.strerror or error}): give write permission there, free space or raise"
+            " the quota, and run again"
+        ) from None
 
 
 def write_tables(cases, args, heading, folder):
@@ -75,8 +92,8 @@ def score_truth(cases, truth, args, folder):
     logging.info("attention AUROC of signal patches: %s (%d cases)", scores["mean_auc"], scores["cases"])
 
 
-def draw_cases(cases, args, run, folder):
-    """Draw the pictures of each case, `args.threads` cases at once."""
+def draw_cases(cases, args, run, folder, stop):
+    """Draw the pictures of each case, `args.threads` cases at once. Raises Stopped when `stop` says so."""
     draw = partial(
         galleries.draw_case,
         patches=args.patches,
@@ -85,11 +102,30 @@ def draw_cases(cases, args, run, folder):
         top_n=args.top_n,
         heading=run,
     )
-    with ProcessPoolExecutor(args.threads) as pool:
+    with ProcessPoolExecutor(args.threads, initializer=end_with_parent) as pool:
         drawn = pool.map(draw, cases) if args.threads > 1 else map(draw, cases)
-        for unreadable in tqdm(drawn, total=len(cases), unit="case", desc="attention"):
-            for line in unreadable:
-                logging.warning("not drawn: %s", line)
+        try:
+            for unreadable in tqdm(drawn, total=len(cases), unit="case", desc="attention"):
+                for line in unreadable:
+                    logging.warning("not drawn: %s", line)
+                if stop():
+                    pool.shutdown(cancel_futures=True)
+                    raise Stopped(f"stopped: {args.output} is as it was: run again")
+        except BrokenProcessPool:
+            raise UserError(
+                f"{args.output}: a process that drew was killed, as for want of memory: give the job more, or"
+                " fewer threads"
+            ) from None
+
+
+def end_with_parent():
+    """Let this process end when its parent was killed, for it would wait for work for ever."""
+
+    def wait():
+        multiprocessing.parent_process().join()
+        os._exit(1)
+
+    threading.Thread(target=wait, daemon=True).start()
 
 
 if __name__ == "__main__":

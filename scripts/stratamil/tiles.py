@@ -34,10 +34,10 @@ class Tiles:
                 image.load()  # one shown as large as it is would else be read when its file is closed
                 return fitted(images.rgb(image), self.side)
         except FileNotFoundError:
-            why = "file not found"
-        except (*images.DAMAGE, images.Unreadable):
-            why = "unreadable file"
-        self.unreadable.append(f"{path}: {why}")
+            why, reason = "file not found", ""
+        except (*images.DAMAGE, images.Unreadable) as error:
+            why, reason = "unreadable file", getattr(error, "strerror", None)  # the system's, as of a permission
+        self.unreadable.append(f"{path}: {why}" + (f" ({reason})" if reason else ""))
         return None, why
 
 
