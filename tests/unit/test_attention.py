@@ -1,16 +1,22 @@
 """Attention analysis: the right weight at the right patch, in every table and picture."""
 
+import errno
 import json
+import os
+import signal
+import subprocess
 import sys
+import time
 
 import numpy as np
 import pandas as pd
+import psutil
 import pytest
 from PIL import Image
 from sklearn.metrics import roc_auc_score
 
 import attention as script
-from stratamil import attention, galleries, images, tiles
+from stratamil import attention, galleries, images, ranking, splits, tiles
 from stratamil.errors import UserError
 
 STAINS = ["h&e", "melan", "sox10"]
@@ -23,6 +29,9 @@ COHORT = {
     "10": ("benign", {("sox10", "match_1"): range(4)}),
     "7": ("high-grade", {("melan", "match_1"): range(8, 12), ("sox10", "match_1"): range(3)}),
 }
+
+
+P = 0.7501378580281194
 
 
 def shares(random, n):
@@ -41,11 +50,29 @@ def patch_table():
                 for patch, weight in zip(numbers, shares(random, len(numbers))):
                     path = f"deep/case_{case}_{slice_id}_{stain}_patch{patch}.png"
                     rows.append((case, stain, slice_id, patch, path, weight, slice_weight, stain_weight))
-    table = pd.DataFrame(rows, columns=attention.COLUMNS[:-1])
+    table = pd.DataFrame(rows, columns=["case_id", "stain", "slice_id", "patch", "path", *attention.WEIGHTS[:3]])
     table["effective_weight"] = table[attention.WEIGHTS[:3]].prod(axis=1)
     table["contribution_benign"] = random.normal(size=len(table)) * table["effective_weight"]
     table["contribution_high_grade"] = random.normal(size=len(table)) * table["effective_weight"]
-    return table.astype(dict.fromkeys(attention.WEIGHTS, "float32"))
+    return weighed(table)
+
+
+def weighed(table):
+    """The table as evaluate would write it: weights in float32, compared within their case."""
+    table = table.astype(dict.fromkeys(attention.WEIGHTS, "float32"))
+    return pd.concat([ranking.compared(of_case) for _, of_case in table.groupby("case_id", sort=False)])
+
+
+def one_case(table):
+    return attention.Case("2", "benign", "benign", 0.9, weighed(table.reset_index(drop=True)))
+
+
+def predict(table):
+    """Predictions whose logits are the contributions and a bias."""
+    logits = table.groupby("case_id")[["contribution_benign", "contribution_high_grade"]].sum().loc[list(COHORT)] + 0.2
+    labels = {"case_id": list(COHORT), "true_label": [label for label, _ in COHORT.values()]}
+    predictions = pd.DataFrame(labels | {"predicted_label": "high-grade", "prob_benign": 1 - P, "prob_high_grade": P})
+    return predictions.assign(logit_benign=logits.iloc[:, 0].to_numpy(), logit_high_grade=logits.iloc[:, 1].to_numpy())
 
 
 def color(i):
@@ -57,11 +84,7 @@ def color(i):
 def study(tmp_path):
     table = patch_table()
     table.to_parquet(tmp_path / "patch_attention.parquet")
-    labels = {case: label for case, (label, _) in COHORT.items()}
-    predictions = pd.DataFrame(
-        {"case_id": list(labels), "true_label": labels.values(), "predicted_label": "high-grade"}
-    )
-    predictions.assign(prob_benign=0.25, prob_high_grade=0.75).to_csv(tmp_path / "predictions.csv", index=False)
+    predict(table).to_csv(tmp_path / "predictions.csv", index=False)
     (tmp_path / "patches" / "deep").mkdir(parents=True)
     for i, path in enumerate(table["path"]):
         Image.new("RGB", (20 + i, 30), color(i)).save(tmp_path / "patches" / path)
@@ -72,11 +95,14 @@ def study(tmp_path):
     return tmp_path
 
 
-def run(study, monkeypatch, *more):
+def words(study, *more):
     inputs = ["--patch-attention", study / "patch_attention.parquet", "--predictions", study / "predictions.csv"]
     inputs += ["--patches", study / "patches", "--output", study / "attention_analysis"]
-    words = [*inputs, "--split", "01", "--seed", "42", "--stains", *STAINS, *more]
-    monkeypatch.setattr(sys, "argv", ["attention.py", *map(str, words)])
+    return list(map(str, [*inputs, "--split", "01", "--seed", "42", "--stains", *STAINS, *more]))
+
+
+def run(study, monkeypatch, *more):
+    monkeypatch.setattr(sys, "argv", ["attention.py", *words(study, *more)])
     script.main(script.arguments())
     return study / "attention_analysis"
 
@@ -132,7 +158,7 @@ def test_only_the_highest_and_the_lowest_slice_are_drawn(study):
     slices = [
         table.assign(slice_id=name, slice_weight=weight, path=name + table["path"]) for name, weight in weights.items()
     ]
-    case = attention.Case("2", "benign", "benign", 0.9, pd.concat(slices, ignore_index=True))
+    case = one_case(pd.concat(slices))
     for folder in ("plots", "slice_attention"):
         (study / folder).mkdir()
     galleries.draw_case(case, study / "patches", study, STAINS, 5, "split 01")
@@ -146,7 +172,8 @@ def test_top_table_and_its_summary(study, monkeypatch):
     table, output = patch_table(), run(study, monkeypatch, "--top-percent", "15", "--max-cases", "1")
     top = pd.read_csv(output / "top_effective_patches_per_case_15.0pct.csv", dtype={"case_id": str})
     columns = (
-        "case_id stain slice patch path patch_weight slice_weight stain_weight effective_weight true_label pred_label"
+        "case_id stain slice patch path patch_weight slice_weight stain_weight effective_weight true_label pred_label "
+        "effective_ratio rank"
     )
     assert list(top) == columns.split()
     assert list(dict.fromkeys(top["case_id"])) == ["2", "7", "10"]
@@ -259,11 +286,105 @@ def test_equal_weights_are_ranked_by_path_whatever_the_row_order():
     assert not set(ends["top"]["path"]) & set(ends["bottom"]["path"])
 
 
+def test_predictions_and_analysis_agree_to_the_last_digit(study, monkeypatch):
+    summary = pd.read_csv(run(study, monkeypatch, "--max-cases", "1") / "summary.csv", dtype=str).set_index("case_id")
+    predictions = pd.read_csv(study / "predictions.csv", dtype=str).set_index("case_id").loc[summary.index]
+    assert (summary["probability"] == predictions["prob_high_grade"]).all() and str(P) in set(summary["probability"])
+    for column in ("true_label", "predicted_label"):
+        assert (summary[column] == predictions[column]).all()
+    patches = patch_table().groupby("case_id").size().loc[summary.index]
+    assert (summary["n_patches"].astype(int) == patches).all()
+
+
+@pytest.mark.parametrize(
+    ("stain_weights", "patch_weights", "said"),
+    [
+        ({"h&e": 0.6, "melan": 0.4}, [0.9, 0.1], "h&e"),
+        ({"h&e": 0.5, "melan": 0.5}, [0.9, 0.1], "equal"),
+        ({"h&e": 0.5, "melan": 0.5}, [0.5, 0.5], "equal"),
+        ({"h&e": 1.0}, [0.5, 0.5], "h&e"),
+    ],
+)
+def test_the_most_attended_stain_is_named_only_where_there_is_one(stain_weights, patch_weights, said):
+    table = pd.DataFrame(
+        [
+            ("2", stain, "match_1", p, f"{stain}{p}", weight, 1.0, stain_weight, weight * stain_weight)
+            for stain, stain_weight in stain_weights.items()
+            for p, weight in enumerate(patch_weights)
+        ],
+        columns=attention.COLUMNS[:9],
+    )
+    case = one_case(table)
+    text = attention.summary_text([case], STAINS, "split 01")
+    assert case.most_attended == said and attention.summary([case], STAINS)["most_attended_stain"][0] == said
+    told = text.split("Most attended stain: ")[1].split(" cases.")[0].split(", ")
+    assert [part for part in told if not part.endswith(" in 0")] == [f"{said} in 1"]
+
+
+def test_where_all_patches_weigh_the_same_no_stain_does_more_for_having_more_of_them():
+    """As with model.aggregation mean: the weight of a stain is its share of the patches."""
+    stains = ["h&e"] * 6 + ["melan"] * 2
+    table = pd.DataFrame({"case_id": "2", "stain": stains, "slice_id": "match_1", "patch": range(8)})
+    share = table.groupby("stain")["patch"].transform("size")
+    table["path"] = table["patch"].astype(str)
+    table = table.assign(patch_weight=1 / share, slice_weight=1.0, stain_weight=share / 8, effective_weight=1 / 8)
+    case = one_case(table)
+    assert case.most_attended == "equal"
+    row = next(line for line in attention.summary_text([case], STAINS, "split 01").splitlines() if line[0:2] == "2 ")
+    assert row.split()[4:9] == ["8", "equal", "0.750", "0.250", "-"] and row.endswith("all patches weigh the same")
+
+
+def test_chosen_cases_are_drawn_and_all_are_in_the_tables(study, monkeypatch):
+    splits.write(splits.Split(["1"], ["3"], list(COHORT)), study / "split_1.npz")
+    splits.write(splits.Split(["2"], ["7"], ["a-b"]), study / "split_2.npz")
+    tested = ["--tested", study / "split_1.npz", study / "split_2.npz"]
+    output = run(study, monkeypatch, "--cases", "A-b", "010", "7", *tested)
+    assert {file.name.split("_")[-1] for file in (output / "plots").iterdir()} == {"7.png", "10.png"}
+    assert len(pd.read_csv(output / "summary.csv")) == 3
+    assert {file.name.split("_")[1] for file in (output / "patch_attention").iterdir()} == {"7", "10"}
+    with pytest.raises(UserError, match=r"attention\.cases: 3, 1000: in no test set") as error:
+        run(study, monkeypatch, "--cases", "1000", "3", "7", *tested)
+    assert len(error.value.problems) == 1
+
+
 def test_row_order_changes_nothing(study, monkeypatch):
     csv = "top_effective_patches_per_case_5.0pct.csv"
     before = (run(study, monkeypatch, "--max-cases", "1") / csv).read_bytes()
     patch_table().sample(frac=1, random_state=1).to_parquet(study / "patch_attention.parquet")
     assert (run(study, monkeypatch, "--max-cases", "1") / csv).read_bytes() == before
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGKILL])
+def test_a_stopped_program_changes_nothing_and_leaves_no_process(study, number):
+    old = study / "attention_analysis"
+    old.mkdir()
+    (old / "old.txt").write_text("old")
+    command = [sys.executable, script.__file__, *words(study, "--threads", "2"), "--log", study / "log"]
+    program = subprocess.Popen(command, stderr=subprocess.DEVNULL)
+    drawing = study / ".attention_analysis.partial/plots"
+    waited = time.monotonic() + 60
+    while not drawing.exists() and time.monotonic() < waited:
+        time.sleep(0.01)
+    workers = psutil.Process(program.pid).children()
+    program.send_signal(number)
+    assert program.wait(60) == (143 if number == signal.SIGTERM else -number)
+    assert len(workers) == 2 and not psutil.wait_procs(workers, 20)[1]
+    assert [file.name for file in old.iterdir()] == ["old.txt"]
+    if number == signal.SIGTERM:
+        assert "is as it was: run again" in (study / "log").read_text() and not drawing.parent.exists()
+
+
+@pytest.mark.parametrize("threads", [1, 2])
+def test_a_full_disk_is_one_line(study, monkeypatch, threads):
+    def full(picture, path):
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(path))
+
+    with monkeypatch.context() as patch:
+        patch.setattr(galleries, "write", full)
+        with pytest.raises(UserError, match=r"attention_analysis: cannot be written \(No space left") as error:
+            run(study, patch, "--threads", str(threads))
+    assert len(error.value.problems) == 1
+    assert not [file.name for file in study.iterdir() if "attention_analysis" in file.name]
 
 
 def test_the_folder_is_replaced_only_when_complete(study, monkeypatch):
@@ -298,6 +419,23 @@ def test_problems_are_told_all_at_once(study):
         assert part in text
 
 
+def test_files_of_different_runs_are_refused(study):
+    predictions = pd.read_csv(study / "predictions.csv", dtype={"case_id": str})
+    predictions.loc[predictions["case_id"] == "10", "logit_benign"] += 0.01
+    predictions.to_csv(study / "predictions.csv", index=False)
+    table = patch_table()
+    table.loc[table["case_id"] == "7", "rank"] = table.loc[table["case_id"] == "7", "rank"].to_numpy()[::-1]
+    table.to_parquet(study / "patch_attention.parquet")
+    with pytest.raises(UserError) as error:
+        read_cases(study)
+    wrong, ranks = error.value.problems
+    assert "predictions.csv: case 10: its logits are not those of these patches" in wrong
+    assert "patch_attention.parquet: case 7: its ranks are not those" in ranks
+    table.drop(columns="rank").to_parquet(study / "patch_attention.parquet")
+    with pytest.raises(UserError, match="column rank is missing: make the file again with evaluate"):
+        read_cases(study)
+
+
 def test_a_wrong_truth_table_is_refused(study):
     truth, patches = pd.read_csv(study / "truth.csv"), patch_table()
     pd.concat([truth.assign(signal=2).head(2), truth.head(1)]).to_csv(study / "bad.csv", index=False)
@@ -321,6 +459,21 @@ def test_a_wrong_truth_table_is_refused(study):
 )
 def test_tiles_keep_their_shape(size, shown):
     assert tiles.fitted(Image.new("RGB", size))[0].size == shown
+
+
+@pytest.mark.parametrize("side", [tiles.TILE, 195])  # the latter is the median of a real study
+def test_a_patch_shown_as_large_as_it_is_has_its_own_pixels(tmp_path, side):
+    pixels = np.random.default_rng(0).integers(0, 256, (side, side, 3), dtype=np.uint8)
+    Image.fromarray(pixels).save(tmp_path / "patch.png")
+    assert np.array_equal(np.asarray(tiles.Tiles(tmp_path)("patch.png")[0]), pixels)
+
+
+def test_long_file_names_are_shown_on_two_lines():
+    face = tiles.font(12)
+    name = "case_100_unmatched_112_h&e-labels_patch1000.png"
+    lines = tiles.broken(name, face, 254)
+    assert len(lines) == 2 and "".join(lines) == name and all(face.getlength(line) <= 254 for line in lines)
+    assert tiles.broken("case_1.png", face, 254) == ["case_1.png"]
 
 
 @pytest.mark.parametrize("mode", ["I;16", "RGBA", "LA"])

@@ -4,11 +4,14 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
-from test_model import STAINS, features
+from scipy.special import softmax
+from test_model import STAINS, build, features, scores
 
 from stratamil import evaluation
 from stratamil.bags import Bags
+from stratamil.features import Features
 from stratamil.model import HierarchicalAttention, ModelSettings
+from stratamil.names import column
 
 CLASSES = ["benign", "in-situ", "high grade"]
 Y = {"1": 0, "2": 1, "10": 2}
@@ -42,8 +45,49 @@ def test_attention_names_every_patch_and_explains_the_logit(predicted):
     product = attention["patch_weight"] * attention["slice_weight"] * attention["stain_weight"]
     np.testing.assert_allclose(product, attention["effective_weight"], rtol=1e-5)
     for k, name in enumerate(["benign", "in_situ", "high_grade"]):
-        logit = total[f"contribution_{name}"].sum() + model.classifier[-1].bias[k].item()
+        logit = total[f"contribution_{name}"].sum() + evaluation.biases(model, CLASSES)[CLASSES[k]]
         np.testing.assert_allclose(logit, predictions[f"logit_{name}"], atol=1e-5)
+
+
+def test_each_weight_is_that_of_its_file_whatever_the_order_of_names_and_rows():
+    """Names of which text order, number order and the order of the rows differ, against a softmax file by file."""
+    data = features({"1": [[12], [11, 3]]})
+    data.table["path"] = [f"case_1_{row.slice_id}_{row.stain}_patch{row.patch}.png" for row in data.table.itertuples()]
+    order = np.random.default_rng(4).permutation(len(data.table))
+    shuffled = Features(data.values[order], data.table.iloc[order].reset_index(drop=True), {})
+    model = build().float()
+    _, attention = evaluation.predict(model, Bags(shuffled, STAINS), shuffled.table, ["1"], Y, CLASSES)
+    score = {}
+    for path, value in zip(data.table["path"], torch.from_numpy(data.values).float()):
+        with torch.inference_mode():
+            h = model.projector((value[None] - model.mean) * model.scale)
+            score[path] = scores(model.attention["patch"], h).item()
+    assert sorted(attention["path"]) == sorted(score)
+    for _, of_slice in attention.groupby(["stain", "slice_id"]):
+        expected = softmax([score[path] for path in of_slice["path"]])
+        np.testing.assert_allclose(of_slice["patch_weight"], expected, rtol=1e-4)
+
+
+def test_ranks_and_ratios_are_those_of_a_plain_sort(predicted):
+    *_, attention = predicted
+    for _, case in attention.groupby("case_id"):
+        ordered = sorted(zip(-case["effective_weight"], case["path"], case["rank"]))
+        assert [rank for *_, rank in ordered] == list(range(1, len(case) + 1))
+        np.testing.assert_allclose(case["effective_ratio"], case["effective_weight"] * len(case), rtol=1e-6)
+
+
+@pytest.mark.parametrize("aggregation", ["hierarchical", "flat", "mean"])
+def test_contributions_and_bias_add_up_to_the_logit_of_3000_patches(aggregation):
+    torch.manual_seed(0)
+    settings = ModelSettings(64, 3, aggregation, zero_start=False)
+    data = features({"1": [[900, 100], [800], [700, 300, 200]]}, dim=64)
+    model = HierarchicalAttention(settings).eval()
+    predictions, attention = evaluation.predict(model, Bags(data, STAINS), data.table, ["1"], Y, CLASSES)
+    assert attention["effective_weight"].sum() == pytest.approx(1, abs=1e-5)
+    biases = evaluation.biases(model, CLASSES)
+    for name, bias in biases.items():
+        told = attention[f"contribution_{column(name)}"].astype(float).sum() + bias
+        assert told == pytest.approx(predictions[f"logit_{column(name)}"][0], abs=1e-5)
 
 
 def test_a_second_pass_gives_the_same_bytes(predicted):

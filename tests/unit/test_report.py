@@ -348,6 +348,19 @@ def test_stain_attention_leaves_missing_stains_out(two_seeds):
     assert numbers["attention"]["truth"]["mean_auc"] == pytest.approx(0.7)
 
 
+def test_cases_without_a_most_attended_stain_are_none_s(tmp_path, monkeypatch):
+    made = Made(tmp_path)
+    for run in made.runs:
+        path = run / "attention_analysis/summary.csv"
+        pd.read_csv(path).assign(most_attended_stain="equal").to_csv(path, index=False)
+        results = json.loads((run / "results.json").read_text())
+        (run / "results.json").write_text(json.dumps(results | {"stains": ["h&e", "sox10"]}))
+    page, numbers, _ = made.report(monkeypatch)
+    assert [(row["stain"], row["most"]) for row in numbers["attention"]["stains"]] == [("h&e", 0), ("sox10", 0)]
+    assert numbers["attention"]["equal"] == numbers["attention"]["cases"] == 24
+    assert "No stain is attended most in any case; in 24 of 24 cases no stain stands out" in page
+
+
 def test_same_input_same_bytes(two_seeds, monkeypatch):
     made, page, _, _ = two_seeds
     assert made.report(monkeypatch, "--title", "A & B <i>")[0] == page

@@ -5,11 +5,13 @@ import json
 import os
 import shutil
 
+import numpy as np
 import pandas as pd
 import pytest
 import yaml
 from checkout import Checkout
 from conftest import REPOSITORY
+from sklearn.metrics import roc_auc_score
 
 from stratamil import features
 
@@ -93,6 +95,34 @@ def test_perturbed_cases_are_those_that_were_predicted(study):
     assert set(rows["scope"]) == {"study", *(f"split {split}, seed 1" for split in ("01", "02", "03"))}
 
 
+def test_attention_finds_the_planted_patches(study):
+    truth = pd.read_csv(study.folder / "resources/tiny/truth.csv").set_index("file")["signal"]
+    for run in RUNS:
+        patches = pd.read_parquet(study.folder / run / "patch_attention.parquet")
+        predictions = pd.read_csv(study.folder / run / "predictions.csv", dtype={"case_id": str}).set_index("case_id")
+        signal = truth[patches["path"]].to_numpy()
+        cases = patches.assign(signal=signal).groupby("case_id")
+        aucs = [
+            roc_auc_score(case["signal"], case["effective_weight"])
+            for name, case in cases
+            if predictions.loc[name, "true_label"] == "high-grade" and 0 < case["signal"].mean() < 1
+        ]
+        told = json.loads((study.folder / run / "attention_analysis/truth_auc.json").read_text())
+        assert told["cases"] == len(aucs) >= 3 and told["mean_auc"] == pytest.approx(np.mean(aucs), abs=1e-6)
+        assert told["mean_auc"] > 0.85
+
+
+def test_contributions_and_bias_add_up_to_the_logits_of_the_files(study):
+    for run in RUNS:
+        bias = json.loads((study.folder / run / "results.json").read_text())["bias"]
+        predictions = pd.read_csv(study.folder / run / "predictions.csv", dtype={"case_id": str}).set_index("case_id")
+        cases = pd.read_parquet(study.folder / run / "patch_attention.parquet").astype({"case_id": str})
+        for name, column in (("benign", "benign"), ("high-grade", "high_grade")):
+            total = cases.groupby("case_id")[f"contribution_{column}"].apply(lambda values: values.astype(float).sum())
+            logits = predictions[f"logit_{column}"]
+            assert ((total[logits.index] + bias[name] - logits).abs() < 1e-5).all()
+
+
 def test_nothing_to_do_after_a_finished_run(study):
     assert study.pending() == {}
 
@@ -104,6 +134,7 @@ def test_nothing_to_do_after_a_finished_run(study):
         ({"faithfulness": {"draws": 3}}, {"perturb": 3, "faithfulness": 1}),
         ({"attention": {"top_percent": 10.0}}, {"attention": 3, "perturb": 3, "faithfulness": 1, "report": 1}),
         ({"attention": {"top_n": 3}}, {"attention": 3, "report": 1}),
+        ({"attention": {"cases": [1, "2"]}}, {"attention": 3, "report": 1}),
         ({"evaluate": {"threshold": 0.9}}, AFTER_EVALUATE),
         ({"train": {"epochs": 4}}, {"train": 3, **AFTER_TRAIN}),
         ({"model": {"gated": True}}, {"train": 3, **AFTER_TRAIN}),
@@ -226,6 +257,46 @@ def test_one_split_alone(study):
     assert all(path.is_relative_to(study.folder / target) for path in changed)
     # the report follows, and nothing else
     assert study.pending() in ({}, {"report": 1})
+
+
+def test_a_moved_picture_is_a_gap_and_an_unknown_case_one_line(study):
+    """Without a wish to take the inventory anew: the rules that may run are named."""
+    target = study.folder / RUNS[2] / "attention_analysis"
+    alone = ("-R", "attention", "--allowed-rules", "attention", "--", f"{RUNS[2]}/attention_analysis")
+    tables = {file.name: file.read_bytes() for file in target.glob("*.*") if file.suffix in (".csv", ".txt")}
+    gallery = next(target.glob("case_effective_patches/*_top_*.png"))
+    case = gallery.name.split("_")[1]
+    before, content = stamps(study), gallery.read_bytes()
+    patches = pd.read_parquet(study.folder / RUNS[2] / "patch_attention.parquet")
+    path = patches.query("case_id == @case and rank == 1")["path"].item()
+    picture = study.folder / "resources/tiny/patches" / path
+    folder = picture.parent.stat()
+    picture.rename(study.folder / "moved.png")
+    try:
+        done = study.snakemake(*alone)
+        assert done.returncode == 0, done.stdout + done.stderr
+        log = (study.folder / RESULTS / "logs/attention/split_03_seed_1.log").read_text()
+        assert f"not drawn: {path}: file not found" in log
+        assert {name: (target / name).read_bytes() for name in tables} == tables
+        assert gallery.read_bytes() != content
+        done = study.snakemake(*alone, changes={"attention": {"cases": [case, "no-such"]}})
+        assert done.returncode == 1
+        assert "error: attention.cases: no-such: in no test set of the study" in done.stdout + done.stderr
+        assert not target.exists()
+    finally:
+        (study.folder / "moved.png").rename(picture)
+        os.utime(picture.parent, ns=(folder.st_atime_ns, folder.st_mtime_ns))
+    done = study.snakemake(*alone)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert gallery.read_bytes() == content
+    assert {path for path, time in stamps(study).items() if before.get(path) != time} <= set(target.rglob("*"))
+
+
+def stamps(study):
+    """When each result was written, but for logs and times."""
+    files = (path for path in (study.folder / RESULTS).rglob("*") if path.is_file())
+    own = study.folder / RESULTS / "config.yaml", study.folder / RESULTS / "logs", study.folder / RESULTS / "benchmarks"
+    return {path: path.stat().st_mtime_ns for path in files if not any(path.is_relative_to(folder) for folder in own)}
 
 
 def test_snakemake_report(study):
