@@ -83,6 +83,18 @@ class Case:
         tied = len(weights) > 1 and (self.uniform or alike(weights.iloc[:2]))
         return EQUAL if tied else weights.index[0]
 
+    @property
+    def per_patch(self):
+        """Mean ratio of the patches of each stain to an equal share, highest first: above 1 is more than its number."""
+        ratios = self.patches["effective_ratio"].astype(float).groupby(self.patches["stain"], sort=False).mean()
+        return ratios.sort_values(ascending=False, kind="stable")
+
+    @property
+    def most_per_patch(self):
+        """The stain whose patches weigh most on average, or `EQUAL` where no stain's do."""
+        ratios = self.per_patch
+        return EQUAL if len(ratios) > 1 and alike(ratios.iloc[:2]) else ratios.index[0]
+
 
 def read_cases(patch_attention, predictions, stains):
     """The test cases with their patches, in natural order of case_id.
@@ -261,6 +273,7 @@ def _summary_row(case, stains, truth):
         "probability": case.probability,
         "n_patches": len(case.patches),
         "most_attended_stain": case.most_attended,
+        "most_attended_per_patch": case.most_per_patch,
         **{f"stain_weight_{names.column(stain)}": _rounded(weights.get(stain, math.nan)) for stain in stains},
         "normalised_entropy": _rounded(normalised_entropy(effective)),
         "effective_patches": round(effective_number(effective), 3),
@@ -386,7 +399,7 @@ def summary_text(cases, stains, heading, pictures=True):
 
     pictures: whether there are galleries; without, it says so, and where the most attended patch of each slice lies.
     """
-    overview = [["case", "true", "predicted", "p", "patches", "most attended", *stains, "slice pattern"]]
+    overview = [["case", "true", "predicted", "p", "patches", "most attended", *stains, "per patch", "slice pattern"]]
     for case in cases:
         weights = case.stains
         pattern = "; ".join(f"{stain} {slice_pattern(case.slices(stain))}" for stain in weights.index)
@@ -400,6 +413,7 @@ def summary_text(cases, stains, heading, pictures=True):
                 str(len(case.patches)),
                 case.most_attended,
                 *(f"{weights[stain]:.3f}" if stain in weights.index else "-" for stain in stains),
+                _per_patch(case),
                 pattern,
             ]
         )
@@ -417,16 +431,24 @@ def summary_text(cases, stains, heading, pictures=True):
             + " cases.",
             "",
             "Cases (p: probability of the predicted class; under each stain its weight, - if the case lacks it;",
+            "per patch: the stain whose patches weigh most on average, and how many equal shares that is, for a stain",
+            "may be attended most because it has the most patches;",
             "slice pattern: the highest slice and its weight; in brackets the effective number of slices, 1/sum(w^2),",
             "of how many there are: 1 of 3 is all on one slice, 3 of 3 is an equal share)",
             *([EQUAL_NOTE] if EQUAL in most or any(case.uniform for case in cases) else []),
-            *aligned(overview, left=3, right_end=len(overview[0]) - 1),
+            *aligned(overview, left=3, right_end=len(overview[0]) - 2),
             "",
             "Slices (x equal: weight x number of slices of the stain, so 1 is an equal share; effective patches: of the"
             " slice)",
             *aligned(_slice_rows(cases), left=3),
             "",
         ]
+    )
+
+
+def _per_patch(case):
+    return (
+        case.most_per_patch if case.most_per_patch == EQUAL else f"{case.most_per_patch} {case.per_patch.iloc[0]:.2f}"
     )
 
 

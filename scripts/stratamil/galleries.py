@@ -320,7 +320,7 @@ def histogram(case, stains, heading):
     for stain in case.stains.index:
         here = (case.patches["stain"] == stain).to_numpy()
         counts, share = np.histogram(ratios[here], edges)[0], weights[here].sum()
-        label = f"{_cut(stain, 9, 1.2)}: {_patches(here.sum())}\nshare {share:.1%}"
+        label = f"{_cut(stain, 9, 0.9)}: {_patches(here.sum())}, {here.mean():.0%}\nattention: {share:.0%}"
         axes.stairs(base + counts, edges, baseline=base, fill=True, color=_color(stain, stains), label=label)
         base = base + counts
     axes.axvline(0, color=INK, linestyle="--", linewidth=1.2, label=f"equal share 1/{n}")

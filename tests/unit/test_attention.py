@@ -207,7 +207,7 @@ def test_summaries_tell_stain_weights_and_missing_stains(study, monkeypatch):
     assert "split 01, seed 42, 3 test cases, 27 patches" in text
     assert "no explanation by itself" in text
     line = next(line for line in text.splitlines() if line.startswith("10 "))
-    assert line.split()[5:] == ["4", "sox10", "-", "-", "1.000", "sox10", "one", "slice"]
+    assert line.split()[5:] == ["4", "sox10", "-", "-", "1.000", "sox10", "1.00", "sox10", "one", "slice"]
     assert len(list((output / "plots").iterdir())) == 1
 
 
@@ -332,6 +332,18 @@ def test_where_all_patches_weigh_the_same_no_stain_does_more_for_having_more_of_
     assert case.most_attended == "equal"
     row = next(line for line in attention.summary_text([case], STAINS, "split 01").splitlines() if line[0:2] == "2 ")
     assert row.split()[4:9] == ["8", "equal", "0.750", "0.250", "-"] and row.endswith("all patches weigh the same")
+
+
+def test_a_stain_of_many_patches_may_be_attended_most_and_little_per_patch():
+    n = {"h&e": 8, "melan": 2}
+    table = pd.DataFrame({"case_id": "2", "stain": ["h&e"] * 8 + ["melan"] * 2, "slice_id": "match_1"})
+    table = table.assign(patch=range(10), path=[str(i) for i in range(10)], slice_weight=1.0)
+    table["stain_weight"] = table["stain"].map({"h&e": 0.6, "melan": 0.4})
+    table["patch_weight"] = 1 / table["stain"].map(n)
+    case = one_case(table.assign(effective_weight=table["stain_weight"] * table["patch_weight"]))
+    assert (case.most_attended, case.most_per_patch) == ("h&e", "melan")
+    assert case.per_patch.to_dict() == pytest.approx({"melan": 0.4 / 0.2, "h&e": 0.6 / 0.8})
+    assert "melan 2.00" in attention.summary_text([case], STAINS, "split 01")
 
 
 def test_chosen_cases_are_drawn_and_all_are_in_the_tables(study, monkeypatch):
