@@ -253,17 +253,18 @@ def maps(case, heading):
     width, height = max(6.0, 3.0 * columns), 3.2 * rows + 1.6
     figure = Figure(figsize=(width, height))
     grid = figure.subplots(rows, columns, squeeze=False)
-    figure.subplots_adjust(0.03, 0.7 / height, 0.97, 1 - 1.1 / height, 0.08, 0.12)
+    figure.subplots_adjust(0.03, 0.7 / height, 0.97, 1 - 1.3 / height, 0.08, 0.24)
     for axes in grid.flat:
         axes.set_axis_off()
     for axes, ((stain, slice_id), here) in zip(grid.flat, slices):
         here = here.sort_values("ratio")
         size = np.clip(4000 / len(here), 2, 60)
         axes.scatter(here["x"], here["y"], size, RATIOS(octaves(here["ratio"].to_numpy())), linewidths=0)
-        axes.set_aspect("equal", anchor="N")
+        axes.set_aspect("equal", anchor="NW")
         axes.invert_yaxis()
-        held = f": {here['effective_weight'].sum():.1%}"
-        axes.set_title(_cut(f"{stain} {slice_id}", 9, 2.4) + held, fontsize=9)
+        axes.set_title(f"{_cut(stain, 9, 2)}: {here['effective_weight'].sum():.1%}", fontsize=9, pad=24)
+        name = "\n".join(_cut(line, 7, 2.7) for line in broken(slice_id, font(7), 2.7 * 72))
+        axes.annotate(name, (0, 1), (0, 22), "axes fraction", "offset points", size=7, va="top")
     levels = ScalarMappable(Normalize(-OCTAVES, OCTAVES), RATIOS)
     bar = figure.colorbar(
         levels, cax=figure.add_axes((0.3, 0.45 / height, 0.4, 0.12 / height)), orientation="horizontal"
@@ -273,8 +274,9 @@ def maps(case, heading):
     bar.set_label("effective weight ÷ equal share of the case", fontsize=8)
     title = _cut(f"Case {case.id}: attention over its slices", 12, 0.94 * width, bold=True)
     figure.text(0.03, 1 - 0.3 / height, title, weight="bold", size=12)
-    lines = f"{_line(case, heading)}\nin percent: the share of the case's attention that a slice holds"
-    figure.text(0.03, 1 - 0.4 / height, lines, size=9, linespacing=1.4, va="top")
+    lines = [_line(case, heading), "in percent: the share of the case's attention; each slice fills its frame"]
+    text = "\n".join(_cut(line, 9, 0.94 * width) for line in lines)
+    figure.text(0.03, 1 - 0.4 / height, text, size=9, linespacing=1.4, va="top")
     return figure
 
 
@@ -369,6 +371,7 @@ def slice_ranks(case, stains, heading):
         y += len(slices) + 1.6
     longest = max(font(10).getlength(name) / 72 for _, name in labels)
     left = float(np.clip(longest + 0.3, *SLICE_NAMES))
+    size = float(np.clip(10 * (left - 0.3) / longest, 6.5, 10))
     figure, axes = _axes(left + 7.6, 1.3 + 0.27 * y, left, 0.3, 0.55, 0.65)
     for stain, start, slices in bars:
         _stain_bars(axes, case, stain, stains, start, slices)
@@ -378,7 +381,7 @@ def slice_ranks(case, stains, heading):
     axes.set(xlim=(0, end * 1.16), ylim=(y - 0.6, -0.6), xlabel="slice weight (adds up to 1 within a stain)")
     axes.set_xticks(MaxNLocator(5).tick_values(0, end)[:6])
     axes.set_xlim(0, end * 1.16)
-    axes.set_yticks([at for at, _ in labels], [_cut(name, 10, left - 0.25) for _, name in labels])
+    axes.set_yticks([at for at, _ in labels], [_cut(name, size, left - 0.25) for _, name in labels], size=size)
     axes.tick_params(axis="y", length=0)
     axes.grid(visible=False, axis="y")
     _titled(axes, f"Case {case.id}: slice weights", [_line(case, heading)])
@@ -413,7 +416,7 @@ def _stain_bars(axes, case, stain, stains, start, slices):
 @matplotlib.rc_context(STYLE)
 def stain_distribution(cases, stains, heading):
     """Weight of each stain, a box and a point a case; cases without the stain are counted below."""
-    figure, axes = _axes(max(8.4, 3.9 + 1.6 * len(stains)), 5.0, 0.7, 2.1, 0.8, 0.85)
+    figure, axes = _axes(max(8.9, 4.4 + 1.6 * len(stains)), 5.0, 0.7, 2.6, 0.8, 0.85)
     classes = sorted({label for case in cases for label in (case.true_label, case.predicted_label)})
     marks = dict(zip(classes, "o^sDvP*X" * (1 + len(classes) // 8)))
     ticks = []
@@ -428,7 +431,7 @@ def stain_distribution(cases, stains, heading):
                 place, weight, marks[case.true_label], ms=5.5, mfc=_color(stain, stains), mec=INK, mew=0.5, alpha=0.85
             )
     for name in classes:
-        label = f"{_cut(name, 9, 1.1)} ({sum(case.true_label == name for case in cases)})"
+        label = f"{_cut(name, 9, 1.6)} ({sum(case.true_label == name for case in cases)})"
         axes.plot([], [], marks[name], mfc="white", mec=INK, label=label)
     axes.axhline(
         1 / len(stains), color=INK, linestyle="--", linewidth=1, zorder=0, label=f"equal share of {len(stains)}"
