@@ -50,17 +50,19 @@ def compare(folder, repeats, threads):
     results = measure.paired(repeats, *(command(place, threads) for place in studies))
     (few, all_), (few_many, all_many), large = results[:2], results[2:4], results[4]
     median, many = per_case(few, all_), per_case(few_many, all_many)
-    for n, taken, runs in ((MEDIAN, median, all_), (MANY, many, all_many)):
+    for n, (taken, least, most), runs in ((MEDIAN, median, all_), (MANY, many, all_many)):
         limit = measure.verdict(taken, SECONDS * n / MEDIAN)
-        print(f"  a case of {n:5,} patches        {taken:6.2f} s   {limit};  peak memory {peak(runs)}")
-    print(f"  ratio of the two             {many / median:6.2f}     {measure.verdict(many / median, MANY / MEDIAN)}")
+        print(f"  a case of {n:5,} patches        {taken:6.2f} s   ({least:.2f} to {most:.2f}): {limit}")
+        print(f"    peak memory                {peak(runs)}")
+    ratio = many[0] / median[0]
+    print(f"  ratio of the two             {ratio:6.2f}     {measure.verdict(ratio, MANY / MEDIAN)}")
     print(f"  start, and {FEW} cases of {MEDIAN}     {measure.seconds(few):6.2f} s")
-    print(f"  a patch of {LARGEST:,} px in each            peak memory {peak(large)}")
+    print(f"  a patch of {LARGEST:,} px in each: peak memory {peak(large)}")
 
 
 def per_case(few, all_):
-    """Seconds of one case more: median over the pairs."""
-    return measure.spread((b - a) / (ALL - FEW) for (a, _), (b, _) in zip(few, all_))[0]
+    """Seconds of one case more: median, least and most over the pairs."""
+    return measure.spread((b - a) / (ALL - FEW) for (a, _), (b, _) in zip(few, all_))
 
 
 def peak(runs):

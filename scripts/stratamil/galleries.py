@@ -159,7 +159,7 @@ def draw_case(case, patches, output, stains, top_n, heading):
         slices = case.slices(stain)
         for place in sorted({0, len(slices) - 1}):
             for end, picture in slice_galleries(case, stain, slices, place, tiles, top_n, heading).items():
-                name = f"case_{case.id}_{stain}_{slices['slice_id'][place]}_{end}_patches.png"
+                name = f"case_{case.id}_{stain}_{slices['slice_id'][place]}_{end}_patches.png".replace("/", "-")
                 write(picture, output / "patch_attention" / name)
     for end, picture in case_galleries(case, tiles, top_n, heading, stains).items():
         write(picture, output / "case_effective_patches" / f"case_{case.id}_{end}_effective_patches.png")

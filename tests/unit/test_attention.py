@@ -247,16 +247,22 @@ def test_a_case_without_truth_or_of_one_kind_is_not_scored(study):
 def test_missing_and_broken_images_leave_a_named_gap(study, monkeypatch):
     table = patch_table()
     of_case = table[table["case_id"] == "10"].sort_values("effective_weight", ascending=False)
-    first, second = (study / "patches" / path for path in of_case["path"].head(2))
+    first, second, third = (study / "patches" / path for path in of_case["path"].head(3))
     first.unlink()
     second.write_bytes(second.read_bytes()[:60])
+    third.unlink()
+    third.mkdir()
     case = read_cases(study)[-1]
     for folder in ("plots", "slice_attention"):
         (study / folder).mkdir()
     unreadable = galleries.draw_case(case, study / "patches", study, STAINS, 5, "split 01")
-    assert sorted(line.split(": ")[1] for line in unreadable) == ["file not found", "unreadable file"]
+    assert unreadable == [
+        f"{of_case['path'].iloc[0]}: file not found",
+        f"{of_case['path'].iloc[1]}: unreadable file",
+        f"{of_case['path'].iloc[2]}: unreadable file (Is a directory)",
+    ]
     file = study / "case_effective_patches" / "case_10_top_effective_patches.png"
-    assert list(drawn(file, table)) == list(of_case["path"][2:])
+    assert list(drawn(file, table)) == list(of_case["path"][3:])
 
 
 def test_maps_show_each_patch_at_its_place_in_the_colour_of_its_ratio(study):
