@@ -110,7 +110,7 @@ def draw_cases(cases, args, run, folder, stop):
                     logging.warning("not drawn: %s", line)
                 if stop():
                     pool.shutdown(cancel_futures=True)
-                    raise Stopped(f"stopped: {args.output} is as it was: run again")
+                    raise Stopped("stopped: nothing half-written is left: run again")
         except BrokenProcessPool:
             raise UserError(
                 f"{args.output}: a process that drew was killed, as for want of memory: give the job more, or"

@@ -389,7 +389,7 @@ def test_a_stopped_program_changes_nothing_and_leaves_no_process(study, number):
     assert len(workers) == 2 and not psutil.wait_procs(workers, 20)[1]
     assert [file.name for file in old.iterdir()] == ["old.txt"]
     if number == signal.SIGTERM:
-        assert "is as it was: run again" in (study / "log").read_text() and not drawing.parent.exists()
+        assert "nothing half-written is left: run again" in (study / "log").read_text() and not drawing.parent.exists()
 
 
 @pytest.mark.parametrize("threads", [1, 2])
