@@ -10,7 +10,6 @@ import os
 import threading
 from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
-from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
 
@@ -51,7 +50,7 @@ def main(args):
     chosen = attention.choose(cases, args.cases, args.max_cases, tested)
     run = f"split {args.split}, seed {args.seed}"
     heading = f"{run}, {len(cases)} test cases, {len(patches)} patches"
-    with cli.stoppable() as stop, writing(args.output), files.atomic_folder(args.output) as folder:
+    with cli.stoppable() as stop, files.atomic_folder(args.output) as folder:
         write_tables(cases, args, heading, folder)
         files.write_csv(attention.summary(cases, args.stains, truth), folder / "summary.csv")
         if args.truth:
@@ -59,18 +58,6 @@ def main(args):
         figure = galleries.stain_distribution(cases, args.stains, heading)
         plots.save(figure, folder / "stain_attention_distribution.png")
         draw_cases(chosen, args, run, folder, stop)
-
-
-@contextmanager
-def writing(path):
-    """Make a UserError of a folder that cannot be written: pictures that cannot be read are no errors."""
-    try:
-        yield
-    except OSError as error:
-        raise UserError(
-            f"{path}: cannot be written ({error.strerror or error}): give write permission there, free space or raise"
-            " the quota, and run again"
-        ) from None
 
 
 def write_tables(cases, args, heading, folder):
