@@ -29,7 +29,7 @@ from patches import SCRIPTS
 from sklearn.model_selection import StratifiedGroupKFold
 from tqdm import tqdm
 
-from stratamil import attention, evaluation, features, inventory, metrics, splits, tables, training
+from stratamil import attention, evaluation, features, intervals, inventory, metrics, splits, tables, training
 from stratamil.bags import Bags
 from stratamil.model import HierarchicalAttention, ModelSettings
 
@@ -154,14 +154,15 @@ def ensembles(study, each):
     p = [name for name in each[0] if name.startswith("prob_")]
     means = [rows.groupby("case_id")[p].mean() for rows in each]
     cases = means[0].index
-    y, fold = np.array([study.y[case] for case in cases]), each[0].groupby("case_id")["fold"].first()[cases]
-    draws = metrics.bootstrap_weights(y, study.group[cases], DRAWS, SEED, fold)
-    drawn = [metrics.weighted_auc(y, mean.loc[cases].to_numpy(), draws) for mean in means]
+    y, group = np.array([study.y[case] for case in cases]), study.group[cases]
+    draws = intervals.bootstrap_weights(group, DRAWS, SEED)
+    drawn = [intervals.weighted_auc(y, mean.loc[cases].to_numpy(), draws) for mean in means]
+    sizes = intervals.sizes(y, group, len(p))
     exact = [metrics.auc(y, mean.loc[cases].to_numpy()) for mean in means]
     rows = []
     for auroc, values in zip(exact, drawn):
-        low, high = metrics.percentile_interval(values)
-        gain_low, gain_high = metrics.percentile_interval(values - drawn[0])
+        low, high = intervals.auc_interval(auroc, values, sizes)
+        gain_low, gain_high = intervals.interval(auroc - exact[0], values - drawn[0], "plain")
         rows.append([auroc, low, high, auroc - exact[0], gain_low, gain_high])
     return pd.DataFrame(rows, columns=["ensemble", "low", "high", "gain", "gain low", "gain high"])
 

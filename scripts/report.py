@@ -41,6 +41,7 @@ def main(args):
         "split_files": args.splits,
         "cases": args.cases,
         "excluded": tables.read_excluded(args.excluded),
+        "shards": args.unreadable,
         "unreadable": features.unreadable(args.unreadable),
         "baselines": args.baselines,
         "benchmarks": args.benchmarks,

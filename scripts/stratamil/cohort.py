@@ -6,7 +6,7 @@ are used, unless it says otherwise.
 
 import numpy as np
 
-from stratamil import flow, metrics, plots, splits
+from stratamil import flow, intervals, metrics, plots, splits
 from stratamil.inventory import BROKEN_LINK, USED, namesakes, of_files
 from stratamil.names import column, natural
 
@@ -53,6 +53,7 @@ def numbers(patches, cases, excluded, found, sides, classes, stains, patient_col
         "excluded": _excluded(excluded),
         "namesakes": len(namesakes(patches)),
         "splits": splits.table(found, used, classes).to_dict("records"),
+        "sets": _sets(found, used, stains),
         "plan": _made(plan, patient_column),
         "flow": flow.follow(
             cases, excluded, found, classes, patients=patient_column is not None, pictures=sides is not None
@@ -174,23 +175,47 @@ def _predictors(used, classes, stains, draws, seed):
         y = (used["class"] == target).to_numpy(dtype=int)
         if not metrics.has_both(y):
             continue
-        weights = metrics.bootstrap_weights(y, used["group"], draws, seed)
+        weights = intervals.bootstrap_weights(used["group"], draws, seed)
+        sizes = intervals.sizes(y, used["group"], 2)
         for name, values in measures.items():
-            told[name].append(_told(name, values, y, weights, target, classes))
+            told[name].append(_told(name, values, y, weights, sizes, target, classes))
     return [max(rows, key=lambda row: row["auc"]) for rows in told.values() if rows]
 
 
-def _told(name, values, y, weights, target, classes):
+def _told(name, values, y, weights, sizes, target, classes):
     """One dict of `_predictors`: class and other are swapped where the other has more."""
     auc = metrics.roc_auc(y, values)
-    low, high = metrics.percentile_interval(metrics.weighted_auc(y, np.column_stack([-values, values]), weights))
+    drawn = intervals.weighted_auc(y, np.column_stack([-values, values]), weights)
+    low, high = intervals.auc_interval(auc, drawn, sizes)
     pair = [(target, values[y == 1]), (classes[0] if len(classes) == 2 else "the rest", values[y == 0])]
     if auc < 0.5:
-        auc, low, high, pair = 1 - auc, 1 - high, 1 - low, pair[::-1]
+        auc, pair = 1 - auc, pair[::-1]
+        low, high = (None, None) if low is None else (1 - high, 1 - low)
     typical = np.mean if name.startswith("presence") else np.median
     (more, of_more), (fewer, of_fewer) = pair
     row = {"measure": name, "more": more, "fewer": fewer, "auc": auc, "low": low, "high": high}
     return row | {"typical_more": float(typical(of_more)), "typical_fewer": float(typical(of_fewer))}
+
+
+def _sets(found, used, stains):
+    """What each set holds: one dict a split and set, with cases by class code, and by stain that they have."""
+    known = used.set_index("case_id")
+    rows = []
+    for name, split in found.items():
+        for part in splits.SETS:
+            here = known.loc[getattr(split, part)]
+            codes = here.groupby(["class", "label"]).size()
+            rows.append(
+                {
+                    "split": name,
+                    "set": part,
+                    "codes": [
+                        {"class": label, "code": str(code), "cases": int(n)} for (label, code), n in codes.items()
+                    ],
+                    "stains": {stain: int((here[f"patches_{column(stain)}"] > 0).sum()) for stain in stains},
+                }
+            )
+    return rows
 
 
 def _patients(used):
@@ -282,7 +307,7 @@ def _of_classes(found):
 def _of_predictors(found):
     for row in found["predictors"]:
         uneven = row["measure"].startswith("presence") and row["typical_more"] - row["typical_fewer"] >= UNEVEN
-        if (row["auc"] > TELLING or uneven) and row["low"] > 0.5:
+        if (row["auc"] > TELLING or uneven) and (row["low"] or 0) > 0.5:
             yield (
                 f"The {row['measure']} alone tells {row['more']} from {row['fewer']} with an AUROC of {row['auc']:.2f} "
                 f"(95 % interval {row['low']:.2f} to {row['high']:.2f}): {_more(row)}. A model can learn this "

@@ -1,4 +1,4 @@
-"""What predictions are worth: discrimination, thresholds, calibration, and their uncertainty.
+"""What predictions are worth: discrimination, thresholds, calibration; their uncertainty is in `intervals`.
 
 Throughout, `y` are integer labels, shape (n,), and `p` class probabilities, shape (n, C). With two classes the last is
 the positive one and `score` is its probability. A figure that a set cannot give (one class only, 0/0) is None.
@@ -7,7 +7,7 @@ the positive one and `score` is its probability. A figure that a set cannot give
 import numpy as np
 from scipy.optimize import minimize_scalar
 from scipy.special import log_softmax, logit
-from scipy.stats import binomtest, norm, rankdata
+from scipy.stats import rankdata
 from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import average_precision_score
 
@@ -19,7 +19,8 @@ def _ratio(a, b):
     return float(a / b) if b else None
 
 
-def _one_hot(y, n_classes):
+def one_hot(y, n_classes):
+    """Whether each case is of each class, (n, C)."""
     return np.asarray(y)[:, None] == np.arange(n_classes)
 
 
@@ -49,11 +50,11 @@ def pr_auc(y, score):
 
 def auc(y, p):
     """ROC AUC from class probabilities (n, C): of the positive class, or the mean one-vs-rest of three or more."""
-    truth = _one_hot(y, p.shape[1])
-    return _macro([roc_auc(truth[:, c], p[:, c]) for c in _columns(p.shape[1])])
+    truth = one_hot(y, p.shape[1])
+    return _macro([roc_auc(truth[:, c], p[:, c]) for c in positive_columns(p.shape[1])])
 
 
-def _columns(n_classes):
+def positive_columns(n_classes):
     """The classes that count as positive in turn: the last of two, or each of more."""
     return [1] if n_classes == 2 else range(n_classes)
 
@@ -69,7 +70,7 @@ def brier(y, p):
     """Brier score (1950): two classes, mean squared error of the positive one; more, summed over classes."""
     if len(y) == 0:
         return None
-    squares = (p - _one_hot(y, p.shape[1])) ** 2
+    squares = (p - one_hot(y, p.shape[1])) ** 2
     return float(squares[:, 1].mean() if p.shape[1] == 2 else squares.sum(axis=1).mean())
 
 
@@ -81,7 +82,7 @@ def summary(y, p, classes):
     of one class against the rest. Balanced accuracy is the mean recall, None if a class has no case.
     """
     y, p = np.asarray(y, dtype=int), np.asarray(p, dtype=float).reshape(-1, len(classes))
-    truth, hit = _one_hot(y, len(classes)), p.argmax(axis=1) == y
+    truth, hit = one_hot(y, len(classes)), p.argmax(axis=1) == y
     recall = {name: _ratio(hit[truth[:, c]].sum(), truth[:, c].sum()) for c, name in enumerate(classes)}
     binary = len(classes) == 2
     loss = log_loss(y, p)
@@ -94,7 +95,7 @@ def summary(y, p, classes):
         "balanced_accuracy": _macro(list(recall.values())),
         "recall": recall,
         "roc_auc": auc(y, p),
-        "pr_auc": _macro([pr_auc(truth[:, c], p[:, c]) for c in _columns(len(classes))]),
+        "pr_auc": _macro([pr_auc(truth[:, c], p[:, c]) for c in positive_columns(len(classes))]),
         "log_loss": loss,
         "brier": brier(y, p),
     }
@@ -172,7 +173,7 @@ def temperature(y, logits):
     return float(np.exp(found.x))
 
 
-def _recalibration(y, score):
+def recalibration(y, score):
     """Slope and intercept of the logistic regression of y on logit(score) (Cox 1958); (1, 0) is perfect.
 
     None, None where the maximum likelihood does not exist: one class, one score, or classes that do not overlap.
@@ -196,7 +197,7 @@ def calibration(y, score, bins=10):
     index = np.clip((score * bins).astype(int), 0, bins - 1)
     n = np.bincount(index, minlength=bins)
     means, observed = (np.bincount(index, values, minlength=bins) / np.maximum(n, 1) for values in (score, y))
-    slope, intercept = _recalibration(y, score)
+    slope, intercept = recalibration(y, score)
     return {
         "bins": [
             {
@@ -212,85 +213,3 @@ def calibration(y, score, bins=10):
         "slope": slope,
         "intercept": intercept,
     }
-
-
-def bootstrap_weights(y, group, draws, seed, strata=None):
-    """How often each case occurs in each bootstrap draw, (draws, n): patients are drawn, with all their cases.
-
-    Patients are drawn within their stratum: those with cases of the same classes and the same values of `strata`
-    (n,), e.g. the split. So each draw holds each class of each stratum as often as the cohort has such patients.
-    """
-    groups, first, member = np.unique(np.asarray(group, dtype=str), return_index=True, return_inverse=True)
-    strata = np.zeros(len(y), dtype=str) if strata is None else np.asarray(strata, dtype=str)
-    labels = np.array(["|".join(sorted(set(np.asarray(y, dtype=str)[member == g]))) for g in range(len(groups))])
-    kinds = np.char.add(np.char.add(labels, "/"), strata[first])
-    random = np.random.default_rng(seed)
-    counts = np.zeros((draws, len(groups)))
-    for kind in np.unique(kinds):
-        here = np.flatnonzero(kinds == kind)
-        counts[:, here] = random.multinomial(len(here), np.full(len(here), 1 / len(here)), size=draws)
-    return counts[:, member]
-
-
-def weighted_auc(y, p, weights):
-    """`auc` of each row of case weights (draws, n): shape (draws,), NaN where a row holds one class only."""
-    truth, total = _one_hot(y, p.shape[1]), 0
-    for c in _columns(p.shape[1]):
-        yes, no = truth[:, c], ~truth[:, c]
-        difference = p[yes, c][:, None] - p[no, c]
-        wins = (difference > 0) + 0.5 * (difference == 0)
-        with np.errstate(invalid="ignore"):
-            pairs = weights[:, yes].sum(axis=1) * weights[:, no].sum(axis=1)
-            total = total + ((weights[:, yes] @ wins) * weights[:, no]).sum(axis=1) / pairs
-    return total / len(_columns(p.shape[1]))
-
-
-def percentile_interval(values, level=0.95):
-    """Central interval of the finite values, or (None, None)."""
-    values = values[np.isfinite(values)]
-    if not len(values):
-        return None, None
-    low, high = np.quantile(values, [(1 - level) / 2, (1 + level) / 2])
-    return float(low), float(high)
-
-
-def bootstrap_auc(y, score, group, draws, seed, strata=None):
-    """95 % percentile bootstrap interval of the ROC AUC, by patient; (None, None) where the AUC is not defined.
-
-    score: (n,) of the positive class, or (n, C). group: (n,) patients. See `bootstrap_weights`.
-    """
-    y, p = np.asarray(y, dtype=int), np.asarray(score, dtype=float)
-    if p.ndim == 1:
-        p = np.column_stack([-p, p])
-    if auc(y, p) is None:
-        return None, None
-    return percentile_interval(weighted_auc(y, p, bootstrap_weights(y, group, draws, seed, strata)))
-
-
-def delong(y, score):
-    """ROC AUC with its 95 % interval by DeLong et al. (1988), cases taken as independent: (auc, low, high).
-
-    The interval is None where its variance is not defined (fewer than two cases of a class) or zero (no overlap).
-    Midranks after Sun and Xu (2014).
-    """
-    y, score = np.asarray(y, dtype=bool), np.asarray(score, dtype=float)
-    value = roc_auc(y, score)
-    m, n = int(y.sum()), int((~y).sum())
-    if value is None or min(m, n) < 2:
-        return value, None, None
-    ranks = rankdata(score)
-    positive = (ranks[y] - rankdata(score[y])) / n
-    negative = 1 - (ranks[~y] - rankdata(score[~y])) / m
-    variance = positive.var(ddof=1) / m + negative.var(ddof=1) / n
-    if variance <= 0:
-        return value, None, None
-    half = norm.ppf(0.975) * np.sqrt(variance)
-    return value, float(max(value - half, 0)), float(min(value + half, 1))
-
-
-def wilson(k, n):
-    """95 % interval of a proportion k of n by Wilson (1927), or (None, None) for n = 0."""
-    if n == 0:
-        return None, None
-    interval = binomtest(int(k), int(n)).proportion_ci(method="wilson")
-    return float(interval.low), float(interval.high)

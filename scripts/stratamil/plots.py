@@ -15,7 +15,7 @@ from matplotlib.patches import Rectangle
 from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullLocator
 from sklearn.metrics import precision_recall_curve, roc_curve
 
-from stratamil import metrics
+from stratamil import intervals, metrics
 from stratamil.files import atomic
 
 COLORS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9")  # Okabe and Ito, told apart by all eyes
@@ -216,7 +216,9 @@ def calibration(y, score, title, bins=10, colors=COLORS):
     upper.plot([0, 1], [0, 1], color=GREY, linewidth=0.9, linestyle=(0, (4, 3)))
     full = [b for b in result["bins"] if b["n"]]
     for b in full:
-        upper.plot([b["mean"]] * 2, metrics.wilson(round(b["observed"] * b["n"]), b["n"]), color=colors[0], linewidth=1)
+        upper.plot(
+            [b["mean"]] * 2, intervals.wilson(round(b["observed"] * b["n"]), b["n"]), color=colors[0], linewidth=1
+        )
     upper.plot([b["mean"] for b in full], [b["observed"] for b in full], "o-", color=colors[0], linewidth=1.5)
     upper.set(ylim=(-0.03, 1.03), ylabel="observed share of positives")
     figures = ((name, result[name]) for name in ("ece", "slope", "intercept"))

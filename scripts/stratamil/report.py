@@ -65,7 +65,7 @@ def build(found, sources, template, title, colors, folder, final):
         samples=page.picture(sources["samples"]) if sources["samples"] else None,
         links=links(found, final),
         replicates=replicates(found),
-        resources=study.resources(sources["benchmarks"]),
+        resources=study.resources(sources["benchmarks"], found.runs, sources["shards"]),
         settings=settings(found, sources["config"]),
         baseline_label=baseline_label,
         temperature_bounds=metrics.TEMPERATURES,

@@ -7,6 +7,7 @@ its predictions. With two classes the last is the positive one. What is not defi
 
 import json
 import logging
+import re
 from collections import Counter
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -17,13 +18,14 @@ import pandas as pd
 import yaml
 from scipy.special import softmax
 
-from stratamil import metrics, tables
+from stratamil import intervals, metrics, tables
 from stratamil.errors import UserError
 from stratamil.inventory import USED
 from stratamil.names import column, natural
 from stratamil.ranking import EQUAL
 
 NEEDED = ("results.json", "predictions.csv", "validation_predictions.csv")
+MEANS = ("accuracy", "balanced_accuracy", "pr_auc", "log_loss", "brier")
 PROPORTIONS = {"sensitivity": ("tp", "fn"), "specificity": ("tn", "fp"), "ppv": ("tp", "fp"), "npv": ("tn", "fn")}
 POINTS = ("at_0.5", "at_threshold")
 TOLERANCE = 1e-6
@@ -225,32 +227,34 @@ class Study:
 
     @cached_property
     def weights(self):
-        """Bootstrap counts (draws, cases) of the rows of `ensemble`: shared, so that models are compared in pairs.
+        """Bootstrap counts (draws, cases) of the rows of `ensemble`: shared, so that models are compared in pairs."""
+        return intervals.bootstrap_weights(self.ensemble["group"], self.draws, self.seed)
 
-        Drawn within class and split or, where cases are of several splits, within class alone.
-        """
-        cases = self.ensemble
-        splits = None if cases["split"].isna().any() else cases["split"]
-        return metrics.bootstrap_weights(cases["y"], cases["group"], self.draws, self.seed, splits)
+    def weights_of(self, table):
+        """The same for the rows of `table`, (draws, rows)."""
+        position = pd.Series(range(len(self.ensemble)), index=self.ensemble["case_id"])
+        return self.weights[:, position[table["case_id"]]]
 
     def folds(self, table):
         """The parts of `table` by split; none where a case is of several, for they are no folds then."""
         return [] if table["split"].isna().any() else [part for _, part in table.groupby("split", sort=False)]
 
-    def drawn_aucs(self, table, by_split=False):
-        """AUC of `table` in each bootstrap draw, pooled or as the mean over splits; NaN where not defined.
+    def draws_of(self, table, columns=None):
+        """Figures of `table` in each bootstrap draw, name -> (draws,): `intervals.SCALES` and `fold_mean`.
 
-        Drawn within class alone, a fold may lack a class: such a draw has no mean over splits.
+        A fold that lacks a class in a draw leaves that draw without a mean over folds. columns: of the probabilities.
         """
-        position = pd.Series(range(len(self.ensemble)), index=self.ensemble["case_id"])
-        parts = self.folds(table) if by_split else [table]
-        drawn = [
-            metrics.weighted_auc(
-                part["y"].to_numpy(), part[self.probabilities].to_numpy(), self.weights[:, position[part["case_id"]]]
-            )
-            for part in parts
+        y, p = table["y"].to_numpy(), table[columns or self.probabilities].to_numpy()
+        result = intervals.weighted_figures(y, p, self.weights_of(table))
+        folds = [
+            intervals.weighted_auc(part["y"].to_numpy(), part[self.probabilities].to_numpy(), self.weights_of(part))
+            for part in self.folds(table)
         ]
-        return np.mean(drawn, axis=0)
+        return result | {"fold_mean": np.mean(folds, axis=0) if folds else np.full(self.draws, np.nan)}
+
+    def sizes(self, *tables):
+        """Patients with and without a case of the class in each table, see `intervals.sizes`."""
+        return [size for each in tables for size in intervals.sizes(each["y"], each["group"], len(self.classes))]
 
     def auc(self, table):
         return metrics.auc(table["y"].to_numpy(), table[self.probabilities].to_numpy())
@@ -268,19 +272,36 @@ class Study:
             score, threshold = p[:, 1], table["threshold"].to_numpy()
             result["at_0.5"] = metrics.at_threshold(y, score, 0.5)
             result["at_threshold"] = None if np.isnan(threshold).any() else metrics.at_threshold(y, score, threshold)
-            result["calibration"] = metrics.calibration(y, score)
+            result["calibration"] = self.calibration(table, score)
         return result
 
-    def discrimination(self, table):
+    def calibration(self, table, score):
+        """`metrics.calibration` with slope and intercept as [value, low, high] too, in `intervals`."""
+        found = metrics.calibration(table["y"], score)
+        pairs = intervals.recalibration(table["y"].to_numpy(), score, table["group"])
+        return found | {"intervals": {name: list(pair) for name, pair in zip(("slope", "intercept"), pairs)}}
+
+    def judged(self, table, drawn):
+        """`figures` of predictions of the whole cohort with `discrimination`, and `intervals` by name.
+
+        drawn: of `draws_of`. The accuracy has Wilson's interval, as other shares have.
+        """
+        found = self.figures(table)
+        pairs = {
+            name: list(intervals.interval(found[name], drawn[name], scale)) for name, scale in intervals.SCALES.items()
+        }
+        pairs["accuracy"] = list(intervals.wilson(round(found["accuracy"] * len(table)), len(table)))
+        del pairs["roc_auc"]
+        return found | {"intervals": pairs, "discrimination": self.discrimination(table, drawn)}
+
+    def discrimination(self, table, drawn):
         """Pooled AUC and mean of folds with their bootstrap intervals, DeLong beside; SD over folds."""
         value, folds = self.auc(table), self.fold_aucs(table)
-        low, high = (None, None) if value is None else metrics.percentile_interval(self.drawn_aucs(table))
         mean = mean_of(folds)
-        fold_low, fold_high = (
-            (None, None) if mean is None else metrics.percentile_interval(self.drawn_aucs(table, by_split=True))
-        )
+        low, high = intervals.auc_interval(value, drawn["roc_auc"], self.sizes(table))
+        fold_low, fold_high = intervals.auc_interval(mean, drawn["fold_mean"], self.sizes(*self.folds(table)))
         p = table[self.probabilities].to_numpy()
-        delong = metrics.delong(table["y"], p[:, 1])[1:] if self.binary else (None, None)
+        delong = intervals.delong(table["y"], p[:, 1])[1:] if self.binary else (None, None)
         return {
             "roc_auc": value,
             "low": low,
@@ -307,9 +328,15 @@ def sd_of(values):
 
 def numbers(study):
     """All numbers of the report as a dict that JSON can hold."""
-    table, cases = study.predictions, study.ensemble
-    by_seed = [_of_replicate(study, *key, rows) for key, rows in table.groupby(["repeat", "seed"])]
-    ensemble = study.figures(cases) | {"discrimination": study.discrimination(cases)}
+    replicates = [(*key, rows) for key, rows in study.predictions.groupby(["repeat", "seed"])]
+    drawn = [study.draws_of(rows) for *_, rows in replicates]
+    by_seed = [
+        study.judged(rows, draws) | {"repeat": int(repeat), "seed": int(seed)}
+        for (repeat, seed, rows), draws in zip(replicates, drawn)
+    ]
+    cases = study.ensemble
+    of_ensemble = study.draws_of(cases)
+    ensemble = study.judged(cases, of_ensemble)
     return {
         "classes": study.classes,
         "positive": study.classes[-1] if study.binary else None,
@@ -322,11 +349,11 @@ def numbers(study):
         "bootstrap": study.draws,
         "runs": [_of_run(study, run) for run in study.runs],
         "by_seed": by_seed,
-        "out_of_fold": _over_replicates(study, by_seed),
+        "out_of_fold": _over_replicates(study, by_seed, drawn),
         "ensemble": ensemble,
-        "scaled": _rescaled(study),
+        "scaled": _rescaled(study, of_ensemble),
         "temperatures": [run.results.get("temperature") for run in study.runs],
-        "baselines": _baselines(study),
+        "baselines": _baselines(study, of_ensemble),
         "per_case": _per_case(study),
         "subgroups": _subgroups(study),
         "coverage": coverage(study),
@@ -336,7 +363,7 @@ def numbers(study):
 
 def _of_run(study, run):
     rows = study.predictions.query("split == @run.split and seed == @run.seed")
-    interval = metrics.bootstrap_auc(rows["y"], rows[study.probabilities], rows["group"], study.draws, study.seed)
+    interval = intervals.bootstrap_auc(rows["y"], rows[study.probabilities], rows["group"], study.draws, study.seed)
     return study.figures(rows) | {
         "split": run.split,
         "seed": run.seed,
@@ -349,23 +376,20 @@ def _of_run(study, run):
     }
 
 
-def _of_replicate(study, repeat, seed, rows):
-    names = {"repeat": int(repeat), "seed": int(seed)}
-    return study.figures(rows) | names | {"discrimination": study.discrimination(rows)}
-
-
-def _over_replicates(study, by_seed):
+def _over_replicates(study, by_seed, drawn):
     """Mean over replicates of the figures of each; intervals of that mean, by the same draws for all.
 
-    *_sd are over replicates; that of the AUC also over splits (fold_sd), seeds and repeats, each the mean of its own.
+    drawn: of `Study.draws_of`, one a replicate. *_sd are over replicates; that of the AUC also over splits (fold_sd),
+    seeds and repeats, each the mean of its own.
     """
     each = [entry["discrimination"] for entry in by_seed]
     result = {name: mean_of([entry[name] for entry in each]) for name in ("roc_auc", "fold_mean")}
     result |= {name: (each[0][name] if len(each) == 1 else None) for name in ("delong_low", "delong_high")}
-    replicates = [rows for _, rows in study.predictions.groupby(["repeat", "seed"])]
-    for low, high, value, by_split in (("low", "high", "roc_auc", False), ("fold_low", "fold_high", "fold_mean", True)):
-        drawn = [study.drawn_aucs(rows, by_split) for rows in replicates] if result[value] is not None else []
-        result[low], result[high] = metrics.percentile_interval(np.mean(drawn, axis=0)) if drawn else (None, None)
+    means = {name: np.mean([draws[name] for draws in drawn], axis=0) for name in drawn[0]}
+    one = next(rows for _, rows in study.predictions.groupby(["repeat", "seed"]))
+    for low, name, parts in (("low", "roc_auc", [one]), ("fold_low", "fold_mean", study.folds(one))):
+        pair = intervals.auc_interval(result[name], means[name], study.sizes(*parts))
+        result |= {low: pair[0], low.replace("low", "high"): pair[1]}
     split_means = [
         mean_of([study.auc(rows) for _, rows in part.groupby("seed")]) for _, part in study.predictions.groupby("split")
     ]
@@ -377,30 +401,44 @@ def _over_replicates(study, by_seed):
         )
     result["roc_auc_sd"] = sd_of([entry["roc_auc"] for entry in each])
     result["folds"] = len(split_means)
-    for name in ("accuracy", "balanced_accuracy", "pr_auc", "log_loss", "brier"):
+    for name in MEANS:
         result[name] = mean_of([entry[name] for entry in by_seed])
         result[f"{name}_sd"] = sd_of([entry[name] for entry in by_seed])
-    return result
+    several = {name: list(intervals.interval(result[name], means[name], intervals.SCALES[name])) for name in MEANS}
+    return result | {"intervals": several if len(by_seed) > 1 else by_seed[0]["intervals"]}
 
 
-def _rescaled(study):
-    """Log loss, Brier score and calibration of the ensemble of temperature-scaled probabilities."""
+def _rescaled(study, unscaled):
+    """Log loss, Brier score and calibration of the ensemble of temperature-scaled probabilities, and what they gain.
+
+    unscaled: `Study.draws_of` of the ensemble. `gain` is by how much scaling lowers the log loss.
+    """
     cases = study.ensemble
     y, p = cases["y"].to_numpy(), cases[study.scaled].to_numpy()
+    drawn = study.draws_of(cases, study.scaled)
     result = {"log_loss": metrics.log_loss(y, p), "brier": metrics.brier(y, p)}
-    return result | ({"calibration": metrics.calibration(y, p[:, 1])} if study.binary else {})
+    result["intervals"] = {
+        name: list(intervals.interval(result[name], drawn[name], "log")) for name in ("log_loss", "brier")
+    }
+    gain = metrics.log_loss(y, cases[study.probabilities].to_numpy()) - result["log_loss"]
+    low, high = intervals.interval(gain, unscaled["log_loss"] - drawn["log_loss"], "plain")
+    result |= {"gain": gain, "gain_low": low, "gain_high": high}
+    return result | ({"calibration": study.calibration(cases, p[:, 1])} if study.binary else {})
 
 
-def _baselines(study):
+def _baselines(study, of_ensemble):
     """Each baseline on the cases of the study: its AUC, and how much the ensemble is better, draw by draw."""
     ours, found = study.auc(study.ensemble), []
     for name, rows in study.baseline_ensembles.items():
-        entry = {"name": name, "n": len(rows), "discrimination": study.discrimination(rows)}
+        drawn = study.draws_of(rows)
+        entry = {"name": name, "n": len(rows), "discrimination": study.discrimination(rows, drawn)}
         entry |= {"brier": metrics.brier(rows["y"].to_numpy(), rows[study.probabilities].to_numpy())}
-        gain, low, high = None, None, None
-        if ours is not None and entry["discrimination"]["roc_auc"] is not None:
-            gain = ours - entry["discrimination"]["roc_auc"]
-            low, high = metrics.percentile_interval(study.drawn_aucs(study.ensemble) - study.drawn_aucs(rows))
+        theirs, gain, low, high = entry["discrimination"]["roc_auc"], None, None, None
+        if ours is not None and theirs is not None:
+            gain = ours - theirs
+            # Where both tell the classes apart without fault, no draw differs, and the data say nothing of the next.
+            if not ours == theirs == 1:
+                low, high = intervals.interval(gain, of_ensemble["roc_auc"] - drawn["roc_auc"], "plain")
         found.append(entry | {"gain": gain, "gain_low": low, "gain_high": high})
     return found
 
@@ -436,11 +474,7 @@ def _per_case(study):
 def _subgroups(study):
     """The ensemble in parts of the cohort: by class code, by missing stains, by thirds of the number of patches."""
     table = pd.DataFrame(_per_case(study))
-    thirds = (
-        pd.qcut(table["patches"].rank(method="first"), 3, labels=False)
-        if len(table) >= 3
-        else pd.Series(0, index=table.index)
-    )
+    thirds = pd.qcut(table["patches"], 3, labels=False, duplicates="drop").fillna(0)  # equal numbers stay together
     names = {}
     for third in sorted(thirds.unique()):
         patches = table["patches"][thirds == third]
@@ -455,7 +489,12 @@ def _subgroups(study):
         for name in sorted(key.unique(), key=natural):
             part = study.ensemble[(key == name).to_numpy()]
             right = int((part[study.probabilities].to_numpy().argmax(axis=1) == part["y"]).sum())
-            low, high = metrics.wilson(right, len(part))
+            low, high = intervals.wilson(right, len(part))
+            auc = study.auc(part)
+            drawn = intervals.weighted_auc(
+                part["y"].to_numpy(), part[study.probabilities].to_numpy(), study.weights_of(part)
+            )
+            roc_low, roc_high = intervals.auc_interval(auc, drawn, study.sizes(part))
             found.append(
                 {
                     "kind": kind,
@@ -466,7 +505,8 @@ def _subgroups(study):
                     "low": low,
                     "high": high,
                 }
-                | {"roc_auc": study.auc(part), "probability": float(study.drawn(part).mean())}
+                | {"roc_auc": auc, "roc_low": roc_low, "roc_high": roc_high}
+                | {"probability": float(study.drawn(part).mean())}
             )
     return found
 
@@ -575,11 +615,18 @@ def _truth(study):
     return means | {"runs": rows, "cases": sum(cases), "sd": sd_of([run.truth["mean_auc"] for run in scored])}
 
 
-def resources(folder):
-    """Time and memory of each rule from Snakemake's benchmark files: jobs, total and longest seconds, most MB."""
+def resources(folder, runs, shards):
+    """Time and memory of each rule from Snakemake's benchmark files: jobs, total and longest seconds, most MB.
+
+    runs: those of the study, shards: paths of its feature files; what earlier settings left of others does not count.
+    """
     rows = {}
+    names = {f"split_{run.split}_seed_{run.seed}" for run in runs}
+    names |= {f"{encoder}_{path.stem}" for path in shards for encoder in (path.parent.name, "stain_stats")}
     for path in sorted(Path(folder).rglob("*.tsv")) if folder else []:
         parts = path.relative_to(folder).with_suffix("").parts
+        if re.search(r"(^|_)(split|shard)_", parts[-1]) and parts[-1] not in names:
+            continue
         table = pd.read_csv(path, sep="\t", na_values=["-", "NA"])
         if not {"s", "max_rss"} <= set(table):
             logging.warning("%s: no benchmark file: columns s and max_rss are missing", path)
@@ -612,14 +659,11 @@ def long_table(numbers):
     add(
         "out_of_fold",
         {"discrimination": numbers["out_of_fold"]}
-        | {
-            k: v
-            for k, v in numbers["out_of_fold"].items()
-            if k in ("accuracy", "balanced_accuracy", "pr_auc", "log_loss", "brier")
-        },
+        | {k: v for k, v in numbers["out_of_fold"].items() if k in (*MEANS, "intervals")},
         n=numbers["cases"],
     )
     add("ensemble", numbers["ensemble"])
+    add("ensemble", numbers["scaled"], model="temperature-scaled", n=numbers["cases"])
     for entry in numbers["baselines"]:
         add("baseline", entry, model=entry["name"])
     names = ["level", "model", "split", "repeat", "seed", "metric", "value", "low", "high", "n"]
@@ -639,6 +683,7 @@ def _flat(figures):
                 yield f"roc_auc_{name}", found[name], None, None
     elif "roc_auc" in figures:
         yield "roc_auc", figures["roc_auc"], figures["low"], figures["high"]
+    of = figures.get("intervals", {})
     for name in (
         "positives",
         "prevalence",
@@ -651,22 +696,20 @@ def _flat(figures):
         "epoch",
     ):
         if name in figures:
-            yield name, figures[name], None, None
+            yield name, figures[name], *of.get(name, (None, None))
     if "accuracy" in figures:
         n = figures.get("n")
-        yield (
-            "accuracy",
-            figures["accuracy"],
-            *(metrics.wilson(round(figures["accuracy"] * n), n) if n else (None, None)),
-        )
+        plain = intervals.wilson(round(figures["accuracy"] * n), n) if n else (None, None)
+        yield "accuracy", figures["accuracy"], *of.get("accuracy", plain)
     for name, value in figures.get("recall", {}).items():
         yield f"recall_{column(name)}", value, None, None
     for point in POINTS:
         for name, value in (figures.get(point) or {}).items():
             part = [figures[point][count] for count in PROPORTIONS.get(name, ())]
-            yield f"{point}_{name}", value, *(metrics.wilson(part[0], sum(part)) if part else (None, None))
+            yield f"{point}_{name}", value, *(intervals.wilson(part[0], sum(part)) if part else (None, None))
     for name in ("ece", "slope", "intercept"):
         if figures.get("calibration"):
-            yield f"calibration_{name}", figures["calibration"][name], None, None
-    if "gain" in figures:
+            pair = figures["calibration"]["intervals"].get(name, (None, None))
+            yield f"calibration_{name}", figures["calibration"][name], *pair
+    if "gain" in figures and "discrimination" in figures:
         yield "model_minus_baseline_roc_auc", figures["gain"], figures["gain_low"], figures["gain_high"]

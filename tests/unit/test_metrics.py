@@ -1,7 +1,5 @@
 """Metrics against scikit-learn, hand-worked numbers and naive re-implementations."""
 
-import itertools
-
 import numpy as np
 import pytest
 from sklearn import metrics as reference
@@ -54,8 +52,6 @@ def test_one_class_is_not_defined_never_a_number(y):
     assert found["roc_auc"] is found["pr_auc"] is found["balanced_accuracy"] is None
     assert metrics.youden_threshold(y, score) is metrics.sensitivity_threshold(y, score, 0.9) is None
     assert metrics.temperature(y, both(score)) is None
-    assert metrics.bootstrap_auc(y, score, range(len(y)), 100, 0) == (None, None)
-    assert metrics.delong(y, score) == (None, None, None)
     assert metrics.calibration(y, score)["slope"] is None
 
 
@@ -126,67 +122,3 @@ def test_slope_is_the_logistic_regression():
     found = metrics.calibration(y, score)
     assert found["slope"] == pytest.approx(fit.coef_[0, 0], rel=1e-3)
     assert found["intercept"] == pytest.approx(fit.intercept_[0], rel=1e-3)
-
-
-def naive_delong(y, score):
-    """DeLong et al. (1988) as written: all pairs, structural components, their sample variances."""
-    positives, negatives = score[y == 1], score[y == 0]
-    win = {
-        (i, j): float(a > b) + 0.5 * (a == b)
-        for (i, a), (j, b) in itertools.product(enumerate(positives), enumerate(negatives))
-    }
-    m, n = len(positives), len(negatives)
-    v10 = [sum(win[i, j] for j in range(n)) / n for i in range(m)]
-    v01 = [sum(win[i, j] for i in range(m)) / m for j in range(n)]
-    value = sum(v10) / m
-    s10 = sum((v - value) ** 2 for v in v10) / (m - 1)
-    s01 = sum((v - value) ** 2 for v in v01) / (n - 1)
-    half = 1.959963984540054 * (s10 / m + s01 / n) ** 0.5
-    return value, max(value - half, 0), min(value + half, 1)
-
-
-def test_delong_agrees_with_all_pairs():
-    for seed in range(5):
-        y, score = sample(50, seed)
-        assert metrics.delong(y, score) == pytest.approx(naive_delong(y, score))
-    assert metrics.delong([0, 0, 1, 1], [0.1, 0.2, 0.8, 0.9]) == (1.0, None, None)
-
-
-def test_weighted_auc_is_the_auc_of_the_repeated_cases():
-    y, score = sample(40)
-    weights = np.random.default_rng(0).integers(0, 3, (5, 40))
-    found = metrics.weighted_auc(y, both(score), weights)
-    for row, value in zip(weights, found):
-        assert value == pytest.approx(reference.roc_auc_score(np.repeat(y, row), np.repeat(score, row)))
-
-
-def test_bootstrap_draws_patients_within_class_and_split():
-    y = np.array([0, 0, 1, 1, 1, 0, 1, 0])
-    group = np.array(["a", "a", "b", "b", "c", "d", "e", "f"])
-    split = np.array(["1", "1", "1", "1", "1", "2", "2", "2"])
-    weights = metrics.bootstrap_weights(y, group, 500, 0, split)
-    assert (weights[:, 0] == weights[:, 1]).all() and (weights[:, 2] == weights[:, 3]).all()
-    patients = weights[:, [0, 2, 4, 5, 6, 7]]
-    assert (patients[:, 0] == 1).all()
-    assert (patients[:, 1] + patients[:, 2] == 2).all()
-    assert (patients[:, [3, 5]].sum(axis=1) == 2).all() and (patients[:, 4] == 1).all()
-
-
-def test_bootstrap_is_seeded_covers_the_auc_and_widens_with_the_patients_cases():
-    y, score = sample(80)
-    value = metrics.roc_auc(y, score)
-    low, high = metrics.bootstrap_auc(y, score, np.arange(80), 2000, 1)
-    assert (low, high) == metrics.bootstrap_auc(y, score, np.arange(80), 2000, 1)
-    assert low < value < high
-    _, low_d, high_d = metrics.delong(y, score)
-    assert (low, high) == (pytest.approx(low_d, abs=0.02), pytest.approx(high_d, abs=0.02))
-    four = [np.repeat(values, 4) for values in (y, score, np.arange(80))]
-    by_patient = metrics.bootstrap_auc(*four, 2000, 1)
-    by_case = metrics.bootstrap_auc(four[0], four[1], np.arange(320), 2000, 1)
-    assert by_patient[1] - by_patient[0] > 1.6 * (by_case[1] - by_case[0])
-
-
-def test_wilson():
-    assert metrics.wilson(0, 10) == (pytest.approx(0, abs=1e-9), pytest.approx(0.2775, abs=1e-4))
-    assert metrics.wilson(8, 10) == (pytest.approx(0.4902, abs=1e-4), pytest.approx(0.9433, abs=1e-4))
-    assert metrics.wilson(0, 0) == (None, None)

@@ -11,11 +11,11 @@ import pandas as pd
 import pytest
 from pages import Elements, browse, outside
 from PIL import Image
-from scipy.special import softmax
+from scipy.special import expit, logit, softmax
 from sklearn.metrics import roc_auc_score
 
 import report as script
-from stratamil import cohort, metrics, splits, study, tables
+from stratamil import cohort, intervals, splits, study, tables
 from stratamil.errors import UserError
 from stratamil.names import column
 
@@ -232,12 +232,12 @@ def test_repeats_are_replicates_like_seeds(tmp_path, monkeypatch):
     by_split = [np.mean([auc(read[split, seed]) for seed in (1, 2)]) for split in ("01", "02", "03", "04")]
     assert found["fold_sd"] == pytest.approx(np.std(by_split, ddof=1))
 
-    # patients are drawn within their class alone, the same for every replicate
+    # the same patients are drawn for every replicate, without strata; an interval on the logit scale
     cases = tables.read_cases(made.root / "cases.csv").query("status == 'used'").set_index("case_id")
-    weights = metrics.bootstrap_weights(cases["class"] == "high-grade", cases["group"], 100, 42)
-    weights = pd.DataFrame(weights.T, index=cases.index)
+    weights = pd.DataFrame(intervals.bootstrap_weights(cases["group"], 100, 42).T, index=cases.index)
     drawn = [np.mean([auc(rows, weights.loc[rows["case_id"], i]) for rows in replicates.values()]) for i in range(100)]
-    assert [found["low"], found["high"]] == pytest.approx(np.quantile(drawn, [0.025, 0.975]))
+    half = 1.959964 * np.std(drawn, ddof=1) / found["roc_auc"] / (1 - found["roc_auc"])
+    assert [found["low"], found["high"]] == pytest.approx(expit(logit(found["roc_auc"]) + np.array([-half, half])))
 
     mean = pd.concat(read.values()).groupby(["case_id", "true_label"])["prob_high_grade"].mean().reset_index()
     ensemble = numbers["ensemble"]["discrimination"]
