@@ -15,7 +15,7 @@ from scipy.special import expit, logit, softmax
 from sklearn.metrics import roc_auc_score
 
 import report as script
-from stratamil import cohort, intervals, splits, study, tables
+from stratamil import cohort, intervals, metrics, splits, study, tables
 from stratamil.errors import UserError
 from stratamil.names import column
 
