@@ -114,7 +114,7 @@ def code(name):
 
 def templates(page):
     """The template of a page and those that it is built on; an edit of one reruns the rule."""
-    parts = ("base", "macros", "cohort_parts")
+    parts = ("base", "macros", "cohort_parts", "checklists")
     return [str(ROOT / "report" / f"{name}.html.j2") for name in (page, *parts)]
 
 

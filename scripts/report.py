@@ -21,6 +21,7 @@ def arguments():
     parser.add_argument("--cohort", type=Path, required=True, help="cohort.json of rule cohort")
     parser.add_argument("--samples", type=Path, help="samples.jpg of rule cohort, if patches have pictures")
     parser.add_argument("--baselines", type=Path, help="predictions.csv of the baselines")
+    parser.add_argument("--faithfulness", type=Path, help="faithfulness.json, if attention was checked")
     parser.add_argument("--benchmarks", type=Path, help="folder of Snakemake's benchmark files")
     parser.add_argument("--title", default="StrataMIL report")
     parser.add_argument("--bootstrap", type=int, default=2000, help="draws")
@@ -47,7 +48,10 @@ def main(args):
         "benchmarks": args.benchmarks,
         "config": args.config,
         "cohort": json.loads(args.cohort.read_text(encoding="utf-8")),
+        "cohort_page": args.cohort.with_name("cohort.html"),
         "samples": args.samples,
+        "faithfulness": study.read_findings(args.faithfulness) if args.faithfulness else None,
+        "faithfulness_page": args.faithfulness.with_name("index.html") if args.faithfulness else None,
     }
     with files.atomic_folder(args.output) as folder:
         report.build(found, sources, args.template, args.title, args.colors, folder, args.output)

@@ -150,7 +150,7 @@ def main(args):
         "features": data.identity,
         "epoch": best["epoch"],
     }
-    files.write_csv(history, args.history)
+    files.write_csv(history, args.history, float_format="%.6g")
     plots.save(plots.loss(history, f"split {args.name}, seed {args.seed}"), args.loss_plot)
     provided = {
         "split": {"file": str(args.split), "sha256": files.sha256(args.split)},

@@ -4,10 +4,11 @@ import json
 import re
 import shutil
 import subprocess
+from html import unescape
 from html.parser import HTMLParser
 
 WATCH = "<head><script>onerror = (error) => (window.failures ??= []).push(String(error))</script>"
-# Sorts every table by every column, and tells the values of the one named COLUMN once it is sorted.
+# Sorts every table by every column, and tells the values and CSV of the one named COLUMN once it is sorted.
 PROBE = """<script>
 const found = {width: document.documentElement.scrollWidth, screen: innerWidth, buttons: 0};
 for (const table of document.querySelectorAll("table.sortable")) {
@@ -15,7 +16,9 @@ for (const table of document.querySelectorAll("table.sortable")) {
   heads.forEach((head, i) => {
     head.querySelector("button").click();
     found.buttons += 1;
-    if (head.textContent === COLUMN) found.sorted ??= [...table.tBodies[0].rows].map((row) => row.cells[i].textContent);
+    if (head.textContent !== COLUMN) return;
+    found.sorted ??= [...table.tBodies[0].rows].map((row) => row.cells[i].textContent);
+    found.csv ??= csv(table);
   });
 }
 found.errors = window.failures ?? [];
@@ -53,7 +56,7 @@ def outside(elements):
 
 
 def browse(page, width, column, folder):
-    """What headless Chromium makes of a page: errors, width, screen, buttons, sorted (texts of the column).
+    """What headless Chromium makes of a page: errors, width, screen, buttons, sorted (texts of the column), csv.
 
     None if it is not installed. folder: an empty one for its profile.
     """
@@ -67,4 +70,4 @@ def browse(page, width, column, folder):
     flags += ["--disable-component-update", "--disable-sync", f"--user-data-dir={folder / 'profile'}"]
     command = [program, *flags, f"--window-size={width},900", "--virtual-time-budget=3000", "--dump-dom"]
     done = subprocess.run([*command, file.as_uri()], capture_output=True, text=True, timeout=120)
-    return json.loads(re.search(r"<title>(.*?)</title>", done.stdout, re.DOTALL)[1].replace("&amp;", "&"))
+    return json.loads(unescape(re.search(r"<title>(.*?)</title>", done.stdout, re.DOTALL)[1]))

@@ -4,7 +4,7 @@ import numpy as np
 import pandas as pd
 import torch
 
-from stratamil import metrics
+from stratamil import intervals, metrics
 from stratamil.names import column, natural
 from stratamil.ranking import compared
 
@@ -75,9 +75,11 @@ def figures(test, validation, classes, threshold="youden"):
     y, p, _ = arrays(test, classes)
     val_y, val_p, val_logits = arrays(validation, classes)
     result = metrics.summary(y, p, classes)
+    result["counts"] = {name: int((y == k).sum()) for k, name in enumerate(classes)}
     result["temperature"] = metrics.temperature(val_y, val_logits)
     if len(classes) == 2:
         score, val_score = p[:, 1], val_p[:, 1]
+        result["roc_auc_interval"] = intervals.delong(y, score)[1:]
         chosen = (
             metrics.youden_threshold(val_y, val_score)
             if threshold == "youden"
@@ -93,33 +95,56 @@ def figures(test, validation, classes, threshold="youden"):
 
 
 def text(result):
-    """results.txt: the figures of a run for a reader."""
-
-    def number(value):
-        return "not defined" if value is None else f"{value:.4f}"
-
+    """results.txt: the figures of a run for a reader, with 95 % intervals where the run's numbers give one."""
+    n, recall, auc = result["n"], result["recall"], result.get("roc_auc_interval")
+    counts = result.get("counts") or {}
     lines = [
         f"split {result['split']}, seed {result['seed']}",
         f"checkpoint: {result['checkpoint']} (epoch {result['epoch']}, best on validation)",
-        f"test cases: {result['n']}",
-        f"test loss: {number(result['loss'])}",
-        f"accuracy: {number(result['accuracy'])}",
-        f"balanced accuracy: {number(result['balanced_accuracy'])}",
-        *(f"recall {name}: {number(value)}" for name, value in result["recall"].items()),
-        f"AUROC: {number(result['roc_auc'])}",
-        f"PR AUC: {number(result['pr_auc'])}",
-        f"log loss: {number(result['log_loss'])}",
-        f"Brier score: {number(result['brier'])}",
-        f"temperature from validation: {number(result['temperature'])}",
+        f"test cases: {n}" + (f" ({', '.join(f'{count} {name}' for name, count in counts.items())})" if counts else ""),
+        f"test loss (log loss): {_number(result['loss'])}",
+        f"accuracy: {_share(result['accuracy'], n)}",
+        f"balanced accuracy: {_number(result['balanced_accuracy'])}",
+        *(f"recall {name}: {_share(value, counts.get(name))}" for name, value in recall.items()),
+        f"AUROC: {_number(result['roc_auc'])}" + (_range(auc) if auc else ""),
+        f"PR AUC: {_number(result['pr_auc'])}"
+        + (f" (prevalence {result['prevalence']:.4f})" if result.get("prevalence") is not None else ""),
+        f"Brier score: {_number(result['brier'])}",
+        f"temperature from validation: {_number(result['temperature'])}{_bound(result['temperature'])}",
     ]
     if result.get("at_threshold"):
         at = result["at_threshold"]
         lines += [
-            f"threshold from validation ({result['threshold_rule']}): {number(result['threshold'])}",
-            f"  sensitivity {number(at['sensitivity'])}, specificity {number(at['specificity'])}, "
-            f"accuracy {number(at['accuracy'])}, balanced accuracy {number(at['balanced_accuracy'])}",
+            f"threshold from validation ({result['threshold_rule']}): {_number(result['threshold'])}",
+            f"  sensitivity {_share(at['sensitivity'], at['tp'] + at['fn'])}",
+            f"  specificity {_share(at['specificity'], at['tn'] + at['fp'])}",
+            f"  accuracy {_share(at['accuracy'], n)}",
+            f"  balanced accuracy {_number(at['balanced_accuracy'])}",
         ]
+    lines.append(
+        "intervals: 95 %, Wilson's for shares, DeLong's on the logit scale for the AUROC; cases as independent"
+    )
     return "\n".join(lines) + "\n"
+
+
+def _number(value):
+    return "not defined" if value is None else f"{value:.4f}"
+
+
+def _range(pair):
+    return "" if None in pair else f" ({pair[0]:.4f} to {pair[1]:.4f})"
+
+
+def _share(value, n):
+    """A share of n cases with its counts and interval."""
+    if value is None or not n:
+        return _number(value)
+    k = round(value * n)
+    return f"{_number(value)}, {k} of {n}{_range(intervals.wilson(k, n))}"
+
+
+def _bound(value):
+    return ", at its bound: no temperature fits these validation cases" if metrics.at_bound(value) else ""
 
 
 def true_probability(y, p):

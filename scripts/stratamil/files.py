@@ -55,10 +55,10 @@ def write_json(value, path):
     write_text(json.dumps(value, indent=2, allow_nan=False, ensure_ascii=False) + "\n", path)
 
 
-def write_csv(frame, path):
-    """Write a data frame to `path` without its index."""
+def write_csv(frame, path, float_format=None):
+    """Write a data frame to `path` without its index; `float_format` like "%.6g" shortens its numbers."""
     with atomic(path) as temporary:
-        frame.to_csv(temporary, index=False)
+        frame.to_csv(temporary, index=False, float_format=float_format)
 
 
 def write_parquet(frame, path):

@@ -80,6 +80,19 @@ def weighted_figures(y, p, weights):
     return means | {"roc_auc": weighted_auc(y, p, weights), "pr_auc": weighted_pr_auc(y, p, weights)}
 
 
+def weighted_decisions(y, called, weights):
+    """balanced_accuracy, f1 and mcc of binary decisions for each row of case weights: (draws,), NaN where 0/0."""
+    y, called = np.asarray(y, dtype=bool), np.asarray(called, dtype=bool)
+    tp, fp = weights[:, y & called].sum(axis=1), weights[:, ~y & called].sum(axis=1)
+    tn, fn = weights[:, ~y & ~called].sum(axis=1), weights[:, y & ~called].sum(axis=1)
+    with np.errstate(invalid="ignore", divide="ignore"):
+        return {
+            "balanced_accuracy": (tp / (tp + fn) + tn / (tn + fp)) / 2,
+            "f1": 2 * tp / (2 * tp + fp + fn),
+            "mcc": (tp * tn - fp * fn) / np.sqrt((tp + fp) * (tp + fn) * (tn + fp) * (tn + fn)),
+        }
+
+
 def interval(value, drawn, scale):
     """Interval of a figure from its bootstrap draws: the figure -+ 1.96 SD of the draws.
 

@@ -173,6 +173,11 @@ def temperature(y, logits):
     return float(np.exp(found.x))
 
 
+def at_bound(value):
+    """Whether a temperature is at a bound of its search, so that it fits nothing."""
+    return value is not None and not 1.02 * TEMPERATURES[0] < value < 0.98 * TEMPERATURES[1]
+
+
 def recalibration(y, score):
     """Slope and intercept of the logistic regression of y on logit(score) (Cox 1958); (1, 0) is perfect.
 

@@ -19,6 +19,7 @@ from stratamil import intervals, metrics
 from stratamil.files import atomic
 
 COLORS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9")  # Okabe and Ito, told apart by all eyes
+TEST, VALIDATION, TRAINING = 0, 1, 2  # which of the colours each set has, in every figure of a run
 WRONG = "#B00020"
 GREY = "#6b6b6b"
 STYLE = {
@@ -38,6 +39,7 @@ STYLE = {
     "svg.hashsalt": "stratamil",
     "svg.fonttype": "none",
 }
+BROKEN = ((0, (6, 2)), (0, (2, 1.5)), (0, (6, 2, 1, 2)))
 BOX = 0.7  # lines that a box of a flow is higher than its text
 KEPT, LOST = 4.3, 5.0  # inches: width of a box that is kept, beginning of one that is left out
 POINTS = 2000  # beyond, a strip shows boxes only: a page of more would be slow and large
@@ -163,17 +165,22 @@ def _deviation_column(axes, rows, case_ids, y, p, truth, wrong, colors):
 
 
 @_styled
-def roc(curves, title, thin=(), colors=COLORS):
-    """ROC curves of (label, y, score); a set of one class is named only. thin: more (y, score), in grey behind."""
+def roc(curves, title, thin=(), beside=(), colors=COLORS):
+    """ROC curves of (label, y, score); a set of one class is named only. thin: more (y, score), in grey behind.
+
+    beside: curves to compare with, in broken lines and the colours from the third on.
+    """
     figure, axes = _figure(5.2, 5.2)
     for i, (y, score) in enumerate((y, score) for y, score in thin if metrics.has_both(y)):
         x, z, _ = roc_curve(y, score, drop_intermediate=False)
         axes.plot(x, z, color=GREY, linewidth=0.8, alpha=0.6, label="each split" if i == 0 else None)
-    for i, (label, y, score) in enumerate(curves):
+    drawn = [(*curve, colors[i % len(colors)], "-") for i, curve in enumerate(curves)]
+    drawn += [(*curve, colors[(i + 2) % len(colors)], BROKEN[i % len(BROKEN)]) for i, curve in enumerate(beside)]
+    for label, y, score, color, line in drawn:
         value = metrics.roc_auc(y, score)
         text = f"{label}: " + (f"AUROC {value:.3f}" if value is not None else "AUROC not defined") + f", n = {len(y)}"
         x, z = roc_curve(y, score, drop_intermediate=False)[:2] if value is not None else ([], [])
-        axes.plot(x, z, color=colors[i % len(colors)], linewidth=2, label=text)
+        axes.plot(x, z, color=color, linewidth=2 if line == "-" else 1.5, linestyle=line, label=text)
     axes.plot([0, 1], [0, 1], color=GREY, linewidth=0.9, linestyle=(0, (4, 3)))
     _square(axes, "1 - specificity", "sensitivity")
     axes.legend(loc="lower right", fontsize=9)
@@ -208,8 +215,11 @@ def precision_recall(curves, title, colors=COLORS):
 
 
 @_styled
-def calibration(y, score, title, bins=10, colors=COLORS):
-    """Observed share against mean probability of bins of equal width (Wilson 95 % bars), above the counts a class."""
+def calibration(y, score, title, bins=10, scaled=None, colors=COLORS):
+    """Observed share against mean probability of bins of equal width (Wilson 95 % bars), above the counts a class.
+
+    scaled: (n,) probabilities after temperature scaling, drawn as a broken line.
+    """
     y, score = np.asarray(y, dtype=bool), np.asarray(score, dtype=float)
     result = metrics.calibration(y, score, bins)
     figure, (upper, lower) = _figure(5.2, 6.4, nrows=2, sharex=True, gridspec_kw={"height_ratios": [3.4, 1]})
@@ -220,6 +230,11 @@ def calibration(y, score, title, bins=10, colors=COLORS):
             [b["mean"]] * 2, intervals.wilson(round(b["observed"] * b["n"]), b["n"]), color=colors[0], linewidth=1
         )
     upper.plot([b["mean"] for b in full], [b["observed"] for b in full], "o-", color=colors[0], linewidth=1.5)
+    if scaled is not None:
+        after = [b for b in metrics.calibration(y, scaled, bins)["bins"] if b["n"]]
+        ends = [b["mean"] for b in after], [b["observed"] for b in after]
+        upper.plot(*ends, "s", linestyle=BROKEN[0], color=colors[2 % len(colors)], linewidth=1.2, markersize=4)
+        upper.lines[-1].set_label("after temperature scaling")
     upper.set(ylim=(-0.03, 1.03), ylabel="observed share of positives")
     figures = ((name, result[name]) for name in ("ece", "slope", "intercept"))
     note = "\n".join(f"{name} {'not defined' if value is None else format(value, '.2f')}" for name, value in figures)
@@ -229,7 +244,7 @@ def calibration(y, score, title, bins=10, colors=COLORS):
     lower.hist([score[~y], score[y]], edges, stacked=True, color=[colors[0], colors[1]], label=["negative", "positive"])
     lower.yaxis.set_major_locator(MaxNLocator(3, integer=True))
     lower.set(xlim=(-0.02, 1.02), xlabel="predicted probability", ylabel="cases")
-    lower.legend(fontsize=9, ncols=2, loc="upper center")
+    figure.legend(fontsize=9, ncols=3, loc="outside lower center")
     return figure
 
 
@@ -240,18 +255,22 @@ def loss(history, title, colors=COLORS):
     history: columns epoch, train_loss, val_loss, val_auc, best (one True).
     """
     figure, (left, right) = _figure(9, 3.8, ncols=2)
+    training, validation = (colors[i % len(colors)] for i in (TRAINING, VALIDATION))
+    left.plot(history["epoch"], history["train_loss"], color=training, linewidth=2, label="training")
+    left.plot(history["epoch"], history["val_loss"], color=validation, linewidth=2, label="validation")
+    right.plot(history["epoch"], history["val_auc"].astype(float), color=validation, linewidth=2)
     best = history.loc[history["best"].astype(bool), "epoch"]
-    left.plot(history["epoch"], history["train_loss"], color=colors[0], linewidth=2, label="training")
-    left.plot(history["epoch"], history["val_loss"], color=colors[1], linewidth=2, label="validation")
-    right.plot(history["epoch"], history["val_auc"].astype(float), color=colors[1], linewidth=2, label="validation")
     for axes, name in ((left, "loss"), (right, "AUROC")):
         for epoch in best:
-            axes.axvline(epoch, color=GREY, linewidth=1, linestyle=(0, (4, 3)), label=f"kept: epoch {epoch}")
+            label = f"kept: epoch {epoch}" if axes is left else None
+            axes.axvline(epoch, color=GREY, linewidth=1, linestyle=(0, (4, 3)), label=label)
         axes.set(xlabel="epoch", ylabel=name)
         axes.xaxis.set_major_locator(MaxNLocator(integer=True))
-        axes.legend(fontsize=9)
+    left.set_ylim(bottom=0)
     right.set_ylim(-0.02, 1.02)
-    figure.suptitle(f"{title} (n = {len(history)} epochs)", fontsize=11, fontweight="bold")
+    figure.legend(loc="outside lower center", ncols=3, fontsize=9)
+    epochs = f"{len(history)} epoch{'s' if len(history) != 1 else ''}"
+    figure.suptitle(f"{title}: {epochs} of training", fontsize=11, fontweight="bold")
     return figure
 
 
@@ -264,17 +283,19 @@ def losses(histories, title, colors=COLORS, across=5):
     figure, grid = _figure(*size, nrows=down, ncols=across, squeeze=False, sharex=True, sharey=True)
     for axes in grid.flat[len(histories) :]:
         axes.set_visible(False)
+    training, validation = (colors[i % len(colors)] for i in (TRAINING, VALIDATION))
     for axes, (label, history) in zip(grid.flat, histories):
-        axes.plot(history["epoch"], history["train_loss"], color=colors[0], linewidth=1.5)
-        axes.plot(history["epoch"], history["val_loss"], color=colors[1], linewidth=1.5)
+        axes.plot(history["epoch"], history["train_loss"], color=training, linewidth=1.5)
+        axes.plot(history["epoch"], history["val_loss"], color=validation, linewidth=1.5)
         kept = history[history["best"].astype(bool)]
-        axes.plot(kept["epoch"], kept["val_loss"], "o", color=colors[1], markersize=6, markerfacecolor="none")
+        axes.plot(kept["epoch"], kept["val_loss"], "o", color=validation, markersize=6, markerfacecolor="none")
         axes.set_title(label, fontsize=9, fontweight="normal")
         axes.xaxis.set_major_locator(MaxNLocator(4, integer=True))
+    grid.flat[0].set_ylim(bottom=0)  # of all, for they share it
     handles = [
-        Line2D([], [], color=colors[0], label="training"),
-        Line2D([], [], color=colors[1], label="validation"),
-        Line2D([], [], color=colors[1], marker="o", linestyle="", markerfacecolor="none", label="epoch kept"),
+        Line2D([], [], color=training, label="training"),
+        Line2D([], [], color=validation, label="validation"),
+        Line2D([], [], color=validation, marker="o", linestyle="", markerfacecolor="none", label="epoch kept"),
     ]
     figure.legend(handles=handles, loc="outside lower center", ncols=3, fontsize=9)
     figure.suptitle(f"{title} (n = {len(histories)} runs)", fontsize=11, fontweight="bold")

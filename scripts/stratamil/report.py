@@ -9,7 +9,7 @@ from urllib.parse import quote
 import pandas as pd
 import yaml
 
-from stratamil import cohort, files, flow, metrics, page, plots, provenance, study
+from stratamil import files, flow, metrics, page, plots, provenance, study
 
 GALLERIES = {
     "most": "case_effective_patches/case_{}_top_effective_patches.png",
@@ -21,7 +21,7 @@ GALLERIES = {
 BASELINES = {
     "mean_pool": "Mean of patch features",
     "mean_pool_": "Mean of patch features, {} alone",
-    "colour": "Colour only",
+    "colour": "Colour and coarse texture",
     "patch_count": "Number of patches",
     "slice_count": "Number of slices",
     "prevalence": "Prevalence",
@@ -32,7 +32,9 @@ def build(found, sources, template, title, colors, folder, final):
     """Write index.html, metrics.csv, metrics.json, excluded.csv and figures/ into `folder`.
 
     found: study.Study. sources: dict with splits {name: Split}; excluded and unreadable: tables; cohort: numbers of
-    cohort.json; split_files, cases, samples, baselines, benchmarks, config: paths (the last four may be None).
+    cohort.json; faithfulness: findings of faithfulness.json or None; shards: paths of the feature files; cohort_page,
+    split_files, cases, samples, baselines, benchmarks, config, faithfulness_page: paths (all but the first three may be
+    None).
     template: index.html.j2. final: where the folder will be, for relative links.
     """
     numbers = study.numbers(found)
@@ -48,7 +50,7 @@ def build(found, sources, template, title, colors, folder, final):
         "unreadable": unreadable.to_dict("records"),
         "provenance": _provenance(found, sources),
     }
-    drawn = figures(found, weights, colors) | cohort.figures(sources["cohort"], colors)
+    drawn = figures(found, weights, colors)
     words = "Flow of cases and patches from the labels table and the patches to the test predictions"
     drawn["flow"] = plots.flow(**used["flow"]), words
     svgs = {name: plots.svg(figure) for name, (figure, _) in drawn.items()}
@@ -69,10 +71,34 @@ def build(found, sources, template, title, colors, folder, final):
         settings=settings(found, sources["config"]),
         baseline_label=baseline_label,
         temperature_bounds=metrics.TEMPERATURES,
+        at_bound=sum(metrics.at_bound(value) for value in numbers["temperatures"]),
+        class_weights=class_weights(found),
+        cohort_page=address(sources["cohort_page"], final),
+        faithfulness=faithfulness(sources, final),
         **numbers,
         **used,
     )
     files.write_text(text, folder / "index.html")
+
+
+def class_weights(found):
+    """How the training loss weighed the classes, in words; None where it did not, or nothing tells."""
+    settings = found.runs[0].results.get("settings") or {}
+    weights = (settings.get("train") or {}).get("class_weights")
+    return None if weights in (None, "none") else weights if isinstance(weights, str) else json.dumps(weights)
+
+
+def faithfulness(sources, final):
+    """The findings to show, with the address of their page if there is one; None where no check was made."""
+    if not sources["faithfulness"]:
+        return None
+    path = sources["faithfulness_page"]
+    return sources["faithfulness"] | {"page": address(path, final) if path and path.is_file() else None}
+
+
+def address(path, final):
+    """The relative address of a file, as seen from the folder `final`."""
+    return quote(Path(os.path.relpath(path, final)).as_posix())
 
 
 def baseline_label(name):
@@ -87,15 +113,16 @@ def figures(found, weights, colors):
     y, p = cases["y"].to_numpy(), cases[found.probabilities].to_numpy()
     what = f"ensemble of {replicates(found)}" if replicates(found) else "out of fold"
     if found.binary:
-        curves, single = [("model", y, p[:, 1]), *_baseline_curves(found)], [("model", y, p[:, 1])]
+        curves, beside = [("model", y, p[:, 1])], list(_baseline_curves(found))
         splits = [found.of_cases(part, found.probabilities) for _, part in found.predictions.groupby("split")]
         thin = [(part["y"].to_numpy(), part[found.probabilities[1]].to_numpy()) for part in splits]
     else:
-        curves = single = [(f"{name} against the rest", y == c, p[:, c]) for c, name in enumerate(classes)]
+        beside = []
+        curves = [(f"{name} against the rest", y == c, p[:, c]) for c, name in enumerate(classes)]
         thin = []
     drawn = {
-        "roc": plots.roc(curves, f"ROC, {what}", thin=thin, colors=colors),
-        "precision_recall": plots.precision_recall(single, f"Precision-recall, {what}", colors=colors),
+        "roc": plots.roc(curves, f"ROC, {what}", thin=thin, beside=beside, colors=colors),
+        "precision_recall": plots.precision_recall(curves, f"Precision-recall, {what}", colors=colors),
         "confusion": plots.confusion_matrix(y, p.argmax(axis=1), classes, "Most probable class", colors=colors),
         "deviation": plots.deviation(
             list(cases["case_id"]), y, found.drawn(cases), classes, f"Each case, {what}", p.argmax(axis=1) != y, colors
@@ -105,8 +132,11 @@ def figures(found, weights, colors):
     if found.binary and not pd.isna(threshold).any():
         called = (p[:, 1] >= threshold).astype(int)
         drawn["confusion_threshold"] = plots.confusion_matrix(y, called, classes, "Validation threshold", colors=colors)
+    scaled = cases[found.scaled].to_numpy()
     for c, name in [(1, classes[1])] if found.binary else enumerate(classes):
-        drawn[f"calibration_{c}"] = plots.calibration(y == c, p[:, c], f"Calibration, {name}", colors=colors)
+        drawn[f"calibration_{c}"] = plots.calibration(
+            y == c, p[:, c], f"Calibration, {name}", scaled=scaled[:, c], colors=colors
+        )
     histories = [(run.name, run.history) for run in found.runs if run.history is not None]
     if histories:
         drawn["losses"] = plots.losses(histories, "Training", colors=colors, across=min(5, len(found.splits)))
@@ -131,10 +161,10 @@ def _baseline_curves(found):
 
 
 def _words(name, found):
-    """What a figure shows, for those who do not see it; its numbers are in the tables."""
-    n = len(found.ensemble)
+    """What a figure shows, for those who do not see it; more of its numbers are in the tables."""
+    n, value = len(found.ensemble), page.num(found.auc(found.ensemble))
     words = {
-        "roc": f"ROC curves of {n} cases out of fold",
+        "roc": f"ROC curves of {n} cases out of fold; the AUROC of the model is {value}",
         "precision_recall": f"Precision-recall curves of {n} cases out of fold, with the prevalence as dashed line",
         "confusion": f"Confusion matrix of {n} cases, most probable class",
         "confusion_threshold": f"Confusion matrix of {n} cases at the thresholds chosen on validation cases",
@@ -151,11 +181,7 @@ def links(found, final):
     for run in found.runs:
         for case in run.test["case_id"]:
             paths = {label: run.folder / "attention_analysis" / name.format(case) for label, name in GALLERIES.items()}
-            there = [
-                (label, quote(Path(os.path.relpath(path, final)).as_posix()))
-                for label, path in paths.items()
-                if path.is_file()
-            ]
+            there = [(label, address(path, final)) for label, path in paths.items() if path.is_file()]
             if there:
                 result.setdefault(case, []).append((run.seed if found.repeats == 1 else run.name, there))
     return result

@@ -27,6 +27,7 @@ from stratamil.ranking import EQUAL
 NEEDED = ("results.json", "predictions.csv", "validation_predictions.csv")
 MEANS = ("accuracy", "balanced_accuracy", "pr_auc", "log_loss", "brier")
 PROPORTIONS = {"sensitivity": ("tp", "fn"), "specificity": ("tn", "fp"), "ppv": ("tp", "fp"), "npv": ("tn", "fn")}
+LABELS = {"ppv": "PPV", "npv": "NPV", "f1": "F1", "mcc": "MCC", "balanced_accuracy": "balanced accuracy"}
 POINTS = ("at_0.5", "at_threshold")
 TOLERANCE = 1e-6
 
@@ -109,6 +110,22 @@ def _faults(run, classes):
             yield f"{run.folder}/{name}: no column {lacking}: evaluate the run anew"
         for label in sorted(set(table.get("true_label", [])) - set(classes)):
             yield f"{run.folder}/{name}: class {label!r} is none of {', '.join(classes)}: evaluate the run anew"
+
+
+def read_findings(path):
+    """The findings of faithfulness.json: {"findings": [{measure, sentence, value, low, high, reference, n}]}.
+
+    Raises UserError where the file is of another form.
+    """
+    wanted = {"measure", "sentence", "value", "low", "high", "reference", "n"}
+    try:
+        found = json.loads(Path(path).read_text(encoding="utf-8"))["findings"]
+        fits = bool(found) and all(wanted <= set(row) for row in found)
+    except (OSError, ValueError, KeyError, TypeError):
+        fits = False
+    if not fits:
+        raise UserError(f"{path}: no list of findings with {', '.join(sorted(wanted))}: run faithfulness anew")
+    return {"findings": found}
 
 
 @dataclass(frozen=True)
@@ -351,6 +368,7 @@ def numbers(study):
         "by_seed": by_seed,
         "out_of_fold": _over_replicates(study, by_seed, drawn),
         "ensemble": ensemble,
+        "decisions": _decisions(study),
         "scaled": _rescaled(study, of_ensemble),
         "temperatures": [run.results.get("temperature") for run in study.runs],
         "baselines": _baselines(study, of_ensemble),
@@ -424,6 +442,53 @@ def _rescaled(study, unscaled):
     low, high = intervals.interval(gain, unscaled["log_loss"] - drawn["log_loss"], "plain")
     result |= {"gain": gain, "gain_low": low, "gain_high": high}
     return result | ({"calibration": study.calibration(cases, p[:, 1])} if study.binary else {})
+
+
+def _decisions(study):
+    """What the ensemble decides, at 0.5 and at the validation threshold: [{"name", "rows"}].
+
+    Each row is a dict of name, label, value, low, high and, of shares of cases, k and n. Rows are None where there is
+    no threshold. With three or more classes the most probable one is what is decided.
+    """
+    cases = study.ensemble
+    y, p = cases["y"].to_numpy(), cases[study.probabilities].to_numpy()
+    if not study.binary:
+        return [{"name": "most probable class", "rows": _class_decisions(study, y, p.argmax(axis=1))}]
+    points = [("at 0.5", np.full(len(y), 0.5)), ("at the threshold from validation", cases["threshold"].to_numpy())]
+    return [
+        {
+            "name": name,
+            "rows": None if np.isnan(threshold).any() else _binary_decisions(study, y, p[:, 1], threshold),
+        }
+        for name, threshold in points
+    ]
+
+
+def _binary_decisions(study, y, score, threshold):
+    found = metrics.at_threshold(y, score, threshold)
+    drawn = intervals.weighted_decisions(y, score >= threshold, study.weights)
+    shares = {"accuracy": (found["tp"] + found["tn"], len(y))}
+    shares |= {name: (found[hit], found[hit] + found[miss]) for name, (hit, miss) in PROPORTIONS.items()}
+    rows = [_share(name, found[name], *shares[name]) for name in ("accuracy", *PROPORTIONS)]
+    for name, scale in (("balanced_accuracy", "logit"), ("f1", "logit"), ("mcc", "plain")):
+        low, high = intervals.interval(found[name], drawn[name], scale)
+        if name == "mcc" and low is not None:  # between -1 and 1, where draws say nothing of the next cohort
+            low, high = (max(low, -1.0), min(high, 1.0)) if abs(found[name]) < 1 else (None, None)
+        rows.append({"name": name, "value": found[name], "low": low, "high": high, "k": None, "n": None})
+    return [row | {"label": LABELS.get(row["name"], row["name"])} for row in rows]
+
+
+def _class_decisions(study, y, called):
+    rows = [_share("accuracy", None, int((y == called).sum()), len(y)) | {"label": "accuracy"}]
+    for c, name in enumerate(study.classes):
+        of = y == c
+        rows.append(_share(f"recall {name}", None, int((called[of] == c).sum()), int(of.sum())))
+    return [row | {"value": row["k"] / row["n"] if row["n"] else None, "label": row["name"]} for row in rows]
+
+
+def _share(name, value, k, n):
+    low, high = intervals.wilson(k, n)
+    return {"name": name, "value": value, "low": low, "high": high, "k": int(k), "n": int(n)}
 
 
 def _baselines(study, of_ensemble):

@@ -7,7 +7,7 @@ import torch
 from scipy.special import softmax
 from test_model import STAINS, build, features, scores
 
-from stratamil import evaluation
+from stratamil import evaluation, intervals
 from stratamil.bags import Bags
 from stratamil.features import Features
 from stratamil.model import HierarchicalAttention, ModelSettings
@@ -129,3 +129,20 @@ def test_one_class_is_not_defined():
     assert "AUROC: not defined" in text
     assert "recall benign: not defined" in text
     assert "best.pth (epoch 3" in text
+
+
+def test_results_txt_has_counts_and_intervals():
+    y = np.repeat([0, 1], 10)
+    score = np.concatenate([np.linspace(0.05, 0.6, 10), np.linspace(0.3, 0.95, 10)])
+    result = evaluation.figures(table(y, score), table(y, score), ["benign", "high"])
+    text = evaluation.text({"split": "01", "seed": 1, "checkpoint": "best.pth", "epoch": 3} | result)
+    assert "test cases: 20 (10 benign, 10 high)" in text
+    assert text.count("loss") == 2 and f"test loss (log loss): {result['log_loss']:.4f}" in text
+    low, high = intervals.wilson((score[y == 0] < 0.5).sum(), 10)
+    assert f"recall benign: {result['recall']['benign']:.4f}, 8 of 10 ({low:.4f} to {high:.4f})" in text
+    low, high = intervals.delong(y, score)[1:]
+    assert f"AUROC: {result['roc_auc']:.4f} ({low:.4f} to {high:.4f})" in text
+    assert "at its bound" not in text
+    apart = evaluation.figures(table(y, score), table([0, 1], [0.2, 0.9]), ["benign", "high"])
+    text = evaluation.text({"split": "01", "seed": 1, "checkpoint": "best.pth", "epoch": 3} | apart)
+    assert "at its bound: no temperature fits these validation cases" in text
