@@ -20,6 +20,7 @@ bench: .venv/.test
 	$(BIN)/python bench/faithfulness.py
 	$(BIN)/python bench/study.py
 	$(BIN)/python bench/attention.py
+	$(BIN)/python bench/report.py
 
 checks: .venv/.run
 	$(BIN)/python bench/checks.py

@@ -196,6 +196,7 @@ def recalibration(y, score, group):
     The sandwich variance of the logistic regression, with the scores of a patient's cases added up (Liang and Zeger
     1986).
     """
+    y = np.asarray(y, dtype=bool)
     slope, intercept = metrics.recalibration(y, score)
     if slope is None:
         return (None, None), (None, None)
@@ -204,7 +205,7 @@ def recalibration(y, score, group):
     fitted = expit(intercept + slope * x)
     groups, member = np.unique(np.asarray(group, dtype=str), return_inverse=True)
     scores = np.zeros((len(groups), 2))
-    np.add.at(scores, member, design * (np.asarray(y) - fitted)[:, None])
+    np.add.at(scores, member, design * (y - fitted)[:, None])
     bread = np.linalg.inv(design.T @ (design * (fitted * (1 - fitted))[:, None]))
     variance = bread @ (scores.T @ scores) @ bread * len(groups) / (len(groups) - 1)
     errors = np.sqrt(np.diag(variance))

@@ -179,7 +179,7 @@ def at_bound(value):
 
 
 def recalibration(y, score):
-    """Slope and intercept of the logistic regression of y on logit(score) (Cox 1958); (1, 0) is perfect.
+    """Slope and intercept of the logistic regression of y (bool) on logit(score) (Cox 1958); (1, 0) is perfect.
 
     None, None where the maximum likelihood does not exist: one class, one score, or classes that do not overlap.
     """

@@ -727,7 +727,7 @@ def long_table(numbers):
         | {k: v for k, v in numbers["out_of_fold"].items() if k in (*MEANS, "intervals")},
         n=numbers["cases"],
     )
-    add("ensemble", numbers["ensemble"])
+    add("ensemble", numbers["ensemble"] | {"decisions": numbers["decisions"]})
     add("ensemble", numbers["scaled"], model="temperature-scaled", n=numbers["cases"])
     for entry in numbers["baselines"]:
         add("baseline", entry, model=entry["name"])
@@ -768,10 +768,13 @@ def _flat(figures):
         yield "accuracy", figures["accuracy"], *of.get("accuracy", plain)
     for name, value in figures.get("recall", {}).items():
         yield f"recall_{column(name)}", value, None, None
-    for point in POINTS:
+    for i, point in enumerate(POINTS):
+        decided = (figures["decisions"][i]["rows"] or []) if "decisions" in figures and figures.get(point) else []
+        pairs = {row["name"]: (row["low"], row["high"]) for row in decided}
         for name, value in (figures.get(point) or {}).items():
             part = [figures[point][count] for count in PROPORTIONS.get(name, ())]
-            yield f"{point}_{name}", value, *(intervals.wilson(part[0], sum(part)) if part else (None, None))
+            share = intervals.wilson(part[0], sum(part)) if part else (None, None)
+            yield f"{point}_{name}", value, *pairs.get(name, share)
     for name in ("ece", "slope", "intercept"):
         if figures.get("calibration"):
             pair = figures["calibration"]["intervals"].get(name, (None, None))

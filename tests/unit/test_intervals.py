@@ -181,7 +181,7 @@ def test_intervals_of_slope_and_intercept_cover_and_grow_with_patients():
         x = random.normal(size=90) * 1.5
         y = random.random(90) < 1 / (1 + np.exp(-0.6 * x - 0.3))
         score = 1 / (1 + np.exp(-x))
-        (low, high), (below, above) = intervals.recalibration(y, score, np.arange(90))
+        (low, high), (below, above) = intervals.recalibration(y.astype(int), score, np.arange(90))
         held.append((low <= 0.6 <= high, below <= 0.3 <= above))
     assert (np.abs(np.mean(held, axis=0) - 0.95) < 0.025).all()
     four = intervals.recalibration(np.repeat(y, 4), np.repeat(score, 4), np.repeat(np.arange(90), 4))

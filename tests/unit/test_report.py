@@ -478,7 +478,7 @@ def test_every_figure_of_the_ensemble_has_its_interval(tmp_path, monkeypatch):
     rows = table.query("level in ('out_of_fold', 'ensemble') and model == 'model'").set_index(["level", "metric"])
     for level, names in {
         "out_of_fold": ("roc_auc", "roc_auc_fold_mean", "accuracy", "balanced_accuracy", "pr_auc", "log_loss", "brier"),
-        "ensemble": ("roc_auc", "pr_auc", "at_threshold_sensitivity", "calibration_slope", "calibration_intercept"),
+        "ensemble": ("roc_auc", "pr_auc", "at_threshold_mcc", "calibration_slope", "calibration_intercept"),
     }.items():
         for name in names:
             low, value, high = rows.loc[(level, name), ["low", "value", "high"]].astype(float)

@@ -1,0 +1,124 @@
+"""The cross-split report of a large study: seconds and memory.
+
+A made study of 5 splits x 10 seeds x 100 cases of 90 patients, all seven kinds of baselines, histories and attention
+summaries, and 2,000 bootstrap draws. It is written as the workflow writes it, and the script runs as the rule runs it.
+"""
+
+import argparse
+import json
+import os
+import sys
+import tempfile
+from pathlib import Path
+
+import measure
+import numpy as np
+import pandas as pd
+from patches import SCRIPTS
+from scipy.special import softmax
+
+from stratamil import cohort, splits
+
+CLASSES, STAINS = ["benign", "high-grade"], ["h&e", "melan", "sox10"]
+BASELINES = ("mean_pool", *(f"mean_pool_{stain}" for stain in STAINS), "colour", "patch_count", "prevalence")
+LIMIT = 60  # seconds
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--splits", type=int, default=5)
+    parser.add_argument("--seeds", type=int, default=10)
+    parser.add_argument("--cases", type=int, default=100)
+    parser.add_argument("--draws", type=int, default=2000)
+    parser.add_argument("--repeats", type=int, default=1)
+    args = parser.parse_args()
+    with tempfile.TemporaryDirectory() as folder:
+        command = write(Path(folder), args)
+        (results,) = measure.paired(args.repeats, command)
+    seconds, memory = measure.seconds(results), max(peak for _, peak in results)
+    print(
+        f"report of {args.splits} splits x {args.seeds} seeds x {args.cases} cases, {args.draws} draws, "
+        f"{len(os.sched_getaffinity(0))} cores: {seconds:.1f} s ({measure.verdict(seconds, LIMIT)} s), {memory:.0f} MB"
+    )
+
+
+def write(root, args):
+    """Write a study's files; returns the command that reports on it."""
+    random = np.random.default_rng(0)
+    cases = made_cases(random, args.cases)
+    y = (cases["class"] == CLASSES[1]).to_numpy().astype(int)
+    parts = np.array_split(random.permutation(args.cases), args.splits)
+    ids, runs, baselines, sets = cases["case_id"].to_numpy(), [], [], {}
+    patches = cases["n_patches"].to_numpy()
+
+    def predictions(index):
+        return predicted(random, ids, y, index).assign(patches=patches[index])
+
+    for i, test in enumerate(parts):
+        name, val = f"{i + 1:02d}", parts[(i + 1) % args.splits]
+        train = np.setdiff1d(np.arange(args.cases), [*test, *val])
+        sets[name] = splits.Split(*(list(ids[part]) for part in (train, val, test)))
+        splits.write(sets[name], root / f"data_splits_{name}.npz")
+        for seed in range(1, args.seeds + 1):
+            runs.append(root / f"split_{name}/seed_{seed}")
+            write_run(random, runs[-1], name, seed, [predictions(part) for part in (test, val)])
+        baselines += [predicted(random, ids, y, test, 1).assign(split=name, baseline=each) for each in BASELINES]
+    pd.concat(baselines).to_csv(root / "baselines.csv", index=False)
+    cases.to_csv(root / "cases.csv", index=False)
+    excluded = pd.DataFrame(columns=["kind", "name", "reason", "detail", "patches"])
+    excluded.to_csv(root / "excluded.csv", index=False)
+    numbers = made_cohort(cases, excluded, sets)
+    (root / "cohort.json").write_text(json.dumps(numbers))
+    command = [sys.executable, SCRIPTS / "report.py", "--runs", *runs, "--cases", root / "cases.csv"]
+    command += ["--excluded", root / "excluded.csv", "--splits", *sorted(root.glob("*.npz"))]
+    command += ["--cohort", root / "cohort.json", "--baselines", root / "baselines.csv", "--bootstrap", args.draws]
+    return [*command, "--template", SCRIPTS.parent / "report/index.html.j2", "--output", root / "report"]
+
+
+def made_cases(random, n):
+    """cases.csv of n cases, a tenth of them second cases of a patient."""
+    ids = np.arange(1, n + 1)
+    y = (random.random(n) < 0.6).astype(int)
+    stains = {f"slices_{slug}": 1 for slug in ("h_e", "melan", "sox10")}
+    stains |= {f"patches_{slug}": random.integers(50, 500, n) for slug in ("h_e", "melan", "sox10")}
+    table = pd.DataFrame({"case_id": ids.astype(str), "label": (y * 2 + 1).astype(str), "status": "used", **stains})
+    patches = sum(stains[f"patches_{slug}"] for slug in ("h_e", "melan", "sox10"))
+    group = np.where(ids % 10 == 0, ids - 1, ids).astype(str)
+    table["class"] = [CLASSES[label] for label in y]
+    return table.assign(group=group, n_slices=3, n_patches=patches, missing_stains="")
+
+
+def made_cohort(cases, excluded, sets):
+    """The numbers of the cohort page; of its patches only how many there are matters here."""
+    rows = cases[["case_id"]].assign(stain=STAINS[0], slice_id="match_1", patch=1)
+    sides = {"longer": [], "oblong": 0, "drawn": 0, "of": 0, "unreadable": []}
+    plan, patches = {"preset": "made"}, cohort.classed(rows, cases)
+    return cohort.numbers(patches, cases, excluded, sets, sides, CLASSES, STAINS, "Patient", 100, 1, plan)
+
+
+def predicted(random, ids, y, index, noise=2):
+    """A predictions table of these cases."""
+    logits = np.eye(2)[y[index]] * 2 + noise * random.normal(size=(len(index), 2))
+    table = pd.DataFrame({"case_id": ids[index], "true_label": [CLASSES[label] for label in y[index]]})
+    table[["prob_benign", "prob_high_grade"]] = softmax(logits, axis=1)
+    table[["logit_benign", "logit_high_grade"]] = logits
+    return table
+
+
+def write_run(random, folder, split, seed, tables):
+    """Write what evaluate, train and attention leave of a run."""
+    (folder / "attention_analysis").mkdir(parents=True)
+    for name, table in zip(("predictions", "validation_predictions"), tables):
+        table.to_csv(folder / f"{name}.csv", index=False)
+    results = {"split": split, "seed": seed, "classes": CLASSES, "epoch": 9, "temperature": 1.2, "threshold": 0.4}
+    (folder / "results.json").write_text(json.dumps(results))
+    epochs = {"epoch": range(1, 31), "train_loss": 0.5, "val_loss": 0.6, "val_auc": 0.8}
+    pd.DataFrame(epochs).assign(best=lambda t: t["epoch"] == 9).to_csv(folder / "history.csv", index=False)
+    weights = random.dirichlet([1, 1, 1], len(tables[0]))
+    columns = [f"stain_weight_{slug}" for slug in ("h_e", "melan", "sox10")]
+    summary = tables[0][["case_id"]].assign(most_attended_stain="h&e", **dict(zip(columns, weights.T)))
+    summary.to_csv(folder / "attention_analysis/summary.csv", index=False)
+
+
+if __name__ == "__main__":
+    main()
