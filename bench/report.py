@@ -17,7 +17,7 @@ import pandas as pd
 from patches import SCRIPTS
 from scipy.special import softmax
 
-from stratamil import cohort, splits
+from stratamil import cohort, metrics, splits
 
 CLASSES, STAINS = ["benign", "high-grade"], ["h&e", "melan", "sox10"]
 BASELINES = ("mean_pool", *(f"mean_pool_{stain}" for stain in STAINS), "colour", "patch_count", "prevalence")
@@ -111,6 +111,8 @@ def write_run(random, folder, split, seed, tables):
     for name, table in zip(("predictions", "validation_predictions"), tables):
         table.to_csv(folder / f"{name}.csv", index=False)
     results = {"split": split, "seed": seed, "classes": CLASSES, "epoch": 9, "temperature": 1.2, "threshold": 0.4}
+    y = (tables[0]["true_label"] == CLASSES[1]).to_numpy().astype(int)
+    results |= metrics.summary(y, tables[0][["prob_benign", "prob_high_grade"]].to_numpy(), CLASSES)
     (folder / "results.json").write_text(json.dumps(results))
     epochs = {"epoch": range(1, 31), "train_loss": 0.5, "val_loss": 0.6, "val_auc": 0.8}
     pd.DataFrame(epochs).assign(best=lambda t: t["epoch"] == 9).to_csv(folder / "history.csv", index=False)

@@ -36,7 +36,13 @@ rule report:
         metrics="<results>/report/metrics.csv",
         json="<results>/report/metrics.json",
         excluded="<results>/report/excluded.csv",
-        figures=directory("<results>/report/figures"),
+        figures=report(
+            directory("<results>/report/figures"),
+            patterns=["{figure}.svg"],
+            caption="../report/figures.rst",
+            category="Report",
+            labels={"figure": "{figure}"},
+        ),
     log:
         "<logs>/report/report.log",
     benchmark:

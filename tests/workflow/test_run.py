@@ -4,6 +4,7 @@ import csv
 import json
 import os
 import shutil
+import zipfile
 
 import numpy as np
 import pandas as pd
@@ -302,7 +303,11 @@ def stamps(study):
 def test_snakemake_report(study):
     done = study.snakemake("--report", "report.zip")
     assert done.returncode == 0, done.stderr
-    assert (study.folder / "report.zip").stat().st_size > 10_000
+    with zipfile.ZipFile(study.folder / "report.zip") as archive:
+        names = {name.rpartition("/")[2] for name in archive.namelist()}
+        page = archive.read("report/report.html").decode()
+    assert {"index.html", "roc.svg", "calibration_1.svg", "flow.svg", "confusion_matrix.png"} <= names
+    assert "True against most probable class of all cases out of fold" in page  # a figure's own caption
 
 
 def test_lint_and_format(study):
