@@ -1,5 +1,5 @@
 # make demo: environment, demo cohort, all stages, report.   make test: environment, test tools, all tests.
-# make bench: speed and memory as ratios, minutes long; not part of the tests.
+# make bench: speed and memory as ratios, coverage of intervals, minutes long; not part of the tests.
 # make checks: figures of the demo cohort against their goals, and shuffled labels, minutes long; not part of the tests.
 PYTHON ?= python3
 BIN := .venv/bin
@@ -21,6 +21,7 @@ bench: .venv/.test
 	$(BIN)/python bench/study.py
 	$(BIN)/python bench/attention.py
 	$(BIN)/python bench/report.py
+	$(BIN)/python bench/coverage.py
 
 checks: .venv/.run
 	$(BIN)/python bench/checks.py

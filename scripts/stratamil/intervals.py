@@ -5,9 +5,9 @@ often each case occurs in each bootstrap draw, shape (draws, n). An interval is 
 none.
 
 Why not the percentile interval of draws within class and split: in simulations of 90 patients it covers an AUROC of
-.85 to .95 in 88 to 92 % of cohorts, not in 95 %. Draws within strata hold fixed what differs from cohort to cohort, and
+.75 to .95 in 87 to 92 % of cohorts, not in 95 %. Draws within strata hold fixed what differs from cohort to cohort, and
 percentiles take a skewed distribution for a symmetric one. Patients drawn without strata, and the SD of the draws on
-the logit scale, cover 94 to 96 %; tests/unit/test_intervals.py repeats it.
+the logit scale, cover 93 to 95 %: bench/coverage.py, and in short tests/unit/test_intervals.py.
 """
 
 import numpy as np
