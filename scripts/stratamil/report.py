@@ -111,7 +111,7 @@ def figures(found, weights, colors):
     """The figures of the page: name -> (Figure, what it shows in words)."""
     cases, classes = found.ensemble, found.classes
     y, p = cases["y"].to_numpy(), cases[found.probabilities].to_numpy()
-    what = f"ensemble of {replicates(found)}" if replicates(found) else "out of fold"
+    what = "ensemble" if replicates(found) else "out of fold"
     if found.binary:
         curves, beside = [("model", y, p[:, 1])], list(_baseline_curves(found))
         splits = [found.of_cases(part, found.probabilities) for _, part in found.predictions.groupby("split")]

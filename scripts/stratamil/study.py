@@ -371,7 +371,7 @@ def numbers(study):
         "decisions": _decisions(study),
         "scaled": _rescaled(study, of_ensemble),
         "temperatures": [run.results.get("temperature") for run in study.runs],
-        "baselines": _baselines(study, of_ensemble),
+        "baselines": _baselines(study, of_ensemble, drawn),
         "per_case": _per_case(study),
         "subgroups": _subgroups(study),
         "coverage": coverage(study),
@@ -491,21 +491,35 @@ def _share(name, value, k, n):
     return {"name": name, "value": value, "low": low, "high": high, "k": int(k), "n": int(n)}
 
 
-def _baselines(study, of_ensemble):
-    """Each baseline on the cases of the study: its AUC, and how much the ensemble is better, draw by draw."""
-    ours, found = study.auc(study.ensemble), []
+def _baselines(study, of_ensemble, drawn):
+    """Each baseline on the cases of the study: its AUC, and how much the model is better, draw by draw.
+
+    of_ensemble, drawn: of `Study.draws_of`, of the ensemble and of each replicate. gain is that of the ensemble,
+    single_gain that of the mean of the replicates: what a model that is trained once gains.
+    """
+    replicates = [study.auc(rows) for _, rows in study.predictions.groupby(["repeat", "seed"])]
+    ours = {
+        "gain": (study.auc(study.ensemble), of_ensemble["roc_auc"]),
+        "single_gain": (mean_of(replicates), np.mean([draws["roc_auc"] for draws in drawn], axis=0)),
+    }
+    found = []
     for name, rows in study.baseline_ensembles.items():
-        drawn = study.draws_of(rows)
-        entry = {"name": name, "n": len(rows), "discrimination": study.discrimination(rows, drawn)}
+        draws = study.draws_of(rows)
+        entry = {"name": name, "n": len(rows), "discrimination": study.discrimination(rows, draws)}
         entry |= {"brier": metrics.brier(rows["y"].to_numpy(), rows[study.probabilities].to_numpy())}
-        theirs, gain, low, high = entry["discrimination"]["roc_auc"], None, None, None
-        if ours is not None and theirs is not None:
-            gain = ours - theirs
-            # Where both tell the classes apart without fault, no draw differs, and the data say nothing of the next.
-            if not ours == theirs == 1:
-                low, high = intervals.interval(gain, of_ensemble["roc_auc"] - drawn["roc_auc"], "plain")
-        found.append(entry | {"gain": gain, "gain_low": low, "gain_high": high})
+        theirs = entry["discrimination"]["roc_auc"]
+        for key, (value, model_draws) in ours.items():
+            entry |= _gain(key, value, theirs, model_draws - draws["roc_auc"])
+        found.append(entry)
     return found
+
+
+def _gain(key, ours, theirs, drawn):
+    """{key, key_low, key_high}: a difference of two AUCs with its interval, None where it is not defined."""
+    gain = None if ours is None or theirs is None else ours - theirs
+    # Where both tell the classes apart without fault, no draw differs, and the data say nothing of the next.
+    low, high = (None, None) if ours == theirs == 1 else intervals.interval(gain, drawn, "plain")
+    return {key: gain, f"{key}_low": low, f"{key}_high": high}
 
 
 def _per_case(study):
@@ -780,4 +794,5 @@ def _flat(figures):
             pair = figures["calibration"]["intervals"].get(name, (None, None))
             yield f"calibration_{name}", figures["calibration"][name], *pair
     if "gain" in figures and "discrimination" in figures:
-        yield "model_minus_baseline_roc_auc", figures["gain"], figures["gain_low"], figures["gain_high"]
+        for name, key in (("ensemble_minus_baseline", "gain"), ("model_minus_baseline", "single_gain")):
+            yield f"{name}_roc_auc", figures[key], figures[f"{key}_low"], figures[f"{key}_high"]

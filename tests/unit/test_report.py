@@ -255,6 +255,7 @@ def test_repeats_are_replicates_like_seeds(tmp_path, monkeypatch):
     assert numbers["baselines"][0]["n"] == 24
     assert numbers["baselines"][0]["discrimination"]["roc_auc"] == pytest.approx(auc(baseline))
     assert numbers["baselines"][0]["gain"] == pytest.approx(auc(mean) - auc(baseline))
+    assert numbers["baselines"][0]["single_gain"] == pytest.approx(found["roc_auc"] - auc(baseline))
 
     assert numbers["coverage"] == {"missing": {}, "repeated": {}}
     assert {case["times"] for case in numbers["per_case"]} == {4}
@@ -273,7 +274,8 @@ def test_model_and_itself_as_baseline_do_not_differ(tmp_path):
     made = Made(tmp_path)
     own = made.study().predictions.assign(baseline="itself", true_label=lambda t: [made.classes[k] for k in t["y"]])
     same = study.numbers(made.study(baselines=own))["baselines"][0]
-    assert (same["gain"], same["gain_low"], same["gain_high"]) == (0, 0, 0)
+    for key in ("gain", "single_gain"):
+        assert (same[key], same[f"{key}_low"], same[f"{key}_high"]) == (0, 0, 0)
 
 
 def test_page_needs_nothing_else_and_is_well_formed(two_seeds):
@@ -469,7 +471,7 @@ def test_what_a_reviewer_asks_is_said(two_seeds):
         assert words in text, words
     strongest = numbers["baselines"][0]  # the other is the prevalence
     tells = "a difference that these cases cannot tell from none"
-    assert (tells in text) == (strongest["gain_low"] <= 0 <= strongest["gain_high"])
+    assert (tells in text) == (strongest["single_gain_low"] <= 0 <= strongest["single_gain_high"])
     assert f"reaches an AUROC of {strongest['discrimination']['roc_auc']:.3f}" in text
 
 
