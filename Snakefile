@@ -1,7 +1,7 @@
 """StrataMIL: train, evaluate and explain hierarchical attention on multi-stain histopathology patches.
 
 patches + labels -> inventory -> splits -> cohort, embed -> train -> evaluate -> attention -> report
-                                                                        train -> perturb -> faithfulness
+                                                                  -> perturb -> faithfulness ->
 """
 
 from snakemake.utils import min_version

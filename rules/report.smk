@@ -1,6 +1,6 @@
 """One page over all splits and seeds, from tables only.
 
-INPUTS: predictions, results, histories and attention summaries of all runs, baselines, inventory, splits,
+INPUTS: predictions, results, histories and attention summaries of all runs, baselines, faithfulness, inventory, splits,
     cohort.json and samples.jpg of the cohort page
 OUTPUTS: report/index.html (self-contained), metrics.csv, metrics.json, excluded.csv, figures
 """
@@ -24,6 +24,7 @@ rule report:
         splits=expand("<results>/splits/data_splits_{split}.npz", split=SPLITS),
         baselines="<results>/baselines/predictions.csv",
         cohort="<results>/inventory/cohort.json",
+        faithfulness="<results>/faithfulness/faithfulness.json",
         template=templates("index"),
         code=code("report"),
     output:
@@ -62,6 +63,6 @@ rule report:
     shell:
         "python {input.code[0]} --runs {params.runs} --cases {input.cases} --excluded {input.excluded}"
         " --unreadable {input.unreadable} --splits {input.splits} --cohort {input.cohort} {params.samples}"
-        " --baselines {input.baselines}"
+        " --baselines {input.baselines} --faithfulness {input.faithfulness}"
         " --benchmarks {params.benchmarks} --config {params.config} --template {input.template[0]} {params.flags}"
         " --output {params.folder} --log {log}"

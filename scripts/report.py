@@ -50,7 +50,7 @@ def main(args):
         "cohort": json.loads(args.cohort.read_text(encoding="utf-8")),
         "cohort_page": args.cohort.with_name("cohort.html"),
         "samples": args.samples,
-        "faithfulness": study.read_findings(args.faithfulness) if args.faithfulness else None,
+        "faithfulness": study.read_answers(args.faithfulness) if args.faithfulness else None,
         "faithfulness_page": args.faithfulness.with_name("index.html") if args.faithfulness else None,
     }
     with files.atomic_folder(args.output) as folder:

@@ -1,8 +1,8 @@
 """Whether attention explains the predictions of a study: every number of the faithfulness page, before any page.
 
 Reads what `perturb` and `evaluate` wrote for all splits and seeds. The value of a case is the mean over its runs (seeds
-and repeats), that of the study the mean over cases; intervals are percentile bootstraps that draw patients with all
-their cases. What is not defined is None.
+and repeats), that of the study the mean over cases; intervals are of bootstrap draws of patients with all
+their cases, see `intervals`. What is not defined is None.
 """
 
 import json
@@ -16,7 +16,7 @@ import numpy as np
 import pandas as pd
 from PIL import Image
 
-from stratamil import findings, images, metrics, tables
+from stratamil import findings, images, intervals, metrics, tables
 from stratamil.errors import UserError
 from stratamil.findings import Estimate, Finding
 from stratamil.names import column, natural
@@ -33,6 +33,75 @@ TOPS = ("percent", "1", "5", "20")
 PLACE = ["x", "y"]
 OPTICAL_DENSITY = 3  # of the stain_stats features: mean optical density of red, green and blue
 READERS = 8  # heads of image files read at once: what takes time is the file system
+# What a reader asks first -> the finding that answers it (measure, of), how that is measured, and why it may have none.
+QUESTIONS = (
+    (
+        "Does the prediction fall without what is attended?",
+        ("deletion_attention", "probability"),
+        "area between random and attention, deletion",
+        "not defined",
+    ),
+    (
+        "Does what is attended restore the prediction?",
+        ("insertion_attention", "probability"),
+        "area between attention and random, insertion",
+        "not defined",
+    ),
+    (
+        "Are the top {percent:g} % necessary?",
+        ("necessity_percent", "probability"),
+        "fall of the probability, beyond random patches",
+        "not defined",
+    ),
+    (
+        "Are the top {percent:g} % enough?",
+        ("sufficiency_percent", "probability"),
+        "probability with them alone, beyond random patches",
+        "not defined",
+    ),
+    (
+        "Does a stain with more attention matter more?",
+        ("stain_size", "margin"),
+        "rank correlation with the change when left out",
+        "not defined",
+    ),
+    (
+        "Does a slice with more attention matter more?",
+        ("slice_size", "margin"),
+        "rank correlation with the change when left out",
+        "not defined",
+    ),
+    (
+        "Does attention help to tell the classes?",
+        ("auc_over_uniform", "AUROC"),
+        "AUROC less that with equal weights",
+        "not defined",
+    ),
+    (
+        "Do two seeds attend to the same patches?",
+        ("seeds_correlation", "attention"),
+        "rank correlation within a case",
+        "cannot be told: one seed",
+    ),
+    (
+        "Do models of two splits?",
+        ("splits_correlation", "attention"),
+        "rank correlation within a case",
+        "cannot be told: a case is tested once",
+    ),
+    (
+        "Does the signed contribution find what matters?",
+        ("deletion_contribution", "probability"),
+        "area between random and contribution, deletion",
+        "not defined",
+    ),
+)
+ANSWERS = {
+    findings.ABOVE: "yes",
+    findings.SAME: "no",
+    findings.BELOW: "worse than random",
+    findings.FEW: "cannot be told: too few patients",
+}
 # What attention may go with -> what more and less attended patches are then, and how the property is called.
 PROPERTIES = {
     "pixels": ("are larger", "are smaller", "the size of a patch in pixels"),
@@ -135,7 +204,7 @@ class Sample:
 
     def __init__(self, cases, draws, seed):
         self.cases, self.draws, self.seed = cases, draws, seed
-        self.weights = metrics.bootstrap_weights(np.zeros(len(cases), dtype=int), cases["group"], draws, seed)
+        self.weights = intervals.bootstrap_weights(cases["group"], draws, seed)
 
     def mean(self, values):
         """Estimate of the mean of values by case (a Series; cases without one, or with NaN, are left out)."""
@@ -160,8 +229,8 @@ class Sample:
         patients = int(cases["group"].nunique())
         if of_p is None:
             return None, None, Estimate(None, None, None, patients, len(y))
-        weights = metrics.bootstrap_weights(y, cases["group"], self.draws, self.seed)
-        drawn = metrics.weighted_auc(y, p, weights) - metrics.weighted_auc(y, q, weights)
+        weights = intervals.bootstrap_weights(cases["group"], self.draws, self.seed)
+        drawn = intervals.weighted_auc(y, p, weights) - intervals.weighted_auc(y, q, weights)
         return of_p, of_q, _estimate(of_p - of_q, drawn, patients, len(y))
 
 
@@ -177,7 +246,7 @@ def _correlation(totals):
 def _estimate(value, drawn, patients, cases):
     if not np.isfinite(value):
         return Estimate(None, None, None, patients, cases)
-    low, high = metrics.percentile_interval(drawn) if patients > 1 else (None, None)
+    low, high = intervals.interval(value, drawn, "plain") if patients > 1 else (None, None)
     return Estimate(value, low, high, patients, cases)
 
 
@@ -490,6 +559,18 @@ def by_case(study):
     return result.sort_index(key=lambda ids: ids.map(natural)).reset_index().rename(columns={"group": "patient"})
 
 
+def answers(found, percent):
+    """The `QUESTIONS` with their answers, rows for a table: question, answer, measured_by and the finding's figures."""
+    of_study = {(item.measure, item.value_of): item for item in found if item.scope == "study"}
+    rows = []
+    for question, measure, measured_by, nothing in QUESTIONS:
+        item = of_study[measure]
+        row = {name: item.row()[name] for name in ("value", "low", "high", "reference", "n")}
+        answer = ANSWERS.get(item.verdict, nothing)
+        rows.append({"question": question.format(percent=percent), "answer": answer, "measured_by": measured_by} | row)
+    return rows
+
+
 def numbers(study):
     """Everything the page says in figures and sentences, ready for JSON."""
     found = of_study(study)
@@ -505,6 +586,7 @@ def numbers(study):
         "runs": [run.name for run in study.runs],
         "top_percent": study.percent,
         "bootstrap": {"draws": study.draws, "seed": study.seed},
+        "answers": answers(found, study.percent),
         "findings": [item.row() for item in found],
         "curves": curves(study),
         "tops": tops(study),

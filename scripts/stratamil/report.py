@@ -32,7 +32,7 @@ def build(found, sources, template, title, colors, folder, final):
     """Write index.html, metrics.csv, metrics.json, excluded.csv and figures/ into `folder`.
 
     found: study.Study. sources: dict with splits {name: Split}; excluded and unreadable: tables; cohort: numbers of
-    cohort.json; faithfulness: findings of faithfulness.json or None; shards: paths of the feature files; cohort_page,
+    cohort.json; faithfulness: answers of faithfulness.json or None; shards: paths of the feature files; cohort_page,
     split_files, cases, samples, baselines, benchmarks, config, faithfulness_page: paths (all but the first three may be
     None).
     template: index.html.j2. final: where the folder will be, for relative links.

@@ -112,20 +112,21 @@ def _faults(run, classes):
             yield f"{run.folder}/{name}: class {label!r} is none of {', '.join(classes)}: evaluate the run anew"
 
 
-def read_findings(path):
-    """The findings of faithfulness.json: {"findings": [{measure, sentence, value, low, high, reference, n}]}.
+def read_answers(path):
+    """What faithfulness.json says at a glance: overall and by_class (sentences), answers (rows of a table).
 
     Raises UserError where the file is of another form.
     """
-    wanted = {"measure", "sentence", "value", "low", "high", "reference", "n"}
+    wanted = {"question", "answer", "measured_by", "value", "low", "high", "reference", "n"}
     try:
-        found = json.loads(Path(path).read_text(encoding="utf-8"))["findings"]
-        fits = bool(found) and all(wanted <= set(row) for row in found)
+        found = json.loads(Path(path).read_text(encoding="utf-8"))
+        result = {name: found[name] for name in ("overall", "by_class", "answers")}
+        fits = bool(result["answers"]) and all(wanted <= set(row) for row in result["answers"])
     except (OSError, ValueError, KeyError, TypeError):
         fits = False
     if not fits:
-        raise UserError(f"{path}: no list of findings with {', '.join(sorted(wanted))}: run faithfulness anew")
-    return {"findings": found}
+        raise UserError(f"{path}: no answers with {', '.join(sorted(wanted))}: run faithfulness anew")
+    return result
 
 
 @dataclass(frozen=True)

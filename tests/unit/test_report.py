@@ -503,14 +503,16 @@ def test_scaling_that_worsens_and_a_temperature_at_its_bound_are_said(tmp_path, 
 def test_faithfulness_is_shown_where_it_was_checked(tmp_path, monkeypatch):
     made, path = Made(tmp_path), tmp_path / "checks/faithfulness.json"
     assert "no check of faithfulness was given" in made.report(monkeypatch)[0]
-    row = {"measure": "deletion <b>", "sentence": "Deleting the most attended patches first lowers p by 0.31."}
-    row |= {"value": 0.31, "low": 0.2, "high": 0.4, "reference": 0.0, "n": 24}
+    row = {"question": "Does it fall <b>?", "answer": "yes", "measured_by": "area", "n": 24}
+    row |= {"value": 0.3125, "low": 0.2, "high": 0.4, "reference": 0.0}
     path.parent.mkdir()
-    path.write_text(json.dumps({"findings": [row]}))
+    told = {"overall": "Attention is better than random.", "by_class": "In both classes.", "answers": [row]}
+    path.write_text(json.dumps(told))
     (path.parent / "index.html").touch()
     page = made.report(monkeypatch, "--faithfulness", path)[0]
-    assert row["sentence"] in page and "deletion &lt;b&gt;" in page and 'href="../checks/index.html"' in page
-    path.write_text(json.dumps({"findings": [{"measure": "deletion"}]}))
+    assert "Attention is better than random. In both classes." in page and "Does it fall &lt;b&gt;?" in page
+    assert "0.312" in page and 'href="../checks/index.html"' in page
+    path.write_text(json.dumps(told | {"answers": [{"question": "deletion"}]}))
     with pytest.raises(UserError, match="run faithfulness anew"):
         made.report(monkeypatch, "--faithfulness", path)
 
