@@ -36,9 +36,12 @@ include: "rules/faithfulness.smk"
 include: "rules/report.smk"
 
 
+# They take seconds, and weights the internet: they run where Snakemake does.
 localrules:
     all,
     predictions,
+    inventory,
+    splits,
     weights,
 
 
@@ -55,6 +58,7 @@ rule predictions:
 
 
 onstart:
+    refuse_orphans()
     save_config()
 
 

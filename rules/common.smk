@@ -7,6 +7,7 @@ import json
 import os
 import re
 import shlex
+import subprocess
 import sys
 from pathlib import Path
 
@@ -20,7 +21,7 @@ sys.path.insert(0, str(ROOT / "scripts"))
 # Rules call the Python that runs Snakemake, also where its environment was not activated.
 os.environ.update(PATH=f"{Path(sys.executable).parent}{os.pathsep}{os.environ.get('PATH', os.defpath)}")
 
-from stratamil import files, folders, manifest, registry, settings
+from stratamil import files, folders, manifest, registry, settings, slurm
 from stratamil.errors import UserError
 
 SCHEMA = yaml.safe_load((ROOT / "schemas/config.schema.yaml").read_text())
@@ -184,3 +185,14 @@ def save_config():
         files.write_text(yaml.safe_dump(config, sort_keys=False, allow_unicode=True), path)
     except OSError as error:
         raise WorkflowError(f"{path}: cannot be written ({error.strerror}): set results to a folder of your own")
+
+
+def refuse_orphans():
+    """Stop where jobs of a run that was killed are still in SLURM's queue: they would write beside those of this run."""
+    try:
+        left = slurm.orphans(os.getcwd(), config["results"])
+    except (OSError, subprocess.SubprocessError) as error:
+        print(f"squeue does not answer, so jobs of an earlier run may be in the queue: {error}", file=sys.stderr)
+        return
+    if left:
+        raise WorkflowError(f"{config['results']}: {slurm.ending(left)}")

@@ -37,6 +37,7 @@ rule inventory:
         "<logs>/inventory/inventory.log",
     benchmark:
         "<benchmarks>/inventory/inventory.tsv"
+    retries: 0  # what fails here are the user's tables, a second time as well
     conda:
         "../envs/stratamil.yaml"
     resources:

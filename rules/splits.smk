@@ -18,6 +18,7 @@ rule splits:
         "<logs>/splits/splits.log",
     benchmark:
         "<benchmarks>/splits/splits.tsv"
+    retries: 0  # what fails here are the user's tables, a second time as well
     conda:
         "../envs/stratamil.yaml"
     resources:

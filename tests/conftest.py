@@ -19,3 +19,14 @@ def shared():
     if "STRATAMIL_SHARED" not in os.environ:
         pytest.skip("set STRATAMIL_SHARED to the folder of real data to run this")
     return Path(os.environ["STRATAMIL_SHARED"]) / "data"
+
+
+@pytest.fixture(scope="session")
+def cluster(tmp_path_factory):
+    """A SLURM cluster of its own with accounting; tests that need it skip where SLURM is not installed."""
+    import cluster
+
+    if reason := cluster.lacking():
+        pytest.skip(reason)
+    with cluster.Cluster(tmp_path_factory.mktemp("cluster")) as running:
+        yield running
