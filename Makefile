@@ -1,17 +1,25 @@
 # make demo: environment, demo cohort, all stages, report.   make test: environment, test tools, all tests.
 # make bench: speed and memory as ratios, coverage of intervals, minutes long; not part of the tests.
+# make test-slurm: every fault that a cluster can bring, on a real SLURM; ten minutes; make test has the first few of them.
+# make check-slurm CONFIG=my_study.yaml: what the study asks for against what this cluster gives.
 # make checks: figures of the demo cohort against their goals, and shuffled labels, minutes long; not part of the tests.
 PYTHON ?= python3
 BIN := .venv/bin
 DEMO := $(BIN)/snakemake --profile profiles/local --configfile config/demo.yaml --quiet rules host
 
-.PHONY: demo test bench checks lint format clean-demo
+.PHONY: demo test test-slurm check-slurm bench checks lint format clean-demo
 
 demo: .venv/.run
 	$(DEMO) -- all
 
 test: .venv/.test
 	$(BIN)/pytest -n 2 --dist loadfile
+
+test-slurm: .venv/.test
+	$(BIN)/pytest -m "long or not long" --durations=0 tests/slurm
+
+check-slurm: .venv/.run
+	$(BIN)/python scripts/check_slurm.py $(if $(CONFIG),--configfile $(CONFIG))
 
 bench: .venv/.test
 	$(BIN)/python bench/inventory.py

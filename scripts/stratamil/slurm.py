@@ -1,6 +1,8 @@
 """What the workflow asks of a SLURM cluster, what the cluster gives, and which of its jobs are still in the queue."""
 
 import base64
+import getpass
+import math
 import os
 import re
 import shlex
@@ -160,3 +162,198 @@ def _lines(*command):
     """What a command of SLURM prints, line by line; OSError or SubprocessError if it fails or does not answer."""
     done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=True)
     return done.stdout.splitlines()
+
+
+@dataclass(frozen=True)
+class Ask:
+    """What jobs of a rule ask for. memory in MB, minutes of run time, model and constraint as the site file has them."""
+
+    rule: str
+    attempt: int
+    partition: str
+    minutes: int
+    memory: int
+    cpus: int = 1
+    gpus: int = 0
+    account: str | None = None
+    model: str | None = None
+    constraint: str | None = None
+    qos: str | None = None
+
+
+@dataclass(frozen=True)
+class Node:
+    """What a node gives. gpus: model -> number."""
+
+    name: str
+    up: bool
+    cpus: int
+    memory: int
+    gpus: dict[str, int]
+    features: frozenset[str]
+
+    def has_features(self, constraint):
+        """Whether the node meets a constraint of features with & and |; brackets are left out of account."""
+        return any(_features(both) <= self.features for both in (constraint or "").split("|"))
+
+    def has_gpus(self, number, model):
+        """Whether the node has that many GPUs, of a model if one is named."""
+        return number <= (self.gpus.get(model, 0) if model else sum(self.gpus.values()))
+
+
+@dataclass(frozen=True)
+class Partition:
+    """What a partition gives. minutes, memory and cpus of a job on a node: inf where unlimited. allowed: None is all."""
+
+    name: str
+    up: bool
+    minutes: float
+    memory: float
+    cpus: float
+    allowed: frozenset[str] | None
+    denied: frozenset[str]
+    nodes: tuple[Node, ...]
+
+
+@dataclass(frozen=True)
+class Offer:
+    """What a cluster gives: partitions by name, and the user's accounts in lower case, None where it keeps none."""
+
+    partitions: dict[str, Partition]
+    accounts: frozenset[str] | None
+
+
+def _features(constraint):
+    return set(re.findall(r"[\w.:-]+", constraint or ""))
+
+
+def offer():
+    """Ask SLURM what it gives. Returns Offer; raises UserError if it does not answer."""
+    try:
+        nodes = [_pairs(line) for line in _lines("scontrol", "--oneliner", "show", "node")]
+        partitions = [_pairs(line) for line in _lines("scontrol", "--oneliner", "show", "partition")]
+    except (OSError, subprocess.SubprocessError) as error:
+        reason = (getattr(error, "stderr", None) or str(error)).strip()
+        raise UserError(f"SLURM does not answer: run this on a login node ({reason})") from None
+    found = [_partition(pairs, nodes) for pairs in partitions if "PartitionName" in pairs]
+    return Offer({partition.name: partition for partition in found}, _accounts())
+
+
+def _accounts():
+    columns = ["where", f"user={getpass.getuser()}", "format=account"]
+    try:
+        rows = _lines("sacctmgr", "--noheader", "--parsable2", "show", "associations", *columns)
+    except (OSError, subprocess.SubprocessError):
+        return None
+    return frozenset(row.lower() for row in rows if row) or None
+
+
+def _pairs(line):
+    return dict(re.findall(r"(\w+)=(\S*)", line))
+
+
+def _partition(pairs, nodes):
+    name = pairs["PartitionName"]
+    return Partition(
+        name=name,
+        up=pairs["State"] == "UP",
+        minutes=minutes(pairs["MaxTime"]),
+        memory=_limit(pairs.get("MaxMemPerNode")),
+        cpus=_limit(pairs.get("MaxCPUsPerNode")),
+        allowed=None if pairs.get("AllowAccounts", "ALL") == "ALL" else _names(pairs["AllowAccounts"]),
+        denied=_names(pairs.get("DenyAccounts", "")),
+        nodes=tuple(_node(each) for each in nodes if name in each.get("Partitions", "").split(",")),
+    )
+
+
+def _node(pairs):
+    return Node(
+        name=pairs["NodeName"],
+        up=not re.search("DOWN|DRAIN|FAIL|NOT_RESPONDING|MAINT|FUTURE", pairs["State"]),
+        cpus=int(pairs["CPUTot"]),
+        memory=int(pairs["RealMemory"]),
+        gpus={model: int(number) for model, number in re.findall(r"\bgpu:(?:([\w.-]+):)?(\d+)", pairs["Gres"])},
+        features=_names(pairs["AvailableFeatures"], lower=False),
+    )
+
+
+def _names(text, lower=True):
+    return frozenset((text.lower() if lower else text).split(",")) - {"", "(null)"}
+
+
+def _limit(text):
+    return float(text) if text and text.isdigit() else math.inf
+
+
+def minutes(text):
+    """Minutes of a time limit as SLURM writes it: `2-00:00:00`, `04:00:00`, `UNLIMITED`."""
+    if not (parts := re.fullmatch(r"(?:(\d+)-)?(\d+):(\d+):(\d+)", text)):
+        return math.inf
+    days, hours, mins, seconds = (int(part or 0) for part in parts.groups())
+    return days * 1440 + hours * 60 + mins + seconds / 60
+
+
+def problems(ask, offer):
+    """Why jobs that ask so would be refused or pend for ever: a list of clauses, empty if they would start."""
+    if ask.partition not in offer.partitions:
+        return [f"there is no partition {ask.partition}: there are {', '.join(sorted(offer.partitions))}"]
+    partition = offer.partitions[ask.partition]
+    nodes = [node for each in offer.partitions.values() for node in each.nodes]
+    unknown = _features(ask.constraint).difference(*(node.features for node in nodes))
+    of_features = [f"no node of the cluster has the feature {feature}" for feature in sorted(unknown)]
+    return [*_account_problems(ask, offer, partition), *of_features, *_partition_problems(ask, partition)]
+
+
+def _account_problems(ask, offer, partition):
+    account = (ask.account or "").lower()
+    if account and offer.accounts is not None and account not in offer.accounts:
+        yield f"the account {ask.account} is not yours: {', '.join(sorted(offer.accounts))} would be"
+    elif account and partition.allowed is not None and account not in partition.allowed:
+        yield f"partition {partition.name} is for the accounts {', '.join(sorted(partition.allowed))}, not {ask.account}"
+    elif account in partition.denied:
+        yield f"partition {partition.name} is not for the account {ask.account}"
+
+
+def _partition_problems(ask, partition):
+    name = partition.name
+    if not partition.up:
+        yield f"partition {name} is down"
+    if ask.minutes > partition.minutes:
+        yield f"it asks for {ask.minutes} minutes, partition {name} gives {partition.minutes:g}"
+    memory = min(partition.memory, max((node.memory for node in partition.nodes), default=0))
+    if ask.memory > memory:
+        yield f"it asks for {ask.memory} MB, partition {name} gives {memory:g} on a node"
+    cpus = min(partition.cpus, max((node.cpus for node in partition.nodes), default=0))
+    if ask.cpus > cpus:
+        yield f"it asks for {ask.cpus} CPUs, partition {name} gives {cpus:g} on a node"
+    fit = [node for node in partition.nodes if node.has_gpus(ask.gpus, ask.model)]
+    if not fit:
+        model = f" of model {ask.model}" if ask.model else ""
+        yield f"it asks for {ask.gpus} GPU{model} on a node, partition {name} has {_gpus(partition)}"
+    if not any(node.has_features(ask.constraint) for node in partition.nodes):
+        features = sorted(set().union(*(node.features for node in partition.nodes)))
+        yield f"no node of partition {name} meets {ask.constraint}: features are {', '.join(features) or 'none'}"
+    if ask.memory <= memory and ask.cpus <= cpus:
+        fit = [node for node in fit if node.has_features(ask.constraint)]
+        enough = [node for node in fit if ask.memory <= node.memory and ask.cpus <= node.cpus]
+        if fit and not enough:
+            yield f"no node of partition {name} has all of it: {ask.memory} MB, {ask.cpus} CPUs, {ask.gpus} GPU"
+        elif enough and not any(node.up for node in enough):
+            yield f"the nodes of partition {name} that fit are down: {', '.join(node.name for node in enough)}"
+
+
+def _gpus(partition):
+    each = {f"{number} {model or 'GPU'}" for node in partition.nodes for model, number in node.gpus.items()}
+    return " or ".join(sorted(each)) or "none"
+
+
+def refused(ask):
+    """What SLURM itself says against a job that asks so, or None; limits that `problems` does not know are in it."""
+    options = {
+        "--partition": ask.partition, "--time": ask.minutes, "--mem": ask.memory, "--cpus-per-task": ask.cpus,
+        "--nodes": 1, "--account": ask.account, "--constraint": ask.constraint, "--qos": ask.qos,
+        "--gpus": ":".join(filter(None, [ask.model, str(ask.gpus)])) if ask.gpus else None,
+    }  # fmt: skip
+    given = [f"{option}={value}" for option, value in options.items() if value is not None]
+    done = subprocess.run(["sbatch", "--test-only", *given, "--wrap=true"], capture_output=True, text=True, timeout=60)
+    return " ".join(done.stderr.split()) if done.returncode else None

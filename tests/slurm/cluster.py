@@ -38,11 +38,11 @@ CPU_NODES, GPU_NODES = ("c1", "c2"), ("g1", "g2")
 PORTS = {"slurmctld": 6817, "slurmdbd": 6819, "mariadbd": 3306} | {
     node: 6820 + i for i, node in enumerate((*CPU_NODES, *GPU_NODES))
 }
-FOLDERS = ("etc", "log", "state", "db", "dev")
+FOLDERS = ("etc", "log", "state", "db", "dev", "disk")
 # Sizes need not exist: slurmd is told to believe them.
 NODES = "\n".join(
     f"NodeName={node} NodeHostname={node} NodeAddr=127.0.0.1 Port={PORTS[node]} CPUs=8 RealMemory=64000"
-    + (f" Gres=gpu:fake:{GPUS} Feature=pcie" if node in GPU_NODES else "")
+    + (f" Gres=gpu:fake:{GPUS} Feature={'pcie' if node == 'g1' else 'nvlink'}" if node in GPU_NODES else "")
     for node in (*CPU_NODES, *GPU_NODES)
 )
 # short, normal and gengpu as on Northwestern's Quest; jobs of spare give way to those of gengpu.
@@ -128,6 +128,7 @@ class Cluster:
 
     def __init__(self, folder, accounting=True):
         self.folder = Path(folder).resolve()
+        self.disk = self.folder / "disk"  # a small one, there in the cluster only
         self.login_processes = []
         command = [sys.executable, __file__, str(self.folder), *([] if accounting else ["--no-accounting"])]
         self.process = subprocess.Popen(
@@ -202,6 +203,7 @@ class Room:
             (self.folder / name).mkdir(parents=True, exist_ok=True)
         network_up()
         subprocess.run(["mount", "-t", "tmpfs", "none", "/run"], check=True)
+        subprocess.run(["mount", "-t", "tmpfs", "-o", "size=64m", "none", self.folder / "disk"], check=True)
         subprocess.run(["mount", "--bind", self.folder / "etc", "/etc/slurm"], check=True)
         subprocess.run(["hostname", "login"], check=True)
         self.configure()

@@ -19,6 +19,7 @@ class Study:
     def __init__(self, folder, cluster, changes=None):
         self.checkout, self.cluster, self.folder = Checkout(folder), cluster, Path(folder)
         self.site(account=ACCOUNT)
+        self.environment = {"OMP_NUM_THREADS": "1", "XDG_CACHE_HOME": str(self.folder / "cache")}
         (self.folder / "changes.yaml").write_text(yaml.safe_dump(changes or {}))
 
     def site(self, **changes):
@@ -36,10 +37,14 @@ class Study:
             TINY,
             "changes.yaml",
         ]
-        environment = os.environ | {"OMP_NUM_THREADS": "1", "XDG_CACHE_HOME": str(self.folder / "cache")}
+        executor = QUICK if profile == "profiles/slurm" else ()
         with (self.folder / "run.log").open("w") as log:
             return self.cluster.popen(
-                [*command, *QUICK, *args], cwd=self.folder, env=environment, stdout=log, stderr=subprocess.STDOUT
+                [*command, *executor, *args],
+                cwd=self.folder,
+                env=os.environ | self.environment,
+                stdout=log,
+                stderr=subprocess.STDOUT,
             )
 
     @property
@@ -51,3 +56,8 @@ class Study:
         """Run Snakemake to its end; it has to succeed."""
         status = self.start(*args, **options).wait(timeout=540)
         assert status == 0, self.log
+
+    def job_log(self, rule, job):
+        """What SLURM and Snakemake said of a job."""
+        (path,) = (self.folder / f"logs/slurm/rule_{rule}").rglob(f"{job}.log")
+        return path.read_text()

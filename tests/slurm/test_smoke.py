@@ -1,0 +1,125 @@
+"""The first jobs of a study on a real SLURM, and the check of what would pend for ever; the rest is `make test-slurm`."""
+
+import subprocess
+import sys
+import time
+
+import numpy as np
+import pytest
+from cluster import ACCOUNT
+from login import Study
+from PIL import Image
+
+from stratamil import slurm
+
+RESULTS = "results/tiny"
+EMBED, COHORT = f"{RESULTS}/features/stain_stats/shard_00.h5", f"{RESULTS}/inventory/cohort.html"
+# Of pictures that are there, so that the first jobs come at once: an embedding and the page of the cohort.
+CHANGES = {"demo": None, "attention": {"truth": None}, "embed": {"shards": 1}}
+
+
+@pytest.fixture(scope="module")
+def study(cluster, tmp_path_factory):
+    study = Study(tmp_path_factory.mktemp("smoke"), cluster, CHANGES)
+    patches, rng = study.folder / "resources/tiny/patches", np.random.default_rng(0)
+    patches.mkdir(parents=True)
+    for case in range(18):
+        for stain in ("h&e", "melan", "sox10"):
+            noise = rng.integers(0, 255, (32, 32, 3), dtype=np.uint8)
+            Image.fromarray(noise).save(patches / f"case_{case}_match_1_{stain}_patch1.png")
+    rows = [f"{case},{1 + case % 2 * 2},p{case}" for case in range(18)]
+    (study.folder / "resources/tiny/labels.csv").write_text("\n".join(["Case,Class,Patient", *rows]))
+    return study
+
+
+def test_a_cpu_job_and_a_gpu_job_through_sbatch(study):
+    study.run("--", EMBED, COHORT)
+    assert (study.folder / EMBED).is_file() and (study.folder / COHORT).is_file()
+    columns = "comment,partition,state,reqtres,timelimitraw,account"
+    rows = study.cluster.rows("sacct", "-X", "--parsable2", "--noheader", f"--format={columns}")
+    name = "rule_embed_wildcards_stain_stats_00"
+    assert sorted(rows) == [
+        ["rule_cohort", "short", "COMPLETED", "billing=1,cpu=1,mem=4000M,node=1", "30", ACCOUNT],
+        [name, "gengpu", "COMPLETED", "billing=8,cpu=8,gres/gpu=1,mem=8000M,node=1", "120", ACCOUNT],
+    ]
+    logs = list((study.folder / "logs/slurm/rule_embed/stain_stats_00").glob("*.log"))
+    assert len(logs) == 1 and "Finished jobid" in logs[0].read_text()
+    assert (study.folder / RESULTS / "logs/embed/stain_stats_shard_00.log").is_file()
+    assert "localrule inventory" in study.log and "localrule splits" in study.log
+
+
+def ask(**changes):
+    fine = {"rule": "train", "attempt": 1, "partition": "gengpu", "minutes": 120, "memory": 8000, "account": ACCOUNT}
+    return slurm.Ask(**fine | changes)
+
+
+ASKS = [
+    ask(),
+    ask(gpus=2, model="fake", constraint="pcie", cpus=8, memory=64000, minutes=2880),
+    ask(partition="short", minutes=240),
+    ask(constraint="nvlink|pcie"),
+    ask(account=None),
+    ask(partition="nope"),
+    ask(minutes=2881),
+    ask(partition="short", minutes=241),
+    ask(memory=64001),
+    ask(cpus=9),
+    ask(gpus=3),
+    ask(partition="short", gpus=1),
+    ask(gpus=1, model="a100"),
+    ask(constraint="sxm"),
+    ask(constraint="sxm|pcie"),
+    ask(constraint="nvlink", partition="short"),
+    ask(account="nope"),
+    ask(partition="closed"),
+    ask(partition="members"),
+]
+
+
+def test_the_check_says_what_slurm_does(cluster, monkeypatch):
+    """Each request is submitted indeed: refused, pending for a reason that time does not mend, or fine."""
+    for_ever = ("PartitionTimeLimit", "PartitionDown", "account not permitted")
+    monkeypatch.setattr(slurm, "_lines", lambda *command: cluster.run(*command).splitlines())
+    offer = slurm.offer()
+    ids = []
+    for each in ASKS:
+        gpus = f"--gpus={each.model + ':' if each.model else ''}{each.gpus}"
+        options = [f"--constraint={each.constraint or ''}", *([gpus] if each.gpus else [])]
+        options += [f"--account={each.account}"] if each.account else []
+        command = [
+            "sbatch", "--parsable", "--output=/dev/null", f"--partition={each.partition}", f"--time={each.minutes}",
+            f"--mem={each.memory}", f"--cpus-per-task={each.cpus}", "--nodes=1", *options, "--wrap=true",
+        ]  # fmt: skip
+        process = cluster.popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL)
+        ids.append(process.communicate()[0].strip())
+    time.sleep(4)  # two rounds of the scheduler
+    reasons = dict(cluster.rows("squeue", "--noheader", "--format=%i|%R"))
+    starts = [bool(job) and not any(reason in reasons.get(job, "") for reason in for_ever) for job in ids]
+    cluster.run("scancel", "--user=root")
+    assert starts == [True] * 5 + [False] * 14
+    assert [not slurm.problems(each, offer) for each in ASKS] == starts
+
+
+def check(study, profile="profiles/slurm"):
+    command = [sys.executable, "scripts/check_slurm.py", "--profile", profile, "--configfile", "config/demo.yaml"]
+    process = study.cluster.popen(command, cwd=study.folder, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
+    return process.communicate(timeout=120)[0], process.returncode
+
+
+def test_check_slurm_of_a_site_that_fits(study):
+    output, status = check(study)
+    assert status == 0, output
+    assert "train           5  gengpu         1     4  8000 to 24000   120 to 360" in output.splitlines()
+    assert output.endswith("None would be refused or pend for ever: 21 jobs, 3 attempts each.\n")
+
+
+def test_check_slurm_of_a_site_that_does_not_fit(study):
+    study.site(on_gpu=["train"], gpu={"partition": "gengpu", "qos": "high"})
+    output, status = check(study)
+    study.site(on_gpu=["embed", "train"], gpu={"partition": "gengpu"})
+    assert status == 1
+    errors = [line.split(": change ")[0] for line in output.splitlines() if line.startswith("error")]
+    assert errors == [
+        "error: train: would never start: allocation failure: Invalid qos specification",
+        "error: embed: attempt 3 would never start: it asks for 360 minutes, partition short gives 240",
+    ]
