@@ -36,7 +36,8 @@ rule train:
         flags=given(flag("classes", CLASSES), flag("stains", STAINS), flags("model"), flags("train")),
         state=f"{config['results']}/split_{{split}}/seed_{{seed}}/checkpoints/state.pth",
     shell:
-        "python {input.code[0]} --features {input.features} --cases {input.cases} --split {input.split}"
+        # exec, for a signal to the shell alone would end the job with the training inside it
+        "exec python {input.code[0]} --features {input.features} --cases {input.cases} --split {input.split}"
         " --name {wildcards.split} --seed {wildcards.seed} {params.flags} --threads {threads} --checkpoint {output.checkpoint}"
         " --history {output.history} --loss-plot {output.loss_plot} --settings {output.settings}"
         " --state {params.state} --log {log}"

@@ -1,6 +1,7 @@
 """Compare what the jobs of a study ask for with what the partitions of this cluster give: which would pend for ever?
 
-Run it on a login node before the first submission, and again when the site file or the cluster has changed. Nothing is submitted.
+Run it on a login node before the first submission, and when the site file or the cluster has changed. Nothing is
+submitted.
 """
 
 import re

@@ -48,22 +48,23 @@ def add_switch(parser, name, default):
 
 @contextmanager
 def stoppable():
-    """Yield a function that tells whether SIGTERM or SIGINT has come; a second one ends the program at once."""
-    came, before = [], {}
+    """Yield a function that tells whether SIGTERM or SIGINT has come; a second SIGINT ends the program at once.
 
-    def restore():
-        for number, handler in before.items():
-            signal.signal(number, handler)
+    SIGTERM only tells, however often it comes: SLURM sends it for the step and for the job.
+    """
+    came, before = [], {}
 
     def note(number, frame):
         came.append(number)
-        restore()
+        if number == signal.SIGINT:
+            signal.signal(number, before[number])
 
     before |= {number: signal.signal(number, note) for number in STOPS}
     try:
         yield lambda: bool(came)
     finally:
-        restore()
+        for number, handler in before.items():
+            signal.signal(number, handler)
 
 
 def run(main, args):

@@ -166,7 +166,7 @@ def _lines(*command):
 
 @dataclass(frozen=True)
 class Ask:
-    """What jobs of a rule ask for. memory in MB, minutes of run time, model and constraint as the site file has them."""
+    """What jobs of a rule ask for: memory in MB, minutes of run time, model and constraint as in the site file."""
 
     rule: str
     attempt: int
@@ -203,7 +203,7 @@ class Node:
 
 @dataclass(frozen=True)
 class Partition:
-    """What a partition gives. minutes, memory and cpus of a job on a node: inf where unlimited. allowed: None is all."""
+    """What a partition gives. minutes, memory, cpus: the most of a job on a node, or inf. allowed: None is all."""
 
     name: str
     up: bool
@@ -309,7 +309,8 @@ def _account_problems(ask, offer, partition):
     if account and offer.accounts is not None and account not in offer.accounts:
         yield f"the account {ask.account} is not yours: {', '.join(sorted(offer.accounts))} would be"
     elif account and partition.allowed is not None and account not in partition.allowed:
-        yield f"partition {partition.name} is for the accounts {', '.join(sorted(partition.allowed))}, not {ask.account}"
+        allowed = ", ".join(sorted(partition.allowed))
+        yield f"partition {partition.name} is for the accounts {allowed}, not {ask.account}"
     elif account in partition.denied:
         yield f"partition {partition.name} is not for the account {ask.account}"
 
@@ -330,7 +331,7 @@ def _partition_problems(ask, partition):
     if not fit:
         model = f" of model {ask.model}" if ask.model else ""
         yield f"it asks for {ask.gpus} GPU{model} on a node, partition {name} has {_gpus(partition)}"
-    if not any(node.has_features(ask.constraint) for node in partition.nodes):
+    if ask.constraint and not any(node.has_features(ask.constraint) for node in partition.nodes):
         features = sorted(set().union(*(node.features for node in partition.nodes)))
         yield f"no node of partition {name} meets {ask.constraint}: features are {', '.join(features) or 'none'}"
     if ask.memory <= memory and ask.cpus <= cpus:

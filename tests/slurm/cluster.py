@@ -1,9 +1,10 @@
 """A real SLURM cluster on one machine, for as long as a test session: Debian's packages, nodes and GPUs made up.
 
-`Cluster(folder)` starts it, `python tests/slurm/cluster.py FOLDER` is its first process. That process and all daemons live in
-namespaces of their own. Its network is a loopback without a way out, so ports clash with nothing and no node has
-internet. Its processes end, all of them, when the first one does, and that one ends when its standard input does: when the tests
-end, however they end. /etc/slurm and /run are folders of the cluster there, so the machine's own stay as they are.
+`Cluster(folder)` starts it, `python tests/slurm/cluster.py FOLDER` is its first process. That process and all daemons
+live in namespaces of their own. Its network is a loopback without a way out, so ports clash with nothing and no node
+has internet. Its processes end, all of them, when the first one does, and that one ends when its standard input does:
+when the tests end, however they end. /etc/slurm and /run are folders of the cluster there; the machine's own stay as
+they are.
 
 Commands of a login node (sbatch, snakemake) enter these namespaces by nsenter. A node is a slurmd with a host name
 and processes of its own, so a node that is killed takes its jobs with it. GPUs are files that SLURM counts.
@@ -216,7 +217,7 @@ class Room:
         files = {
             "slurm.conf": config.format(folder=self.folder),
             "slurmdbd.conf": DATABASE_CONFIG,
-            "gres.conf": f"NodeName={','.join(GPU_NODES)} Name=gpu Type=fake File={self.folder}/dev/gpu[0-{GPUS - 1}]\n",
+            "gres.conf": f"NodeName=g[1-2] Name=gpu Type=fake File={self.folder}/dev/gpu[0-{GPUS - 1}]\n",
             "mail": f'#!/bin/sh\necho "$@" >>{self.folder}/mail\n',
         }
         for name, text in files.items():
@@ -230,8 +231,9 @@ class Room:
         (self.folder / "etc/munge.key").chmod(0o600)
 
     def start_all(self):
-        self.start("munged", "munged", "--foreground", "--force", f"--key-file={self.folder}/etc/munge.key",
-                   "--socket=/run/munge.socket", "--pid-file=/run/munged.pid", "--seed-file=/run/munge.seed")  # fmt: skip
+        files = {"key": f"{self.folder}/etc/munge.key", "pid": "/run/munged.pid", "seed": "/run/munge.seed"}
+        options = [f"--{kind}-file={path}" for kind, path in files.items()]
+        self.start("munged", "munged", "--foreground", "--force", "--socket=/run/munge.socket", *options)
         until("munge", "--no-input", "--socket=/run/munge.socket")
         if self.accounting:
             self.start_accounting()
@@ -249,8 +251,8 @@ class Room:
         with self.log("mariadb-install-db") as log:
             install = ["mariadb-install-db", *own, f"--datadir={database}", "--skip-test-db"]
             subprocess.run(install, check=True, stdout=log, stderr=log)
-        self.start("mariadbd", "mariadbd", *own, f"--datadir={database}", "--socket=/run/mariadb.socket",
-                   f"--port={PORTS['mariadbd']}", "--skip-name-resolve", "--innodb-flush-log-at-trx-commit=0")  # fmt: skip
+        at = [f"--datadir={database}", "--socket=/run/mariadb.socket", f"--port={PORTS['mariadbd']}"]
+        self.start("mariadbd", "mariadbd", *own, *at, "--skip-name-resolve", "--innodb-flush-log-at-trx-commit=0")
         until("mariadb", *own, "--socket=/run/mariadb.socket", f"--execute={DATABASE_USER}")
         self.start("slurmdbd", "slurmdbd", "-D")
         until("sacctmgr", "--noheader", "list", "cluster")
@@ -288,7 +290,7 @@ class Room:
 
 
 def network_up():
-    """Switch on the loopback of a new network namespace, with a second address: SLURM's daemons resolve no name without one."""
+    """Switch on the loopback of a new network namespace; with a second address, or SLURM's daemons resolve no name."""
     up = struct.pack("16sh", b"lo", 0x1)  # IFF_UP
     address = struct.pack("16sHH4s8x", b"lo:1", socket.AF_INET, 0, socket.inet_aton("192.0.2.1"))
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as any_socket:

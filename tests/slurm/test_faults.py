@@ -1,6 +1,6 @@
-"""What goes wrong on a cluster, on a real one: each time the training ends as one that nobody disturbed, from where it was.
+"""What goes wrong on a cluster, on a real one: each time the training ends as one that nobody disturbed.
 
-A training is caught in its third epoch and halted, so that the fault hits it in the middle on any machine; then it goes on.
+A training is caught after its third epoch and halted, so that the fault hits it in the middle on any machine.
 """
 
 import os
@@ -87,7 +87,7 @@ def caught(study):
     return process
 
 
-def jobs(study, columns="jobid,state,timelimitraw,restarts"):
+def jobs(study, columns="jobid,state,timelimitraw"):
     """What SLURM has recorded of the jobs of the last run, in order."""
     run = re.search(r"SLURM run ID: (\S+)", study.log)[1]
     command = ["sacct", "-X", "--parsable2", "--noheader", "--duplicates", f"--name={run}", f"--format={columns}"]
@@ -113,12 +113,14 @@ def goes_on_and_ends_as_undisturbed(study, prepared, folder=None):
     assert training(study) == []
 
 
-def test_over_its_time(study, prepared):
+def test_over_its_time_and_mail_is_sent(study, prepared):
+    study.site(mail="someone@example.org")
     process = start(study, *asking("runtime=attempt"))
     caught(study)
     finished(process, study)
     assert [row[1:3] for row in jobs(study)] == [["TIMEOUT", "1"], ["COMPLETED", "2"]]
     assert "stopped after epoch" in study.job_log("train", jobs(study)[0][0])
+    assert "someone@example.org" in (study.cluster.folder / "mail").read_text()
     goes_on_and_ends_as_undisturbed(study, prepared)
 
 
@@ -138,15 +140,14 @@ def test_over_its_memory(study, prepared):
     goes_on_and_ends_as_undisturbed(study, prepared)
 
 
-def test_cancelled_by_hand_with_a_letter(study, prepared):
-    study.site(mail="someone@example.org")
+def test_cancelled_by_hand(study, prepared):
     process = start(study)
     caught(study)
     study.cluster.run("scancel", job(study))
     finished(process, study)
     assert [row[1].split()[0] for row in jobs(study)] == ["CANCELLED", "COMPLETED"]
+    assert "stopped after epoch" in study.job_log("train", jobs(study)[0][0])
     assert "'CANCELLED'" in study.log
-    assert "someone@example.org" in (study.cluster.folder / "mail").read_text()
     goes_on_and_ends_as_undisturbed(study, prepared)
 
 

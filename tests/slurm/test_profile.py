@@ -1,22 +1,83 @@
-"""What the SLURM profile asks for each rule; no cluster is needed to plan."""
+"""What the SLURM profile asks for each rule, as the site file says; no cluster is needed to plan."""
 
 import re
 
+import pytest
+import yaml
 from checkout import Checkout
+from conftest import REPOSITORY
+
+PROFILE = REPOSITORY / "profiles/slurm/config.yaml"
+ON_LOGIN_NODE = {"all", "inventory", "splits"}
+
+
+def plan(folder, *args, **site):
+    """A dry run with changes of the site file: rule -> resource -> what is asked, as text."""
+    checkout = Checkout(folder)
+    path = folder / "profiles/slurm/site.yaml"
+    path.write_text(yaml.safe_dump(yaml.safe_load(path.read_text()) | site))
+    done = checkout.snakemake("-n", "--profile", "profiles/slurm", *args)
+    assert done.returncode == 0, done.stderr
+    asked = re.findall(r"^rule (\w+):.*?^ +resources: (.*?)$", done.stdout, re.MULTILINE | re.DOTALL)
+    return {
+        rule: dict(item.split("=", 1) for item in text.split(", ")) for rule, text in asked if rule not in ON_LOGIN_NODE
+    }
 
 
 def test_resources_of_each_rule(tmp_path):
-    done = Checkout(tmp_path).snakemake("-n", "--profile", "profiles/slurm")
-    assert done.returncode == 0, done.stderr
-    asked = re.findall(r"^(?:local)?rule (\w+):.*?^ +resources: (.*?)$", done.stdout, re.MULTILINE | re.DOTALL)
-    assert asked
-    for rule, resources in asked:
-        if rule == "all":
-            continue
-        found = dict(item.split("=") for item in resources.split(", "))
+    asked = plan(tmp_path)
+    assert {"embed", "train", "evaluate", "attention", "report", "cohort", "baselines"} <= asked.keys()
+    for rule, found in asked.items():
         on_gpu = rule in ("embed", "train")
         assert found["slurm_partition"] == ("gengpu" if on_gpu else "short"), rule
         assert found.get("gpu") == ("1" if on_gpu else None), rule
-        assert found["nodes"] == "1"
+        assert (found["slurm_account"], found["nodes"]) == ("my_account", "1")
+        assert {"constraint", "qos", "gpu_model", "slurm_extra"}.isdisjoint(found)
         assert int(found["mem_mb"]) >= 2000
         assert int(found["runtime"]) >= 10
+
+
+def test_memory_and_time_grow_with_each_attempt(tmp_path):
+    first, third = plan(tmp_path), plan(tmp_path, "--attempt", "3")
+    for rule in first:
+        for resource in ("mem_mb", "runtime"):
+            assert int(third[rule][resource]) == 3 * int(first[rule][resource]), rule
+
+
+def test_one_line_moves_rules_to_the_gpus_and_the_site_says_which(tmp_path):
+    gpu = {"partition": "gpus", "model": "a100", "constraint": "sxm", "qos": "high"}
+    cpu = {"partition": "cpus", "constraint": "new|newer", "qos": "low"}
+    asked = plan(tmp_path, account="a-1", on_gpu=["train", "evaluate"], gpu=gpu, cpu=cpu, mail="someone@example.org")
+    for rule, found in asked.items():
+        on_gpu = rule in ("train", "evaluate")
+        place = gpu if on_gpu else cpu
+        assert found["slurm_partition"] == place["partition"], rule
+        assert (found["constraint"], found["qos"]) == (place["constraint"], place["qos"])
+        assert found.get("gpu", "0") == ("1" if on_gpu else "0") and found.get("gpu_model") == (
+            "a100" if on_gpu else None
+        )
+        assert found["slurm_account"] == "a-1"
+        assert found["slurm_extra"] == "--mail-type=FAIL --mail-user=someone@example.org"
+
+
+def test_no_account_and_a_constraint_of_cpu_nodes_only(tmp_path):
+    asked = plan(tmp_path, account=None, cpu={"partition": "cpus", "constraint": "new"})
+    assert all("slurm_account" not in found for found in asked.values())
+    assert (asked["report"]["constraint"], asked["train"]["constraint"]) == ("new", "")
+
+
+def test_a_wrong_site_file_stops_with_one_line(tmp_path):
+    checkout = Checkout(tmp_path)
+    (tmp_path / "profiles/slurm/site.yaml").write_text("{account: a, cpu: {partition: short}, gpu: {partiton: g}}")
+    done = checkout.snakemake("-n", "--profile", "profiles/slurm")
+    assert done.returncode != 0
+    assert "site.yaml: gpu: name its partition" in done.stderr.splitlines()[-1]
+
+
+@pytest.mark.parametrize("path", [PROFILE, PROFILE.with_name("site.yaml")], ids=lambda path: path.name)
+def test_every_key_is_explained(path):
+    """Each key of the first level has words after it or above it."""
+    lines = [line for line in path.read_text().splitlines() if line.strip()]
+    for above, line in zip(["", *lines], lines):
+        if re.match(r"[a-z-]+:", line) and not line.startswith("__"):
+            assert "#" in line or above.startswith("#"), line

@@ -1,4 +1,4 @@
-"""The first jobs of a study on a real SLURM, and the check of what would pend for ever; the rest is `make test-slurm`."""
+"""The first jobs of a study on a real SLURM, and what would pend for ever; `make test-slurm` has the rest."""
 
 import subprocess
 import sys

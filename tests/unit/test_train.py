@@ -2,6 +2,7 @@
 
 import itertools
 import math
+import signal
 
 import numpy as np
 import pytest
@@ -10,6 +11,7 @@ import yaml
 from conftest import REPOSITORY
 from test_model import STAINS, features
 
+import cli
 import train as script
 from stratamil import checkpoint, training
 from stratamil.bags import Bags
@@ -89,6 +91,18 @@ def test_a_training_stopped_at_any_step_ends_as_an_undisturbed_one(bags, tmp_pat
     timed = ["seconds", "patches_per_second"]
     assert history.drop(columns=timed).equals(rest.drop(columns=timed))
     assert [row["epoch"] for row in rows] == list(history["epoch"])
+
+
+def test_slurm_may_say_twice_that_time_is_up_and_a_second_ctrl_c_ends_at_once():
+    handlers = [signal.getsignal(number) for number in cli.STOPS]
+    with cli.stoppable() as stop:
+        assert not stop()
+        for number in (signal.SIGTERM, signal.SIGTERM, signal.SIGINT, signal.SIGTERM):
+            signal.raise_signal(number)
+            assert stop()
+        with pytest.raises(KeyboardInterrupt):
+            signal.raise_signal(signal.SIGINT)
+    assert [signal.getsignal(number) for number in cli.STOPS] == handlers
 
 
 @pytest.mark.parametrize("batch_size", [2, 100])

@@ -1,0 +1,157 @@
+"""The site file, limits as SLURM writes them, and which jobs in the queue are left from an earlier run."""
+
+import base64
+import math
+import subprocess
+
+import pytest
+import yaml
+from conftest import REPOSITORY
+from hypothesis import given
+from hypothesis import strategies as st
+
+from stratamil import slurm
+from stratamil.errors import UserError
+
+SITE = yaml.safe_load((REPOSITORY / "profiles/slurm/site.yaml").read_text())
+RUN = "stratamil_189c089e-1aa8-4005-925b-2066a5a28155"
+
+
+def read(tmp_path, content):
+    path = tmp_path / "site.yaml"
+    path.write_text(content if isinstance(content, str) else yaml.safe_dump(content))
+    return slurm.read_site(path)
+
+
+def test_the_site_file_as_it_comes(tmp_path):
+    site = read(tmp_path, SITE)
+    assert (site.account, site.cpu.partition, site.gpu.partition) == ("my_account", "short", "gengpu")
+    assert site.on_gpu == slurm.GPU_RULES and site.off_gpu == [] and site.mail is None
+    assert read(tmp_path, SITE | {"account": 12345, "on_gpu": []}).account == "12345"
+    assert read(tmp_path, SITE | {"on_gpu": None}).off_gpu == ["embed", "train"]
+
+
+@pytest.mark.parametrize(
+    "content, problems",
+    [
+        (SITE | {"acount": "a"}, ["acount: no such key: account, cpu, gpu, on_gpu, mail are"]),
+        (
+            SITE | {"cpu": {"partition": "short", "model": "a100"}, "gpu": {"model": None}, "on_gpu": "train"},
+            [
+                "cpu.model: no such key: partition, constraint, qos are",
+                "gpu: name its partition, as in `gpu: {partition: short}`",
+                "on_gpu: a list of rules is wanted, such as [embed, train]",
+            ],
+        ),
+        (
+            SITE | {"gpu": {"partition": "gengpu", "model": "a100-80"}, "mail": "a@b.org, c@d.org"},
+            [
+                "gpu.model: a100-80: the executor takes no hyphens: use gpu.constraint, or null",
+                "mail: a@b.org, c@d.org: one address is wanted",
+            ],
+        ),
+        ("short", ["keys and values are wanted, such as `account: my_account`"]),
+    ],
+)
+def test_a_wrong_site_file_is_told_at_once(tmp_path, content, problems):
+    with pytest.raises(UserError) as error:
+        read(tmp_path, content)
+    assert error.value.problems == tuple(f"{tmp_path / 'site.yaml'}: {problem}" for problem in problems)
+
+
+def test_no_site_file_or_no_yaml(tmp_path):
+    with pytest.raises(UserError, match="not found: run snakemake in the folder of the workflow"):
+        slurm.read_site(tmp_path / "site.yaml")
+    with pytest.raises(UserError, match=r"site\.yaml: not YAML: .*line 1"):
+        read(tmp_path, "account: [")
+
+
+@given(st.integers(0, 60), st.integers(0, 23), st.integers(0, 59))
+def test_minutes_of_a_limit(days, hours, minutes):
+    text = f"{days}-{hours:02d}:{minutes:02d}:00" if days else f"{hours:02d}:{minutes:02d}:00"
+    assert slurm.minutes(text) == (days * 24 + hours) * 60 + minutes
+    assert slurm.minutes("UNLIMITED") == math.inf
+
+
+@pytest.mark.parametrize(
+    "gres, gpus",
+    [
+        ("(null)", {}),
+        ("gpu:2", {"": 2}),
+        ("gpu:a100:4(S:0-1)", {"a100": 4}),
+        ("gpu:nvidia_a100_1g.5gb:7,gpu:h100:1,nvme:3", {"nvidia_a100_1g.5gb": 7, "h100": 1}),
+    ],
+)
+def test_gpus_of_a_node(gres, gpus):
+    line = f"NodeName=n1 CPUTot=8 RealMemory=64000 AvailableFeatures=a,b State=IDLE+DRAIN Gres={gres} OS=Linux 6 #1"
+    node = slurm._node(slurm._pairs(line))
+    assert node.gpus == gpus and node.features == {"a", "b"} and not node.up
+    assert node.has_gpus(sum(gpus.values()), None) and not node.has_gpus(1 + sum(gpus.values()), None)
+
+
+def test_nodes_that_fit_only_one_by_one_or_are_down():
+    small = slurm.Node("n1", True, 4, 64000, {"a100": 1}, frozenset())
+    large = slurm.Node("n2", True, 64, 8000, {"a100": 1}, frozenset())
+    down = slurm.Node("n3", False, 64, 64000, {"a100": 1}, frozenset())
+    ask = slurm.Ask("train", 1, "gpu", 60, 32000, cpus=8, gpus=1)
+
+    def problems(*nodes):
+        partition = slurm.Partition("gpu", True, 60, math.inf, math.inf, None, frozenset(), nodes)
+        return slurm.problems(ask, slurm.Offer({"gpu": partition}, None))
+
+    assert problems(small, large) == ["no node of partition gpu has all of it: 32000 MB, 8 CPUs, 1 GPU"]
+    assert problems(small, down) == ["the nodes of partition gpu that fit are down: n3"]
+    assert problems() == [
+        "it asks for 32000 MB, partition gpu gives 0 on a node",
+        "it asks for 8 CPUs, partition gpu gives 0 on a node",
+        "it asks for 1 GPU on a node, partition gpu has none",
+    ]
+
+
+class Queue:
+    """Stands for SLURM: jobs in the queue, and their batch scripts."""
+
+    def __init__(self, monkeypatch, *jobs):
+        self.rows, self.scripts = [], {}
+        for number, (run, folder, script) in enumerate(jobs):
+            self.rows.append(f"{number}|{run}|RUNNING|rule_train_wildcards_01_1|{folder}")
+            self.scripts[str(number)] = script
+        monkeypatch.setattr(slurm.shutil, "which", lambda name: name)
+        monkeypatch.setattr(slurm, "_lines", self.lines)
+
+    def lines(self, program, *arguments):
+        if program == "squeue":
+            return self.rows
+        if (script := self.scripts[arguments[-2]]) is None:
+            raise subprocess.CalledProcessError(1, program)
+        return ["#!/bin/sh", "# made by 'sbatch", f"python -m snakemake --cores 'all' {script} --jobs 1"]
+
+
+def test_orphans_are_jobs_of_this_folder_and_these_results(tmp_path, monkeypatch):
+    (tmp_path / "config").mkdir()
+    (tmp_path / "config/config.yaml").write_text("results: results")
+    (tmp_path / "mine.yaml").write_text("results: results/mine\nseeds: [1]")
+    (tmp_path / "seeds.yaml").write_text("seeds: [1]")
+    coded = "base64//" + base64.b64encode(b"results=results/other").decode()
+    files = f"--configfiles {tmp_path / 'mine.yaml'} {tmp_path / 'seeds.yaml'}"
+    (tmp_path / "link").symlink_to(tmp_path)
+    Queue(
+        monkeypatch,
+        (RUN, tmp_path, files),
+        (RUN, tmp_path / "link", f"{files} --config results=./results/mine/"),
+        (RUN, tmp_path, None),  # no script to look at
+        (RUN, tmp_path, ""),  # the results of config/config.yaml
+        (RUN, tmp_path, f"{files} --config {coded}"),
+        (RUN, tmp_path.parent, files),
+        ("jupyter", tmp_path, files),
+    )
+    left = slurm.orphans(tmp_path, "results/mine")
+    assert [job.id for job in left] == ["0", "1", "2"]
+    line = slurm.ending(left[:1])
+    assert f"0 (rule_train_wildcards_01_1, RUNNING): end them with `scancel --name={RUN}`" in line
+    assert [job.id for job in slurm.orphans(tmp_path, "results")] == ["2", "3"]
+
+
+def test_no_slurm_no_orphans(tmp_path, monkeypatch):
+    monkeypatch.setenv("PATH", str(tmp_path))
+    assert slurm.orphans(tmp_path, "results") == []
