@@ -126,8 +126,8 @@ def ending(jobs):
     names = ", ".join(f"{job.id} ({job.what}, {job.state})" for job in jobs)
     runs = ",".join(sorted({job.run for job in jobs}))
     return (
-        f"jobs of an earlier run are still in the queue and write to the same results: {names}: end them with "
-        f"`scancel --name={runs}`, or let them finish; when `squeue --name={runs}` shows none, run again"
+        f"jobs of an earlier run, killed or not, are in the queue and write to the same results: {names}: end them "
+        f"with `scancel --name={runs}`, or let them finish; when `squeue --name={runs}` shows none, run again"
     )
 
 

@@ -180,10 +180,10 @@ class Cluster:
         self.login_processes.append(process)
         return process
 
-    def run(self, *command, **options):
+    def run(self, *command, seconds=60, **options):
         """Run a command on the login node to its end; returns what it printed."""
         process = self.popen(command, stdout=subprocess.PIPE, **options)
-        output, _ = process.communicate(timeout=60)
+        output, _ = process.communicate(timeout=seconds)
         if process.returncode:
             raise subprocess.CalledProcessError(process.returncode, command, output)
         return output

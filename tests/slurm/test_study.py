@@ -1,17 +1,29 @@
 """A whole study on a real SLURM, through the profile as it is: every job where it belongs, with what it asked for."""
 
 import re
-from datetime import datetime
+import shlex
+import subprocess
+import sys
+from pathlib import Path
 
 import pandas as pd
 import pytest
+from checkout import TINY
 from cluster import ACCOUNT
+from conftest import REPOSITORY
 from login import Study
+
+pytestmark = pytest.mark.long
 
 RESULTS = "results/tiny"
 RUNS = ["split_01/seed_1", "split_02/seed_1"]
+CHANGES = {
+    "splits": {"n": 2, "validation": 0.2},
+    "embed": {"encoder": "efficientnet_lite0", "weights": "default", "input_size": 64, "shards": 1},
+}
 # Rules with one job for each of the runs, and the others; those that run on the login node are in neither.
-OF_A_RUN, OTHERS = ["train", "evaluate", "attention"], ["demo", "cohort", "embed", "baselines", "report"]
+OF_A_RUN = ["train", "evaluate", "attention"]
+OTHERS = ["demo", "cohort", "embed", "embed", "baselines", "report"]  # the second embedding is of colours
 # What rules and profile ask for at the first attempt: CPUs, MB, minutes.
 ASKED = {
     "demo": (2, 2000, 10),
@@ -28,9 +40,7 @@ ASKED = {
 @pytest.fixture(scope="module")
 def study(cluster, tmp_path_factory):
     """A finished study of two splits."""
-    study = Study(
-        tmp_path_factory.mktemp("study"), cluster, {"splits": {"n": 2, "validation": 0.2}, "embed": {"shards": 1}}
-    )
+    study = Study(tmp_path_factory.mktemp("study"), cluster, CHANGES)
     study.run("--", "all")
     return study
 
@@ -69,7 +79,7 @@ def test_results_and_logs_are_where_they_are_promised(study, jobs):
     for job in jobs.itertuples():
         found = list((study.folder / f"logs/slurm/rule_{job.rule}").rglob(f"{job.jobid}.log"))
         assert len(found) == 1 and "Finished jobid" in found[0].read_text(), job.rule
-    for rule in {*jobs["rule"], "inventory", "splits"}:
+    for rule in {*jobs["rule"], "inventory", "splits", "weights"}:
         assert list((study.folder / RESULTS / "logs" / rule).glob("*.log")), rule
 
 
@@ -78,12 +88,44 @@ def test_a_second_run_has_nothing_to_do(study):
     assert "Nothing to be done" in study.log
 
 
-def test_what_scheduling_costs(study, jobs, record_property):
-    """Wall time against the sum of the work, for the log of the tests; a job a rule and run, and no more."""
-    times = {column: jobs[column].map(datetime.fromisoformat) for column in ("submit", "start", "end")}
-    wall = (times["end"].max() - times["submit"].min()).total_seconds()
-    in_jobs = (times["end"] - times["start"]).sum().total_seconds()
-    tables = (study.folder / RESULTS / "benchmarks").rglob("*.tsv")
-    work = sum(pd.read_csv(path, sep="\t").loc[0, "s"] for path in tables)
-    print(f"{len(jobs)} jobs: wall {wall:.0f} s, in jobs {in_jobs:.0f} s, work {work:.0f} s")
-    assert work < in_jobs
+def test_nothing_needs_the_internet_and_weights_are_fetched_on_the_login_node(study, jobs):
+    """The whole network of the cluster is a loopback."""
+    connect = "import socket; socket.create_connection(('192.0.2.200', 443), timeout=5)"
+    command = ["sbatch", "--wait", f"--account={ACCOUNT}", "--partition=gengpu", "--output=/dev/null"]
+    process = study.cluster.popen([*command, f"--wrap=python3 -c {shlex.quote(connect)}"], stdout=subprocess.DEVNULL)
+    assert process.wait(timeout=60) != 0
+    assert (study.folder / "resources/weights/efficientnet_lite0_default.pth").is_file()
+    assert "localrule weights" in study.log and "weights" not in set(jobs["rule"])
+
+
+def test_inside_one_allocation(study):
+    """The same workflow in a job of its own, with the local profile."""
+    snakemake = Path(sys.executable).with_name("snakemake")
+    flags = [
+        "--profile",
+        "profiles/local",
+        "--cores",
+        "2",
+        "--resources",
+        "gpu=1",
+        "--configfile",
+        TINY,
+        "changes.yaml",
+    ]
+    target = f"{RESULTS}/split_01/seed_1/results.json"
+    inside = shlex.join(map(str, [snakemake, *flags, "--force", "--", target]))
+    options = [f"--account={ACCOUNT}", "--partition=gengpu", "--gpus=1", "--cpus-per-task=2", "--output=inside.log"]
+    study.cluster.run("sbatch", "--wait", *options, f"--wrap={inside}", cwd=study.folder, seconds=180)
+    said = (study.folder / "inside.log").read_text()
+    assert "localrule evaluate" in said and "1 of 1 steps (100%) done" in said
+
+
+def test_what_scheduling_costs(study, jobs):
+    """A job a rule and run, and no more; the log of the tests has the figures."""
+    said = study.cluster.run(
+        sys.executable, REPOSITORY / "bench/slurm.py", RESULTS, jobs["jobname"][0], cwd=study.folder
+    )
+    print(said)
+    total = re.search(r"^(\d+) jobs: wall (\d+) s, in jobs (\d+) s, work (\d+) s$", said, re.MULTILINE)
+    n, wall, in_jobs, work = map(int, total.groups())
+    assert n == len(jobs) and 0 < work < in_jobs and wall > 0
