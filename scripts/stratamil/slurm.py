@@ -112,13 +112,9 @@ def orphans(folder, results):
     if not shutil.which("squeue"):
         return []
     rows = _lines("squeue", "--noheader", f"--user={os.getuid()}", "--format=%i|%j|%T|%k|%Z")
-    jobs = [(Queued(*row.split("|")[:4]), row.split("|")[-1]) for row in rows]
-    return [
-        job
-        for job, workdir in jobs
-        if RUN.fullmatch(job.run) and os.path.realpath(workdir) == os.path.realpath(folder)
-        and _results(job, folder) in (None, os.path.realpath(Path(folder, results)))
-    ]  # fmt: skip
+    jobs = [(Queued(*row.split("|")[:4]), os.path.realpath(row.split("|")[-1])) for row in rows]
+    here = [job for job, at in jobs if RUN.fullmatch(job.run) and at == os.path.realpath(folder)]
+    return [job for job in here if _results(job, folder) in (None, os.path.realpath(Path(folder, results)))]
 
 
 def ending(jobs):
