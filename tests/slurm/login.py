@@ -19,7 +19,12 @@ class Study:
     def __init__(self, folder, cluster, changes=None):
         self.checkout, self.cluster, self.folder = Checkout(folder), cluster, Path(folder)
         self.site(account=ACCOUNT)
-        self.environment = {"OMP_NUM_THREADS": "1", "XDG_CACHE_HOME": str(self.folder / "cache")}
+        # jobs have more threads here than there are cores: those that wait should not spin
+        self.environment = {
+            "OMP_NUM_THREADS": "1",
+            "OMP_WAIT_POLICY": "PASSIVE",
+            "XDG_CACHE_HOME": str(self.folder / "cache"),
+        }
         (self.folder / "changes.yaml").write_text(yaml.safe_dump(changes or {}))
 
     def site(self, **changes):

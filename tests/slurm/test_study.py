@@ -42,13 +42,14 @@ def study(cluster, tmp_path_factory):
     """A finished study of two splits."""
     study = Study(tmp_path_factory.mktemp("study"), cluster, CHANGES)
     study.run("--", "all")
+    study.first_log = study.log
     return study
 
 
 @pytest.fixture(scope="module")
 def jobs(study):
     """What SLURM has recorded of the study's jobs: one row a job."""
-    run = re.search(r"SLURM run ID: (\S+)", study.log)[1]
+    run = re.search(r"SLURM run ID: (\S+)", study.first_log)[1]
     columns = "jobid,jobname,comment,account,partition,state,alloctres,timelimitraw,submit,start,end"
     rows = study.cluster.rows("sacct", "-X", "--parsable2", "--noheader", f"--name={run}", f"--format={columns}")
     table = pd.DataFrame(rows, columns=columns.split(","))
@@ -90,12 +91,13 @@ def test_a_second_run_has_nothing_to_do(study):
 
 def test_nothing_needs_the_internet_and_weights_are_fetched_on_the_login_node(study, jobs):
     """The whole network of the cluster is a loopback."""
-    connect = "import socket; socket.create_connection(('192.0.2.200', 443), timeout=5)"
-    command = ["sbatch", "--wait", f"--account={ACCOUNT}", "--partition=gengpu", "--output=/dev/null"]
-    process = study.cluster.popen([*command, f"--wrap=python3 -c {shlex.quote(connect)}"], stdout=subprocess.DEVNULL)
-    assert process.wait(timeout=60) != 0
+    connect = "import socket; socket.create_connection(('198.51.100.1', 443), timeout=5)"
+    options = [f"--account={ACCOUNT}", "--partition=gengpu", "--output=connect.log"]
+    command = ["sbatch", "--wait", *options, f"--wrap={shlex.join([sys.executable, '-c', connect])}"]
+    assert study.cluster.popen(command, cwd=study.folder, stdout=subprocess.DEVNULL).wait(timeout=60) != 0
+    assert "Network is unreachable" in (study.folder / "connect.log").read_text()
     assert (study.folder / "resources/weights/efficientnet_lite0_default.pth").is_file()
-    assert "localrule weights" in study.log and "weights" not in set(jobs["rule"])
+    assert "localrule weights" in study.first_log and "weights" not in set(jobs["rule"])
 
 
 def test_inside_one_allocation(study):
