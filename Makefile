@@ -1,6 +1,6 @@
 # make demo: environment, demo cohort, all stages, report.   make test: environment, test tools, all tests.
 # make bench: speed and memory as ratios, coverage of intervals, minutes long; not part of the tests.
-# make test-slurm: every fault that a cluster can bring, on a real SLURM; ten minutes; make test has the first few of them.
+# make test-slurm: every fault that a cluster can bring, on a real SLURM, 10 to 20 minutes; make test has the first jobs alone.
 # make check-slurm CONFIG=my_study.yaml: what the study asks for against what this cluster gives.
 # make checks: figures of the demo cohort against their goals, and shuffled labels, minutes long; not part of the tests.
 PYTHON ?= python3
