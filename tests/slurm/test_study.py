@@ -22,8 +22,8 @@ CHANGES = {
     "embed": {"encoder": "efficientnet_lite0", "weights": "default", "input_size": 64, "shards": 1},
 }
 # Rules with one job for each of the runs, and the others; those that run on the login node are in neither.
-OF_A_RUN = ["train", "evaluate", "attention"]
-OTHERS = ["demo", "cohort", "embed", "embed", "baselines", "report"]  # the second embedding is of colours
+OF_A_RUN = ["train", "evaluate", "attention", "perturb"]
+OTHERS = ["demo", "cohort", "embed", "embed", "baselines", "faithfulness", "report"]  # the second embedding is of colours
 # What rules and profile ask for at the first attempt: CPUs, MB, minutes.
 ASKED = {
     "demo": (2, 2000, 10),
@@ -32,7 +32,9 @@ ASKED = {
     "train": (4, 8000, 120),
     "evaluate": (2, 8000, 30),
     "attention": (4, 4000, 60),
+    "perturb": (2, 8000, 60),
     "baselines": (1, 8000, 30),
+    "faithfulness": (1, 8000, 60),
     "report": (1, 4000, 30),
 }
 
