@@ -1,8 +1,8 @@
 """Whether attention explains the predictions of a study: every number of the faithfulness page, before any page.
 
 Reads what `perturb` and `evaluate` wrote for all splits and seeds. The value of a case is the mean over its runs (seeds
-and repeats), that of the study the mean over cases; intervals are of bootstrap draws of patients with all
-their cases, see `intervals`. What is not defined is None.
+and repeats), that of the study the mean over cases; rank correlations of stains and slices are pooled over them.
+Intervals are of bootstrap draws of patients with all their cases, see `intervals`. What is not defined is None.
 """
 
 import json
@@ -60,21 +60,21 @@ QUESTIONS = (
         "not defined",
     ),
     (
-        "Does a stain with more attention matter more?",
-        ("stain_size", "margin"),
-        "rank correlation with the change when left out",
+        "Does a stain with more attention speak more for the prediction?",
+        ("stain_support", "margin"),
+        "rank correlation with what the margin loses without it",
         "not defined",
     ),
     (
-        "Does a slice with more attention matter more?",
-        ("slice_size", "margin"),
-        "rank correlation with the change when left out",
+        "Does a slice with more attention speak more for the prediction?",
+        ("slice_support", "margin"),
+        "rank correlation with what the margin loses without it",
         "not defined",
     ),
     (
         "Does attention help to tell the classes?",
         ("auc_over_uniform", "AUROC"),
-        "AUROC less that with equal weights",
+        "AUROC within a split, less that with equal weights",
         "not defined",
     ),
     (
@@ -84,23 +84,17 @@ QUESTIONS = (
         "cannot be told: one seed",
     ),
     (
-        "Do models of two splits?",
+        "Do models of two splits attend to the same patches?",
         ("splits_correlation", "attention"),
         "rank correlation within a case",
         "cannot be told: a case is tested once",
     ),
-    (
-        "Does the signed contribution find what matters?",
-        ("deletion_contribution", "probability"),
-        "area between random and contribution, deletion",
-        "not defined",
-    ),
 )
 ANSWERS = {
     findings.ABOVE: "yes",
-    findings.SAME: "no",
-    findings.BELOW: "worse than random",
-    findings.FEW: "cannot be told: too few patients",
+    findings.SAME: "not shown",
+    findings.BELOW: "less than chance",
+    findings.FEW: "cannot be told: too few",
 }
 # What attention may go with -> what more and less attended patches are then, and how the property is called.
 PROPERTIES = {
@@ -147,7 +141,7 @@ def read_runs(folders):
     problems = [
         f"{run.folder}: perturbation.csv is not of the cases of patch_attention.parquet: run evaluate and perturb again"
         for run in runs
-        if set(run.cases["case_id"]) != set(run.attention["case_id"])
+        if not _same_cases(run)
     ]
     problems += [
         f"{run.folder}/results.json: classes {run.classes} differ from {runs[0].classes}: evaluate all anew"
@@ -159,8 +153,21 @@ def read_runs(folders):
     return runs
 
 
+def _same_cases(run):
+    """Whether `perturb` had the cases of `evaluate`, and found their stains to weigh the same."""
+    if set(run.cases["case_id"]) != set(run.attention["case_id"]):
+        return False
+    keys = ["case_id", "stain"]
+    found = run.parts[run.parts["level"] == "stain"].set_index(keys)["weight"].sort_index()
+    wanted = run.attention.groupby(keys)["effective_weight"].sum().sort_index()
+    return found.index.equals(wanted.index) and np.allclose(found, wanted, atol=1e-3)
+
+
 def _read_run(folder):
-    results = json.loads((folder / "results.json").read_text(encoding="utf-8"))
+    try:
+        results = json.loads((folder / "results.json").read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise UserError(f"{folder}/results.json: not JSON ({error}): run evaluate again") from None
     attention = pd.read_parquet(folder / "patch_attention.parquet")
     wanted = ["case_id", "stain", "slice_id", "patch", "path", "effective_weight", *PLACE]
     attention = attention[[name for name in wanted if name in attention]]
@@ -206,12 +213,15 @@ class Sample:
         self.cases, self.draws, self.seed = cases, draws, seed
         self.weights = intervals.bootstrap_weights(cases["group"], draws, seed)
 
-    def mean(self, values):
+    def mean(self, values, scale="plain"):
         """Estimate of the mean of values by case (a Series; cases without one, or with NaN, are left out)."""
-        return self.ratio(pd.DataFrame({"value": values, "one": np.where(values.isna(), np.nan, 1.0)}), _mean)
+        return self.ratio(pd.DataFrame({"value": values, "one": np.where(values.isna(), np.nan, 1.0)}), _mean, scale)
 
-    def ratio(self, sums, figure):
-        """Estimate of figure(totals), the totals of columns over cases: sums (cases, k) -> an array (draws,)."""
+    def ratio(self, sums, figure, scale="plain"):
+        """Estimate of figure(totals), the totals of columns over cases: sums (cases, k) -> an array (draws,).
+
+        scale: of the interval, see `intervals.interval`.
+        """
         sums = sums.reindex(self.cases.index)
         known = sums.notna().all(axis=1).to_numpy()
         amounts = sums.to_numpy(dtype=float)[known]
@@ -219,19 +229,29 @@ class Sample:
         with np.errstate(invalid="ignore", divide="ignore"):
             value = float(figure(amounts.sum(axis=0)[None])[0]) if known.any() else np.nan
             drawn = figure(self.weights[:, known] @ amounts)
-        return _estimate(value, drawn, patients, int(known.sum()))
+        return _estimate(value, drawn, patients, int(known.sum()), scale)
 
-    def auc_difference(self, p, q):
-        """AUROC of probabilities p, of q (DataFrames, cases x classes), and the Estimate of their difference."""
-        cases = self.cases.loc[p.index]
-        y, p, q = cases["y"].to_numpy(), p.to_numpy(), q.to_numpy()
-        of_p, of_q = metrics.auc(y, p), metrics.auc(y, q)
-        patients = int(cases["group"].nunique())
-        if of_p is None:
-            return None, None, Estimate(None, None, None, patients, len(y))
-        weights = intervals.bootstrap_weights(cases["group"], self.draws, self.seed)
-        drawn = intervals.weighted_auc(y, p, weights) - intervals.weighted_auc(y, q, weights)
-        return of_p, of_q, _estimate(of_p - of_q, drawn, patients, len(y))
+    def auc_difference(self, pairs):
+        """AUROC of p, of q, means over the splits that have one, and the Estimate of the mean of their differences.
+
+        pairs: (p, q) of each split: class probabilities (DataFrames, cases x classes). Within a split, for scores of
+        different models do not compare: a shift of one of them would lower an AUROC over all cases.
+        """
+        found, drawn, cases = [], [], []
+        for p, q in pairs:
+            y = self.cases.loc[p.index, "y"].to_numpy()
+            if metrics.auc(y, p.to_numpy()) is None:
+                continue
+            weights = self.weights[:, self.cases.index.get_indexer(p.index)]
+            found.append([metrics.auc(y, each.to_numpy()) for each in (p, q)])
+            drawn.append(np.subtract(*(intervals.weighted_auc(y, each.to_numpy(), weights) for each in (p, q))))
+            cases += [*p.index]
+        patients = int(self.cases.loc[cases, "group"].nunique())
+        if not found:
+            return None, None, Estimate(None, None, None, patients, len(cases))
+        of_p, of_q = np.mean(found, axis=0)
+        drawn = np.ma.masked_invalid(drawn).mean(axis=0).filled(np.nan)  # of the splits that have one in a draw
+        return of_p, of_q, _estimate(of_p - of_q, drawn, patients, len(cases))
 
 
 def _mean(totals):
@@ -243,10 +263,12 @@ def _correlation(totals):
     return totals[:, 0] / np.sqrt(totals[:, 1] * totals[:, 2])
 
 
-def _estimate(value, drawn, patients, cases):
+def _estimate(value, drawn, patients, cases, scale="plain"):
+    """An Estimate; without an interval where there are too few patients, or nothing differs in any draw."""
     if not np.isfinite(value):
         return Estimate(None, None, None, patients, cases)
-    low, high = intervals.interval(value, drawn, "plain") if patients > 1 else (None, None)
+    tells = patients >= findings.PATIENTS and (value != 0 or np.nanstd(drawn) > 0)
+    low, high = intervals.interval(value, drawn, scale) if tells else (None, None)
     return Estimate(value, low, high, patients, cases)
 
 
@@ -358,7 +380,7 @@ def _of_rows(study, table, parts, scope):
                 yield _finding("top", f"{measure}_{top}", scope, value, estimate, said(words, value, estimate))
     yield from _of_parts(pd.concat(parts, ignore_index=True), sample, scope)
     for kind in ("uniform", "levels"):
-        yield from _of_uniform(study, table, sample, mean, kind, scope)
+        yield from _of_uniform(study, table, sample, kind, scope)
 
 
 def _of_areas(study, table, sample, mean, scope):
@@ -371,14 +393,20 @@ def _of_areas(study, table, sample, mean, scope):
         estimate = mean[f"contribution_{value}"]
         sentence = findings.beside_contribution(value, estimate)
         yield _finding("curves", "contribution_over_attention", scope, value, estimate, sentence)
+    predicted = _predicted(table)
     for name in study.classes:
-        rows = table[table["predicted_label"] == name]
+        rows = table[table["case_id"].map(predicted) == name]
         for direction in ("deletion", "insertion"):
             values = rows.groupby("case_id")[f"{direction}_attention_probability"].mean()
             estimate = sample.mean(values.reindex(sample.cases.index))
             measure = f"{direction}_attention_predicted_{column(name)}"
             sentence = findings.area_of_class(direction, name, estimate)
             yield _finding("curves", measure, scope, "probability", estimate, sentence)
+
+
+def _predicted(table):
+    """The class that each case is predicted as by most of its runs."""
+    return table.groupby("case_id")["predicted_label"].agg(lambda labels: labels.mode()[0])
 
 
 def _finding(section, measure, scope, value_of, estimate, sentence, reference=0.0):
@@ -403,32 +431,29 @@ def centred_sums(table, keys, x, y):
 
 
 def _of_parts(parts, sample, scope):
-    """Do stains and slices that weigh more change the prediction more, or speak more for it?"""
-    parts = parts.assign(size=parts["margin_change"].abs())
+    """Do stains and slices that weigh more speak more for the prediction?
+
+    Which way the margin changes without a part is asked, not how much: without a part of weight w it changes by
+    w / (1 - w) times how far the part differs from the whole, so more for a high weight, whatever the part shows.
+    """
     for level in ("stain", "slice"):
-        of_level = parts[parts["level"] == level]
-        for kind, name in (("size", "size"), ("support", "margin_change")):
-            sums = centred_sums(of_level, ["run", "case_id"], "weight", name)
-            estimate = sample.ratio(sums, _correlation)
-            sentence = findings.part(level, kind, estimate)
-            yield _finding("parts", f"{level}_{kind}", scope, "margin", estimate, sentence)
+        sums = centred_sums(parts[parts["level"] == level], ["run", "case_id"], "weight", "margin_change")
+        estimate = sample.ratio(sums, _correlation)
+        yield _finding("parts", f"{level}_support", scope, "margin", estimate, findings.part(level, estimate))
 
 
-def _of_uniform(study, table, sample, mean, kind, scope):
+def _of_uniform(study, table, sample, kind, scope):
     """What the model says without attention."""
-    of_case = table.groupby("case_id")
-    p, q = (
-        of_case[[f"{prefix}prob_{column(name)}" for name in study.classes]].mean().reindex(sample.cases.index)
-        for prefix in ("", f"{kind}_")
-    )
-    model, without, estimate = sample.auc_difference(p, q)
+    names = [[f"{prefix}prob_{column(name)}" for name in study.classes] for prefix in ("", f"{kind}_")]
+    of_split = [rows.groupby("case_id") for _, rows in table.groupby("split")]
+    model, without, estimate = sample.auc_difference([[cases[part].mean() for part in names] for cases in of_split])
     attends = table["deletion_attention_margin"].notna().any() or not (table["patches"] > 1).any()
     if not attends:  # the difference would be that of two means
         estimate = Estimate(None, None, None, estimate.patients, estimate.cases)
-    reason = "the test cases are of one class" if attends else "the model weighs all patches of a case alike"
+    reason = "no split has test cases of all classes" if attends else "the model weighs all patches of a case alike"
     sentence = findings.uniform(kind, model, without, estimate, reason)
     yield _finding("uniform", f"auc_over_{kind}", scope, "AUROC", estimate, sentence)
-    estimate = mean[f"{kind}_changed"]
+    estimate = sample.mean(table.groupby("case_id")[f"{kind}_changed"].mean(), "logit")
     yield Finding(
         "uniform", f"{kind}_changed", scope, "prediction", estimate, None, "", findings.changed(kind, estimate)
     )
@@ -475,9 +500,9 @@ def _of_pairs(study):
         of_case = pairs[pairs["between"] == between].groupby("case_id")[["correlation", "overlap", "chance", "excess"]]
         means = of_case.mean().reindex(sample.cases.index)
         estimate = sample.mean(means["correlation"])
-        sentence = findings.agreement(between, estimate)
+        sentence = findings.agreement(between, estimate, study.patches["effective_weight"].notna().any())
         yield _finding("stability", f"{between}_correlation", "study", "attention", estimate, sentence)
-        estimate, excess = sample.mean(means["overlap"]), sample.mean(means["excess"])
+        estimate, excess = sample.mean(means["overlap"], "logit"), sample.mean(means["excess"])
         chance = None if estimate.value is None else float(means["chance"].mean())
         sentence = findings.overlap(between, study.percent, chance, excess, estimate)
         said = findings.verdict(excess)
@@ -554,21 +579,42 @@ def by_case(study):
     names += [f"{kind}prob_{column(name)}" for kind in ("", "uniform_", "levels_") for name in study.classes]
     groups = table.groupby("case_id")
     facts = groups[["true_label", "group"]].first()
-    facts["predicted"] = groups["predicted_label"].agg(lambda labels: labels.mode()[0])
+    facts["predicted"] = _predicted(table)
     result = facts.join(groups[names].mean())
     return result.sort_index(key=lambda ids: ids.map(natural)).reset_index().rename(columns={"group": "patient"})
 
 
-def answers(found, percent):
+def answers(found, percent, classes):
     """The `QUESTIONS` with their answers, rows for a table: question, answer, measured_by and the finding's figures."""
     of_study = {(item.measure, item.value_of): item for item in found if item.scope == "study"}
     rows = []
-    for question, measure, measured_by, nothing in QUESTIONS:
-        item = of_study[measure]
-        row = {name: item.row()[name] for name in ("value", "low", "high", "reference", "n")}
-        answer = ANSWERS.get(item.verdict, nothing)
-        rows.append({"question": question.format(percent=percent), "answer": answer, "measured_by": measured_by} | row)
+    for question, (measure, of), measured_by, nothing in QUESTIONS:
+        item = of_study[measure, of]
+        rows.append(_answer(question.format(percent=percent), item, _said(item, nothing, of_study), measured_by))
+        if measure == "deletion_attention":
+            for name in classes:
+                item = of_study[f"{measure}_predicted_{column(name)}", of]
+                rows.append(_answer(f"… of cases predicted {name}?", item, _said(item, nothing, {}), measured_by))
     return rows
+
+
+def _said(item, nothing, of_study):
+    """The answer of a finding; also what the margin says, where a probability, which saturates, says another."""
+    answer, margin = ANSWERS.get(item.verdict, nothing), of_study.get((item.measure, "margin"))
+    if item.value_of == "probability" and margin is not None and margin.verdict != item.verdict:
+        answer += f"; by the margin: {ANSWERS.get(margin.verdict, nothing)}"
+    return answer
+
+
+def _answer(question, item, answer, measured_by):
+    figures = {name: item.row()[name] for name in ("value", "low", "high", "reference", "n")}
+    return {"question": question, "answer": answer, "measured_by": measured_by} | figures
+
+
+def _top_counts(study):
+    """The least and the most patches that the top share of a case is."""
+    n = study.table["patches"]
+    return [max(1, int(np.ceil(round(size * study.percent / 100, 9)))) for size in (n.min(), n.max())]
 
 
 def numbers(study):
@@ -578,15 +624,15 @@ def numbers(study):
     both = [f"{direction}_attention" for direction in ("deletion", "insertion")]
     by_class = {name: tuple(said[f"{part}_predicted_{column(name)}"] for part in both) for name in study.classes}
     return {
-        "overall": findings.overall(*(said[part] for part in both)),
-        "by_class": findings.by_class(by_class),
+        **findings.headline(tuple(said[part] for part in both), by_class),
         "classes": study.classes,
         "cases": int(study.table["case_id"].nunique()),
         "patients": int(study.table["group"].nunique()),
         "runs": [run.name for run in study.runs],
         "top_percent": study.percent,
         "bootstrap": {"draws": study.draws, "seed": study.seed},
-        "answers": answers(found, study.percent),
+        "top_counts": _top_counts(study),
+        "answers": answers(found, study.percent, study.classes),
         "findings": [item.row() for item in found],
         "curves": curves(study),
         "tops": tops(study),

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from stratamil.page import num, pct, span
 
+HELD = ", and the interval holds 0"
 PATIENTS = 5  # fewer give an interval that is narrow by luck: then nothing is claimed
 ABOVE, BELOW, SAME, FEW, NONE = "above", "below", "no different", "too few", "not defined"
 VALUES = {"probability": "probability of the predicted class", "margin": "margin (log odds) of the predicted class"}
@@ -104,7 +105,7 @@ def against_random(subject, task, more, less, than, estimate, reason):
             f"Whether {subject[0].lower()}{subject[1:]} is better than random cannot be told: "
             f"{size}, but {count(estimate.patients, 'patient')} {_are(estimate.patients)} too few."
         )
-    held = ", and the interval holds 0" if said == SAME else ""
+    held = HELD if said == SAME else ""
     return f"{subject} is {WORDS[said]} at {task}: {size}{held} {_basis(estimate)}."
 
 
@@ -138,7 +139,8 @@ def area_of_class(direction, name, estimate):
     if said == NONE:
         return f"{begin}: not defined, for there is none with two patches of different attention."
     if said == FEW:
-        return f"{begin}: {num(estimate.value, 2)}, but {count(estimate.patients, 'patient')} are too few to tell."
+        patients = f"{count(estimate.patients, 'patient')} {_are(estimate.patients)}"
+        return f"{begin}: {num(estimate.value, 2)}, but {patients} too few to tell."
     return f"{begin} is {WORDS[said]}: {num(estimate.value, 2)} {_basis(estimate)}."
 
 
@@ -178,25 +180,17 @@ def top(name, percent):
     return "the most attended patch" if name == "1" else f"the {name} most attended patches"
 
 
-def part(level, kind, estimate):
-    """Whether the attention of a stain or slice tells how much, or which way, the prediction changes without it."""
+def part(level, estimate):
+    """Whether the attention of a stain or slice tells which way the prediction changes without it."""
     said, parts = verdict(estimate), f"{level}s"
     if said == NONE:
         return f"Attention of {parts} and what changes without them: not defined, for no case has two to compare."
     size = f"rank correlation {num(estimate.value, 2)} {_basis(estimate)}"
-    held = f"{size}, and the interval holds 0"
-    more, less, what = {
-        "size": ("matter more to the margin", "matter less to the margin", "how much the margin changes without it"),
-        "support": (
-            "speak more for the predicted class",
-            "speak less for the predicted class",
-            "whether it speaks for the predicted class",
-        ),
-    }[kind]
+    what = "whether it speaks for the predicted class"
     return {
-        ABOVE: f"{parts.capitalize()} with more attention {more}: {size}.",
-        BELOW: f"{parts.capitalize()} with more attention {less}: {size}.",
-        SAME: f"The attention of a {level} is no better than random at telling {what}: {held}.",
+        ABOVE: f"{parts.capitalize()} with more attention speak more for the predicted class: {size}.",
+        BELOW: f"{parts.capitalize()} with more attention speak less for the predicted class: {size}.",
+        SAME: f"The attention of a {level} is no better than random at telling {what}: {size}{HELD}.",
         FEW: f"Whether the attention of a {level} tells {what} cannot be told from so few: {size}.",
     }[said]
 
@@ -210,9 +204,9 @@ def uniform(kind, model, without, estimate, reason):
     alike = {"uniform": "all patches of a case", "levels": "all patches of a slice, slices of a stain and stains"}[kind]
     if said == NONE:
         return f"What attention adds over {alike} weighing alike is not defined, for {reason}."
-    both = f"with {alike} weighing alike the AUROC is {num(without, 2)}, with attention {num(model, 2)}"
+    both = f"with {alike} weighing alike the AUROC within a split is {num(without, 2)}, with attention {num(model, 2)}"
     size = f"difference {num(estimate.value, 2)} {_basis(estimate)}"
-    held = f"{size}, and the interval holds 0"
+    held = f"{size}{HELD}"
     return {
         ABOVE: f"Attention adds to the discrimination: {both}; {size}.",
         BELOW: f"Attention takes away from the discrimination: {both}; {size}.",
@@ -236,12 +230,14 @@ def _percent(estimate):
     return f"(95 % interval {pct(estimate.low)} to {pct(estimate.high)}; {patients})"
 
 
-def agreement(between, estimate):
-    """Whether two models order the patches of a case alike."""
+def agreement(between, estimate, attends=True):
+    """Whether two models order the patches of a case alike. attends: whether their attention has an order at all."""
     said = verdict(estimate)
     models = {"seeds": "two trainings on the same split", "splits": "models of two splits that test the same case"}[
         between
     ]
+    if said == NONE and not attends:
+        return f"How alike {models} attend is not defined: all patches of a case weigh alike."
     if said == NONE:
         return {
             "seeds": "How far attention depends on the seed cannot be told: each split was trained with one seed "
@@ -287,7 +283,7 @@ def related(more, less, subject, scope, estimate, reason):
     return {
         ABOVE: f"{where}, more attended patches {more}: {size}.",
         BELOW: f"{where}, more attended patches {less}: {size}.",
-        SAME: f"{where}, attention does not go with {subject}: {size}, and the interval holds 0.",
+        SAME: f"{where}, attention does not go with {subject}: {size}{HELD}.",
         FEW: f"{where}, whether attention goes with {subject} cannot be told from so few: {size}.",
     }[said]
 
@@ -311,26 +307,35 @@ def overall(deletion, insertion):
     )
 
 
-def by_class(verdicts):
-    """How the answer differs by predicted class, or None; verdicts: class -> those of deletion and insertion.
+def headline(both, by_class):
+    """The answer in two parts, overall and by_class, the more important first; by_class may be None.
 
-    An attention that finds one class's patches wherever they are explains predictions of that class only.
+    both: verdicts of deletion and insertion over all cases; by_class: class -> those of the cases predicted so. An
+    attention that finds one class's patches wherever they are explains predictions of that class only: then a mean over
+    all cases tells how many are predicted as which.
     """
-    told = {name: pair for name, pair in verdicts.items() if NONE not in pair and FEW not in pair}
-    if len(told) < 2 or len(set(told.values())) == 1:
-        return None
-    parts = "; ".join(f"in cases predicted {name} it is {_both(*pair)}" for name, pair in told.items())
+    told = {name: pair for name, pair in by_class.items() if NONE not in pair and FEW not in pair}
+    if not any({ABOVE, BELOW} <= set(of_direction) for of_direction in zip(*told.values())):
+        return {"overall": overall(*both), "by_class": None}
+    parts = "; ".join(f"in cases predicted {name} attention is {_both(*pair)}" for name, pair in told.items())
     opposed = {(ABOVE, ABOVE), (BELOW, BELOW)} <= set(told.values())
-    return f"But not for all predictions alike: {parts}." + (f" {ONE_CLASS}" if opposed else "")
+    return {
+        "overall": f"What attention tells hangs on the predicted class: {parts}.",
+        "by_class": (f"{ONE_CLASS} " if opposed else "") + f"Over all cases together: {_lower(overall(*both))}",
+    }
+
+
+def _lower(sentence):
+    return sentence[0].lower() + sentence[1:]
 
 
 ONE_CLASS = (
-    "So attention marks what speaks for one class, wherever it is: where another class is predicted, the most attended "
-    "patches are evidence against it."
+    "This fits an attention that marks what speaks for one class wherever it is, as train.instance_weight makes it: "
+    "where another class is predicted, the most attended patches are then evidence against it."
 )
 
 
 def _both(deletion, insertion):
     if deletion == insertion:
-        return f"{WORDS[deletion]} by both"
+        return f"{WORDS[deletion]} by deletion and by insertion"
     return f"{WORDS[deletion]} by deletion, {WORDS[insertion]} by insertion"

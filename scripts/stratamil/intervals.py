@@ -96,7 +96,7 @@ def weighted_decisions(y, called, weights):
 def interval(value, drawn, scale):
     """Interval of a figure from its bootstrap draws: the figure -+ 1.96 SD of the draws.
 
-    scale: "plain"; "log", for losses and slopes, or "logit", for areas and shares, where the SD is brought to that
+    scale: "plain"; "log", for losses, or "logit", for areas and shares, where the SD is brought to that
     scale (delta method) and the ends back, so that they stay above 0 and below 1. No interval where the figure is at
     a bound of its scale, or fewer than half of the draws define it.
     """
@@ -191,7 +191,7 @@ def delong(y, score):
 
 
 def recalibration(y, score, group):
-    """Intervals of the slope (log scale) and intercept of `metrics.calibration`, by patient: (low, high) of each.
+    """Intervals of the slope and intercept of `metrics.calibration`, by patient: (low, high) of each.
 
     The sandwich variance of the logistic regression, with the scores of a patient's cases added up (Liang and Zeger
     1986).
@@ -209,7 +209,7 @@ def recalibration(y, score, group):
     bread = np.linalg.inv(design.T @ (design * (fitted * (1 - fitted))[:, None]))
     variance = bread @ (scores.T @ scores) @ bread * len(groups) / (len(groups) - 1)
     errors = np.sqrt(np.diag(variance))
-    return _of_error(slope, errors[1], "log" if slope > 0 else "plain"), _of_error(intercept, errors[0], "plain")
+    return tuple(_of_error(value, error, "plain") for value, error in zip((slope, intercept), errors[::-1]))
 
 
 def wilson(k, n):

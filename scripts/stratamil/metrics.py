@@ -160,11 +160,14 @@ def sensitivity_threshold(y, score, target):
 def temperature(y, logits):
     """Temperature T that minimises the log loss of softmax(logits / T) (Guo et al. 2017), within `TEMPERATURES`.
 
-    y: (n,), logits: (n, C), of validation cases. None if y holds one class only.
+    y: (n,), logits: (n, C), of validation cases. None if y holds one class only. Where all are right the loss falls all
+    the way to T = 0, so that it is the lower bound.
     """
     y, logits = np.asarray(y, dtype=int), np.asarray(logits, dtype=float)
     if len(np.unique(y)) < 2:
         return None
+    if (logits.argmax(axis=1) == y).all():
+        return TEMPERATURES[0]
 
     def loss(log_t):
         return -log_softmax(logits / np.exp(log_t), axis=1)[np.arange(len(y)), y].mean()

@@ -16,7 +16,10 @@ LABELS = ("true_label", "predicted_label", "most_attended_stain")
 
 def read(path):
     """A DataFrame with ids and names as text; only an empty cell is missing, so a case may be called `nan`."""
-    return pd.read_csv(path, dtype=dict.fromkeys(TEXT + LABELS, str), keep_default_na=False, na_values=[""])
+    try:
+        return pd.read_csv(path, dtype=dict.fromkeys(TEXT + LABELS, str), keep_default_na=False, na_values=[""])
+    except (pd.errors.EmptyDataError, pd.errors.ParserError) as error:
+        raise UserError(f"{path}: no table ({error}): make it again") from None
 
 
 def read_cases(path):

@@ -226,8 +226,8 @@ def test_agreement_of_seeds_and_splits(tmp_path):
     assert row["overlap"] == len(top[0] & top[1]) / 2
     item = found(made.study())["study", "seeds_overlap", "attention"]
     assert item.verdict == "no different" and "8 % by chance" in item.sentence
-    name = "patch_attention.parquet"
-    (made.folders[1] / name).write_bytes((made.folders[0] / name).read_bytes())
+    for name in ("patch_attention.parquet", "perturbation_parts.csv"):
+        (made.folders[1] / name).write_bytes((made.folders[0] / name).read_bytes())
     items = found(made.study())
     assert items["study", "seeds_correlation", "attention"].estimate.value == pytest.approx(1)
     assert items["study", "seeds_overlap", "attention"].estimate.value == 1
@@ -260,8 +260,7 @@ SENTENCES = {
     "beside": lambda e: findings.beside_contribution("margin", e),
     "necessity": lambda e: findings.necessity(findings.top("percent", 5.0), "margin", e),
     "sufficiency": lambda e: findings.sufficiency(findings.top("1", 5.0), "margin", e),
-    "stain_size": lambda e: findings.part("stain", "size", e),
-    "slice_support": lambda e: findings.part("slice", "support", e),
+    "slice_support": lambda e: findings.part("slice", e),
     "uniform": lambda e: findings.uniform("uniform", 0.9, 0.6, e, "there is one class"),
     "seeds": lambda e: findings.agreement("seeds", e),
     "splits": lambda e: findings.agreement("splits", e),
@@ -302,11 +301,59 @@ def test_the_answer(deletion, insertion, words):
 
 def test_the_answer_by_predicted_class():
     up, down, same, few = ("above",) * 2, ("below",) * 2, ("no different",) * 2, ("too few",) * 2
-    assert findings.by_class({"a": up, "b": up}) is None
-    assert findings.by_class({"a": up, "b": few}) is None
-    told = findings.by_class({"a": up, "b": down})
-    assert "predicted a it is better than random by both; in cases predicted b it is worse than random by both" in told
-    assert findings.ONE_CLASS in told and findings.ONE_CLASS not in findings.by_class({"a": up, "b": same})
+    for alike in ({"a": up, "b": up}, {"a": up, "b": few}):
+        assert findings.headline(up, alike) == {"overall": findings.overall(*up), "by_class": None}
+    told = findings.headline(up, {"a": up, "b": down})
+    both = "by deletion and by insertion"
+    assert (
+        f"predicted a attention is better than random {both}; in cases predicted b attention is worse"
+        in told["overall"]
+    )
+    assert findings.ONE_CLASS in told["by_class"] and "attention is better than random" in told["by_class"]
+    assert findings.headline(up, {"a": up, "b": same})["by_class"] is None  # undecided is not different
+    assert findings.ONE_CLASS not in findings.headline(up, {"a": up, "b": ("below", "no different")})["by_class"]
+
+
+def test_auroc_is_compared_within_splits(tmp_path):
+    """A shift of one split's equal-weight probabilities changes no order within it, so no AUROC."""
+    made = Made(tmp_path, n=24, runs=[("01", 1), ("01", 2), ("02", 1)])
+    study = made.study()
+    item = found(study)["study", "auc_over_uniform", "AUROC"]
+    differences = []
+    for split in ("01", "02"):
+        rows = pd.concat([run.cases for run in study.runs if run.split == split]).groupby("case_id")
+        y = (rows["true_label"].first() == "high-grade").to_numpy()
+        model, equal = (rows[f"{kind}prob_high_grade"].mean() for kind in ("", "uniform_"))
+        differences.append(roc_auc_score(y, model) - roc_auc_score(y, equal))
+    assert item.estimate.value == pytest.approx(np.mean(differences))
+    assert item.estimate.low < item.estimate.value < item.estimate.high
+    for run in study.runs[2:]:
+        run.cases["uniform_prob_high_grade"] -= 0.5
+    assert found(made_again(study))["study", "auc_over_uniform", "AUROC"].estimate == item.estimate
+
+
+def made_again(study):
+    return faithfulness.Study(study.runs, study.cases, study.known, study.percent, study.draws, study.seed)
+
+
+def test_the_direction_of_what_is_left_out_is_told_not_its_size(tmp_path):
+    """A change that grows with the weight whichever way it goes is no finding."""
+    made = Made(tmp_path, n=40)
+    items = found(made.study())
+    for level in ("stain", "slice"):
+        assert abs(items["study", f"{level}_support", "margin"].estimate.value) < 0.35
+    for run in (study := made.study()).runs:
+        run.parts["margin_change"] = run.parts["weight"] ** 2
+    assert found(made_again(study))["study", "slice_support", "margin"].estimate.value == pytest.approx(1)
+
+
+def test_the_table_tells_where_probability_and_margin_disagree(tmp_path):
+    study = Made(tmp_path, 0.2, n=20).study()
+    for run in study.runs:
+        run.cases["deletion_attention_margin"] = np.random.default_rng(0).normal(0, 1, len(run.cases))
+    answers = {row["question"]: row["answer"] for row in faithfulness.numbers(study)["answers"]}
+    assert answers["Does the prediction fall without what is attended?"] == "yes; by the margin: not shown"
+    assert {"… of cases predicted benign?", "… of cases predicted high-grade?"} < set(answers)
 
 
 def test_a_bound_near_nothing_does_not_read_as_nothing():
@@ -405,6 +452,13 @@ def test_what_is_missing_is_named_with_its_rule(made):
     first, second = error.value.problems
     assert "seed_1/perturbation_curves.csv: no such file: run perturb" in first
     assert "seed_2/results.json: no such file: run evaluate" in second
+
+
+def test_attention_of_another_run_is_refused(made):
+    name = "patch_attention.parquet"
+    (made.folders[1] / name).write_bytes((made.folders[0] / name).read_bytes())
+    with pytest.raises(UserError, match="seed_2: perturbation.csv is not of the cases of patch_attention.parquet"):
+        faithfulness.read_runs(made.folders)
 
 
 def test_runs_of_other_cases_or_classes_are_refused(made):
