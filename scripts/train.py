@@ -160,7 +160,8 @@ def main(args):
         "commit": provenance.commit(),
     }
     files.write_text(yaml.safe_dump(described | provided, sort_keys=False, allow_unicode=True), args.settings)
-    checkpoint.save({"weights": best["weights"], "seen": list(seen.values()), **described}, args.checkpoint)
+    marks = sorted({mark for case in seen for mark in all_bags.marks(case)})
+    checkpoint.save({"weights": best["weights"], "seen_patches": marks, **described}, args.checkpoint)
 
 
 if __name__ == "__main__":

@@ -9,6 +9,7 @@ import torch
 from stratamil.errors import UserError
 
 BLOCK = 512  # rows copied or converted at once
+MARKS = 16  # digests that a case is known again by
 
 
 @dataclass(frozen=True)
@@ -103,8 +104,16 @@ class Bags:
         return np.concatenate([patches for slices in self.cases[case] for patches in slices])
 
     def fingerprint(self, case):
-        """Digest of a case's features: tells the same case again, under whatever id."""
+        """Digest of a case's features."""
         return hashlib.sha256(np.ascontiguousarray(self.values[self.rows(case)])).hexdigest()[:16]
+
+    def marks(self, case):
+        """The least digests of a case's patches: bags that share most of their patches share most of them.
+
+        So a case is known again under another id, and with a few patches more or less (Broder 1997, min-wise hashing).
+        """
+        rows = np.ascontiguousarray(self.values[self.rows(case)])
+        return sorted({hashlib.sha256(row).hexdigest()[:16] for row in rows})[:MARKS]
 
     def statistics(self, case_ids):
         """Mean and standard deviation (D,) of the features of all patches of some cases, in float64."""

@@ -12,7 +12,7 @@ from stratamil.model import HierarchicalAttention, ModelSettings
 
 # Parts of the features' identity that may differ where the features mean the same.
 VERSIONS = ("code", "pillow", "torch", "torchvision", "timm")
-FIELDS = ("weights", "model", "classes", "stains", "features", "epoch", "seen")
+FIELDS = ("weights", "model", "classes", "stains", "features", "epoch", "seen_patches")
 
 
 def save(content, path):
@@ -63,8 +63,10 @@ def read(path):
 
 
 def refuse_seen(content, path, bags, case_ids):
-    """Raise UserError if the checkpoint was trained, or its epoch chosen, on one of these cases."""
-    seen = [case for case in case_ids if bags.fingerprint(case) in content["seen"]]
+    """Raise UserError if the checkpoint was trained, or its epoch chosen, on half of a case's patches or more."""
+    known = set(content["seen_patches"])
+    marks = {case: bags.marks(case) for case in case_ids}
+    seen = [case for case in case_ids if 2 * len(known.intersection(marks[case])) >= len(marks[case])]
     if seen:
         raise UserError(
             f"{path}: has seen test cases {', '.join(seen)} in training or validation: "

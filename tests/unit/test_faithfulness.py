@@ -457,7 +457,7 @@ def test_what_is_missing_is_named_with_its_rule(made):
 def test_attention_of_another_run_is_refused(made):
     name = "patch_attention.parquet"
     (made.folders[1] / name).write_bytes((made.folders[0] / name).read_bytes())
-    with pytest.raises(UserError, match="seed_2: perturbation.csv is not of the cases of patch_attention.parquet"):
+    with pytest.raises(UserError, match=r"seed_2: perturbation\.csv is not of the cases of patch_attention\.parquet"):
         faithfulness.read_runs(made.folders)
 
 

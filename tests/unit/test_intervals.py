@@ -175,14 +175,16 @@ def test_patients_are_drawn_with_all_their_cases():
     assert by_patient[1] - by_patient[0] > 1.6 * (by_case[1] - by_case[0])
 
 
-def test_intervals_of_slope_and_intercept_cover_and_grow_with_patients():
+@pytest.mark.parametrize("slope", [0.6, 0.01])
+def test_intervals_of_slope_and_intercept_cover_and_grow_with_patients(slope):
     random, held = np.random.default_rng(2), []
     for _ in range(400):
         x = random.normal(size=90) * 1.5
-        y = random.random(90) < 1 / (1 + np.exp(-0.6 * x - 0.3))
+        y = random.random(90) < 1 / (1 + np.exp(-slope * x - 0.3))
         score = 1 / (1 + np.exp(-x))
         (low, high), (below, above) = intervals.recalibration(y.astype(int), score, np.arange(90))
-        held.append((low <= 0.6 <= high, below <= 0.3 <= above))
+        held.append((low <= slope <= high, below <= 0.3 <= above))
+        assert high - low < 3
     assert (np.abs(np.mean(held, axis=0) - 0.95) < 0.025).all()
     four = intervals.recalibration(np.repeat(y, 4), np.repeat(score, 4), np.repeat(np.arange(90), 4))
     assert np.ravel(four) == pytest.approx(np.ravel(intervals.recalibration(y, score, np.arange(90))))

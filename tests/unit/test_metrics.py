@@ -98,6 +98,8 @@ def test_temperature_recovers_a_known_one():
     logits = random.normal(size=(20000, 2)) * 2
     y = (random.random(20000) < 1 / (1 + np.exp(logits[:, 0] - logits[:, 1]))).astype(int)
     assert metrics.temperature(y, logits * 3) == pytest.approx(3, rel=0.05)
+    right = np.random.default_rng(0).normal(30, 9, 40) * np.repeat([-1, 1], 20)  # no temperature fits: all are right
+    assert metrics.at_bound(metrics.temperature(np.repeat([0, 1], 20), np.column_stack([0 * right, right])))
     assert metrics.temperature([0, 1], np.array([[1.0, 0], [0, 1.0]])) == pytest.approx(
         metrics.TEMPERATURES[0], rel=1e-3
     )

@@ -1,5 +1,6 @@
 """Training: what it learns, which epoch it keeps, and that a killed run ends as an undisturbed one."""
 
+import copy
 import itertools
 import math
 import signal
@@ -228,7 +229,7 @@ def test_checkpoints_refuse_what_is_not_theirs(tmp_path):
     data = features()
     content = {
         "weights": HierarchicalAttention(MODEL).state_dict(), "model": MODEL.asdict(), "classes": ["a", "b"],
-        "stains": STAINS, "features": {"encoder": "x", "dim": 6, "torch": "1"}, "epoch": 1, "seen": [],
+        "stains": STAINS, "features": {"encoder": "x", "dim": 6, "torch": "1"}, "epoch": 1, "seen_patches": [],
     }  # fmt: skip
     path = tmp_path / "best.pth"
     checkpoint.save(content, path)
@@ -247,10 +248,14 @@ def test_checkpoints_refuse_what_is_not_theirs(tmp_path):
 
 
 def test_a_checkpoint_is_not_tested_on_what_it_has_seen(bags):
-    content = {"seen": [bags.fingerprint("1"), bags.fingerprint("2")]}
+    content = {"seen_patches": [*bags.marks("1"), *bags.marks("2")]}
     checkpoint.refuse_seen(content, "best.pth", bags, ["3", "4"])
     with pytest.raises(UserError, match="has seen test cases 2 in training"):
         checkpoint.refuse_seen(content, "best.pth", bags, ["2", "3"])
+    fewer = copy.copy(bags)
+    fewer.cases = bags.cases | {"2": [[slices[0][1:], *slices[1:]] for slices in bags.cases["2"]]}
+    with pytest.raises(UserError, match="has seen test cases 2 in training"):  # one patch less a stain
+        checkpoint.refuse_seen(content, "best.pth", fewer, ["2", "3"])
 
 
 def test_the_best_epoch_is_kept_whatever_counts_as_improvement(bags):

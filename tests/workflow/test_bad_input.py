@@ -129,7 +129,8 @@ def test_checkpoint_of_other_features(folder):
     checkpoint.save(
         {
             "weights": HierarchicalAttention(settings).state_dict(), "model": settings.asdict(), "epoch": 1,
-            "classes": ["benign", "high-grade"], "stains": ["h&e"], "features": {"encoder": "densenet121"}, "seen": [],
+            "classes": ["benign", "high-grade"], "stains": ["h&e"], "features": {"encoder": "densenet121"},
+            "seen_patches": [],
         },
         folder / "old.pth",
     )  # fmt: skip
