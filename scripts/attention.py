@@ -48,25 +48,27 @@ def main(args):
     truth = attention.read_truth(args.truth, patches) if args.truth else None
     tested = [case for path in args.tested for case in splits.read(path).test]
     chosen = attention.choose(cases, args.cases, args.max_cases, tested)
+    # A stain that no test case of the split has says nothing here; the others keep their colours.
+    stains = galleries.palette(args.stains, attention.stains_of(cases, args.stains))
     run = f"split {args.split}, seed {args.seed}"
     heading = f"{run}, {len(cases)} test cases, {len(patches)} patches"
     with cli.stoppable() as stop, files.atomic_folder(args.output) as folder:
-        write_tables(cases, args, heading, folder)
+        write_tables(cases, list(stains), args, heading, folder)
         files.write_csv(attention.summary(cases, args.stains, truth), folder / "summary.csv")
         if args.truth:
             score_truth(cases, truth, args, folder)
-        figure = galleries.stain_distribution(cases, args.stains, heading)
+        figure = galleries.stain_distribution(cases, stains, heading)
         plots.save(figure, folder / "stain_attention_distribution.png")
-        draw_cases(chosen, args, run, folder, stop)
+        draw_cases(chosen, stains, args, run, folder, stop)
 
 
-def write_tables(cases, args, heading, folder):
+def write_tables(cases, stains, args, heading, folder):
     """Write the summary of all cases and the table of the most attended patches."""
-    summary = attention.summary_text(cases, args.stains, heading, pictures=bool(args.patches))
+    summary = attention.summary_text(cases, stains, heading, pictures=bool(args.patches))
     files.write_text(summary, folder / "attention_summary.txt")
     top, percent = attention.top_table(cases, args.top_percent), args.top_percent
     files.write_csv(top, folder / f"top_effective_patches_per_case_{percent}pct.csv")
-    text = attention.top_text(cases, top, args.stains, percent, heading)
+    text = attention.top_text(cases, top, stains, percent, heading)
     files.write_text(text, folder / f"top_effective_patches_per_case_summary_{percent}pct.txt")
 
 
@@ -79,13 +81,13 @@ def score_truth(cases, truth, args, folder):
     logging.info("attention AUROC of signal patches: %s (%d cases)", scores["mean_auc"], scores["cases"])
 
 
-def draw_cases(cases, args, run, folder, stop):
+def draw_cases(cases, stains, args, run, folder, stop):
     """Draw the pictures of each case, `args.threads` cases at once. Raises Stopped when `stop` says so."""
     draw = partial(
         galleries.draw_case,
         patches=args.patches,
         output=folder,
-        stains=args.stains,
+        stains=stains,
         top_n=args.top_n,
         heading=run,
     )

@@ -72,6 +72,17 @@ class Case:
         return ranked.assign(ratio=ranked["effective_ratio"].astype(float))
 
     @property
+    def evidence(self):
+        """What each patch adds for the predicted class, path -> number; below 0 it speaks against it.
+
+        Its contribution to that logit less the mean of those to the others: with two classes, to the log odds.
+        """
+        own = f"contribution_{names.column(self.predicted_label)}"
+        others = [name for name in self.patches if name.startswith("contribution_") and name != own]
+        values = self.patches[own].astype(float) - self.patches[others].astype(float).mean(axis=1)
+        return dict(zip(self.patches["path"], values))
+
+    @property
     def uniform(self):
         """Whether all patches weigh the same: the weights of slices and stains then only tell how many they have."""
         return len(self.patches) > 1 and alike(self.patches["effective_weight"])
@@ -228,6 +239,12 @@ def read_truth(file, patches):
 def ends(ranked, n):
     """The first n and the last n of a ranking, the latter from the last: {"top": ..., "bottom": ...}."""
     return {"top": ranked.head(n), "bottom": ranked.tail(n).iloc[::-1]}
+
+
+def stains_of(cases, stains):
+    """Those of `stains`, in their order, that at least one of the cases has."""
+    there = {stain for case in cases for stain in case.patches["stain"].unique()}
+    return [stain for stain in stains if stain in there]
 
 
 def effective_number(weights):

@@ -17,7 +17,7 @@ from matplotlib.ticker import MaxNLocator
 from PIL import Image, ImageDraw
 
 from stratamil import attention
-from stratamil.plots import COLORS, GREY, STYLE, save
+from stratamil.plots import GREY, STAIN_COLORS, STYLE, save
 from stratamil.ranking import alike
 from stratamil.tiles import INK, MISSING, TILE, Tiles, broken, cut, font, short
 
@@ -37,6 +37,7 @@ BINS = 40
 MAPS = 4  # side by side
 SLICE_NAMES = 1.4, 4.0  # inches that names of slices take, at least and at most
 SHORT_CAVEAT = "Attention is what the model weighed, not why it decided."
+EVIDENCE = "adds: to the logit of {0}, over the mean of the other classes; below 0 the patch speaks against {0}"
 WHICH = {"top": "most", "bottom": "least"}
 
 
@@ -142,11 +143,17 @@ def write(picture, path):
     picture.save(path, compress_level=2)
 
 
+def palette(stains, shown=None):
+    """The colour of each stain, the same whatever other stains are shown. shown: some of `stains`, or None for all."""
+    colors = {stain: STAIN_COLORS[i % len(STAIN_COLORS)] for i, stain in enumerate(stains)}
+    return colors if shown is None else {stain: colors[stain] for stain in shown}
+
+
 def draw_case(case, patches, output, stains, top_n, heading):
     """Write all pictures of a case below `output`.
 
-    case: attention.Case. patches: the patches folder, or None where patches have no pictures. stains: all stains, for
-    their colours. top_n: patches in a gallery. heading: split and seed. Returns what cannot be read, one line a patch.
+    case: attention.Case. patches: the patches folder, or None where patches have no pictures. stains: of `palette`;
+    the pictures name those that the case lacks. top_n: patches in a gallery. heading: split and seed. Returns what cannot be read, one line a patch.
     """
     save(histogram(case, stains, heading), output / "plots" / f"effective_patch_attn_distro_case_{case.id}.png")
     save(slice_ranks(case, stains, heading), output / "slice_attention" / f"slice_attn_rankplot_case_{case.id}.png")
@@ -186,7 +193,7 @@ def slice_galleries(case, stain, slices, place, tiles, n, heading):
 def case_galleries(case, tiles, n, heading, stains):
     """Galleries of the n most and n least attended patches of a case by effective weight.
 
-    stains: all stains; the heading names those that the case lacks.
+    stains: of `palette`; the heading names those that the case lacks.
     """
     ranked = case.ranked
     missing = [stain for stain in stains if stain not in case.stains.index]
@@ -204,13 +211,18 @@ def case_galleries(case, tiles, n, heading, stains):
 
 
 def _both_ends(case, ranked, caption, tiles, n, weight, where, facts, heading):
-    pictures = {}
+    pictures, evidence = {}, case.evidence
+
+    def told(row):
+        return *caption(row), f"adds {_signed(evidence[row.path])}"
+
     for end, shown in attention.ends(ranked, n).items():
         share = _share_of(shown, ranked, weight)
         same = [f"all {len(ranked)} weigh the same: in the order of their names"] * (len(ranked) > 1)
         lines = [[*_case_facts(case), heading], [*facts, share, *(same if alike(ranked[weight]) else [])]]
+        lines.append([EVIDENCE.format(case.predicted_label)])
         title = f"Case {case.id}: {WHICH[end]} attended patches of {where}"
-        pictures[end] = gallery(shown, tiles, title, lines, caption)
+        pictures[end] = gallery(shown, tiles, title, lines, told)
     return pictures
 
 
@@ -234,6 +246,10 @@ def _stain_fact(case, stain):
     if n == 1:
         return "the only stain"
     return f"stain weight {weight:.3f} = {short(weight * n)} × equal share of {n}"
+
+
+def _signed(value):
+    return f"{value:+.2g}".replace("-", "−")
 
 
 def _share(weight, ratio):
@@ -280,10 +296,6 @@ def maps(case, heading):
     return figure
 
 
-def _color(stain, stains):
-    return COLORS[stains.index(stain) % len(COLORS)]
-
-
 def _axes(width, height, left, right, bottom, top):
     """A figure of one axes; margins in inches, for a layout that is computed takes twice the time."""
     figure = Figure(figsize=(width, height))
@@ -310,7 +322,10 @@ def _titled(axes, title, lines):
 
 @matplotlib.rc_context(STYLE)
 def histogram(case, stains, heading):
-    """Histogram of a case's effective weights as ratios to an equal share, on a logarithmic axis, stacked by stain."""
+    """Histogram of a case's effective weights as ratios to an equal share, on a logarithmic axis, stacked by stain.
+
+    stains: of `palette`.
+    """
     weights = case.patches["effective_weight"].to_numpy(dtype=float)
     n = len(weights)
     ratios = np.log10(np.maximum(weights * n, SMALLEST_RATIO))
@@ -323,7 +338,7 @@ def histogram(case, stains, heading):
         here = (case.patches["stain"] == stain).to_numpy()
         counts, share = np.histogram(ratios[here], edges)[0], weights[here].sum()
         label = f"{_cut(stain, 9, 0.9)}: {_patches(here.sum())}, {here.mean():.0%}\nattention: {share:.0%}"
-        axes.stairs(base + counts, edges, baseline=base, fill=True, color=_color(stain, stains), label=label)
+        axes.stairs(base + counts, edges, baseline=base, fill=True, color=stains[stain], label=label)
         base = base + counts
     axes.axvline(0, color=INK, linestyle="--", linewidth=1.2, label=f"equal share 1/{n}")
     axes.set(xlim=edges[[0, -1]], ylim=(0, base.max() * 1.08), ylabel="patches")
@@ -362,7 +377,10 @@ def _log_ticks(low, high):
 
 @matplotlib.rc_context(STYLE)
 def slice_ranks(case, stains, heading):
-    """Bars of the slice weights of a case, sorted within each stain, with the equal share of each stain's slices."""
+    """Bars of the slice weights of a case, sorted within each stain, with the equal share of each stain's slices.
+
+    stains: of `palette`.
+    """
     bars, labels, y = [], [], 0.0
     for stain in stains:
         slices = case.slices(stain)
@@ -374,7 +392,7 @@ def slice_ranks(case, stains, heading):
     size = float(np.clip(10 * (left - 0.3) / longest, 6.5, 10))
     figure, axes = _axes(left + 7.6, 1.3 + 0.27 * y, left, 0.3, 0.55, 0.65)
     for stain, start, slices in bars:
-        _stain_bars(axes, case, stain, stains, start, slices)
+        _stain_bars(axes, case, stain, stains[stain], start, slices)
     # Many slices share little each: their bars are drawn larger.
     highest = max(slices["weight"].max() for _, _, slices in bars if len(slices))
     end = 1 if highest > 0.5 else highest
@@ -388,7 +406,7 @@ def slice_ranks(case, stains, heading):
     return figure
 
 
-def _stain_bars(axes, case, stain, stains, start, slices):
+def _stain_bars(axes, case, stain, color, start, slices):
     if slices.empty:
         axes.text(0, start, f"{stain}: missing", weight="bold", va="center", color=GREY)
         return
@@ -397,7 +415,7 @@ def _stain_bars(axes, case, stain, stains, start, slices):
         f"{n} slices, dashed: equal share {1 / n:.2g}" if n > 1 else "1 slice"
     )
     axes.text(0, start, title, weight="bold", va="center")
-    axes.barh(places, slices["weight"], height=0.72, color=_color(stain, stains))
+    axes.barh(places, slices["weight"], height=0.72, color=color)
     for place, weight, patches in zip(places, slices["weight"], slices["patches"]):
         axes.annotate(
             f"{weight:.3f}, {_patches(patches)}",
@@ -415,7 +433,10 @@ def _stain_bars(axes, case, stain, stains, start, slices):
 
 @matplotlib.rc_context(STYLE)
 def stain_distribution(cases, stains, heading):
-    """Weight of each stain, a box and a point a case; cases without the stain are counted below."""
+    """Weight of each stain, a box and a point a case; cases without the stain are counted below.
+
+    stains: of `palette`.
+    """
     figure, axes = _axes(max(8.9, 4.4 + 1.6 * len(stains)), 5.0, 0.7, 2.6, 0.8, 0.85)
     classes = sorted({label for case in cases for label in (case.true_label, case.predicted_label)})
     marks = dict(zip(classes, "o^sDvP*X" * (1 + len(classes) // 8)))
@@ -427,9 +448,7 @@ def stain_distribution(cases, stains, heading):
         if having:
             _box(axes, x, weights)
         for place, weight, case in zip(x + _spread(weights), weights, having):
-            axes.plot(
-                place, weight, marks[case.true_label], ms=5.5, mfc=_color(stain, stains), mec=INK, mew=0.5, alpha=0.85
-            )
+            axes.plot(place, weight, marks[case.true_label], ms=5.5, mfc=stains[stain], mec=INK, mew=0.5, alpha=0.85)
     for name in classes:
         label = f"{_cut(name, 9, 1.6)} ({sum(case.true_label == name for case in cases)})"
         axes.plot([], [], marks[name], mfc="white", mec=INK, label=label)

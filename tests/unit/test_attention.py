@@ -16,7 +16,7 @@ from PIL import Image
 from sklearn.metrics import roc_auc_score
 
 import attention as script
-from stratamil import attention, galleries, images, ranking, splits, tiles
+from stratamil import attention, galleries, images, plots, ranking, splits, tiles
 from stratamil.errors import UserError
 
 STAINS = ["h&e", "melan", "sox10"]
@@ -161,7 +161,7 @@ def test_only_the_highest_and_the_lowest_slice_are_drawn(study):
     case = one_case(pd.concat(slices))
     for folder in ("plots", "slice_attention"):
         (study / folder).mkdir()
-    galleries.draw_case(case, study / "patches", study, STAINS, 5, "split 01")
+    galleries.draw_case(case, study / "patches", study, galleries.palette(STAINS), 5, "split 01")
     assert {file.name.split("_h&e_")[1] for file in (study / "patch_attention").iterdir()} == {
         f"{name}_{end}_patches.png" for name in ("match_1", "match_2") for end in ("top", "bottom")
     }
@@ -255,7 +255,7 @@ def test_missing_and_broken_images_leave_a_named_gap(study, monkeypatch):
     case = read_cases(study)[-1]
     for folder in ("plots", "slice_attention"):
         (study / folder).mkdir()
-    unreadable = galleries.draw_case(case, study / "patches", study, STAINS, 5, "split 01")
+    unreadable = galleries.draw_case(case, study / "patches", study, galleries.palette(STAINS), 5, "split 01")
     assert unreadable == [
         f"{of_case['path'].iloc[0]}: file not found",
         f"{of_case['path'].iloc[1]}: unreadable file",
@@ -505,3 +505,36 @@ def test_galleries_show_the_pixels_that_the_encoder_saw(tmp_path, mode):
     image.save(tmp_path / "patch.png")
     tile, _ = tiles.Tiles(tmp_path)("patch.png")
     assert (np.asarray(tile) == images.read(tmp_path / "patch.png", tiles.TILE)).all()
+
+
+def test_evidence_is_for_the_predicted_class_and_adds_up_to_its_log_odds(study, monkeypatch):
+    """With a bias that is the same for both classes, as in `predict`; each patch is told its own."""
+    table = patch_table().set_index("path")
+    shown = {}
+    monkeypatch.setattr(
+        galleries, "gallery", lambda rows, *_: shown.update({row.path: _[-1](row) for row in rows.itertuples()})
+    )
+    for case in read_cases(study):
+        evidence, own = case.evidence, table[table["case_id"] == case.id]
+        logits = predict(patch_table()).set_index("case_id").loc[case.id]
+        assert sum(evidence.values()) == pytest.approx(logits["logit_high_grade"] - logits["logit_benign"])
+        assert evidence == pytest.approx((own["contribution_high_grade"] - own["contribution_benign"]).to_dict())
+        galleries.case_galleries(case, None, 3, "split 01", galleries.palette(STAINS))
+        for path, caption in shown.items():
+            told = float(caption[-1].removeprefix("adds ").replace("−", "-"))
+            assert path not in evidence or told == pytest.approx(evidence[path], rel=0.06)
+    assert {caption[-1][5] for caption in shown.values()} == set("+−")
+
+
+def test_a_stain_that_no_case_has_is_not_shown_and_changes_no_colour(study, monkeypatch):
+    monkeypatch.setattr(sys, "argv", ["attention.py", *words(study, "--stains", "ki67", *STAINS, "--max-cases", "1")])
+    script.main(script.arguments())
+    for file in (study / "attention_analysis").glob("*.txt"):
+        assert "ki67" not in file.read_text() and "sox10" in file.read_text()
+    shown = galleries.palette(["ki67", *STAINS], STAINS)
+    assert list(shown) == STAINS and shown["sox10"] == galleries.palette(["ki67", *STAINS])["sox10"]
+
+
+def test_stains_have_no_colour_of_a_class():
+    assert not set(plots.STAIN_COLORS) & set(plots.COLORS)
+    assert len(set(galleries.palette(STAINS).values())) == len(STAINS)
