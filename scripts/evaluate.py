@@ -80,9 +80,9 @@ def draw(test, validation, args):
         "roc_curve": plots.roc(curves, title.removesuffix(": test cases")),
         "pr_curve": plots.precision_recall(curves, title.removesuffix(": test cases")),
         # With several classes, calibration is that of the predicted class.
-        "calibration_curve": plots.calibration(y, p[:, 1], title)
+        "calibration_curve": plots.calibration(y, p[:, 1], title, names=classes)
         if len(classes) == 2
-        else plots.calibration(p.argmax(1) == y, p.max(1), f"{title}, predicted class"),
+        else plots.calibration(p.argmax(1) == y, p.max(1), f"{title}, predicted class", names=("wrong", "right")),
     }
     for name, figure in drawings.items():
         plots.save(figure, args.output / f"{name}.png")

@@ -153,7 +153,8 @@ def draw_case(case, patches, output, stains, top_n, heading):
     """Write all pictures of a case below `output`.
 
     case: attention.Case. patches: the patches folder, or None where patches have no pictures. stains: of `palette`;
-    the pictures name those that the case lacks. top_n: patches in a gallery. heading: split and seed. Returns what cannot be read, one line a patch.
+    the pictures name those that the case lacks. top_n: patches in a gallery. heading: split and seed.
+    Returns what cannot be read, one line a patch.
     """
     save(histogram(case, stains, heading), output / "plots" / f"effective_patch_attn_distro_case_{case.id}.png")
     save(slice_ranks(case, stains, heading), output / "slice_attention" / f"slice_attn_rankplot_case_{case.id}.png")

@@ -42,6 +42,7 @@ STYLE = {
     "svg.fonttype": "none",
 }
 BROKEN = ((0, (6, 2)), (0, (2, 1.5)), (0, (6, 2, 1, 2)))
+APART = 0.035  # of an axis that thin ROC curves are moved at most, so that each is seen
 BOX = 0.7  # lines that a box of a flow is higher than its text
 KEPT, LOST = 4.3, 5.0  # inches: width of a box that is kept, beginning of one that is left out
 POINTS = 2000  # beyond, a strip shows boxes only: a page of more would be slow and large
@@ -170,12 +171,16 @@ def _deviation_column(axes, rows, case_ids, y, p, truth, wrong, colors):
 def roc(curves, title, thin=(), beside=(), colors=COLORS):
     """ROC curves of (label, y, score); a set of one class is named only. thin: more (y, score), in grey behind.
 
+    Thin curves are moved apart, up and to the left: with few cases most of them would lie on the axes, one on another.
     beside: curves to compare with, in broken lines and the colours from the third on.
     """
     figure, axes = _figure(5.2, 5.2)
-    for i, (y, score) in enumerate((y, score) for y, score in thin if metrics.has_both(y)):
+    thin = [(y, score) for y, score in thin if metrics.has_both(y)]
+    for i, (y, score) in enumerate(thin):
         x, z, _ = roc_curve(y, score, drop_intermediate=False)
-        axes.plot(x, z, color=GREY, linewidth=0.8, alpha=0.6, label="each split" if i == 0 else None)
+        apart = APART * (i + 1) / len(thin)
+        label = "each split, moved up and left a little" if i == 0 else None
+        axes.plot(x - apart, z + apart, color=GREY, linewidth=0.8, alpha=0.7, label=label)
     drawn = [(*curve, colors[i % len(colors)], "-") for i, curve in enumerate(curves)]
     drawn += [(*curve, colors[(i + 2) % len(colors)], BROKEN[i % len(BROKEN)]) for i, curve in enumerate(beside)]
     for label, y, score, color, line in drawn:
@@ -185,6 +190,8 @@ def roc(curves, title, thin=(), beside=(), colors=COLORS):
         axes.plot(x, z, color=color, linewidth=2 if line == "-" else 1.5, linestyle=line, label=text)
     axes.plot([0, 1], [0, 1], color=GREY, linewidth=0.9, linestyle=(0, (4, 3)))
     _square(axes, "1 - specificity", "sensitivity")
+    if thin:
+        axes.set(xlim=(-0.02 - APART, 1.02), ylim=(-0.02, 1.02 + APART))
     axes.legend(loc="lower right", fontsize=9)
     axes.set_title(f"{title} ({_counts(curves)})")
     return figure
@@ -217,10 +224,10 @@ def precision_recall(curves, title, colors=COLORS):
 
 
 @_styled
-def calibration(y, score, title, bins=10, scaled=None, colors=COLORS):
+def calibration(y, score, title, bins=10, scaled=None, colors=COLORS, names=("negative", "positive")):
     """Observed share against mean probability of bins of equal width (Wilson 95 % bars), above the counts a class.
 
-    scaled: (n,) probabilities after temperature scaling, drawn as a broken line.
+    scaled: (n,) probabilities after temperature scaling, drawn as a broken line. names: what y is where 0 and where 1.
     """
     y, score = np.asarray(y, dtype=bool), np.asarray(score, dtype=float)
     result = metrics.calibration(y, score, bins)
@@ -231,22 +238,25 @@ def calibration(y, score, title, bins=10, scaled=None, colors=COLORS):
         upper.plot(
             [b["mean"]] * 2, intervals.wilson(round(b["observed"] * b["n"]), b["n"]), color=colors[0], linewidth=1
         )
-    upper.plot([b["mean"] for b in full], [b["observed"] for b in full], "o-", color=colors[0], linewidth=1.5)
+    label = "as the model gives them" if scaled is not None else "observed, with 95 % interval"
+    ends = [b["mean"] for b in full], [b["observed"] for b in full]
+    upper.plot(*ends, "o-", color=colors[0], linewidth=1.5, label=label)
     if scaled is not None:
         after = [b for b in metrics.calibration(y, scaled, bins)["bins"] if b["n"]]
         ends = [b["mean"] for b in after], [b["observed"] for b in after]
-        upper.plot(*ends, "s", linestyle=BROKEN[0], color=colors[2 % len(colors)], linewidth=1.2, markersize=4)
-        upper.lines[-1].set_label("after temperature scaling")
-    upper.set(ylim=(-0.03, 1.03), ylabel="observed share of positives")
+        color, label = colors[2 % len(colors)], "after temperature scaling"
+        upper.plot(*ends, "s", linestyle=BROKEN[0], color=color, linewidth=1.2, markersize=4, label=label)
+    upper.set(ylim=(-0.03, 1.03), ylabel=f"observed share of {names[1]}")
     figures = ((name, result[name]) for name in ("ece", "slope", "intercept"))
-    note = "\n".join(f"{name} {'not defined' if value is None else format(value, '.2f')}" for name, value in figures)
-    upper.text(0.02, 0.98, note.replace("ece", "ECE"), transform=upper.transAxes, va="top", fontsize=9)
-    upper.set_title(f"{title} (n = {len(y)}, {bins} bins)")
+    note = ", ".join(f"{name} {'not defined' if value is None else format(value, '.2f')}" for name, value in figures)
+    # Above the axes: within, the curve would cross it.
+    upper.text(0, 1.02, note.replace("ece", "ECE"), transform=upper.transAxes, va="bottom", fontsize=9)
+    upper.set_title(f"{title} (n = {len(y)}, {bins} bins)", pad=20)
     edges = np.linspace(0, 1, bins + 1)
-    lower.hist([score[~y], score[y]], edges, stacked=True, color=[colors[0], colors[1]], label=["negative", "positive"])
+    lower.hist([score[~y], score[y]], edges, stacked=True, color=[colors[0], colors[1]], label=list(names))
     lower.yaxis.set_major_locator(MaxNLocator(3, integer=True))
     lower.set(xlim=(-0.02, 1.02), xlabel="predicted probability", ylabel="cases")
-    figure.legend(fontsize=9, ncols=3, loc="outside lower center")
+    figure.legend(fontsize=9, ncols=2, loc="outside lower center")
     return figure
 
 

@@ -135,7 +135,12 @@ def figures(found, weights, colors):
     scaled = cases[found.scaled].to_numpy()
     for c, name in [(1, classes[1])] if found.binary else enumerate(classes):
         drawn[f"calibration_{c}"] = plots.calibration(
-            y == c, p[:, c], f"Calibration, {name}", scaled=scaled[:, c], colors=colors
+            y == c,
+            p[:, c],
+            f"Calibration, {name}",
+            scaled=scaled[:, c],
+            colors=colors,
+            names=classes if found.binary else ("other classes", name),
         )
     histories = [(run.name, run.history) for run in found.runs if run.history is not None]
     if histories:

@@ -44,6 +44,24 @@ def test_every_figure_says_how_many_cases(n, tmp_path):
         assert "<svg" in (tmp_path / "figure.svg").read_text()
 
 
+def test_splits_without_error_do_not_hide_each_other():
+    axes = plots.roc([("model", [0, 1], [0, 1])], "Test", thin=[([0, 1], [0, 1])] * 3).axes[0]
+    thin = [tuple(line.get_xydata().ravel()) for line in axes.lines if line.get_color() == plots.GREY][:3]
+    assert len(set(thin)) == 3
+    assert all(axes.get_xlim()[0] < min(line[::2]) and max(line[1::2]) < axes.get_ylim()[1] for line in thin)
+
+
+def test_calibration_names_classes_and_what_its_lines_are():
+    y, score = np.array([0, 0, 1, 1]), np.array([0.1, 0.2, 0.8, 0.9])
+    figure = plots.calibration(y, score, "Test", scaled=score, names=CLASSES)
+    told = [text.get_text() for text in figure.legends[0].get_texts()]
+    assert told == ["as the model gives them", "after temperature scaling", *CLASSES]
+    assert "slope not defined" in texts(figure) and "observed share of high-grade" in texts(figure)
+    figure.draw_without_rendering()
+    note = next(text for text in figure.axes[0].texts if "ECE" in text.get_text())
+    assert note.get_window_extent().y0 >= figure.axes[0].get_window_extent().y1
+
+
 def test_one_class_is_named_not_drawn():
     assert "AUROC not defined" in texts(plots.roc([("model", [1, 1], [0.2, 0.3])], "Test"))
     assert "not defined" in texts(plots.precision_recall([("model", [1, 1], [0.2, 0.3])], "Test"))
