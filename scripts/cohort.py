@@ -52,7 +52,7 @@ def main(args):
     numbers = cohort.numbers(patches, cases, excluded, found, sides, *of_cohort)
     inputs = [args.patches_table, args.cases, args.excluded, *args.splits]
     numbers |= {
-        "samples": draw(patches, args) if args.patches else [],
+        "samples": draw(patches, numbers["stains"], args) if args.patches else [],
         "folder": str(args.patches) if args.patches else None,
         "commit": provenance.commit(),
         "inputs": {path.name: files.sha256(path) for path in inputs},
@@ -64,9 +64,9 @@ def main(args):
     logging.info("%s: %d cases, warnings: %d", args.output, numbers["total"]["cases"], len(numbers["warnings"]))
 
 
-def draw(patches, args):
+def draw(patches, stains, args):
     """Write the picture of sample patches; returns what it shows."""
-    of_cohort = args.stains, args.classes, args.patches, args.colors, args.seed
+    of_cohort = stains, args.classes, args.patches, args.colors, args.seed
     picture, shown, unreadable = samples.montage(patches, *of_cohort)
     samples.write(picture, args.samples)
     for line in unreadable:

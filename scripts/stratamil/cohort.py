@@ -34,19 +34,22 @@ def numbers(patches, cases, excluded, found, sides, classes, stains, patient_col
     patches: of `classed`. cases, excluded: tables of the inventory. found: name -> Split. sides: of samples.sides, or
     None where patches have no pictures. patient_column: of the labels table, or None where each case counts as a
     patient. draws, seed: of the bootstrap by patient. plan: dict of how the splits came about, see `_made`: preset, or
-    n, validation, repeats and seed.
+    n, validation, repeats and seed. Of `stains`, those that no used case has are only named (absent_stains).
     """
     used = cases[cases["status"] == USED].reset_index(drop=True)
+    absent = [stain for stain in stains if not (used[f"patches_{column(stain)}"] > 0).any()]
+    stains = [stain for stain in stains if stain not in absent]
     result = {
         "classes": list(classes),
         "stains": list(stains),
+        "absent_stains": absent,
         "bootstrap": {"draws": draws, "seed": seed},
         "patient_column": patient_column,
         "total": _sizes(used),
         "by_class": [_of_class(used[used["class"] == name], name) for name in classes],
         "stain_cases": [_stain_cases(used, stain, classes) for stain in stains],
         "amounts": _amounts(patches, classes, stains),
-        "combinations": _combinations(used, classes),
+        "combinations": _combinations(used, classes, stains),
         "combinations_drawn": COMBINATIONS,
         "predictors": _predictors(used, classes, stains, draws, seed),
         "patients": _patients(used),
@@ -148,17 +151,18 @@ def _spread(counts):
     return {"median": median, "low": low, "high": high, "max": int(counts.max())}
 
 
-def _combinations(used, classes):
+def _combinations(used, classes, stains):
     """Which stains are missing together, the commonest first: the stains and the cases a class."""
     rows = [
-        {"missing": _missing(text), "cases": len(part), "counts": _by_class(part, classes)}
+        {"missing": _missing(text, stains), "cases": len(part), "counts": _by_class(part, classes)}
         for text, part in used.groupby("missing_stains")
     ]
     return sorted(rows, key=lambda row: (-row["cases"], len(row["missing"]), row["missing"]))
 
 
-def _missing(text):
-    return [stain for stain in text.split(";") if stain]
+def _missing(text, stains):
+    """Those of `stains` that the text of a cell of missing_stains names."""
+    return [stain for stain in text.split(";") if stain in stains]
 
 
 def _predictors(used, classes, stains, draws, seed):
@@ -260,7 +264,7 @@ def _cases(cases, found, stains):
             "by_stain": {
                 stain: [case[f"slices_{column(stain)}"], case[f"patches_{column(stain)}"]] for stain in stains
             },
-            "missing": _missing(case["missing_stains"]),
+            "missing": _missing(case["missing_stains"], stains),
             "status": case["status"],
             "test": tested.get(case["case_id"], []),
         }
@@ -372,6 +376,11 @@ def notes(found):
             result.append(f"{_n(row['n'], 'row')} of the labels left out ({row['reason']}), e.g. {row['example']}.")
         elif row["kind"] == "file" and row["reason"].startswith(("copy", BROKEN_LINK)):
             result.append(f"{_n(row['n'], 'file')} left out ({row['reason']}), e.g. {row['example']}.")
+    if absent := found["absent_stains"]:
+        result.append(
+            f"No used case has {', '.join(absent)}, which names.stains lists: {'they are' if absent[1:] else 'it is'} "
+            "left out of the pages."
+        )
     if found["namesakes"]:
         result.append(
             f"{_n(found['namesakes'], 'patch')} have the number of another patch of their slice, but other content; "

@@ -178,6 +178,17 @@ class Study:
         return int(self.predictions["repeat"].max())
 
     @cached_property
+    def missing(self):
+        """Case -> the stains that it lacks, of those that some used case has."""
+        lacked = {
+            case: [stain for stain in text.split(";") if stain]
+            for case, text in zip(self.cases["case_id"], self.cases["missing_stains"])
+        }
+        used = self.cases.loc[self.cases["status"] == USED, "case_id"]
+        absent = set.intersection(*(set(lacked[case]) for case in used)) if len(used) else set()
+        return {case: [stain for stain in stains if stain not in absent] for case, stains in lacked.items()}
+
+    @cached_property
     def predictions(self):
         """One row a case and run: split, seed, repeat, case_id, y, group, right, threshold, prob_*, scaled_*.
 
@@ -545,7 +556,7 @@ def _per_case(study):
                 "times": int(case["times"]),
                 "patches": int(facts["n_patches"]),
                 "slices": int(facts["n_slices"]),
-                "missing": str(facts["missing_stains"]),
+                "missing": ";".join(study.missing[case["case_id"]]),
             }
         )
     return rows
@@ -634,6 +645,7 @@ def attention(study):
         table.groupby("case_id")[[f"stain_weight_{slug}" for slug in slugs]].mean().reindex(study.ensemble["case_id"])
     )
     weights.columns = [spelt.get(slug, slug) for slug in slugs]
+    weights = weights.dropna(axis=1, how="all")  # stains that no case has
     present = weights.notna().sum(axis=1)
     told = weights.drop(index=_equal(table), errors="ignore").dropna(how="all")
     most = Counter(told.idxmax(axis=1)) if len(told) else {}

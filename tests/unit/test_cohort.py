@@ -14,7 +14,7 @@ from PIL import Image
 from sklearn.metrics import roc_auc_score
 
 import cohort as script
-from stratamil import cohort, inventory, samples, splits
+from stratamil import cohort, inventory, plots, samples, splits
 from stratamil.errors import UserError
 from stratamil.names import column
 
@@ -157,6 +157,18 @@ def test_a_stain_almost_absent():
     for case in made.cases[-3:]:
         case["slices"]["sox10"] = []
     assert any(line.startswith("Stain sox10 is in 4 of 24 cases") for line in made.warnings())
+
+
+def test_a_stain_that_no_case_has_is_named_once_and_shown_nowhere():
+    made = Made(stains=["ki67", *STAINS])
+    for case in made.cases:
+        case["slices"]["ki67"] = []
+    found = made.numbers()
+    assert found["warnings"] == [] and found["absent_stains"] == ["ki67"] and found["stains"] == STAINS
+    assert found["notes"] == ["No used case has ki67, which names.stains lists: it is left out of the pages."]
+    assert not any("ki67" in str(value) for name, value in found.items() if name not in ("notes", "absent_stains"))
+    assert found["combinations"] == [{"missing": [], "cases": 24, "counts": {"benign": 12, "high-grade": 12}}]
+    assert all("ki67" not in plots.svg(figure) for figure, _ in cohort.figures(found, COLORS).values())
 
 
 def change_few_patches(made):

@@ -371,6 +371,19 @@ def test_cases_without_a_most_attended_stain_are_none_s(tmp_path, monkeypatch):
     assert "No stain is attended most in any case; in 24 of 24 cases no stain stands out" in page
 
 
+def test_a_stain_that_no_case_has_is_not_in_the_report(tmp_path, monkeypatch):
+    made = Made(tmp_path)
+    cases = pd.read_csv(tmp_path / "cases.csv", dtype=str, keep_default_na=False)
+    cases["missing_stains"] = ["ki67;sox10" if text else "ki67" for text in cases["missing_stains"]]
+    cases.to_csv(tmp_path / "cases.csv", index=False)
+    for run in made.runs:
+        path = run / "attention_analysis/summary.csv"
+        pd.read_csv(path).assign(stain_weight_ki67=np.nan).to_csv(path, index=False)
+    page, numbers, _ = made.report(monkeypatch)
+    assert "ki67" not in page and [row["stain"] for row in numbers["attention"]["stains"]] == ["h&e", "sox10"]
+    assert [row["name"] for row in numbers["subgroups"] if row["kind"] == "stains"] == ["all stains", "without sox10"]
+
+
 def test_same_input_same_bytes(two_seeds, monkeypatch):
     made, page, _, _ = two_seeds
     assert made.report(monkeypatch, "--title", "A & B <i>")[0] == page
