@@ -9,7 +9,7 @@ from urllib.parse import quote
 import pandas as pd
 import yaml
 
-from stratamil import files, flow, metrics, page, plots, provenance, study
+from stratamil import cohort, files, flow, metrics, page, plots, provenance, study
 
 GALLERIES = {
     "most": "case_effective_patches/case_{}_top_effective_patches.png",
@@ -73,6 +73,7 @@ def build(found, sources, template, title, colors, folder, final):
         temperature_bounds=metrics.TEMPERATURES,
         at_bound=sum(metrics.at_bound(value) for value in numbers["temperatures"]),
         class_weights=class_weights(found),
+        few=[(name, n) for name, n in numbers["patients_of"].items() if n < cohort.PATIENTS],
         cohort_page=address(sources["cohort_page"], final),
         faithfulness=faithfulness(sources, final),
         **numbers,

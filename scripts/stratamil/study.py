@@ -30,6 +30,7 @@ PROPORTIONS = {"sensitivity": ("tp", "fn"), "specificity": ("tn", "fp"), "ppv": 
 LABELS = {"ppv": "PPV", "npv": "NPV", "f1": "F1", "mcc": "MCC", "balanced_accuracy": "balanced accuracy"}
 POINTS = ("at_0.5", "at_threshold")
 TOLERANCE = 1e-6
+ROUNDED = 1e-5  # of means and cases that were rounded to six digits
 
 
 @dataclass(frozen=True)
@@ -372,6 +373,9 @@ def numbers(study):
         "cases": len(cases),
         "patients": int(cases["group"].nunique()),
         "counts": {name: int((cases["y"] == c).sum()) for c, name in enumerate(study.classes)},
+        "patients_of": {
+            name: int(cases.loc[cases["y"] == c, "group"].nunique()) for c, name in enumerate(study.classes)
+        },
         "splits": study.splits,
         "seeds": study.seeds,
         "repeats": study.repeats,
@@ -507,21 +511,27 @@ def _baselines(study, of_ensemble, drawn):
     """Each baseline on the cases of the study: its AUC, and how much the model is better, draw by draw.
 
     of_ensemble, drawn: of `Study.draws_of`, of the ensemble and of each replicate. gain is that of the ensemble,
-    single_gain that of the mean of the replicates: what a model that is trained once gains.
+    single_gain that of the mean of the replicates: what a model that is trained once gains. fold_gain is the same of
+    the means over folds, which do not see folds shift against each other; None where a baseline has no folds.
     """
-    replicates = [study.auc(rows) for _, rows in study.predictions.groupby(["repeat", "seed"])]
+    replicates = [rows for _, rows in study.predictions.groupby(["repeat", "seed"])]
+    once = {name: np.mean([draws[name] for draws in drawn], axis=0) for name in ("roc_auc", "fold_mean")}
     ours = {
-        "gain": (study.auc(study.ensemble), of_ensemble["roc_auc"]),
-        "single_gain": (mean_of(replicates), np.mean([draws["roc_auc"] for draws in drawn], axis=0)),
+        "gain": ("roc_auc", study.auc(study.ensemble), of_ensemble["roc_auc"]),
+        "single_gain": ("roc_auc", mean_of([study.auc(rows) for rows in replicates]), once["roc_auc"]),
+        "fold_gain": (
+            "fold_mean",
+            mean_of([mean_of(study.fold_aucs(rows)) for rows in replicates]),
+            once["fold_mean"],
+        ),
     }
     found = []
     for name, rows in study.baseline_ensembles.items():
         draws = study.draws_of(rows)
         entry = {"name": name, "n": len(rows), "discrimination": study.discrimination(rows, draws)}
         entry |= {"brier": metrics.brier(rows["y"].to_numpy(), rows[study.probabilities].to_numpy())}
-        theirs = entry["discrimination"]["roc_auc"]
-        for key, (value, model_draws) in ours.items():
-            entry |= _gain(key, value, theirs, model_draws - draws["roc_auc"])
+        for key, (name, value, model_draws) in ours.items():
+            entry |= _gain(key, value, entry["discrimination"][name], model_draws - draws[name])
         found.append(entry)
     return found
 
@@ -663,10 +673,29 @@ def attention(study):
         for stain in weights
     ]
     result = {"cases": int((present > 0).sum()), "equal": int((present > 0).sum()) - len(told), "stains": stains}
+    result["by_class"] = _by_class(study, weights, told)
     result["truth"] = _truth(study)
     for name in ("normalised_entropy", "effective_patches"):
         result[name] = _finite(table[name].mean()) if name in table else None
     return result, weights.reset_index(drop=True)
+
+
+def _by_class(study, weights, told):
+    """Of each true class: its cases, those in which a stain stands out, and of each stain the median and `most`.
+
+    weights: stain weights, index case_id. told: those of the cases with a most attended stain.
+    """
+    truth = study.ensemble.set_index("case_id")["y"]
+    found = []
+    for c, name in enumerate(study.classes):
+        here, clear = (table[(truth[table.index] == c).to_numpy()].dropna(how="all") for table in (weights, told))
+        most = clear.idxmax(axis=1) if len(clear) else pd.Series(dtype=str)
+        stains = [
+            {"stain": stain, "median": _finite(here[stain].median()), "most": int((most == stain).sum())}
+            for stain in weights
+        ]
+        found.append({"class": name, "cases": len(here), "told": len(most), "stains": stains})
+    return found
 
 
 def _equal(table):
@@ -704,7 +733,25 @@ def _truth(study):
         {"split": run.split, "seed": run.seed, "cases": n} | {name: run.truth.get(name) for name in names}
         for run, n in zip(scored, cases)
     ]
-    return means | {"runs": rows, "cases": sum(cases), "sd": sd_of([run.truth["mean_auc"] for run in scored])}
+    scored_class = {run.truth.get("positive_class") for run in scored}
+    found = {"class": next((name for name in study.classes if {column(name)} == scored_class), None)}
+    found |= dict(zip(("low", "high"), _truth_interval(study, scored, means["mean_auc"], found["class"])))
+    spread = sd_of([run.truth["mean_auc"] for run in scored])
+    return means | found | {"runs": rows, "cases": sum(cases), "sd": spread}
+
+
+def _truth_interval(study, scored, value, scored_class):
+    """Interval of the mean attention AUC by the draws of patients; none where the summaries do not tell each case's."""
+    tables = [run.attention for run in scored if run.attention is not None and "attention_auc" in run.attention]
+    if not tables:
+        return None, None
+    table = pd.concat(tables).assign(auc=lambda rows: pd.to_numeric(rows["attention_auc"], errors="coerce"))
+    table = table[table["true_label"].eq(scored_class) & table["auc"].notna()]
+    if table.empty or abs(table["auc"].mean() - value) > ROUNDED:
+        return None, None
+    weights = study.weights_of(table)
+    with np.errstate(invalid="ignore"):
+        return intervals.interval(value, weights @ table["auc"].to_numpy() / weights.sum(axis=1), "logit")
 
 
 def resources(folder, runs, shards):
@@ -807,5 +854,9 @@ def _flat(figures):
             pair = figures["calibration"]["intervals"].get(name, (None, None))
             yield f"calibration_{name}", figures["calibration"][name], *pair
     if "gain" in figures and "discrimination" in figures:
-        for name, key in (("ensemble_minus_baseline", "gain"), ("model_minus_baseline", "single_gain")):
-            yield f"{name}_roc_auc", figures[key], figures[f"{key}_low"], figures[f"{key}_high"]
+        for name, key in (
+            ("ensemble_minus_baseline_roc_auc", "gain"),
+            ("model_minus_baseline_roc_auc", "single_gain"),
+            ("model_minus_baseline_roc_auc_fold_mean", "fold_gain"),
+        ):
+            yield name, figures[key], figures[f"{key}_low"], figures[f"{key}_high"]

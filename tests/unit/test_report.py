@@ -274,7 +274,7 @@ def test_model_and_itself_as_baseline_do_not_differ(tmp_path):
     made = Made(tmp_path)
     own = made.study().predictions.assign(baseline="itself", true_label=lambda t: [made.classes[k] for k in t["y"]])
     same = study.numbers(made.study(baselines=own))["baselines"][0]
-    for key in ("gain", "single_gain"):
+    for key in ("gain", "single_gain", "fold_gain"):
         assert (same[key], same[f"{key}_low"], same[f"{key}_high"]) == (0, 0, 0)
 
 
@@ -484,8 +484,10 @@ def test_what_a_reviewer_asks_is_said(two_seeds):
         assert words in text, words
     strongest = numbers["baselines"][0]  # the other is the prevalence
     tells = "a difference that these cases cannot tell from none"
-    assert (tells in text) == (strongest["single_gain_low"] <= 0 <= strongest["single_gain_high"])
-    assert f"reaches an AUROC of {strongest['discrimination']['roc_auc']:.3f}" in text
+    pairs = [(strongest[f"{name}_low"], strongest[f"{name}_high"]) for name in ("single_gain", "fold_gain")]
+    assert text.count(tells) == sum(low <= 0 <= high for low, high in pairs)
+    assert "in the mean of folds, which does not see folds shift against each other, it is " in text
+    assert f"reaches a pooled AUROC of {strongest['discrimination']['roc_auc']:.3f}" in text
 
 
 def test_every_figure_of_the_ensemble_has_its_interval(tmp_path, monkeypatch):
@@ -509,8 +511,107 @@ def test_scaling_that_worsens_and_a_temperature_at_its_bound_are_said(tmp_path, 
         results = json.loads((run / "results.json").read_text())
         (run / "results.json").write_text(json.dumps(results | {"temperature": 0.1}))
     page, numbers, _ = made.report(monkeypatch)
-    assert numbers["scaled"]["gain"] < 0
-    assert "<strong>worsens</strong>" in page and "2 of 2 are at a bound" in page
+    scaled = numbers["scaled"]
+    assert scaled["gain"] < 0 and "2 of 2 are at a bound" in page
+    decided = scaled["gain_high"] < 0
+    assert ("<strong>worsens</strong>" in page) == decided and ("; compatible with 0" in page) != decided
+
+
+@pytest.mark.parametrize("high, verdict", [(-0.01, True), (0.01, False)])
+def test_no_verdict_on_scaling_where_the_interval_holds_0(tmp_path, monkeypatch, high, verdict):
+    told = study.numbers
+    scaled = {"gain": -0.1, "gain_low": -0.2, "gain_high": high}
+
+    def numbers(found):
+        result = told(found)
+        result["scaled"] |= scaled
+        return result
+
+    monkeypatch.setattr(study, "numbers", numbers)
+    page, _, _ = Made(tmp_path).report(monkeypatch)
+    assert ("<strong>worsens</strong>" in page) == verdict
+    assert ("log loss of the test cases is 0.100 higher" in page) != verdict
+
+
+def test_gain_of_fold_means_is_by_hand_and_does_not_see_a_shift_of_a_fold(tmp_path):
+    made = Made(tmp_path, seeds=(1, 2), signal=1)
+
+    def gain():
+        baselines = pd.read_csv(tmp_path / "baselines.csv", dtype={"case_id": str, "split": str})
+        found = made.study(baselines=baselines)
+        entry = study.numbers(found)["baselines"][0]
+        theirs = [
+            roc_auc_score(rows["true_label"] == "high-grade", rows["prob_high_grade"])
+            for _, rows in baselines[baselines["baseline"] == "mean_pool"].groupby("split")
+        ]
+        ours = [
+            roc_auc_score(rows["y"], rows["prob_high_grade"])
+            for _, rows in found.predictions.groupby(["split", "seed"])
+        ]
+        assert entry["fold_gain"] == pytest.approx(np.mean(ours) - np.mean(theirs))
+        assert entry["fold_gain_low"] < entry["fold_gain"] < entry["fold_gain_high"]
+        return [entry[f"fold_gain{end}"] for end in ("", "_low", "_high")], entry["single_gain"]
+
+    before, pooled = gain()
+    for seed in made.seeds:
+        path = tmp_path / f"split_02/seed_{seed}/predictions.csv"
+        rows = pd.read_csv(path)
+        rows["prob_high_grade"] = rows["prob_high_grade"] / 20
+        rows["prob_benign"] = 1 - rows["prob_high_grade"]
+        rows.to_csv(path, index=False)
+    after, shifted = gain()
+    assert after == pytest.approx(before) and abs(shifted - pooled) > 0.01
+
+
+def test_few_cases_are_not_to_be_quoted(tmp_path, monkeypatch):
+    page, numbers, _ = Made(tmp_path, n=3).report(monkeypatch)
+    assert numbers["patients_of"] == {"benign": 3, "high-grade": 2}
+    assert "Too few to quote:</strong> there are 3 patients of benign and 2 patients of high-grade" in page
+    assert "This is the figure to quote" not in page and "with 3 test cases a split" in page
+    shown = numbers["out_of_fold"]["fold_low"] is not None
+    assert ('class="label">AUROC, mean of folds<' in page) == shown
+    assert ("It is not given here" in page) != shown
+
+
+def test_attention_is_told_by_true_class(tmp_path, monkeypatch):
+    made = Made(tmp_path)
+    for run in made.runs:
+        path = run / "attention_analysis/summary.csv"
+        odd = pd.read_csv(path, dtype={"case_id": str})
+        benign = odd["case_id"].astype(int) % 2 == 1
+        odd.loc[benign, ["stain_weight_h_e", "stain_weight_sox10"]] = [0.1, 0.9]
+        odd.to_csv(path, index=False)
+    page, numbers, _ = made.report(monkeypatch)
+    assert (
+        "in benign sox10 (12 of 12 cases; median weight 0.90 where present), "
+        "in high-grade h&amp;e (12 of 12 cases; median weight 0.75 where present)"
+    ) in page
+    assert [group["told"] for group in numbers["attention"]["by_class"]] == [12, 12]
+
+
+def test_attention_against_known_signal_has_an_interval_by_patient(tmp_path, monkeypatch):
+    made, random, scores = Made(tmp_path), np.random.default_rng(0), {}
+    for run in made.runs:
+        path = run / "attention_analysis/summary.csv"
+        labels = pd.read_csv(run / "predictions.csv")["true_label"]
+        auc = np.round(random.uniform(0.6, 0.95, len(labels)), 6)
+        pd.read_csv(path).assign(true_label=labels, attention_auc=auc).to_csv(path, index=False)
+        auc = auc[labels == "high-grade"]
+        scores[run] = auc
+        told = {"positive_class": "high_grade", "cases": len(auc), "mean_auc": auc.mean()}
+        told |= {"contribution_auc": 0.9, "margin_auc": 0.875}
+        (run / "attention_analysis/truth_auc.json").write_text(json.dumps(told))
+    page, numbers, _ = made.report(monkeypatch)
+    found, each = numbers["attention"]["truth"], np.concatenate(list(scores.values()))
+    assert found["class"] == "high-grade" and found["mean_auc"] == pytest.approx(each.mean())
+    error = each.std() / len(each) ** 0.5
+    assert found["low"] < each.mean() < found["high"]
+    assert found["high"] - found["low"] == pytest.approx(2 * 1.96 * error, rel=0.35)
+    text = re.sub(r"\s+", " ", re.sub("<.*?>", "", page))
+    assert "In 12 high-grade cases with known signal patches" in text and "0.875 by its margin, that share less" in text
+    told |= {"mean_auc": 0.5}
+    (run / "attention_analysis/truth_auc.json").write_text(json.dumps(told))
+    assert made.report(monkeypatch)[1]["attention"]["truth"]["low"] is None  # summaries of another analysis
 
 
 def test_faithfulness_is_shown_where_it_was_checked(tmp_path, monkeypatch):
@@ -525,6 +626,13 @@ def test_faithfulness_is_shown_where_it_was_checked(tmp_path, monkeypatch):
     page = made.report(monkeypatch, "--faithfulness", path)[0]
     assert "Attention is better than random. In both classes." in page and "Does it fall &lt;b&gt;?" in page
     assert "0.312" in page and 'href="../checks/index.html"' in page
+    assert page.count('href="../checks/index.html"') == 2  # of the section, and beside the known signal
+    untold = row | {"value": None, "low": None, "high": None, "n": 0}
+    path.write_text(json.dumps(told | {"answers": [untold]}))
+    cells = re.search(
+        r"Does it fall &lt;b&gt;\?.*?</tr>", made.report(monkeypatch, "--faithfulness", path)[0], re.DOTALL
+    )
+    assert cells[0].count('<td class="n"></td>') == 2 and "0.000" not in cells[0]
     path.write_text(json.dumps(told | {"answers": [{"question": "deletion"}]}))
     with pytest.raises(UserError, match="run faithfulness anew"):
         made.report(monkeypatch, "--faithfulness", path)
