@@ -8,7 +8,7 @@ from matplotlib.lines import Line2D
 
 from stratamil import faithfulness
 from stratamil.names import column
-from stratamil.plots import COLORS, GREY, STYLE
+from stratamil.plots import COLORS, GREY, STAIN_COLORS, STYLE
 
 # What a line of the curves is called; its colour is that of its place, or grey and black.
 ORDERS = {
@@ -51,7 +51,7 @@ def draw(study, numbers, table, stains, colors=COLORS):
     means = of_parts.groupby(keys, dropna=False)[["weight", "margin_change"]].mean().reset_index()
     if means["margin_change"].notna().any():
         words = "Attention of each stain and slice against the margin that its case loses without it"
-        drawn["parts"] = parts(means, stains, colors), words
+        drawn["parts"] = parts(means, stains, STAIN_COLORS), words
     binary = len(classes) == 2
     shown = table["true_label"].map(classes.index) if not binary else pd.Series(1, index=table.index)
     p, q = (

@@ -657,7 +657,8 @@ def attention(study):
     weights.columns = [spelt.get(slug, slug) for slug in slugs]
     weights = weights.dropna(axis=1, how="all")  # stains that no case has
     present = weights.notna().sum(axis=1)
-    told = weights.drop(index=_equal(table), errors="ignore").dropna(how="all")
+    several = weights[present > 1]  # a case with one stain has no choice
+    told = several.drop(index=_equal(table), errors="ignore")
     most = Counter(told.idxmax(axis=1)) if len(told) else {}
     stains = [
         {
@@ -672,7 +673,8 @@ def attention(study):
         }
         for stain in weights
     ]
-    result = {"cases": int((present > 0).sum()), "equal": int((present > 0).sum()) - len(told), "stains": stains}
+    result = {"cases": int((present > 0).sum()), "equal": len(several) - len(told), "stains": stains}
+    result["single"] = int((present == 1).sum())
     result["by_class"] = _by_class(study, weights, told)
     result["truth"] = _truth(study)
     for name in ("normalised_entropy", "effective_patches"):

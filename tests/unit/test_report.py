@@ -367,8 +367,13 @@ def test_cases_without_a_most_attended_stain_are_none_s(tmp_path, monkeypatch):
         (run / "results.json").write_text(json.dumps(results | {"stains": ["h&e", "sox10"]}))
     page, numbers, _ = made.report(monkeypatch)
     assert [(row["stain"], row["most"]) for row in numbers["attention"]["stains"]] == [("h&e", 0), ("sox10", 0)]
-    assert numbers["attention"]["equal"] == numbers["attention"]["cases"] == 24
-    assert "No stain is attended most in any case; in 24 of 24 cases no stain stands out" in page
+    assert numbers["attention"]["cases"] == 24
+    assert (numbers["attention"]["equal"], numbers["attention"]["single"]) == (
+        23,
+        1,
+    )  # with one stain there is no choice
+    assert "No stain is attended most in any case; in 23 of 24 cases no stain stands out" in page
+    assert "1 case has one stain only and no choice" in page
 
 
 def test_a_stain_that_no_case_has_is_not_in_the_report(tmp_path, monkeypatch):
@@ -583,10 +588,10 @@ def test_attention_is_told_by_true_class(tmp_path, monkeypatch):
         odd.to_csv(path, index=False)
     page, numbers, _ = made.report(monkeypatch)
     assert (
-        "in benign sox10 (12 of 12 cases; median weight 0.90 where present), "
-        "in high-grade h&amp;e (12 of 12 cases; median weight 0.75 where present)"
+        "in benign sox10 (12 of 12 cases in which one stands out; median weight 0.90 where present), "
+        "in high-grade h&amp;e (11 of 11 cases in which one stands out; median weight 0.75 where present)"
     ) in page
-    assert [group["told"] for group in numbers["attention"]["by_class"]] == [12, 12]
+    assert [group["told"] for group in numbers["attention"]["by_class"]] == [12, 11]
 
 
 def test_attention_against_known_signal_has_an_interval_by_patient(tmp_path, monkeypatch):
