@@ -72,7 +72,7 @@ ENCODERS = {
     # In bf16 its features of tissue differ: cosine with those of fp32 from .986, median .998.
     LITE0: Entry(
         LITE0, LITE0, 224, pooling="global", width=1280, normalisation=((127 / 255,) * 3, (128 / 255,) * 3),
-        precision="fp32", source="https://pypi.org/project/efficientnet-lite-pytorch/",
+        precision="fp32", source="Python package efficientnet-lite-pytorch",
     ),
     STAIN_STATS: Entry(
         STAIN_STATS, STAIN_STATS, 96, pooling="global", width=60, normalisation=((0.0,) * 3, (1 / 255,) * 3),
