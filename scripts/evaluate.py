@@ -6,7 +6,7 @@ from pathlib import Path
 import torch
 
 import cli
-from stratamil import bags, checkpoint, devices, evaluation, features, files, inventory, plots, splits
+from stratamil import checkpoint, evaluation, features, files, inventory, plots, splits
 
 
 def arguments():
@@ -28,15 +28,9 @@ def arguments():
 def main(args):
     torch.set_num_threads(args.threads)
     split = splits.read(args.split)
-    cases = inventory.used_cases(args.cases)
-    y = {case: args.classes.index(name) for case, name in zip(cases["case_id"], cases["class"])}
+    y = inventory.class_indices(args.cases, args.classes)
     data = features.read(args.features, [*split.val, *split.test])
-    content = checkpoint.read(args.checkpoint)
-    model = checkpoint.model(content, args.checkpoint, data, args.classes, args.stains)
-    device = devices.best()
-    model.to(device)
-    all_bags = bags.Bags(data, args.stains, device)
-    checkpoint.refuse_seen(content, args.checkpoint, all_bags, split.test)
+    model, all_bags, content = checkpoint.for_test(args.checkpoint, data, args.classes, args.stains, split.test)
     validation, _ = evaluation.predict(model, all_bags, data.table, split.val, y, args.classes)
     test, attention = evaluation.predict(model, all_bags, data.table, split.test, y, args.classes)
     result = {

@@ -9,7 +9,7 @@ from pathlib import Path
 import torch
 
 import cli
-from stratamil import bags, checkpoint, devices, features, files, inventory, perturb, splits
+from stratamil import checkpoint, features, files, inventory, perturb, splits
 
 
 def arguments():
@@ -31,15 +31,9 @@ def arguments():
 def main(args):
     torch.set_num_threads(args.threads)
     split = splits.read(args.split)
-    cases = inventory.used_cases(args.cases)
-    y = {case: args.classes.index(name) for case, name in zip(cases["case_id"], cases["class"])}
+    y = inventory.class_indices(args.cases, args.classes)
     data = features.read(args.features, split.test)
-    content = checkpoint.read(args.checkpoint)
-    model = checkpoint.model(content, args.checkpoint, data, args.classes, args.stains)
-    device = devices.best()
-    model.to(device)
-    all_bags = bags.Bags(data, args.stains, device)
-    checkpoint.refuse_seen(content, args.checkpoint, all_bags, split.test)
+    model, all_bags, _ = checkpoint.for_test(args.checkpoint, data, args.classes, args.stains, split.test)
     settings = perturb.Settings(args.draws, args.top_percent, args.seed)
     of_cases, curves, parts = perturb.perturb(model, all_bags, data.table, split.test, y, args.classes, settings)
     files.write_csv(of_cases, args.output / "perturbation.csv")

@@ -111,8 +111,7 @@ def watched(args):
 def main(args):
     torch.set_num_threads(args.threads)
     split = splits.read(args.split)
-    cases = inventory.used_cases(args.cases)
-    y = {case: args.classes.index(name) for case, name in zip(cases["case_id"], cases["class"])}
+    y = inventory.class_indices(args.cases, args.classes)
     data = features.read(args.features, [*split.train, *split.val])
     model_settings = ModelSettings(
         in_dim=data.values.shape[1],

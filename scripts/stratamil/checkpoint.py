@@ -6,6 +6,8 @@ import pickle
 
 import torch
 
+from stratamil import devices
+from stratamil.bags import Bags
 from stratamil.errors import UserError
 from stratamil.files import atomic
 from stratamil.model import HierarchicalAttention, ModelSettings
@@ -72,6 +74,18 @@ def refuse_seen(content, path, bags, case_ids):
             f"{path}: has seen test cases {', '.join(seen)} in training or validation: "
             "evaluate it on the test set of its own split, or on other patients"
         )
+
+
+def for_test(path, features, classes, stains, case_ids):
+    """The model of a checkpoint, the Bags of the features, both on the best device, and the checkpoint's content.
+
+    Raises UserError with all that does not fit, and where it has seen one of the test cases.
+    """
+    content = read(path)
+    result, device = model(content, path, features, classes, stains), devices.best()
+    all_bags = Bags(features, stains, device)
+    refuse_seen(content, path, all_bags, case_ids)
+    return result.to(device), all_bags, content
 
 
 def model(content, path, features, classes, stains):

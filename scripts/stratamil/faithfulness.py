@@ -16,7 +16,7 @@ import numpy as np
 import pandas as pd
 from PIL import Image
 
-from stratamil import findings, images, intervals, metrics, tables
+from stratamil import files, findings, images, intervals, metrics, tables
 from stratamil.errors import UserError
 from stratamil.findings import Estimate, Finding
 from stratamil.names import column, natural
@@ -129,13 +129,7 @@ class Run:
 
 def read_runs(folders):
     """The runs in these folders, by split and seed. Raises UserError with every file that lacks or does not fit."""
-    missing = [
-        f"{folder}/{name}: no such file: run {rule}"
-        for folder in folders
-        for name, rule in NEEDED.items()
-        if not (Path(folder) / name).is_file()
-    ]
-    if missing:
+    if missing := files.lacking(folders, NEEDED):
         raise UserError(*missing)
     runs = sorted((_read_run(Path(folder)) for folder in folders), key=lambda run: (natural(run.split), run.seed))
     problems = [

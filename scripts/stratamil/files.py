@@ -44,6 +44,16 @@ def atomic_folder(path):
             shutil.rmtree(folder, ignore_errors=True)
 
 
+def lacking(folders, needed):
+    """A line for each file that a folder lacks; needed: file name -> the rule that makes it."""
+    return [
+        f"{folder}/{name}: no such file: run {rule}"
+        for folder in folders
+        for name, rule in needed.items()
+        if not (Path(folder) / name).is_file()
+    ]
+
+
 def write_text(text, path):
     """Write `text` to `path` as UTF-8."""
     with atomic(path) as temporary:

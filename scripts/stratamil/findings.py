@@ -11,6 +11,7 @@ HELD = ", and the interval holds 0"
 PATIENTS = 5  # fewer give an interval that is narrow by luck: then nothing is claimed
 ABOVE, BELOW, SAME, FEW, NONE = "above", "below", "no different", "too few", "not defined"
 VALUES = {"probability": "probability of the predicted class", "margin": "margin (log odds) of the predicted class"}
+ALIKE = {"uniform": "all patches of a case", "levels": "all patches of a slice, slices of a stain and stains"}
 WORDS = {ABOVE: "better than random", BELOW: "worse than random", SAME: "no better than random"}
 
 
@@ -201,23 +202,22 @@ def uniform(kind, model, without, estimate, reason):
     reason: why there may be no estimate.
     """
     said = verdict(estimate)
-    alike = {"uniform": "all patches of a case", "levels": "all patches of a slice, slices of a stain and stains"}[kind]
+    alike = ALIKE[kind]
     if said == NONE:
         return f"What attention adds over {alike} weighing alike is not defined, for {reason}."
     both = f"with {alike} weighing alike the AUROC within a split is {num(without, 2)}, with attention {num(model, 2)}"
     size = f"difference {num(estimate.value, 2)} {_basis(estimate)}"
-    held = f"{size}{HELD}"
     return {
         ABOVE: f"Attention adds to the discrimination: {both}; {size}.",
         BELOW: f"Attention takes away from the discrimination: {both}; {size}.",
-        SAME: f"Attention adds nothing to the discrimination that these cases can show: {both}; {held}.",
+        SAME: f"Attention adds nothing to the discrimination that these cases can show: {both}; {size}{HELD}.",
         FEW: f"Whether attention adds to the discrimination cannot be told from so few: {both}; {size}.",
     }[said]
 
 
 def changed(kind, estimate):
     """How often the prediction changes without attention."""
-    alike = {"uniform": "all patches of a case", "levels": "all patches of a slice, slices of a stain and stains"}[kind]
+    alike = ALIKE[kind]
     if estimate.value is None:
         return "How often predictions change without attention: not defined, for there are none."
     return f"With {alike} weighing alike, {pct(estimate.value)} of the predictions change {_percent(estimate)}."

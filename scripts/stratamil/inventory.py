@@ -108,6 +108,12 @@ def used_cases(path):
     return cases[cases["status"] == USED].reset_index(drop=True)
 
 
+def class_indices(path, classes):
+    """Of each used case in cases.csv its class, as a place in `classes`."""
+    cases = used_cases(path)
+    return {case: classes.index(name) for case, name in zip(cases["case_id"], cases["class"])}
+
+
 def scan(root, grammar):
     """Read the name and size of every file below `root`; contents are not opened.
 

@@ -18,7 +18,7 @@ import pandas as pd
 import yaml
 from scipy.special import softmax
 
-from stratamil import intervals, metrics, tables
+from stratamil import files, intervals, metrics, tables
 from stratamil.errors import UserError
 from stratamil.inventory import USED
 from stratamil.names import column, natural
@@ -55,13 +55,7 @@ class Run:
 
 def read_runs(folders):
     """The runs in these folders, by split and seed. Raises UserError with every file that lacks or does not fit."""
-    missing = [
-        f"{folder}/{name}: no such file: run evaluate"
-        for folder in folders
-        for name in NEEDED
-        if not (Path(folder) / name).is_file()
-    ]
-    if missing:
+    if missing := files.lacking(folders, dict.fromkeys(NEEDED, "evaluate")):
         raise UserError(*missing)
     runs = sorted((_read_run(Path(folder)) for folder in folders), key=lambda run: (natural(run.split), run.seed))
     problems = [problem for run in runs for problem in _faults(run, runs[0].results["classes"])]
