@@ -37,6 +37,6 @@ rule attention:
         truth=lambda wildcards, input: flag("truth", input.truth) if input.truth else "",
         tested=lambda wildcards, input: flag("tested", list(input.tested)) if input.tested else "",
     shell:
-        "python {input.code[0]} --patch-attention {input.attention} --predictions {input.predictions}"
+        "python {input.code[0]:q} --patch-attention {input.attention:q} --predictions {input.predictions:q}"
         " {params.images} --split {wildcards.split} --seed {wildcards.seed} {params.flags} {params.truth} {params.tested}"
-        " --threads {threads} --output {output} --log {log}"
+        " --threads {threads} --output {output:q} --log {log:q}"

@@ -26,5 +26,5 @@ rule baselines:
     params:
         flags=given(flag("classes", CLASSES)),
     shell:
-        "python {input.code[0]} --features {input.features} --colour {input.colour} --cases {input.cases}"
-        " --splits {input.splits} {params.flags} --output {output} --log {log}"
+        "python {input.code[0]:q} --features {input.features:q} --colour {input.colour:q} --cases {input.cases:q}"
+        " --splits {input.splits:q} {params.flags} --output {output:q} --log {log:q}"

@@ -45,6 +45,6 @@ rule cohort:
             flags("report", "bootstrap", "seed", "colors"),
         ),
     shell:
-        "python {input.code[0]} --patches-table {input.patches} --cases {input.cases} --excluded {input.excluded}"
-        " --splits {input.splits} {params.images} {params.samples} --template {input.template[0]} {params.flags}"
-        " --output {output.html} --json {output.json} --log {log}"
+        "python {input.code[0]:q} --patches-table {input.patches:q} --cases {input.cases:q} --excluded {input.excluded:q}"
+        " --splits {input.splits:q} {params.images} {params.samples} --template {input.template[0]:q} {params.flags}"
+        " --output {output.html:q} --json {output.json:q} --log {log:q}"

@@ -26,5 +26,5 @@ if config["demo"]:
         params:
             flags=given(flags("demo")),
         shell:
-            "python {input.code[0]} {params.flags} --threads {threads} --patches {output.patches}"
-            " --labels {output.labels} --truth {output.truth} --log {log}"
+            "python {input.code[0]:q} {params.flags} --threads {threads} --patches {output.patches:q}"
+            " --labels {output.labels:q} --truth {output.truth:q} --log {log:q}"

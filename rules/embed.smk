@@ -23,7 +23,7 @@ rule weights:
     params:
         flags=lambda wildcards: flags("embed", "encoder", "weights", "weights_sha256", **WEIGHTS[wildcards.weights]),
     shell:
-        "python {input.code[0]} {params.flags} --output {output} --log {log}"
+        "python {input.code[0]:q} {params.flags} --output {output:q} --log {log:q}"
 
 
 rule embed:
@@ -51,6 +51,6 @@ rule embed:
         weights=lambda wildcards, input: flag("weights_file", input.weights) if input.weights else "",
         cache=f"{config['results']}/features/{{encoder}}/cache/shard_{{shard}}.h5",
     shell:
-        "python {input.code[0]} --patches-table {input.patches} --cases {input.cases} --patches {params.folder:q}"
+        "python {input.code[0]:q} --patches-table {input.patches:q} --cases {input.cases:q} --patches {params.folder:q}"
         " --shard {wildcards.shard} {params.flags} {params.weights} --threads {threads}"
-        " --cache {params.cache} --output {output} --log {log}"
+        " --cache {params.cache:q} --output {output:q} --log {log:q}"

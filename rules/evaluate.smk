@@ -38,6 +38,6 @@ rule evaluate:
         flags=given(flag("classes", CLASSES), flag("stains", STAINS), flags("evaluate", "threshold")),
         folder=subpath(output.predictions, parent=True),
     shell:
-        "python {input.code[0]} --checkpoint {input.checkpoint:q} --features {input.features} --cases {input.cases}"
-        " --split {input.split} --name {wildcards.split} --seed {wildcards.seed} {params.flags}"
-        " --threads {threads} --output {params.folder} --log {log}"
+        "python {input.code[0]:q} --checkpoint {input.checkpoint:q} --features {input.features:q} --cases {input.cases:q}"
+        " --split {input.split:q} --name {wildcards.split} --seed {wildcards.seed} {params.flags}"
+        " --threads {threads} --output {params.folder:q} --log {log:q}"

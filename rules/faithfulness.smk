@@ -49,6 +49,6 @@ rule faithfulness:
         ),
         folder=subpath(output.html, parent=True),
     shell:
-        "python {input.code[0]} --runs {params.runs} --cases {input.cases} --patches-table {input.patches}"
-        " --colour {input.colour} {params.images} --template {input.template[0]} {params.flags}"
-        " --output {params.folder} --log {log}"
+        "python {input.code[0]:q} --runs {params.runs:q} --cases {input.cases:q} --patches-table {input.patches:q}"
+        " --colour {input.colour:q} {params.images} --template {input.template[0]:q} {params.flags}"
+        " --output {params.folder:q} --log {log:q}"

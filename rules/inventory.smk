@@ -50,6 +50,6 @@ rule inventory:
         identity=lambda wildcards, output: flag("identity", output.identity) if IDENTITY else "",
         state=given("" if config["demo"] else STATE),
     shell:
-        "python {input.code[0]} {params.source} --labels {input.labels:q} {params.flags}"
-        " --output {output.patches} --cases {output.cases} --excluded {output.excluded}"
-        " {params.identity} --state={params.state} --log {log}"
+        "python {input.code[0]:q} {params.source} --labels {input.labels:q} {params.flags}"
+        " --output {output.patches:q} --cases {output.cases:q} --excluded {output.excluded:q}"
+        " {params.identity} --state={params.state:q} --log {log:q}"

@@ -35,6 +35,6 @@ rule perturb:
         ),
         folder=subpath(output.cases, parent=True),
     shell:
-        "python {input.code[0]} --checkpoint {input.checkpoint:q} --features {input.features} --cases {input.cases}"
-        " --split {input.split} --seed {wildcards.seed} {params.flags} --threads {threads} --output {params.folder}"
-        " --log {log}"
+        "python {input.code[0]:q} --checkpoint {input.checkpoint:q} --features {input.features:q} --cases {input.cases:q}"
+        " --split {input.split:q} --seed {wildcards.seed} {params.flags} --threads {threads} --output {params.folder:q}"
+        " --log {log:q}"

@@ -27,5 +27,5 @@ if PRECOMPUTED:
             flags=given(flags("embed", "shards")),
             folder=FEATURES_FOLDER,
         shell:
-            "python {input.code[0]} --patches-table {input.patches} --cases {input.cases} --identity {input.identity}"
-            " --folder {params.folder:q} --shard {wildcards.shard} {params.flags} --output {output} --log {log}"
+            "python {input.code[0]:q} --patches-table {input.patches:q} --cases {input.cases:q} --identity {input.identity:q}"
+            " --folder {params.folder:q} --shard {wildcards.shard} {params.flags} --output {output:q} --log {log:q}"

@@ -61,8 +61,8 @@ rule report:
         config=f"{config['results']}/config.yaml",
         folder=subpath(output.html, parent=True),
     shell:
-        "python {input.code[0]} --runs {params.runs} --cases {input.cases} --excluded {input.excluded}"
-        " --unreadable {input.unreadable} --splits {input.splits} --cohort {input.cohort} {params.samples}"
-        " --baselines {input.baselines} --faithfulness {input.faithfulness}"
-        " --benchmarks {params.benchmarks} --config {params.config} --template {input.template[0]} {params.flags}"
-        " --output {params.folder} --log {log}"
+        "python {input.code[0]:q} --runs {params.runs:q} --cases {input.cases:q} --excluded {input.excluded:q}"
+        " --unreadable {input.unreadable:q} --splits {input.splits:q} --cohort {input.cohort:q} {params.samples}"
+        " --baselines {input.baselines:q} --faithfulness {input.faithfulness:q}"
+        " --benchmarks {params.benchmarks:q} --config {params.config:q} --template {input.template[0]:q} {params.flags}"
+        " --output {params.folder:q} --log {log:q}"

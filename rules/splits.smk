@@ -28,5 +28,5 @@ rule splits:
         preset=digest(*(expand(PRESET, split=SPLITS) if PRESET else [])),
         flags=given(flag("classes", CLASSES), *([] if PRESET else [flags("splits")])),
     shell:
-        "python {input.code[0]} --cases {input.cases} {params.flags} --preset {input.preset:q}"
-        " --output {output} --log {log}"
+        "python {input.code[0]:q} --cases {input.cases:q} {params.flags} --preset {input.preset:q}"
+        " --output {output:q} --log {log:q}"

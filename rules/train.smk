@@ -37,7 +37,7 @@ rule train:
         state=f"{config['results']}/split_{{split}}/seed_{{seed}}/checkpoints/state.pth",
     shell:
         # exec, for a signal to the shell alone would end the job with the training inside it
-        "exec python {input.code[0]} --features {input.features} --cases {input.cases} --split {input.split}"
-        " --name {wildcards.split} --seed {wildcards.seed} {params.flags} --threads {threads} --checkpoint {output.checkpoint}"
-        " --history {output.history} --loss-plot {output.loss_plot} --settings {output.settings}"
-        " --state {params.state} --log {log}"
+        "exec python {input.code[0]:q} --features {input.features:q} --cases {input.cases:q} --split {input.split:q}"
+        " --name {wildcards.split} --seed {wildcards.seed} {params.flags} --threads {threads} --checkpoint {output.checkpoint:q}"
+        " --history {output.history:q} --loss-plot {output.loss_plot:q} --settings {output.settings:q}"
+        " --state {params.state:q} --log {log:q}"

@@ -1,5 +1,7 @@
 """Errors that a user can mend."""
 
+from collections.abc import Iterable
+
 
 class UserError(Exception):
     """One or more problems with the user's input, each a line that names file, row and remedy.
@@ -14,3 +16,10 @@ class UserError(Exception):
 
 class Stopped(Exception):
     """Work was asked to stop and has saved its state; the next run goes on from it."""
+
+
+def few(items: Iterable[object], shown: int = 3) -> str:
+    """Return `a, b, c and 4 more`: examples of places with their number, for a problem that many places share."""
+    items = list(map(str, items))
+    more = f" and {len(items) - shown:,} more" if len(items) > shown else ""
+    return ", ".join(items[:shown]) + more
