@@ -33,7 +33,7 @@ def planned(args, attempt):
         "--attempt", str(attempt), "--cores", "1000",  # not those of this machine, to which it would cut the threads
         *(["--configfile", *args.configfile] if args.configfile else []),
     ]  # fmt: skip
-    done = subprocess.run(command, capture_output=True, text=True)
+    done = subprocess.run(command, capture_output=True, encoding="utf-8", errors="replace")
     if done.returncode:
         last = (done.stderr or done.stdout).strip().splitlines()[-3:]
         raise UserError(f"the dry run fails: {' '.join(last)}")
@@ -107,6 +107,9 @@ def main(args):
         lines.append(f"{', '.join(rules)}: attempt {1 + retries} would never start: {problem}: {remedy}")
     if lines:
         raise UserError(*lines)
+    for ask in first:
+        if clause := slurm.waits(ask, offer):
+            print(f"{ask.rule}: would wait: {clause}")
     print(f"None would be refused or pend for ever: {sum(first.values())} jobs, {1 + retries} attempts each.")
 
 

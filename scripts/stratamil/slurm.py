@@ -13,15 +13,33 @@ from pathlib import Path
 
 import yaml
 
-from stratamil.errors import UserError
+from stratamil.errors import UserError, few
 
 # Rules that ask for a GPU themselves.
 GPU_RULES = ("embed", "train")
 
+# The words of a node's state as scontrol and sinfo write them, and what its signs stand for. No job starts on a node
+# that is DOWN; jobs wait for one that is set aside; one that sleeps wakes up for a job. All other words are of nodes at
+# work (ALLOCATED, MIXED, COMPLETING, PLANNED) or say where a node comes from (CLOUD, DYNAMIC_FUTURE).
+DOWN = re.compile("DOWN|DRAIN(ED|ING)?|DRNG|FAIL(ED|ING|G)?|ERROR|FUTU?RE?|INVAL(ID_REG)?|NOT_RESPONDING")
+SET_ASIDE = re.compile("MAINT(ENANCE)?|RESV|RESERVED|UNK(NOWN)?")
+ASLEEP = re.compile("POWER(_(UP|DOWN)|(ED|ING)_(UP|DOWN))?|POW_(UP|DN)|REBOOT(_ISSUED)?|BOOT")
+SIGNS = {
+    "*": "NOT_RESPONDING",
+    "~": "POWERED_DOWN",
+    "#": "POWERING_UP",
+    "!": "POWER_DOWN",
+    "%": "POWERING_DOWN",
+    "$": "MAINTENANCE",
+    "@": "REBOOT_REQUESTED",
+    "^": "REBOOT_ISSUED",
+    "-": "PLANNED",
+}
+
 
 @dataclass(frozen=True)
 class Place:
-    """Where jobs go: cpu and gpu of the site file."""
+    """Where jobs go: cpu and gpu of the site file. partition: one, or several with commas: any may start a job."""
 
     partition: str | None = None
     constraint: str | None = None
@@ -68,7 +86,10 @@ def read_site(path):
 
 
 def _text(value):
-    return None if value is None else str(value)
+    """A value as sbatch takes it; a list, also one with spaces, with commas alone."""
+    if value is None:
+        return None
+    return ",".join(part.strip() for part in (map(str, value) if isinstance(value, list) else str(value).split(",")))
 
 
 def _site_problems(content):
@@ -156,7 +177,7 @@ def _plain(word):
 
 def _lines(*command):
     """What a command of SLURM prints, line by line; OSError or SubprocessError if it fails or does not answer."""
-    done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=True)
+    done = subprocess.run(command, capture_output=True, encoding="utf-8", errors="replace", timeout=60, check=True)
     return done.stdout.splitlines()
 
 
@@ -179,7 +200,7 @@ class Ask:
 
 @dataclass(frozen=True)
 class Node:
-    """What a node gives. gpus: model -> number."""
+    """What a node gives. up: takes jobs or wakes up for them. gpus: model -> number. later: takes jobs again later."""
 
     name: str
     up: bool
@@ -187,6 +208,7 @@ class Node:
     memory: int
     gpus: dict[str, int]
     features: frozenset[str]
+    later: bool = False
 
     def has_features(self, constraint):
         """Whether the node meets a constraint of features with & and |; brackets are left out of account."""
@@ -196,10 +218,18 @@ class Node:
         """Whether the node has that many GPUs, of a model if one is named."""
         return number <= (self.gpus.get(model, 0) if model else sum(self.gpus.values()))
 
+    def fits(self, ask):
+        """Whether the node has all that a job asks of one node."""
+        enough = ask.memory <= self.memory and ask.cpus <= self.cpus
+        return enough and self.has_gpus(ask.gpus, ask.model) and self.has_features(ask.constraint)
+
 
 @dataclass(frozen=True)
 class Partition:
-    """What a partition gives. minutes, memory, cpus: the most of a job on a node, or inf. allowed: None is all."""
+    """What a partition gives. minutes, memory, cpus: the most of a job on a node, or inf. allowed: None is all.
+
+    state: as SLURM says it of a partition that is not up.
+    """
 
     name: str
     up: bool
@@ -209,6 +239,7 @@ class Partition:
     allowed: frozenset[str] | None
     denied: frozenset[str]
     nodes: tuple[Node, ...]
+    state: str = "DOWN"
 
 
 @dataclass(frozen=True)
@@ -226,8 +257,9 @@ def _features(constraint):
 def offer():
     """Ask SLURM what it gives. Returns Offer; raises UserError if it does not answer."""
     try:
-        nodes = [_pairs(line) for line in _lines("scontrol", "--oneliner", "show", "node")]
-        partitions = [_pairs(line) for line in _lines("scontrol", "--oneliner", "show", "partition")]
+        # --all, for a partition may be hidden
+        nodes = [_pairs(line) for line in _lines("scontrol", "--all", "--oneliner", "show", "node")]
+        partitions = [_pairs(line) for line in _lines("scontrol", "--all", "--oneliner", "show", "partition")]
     except (OSError, subprocess.SubprocessError) as error:
         reason = (getattr(error, "stderr", None) or str(error)).strip()
         raise UserError(f"SLURM does not answer: run this on a login node ({reason})") from None
@@ -245,14 +277,16 @@ def _accounts():
 
 
 def _pairs(line):
-    return dict(re.findall(r"(\w+)=(\S*)", line))
+    """The words `key=value` of a line; of equal keys the first, for the reason of a node is free text at the end."""
+    return dict(reversed(re.findall(r"(\w+)=(\S*)", line)))
 
 
 def _partition(pairs, nodes):
     name = pairs["PartitionName"]
     return Partition(
         name=name,
-        up=pairs["State"] == "UP",
+        up=pairs["State"].upper() == "UP",
+        state=pairs["State"].upper(),
         minutes=minutes(pairs["MaxTime"]),
         memory=_limit(pairs.get("MaxMemPerNode")),
         cpus=_limit(pairs.get("MaxCPUsPerNode")),
@@ -263,14 +297,28 @@ def _partition(pairs, nodes):
 
 
 def _node(pairs):
+    up, later = _takes_jobs(pairs["State"])
     return Node(
         name=pairs["NodeName"],
-        up=not re.search("DOWN|DRAIN|FAIL|NOT_RESPONDING|MAINT|FUTURE", pairs["State"]),
+        up=up,
+        later=later,
         cpus=int(pairs["CPUTot"]),
         memory=int(pairs["RealMemory"]),
-        gpus={model: int(number) for model, number in re.findall(r"\bgpu:(?:([\w.-]+):)?(\d+)", pairs["Gres"])},
-        features=_names(pairs["AvailableFeatures"], lower=False),
+        gpus={model: int(number) for model, number in re.findall(r"\bgpu:(?:([\w.-]+):)?(\d+)", pairs.get("Gres", ""))},
+        features=_names(pairs.get("AvailableFeatures", ""), lower=False),
     )
+
+
+def _takes_jobs(state):
+    """Whether a node in a state such as `IDLE+CLOUD+POWERED_DOWN` or `mix~` takes jobs now, and whether only later."""
+    words = {SIGNS.get(word, word) for word in re.findall(r"\w+|[^\w+]", state.upper())}
+    down, later, asleep = (set(filter(kind.fullmatch, words)) for kind in (DOWN, SET_ASIDE, ASLEEP))
+    if asleep:
+        down.discard("NOT_RESPONDING")  # nor does it have to
+    if words & {"POWER_DRAIN", "REBOOT_REQUESTED", "REBOOT_ISSUED"}:  # drained until it is off, or has started again
+        later |= down & {"DRAIN"}
+        down.discard("DRAIN")
+    return not down and not later, not down and bool(later)
 
 
 def _names(text, lower=True):
@@ -291,13 +339,32 @@ def minutes(text):
 
 def problems(ask, offer):
     """Why jobs that ask so would be refused or pend for ever: a list of clauses, empty if they would start."""
-    if ask.partition not in offer.partitions:
-        return [f"there is no partition {ask.partition}: there are {', '.join(sorted(offer.partitions))}"]
-    partition = offer.partitions[ask.partition]
+    if unknown := [name for name in ask.partition.split(",") if name not in offer.partitions]:
+        return [f"there is no partition {' or '.join(unknown)}: there are {', '.join(sorted(offer.partitions))}"]
     nodes = [node for each in offer.partitions.values() for node in each.nodes]
     unknown = _features(ask.constraint).difference(*(node.features for node in nodes))
     of_features = [f"no node of the cluster has the feature {feature}" for feature in sorted(unknown)]
-    return [*_account_problems(ask, offer, partition), *of_features, *_partition_problems(ask, partition)]
+    of_each = [_problems(ask, offer, partition) for partition in _partitions(ask, offer)]
+    of_all = of_each if all(of_each) else []  # one that starts them is enough
+    return [*of_features, *dict.fromkeys(clause for clauses in of_all for clause in clauses)]
+
+
+def waits(ask, offer):
+    """Why jobs that ask so, which have no problems, would start only later: a clause, or None if they may start now."""
+    partitions = [each for each in _partitions(ask, offer) if not _problems(ask, offer, each)]
+    nodes = [node for partition in partitions for node in partition.nodes if node.fits(ask)]
+    if any(node.up for node in nodes) or not nodes:
+        return None
+    names = few(dict.fromkeys(node.name for node in nodes if node.later))
+    return f"the nodes of partition {ask.partition} that fit are in maintenance, reserved or to be rebooted: {names}"
+
+
+def _partitions(ask, offer):
+    return [offer.partitions[name] for name in ask.partition.split(",") if name in offer.partitions]
+
+
+def _problems(ask, offer, partition):
+    return [*_account_problems(ask, offer, partition), *_partition_problems(ask, partition)]
 
 
 def _account_problems(ask, offer, partition):
@@ -314,7 +381,7 @@ def _account_problems(ask, offer, partition):
 def _partition_problems(ask, partition):
     name = partition.name
     if not partition.up:
-        yield f"partition {name} is down"
+        yield f"partition {name} starts no jobs: it is {partition.state}"
     if ask.minutes > partition.minutes:
         yield f"it asks for {ask.minutes} minutes, partition {name} gives {partition.minutes:g}"
     memory = min(partition.memory, max((node.memory for node in partition.nodes), default=0))
@@ -332,11 +399,11 @@ def _partition_problems(ask, partition):
         yield f"no node of partition {name} meets {ask.constraint}: features are {', '.join(features) or 'none'}"
     if ask.memory <= memory and ask.cpus <= cpus:
         fit = [node for node in fit if node.has_features(ask.constraint)]
-        enough = [node for node in fit if ask.memory <= node.memory and ask.cpus <= node.cpus]
+        enough = [node for node in fit if node.fits(ask)]
         if fit and not enough:
             yield f"no node of partition {name} has all of it: {ask.memory} MB, {ask.cpus} CPUs, {ask.gpus} GPU"
-        elif enough and not any(node.up for node in enough):
-            yield f"the nodes of partition {name} that fit are down: {', '.join(node.name for node in enough)}"
+        elif enough and not any(node.up or node.later for node in enough):
+            yield f"the nodes of partition {name} that fit are down: {few(node.name for node in enough)}"
 
 
 def _gpus(partition):
@@ -352,5 +419,11 @@ def refused(ask):
         "--gpus": ":".join(filter(None, [ask.model, str(ask.gpus)])) if ask.gpus else None,
     }  # fmt: skip
     given = [f"{option}={value}" for option, value in options.items() if value is not None]
-    done = subprocess.run(["sbatch", "--test-only", *given, "--wrap=true"], capture_output=True, text=True, timeout=60)
+    done = subprocess.run(
+        ["sbatch", "--test-only", *given, "--wrap=true"],
+        capture_output=True,
+        encoding="utf-8",
+        errors="replace",
+        timeout=60,
+    )
     return " ".join(done.stderr.split()) if done.returncode else None

@@ -29,6 +29,8 @@ def test_the_site_file_as_it_comes(tmp_path):
     assert site.on_gpu == slurm.GPU_RULES and site.off_gpu == [] and site.mail is None
     assert read(tmp_path, SITE | {"account": 12345, "on_gpu": []}).account == "12345"
     assert read(tmp_path, SITE | {"on_gpu": None}).off_gpu == ["embed", "train"]
+    for several in ("short,long", "short, long", ["short", "long"]):
+        assert read(tmp_path, SITE | {"cpu": {"partition": several}}).cpu.partition == "short,long"
 
 
 @pytest.mark.parametrize(
@@ -87,6 +89,94 @@ def test_gpus_of_a_node(gres, gpus):
     node = slurm._node(slurm._pairs(line))
     assert node.gpus == gpus and node.features == {"a", "b"} and not node.up
     assert node.has_gpus(sum(gpus.values()), None) and not node.has_gpus(1 + sum(gpus.values()), None)
+
+
+# States as `scontrol show node` of SLURM 18 to 25 and sinfo write them.
+TAKES_JOBS = """
+    IDLE ALLOCATED MIXED COMPLETING ALLOCATED+COMPLETING MIXED+PLANNED IDLE+PLANNED PLANNED BLOCKED IDLE+BLOCKED
+    PERFCTRS IDLE+CLOUD IDLE+CLOUD+POWER IDLE+POWERED_DOWN IDLE+CLOUD+POWERED_DOWN IDLE+POWERING_DOWN IDLE+POWER_DOWN
+    IDLE+CLOUD+POWERING_UP IDLE+POWER_UP MIXED+CLOUD+NOT_RESPONDING+POWERING_UP IDLE+NOT_RESPONDING+POWERED_DOWN
+    ALLOCATED+CLOUD+NOT_RESPONDING+POWERING_UP IDLE+DYNAMIC_FUTURE IDLE+DYNAMIC_NORM IDLE+REBOOT_REQUESTED
+    IDLE+REBOOT_ISSUED IDLE+NOT_RESPONDING+REBOOT_ISSUED IDLE+REBOOT_CANCELED REBOOT IDLE~ IDLE# IDLE% IDLE! IDLE@ IDLE^
+    idle~ idle#+cloud mix- mixed alloc# alloc comp npc plnd pow_dn pow_up boot idle%+cloud ALLOCATED~
+    IDLE+POWER MIXED+A_WORD_TO_COME
+"""
+TAKES_JOBS_LATER = """
+    MAINT MAINTENANCE IDLE+MAINTENANCE IDLE+RESERVED RESERVED resv maint IDLE$ ALLOCATED+MAINTENANCE+RESERVED
+    MIXED+RESERVED IDLE+RESERVED+POWERED_DOWN IDLE+POWERED_DOWN+MAINTENANCE UNKNOWN unk IDLE+DRAIN+REBOOT_ISSUED
+    IDLE+DRAIN+REBOOT_REQUESTED MIXED+CLOUD+DRAIN+POWER_DRAIN+POWER_DOWN
+"""
+TAKES_NO_JOBS = """
+    DOWN down* DOWN+DRAIN IDLE+DRAIN ALLOCATED+DRAIN DRAINED DRAINING drng drain FAIL FAILING failg IDLE+FAIL ERROR
+    IDLE+NOT_RESPONDING IDLE* idle*+cloud FUTURE futr IDLE+INVALID_REG INVAL DOWN+CLOUD+POWERED_DOWN DOWN+POWERING_UP
+    IDLE+DRAIN+POWERED_DOWN DOWN+MAINTENANCE MAINTENANCE+DRAIN IDLE+DRAIN+RESERVED DOWN~ drain~
+    IDLE+NOT_RESPONDING+PLANNED MAINT* DOWN+REBOOT_ISSUED+NOT_RESPONDING DOWN+RESERVED
+"""
+
+
+@pytest.mark.parametrize("state", " ".join([TAKES_JOBS, TAKES_JOBS_LATER, TAKES_NO_JOBS]).split())
+def test_states_of_a_node(state):
+    line = (
+        f"NodeName=n1 CPUTot=8 RealMemory=64000 AvailableFeatures=(null) Gres=(null) State={state} Reason=x State=IDLE"
+    )
+    node = slurm._node(slurm._pairs(line))
+    assert (node.up, node.later) == (state in TAKES_JOBS.split(), state in TAKES_JOBS_LATER.split())
+
+
+def cluster_of(**states):
+    """An Offer of partitions with a node each in a state; a state in brackets is that of the partition."""
+    lines = []
+    for name, state in states.items():
+        of_partition = state.strip("()") if state.startswith("(") else "UP"
+        of_node = "IDLE" if state.startswith("(") else state
+        has = "CPUTot=8 RealMemory=64000 AvailableFeatures=a Gres=gpu:2"
+        node = f"NodeName={name}-1 {has} State={of_node} Partitions={name}"
+        lines.append((f"PartitionName={name} MaxTime=04:00:00 State={of_partition}", node))
+    nodes = [slurm._pairs(node) for _, node in lines]
+    return slurm.Offer({p.name: p for p in (slurm._partition(slurm._pairs(line), nodes) for line, _ in lines)}, None)
+
+
+def judged(partition, offer, **changes):
+    fine = {"rule": "train", "attempt": 1, "partition": partition, "minutes": 60, "memory": 8000, "gpus": 1}
+    ask = slurm.Ask(**fine | changes)
+    return slurm.problems(ask, offer), slurm.waits(ask, offer)
+
+
+def test_any_partition_of_a_list_may_start_a_job():
+    offer = cluster_of(short="IDLE", long="IDLE+POWERED_DOWN", off="DOWN", kept="IDLE+MAINTENANCE", shut="(INACTIVE)")
+    for fine in ("short", "long", "short,long", "off,short", "shut,long", "kept,short"):
+        assert judged(fine, offer) == ([], None)
+    later = "the nodes of partition {} that fit are in maintenance, reserved or to be rebooted: kept-1"
+    for waiting in ("kept", "off,kept", "kept,shut"):
+        assert judged(waiting, offer) == ([], later.format(waiting))
+    assert judged("off,shut", offer)[0] == [
+        "the nodes of partition off that fit are down: off-1",
+        "partition shut starts no jobs: it is INACTIVE",
+    ]
+    assert judged("short,nope,no", offer)[0] == [
+        "there is no partition nope or no: there are kept, long, off, short, shut",
+    ]
+    assert judged("short,long", offer, minutes=300)[0] == [
+        "it asks for 300 minutes, partition short gives 240",
+        "it asks for 300 minutes, partition long gives 240",
+    ]
+    assert judged("short,long", offer, constraint="b")[0] == [
+        "no node of the cluster has the feature b",
+        "no node of partition short meets b: features are a",
+        "no node of partition long meets b: features are a",
+    ]
+
+
+@pytest.mark.parametrize("state", ["DOWN", "DRAIN", "INACTIVE", "down"])
+def test_states_of_a_partition(state):
+    assert judged("p", cluster_of(p=f"({state})"))[0] == [f"partition p starts no jobs: it is {state.upper()}"]
+    assert judged("p", cluster_of(p="(up)")) == ([], None)
+
+
+def test_many_nodes_that_are_down_are_counted():
+    nodes = tuple(slurm.Node(f"n{i}", False, 8, 64000, {"": 2}, frozenset()) for i in range(500))
+    offer = slurm.Offer({"gpu": slurm.Partition("gpu", True, 60, math.inf, math.inf, None, frozenset(), nodes)}, None)
+    assert judged("gpu", offer)[0] == ["the nodes of partition gpu that fit are down: n0, n1, n2 and 497 more"]
 
 
 def test_nodes_that_fit_only_one_by_one_or_are_down():
