@@ -20,11 +20,16 @@ ROOT = Path(os.path.relpath(workflow.basedir))
 sys.path.insert(0, str(ROOT / "scripts"))
 # Rules call the Python that runs Snakemake, also where its environment was not activated.
 os.environ.update(PATH=f"{Path(sys.executable).parent}{os.pathsep}{os.environ.get('PATH', os.defpath)}")
+# Text is UTF-8 in every job whatever the locale, and what the terminal of Snakemake itself cannot show is escaped.
+os.environ.update(PYTHONUTF8="1")
+for stream in (sys.stdout, sys.stderr):
+    if hasattr(stream, "reconfigure"):
+        stream.reconfigure(errors="backslashreplace")
 
 from stratamil import files, folders, manifest, registry, settings, slurm
 from stratamil.errors import UserError
 
-SCHEMA = yaml.safe_load((ROOT / "schemas/config.schema.yaml").read_text())
+SCHEMA = yaml.safe_load((ROOT / "schemas/config.schema.yaml").read_text(encoding="utf-8"))
 if problems := settings.problems(config, SCHEMA):
     raise WorkflowError("\n".join(f"config: {problem}" for problem in problems))
 validate(config, "../schemas/config.schema.yaml")  # fills in defaults
@@ -121,7 +126,7 @@ def templates(page):
 
 def imported(path):
     """The modules that a Python file imports, as paths without suffix: `stratamil/names`."""
-    for node in ast.walk(ast.parse(path.read_text())):
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
         if isinstance(node, ast.Import):
             yield from (alias.name.replace(".", "/") for alias in node.names)
         elif isinstance(node, ast.ImportFrom):
