@@ -2,7 +2,6 @@
 
 import argparse
 import csv
-import errno
 import logging
 import os
 import signal
@@ -10,20 +9,10 @@ import sys
 from contextlib import contextmanager
 from pathlib import Path
 
-from stratamil.errors import Stopped, UserError
+from stratamil.errors import REFUSALS, Stopped, UserError
 
 # Sent by SLURM before a job's time runs out, and by Ctrl-C.
 STOPS = (signal.SIGTERM, signal.SIGINT)
-
-# What a machine refuses, which is no error of the program, with the remedy.
-REFUSALS = {
-    errno.ENOSPC: "make room on the disk",
-    errno.EDQUOT: "make room within your quota",
-    errno.EROFS: "choose a folder that can be written to",
-    errno.EACCES: "ask for the right to read or write it",
-    errno.EPERM: "ask for the right to read or write it",
-    errno.EIO: "look at the disk, or the connection to it",
-}
 
 
 def parser(doc):

@@ -1,6 +1,24 @@
 """Errors that a user can mend."""
 
+import errno
+import re
 from collections.abc import Iterable
+
+# What a machine refuses, which is no error of the program and no damage of a file, with the remedy.
+REFUSALS = {
+    errno.ENOSPC: "make room on the disk",
+    errno.EDQUOT: "make room within your quota",
+    errno.EROFS: "choose a folder that can be written to",
+    errno.EACCES: "ask for the right to read or write it",
+    errno.EPERM: "ask for the right to read or write it",
+    errno.EIO: "look at the disk, or the connection to it",
+    errno.ENOLCK: "its file system has no lock service: mount it with locks, or choose a folder on another",
+    errno.EAGAIN: "another program has locked it: wait until that program has ended",
+    errno.ESTALE: "the connection to its file system was lost: mount it again",
+    errno.ETIMEDOUT: "the connection to its file system was lost: mount it again",
+    errno.EMFILE: "raise the limit of open files (ulimit -n)",
+    errno.ENFILE: "end other programs: the machine has too many files open",
+}
 
 
 class UserError(Exception):
@@ -23,3 +41,23 @@ def few(items: Iterable[object], shown: int = 3) -> str:
     items = list(map(str, items))
     more = f" and {len(items) - shown:,} more" if len(items) > shown else ""
     return ", ".join(items[:shown]) + more
+
+
+def by_kind(problems: Iterable[tuple[str, str]], shown: int = 3) -> list[str]:
+    """Return one line for all places with the same problem, from pairs (place, problem).
+
+    Problems that differ in their numbers alone are one kind where there are more of them than examples are shown.
+    """
+    same, alike = {}, {}
+    for place, what in problems:
+        same.setdefault(what, []).append(place)
+    for what in same:
+        alike.setdefault(re.sub(r"\d+", "0", what), []).append(what)
+    lines = []
+    for kinds in alike.values():
+        places = [place for what in kinds for place in same[what]]
+        if len(kinds) > shown:
+            lines.append(f"{few(places, shown)}: {kinds[0]}")
+        else:
+            lines += [f"{few(same[what], shown)}: {what}" for what in kinds]
+    return lines

@@ -1,229 +1,75 @@
 """Features made elsewhere: what their files hold, as an inventory, and their rows copied into feature files of ours.
 
-Layouts that are read, by suffix; N rows, one a patch, of D features:
-    .h5, .hdf5  `features` or `feats` (N, D) or (1, N, D) and `coords` (N, 2), as written by
-        TRIDENT 0.2.4, trident/wsi_objects/WSI.py, extract_patch_features: attributes of `coords` say how it was tiled
-        CLAM, extract_features_fp.py, compute_w_loader: float32, appended batch by batch, without attributes
-        STAMP 2, stamp/preprocessing/__init__.py, extract_: `feats` in float16, attributes extractor, unit and others
-    .npz        `features` (N, D) and, of N values each, case, stain, slice, instance; `coords` (N, 2)
-    .parquet    columns f0 to fD-1, or one column of lists; case, stain, slice, instance; x, y
-What the manifest says of a file holds for all its rows; only what it leaves empty is taken from the file's own columns.
-`instance` is the number of a patch in its slice; without it, that is its row. Rows count from 0, as in their paths:
-`file#row`. Nothing is unpickled.
+`stratamil.external` says which layouts are read, and how. What the manifest says of a file holds for all its rows; only
+what it leaves empty is taken from the file's own columns. `instance` is the number of a patch in its slice; without it,
+that is its row. Rows count from 0, as in their paths: `file#row`.
 
 The identity of such features is their width, what their files agree to say of encoder and tiling, and the name that
 the config gives the encoder. The files' own hashes are not in it, for then a model could never be tested on the
 features of another cohort; that a file has changed is for the inventory to notice.
 """
 
-import re
-import zipfile
+import logging
+import math
+import mmap
+import signal
 from collections import Counter
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 
-import h5py
 import numpy as np
 import pandas as pd
-import pyarrow as pa
-import pyarrow.parquet as pq
 
-from stratamil import manifest, names
-from stratamil.errors import UserError
+from stratamil import apart, external, manifest, names
+from stratamil.errors import UserError, by_kind, few
+from stratamil.external import SCANNED, TILING, Source
 from stratamil.inventory import PATCH
 
 BLOCK = 4096  # rows read at once
 LARGEST = float(np.finfo(np.float16).max)
-FEATURES = ("features", "feats")  # what the tools call them
-ENCODER = ("extractor", "encoder")  # attributes that name it; files of one study must agree
-TILING = ("unit", "tile_size_um", "tile_size_px", "target_magnification", "patch_size")
-COLUMNS = (*manifest.NAMES, "instance")
+NEAR = 0.05  # numbers of the tiling that differ by less are the same: scanners differ a little
 MOST = 999_999_999  # the largest number of a patch
 SHOWN = 5  # places named in a problem
-FAULTS = (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile, pa.ArrowException)
 
 
-@dataclass(frozen=True)
-class Source:
-    """What a file holds besides its features: (rows, dim) of these, columns (rows,), coords (rows, 2), attributes."""
-
-    rows: int
-    dim: int
-    columns: dict = field(default_factory=dict)
-    coords: np.ndarray | None = None
-    said: dict = field(default_factory=dict)
-
-
-def describe(path):
-    """The Source of a file; its features are not read. Raises UserError if it has none, or they do not fit."""
-    with _readable(path):
-        source = _format(path)[0](path)
-    problems = [] if source.rows else [f"{path}: no rows: make it anew, or take it out of the manifest"]
-    parts = {name: (values, (source.rows,)) for name, values in source.columns.items()}
-    if source.coords is not None:
-        parts["coords"] = source.coords, (source.rows, 2)
-        if source.coords.dtype.kind not in "fiu" or not np.isfinite(source.coords).all():
-            problems.append(f"{path}: coords that are not numbers: make it anew")
-    problems += [
-        f"{path}: {name} of shape {values.shape} for {source.rows} rows of features: make it anew"
-        for name, (values, shape) in parts.items()
-        if values.shape != shape
-    ]
-    if problems:
-        raise UserError(*problems)
+def describe(path: Path) -> Source:
+    """Read what a file holds besides its features; a file that crashes its library ends in a UserError, too."""
+    [(_, source)] = _each(partial(_described, Path(path).parent), [path])
+    if isinstance(source, UserError):
+        raise source
     return source
 
 
-def blocks(path):
-    """Yield (first row, numbers (n, D)) over a file, at most BLOCK rows at once; an npz is read whole."""
-    with _readable(path):
-        yield from _format(path)[1](path)
-
-
-@contextmanager
-def _readable(path):
-    """Says in one line what is wrong with a file that a library cannot read."""
+def blocks(path: Path) -> Iterator[tuple[int, np.ndarray]]:
+    """Yield (first row, numbers (n, D)) over a file, at most BLOCK rows at once; raises as `describe`."""
     try:
-        yield
-    except FAULTS as error:
-        raise UserError(f"{path}: cannot be read: {error}: make it anew, or take it out of the manifest") from None
+        yield from apart.stream(external.blocks, path, None, BLOCK)
+    except apart.Died as died:
+        raise UserError(_death(path, died)) from None
 
 
-def _format(path):
-    """The two functions that read the files of a suffix: what there is, and the features."""
-    suffix = Path(path).suffix.lower()
-    if suffix not in FORMATS:
-        raise UserError(f"{path}: not one of {', '.join(FORMATS)}: convert it, or take it out of the manifest")
-    return FORMATS[suffix]
+def _described(folder, path):
+    yield external.describe(path, folder)
 
 
-def _shape(path, shape, dtype):
-    """(N, D) of features of this shape. Raises UserError if they are not one row of numbers a patch."""
-    if dtype.kind not in "fiu":
-        raise UserError(f"{path}: features are no numbers ({dtype}): make it anew")
-    if len(shape) == 3 and shape[0] == 1:
-        shape = shape[1:]
-    if len(shape) != 2 or not shape[1]:
-        raise UserError(f"{path}: features of shape {shape}, not one row a patch: give features of patches")
-    return shape
+def _each(function: Callable, paths: Iterable[Path]) -> Iterator[tuple[Path, object]]:
+    """apart.each of paths; a death, too, is a UserError."""
+    for path, outcome in apart.each(function, paths):
+        yield path, UserError(_death(path, outcome)) if isinstance(outcome, apart.Died) else outcome
 
 
-def _hdf5(path):
-    with h5py.File(path) as file:
-        found = _dataset(path, file)
-        rows, dim = _shape(path, found.shape, found.dtype)
-        if not isinstance(file.get("coords"), h5py.Dataset | None):
-            raise UserError(f"{path}: coords are no dataset: make it anew")
-        there = [file, found, *([file["coords"]] if "coords" in file else [])]
-        said = {
-            "extractor" if name in ENCODER else name: _plain(item.attrs[name])
-            for item in there
-            for name in (*ENCODER, *TILING)
-            if name in item.attrs
-        }
-        coords = file["coords"][:] if "coords" in file else None
-        if coords is not None and coords.ndim == 3 and len(coords) == 1:
-            coords = coords[0]
-        return Source(rows, dim, {}, coords, said)
-
-
-def _dataset(path, file):
-    """The features of an open HDF5 file."""
-    for name in FEATURES:
-        if isinstance(file.get(name), h5py.Dataset):
-            return file[name]
-    raise UserError(f"{path}: no dataset {' or '.join(FEATURES)}: it has {', '.join(file) or 'none'}")
-
-
-def _hdf5_blocks(path):
-    with h5py.File(path) as file:
-        found = _dataset(path, file)
-        for start in range(0, found.shape[-2], BLOCK):
-            yield start, found[..., start : start + BLOCK, :].reshape(-1, found.shape[-1])
-
-
-def _plain(value):
-    """An attribute as JSON has it."""
-    value = value.item() if isinstance(value, np.generic | np.ndarray) and np.size(value) == 1 else value
-    return value if isinstance(value, int | float) else value.decode() if isinstance(value, bytes) else str(value)
-
-
-def _npz(path):
-    if not zipfile.is_zipfile(path):
-        raise UserError(f"{path}: not an npz of named arrays: save it with numpy.savez")
-    with np.load(path, allow_pickle=False) as file:
-        if "features" not in file:
-            raise UserError(f"{path}: no array features: it has {', '.join(file) or 'none'}")
-        rows, dim = _shape(path, *_header(path, "features.npy"))
-        columns = {name: file[name] for name in COLUMNS if name in file}
-        return Source(rows, dim, columns, file.get("coords"))
-
-
-def _header(path, member):
-    """Shape and type of an array in an npz, which is not read."""
-    with zipfile.ZipFile(path) as archive, archive.open(member) as file:
-        read = {(1, 0): np.lib.format.read_array_header_1_0, (2, 0): np.lib.format.read_array_header_2_0}
-        shape, _, dtype = read[np.lib.format.read_magic(file)](file)
-        return shape, dtype
-
-
-def _npz_blocks(path):
-    with np.load(path, allow_pickle=False) as file:
-        found = file["features"]
-    for start in range(0, found.shape[-2], BLOCK):
-        yield start, found[..., start : start + BLOCK, :].reshape(-1, found.shape[-1])
-
-
-def _parquet(path):
-    with pq.ParquetFile(path) as file:
-        columns = _feature_columns(path, file.schema_arrow)
-        rows, dim = file.metadata.num_rows, len(columns)
-        kinds = [file.schema_arrow.field(name).type for name in columns]
-        if _is_list(kinds[0]):
-            first = next(file.iter_batches(1, columns=columns)).column(0)[0].as_py() if rows else None
-            kinds, dim = [kinds[0].value_type], len(first or [])
-        for kind in kinds:
-            if not (pa.types.is_integer(kind) or pa.types.is_floating(kind)):
-                raise UserError(f"{path}: features are no numbers ({kind}): make it anew")
-        if rows:
-            _shape(path, (rows, dim), np.dtype(float))
-        wanted = [name for name in (*COLUMNS, "x", "y") if name in file.schema_arrow.names]
-        table = file.read(wanted).to_pandas()
-    coords = table[["x", "y"]].to_numpy(dtype=float) if {"x", "y"} <= set(table) else None
-    return Source(rows, dim, {name: table[name].to_numpy() for name in table if name in COLUMNS}, coords)
-
-
-def _feature_columns(path, schema):
-    """The columns of a parquet file that hold its features: f0, f1, ... or one of lists."""
-    numbered = sorted((name for name in schema.names if re.fullmatch(r"f\d+", name)), key=names.natural)
-    lists = [name for name in schema.names if _is_list(schema.field(name).type)]
-    if numbered and numbered == [f"f{i}" for i in range(len(numbered))] and not lists:
-        return numbered
-    if len(lists) == 1 and not numbered:
-        return lists
-    raise UserError(f"{path}: no columns f0, f1, ... without a gap, nor one of lists: it has {_few(schema.names)}")
-
-
-def _is_list(kind):
-    return pa.types.is_list(kind) or pa.types.is_large_list(kind) or pa.types.is_fixed_size_list(kind)
-
-
-def _parquet_blocks(path):
-    start = 0
-    with pq.ParquetFile(path) as file:
-        for batch in file.iter_batches(BLOCK, columns=_feature_columns(path, file.schema_arrow)):
-            columns = [column.to_numpy(zero_copy_only=False) for column in batch.columns]
-            yield start, np.stack(columns[0]) if columns[0].dtype == object else np.column_stack(columns)
-            start += len(batch)
-
-
-FORMATS = {
-    ".h5": (_hdf5, _hdf5_blocks),
-    ".hdf5": (_hdf5, _hdf5_blocks),
-    ".npz": (_npz, _npz_blocks),
-    ".parquet": (_parquet, _parquet_blocks),
-}
+def _death(path, died):
+    """What to say of a file at which the process that read it ended."""
+    if died.status is None:
+        what = f"no end of reading it within {apart.PATIENCE:.0f} s: it is damaged, or its disk does not answer"
+    elif died.status == -signal.SIGKILL:
+        return f"{path}: reading it was killed (signal 9), as when memory runs out: give the job more, or make it anew"
+    else:
+        library = "HDF5 library" if Path(path).suffix.lower() in (".h5", ".hdf5") else "library that reads it"
+        what = f"the {library} crashed on it (signal {-died.status}): it is damaged"
+    return f"{path}: {what}: {external.OUT}"
 
 
 @dataclass(frozen=True)
@@ -231,50 +77,55 @@ class Found:
     """What the manifest's files hold: patches and left_out as inventory.scan has them, rows in all, and the identity.
 
     patches has columns x and y, too, NaN where a file has no coordinates. left_out: (file, reason, detail, rows).
+    warnings: sentences on what may be meant, but could mislead.
     """
 
     patches: pd.DataFrame
     left_out: list
     rows: int
     identity: dict
+    warnings: list = field(default_factory=list)
 
 
-def scan(path, folder, grammar, encoder=None):
-    """Read the manifest at `path` and what its files hold besides features. Returns Found.
+def scan(path: Path, folder: Path, grammar: names.Grammar, encoder: str | None = None) -> Found:
+    """Read the manifest at `path` and what its files hold besides features.
 
-    folder: what the manifest's files are relative to. grammar: names.Grammar. encoder: the name that the user gives it.
-    Raises UserError with every problem found, of all files.
+    folder: what the manifest's files are relative to. encoder: the name that the user gives it.
+    Raises UserError with every problem found, of all files, those of one kind in one line.
     """
     entries = manifest.read(path, folder)
-    sources, tables, left_out, problems = {}, [], [], []
-    for entry in entries:
-        where = f"{path}: row {entry.row}"
+    files = {Path(folder, entry.file): entry for entry in entries}
+    sources, tables, left_out, problems, lacking = {}, {}, [], [], []
+    for file, source in _each(partial(_described, folder), files):
+        entry = files[file]
         try:
-            source = sources[entry.file] = describe(Path(folder, entry.file))
-            table, unknown = _patches(entry, source, grammar)
+            if isinstance(source, UserError):
+                raise source
+            sources[entry.file] = source
+            if none := [name for name in manifest.NAMES if not getattr(entry, name) and name not in source.columns]:
+                lacking.append((entry, none))
+                continue
+            tables[entry.file], unknown = _patches(entry, source, grammar)
         except UserError as error:
-            problems += [f"{where}: {problem}" for problem in error.problems]
+            where = f"row {entry.row}: {entry.file}"
+            starts = f"{file}: ", f"{entry.file}: "
+            problems += [(where, line.removeprefix(starts[0]).removeprefix(starts[1])) for line in error.problems]
             continue
-        tables.append(table)
         left_out += [(entry.file, names.UNKNOWN_STAIN, stain, n) for stain, n in unknown.items()]
-    problems += [f"{path}: {problem}" for problem in _disagreements(sources)]
-    patches = pd.concat(tables, ignore_index=True) if tables else None
-    problems += [f"{path}: {problem}" for problem in _repeated(patches)] if tables else []
+    problems = by_kind(problems) + manifest.lacking(path, lacking) + _disagreements(sources)
+    uneven, warnings = _tilings(sources, {file: table["stain"].unique() for file, table in tables.items()})
+    patches = pd.concat(tables.values(), ignore_index=True) if tables else None
+    problems += uneven + (_repeated(patches) if tables else [])
     if problems:
-        raise UserError(*problems)
-    return Found(patches, left_out, sum(source.rows for source in sources.values()), _identity(sources, encoder))
+        raise UserError(*(f"{path}: {problem}" for problem in problems))
+    return Found(
+        patches, left_out, sum(source.rows for source in sources.values()), _identity(sources, encoder), warnings
+    )
 
 
 def _patches(entry, source, grammar):
     """(table of the patches of a file, rows of each stain that the config does not name)."""
-    said = {name: getattr(entry, name) or source.columns.get(name) for name in manifest.NAMES}
-    problems = [
-        f"{entry.file}: no {name}: fill it in, for the file has no column of that name"
-        for name, values in said.items()
-        if values is None
-    ]
-    if problems:
-        raise UserError(*problems)
+    said = {name: getattr(entry, name) or source.columns[name] for name in manifest.NAMES}
     table = pd.DataFrame({name: _text(values, source.rows) for name, values in said.items()})
     stains = {text: _stain(text, grammar) for text in table["stain"].unique()}
     number = source.columns.get("instance", np.arange(source.rows))
@@ -335,31 +186,71 @@ def _rows(bad):
     return f"row{'s' if len(rows) > 1 else ''} {', '.join(map(str, rows[:SHOWN]))}{more}"
 
 
-def _few(values):
-    return ", ".join(map(str, values[:SHOWN])) + (", ..." if len(values) > SHOWN else "")
-
-
 def _disagreements(sources):
-    """Files whose features are of another width or encoder than those of most."""
+    """A line for each width or encoder of features that is not that of most files."""
     widths = {file: source.dim for file, source in sources.items()}
     encoders = {file: source.said["extractor"] for file, source in sources.items() if "extractor" in source.said}
+    lines = []
     for what, values in (("width", widths), ("encoder", encoders)):
-        for usual, _ in Counter(values.values()).most_common(1):
-            like = next(file for file, value in values.items() if value == usual)
-            for file, value in values.items():
-                if value != usual:
-                    yield f"{file}: features of {what} {value}, but {like} has {usual}: give features of one encoder"
+        for usual, like, value, others in _odd(values):
+            lines.append(
+                f"{few(others)}: features of {what} {value}, but {like[0]} has {usual}: give features of one encoder"
+            )
+    return lines
+
+
+def _odd(values):
+    """(the commonest value, its files, another value, its files), of file -> value; numbers may differ a little."""
+    common = Counter(values.values()).most_common(1)
+    usual = common[0][0] if common else None
+    like = [file for file, value in values.items() if _near(value, usual)]
+    others = {}
+    for file, value in values.items():
+        if not _near(value, usual):
+            others.setdefault(value, []).append(file)
+    return [(usual, like, value, files) for value, files in others.items()]
+
+
+def _near(a, b):
+    numbers = all(isinstance(value, int | float) for value in (a, b))
+    return a == b or (numbers and math.isclose(a, b, rel_tol=NEAR))
+
+
+def _tilings(sources, stains):
+    """(problems, warnings): files of one stain that were tiled in different ways, and stains that were.
+
+    stains: file -> the stains in it.
+    """
+    problems, warnings = [], []
+    for name in (*TILING, *SCANNED):
+        usual = {}
+        for stain in dict.fromkeys(stain for of_file in stains.values() for stain in of_file):
+            values = {
+                file: sources[file].said[name]
+                for file, of_file in stains.items()
+                if stain in of_file and name in sources[file].said
+            }
+            problems += [
+                f"{few(others)}: {name} {value}, but {len(like)} of {len(values)} files of stain {stain} have {most}, "
+                f"as {like[0]}: give features of one tiling"
+                for most, like, value, others in _odd(values)
+            ]
+            if values:
+                usual[stain] = Counter(values.values()).most_common(1)[0][0]
+        if any(not _near(value, next(iter(usual.values()))) for value in usual.values()):
+            kinds = ", ".join(f"{value} in {stain}" for stain, value in usual.items())
+            warnings.append(f"The features of the stains were made in different ways: {name} is {kinds}.")
+    return list(dict.fromkeys(problems)), warnings
 
 
 def _repeated(patches):
-    """Slices in which several rows are the same patch."""
-    repeated = patches[patches.duplicated(PATCH, keep=False)]
+    """A line for each slice in which several rows are the same patch, or one with their number."""
+    repeated, problems = patches[patches.duplicated(PATCH, keep=False)], []
     for (case, stain, slice_id), rows in repeated.groupby(PATCH[:3], sort=False):
         first = rows[rows["patch"] == rows["patch"].iloc[0]]["path"].tolist()
-        yield (
-            f"case {case}, {stain}, {slice_id}: {_few(first)} are the same patch: keep one, or name their slices or "
-            "instances differently"
-        )
+        where = f"case {case}, {stain}, {slice_id}: {few(first, SHOWN)} are the same patch"
+        problems.append((where, "keep one, or name their slices or instances differently"))
+    return by_kind(problems)
 
 
 def _identity(sources, encoder):
@@ -373,44 +264,75 @@ def _identity(sources, encoder):
     return {"encoder": "precomputed", "dim": dim} | ({"named": encoder} if encoder else {}) | said
 
 
-def take(patches, folder, dim):
+def take(patches: pd.DataFrame, folder: Path, dim: int) -> np.ndarray:
     """Features of patches from their files: float16 (N, dim), in the order of `patches`.
 
-    patches: DataFrame as of the inventory, with columns path and others. folder: what its paths are relative to.
-    Raises UserError with every file that has changed since the inventory, or that holds features that are no number
-    or too large for float16, and in which rows.
+    patches: as of the inventory, with columns path and others. folder: what its paths are relative to.
+    Warns of rows without information. Raises UserError with every file that has changed since the inventory, that
+    holds features that are no number or too large for float16 (and in which rows), or that holds no information.
     """
-    values = np.empty((len(patches), dim), np.float16)
+    # The process that reads writes into this memory; anonymous maps are shared with it.
+    memory = mmap.mmap(-1, max(1, len(patches) * dim * 2))
+    values = np.frombuffer(memory, np.float16, len(patches) * dim).reshape(len(patches), dim)
     places = pd.DataFrame([path.rpartition("#") for path in patches["path"]], columns=["file", "#", "row"])
-    rows, problems = places["row"].to_numpy(dtype=int), []
-    for file, positions in places.groupby("file", sort=False).indices.items():
-        try:
-            values[positions] = _take(Path(folder, file), rows[positions], dim)
-        except UserError as error:
-            problems += error.problems
+    rows = places["row"].to_numpy(dtype=int)
+    positions = {Path(folder, file): here for file, here in places.groupby("file", sort=False).indices.items()}
+    problems, flat = [], {}
+
+    def read(path):
+        yield from _take(path, folder, rows[positions[path]], values, positions[path])
+
+    for path, outcome in _each(read, positions):
+        if isinstance(outcome, UserError):
+            problems += [(str(path), problem.removeprefix(f"{path}: ")) for problem in outcome.problems]
+        elif outcome[0]:
+            flat[path] = outcome
     if problems:
-        raise UserError(*problems)
+        raise UserError(*by_kind(problems))
+    if flat:
+        constant, zero = (sum(counts) for counts in zip(*flat.values()))
+        logging.warning(
+            "%d rows hold one value in all columns, %d of them 0, and say nothing of their patch: %s",
+            constant, zero, few(f"{path} ({n})" for path, (n, _) in flat.items()),
+        )  # fmt: skip
     return values
 
 
-def _take(path, rows, dim):
-    """float16 (n, dim): these rows of a file."""
-    order = np.argsort(rows)
-    values, bad, done = np.empty((len(rows), dim), np.float16), [], 0
-    for start, block in blocks(path):
+def _take(path, folder, rows, values, positions):
+    """Copy these rows of a file to their positions in `values` (N, dim).
+
+    A generator: None with each block, as a sign of life, and at last (rows of one value in all columns, rows of 0).
+    """
+    dim, order, done = values.shape[1], np.argsort(rows), 0
+    bad, columns, constant, zero, first, differ = [], np.zeros(dim, bool), 0, 0, None, False
+    for start, block in external.blocks(path, folder, BLOCK):
         if block.shape[1] != dim:
             break
         end = np.searchsorted(rows, start + len(block), sorter=order)
         here = order[done:end]
-        found = block[rows[here] - start]
-        with np.errstate(invalid="ignore"):
-            wrong = ~(np.abs(found.astype(np.float32)) <= LARGEST).all(axis=1)
+        with np.errstate(invalid="ignore", over="ignore"):
+            found = block[rows[here] - start].astype(np.float16)
+        fits = np.isfinite(found)
+        wrong = ~fits.all(axis=1)
         bad += rows[here[wrong]].tolist()
-        values[here[~wrong]] = found[~wrong]
+        columns |= ~fits.all(axis=0)
+        values[positions[here]] = found
+        constant += int((found == found[:, :1]).all(axis=1).sum())
+        zero += int((found == 0).all(axis=1).sum())
+        first = found[:1] if first is None or not len(first) else first
+        differ = differ or not (found == first).all()
         done = end
+        yield None
     if done < len(rows):
         raise UserError(f"{path}: has changed since the inventory was taken: run again")
     if bad:
         where = _rows(np.isin(np.arange(max(bad) + 1), bad))
-        raise UserError(f"{path}: {where}: features that are no number or beyond {LARGEST:.0f}: make it anew")
-    return values
+        which = "" if columns.all() else f" (in column {few(np.flatnonzero(columns), SHOWN)})"
+        raise UserError(f"{path}: {where}: features that are no number or beyond {LARGEST:.0f}{which}: make it anew")
+    if zero == len(rows):
+        raise UserError(f"{path}: all its features are 0: {external.OUT}")
+    if constant == len(rows) and dim > 1:
+        raise UserError(f"{path}: each row holds one value in all columns: {external.OUT}")
+    if len(rows) > 1 and not differ:
+        raise UserError(f"{path}: all its rows are equal: {external.OUT}")
+    yield (constant, zero) if dim > 1 else (zero, zero)

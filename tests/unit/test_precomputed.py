@@ -14,7 +14,7 @@ from conftest import REPOSITORY
 from test_inventory import GRAMMAR, STAINS
 from test_inventory import read as labels
 
-from stratamil import features, inventory, manifest, precomputed
+from stratamil import external, features, inventory, manifest, precomputed
 from stratamil.errors import UserError
 
 D = 6
@@ -229,7 +229,7 @@ WRONG = {
         table_of(**WHOLE, instance=[0, 1, 0, 2, 3], e=list(X)),
         "case 1, h&e, a: b.parquet#0, b.parquet#2 are the same patch",
     ),
-    "no columns": ("b.npz", lambda path: np.savez(path, features=X), "no case: fill it in"),
+    "no columns": ("b.npz", lambda path: np.savez(path, features=X), "no case, stain, slice: fill it in"),
 }
 
 
@@ -305,7 +305,7 @@ def test_memory_does_not_grow_with_a_file(tmp_path):
         with h5py.File(tmp_path / "a.h5", "w") as file:
             file.create_dataset("feats", (n, 64), "float32", chunks=(1000, 64))[:] = 1
         tracemalloc.start()
-        for _ in precomputed.blocks(tmp_path / "a.h5"):
+        for _ in external.blocks(tmp_path / "a.h5"):
             pass
         peaks.append(tracemalloc.get_traced_memory()[1])
         tracemalloc.stop()
@@ -317,6 +317,7 @@ def test_identity_is_what_the_files_agree_on(tmp_path):
         stamp(tmp_path / f"{name}.h5", X, XY)
         trident(tmp_path / f"{name}_t.h5", X, XY)
     stamp(tmp_path / "c.h5", X, XY, unit="px")
+    stamp(tmp_path / "d.h5", X, XY, unit="px")
     base = {"encoder": "precomputed", "dim": D}
     two = "a.h5,1,he,match1", "b.h5,2,he,match1"
     said = {"extractor": "uni2-0123abcd", "unit": "um", "tile_size_um": 256.0, "tile_size_px": 224}
@@ -324,7 +325,12 @@ def test_identity_is_what_the_files_agree_on(tmp_path):
     # the same of other patients, so that a model can be tested on another cohort
     assert scan(listed(tmp_path, *two[:1])).identity == base | said
     del said["unit"]
-    assert scan(listed(tmp_path, *two, "c.h5,3,he,match1")).identity == base | said
+    found = scan(listed(tmp_path, *two, "c.h5,3,sox10,match1", "d.h5,4,sox10,match1"))
+    assert found.identity == base | said
+    assert found.warnings == ["The features of the stains were made in different ways: unit is um in h&e, px in sox10."]
+    said = problems(listed(tmp_path, *two, "c.h5,3,he,match1", "d.h5,4,he,match1", "a_t.h5,5,he,match1"))
+    assert len(said) == 1
+    assert "c.h5, d.h5: unit px, but 2 of 4 files of stain h&e have um, as a.h5" in said[0]
     found = scan(listed(tmp_path, "a_t.h5,1,he,match1", "b_t.h5,2,he,match1"), "uni")
     assert found.identity == base | {"named": "uni", "target_magnification": 20, "patch_size": 256}
     assert json.loads(json.dumps(found.identity)) == found.identity
