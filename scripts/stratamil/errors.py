@@ -9,6 +9,8 @@ REFUSALS = {
     errno.ENOSPC: "make room on the disk",
     errno.EDQUOT: "make room within your quota",
     errno.EROFS: "choose a folder that can be written to",
+    errno.ENOTDIR: "move away the file that is where a folder should be",
+    errno.EISDIR: "move away the folder that is where a file should be",
     errno.EACCES: "ask for the right to read or write it",
     errno.EPERM: "ask for the right to read or write it",
     errno.EIO: "look at the disk, or the connection to it",
@@ -61,3 +63,15 @@ def by_kind(problems: Iterable[tuple[str, str]], shown: int = 3) -> list[str]:
         else:
             lines += [f"{few(same[what], shown)}: {what}" for what in kinds]
     return lines
+
+
+def visible(text: str, keep: str = "") -> str:
+    """Return `text` with all that is not seen as its code (`\\x1b`), so that no name can command a terminal.
+
+    keep: characters that stay, such as line breaks of a table.
+    """
+    if text.isprintable():
+        return text
+    return "".join(
+        c if c.isprintable() or c in keep else c.encode("unicode_escape", "surrogatepass").decode() for c in text
+    )
