@@ -16,7 +16,6 @@ import numpy as np
 import pandas as pd
 import torch
 from patches import SCRIPTS, SIDE, paint, spread
-from PIL import Image
 
 from stratamil import embed, encoders, features, images
 
@@ -118,7 +117,7 @@ class Study:
     def costs(self, alone, stage, encoder):
         """Milliseconds a patch of each step by itself, on one thread except the encoder."""
         opened, fitted = [], []
-        decode = _seconds(lambda: opened.extend(map(_decoded, self.paths)))
+        decode = _seconds(lambda: opened.extend(map(images.load, self.paths)))
         resize = _seconds(lambda: fitted.extend(np.asarray(images.fit(image, 224, "squash")) for image in opened))
         values = features.read([self.place / "out.h5"]).values
         cache = embed.Cache(self.place / "apart.h5", encoder.identity)
@@ -127,7 +126,7 @@ class Study:
 
         def write():
             for begin in range(0, self.n, 16):
-                cache.add(keys[begin : begin + 16], values[begin : begin + 16])
+                cache.add(keys[begin : begin + 16], values[begin : begin + 16], [images.Facts(224, 224, 8, 0)] * 16)
             features.write(self.place / "apart.h5", embed.Rows(cache, keys), self.table, none, encoder.identity)
 
         names = {"decode": decode, "resize": resize, "encode": alone, "write": _seconds(write)}
@@ -136,12 +135,6 @@ class Study:
             # Decoding and encoding share the cores, so that no order of work can hide the one behind the other.
             most = alone / (alone + (decode + resize + names["write"]) / self.threads)
             print(f"        so all cores at work without a pause would reach a ratio of {most:.3f}")
-
-
-def _decoded(path):
-    with Image.open(path) as image:
-        image.load()
-    return images.rgb(image)
 
 
 def _seconds(work):

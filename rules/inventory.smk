@@ -2,8 +2,8 @@
 
 INPUTS: labels table, and either the patches folder (the times of its folders tell of new and removed files, those of
     some files of changed ones) or the manifest of features made elsewhere (its content, the times and sizes of its files)
-OUTPUTS: inventory/patches.parquet, cases.csv, excluded.csv; of features made elsewhere features.json, what they are;
-    of patches, undeclared: watched.json, what the next dry run looks at
+OUTPUTS: inventory/patches.parquet, cases.csv, excluded.csv, duplicates.csv (equal files of different cases); of features
+    made elsewhere features.json, what they are; of patches, undeclared: watched.json, what the next dry run looks at
 """
 
 WATCHED = f"{config['results']}/inventory/watched.json"
@@ -35,6 +35,7 @@ rule inventory:
         patches="<results>/inventory/patches.parquet",
         cases="<results>/inventory/cases.csv",
         excluded="<results>/inventory/excluded.csv",
+        duplicates="<results>/inventory/duplicates.csv",
     log:
         "<logs>/inventory/inventory.log",
     benchmark:
@@ -54,4 +55,5 @@ rule inventory:
     shell:
         "python {input.code[0]:q} {params.source} --labels {input.labels:q} {params.flags}"
         " --output {output.patches:q} --cases {output.cases:q} --excluded {output.excluded:q}"
+        " --duplicates {output.duplicates:q}"
         " {params.identity} --state={params.state:q} --log {log:q}"

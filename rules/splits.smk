@@ -1,6 +1,6 @@
 """Split the used cases into train, validation and test sets, or check the preset splits.
 
-INPUTS: inventory/cases.csv, preset split files if the config names them
+INPUTS: inventory/cases.csv, duplicates.csv, preset split files if the config names them
 OUTPUTS: splits/data_splits_{split}.npz; what to know of their balance and coverage is in the log
 """
 
@@ -10,6 +10,7 @@ PRESET = config["splits"]["preset"]
 rule splits:
     input:
         cases="<results>/inventory/cases.csv",
+        duplicates="<results>/inventory/duplicates.csv",
         preset=expand(PRESET, split=SPLITS) if PRESET else [],
         code=code("splits"),
     output:
@@ -28,5 +29,5 @@ rule splits:
         preset=digest(*(expand(PRESET, split=SPLITS) if PRESET else [])),
         flags=given(flag("classes", CLASSES), *([] if PRESET else [flags("splits"), flag("labels", config["labels"])])),
     shell:
-        "python {input.code[0]:q} --cases {input.cases:q} {params.flags} --preset {input.preset:q}"
+        "python {input.code[0]:q} --cases {input.cases:q} --duplicates {input.duplicates:q} {params.flags} --preset {input.preset:q}"
         " --output {output:q} --log {log:q}"

@@ -4,7 +4,8 @@ import logging
 from pathlib import Path
 
 import cli
-from stratamil import files, folders, inventory, labels, names, precomputed
+from stratamil import duplicates, files, folders, inventory, labels, names, precomputed
+from stratamil.errors import few
 
 
 def arguments():
@@ -28,6 +29,7 @@ def arguments():
     parser.add_argument("--output", type=Path, required=True, help="patches.parquet")
     parser.add_argument("--cases", type=Path, required=True, help="cases.csv")
     parser.add_argument("--excluded", type=Path, required=True, help="excluded.csv")
+    parser.add_argument("--duplicates", type=Path, help="duplicates.csv to write: equal files of different cases")
     parser.add_argument("--watched", type=Path, help="watched.json to write, for the next dry run")
     parser.add_argument("--state", default="", help="of the folders as the dry run saw them")
     return parser.parse_args()
@@ -42,6 +44,8 @@ def main(args):
     files.write_parquet(taken.patches, args.output)
     files.write_csv(taken.cases, args.cases)
     files.write_csv(taken.excluded, args.excluded)
+    if args.duplicates:
+        files.write_csv(equal_files(taken, args), args.duplicates)
     report(taken)
 
 
@@ -64,6 +68,24 @@ def take_features(args, labelled, grammar):
     if args.identity:
         files.write_json(found.identity, args.identity)
     return taken
+
+
+def equal_files(taken, args):
+    """Files of used cases whose bytes another case has, too; of features made elsewhere, those of one case alone."""
+    used = taken.cases.loc[taken.cases["status"] == inventory.USED, "case_id"]
+    listed = taken.patches[taken.patches["case_id"].isin(used)]
+    if args.patches:
+        found = duplicates.find(listed, args.patches)
+    else:
+        folder = args.folder or args.manifest.parent
+        listed = listed[["case_id"]].assign(path=listed["path"].str.rpartition("#")[0]).drop_duplicates()
+        listed = listed[~listed["path"].duplicated(keep=False)]
+        listed = listed.assign(bytes=[(folder / path).stat().st_size for path in listed["path"]])
+        found = duplicates.find(listed, folder, pictures=False)
+    for row in duplicates.by_cases(found)[:10]:
+        shared = f"{row['files']} equal files, e.g. {' = '.join(row['examples'])}"
+        logging.warning("cases %s share %s", few(row["cases"]), shared)
+    return found
 
 
 def _broken_links(taken):

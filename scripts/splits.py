@@ -12,6 +12,7 @@ from stratamil.inventory import USED
 def arguments():
     parser = cli.parser(__doc__)
     parser.add_argument("--cases", type=Path, required=True, help="cases.csv of the inventory")
+    parser.add_argument("--duplicates", type=Path, help="duplicates.csv of the inventory")
     parser.add_argument("--classes", nargs="+", required=True)
     parser.add_argument("--labels", default="the labels table", help="where the cases are from, for messages")
     parser.add_argument("--n", type=int, default=5, help="splits of one partition")
@@ -34,6 +35,8 @@ def main(args):
         shares = splits.shares(args.n, args.validation)
     if len(made) != len(args.output):
         raise UserError(f"{len(made)} splits for {len(args.output)} outputs: name one file a split")
+    if args.duplicates and (problems := list(splits.copies(made, tables.read(args.duplicates), used, args.duplicates))):
+        raise UserError(*problems)
     for line in splits.warnings(made, used, args.classes, shares):
         logging.warning(line)
     for split, path in zip(made.values(), args.output):

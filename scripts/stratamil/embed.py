@@ -27,6 +27,7 @@ FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)  # no space, quota used up, lim
 # Patches encoded at once. A CPU is faster with maps that are small enough to be used again before they leave its
 # cache, and for which memory need not be asked for anew: bench/embed.py.
 BATCH = {"cuda": 64, "cpu": 16}
+FACTS = np.dtype(list(features.FACTS.items()))
 
 
 def embed(patches, cases, folder, encoder, output, cache, batch_size=None, threads=1, max_unreadable=0.01):
@@ -51,9 +52,9 @@ def embed(patches, cases, folder, encoder, output, cache, batch_size=None, threa
 
     begin, reasons = time.monotonic(), {}
     sources = [folder / table["path"][row] for row in todo]
-    for positions, encoded in _encode(sources, encoder, batch_size, threads, reasons):
+    for positions, facts, encoded in _encode(sources, encoder, batch_size, threads, reasons):
         with _room(cache.part):
-            cache.add([keys[todo[position]] for position in positions], encoded)
+            cache.add([keys[todo[position]] for position in positions], encoded, facts)
     seconds = time.monotonic() - begin
 
     unreadable = {table["path"][todo[position]]: reason for position, reason in sorted(reasons.items())}
@@ -62,7 +63,7 @@ def embed(patches, cases, folder, encoder, output, cache, batch_size=None, threa
     keys = [key for key, keep in zip(keys, good) if keep]
     lost = table.loc[~good, ["case_id", "path"]].assign(reason=lambda rows: rows["path"].map(unreadable))
     with _room(output):
-        features.write(output, Rows(cache, keys), table[good], lost, identity)
+        features.write(output, Rows(cache, keys), table[good].assign(**cache.facts(keys)), lost, identity)
         cache.keep(output, keys)
     encoded = len(todo) - len(unreadable)
     return {
@@ -98,10 +99,10 @@ def _key(folder, path):
 
 
 def _encode(sources, encoder, batch_size, threads, reasons):
-    """Yield (positions, float16 features (n, D)) of each batch; put position -> reason of bad files in `reasons`."""
+    """Yield (positions, Facts, float16 features (n, D)) of each batch; put position -> reason of bad in `reasons`."""
     waiting = None
-    for positions, batch in _batches(sources, encoder.identity, batch_size, threads, reasons):
-        found = positions, encoder(batch)
+    for positions, facts, batch in _batches(sources, encoder.identity, batch_size, threads, reasons):
+        found = positions, facts, encoder(batch)
         # A GPU is still at work here: in the meantime the batch before is fetched and written.
         if waiting:
             yield _checked(*waiting, encoder)
@@ -111,41 +112,45 @@ def _encode(sources, encoder, batch_size, threads, reasons):
 
 
 def _batches(sources, identity, batch_size, threads, reasons):
-    """Yield (positions, uint8 (batch_size, S, S, 3)). The last is filled up: the order of sums depends on the size."""
+    """Yield (positions, Facts, uint8 (batch_size, S, S, 3)).
+
+    The last batch is filled up: the order of sums depends on the size.
+    """
     said = time.monotonic()
-    positions, ready = [], []
+    positions, facts, ready = [], [], []
     # `disable=None` shows the bar on a terminal only.
     decoded = tqdm(_decode(sources, identity, batch_size, threads), "patches", len(sources), disable=None)
-    for position, image in enumerate(decoded):
-        if isinstance(image, images.Unreadable):
-            reasons[position] = str(image)
+    for position, found in enumerate(decoded):
+        if isinstance(found, images.Unreadable):
+            reasons[position] = str(found)
         else:
             positions.append(position)
-            ready.append(image)
+            ready.append(found[0])
+            facts.append(found[1])
         if ready and (len(ready) == batch_size or position + 1 == len(sources)):
             # Only from pinned memory does a GPU copy while the program goes on.
             batch = torch.zeros(batch_size, *ready[0].shape, dtype=torch.uint8, pin_memory=torch.cuda.is_available())
             batch.numpy()[: len(ready)] = ready
-            yield positions, batch
-            positions, ready = [], []
+            yield positions, facts, batch
+            positions, facts, ready = [], [], []
         if time.monotonic() - said > LOG_SECONDS:
             said = time.monotonic()
             logging.info("%d of %d patches", position + 1, len(sources))
 
 
-def _checked(positions, found, encoder):
-    """The positions and float16 features (n, D) of a batch (B, D) that may be filled up, on the encoder's device."""
+def _checked(positions, facts, found, encoder):
+    """Positions, Facts and float16 features (n, D) of a batch (B, D) that may be filled up, on the encoder's device."""
     found = np.asarray(found.cpu(), dtype=np.float32)[: len(positions)]
     largest = np.finfo(np.float16).max
     if not np.abs(found).max() <= largest:
         raise UserError(
             f"encoder {encoder.identity['encoder']}: features beyond {largest:.0f} or not a number: check embed.weights"
         )
-    return positions, found.astype(np.float16)
+    return positions, facts, found.astype(np.float16)
 
 
 def _decode(sources, identity, batch_size, threads):
-    """Yield the image of each file, in order, or the Unreadable; decodes two batches ahead.
+    """Yield (image, Facts) of each file, in order, or the Unreadable; decodes two batches ahead.
 
     Pillow decodes and resizes outside Python's lock, so threads do: worker processes, which must copy each image, were
     no faster.
@@ -162,7 +167,7 @@ def _decode(sources, identity, batch_size, threads):
 
 def _read(source, size, resize):
     try:
-        return images.read(source, size, resize)
+        return images.examine(source, size, resize)
     except images.Unreadable as error:
         return error
 
@@ -190,11 +195,13 @@ def _check(table, cases, unreadable, max_unreadable, folder):
 class Cache:
     """Features that an earlier job has made, by path, size and time of the file. Never an output that is declared.
 
+    With them stand the Facts of each image, so that none is opened again to know them.
+
     Three files: `path`, the feature file of the last success (a hard link to it where that is possible);
     `path` with suffix .npy, size and time of its rows; and with suffix .part what a job that has not ended
     has encoded: a sequence of arrays in npy format, first the identity, then a record a patch. A job that is killed
-    while it writes leaves a broken last array, which the next one cuts off. In memory are the keys, and the place of
-    each one's features.
+    while it writes leaves a broken last array, which the next one cuts off. In memory are the keys, the place of each
+    one's features, and its Facts.
     """
 
     def __init__(self, path, identity):
@@ -212,7 +219,7 @@ class Cache:
         values = np.empty((len(keys), self.dim), dtype=np.float16)
         places = [self.places[key] for key in keys]
         for path in (self.path, self.part):
-            rows = [row for row, (owner, _) in enumerate(places) if owner == path]
+            rows = [row for row, (owner, *_) in enumerate(places) if owner == path]
             if rows:
                 with open(path, "rb") as file:
                     for row in rows:
@@ -221,6 +228,11 @@ class Cache:
                             raise UserError(f"{path}: shorter than it was: delete it and run again")
         return values
 
+    def facts(self, keys):
+        """The Facts of the images of `keys`, as columns of a table."""
+        found = np.array([self.places[key][2] for key in keys], dtype=np.int64).reshape(-1, len(features.FACTS))
+        return dict(zip(features.FACTS, found.T))
+
     def _find_last(self):
         try:
             keys = np.load(self.keys, allow_pickle=False)
@@ -228,12 +240,15 @@ class Cache:
                 if file.attrs["identity"] != self.identity or file["path"].asstr()[:].tolist() != keys["path"].tolist():
                     return {}
                 begin = file["features"].id.get_offset()  # None if there are no rows
+                facts = zip(*(file[name][:].tolist() for name in features.FACTS))
+                facts = [images.Facts(*each) for each in facts]
         except FileNotFoundError:
             return {}
         except (OSError, KeyError, ValueError) as error:
             logging.warning("%s: not readable, so its patches are encoded anew (%s)", self.path, error)
             return {}
-        return {key: (self.path, begin + row * self.dim * 2) for row, key in enumerate(keys.tolist())}
+        places = (begin + row * self.dim * 2 for row in range(len(keys)))
+        return {key: (self.path, place, each) for key, place, each in zip(keys.tolist(), places, facts)}
 
     def _find_part(self):
         places, end = {}, 0
@@ -246,7 +261,7 @@ class Cache:
                     while True:
                         places |= self._places(np.load(file, allow_pickle=False), file.tell())
                         end = file.tell()
-            except (EOFError, ValueError):
+            except (EOFError, ValueError, KeyError):
                 pass
             file.truncate(end)
         return places
@@ -255,12 +270,17 @@ class Cache:
         """Key -> place of records that stand in the .part file up to byte `end`."""
         begin = end - records.nbytes + records.dtype.fields["features"][1]
         keys = records[["path", "bytes", "mtime_ns"]].tolist()
-        return {key: (self.part, begin + row * records.itemsize) for row, key in enumerate(keys)}
+        facts = map(images.Facts._make, np.ascontiguousarray(records["facts"]).view(FACTS).tolist())
+        return {
+            key: (self.part, begin + row * records.itemsize, each) for row, (key, each) in enumerate(zip(keys, facts))
+        }
 
-    def add(self, keys, values):
-        """Append a batch."""
-        records = np.zeros(len(keys), dtype=[*_dtype(keys), ("features", np.float16, values.shape[1])])
+    def add(self, keys, values, facts):
+        """Append a batch: keys, float16 features (n, D), and the Facts of each image."""
+        kept = [("facts", np.void, FACTS.itemsize), ("features", np.float16, values.shape[1])]
+        records = np.zeros(len(keys), dtype=[*_dtype(keys), *kept])
         records[["path", "bytes", "mtime_ns"]] = np.array(keys, dtype=_dtype(keys))
+        records["facts"] = np.array(facts, FACTS).view(records.dtype["facts"])
         records["features"] = values
         # numpy writes behind Python's back and misses that a disk is full: it makes the bytes, and Python writes them.
         content = io.BytesIO()

@@ -6,6 +6,7 @@ Intervals are of bootstrap draws of patients with all their cases, see `interval
 """
 
 import json
+import math
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import cached_property
@@ -14,7 +15,6 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
-from PIL import Image
 
 from stratamil import files, findings, images, intervals, metrics, tables
 from stratamil.errors import UserError
@@ -182,9 +182,8 @@ def pixels(paths, folder):
 
     def area(path):
         try:
-            with Image.open(Path(folder) / path) as image:
-                return image.width * image.height
-        except images.DAMAGE:
+            return math.prod(images.sides(Path(folder) / path))
+        except images.Unreadable:
             return np.nan
 
     with ThreadPoolExecutor(READERS) as pool:

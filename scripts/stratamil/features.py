@@ -4,6 +4,8 @@ import hashlib
 import json
 import math
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -11,13 +13,14 @@ import h5py
 import numpy as np
 import pandas as pd
 
-from stratamil import files
+from stratamil import files, images
 from stratamil.errors import UserError
 from stratamil.names import natural
 
 TEXT = ("case_id", "stain", "slice_id", "path")
 COLUMNS = ("case_id", "stain", "slice_id", "patch", "path")
 PLACE = ("x", "y")  # on the slide, of patches that have no file
+FACTS = {"width": "int32", "height": "int32", "bits": "uint8", "odd": "uint16"}  # images.Facts, of patches with images
 UNREADABLE = ("case_id", "path", "reason")
 BLOCK = 256  # rows written at once
 
@@ -67,12 +70,13 @@ class Features:
 
     values: float16 (N, D), an array or Rows. table: DataFrame of N rows with case_id, stain, slice_id, patch, path,
     and x, y of features made elsewhere; cases in natural order, patches as in the inventory. identity: what the
-    features depend on.
+    features depend on. blank: bool (N,), of patches whose pixels are all equal, where that is known.
     """
 
     values: np.ndarray | Rows
     table: pd.DataFrame
     identity: dict
+    blank: np.ndarray | None = None
 
 
 def read(paths, case_ids=None):
@@ -100,6 +104,7 @@ def read(paths, case_ids=None):
     identities = {name: first.identity for name, (_, first) in firsts.items()}
     identity = {"encoders": identities} if len(identities) > 1 else shards[0].identity
     table = pd.concat([shard.table for shard in shards], ignore_index=True)
+    blank = np.concatenate([shard.blank for shard in shards])
     part = np.repeat(np.arange(len(shards)), [len(shard.table) for shard in shards])
     row = np.concatenate([np.arange(len(shard.table)) for shard in shards])
     if case_ids is not None:
@@ -110,12 +115,12 @@ def read(paths, case_ids=None):
                 "run embed again, or make the splits anew from the inventory"
             )
         wanted = table["case_id"].isin(set(map(str, case_ids))).to_numpy()
-        table, part, row = table[wanted], part[wanted], row[wanted]
+        table, part, row, blank = table[wanted], part[wanted], row[wanted], blank[wanted]
     order = np.lexsort([_ranks(table["stain"]), _ranks(table["case_id"])])
     widths = [first.values.shape[1] for _, first in firsts.values()]
     columns = np.repeat(np.cumsum([0, *widths[:-1]]), [len(found) for found in folders.values()])
     values = Rows([shard.values for shard in shards], part[order], row[order], columns, sum(widths))
-    return Features(values, table.iloc[order].reset_index(drop=True), identity)
+    return Features(values, table.iloc[order].reset_index(drop=True), identity, blank[order])
 
 
 def _ranks(names):
@@ -124,20 +129,35 @@ def _ranks(names):
     return names.map(ranks).to_numpy(dtype=int)
 
 
-def _read_shard(path):
+@contextmanager
+def _opened(path: Path) -> Iterator[h5py.File]:
+    """Yield an open shard; what a damaged one makes HDF5 raise, which can be anything, becomes one line."""
     try:
         with h5py.File(path) as file:
-            identity = json.loads(file.attrs["identity"])
-            numbers = {name: file[name][:] for name in ("patch", *PLACE) if name in file}
-            table = pd.DataFrame({name: file[name].asstr()[:] for name in TEXT} | numbers)
-            values = _mapped(path, file["features"])
+            yield file
     except FileNotFoundError:
         raise UserError(f"{path}: no such file: run embed") from None
-    except (OSError, KeyError, ValueError) as error:
+    except Exception as error:
+        if isinstance(error, OSError) and error.errno:  # refused by the machine, not damaged
+            raise
+        reason = " ".join(str(error).split()) or type(error).__name__
         raise UserError(
-            f"{path}: not a feature file of this workflow ({error}): delete it and run embed again"
+            f"{path}: not a feature file of this workflow ({reason}): delete it and run embed again"
         ) from None
-    return Features(values, table[[name for name in (*COLUMNS, *PLACE) if name in table]], identity)
+
+
+def _read_shard(path):
+    with _opened(path) as file:
+        identity = json.loads(file.attrs["identity"])
+        numbers = {name: file[name][:] for name in ("patch", *PLACE) if name in file}
+        table = pd.DataFrame({name: file[name].asstr()[:] for name in TEXT} | numbers)
+        values = _mapped(path, file["features"])
+        blank = file["odd"][:] & images.Odd.BLANK > 0 if "odd" in file else np.zeros(len(table), bool)
+        if not isinstance(identity, dict) or values.shape != (len(table), values.shape[-1]) or len(blank) != len(table):
+            raise ValueError("its parts do not fit")
+        if values.dtype != np.float16 or table["patch"].dtype.kind != "i":
+            raise ValueError("its numbers are of another type")
+    return Features(values, table[[name for name in (*COLUMNS, *PLACE) if name in table]], identity, blank)
 
 
 def _mapped(path, dataset):
@@ -146,11 +166,26 @@ def _mapped(path, dataset):
     return dataset[:] if offset is None else np.memmap(path, dataset.dtype, "c", offset, dataset.shape)
 
 
+def facts(paths: list[Path]) -> pd.DataFrame:
+    """Return the images.Facts of all patches in shards: case_id, path and the columns of FACTS.
+
+    A shard without them (of features made elsewhere, or of an earlier version) has no rows here.
+    """
+    tables = []
+    for path in paths:
+        with _opened(path) as file:
+            if set(FACTS) <= set(file):
+                text = {name: file[name].asstr()[:] for name in ("case_id", "path")}
+                tables.append(pd.DataFrame(text | {name: file[name][:] for name in FACTS}))
+    columns = ["case_id", "path", *FACTS]
+    return pd.concat(tables, ignore_index=True) if tables else pd.DataFrame(columns=columns).astype(FACTS)
+
+
 def unreadable(paths):
     """The patches that the shards at `paths` have no features of: a DataFrame of case_id, path, reason."""
     tables = []
     for path in paths:
-        with h5py.File(path) as file:
+        with _opened(path) as file:
             tables.append(pd.DataFrame({name: file[f"unreadable_{name}"].asstr()[:] for name in UNREADABLE}))
     table = pd.concat(tables, ignore_index=True) if tables else pd.DataFrame(columns=UNREADABLE)
     return table.sort_values("path", key=lambda found: found.map(natural), ignore_index=True)
@@ -165,7 +200,7 @@ def write(path, values, table, unreadable, identity):
     """Write a shard, whole or not at all; the same content gives the same bytes.
 
     values: float16 (N, D): an array, or what has its shape and gives its rows by slices, to be written as they are
-    read. table: N rows with case_id, stain, slice_id, patch, path; x and y may be there, too.
+    read. table: N rows with case_id, stain, slice_id, patch, path; x and y, and those of FACTS, may be there, too.
     unreadable: DataFrame of case_id, path and reason of the patches that have no features.
     """
     text = h5py.string_dtype("utf-8")
@@ -176,6 +211,7 @@ def write(path, values, table, unreadable, identity):
             columns = {name: (table[name].to_numpy(dtype=object), text) for name in TEXT}
             columns["patch"] = (table["patch"].to_numpy(), "int32")
             columns |= {name: (table[name].to_numpy(), "float32") for name in PLACE if name in table}
+            columns |= {name: (table[name].to_numpy(), dtype) for name, dtype in FACTS.items() if name in table}
             columns |= {f"unreadable_{name}": (unreadable[name].to_numpy(dtype=object), text) for name in UNREADABLE}
             for name, (data, dtype) in columns.items():
                 file.create_dataset(name, data=data, shape=data.shape, dtype=dtype, track_times=False)
@@ -187,6 +223,10 @@ def write(path, values, table, unreadable, identity):
 def _reserve(path, values, table, unreadable):
     """Raise OSError if there is no room for a shard: HDF5 crashes the program when a write fails. Quotas count, too."""
     texts = [*(table[name] for name in TEXT), *(unreadable[name] for name in UNREADABLE)]
-    size = 2 * math.prod(values.shape) + sum(int(text.str.len().sum()) + 64 * len(text) for text in texts)
+    size = (
+        2 * math.prod(values.shape)
+        + 32 * len(table)
+        + sum(int(text.str.len().sum()) + 64 * len(text) for text in texts)
+    )
     with open(path, "wb") as file:
         os.posix_fallocate(file.fileno(), 0, size + 2**14)

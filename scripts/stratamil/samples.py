@@ -100,9 +100,8 @@ def sides(patches, folder, seed):
     longer, oblong, unreadable = [], 0, []
     for path, stain, name in zip(sample["path"], sample["stain"], sample["class"]):
         try:
-            with Image.open(folder / path) as image:
-                width, height = image.size
-        except images.DAMAGE:
+            width, height = images.sides(folder / path)
+        except images.Unreadable:
             unreadable.append(path)
             continue
         longer.append({"stain": stain, "class": name, "pixels": max(width, height)})

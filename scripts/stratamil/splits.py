@@ -2,6 +2,7 @@
 
 import math
 import zipfile
+from collections.abc import Iterator
 from dataclasses import dataclass
 from fractions import Fraction
 from itertools import combinations
@@ -13,7 +14,8 @@ from scipy.optimize import Bounds, LinearConstraint, milp
 from scipy.sparse import eye_array, kron
 from sklearn.model_selection import StratifiedGroupKFold
 
-from stratamil.errors import UserError
+from stratamil import duplicates
+from stratamil.errors import UserError, few
 from stratamil.files import atomic
 from stratamil.inventory import USED
 from stratamil.names import case_id, natural
@@ -21,6 +23,7 @@ from stratamil.names import case_id, natural
 SETS = ("train", "val", "test")
 FINEST = 20  # a share for validation is drawn as m of at most so many folds
 MOST, LARGEST = 1_000_000, 2**28  # cases and bytes of a set in a split file
+MOST_COPIES = 20  # lines on equal files before the rest is counted
 TOLERANCE = 0.1  # share of the due count by which a set may be off balance
 
 
@@ -255,6 +258,25 @@ def check(split, cases, name, classes):
         if shared:
             found = [f"{patient} (case {here[patient][0]} and case {there[patient][0]})" for patient in shared]
             yield f"{name}: {a}_cases and {b}_cases share patient {_list(found)}: keep a patient in one set"
+
+
+def copies(splits: dict[str, Split], found: pd.DataFrame, cases: pd.DataFrame, name: Path) -> Iterator[str]:
+    """Yield a line for cases of different patients that share files and are in different sets of a split.
+
+    splits: name -> Split. found: of duplicates.find. cases: the used cases. name: of the table, for messages.
+    """
+    patient_of = dict(zip(cases["case_id"], cases["group"]))
+    lines = list(duplicates.parted(duplicates.by_cases(found), splits, patient_of))
+    for row, split, sets in lines[:MOST_COPIES]:
+        number = f"{row['files']} equal file{'s' if row['files'] > 1 else ''}"
+        places = ", ".join(f"case {case} in {part}" for part, case in sets.items())
+        yield (
+            f"{name}: cases {few(row['cases'])} share {number} (e.g. {' = '.join(row['examples'])}), but are of "
+            f"different patients, and split {split} has {places}: give them the same patient in the column that "
+            "cohort.group_column names, or remove all but one"
+        )
+    if len(lines) > MOST_COPIES:
+        yield f"{name}: {len(lines) - MOST_COPIES} more groups of cases share files in the same way: see the table"
 
 
 def _unusable(ids, known):

@@ -30,13 +30,10 @@ class Tiles:
 
     def _read(self, path):
         try:
-            with Image.open(self.folder / path) as image:
-                image.load()  # one shown as large as it is would else be read when its file is closed
-                return fitted(images.rgb(image), self.side)
-        except FileNotFoundError:
-            why, reason = "file not found", ""
-        except (*images.DAMAGE, images.Unreadable) as error:
-            why, reason = "unreadable file", getattr(error, "strerror", None)  # the system's, as of a permission
+            return fitted(images.load(self.folder / path), self.side)
+        except images.Unreadable as error:
+            gone = not (self.folder / path).exists()
+            why, reason = ("file not found", "") if gone else ("unreadable file", error.refusal)
         self.unreadable.append(f"{path}: {why}" + (f" ({reason})" if reason else ""))
         return None, why
 

@@ -123,6 +123,35 @@ def test_only_what_is_new_or_changed_is_encoded(study):
     assert features.read([study.output]).table["case_id"].unique().tolist() == ["1", "3", "4"]
 
 
+def test_facts_of_the_images_survive_every_way_through_the_cache(study):
+    """Fresh, from the last shard, from what a stopped job left, and all together."""
+
+    def facts():
+        study.embed()
+        found = features.facts([study.output]).set_index("path").loc[study.table["path"]]
+        assert found["odd"].tolist() == [odd.get(path, images.Odd.BLANK) for path in study.table["path"]]
+        sides = [Image.open(study.folder / path).size for path in study.table["path"]]
+        assert list(zip(found["width"], found["height"])) == sides and (found["bits"] == 8).all()
+
+    odd = {}
+    facts()
+    facts()
+    for row, image, what in (
+        (1, Image.new("RGB", (SIZE, SIZE), "black"), images.Odd.BLANK | images.Odd.BLACK),
+        (6, Image.effect_noise((300, 40), 50), images.Odd.OBLONG),
+        (7, Image.effect_noise((60, 40), 50), images.Odd(0)),
+        (11, Image.new("RGB", (2, 3), "white"), images.Odd.BLANK | images.Odd.WHITE | images.Odd.SMALL),
+    ):
+        path = study.change(row)
+        image.save(path)
+        odd[study.table["path"][row]] = what
+    with pytest.raises(KeyboardInterrupt):
+        study.embed(Counting(stop_after=1))
+    facts()
+    study.table = study.table[study.table["case_id"] != "2"].reset_index(drop=True)
+    facts()
+
+
 def test_a_changed_time_alone_counts_as_a_change(study):
     study.embed()
     study.change(0)
@@ -159,7 +188,8 @@ def test_what_is_streamed_is_the_array_that_was_encoded(study, monkeypatch):
     monkeypatch.undo()
     values = np.array([study.color(case, patch) for case, patch in zip(study.table["case_id"], study.table["patch"])])
     none = pd.DataFrame(columns=features.UNREADABLE)
-    features.write(study.root / "whole.h5", values.astype(np.float16), study.table, none, Counting().identity)
+    table = study.table.assign(width=SIZE, height=SIZE, bits=8, odd=int(images.Odd.BLANK))
+    features.write(study.root / "whole.h5", values.astype(np.float16), table, none, Counting().identity)
     assert study.output.read_bytes() == (study.root / "whole.h5").read_bytes()
 
 
