@@ -17,7 +17,7 @@ import pandas as pd
 from tqdm import tqdm
 
 import cli
-from stratamil import attention, files, galleries, plots, splits
+from stratamil import attention, files, galleries, splits, style
 from stratamil.errors import Stopped, UserError
 
 
@@ -58,7 +58,7 @@ def main(args):
         if args.truth:
             score_truth(cases, truth, args, folder)
         figure = galleries.stain_distribution(cases, stains, heading)
-        plots.save(figure, folder / "stain_attention_distribution.png")
+        style.save(figure, folder / "stain_attention_distribution.png")
         draw_cases(chosen, stains, args, run, folder, stop)
 
 

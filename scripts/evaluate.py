@@ -6,7 +6,7 @@ from pathlib import Path
 import torch
 
 import cli
-from stratamil import checkpoint, evaluation, features, files, inventory, plots, splits
+from stratamil import checkpoint, evaluation, features, files, inventory, plots, splits, style
 
 
 def arguments():
@@ -79,7 +79,7 @@ def draw(test, validation, args):
         else plots.calibration(p.argmax(1) == y, p.max(1), f"{title}, predicted class", names=("wrong", "right")),
     }
     for name, figure in drawings.items():
-        plots.save(figure, args.output / f"{name}.png")
+        style.save(figure, args.output / f"{name}.png")
 
 
 if __name__ == "__main__":

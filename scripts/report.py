@@ -8,7 +8,7 @@ import logging
 from pathlib import Path
 
 import cli
-from stratamil import features, files, page, plots, report, splits, study, tables
+from stratamil import features, files, page, report, splits, study, style, tables
 
 
 def arguments():
@@ -26,7 +26,7 @@ def arguments():
     parser.add_argument("--title", default="StrataMIL report")
     parser.add_argument("--bootstrap", type=int, default=2000, help="draws")
     parser.add_argument("--seed", type=int, default=42, help="of the bootstrap")
-    parser.add_argument("--colors", nargs="+", default=list(plots.COLORS), help="#rrggbb of classes and curves")
+    parser.add_argument("--colors", nargs="+", default=list(style.COLORS), help="#rrggbb of classes and curves")
     parser.add_argument("--config", type=Path, help="resolved settings (YAML) to show")
     parser.add_argument("--template", type=Path, required=True, help="index.html.j2")
     parser.add_argument("--output", type=Path, required=True, help="folder to write")
@@ -50,7 +50,7 @@ def main(args):
         "cohort": json.loads(args.cohort.read_text(encoding="utf-8")),
         "cohort_page": args.cohort.with_name("cohort.html"),
         "samples": args.samples,
-        "faithfulness": study.read_answers(args.faithfulness) if args.faithfulness else None,
+        "faithfulness": report.read_answers(args.faithfulness) if args.faithfulness else None,
         "faithfulness_page": args.faithfulness.with_name("index.html") if args.faithfulness else None,
     }
     with files.atomic_folder(args.output) as folder:

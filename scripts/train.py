@@ -8,7 +8,19 @@ import torch
 import yaml
 
 import cli
-from stratamil import bags, checkpoint, devices, features, files, inventory, plots, provenance, splits, training
+from stratamil import (
+    bags,
+    checkpoint,
+    devices,
+    features,
+    files,
+    inventory,
+    provenance,
+    splits,
+    style,
+    training,
+    training_plots,
+)
 from stratamil.errors import UserError
 from stratamil.model import AGGREGATIONS, ModelSettings
 
@@ -150,7 +162,7 @@ def main(args):
         "epoch": best["epoch"],
     }
     files.write_csv(history, args.history, float_format="%.6g")
-    plots.save(plots.loss(history, f"split {args.name}, seed {args.seed}"), args.loss_plot)
+    style.save(training_plots.loss(history, f"split {args.name}, seed {args.seed}"), args.loss_plot)
     provided = {
         "split": {"file": str(args.split), "sha256": files.sha256(args.split)},
         "cases": {"file": str(args.cases), "sha256": files.sha256(args.cases)},
