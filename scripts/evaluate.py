@@ -19,7 +19,7 @@ def arguments():
     parser.add_argument("--seed", type=int, required=True)
     parser.add_argument("--classes", nargs="+", required=True)
     parser.add_argument("--stains", nargs="+", required=True)
-    parser.add_argument("--threshold", default="youden", help="youden, or a target sensitivity")
+    cli.add_settings(parser, "evaluate", "threshold")
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--output", type=Path, required=True, help="folder of the run")
     return parser.parse_args()
