@@ -9,7 +9,7 @@ import torch
 from measure import verdict
 from patches import SCRIPTS  # noqa: F401  puts the library on the path
 
-from stratamil import bags, features, model, perturb
+from stratamil import bags, features, model, perturb, schema
 
 SIZES = (350, 700, 1400, 2800)  # a case of a real study has a median of 678 patches
 TYPICAL, LIMIT, GROWTH = 700, 1.0, 1.5
@@ -27,14 +27,16 @@ def case(n):
 def seconds(data, net):
     """Seconds to perturb a case."""
     own, begin = bags.Bags(data, STAINS), time.perf_counter()
-    perturb.perturb(net, own, data.table, ["1"], {"1": 0}, ["a", "b"], perturb.Settings())
+    settings = perturb.Settings(**schema.defaults("faithfulness"), top_percent=5.0, seed=42)
+    perturb.perturb(net, own, data.table, ["1"], {"1": 0}, ["a", "b"], settings)
     return time.perf_counter() - begin
 
 
 def main(threads):
     torch.set_num_threads(threads)
     torch.manual_seed(0)
-    net = model.HierarchicalAttention(model.ModelSettings(DIM, 2, zero_start=False)).eval()
+    shape = model.ModelSettings(DIM, 2, **(schema.defaults("model") | {"zero_start": False}))
+    net = model.HierarchicalAttention(shape).eval()
     cases = {n: case(n) for n in SIZES}
     seconds(cases[SIZES[0]], net)  # a turn to warm up
     # In turns, so that a busy machine slows all of them alike; the fastest is what the work takes.

@@ -2,10 +2,8 @@
 
 import numpy as np
 import pandas as pd
-import yaml
-from patches import SCRIPTS
 
-from stratamil import bags, devices, features, model, training
+from stratamil import bags, devices, features, model, schema, training
 
 STAINS = ("h&e", "melan", "sox10")
 SPREAD = 0.79  # of the logarithm of a slice's patches: with a mean of 133 the median is 97, as in a real study
@@ -53,12 +51,22 @@ def write(folder, patches, slices, cases, dim):
 
 def settings(epochs, dim, **changed):
     """The trainer's default settings on all patches, for a training that does not stop early."""
-    default = yaml.safe_load((SCRIPTS.parent / "config/config.yaml").read_text(encoding="utf-8"))["train"]
-    default = {name: value for name, value in default.items() if name in training.TrainSettings.__dataclass_fields__}
+    default = {
+        name: value
+        for name, value in schema.defaults("train").items()
+        if name in training.TrainSettings.__dataclass_fields__
+    }
     default |= {"epochs": epochs, "min_epochs": epochs, "per_slice_cap": None, "instance_dropout": 0.0, "seed": 42}
-    shape = model.ModelSettings(dim, 2, embed_dim=EMBED)
+    shape = shape_of(dim)
     default["precision"] = training.precision(default["precision"], devices.best(), shape)
     return training.TrainSettings(**default | changed)
+
+
+def shape_of(dim, **changes):
+    """A model as wide as in what it is compared with."""
+    return model.ModelSettings(
+        dim, 2, **(schema.defaults("model") | {"embed_dim": EMBED, "attention_dim": ATTENTION} | changes)
+    )
 
 
 def load(shards):
@@ -69,5 +77,5 @@ def load(shards):
 def train(cohort, train_cases, val_cases, settings):
     """The history of the real trainer, with a model as wide as in what it is compared with."""
     y = {case: number % 2 for number, case in enumerate(cohort.cases)}
-    shape = model.ModelSettings(cohort.values.shape[1], 2, embed_dim=EMBED, attention_dim=ATTENTION)
+    shape = shape_of(cohort.values.shape[1])
     return training.train(cohort, train_cases, val_cases, y, shape, settings)[1]

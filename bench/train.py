@@ -27,7 +27,7 @@ from synthetic import ATTENTION, EMBED
 from torch import nn
 
 from stratamil import devices
-from stratamil.model import HierarchicalAttention, ModelSettings
+from stratamil.model import HierarchicalAttention
 
 GOAL_PRODUCTS, GOAL_TORCHMIL = 1.10, 0.6
 MEMORY, MEMORY_BASE = 1.3, 1e9  # times the features, and bytes
@@ -65,7 +65,7 @@ class Epochs:
 
     def __init__(self, bags, args):
         self.bags, self.args, self.device = bags, args, bags.device
-        self.cases, self.shape = list(bags.cases), ModelSettings(args.dim, 2, embed_dim=EMBED, attention_dim=ATTENTION)
+        self.cases, self.shape = list(bags.cases), synthetic.shape_of(args.dim)
         self.y = {case: number % 2 for number, case in enumerate(self.cases)}
         self.precisions = ["fp32", "bf16"] if devices.fast_bf16(self.device) else ["fp32"]
 

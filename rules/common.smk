@@ -1,12 +1,8 @@
 """What the rules share: the checked config, the wildcards' values, and how settings and code become parts of a rule."""
 
-import ast
-import csv
-import io
 import json
 import os
 import re
-import shlex
 import subprocess
 import sys
 from pathlib import Path
@@ -26,10 +22,11 @@ for stream in (sys.stdout, sys.stderr):
     if hasattr(stream, "reconfigure"):
         stream.reconfigure(errors="backslashreplace")
 
-from stratamil import config_files, files, folders, manifest, registry, settings, slurm
+from stratamil import config_files, files, folders, manifest, provenance, registry, schema, settings, slurm
 from stratamil.errors import UserError, visible
+from stratamil.schema import flag
 
-SCHEMA = yaml.safe_load((ROOT / "schemas/config.schema.yaml").read_text(encoding="utf-8"))
+SCHEMA = schema.read()
 
 
 def stopped(*lines):
@@ -98,35 +95,8 @@ wildcard_constraints:
 
 
 def flags(section, *only, **settings):
-    """A config section as command-line flags, in the schema's order: `--epochs=30 --lr=0.0003`.
-
-    Given to a rule as one param, it reruns the rule when one of its own settings changes and
-    never for another's, and reads well in a dry run and in a printed command. `settings`
-    replaces values of the section.
-    """
-    order = SCHEMA["properties"][section]["properties"]
-    values = {key: config[section][key] for key in order} | settings
-    return " ".join(flag(key, values[key]) for key in only or order if values[key] is not None)
-
-
-def flag(key, value):
-    """One setting as a flag: `--no-gated`, `--lr=0.0003`, `--classes benign=1 high-grade=3,4`."""
-    name = key.replace("_", "-")
-    if isinstance(value, bool):
-        return f"--{name}" if value else f"--no-{name}"
-    if not isinstance(value, list):
-        return shlex.join([f"--{name}={value}"])  # a value may begin with a dash
-    return shlex.join([f"--{name}", *map(word, value)])
-
-
-def word(value):
-    """An item of a list on the command line; a named list as `name=a,b`, quoted as in CSV."""
-    if not isinstance(value, dict):
-        return str(value)
-    ((name, items),) = value.items()
-    line = io.StringIO()
-    csv.writer(line, lineterminator="").writerow(map(str, items))
-    return f"{name}={line.getvalue()}"
+    """A section of the config as flags, see `schema.flags`; the whole of it, or the settings named."""
+    return schema.flags(section, config[section], *only, **settings)
 
 
 def given(*words):
@@ -141,29 +111,13 @@ def digest(*paths):
 
 def code(name):
     """The script of a rule and every library module that it imports; an edit of one reruns the rule."""
-    found = [ROOT / "scripts" / f"{name}.py"]
-    for path in found:
-        for imported_name in imported(path):
-            file = ROOT / "scripts" / f"{imported_name}.py"
-            if file.is_file() and file not in found:
-                found.append(file)
-    return [str(path) for path in found]
+    return list(map(str, provenance.closure(ROOT / "scripts" / f"{name}.py", ROOT / "scripts")))
 
 
 def templates(page):
     """The template of a page and those that it is built on; an edit of one reruns the rule."""
     parts = ("base", "macros", "cohort_parts", "checklists")
     return [str(ROOT / "report" / f"{name}.html.j2") for name in (page, *parts)]
-
-
-def imported(path):
-    """The modules that a Python file imports, as paths without suffix: `stratamil/names`."""
-    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
-        if isinstance(node, ast.Import):
-            yield from (alias.name.replace(".", "/") for alias in node.names)
-        elif isinstance(node, ast.ImportFrom):
-            origin = node.module.replace(".", "/")
-            yield from [origin, *(f"{origin}/{alias.name}" for alias in node.names)]
 
 
 def attempts(amount):

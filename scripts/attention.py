@@ -17,7 +17,7 @@ import pandas as pd
 from tqdm import tqdm
 
 import cli
-from stratamil import attention, files, galleries, plots, splits
+from stratamil import attention, files, galleries, splits, style
 from stratamil.errors import Stopped, UserError
 
 
@@ -29,10 +29,7 @@ def arguments():
     parser.add_argument("--split", required=True)
     parser.add_argument("--seed", type=int, required=True)
     parser.add_argument("--stains", nargs="+", required=True, metavar="STAIN", help="all stains, in order")
-    parser.add_argument("--top-n", type=int, default=5, help="patches in a gallery")
-    parser.add_argument("--top-percent", type=float, default=5.0, help="share of a case's patches in the table")
-    parser.add_argument("--cases", nargs="+", metavar="CASE", help="draw pictures of these cases only")
-    parser.add_argument("--max-cases", type=int, help="draw pictures of this many cases only")
+    cli.add_settings(parser, "attention", "top_n", "top_percent", "cases", "max_cases")
     parser.add_argument("--tested", nargs="*", type=Path, default=[], help="split files of the study, to check --cases")
     parser.add_argument("--truth", type=Path, help="table with columns file and signal (0 or 1)")
     parser.add_argument("--output", type=Path, required=True, help="folder, replaced when all is done")
@@ -58,7 +55,7 @@ def main(args):
         if args.truth:
             score_truth(cases, truth, args, folder)
         figure = galleries.stain_distribution(cases, stains, heading)
-        plots.save(figure, folder / "stain_attention_distribution.png")
+        style.save(figure, folder / "stain_attention_distribution.png")
         draw_cases(chosen, stains, args, run, folder, stop)
 
 

@@ -3,16 +3,28 @@
 import argparse
 import csv
 import logging
+import operator
 import os
 import signal
 import sys
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
+from typing import Any
 
+from stratamil import schema
 from stratamil.errors import REFUSALS, Stopped, UserError, visible
 
 # Sent by SLURM before a job's time runs out, and by Ctrl-C.
 STOPS = (signal.SIGTERM, signal.SIGINT)
+
+# How the schema limits numbers.
+LIMITS = {
+    "minimum": operator.ge,
+    "maximum": operator.le,
+    "exclusiveMinimum": operator.gt,
+    "exclusiveMaximum": operator.lt,
+}
 
 
 def parser(doc):
@@ -30,9 +42,74 @@ def named_list(text):
     return name, next(csv.reader([items]), [])
 
 
-def add_switch(parser, name, default):
-    """A flag that is on or off: `--gated`, `--no-gated`."""
-    parser.add_argument(name, action=argparse.BooleanOptionalAction, default=default)
+def add_settings(parser: argparse._ActionsContainer, section: str, *only: str) -> None:
+    """Add the settings of a section of the schema as flags, or those named: `--lr`, `--no-gated`, `--clip-norm none`.
+
+    Type, range, choices, default and help are the schema's; `none` is null where the schema allows it.
+    """
+    settings = schema.section(section)
+    for key in only or settings:
+        setting = settings[key]
+        flag = {"default": setting["default"], "help": f"{setting['description']} (%(default)s)".replace("% ", "%% ")}
+        if "boolean" in (kinds := _kinds(setting)):
+            flag["action"] = argparse.BooleanOptionalAction
+        else:
+            flag |= {
+                "type": partial(_value, setting),
+                "metavar": "|".join(filter(None, _words(setting))) or key.upper(),
+            }
+            if "array" in kinds:
+                flag |= {"nargs": "+", "action": _Listed}
+        parser.add_argument(f"--{key.replace('_', '-')}", **flag)
+
+
+class _Listed(argparse.Action):
+    """A list, or the one word or null that may stand in its place: `balanced`, `none`."""
+
+    def __call__(self, parser, namespace, values, option_string=None):
+        lone = len(values) == 1 and (values[0] is None or values[0] in _words(self.type.args[0]))
+        setattr(namespace, self.dest, values[0] if lone else values)
+
+
+def _alternatives(setting: dict[str, Any]) -> list[dict[str, Any]]:
+    return setting.get("oneOf", [setting])
+
+
+def _kinds(setting: dict[str, Any]) -> set[str]:
+    """The JSON types that a setting may have, besides the words of an enum."""
+    kinds = [each.get("type", []) for each in _alternatives(setting)]
+    return {kind for each in kinds for kind in ([each] if isinstance(each, str) else each)}
+
+
+def _words(setting: dict[str, Any]) -> list[str | None]:
+    return [word for each in _alternatives(setting) for word in each.get("enum", [])]
+
+
+def _value(setting: dict[str, Any], text: str) -> str | int | float | None:
+    """Read the text of a flag, or of an item of a list, as the schema has it."""
+    words, problem = _words(setting), ""
+    if text in words:
+        return text
+    if text == "none" and (None in words or "null" in _kinds(setting)):
+        return None
+    for each in _alternatives(setting):
+        each = each.get("items", each)
+        for kind, read in (("integer", int), ("number", float), ("string", str)):
+            if kind in _kinds(each):
+                try:
+                    value = read(text)
+                except ValueError:
+                    continue
+                wrong = [
+                    f"{name} {each[name]}"
+                    for name, fits in LIMITS.items()
+                    if name in each and not fits(value, each[name])
+                ]
+                if not wrong:
+                    return value
+                problem = f" ({', '.join(wrong)})"
+    choices = f": choose from {', '.join(filter(None, words))}" if any(words) else ""
+    raise argparse.ArgumentTypeError(f"{text!r} is not allowed{problem}{choices}")
 
 
 @contextmanager

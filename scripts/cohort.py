@@ -9,7 +9,7 @@ from pathlib import Path
 import pandas as pd
 
 import cli
-from stratamil import cohort, files, page, plots, provenance, samples, splits, tables
+from stratamil import cohort, files, page, provenance, samples, splits, style, tables
 from stratamil.errors import UserError
 
 
@@ -28,9 +28,7 @@ def arguments():
     parser.add_argument("--classes", nargs="+", required=True)
     parser.add_argument("--stains", nargs="+", required=True, metavar="STAIN", help="all stains, in order")
     parser.add_argument("--group-column", help="column of the patient, if the labels table has one")
-    parser.add_argument("--bootstrap", type=int, default=2000, help="draws")
-    parser.add_argument("--seed", type=int, default=42, help="of the bootstrap and the samples")
-    parser.add_argument("--colors", nargs="+", default=list(plots.COLORS), help="#rrggbb of classes")
+    cli.add_settings(parser, "report", "bootstrap", "seed", "colors")
     parser.add_argument("--template", type=Path, required=True, help="cohort.html.j2")
     parser.add_argument("--output", type=Path, required=True, help="cohort.html")
     parser.add_argument("--json", type=Path, required=True, help="cohort.json")
@@ -77,7 +75,7 @@ def draw(patches, stains, args):
 def render(numbers, args):
     """The page with its figures and the picture of samples."""
     figures = {
-        name: page.inline(plots.svg(figure), name, words, args.colors)
+        name: page.inline(style.svg(figure), name, words, args.colors)
         for name, (figure, words) in cohort.figures(numbers, args.colors).items()
     }
     return page.template(args.template).render(

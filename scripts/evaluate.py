@@ -6,7 +6,7 @@ from pathlib import Path
 import torch
 
 import cli
-from stratamil import checkpoint, evaluation, features, files, inventory, plots, splits
+from stratamil import checkpoint, evaluation, features, files, inventory, plots, splits, style
 
 
 def arguments():
@@ -19,7 +19,7 @@ def arguments():
     parser.add_argument("--seed", type=int, required=True)
     parser.add_argument("--classes", nargs="+", required=True)
     parser.add_argument("--stains", nargs="+", required=True)
-    parser.add_argument("--threshold", default="youden", help="youden, or a target sensitivity")
+    cli.add_settings(parser, "evaluate", "threshold")
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--output", type=Path, required=True, help="folder of the run")
     return parser.parse_args()
@@ -79,7 +79,7 @@ def draw(test, validation, args):
         else plots.calibration(p.argmax(1) == y, p.max(1), f"{title}, predicted class", names=("wrong", "right")),
     }
     for name, figure in drawings.items():
-        plots.save(figure, args.output / f"{name}.png")
+        style.save(figure, args.output / f"{name}.png")
 
 
 if __name__ == "__main__":

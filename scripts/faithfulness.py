@@ -10,7 +10,17 @@ from pathlib import Path
 import pandas as pd
 
 import cli
-from stratamil import faithfulness, faithfulness_plots, features, files, page, plots, provenance, tables
+from stratamil import (
+    faithfulness,
+    faithfulness_plots,
+    faithfulness_runs,
+    features,
+    files,
+    page,
+    provenance,
+    style,
+    tables,
+)
 from stratamil.errors import UserError
 
 
@@ -23,10 +33,8 @@ def arguments():
     parser.add_argument("--patches", type=Path, help="folder of patch images, if there are any")
     parser.add_argument("--group-column", help="column of the patient, if the labels table has one")
     parser.add_argument("--stains", nargs="+", required=True, metavar="STAIN", help="all stains, in order")
-    parser.add_argument("--top-percent", type=float, default=5.0, help="share of a case's patches that is its top")
-    parser.add_argument("--bootstrap", type=int, default=2000, help="draws")
-    parser.add_argument("--seed", type=int, default=42, help="of the bootstrap")
-    parser.add_argument("--colors", nargs="+", default=list(plots.COLORS), help="#rrggbb of classes and curves")
+    cli.add_settings(parser, "attention", "top_percent")
+    cli.add_settings(parser, "report", "bootstrap", "seed", "colors")
     parser.add_argument("--template", type=Path, required=True, help="faithfulness.html.j2")
     parser.add_argument("--output", type=Path, required=True, help="folder to write")
     return parser.parse_args()
@@ -36,8 +44,8 @@ def main(args):
     page.check_colors(args.colors)
     if args.patches and not args.patches.is_dir():
         raise UserError(f"{args.patches}: no such folder: give the folder of the patch images")
-    runs, cases = faithfulness.read_runs(args.runs), tables.read_cases(args.cases)
-    study = faithfulness.Study(runs, cases, known(runs, args), args.top_percent, args.bootstrap, args.seed)
+    runs, cases = faithfulness_runs.read_runs(args.runs), tables.read_cases(args.cases)
+    study = faithfulness_runs.Study(runs, cases, known(runs, args), args.top_percent, args.bootstrap, args.seed)
     numbers = faithfulness.numbers(study) | {
         "patient_column": args.group_column,
         "commit": provenance.commit(),
@@ -51,24 +59,24 @@ def main(args):
 
 def known(runs, args):
     """What is known of the patches of all runs beside their attention: index path, columns of what there is."""
-    paths = pd.Index(sorted(set().union(*(run.attention["path"] for run in runs))), name="path")
+    paths = pd.Index(sorted(set().union(*(run.patch_attention["path"] for run in runs))), name="path")
     table = pd.DataFrame(index=paths)
     inventory = pd.read_parquet(args.patches_table).set_index("path")
     if args.patches:
-        table["pixels"] = faithfulness.pixels(paths, args.patches)
+        table["pixels"] = faithfulness_runs.pixels(paths, args.patches)
         table["bytes"] = inventory["bytes"].reindex(paths)
         gone = table["pixels"].isna().sum()
         if gone:
             logging.warning("%s: %d patches cannot be read now: their size is not known", args.patches, gone)
     if args.colour:
-        table["brightness"] = faithfulness.brightness(features.read(args.colour)).reindex(paths)
+        table["brightness"] = faithfulness_runs.brightness(features.read(args.colour)).reindex(paths)
     return table
 
 
 def write(study, numbers, table, args, folder):
     """Write the page, its tables and its figures into `folder`."""
     drawn = faithfulness_plots.draw(study, numbers, table, args.stains, args.colors)
-    svgs = {name: plots.svg(figure) for name, (figure, _) in drawn.items()}
+    svgs = {name: style.svg(figure) for name, (figure, _) in drawn.items()}
     for name, svg in svgs.items():
         files.write_text(svg, folder / "figures" / f"{name}.svg")
     files.write_csv(pd.DataFrame(numbers["findings"]), folder / "faithfulness.csv")

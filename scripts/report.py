@@ -8,7 +8,7 @@ import logging
 from pathlib import Path
 
 import cli
-from stratamil import features, files, page, plots, report, splits, study, tables
+from stratamil import features, files, page, report, splits, study, tables
 
 
 def arguments():
@@ -23,10 +23,7 @@ def arguments():
     parser.add_argument("--baselines", type=Path, help="predictions.csv of the baselines")
     parser.add_argument("--faithfulness", type=Path, help="faithfulness.json, if attention was checked")
     parser.add_argument("--benchmarks", type=Path, help="folder of Snakemake's benchmark files")
-    parser.add_argument("--title", default="StrataMIL report")
-    parser.add_argument("--bootstrap", type=int, default=2000, help="draws")
-    parser.add_argument("--seed", type=int, default=42, help="of the bootstrap")
-    parser.add_argument("--colors", nargs="+", default=list(plots.COLORS), help="#rrggbb of classes and curves")
+    cli.add_settings(parser, "report")
     parser.add_argument("--config", type=Path, help="resolved settings (YAML) to show")
     parser.add_argument("--template", type=Path, required=True, help="index.html.j2")
     parser.add_argument("--output", type=Path, required=True, help="folder to write")
@@ -50,7 +47,7 @@ def main(args):
         "cohort": json.loads(args.cohort.read_text(encoding="utf-8")),
         "cohort_page": args.cohort.with_name("cohort.html"),
         "samples": args.samples,
-        "faithfulness": study.read_answers(args.faithfulness) if args.faithfulness else None,
+        "faithfulness": report.read_answers(args.faithfulness) if args.faithfulness else None,
         "faithfulness_page": args.faithfulness.with_name("index.html") if args.faithfulness else None,
     }
     with files.atomic_folder(args.output) as folder:

@@ -8,9 +8,20 @@ import torch
 import yaml
 
 import cli
-from stratamil import bags, checkpoint, devices, features, files, inventory, plots, provenance, splits, training
-from stratamil.errors import UserError
-from stratamil.model import AGGREGATIONS, ModelSettings
+from stratamil import (
+    bags,
+    checkpoint,
+    devices,
+    features,
+    files,
+    inventory,
+    provenance,
+    splits,
+    style,
+    training,
+    training_plots,
+)
+from stratamil.model import ModelSettings
 
 
 def arguments():
@@ -22,38 +33,8 @@ def arguments():
     parser.add_argument("--classes", nargs="+", required=True)
     parser.add_argument("--stains", nargs="+", required=True)
     parser.add_argument("--seed", type=int, required=True)
-    model = parser.add_argument_group("model")
-    model.add_argument("--aggregation", choices=AGGREGATIONS, default="hierarchical")
-    model.add_argument("--embed-dim", type=int, default=128)
-    model.add_argument("--attention-dim", type=int, default=128)
-    cli.add_switch(model, "--gated", default=False)
-    cli.add_switch(model, "--zero-start", default=True)
-    cli.add_switch(model, "--coupled", default=True)
-    cli.add_switch(model, "--standardise", default=True)
-    model.add_argument("--dropout", type=float, default=0.5)
-    model.add_argument("--classifier-dropout", type=float, default=0.0)
-    train = parser.add_argument_group("training")
-    train.add_argument("--epochs", type=int, default=30)
-    train.add_argument("--lr", type=float, default=3e-4)
-    train.add_argument("--weight-decay", type=float, default=0.01)
-    train.add_argument("--optimizer", choices=["adamw", "sgd"], default="adamw")
-    train.add_argument("--scheduler", choices=["plateau", "cosine", "none"], default="plateau")
-    train.add_argument("--batch-size", type=int, default=1)
-    train.add_argument("--class-weights", nargs="+", default=["balanced"])
-    train.add_argument("--monitor", choices=["loss", "auc"], default="loss")
-    train.add_argument("--patience", type=int, default=10)
-    train.add_argument("--min-delta", type=float, default=0.001)
-    train.add_argument("--min-epochs", type=int, default=10)
-    train.add_argument("--per-slice-cap", type=int)
-    train.add_argument("--max-slices-per-stain", type=int)
-    train.add_argument("--instance-dropout", type=float, default=0.0)
-    train.add_argument("--label-smoothing", type=float, default=0.1)
-    train.add_argument("--instance-weight", type=float, default=1.0)
-    train.add_argument("--instance-share", type=float, default=0.25)
-    train.add_argument("--entropy-weight", type=float, default=0.0)
-    train.add_argument("--clip-norm", type=float)
-    train.add_argument("--precision", choices=["auto", "fp32", "bf16"], default="auto")
-    cli.add_switch(train, "--tensorboard", default=False)
+    cli.add_settings(parser.add_argument_group("model"), "model")
+    cli.add_settings(parser.add_argument_group("training"), "train")
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--checkpoint", type=Path, required=True, help="best.pth to write")
     parser.add_argument("--history", type=Path, required=True)
@@ -61,22 +42,6 @@ def arguments():
     parser.add_argument("--settings", type=Path, required=True)
     parser.add_argument("--state", type=Path, help="resumable state, written each epoch")
     return parser.parse_args()
-
-
-def class_weights(words, classes):
-    """`balanced`, `none`, or one number a class."""
-    if words in (["balanced"], ["none"]):
-        return words[0]
-    try:
-        numbers = [float(word) for word in words]
-    except ValueError:
-        numbers = []
-    if len(numbers) != len(classes):
-        raise UserError(
-            f"config: train.class_weights: {' '.join(words)}: balanced, none, or {len(classes)} numbers, "
-            f"in the order {', '.join(classes)}"
-        )
-    return numbers
 
 
 def given(args, settings, without):
@@ -120,8 +85,7 @@ def main(args):
     )
     device = devices.best()
     settings = training.TrainSettings(
-        **given(args, training.TrainSettings, without=("class_weights", "precision")),
-        class_weights=class_weights(args.class_weights, args.classes),
+        **given(args, training.TrainSettings, without=("precision",)),
         precision=training.precision(args.precision, device, model_settings),
     )
     all_bags = bags.Bags(data, args.stains, device)
@@ -150,7 +114,7 @@ def main(args):
         "epoch": best["epoch"],
     }
     files.write_csv(history, args.history, float_format="%.6g")
-    plots.save(plots.loss(history, f"split {args.name}, seed {args.seed}"), args.loss_plot)
+    style.save(training_plots.loss(history, f"split {args.name}, seed {args.seed}"), args.loss_plot)
     provided = {
         "split": {"file": str(args.split), "sha256": files.sha256(args.split)},
         "cases": {"file": str(args.cases), "sha256": files.sha256(args.cases)},

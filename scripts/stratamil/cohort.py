@@ -6,7 +6,7 @@ are used, unless it says otherwise.
 
 import numpy as np
 
-from stratamil import flow, intervals, metrics, plots, splits
+from stratamil import cohort_plots, flow, intervals, metrics, splits
 from stratamil.inventory import BROKEN_LINK, USED, namesakes, of_files
 from stratamil.names import column, natural
 
@@ -417,10 +417,12 @@ def figures(found, colors):
     for i, what in enumerate(("slices", "patches")):
         counts = {ALL: [case[what] for case in used]}
         counts |= {stain: [case["by_stain"][stain][i] or np.nan for case in used] for stain in stains}
-        figure = plots.strips(counts, y, classes, f"{what.capitalize()} a case", f"{what} of a case, log scale", colors)
+        figure = cohort_plots.strips(
+            counts, y, classes, f"{what.capitalize()} a case", f"{what} of a case, log scale", colors
+        )
         drawn[f"cohort_{what}"] = figure, f"{what.capitalize()} a case by stain and class; its numbers are in the table"
     shown = found["combinations"][: found["combinations_drawn"]]
-    figure = plots.stain_patterns(
+    figure = cohort_plots.stain_patterns(
         [[stain not in row["missing"] for stain in stains] for row in shown],
         [[row["counts"][name] for name in classes] for row in shown],
         stains,
@@ -429,12 +431,14 @@ def figures(found, colors):
         colors,
     )
     words = "Flow of cases and patches from the labels table and the patches folder to the splits"
-    drawn["cohort_flow"] = plots.flow(**found["flow"]), words
+    drawn["cohort_flow"] = cohort_plots.flow(**found["flow"]), words
     drawn["cohort_stains"] = figure, "How many cases of each class have which stains; its numbers are in the table"
     sides = found["sides"]["longer"] if found["sides"] else []
     if len({side["pixels"] for side in sides}) > 1:
         y = np.array([classes.index(side["class"]) for side in sides])
         pixels = {stain: [side["pixels"] if side["stain"] == stain else np.nan for side in sides] for stain in stains}
-        figure = plots.strips(pixels, y, classes, "Longer side of a patch", "pixels, log scale", colors, "patches")
+        figure = cohort_plots.strips(
+            pixels, y, classes, "Longer side of a patch", "pixels, log scale", colors, "patches"
+        )
         drawn["cohort_sides"] = figure, f"Longer side of {len(sides)} patches by stain and class"
     return drawn

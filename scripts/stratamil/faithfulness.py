@@ -5,34 +5,17 @@ and repeats), that of the study the mean over cases; rank correlations of stains
 Intervals are of bootstrap draws of patients with all their cases, see `intervals`. What is not defined is None.
 """
 
-import json
-import math
-from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
-from functools import cached_property
 from itertools import combinations
-from pathlib import Path
 
 import numpy as np
 import pandas as pd
 
-from stratamil import files, findings, images, intervals, metrics, tables
-from stratamil.errors import UserError
+from stratamil import findings
+from stratamil.estimates import centred_sums, correlation
+from stratamil.faithfulness_runs import TOPS, VALUES, differences
 from stratamil.findings import Estimate, Finding
 from stratamil.names import column, natural
 
-NEEDED = {
-    "results.json": "evaluate",
-    "patch_attention.parquet": "evaluate",
-    "perturbation.csv": "perturb",
-    "perturbation_curves.csv": "perturb",
-    "perturbation_parts.csv": "perturb",
-}
-VALUES = tuple(findings.VALUES)
-TOPS = ("percent", "1", "5", "20")
-PLACE = ["x", "y"]
-OPTICAL_DENSITY = 3  # of the stain_stats features: mean optical density of red, green and blue
-READERS = 8  # heads of image files read at once: what takes time is the file system
 # What a reader asks first -> the finding that answers it (measure, of), how that is measured, and why it may have none.
 QUESTIONS = (
     (
@@ -109,244 +92,6 @@ BETWEEN = ("seeds", "splits")
 SECTIONS = ("curves", "top", "parts", "uniform", "stability", "properties")
 
 
-@dataclass(frozen=True)
-class Run:
-    """What one split and seed left behind. cases, curves, parts: of `perturb`; attention: a row a patch."""
-
-    folder: Path
-    split: str
-    seed: int
-    classes: list
-    cases: pd.DataFrame
-    curves: pd.DataFrame
-    parts: pd.DataFrame
-    attention: pd.DataFrame
-
-    @property
-    def name(self):
-        return f"split {self.split}, seed {self.seed}"
-
-
-def read_runs(folders):
-    """The runs in these folders, by split and seed. Raises UserError with every file that lacks or does not fit."""
-    if missing := files.lacking(folders, NEEDED):
-        raise UserError(*missing)
-    runs = sorted((_read_run(Path(folder)) for folder in folders), key=lambda run: (natural(run.split), run.seed))
-    problems = [
-        f"{run.folder}: perturbation.csv is not of the cases of patch_attention.parquet: run evaluate and perturb again"
-        for run in runs
-        if not _same_cases(run)
-    ]
-    problems += [
-        f"{run.folder}/results.json: classes {run.classes} differ from {runs[0].classes}: evaluate all anew"
-        for run in runs
-        if run.classes != runs[0].classes
-    ]
-    if problems:
-        raise UserError(*problems)
-    return runs
-
-
-def _same_cases(run):
-    """Whether `perturb` had the cases of `evaluate`, and found their stains to weigh the same."""
-    if set(run.cases["case_id"]) != set(run.attention["case_id"]):
-        return False
-    keys = ["case_id", "stain"]
-    found = run.parts[run.parts["level"] == "stain"].set_index(keys)["weight"].sort_index()
-    wanted = run.attention.groupby(keys)["effective_weight"].sum().sort_index()
-    return found.index.equals(wanted.index) and np.allclose(found, wanted, atol=1e-3)
-
-
-def _read_run(folder):
-    try:
-        results = json.loads((folder / "results.json").read_text(encoding="utf-8"))
-    except ValueError as error:
-        raise UserError(f"{folder}/results.json: not JSON ({error}): run evaluate again") from None
-    attention = pd.read_parquet(folder / "patch_attention.parquet")
-    wanted = ["case_id", "stain", "slice_id", "patch", "path", "effective_weight", *PLACE]
-    attention = attention[[name for name in wanted if name in attention]]
-    return Run(
-        folder=folder,
-        split=str(results["split"]),
-        seed=int(results["seed"]),
-        classes=results["classes"],
-        cases=tables.read(folder / "perturbation.csv"),
-        curves=tables.read(folder / "perturbation_curves.csv"),
-        parts=tables.read(folder / "perturbation_parts.csv"),
-        attention=attention.astype(dict.fromkeys(("case_id", "stain", "slice_id", "path"), str)),
-    )
-
-
-def pixels(paths, folder):
-    """Width x height of image files from their heads, (n,); NaN where a file is gone or damaged."""
-
-    def area(path):
-        try:
-            return math.prod(images.sides(Path(folder) / path))
-        except images.Unreadable:
-            return np.nan
-
-    with ThreadPoolExecutor(READERS) as pool:
-        return np.array(list(pool.map(area, paths)), dtype=float)
-
-
-def brightness(colour):
-    """Minus the mean optical density of each patch, by path; colour: Features of stain_stats."""
-    density = np.asarray(colour.values[:])[:, OPTICAL_DENSITY].astype(float)
-    return pd.Series(-density, index=colour.table["path"])
-
-
-class Sample:
-    """Cases with their patients, and bootstrap draws of these: estimates with intervals.
-
-    cases: DataFrame with index case_id and columns group (patient) and y.
-    """
-
-    def __init__(self, cases, draws, seed):
-        self.cases, self.draws, self.seed = cases, draws, seed
-        self.weights = intervals.bootstrap_weights(cases["group"], draws, seed)
-
-    def mean(self, values, scale="plain"):
-        """Estimate of the mean of values by case (a Series; cases without one, or with NaN, are left out)."""
-        return self.ratio(pd.DataFrame({"value": values, "one": np.where(values.isna(), np.nan, 1.0)}), _mean, scale)
-
-    def ratio(self, sums, figure, scale="plain"):
-        """Estimate of figure(totals), the totals of columns over cases: sums (cases, k) -> an array (draws,).
-
-        scale: of the interval, see `intervals.interval`.
-        """
-        sums = sums.reindex(self.cases.index)
-        known = sums.notna().all(axis=1).to_numpy()
-        amounts = sums.to_numpy(dtype=float)[known]
-        patients = int(self.cases["group"][known].nunique())
-        with np.errstate(invalid="ignore", divide="ignore"):
-            value = float(figure(amounts.sum(axis=0)[None])[0]) if known.any() else np.nan
-            drawn = figure(self.weights[:, known] @ amounts)
-        return _estimate(value, drawn, patients, int(known.sum()), scale)
-
-    def auc_difference(self, pairs):
-        """AUROC of p, of q, means over the splits that have one, and the Estimate of the mean of their differences.
-
-        pairs: (p, q) of each split: class probabilities (DataFrames, cases x classes). Within a split, for scores of
-        different models do not compare: a shift of one of them would lower an AUROC over all cases.
-        """
-        found, drawn, cases = [], [], []
-        for p, q in pairs:
-            y = self.cases.loc[p.index, "y"].to_numpy()
-            if metrics.auc(y, p.to_numpy()) is None:
-                continue
-            weights = self.weights[:, self.cases.index.get_indexer(p.index)]
-            found.append([metrics.auc(y, each.to_numpy()) for each in (p, q)])
-            drawn.append(np.subtract(*(intervals.weighted_auc(y, each.to_numpy(), weights) for each in (p, q))))
-            cases += [*p.index]
-        patients = int(self.cases.loc[cases, "group"].nunique())
-        if not found:
-            return None, None, Estimate(None, None, None, patients, len(cases))
-        of_p, of_q = np.mean(found, axis=0)
-        drawn = np.ma.masked_invalid(drawn).mean(axis=0).filled(np.nan)  # of the splits that have one in a draw
-        return of_p, of_q, _estimate(of_p - of_q, drawn, patients, len(cases))
-
-
-def _mean(totals):
-    return totals[:, 0] / totals[:, 1]
-
-
-def _correlation(totals):
-    """Correlation from totals of xy, xx, yy of centred ranks."""
-    return totals[:, 0] / np.sqrt(totals[:, 1] * totals[:, 2])
-
-
-def _estimate(value, drawn, patients, cases, scale="plain"):
-    """An Estimate; without an interval where there are too few patients, or nothing differs in any draw."""
-    if not np.isfinite(value):
-        return Estimate(None, None, None, patients, cases)
-    tells = patients >= findings.PATIENTS and (value != 0 or np.nanstd(drawn) > 0)
-    low, high = intervals.interval(value, drawn, scale) if tells else (None, None)
-    return Estimate(value, low, high, patients, cases)
-
-
-@dataclass(frozen=True)
-class Study:
-    """Runs, the inventory's cases table (case_id, group), and what else is known of patches.
-
-    known: DataFrame with index path and columns out of pixels, bytes, brightness. percent: share of a case's patches
-    that is its top. draws, seed: of the bootstrap.
-    """
-
-    runs: list
-    cases: pd.DataFrame
-    known: pd.DataFrame
-    percent: float
-    draws: int
-    seed: int
-
-    @property
-    def classes(self):
-        return self.runs[0].classes
-
-    @cached_property
-    def table(self):
-        """One row a case and run: split, seed, run, what `perturb` wrote, group, y, and what `_derived` adds."""
-        parts = [run.cases.assign(split=run.split, seed=run.seed, run=run.name) for run in self.runs]
-        table = pd.concat(parts, ignore_index=True)
-        table["group"] = table["case_id"].map(self.cases.set_index("case_id")["group"])
-        table["y"] = table["true_label"].map(self.classes.index)
-        if table["group"].isna().any():
-            strangers = table.loc[table["group"].isna(), "case_id"].unique()
-            raise UserError(f"perturbation.csv: cases {', '.join(strangers)} are not in the cases table: run all again")
-        return table.assign(**_derived(table, self.classes))
-
-    def sample(self, table):
-        """The cases of some rows of `table`, in natural order."""
-        cases = table.groupby("case_id")[["group", "y"]].first()
-        return Sample(cases.sort_index(key=lambda ids: ids.map(natural)), self.draws, self.seed)
-
-    @cached_property
-    def patches(self):
-        """One row a patch and run: run, split, seed, properties, effective_weight (NaN where a case's are equal)."""
-        parts = [run.attention.assign(split=run.split, seed=run.seed, run=run.name) for run in self.runs]
-        table = pd.concat(parts, ignore_index=True)
-        defined = self.table.set_index(["run", "case_id"])["deletion_attention_margin"].notna()
-        ordered = pd.MultiIndex.from_frame(table[["run", "case_id"]]).map(defined).to_numpy(dtype=bool)
-        table["effective_weight"] = table["effective_weight"].astype(float).where(ordered)
-        slices = table.groupby(["run", "case_id", "stain", "slice_id"])
-        if all(name in table for name in PLACE):
-            table["distance"] = np.hypot(*(table[name] - slices[name].transform("mean") for name in PLACE))
-        else:
-            table["number"] = slices["patch"].rank() / slices["patch"].transform("size")
-        return table.join(self.known, on="path")
-
-
-def _derived(table, classes):
-    """Differences that `perturb` leaves to make: name -> (n,). Where no case has what is wanted they are NaN."""
-    nothing = pd.Series(np.nan, index=table.index)
-
-    def given(name):
-        return table.get(name, nothing)
-
-    result = {
-        f"{direction}_{order}_{value}": given(f"{direction}_{order}_{value}")
-        for direction in ("deletion", "insertion")
-        for order in ("attention", "contribution")
-        for value in VALUES
-    }
-    for value in VALUES:
-        areas = result[f"deletion_contribution_{value}"], result[f"deletion_attention_{value}"]
-        result[f"contribution_{value}"] = areas[0] - areas[1]
-        for top in TOPS:
-            result[f"necessity_{top}_{value}"] = given(f"without_random_{top}_{value}") - given(
-                f"without_top_{top}_{value}"
-            )
-            result[f"sufficiency_{top}_{value}"] = given(f"only_top_{top}_{value}") - given(
-                f"only_random_{top}_{value}"
-            )
-    model = table[[f"prob_{column(name)}" for name in classes]].to_numpy().argmax(axis=1)
-    for kind in ("uniform", "levels"):
-        without = table[[f"{kind}_prob_{column(name)}" for name in classes]].to_numpy().argmax(axis=1)
-        result[f"{kind}_changed"] = pd.Series(without != model, index=table.index).astype(float)
-    return result
-
-
 def of_study(study):
     """All findings: those of the study, then those of each run that can be told of one."""
     found = [
@@ -363,7 +108,7 @@ def of_study(study):
 def _of_rows(study, table, parts, scope):
     """Findings of some rows of the study's table: areas, top patches, parts left out, no attention."""
     sample = study.sample(table)
-    mean = {name: sample.mean(table.groupby("case_id")[name].mean()) for name in _derived(table, study.classes)}
+    mean = {name: sample.mean(table.groupby("case_id")[name].mean()) for name in differences(table, study.classes)}
     yield from _of_areas(study, table, sample, mean, scope)
     for value in VALUES:
         for top in TOPS:
@@ -407,22 +152,6 @@ def _finding(section, measure, scope, value_of, estimate, sentence, reference=0.
     return Finding(section, measure, scope, value_of, estimate, reference, said, sentence)
 
 
-def centred_sums(table, keys, x, y):
-    """Totals a case of xy, xx, yy of the centred ranks of two columns within groups: what correlations are made of.
-
-    keys: columns of the groups, `case_id` among them. A group where either is the same throughout, or unknown, counts
-    for nothing; a case with no other is left out. Groups of several runs are added up.
-    """
-    pairs = table[[*keys, x, y]].dropna()
-    groups = pairs.groupby(keys, sort=False)
-    ranks = groups[[x, y]].rank()
-    ranks = ranks - ranks.groupby([pairs[key] for key in keys], sort=False).transform("mean")
-    sums = pd.DataFrame({"xy": ranks[x] * ranks[y], "xx": ranks[x] ** 2, "yy": ranks[y] ** 2})
-    sums = sums.groupby([pairs[key] for key in keys], sort=False).sum()
-    sums = sums[(sums["xx"] > 0) & (sums["yy"] > 0)]
-    return sums.groupby("case_id").sum()
-
-
 def _of_parts(parts, sample, scope):
     """Do stains and slices that weigh more speak more for the prediction?
 
@@ -431,7 +160,7 @@ def _of_parts(parts, sample, scope):
     """
     for level in ("stain", "slice"):
         sums = centred_sums(parts[parts["level"] == level], ["run", "case_id"], "weight", "margin_change")
-        estimate = sample.ratio(sums, _correlation)
+        estimate = sample.ratio(sums, correlation)
         yield _finding("parts", f"{level}_support", scope, "margin", estimate, findings.part(level, estimate))
 
 
@@ -568,7 +297,7 @@ def by_case(study):
     table = study.table
     tops_ = [f"{kind}_{TOPS[0]}_probability" for kind in ("without_top", "only_top", "only_random")]
     table = table.assign(**{name: np.nan for name in tops_ if name not in table})
-    names = ["patches", "probability", "margin", *_derived(table, study.classes), *tops_]
+    names = ["patches", "probability", "margin", *differences(table, study.classes), *tops_]
     names += [f"{kind}prob_{column(name)}" for kind in ("", "uniform_", "levels_") for name in study.classes]
     groups = table.groupby("case_id")
     facts = groups[["true_label", "group"]].first()

@@ -7,8 +7,9 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
 from stratamil import faithfulness
+from stratamil.faithfulness_runs import TOPS
 from stratamil.names import column
-from stratamil.plots import COLORS, GREY, STAIN_COLORS, STYLE
+from stratamil.style import COLORS, GREY, STAIN_COLORS, STYLE
 
 # What a line of the curves is called; its colour is that of its place, or grey and black.
 ORDERS = {
@@ -43,7 +44,7 @@ def draw(study, numbers, table, stains, colors=COLORS):
             "Area between attention and random of each case by predicted class",
         )
     if numbers["tops"]:
-        labels = {name: f"{study.percent:g} %" if name == "percent" else name for name in faithfulness.TOPS}
+        labels = {name: f"{study.percent:g} %" if name == "percent" else name for name in TOPS}
         words = "Probability of the predicted class without, and with nothing but, most attended and random patches"
         drawn["tops"] = tops(numbers["tops"], labels, float(table["probability"].mean()), colors), words
     of_parts = pd.concat([run.parts for run in study.runs])

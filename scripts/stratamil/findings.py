@@ -5,25 +5,14 @@ An interval decides: above the reference, below it, or holding it. Sentences are
 
 from dataclasses import dataclass
 
-from stratamil.page import num, pct, span
+from stratamil.estimates import PATIENTS, Estimate
+from stratamil.wording import num, pct, span
 
 HELD = ", and the interval holds 0"
-PATIENTS = 5  # fewer give an interval that is narrow by luck: then nothing is claimed
 ABOVE, BELOW, SAME, FEW, NONE = "above", "below", "no different", "too few", "not defined"
 VALUES = {"probability": "probability of the predicted class", "margin": "margin (log odds) of the predicted class"}
 ALIKE = {"uniform": "all patches of a case", "levels": "all patches of a slice, slices of a stain and stains"}
 WORDS = {ABOVE: "better than random", BELOW: "worse than random", SAME: "no better than random"}
-
-
-@dataclass(frozen=True)
-class Estimate:
-    """A figure with its 95 % interval (None where there is none), and what it rests on."""
-
-    value: float | None
-    low: float | None
-    high: float | None
-    patients: int
-    cases: int
 
 
 @dataclass(frozen=True)

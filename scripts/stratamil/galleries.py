@@ -17,8 +17,8 @@ from matplotlib.ticker import MaxNLocator
 from PIL import Image, ImageDraw
 
 from stratamil import attention
-from stratamil.plots import GREY, STAIN_COLORS, STYLE, save
 from stratamil.ranking import alike
+from stratamil.style import GREY, STAIN_COLORS, STYLE, save
 from stratamil.tiles import INK, MISSING, TILE, Tiles, broken, cut, font, short
 
 BORDER = 8

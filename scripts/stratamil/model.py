@@ -1,6 +1,7 @@
 """The hierarchical attention model: patch -> slice -> stain -> case, on ragged bags without padding."""
 
 from dataclasses import asdict, dataclass
+from typing import Literal
 
 import torch
 from torch import nn
@@ -22,15 +23,15 @@ class ModelSettings:
 
     in_dim: int
     classes: int
-    aggregation: str = "hierarchical"
-    embed_dim: int = 128
-    attention_dim: int = 128
-    gated: bool = False
-    zero_start: bool = True
-    coupled: bool = True
-    standardise: bool = True
-    dropout: float = 0.5
-    classifier_dropout: float = 0.0
+    aggregation: Literal["hierarchical", "flat", "mean"]
+    embed_dim: int
+    attention_dim: int
+    gated: bool
+    zero_start: bool
+    coupled: bool
+    standardise: bool
+    dropout: float
+    classifier_dropout: float
 
     asdict = asdict
 

@@ -38,9 +38,9 @@ EQUAL = 1e-5  # relative: weights that differ by less do so by rounding in float
 class Settings:
     """draws: random orders. top_percent: share of a case's patches that is its top. seed: of the random orders."""
 
-    draws: int = 10
-    top_percent: float = 5.0
-    seed: int = 42
+    draws: int
+    top_percent: float
+    seed: int
 
 
 @dataclass(frozen=True)

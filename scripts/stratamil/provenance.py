@@ -1,7 +1,9 @@
 """Where a result comes from: code, library versions, machine."""
 
+import ast
 import platform
 import subprocess
+from collections.abc import Iterator
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
@@ -27,3 +29,32 @@ def commit():
         return subprocess.run(asked, capture_output=True, encoding="utf-8", check=True, timeout=20).stdout.strip()
     except (OSError, subprocess.SubprocessError):
         return None
+
+
+def closure(path: Path, root: Path) -> list[Path]:
+    """Return a Python file and every module below `root` that it imports, directly or not, in the order found.
+
+    A package counts with its __init__.py. Imports within functions count, too; modules outside `root` do not.
+    """
+    found = [path]
+    for file in found:  # grows while it is read
+        found += [module for module in dict.fromkeys(_imported(file, root)) if module not in found]
+    return found
+
+
+def _imported(path: Path, root: Path) -> Iterator[Path]:
+    """Yield the files below `root` that one file imports, each after the packages that it lies in."""
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.Import):
+            names = [alias.name.split(".") for alias in node.names]
+        elif isinstance(node, ast.ImportFrom):
+            origin = node.module.split(".") if node.module else []
+            if node.level:  # relative: one dot is the file's own package
+                origin = [*path.relative_to(root).parts[: -node.level], *origin]
+            names = [origin, *([*origin, alias.name] for alias in node.names)]
+        else:
+            continue
+        for parts in names:
+            for depth in range(1, len(parts) + 1):
+                module = root.joinpath(*parts[:depth])
+                yield from (file for file in (module.with_suffix(".py"), module / "__init__.py") if file.is_file())

@@ -1,4 +1,4 @@
-"""The cross-split report as one page that needs nothing else: figures as SVG, numbers from `study`."""
+"""The cross-split report as one page that needs nothing else: figures as SVG, numbers from `cross_split`."""
 
 import json
 import logging
@@ -9,7 +9,23 @@ from urllib.parse import quote
 import pandas as pd
 import yaml
 
-from stratamil import cohort, files, flow, metrics, page, plots, provenance, study
+from stratamil import (
+    benchmarks,
+    cohort,
+    cohort_plots,
+    cross_split,
+    files,
+    flow,
+    metrics,
+    metrics_table,
+    page,
+    plots,
+    provenance,
+    stain_attention,
+    style,
+    training_plots,
+)
+from stratamil.errors import UserError
 
 GALLERIES = {
     "most": "case_effective_patches/case_{}_top_effective_patches.png",
@@ -37,8 +53,8 @@ def build(found, sources, template, title, colors, folder, final):
     None).
     template: index.html.j2. final: where the folder will be, for relative links.
     """
-    numbers = study.numbers(found)
-    attention, weights = study.attention(found)
+    numbers = cross_split.numbers(found)
+    attention, weights = stain_attention.summarise(found)
     bags = flow.bags([run.test for run in found.runs])
     excluded, splits, unreadable = sources["excluded"], sources["splits"], sources["unreadable"]
     patients = sources["cohort"]["patient_column"] is not None
@@ -52,12 +68,12 @@ def build(found, sources, template, title, colors, folder, final):
     }
     drawn = figures(found, weights, colors)
     words = "Flow of cases and patches from the labels table and the patches to the test predictions"
-    drawn["flow"] = plots.flow(**used["flow"]), words
-    svgs = {name: plots.svg(figure) for name, (figure, _) in drawn.items()}
+    drawn["flow"] = cohort_plots.flow(**used["flow"]), words
+    svgs = {name: style.svg(figure) for name, (figure, _) in drawn.items()}
     for name, svg in svgs.items():
         files.write_text(svg, folder / "figures" / f"{name}.svg")
     files.write_json({"title": title} | numbers | used, folder / "metrics.json")
-    files.write_csv(study.long_table(numbers), folder / "metrics.csv")
+    files.write_csv(metrics_table.long_table(numbers), folder / "metrics.csv")
     files.write_csv(flow.left_out(excluded, splits, unreadable, found.cases, bags), folder / "excluded.csv")
     text = page.template(template).render(
         title=title,
@@ -67,7 +83,7 @@ def build(found, sources, template, title, colors, folder, final):
         samples=page.picture(sources["samples"]) if sources["samples"] else None,
         links=links(found, final),
         replicates=replicates(found),
-        resources=study.resources(sources["benchmarks"], found.runs, sources["shards"]),
+        resources=benchmarks.resources(sources["benchmarks"], found.runs, sources["shards"]),
         settings=settings(found, sources["config"]),
         baseline_label=baseline_label,
         temperature_bounds=metrics.TEMPERATURES,
@@ -145,7 +161,7 @@ def figures(found, weights, colors):
         )
     histories = [(run.name, run.history) for run in found.runs if run.history is not None]
     if histories:
-        drawn["losses"] = plots.losses(histories, "Training", colors=colors, across=min(5, len(found.splits)))
+        drawn["losses"] = training_plots.losses(histories, "Training", colors=colors, across=min(5, len(found.splits)))
     if weights is not None:
         drawn["stains"] = plots.stain_weights(weights, y, classes, "Stain attention", colors=colors)
     return {name: (figure, _words(name, found)) for name, figure in drawn.items()}
@@ -228,3 +244,20 @@ def _provenance(found, sources):
             run.name: run.results["checkpoint_sha256"] for run in found.runs if run.results.get("checkpoint_sha256")
         },
     }
+
+
+def read_answers(path):
+    """What faithfulness.json says at a glance: overall and by_class (sentences), answers (rows of a table).
+
+    Raises UserError where the file is of another form.
+    """
+    wanted = {"question", "answer", "measured_by", "value", "low", "high", "reference", "n"}
+    try:
+        found = json.loads(Path(path).read_text(encoding="utf-8"))
+        result = {name: found[name] for name in ("overall", "by_class", "answers")}
+        fits = bool(result["answers"]) and all(wanted <= set(row) for row in result["answers"])
+    except (OSError, ValueError, KeyError, TypeError):
+        fits = False
+    if not fits:
+        raise UserError(f"{path}: no answers with {', '.join(sorted(wanted))}: run faithfulness anew")
+    return result

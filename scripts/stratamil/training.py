@@ -150,14 +150,17 @@ def class_weights(choice, labels, classes):
     """(K,) loss weights with mean 1 over the training cases.
 
     choice: "balanced" (inverse class frequency), "none", or one number a class. labels: (n,) class indices.
+    Raises UserError where there is not one number a class.
     """
     counts = np.bincount(labels, minlength=classes)
     if choice == "none":
         weights = np.ones(classes)
     elif choice == "balanced":
         weights = len(labels) / (classes * np.maximum(counts, 1))
-    else:
+    elif len(choice) == classes:
         weights = np.array(choice, dtype=float)
+    else:
+        raise UserError(f"train.class_weights: {len(choice)} numbers for {classes} classes: give one a class")
     return torch.tensor(weights * len(labels) / (weights * counts).sum(), dtype=torch.float32)
 
 

@@ -16,7 +16,7 @@ from PIL import Image
 from sklearn.metrics import roc_auc_score
 
 import attention as script
-from stratamil import attention, galleries, images, plots, ranking, splits, tiles
+from stratamil import attention, galleries, images, ranking, splits, style, tiles
 from stratamil.errors import UserError
 
 STAINS = ["h&e", "melan", "sox10"]
@@ -536,5 +536,5 @@ def test_a_stain_that_no_case_has_is_not_shown_and_changes_no_colour(study, monk
 
 
 def test_stains_have_no_colour_of_a_class():
-    assert not set(plots.STAIN_COLORS) & set(plots.COLORS)
+    assert not set(style.STAIN_COLORS) & set(style.COLORS)
     assert len(set(galleries.palette(STAINS).values())) == len(STAINS)

@@ -14,7 +14,7 @@ from PIL import Image
 from sklearn.metrics import roc_auc_score
 
 import cohort as script
-from stratamil import cohort, inventory, plots, samples, splits
+from stratamil import cohort, inventory, samples, splits, style
 from stratamil.errors import UserError
 from stratamil.names import column
 
@@ -168,7 +168,7 @@ def test_a_stain_that_no_case_has_is_named_once_and_shown_nowhere():
     assert found["notes"] == ["No used case has ki67, which names.stains lists: it is left out of the pages."]
     assert not any("ki67" in str(value) for name, value in found.items() if name not in ("notes", "absent_stains"))
     assert found["combinations"] == [{"missing": [], "cases": 24, "counts": {"benign": 12, "high-grade": 12}}]
-    assert all("ki67" not in plots.svg(figure) for figure, _ in cohort.figures(found, COLORS).values())
+    assert all("ki67" not in style.svg(figure) for figure, _ in cohort.figures(found, COLORS).values())
 
 
 def change_few_patches(made):

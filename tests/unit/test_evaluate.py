@@ -4,13 +4,14 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
+from factories import model_settings
 from scipy.special import softmax
 from test_model import STAINS, build, features, scores
 
 from stratamil import evaluation, intervals
 from stratamil.bags import Bags
 from stratamil.features import Features
-from stratamil.model import HierarchicalAttention, ModelSettings
+from stratamil.model import HierarchicalAttention
 from stratamil.names import column
 
 CLASSES = ["benign", "in-situ", "high grade"]
@@ -20,7 +21,7 @@ Y = {"1": 0, "2": 1, "10": 2}
 @pytest.fixture
 def predicted():
     torch.manual_seed(0)
-    model = HierarchicalAttention(ModelSettings(6, 3, embed_dim=8, attention_dim=4, zero_start=False)).eval()
+    model = HierarchicalAttention(model_settings(6, 3, embed_dim=8, attention_dim=4, zero_start=False)).eval()
     data = features()
     return model, data, *evaluation.predict(model, Bags(data, STAINS), data.table, ["10", "2", "1"], Y, CLASSES)
 
@@ -79,7 +80,7 @@ def test_ranks_and_ratios_are_those_of_a_plain_sort(predicted):
 @pytest.mark.parametrize("aggregation", ["hierarchical", "flat", "mean"])
 def test_contributions_and_bias_add_up_to_the_logit_of_3000_patches(aggregation):
     torch.manual_seed(0)
-    settings = ModelSettings(64, 3, aggregation, zero_start=False)
+    settings = model_settings(64, 3, aggregation, zero_start=False)
     data = features({"1": [[900, 100], [800], [700, 300, 200]]}, dim=64)
     model = HierarchicalAttention(settings).eval()
     predictions, attention = evaluation.predict(model, Bags(data, STAINS), data.table, ["1"], Y, CLASSES)

@@ -15,9 +15,9 @@ from scipy.stats import spearmanr
 from sklearn.metrics import roc_auc_score
 
 import faithfulness as script
-from stratamil import faithfulness, features, findings
+from stratamil import estimates, faithfulness, faithfulness_runs, features, findings
 from stratamil.errors import UserError
-from stratamil.findings import Estimate
+from stratamil.estimates import Estimate
 from stratamil.names import column
 
 TEMPLATE = Path(__file__).parents[2] / "report/faithfulness.html.j2"
@@ -36,7 +36,7 @@ class Made:
         self.ids = [str(i + 1) for i in range(n)]
         self.ids[2] = NASTY
         self.y = np.arange(n) % len(classes)
-        self.cases = pd.DataFrame({"case_id": self.ids, "group": [f"p{i // 2}" for i in range(n)]})
+        self.cases = pd.DataFrame({"case_id": self.ids, "group": [f"p{i // 2}" for i in range(n)], "status": "used"})
         self.cases.to_csv(root / "cases.csv", index=False)
         self.patches = pd.concat([self.case_patches(case) for case in self.ids], ignore_index=True)
         self.patches.to_parquet(root / "patches.parquet")
@@ -109,8 +109,8 @@ class Made:
 
     def study(self, draws=200, known=None):
         known = pd.DataFrame(index=self.patches["path"]) if known is None else known
-        runs = faithfulness.read_runs(self.folders)
-        return faithfulness.Study(runs, self.cases, known, 5.0, draws, 1)
+        runs = faithfulness_runs.read_runs(self.folders)
+        return faithfulness_runs.Study(runs, self.cases, known, 5.0, draws, 1)
 
 
 def found(study):
@@ -154,7 +154,7 @@ def test_without_attention_nothing_is_claimed_of_it(tmp_path):
 def test_seeds_of_a_case_are_averaged_and_patients_drawn(tmp_path):
     made = Made(tmp_path, runs=[("01", 1), ("01", 2)], n=12)
     study, name = made.study(draws=4000), "deletion_attention_probability"
-    of_runs = pd.concat([run.cases for run in study.runs]).groupby("case_id")[name].mean()
+    of_runs = pd.concat([run.perturbation for run in study.runs]).groupby("case_id")[name].mean()
     estimate = found(study)["study", "deletion_attention", "probability"].estimate
     assert estimate.value == pytest.approx(of_runs.mean()) and (estimate.cases, estimate.patients) == (12, 6)
     by_patient = of_runs.groupby(made.cases.set_index("case_id")["group"]).mean()
@@ -162,12 +162,12 @@ def test_seeds_of_a_case_are_averaged_and_patients_drawn(tmp_path):
     assert (estimate.high - estimate.low) / 2 == pytest.approx(1.96 * error, rel=0.15)
     for run in study.runs:
         own = found(study)[run.name, "deletion_attention", "probability"].estimate
-        assert own.value == pytest.approx(run.cases[name].mean())
+        assert own.value == pytest.approx(run.perturbation[name].mean())
 
 
 def test_differences_are_from_the_right_columns(tmp_path):
     study = Made(tmp_path).study()
-    rows, items = study.runs[0].cases, found(study)
+    rows, items = study.runs[0].perturbation, found(study)
     for top in TOPS:
         necessity = (rows[f"without_random_{top}_margin"] - rows[f"without_top_{top}_margin"]).mean()
         sufficiency = (rows[f"only_top_{top}_margin"] - rows[f"only_random_{top}_margin"]).mean()
@@ -185,7 +185,7 @@ def test_ranks_within_cases_are_spearman_s():
     random = np.random.default_rng(0)
     table = pd.DataFrame({"case_id": np.repeat(list("abc"), 7), "x": random.integers(0, 5, 21), "y": random.random(21)})
     table.loc[table["case_id"] == "c", "x"] = 3  # the same throughout: not defined
-    sums = faithfulness.centred_sums(table, ["case_id"], "x", "y")
+    sums = estimates.centred_sums(table, ["case_id"], "x", "y")
     assert list(sums.index) == ["a", "b"]
     for case, part in table.groupby("case_id"):
         if case in sums.index:
@@ -217,7 +217,7 @@ def test_agreement_of_seeds_and_splits(tmp_path):
         ("split 01, seed 1", "split 01, seed 2", "seeds"),
         ("split 01, seed 1", "split 02, seed 1", "splits"),
     }
-    first = made.study().runs[0].attention, made.study().runs[1].attention
+    first = made.study().runs[0].patch_attention, made.study().runs[1].patch_attention
     part = [table[table["case_id"] == "1"].set_index("path")["effective_weight"] for table in first]
     row = pairs[(pairs["case_id"] == "1") & (pairs["between"] == "seeds")].iloc[0]
     assert row["correlation"] == pytest.approx(spearmanr(part[0], part[1])[0])
@@ -321,19 +321,19 @@ def test_auroc_is_compared_within_splits(tmp_path):
     item = found(study)["study", "auc_over_uniform", "AUROC"]
     differences = []
     for split in ("01", "02"):
-        rows = pd.concat([run.cases for run in study.runs if run.split == split]).groupby("case_id")
+        rows = pd.concat([run.perturbation for run in study.runs if run.split == split]).groupby("case_id")
         y = (rows["true_label"].first() == "high-grade").to_numpy()
         model, equal = (rows[f"{kind}prob_high_grade"].mean() for kind in ("", "uniform_"))
         differences.append(roc_auc_score(y, model) - roc_auc_score(y, equal))
     assert item.estimate.value == pytest.approx(np.mean(differences))
     assert item.estimate.low < item.estimate.value < item.estimate.high
     for run in study.runs[2:]:
-        run.cases["uniform_prob_high_grade"] -= 0.5
+        run.perturbation["uniform_prob_high_grade"] -= 0.5
     assert found(made_again(study))["study", "auc_over_uniform", "AUROC"].estimate == item.estimate
 
 
 def made_again(study):
-    return faithfulness.Study(study.runs, study.cases, study.known, study.percent, study.draws, study.seed)
+    return faithfulness_runs.Study(study.runs, study.cases, study.known, study.percent, study.draws, study.seed)
 
 
 def test_the_direction_of_what_is_left_out_is_told_not_its_size(tmp_path):
@@ -350,7 +350,7 @@ def test_the_direction_of_what_is_left_out_is_told_not_its_size(tmp_path):
 def test_the_table_tells_where_probability_and_margin_disagree(tmp_path):
     study = Made(tmp_path, 0.2, n=20).study()
     for run in study.runs:
-        run.cases["deletion_attention_margin"] = np.random.default_rng(0).normal(0, 1, len(run.cases))
+        run.perturbation["deletion_attention_margin"] = np.random.default_rng(0).normal(0, 1, len(run.perturbation))
     answers = {row["question"]: row["answer"] for row in faithfulness.numbers(study)["answers"]}
     assert answers["Does the prediction fall without what is attended?"] == "yes; by the margin: not shown"
     assert {"… of cases predicted benign?", "… of cases predicted high-grade?"} < set(answers)
@@ -440,7 +440,7 @@ def test_single_patches(tmp_path, monkeypatch):
 def test_gone_and_damaged_images_are_not_known(tmp_path):
     Image.new("L", (30, 20)).save(tmp_path / "a.png")
     (tmp_path / "b.png").write_text("no image")
-    areas = faithfulness.pixels(["a.png", "b.png", "gone.png"], tmp_path)
+    areas = faithfulness_runs.pixels(["a.png", "b.png", "gone.png"], tmp_path)
     assert areas[0] == 600 and np.isnan(areas[1:]).all()
 
 
@@ -448,7 +448,7 @@ def test_what_is_missing_is_named_with_its_rule(made):
     (made.folders[0] / "perturbation_curves.csv").unlink()
     (made.folders[1] / "results.json").unlink()
     with pytest.raises(UserError) as error:
-        faithfulness.read_runs(made.folders)
+        faithfulness_runs.read_runs(made.folders)
     first, second = error.value.problems
     assert "seed_1/perturbation_curves.csv: no such file: run perturb" in first
     assert "seed_2/results.json: no such file: run evaluate" in second
@@ -457,8 +457,8 @@ def test_what_is_missing_is_named_with_its_rule(made):
 def test_attention_of_another_run_is_refused(made):
     name = "patch_attention.parquet"
     (made.folders[1] / name).write_bytes((made.folders[0] / name).read_bytes())
-    with pytest.raises(UserError, match=r"seed_2: perturbation\.csv is not of the cases of patch_attention\.parquet"):
-        faithfulness.read_runs(made.folders)
+    with pytest.raises(UserError, match=r"seed_2: perturbation\.csv and patch_attention\.parquet have different cases"):
+        faithfulness_runs.read_runs(made.folders)
 
 
 def test_runs_of_other_cases_or_classes_are_refused(made):
@@ -467,7 +467,7 @@ def test_runs_of_other_cases_or_classes_are_refused(made):
     results = json.loads((made.folders[1] / "results.json").read_text())
     (made.folders[1] / "results.json").write_text(json.dumps(results | {"classes": ["x", "y"]}))
     with pytest.raises(UserError) as error:
-        faithfulness.read_runs(made.folders)
+        faithfulness_runs.read_runs(made.folders)
     assert len(error.value.problems) == 2
 
 

@@ -4,10 +4,11 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
+from factories import model_settings
 
 from stratamil import bags, baselines, checkpoint, features
 from stratamil.errors import UserError
-from stratamil.model import HierarchicalAttention, ModelSettings
+from stratamil.model import HierarchicalAttention
 
 UNREADABLE = pd.DataFrame(columns=list(features.UNREADABLE))
 STAINS = ["h&e", "melan"]
@@ -76,7 +77,7 @@ def test_mean_pool_and_bags_take_blocks(two):
 
 def test_a_model_refuses_blocks_that_are_not_its_own(two, tmp_path):
     found = features.read(two[0])
-    settings = ModelSettings(12, 2, embed_dim=4, attention_dim=2)
+    settings = model_settings(12, 2, embed_dim=4, attention_dim=2)
     content = {
         "weights": HierarchicalAttention(settings).state_dict(), "model": settings.asdict(), "classes": ["x", "y"],
         "stains": STAINS, "features": found.identity,

@@ -6,6 +6,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
+from factories import model_settings
 from hypothesis import given
 from hypothesis import settings as tries
 from hypothesis import strategies as st
@@ -13,7 +14,7 @@ from torchmil.models import ABMIL
 
 from stratamil.bags import Bags, Sampling
 from stratamil.features import Features
-from stratamil.model import AGGREGATIONS, AttentionScore, Dropout, HierarchicalAttention, ModelSettings, segment_softmax
+from stratamil.model import AGGREGATIONS, AttentionScore, Dropout, HierarchicalAttention, segment_softmax
 
 STAINS = ["h&e", "melan", "sox10"]
 SHAPE = {"1": [[3, 1], [4], [2]], "2": [[1], [5, 2, 2]], "10": [[6]]}  # case -> stain -> patches of each slice
@@ -35,7 +36,7 @@ def features(shape=SHAPE, dim=DIM, seed=0):
 
 def build(aggregation="hierarchical", gated=False, dim=DIM, coupled=True):
     torch.manual_seed(3)
-    settings = ModelSettings(
+    settings = model_settings(
         dim, 3, aggregation, embed_dim=8, attention_dim=4, gated=gated, zero_start=False, coupled=coupled
     )
     model = HierarchicalAttention(settings)
@@ -206,7 +207,7 @@ def test_one_patch_has_weight_one(model):
 
 
 def test_zero_start_is_the_mean_of_all_patches():
-    model = HierarchicalAttention(ModelSettings(DIM, 2, embed_dim=8, attention_dim=4, gated=True))
+    model = HierarchicalAttention(model_settings(DIM, 2, embed_dim=8, attention_dim=4, gated=True))
     batch, output = run(model, features(), list(SHAPE))
     torch.testing.assert_close(output.effective, 1 / torch.bincount(batch.case_of_patch)[batch.case_of_patch])
 
@@ -222,7 +223,7 @@ def test_without_attention_above_the_patches_coupled_levels_are_flat_attention()
 
 
 def test_zero_start_without_coupling_is_the_mean_of_means():
-    model = HierarchicalAttention(ModelSettings(DIM, 2, embed_dim=8, attention_dim=4, coupled=False))
+    model = HierarchicalAttention(model_settings(DIM, 2, embed_dim=8, attention_dim=4, coupled=False))
     _, output = run(model, features(), list(SHAPE))
     for weights, counts in (
         (output.patch, [3, 1, 4, 2, 1, 5, 2, 2, 6]),

@@ -6,16 +6,17 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
+from factories import model_settings, perturb_settings
 from test_model import STAINS, build, features
 
 from stratamil import perturb
 from stratamil.bags import Bags
 from stratamil.features import Features
-from stratamil.model import AGGREGATIONS, HierarchicalAttention, ModelSettings
+from stratamil.model import AGGREGATIONS, HierarchicalAttention
 
 CLASSES = ["benign", "in-situ", "high grade"]
 Y = {"1": 0, "2": 1, "10": 2}
-SETTINGS = perturb.Settings(draws=4)
+SETTINGS = perturb_settings(draws=4)
 
 
 def run(model, data, cases=tuple(Y), classes=CLASSES, settings=SETTINGS):
@@ -107,7 +108,7 @@ def known(strength):
     """A flat model of two classes: weights are the softmax of `strength` x the first feature, the margin of b is
     twice the weighted mean of the second less 1."""
     model = HierarchicalAttention(
-        ModelSettings(2, 2, "flat", embed_dim=2, attention_dim=1, zero_start=False, standardise=False)
+        model_settings(2, 2, "flat", embed_dim=2, attention_dim=1, zero_start=False, standardise=False)
     ).double()
     with torch.no_grad():
         model.projector[0].weight.copy_(torch.eye(2))
@@ -176,7 +177,7 @@ def test_attention_that_means_nothing_is_no_better_than_random():
 def test_without_attention_there_is_no_order_by_it(aggregation):
     """Neither in a mean, nor in a model that has not learned any: weights differ by rounding alone."""
     torch.manual_seed(0)
-    model = HierarchicalAttention(ModelSettings(6, 3, aggregation, embed_dim=8, attention_dim=4)).eval()
+    model = HierarchicalAttention(model_settings(6, 3, aggregation, embed_dim=8, attention_dim=4)).eval()
     cases, curves, _ = run(model, features())
     assert cases[[name for name in cases if "attention" in name]].isna().all(axis=None)
     assert not any("top" in name for name in cases)

@@ -5,7 +5,7 @@ import pandas as pd
 import pytest
 from PIL import Image
 
-from stratamil import plots
+from stratamil import cohort_plots, plots, style, training_plots
 
 CLASSES = ["benign", "high-grade"]
 
@@ -36,17 +36,17 @@ def test_every_figure_says_how_many_cases(n, tmp_path):
         plots.roc([("model", y, score)], "Test", thin=[(y, score)]),
         plots.precision_recall([("model", y, score)], "Test"),
         plots.calibration(y, score, "Test"),
-        plots.strips({"all": 1 + 9 * score, "h&e": np.full(n, np.nan)}, y, CLASSES, "Test", "patches"),
-        plots.stain_patterns([[1, 0], [1, 1]], [[n - 1, 0], [0, 1]], ["h&e", "melan"], CLASSES, "Test"),
+        cohort_plots.strips({"all": 1 + 9 * score, "h&e": np.full(n, np.nan)}, y, CLASSES, "Test", "patches"),
+        cohort_plots.stain_patterns([[1, 0], [1, 1]], [[n - 1, 0], [0, 1]], ["h&e", "melan"], CLASSES, "Test"),
     ):
         assert f"n = {n}" in texts(figure)
-        plots.save(figure, tmp_path / "figure.svg")
+        style.save(figure, tmp_path / "figure.svg")
         assert "<svg" in (tmp_path / "figure.svg").read_text()
 
 
 def test_splits_without_error_do_not_hide_each_other():
     axes = plots.roc([("model", [0, 1], [0, 1])], "Test", thin=[([0, 1], [0, 1])] * 3).axes[0]
-    thin = [tuple(line.get_xydata().ravel()) for line in axes.lines if line.get_color() == plots.GREY][:3]
+    thin = [tuple(line.get_xydata().ravel()) for line in axes.lines if line.get_color() == style.GREY][:3]
     assert len(set(thin)) == 3
     assert all(axes.get_xlim()[0] < min(line[::2]) and max(line[1::2]) < axes.get_ylim()[1] for line in thin)
 
@@ -77,23 +77,23 @@ def test_deviation_names_each_case_and_counts_the_wrong():
     )
 
 
-@pytest.mark.parametrize("n", [plots.POINTS, plots.POINTS + 1])
+@pytest.mark.parametrize("n", [cohort_plots.POINTS, cohort_plots.POINTS + 1])
 def test_strips_of_very_many_are_boxes(n):
-    figure = plots.strips({"all": np.arange(1, n + 1)}, np.arange(n) % 2, CLASSES, "Test", "patches")
+    figure = cohort_plots.strips({"all": np.arange(1, n + 1)}, np.arange(n) % 2, CLASSES, "Test", "patches")
     points = [line for line in figure.axes[0].lines if line.get_marker() == "o"]
-    assert sum(len(line.get_xdata()) for line in points) == (n if n == plots.POINTS else 0)
+    assert sum(len(line.get_xdata()) for line in points) == (n if n == cohort_plots.POINTS else 0)
 
 
 def test_names_are_text_not_formulas(tmp_path):
     figure = plots.deviation(["$\\frac{", "b"], [0, 1], [0.2, 0.8], ["a$", "b$"], "$T")
-    plots.save(figure, tmp_path / "figure.svg")
+    style.save(figure, tmp_path / "figure.svg")
     assert "$\\frac{" in (tmp_path / "figure.svg").read_text()
 
 
 def test_same_figure_same_bytes_and_png_of_150_dpi(tmp_path):
     for suffix in ("svg", "png"):
         for name in "ab":
-            plots.save(plots.loss(history(), "Split 01"), tmp_path / f"{name}.{suffix}")
+            style.save(training_plots.loss(history(), "Split 01"), tmp_path / f"{name}.{suffix}")
         assert (tmp_path / f"a.{suffix}").read_bytes() == (tmp_path / f"b.{suffix}").read_bytes()
     assert Image.open(tmp_path / "a.png").size == (1350, 570)
     assert sorted(path.name for path in tmp_path.iterdir()) == ["a.png", "a.svg", "b.png", "b.svg"]

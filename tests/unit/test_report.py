@@ -17,7 +17,7 @@ from scipy.special import expit, logit, softmax
 from sklearn.metrics import roc_auc_score
 
 import report as script
-from stratamil import cohort, intervals, metrics, splits, study, tables
+from stratamil import cohort, cross_split, intervals, metrics, splits, study, tables
 from stratamil.errors import UserError
 from stratamil.names import column
 
@@ -273,7 +273,7 @@ def test_repeats_are_replicates_like_seeds(tmp_path, monkeypatch):
 def test_model_and_itself_as_baseline_do_not_differ(tmp_path):
     made = Made(tmp_path)
     own = made.study().predictions.assign(baseline="itself", true_label=lambda t: [made.classes[k] for k in t["y"]])
-    same = study.numbers(made.study(baselines=own))["baselines"][0]
+    same = cross_split.numbers(made.study(baselines=own))["baselines"][0]
     for key in ("gain", "single_gain", "fold_gain"):
         assert (same[key], same[f"{key}_low"], same[f"{key}_high"]) == (0, 0, 0)
 
@@ -524,7 +524,7 @@ def test_scaling_that_worsens_and_a_temperature_at_its_bound_are_said(tmp_path, 
 
 @pytest.mark.parametrize("high, verdict", [(-0.01, True), (0.01, False)])
 def test_no_verdict_on_scaling_where_the_interval_holds_0(tmp_path, monkeypatch, high, verdict):
-    told = study.numbers
+    told = cross_split.numbers
     scaled = {"gain": -0.1, "gain_low": -0.2, "gain_high": high}
 
     def numbers(found):
@@ -532,7 +532,7 @@ def test_no_verdict_on_scaling_where_the_interval_holds_0(tmp_path, monkeypatch,
         result["scaled"] |= scaled
         return result
 
-    monkeypatch.setattr(study, "numbers", numbers)
+    monkeypatch.setattr(cross_split, "numbers", numbers)
     page, _, _ = Made(tmp_path).report(monkeypatch)
     assert ("<strong>worsens</strong>" in page) == verdict
     assert ("log loss of the test cases is 0.100 higher" in page) != verdict
@@ -544,7 +544,7 @@ def test_gain_of_fold_means_is_by_hand_and_does_not_see_a_shift_of_a_fold(tmp_pa
     def gain():
         baselines = pd.read_csv(tmp_path / "baselines.csv", dtype={"case_id": str, "split": str})
         found = made.study(baselines=baselines)
-        entry = study.numbers(found)["baselines"][0]
+        entry = cross_split.numbers(found)["baselines"][0]
         theirs = [
             roc_auc_score(rows["true_label"] == "high-grade", rows["prob_high_grade"])
             for _, rows in baselines[baselines["baseline"] == "mean_pool"].groupby("split")
@@ -648,7 +648,7 @@ def test_subgroups_by_patches_never_overlap(tmp_path):
     cases = tables.read_cases(tmp_path / "cases.csv")
     cases["n_patches"] = [10, 20, 20] * 9
     found = study.Study(study.read_runs(made.runs), cases, 100)
-    groups = [row for row in study.numbers(found)["subgroups"] if row["kind"] == "patches of a case"]
+    groups = [row for row in cross_split.numbers(found)["subgroups"] if row["kind"] == "patches of a case"]
     ranges = [tuple(map(int, re.findall(r"\d+", row["name"]))) for row in groups]
     assert sum(row["n"] for row in groups) == 24
     assert all(high < low for (_, high), (low, _) in itertools.pairwise(ranges))

@@ -8,20 +8,18 @@ import signal
 import numpy as np
 import pytest
 import torch
-import yaml
-from conftest import REPOSITORY
+from factories import model_settings
 from test_model import STAINS, features
 
 import cli
-import train as script
 from stratamil import checkpoint, training
 from stratamil.bags import Bags
 from stratamil.errors import Stopped, UserError
-from stratamil.model import HierarchicalAttention, ModelSettings
+from stratamil.model import HierarchicalAttention
 
 CASES = [str(i) for i in range(1, 25)]
 Y = {case: i % 2 for i, case in enumerate(CASES)}
-MODEL = ModelSettings(6, 2, embed_dim=8, attention_dim=4, dropout=0.2)
+MODEL = model_settings(6, 2, embed_dim=8, attention_dim=4, dropout=0.2)
 
 
 def settings(**changes):
@@ -161,7 +159,7 @@ def test_batch_gradient_is_the_mean_over_cases(bags):
 
 
 def test_bf16_is_chosen_where_it_gains(monkeypatch):
-    wide, narrow = ModelSettings(4096, 2, embed_dim=128), ModelSettings(1280, 2, embed_dim=128)
+    wide, narrow = model_settings(4096, 2, embed_dim=128), model_settings(1280, 2, embed_dim=128)
     for tiles in (True, False):
         monkeypatch.setattr(torch.cpu, "get_capabilities", lambda tiles=tiles: {"amx_bf16": tiles})
         chosen = training.precision("auto", torch.device("cpu"), wide)
@@ -207,22 +205,6 @@ def test_top_logits_are_the_mean_margins_of_the_most_suspect_patches():
             torch.testing.assert_close(found[i, c], expected)
     found[2].sum().backward()
     assert (logits.grad[case == 2] != 0).any(1).sum() <= 16 and not logits.grad[case != 2].any()
-
-
-def test_the_script_alone_has_the_defaults_of_the_config(monkeypatch):
-    """But of settings that may be null: a flag that is not given is how the workflow says null."""
-    schema = yaml.safe_load((REPOSITORY / "schemas/config.schema.yaml").read_text())["properties"]
-    names = ("features", "cases", "split", "name", "classes", "stains", "seed", "checkpoint", "history", "loss-plot")
-    words = [word for name in (*names, "settings") for word in (f"--{name}", "1")]
-    monkeypatch.setattr("sys.argv", ["train.py", *words])
-    given = vars(script.arguments())
-    for section in ("model", "train"):
-        for name, setting in schema[section]["properties"].items():
-            default = setting["default"]
-            if "null" in setting.get("type", ()):
-                assert given[name] is None
-            else:
-                assert given[name] == ([default] if name == "class_weights" else default), name
 
 
 def test_checkpoints_refuse_what_is_not_theirs(tmp_path):

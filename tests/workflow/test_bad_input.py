@@ -120,12 +120,13 @@ def test_patches_of_every_kind_are_read_and_unreadable_ones_listed(folder):
 
 def test_checkpoint_of_other_features(folder):
     import torch
+    from factories import model_settings
 
     from stratamil import checkpoint, splits
-    from stratamil.model import HierarchicalAttention, ModelSettings
+    from stratamil.model import HierarchicalAttention
 
     assert embed(folder, 0.5)[0] == 0
-    settings = ModelSettings(8, 2, embed_dim=4, attention_dim=2)
+    settings = model_settings(8, 2, embed_dim=4, attention_dim=2)
     checkpoint.save(
         {
             "weights": HierarchicalAttention(settings).state_dict(), "model": settings.asdict(), "epoch": 1,

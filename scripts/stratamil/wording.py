@@ -1,0 +1,34 @@
+"""Numbers as words for readers."""
+
+
+def num(value, digits=3):
+    """A number for readers; None is `not defined`."""
+    return "not defined" if value is None else f"{value:.{digits}f}".replace("-", "−")
+
+
+def pct(value, digits=0):
+    """A share in percent."""
+    return "not defined" if value is None else f"{100 * value:.{digits}f} %"
+
+
+def span(low, high, digits=3):
+    """An interval."""
+    return "not defined" if low is None or high is None else f"{num(low, digits)} to {num(high, digits)}"
+
+
+def thousands(value):
+    """A count: 1,234."""
+    return f"{value:,}"
+
+
+def about(value):
+    """A median or quartile of counts: 7.5 as it is, above 10 to the whole."""
+    return f"{value:,.0f}" if value > 10 else f"{value:,.1f}".removesuffix(".0")
+
+
+def duration(seconds):
+    """Seconds as hours, minutes or seconds."""
+    minutes = round(seconds / 60)
+    if seconds < 90:
+        return f"{seconds:.1f} s"
+    return f"{minutes} min" if minutes < 90 else f"{minutes // 60} h {minutes % 60:02d} min"
