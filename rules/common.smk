@@ -13,6 +13,7 @@ from pathlib import Path
 
 import yaml
 from snakemake.exceptions import WorkflowError
+from snakemake.settings.types import ExecMode
 from snakemake.utils import validate
 
 # Relative, so that a moved or copied checkout reruns nothing.
@@ -21,7 +22,7 @@ sys.path.insert(0, str(ROOT / "scripts"))
 # Rules call the Python that runs Snakemake, also where its environment was not activated.
 os.environ.update(PATH=f"{Path(sys.executable).parent}{os.pathsep}{os.environ.get('PATH', os.defpath)}")
 
-from stratamil import files, folders, manifest, registry, settings, slurm
+from stratamil import files, folders, manifest, registry, results, settings, slurm
 from stratamil.errors import UserError
 
 SCHEMA = yaml.safe_load((ROOT / "schemas/config.schema.yaml").read_text())
@@ -32,6 +33,11 @@ if problems := settings.missing_files(config) or settings.misplaced(config):
     raise WorkflowError("\n".join(f"config: {problem}" for problem in problems))
 
 settings.tidy(config)
+MAIN = workflow.exec_mode == ExecMode.DEFAULT  # not Snakemake inside a job, which starts when files are being made
+READ = {"the checkout": ROOT, "the working directory": os.getcwd()} | settings.inputs(config)
+if MAIN and (problems := results.problems(config["results"], READ) or settings.painted_over(config)):
+    raise WorkflowError("\n".join(f"config: {problem}" for problem in problems))
+
 SPLITS = settings.split_names(config)
 SHARDS = [f"{i:02d}" for i in range(config["embed"]["shards"])]
 SEEDS = config["seeds"]
@@ -129,6 +135,15 @@ def imported(path):
             yield from [origin, *(f"{origin}/{alias.name}" for alias in node.names)]
 
 
+def alias(names):
+    """Let a target on the command line have other names: name -> target."""
+    asked = workflow.dag_settings
+    for setting in ("targets", "forcerun", "until", "omit_from"):
+        given = getattr(asked, setting, None)  # --lint has none
+        if given:
+            setattr(asked, setting, {names.get(os.path.relpath(target), target) for target in given})
+
+
 def attempts(amount):
     """A resource that grows with each attempt: enough for most, and more for a job that was killed."""
     return lambda wildcards, attempt: amount * attempt
@@ -178,11 +193,18 @@ def name_pages():
         print(f"Is attention an explanation? {faithfulness}")
 
 
-def save_config():
-    """Write the resolved config beside the results, so that every number can be traced to its settings."""
+def claim_results():
+    """Mark and lock the results folder until this run ends, and write the resolved config into it.
+
+    Every number can then be traced to its settings.
+    """
+    global RUNNING
     path = Path(config["results"]) / "config.yaml"
     try:
+        RUNNING = results.claim(config["results"])
         files.write_text(yaml.safe_dump(config, sort_keys=False, allow_unicode=True), path)
+    except UserError as error:
+        raise WorkflowError(str(error))
     except OSError as error:
         raise WorkflowError(f"{path}: cannot be written ({error.strerror}): set results to a folder of your own")
 

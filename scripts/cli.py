@@ -7,9 +7,10 @@ import logging
 import os
 import signal
 import sys
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 
+from stratamil import locks
 from stratamil.errors import Stopped, UserError
 
 # Sent by SLURM before a job's time runs out, and by Ctrl-C.
@@ -71,20 +72,20 @@ def run(main, args):
     """Call `main(args)` with logging set up; exit with status 1 and plain lines on a UserError, 143 when Stopped.
 
     Log lines go to the file given by --log; the terminal gets progress bars and errors.
-    An error of the program itself leaves its traceback in both places.
+    An error of the program itself leaves its traceback in both places. Two programs never share a log: in the workflow
+    each job has one of its own, so an orphan of a killed run and its successor do not work side by side.
     """
     terminal = logging.StreamHandler(sys.stderr)
     terminal.setLevel(logging.ERROR if args.log else logging.INFO)
     terminal.setFormatter(logging.Formatter("%(message)s"))
-    handlers = [terminal]
-    if args.log:
-        args.log.parent.mkdir(parents=True, exist_ok=True)
-        log = logging.FileHandler(args.log, mode="w", encoding="utf-8")
-        log.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(message)s", "%Y-%m-%d %H:%M:%S"))
-        handlers.append(log)
-    logging.basicConfig(level=logging.INFO, handlers=handlers, force=True)
+    logging.basicConfig(level=logging.INFO, handlers=[terminal], force=True)
     try:
-        main(args)
+        with locks.held(args.log) if args.log else nullcontext():
+            if args.log:
+                log = logging.FileHandler(args.log, mode="w", encoding="utf-8")
+                log.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(message)s", "%Y-%m-%d %H:%M:%S"))
+                logging.getLogger().addHandler(log)
+            main(args)
     except UserError as error:
         for problem in error.problems:
             logging.error("error: %s", problem)
