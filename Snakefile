@@ -59,8 +59,13 @@ rule predictions:
 
 onstart:
     refuse_orphans()
-    save_config()
+    claim_results()
 
 
 onsuccess:
+    RUNNING.release()
     name_pages()
+
+
+onerror:
+    RUNNING.release()

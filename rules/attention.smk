@@ -2,8 +2,13 @@
 
 INPUTS: split_{split}/seed_{seed}/patch_attention.parquet and predictions.csv, the patch images if there are any,
     planted signal if known, all split files if cases are chosen
-OUTPUTS: split_{split}/seed_{seed}/attention_analysis
+OUTPUTS: split_{split}/seed_{seed}/attention_analysis: what stands here and, undeclared, what its listing names; no
+    folder is declared, because Snakemake deletes those with all that is in them
 """
+
+# Who asks for the folder means what is in it.
+ANALYSES = [f"{config['results']}/split_{split}/seed_{seed}/attention_analysis" for split in SPLITS for seed in SEEDS]
+alias({folder: f"{folder}/attention_summary.txt" for folder in ANALYSES})
 
 
 rule attention:
@@ -14,12 +19,13 @@ rule attention:
         tested=expand("<results>/splits/data_splits_{split}.npz", split=SPLITS if config["attention"]["cases"] else []),
         code=code("attention"),
     output:
-        report(
-            directory("<results>/split_{split}/seed_{seed}/attention_analysis"),
-            patterns=["{name}_distribution.png"],
+        text="<results>/split_{split}/seed_{seed}/attention_analysis/attention_summary.txt",
+        summary="<results>/split_{split}/seed_{seed}/attention_analysis/summary.csv",
+        distribution=report(
+            "<results>/split_{split}/seed_{seed}/attention_analysis/stain_attention_distribution.png",
             caption="../report/attention.rst",
             category="Attention",
-            labels={"split": "{split}", "seed": "{seed}", "figure": "{name}"},
+            labels={"split": "{split}", "seed": "{seed}", "figure": "stain_attention"},
         ),
     log:
         "<logs>/attention/split_{split}_seed_{seed}.log",
@@ -36,7 +42,8 @@ rule attention:
         flags=given(flag("stains", STAINS), flags("attention", truth=None)),
         truth=lambda wildcards, input: flag("truth", input.truth) if input.truth else "",
         tested=lambda wildcards, input: flag("tested", list(input.tested)) if input.tested else "",
+        folder=subpath(output.text, parent=True),
     shell:
         "python {input.code[0]:q} --patch-attention {input.attention:q} --predictions {input.predictions:q}"
         " {params.images} --split {wildcards.split} --seed {wildcards.seed} {params.flags} {params.truth} {params.tested}"
-        " --threads {threads} --output {output:q} --log {log:q}"
+        " --threads {threads} --output {params.folder:q} --log {log:q}"

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import yaml
 from snakemake.exceptions import WorkflowError
+from snakemake.settings.types import ExecMode
 from snakemake.utils import update_config, validate
 
 # Relative, so that a moved or copied checkout reruns nothing.
@@ -22,7 +23,7 @@ for stream in (sys.stdout, sys.stderr):
     if hasattr(stream, "reconfigure"):
         stream.reconfigure(errors="backslashreplace")
 
-from stratamil import config_files, files, folders, manifest, provenance, registry, schema, settings, slurm
+from stratamil import config_files, files, folders, manifest, provenance, registry, results, schema, settings, slurm
 from stratamil.errors import UserError, visible
 from stratamil.schema import flag
 
@@ -66,6 +67,11 @@ if problems := settings.missing_files(config) or settings.misplaced(config):
     raise stopped(*(f"config: {problem}" for problem in problems))
 
 settings.tidy(config)
+MAIN = workflow.exec_mode == ExecMode.DEFAULT  # not Snakemake inside a job, which starts when files are being made
+READ = {"the checkout": ROOT, "the working directory": os.getcwd()} | settings.inputs(config)
+if MAIN and (problems := results.problems(config["results"], READ) or settings.painted_over(config)):
+    raise stopped(*(f"config: {problem}" for problem in problems))
+
 SPLITS = settings.split_names(config)
 SHARDS = [f"{i:02d}" for i in range(config["embed"]["shards"])]
 SEEDS = config["seeds"]
@@ -120,6 +126,15 @@ def templates(page):
     return [str(ROOT / "report" / f"{name}.html.j2") for name in (page, *parts)]
 
 
+def alias(names):
+    """Let a target on the command line have other names: name -> target."""
+    asked = workflow.dag_settings
+    for setting in ("targets", "forcerun", "until", "omit_from"):
+        given = getattr(asked, setting, None)  # --lint has none
+        if given:
+            setattr(asked, setting, {names.get(os.path.relpath(target), target) for target in given})
+
+
 def attempts(amount):
     """A resource that grows with each attempt: enough for most, and more for a job that was killed."""
     return lambda wildcards, attempt: amount * attempt
@@ -169,11 +184,18 @@ def name_pages():
         print(f"Is attention an explanation? {faithfulness}")
 
 
-def save_config():
-    """Write the resolved config beside the results, so that every number can be traced to its settings."""
+def claim_results():
+    """Mark and lock the results folder until this run ends, and write the resolved config into it.
+
+    Every number can then be traced to its settings.
+    """
+    global RUNNING
     path = Path(config["results"]) / "config.yaml"
     try:
+        RUNNING = results.claim(config["results"])
         files.write_text(yaml.safe_dump(config, sort_keys=False, allow_unicode=True), path)
+    except UserError as error:
+        raise stopped(*error.problems)
     except OSError as error:
         raise stopped(f"{path}: cannot be written ({error.strerror}): set results to a folder of your own")
 

@@ -4,13 +4,16 @@ INPUTS: none
 OUTPUTS: the folder of patches, the labels table and the table of planted signal that the config names
 """
 
+# A stray file among the patches; the folder is not declared, because Snakemake would delete it with all that is in it.
+PAINTED_LAST = "Thumbs.db"
+
 if config["demo"]:
 
     rule demo:
         input:
             code=code("demo"),
         output:
-            patches=directory(config["patches"]),
+            last=f"{config['patches']}/{PAINTED_LAST}",
             labels=config["labels"],
             truth=config["attention"]["truth"],
         log:
@@ -25,6 +28,7 @@ if config["demo"]:
             runtime=attempts(10),
         params:
             flags=given(flags("demo")),
+            folder=config["patches"],
         shell:
-            "python {input.code[0]:q} {params.flags} --threads {threads} --patches {output.patches:q}"
+            "python {input.code[0]:q} {params.flags} --threads {threads} --patches {params.folder:q}"
             " --labels {output.labels:q} --truth {output.truth:q} --log {log:q}"

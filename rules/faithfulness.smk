@@ -28,7 +28,6 @@ rule faithfulness:
         findings="<results>/faithfulness/faithfulness.csv",
         json="<results>/faithfulness/faithfulness.json",
         cases="<results>/faithfulness/cases.csv",
-        figures=directory("<results>/faithfulness/figures"),
     log:
         "<logs>/faithfulness/faithfulness.log",
     benchmark:

@@ -17,6 +17,8 @@ try:
     else:
         SOURCE, STATE = folders.look(config["patches"], WATCHED)
         TAKEN = [images(), flag("watched", WATCHED)]
+        if config["demo"]:
+            SOURCE = [f"{config['patches']}/{PAINTED_LAST}"]
 except UserError as error:
     raise stopped(*error.problems)
 if braced := [path for path in SOURCE if {"{", "}"} & set(path)]:

@@ -5,6 +5,13 @@ INPUTS: predictions, results, histories and attention summaries of all runs, bas
 OUTPUTS: report/index.html (self-contained), metrics.csv, metrics.json, excluded.csv, figures
 """
 
+FIGURES = [
+    *("roc", "precision_recall", "confusion", "deviation", "stains", "flow"),
+    *(["calibration_1"] if len(CLASSES) == 2 else [f"calibration_{i}" for i in range(len(CLASSES))]),
+    *(["confusion_threshold"] if len(CLASSES) == 2 else []),
+    *([] if config["evaluate"]["checkpoint"] else ["losses"]),
+]
+
 
 rule report:
     input:
@@ -12,7 +19,7 @@ rule report:
         predictions=expand("<results>/split_{split}/seed_{seed}/predictions.csv", split=SPLITS, seed=SEEDS),
         validation=expand("<results>/split_{split}/seed_{seed}/validation_predictions.csv", split=SPLITS, seed=SEEDS),
         results=expand("<results>/split_{split}/seed_{seed}/results.json", split=SPLITS, seed=SEEDS),
-        attention=expand("<results>/split_{split}/seed_{seed}/attention_analysis", split=SPLITS, seed=SEEDS),
+        attention=expand("<results>/split_{split}/seed_{seed}/attention_analysis/summary.csv", split=SPLITS, seed=SEEDS),
         history=(
             []
             if config["evaluate"]["checkpoint"]
@@ -28,6 +35,15 @@ rule report:
         template=templates("index"),
         code=code("report"),
     output:
+        **{
+            name: report(
+                f"<results>/report/figures/{name}.svg",
+                caption=f"../report/figures/{name.rstrip('_0123456789')}.rst",
+                category="Report",
+                labels={"figure": name},
+            )
+            for name in FIGURES
+        },
         html=report(
             "<results>/report/index.html",
             caption="../report/report.rst",
@@ -37,13 +53,6 @@ rule report:
         metrics="<results>/report/metrics.csv",
         json="<results>/report/metrics.json",
         excluded="<results>/report/excluded.csv",
-        figures=report(
-            directory("<results>/report/figures"),
-            patterns=["{figure}.svg"],
-            caption="../report/figures.rst",
-            category="Report",
-            labels={"figure": "{figure}"},
-        ),
     log:
         "<logs>/report/report.log",
     benchmark:

@@ -32,7 +32,7 @@ def arguments():
     cli.add_settings(parser, "attention", "top_n", "top_percent", "cases", "max_cases")
     parser.add_argument("--tested", nargs="*", type=Path, default=[], help="split files of the study, to check --cases")
     parser.add_argument("--truth", type=Path, help="table with columns file and signal (0 or 1)")
-    parser.add_argument("--output", type=Path, required=True, help="folder, replaced when all is done")
+    parser.add_argument("--output", type=Path, required=True, help="folder, whose files are replaced when all is done")
     parser.add_argument("--threads", type=int, default=1, help="cases drawn at once")
     return parser.parse_args()
 
@@ -49,7 +49,7 @@ def main(args):
     stains = galleries.palette(args.stains, attention.stains_of(cases, args.stains))
     run = f"split {args.split}, seed {args.seed}"
     heading = f"{run}, {len(cases)} test cases, {len(patches)} patches"
-    with cli.stoppable() as stop, files.atomic_folder(args.output) as folder:
+    with cli.stoppable() as stop, files.updated_folder(args.output) as folder:
         write_tables(cases, list(stains), args, heading, folder)
         files.write_csv(attention.summary(cases, args.stains, truth), folder / "summary.csv")
         if args.truth:

@@ -7,12 +7,12 @@ import operator
 import os
 import signal
 import sys
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from functools import partial
 from pathlib import Path
 from typing import Any
 
-from stratamil import schema
+from stratamil import locks, schema
 from stratamil.errors import REFUSALS, Stopped, UserError, visible
 
 # Sent by SLURM before a job's time runs out, and by Ctrl-C.
@@ -162,7 +162,8 @@ def run(main, args):
     """Call `main(args)` with logging set up; exit with status 1 and plain lines on a UserError, 143 when Stopped.
 
     Log lines go to the file given by --log; the terminal gets progress bars and errors.
-    An error of the program itself leaves its traceback in both places.
+    An error of the program itself leaves its traceback in both places. Two programs never share a log: in the workflow
+    each job has one of its own, so an orphan of a killed run and its successor do not work side by side.
     """
     logging.raiseExceptions = False  # a terminal that is gone is no reason to stop
     terminal = logging.StreamHandler(sys.stderr)
@@ -170,9 +171,10 @@ def run(main, args):
     terminal.setFormatter(Plain("%(message)s"))
     logging.basicConfig(level=logging.INFO, handlers=[terminal], force=True)
     try:
-        if args.log:
-            logging.getLogger().addHandler(_log_file(args.log))
-        main(args)
+        with locks.held(args.log) if args.log else nullcontext():
+            if args.log:
+                logging.getLogger().addHandler(_log_file(args.log))
+            main(args)
     except UserError as error:
         for problem in error.problems:
             logging.error("error: %s", visible(problem))

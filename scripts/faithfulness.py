@@ -1,6 +1,6 @@
 """Is attention an explanation? One page over all splits and seeds, with its tables and figures.
 
-Reads tables, and of patch images their heads for the size in pixels. The folder is replaced when all is done.
+Reads tables, and of patch images their heads for the size in pixels. The folder's files are replaced when all is done.
 """
 
 import json
@@ -52,7 +52,7 @@ def main(args):
         "inputs": {f"{run.name}: perturbation.csv": files.sha256(run.folder / "perturbation.csv") for run in runs},
     }
     table = faithfulness.by_case(study)
-    with files.atomic_folder(args.output) as folder:
+    with files.updated_folder(args.output) as folder:
         write(study, numbers, table, args, folder)
     logging.info("%s/index.html: %d runs. %s", args.output, len(runs), numbers["overall"])
 

@@ -1,6 +1,6 @@
 """Write the cross-split report: one self-contained page, metrics.csv, metrics.json, excluded.csv and figures.
 
-Reads tables only. The folder is replaced when all is done.
+Reads tables only. The folder's files are replaced when all is done.
 """
 
 import json
@@ -50,7 +50,7 @@ def main(args):
         "faithfulness": report.read_answers(args.faithfulness) if args.faithfulness else None,
         "faithfulness_page": args.faithfulness.with_name("index.html") if args.faithfulness else None,
     }
-    with files.atomic_folder(args.output) as folder:
+    with files.updated_folder(args.output) as folder:
         report.build(found, sources, args.template, args.title, args.colors, folder, args.output)
     logging.info("%s/index.html: %d runs, %d cases", args.output, len(found.runs), len(found.ensemble))
 

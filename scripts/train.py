@@ -15,6 +15,7 @@ from stratamil import (
     features,
     files,
     inventory,
+    locks,
     provenance,
     splits,
     style,
@@ -53,17 +54,18 @@ def given(args, settings, without):
 def watched(args):
     """What to do with each epoch's row: TensorBoard events beside the checkpoint's folder, or nothing.
 
-    The events are written anew from the history, so that a resumed training shows each epoch once.
+    The events are written anew from the history, so that a resumed training shows each epoch once. Their suffix tells
+    them from events of others.
     """
-    folder = args.history.parent / "tensorboard"
-    for events in folder.glob("events.out.tfevents.*"):
+    folder, own = args.history.parent / "tensorboard", ".stratamil"
+    for events in folder.glob(f"events.out.tfevents.*{own}"):
         events.unlink()
     if not args.tensorboard:
         yield lambda row: None
         return
     from torch.utils.tensorboard import SummaryWriter  # takes seconds to import
 
-    with SummaryWriter(folder, flush_secs=10) as writer:
+    with SummaryWriter(folder, flush_secs=10, filename_suffix=own) as writer:
 
         def watch(row):
             for name, value in row.items():
@@ -74,6 +76,11 @@ def watched(args):
 
 
 def main(args):
+    with locks.held(args.state or args.checkpoint):
+        train(args)
+
+
+def train(args):
     torch.set_num_threads(args.threads)
     split = splits.read(args.split)
     y = inventory.class_indices(args.cases, args.classes)

@@ -16,7 +16,8 @@ from sklearn.model_selection import StratifiedGroupKFold
 
 from stratamil import tissue
 from stratamil.errors import UserError
-from stratamil.files import atomic, write_csv
+from stratamil.files import atomic, made, updated_folder, write_csv
+from stratamil.folders import PAINTED
 
 log = logging.getLogger(__name__)
 
@@ -149,12 +150,17 @@ def write_patches(cohort, seed, side, folder, processes=2):
     Raises UserError if the folder holds files of another cohort, which would pass for patches of this one.
     """
     folder = Path(folder)
-    folder.mkdir(parents=True, exist_ok=True)
-    foreign = sorted({path.name for path in folder.iterdir()} - cohort.files())
+    known = cohort.files() | made(folder) | set(PAINTED)
+    foreign = sorted({path.name for path in folder.iterdir()} - known) if folder.exists() else []
     if foreign:
-        raise UserError(f"{folder}: holds {foreign[0]}, which is not of this demo cohort: remove the folder first")
+        raise UserError(f"{folder}: holds {foreign[0]}, which is not of this demo cohort: move it away first")
     painted = cohort.patches + cohort.unnumbered
-    write = partial(_write_patch, seed=seed, side=side, folder=folder)
+    with updated_folder(folder) as new:
+        _paint(cohort, painted, partial(_write_patch, seed=seed, side=side, folder=new), new, processes)
+    log.info("painted %d patches of %d px in %s", len(painted), side, folder)
+
+
+def _paint(cohort, painted, write, folder, processes):
     if processes > 1:
         with ProcessPoolExecutor(processes) as pool:
             list(pool.map(write, painted, chunksize=16))
@@ -165,7 +171,6 @@ def write_patches(cohort, seed, side, folder, processes=2):
         shutil.copyfile(folder / original, folder / name)
     for name, content in STRAYS.items():
         (folder / name).write_bytes(content)
-    log.info("painted %d patches of %d px in %s", len(painted), side, folder)
 
 
 def _write_patch(patch, seed, side, folder):

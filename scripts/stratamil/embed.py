@@ -17,7 +17,7 @@ import numpy as np
 import torch
 from tqdm import tqdm
 
-from stratamil import features, files, images
+from stratamil import features, files, images, locks
 from stratamil.errors import UserError
 from stratamil.names import natural
 
@@ -40,9 +40,14 @@ def embed(patches, cases, folder, encoder, output, cache, batch_size=None, threa
     batch_size: patches encoded at once; None is what suits the device. threads: for decoding.
     max_unreadable: largest share of patches without a usable image.
     Returns a dict with the numbers of patches encoded, reused, unreadable, and encoded per_second.
-    Raises UserError if too many patches are unreadable, a case has none left, or the disk is full; then output is not
-    written, and what has been encoded is kept for the next run.
+    Raises UserError if too many patches are unreadable, a case has none left, the disk is full, or another process
+    works with this cache; then output is not written, and what has been encoded is kept for the next run.
     """
+    with locks.held(cache):
+        return _embed(patches, cases, folder, encoder, output, cache, batch_size, threads, max_unreadable)
+
+
+def _embed(patches, cases, folder, encoder, output, cache, batch_size, threads, max_unreadable):
     folder, identity, cases = Path(folder), encoder.identity, set(cases)
     batch_size = batch_size or BATCH[encoder.device.type]
     table = patches[patches["case_id"].isin(cases)].reset_index(drop=True)

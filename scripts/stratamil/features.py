@@ -1,9 +1,11 @@
 """Feature files: one row a patch, with the path that names it. Written by `embed`, read by every later stage."""
 
+import errno
 import hashlib
 import json
 import math
 import os
+import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -216,17 +218,47 @@ def write(path, values, table, unreadable, identity):
             for name, (data, dtype) in columns.items():
                 file.create_dataset(name, data=data, shape=data.shape, dtype=dtype, track_times=False)
             dataset = file.create_dataset("features", shape=values.shape, dtype="float16", track_times=False)
+            written = hashlib.sha256()
             for begin in range(0, len(table), BLOCK):
-                dataset[begin : begin + BLOCK] = values[begin : begin + BLOCK]
+                block = np.ascontiguousarray(values[begin : begin + BLOCK], dtype=np.float16)
+                dataset[begin : begin + BLOCK] = block
+                written.update(block)
+        _verify(path, temporary, table, written.hexdigest())
+
+
+def _verify(path, written, table, digest):
+    """Raise UserError unless the file `written`, which is to become the shard `path`, holds what it was given."""
+    try:
+        found = _read_shard(written)
+    except UserError:
+        same = False
+    else:
+        names = [*TEXT, "patch"]
+        same = found.table[names].to_numpy().tolist() == table[names].to_numpy().tolist()
+        same = same and _digest(found.values) == digest
+    if not same:
+        raise UserError(f"{path}: what was read back is not what was written: check the disk, and run again")
+
+
+def _digest(values):
+    """SHA-256 of the rows of an array, read block by block."""
+    digest = hashlib.sha256()
+    for begin in range(0, len(values), BLOCK):
+        digest.update(np.ascontiguousarray(values[begin : begin + BLOCK]))
+    return digest.hexdigest()
 
 
 def _reserve(path, values, table, unreadable):
     """Raise OSError if there is no room for a shard: HDF5 crashes the program when a write fails. Quotas count, too."""
     texts = [*(table[name] for name in TEXT), *(unreadable[name] for name in UNREADABLE)]
-    size = (
-        2 * math.prod(values.shape)
-        + 32 * len(table)
-        + sum(int(text.str.len().sum()) + 64 * len(text) for text in texts)
-    )
-    with open(path, "wb") as file:
-        os.posix_fallocate(file.fileno(), 0, size + 2**14)
+    size = 2 * math.prod(values.shape) + 32 * len(table) + 2**14
+    size += sum(int(text.str.len().sum()) + 64 * len(text) for text in texts)
+    try:
+        with open(path, "wb") as file:
+            os.posix_fallocate(file.fileno(), 0, size)
+    except AttributeError:  # macOS has no such call
+        if shutil.disk_usage(path.parent).free < size:
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(path)) from None
+    except OSError as error:
+        if error.errno not in (errno.EOPNOTSUPP, errno.EINVAL, errno.ENOSYS):  # a file system without it
+            raise

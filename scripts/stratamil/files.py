@@ -1,28 +1,38 @@
-"""Reading and writing files so that nothing is ever half-written."""
+"""Reading and writing files so that nothing is ever half-written, and nothing deleted that was not made here."""
 
 import hashlib
 import json
+import logging
 import os
 import re
 import shutil
-from collections.abc import Callable
-from contextlib import contextmanager
-from pathlib import Path
+import time
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path, PurePosixPath
 
 import pandas as pd
 
+from stratamil import processes
+from stratamil.errors import UserError
+
+# In a folder that is made as a whole: the files that were made in it.
+LISTING = ".made.json"
+PARTIAL = ".partial"
+# What a writer on another machine left behind is removed after so many seconds; one that works has written since.
+ABANDONED = 7 * 24 * 3600
+
 
 @contextmanager
-def atomic(path):
+def atomic(path: str | Path) -> Iterator[Path]:
     """Yield a temporary path beside `path`; it takes `path`'s place if the block succeeds, and goes if not.
 
-    The temporary keeps the suffix, for libraries that choose a format by it. Its name is fixed, so that
-    what a killed program left behind is overwritten by the next.
+    The temporary keeps the suffix, for libraries that choose a format by it. No two writers have the same; what a
+    killed one left behind is removed by the next.
     """
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.stem}.partial{path.suffix}")
-    temporary.unlink(missing_ok=True)
+    temporary = _temporary(path)
     try:
         yield temporary
         os.replace(temporary, path)
@@ -31,21 +41,83 @@ def atomic(path):
 
 
 @contextmanager
-def atomic_folder(path):
-    """Yield a new folder beside `path`; it takes `path`'s place if the block succeeds, and goes if not."""
+def updated_folder(path: str | Path) -> Iterator[Path]:
+    """Yield a new folder beside `path`; if the block succeeds, its files take their places in `path`, one by one.
+
+    Of what was there before, only files that an earlier call made, and this one did not, are removed: LISTING in the
+    folder names them. A program that is killed leaves each file whole, the old or the new, and a listing that holds all
+    of them, so that the next run completes the work.
+    """
     path = Path(path)
-    new, old = (path.with_name(f".{path.name}.{kind}") for kind in ("partial", "old"))
-    for folder in (new, old):
-        shutil.rmtree(folder, ignore_errors=True)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    new = _temporary(path)
     try:
-        new.mkdir(parents=True)
+        new.mkdir()
         yield new
-        if path.exists():
-            path.rename(old)
-        new.rename(path)
+        _move(new, path)
     finally:
-        for folder in (new, old):
-            shutil.rmtree(folder, ignore_errors=True)
+        shutil.rmtree(new, ignore_errors=True)
+
+
+def made(path: str | Path) -> set[str]:
+    """Return the files that `updated_folder` made in a folder, relative to it, as far as its listing can be read."""
+    try:
+        names = json.loads((Path(path) / LISTING).read_text(encoding="utf-8"))["files"]
+        within = {name for name in names if not PurePosixPath(name).is_absolute() and ".." not in Path(name).parts}
+    except FileNotFoundError:
+        return set()
+    except (OSError, ValueError, TypeError, KeyError) as error:
+        logging.warning("%s: not readable, so files made earlier stay (%s)", Path(path) / LISTING, error)
+        return set()
+    return within
+
+
+def _move(new: Path, path: Path) -> None:
+    """Put the files of the folder `new` into `path`, and remove those made there earlier that are not among them."""
+    names = {file.relative_to(new).as_posix() for file in new.rglob("*") if file.is_file()}
+    before = made(path)
+    folders = {path / parent for name in names for parent in Path(name).parents}
+    taken = [file for file in (path / name for name in names) if file.is_dir()]
+    taken += [folder for folder in folders if folder.exists() and not folder.is_dir()]
+    if taken:
+        raise UserError(
+            *(f"{each}: this is the name of a result: rename what is there and run again" for each in sorted(taken))
+        )
+    path.mkdir(exist_ok=True)
+    # First what may come, at last what is there: whenever this ends, the listing holds all that was made.
+    _list(names | before, path)
+    for name in sorted(names):
+        (path / name).parent.mkdir(parents=True, exist_ok=True)
+        os.replace(new / name, path / name)
+    for name in before - names:
+        if (path / name).is_symlink() or (path / name).is_file():
+            (path / name).unlink()
+    for folder in sorted({parent for name in before - names for parent in Path(name).parents[:-1]}, reverse=True):
+        with suppress(OSError):  # something is in it
+            (path / folder).rmdir()
+    _list(names, path)
+
+
+def _list(names: Iterable[str], path: Path) -> None:
+    write_json({"files": sorted(names)}, path / LISTING)
+
+
+def _temporary(path: Path) -> Path:
+    """A name beside `path` that no other writer has. Removes what writers of `path` that are dead have left behind."""
+    if not any(part.endswith(PARTIAL) for part in path.parent.parts):  # in a new folder there is nothing yet
+        _sweep(path)
+    return path.with_name(f".{path.stem[:40]}.{processes.tag()}{PARTIAL}{path.suffix}")
+
+
+def _sweep(path: Path) -> None:
+    writer = rf"\.{re.escape(path.stem[:40])}\.(\w{{6}})-(\d+)-\w{{8}}{re.escape(PARTIAL + path.suffix)}"
+    for name in os.listdir(path.parent):
+        if found := re.fullmatch(writer, name):
+            left, (machine, pid) = path.with_name(name), found.groups()
+            with suppress(OSError):
+                here = machine == processes.machine()
+                if not processes.lives(int(pid)) if here else time.time() - left.stat().st_mtime > ABANDONED:
+                    shutil.rmtree(left) if left.is_dir() else left.unlink()
 
 
 def lacking(folders, needed):

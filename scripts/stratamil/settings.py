@@ -10,7 +10,7 @@ from pathlib import Path
 from jsonschema import Draft202012Validator
 from jsonschema.validators import extend
 
-from stratamil import registry
+from stratamil import registry, results
 from stratamil.errors import UserError
 from stratamil.names import Grammar, class_code, column
 
@@ -132,6 +132,15 @@ def missing_files(config):
     return lines
 
 
+def inputs(config: dict) -> dict[str, str]:
+    """Return what the user's study is read from: setting -> path, of those that are set."""
+    features = config["features"]
+    named = {"patches": config["patches"], "labels": config["labels"], "attention.truth": config["attention"]["truth"]}
+    if features["source"] == "precomputed":
+        named |= {"patches": None, "features.manifest": features["manifest"], "features.folder": features["folder"]}
+    return {setting: path for setting, path in named.items() if path}
+
+
 def tidy(config: dict) -> None:
     """Write paths as Snakemake compares them, `results` for `./results/`, in place; none begins with a dash.
 
@@ -166,6 +175,15 @@ def misplaced(config):
         if results.is_relative_to(patches):
             lines.append(f"results: {config['results']} lies in the patches folder {config['patches']}: set another")
     return lines + _misplaced_demo(config)
+
+
+def painted_over(config: dict) -> list[str]:
+    """Return a line for each file of somebody else that the demo would paint over."""
+    if not config["demo"]:
+        return []
+    return results.painted_over(
+        config["patches"], {"labels": config["labels"], "attention.truth": config["attention"]["truth"]}
+    )
 
 
 def _misplaced_demo(config):
