@@ -36,8 +36,10 @@ rule evaluate:
         runtime=attempts(30),
     params:
         flags=given(flag("classes", CLASSES), flag("stains", STAINS), flags("evaluate", "threshold")),
+        foreign="--foreign" if config["evaluate"]["checkpoint"] else "",
         folder=subpath(output.predictions, parent=True),
     shell:
-        "python {input.code[0]:q} --checkpoint {input.checkpoint:q} --features {input.features:q} --cases {input.cases:q}"
+        "python {input.code[0]:q} --checkpoint {input.checkpoint:q} {params.foreign} --features {input.features:q}"
+        " --cases {input.cases:q}"
         " --split {input.split:q} --name {wildcards.split} --seed {wildcards.seed} {params.flags}"
         " --threads {threads} --output {params.folder:q} --log {log:q}"

@@ -33,8 +33,10 @@ rule perturb:
             flags("faithfulness"),
             flags("attention", "top_percent"),
         ),
+        foreign="--foreign" if config["evaluate"]["checkpoint"] else "",
         folder=subpath(output.cases, parent=True),
     shell:
-        "python {input.code[0]:q} --checkpoint {input.checkpoint:q} --features {input.features:q} --cases {input.cases:q}"
+        "python {input.code[0]:q} --checkpoint {input.checkpoint:q} {params.foreign} --features {input.features:q}"
+        " --cases {input.cases:q}"
         " --split {input.split:q} --seed {wildcards.seed} {params.flags} --threads {threads} --output {params.folder:q}"
         " --log {log:q}"

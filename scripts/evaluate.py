@@ -12,6 +12,7 @@ from stratamil import checkpoint, evaluation, features, files, inventory, plots,
 def arguments():
     parser = cli.parser(__doc__)
     parser.add_argument("--checkpoint", type=Path, required=True)
+    parser.add_argument("--foreign", action="store_true", help="refuse test cases that the checkpoint has seen")
     parser.add_argument("--features", nargs="+", type=Path, required=True, help="feature shards")
     parser.add_argument("--cases", type=Path, required=True, help="cases.csv of the inventory")
     parser.add_argument("--split", type=Path, required=True, help="npz with val_cases and test_cases")
@@ -30,7 +31,9 @@ def main(args):
     split = splits.read(args.split)
     y = inventory.class_indices(args.cases, args.classes)
     data = features.read(args.features, [*split.val, *split.test])
-    model, all_bags, content = checkpoint.for_test(args.checkpoint, data, args.classes, args.stains, split.test)
+    model, all_bags, content = checkpoint.for_test(
+        args.checkpoint, data, args.classes, args.stains, split.test, args.foreign
+    )
     validation, _ = evaluation.predict(model, all_bags, data.table, split.val, y, args.classes)
     test, attention = evaluation.predict(model, all_bags, data.table, split.test, y, args.classes)
     result = {

@@ -15,6 +15,7 @@ from stratamil import checkpoint, features, files, inventory, perturb, splits
 def arguments():
     parser = cli.parser(__doc__)
     parser.add_argument("--checkpoint", type=Path, required=True)
+    parser.add_argument("--foreign", action="store_true", help="refuse test cases that the checkpoint has seen")
     parser.add_argument("--features", nargs="+", type=Path, required=True, help="feature shards")
     parser.add_argument("--cases", type=Path, required=True, help="cases.csv of the inventory")
     parser.add_argument("--split", type=Path, required=True, help="npz with test_cases")
@@ -33,7 +34,7 @@ def main(args):
     split = splits.read(args.split)
     y = inventory.class_indices(args.cases, args.classes)
     data = features.read(args.features, split.test)
-    model, all_bags, _ = checkpoint.for_test(args.checkpoint, data, args.classes, args.stains, split.test)
+    model, all_bags, _ = checkpoint.for_test(args.checkpoint, data, args.classes, args.stains, split.test, args.foreign)
     settings = perturb.Settings(args.draws, args.top_percent, args.seed)
     of_cases, curves, parts = perturb.perturb(model, all_bags, data.table, split.test, y, args.classes, settings)
     files.write_csv(of_cases, args.output / "perturbation.csv")

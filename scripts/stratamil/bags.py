@@ -2,6 +2,7 @@
 
 import hashlib
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 import torch
@@ -78,6 +79,7 @@ class Bags:
     def __init__(self, features, stains, device="cpu"):
         table = features.table.reset_index(drop=True)
         self.values, self.device = features.values, torch.device(device)
+        self.blank = np.zeros(len(table), bool) if features.blank is None else features.blank
         order = {stain: i for i, stain in enumerate(stains)}
         table = table[table["stain"].isin(order)]
         groups = table.groupby(["case_id", "stain", "slice_id"], sort=False).indices
@@ -111,9 +113,39 @@ class Bags:
         """The least digests of a case's patches: bags that share most of their patches share most of them.
 
         So a case is known again under another id, and with a few patches more or less (Broder 1997, min-wise hashing).
+        What is blank, and what `common` holds, is no mark: a case that has nothing else has none.
         """
-        rows = np.ascontiguousarray(self.values[self.rows(case)])
-        return sorted({hashlib.sha256(row).hexdigest()[:16] for row in rows})[:MARKS]
+        return sorted(self._digests(case) - self.common)[:MARKS]
+
+    def _digests(self, case: str) -> set[str]:
+        """Return the digests of a case's patches, without images of one colour and features that are all equal."""
+        rows = self.rows(case)
+        values = np.ascontiguousarray(self.values[rows[~self.blank[rows]]])
+        values = values[(values != values[:, :1]).any(axis=1)]
+        return {hashlib.sha256(row).hexdigest()[:16] for row in values}
+
+    @cached_property
+    def common(self) -> set[str]:
+        """Digests of patches that different cases have, such as glass: no evidence that a case was seen.
+
+        Cases that share most of what either has are copies of one another, and what only they share is evidence.
+        """
+        first, holders = {}, {}
+        for case in self.cases:
+            for digest in self._digests(case):
+                if first.setdefault(digest, case) != case:
+                    holders.setdefault(digest, [first[digest]]).append(case)
+        digests = {}  # of the cases in question
+        for case in {case for cases in holders.values() for case in cases}:
+            digests[case] = self._digests(case)
+        copies = {
+            cases: all(
+                2 * len(digests[cases[0]] & digests[case]) > max(len(digests[cases[0]]), len(digests[case]))
+                for case in cases[1:]
+            )
+            for cases in set(map(tuple, holders.values()))
+        }
+        return {digest for digest, cases in holders.items() if not copies[tuple(cases)]}
 
     def statistics(self, case_ids):
         """Mean and standard deviation (D,) of the features of all patches of some cases, in float64."""

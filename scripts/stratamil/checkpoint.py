@@ -2,7 +2,8 @@
 
 import hashlib
 import io
-import pickle
+import numbers
+from pathlib import Path
 
 import torch
 
@@ -10,11 +11,41 @@ from stratamil import devices
 from stratamil.bags import Bags
 from stratamil.errors import UserError
 from stratamil.files import atomic
-from stratamil.model import HierarchicalAttention, ModelSettings
+from stratamil.model import AGGREGATIONS, HierarchicalAttention, ModelSettings
 
 # Parts of the features' identity that may differ where the features mean the same.
 VERSIONS = ("code", "pillow", "torch", "torchvision", "timm")
-FIELDS = ("weights", "model", "classes", "stains", "features", "epoch", "seen_patches")
+
+
+def _texts(value: object) -> bool:
+    return isinstance(value, list) and all(isinstance(item, str) for item in value)
+
+
+def _named(value: object) -> bool:
+    return isinstance(value, dict) and all(isinstance(name, str) for name in value)
+
+
+def _weights(value: object) -> bool:
+    return _named(value) and all(
+        isinstance(tensor, torch.Tensor) and tensor.is_floating_point() and tensor.layout == torch.strided
+        for tensor in value.values()
+    )
+
+
+def _identity(value: object) -> bool:
+    return _named(value) and _named(parts := value.get("encoders", {"": {}})) and all(map(_named, parts.values()))
+
+
+# What a checkpoint holds, and whether a value can be it.
+FIELDS = {
+    "weights": _weights,
+    "model": _named,
+    "classes": lambda value: _texts(value) and len(value) > 1,
+    "stains": lambda value: _texts(value) and len(value) > 0,
+    "features": _identity,
+    "epoch": lambda value: isinstance(value, numbers.Integral),
+    "seen_patches": _texts,
+}
 
 
 def save(content, path):
@@ -40,7 +71,10 @@ def read_state(path):
     content, digest = content[:-size], content[-size:]
     if hashlib.sha256(content).digest() != digest:
         return None
-    return torch.load(io.BytesIO(content), map_location="cpu", weights_only=True)
+    try:
+        return torch.load(io.BytesIO(content), map_location="cpu", weights_only=True)
+    except Exception:  # what it holds can be anything
+        return None
 
 
 def _bytes(content):
@@ -51,40 +85,55 @@ def _bytes(content):
 
 
 def read(path):
-    """Read a checkpoint without pickled objects. Raises UserError if it is not one of ours."""
+    """Read a checkpoint without pickled objects. Raises UserError if it is not one of ours, or holds no numbers."""
     try:
-        content = torch.load(path, map_location="cpu", weights_only=True)
+        content = Path(path).read_bytes()
     except FileNotFoundError:
         raise UserError(f"{path}: no such checkpoint: set evaluate.checkpoint") from None
-    except (pickle.UnpicklingError, RuntimeError, ValueError, KeyError, EOFError, OSError):
+    except IsADirectoryError:
+        raise UserError(f"{path}: a folder, not a checkpoint: set evaluate.checkpoint to best.pth of a run") from None
+    try:
+        content = torch.load(io.BytesIO(content), map_location="cpu", weights_only=True)
+    except Exception:  # damage makes torch raise anything
         raise UserError(f"{path}: not a checkpoint of this workflow: it is damaged or of another program") from None
     absent = [field for field in FIELDS if not isinstance(content, dict) or field not in content]
     if absent:
         raise UserError(f"{path}: not a checkpoint of this workflow: it has no {', '.join(absent)}")
+    wrong = [field for field, fits in FIELDS.items() if not fits(content[field])]
+    if wrong:
+        raise UserError(f"{path}: not a checkpoint of this workflow: {', '.join(wrong)} of another kind: train anew")
+    if not all(bool(tensor.isfinite().all()) for tensor in content["weights"].values()):
+        raise UserError(f"{path}: weights that are no numbers: it is damaged, or its training diverged: train anew")
     return content
 
 
 def refuse_seen(content, path, bags, case_ids):
-    """Raise UserError if the checkpoint was trained, or its epoch chosen, on half of a case's patches or more."""
+    """Raise UserError if the checkpoint was trained, or its epoch chosen, on half of a case's patches or more.
+
+    Patches that are no evidence do not count: see Bags.marks. A case of none but those is never refused.
+    """
     known = set(content["seen_patches"])
     marks = {case: bags.marks(case) for case in case_ids}
-    seen = [case for case in case_ids if 2 * len(known.intersection(marks[case])) >= len(marks[case])]
+    seen = [case for case, own in marks.items() if own and 2 * len(known.intersection(own)) >= len(own)]
     if seen:
         raise UserError(
-            f"{path}: has seen test cases {', '.join(seen)} in training or validation: "
-            "evaluate it on the test set of its own split, or on other patients"
+            f"{path}: has seen test cases {', '.join(seen)} in training or validation: test it on other patients, or "
+            "leave evaluate.checkpoint empty to test each model of this study on its own split"
         )
 
 
-def for_test(path, features, classes, stains, case_ids):
+def for_test(path, features, classes, stains, case_ids, foreign=False):
     """The model of a checkpoint, the Bags of the features, both on the best device, and the checkpoint's content.
 
-    Raises UserError with all that does not fit, and where it has seen one of the test cases.
+    foreign: whether the checkpoint is of another study or split. That one of this study has not seen its test cases is
+    for the splits to guarantee; what another has seen is known by its marks alone.
+    Raises UserError with all that does not fit, and where a foreign one has seen one of the test cases.
     """
     content = read(path)
     result, device = model(content, path, features, classes, stains), devices.best()
     all_bags = Bags(features, stains, device)
-    refuse_seen(content, path, all_bags, case_ids)
+    if foreign:
+        refuse_seen(content, path, all_bags, case_ids)
     return result.to(device), all_bags, content
 
 
@@ -117,12 +166,22 @@ def model(content, path, features, classes, stains):
 
 
 def _built(content, path):
-    """The model that a checkpoint holds."""
+    """The model that a checkpoint holds; its shape is compared before there is memory for it."""
     try:
-        result = HierarchicalAttention(ModelSettings(**content["model"]))
+        settings = ModelSettings(**content["model"])
+        if settings.aggregation not in AGGREGATIONS:
+            raise ValueError(settings.aggregation)
+        with torch.device("meta"):
+            shapes = {name: tensor.shape for name, tensor in HierarchicalAttention(settings).state_dict().items()}
+        if shapes != {name: tensor.shape for name, tensor in content["weights"].items()}:
+            raise ValueError("other shapes")
+        result = HierarchicalAttention(settings)
         result.load_state_dict(content["weights"])
-    except (TypeError, KeyError, RuntimeError):
-        raise UserError(f"{path}: its model is of another version of this workflow: train anew") from None
+    except Exception:
+        raise UserError(f"{path}: its model is of another version of this workflow, or damaged: train anew") from None
+    if settings.classes != len(content["classes"]):
+        named = ", ".join(content["classes"])
+        raise UserError(f"{path}: a model of {settings.classes} classes, but it names {named}: damaged: train anew")
     return result
 
 

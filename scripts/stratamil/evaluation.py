@@ -5,6 +5,7 @@ import pandas as pd
 import torch
 
 from stratamil import intervals, metrics
+from stratamil.errors import UserError
 from stratamil.names import column, natural
 from stratamil.ranking import compared
 
@@ -24,6 +25,10 @@ def predict(model, bags, table, case_ids, y, classes):
     for case in sorted(case_ids, key=natural):
         batch = bags.batch([case])
         output = model(batch)
+        if not output.logits.isfinite().all():
+            raise UserError(
+                f"case {case}: its features give no finite prediction: delete its feature files and run again"
+            )
         prediction = _prediction(case, y[case], output.logits[0].double().cpu(), classes)
         rows.append(prediction | {"patches": len(batch.rows)})
         patches.append(_attention(model, output, batch, table, classes))

@@ -19,6 +19,8 @@ from stratamil.bags import Sampling
 from stratamil.errors import Stopped, UserError
 from stratamil.model import HierarchicalAttention
 
+# What history.csv tells of an epoch.
+ROW = ("epoch", "lr", "train_loss", "val_loss", "val_auc", "val_accuracy", "patches_per_second", "seconds")
 # Modules whose code decides the outcome of a training: part of the key of resumable state.
 CODE = (__file__, bags.__file__, model.__file__, metrics.__file__)
 # Weights of a projector from which bf16 saves time: measured on CPUs with 1024 x 128 (none) and 4096 x 128 (a third).
@@ -83,7 +85,12 @@ def train(
     key = _key(model_settings, settings, train_cases, val_cases, y, identity)
     run = _Run(bags, train_cases, val_cases, y, model_settings, settings)
     logging.info("%s", _heading(run))
-    if state_path and run.resume(state_path, key):
+    try:
+        resumed = bool(state_path) and run.resume(state_path, key)
+    except Exception as error:  # what a state holds can be anything; half of it may be in use by now
+        logging.warning("%s: not the state of a training (%s): training begins anew", state_path, _reason(error))
+        run, resumed = _Run(bags, train_cases, val_cases, y, model_settings, settings), False
+    if resumed:
         done = "finished after" if run.finished() else "resumed after"
         logging.info("%s epoch %d, step %d: taken from %s", done, run.epoch, run.at, state_path)
     for row in run.history:
@@ -252,10 +259,8 @@ class _Run:
         else:
             self.stale += 1
         self.scheduler.step(*([value] if self.settings.scheduler == "plateau" else []))
-        row = {
-            "epoch": self.epoch, "lr": lr, "train_loss": loss, "val_loss": val_loss, "val_auc": val_auc,
-            "val_accuracy": val_accuracy, "patches_per_second": speed, "seconds": time.perf_counter() - begin,
-        }  # fmt: skip
+        values = self.epoch, lr, loss, val_loss, val_auc, val_accuracy, speed, time.perf_counter() - begin
+        row = dict(zip(ROW, values, strict=True))
         self.history.append(row)
         return row
 
@@ -324,18 +329,49 @@ class _Run:
         return True
 
     def resume(self, path, key):
-        """Take up the state at `path` if it is of this very training; returns whether it was."""
+        """Take up the state at `path` if it is of this very training; returns whether it was.
+
+        Raises any Exception, with part of the state in use, where the content is not what `save` writes.
+        """
         state = checkpoint.read_state(path)
-        if state is None or state["key"] != key:
+        if not isinstance(state, dict) or state.get("key") != key:
             return False
         for name in self.PROGRESS:
+            if not isinstance(state[name], type(getattr(self, name))):
+                raise TypeError(f"{name} is a {type(state[name]).__name__}")
             setattr(self, name, state[name])
-        self.loss = self.loss.to(self.device)
-        if "model" in state:
+        self.loss = self.loss.reshape(()).to(self.device)
+        if [row["epoch"] for row in self.history] != list(range(1, self.epoch + 1)):
+            raise ValueError(f"no history of {self.epoch} epochs")
+        if any(
+            set(row) != set(ROW) or not all(map(math.isfinite, (row["lr"], row["seconds"]))) for row in self.history
+        ):
+            raise ValueError("history of another form")
+        if not isinstance(self.best["value"], float) or not isinstance(self.best["epoch"], int):
+            raise ValueError("best epoch of another form")
+        if "weights" in self.best:
+            _same_shapes(self.best["weights"], self.model.state_dict())
+        if not self.finished():
             self.model.load_state_dict(state["model"])
             self.optimizer.load_state_dict(state["optimizer"])
+            for weights, kept in self.optimizer.state.items():
+                _same_shapes(kept, dict.fromkeys(kept, weights), also=())
+            if set(state["scheduler"]) != set(self.scheduler.state_dict()):
+                raise ValueError("scheduler of another form")
             self.scheduler.load_state_dict(state["scheduler"])
         return True
+
+
+def _same_shapes(found, wanted, also=None):
+    """Raise ValueError if a dict of tensors has other names or shapes than another, or the shape `also`."""
+    if set(found) != set(wanted) or any(
+        tensor.shape not in (wanted[name].shape, also) for name, tensor in found.items()
+    ):
+        raise ValueError("weights of another form")
+
+
+def _reason(error: Exception) -> str:
+    return " ".join(str(error).split())[:200] or type(error).__name__
 
 
 def _optimizer(model, s):

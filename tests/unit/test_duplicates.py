@@ -5,7 +5,7 @@ import sys
 import numpy as np
 import pandas as pd
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
@@ -29,6 +29,7 @@ def tissue(seed):
     return Image.fromarray(np.random.default_rng(seed).integers(0, 256, (16, 16, 3), dtype=np.uint8))
 
 
+@settings(max_examples=20, deadline=None)
 @given(st.lists(st.tuples(st.sampled_from("1234"), st.integers(0, 4), st.sampled_from([5, 20_000])), max_size=12))
 def test_what_is_found_is_what_a_comparison_of_all_pairs_finds(tmp_path_factory, drawn):
     """Contents that differ in one byte, at a place that a sketch does not look at in large files."""

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
@@ -88,6 +88,7 @@ def test_the_first_of_several_pictures_in_a_jpeg_is_read(tmp_path):
     assert np.abs(images.read(tmp_path / "a.jpg", 24)[0, 0].astype(int) - (200, 100, 50)).max() < 5
 
 
+@settings(max_examples=30, deadline=None)
 @given(bits=st.integers(1, 16), seed=st.integers(0, 99))
 def test_16_bit_grey_is_scaled_by_the_bits_in_use(tmp_path_factory, bits, seed):
     """As an 8-bit image of the same view would be: to within one, and in the same order."""

@@ -1,6 +1,7 @@
 """Training: what it learns, which epoch it keeps, and that a killed run ends as an undisturbed one."""
 
 import copy
+import hashlib
 import itertools
 import math
 import signal
@@ -238,6 +239,126 @@ def test_a_checkpoint_is_not_tested_on_what_it_has_seen(bags):
     fewer.cases = bags.cases | {"2": [[slices[0][1:], *slices[1:]] for slices in bags.cases["2"]]}
     with pytest.raises(UserError, match="has seen test cases 2 in training"):  # one patch less a stain
         checkpoint.refuse_seen(content, "best.pth", fewer, ["2", "3"])
+
+
+def shared(patches, copies=()):
+    """Bags of cases 1 to 4 of six patches each, of which the first `patches` are the same; `copies` are of case 1."""
+    data = features({case: [[3], [3]] for case in "1234"})
+    rows = {case: np.flatnonzero(data.table["case_id"] == case) for case in "1234"}
+    for case in "234":
+        data.values[rows[case][:patches]] = data.values[rows["1"][:patches]]
+        if case in copies:
+            data.values[rows[case]] = data.values[rows["1"]]
+    return data, rows
+
+
+@pytest.mark.parametrize("patches", [1, 2, 3])
+def test_patches_that_strangers_share_are_no_evidence(patches):
+    data, _ = shared(patches)
+    bags = Bags(data, STAINS)
+    seen = {"seen_patches": [*bags.marks("1"), *bags.marks("2")]}
+    checkpoint.refuse_seen(seen, "best.pth", bags, ["3", "4"])
+    for case in "1234":
+        assert len(bags.marks(case)) == 6 - patches
+    with pytest.raises(UserError, match=r"has seen test cases 1 in training.*evaluate\.checkpoint"):
+        checkpoint.refuse_seen(seen, "best.pth", bags, ["1", "3"])
+
+
+def test_a_case_of_nothing_but_blank_patches_is_evidence_of_nothing():
+    """Blank images by what their shard says, and features that are all equal."""
+    data, rows = shared(0)
+    data.values[rows["1"]] = data.values[rows["2"]] = data.values[rows["3"][0]]
+    data.values[rows["4"]] = np.arange(6)[:, None]
+    data.blank = np.isin(np.arange(len(data.table)), [*rows["1"], *rows["2"], rows["3"][0]])
+    bags = Bags(data, STAINS)
+    assert [len(bags.marks(case)) for case in "1234"] == [0, 0, 5, 0]
+    checkpoint.refuse_seen({"seen_patches": bags.marks("3")}, "best.pth", bags, ["1", "2", "4"])
+
+
+@pytest.mark.parametrize("copies", ["3", "34", "24", "234"])
+def test_a_copy_under_another_id_is_refused_whether_copies_are_seen_together_or_apart(copies):
+    data, _ = shared(1, copies)
+    everywhere = Bags(data, STAINS)
+    alone = copy.copy(everywhere)
+    alone.cases = {"1": everywhere.cases["1"]}
+    alone.__dict__.pop("common", None)
+    for training_bags in (everywhere, alone):
+        seen = {"seen_patches": training_bags.marks("1")}
+        with pytest.raises(UserError, match=f"has seen test cases {', '.join(copies)} in"):
+            checkpoint.refuse_seen(seen, "best.pth", everywhere, [case for case in "234" if case in copies])
+
+
+def test_only_a_foreign_checkpoint_is_asked_what_it_has_seen(bags, tmp_path):
+    data = features({case: [[4, 2], [3]] for case in CASES})
+    all_bags = Bags(data, STAINS)
+    checkpoint.save(content(data, seen_patches=all_bags.marks("1")), tmp_path / "best.pth")
+    given = tmp_path / "best.pth", data, ["a", "b"], STAINS, ["1", "2"]
+    checkpoint.for_test(*given)
+    with pytest.raises(UserError, match="has seen test cases 1 "):
+        checkpoint.for_test(*given, foreign=True)
+
+
+def content(data, **changes):
+    return {
+        "weights": HierarchicalAttention(MODEL).state_dict(), "model": MODEL.asdict(), "classes": ["a", "b"],
+        "stains": STAINS, "features": data.identity, "epoch": 1, "seen_patches": [],
+    } | changes  # fmt: skip
+
+
+def broken(what, value):
+    def change(content):
+        part = content
+        for name in what[:-1]:
+            part = part[name]
+        part[what[-1]] = value
+
+    return change
+
+
+FIRST = next(iter(HierarchicalAttention(MODEL).state_dict()))
+
+
+@pytest.mark.parametrize("change", [
+    *(broken([name], value) for name in checkpoint.FIELDS for value in (None, 5.5, [5], {"a": 5}, {5: "a"}, "", [])
+      if (name, value) != ("seen_patches", []) and not (name == "features" and value == {"a": 5})),
+    broken(["classes"], 5), broken(["classes"], ["a", "b", "c"]),
+    broken(["model", "classes"], 5), broken(["model", "in_dim"], 10**12), broken(["model", "embed_dim"], -1),
+    broken(["model", "aggregation"], "other"), broken(["model", "new"], 1), broken(["model", "dropout"], 7),
+    broken(["weights", FIRST], 5), broken(["weights", FIRST], torch.zeros(3)),
+    broken(["weights", "more"], torch.ones(1)),
+    broken(["features", "encoders"], 5), broken(["features", "encoders"], {"a": 5}),
+    lambda content: content["weights"].pop(FIRST),
+    lambda content: content["weights"][FIRST].fill_(math.nan),
+    lambda content: content["weights"][FIRST].view(-1)[-1:].fill_(math.inf),
+])  # fmt: skip
+def test_a_checkpoint_of_wrong_content_is_one_line(tmp_path, change):
+    data, path = features({"1": [[2], [1]]}), tmp_path / "best.pth"
+    whole = content(data)
+    change(whole)
+    checkpoint.save(whole, path)
+    with pytest.raises(UserError) as error:
+        checkpoint.for_test(path, data, ["a", "b"], STAINS, ["1"], foreign=True)
+    assert all(str(path) in line and "\n" not in line for line in error.value.problems)
+
+
+@pytest.mark.parametrize("change", [
+    *(broken([name], value) for name in (*training._Run.PROGRESS, "model", "optimizer", "scheduler")
+      for value in (None, "x", [5], {"a": 5})),
+    broken(["history", 0], {"epoch": 1}), broken(["best", "weights"], {FIRST: torch.zeros(2)}),
+    broken(["model", FIRST], torch.zeros(2)), broken(["optimizer", "state"], {0: {"exp_avg": torch.zeros(77)}}),
+    lambda state: [state.pop(name) for name in list(state) if name != "key"],
+])  # fmt: skip
+def test_a_state_of_wrong_content_under_a_right_digest_is_begun_anew(bags, tmp_path, caplog, change):
+    path, steps = tmp_path / "state.pth", itertools.count()
+    with pytest.raises(Stopped):
+        fit(bags, path, stop=lambda: next(steps) >= 20, epochs=4)
+    state = checkpoint.read_state(path)
+    change(state)
+    checkpoint.save_state(state, path)
+    assert same(fit(bags, path, epochs=4)[0], fit(bags, epochs=4)[0])
+    assert "not the state of a training" in caplog.text
+    path.write_bytes(b"x" + hashlib.sha256(b"x").digest())
+    assert checkpoint.read_state(path) is None
 
 
 def test_the_best_epoch_is_kept_whatever_counts_as_improvement(bags):
