@@ -17,11 +17,10 @@ ROOT = Path(os.path.relpath(workflow.basedir))
 sys.path.insert(0, str(ROOT / "scripts"))
 # Rules call the Python that runs Snakemake, also where its environment was not activated.
 os.environ.update(PATH=f"{Path(sys.executable).parent}{os.pathsep}{os.environ.get('PATH', os.defpath)}")
-# Text is UTF-8 in every job whatever the locale, and what the terminal of Snakemake itself cannot show is escaped.
+# Text, names of files and the words of commands are UTF-8 in every job; Snakemake itself has them as its locale does.
 os.environ.update(PYTHONUTF8="1")
-for stream in (sys.stdout, sys.stderr):
-    if hasattr(stream, "reconfigure"):
-        stream.reconfigure(errors="backslashreplace")
+if sys.getfilesystemencoding() != "utf-8" and not str(config).isascii():
+    raise WorkflowError("config: it has letters that this locale has not: `export PYTHONUTF8=1` and run again")
 
 from stratamil import config_files, files, folders, manifest, provenance, registry, results, schema, settings, slurm
 from stratamil.errors import UserError, visible

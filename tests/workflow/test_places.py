@@ -71,7 +71,7 @@ def test_an_odd_checkout_from_elsewhere(odd, tmp_path, directory):
 
 
 def test_names_of_other_scripts_in_the_locale_c(odd, tmp_path):
-    """A study whose files, columns and title are not ASCII, where Python takes text for ASCII."""
+    """A study whose files, columns and title are not ASCII; where even Python takes text for ASCII, one line says so."""
     patches, rng = tmp_path / "Präparate/α", np.random.default_rng(0)
     patches.mkdir(parents=True)
     for case in range(18):
@@ -89,10 +89,13 @@ def test_names_of_other_scripts_in_the_locale_c(odd, tmp_path):
         "report": {"title": "Melanozytäre Läsionen"},
     }
     (tmp_path / "Studie_ä.yaml").write_text(yaml.safe_dump(config, allow_unicode=True), encoding="utf-8")
-    flags = ["--show-failed-logs", "--configfile", TINY, tmp_path / "Studie_ä.yaml", "--"]
-    ascii_only = {"LC_ALL": "C", "LANG": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"}
+    flags = ["--show-failed-logs", "--configfile", TINY, tmp_path / "Studie_ä.yaml"]
     target = "results/locale/inventory/cohort.html"
-    done = snakemake(odd.folder, *flags, target, XDG_CACHE_HOME=str(tmp_path / "cache"), **ascii_only)
+    environment = {"LC_ALL": "C", "LANG": "C", "XDG_CACHE_HOME": str(tmp_path / "cache")}
+    done = snakemake(odd.folder, *flags, "--", target, PYTHONUTF8=None, **environment)
     assert done.returncode == 0, done.stdout + done.stderr
-    assert "Traceback" not in done.stdout + done.stderr and "Logging error" not in done.stdout + done.stderr
     assert "Patientin" in (odd.folder / target).read_text(encoding="utf-8")
+    done = snakemake(odd.folder, *flags, "-n", PYTHONUTF8="0", **environment)
+    assert done.returncode == 1 and "export PYTHONUTF8=1" in done.stderr and "Traceback" not in done.stderr
+    done = snakemake(odd.folder, "-n", "--configfile", TINY, PYTHONUTF8="0", **environment)
+    assert done.returncode == 0, done.stderr
