@@ -3,9 +3,13 @@
 import hashlib
 import json
 import os
+import re
 import shutil
+from collections.abc import Callable
 from contextlib import contextmanager
 from pathlib import Path
+
+import pandas as pd
 
 
 @contextmanager
@@ -65,10 +69,34 @@ def write_json(value, path):
     write_text(json.dumps(value, indent=2, allow_nan=False, ensure_ascii=False) + "\n", path)
 
 
+# Text that a spreadsheet runs, or takes for more than text; numbers are none.
+NUMBER = r"(?:[0-9]+(?:[.,][0-9]*)?|[.,][0-9]+)(?:e[-+]?[0-9]+)?%?"
+FORMULA = re.compile(rf"'*(?:[=@\t\r\n\uff1d\uff20]|[-+\uff0b\uff0d](?!{NUMBER}\Z))", re.IGNORECASE)
+
+
 def write_csv(frame, path, float_format=None):
-    """Write a data frame to `path` without its index; `float_format` like "%.6g" shortens its numbers."""
+    """Write a data frame to `path` without its index; `float_format` like "%.6g" shortens its numbers.
+
+    An apostrophe before text that a spreadsheet would run makes it plain text there; `as_typed` takes it away.
+    """
     with atomic(path) as temporary:
-        frame.to_csv(temporary, index=False, float_format=float_format)
+        plain = _with_text(frame, lambda text: f"'{text}" if FORMULA.match(text) else text)
+        plain.to_csv(temporary, index=False, float_format=float_format)
+
+
+def as_typed(frame: pd.DataFrame) -> pd.DataFrame:
+    """Return a table that write_csv wrote with its text as it was."""
+    return _with_text(frame, lambda text: text[1:] if text.startswith("'") and FORMULA.match(text) else text)
+
+
+def _with_text(frame: pd.DataFrame, change: Callable[[str], str]) -> pd.DataFrame:
+    """A data frame with each text in it, headings as well, changed."""
+    columns = {}
+    for name, kind in frame.dtypes.items():
+        texts = {value for value in frame[name] if isinstance(value, str)} if kind.kind == "O" else ()
+        if other := {text: new for text in texts if (new := change(text)) != text}:
+            columns[name] = [other.get(value, value) if isinstance(value, str) else value for value in frame[name]]
+    return frame.assign(**columns).rename(columns=lambda name: change(name) if isinstance(name, str) else name)
 
 
 def write_parquet(frame, path):
