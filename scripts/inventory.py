@@ -21,6 +21,7 @@ def arguments():
     parser.add_argument("--group-column")
     parser.add_argument("--classes", nargs="+", type=cli.named_list, required=True, metavar="NAME=CODE,CODE")
     parser.add_argument("--excluded-codes", nargs="*", default=[], metavar="CODE")
+    parser.add_argument("--missing-words", nargs="*", default=labels.MISSING, metavar="WORD", help="for no patient")
     parser.add_argument("--pattern", required=True, help="regular expression of file names")
     parser.add_argument("--stains", nargs="+", type=cli.named_list, required=True, metavar="NAME=SPELLING,SPELLING")
     parser.add_argument("--unknown-stains", choices=["exclude", "error"], default="exclude")
@@ -34,9 +35,8 @@ def arguments():
 
 def main(args):
     stains = dict(args.stains)
-    labelled = labels.read(
-        args.labels, args.case_column, args.class_column, args.group_column, dict(args.classes), args.excluded_codes
-    )
+    columns = args.case_column, args.class_column, args.group_column
+    labelled = labels.read(args.labels, *columns, dict(args.classes), args.excluded_codes, args.missing_words)
     grammar = names.Grammar(args.pattern, stains)
     taken = take_features(args, labelled, grammar) if args.manifest else take_patches(args, labelled, grammar)
     files.write_parquet(taken.patches, args.output)

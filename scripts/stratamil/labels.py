@@ -1,20 +1,32 @@
 """Reading the labels table: one row a case, with its class code and its patient."""
 
+import re
+from collections.abc import Collection, Iterable, Iterator
+
 import pandas as pd
 
-from stratamil import tables
-from stratamil.errors import UserError
+from stratamil import files, tables
+from stratamil.errors import UserError, few
 from stratamil.names import case_id, class_code
 
-SHOWN = 3  # rows named of one unknown code
+# What tables say of a patient who is not known, as in the schema.
+MISSING = (
+    "na", "nan", "none", "null", "nil", "unknown", "unk", "missing", "not available", "not applicable", "not known",
+    "undefined",
+)  # fmt: skip
 
 
-def read(path, case_column, class_column, group_column, classes, excluded_codes):
+SHOWN = 3  # of one kind, named each in a line
+
+
+def read(path, case_column, class_column, group_column, classes, excluded_codes, missing_words=MISSING):
     """Read a labels table.
 
     path: CSV with comma, semicolon or tab; every value is read as text, blank lines are passed over.
     classes: class name -> list of its codes. excluded_codes: codes left out on purpose. `1`, `01` and `1.0` are one
-    code; codes of letters are compared without regard to case.
+    code; codes of letters are compared without regard to case. missing_words: what stands for a patient who is not
+    known; case, spaces and punctuation do not matter, and a cell without letter and digit is missing, too. One case may
+    be called so, as its files are.
     Returns a DataFrame with one row a row of the file, in its order: case_id, label (code as in the config), class
     (name, empty where the code is left out), group (the case itself without a group column), row (its number in the
     file; the header is row 1). Rows that repeat a case agree with each other.
@@ -26,7 +38,7 @@ def read(path, case_column, class_column, group_column, classes, excluded_codes)
     if missing:
         raise UserError(
             *(
-                f"{path}: no column {name!r}: it has {', '.join(map(repr, table.columns))}; set cohort.*_column"
+                f"{path}: no column {name!r}: it has {few(map(repr, table.columns), 12)}; set cohort.*_column"
                 for name in missing
             )
         )
@@ -40,9 +52,11 @@ def read(path, case_column, class_column, group_column, classes, excluded_codes)
         }
     )
     known = rows["label"].map(lambda text: codes.get(class_code(text)))
-    problems = [
-        f"{path}: row {row.row}: {problem}" for row in rows.itertuples() if (problem := _problem(row, group_column))
-    ]
+    absent = {_bare(word) for word in missing_words} | {""}
+    problems = [*_without_id(path, table[case_column], numbers, absent)]
+    if group_column:
+        problems += _without_patient(path, table[group_column], numbers, absent)
+    problems += _formulas(path, table[list(dict.fromkeys(wanted[:1] + wanted[2:]))], numbers)
     problems += _unknown_codes(path, rows[known.isna()], codes)
     rows["label"] = [code[0] if code else text for code, text in zip(known, rows["label"])]
     problems += _contradictions(path, rows)
@@ -65,32 +79,90 @@ def _codes(classes, excluded_codes):
     return dict(zip(codes, entries))
 
 
-def _problem(row, group_column):
-    if not row.case_id:
-        return "no case id: fill it in or delete the row"
-    if not row.group:
-        return (
-            f"case {row.case_id}: nothing in column {group_column!r}: "
-            "name the patient, or set cohort.group_column to null"
+def _bare(text: str) -> str:
+    """What is left of a word without spaces and punctuation: `na` of `N/A`, nothing of `-`."""
+    return "".join(character for character in text.casefold() if character.isalnum())
+
+
+def _in_rows(numbers: Collection[int]) -> str:
+    return f"{'row' if len(numbers) == 1 else 'rows'} {few(numbers)}"
+
+
+def _words(column: pd.Series, numbers: list[int], absent: Collection[str]) -> dict[str, list[int]]:
+    """What stands for nothing in a column: the word as it stands there -> its rows."""
+    found = {}
+    for text, number in zip(column, numbers):
+        if _bare(text) in absent:
+            found.setdefault(text, []).append(number)
+    return found
+
+
+def _without_id(path: object, column: pd.Series, numbers: list[int], absent: Collection[str]) -> Iterator[str]:
+    """A line for rows without a case id; a word for nothing may be the name of one case."""
+    found = _words(column, numbers, absent)
+    rows = sorted(number for word, same in found.items() if not _bare(word) for number in same)
+    if rows:
+        yield f"{path}: {_in_rows(rows)}: no case id: fill it in or delete the row"
+    several = {word: rows for word, rows in found.items() if _bare(word)}
+    if sum(map(len, several.values())) > 1:
+        told = few(f"{word!r} in {_in_rows(rows)}" for word, rows in several.items())
+        yield f"{path}: no case id: {told}: name the cases or delete the rows"
+
+
+def _without_patient(path: object, column: pd.Series, numbers: list[int], absent: Collection[str]) -> Iterator[str]:
+    """A line for the rows that name no patient; strangers would be one patient otherwise."""
+    if found := _words(column, numbers, absent):
+        told = few((f"{word!r} in {_in_rows(rows)}" if word else _in_rows(rows) for word, rows in found.items()), 6)
+        names = "; if it is a name, take the word out of cohort.missing_words" if any(map(_bare, found)) else ""
+        yield (
+            f"{path}: nothing in column {column.name!r}: {told}: name the patient, "
+            f"or set cohort.group_column to null{names}"
         )
 
 
-def _unknown_codes(path, rows, codes):
-    """A line for each code, or for each row where they are few."""
+def _formulas(path: object, ids: pd.DataFrame, numbers: list[int]) -> Iterator[str]:
+    """A line for ids that a spreadsheet would run, and that cannot be made harmless without being other ids."""
+    found = [
+        f"{text!r} in row {number}"
+        for name in ids
+        for text, number in zip(ids[name], numbers)
+        if files.FORMULA.match(text) and re.search(r"\w", text)
+    ]
+    if found:
+        yield f"{path}: a spreadsheet takes for a formula: {few(found)}: begin the id with a letter or digit"
+
+
+def _unknown_codes(path: object, rows: pd.DataFrame, codes: dict[str, tuple[str, str]]) -> Iterator[str]:
+    """A line for each code; one for all where there are many, as with the wrong column."""
     known = ", ".join(code for code, _ in codes.values())
-    for label, same in rows.groupby("label", sort=False):
-        why = f"class code {label!r} is in neither cohort.classes nor cohort.excluded_codes ({known})"
-        remedy = "correct it or add it to one of them"
+    where = f"in neither cohort.classes nor cohort.excluded_codes ({known}): correct it or add it to one of them"
+    unknown = list(rows.groupby("label", sort=False))
+    if len(unknown) > SHOWN:
+        told = few(f"{label!r} in {_in_rows(list(same['row']))}" for label, same in unknown)
+        yield f"{path}: {len(unknown)} class codes are {where}: {told}"
+        return
+    for label, same in unknown:
         if len(same) > SHOWN:
-            numbers = ", ".join(map(str, same["row"][:SHOWN]))
-            yield f"{path}: rows {numbers} and {len(same) - SHOWN} more: {why}: {remedy}"
+            yield f"{path}: {_in_rows(list(same['row']))}: class code {label!r} is {where}"
         else:
-            yield from (f"{path}: row {row.row}: case {row.case_id}: {why}: {remedy}" for row in same.itertuples())
+            yield from (
+                f"{path}: row {row.row}: case {row.case_id}: class code {label!r} is {where}"
+                for row in same.itertuples()
+            )
 
 
-def _contradictions(path, rows):
-    for case, same in rows[rows["case_id"] != ""].groupby("case_id", sort=False):
-        for what, column in (("classes", "label"), ("patients", "group")):
-            if same[column].nunique() > 1:
-                told = ", ".join(f"{value!r} in row {row}" for value, row in zip(same[column], same["row"]))
-                yield f"{path}: case {case} has different {what}: {told}; keep one"
+def _contradictions(path: object, rows: pd.DataFrame) -> Iterator[str]:
+    """A line for cases with different classes, and one for those with different patients."""
+    repeated = rows[(rows["case_id"] != "") & rows.duplicated("case_id", keep=False)]
+    for what, column in (("classes", "label"), ("patients", "group")):
+        different = repeated.groupby("case_id")[column].transform("nunique") > 1
+        found = [
+            f"case {case} has different {what}: {few(_each(same, column))}"
+            for case, same in repeated[different].groupby("case_id", sort=False)
+        ]
+        if found:
+            yield f"{path}: {few(found)}; keep one"
+
+
+def _each(rows: pd.DataFrame, column: str) -> Iterable[str]:
+    return (f"{value!r} in row {row}" for value, row in zip(rows[column], rows["row"]))

@@ -3,33 +3,49 @@
 import csv
 import io
 import re
+from collections import Counter
 from pathlib import Path
 
 import pandas as pd
 
-from stratamil.errors import UserError
+from stratamil.errors import UserError, few
+from stratamil.files import as_typed
+
+csv.field_size_limit(2**31 - 1)  # a cell may be as long as a line; the file is in memory anyway
+LARGEST = 2**30  # bytes of a user's table
 
 SEPARATOR = re.compile(r"sep=.\s*", re.IGNORECASE)  # the line by which a spreadsheet program tells itself
 TEXT = ("case_id", "stain", "slice_id", "name", "label", "class", "group", "split")
 LABELS = ("true_label", "predicted_label", "most_attended_stain")
 
 
-def read(path):
+def read(path: str | Path) -> pd.DataFrame:
     """A DataFrame with ids and names as text; only an empty cell is missing, so a case may be called `nan`."""
-    try:
-        return pd.read_csv(path, dtype=dict.fromkeys(TEXT + LABELS, str), keep_default_na=False, na_values=[""])
-    except (pd.errors.EmptyDataError, pd.errors.ParserError) as error:
-        raise UserError(f"{path}: no table ({error}): make it again") from None
+    return _own(path, (), dtype=dict.fromkeys(TEXT + LABELS, str), na_values=[""])
 
 
-def read_cases(path):
+def read_cases(path: str | Path) -> pd.DataFrame:
     """All rows of cases.csv, used or not, in natural order: ids and codes as text, what is empty as empty text."""
-    return pd.read_csv(path, dtype=dict.fromkeys(TEXT, str), keep_default_na=False)
+    return _own(path, ("case_id", "status"), dtype=dict.fromkeys(TEXT, str))
 
 
-def read_excluded(path):
+def read_excluded(path: str | Path) -> pd.DataFrame:
     """All rows of excluded.csv."""
-    return pd.read_csv(path, dtype=str, keep_default_na=False).astype({"patches": int})
+    table = _own(path, ("kind", "name", "reason", "detail", "patches"), dtype=str)
+    if not table["patches"].str.fullmatch("[0-9]{1,15}").all():
+        raise UserError(f"{path}: damaged: a number of patches is none: delete it and run again")
+    return table.astype({"patches": int})
+
+
+def _own(path: str | Path, columns: tuple[str, ...], **options: object) -> pd.DataFrame:
+    """A table of the workflow's own, with its text as it was before files.write_csv made it safe for spreadsheets."""
+    try:
+        table = pd.read_csv(path, keep_default_na=False, **options)
+    except (pd.errors.EmptyDataError, pd.errors.ParserError, ValueError, OverflowError) as error:
+        raise UserError(f"{path}: no table ({' '.join(str(error).split())}): delete it and run again") from None
+    if absent := [name for name in columns if name not in table]:
+        raise UserError(f"{path}: damaged: no column {', '.join(absent)}: delete it and run again")
+    return as_typed(table)
 
 
 def sheet(path, remedy, wanted=()):
@@ -41,6 +57,8 @@ def sheet(path, remedy, wanted=()):
     Raises UserError with every problem found; `remedy` says what to do where there is no such file.
     """
     try:
+        if Path(path).stat().st_size > LARGEST:
+            raise UserError(f"{path}: {Path(path).stat().st_size / 2**30:.1f} GiB: too large for a table: {remedy}")
         text = Path(path).read_bytes()
         if b"\0" in text:
             raise UserError(f"{path}: not a CSV table in UTF-8: save it as CSV UTF-8")
@@ -54,7 +72,7 @@ def sheet(path, remedy, wanted=()):
     # blank lines count, a line break within quotes does not
     head = next((line for line in text.splitlines() if line.strip() and not SEPARATOR.fullmatch(line)), "")
     header = {sep: [name.strip() for name in next(csv.reader([head], delimiter=sep))] for sep in ",;\t"}
-    separator = max(header, key=lambda sep: (sum(name in header[sep] for name in wanted), len(header[sep])))
+    separator = max(header, key=lambda sep: (len(set(wanted) & set(header[sep])), len(header[sep])))
     # strict: a quote that is never closed would swallow the rest of the table
     reader = csv.reader(io.StringIO(text, newline=""), delimiter=separator, strict=True)
     try:
@@ -68,16 +86,11 @@ def sheet(path, remedy, wanted=()):
         raise UserError(f"{path}: empty: write a header and its rows")
     (_, columns), *rows = rows
     width = len(columns)
-    problems = [
-        f"{path}: column {name!r} twice: keep one"
-        for name in dict.fromkeys(columns)
-        if name and columns.count(name) > 1
-    ]
-    problems += [
-        f"{path}: row {number}: {len(row)} values, but {width} columns: quote values that hold the separator"
-        for number, row in rows
-        if any(row[width:]) or len(row) < width
-    ]
+    twice = [repr(name) for name, n in Counter(columns).items() if name and n > 1]
+    problems = [f"{path}: column {few(twice)} twice: keep one"] if twice else []
+    uneven = [f"row {number}: {len(row)} values" for number, row in rows if any(row[width:]) or len(row) < width]
+    if uneven:
+        problems.append(f"{path}: {few(uneven)}, but {width} columns: quote values that hold the separator")
     if problems:
         raise UserError(*problems)
     return pd.DataFrame([row[:width] for _, row in rows], columns=columns, dtype=str), [number for number, _ in rows]
