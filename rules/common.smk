@@ -13,7 +13,7 @@ from pathlib import Path
 
 import yaml
 from snakemake.exceptions import WorkflowError
-from snakemake.utils import validate
+from snakemake.utils import update_config, validate
 
 # Relative, so that a moved or copied checkout reruns nothing.
 ROOT = Path(os.path.relpath(workflow.basedir))
@@ -21,15 +21,47 @@ sys.path.insert(0, str(ROOT / "scripts"))
 # Rules call the Python that runs Snakemake, also where its environment was not activated.
 os.environ.update(PATH=f"{Path(sys.executable).parent}{os.pathsep}{os.environ.get('PATH', os.defpath)}")
 
-from stratamil import files, folders, manifest, registry, settings, slurm
-from stratamil.errors import UserError
+from stratamil import config_files, files, folders, manifest, registry, settings, slurm
+from stratamil.errors import UserError, visible
 
-SCHEMA = yaml.safe_load((ROOT / "schemas/config.schema.yaml").read_text())
-if problems := settings.problems(config, SCHEMA):
-    raise WorkflowError("\n".join(f"config: {problem}" for problem in problems))
+SCHEMA = yaml.safe_load((ROOT / "schemas/config.schema.yaml").read_text(encoding="utf-8"))
+
+
+def stopped(*lines):
+    """The error that stops the workflow, one line a problem; what could command a terminal is shown as its code."""
+    return WorkflowError("\n".join(map(visible, lines)))
+
+
+def read_strictly():
+    """Put the config together again from its files, for Snakemake's own reading loses sections and changes names.
+
+    The order is Snakemake's: the workflow's own file, those of --configfile, then --config. Returns what is wrong with
+    the files, one line a problem.
+    """
+    given = list(workflow.overwrite_configfiles)
+    read, problems = {}, []
+    for path in [*workflow.configfiles[len(given) :], *given]:
+        near = os.path.relpath(path)
+        try:
+            update_config(read, config_files.read(path if near.startswith("..") else near, SCHEMA))
+        except UserError as error:
+            problems += error.problems
+    if problems:
+        return problems
+    update_config(read, workflow.config_settings.config)
+    for word in workflow.config_settings.config_args or []:
+        key, _, text = word.partition("=")
+        if text and SCHEMA["properties"].get(key, {}).get("type") == "string":
+            read[key] = text  # a folder named 010
+    config.clear()
+    config.update(read)
+
+
+if problems := read_strictly() or settings.problems(config, SCHEMA):
+    raise stopped(*(f"config: {problem}" for problem in problems))
 validate(config, "../schemas/config.schema.yaml")  # fills in defaults
 if problems := settings.missing_files(config) or settings.misplaced(config):
-    raise WorkflowError("\n".join(f"config: {problem}" for problem in problems))
+    raise stopped(*(f"config: {problem}" for problem in problems))
 
 settings.tidy(config)
 SPLITS = settings.split_names(config)
@@ -184,7 +216,7 @@ def save_config():
     try:
         files.write_text(yaml.safe_dump(config, sort_keys=False, allow_unicode=True), path)
     except OSError as error:
-        raise WorkflowError(f"{path}: cannot be written ({error.strerror}): set results to a folder of your own")
+        raise stopped(f"{path}: cannot be written ({error.strerror}): set results to a folder of your own")
 
 
 def refuse_orphans():
@@ -195,4 +227,4 @@ def refuse_orphans():
         print(f"squeue does not answer, so jobs of an earlier run may be in the queue: {error}", file=sys.stderr)
         return
     if left:
-        raise WorkflowError(f"{config['results']}: {slurm.ending(left)}")
+        raise stopped(f"{config['results']}: {slurm.ending(left)}")

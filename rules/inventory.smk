@@ -18,9 +18,11 @@ try:
         SOURCE, STATE = folders.look(config["patches"], WATCHED)
         TAKEN = [images(), flag("watched", WATCHED)]
 except UserError as error:
-    raise WorkflowError(str(error))
+    raise stopped(*error.problems)
 if braced := [path for path in SOURCE if {"{", "}"} & set(path)]:
-    raise WorkflowError(f"{braced[0]}: Snakemake takes braces in paths for wildcards: rename it")
+    raise stopped(f"{braced[0]}: Snakemake takes braces in paths for wildcards: rename it")
+# Snakemake prints paths as they are: a folder whose name could command a terminal is known by STATE alone.
+SOURCE = [path for path in SOURCE if path.isprintable()]
 
 
 rule inventory:

@@ -23,3 +23,15 @@ def few(items: Iterable[object], shown: int = 3) -> str:
     items = list(map(str, items))
     more = f" and {len(items) - shown:,} more" if len(items) > shown else ""
     return ", ".join(items[:shown]) + more
+
+
+def visible(text: str, keep: str = "") -> str:
+    """Return `text` with all that is not seen as its code (`\\x1b`), so that no name can command a terminal.
+
+    keep: characters that stay, such as line breaks of a table.
+    """
+    if text.isprintable():
+        return text
+    return "".join(
+        c if c.isprintable() or c in keep else c.encode("unicode_escape", "surrogatepass").decode() for c in text
+    )
