@@ -158,7 +158,7 @@ def fetched(encoder, weights):
     return f"{folder(encoder)}_{Path(weights).name}.{suffix}"
 
 
-def problems(encoder, weights="default", final_relu=None):
+def problems(encoder, weights="default", final_relu=None, pooling=None):
     """What cannot work, before anything is loaded: yields (setting, message)."""
     name = column(encoder.rpartition("/")[2].partition("@")[0])
     if encoder not in ENCODERS and name in ELSEWHERE:
@@ -170,5 +170,11 @@ def problems(encoder, weights="default", final_relu=None):
         yield "weights", f"{message} and set embed.weights to its path"
     if row.library == "timm" and not own and weights != "default":
         yield "weights", f"{encoder} has no weights {weights!r}: set default, none or a file ({', '.join(FILES)})"
+    if row.library == "torchvision" and encoder.startswith("vit_"):
+        yield "encoder", f"{encoder} has no last feature map: set timm:NAME, or another network"
+    elif pooling in ("cls", "cls+mean") and row.library in ("torchvision", LITE0):
+        yield "pooling", f"{pooling} is for tokens, and {encoder} has a map: set 2x2 or global"
+    elif pooling == "2x2" and row.pooling in ("cls", "cls+mean"):
+        yield "pooling", f"2x2 is for a map, and {encoder} has tokens: set cls, cls+mean or global"
     if final_relu is not None and row.final_relu is None:
         yield "final_relu", f"{encoder} is no DenseNet of torchvision and has no such ReLU: set it to null"

@@ -1,5 +1,9 @@
 """What is wrong with a configuration, in lines that a user can act on."""
 
+import math
+import os.path
+import re
+from collections.abc import Iterator
 from difflib import get_close_matches
 from pathlib import Path
 
@@ -10,10 +14,15 @@ from stratamil import registry
 from stratamil.errors import UserError
 from stratamil.names import Grammar, class_code, column
 
-# 3.0 is a whole number to JSON schema, but not to the programs that get it.
+# 3.0 is a whole number to JSON schema, but not to the programs that get it; infinity is a number to no setting.
 Validator = extend(
     Draft202012Validator,
-    type_checker=Draft202012Validator.TYPE_CHECKER.redefine("integer", lambda _, value: type(value) is int),
+    type_checker=Draft202012Validator.TYPE_CHECKER.redefine_many(
+        {
+            "integer": lambda _, value: type(value) is int,
+            "number": lambda _, value: type(value) in (int, float) and math.isfinite(value),
+        }
+    ),
 )
 
 # Keywords whose own message would print a piece of the schema.
@@ -25,9 +34,17 @@ MESSAGES = {
     "minItems": "needs at least {0} entries",
     "maxProperties": "must be one name with its list",
     "minLength": "must not be empty",
-    "pattern": "does not have the form {0}",
     "uniqueItems": "has an entry twice",
 }
+# Settings that are paths, by section; `results` must not begin with a dash.
+PATHS = {
+    "": ["patches", "labels"],
+    "splits": ["preset"],
+    "features": ["manifest", "folder"],
+    "evaluate": ["checkpoint"],
+    "attention": ["truth"],
+}
+SHOWN = 200  # characters of a value
 TYPES = {
     "integer": "a whole number",
     "number": "a number",
@@ -48,6 +65,7 @@ def problems(config, schema):
         *_names(config.get("names", {})),
         *_features(config),
         *_embed(config, schema),
+        *_by_class(config, schema),
         *_splits(schema, config.get("splits", {})),
     ]
 
@@ -114,20 +132,35 @@ def missing_files(config):
     return lines
 
 
-def tidy(config):
-    """Write paths as Snakemake compares them, `results` for `./results/`, in place."""
+def tidy(config: dict) -> None:
+    """Write paths as Snakemake compares them, `results` for `./results/`, in place; none begins with a dash.
+
+    A program would take `-data` for a flag, so it becomes the whole path.
+    """
     for key in ("patches", "labels", "results"):
         config[key] = config[key].rstrip("/").removeprefix("./") or config[key]
+    for section, keys in PATHS.items():
+        values = config[section] if section else config
+        for key in keys:
+            if (values[key] or "").startswith("-"):
+                values[key] = os.path.abspath(values[key])
 
 
 def misplaced(config):
     """One line for each path that the workflow cannot work with, and for what would be written over or into data."""
     paths = {key: config[key] for key in ("patches", "labels", "results")}
+    paths |= {
+        "attention.truth": config["attention"]["truth"] or "",
+        "features.manifest": config["features"]["manifest"] or "",
+    }
+    paths |= {key: path for key, path in _weights(config["embed"]) if registry.is_file(path)}
     lines = [
         f"{key}: {path}: Snakemake takes braces in paths for wildcards: rename it"
         for key, path in paths.items()
         if {"{", "}"} & set(path)
     ]
+    if os.path.normpath(config["results"]).startswith("-"):
+        lines.append(f"results: {config['results']}: begins with a dash: rename it")
     if not config["demo"] and config["features"]["source"] == "patches":
         results, patches = (Path(config[key]).resolve() for key in ("results", "patches"))
         if results.is_relative_to(patches):
@@ -150,6 +183,13 @@ def _misplaced_demo(config):
 def _cohort(cohort):
     """Classes that cannot be told apart, by their names or by their codes."""
     classes = [(name, codes) for entry in cohort.get("classes", []) for name, codes in entry.items()]
+    yield from (
+        f"cohort.classes: {name!r} has no code: list those of its cases" for name, codes in classes if not codes
+    )
+    columns = {key: cohort[key] for key in ("case_column", "group_column") if cohort.get(key)}
+    for key, name in columns.items():
+        if name == cohort.get("class_column"):
+            yield f"cohort.class_column: {name!r} is cohort.{key}, too: name the column of the class code"
     yield from _clashes("cohort.classes", [(name, column(name)) for name, _ in classes], "column")
     meant = [(name, class_code(code)) for name, codes in classes for code in codes]
     meant += [("excluded_codes", class_code(code)) for code in cohort.get("excluded_codes", [])]
@@ -202,7 +242,41 @@ def _embed(config, schema):
     yield from (f"embed.by_stain: no stain {stain!r}: set one of {', '.join(known)}" for stain in strangers)
     for where, settings in {"embed": embed, **{f"embed.by_stain.{stain}": own[stain] for stain in own}}.items():
         given = [settings["encoder"], settings.get("weights", "default"), settings.get("final_relu")]
-        yield from (f"{where}.{key}: {message}" for key, message in registry.problems(*given))
+        found = [f"{where}.{key}: {message}" for key, message in registry.problems(*given, settings.get("pooling"))]
+        if (row := registry.entry(settings["encoder"])).hub and not row.network and given[1] == "none":
+            found.append(f"{where}.weights: {settings['encoder']} needs its weights: set default, or your own file")
+        yield from found or _torchvision(where, *given[:2])
+
+
+def _torchvision(where: str, encoder: str, weights: str) -> Iterator[str]:
+    """What torchvision says of a network or of weights that the registry does not list."""
+    usual = encoder in registry.ENCODERS and (weights in ("default", "none") or registry.is_file(weights))
+    if usual or registry.entry(encoder).library != "torchvision":
+        return
+    try:
+        from stratamil import encoders  # takes seconds to import
+    except ImportError:  # jobs have an environment of their own
+        return
+    try:
+        encoders.published(encoder, "default" if weights == "none" or registry.is_file(weights) else weights)
+    except UserError as error:
+        yield from (line.removeprefix("config: ").replace("embed.", f"{where}.", 1) for line in error.problems)
+
+
+def _by_class(config: dict, schema: dict) -> Iterator[str]:
+    """Settings that do not go with the number of classes."""
+    given = {key: _defaults(schema, key) | config.get(key, {}) for key in ("cohort", "train", "evaluate", "report")}
+    classes = [name for entry in given["cohort"]["classes"] for name in entry]
+    weights, threshold = given["train"]["class_weights"], given["evaluate"]["threshold"]
+    if isinstance(weights, list) and len(weights) != len(classes):
+        yield (
+            f"train.class_weights: {len(weights)} numbers for {len(classes)} classes: "
+            f"give one a class, in the order {', '.join(classes)}"
+        )
+    if threshold != "youden" and len(classes) > 2:
+        yield f"evaluate.threshold: {threshold} is for two classes, and there are {len(classes)}: set it to youden"
+    if len(given["report"]["colors"]) < len(classes):
+        yield f"report.colors: {len(given['report']['colors'])} for {len(classes)} classes: give one a class"
 
 
 def _clashes(where, pairs, what):
@@ -241,6 +315,7 @@ def _splits(schema, given):
 
 
 def _lines(error):
+    """The lines of an error of the validator."""
     where = ".".join(map(str, error.absolute_path))
     if error.validator == "additionalProperties" and isinstance(error.instance, dict):
         known = list(error.schema.get("properties", {}))
@@ -249,18 +324,28 @@ def _lines(error):
             hint = f"did you mean {close[0]}?" if close else f"known here: {', '.join(known)}"
             yield f"{where + '.' if where else ''}{key}: no such setting: {hint}"
     else:
-        yield f"{where}: {error.instance!r} {_wish(error)}"
+        yield f"{where}: {_shown(error.instance)} {_wish(error)}"
+
+
+def _shown(value: object) -> str:
+    """A value as in Python, or its beginning."""
+    text = repr(value)
+    return text if len(text) <= SHOWN else f"{text[:SHOWN]}..."
 
 
 def _wish(error):
     value = error.validator_value
+    if error.validator == "pattern":
+        return f"must be {error.schema.get('x-form', f'of the form {value}')}{_refused(value, error.instance)}"
     if error.validator == "type":
         kinds = value if isinstance(value, list) else [value]
-        if "number" in kinds and isinstance(error.instance, str):
+        if {"number", "integer"} & set(kinds) and isinstance(error.instance, str):
             try:
-                return f"is text to YAML: write {float(error.instance):g}"
+                number = float(error.instance)
             except ValueError:
-                pass
+                number = math.inf
+            if math.isfinite(number) and ("number" in kinds or number == int(number)):
+                return f"is text to YAML: write {number:g}"
         return "must be " + " or ".join(
             TYPES.get(kind, f"a mapping ({kind})" if kind == "object" else "a list") for kind in kinds
         )
@@ -273,3 +358,11 @@ def _wish(error):
     if error.validator in MESSAGES:
         return MESSAGES[error.validator].format(value)
     return error.message
+
+
+def _refused(pattern: str, text: str) -> str:
+    """`; not ' '`: the characters that a pattern never takes, where it takes some letters wherever they stand."""
+    if not re.search(pattern, "aa"):
+        return ""
+    wrong = [character for character in dict.fromkeys(text) if not re.search(pattern, f"a{character}a")]
+    return f"; not {' '.join(map(repr, wrong))}" if wrong else ""
