@@ -3,7 +3,9 @@
 import hashlib
 import json
 import os
+import re
 from collections import deque
+from collections.abc import Iterator
 from pathlib import Path
 
 from stratamil import files
@@ -15,14 +17,31 @@ WATCHED = 5000
 MARK = ".snakemake_timestamp"
 
 
-def visit(root):
+# Files and folders that people do not see: bins, snapshots, previews and notes of operating systems and file servers.
+HIDDEN = re.compile(
+    r"""\..* | ~.* | .*~ | \#.*\# | \$.* | @[a-z_].* | \#(recycle|snapshot|tmp).* | __macosx | _macosx | __pycache__
+    | lost\+found | system\ volume\ information | recycle[rd] | thumbs\.db | desktop\.ini | icon\r
+    | network\ trash\ folder | temporary\ items""",
+    re.IGNORECASE | re.VERBOSE,
+)
+
+
+def hidden(name: str) -> bool:
+    """Tell whether a file or folder of this name is hidden, or an operating system's own."""
+    return bool(HIDDEN.fullmatch(name))
+
+
+def visit(root: str | Path, also_hidden: bool = False) -> Iterator[tuple[str, int, list[os.DirEntry]]]:
     """Each folder at and below `root`, once: yields (folder, time of change in ns, its files as os.DirEntry).
 
     The time is taken before the files are listed, so that a file that comes meanwhile is noticed by the next run.
-    Symbolic links to folders are followed last. Raises UserError for a folder that cannot be read.
+    Symbolic links to folders are followed last. Hidden folders are passed over, or come after all others, without the
+    links in them: what a link elsewhere leads to is not hidden. Raises UserError for a folder that cannot be read.
     """
-    seen, pending = set(), deque([str(root)])
-    while pending:
+    seen, pending, later, below_hidden = set(), deque([str(root)]), [], False
+    while pending or later:
+        if not pending:
+            pending, later, below_hidden = deque(later), [], True
         folder = pending.popleft()
         below, found = [], []
         try:
@@ -41,6 +60,11 @@ def visit(root):
                 for entry in entries:
                     (below if is_folder(entry) else found).append(entry)
             below.sort(key=lambda entry: entry.name)
+            if below_hidden:
+                below = [entry for entry in below if not entry.is_symlink()]
+            elif trash := [entry for entry in below if hidden(entry.name)]:
+                below = [entry for entry in below if not hidden(entry.name)]
+                later += [os.path.join(folder, entry.name) for entry in trash if also_hidden and not entry.is_symlink()]
             real = [os.path.join(folder, entry.name) for entry in below if not entry.is_symlink()]
             pending.extendleft(reversed(real))
             pending.extend(os.path.join(folder, entry.name) for entry in below if entry.is_symlink())

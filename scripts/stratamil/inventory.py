@@ -13,11 +13,12 @@ import pandas as pd
 
 from stratamil import tables
 from stratamil.errors import UserError
-from stratamil.folders import visit
-from stratamil.names import COPY, UNKNOWN_STAIN, NotAPatch, column, composed, natural
+from stratamil.folders import hidden, visit
+from stratamil.names import COPY, UNKNOWN_STAIN, Grammar, NotAPatch, PatchName, column, composed, natural
 
 USED = "used"
 BROKEN_LINK = "broken link"
+HIDDEN_FOLDER = "in a hidden or system folder"
 # What tells a patch; its path is the key all the same.
 PATCH = ["case_id", "stain", "slice_id", "patch"]
 
@@ -125,10 +126,20 @@ def scan(root, grammar):
         raise UserError(f"{root}: no such folder: set `patches` to the folder of patch images")
     slices, which, numbers, sizes, paths = {}, array("q"), array("q"), array("q"), []
     left_out, visited = [], {}
-    for folder, time, entries in visit(root):
-        visited[folder] = time
+
+    def keep(name: PatchName, size: int, path: str) -> None:
+        which.append(slices.setdefault(name[:3], len(slices)))
+        numbers.append(name.patch)
+        sizes.append(size)
+        paths.append(path)
+
+    for folder, time, entries in visit(root, also_hidden=True):
         below = os.path.relpath(folder, root)
         below = "" if below == "." else f"{Path(below).as_posix()}/"
+        if trash := next(filter(hidden, below.split("/")), ""):
+            left_out += [(below + entry.name, HIDDEN_FOLDER, trash) for entry in entries]
+            continue
+        visited[folder] = time
         unreadable = below != readable(below)
         copies = []
         for entry in entries:
@@ -136,22 +147,31 @@ def scan(root, grammar):
             try:
                 if unreadable:
                     raise NotAPatch("name of its folder is not readable text")
+                if hidden(entry.name):
+                    raise NotAPatch("hidden file")
                 name, size = grammar.read(entry.name), _size(entry)
             except NotAPatch as why:
-                row = (path, BROKEN_LINK, "") if _state(entry) is None else (path, why.reason, why.detail)
-                (copies if row[1] == COPY else left_out).append(row)
+                if _state(entry) is None:
+                    left_out.append((path, BROKEN_LINK, ""))
+                elif why.reason == COPY:
+                    copies.append((entry, why.detail))
+                else:
+                    left_out.append((path, why.reason, why.detail))
                 continue
             if size:
-                which.append(slices.setdefault(name[:3], len(slices)))
-                numbers.append(name.patch)
-                sizes.append(size)
-                paths.append(path)
+                keep(name, size, path)
             else:
                 left_out.append((path, BROKEN_LINK, "") if size is None else (path, "empty file", "0 bytes"))
         if copies:
-            left_out += _beside_originals(
-                copies, {composed(entry.name).lower(): entry.name for entry in entries}, below
-            )
+            beside = {composed(entry.name).lower(): entry for entry in entries if _state(entry)}
+            for entry, original in copies:
+                path, first = below + entry.name, beside.get(original.lower())
+                if other := first and _another(entry, first, folder, grammar):
+                    keep(*other, path)
+                elif first:
+                    left_out.append((path, COPY, below + first.name))
+                else:  # it may be the only picture of a patch
+                    left_out.append((path, f"{COPY}, original missing", f"rename it to {original} to use it"))
     found = pd.DataFrame(list(slices), columns=PATCH[:3], dtype=str).iloc[np.array(which)].reset_index(drop=True)
     found["patch"], found["path"], found["bytes"] = np.array(numbers), paths, np.array(sizes)
     return found, [(readable(path), reason, readable(detail)) for path, reason, detail in left_out], visited
@@ -173,13 +193,18 @@ def _size(entry):
     return state.st_size if state else None
 
 
-def _beside_originals(copies, names, below):
-    """The copies of a folder, each with its original; without one it may be the only picture of a patch."""
-    for path, reason, original in copies:
-        if original.lower() in names:
-            yield path, reason, below + names[original.lower()]
-        else:
-            yield path, f"{reason}, original missing", f"rename it to {original} to use it"
+def _another(entry: os.DirEntry, first: os.DirEntry, folder: str, grammar: Grammar) -> tuple[PatchName, int] | None:
+    """The name and size of a file called a copy that is another patch of the slice, as a browser keeps both; or None.
+
+    It has the number of its original.
+    """
+    try:
+        name, size = grammar.read(first.name), _size(entry)
+        return (
+            (name, size) if size and not filecmp.cmp(*(Path(folder, e.name) for e in (entry, first)), False) else None
+        )
+    except (NotAPatch, OSError):
+        return None
 
 
 def readable(path):

@@ -28,7 +28,7 @@ def study(tmp_path, names, table="Case,Class\n1,1\n2,3\n10,4\n11,2\n12,1\n"):
     folder = tmp_path / "patches"
     for name in names:
         (folder / name).parent.mkdir(parents=True, exist_ok=True)
-        (folder / name).write_bytes(name.encode())
+        (folder / name).write_bytes(name.replace("(1)", "").encode())
     taken = inventory.take(folder, read(tmp_path, table), GRAMMAR, list(STAINS))
     return taken.patches, taken.cases, taken.excluded
 
