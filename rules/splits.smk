@@ -26,7 +26,7 @@ rule splits:
         runtime=attempts(10),
     params:
         preset=digest(*(expand(PRESET, split=SPLITS) if PRESET else [])),
-        flags=given(flag("classes", CLASSES), *([] if PRESET else [flags("splits")])),
+        flags=given(flag("classes", CLASSES), *([] if PRESET else [flags("splits"), flag("labels", config["labels"])])),
     shell:
         "python {input.code[0]:q} --cases {input.cases:q} {params.flags} --preset {input.preset:q}"
         " --output {output:q} --log {log:q}"

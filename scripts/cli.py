@@ -10,7 +10,7 @@ import sys
 from contextlib import contextmanager
 from pathlib import Path
 
-from stratamil.errors import Stopped, UserError
+from stratamil.errors import Stopped, UserError, visible
 
 # Sent by SLURM before a job's time runs out, and by Ctrl-C.
 STOPS = (signal.SIGTERM, signal.SIGINT)
@@ -21,6 +21,8 @@ REFUSALS = {
     errno.EDQUOT: "make room within your quota",
     errno.EROFS: "choose a folder that can be written to",
     errno.EACCES: "ask for the right to read or write it",
+    errno.ENOTDIR: "move away the file that is where a folder should be",
+    errno.EISDIR: "move away the folder that is where a file should be",
     errno.EPERM: "ask for the right to read or write it",
     errno.EIO: "look at the disk, or the connection to it",
 }
@@ -67,27 +69,49 @@ def stoppable():
             signal.signal(number, handler)
 
 
+def _log_file(path: Path) -> logging.Handler:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    log = LogFile(path, mode="w", encoding="utf-8")
+    log.setFormatter(Plain("%(asctime)s %(levelname)s %(message)s", "%Y-%m-%d %H:%M:%S"))
+    return log
+
+
+class Plain(logging.Formatter):
+    """Log lines in which no name of a file or case can command a terminal."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        return visible(super().format(record), keep="\n\t")
+
+
+class LogFile(logging.FileHandler):
+    """A log that says once where it cannot be written, as on a full disk; the work goes on."""
+
+    told = False
+
+    def handleError(self, record: logging.LogRecord) -> None:
+        if not self.told:
+            self.told = True
+            print(f"{self.baseFilename}: the log is not complete: {sys.exc_info()[1]}", file=sys.stderr)
+
+
 def run(main, args):
     """Call `main(args)` with logging set up; exit with status 1 and plain lines on a UserError, 143 when Stopped.
 
     Log lines go to the file given by --log; the terminal gets progress bars and errors.
     An error of the program itself leaves its traceback in both places.
     """
+    logging.raiseExceptions = False  # a terminal that is gone is no reason to stop
     terminal = logging.StreamHandler(sys.stderr)
     terminal.setLevel(logging.ERROR if args.log else logging.INFO)
-    terminal.setFormatter(logging.Formatter("%(message)s"))
-    handlers = [terminal]
-    if args.log:
-        args.log.parent.mkdir(parents=True, exist_ok=True)
-        log = logging.FileHandler(args.log, mode="w", encoding="utf-8")
-        log.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(message)s", "%Y-%m-%d %H:%M:%S"))
-        handlers.append(log)
-    logging.basicConfig(level=logging.INFO, handlers=handlers, force=True)
+    terminal.setFormatter(Plain("%(message)s"))
+    logging.basicConfig(level=logging.INFO, handlers=[terminal], force=True)
     try:
+        if args.log:
+            logging.getLogger().addHandler(_log_file(args.log))
         main(args)
     except UserError as error:
         for problem in error.problems:
-            logging.error("error: %s", problem)
+            logging.error("error: %s", visible(problem))
         sys.exit(1)
     except Stopped as stopped:
         logging.error("%s", stopped)
@@ -96,7 +120,7 @@ def run(main, args):
         os._exit(1)
     except Exception as error:
         if isinstance(error, OSError) and error.errno in REFUSALS:
-            where = f"{error.filename}: " if error.filename else ""
+            where = f"{visible(str(error.filename))}: " if error.filename else ""
             logging.error("error: %s%s: %s and run again", where, os.strerror(error.errno), REFUSALS[error.errno])
             sys.exit(1)
         logging.exception("unexpected error: please report it with this log")

@@ -13,6 +13,7 @@ def arguments():
     parser = cli.parser(__doc__)
     parser.add_argument("--cases", type=Path, required=True, help="cases.csv of the inventory")
     parser.add_argument("--classes", nargs="+", required=True)
+    parser.add_argument("--labels", default="the labels table", help="where the cases are from, for messages")
     parser.add_argument("--n", type=int, default=5, help="splits of one partition")
     parser.add_argument("--validation", type=float, help="share of the cohort; default: the next test set")
     parser.add_argument("--repeats", type=int, default=1, help="partitions")
@@ -28,7 +29,8 @@ def main(args):
     if args.preset:
         made, shares = splits.preset(args.preset, cases, args.classes), None
     else:
-        made = splits.generate(used, args.classes, args.n, args.seed, args.validation, args.repeats)
+        left_out = splits.left_out(cases, args.labels)
+        made = splits.generate(used, args.classes, args.n, args.seed, args.validation, args.repeats, left_out)
         shares = splits.shares(args.n, args.validation)
     if len(made) != len(args.output):
         raise UserError(f"{len(made)} splits for {len(args.output)} outputs: name one file a split")

@@ -1,10 +1,11 @@
 """Splits of the used cases into train, validation and test: generated, or read and checked hard."""
 
+import math
 import zipfile
-import zlib
 from dataclasses import dataclass
 from fractions import Fraction
 from itertools import combinations
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -19,6 +20,7 @@ from stratamil.names import case_id, natural
 
 SETS = ("train", "val", "test")
 FINEST = 20  # a share for validation is drawn as m of at most so many folds
+MOST, LARGEST = 1_000_000, 2**28  # cases and bytes of a set in a split file
 TOLERANCE = 0.1  # share of the due count by which a set may be off balance
 
 
@@ -31,12 +33,13 @@ class Split:
     test: list[str]
 
 
-def generate(cases, classes, n, seed, validation=None, repeats=1):
+def generate(cases, classes, n, seed, validation=None, repeats=1, left_out=""):
     """Cross-validation splits, stratified by class and grouped by patient: name -> Split, in order.
 
     cases: DataFrame with case_id, class, group, in any order. classes: names of the classes. n: splits a repeat, whose
     test sets are a partition of the cases. validation: None, the next test set (n >= 3), or a share of the cohort,
     drawn from what the test set leaves. repeats: partitions; repeat r (from 1) has splits (r - 1) * n + 1 to r * n.
+    left_out: what `left_out` says, for the message where a class has too few patients.
 
     Folds are those of sklearn's StratifiedGroupKFold or, where one of them lacks a class, the nearest that lack none
     (see `_complete`). The same seed gives the same splits: the first partition is drawn with `seed` itself, that of
@@ -49,7 +52,7 @@ def generate(cases, classes, n, seed, validation=None, repeats=1):
         asked = "the next test set" if validation is None else f"{validation} of the cases"
         raise UserError(f"splits.n is {n}: validation on {asked} leaves no training cases: set a smaller share")
     cases = cases.set_index("case_id").loc[_sorted(cases["case_id"])].reset_index()
-    patients = _enough_patients(cases, classes, n)
+    patients = _enough_patients(cases, classes, n, left_out)
     everyone, made = cases.index.to_numpy(), []
     for repeat in range(repeats):
         # Of two halves each is once all there is to train and validate on.
@@ -70,12 +73,26 @@ def generate(cases, classes, n, seed, validation=None, repeats=1):
     return {f"{number:02d}": split for number, split in enumerate(made, 1)}
 
 
-def _enough_patients(cases, classes, n):
+def left_out(cases: pd.DataFrame, labels: str) -> str:
+    """Return why a class has few cases, `; of the 30 cases in labels.csv, 24 of code '2' ... are left out`, or nothing.
+
+    cases: the whole cases table. labels: the labels table that it is of.
+    """
+    unused = cases[cases["status"] != USED]
+    by_code = unused[unused["class"] == ""]["label"].value_counts()
+    why = [f"{n} of code {code!r} by cohort.excluded_codes" for code, n in by_code.items()]
+    if bare := len(unused) - by_code.sum():
+        why.append(f"{bare} for want of patches")
+    return f"; of the {len(cases)} cases in {labels}, {', '.join(why)} are left out" if why else ""
+
+
+def _enough_patients(cases, classes, n, left_out):
     """The number of patients of each class. Raises UserError if one has fewer than there are sets that need one."""
     patients = cases.groupby("class")["group"].nunique().reindex(classes, fill_value=0)
     needed, remedy = (4, "add cases") if n == 2 else (n, "lower splits.n or add cases")
     short = [
-        f"splits.n is {n}, but class {name} has {found} patients: {needed} are needed, one for every set; {remedy}"
+        f"splits.n is {n}, but class {name} has {found} patients: {needed} are needed, one for every set; "
+        f"{remedy}{left_out}"
         for name, found in patients.items()
         if found < needed
     ]
@@ -164,17 +181,36 @@ def preset(paths, cases, classes):
 def read(path):
     """Read a split file (npz with train_cases, val_cases, test_cases; whole numbers or text) as a Split."""
     try:
-        with np.load(path, allow_pickle=False) as arrays:
-            sets = {name: [case_id(text) for text in _text(arrays[f"{name}_cases"])] for name in SETS}
+        sets = {name: [case_id(text) for text in _text(_array(path, f"{name}_cases"))] for name in SETS}
+    except UserError:
+        raise
     except FileNotFoundError:
         raise UserError(f"{path}: no such file: set splits.preset and splits.n to the split files") from None
+    except PermissionError as error:
+        raise UserError(f"{path}: cannot be read: {error.strerror}") from None
     except KeyError as error:
-        raise UserError(
-            f"{path}: no array {error.args[0].split()[0]}: it needs train_cases, val_cases and test_cases"
-        ) from None
-    except (ValueError, TypeError, AttributeError, EOFError, OSError, RuntimeError, zipfile.BadZipFile, zlib.error):
+        raise UserError(f"{path}: no array {error.args[0]}: it needs train_cases, val_cases and test_cases") from None
+    except Exception:  # zip, zlib, numpy and Python's own parser each have their errors for damaged bytes
         raise UserError(f"{path}: not a split file: it must be an npz of three lists without pickled objects") from None
     return Split(**sets)
+
+
+def _array(path: str | Path, name: str) -> np.ndarray:
+    """An array of an npz. Raises KeyError if it is not there, UserError if it claims more than a split file holds."""
+    with zipfile.ZipFile(path) as archive:
+        if f"{name}.npy" not in archive.namelist():
+            raise KeyError(name)
+        info = archive.getinfo(f"{name}.npy")
+        with archive.open(info) as file:
+            header = {(1, 0): np.lib.format.read_array_header_1_0, (2, 0): np.lib.format.read_array_header_2_0}
+            shape, _, dtype = header[np.lib.format.read_magic(file)](file)
+            n = math.prod(shape)
+            if n > MOST or n * dtype.itemsize > min(info.file_size, LARGEST):
+                raise UserError(
+                    f"{path}: not a split file: {name} claims {n:,} cases in {info.file_size:,} bytes: make it again"
+                )
+            file.seek(0)
+            return np.lib.format.read_array(file, allow_pickle=False)
 
 
 def _text(array):
