@@ -10,7 +10,11 @@ import pandas as pd
 import torch
 
 import cli
-from stratamil import embed, encoders, features, inventory
+from stratamil import embed, encoders, features, inventory, schema
+
+
+# All but weights, whose file is an input, and by_stain, which the workflow takes apart.
+SETTINGS = [key for key in schema.section("embed") if key not in ("weights", "by_stain")]
 
 
 def arguments():
@@ -19,18 +23,9 @@ def arguments():
     parser.add_argument("--cases", type=Path, required=True, help="cases.csv of the inventory")
     parser.add_argument("--patches", type=Path, required=True, help="folder of patch images")
     parser.add_argument("--shard", type=int, required=True, help="which shard, from 0")
-    parser.add_argument("--shards", type=int, required=True, help="how many there are")
-    parser.add_argument("--encoder", required=True)
+    cli.add_settings(parser, "embed", *SETTINGS)
     parser.add_argument("--weights-file", type=Path, help="state dict; without it, random weights")
-    parser.add_argument("--weights-sha256", help="what the hash of that file must be")
-    parser.add_argument("--input-size", type=int, help="side of the encoder's input in pixels")
-    parser.add_argument("--resize", choices=["squash", "crop", "pad"])
-    parser.add_argument("--pooling", choices=["2x2", "global", "cls", "cls+mean"])
-    cli.add_switch(parser, "--final-relu", default=None)
-    parser.add_argument("--precision", choices=["auto", "fp32", "bf16"], default="auto")
     parser.add_argument("--only-stains", nargs="+", metavar="STAIN", help="encode the patches of these stains alone")
-    parser.add_argument("--batch-size", type=int, help="patches; without it, what suits the device")
-    parser.add_argument("--max-unreadable", type=float, default=0.01, help="largest share of unreadable patches")
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--output", type=Path, required=True, help="feature file of the shard")
     parser.add_argument("--cache", type=Path, required=True, help="feature file of the last run, which need not exist")
