@@ -32,7 +32,7 @@ SECONDS, MEGABYTES = 1.5, 1000
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--repeats", type=int, default=3)
-    parser.add_argument("--threads", type=int, default=len(os.sched_getaffinity(0)))
+    parser.add_argument("--threads", type=int, default=measure.cores())
     args = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
         compare(Path(folder), args.repeats, args.threads)

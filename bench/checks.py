@@ -8,7 +8,6 @@ preset ones may lack a class; patches are not encoded again. Exit status 1 if a 
 
 import argparse
 import json
-import os
 import shutil
 import sys
 import tempfile
@@ -30,7 +29,7 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--shuffles", type=int, default=4)
     parser.add_argument("--seed", type=int, default=0, help="of the shuffles")
-    parser.add_argument("--cores", type=int, default=len(os.sched_getaffinity(0)))
+    parser.add_argument("--cores", type=int, default=measure.cores())
     args = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
         study = Study(Path(folder), args.cores)
@@ -46,20 +45,20 @@ class Study:
         for part in PARTS:
             copy = shutil.copytree if (REPOSITORY / part).is_dir() else shutil.copy2
             copy(REPOSITORY / part, folder / part)
-        self.config = yaml.safe_load((folder / "config/demo.yaml").read_text())
+        self.config = yaml.safe_load((folder / "config/demo.yaml").read_text(encoding="utf-8"))
         self.results = folder / self.config["results"]
 
     def run(self, target, changes):
         """Run the workflow to `target` with the demo's config and `changes` laid over it. Returns the seconds taken."""
         own = self.folder / "changes.yaml"
-        own.write_text(yaml.safe_dump(changes))
+        own.write_text(yaml.safe_dump(changes), encoding="utf-8")
         snakemake = [Path(sys.executable).with_name("snakemake"), "--profile", "profiles/local", "--cores", self.cores]
         return measure.run([*snakemake, "--configfile", "config/demo.yaml", own, "--", target], self.folder)[0]
 
     def demo(self):
         """Print the figures of the demo's report; returns whether they reach their goals."""
         seconds = self.run("all", {})
-        numbers = json.loads((self.results / "report/metrics.json").read_text())
+        numbers = json.loads((self.results / "report/metrics.json").read_text(encoding="utf-8"))
         found, truth = numbers["out_of_fold"], numbers["attention"]["truth"]
         print(
             f"demo cohort: {numbers['cases']} cases of {numbers['patients']} patients, {len(numbers['runs'])} runs, "

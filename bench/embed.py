@@ -5,7 +5,6 @@ batches, precision and threads. Then what a patch costs, and the peak memory of 
 """
 
 import argparse
-import os
 import statistics
 import sys
 import tempfile
@@ -32,7 +31,7 @@ def main():
     cuda = torch.cuda.is_available()
     parser.add_argument("--patches", type=int, default=8192 if cuda else 160)
     parser.add_argument("--repeats", type=int, default=3)
-    parser.add_argument("--threads", type=int, default=len(os.sched_getaffinity(0)))
+    parser.add_argument("--threads", type=int, default=measure.cores())
     parser.add_argument("--folder", help="where patches and features are written; they are removed afterwards")
     parser.add_argument("--wide", type=Path, help=argparse.SUPPRESS)  # measured by the program itself: see `memory`
     args = parser.parse_args()

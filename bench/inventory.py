@@ -64,15 +64,15 @@ def study(place, n):
                 for patch in range(each + 1 if case <= CASES // 9 else each):
                     (folder / f"case_{case}_{slice_}_{stain}_patch{patch}.png").write_bytes(b"x")
     rows = (f"{case},{1 if case % 3 else 3}\n" for case in range(1, CASES + 1))
-    (place / "labels.csv").write_text("Case,Class\n" + "".join(rows))
+    (place / "labels.csv").write_text("Case,Class\n" + "".join(rows), encoding="utf-8")
     config = {key: str(place / name) for key, name in (("patches", "patches"), ("labels", "labels.csv"))}
-    (place / "config.yaml").write_text(yaml.safe_dump(config | {"results": str(place / "results")}))
+    (place / "config.yaml").write_text(yaml.safe_dump(config | {"results": str(place / "results")}), encoding="utf-8")
     return place
 
 
 def inventory(place):
     """The program of the rule, as Snakemake calls it."""
-    config = yaml.safe_load((REPOSITORY / "config/config.yaml").read_text())
+    config = yaml.safe_load((REPOSITORY / "config/config.yaml").read_text(encoding="utf-8"))
     names, cohort = config["names"], config["cohort"]
 
     def lists(entries):

@@ -7,6 +7,11 @@ import sys
 import time
 
 
+def cores() -> int:
+    """Return the number of cores that this process may use; all of the machine where the system does not say."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
 def paired(repeats, *commands, cwd=None):
     """Run each command in turn, `repeats` times. Returns for each [(seconds, peak MB of memory)]."""
     results = [[] for _ in commands]
@@ -25,7 +30,7 @@ def run(command, cwd=None):
     seconds = time.perf_counter() - begin
     if status:
         sys.exit(f"{command[0]}: failed\n{error.decode()[-2000:]}")
-    return seconds, usage.ru_maxrss / 1024
+    return seconds, usage.ru_maxrss / (1024**2 if sys.platform == "darwin" else 1024)
 
 
 def seconds(results):

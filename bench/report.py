@@ -6,7 +6,6 @@ summaries, and 2,000 bootstrap draws. It is written as the workflow writes it, a
 
 import argparse
 import json
-import os
 import sys
 import tempfile
 from pathlib import Path
@@ -38,7 +37,7 @@ def main():
     seconds, memory = measure.seconds(results), max(peak for _, peak in results)
     print(
         f"report of {args.splits} splits x {args.seeds} seeds x {args.cases} cases, {args.draws} draws, "
-        f"{len(os.sched_getaffinity(0))} cores: {seconds:.1f} s ({measure.verdict(seconds, LIMIT)} s), {memory:.0f} MB"
+        f"{measure.cores()} cores: {seconds:.1f} s ({measure.verdict(seconds, LIMIT)} s), {memory:.0f} MB"
     )
 
 
@@ -68,7 +67,7 @@ def write(root, args):
     excluded = pd.DataFrame(columns=["kind", "name", "reason", "detail", "patches"])
     excluded.to_csv(root / "excluded.csv", index=False)
     numbers = made_cohort(cases, excluded, sets)
-    (root / "cohort.json").write_text(json.dumps(numbers))
+    (root / "cohort.json").write_text(json.dumps(numbers), encoding="utf-8")
     command = [sys.executable, SCRIPTS / "report.py", "--runs", *runs, "--cases", root / "cases.csv"]
     command += ["--excluded", root / "excluded.csv", "--splits", *sorted(root.glob("*.npz"))]
     command += ["--cohort", root / "cohort.json", "--baselines", root / "baselines.csv", "--bootstrap", args.draws]
@@ -113,7 +112,7 @@ def write_run(random, folder, split, seed, tables):
     results = {"split": split, "seed": seed, "classes": CLASSES, "epoch": 9, "temperature": 1.2, "threshold": 0.4}
     y = (tables[0]["true_label"] == CLASSES[1]).to_numpy().astype(int)
     results |= metrics.summary(y, tables[0][["prob_benign", "prob_high_grade"]].to_numpy(), CLASSES)
-    (folder / "results.json").write_text(json.dumps(results))
+    (folder / "results.json").write_text(json.dumps(results), encoding="utf-8")
     epochs = {"epoch": range(1, 31), "train_loss": 0.5, "val_loss": 0.6, "val_auc": 0.8}
     pd.DataFrame(epochs).assign(best=lambda t: t["epoch"] == 9).to_csv(folder / "history.csv", index=False)
     weights = random.dirichlet([1, 1, 1], len(tables[0]))

@@ -16,11 +16,11 @@ Without it the test cases are predicted, as in the workflow. The columns:
 
 import argparse
 import itertools
-import os
 import sys
 from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
 
+import measure
 import numpy as np
 import pandas as pd
 import torch
@@ -46,7 +46,7 @@ def main():
     parser.add_argument("--partition", type=int, default=0, help="which inner folds: a seed")
     parser.add_argument("--truth", type=Path, help="table of file and signal, to score attention with")
     parser.add_argument("--output", type=Path, help="CSV of the table")
-    parser.add_argument("--processes", type=int, default=len(os.sched_getaffinity(0)))
+    parser.add_argument("--processes", type=int, default=measure.cores())
     args = parser.parse_args()
     study = Study(args.results, args.inner, args.partition, args.truth)
     rows = [row_settings(text, args.results) for text in args.settings]

@@ -41,7 +41,7 @@ def main():
 def finished_jobs(run):
     """The jobs of a run that came to their end: a row each, with its rule."""
     command = ["sacct", "-X", "--parsable2", "--noheader", f"--name={run}", f"--format={','.join(COLUMNS)}"]
-    done = subprocess.run(command, check=True, capture_output=True, text=True)
+    done = subprocess.run(command, check=True, capture_output=True, encoding="utf-8")
     jobs = pd.DataFrame([line.split("|") for line in done.stdout.splitlines()], columns=COLUMNS)
     jobs = jobs[jobs["state"] == "COMPLETED"]
     if jobs.empty:

@@ -9,7 +9,6 @@ the counts of patches.
 """
 
 import argparse
-import os
 import statistics
 import tempfile
 import time
@@ -36,7 +35,7 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--repeats", type=int, default=3)
     parser.add_argument("--epochs", type=int, default=2, help="measured epochs of the real trainer")
-    parser.add_argument("--threads", type=int, default=len(os.sched_getaffinity(0)))
+    parser.add_argument("--threads", type=int, default=measure.cores())
     args = parser.parse_args()
     torch.set_num_threads(args.threads)
     old, stage = per_patch(args.repeats, args.threads)

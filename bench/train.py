@@ -11,7 +11,6 @@ Then the peak memory of the rule's program on shards of that size, and the hours
 """
 
 import argparse
-import os
 import statistics
 import sys
 import tempfile
@@ -45,7 +44,7 @@ def main():
     parser.add_argument("--batch-size", type=int, default=4, help="cases a step where there are several")
     parser.add_argument("--repeats", type=int, default=3)
     parser.add_argument("--epochs", type=int, default=10 if torch.cuda.is_available() else 1, help="epochs a turn")
-    parser.add_argument("--threads", type=int, default=len(os.sched_getaffinity(0)))
+    parser.add_argument("--threads", type=int, default=measure.cores())
     parser.add_argument("--folder", help="where the features are written; they are removed afterwards")
     args = parser.parse_args()
     torch.set_num_threads(args.threads)

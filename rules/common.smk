@@ -20,11 +20,15 @@ ROOT = Path(os.path.relpath(workflow.basedir))
 sys.path.insert(0, str(ROOT / "scripts"))
 # Rules call the Python that runs Snakemake, also where its environment was not activated.
 os.environ.update(PATH=f"{Path(sys.executable).parent}{os.pathsep}{os.environ.get('PATH', os.defpath)}")
+# Text, names of files and the words of commands are UTF-8 in every job; Snakemake itself has them as its locale does.
+os.environ.update(PYTHONUTF8="1")
+if sys.getfilesystemencoding() != "utf-8" and not str(config).isascii():
+    raise WorkflowError("config: it has letters that this locale has not: `export PYTHONUTF8=1` and run again")
 
 from stratamil import files, folders, manifest, registry, settings, slurm
 from stratamil.errors import UserError
 
-SCHEMA = yaml.safe_load((ROOT / "schemas/config.schema.yaml").read_text())
+SCHEMA = yaml.safe_load((ROOT / "schemas/config.schema.yaml").read_text(encoding="utf-8"))
 if problems := settings.problems(config, SCHEMA):
     raise WorkflowError("\n".join(f"config: {problem}" for problem in problems))
 validate(config, "../schemas/config.schema.yaml")  # fills in defaults
@@ -121,7 +125,7 @@ def templates(page):
 
 def imported(path):
     """The modules that a Python file imports, as paths without suffix: `stratamil/names`."""
-    for node in ast.walk(ast.parse(path.read_text())):
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
         if isinstance(node, ast.Import):
             yield from (alias.name.replace(".", "/") for alias in node.names)
         elif isinstance(node, ast.ImportFrom):

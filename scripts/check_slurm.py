@@ -69,7 +69,9 @@ def problems(asks, offer):
     """What is wrong with asks, each problem once: clause -> rules that it concerns."""
     found = {}
     for ask in asks:
-        for problem in slurm.problems(ask, offer) or filter(None, [slurm.refused(ask)]):
+        # of nodes that are reserved SLURM says that there are none
+        judged = slurm.problems(ask, offer) or ([] if slurm.waits(ask, offer) else [slurm.refused(ask)])
+        for problem in filter(None, judged):
             found.setdefault(problem, []).append(ask.rule)
     return found
 

@@ -69,5 +69,5 @@ def browse(page, width, column, folder):
     flags = ["--headless", "--no-sandbox", "--disable-gpu", "--disable-background-networking", "--no-first-run"]
     flags += ["--disable-component-update", "--disable-sync", f"--user-data-dir={folder / 'profile'}"]
     command = [program, *flags, f"--window-size={width},900", "--virtual-time-budget=3000", "--dump-dom"]
-    done = subprocess.run([*command, file.as_uri()], capture_output=True, text=True, timeout=120)
+    done = subprocess.run([*command, file.as_uri()], capture_output=True, encoding="utf-8", timeout=120)
     return json.loads(unescape(re.search(r"<title>(.*?)</title>", done.stdout, re.DOTALL)[1]))

@@ -24,6 +24,6 @@ def commit():
     here = Path(__file__).parent
     try:
         asked = ["git", "-C", str(here), "describe", "--always", "--abbrev=40", "--exclude=*", "--dirty=+"]
-        return subprocess.run(asked, capture_output=True, text=True, check=True, timeout=20).stdout.strip()
+        return subprocess.run(asked, capture_output=True, encoding="utf-8", check=True, timeout=20).stdout.strip()
     except (OSError, subprocess.SubprocessError):
         return None

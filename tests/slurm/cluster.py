@@ -54,6 +54,8 @@ PartitionName=gengpu Nodes=g1,g2 MaxTime=2-00:00:00 PriorityTier=10
 PartitionName=spare Nodes=g1,g2 MaxTime=2-00:00:00 PriorityTier=1
 PartitionName=closed Nodes=c1,c2 State=DOWN
 PartitionName=members Nodes=c1,c2 AllowAccounts=others
+PartitionName=unlisted Nodes=c1,c2 Hidden=YES
+PartitionName=inactive Nodes=c1,c2 State=INACTIVE
 """
 CONFIG = f"""
 ClusterName=tests
@@ -136,14 +138,17 @@ class Cluster:
             ["unshare", *NAMESPACES, "--fork", "--kill-child", "--", *command],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
-            text=True,
+            encoding="utf-8",
         )
         if self.process.stdout.readline() != "ready\n":
             self.process.wait()
-            logs = [f"{path.name}: {path.read_text()[-500:]}" for path in sorted((self.folder / "log").glob("*"))]
+            logs = [
+                f"{path.name}: {path.read_text(encoding='utf-8')[-500:]}"
+                for path in sorted((self.folder / "log").glob("*"))
+            ]
             raise RuntimeError("\n".join(["the cluster did not start", *logs]))
         children = Path(f"/proc/{self.process.pid}/task/{self.process.pid}/children")
-        self.first = int(children.read_text().split()[0])
+        self.first = int(children.read_text(encoding="utf-8").split()[0])
 
     def __enter__(self):
         return self
@@ -175,7 +180,7 @@ class Cluster:
         inside = ["setpriv", "--pdeathsig=KILL", "nsenter", f"--target={self.first}", "--net", "--mount", "--uts"]
         options["env"] = options.get("env", os.environ) | {"PATH": PATH}
         process = subprocess.Popen(
-            [*inside, f"--wd={options.pop('cwd', '/')}", "--", *map(str, command)], text=True, **options
+            [*inside, f"--wd={options.pop('cwd', '/')}", "--", *map(str, command)], encoding="utf-8", **options
         )
         self.login_processes.append(process)
         return process
@@ -222,7 +227,7 @@ class Room:
         }
         for name, text in files.items():
             path = self.folder / "etc" / name
-            path.write_text(text)
+            path.write_text(text, encoding="utf-8")
             path.chmod(0o700 if name == "mail" else 0o600)
         for i in range(GPUS):
             # a second /dev/null: SLURM counts and names devices, not files
@@ -270,7 +275,7 @@ class Room:
             self.daemons[name] = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=log, stderr=log)
 
     def log(self, name):
-        return (self.folder / f"log/{name}").open("a")
+        return (self.folder / f"log/{name}").open("a", encoding="utf-8")
 
     def start_node(self, name):
         inside = f"hostname {name} && slurmd -D -N {name} & wait $!"

@@ -1,6 +1,7 @@
 """The workflow on the login node of the test cluster."""
 
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -25,12 +26,12 @@ class Study:
             "OMP_WAIT_POLICY": "PASSIVE",
             "XDG_CACHE_HOME": str(self.folder / "cache"),
         }
-        (self.folder / "changes.yaml").write_text(yaml.safe_dump(changes or {}))
+        (self.folder / "changes.yaml").write_text(yaml.safe_dump(changes or {}), encoding="utf-8")
 
     def site(self, **changes):
         """Change the site file."""
         path = self.folder / "profiles/slurm/site.yaml"
-        path.write_text(yaml.safe_dump(yaml.safe_load(path.read_text()) | changes, sort_keys=False))
+        path.write_text(yaml.safe_dump(yaml.safe_load(path.read_text(encoding="utf-8")) | changes, sort_keys=False))
 
     def start(self, *args, profile="profiles/slurm"):
         """Start Snakemake on the login node; its output goes to run.log."""
@@ -43,7 +44,7 @@ class Study:
             "changes.yaml",
         ]
         executor = QUICK if profile == "profiles/slurm" else ()
-        with (self.folder / "run.log").open("w") as log:
+        with (self.folder / "run.log").open("w", encoding="utf-8") as log:
             return self.cluster.popen(
                 [*command, *executor, *args],
                 cwd=self.folder,
@@ -55,7 +56,12 @@ class Study:
     @property
     def log(self):
         """What the last Snakemake said."""
-        return (self.folder / "run.log").read_text()
+        return (self.folder / "run.log").read_text(encoding="utf-8")
+
+    @property
+    def run_id(self):
+        """The name that all jobs of the last Snakemake have in the queue and in SLURM's records."""
+        return re.search(r"SLURM run ID: (\S+)", self.log)[1]
 
     def run(self, *args, **options):
         """Run Snakemake to its end; it has to succeed."""
@@ -65,4 +71,4 @@ class Study:
     def job_log(self, rule, job):
         """What SLURM and Snakemake said of a job."""
         (path,) = (self.folder / f"logs/slurm/rule_{rule}").rglob(f"{job}.log")
-        return path.read_text()
+        return path.read_text(encoding="utf-8")

@@ -89,14 +89,14 @@ def caught(study):
 
 def jobs(study, columns="jobid,state,timelimitraw"):
     """What SLURM has recorded of the jobs of the last run, in order."""
-    run = re.search(r"SLURM run ID: (\S+)", study.log)[1]
-    command = ["sacct", "-X", "--parsable2", "--noheader", "--duplicates", f"--name={run}", f"--format={columns}"]
-    return study.cluster.rows(*command)
+    run = f"--name={study.run_id}"
+    return study.cluster.rows("sacct", "-X", "--parsable2", "--noheader", "--duplicates", run, f"--format={columns}")
 
 
 def job(study):
-    """The id of the job that runs."""
-    return until(lambda: study.cluster.run("squeue", "--noheader", "--states=R", "--format=%i").split())[0]
+    """The id of the study's job that runs."""
+    command = ["squeue", "--noheader", "--states=R", f"--name={study.run_id}", "--format=%i"]
+    return until(lambda: study.cluster.run(*command).split())[0]
 
 
 def finished(process, study):
@@ -175,6 +175,7 @@ def test_its_node_dies(study, prepared):
         rows = jobs(study, "jobid,state,nodelist")
     finally:
         study.cluster.start_node(node)
+        until(lambda: study.cluster.run("sinfo", "--noheader", f"--nodes={node}", "--format=%T").split()[0] == "idle")
     assert rows[0] == [first, "NODE_FAIL", node] and rows[-1][:2] == [first, "COMPLETED"] and rows[-1][2] != node
     goes_on_and_ends_as_undisturbed(study, prepared)
 
@@ -205,7 +206,8 @@ def test_snakemake_killed_and_no_second_copy_beside_the_orphan(study, prepared):
     # another study in the same folder is not held up
     study.run("--config", "results=results/other", "--until", "inventory")
     study.cluster.run(*command.split())
-    until(lambda: not study.cluster.run("squeue", "--noheader"))
+    name = command.removeprefix("scancel ")
+    until(lambda: not study.cluster.run("squeue", "--noheader", name))
     finished(start(study), study)
     goes_on_and_ends_as_undisturbed(study, prepared)
 

@@ -15,12 +15,16 @@ from stratamil import slurm
 RESULTS = "results/tiny"
 EMBED, COHORT = f"{RESULTS}/features/stain_stats/shard_00.h5", f"{RESULTS}/inventory/cohort.html"
 # Of pictures that are there, so that the first jobs come at once: an embedding and the page of the cohort.
+# Of a checkout below a folder that a shell takes for more than a name.
+FOLDER = "my lab/a$(touch PWNED)b'c;d"
 CHANGES = {"demo": None, "attention": {"truth": None}, "embed": {"shards": 1}}
 
 
 @pytest.fixture(scope="module")
 def study(cluster, tmp_path_factory):
-    study = Study(tmp_path_factory.mktemp("smoke"), cluster, CHANGES)
+    folder = tmp_path_factory.mktemp("smoke") / FOLDER
+    folder.mkdir(parents=True)
+    study = Study(folder, cluster, CHANGES)
     patches, rng = study.folder / "resources/tiny/patches", np.random.default_rng(0)
     patches.mkdir(parents=True)
     for case in range(18):
@@ -36,7 +40,8 @@ def test_a_cpu_job_and_a_gpu_job_through_sbatch(study):
     study.run("--", EMBED, COHORT)
     assert (study.folder / EMBED).is_file() and (study.folder / COHORT).is_file()
     columns = "comment,partition,state,reqtres,timelimitraw,account"
-    rows = study.cluster.rows("sacct", "-X", "--parsable2", "--noheader", f"--format={columns}")
+    command = ["sacct", "-X", "--parsable2", "--noheader", f"--name={study.run_id}", f"--format={columns}"]
+    rows = study.cluster.rows(*command)
     name = "rule_embed_wildcards_stain_stats_00"
     assert sorted(rows) == [
         ["rule_cohort", "short", "COMPLETED", "billing=1,cpu=1,mem=4000M,node=1", "30", ACCOUNT],
@@ -46,6 +51,7 @@ def test_a_cpu_job_and_a_gpu_job_through_sbatch(study):
     assert len(logs) == 1 and "Finished jobid" in logs[0].read_text()
     assert (study.folder / RESULTS / "logs/embed/stain_stats_shard_00.log").is_file()
     assert "localrule inventory" in study.log and "localrule splits" in study.log
+    assert not list(study.folder.parents[1].rglob("PWNED"))
 
 
 def ask(**changes):
@@ -53,13 +59,20 @@ def ask(**changes):
     return slurm.Ask(**fine | changes)
 
 
-ASKS = [
+FINE = [
     ask(),
     ask(gpus=2, model="fake", constraint="pcie", cpus=8, memory=64000, minutes=2880),
     ask(partition="short", minutes=240),
     ask(constraint="nvlink|pcie"),
     ask(account=None),
+    ask(partition="short,normal", minutes=241),
+    ask(partition="closed,inactive,short"),
+    ask(partition="unlisted"),
+]
+FOR_EVER = [
     ask(partition="nope"),
+    ask(partition="short,nope"),
+    ask(partition="short,gengpu", minutes=2881),
     ask(minutes=2881),
     ask(partition="short", minutes=241),
     ask(memory=64001),
@@ -72,6 +85,8 @@ ASKS = [
     ask(constraint="nvlink", partition="short"),
     ask(account="nope"),
     ask(partition="closed"),
+    ask(partition="inactive"),
+    ask(partition="closed,inactive"),
     ask(partition="members"),
 ]
 
@@ -82,7 +97,7 @@ def test_the_check_says_what_slurm_does(cluster, monkeypatch):
     monkeypatch.setattr(slurm, "_lines", lambda *command: cluster.run(*command).splitlines())
     offer = slurm.offer()
     ids = []
-    for each in ASKS:
+    for each in FINE + FOR_EVER:
         gpus = f"--gpus={each.model + ':' if each.model else ''}{each.gpus}"
         options = [f"--constraint={each.constraint or ''}", *([gpus] if each.gpus else [])]
         options += [f"--account={each.account}"] if each.account else []
@@ -96,8 +111,23 @@ def test_the_check_says_what_slurm_does(cluster, monkeypatch):
     reasons = dict(cluster.rows("squeue", "--noheader", "--format=%i|%R"))
     starts = [bool(job) and not any(reason in reasons.get(job, "") for reason in for_ever) for job in ids]
     cluster.run("scancel", "--user=root")
-    assert starts == [True] * 5 + [False] * 14
-    assert [not slurm.problems(each, offer) for each in ASKS] == starts
+    assert starts == [True] * len(FINE) + [False] * len(FOR_EVER)
+    assert [not slurm.problems(each, offer) for each in FINE + FOR_EVER] == starts
+
+
+@pytest.mark.parametrize("flags", ["maint,ignore_jobs", "ignore_jobs"])
+def test_nodes_in_maintenance_or_reserved_take_jobs_later(cluster, study, monkeypatch, flags):
+    monkeypatch.setattr(slurm, "_lines", lambda *command: cluster.run(*command).splitlines())
+    set_aside = ["ReservationName=aside", "starttime=now", "duration=60", "user=root", "nodes=g1,g2", f"flags={flags}"]
+    cluster.run("scontrol", "create", "reservation", *set_aside)
+    try:
+        time.sleep(3)
+        assert slurm.problems(ask(), slurm.offer()) == []
+        assert slurm.waits(ask(), slurm.offer()).endswith("in maintenance, reserved or to be rebooted: g1, g2")
+        output, status = check(study)
+    finally:
+        cluster.run("scontrol", "delete", "ReservationName=aside")
+    assert status == 0 and "train: would wait: the nodes of partition gengpu" in output, output
 
 
 def check(study, profile="profiles/slurm"):

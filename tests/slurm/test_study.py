@@ -44,16 +44,17 @@ def study(cluster, tmp_path_factory):
     """A finished study of two splits."""
     study = Study(tmp_path_factory.mktemp("study"), cluster, CHANGES)
     study.run("--", "all")
-    study.first_log = study.log
+    study.first_log, study.first_run = study.log, study.run_id
     return study
 
 
 @pytest.fixture(scope="module")
 def jobs(study):
     """What SLURM has recorded of the study's jobs: one row a job."""
-    run = re.search(r"SLURM run ID: (\S+)", study.first_log)[1]
     columns = "jobid,jobname,comment,account,partition,state,alloctres,timelimitraw,submit,start,end"
-    rows = study.cluster.rows("sacct", "-X", "--parsable2", "--noheader", f"--name={run}", f"--format={columns}")
+    rows = study.cluster.rows(
+        "sacct", "-X", "--parsable2", "--noheader", f"--name={study.first_run}", f"--format={columns}"
+    )
     table = pd.DataFrame(rows, columns=columns.split(","))
     table["rule"] = table["comment"].str.extract(r"rule_([a-z]+)")
     return table

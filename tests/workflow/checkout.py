@@ -28,11 +28,13 @@ class Checkout:
         files = list(configfiles)
         if changes:
             files.append(self.folder / "changes.yaml")
-            files[-1].write_text(yaml.safe_dump(changes, sort_keys=False))
+            files[-1].write_text(yaml.safe_dump(changes, sort_keys=False), encoding="utf-8")
         command = [Path(sys.executable).with_name("snakemake"), "--cores", "2", "--configfile", *files, *args]
         environment = os.environ | {"OMP_NUM_THREADS": "1", "XDG_CACHE_HOME": str(self.folder / "cache")}
         environment.pop("SNAKEMAKE_PROFILE", None)
-        return subprocess.run(command, cwd=self.folder, env=environment, capture_output=True, text=True, timeout=540)
+        return subprocess.run(
+            command, cwd=self.folder, env=environment, capture_output=True, encoding="utf-8", timeout=540
+        )
 
     def pending(self, *args, **options):
         """What a dry run would do: rule -> number of jobs."""

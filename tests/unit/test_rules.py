@@ -1,0 +1,35 @@
+"""The commands of the rules: whatever a path is named, a shell takes it for a name."""
+
+import re
+
+import pytest
+from conftest import REPOSITORY
+
+RULES = sorted((REPOSITORY / "rules").glob("*.smk"))
+# Parameters that are flags, made by flag() or flags(), which quote each word.
+FLAGS = {"flags", "images", "truth", "tested", "samples", "identity", "source", "weights"}
+# No paths: numbers, or names that the schema or the wildcards' constraints allow.
+PLAIN = {"threads", "wildcards.split", "wildcards.seed", "wildcards.shard"}
+
+
+@pytest.mark.parametrize("path", RULES, ids=lambda path: path.stem)
+def test_every_path_in_a_command_is_quoted(path):
+    for rule in re.split(r"^ *rule ", path.read_text(encoding="utf-8"), flags=re.MULTILINE)[1:]:
+        params, command = rule.partition("params:")[2].split("shell:")
+        bare = {field for field in re.findall(r"\{([^{}]+)\}", command) if not field.endswith(":q")} - PLAIN
+        assert bare <= {f"params.{name}" for name in FLAGS}
+        for name in (field.removeprefix("params.") for field in bare):
+            made = re.search(rf"^ +{name}=(.*?)(?=^ +\w+=|\Z)", params, re.MULTILINE | re.DOTALL)[1]
+            assert re.match(r"given\(|lambda .*\bflags?\(|encoder_flags", made), made
+
+
+def test_flags_quote_their_words():
+    """As the shell reads them: one word a value, whatever it holds."""
+    text = (REPOSITORY / "rules/common.smk").read_text(encoding="utf-8")
+    made = re.search(r"^def flag\(.*?(?=^def given)", text, re.MULTILINE | re.DOTALL)[0]
+    space = {}
+    exec(f"import csv, io, shlex\n{made}", space)
+    for value in ["a b", "$(touch PWNED)", "a'b;c", '"', "-x", "*"]:
+        words = space["shlex"].split(space["flag"]("key", value))
+        assert words == [f"--key={value}"]
+        assert space["shlex"].split(space["flag"]("key", [value, value])) == ["--key", value, value]
