@@ -64,7 +64,11 @@ class Site:
 
 
 def read_site(path):
-    """Read a site file. Returns Site; raises UserError with all of its problems."""
+    """Read a site file. Returns Site; raises UserError with all of its problems, or if no job can start here."""
+    here = os.getcwd()
+    if repr(here) != f"'{here}'":
+        # Snakemake quotes paths for the shell of a job as Python does, so text between the apostrophes would be run
+        raise UserError(f"{here}: jobs cannot start below a folder with ' or \\ in its name: move the checkout")
     try:
         content = yaml.safe_load(Path(path).read_text(encoding="utf-8"))
     except FileNotFoundError:

@@ -16,7 +16,7 @@ RESULTS = "results/tiny"
 EMBED, COHORT = f"{RESULTS}/features/stain_stats/shard_00.h5", f"{RESULTS}/inventory/cohort.html"
 # Of pictures that are there, so that the first jobs come at once: an embedding and the page of the cohort.
 # Of a checkout below a folder that a shell takes for more than a name.
-FOLDER = "my lab/a$(touch PWNED)b'c;d"
+FOLDER = "my lab/a$(touch PWNED)b;d"
 CHANGES = {"demo": None, "attention": {"truth": None}, "embed": {"shards": 1}}
 
 
