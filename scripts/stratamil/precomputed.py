@@ -108,6 +108,9 @@ def scan(path: Path, folder: Path, grammar: names.Grammar, encoder: str | None =
                 where, starts = f"row {entry.row}: {entry.file}", (f"{file}: ", f"{entry.file}: ")
                 problems += [(where, line.removeprefix(starts[0]).removeprefix(starts[1])) for line in error.problems]
                 continue
+            except MemoryError:
+                problems.append((f"row {entry.row}: {entry.file}", f"more rows than memory can hold: {external.OUT}"))
+                continue
             left_out += [(entry.file, names.UNKNOWN_STAIN, stain, n) for stain, n in unknown.items()]
     problems = by_kind(problems) + manifest.lacking(path, lacking) + _disagreements(sources)
     uneven, warnings = _tilings(sources, {file: table["stain"].unique() for file, table in tables.items()})
