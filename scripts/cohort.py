@@ -42,12 +42,14 @@ def main(args):
         raise UserError(f"{args.patches}: no such folder: give the folder of the patch images")
     cases = tables.read_cases(args.cases)
     excluded = tables.read_excluded(args.excluded)
-    patches = cohort.classed(pd.read_parquet(args.patches_table), cases)
+    listed = pd.read_parquet(args.patches_table)
+    patches = cohort.classed(listed, cases)
     found = {path.stem.removeprefix("data_splits_"): splits.read(path) for path in args.splits}
     sides = samples.sides(patches, args.patches, args.seed) if args.patches else None
     plan = {name: getattr(args, name) for name in ("preset", "n", "validation", "repeats")} | {"seed": args.split_seed}
     of_cohort = args.classes, args.stains, args.group_column, args.bootstrap, args.seed, plan
     numbers = cohort.numbers(patches, cases, excluded, found, sides, *of_cohort)
+    numbers["warnings"] += listed.attrs.get("warnings", [])
     inputs = [args.patches_table, args.cases, args.excluded, *args.splits]
     numbers |= {
         "samples": draw(patches, numbers["stains"], args) if args.patches else [],

@@ -65,6 +65,9 @@ def take_features(args, labelled, grammar):
     remedy = "add their stains to names.stains"
     of_manifest = args.manifest, inventory.ordered(found.patches, stains), found.left_out, found.rows, remedy
     taken = inventory.join(*of_manifest, labelled, stains, args.unknown_stains)
+    taken.patches.attrs["warnings"] = found.warnings  # parquet keeps them for the cohort page
+    for line in found.warnings:
+        logging.warning(line)
     if args.identity:
         files.write_json(found.identity, args.identity)
     return taken

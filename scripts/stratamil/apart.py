@@ -3,11 +3,10 @@
 import faulthandler
 import multiprocessing
 import signal
-from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
-from stratamil.errors import Stopped, UserError
+from stratamil.errors import Stopped
 
 FORK = multiprocessing.get_context("fork")  # starts in milliseconds, and shares the memory that its function refers to
 PATIENCE = 600  # seconds without a sign of life: a damaged file can send a library round in circles
@@ -22,67 +21,82 @@ class Died(Exception):
         self.status = status
 
 
-def stream(function: Callable[..., Iterable], *args: Any) -> Iterator:
-    """Yield what the generator `function(*args)` yields, run in another process. Raises what it raises, or Died."""
-    ours, theirs = FORK.Pipe(duplex=False)
-    worker = FORK.Process(target=_serve, args=(function, args, ours, theirs), daemon=True)
-    worker.start()
-    theirs.close()
-    try:
-        while ours.poll(PATIENCE):
-            try:
-                kind, value = ours.recv()
-            except (EOFError, OSError):
-                worker.join()
-                if -worker.exitcode in STOPS:
-                    raise Stopped("stopped while reading files: run again") from None
-                raise Died(worker.exitcode) from None
-            if kind == "error":
-                raise value
-            if kind == "end":
-                return
-            yield value
-        raise Died(None)
-    finally:
-        ours.close()
-        worker.kill()
-        worker.join(10)
+class Worker:
+    """A process that runs one generator function, with other arguments each time; started when it is needed."""
+
+    def __init__(self, function: Callable[..., Iterable]):
+        self.function, self.process, self.pipe, self.busy = function, None, None, False
+
+    def run(self, *args: Any) -> Iterator:
+        """Yield what `function(*args)` yields there. Raises what it raises, Died, or Stopped."""
+        if self.busy:  # by someone who has not read all that was asked for
+            with Worker(self.function) as other:
+                yield from other.run(*args)
+            return
+        if self.process is None:
+            self._start()
+        self.busy = True
+        try:
+            self.pipe.send(args)
+            while True:
+                kind, value = self._receive()
+                if kind != "value":
+                    self.busy = False
+                    break
+                yield value
+        finally:
+            if self.busy:
+                self.stop()
+        if kind == "error":
+            raise value
+
+    def _start(self):
+        self.pipe, theirs = FORK.Pipe()
+        self.process = FORK.Process(target=_serve, args=(self.function, self.pipe, theirs), daemon=True)
+        self.process.start()
+        theirs.close()
+
+    def _receive(self):
+        try:
+            if not self.pipe.poll(PATIENCE):
+                raise Died(None)
+            return self.pipe.recv()
+        except (EOFError, OSError):
+            self.process.join()
+            if -self.process.exitcode in STOPS:
+                raise Stopped("stopped while reading files: run again") from None
+            raise Died(self.process.exitcode) from None
+
+    def stop(self) -> None:
+        """End the process; the next run starts another."""
+        if self.process:
+            self.pipe.close()
+            self.process.kill()
+            self.process.join(10)  # one that waits for a dead disk cannot be ended
+        self.process, self.busy = None, False
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *error):
+        self.stop()
 
 
-def _serve(function, args, ours, theirs):
-    ours.close()  # with it open here, the pipe would never break when the reader is gone
+def _serve(function, ours, theirs):
+    ours.close()  # with it open here, the pipe would never break when the other side is gone
     faulthandler.disable()
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the reader ends this process
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the other side ends this process
     try:
-        for value in function(*args):
-            theirs.send(("value", value))
-        theirs.send(("end", None))
-    except BrokenPipeError:
-        pass
-    except Exception as error:
-        theirs.send(("error", error))
-
-
-def each(function: Callable[[Any], Iterable], items: Iterable) -> Iterator[tuple[Any, Any]]:
-    """Yield (item, outcome) of all items in order, worked on in one process, and in another after it dies.
-
-    function: a generator: it yields None as a sign of life, and at last its result. The outcome of an item is this
-    result, the UserError that it raised, or the Died of the process.
-    """
-    todo = deque(items)
-    while todo:
-        try:
-            for outcome in stream(_outcomes, function, list(todo)):
-                if outcome is not None:
-                    yield todo.popleft(), outcome
-        except Died as died:
-            yield todo.popleft(), died
-
-
-def _outcomes(function, items):
-    for item in items:
-        try:
-            yield from function(item)
-        except UserError as error:
-            yield error
+        while True:
+            args = theirs.recv()
+            try:
+                for value in function(*args):
+                    theirs.send(("value", value))
+                theirs.send(("end", None))
+            except BrokenPipeError:
+                raise
+            except Exception as error:
+                theirs.send(("error", error))
+    except (EOFError, OSError):
+        pass  # the other side is gone

@@ -38,7 +38,8 @@ CODE = tuple(Path(file) for file in (__file__, registry.__file__, images.__file_
 HEAD = ("classifier", "avgpool", "fc", "head", "heads")  # modules of torchvision's networks that follow the last map
 PROBE_SIZE = 224  # every torchvision network takes it, and has a last map larger than 1 x 1 for it
 MATCHED = 0.95
-NESTED = ("state_dict", "model_state_dict", "model")  # names under which training programs save the weights
+TEACHER = re.compile(r"(^|[._])teacher([._]|$)")  # of the networks in a file of self-supervised training, the result
+BESIDE = re.compile(r"(^|[._])(student|ema|momentum|encoder_k|key|target)([._]|$)")  # copies that help another
 _OLD_DENSENET = re.compile(r"(denselayer\d+\.(?:norm|relu|conv))\.([12])\.")  # names of the published DenseNet files
 
 
@@ -351,22 +352,19 @@ def _supported(encoder):
 
 def _load_weights(network, path, encoder):
     """Copy the weights in a file into `network`, whatever prefix their names carry. Raises UserError if few fit."""
-    found = _read_weights(path)
-    for name in NESTED:
-        if isinstance(found, dict) and isinstance(found.get(name), dict):
-            found = found[name]
-    if not isinstance(found, dict):
-        raise UserError(f"{path}: holds a {type(found).__name__}, not a state dict: save the network's state_dict()")
-    found = {_OLD_DENSENET.sub(r"\1\2.", str(name)): value for name, value in found.items() if torch.is_tensor(value)}
+    read = _read_weights(path)
+    if not isinstance(read, dict):
+        raise UserError(f"{path}: holds a {type(read).__name__}, not a state dict: save the network's state_dict()")
+    found = {_OLD_DENSENET.sub(r"\1\2.", name): value for name, value in _tensors(read)}
     wanted = {
         name: value.shape for name, value in network.state_dict().items() if not name.endswith("num_batches_tracked")
     }
-    matched = _match(found, wanted)
+    matched, prefix = _match(found, wanted, path, encoder)
     missing = [name for name in wanted if name not in matched]
     if len(matched) < MATCHED * len(wanted):
         raise UserError(
             f"{path}: only {len(matched)} of the {len(wanted)} weights of {encoder} are in it "
-            f"(missing: {_few(missing)}; in the file: {_few(list(found))}): "
+            f"(missing: {_few(missing)}; in the file: {_content(found) or _few(list(map(str, read)))}): "
             "give the weights of this encoder, or set embed.encoder to the network that they are of"
         )
     if hasattr(network, "pretrained_cfg"):  # timm's: a layer too many or too few makes it another network
@@ -377,6 +375,7 @@ def _load_weights(network, path, encoder):
             name
             for name, value in found.items()
             if id(value) not in used
+            and name.startswith(prefix)
             and not name.endswith("num_batches_tracked")
             and not any(f".{head}." in f".{name}" for head in heads)
         ]
@@ -408,23 +407,54 @@ def _read_weights(path):
         ) from None
 
 
-def _match(found, wanted):
-    """The entries of `found` under the names in `wanted`, by the one change of prefix that fits most.
+def _tensors(value, prefix=""):
+    """Yield (name, tensor) of dicts in dicts, whatever they are called: `teacher.backbone.conv1.weight`."""
+    for key, inner in value.items():
+        if torch.is_tensor(inner):
+            yield f"{prefix}{key}", inner
+        elif isinstance(inner, dict):
+            yield from _tensors(inner, f"{prefix}{key}.")
 
-    found: name -> tensor. wanted: name -> shape. An entry matches by name and shape.
+
+def _match(found, wanted, path, encoder):
+    """(the entries of `found` under the names in `wanted`, prefix), by the one change of prefix that fits most.
+
+    found: name -> tensor. wanted: name -> shape. An entry matches by name and shape. Of several networks that fit
+    alike, a teacher is taken first, and a student or a running mean last. Raises UserError where two are left.
     """
     prefixes = Counter(
         ".".join(parts[:depth]) + "." for parts in (name.split(".") for name in found) for depth in range(1, len(parts))
     )
-    # A wrapper's prefix is on most of the names; that of a block inside the network is on few.
-    strips = ["", *(prefix for prefix, n in prefixes.items() if n >= len(found) / 4)]
+    # A network's prefix is on many names; that of a block inside it is on few.
+    strips = ["", *(prefix for prefix, n in prefixes.items() if n >= len(wanted) / 2)]
     adds = ["", *dict.fromkeys(name.split(".")[0] + "." for name in wanted)]
 
     def renamed(strip, add):
         names = {add + name.removeprefix(strip): name for name in found if name.startswith(strip)}
         return {new: found[old] for new, old in names.items() if new in wanted and found[old].shape == wanted[new]}
 
-    return max((renamed(strip, add) for strip in strips for add in adds), key=len)
+    def rank(fit):
+        matched, strip = fit
+        return -len(matched), 0 if TEACHER.search(strip) else 2 if BESIDE.search(strip) else 1
+
+    fits = sorted(((renamed(strip, add), strip) for strip in strips for add in adds), key=rank)
+    best, prefix = fits[0]
+    same = [(matched, strip) for matched, strip in fits if rank((matched, strip)) == rank(fits[0])]
+    others = [strip for matched, strip in same if any(matched[name] is not best.get(name) for name in matched)]
+    if others and len(best) >= MATCHED * len(wanted):
+        raise UserError(
+            f"{path}: holds {len(others) + 1} networks that fit {encoder} ({_few([prefix, *others])}): "
+            "save the state_dict() of one"
+        )
+    return best, prefix
+
+
+def _content(found):
+    """What weights there are: the parts of the network and how many each has, and the first names."""
+    parts = [name.split(".") for name in found]
+    depth = next((i for i, level in enumerate(zip(*parts)) if len(set(level)) > 1), 0) + 1
+    counts = Counter(".".join(part[:depth]) for part in parts).most_common()
+    return f"{_few([f'{name} ({n})' for name, n in counts], 5)}, such as {_few(list(found))}" if found else ""
 
 
 def _few(names, n=3):

@@ -115,7 +115,7 @@ def _format(path):
 def _headings(path, found, wanted):
     """Name in lower case -> name in the file, of those that match `wanted` (a regular expression)."""
     there = {}
-    for name in found:
+    for name in (name for name in found if isinstance(name, str)):  # HDF5 gives bytes where they are no UTF-8
         if re.fullmatch(wanted, name.lower()):
             if name.lower() in there:
                 raise UserError(f"{path}: {there[name.lower()]} and {name} are one name: keep one")
@@ -251,7 +251,7 @@ def _linked(path, file, name, folder):
     """An object of an open HDF5 file, which may be a link to another file below `folder`."""
     try:
         found = file[name]
-    except (KeyError, OSError):
+    except Exception:
         if isinstance(file.get(name, getlink=True), h5py.HardLink):
             raise
         raise UserError(f"{path}: {name} is a link that leads nowhere: copy the data into this file") from None
@@ -438,14 +438,24 @@ def _parquet(path, folder):
         for low, name in there.items():
             if pa.types.is_nested(kind := file.schema_arrow.field(name).type):
                 raise UserError(f"{path}: {low} is neither text nor numbers ({plain(kind)}): {ANEW}")
-        # an index of pandas is a column like any other
+        # an index of pandas is a column like any other, but one of numbers in a row is written as their range
+        ranges = _ranges(file.schema_arrow, rows)
         table = file.read(list(there.values()), use_threads=False).to_pandas(ignore_metadata=True, use_threads=False)
         values = {low: table[name].to_numpy() for low, name in there.items()}
     coords = None
     if {"x", "y"} <= set(values):
         coords = _coords(path, np.column_stack([values[axis].astype("float64") for axis in "xy"]))
+    values = ranges | values
     columns = {name: _column(path, name, values[name], rows) for name in COLUMNS if name in values}
     return Source(rows, dim, columns, coords)
+
+
+def _ranges(schema, rows):
+    """Name in lower case -> numbers, of an index that pandas wrote as a range."""
+    found = (schema.pandas_metadata or {}).get("index_columns", [])
+    found = [index for index in found if isinstance(index, dict) and index.get("kind") == "range" and index["name"]]
+    numbers = {index["name"].lower(): range(index["start"], index["stop"], index["step"]) for index in found}
+    return {name: np.array(values) for name, values in numbers.items() if len(values) == rows}
 
 
 def _feature_columns(path, schema):

@@ -14,9 +14,8 @@ import math
 import mmap
 import signal
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass, field
-from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -36,28 +35,28 @@ SHOWN = 5  # places named in a problem
 
 def describe(path: Path) -> Source:
     """Read what a file holds besides its features; a file that crashes its library ends in a UserError, too."""
-    [(_, source)] = _each(partial(_described, Path(path).parent), [path])
-    if isinstance(source, UserError):
-        raise source
-    return source
+    return list(_apart(_READER, path, None))[-1]
 
 
 def blocks(path: Path) -> Iterator[tuple[int, np.ndarray]]:
     """Yield (first row, numbers (n, D)) over a file, at most BLOCK rows at once; raises as `describe`."""
+    yield from _apart(_READER, path, BLOCK)
+
+
+def _read(path, most):
+    """The blocks of a file, or with None its Source."""
+    yield from [external.describe(path)] if most is None else external.blocks(path, None, most)
+
+
+_READER = apart.Worker(_read)
+
+
+def _apart(worker: apart.Worker, path: Path, *args: object) -> Iterator:
+    """What a worker yields for a file; its death is a UserError."""
     try:
-        yield from apart.stream(external.blocks, path, None, BLOCK)
+        yield from worker.run(path, *args)
     except apart.Died as died:
         raise UserError(_death(path, died)) from None
-
-
-def _described(folder, path):
-    yield external.describe(path, folder)
-
-
-def _each(function: Callable, paths: Iterable[Path]) -> Iterator[tuple[Path, object]]:
-    """apart.each of paths; a death, too, is a UserError."""
-    for path, outcome in apart.each(function, paths):
-        yield path, UserError(_death(path, outcome)) if isinstance(outcome, apart.Died) else outcome
 
 
 def _death(path, died):
@@ -94,24 +93,25 @@ def scan(path: Path, folder: Path, grammar: names.Grammar, encoder: str | None =
     Raises UserError with every problem found, of all files, those of one kind in one line.
     """
     entries = manifest.read(path, folder)
-    files = {Path(folder, entry.file): entry for entry in entries}
     sources, tables, left_out, problems, lacking = {}, {}, [], [], []
-    for file, source in _each(partial(_described, folder), files):
-        entry = files[file]
-        try:
-            if isinstance(source, UserError):
-                raise source
-            sources[entry.file] = source
-            if none := [name for name in manifest.NAMES if not getattr(entry, name) and name not in source.columns]:
-                lacking.append((entry, none))
+    with apart.Worker(lambda file: [external.describe(file, folder)]) as worker:
+        for entry in entries:
+            file = Path(folder, entry.file)
+            try:
+                [source] = _apart(worker, file)
+                sources[entry.file] = source
+                if none := [name for name in manifest.NAMES if not getattr(entry, name) and name not in source.columns]:
+                    lacking.append((entry, none))
+                    continue
+                tables[entry.file], unknown = _patches(entry, source, grammar)
+            except UserError as error:
+                where, starts = f"row {entry.row}: {entry.file}", (f"{file}: ", f"{entry.file}: ")
+                problems += [(where, line.removeprefix(starts[0]).removeprefix(starts[1])) for line in error.problems]
                 continue
-            tables[entry.file], unknown = _patches(entry, source, grammar)
-        except UserError as error:
-            where = f"row {entry.row}: {entry.file}"
-            starts = f"{file}: ", f"{entry.file}: "
-            problems += [(where, line.removeprefix(starts[0]).removeprefix(starts[1])) for line in error.problems]
-            continue
-        left_out += [(entry.file, names.UNKNOWN_STAIN, stain, n) for stain, n in unknown.items()]
+            except MemoryError:
+                problems.append((f"row {entry.row}: {entry.file}", f"more rows than memory can hold: {external.OUT}"))
+                continue
+            left_out += [(entry.file, names.UNKNOWN_STAIN, stain, n) for stain, n in unknown.items()]
     problems = by_kind(problems) + manifest.lacking(path, lacking) + _disagreements(sources)
     uneven, warnings = _tilings(sources, {file: table["stain"].unique() for file, table in tables.items()})
     patches = pd.concat(tables.values(), ignore_index=True) if tables else None
@@ -279,14 +279,15 @@ def take(patches: pd.DataFrame, folder: Path, dim: int) -> np.ndarray:
     positions = {Path(folder, file): here for file, here in places.groupby("file", sort=False).indices.items()}
     problems, flat = [], {}
 
-    def read(path):
-        yield from _take(path, folder, rows[positions[path]], values, positions[path])
-
-    for path, outcome in _each(read, positions):
-        if isinstance(outcome, UserError):
-            problems += [(str(path), problem.removeprefix(f"{path}: ")) for problem in outcome.problems]
-        elif outcome[0]:
-            flat[path] = outcome
+    with apart.Worker(lambda path: _take(path, folder, rows[positions[path]], values, positions[path])) as worker:
+        for path in positions:
+            try:
+                *_, counts = _apart(worker, path)
+            except UserError as error:
+                problems += [(str(path), problem.removeprefix(f"{path}: ")) for problem in error.problems]
+                continue
+            if counts[0]:
+                flat[path] = counts
     if problems:
         raise UserError(*by_kind(problems))
     if flat:

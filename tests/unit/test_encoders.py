@@ -181,7 +181,7 @@ PREFIXES = ["", "module.", "model.", "encoder.", "module.model.0."]
 
 
 @pytest.mark.parametrize("prefix", PREFIXES)
-@pytest.mark.parametrize("nested", [None, "state_dict", "model"])
+@pytest.mark.parametrize("nested", [None, "state_dict", "net"])
 def test_weights_are_found_under_any_prefix(tmp_path, prefix, nested):
     state = torchvision.models.squeezenet1_1(weights=None).state_dict()
     saved = {prefix + name: value for name, value in state.items()}
@@ -190,6 +190,49 @@ def test_weights_are_found_under_any_prefix(tmp_path, prefix, nested):
     loaded = encoder.network.state_dict()
     assert loaded and all(torch.equal(value, state[name]) for name, value in loaded.items())
     assert encoder.identity["weights"] == "x.pth" and len(encoder.identity["weights_sha256"]) == 64
+
+
+def other(state):
+    """The weights of another network of the same kind."""
+    return {name: value + 1 for name, value in state.items()}
+
+
+@pytest.mark.parametrize(
+    "wrapped",
+    [
+        lambda state: {"teacher": {f"backbone.{name}": value for name, value in state.items()}, "student": {}},
+        lambda state: {"student": other(state), "teacher": {"module": {"backbone": state}}, "epoch": 3},
+        lambda state: {"state_dict": {f"net.module.{name}": value for name, value in state.items()}, "optimizer": {}},
+        lambda state: {"state_dict": state, "state_dict_ema": other(state)},
+        lambda state: (
+            {f"teacher.{name}": value for name, value in state.items()}
+            | {f"student.{name}": value for name, value in other(state).items()}
+        ),
+    ],
+    ids=["dino", "both", "lightning", "ema", "flat"],
+)
+def test_weights_are_found_however_a_training_program_nests_them(tmp_path, wrapped):
+    state = torchvision.models.resnet18(weights=None).state_dict()
+    torch.save(wrapped(state), tmp_path / "x.pth")
+    loaded = encoders.load("resnet18", tmp_path / "x.pth", 64, "global", device="cpu").network.state_dict()
+    assert all(torch.equal(value, state[name]) for name, value in loaded.items())
+
+
+def test_two_networks_that_fit_alike_are_not_chosen_from(tmp_path):
+    state = torchvision.models.resnet18(weights=None).state_dict()
+    torch.save({"left": state, "right": other(state)}, tmp_path / "x.pth")
+    with pytest.raises(UserError, match=r"holds 2 networks that fit resnet18 \(left\., right\.\): save"):
+        encoders.load("resnet18", tmp_path / "x.pth", 64)
+
+
+def test_a_file_without_the_weights_says_what_it_has(tmp_path):
+    state = torchvision.models.mobilenet_v2(weights=None).state_dict()
+    torch.save({"teacher": state, "epoch": 1}, tmp_path / "x.pth")
+    with pytest.raises(UserError, match=r"in the file: teacher\.features \(\d+\), teacher\.classifier \(2\), such as"):
+        encoders.load("resnet18", tmp_path / "x.pth", 64)
+    torch.save({"epoch": 1, "options": {"lr": 1}}, tmp_path / "x.pth")
+    with pytest.raises(UserError, match=r"in the file: epoch, options"):
+        encoders.load("resnet18", tmp_path / "x.pth", 64)
 
 
 def test_densenet_weights_with_the_prefix_of_features_gone_and_the_old_names(tmp_path):
