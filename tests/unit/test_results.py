@@ -33,6 +33,14 @@ def test_a_folder_of_others_is_refused_in_one_line(tmp_path, name):
     assert name in line and f"python scripts/adopt.py {folder}" in line
 
 
+def test_results_of_other_studies_below_are_not_in_the_way(tmp_path):
+    results.claim(str(tmp_path / "results/demo")).release()
+    (tmp_path / "results/demo/report.html").touch()
+    assert results.problems(str(tmp_path / "results"), {}) == []
+    (tmp_path / "results/mine.txt").touch()
+    assert "(such as mine.txt)" in results.problems(str(tmp_path / "results"), {})[0]
+
+
 def test_no_folder(tmp_path):
     (tmp_path / "file").touch()
     (tmp_path / "nowhere").symlink_to(tmp_path / "gone")
