@@ -93,7 +93,7 @@ def test_embed(patches, tmp_path, races):
         last = run(work(place / "shard.h5"), place / "one.log")
         last.join(60)
         assert last.exitcode == 0 and (place / "shard.h5").read_bytes() == whole, (number, SEED)
-        assert not [path for path in place.rglob("*") if path.suffix == ".lock" or "partial" in path.name]
+        assert not [path for path in (place / "shard").rglob("*") if path.suffix in (".lock", ".partial", ".part")]
     assert {status for pair in found for status in pair} <= {0, 1, -signal.SIGKILL}
     print({pair: found.count(pair) for pair in sorted(set(found))})
     logging.disable(logging.NOTSET)
