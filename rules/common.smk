@@ -126,12 +126,22 @@ def templates(page):
 
 
 def alias(names):
-    """Let a target on the command line have other names: name -> target."""
-    asked = workflow.dag_settings
-    for setting in ("targets", "forcerun", "until", "omit_from"):
-        given = getattr(asked, setting, None)  # --lint has none
-        if given:
-            setattr(asked, setting, {names.get(os.path.relpath(target), target) for target in given})
+    """Let targets on the command line have other names: name -> target.
+
+    Snakemake has no such thing, and learns of the targets only after it has read the rules: they are renamed when it
+    begins to plan.
+    """
+    plan = workflow._prepare_dag
+    targets = {os.path.relpath(name): target for name, target in names.items()}
+
+    def renamed(*args, **kwargs):
+        asked = workflow.dag_settings
+        for setting in ("targets", "forcerun", "until", "omit_from"):
+            given = getattr(asked, setting)
+            setattr(asked, setting, {targets.get(os.path.relpath(target), target) for target in given})
+        return plan(*args, **kwargs)
+
+    workflow._prepare_dag = renamed
 
 
 def attempts(amount):

@@ -32,12 +32,12 @@ def atomic(path: str | Path) -> Iterator[Path]:
     """
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = _temporary(path)
+    new = temporary(path)
     try:
-        yield temporary
-        os.replace(temporary, path)
+        yield new
+        os.replace(new, path)
     finally:
-        temporary.unlink(missing_ok=True)
+        new.unlink(missing_ok=True)
 
 
 @contextmanager
@@ -50,7 +50,7 @@ def updated_folder(path: str | Path) -> Iterator[Path]:
     """
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
-    new = _temporary(path)
+    new = temporary(path)
     try:
         new.mkdir()
         yield new
@@ -102,8 +102,11 @@ def _list(names: Iterable[str], path: Path) -> None:
     write_json({"files": sorted(names)}, path / LISTING)
 
 
-def _temporary(path: Path) -> Path:
-    """A name beside `path` that no other writer has. Removes what writers of `path` that are dead have left behind."""
+def temporary(path: Path) -> Path:
+    """Return a name beside `path` that no other writer has.
+
+    Removes what writers of `path` that are dead have left behind.
+    """
     if not any(part.endswith(PARTIAL) for part in path.parent.parts):  # in a new folder there is nothing yet
         _sweep(path)
     return path.with_name(f".{path.stem[:40]}.{processes.tag()}{PARTIAL}{path.suffix}")

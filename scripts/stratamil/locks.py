@@ -25,7 +25,7 @@ from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
-from stratamil import processes
+from stratamil import files, processes
 from stratamil.errors import UserError
 
 BEAT, BOUND = 10, 90  # seconds
@@ -174,7 +174,7 @@ def _create(path: Path, me: Holder) -> bool:
 
 def _written(path: Path, me: Holder) -> Path:
     """Write the content of a lock beside it."""
-    new = path.with_name(f".{path.name[:40]}.{me.token}")
+    new = files.temporary(path)
     new.write_text(json.dumps(asdict(me)))
     return new
 
@@ -206,7 +206,7 @@ def _lives(path: Path, holder: Holder) -> bool:
 
 def _now(path: Path) -> float:
     """The time by the clock of the file server."""
-    clock = path.with_name(f".{path.name[:40]}.{secrets.token_hex(4)}")
+    clock = files.temporary(path)
     clock.touch()
     try:
         return clock.stat().st_mtime

@@ -1,6 +1,7 @@
 """The results folder: whose it is, and who works in it."""
 
 import os
+import shlex
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -40,7 +41,7 @@ def problems(folder: str, inputs: dict[str, str | Path]) -> list[str]:
     return [
         f"results: {folder} is not empty and was not made by this workflow, which would replace files in it (such as "
         f"{', '.join(found)}): set results to a new folder, or, if they are results of an earlier version, run "
-        f"python scripts/adopt.py {folder}"
+        f"python scripts/adopt.py {shlex.quote(folder)}"
     ]
 
 
@@ -108,9 +109,10 @@ def _within(place: str | Path, folder: Path) -> bool:
 
 
 def _foreign(folder: Path, shown: int = 3) -> Iterator[str]:
-    """Some of the files in `folder` that are no system's and not of a run that has just begun, relative to it."""
+    """Some of the files in `folder`, relative to it: none of a system's, of other results, of a run that just began."""
     for place, below, names in os.walk(folder, onerror=_raise):
-        below.sort()
+        # What lies in other results belongs to them.
+        below[:] = sorted(name for name in below if not os.path.exists(os.path.join(place, name, MARK)))
         for name in sorted(names + [name for name in below if os.path.islink(os.path.join(place, name))]):
             if name not in SYSTEM and not name.lstrip(".").startswith("stratamil."):
                 yield os.path.relpath(os.path.join(place, name), folder)

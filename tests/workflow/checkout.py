@@ -23,13 +23,17 @@ class Checkout:
             copy = shutil.copytree if (REPOSITORY / part).is_dir() else shutil.copy2
             copy(REPOSITORY / part, self.folder / part)
 
-    def snakemake(self, *args, configfiles=(TINY,), changes=None):
-        """Run snakemake; `changes` is a config laid over the configfiles. Returns the finished process."""
+    def command(self, *args, configfiles=(TINY,), changes=None):
+        """The command that runs snakemake; `changes` is a config laid over the configfiles."""
         files = list(configfiles)
         if changes:
             files.append(self.folder / "changes.yaml")
             files[-1].write_text(yaml.safe_dump(changes, sort_keys=False), encoding="utf-8")
-        command = [Path(sys.executable).with_name("snakemake"), "--cores", "2", "--configfile", *files, *args]
+        return [Path(sys.executable).with_name("snakemake"), "--cores", "2", "--configfile", *files, *args]
+
+    def snakemake(self, *args, **options):
+        """Run the `command` of these arguments. Returns the finished process."""
+        command = self.command(*args, **options)
         environment = os.environ | {"OMP_NUM_THREADS": "1", "XDG_CACHE_HOME": str(self.folder / "cache")}
         environment.pop("SNAKEMAKE_PROFILE", None)
         return subprocess.run(
