@@ -7,7 +7,7 @@ import logging
 import os
 import signal
 import sys
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from stratamil.errors import Stopped, UserError, visible
@@ -91,7 +91,11 @@ class LogFile(logging.FileHandler):
     def handleError(self, record: logging.LogRecord) -> None:
         if not self.told:
             self.told = True
-            print(f"{self.baseFilename}: the log is not complete: {sys.exc_info()[1]}", file=sys.stderr)
+            print(f"{visible(self.baseFilename)}: the log is not complete: {sys.exc_info()[1]}", file=sys.stderr)
+
+    def close(self) -> None:
+        with suppress(OSError):
+            super().close()
 
 
 def run(main, args):
