@@ -74,7 +74,7 @@ def generate(cases, classes, n, seed, validation=None, repeats=1, left_out=""):
 
 
 def left_out(cases: pd.DataFrame, labels: str) -> str:
-    """Return why a class has few cases, `; of the 30 cases in labels.csv, are left out 24 of code '2' ...`, or nothing.
+    """Return why a class has few cases, `; of 30 cases in labels.csv are left out 24 of code '2' ...`, or nothing.
 
     cases: the whole cases table. labels: the labels table that it is of.
     """
