@@ -7,7 +7,7 @@ import operator
 import os
 import signal
 import sys
-from contextlib import contextmanager, nullcontext
+from contextlib import contextmanager, nullcontext, suppress
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -155,7 +155,11 @@ class LogFile(logging.FileHandler):
     def handleError(self, record: logging.LogRecord) -> None:
         if not self.told:
             self.told = True
-            print(f"{self.baseFilename}: the log is not complete: {sys.exc_info()[1]}", file=sys.stderr)
+            print(f"{visible(self.baseFilename)}: the log is not complete: {sys.exc_info()[1]}", file=sys.stderr)
+
+    def close(self) -> None:
+        with suppress(OSError):
+            super().close()
 
 
 def run(main, args):

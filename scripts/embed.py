@@ -12,7 +12,6 @@ import torch
 import cli
 from stratamil import embed, encoders, features, inventory, schema
 
-
 # All but weights, whose file is an input, and by_stain, which the workflow takes apart.
 SETTINGS = [key for key in schema.section("embed") if key not in ("weights", "by_stain")]
 

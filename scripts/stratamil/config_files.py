@@ -15,7 +15,7 @@ from stratamil.errors import UserError
 # Values and characters of a file when every alias is written out: far more than a study needs, and little memory.
 LARGEST = 200_000, 5_000_000
 # Numbers that nobody misreads; the others of YAML (octal, hexadecimal, sexagesimal, with underscores) stay text.
-DECIMAL = re.compile(r"[-+]?(0|[1-9][0-9]*|(0|[1-9][0-9]*)?\.[0-9]+([eE][-+][0-9]+)?|(0|[1-9][0-9]*)\.)")
+DECIMAL = re.compile(r"[-+]?((0|[1-9][0-9]*)(\.[0-9]*)?|\.[0-9]+)([eE][-+]?[0-9]+)?")
 NULL, BOOL, MERGE = (f"tag:yaml.org,2002:{kind}" for kind in ("null", "bool", "merge"))
 NUMBERS = ("tag:yaml.org,2002:int", "tag:yaml.org,2002:float")
 
@@ -39,7 +39,7 @@ def read(path: str | Path, schema: dict) -> dict:
         _refuse_bomb(path, root)
         if twice := _twice(root, "", set()):
             raise UserError(*(f"{path}: {line}" for line in twice))
-        content = _value(loader, root, schema, schema.get("$defs", {}))
+        content = _value(loader, root, schema, schema.get("$defs", {})) if root else None
     except yaml.YAMLError as error:
         raise UserError(f"{path}: not YAML: {' '.join(str(error).split())}") from None
     except RecursionError:

@@ -9,6 +9,7 @@ REFUSALS = {
     errno.ENOSPC: "make room on the disk",
     errno.EDQUOT: "make room within your quota",
     errno.EROFS: "choose a folder that can be written to",
+    errno.EEXIST: "move away the file that is where a folder should be",
     errno.ENOTDIR: "move away the file that is where a folder should be",
     errno.EISDIR: "move away the folder that is where a file should be",
     errno.EACCES: "ask for the right to read or write it",

@@ -1,5 +1,6 @@
 """Reading and writing files so that nothing is ever half-written, and nothing deleted that was not made here."""
 
+import csv
 import hashlib
 import json
 import logging
@@ -156,7 +157,9 @@ def write_csv(frame, path, float_format=None):
     """
     with atomic(path) as temporary:
         plain = _with_text(frame, lambda text: f"'{text}" if FORMULA.match(text) else text)
-        plain.to_csv(temporary, index=False, float_format=float_format)
+        torn = any("\r" in text for name in frame for text in frame[name] if isinstance(text, str))
+        quoting = csv.QUOTE_NONNUMERIC if torn else csv.QUOTE_MINIMAL  # which does not quote a carriage return
+        plain.to_csv(temporary, index=False, float_format=float_format, quoting=quoting)
 
 
 def as_typed(frame: pd.DataFrame) -> pd.DataFrame:

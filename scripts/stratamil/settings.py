@@ -43,6 +43,7 @@ PATHS = {
     "features": ["manifest", "folder"],
     "evaluate": ["checkpoint"],
     "attention": ["truth"],
+    "embed": ["weights"],
 }
 SHOWN = 200  # characters of a value
 TYPES = {
@@ -153,6 +154,9 @@ def tidy(config: dict) -> None:
         for key in keys:
             if (values[key] or "").startswith("-"):
                 values[key] = os.path.abspath(values[key])
+    for own in (config["embed"]["by_stain"] or {}).values():
+        if own.get("weights", "").startswith("-"):
+            own["weights"] = os.path.abspath(own["weights"])
 
 
 def misplaced(config):

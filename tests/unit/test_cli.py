@@ -2,7 +2,9 @@
 
 import argparse
 import errno
+import logging
 import os
+from pathlib import Path
 
 import pytest
 
@@ -32,3 +34,40 @@ def test_ends(tmp_path, capsys, error, status, said):
     for text in said:
         assert text in terminal and text in log
     assert ("Traceback" in terminal) == (status == 2)
+
+
+def test_no_name_commands_a_terminal(tmp_path, capsys):
+    def main(args):
+        logging.info("a table\n of \x9b2J two\tlines")
+        raise UserError("labels.csv: case \x1b]0;mine\x07\r\n\u202eb \udcff \u00e4\u03b1: rename it")
+
+    with pytest.raises(SystemExit):
+        cli.run(main, argparse.Namespace(log=tmp_path / "x.log"))
+    terminal, log = capsys.readouterr().err, (tmp_path / "x.log").read_text()
+    assert (
+        r"case \x1b]0;mine\x07\r\n\u202eb \udcff \u00e4\u03b1: rename it".replace(r"\u00e4\u03b1", "\u00e4\u03b1")
+        in terminal
+    )
+    assert terminal.splitlines()[-1] in log
+    assert "a table\n of \\x9b2J two\tlines" in log
+
+
+def test_a_log_on_a_full_disk_is_said_once_and_the_work_goes_on(capsys):
+    def main(args):
+        for number in range(100):
+            logging.info("line %d %s", number, "x" * 1000)
+
+    cli.run(main, argparse.Namespace(log=Path("/dev/full")))
+    assert capsys.readouterr().err.splitlines() == [
+        "/dev/full: the log is not complete: [Errno 28] No space left on device"
+    ]
+
+
+def test_a_log_that_cannot_be_made_is_one_line(tmp_path, capsys):
+    (tmp_path / "file").write_text("")
+    for path in (tmp_path / "file/x.log", tmp_path):
+        with pytest.raises(SystemExit) as ended:
+            cli.run(lambda args: None, argparse.Namespace(log=path))
+        assert ended.value.code == 1
+        (line,) = capsys.readouterr().err.splitlines()
+        assert line.startswith(f"error: {tmp_path}") and line.endswith("and run again")

@@ -131,6 +131,67 @@ def test_a_patch_is_used_once_unless_its_files_differ(tmp_path):
     assert len(inventory.namesakes(taken.patches)) == 2
 
 
+TRASH = [
+    ".Trash", ".Trash-1000", ".ipynb_checkpoints", "@eaDir", "@Recycle", "#recycle", "#snapshot", ".snapshot", ".zfs",
+    "$RECYCLE.BIN", "System Volume Information", "__MACOSX", "lost+found", ".AppleDouble", "~snapshot",
+]  # fmt: skip
+
+
+def test_hidden_and_system_folders_hold_no_patches(tmp_path):
+    folder, name = tmp_path / "patches", "case_1_match_1_he_patch{}.png"
+    kept = ["#1/" + name.format(1), "trash/" + name.format(2), "Slide @20x/" + name.format(3)]
+    trash = [f"{deep}{each}/x/{name.format(n)}" for n, each in enumerate(TRASH, 10) for deep in ("", "a/")]
+    trash += ["." + name.format(4), "._" + name.format(5), "~$" + name.format(6), name.format(7) + "~", "Thumbs.db"]
+    for path in [*kept, *trash]:
+        (folder / path).parent.mkdir(parents=True, exist_ok=True)
+        (folder / path).write_bytes(path.encode())
+    taken = inventory.take(folder, read(tmp_path, "Case,Class\n1,1\n"), GRAMMAR, list(STAINS))
+    assert sorted(taken.patches["path"]) == sorted(kept)
+    files = taken.excluded[taken.excluded["kind"] == "file"]
+    assert sorted(files["name"]) == sorted(trash)
+    assert files["reason"].value_counts().to_dict() == {"in a hidden or system folder": 30, "hidden file": 5}
+    # a dry run does not look into them, and looks at all others
+    watched, _ = folders.look(folder)
+    assert sorted(os.path.relpath(each, folder) for each in watched) == ["#1", ".", "Slide @20x", "a", "trash"]
+    assert set(watched) == set(taken.folders)
+
+
+def test_a_pattern_that_takes_all_takes_no_hidden_file(tmp_path):
+    (tmp_path / "patches").mkdir()
+    for name in ("1_2_he_3.png", "._1_2_he_3.png"):
+        (tmp_path / "patches" / name).write_bytes(b"x")
+    grammar = Grammar(r"(?P<case>.+)_(?P<slice>\d+)_(?P<stain>.+)_(?P<patch>\d+)\.png", STAINS)
+    found, left_out, _ = inventory.scan(tmp_path / "patches", grammar)
+    assert (list(found["path"]), left_out) == (["1_2_he_3.png"], [("._1_2_he_3.png", "hidden file", "")])
+
+
+def test_what_a_link_leads_to_is_hidden_only_if_the_link_is(tmp_path):
+    name, root = "case_1_match_1_he_patch{}.png", tmp_path / "patches"
+    for place in ("patches/.store/a", "patches/b", "elsewhere"):
+        (tmp_path / place).mkdir(parents=True)
+        (tmp_path / place / name.format(len(place))).write_bytes(place.encode())
+    (root / "a").symlink_to(".store/a")
+    (root / ".link").symlink_to(tmp_path / "elsewhere")
+    (root / ".store/up").symlink_to("..")
+    taken = inventory.take(root, read(tmp_path, "Case,Class\n1,1\n"), GRAMMAR, list(STAINS))
+    assert sorted(taken.patches["path"]) == [f"a/{name.format(16)}", f"b/{name.format(9)}"]
+
+
+def test_what_a_browser_kept_beside_its_original_is_another_patch(tmp_path):
+    folder, name = tmp_path / "patches", "case_1_match_1_he_patch5{}.png"
+    contents = {"": b"one", " (1)": b"two", " (2)": b"one", " (3)": b"two", " (4)": b"", "(5)": b"three"}
+    folder.mkdir()
+    for copy, content in contents.items():
+        (folder / name.format(copy)).write_bytes(content)
+    taken = inventory.take(folder, read(tmp_path, "Case,Class\n1,1\n"), GRAMMAR, list(STAINS))
+    assert {*taken.patches["path"]} == {name.format(copy) for copy in ("", " (1)", "(5)")}
+    assert {*taken.patches["patch"]} == {5}
+    reasons = dict(zip(taken.excluded["name"], taken.excluded["reason"]))
+    assert reasons[name.format(" (2)")] == "copy made by an operating system"
+    assert reasons[name.format(" (3)")] == "copy of another file"
+    assert name.format(" (4)") in reasons
+
+
 def test_letters_and_accents_apart_are_the_letters_together(tmp_path):
     stain = "mélan"
     grammar = Grammar(CONFIG["pattern"], {unicodedata.normalize("NFC", stain): []})

@@ -1,6 +1,9 @@
 """Splits: partitions without leaks, every class in every set where possible, and preset files checked hard."""
 
+import io
+import random
 import re
+import zipfile
 
 import numpy as np
 import pandas as pd
@@ -308,3 +311,59 @@ def test_a_damaged_file_is_named(tmp_path):
     path.write_bytes(content)
     with pytest.raises(UserError, match=r"a\.npz: not a split file"):
         splits.read(path)
+
+
+def claims(path, n, kind="<i8"):
+    """A split file whose training cases claim a shape that is not there."""
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
+        for part in ("train", "val", "test"):
+            content = io.BytesIO()
+            header = {"descr": kind, "fortran_order": False, "shape": (n if part == "train" else 0,)}
+            np.lib.format.write_array_header_1_0(content, header)
+            archive.writestr(f"{part}_cases.npy", content.getvalue())
+
+
+@pytest.mark.parametrize("n, kind", [(10**10, "<i8"), (3, "<U999999999"), (-5, "<i8"), (10**30, "<U4")])
+def test_a_split_file_that_claims_more_than_it_holds_is_not_read(tmp_path, n, kind):
+    claims(tmp_path / "a.npz", n, kind)
+    with pytest.raises(UserError, match=r"a\.npz: not a split file") as error:
+        splits.read(tmp_path / "a.npz")
+    assert len(error.value.problems) == 1
+
+
+def test_a_split_file_that_unpacks_to_more_than_all_cases_is_not_read(tmp_path):
+    sets = {f"{part}_cases": np.zeros(splits.MOST + 1, "int64") for part in ("train", "val", "test")}
+    np.savez_compressed(tmp_path / "a.npz", **sets)
+    with pytest.raises(UserError, match=r"a\.npz: not a split file: train_cases claims 1,000,001 cases"):
+        splits.read(tmp_path / "a.npz")
+
+
+@pytest.mark.parametrize("save", [np.savez, np.savez_compressed])
+def test_damaged_split_files_are_one_line(tmp_path, save, seed=1, n=400):
+    save(tmp_path / "good.npz", **{f"{part}_cases": np.arange(40) for part in ("train", "val", "test")})
+    good, rng = (tmp_path / "good.npz").read_bytes(), random.Random(seed)
+    for _ in range(n):
+        content = bytearray(good[: rng.randrange(len(good))] if rng.random() < 0.15 else good)
+        for _ in range(rng.choice([1, 2, 8])):
+            if content:
+                content[rng.randrange(len(content))] = rng.randrange(256)
+        (tmp_path / "a.npz").write_bytes(content)
+        try:
+            splits.read(tmp_path / "a.npz")
+        except UserError as error:
+            assert len(error.problems) == 1
+
+
+def test_too_few_cases_are_explained_by_what_was_left_out():
+    rows = [(str(i), "2", "", "class code 2 excluded") for i in range(7)] + [("8", "0", "", "class code 0 excluded")]
+    rows += [("9", "3", "b", "no patches"), *((str(i), "1", "a", "used") for i in range(10, 20))]
+    cases = pd.DataFrame(rows, columns=["case_id", "label", "class", "status"]).assign(group=lambda t: t["case_id"])
+    told = splits.left_out(cases, "data/labels.csv")
+    with pytest.raises(UserError) as error:
+        splits.generate(cases[cases["status"] == "used"], ["a", "b"], 5, 1, left_out=told)
+    assert error.value.problems == (
+        "splits.n is 5, but class b has 0 patients: 5 are needed, one for every set; lower splits.n or add cases; "
+        "of 19 cases in data/labels.csv are left out 7 of code '2' and 1 of code '0' by cohort.excluded_codes, "
+        "1 for want of patches",
+    )
+    assert splits.left_out(cases[cases["status"] == "used"], "x") == ""
