@@ -175,7 +175,7 @@ def _create(path: Path, me: Holder) -> bool:
 def _written(path: Path, me: Holder) -> Path:
     """Write the content of a lock beside it."""
     new = files.temporary(path)
-    new.write_text(json.dumps(asdict(me)))
+    new.write_text(json.dumps(asdict(me)), encoding="utf-8")
     return new
 
 

@@ -13,7 +13,10 @@ from pathlib import Path
 def machine() -> str:
     """Return a short code of where process numbers mean the same: this host, since it started, in this container."""
     parts = [socket.gethostname()]
-    for read in (lambda: Path("/proc/sys/kernel/random/boot_id").read_text(), lambda: os.readlink("/proc/self/ns/pid")):
+    for read in (
+        lambda: Path("/proc/sys/kernel/random/boot_id").read_text(encoding="utf-8"),
+        lambda: os.readlink("/proc/self/ns/pid"),
+    ):
         try:
             parts.append(read())
         except OSError:  # not Linux
@@ -27,7 +30,7 @@ def started(pid: int) -> str | None:
     A killed process that its parent has not yet asked about (a zombie) has ended.
     """
     try:
-        fields = Path(f"/proc/{pid}/stat").read_text(errors="replace").rpartition(")")[2].split()
+        fields = Path(f"/proc/{pid}/stat").read_text(encoding="utf-8", errors="replace").rpartition(")")[2].split()
         return None if fields[0] in "ZX" else fields[19]
     except (OSError, IndexError):
         pass  # no /proc, or the process has ended, or it is another user's and hidden
@@ -39,7 +42,7 @@ def started(pid: int) -> str | None:
         return ""
     try:
         asked = ["ps", "-o", "stat=", "-o", "lstart=", "-p", str(pid)]
-        state, _, began = subprocess.run(asked, capture_output=True, text=True).stdout.strip().partition(" ")
+        state, _, began = subprocess.run(asked, capture_output=True, encoding="utf-8").stdout.strip().partition(" ")
     except OSError:
         return ""
     return None if state.startswith("Z") else began.strip()

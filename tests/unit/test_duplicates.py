@@ -109,7 +109,7 @@ def test_every_pair_has_its_line_until_there_are_too_many():
 
 
 def test_the_script_stops_with_all_pairs(tmp_path, monkeypatch):
-    cases().to_csv(tmp_path / "cases.csv", index=False)
+    cases().assign(label="1").to_csv(tmp_path / "cases.csv", index=False)
     equal(["1", "2"], ["3", "4"]).to_csv(tmp_path / "duplicates.csv", index=False)
     out = [str(tmp_path / f"data_splits_0{i}.npz") for i in (1, 2, 3, 4)]
     words = ["--cases", str(tmp_path / "cases.csv"), "--classes", "a", "b", "--n", "4", "--output", *out]

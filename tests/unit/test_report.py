@@ -437,7 +437,7 @@ def test_failed_report_leaves_the_old_one(tmp_path, monkeypatch):
     old.write_text("old")
     with pytest.raises(UserError, match=r"report\.colors"):
         made.report(monkeypatch, "--colors", "red", "#123456")
-    with pytest.raises(OSError, match="nothing_here"):
+    with pytest.raises(UserError, match="nothing_here"):
         made.report(monkeypatch, "--unreadable", tmp_path / "nothing_here.h5")
     assert old.read_text() == "old"
     assert not list(tmp_path.glob(".report*"))
