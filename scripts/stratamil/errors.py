@@ -19,6 +19,7 @@ REFUSALS = {
     errno.EAGAIN: "another program has locked it: wait until that program has ended",
     errno.ESTALE: "the connection to its file system was lost: mount it again",
     errno.ETIMEDOUT: "the connection to its file system was lost: mount it again",
+    errno.ENOMEM: "give the job more memory",
     errno.EMFILE: "raise the limit of open files (ulimit -n)",
     errno.ENFILE: "end other programs: the machine has too many files open",
 }

@@ -37,7 +37,18 @@ TILING = (
     "unit", "tile_size_um", "tile_size_px", "target_magnification", "patch_size",
     "magnification", "patch_size_um", "target_mpp",
 )  # fmt: skip
-SCANNED = ("mpp",)  # of the slide: differs a little from scanner to scanner, so it is compared, but no part of identity
+# Compared, but no part of identity: names of other tools, and what differs a little from scanner to scanner.
+SCANNED = (
+    "mpp",
+    "tile_mpp",
+    "patch_mpp",
+    "mag",
+    "target_mag",
+    "tile_size",
+    "tile_px",
+    "patch_size_px",
+    "target_patch_size",
+)
 COLUMNS = (*manifest.NAMES, "instance")
 ROWS, WIDTH = 20_000_000, 100_000  # the most of a file
 RATIO = 1000  # bytes that one stored byte can stand for: deflate reaches 1,032, with nothing but zeros

@@ -67,7 +67,8 @@ def _death(path, died):
         return f"{path}: reading it was killed (signal 9), as when memory runs out: give the job more, or make it anew"
     else:
         library = "HDF5 library" if Path(path).suffix.lower() in (".h5", ".hdf5") else "library that reads it"
-        what = f"the {library} crashed on it (signal {-died.status}): it is damaged"
+        how = f"signal {-died.status}" if died.status < 0 else f"status {died.status}"
+        what = f"the {library} crashed on it ({how}): it is damaged"
     return f"{path}: {what}: {external.OUT}"
 
 

@@ -19,6 +19,12 @@ from stratamil.errors import Stopped, UserError
         (Stopped("stopped after epoch 3, step 0: run again to go on"), 143, ["stopped after epoch 3"]),
         (OSError(errno.ENOSPC, os.strerror(errno.ENOSPC)), 1, ["No space left on device: make room"]),
         (PermissionError(errno.EACCES, os.strerror(errno.EACCES), "data/x.csv"), 1, ["data/x.csv: Permission denied"]),
+        (
+            OSError(errno.ENOLCK, os.strerror(errno.ENOLCK), "x.h5"),
+            1,
+            ["x.h5: No locks available: its file system"],
+        ),
+        (BlockingIOError(errno.EAGAIN, os.strerror(errno.EAGAIN)), 1, ["another program has locked it: wait"]),
         (FileNotFoundError(errno.ENOENT, "of the program itself"), 2, ["please report it", "Traceback"]),
         (ValueError("of the program itself"), 2, ["please report it", "Traceback"]),
     ],

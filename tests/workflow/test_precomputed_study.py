@@ -43,6 +43,7 @@ def write_features(folder):
             with h5py.File(folder / f"{case}_{stain}.h5", "w") as file:
                 file["features"] = features
                 file["coords"] = rng.integers(0, 50_000, (n, 2))
+                file["coords"].attrs["target_magnification"] = 20 if stain == "HE" else 10
             rows.append((f"{case}_{stain}.h5", case, stain, "match1"))
     rows.append(("other.h5", 1, "cd31", "match1"))
     with h5py.File(folder / "other.h5", "w") as file:
@@ -92,6 +93,12 @@ def test_pages_say_that_there_are_no_pictures_and_link_to_what_there_is(study):
     assert any("attention_maps" in target for target in targets)
     assert all((page.parent / target).is_file() for target in targets)
     assert not (study.folder / RESULTS / "inventory/samples.jpg").exists()
+
+
+def test_stains_that_were_tiled_in_different_ways_are_a_warning(study):
+    said = "The features of the stains were made in different ways: target_magnification is 20 in h&e, 10 in sox10."
+    assert said in json.loads((study.folder / RESULTS / "inventory/cohort.json").read_text())["warnings"]
+    assert said.replace("&", "&amp;") in (study.folder / RESULTS / "inventory/cohort.html").read_text()
 
 
 def test_every_row_is_accounted_for(study):
