@@ -24,7 +24,8 @@ def read(path: str | Path, schema: dict, example: str = "seeds: [1]") -> dict:
     """Read a file of keys and values.
 
     schema: JSON schema of the content, with its `$defs`; only types are looked at, nothing is validated. All keys are
-    text. JSON is read, too. example: a line of such a file, for a message. Raises UserError with every key that is written twice, and for what is not YAML.
+    text. JSON is read, too. example: a line of such a file, for a message.
+    Raises UserError with every key that is written twice, and for what is not YAML.
     """
     try:
         text = Path(path).read_text(encoding="utf-8-sig")
