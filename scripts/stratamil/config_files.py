@@ -20,11 +20,12 @@ NULL, BOOL, MERGE = (f"tag:yaml.org,2002:{kind}" for kind in ("null", "bool", "m
 NUMBERS = ("tag:yaml.org,2002:int", "tag:yaml.org,2002:float")
 
 
-def read(path: str | Path, schema: dict) -> dict:
+def read(path: str | Path, schema: dict, example: str = "seeds: [1]") -> dict:
     """Read a file of keys and values.
 
     schema: JSON schema of the content, with its `$defs`; only types are looked at, nothing is validated. All keys are
-    text. JSON is read, too. Raises UserError with every key that is written twice, and for what is not YAML.
+    text. JSON is read, too. example: a line of such a file, for a message.
+    Raises UserError with every key that is written twice, and for what is not YAML.
     """
     try:
         text = Path(path).read_text(encoding="utf-8-sig")
@@ -48,7 +49,7 @@ def read(path: str | Path, schema: dict) -> dict:
         if loader:
             loader.dispose()
     if not isinstance(content, dict):
-        raise UserError(f"{path}: keys and values are wanted, such as `seed: 1`")
+        raise UserError(f"{path}: keys and values are wanted, such as `{example}`")
     return content
 
 

@@ -147,7 +147,7 @@ def write_json(value, path):
 
 # Text that a spreadsheet runs, or takes for more than text; numbers are none.
 NUMBER = r"(?:[0-9]+(?:[.,][0-9]*)?|[.,][0-9]+)(?:e[-+]?[0-9]+)?%?"
-FORMULA = re.compile(rf"'*(?:[=@\t\r\n\uff1d\uff20]|[-+\uff0b\uff0d](?!{NUMBER}\Z))", re.IGNORECASE)
+FORMULA = re.compile(rf"'*(?:[=@\t\r\n\uff1d\uff20\uff0b\uff0d]|[-+](?!{NUMBER}\Z))", re.IGNORECASE)
 
 
 def write_csv(frame, path, float_format=None):

@@ -13,6 +13,7 @@ from pathlib import Path
 
 import yaml
 
+from stratamil import config_files
 from stratamil.errors import UserError, few
 
 # Rules that ask for a GPU themselves.
@@ -63,20 +64,20 @@ class Site:
         return [rule for rule in GPU_RULES if rule not in self.on_gpu]
 
 
+TEXT = {"type": ["string", "null"]}
+PLACE = {"additionalProperties": TEXT}
+SITE = {"properties": {"account": TEXT, "mail": TEXT, "cpu": PLACE, "gpu": PLACE, "on_gpu": {"items": TEXT}}}
+
+
 def read_site(path):
     """Read a site file. Returns Site; raises UserError with all of its problems, or if no job can start here."""
     here = os.getcwd()
     if repr(here) != f"'{here}'":
         # Snakemake quotes paths for the shell of a job as Python does, so text between the apostrophes would be run
         raise UserError(f"{here}: jobs cannot start below a folder with ' or \\ in its name: move the checkout")
-    try:
-        content = yaml.safe_load(Path(path).read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        raise UserError(f"{path}: not found: run snakemake in the folder of the workflow") from None
-    except yaml.YAMLError as error:
-        raise UserError(f"{path}: not YAML: {' '.join(str(error).split())}") from None
-    if not isinstance(content, dict):
-        raise UserError(f"{path}: keys and values are wanted, such as `account: my_account`")
+    if not Path(path).exists():
+        raise UserError(f"{path}: not found: run snakemake in the folder of the workflow")
+    content = config_files.read(path, SITE, "account: my_account")
     problems = list(_site_problems(content))
     if problems:
         raise UserError(*(f"{path}: {problem}" for problem in problems))

@@ -256,3 +256,13 @@ def test_orphans_are_jobs_of_this_folder_and_these_results(tmp_path, monkeypatch
 def test_no_slurm_no_orphans(tmp_path, monkeypatch):
     monkeypatch.setenv("PATH", str(tmp_path))
     assert slurm.orphans(tmp_path, "results") == []
+
+
+def test_names_of_the_site_file_are_the_text_that_stands_there(tmp_path):
+    path = tmp_path / "site.yaml"
+    path.write_text("account: 0123\ncpu: {partition: 1e3}\ngpu: {partition: on, qos: null, model: 4090}\n")
+    site = slurm.read_site(path)
+    assert (site.account, site.cpu.partition, site.gpu) == ("0123", "1e3", slurm.Place("on", model="4090"))
+    path.write_text("account: a\ncpu: {partition: a}\ngpu: {partition: b}\naccount: c\n")
+    with pytest.raises(UserError, match="lines 1 and 4: 'account' is written more than once"):
+        slurm.read_site(path)

@@ -125,7 +125,7 @@ def test_no_cell_is_a_formula_and_each_comes_back_as_it_was(tmp_path_factory, te
     path = tmp_path_factory.getbasetemp() / "cells.csv"
     files.write_csv(pd.DataFrame({"name": texts, "n": 1}), path)
     for text in pd.read_csv(path, dtype=str, keep_default_na=False)["name"]:
-        number = text[1:].replace(".", "", 1).isdigit() and text[0] in "+-"
+        number = text[1:].replace(",", ".").replace(".", "", 1).isdigit() and text[0] in "+-"
         assert text[:1] not in tuple("=+-@\t\r\n＝＋－＠") or number
     assert list(tables._own(path, (), dtype={"name": str})["name"]) == texts
     numbers = pd.DataFrame({"n": [-1.5, 2]})
