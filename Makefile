@@ -1,5 +1,6 @@
 # make demo: environment, demo cohort, all stages, report.   make test: environment, test tools, all tests.
 # make bench: speed and memory as ratios, coverage of intervals, minutes long; not part of the tests.
+# make test-hostile: thousands of damaged files, hundreds of races, kill -9 at random moments; seeds are printed, 20 to 30 minutes.
 # make test-slurm: every fault that a cluster can bring, on a real SLURM, 10 to 20 minutes; make test has the first jobs alone.
 # make check-slurm CONFIG=my_study.yaml: what the study asks for against what this cluster gives.
 # make checks: figures of the demo cohort against their goals, and shuffled labels, minutes long; not part of the tests.
@@ -7,13 +8,16 @@ PYTHON ?= python3
 BIN := .venv/bin
 DEMO := $(BIN)/snakemake --profile profiles/local --configfile config/demo.yaml --quiet rules host
 
-.PHONY: demo test test-slurm check-slurm bench checks lint format clean-demo
+.PHONY: demo test test-hostile test-slurm check-slurm bench checks lint format clean-demo
 
 demo: .venv/.run
 	$(DEMO) -- all
 
 test: .venv/.test
 	$(BIN)/pytest -n 2 --dist loadfile
+
+test-hostile: .venv/.test
+	$(BIN)/pytest -m "long or not long" -s --durations=0 tests/hostile tests/workflow/test_killed.py
 
 test-slurm: .venv/.test
 	$(BIN)/pytest -m "long or not long" --durations=0 tests/slurm
