@@ -4,7 +4,7 @@ import pandas as pd
 
 from stratamil import tables
 from stratamil.errors import UserError
-from stratamil.names import case_id, class_code
+from stratamil.names import LONGEST, case_id, class_code
 
 SHOWN = 3  # rows named of one unknown code
 
@@ -15,9 +15,10 @@ def read(path, case_column, class_column, group_column, classes, excluded_codes)
     path: CSV with comma, semicolon or tab; every value is read as text, blank lines are passed over.
     classes: class name -> list of its codes. excluded_codes: codes left out on purpose. `1`, `01` and `1.0` are one
     code; codes of letters are compared without regard to case.
-    Returns a DataFrame with one row a row of the file, in its order: case_id, label (code as in the config), class
-    (name, empty where the code is left out), group (the case itself without a group column), row (its number in the
-    file; the header is row 1). Rows that repeat a case agree with each other.
+    Returns a DataFrame with one row a row of the file, in its order: case_id and group (each as its first
+    row spells it; group is the case itself without a group column), label (code as in the config), class (name, empty
+    where the code is left out), row (its number in the file; the header is row 1). Rows that repeat a case agree with
+    each other.
     Raises UserError with every problem found: columns, codes, contradicting rows.
     """
     wanted = [case_column, class_column, *([group_column] if group_column else [])]
@@ -33,9 +34,9 @@ def read(path, case_column, class_column, group_column, classes, excluded_codes)
     codes = _codes(classes, excluded_codes)
     rows = pd.DataFrame(
         {
-            "case_id": table[case_column].map(case_id),
+            "case_id": _as_first_spelt(table[case_column]),
             "label": table[class_column],
-            "group": (table[group_column] if group_column else table[case_column]).map(case_id),
+            "group": _as_first_spelt(table[group_column or case_column]),
             "row": numbers,
         }
     )
@@ -54,6 +55,12 @@ def read(path, case_column, class_column, group_column, classes, excluded_codes)
     return rows
 
 
+def _as_first_spelt(values: pd.Series) -> pd.Series:
+    """Return ids as their first row spells them, for `38` and `038` are one; empty where there is none."""
+    first = {}
+    return values.map(lambda text: first.setdefault(normal, text) if (normal := case_id(text)) else "")
+
+
 def _codes(classes, excluded_codes):
     """What a code means: its class_code -> (the code as in the config, its class, or nothing where it is left out)."""
     entries = [(str(code).strip(), name) for name, codes in classes.items() for code in codes]
@@ -68,6 +75,8 @@ def _codes(classes, excluded_codes):
 def _problem(row, group_column):
     if not row.case_id:
         return "no case id: fill it in or delete the row"
+    if len(row.case_id) > LONGEST:
+        return f"case {row.case_id[:20]}...: an id of {len(row.case_id)} characters: at most {LONGEST}: shorten it"
     if not row.group:
         return (
             f"case {row.case_id}: nothing in column {group_column!r}: "
