@@ -63,7 +63,8 @@ def take_features(args, labelled, grammar):
     stains = [name for name, _ in args.stains]
     found = precomputed.scan(args.manifest, args.folder or args.manifest.parent, grammar, args.encoder)
     remedy = "add their stains to names.stains"
-    of_manifest = args.manifest, inventory.ordered(found.patches, stains), found.left_out, found.rows, remedy
+    patches = inventory.ordered(inventory.spelt(found.patches, labelled["case_id"]), stains)
+    of_manifest = args.manifest, patches, found.left_out, found.rows, remedy
     taken = inventory.join(*of_manifest, labelled, stains, args.unknown_stains)
     taken.patches.attrs["warnings"] = found.warnings  # parquet keeps them for the cohort page
     for line in found.warnings:

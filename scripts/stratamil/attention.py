@@ -194,16 +194,18 @@ def _faults(patches, stains):
 def choose(cases, wanted=None, most=None, tested=()):
     """The cases to draw pictures of: those with the ids `wanted` (None: all), at most `most` (None: any number).
 
-    tested: ids of all test cases of the study, this split's or not. Raises UserError for wanted ids that are in none.
+    Ids are matched as everywhere: 038 is 38. tested: ids of all test cases of the study, this split's or not.
+    Raises UserError for wanted ids that are in none.
     """
     if wanted is not None:
-        wanted = {names.case_id(text) for text in wanted}
-        if unknown := sorted(wanted - set(tested) - {case.id for case in cases}, key=names.natural) if tested else []:
+        wanted = {names.case_id(text): text for text in wanted}
+        known = {names.case_id(text) for text in (*tested, *(case.id for case in cases))}
+        if unknown := sorted((wanted[case] for case in wanted.keys() - known), key=names.natural) if tested else []:
             raise UserError(
                 f"attention.cases: {', '.join(unknown)}: in no test set of the study: take it out, or look for it in"
                 " excluded.csv of the inventory"
             )
-        cases = [case for case in cases if case.id in wanted]
+        cases = [case for case in cases if names.case_id(case.id) in wanted]
     return cases[:most]
 
 

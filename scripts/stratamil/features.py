@@ -15,7 +15,7 @@ import h5py
 import numpy as np
 import pandas as pd
 
-from stratamil import files, images
+from stratamil import files, images, names
 from stratamil.errors import UserError
 from stratamil.names import natural
 
@@ -27,9 +27,9 @@ UNREADABLE = ("case_id", "path", "reason")
 BLOCK = 256  # rows written at once
 
 
-def shard_of(case_id, shards):
-    """The shard of a case: the same on every machine, whatever other cases there are."""
-    return int(hashlib.sha256(case_id.encode()).hexdigest(), 16) % shards
+def shard_of(case_id: str, shards: int) -> int:
+    """Return the shard of a case: the same on every machine and in every spelling, whatever other cases there are."""
+    return int(hashlib.sha256(names.case_id(case_id).encode()).hexdigest(), 16) % shards
 
 
 class Rows:

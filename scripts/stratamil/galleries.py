@@ -17,6 +17,7 @@ from matplotlib.ticker import MaxNLocator
 from PIL import Image, ImageDraw
 
 from stratamil import attention
+from stratamil.names import file_name
 from stratamil.ranking import alike
 from stratamil.style import GREY, STAIN_COLORS, STYLE, save
 from stratamil.tiles import INK, MISSING, TILE, Tiles, broken, cut, font, short
@@ -156,21 +157,22 @@ def draw_case(case, patches, output, stains, top_n, heading):
     the pictures name those that the case lacks. top_n: patches in a gallery. heading: split and seed.
     Returns what cannot be read, one line a patch.
     """
-    save(histogram(case, stains, heading), output / "plots" / f"effective_patch_attn_distro_case_{case.id}.png")
-    save(slice_ranks(case, stains, heading), output / "slice_attention" / f"slice_attn_rankplot_case_{case.id}.png")
+    name = file_name(case.id)
+    save(histogram(case, stains, heading), output / "plots" / f"effective_patch_attn_distro_case_{name}.png")
+    save(slice_ranks(case, stains, heading), output / "slice_attention" / f"slice_attn_rankplot_case_{name}.png")
     if patches is None:
         if "x" in case.patches and case.patches["x"].notna().any():
-            save(maps(case, heading), output / "attention_maps" / f"case_{case.id}_attention_map.png")
+            save(maps(case, heading), output / "attention_maps" / f"case_{name}_attention_map.png")
         return []
     tiles = Tiles(patches)
     for stain in case.stains.index:
         slices = case.slices(stain)
         for place in sorted({0, len(slices) - 1}):
             for end, picture in slice_galleries(case, stain, slices, place, tiles, top_n, heading).items():
-                name = f"case_{case.id}_{stain}_{slices['slice_id'][place]}_{end}_patches.png".replace("/", "-")
-                write(picture, output / "patch_attention" / name)
+                parts = "_".join(map(file_name, (case.id, stain, slices["slice_id"][place])))
+                write(picture, output / "patch_attention" / f"case_{parts}_{end}_patches.png")
     for end, picture in case_galleries(case, tiles, top_n, heading, stains).items():
-        write(picture, output / "case_effective_patches" / f"case_{case.id}_{end}_effective_patches.png")
+        write(picture, output / "case_effective_patches" / f"case_{name}_{end}_effective_patches.png")
     return tiles.unreadable
 
 

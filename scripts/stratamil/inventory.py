@@ -5,6 +5,7 @@ import os
 import stat
 from array import array
 from collections import Counter
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -14,7 +15,18 @@ import pandas as pd
 from stratamil import tables
 from stratamil.errors import UserError
 from stratamil.folders import hidden, visit
-from stratamil.names import COPY, UNKNOWN_STAIN, Grammar, NotAPatch, PatchName, column, composed, natural
+from stratamil.names import (
+    COPY,
+    UNKNOWN_STAIN,
+    Grammar,
+    NotAPatch,
+    PatchName,
+    case_id,
+    column,
+    composed,
+    natural,
+    slice_id,
+)
 
 USED = "used"
 BROKEN_LINK = "broken link"
@@ -45,7 +57,7 @@ def take(root, labels, grammar, stains, unknown_stains="exclude"):
     unknown_stains: "exclude" or "error". Raises UserError where there is nothing to work on.
     """
     found, left_out, visited = scan(root, grammar)
-    patches, copies = _without_copies(ordered(found, stains), root)
+    patches, copies = _without_copies(ordered(spelt(found, labels["case_id"]), stains), root)
     n = len(found) + len(left_out)
     left_out = [(*row, 0) for row in left_out + copies]
     remedy = "set `patches` to the folder of patches, or names.pattern to how they are named"
@@ -55,7 +67,7 @@ def take(root, labels, grammar, stains, unknown_stains="exclude"):
 def join(root, patches, left_out, n, remedy, labels, stains, unknown_stains="exclude", visited=None):
     """Join patches with the labels, and account for each. Returns an Inventory.
 
-    root: where they are, for messages. patches: DataFrame as of scan, in order. left_out: (name, reason, detail,
+    root: where they are, for messages. patches: DataFrame as of `spelt`, in order. left_out: (name, reason, detail,
     patches) of each file left out; patches is 0 where the file itself would have been one. n: how many patches there
     are in all, left out or not. remedy: what to do where there are none. For the rest see `take`.
     """
@@ -119,8 +131,8 @@ def scan(root, grammar):
     """Read the name and size of every file below `root`; contents are not opened.
 
     Returns (found, left_out, visited): found is a DataFrame of case_id, stain, slice_id, patch, path and bytes in no
-    order, left_out a list of (path, reason, detail), visited the folders and their times. Paths are POSIX and
-    relative to `root`.
+    order, cases and slices as the names spell them, left_out a list of (path, reason, detail), visited the folders and
+    their times. Paths are POSIX and relative to `root`.
     """
     if not Path(root).is_dir():
         raise UserError(f"{root}: no such folder: set `patches` to the folder of patch images")
@@ -149,7 +161,7 @@ def scan(root, grammar):
                     raise NotAPatch("name of its folder is not readable text")
                 if hidden(entry.name):
                     raise NotAPatch("hidden file")
-                name, size = grammar.read(entry.name), _size(entry)
+                name, size = grammar.spelt(entry.name), _size(entry)
             except NotAPatch as why:
                 if _state(entry) is None:
                     left_out.append((path, BROKEN_LINK, ""))
@@ -199,7 +211,7 @@ def _another(entry: os.DirEntry, first: os.DirEntry, folder: str, grammar: Gramm
     It has the number of its original.
     """
     try:
-        name, size = grammar.read(first.name), _size(entry)
+        name, size = grammar.spelt(first.name), _size(entry)
         return (
             (name, size) if size and not filecmp.cmp(*(Path(folder, e.name) for e in (entry, first)), False) else None
         )
@@ -210,6 +222,35 @@ def _another(entry: os.DirEntry, first: os.DirEntry, folder: str, grammar: Gramm
 def readable(path):
     """A path as text that can be written, where its bytes are not UTF-8."""
     return path.encode(errors="replace").decode()
+
+
+def spelt(patches: pd.DataFrame, labelled: Iterable[str] = ()) -> pd.DataFrame:
+    """Give each case and each slice of `patches` one spelling, so that from here on equal text is the same id.
+
+    A case is spelt as in `labelled`, the ids of the labels table; one that is not there, and every slice, as most of
+    its patches have it, of several equally frequent spellings the first in natural order.
+    """
+    groups = patches.groupby(PATCH[:3], sort=False)
+    slices = groups.size().rename("n").reset_index()
+    slices["case"], slices["slice"] = slices["case_id"].map(case_id), slices["slice_id"].map(slice_id)
+    of_case = _most(slices, ["case"], "case_id") | {case_id(text): text for text in labelled}
+    of_slice = _most(slices, ["case", "stain", "slice"], "slice_id")
+    names = slices[["case", "stain", "slice"]].itertuples(index=False, name=None)
+    which = groups.ngroup().to_numpy()
+    return patches.assign(
+        case_id=slices["case"].map(of_case).to_numpy(dtype=object)[which],
+        slice_id=np.array([of_slice[name] for name in names], dtype=object)[which],
+    )
+
+
+def _most(slices, keys, name):
+    """Key, or keys, -> its most frequent value of the column `name`, weighed by `n`."""
+    counts = slices.groupby([*keys, name], sort=False)["n"].sum().reset_index()
+    rows = sorted(counts.itertuples(index=False, name=None), key=lambda row: (-row[-1], natural(row[-2])))
+    found = {}
+    for *key, text, _ in rows:
+        found.setdefault(key[0] if len(keys) == 1 else tuple(key), text)
+    return found
 
 
 def ordered(found, stains):

@@ -7,7 +7,7 @@ import pandas as pd
 
 from stratamil import files, tables
 from stratamil.errors import UserError, few
-from stratamil.names import case_id, class_code
+from stratamil.names import LONGEST, case_id, class_code
 
 # What tables say of a patient who is not known, as in the schema.
 MISSING = (
@@ -27,9 +27,9 @@ def read(path, case_column, class_column, group_column, classes, excluded_codes,
     code; codes of letters are compared without regard to case. missing_words: what stands for a patient who is not
     known; case, spaces and punctuation do not matter, and a cell without letter and digit is missing, too. One case may
     be called so, as its files are.
-    Returns a DataFrame with one row a row of the file, in its order: case_id, label (code as in the config), class
-    (name, empty where the code is left out), group (the case itself without a group column), row (its number in the
-    file; the header is row 1). Rows that repeat a case agree with each other.
+    Returns a DataFrame with one row a row of the file, in its order: case_id and group (each as its first row spells
+    it; group is the case itself without a group column), label (code as in the config), class (name, empty where the
+    code is left out), row (its number in the file; the header is row 1). Rows that repeat a case agree with each other.
     Raises UserError with every problem found: columns, codes, contradicting rows.
     """
     wanted = [case_column, class_column, *([group_column] if group_column else [])]
@@ -45,15 +45,16 @@ def read(path, case_column, class_column, group_column, classes, excluded_codes,
     codes = _codes(classes, excluded_codes)
     rows = pd.DataFrame(
         {
-            "case_id": table[case_column].map(case_id),
+            "case_id": _as_first_spelt(table[case_column]),
             "label": table[class_column],
-            "group": (table[group_column] if group_column else table[case_column]).map(case_id),
+            "group": _as_first_spelt(table[group_column or case_column]),
             "row": numbers,
         }
     )
     known = rows["label"].map(lambda text: codes.get(class_code(text)))
     absent = {_bare(word) for word in missing_words} | {""}
     problems = [*_without_id(path, table[case_column], numbers, absent)]
+    problems += _too_long(path, table[case_column], numbers)
     if group_column:
         problems += _without_patient(path, table[group_column], numbers, absent)
     problems += _formulas(path, table[list(dict.fromkeys(wanted[:1] + wanted[2:]))], numbers)
@@ -66,6 +67,12 @@ def read(path, case_column, class_column, group_column, classes, excluded_codes,
         raise UserError(f"{path}: no rows: add one row a case")
     rows["class"] = [name for _, name in known]
     return rows
+
+
+def _as_first_spelt(values: pd.Series) -> pd.Series:
+    """Return ids as their first row spells them, for `38` and `038` are one; empty where there is none."""
+    first = {}
+    return values.map(lambda text: first.setdefault(normal, text) if (normal := case_id(text)) else "")
 
 
 def _codes(classes, excluded_codes):
@@ -107,6 +114,12 @@ def _without_id(path: object, column: pd.Series, numbers: list[int], absent: Col
     if sum(map(len, several.values())) > 1:
         told = few(f"{word!r} in {_in_rows(rows)}" for word, rows in several.items())
         yield f"{path}: no case id: {told}: name the cases or delete the rows"
+
+
+def _too_long(path: object, column: pd.Series, numbers: list[int]) -> Iterator[str]:
+    """A line for ids that are rather text that slipped into the column."""
+    if rows := [number for text, number in zip(column, numbers) if len(text) > LONGEST]:
+        yield f"{path}: {_in_rows(rows)}: a case id of more than {LONGEST} characters: shorten it"
 
 
 def _without_patient(path: object, column: pd.Series, numbers: list[int], absent: Collection[str]) -> Iterator[str]:

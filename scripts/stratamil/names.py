@@ -1,5 +1,10 @@
-"""The grammar of patch file names, and the order of everything that is named."""
+"""The grammar of patch file names, what of two spellings is one id, and the order of everything that is named.
 
+Ids are matched by their normal form, `case_id` and `slice_id`. Every output has the user's own spelling instead:
+inventory.py chooses one for each case and slice, and after it an id is text that nothing changes.
+"""
+
+import hashlib
 import re
 import unicodedata
 from functools import lru_cache
@@ -9,14 +14,16 @@ from stratamil.errors import UserError
 
 IMAGE_SUFFIXES = (".png", ".jpg", ".jpeg", ".tif", ".tiff", ".bmp")
 REQUIRED_GROUPS = ("case", "slice", "stain", "patch")
-
+LONGEST = 200  # characters of an id
+PORTABLE = 60  # characters of a part of a file name
+MATCHING = re.compile("((?:un)?match(?:ed)?)_?0*([0-9]+)")
 
 COPY = "copy made by an operating system"
 UNKNOWN_STAIN = "stain not in the config"
 
 
 class PatchName(NamedTuple):
-    """What a file name says of a patch, in canonical spelling."""
+    """What a file name says of a patch; the stain as in the config."""
 
     case_id: str
     stain: str
@@ -47,8 +54,8 @@ def composed(text):
 
 
 @lru_cache(maxsize=100_000)
-def case_id(text):
-    """A case id as everyone means it: 38 for `038`, ` 38 ` and `38.0`; other ids in lower case."""
+def case_id(text: str | int) -> str:
+    """Return the normal form of a case id: 38 for `038`, ` 38 ` and `38.0`; other ids in lower case."""
     text = composed(str(text)).strip()
     return _whole(text) or text.lower()
 
@@ -66,15 +73,33 @@ def _whole(text):
 
 
 @lru_cache(maxsize=100_000)
-def slice_id(text):
-    """A slice id in canonical spelling: `match_1` for `match1`, `unmatched_3` for `Unmatched3`."""
-    match = re.fullmatch(r"(.+?)_?(\d+)", text.lower())
-    return f"{match[1]}_{int(match[2])}" if match else text.lower()
+def slice_id(text: str) -> str:
+    """Return the normal form of a slice id: `match_1` for `Match1` and `match_01`; other ids in lower case.
+
+    Only after the words (un)match and (un)matched are the underscore and leading zeros a matter of spelling. In other
+    ids both may tell two slices: 1_1 and 11, S21-00123 and S21-123.
+    """
+    text = composed(text).strip().lower()
+    match = MATCHING.fullmatch(text)
+    return f"{match[1]}_{match[2]}" if match else text
 
 
-def column(name):
-    """A class or stain name as part of a column name: `high_grade` for `high-grade`."""
-    return re.sub(r"[^a-z0-9]+", "_", name.lower()).strip("_")
+def column(name: str) -> str:
+    """Return a class or stain name as part of a column name: `high_grade` for `high-grade`, `öd` for `Öd`."""
+    kept = [c if c.isalnum() or unicodedata.category(c)[0] == "M" else " " for c in composed(name).casefold()]
+    return "_".join("".join(kept).split())
+
+
+def file_name(text: str) -> str:
+    """Return a text as a part of a file name that every system takes: itself, or what is portable of it and a hash.
+
+    Different texts give different names, also where a file system does not regard case: ids that differ by case alone
+    are one id. The tilde stands in changed names only.
+    """
+    if len(text) <= PORTABLE and re.fullmatch(r"[A-Za-z0-9_&+](?:[A-Za-z0-9_&+.-]*[A-Za-z0-9_&+-])?", text):
+        return text
+    told = re.sub("[^A-Za-z0-9&+]+", "_", text).strip("_")[: PORTABLE - 9]
+    return f"{told}~{hashlib.sha256(text.encode(errors='surrogatepass')).hexdigest()[:8]}"
 
 
 class Grammar:
@@ -103,7 +128,7 @@ class Grammar:
         self._slice = lru_cache(maxsize=100_000)(self._slice)
 
     def _slice(self, case, stain, slice_):
-        return case_id(case), self.stain(stain), slice_id(slice_)
+        return case.strip(), self.stain(stain), slice_.strip()
 
     def stain(self, text):
         """The canonical stain of a spelling. Raises NotAPatch if the config does not name it."""
@@ -112,8 +137,16 @@ class Grammar:
             raise NotAPatch(UNKNOWN_STAIN, spelling)
         return self.stains[spelling]
 
-    def read(self, name):
-        """The PatchName in a file's name. Raises NotAPatch with the reason if it is none to use."""
+    def read(self, name: str) -> PatchName:
+        """Return the PatchName in a file's name, in normal form; see `spelt`."""
+        case, stain, slice_, patch = self.spelt(name)
+        return PatchName(case_id(case), stain, slice_id(slice_), patch)
+
+    def spelt(self, name: str) -> PatchName:
+        """Return the PatchName in a file's name, case and slice as they stand there.
+
+        Raises NotAPatch with the reason if it is none to use.
+        """
         name = composed(name)
         match = self.pattern.match(name)
         if not match:

@@ -24,7 +24,7 @@ import pandas as pd
 from stratamil import apart, external, manifest, names
 from stratamil.errors import UserError, by_kind, few
 from stratamil.external import SCANNED, TILING, Source
-from stratamil.inventory import PATCH
+from stratamil.inventory import PATCH, spelt
 
 BLOCK = 4096  # rows read at once
 LARGEST = float(np.finfo(np.float16).max)
@@ -115,7 +115,7 @@ def scan(path: Path, folder: Path, grammar: names.Grammar, encoder: str | None =
             left_out += [(entry.file, names.UNKNOWN_STAIN, stain, n) for stain, n in unknown.items()]
     problems = by_kind(problems) + manifest.lacking(path, lacking) + _disagreements(sources)
     uneven, warnings = _tilings(sources, {file: table["stain"].unique() for file, table in tables.items()})
-    patches = pd.concat(tables.values(), ignore_index=True) if tables else None
+    patches = spelt(pd.concat(tables.values(), ignore_index=True)) if tables else None
     problems += uneven + (_repeated(patches) if tables else [])
     if problems:
         raise UserError(*(f"{path}: {problem}" for problem in problems))
@@ -132,9 +132,9 @@ def _patches(entry, source, grammar):
     number = source.columns.get("instance", np.arange(source.rows))
     found = pd.DataFrame(
         {
-            "case_id": table["case"].map(names.case_id),
+            "case_id": table["case"],
             "stain": table["stain"].map(stains),
-            "slice_id": table["slice"].map(names.slice_id),
+            "slice_id": table["slice"],
             "patch": pd.to_numeric(pd.Series(number), errors="coerce"),
             "path": [f"{entry.file}#{row}" for row in range(source.rows)],
             "bytes": 0,
@@ -142,9 +142,9 @@ def _patches(entry, source, grammar):
     )
     found[["x", "y"]] = np.full((source.rows, 2), np.nan) if source.coords is None else source.coords
     faults = {
-        "no case, or one with a slash or unreadable text": ~found["case_id"].map(_usable),
+        f"no case, or one of unreadable text or over {names.LONGEST} characters": ~found["case_id"].map(_usable),
         "no stain": table["stain"] == "",
-        "no slice, or one with a slash or unreadable text": ~found["slice_id"].map(_usable),
+        f"no slice, or one of unreadable text or over {names.LONGEST} characters": ~found["slice_id"].map(_usable),
         "instance is no number from 0 on": ~(found["patch"].between(0, MOST) & (found["patch"] % 1 == 0)),
     }
     problems = [f"{entry.file}: {_rows(bad)}: {what}: correct it" for what, bad in faults.items() if bad.any()]
@@ -170,7 +170,8 @@ def _word(value):
 
 
 def _usable(text):
-    return bool(text) and "/" not in text and text.isprintable()
+    text = names.composed(text).strip()
+    return 0 < len(text) <= names.LONGEST and text.isprintable()
 
 
 def _stain(text, grammar):

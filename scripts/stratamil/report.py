@@ -26,6 +26,7 @@ from stratamil import (
     training_plots,
 )
 from stratamil.errors import UserError
+from stratamil.names import file_name
 
 GALLERIES = {
     "most": "case_effective_patches/case_{}_top_effective_patches.png",
@@ -202,7 +203,8 @@ def links(found, final):
     result = {}
     for run in found.runs:
         for case in run.test["case_id"]:
-            paths = {label: run.folder / "attention_analysis" / name.format(case) for label, name in GALLERIES.items()}
+            own = file_name(case)
+            paths = {label: run.folder / "attention_analysis" / name.format(own) for label, name in GALLERIES.items()}
             there = [(label, address(path, final)) for label, path in paths.items() if path.is_file()]
             if there:
                 result.setdefault(case, []).append((run.seed if found.repeats == 1 else run.name, there))

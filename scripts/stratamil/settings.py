@@ -12,7 +12,7 @@ from jsonschema.validators import extend
 
 from stratamil import registry, results
 from stratamil.errors import UserError
-from stratamil.names import Grammar, class_code, column
+from stratamil.names import Grammar, class_code, column, file_name
 
 # 3.0 is a whole number to JSON schema, but not to the programs that get it; infinity is a number to no setting.
 Validator = extend(
@@ -100,7 +100,7 @@ def encoders(config, schema):
     for stain in stains(config):
         if stain in own:
             settings = _defaults(schema, "embed") | shared | own[stain] | {"only_stains": [stain]}
-            found[f"{registry.folder(settings['encoder'])}_{column(stain)}"] = registry.filled(settings)
+            found[f"{registry.folder(settings['encoder'])}_{file_name(column(stain))}"] = registry.filled(settings)
     return found
 
 

@@ -170,10 +170,10 @@ def preset(paths, cases, classes):
 
     cases: the whole cases table, see `check`. Raises UserError with all that is wrong with all files.
     """
-    made, problems = {}, []
+    made, problems, known = {}, [], {case_id(text): text for text in cases["case_id"]}
     for number, path in enumerate(paths, 1):
         try:
-            split = made[f"{number:02d}"] = read(path)
+            split = made[f"{number:02d}"] = _as_spelt(read(path), known)
             problems += check(split, cases, path, classes)
         except UserError as error:
             problems += error.problems
@@ -182,10 +182,18 @@ def preset(paths, cases, classes):
     return made
 
 
+def _as_spelt(split: Split, known: dict[str, str]) -> Split:
+    """Return the split with the ids that `known` has, normal form -> spelling, so spelt."""
+    return Split(*([known.get(case_id(text), text) for text in getattr(split, name)] for name in SETS))
+
+
 def read(path):
-    """Read a split file (npz with train_cases, val_cases, test_cases; whole numbers or text) as a Split."""
+    """Read a split file (npz with train_cases, val_cases, test_cases; whole numbers or text) as a Split.
+
+    The ids are what stands there; `preset` matches those of foreign files with the cases.
+    """
     try:
-        sets = {name: [case_id(text) for text in _text(_array(path, f"{name}_cases"))] for name in SETS}
+        sets = {name: _text(_array(path, f"{name}_cases")) for name in SETS}
     except UserError:
         raise
     except FileNotFoundError:

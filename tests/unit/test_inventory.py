@@ -11,7 +11,7 @@ from test_names import CONFIG
 
 from stratamil import folders, inventory, labels
 from stratamil.errors import UserError
-from stratamil.names import Grammar
+from stratamil.names import LONGEST, Grammar
 
 STAINS = {name: others for entry in CONFIG["stains"] for name, others in entry.items()}
 GRAMMAR = Grammar(CONFIG["pattern"], STAINS)
@@ -310,9 +310,9 @@ def test_labels_as_a_person_reads_them(tmp_path):
     text = '\ufeffCase; Class ;Note\n 038 ;1.0;\n\n;;\n2;3,0;"in two\nlines"\r\n\u00a02.0;03;\n'
     table = read(tmp_path, text)
     assert table[["case_id", "label", "class", "row"]].to_numpy().tolist() == [
-        ["38", "1", "benign", 2],
+        ["038", "1", "benign", 2],
         ["2", "3", "high-grade", 5],
-        ["2", "3", "high-grade", 6],
+        ["2", "3", "high-grade", 6],  # spelt as in row 5
     ]
     for head in ("\n\nCase;Class\n", "sep=;\nCase;Class\n", '"Case";"Class";"a, b, c, d"\n'):
         assert list(read(tmp_path, head + "1;1" + (";" if "a," in head else "") + "\n")["case_id"]) == ["1"]
@@ -356,9 +356,52 @@ def test_all_problems_at_once(tmp_path):
 
 def test_patients(tmp_path):
     table = read(tmp_path, "Case,Class,Patient\n26,1,P1\n109,1,p1\n3,3,P2\n", group="Patient")
-    assert list(table["group"]) == ["p1", "p1", "p2"]
+    assert list(table["group"]) == ["P1", "P1", "P2"]
     with pytest.raises(UserError, match="different patients"):
         read(tmp_path, "Case,Class,Patient\n26,1,P1\n26,1,P3\n", group="Patient")
+
+
+def test_an_id_that_is_too_long_is_named_with_its_row(tmp_path):
+    longest = "x" * LONGEST
+    assert list(read(tmp_path, f"Case,Class\n{longest},1\n")["case_id"]) == [longest]
+    with pytest.raises(UserError, match=r"row 3: case x+\.{3}: an id of 201 characters: at most 200") as error:
+        read(tmp_path, f"Case,Class\n1,1\n{longest}x,1\n")
+    assert len(error.value.problems[0]) < 250
+
+
+def test_ids_are_the_users_own(tmp_path):
+    names = [
+        "case_tcga-aa-0001_match1_h&e_patch1.png",
+        "case_TCGA-AA-0001_Match_1_he_patch2.png",
+        "case_TCGA-aa-0001_Match_1_he_patch3.png",
+        "case_TCGA-AA-0001_match_01_sox10_patch1.png",
+        "case_38_match1_h&e_patch1.png",
+        "case_Other-07_match1_h&e_patch1.png",
+        "case_other-07_match1_h&e_patch2.png",
+    ]
+    patches, cases, excluded = study(tmp_path, names, "Case,Class\nTCGA-AA-0001,1\n038,3\ntcga-aa-0001,1\n")
+    assert dict(zip(cases["case_id"], cases["n_patches"])) == {"038": 1, "TCGA-AA-0001": 4}
+    # of several spellings the most frequent, and of equally frequent ones the first
+    assert patches.groupby(["case_id", "stain", "slice_id"]).size().to_dict() == {
+        ("038", "h&e", "match1"): 1,
+        ("Other-07", "h&e", "match1"): 2,
+        ("TCGA-AA-0001", "h&e", "Match_1"): 3,
+        ("TCGA-AA-0001", "sox10", "match_01"): 1,
+    }
+    assert set(excluded.loc[excluded["kind"] == "case", "name"]) == {"Other-07"}
+
+
+SLICE_NUMBERS = ["1", "11", "101", "1001", "011", "2021-01", "2021-1", "12", "1-2"]
+
+
+def test_slices_of_a_case_stay_apart(tmp_path):
+    pattern = r"(?P<case>\d+)_(?P<slice>[\d-]+)_(?P<stain>he)_(?P<patch>\d+)\.png"
+    for number in SLICE_NUMBERS:
+        (tmp_path / f"1_{number}_he_1.png").write_bytes(b"x")
+    labelled = read(tmp_path, "Case,Class\n1,1\n")
+    taken = inventory.take(tmp_path, labelled, Grammar(pattern, {"h&e": ["he"]}), ["h&e"])
+    assert taken.cases["n_slices"].tolist() == [len(SLICE_NUMBERS)]
+    assert set(taken.patches["slice_id"]) == set(SLICE_NUMBERS)
 
 
 def test_a_dry_run_notices_changes_without_a_walk(tmp_path, monkeypatch):

@@ -1,11 +1,26 @@
 """The grammar of file names, against the variants seen in real folders."""
 
+import re
+
 import pytest
 import yaml
 from conftest import REPOSITORY
+from hypothesis import given
+from hypothesis import strategies as st
 
+from stratamil import settings
 from stratamil.errors import UserError
-from stratamil.names import Grammar, NotAPatch, PatchName, case_id, column, natural
+from stratamil.names import (
+    PORTABLE,
+    Grammar,
+    NotAPatch,
+    PatchName,
+    case_id,
+    column,
+    file_name,
+    natural,
+    slice_id,
+)
 
 CONFIG = yaml.safe_load((REPOSITORY / "config/config.yaml").read_text())["names"]
 GRAMMAR = Grammar(CONFIG["pattern"], {k: v for entry in CONFIG["stains"] for k, v in entry.items()})
@@ -55,6 +70,42 @@ def test_case_ids_mean_what_a_person_means():
     assert case_id("A07") == case_id("a07") == "a07"
 
 
+# What users call cases and slices: no two of them are one, but for the words of the grammar and whole numbers.
+IDS = st.one_of(
+    st.from_regex("[a-z0-9]{1,3}([-_. ]?[a-z0-9]{1,4}){0,3}", fullmatch=True),
+    st.dates().map(str),
+    st.dates().map(lambda day: f"{day.year}-{day.month:02d}"),
+    st.from_regex("[a-z]{1,3}[0-9]{2}-?0{0,3}[0-9]{1,4}(-[a-z0-9])?", fullmatch=True),
+    st.from_regex("0{0,3}[1-9][0-9]{0,4}(_[0-9]{1,2})?", fullmatch=True),
+).filter(lambda text: "match" not in text)
+
+
+@given(st.lists(IDS, unique=True))
+def test_slices_that_are_named_differently_are_different(ids):
+    assert len({slice_id(text) for text in ids}) == len(ids)
+    assert all(slice_id(text.upper()) == slice_id(text) == slice_id(slice_id(text)) for text in ids)
+
+
+@given(st.lists(IDS, unique=True))
+def test_cases_that_are_named_differently_are_different(ids):
+    meant = {int(whole[1]) if (whole := re.fullmatch("([0-9]+)([.]0+)?", text)) else text for text in ids}
+    assert len({case_id(text) for text in ids}) == len(meant)
+
+
+@given(st.sampled_from(["match", "matched", "unmatch", "unmatched"]), st.integers(0, 10**30), st.integers(0, 3))
+def test_spellings_that_the_grammar_declares_equal(word, number, zeros):
+    spellings = [f"{word}{number}", f"{word}_{number}", f"{word.capitalize()}_{'0' * zeros}{number}"]
+    assert {slice_id(text) for text in spellings} == {f"{word}_{number}"}
+    assert GRAMMAR.spelt(f"case_038_{spellings[2]}_he_patch01.png") == PatchName("038", "h&e", spellings[2], 1)
+
+
+@given(st.lists(st.one_of(IDS, st.text()), max_size=4))
+def test_natural_order_is_total(ids):
+    for a in ids:
+        for b in ids:
+            assert (natural(a) == natural(b)) == (a == b) and (natural(a) < natural(b)) + (natural(b) < natural(a)) <= 1
+
+
 def test_a_pattern_that_allows_too_much_excludes():
     optional = Grammar(
         r"case_(?P<case>\w+?)_((?P<slice>match_\d+)_)?(?P<stain>he)_patch(?P<patch>\w+)\.png", {"he": []}
@@ -73,6 +124,50 @@ def test_natural_order():
 def test_column_names():
     assert column("high-grade") == "high_grade"
     assert column("h&e") == "h_e"
+    assert column("PD-L1 (22C3)") == "pd_l1_22c3"
+    names = ["\u03b1-SMA", "\u03b2-SMA", "b\u00f6sartig (hg)", "\u826f\u6027", "\u6076\u6027", "SMA"]
+    assert len({column(name) for name in names} - {""}) == len(names)
+    assert column("bo\u0308sartig") == column("B\u00d6SARTIG") == "b\u00f6sartig"
+
+
+SCHEMA = yaml.safe_load((REPOSITORY / "schemas/config.schema.yaml").read_text())
+
+
+def refused(name):
+    """What is wrong with a class of that name."""
+    return settings.problems({"cohort": {"classes": [{name: ["1"]}, {"other": ["2"]}]}}, SCHEMA)
+
+
+@pytest.mark.parametrize(
+    "name", ["b\u00f6sartig (hg)", "\u03b1-SMA", "PD-L1 (22C3)", "HER2/neu", "\u826f\u6027", "(a) 1.5 %"]
+)
+def test_names_in_any_script(name):
+    assert refused(name) == []
+
+
+@pytest.mark.parametrize(
+    "name", ["", "a=b", "a;b", "-a", "+1", "@a", "_a", " a", "a ", "a\n", "a\x1bb", "a\u200bb", "a\u00a0b", "a" * 101]
+)
+def test_names_that_are_refused(name):
+    assert len(refused(name)) == 1
+
+
+@given(st.lists(st.one_of(IDS, st.text()), unique=True))
+def test_file_names_are_portable_and_distinct(texts):
+    made = {text: file_name(text) for text in texts}
+    assert all(re.fullmatch(f"[A-Za-z0-9_&+.~-]{{1,{PORTABLE}}}", name) for name in made.values())
+    # texts that differ by case alone are one id
+    assert len({name.lower() for name in made.values()}) == len(
+        {text.lower() if made[text] == text else text for text in texts}
+    )
+
+
+def test_file_names_of_ordinary_ids_are_these_ids():
+    for text in ("26", "h&e", "match_1", "TCGA-AA-0001", "sox10", "2021-01", "S21-00123"):
+        assert file_name(text) == text
+    assert re.fullmatch("SMA~[0-9a-f]{8}", file_name("\u03b1-SMA"))
+    assert re.fullmatch("HER2_neu~[0-9a-f]{8}", file_name("HER2/neu"))
+    assert len(file_name("x" * 5000)) <= PORTABLE
 
 
 @pytest.mark.parametrize("pattern, word", [("(", "regular expression"), ("case_(?P<case>.*)", "slice, stain, patch")])

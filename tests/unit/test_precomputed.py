@@ -98,7 +98,7 @@ def test_a_file_of_each_tool(tmp_path, tool):
     table = found.patches
     assert table["path"].tolist() == [f"slides/a.h5#{row}" for row in range(5)]
     assert table[["case_id", "stain", "slice_id"]].drop_duplicates().to_numpy().tolist() == [
-        ["38", "h&e", "unmatched_3"]
+        ["038.0", "h&e", "Unmatched3"]
     ]
     assert np.array_equal(table[["x", "y"]], coords)
     assert table["patch"].tolist() == [0, 1, 2, 3, 4]
@@ -116,14 +116,14 @@ def test_a_file_of_several_slices(tmp_path, name, write):
     values, coords = made(6)
     write(tmp_path / name, values, coords)
     table = scan(listed(tmp_path, name, head="file")).patches
-    assert table["case_id"].tolist() == ["38", "2"] * 3
+    assert table["case_id"].tolist() == ["038", "2"] * 3
     assert table["patch"].tolist() == [100, 101, 102, 103, 104, 105]
     assert np.array_equal(table[["x", "y"]], coords)
     assert np.array_equal(precomputed.take(table, tmp_path, D), values.astype("float16"))
     # what the manifest says holds for all rows; the rest is the file's own
     table = scan(listed(tmp_path, f"{name},,sox10,")).patches
     assert set(table["stain"]) == {"sox10"}
-    assert table["case_id"].tolist() == ["38", "2"] * 3
+    assert table["case_id"].tolist() == ["038", "2"] * 3
 
 
 def test_a_manifest_as_spreadsheets_write_it(tmp_path):
@@ -134,8 +134,8 @@ def test_a_manifest_as_spreadsheets_write_it(tmp_path):
     assert [entry.row for entry in manifest.read(path, tmp_path)] == [2, 4]
     table = scan(path).patches
     assert table.groupby(["case_id", "stain", "slice_id"]).size().to_dict() == {
-        ("7", "h&e", "match_1"): 5,
-        ("7", "melan", "match_1"): 5,
+        ("07", "h&e", "match1"): 5,
+        ("07", "melan", "match_1"): 5,
     }
 
 
@@ -250,7 +250,7 @@ def test_a_slice_in_two_files(tmp_path):
         stamp(tmp_path / name, X, XY)
     said = problems(listed(tmp_path, "a.h5,1,he,match1", "b.h5,01,H&E,match_1"))
     assert len(said) == 1
-    assert "case 1, h&e, match_1: a.h5#0, b.h5#0 are the same patch" in said[0]
+    assert "case 01, h&e, match1: a.h5#0, b.h5#0 are the same patch" in said[0]
 
 
 @pytest.mark.parametrize("value, name", [(np.nan, "a.h5"), (-np.inf, "a.h5"), (1e5, "a.h5"), (np.nan, "a.parquet")])

@@ -199,11 +199,10 @@ def test_all_problems_of_all_preset_files_are_told_at_once(tmp_path):
     "values, ids",
     [
         ([1, 10], ["1", "10"]),
-        (np.array([4.0, 38.0]), ["4", "38"]),
-        (np.array([4, 38], dtype=np.float32), ["4", "38"]),
+        (np.array([4.0, 38.0]), ["4.0", "38.0"]),
         (np.array([3], dtype=np.uint8), ["3"]),
-        (["038", "B7 "], ["38", "b7"]),
-        (np.array([b"038"]), ["38"]),
+        (["038", "B7"], ["038", "B7"]),
+        (np.array([b"038"]), ["038"]),
     ],
 )
 def test_files_hold_whole_numbers_or_text(tmp_path, values, ids):
@@ -211,6 +210,19 @@ def test_files_hold_whole_numbers_or_text(tmp_path, values, ids):
     assert splits.read(tmp_path / "s.npz") == Split(ids, ["x"], [])
     splits.write(Split(ids, ["x"], []), tmp_path / "again.npz")
     assert splits.read(tmp_path / "again.npz") == Split(ids, ["x"], [])
+
+
+def test_ids_of_foreign_files_are_matched_and_spelt_as_in_the_labels(tmp_path):
+    cases = used(SIX)
+    own = dict(zip(cases["case_id"], ["01", "TCGA-02", "3", "4.0", "5", "006"]))
+    cases["case_id"] = [own.get(case, case) for case in cases["case_id"]]
+    for train in (["1", "tcga-02 ", "3"], ["1.0", "Tcga-02", "03"]):
+        np.savez(tmp_path / "s.npz", train_cases=train, val_cases=["04", "5"], test_cases=np.array([6.0, 7.0]))
+        split = splits.preset([tmp_path / "s.npz"], cases, TWO)["01"]
+        assert split == Split(["01", "TCGA-02", "3"], ["4.0", "5"], ["006", "7"])
+    np.savez(tmp_path / "s.npz", train_cases=train, val_cases=["04", "5"], test_cases=["6", "7", "Stranger"])
+    with pytest.raises(UserError, match="names Stranger, not in the labels"):
+        splits.preset([tmp_path / "s.npz"], cases, TWO)
 
 
 def test_bad_files(tmp_path):
