@@ -82,13 +82,15 @@ def test_names_ids_codes_and_paths_are_what_stands_there(checkout):
         checkout.folder / "-features/-manifest.csv", index=False
     )
     pd.DataFrame(labels, columns=["Case", "Class"]).to_csv(checkout.folder / "-labels.csv", index=False)
-    done = checkout.snakemake("--quiet", "rules", configfiles=[write(checkout, ODD)])
+    config = write(checkout, ODD)
+    done = checkout.snakemake("--quiet", "rules", "--", "010/inventory/cohort.html", configfiles=[config])
     assert done.returncode == 0, done.stdout + done.stderr
-    runs = [checkout.folder / f"010/split_{split}/seed_1" for split in ("01", "02", "03")]
-    predictions = pd.concat(pd.read_csv(run / "predictions.csv", dtype=str) for run in runs)
-    assert {"prob_no", "prob_1"} <= set(predictions)
-    assert len(predictions) == 12
-    drawn = [path.name for run in runs for path in (run / "attention_analysis").rglob("*10*")]
-    others = [path.name for run in runs for path in (run / "attention_analysis").rglob("*case*8*")]
-    assert drawn and not others
-    assert "2021-01-05" in (checkout.folder / "010/report/index.html").read_text()
+    cases = pd.read_csv(checkout.folder / "010/inventory/cases.csv", dtype=str)
+    assert list(cases["label"][:4]) == ["on", "1_2", "1:20", "010"]
+    assert cases["class"].value_counts().to_dict() == {"no": 6, "1": 6}
+    assert (cases["patches_34"][:-1] == "6").all() and (cases["patches_yes"][:-1] == "6").all()
+    assert cases["status"].iloc[-1] == "class code null excluded"
+    planned = checkout.snakemake("-n", "-p", configfiles=[config]).stdout
+    assert "--cases 010 011" in planned
+    assert "--classes no 1 --stains 34 yes" in planned
+    assert "--title=2021-01-05" in planned
