@@ -169,8 +169,8 @@ def draw_case(case, patches, output, stains, top_n, heading):
         slices = case.slices(stain)
         for place in sorted({0, len(slices) - 1}):
             for end, picture in slice_galleries(case, stain, slices, place, tiles, top_n, heading).items():
-                parts = "_".join(map(file_name, (case.id, stain, slices["slice_id"][place])))
-                write(picture, output / "patch_attention" / f"case_{parts}_{end}_patches.png")
+                which = f"{file_name(stain)}_slice_{file_name(slices['slice_id'][place])}"
+                write(picture, output / "patch_attention" / f"case_{name}_{which}_{end}_patches.png")
     for end, picture in case_galleries(case, tiles, top_n, heading, stains).items():
         write(picture, output / "case_effective_patches" / f"case_{name}_{end}_effective_patches.png")
     return tiles.unreadable

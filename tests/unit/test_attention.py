@@ -144,7 +144,7 @@ def test_galleries_show_the_patches_that_the_table_ranks(study, monkeypatch):
         for stain, slice_id in slices:
             of_slice = of_case[(of_case["stain"] == stain) & (of_case["slice_id"] == slice_id)]
             for end, paths in zip(("top", "bottom"), expected(of_slice, "patch_weight")):
-                file = output / "patch_attention" / f"case_{case}_{stain}_{slice_id}_{end}_patches.png"
+                file = output / "patch_attention" / f"case_{case}_{stain}_slice_{slice_id}_{end}_patches.png"
                 assert list(drawn(file, table).items()) == list(paths.items())
                 files.add(file)
     assert set((output / "patch_attention").iterdir()) == files
@@ -162,7 +162,7 @@ def test_only_the_highest_and_the_lowest_slice_are_drawn(study):
     for folder in ("plots", "slice_attention"):
         (study / folder).mkdir()
     galleries.draw_case(case, study / "patches", study, galleries.palette(STAINS), 5, "split 01")
-    assert {file.name.split("_h&e_")[1] for file in (study / "patch_attention").iterdir()} == {
+    assert {file.name.split("_h&e_slice_")[1] for file in (study / "patch_attention").iterdir()} == {
         f"{name}_{end}_patches.png" for name in ("match_1", "match_2") for end in ("top", "bottom")
     }
     assert list(case.slices("h&e")["slice_id"]) == ["match_1", "match_10", "match_2"]
