@@ -1,6 +1,7 @@
 """Show the cohort before any model is trained.
 
-INPUTS: inventory/patches.parquet, cases.csv, excluded.csv, splits/data_splits_{split}.npz; a sample of the patches
+INPUTS: inventory/patches.parquet, cases.csv, excluded.csv, duplicates.csv, splits/data_splits_{split}.npz; the shards of
+    stain_stats, which need no weights, or of features made elsewhere; a sample of the patches
 OUTPUTS: inventory/cohort.html (self-contained), cohort.json, samples.jpg (not where features were made elsewhere)
 """
 
@@ -12,6 +13,12 @@ rule cohort:
         patches="<results>/inventory/patches.parquet",
         cases="<results>/inventory/cases.csv",
         excluded="<results>/inventory/excluded.csv",
+        duplicates="<results>/inventory/duplicates.csv",
+        features=expand(
+            "<results>/features/{encoder}/shard_{shard}.h5",
+            encoder="precomputed" if PRECOMPUTED else "stain_stats",
+            shard=SHARDS,
+        ),
         splits=expand("<results>/splits/data_splits_{split}.npz", split=SPLITS),
         template=templates("cohort"),
         code=code("cohort"),
@@ -46,5 +53,6 @@ rule cohort:
         ),
     shell:
         "python {input.code[0]:q} --patches-table {input.patches:q} --cases {input.cases:q} --excluded {input.excluded:q}"
+        " --duplicates {input.duplicates:q} --features {input.features:q}"
         " --splits {input.splits:q} {params.images} {params.samples} --template {input.template[0]:q} {params.flags}"
         " --output {output.html:q} --json {output.json:q} --log {log:q}"

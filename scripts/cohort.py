@@ -1,6 +1,7 @@
 """Show the cohort before any model is trained: a page, its numbers, and a picture of sample patches.
 
-Tables are those of the inventory and the splits; of the patches themselves only a sample is opened.
+Tables are those of the inventory and the splits; what the patches hold is known from feature files, and only a sample
+of the patches is opened.
 """
 
 import logging
@@ -9,7 +10,7 @@ from pathlib import Path
 import pandas as pd
 
 import cli
-from stratamil import cohort, files, page, provenance, samples, splits, style, tables
+from stratamil import cohort, duplicates, files, page, provenance, quality, samples, splits, style, tables
 from stratamil.errors import UserError
 
 
@@ -18,6 +19,8 @@ def arguments():
     parser.add_argument("--patches-table", type=Path, required=True, help="patches.parquet of the inventory")
     parser.add_argument("--cases", type=Path, required=True, help="cases.csv of the inventory")
     parser.add_argument("--excluded", type=Path, required=True, help="excluded.csv of the inventory")
+    parser.add_argument("--duplicates", type=Path, help="duplicates.csv of the inventory, with --features")
+    parser.add_argument("--features", nargs="+", type=Path, help="shards of stain_stats, or of features made elsewhere")
     parser.add_argument("--splits", nargs="+", type=Path, required=True, help="data_splits_<split>.npz")
     parser.add_argument("--preset", help="where the splits were read from, if they were")
     parser.add_argument("--n", type=int, help="splits of one repeat, where they were generated")
@@ -47,10 +50,11 @@ def main(args):
     found = {path.stem.removeprefix("data_splits_"): splits.read(path) for path in args.splits}
     sides = samples.sides(patches, args.patches, args.seed) if args.patches else None
     plan = {name: getattr(args, name) for name in ("preset", "n", "validation", "repeats")} | {"seed": args.split_seed}
-    of_cohort = args.classes, args.stains, args.group_column, args.bootstrap, args.seed, plan
+    of_cohort = args.classes, args.stains, args.group_column, args.bootstrap, args.seed, plan, look(args, cases)
     numbers = cohort.numbers(patches, cases, excluded, found, sides, *of_cohort)
     numbers["warnings"] += listed.attrs.get("warnings", [])
     inputs = [args.patches_table, args.cases, args.excluded, *args.splits]
+    inputs += [args.duplicates] if args.duplicates else []
     numbers |= {
         "samples": draw(patches, numbers["stains"], args) if args.patches else [],
         "folder": str(args.patches) if args.patches else None,
@@ -62,6 +66,14 @@ def main(args):
     for line in numbers["warnings"]:
         logging.warning(line)
     logging.info("%s: %d cases, warnings: %d", args.output, numbers["total"]["cases"], len(numbers["warnings"]))
+
+
+def look(args, cases):
+    """What the patches hold, if feature files tell; see stratamil/quality.py."""
+    if not args.features:
+        return None
+    copies = tables.read(args.duplicates) if args.duplicates else pd.DataFrame(columns=duplicates.COLUMNS)
+    return quality.look(args.features, copies, dict(zip(cases["case_id"], cases["group"])), bool(args.patches))
 
 
 def draw(patches, stains, args):

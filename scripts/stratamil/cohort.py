@@ -28,13 +28,14 @@ def classed(patches, cases):
     return patches.assign(**{"class": patches["case_id"].map(class_of)}).dropna(subset="class")
 
 
-def numbers(patches, cases, excluded, found, sides, classes, stains, patient_column, draws, seed, plan):
+def numbers(patches, cases, excluded, found, sides, classes, stains, patient_column, draws, seed, plan, quality=None):
     """Everything the page says in figures and sentences, ready for JSON.
 
     patches: of `classed`. cases, excluded: tables of the inventory. found: name -> Split. sides: of samples.sides, or
     None where patches have no pictures. patient_column: of the labels table, or None where each case counts as a
     patient. draws, seed: of the bootstrap by patient. plan: dict of how the splits came about, see `_made`: preset, or
-    n, validation, repeats and seed. Of `stains`, those that no used case has are only named (absent_stains).
+    n, validation, repeats and seed. quality: of quality.look, or None where nothing is known of what the patches hold.
+    Of `stains`, those that no used case has are only named (absent_stains).
     """
     used = cases[cases["status"] == USED].reset_index(drop=True)
     absent = [stain for stain in stains if not (used[f"patches_{column(stain)}"] > 0).any()]
@@ -63,6 +64,7 @@ def numbers(patches, cases, excluded, found, sides, classes, stains, patient_col
         ),
         "cases": _cases(cases, found, stains),
         "sides": sides,
+        "quality": quality,
     }
     shares = None if plan.get("preset") else splits.shares(plan["n"], plan["validation"])
     said = warnings(result, excluded) + splits.warnings(found, used, classes, shares)
@@ -280,6 +282,7 @@ def warnings(found, excluded):
         *_of_predictors(found),
         *_of_stains(found, excluded),
         *_of_cases(found, excluded),
+        *(_of_patches(found["quality"]) if found["quality"] else _of_sample(found["sides"])),
     ]
 
 
@@ -360,17 +363,72 @@ def _of_cases(found, excluded):
     if len(rows):
         named = [f"{name} ({_n(n, 'patch')})" for name, n in zip(rows["name"], rows["patches"])]
         yield f"{_have(rows, 'case')} patches but no row in the labels, and {_are(rows)} left out: {_some(named)}."
-    damaged = found["sides"]["unreadable"] if found["sides"] else []
+
+
+def _of_sample(sides):
+    damaged = sides["unreadable"] if sides else []
     if damaged:
+        sample = _n(sides["drawn"], "patch")
+        yield f"{len(damaged)} of a sample of {sample} cannot be read as an image: {_some(damaged)}."
+
+
+def _of_patches(quality):
+    """What is in the patches, and what is not."""
+    pictures = quality["pictures"]
+    for what, rows in (("equal file", quality["copies"]), ("equal feature row", quality["equal_rows"])):
+        for row in [row for row in rows if not row["same_patient"]][:NAMED]:
+            yield (
+                f"Cases {_some(row['cases'])} of different patients share {_n(row['files'], what)} "
+                f"({' = '.join(row['examples'])}): the same tissue under several ids? Give them one patient, or remove "
+                "all but one."
+            )
+    whole = [row["case_id"] for row in quality["empty"] if row["empty"] == row["patches"]]
+    if whole:
+        what = "blank patches" if pictures else "features of one value"
+        yield f"{_have(whole, 'case')} nothing but {what}, so there is nothing to learn from: {_some(whole)}."
+    part = sorted((row for row in quality["empty"] if row["empty"] < row["patches"]), key=_emptiness)
+    if part:
+        named = [f"{row['case_id']} ({row['empty']} of {row['patches']})" for row in part]
+        blank = "blank (all pixels equal)" if pictures else "of one value (all features equal)"
         yield (
-            f"{len(damaged)} of a sample of {_n(found['sides']['drawn'], 'patch')} cannot be read as an image: "
-            f"{_some(damaged)}."
+            f"{_have(part, 'other case' if whole else 'case')} patches that are {blank}, which the model takes for "
+            f"tissue: {_some(named)}."
         )
+    if quality["same"]:
+        yield f"{_have(quality['same'], 'case')} patches that are all the same: {_some(quality['same'])}."
+    odd = [row for row in quality["kinds"] if pictures and not row["kind"].startswith("all ")]
+    if odd:
+        named = "; ".join(f"{row['n']} {row['kind']} (e.g. {row['examples'][0]})" for row in odd)
+        yield f"Odd images are used as they are: {named}. If they show no tissue, remove them."
+    if len(quality["bits"]) > 1:
+        named = (f"{row['bits']} bits ({_n(row['n'], 'image')}, e.g. {row['examples'][0]})" for row in quality["bits"])
+        yield (
+            f"16-bit grey images use different ranges: {', '.join(named)}. Each was scaled by its own, so equal tissue "
+            "may differ in brightness: export all with 8 bits."
+        )
+    lost = quality["unreadable"]
+    if lost["n"]:
+        yield f"{_n(lost['n'], 'patch')} cannot be read as an image, and {_is(lost['n'])} left out: {_first(lost)}."
+
+
+def _emptiness(row):
+    return -row["empty"] / row["patches"], natural(row["case_id"])
+
+
+def _first(row):
+    """The examples, and how many more there are."""
+    more = row["n"] - len(row["examples"])
+    return ", ".join(row["examples"]) + (f" and {more} more" if more else "")
 
 
 def notes(found):
     """Sentences on what a reader should know, but need not worry about."""
     result = []
+    if found["quality"] and len(found["quality"]["bits"]) == 1:
+        (row,) = found["quality"]["bits"]
+        result.append(
+            f"{_n(row['n'], '16-bit grey image')} use {row['bits']} bits and were scaled by these: {_first(row)}."
+        )
     for row in found["excluded"]:
         if row["kind"] == "row":
             result.append(f"{_n(row['n'], 'row')} of the labels left out ({row['reason']}), e.g. {row['example']}.")
@@ -399,7 +457,11 @@ def _have(found, noun):
 
 
 def _are(found):
-    return "is" if len(found) == 1 else "are"
+    return _is(len(found))
+
+
+def _is(number):
+    return "is" if number == 1 else "are"
 
 
 def _some(names):
