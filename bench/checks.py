@@ -22,6 +22,7 @@ from sklearn.metrics import roc_auc_score
 REPOSITORY = Path(__file__).parents[1]
 PARTS = ("Snakefile", "config", "schemas", "rules", "scripts", "report", "profiles", "data_splits", "envs")
 CASES, ATTENTION = 0.9, 0.85
+MARK = ".stratamil.json"  # of a results folder
 CHANCE, ERRORS = 0.5, 2  # standard errors that shuffled labels may be off by
 
 
@@ -93,6 +94,7 @@ class Study:
         table.to_csv(self.folder / labels, index=False)
         for cache in self.results.glob("features/*/cache"):
             shutil.copytree(cache, self.folder / results / cache.relative_to(self.results))
+        shutil.copy2(self.results / MARK, self.folder / results / MARK)
         changes = {"demo": None, "labels": labels, "results": results, "splits": {"preset": None}}
         seconds = self.run("predictions", changes)
         tables = [pd.read_csv(file) for file in (self.folder / results).glob("split_*/seed_*/predictions.csv")]

@@ -17,7 +17,8 @@ from sklearn.model_selection import StratifiedGroupKFold
 from stratamil import tissue
 from stratamil.errors import UserError
 from stratamil.files import atomic, made, updated_folder, write_csv
-from stratamil.folders import PAINTED
+from stratamil.folders import MARK
+from stratamil.results import painted
 
 log = logging.getLogger(__name__)
 
@@ -150,22 +151,24 @@ def write_patches(cohort, seed, side, folder, processes=2):
     Raises UserError if the folder holds files of another cohort, which would pass for patches of this one.
     """
     folder = Path(folder)
-    known = cohort.files() | made(folder) | set(PAINTED)
+    known = cohort.files() | made(painted(folder)) | {MARK}
     foreign = sorted({path.name for path in folder.iterdir()} - known) if folder.exists() else []
     if foreign:
-        raise UserError(f"{folder}: holds {foreign[0]}, which is not of this demo cohort: move it away first")
-    painted = cohort.patches + cohort.unnumbered
-    with updated_folder(folder) as new:
-        _paint(cohort, painted, partial(_write_patch, seed=seed, side=side, folder=new), new, processes)
-    log.info("painted %d patches of %d px in %s", len(painted), side, folder)
+        raise UserError(
+            f"{folder}: holds {foreign[0]}, which is not of this demo cohort: move it away, or remove the folder first"
+        )
+    todo = cohort.patches + cohort.unnumbered
+    with updated_folder(folder, painted(folder)) as new:
+        _paint(cohort, todo, partial(_write_patch, seed=seed, side=side, folder=new), new, processes)
+    log.info("painted %d patches of %d px in %s", len(todo), side, folder)
 
 
-def _paint(cohort, painted, write, folder, processes):
+def _paint(cohort, todo, write, folder, processes):
     if processes > 1:
         with ProcessPoolExecutor(processes) as pool:
-            list(pool.map(write, painted, chunksize=16))
+            list(pool.map(write, todo, chunksize=16))
     else:
-        for patch in painted:
+        for patch in todo:
             write(patch)
     for name, original in cohort.copies.items():
         shutil.copyfile(folder / original, folder / name)

@@ -42,12 +42,12 @@ def atomic(path: str | Path) -> Iterator[Path]:
 
 
 @contextmanager
-def updated_folder(path: str | Path) -> Iterator[Path]:
+def updated_folder(path: str | Path, listing: str | Path | None = None) -> Iterator[Path]:
     """Yield a new folder beside `path`; if the block succeeds, its files take their places in `path`, one by one.
 
-    Of what was there before, only files that an earlier call made, and this one did not, are removed: LISTING in the
-    folder names them. A program that is killed leaves each file whole, the old or the new, and a listing that holds all
-    of them, so that the next run completes the work.
+    Of what was there before, only files that an earlier call made, and this one did not, are removed: `listing`, by
+    default LISTING in the folder, names them. A program that is killed leaves each file whole, the old or the new, and
+    a listing that holds all of them, so that the next run completes the work.
     """
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -55,28 +55,28 @@ def updated_folder(path: str | Path) -> Iterator[Path]:
     try:
         new.mkdir()
         yield new
-        _move(new, path)
+        _move(new, path, Path(listing or path / LISTING))
     finally:
         shutil.rmtree(new, ignore_errors=True)
 
 
-def made(path: str | Path) -> set[str]:
-    """Return the files that `updated_folder` made in a folder, relative to it, as far as its listing can be read."""
+def made(listing: str | Path) -> set[str]:
+    """Return the files that `updated_folder` made in a folder, relative to it, as far as the listing can be read."""
     try:
-        names = json.loads((Path(path) / LISTING).read_text(encoding="utf-8"))["files"]
+        names = json.loads(Path(listing).read_text(encoding="utf-8"))["files"]
         within = {name for name in names if not PurePosixPath(name).is_absolute() and ".." not in Path(name).parts}
     except FileNotFoundError:
         return set()
     except (OSError, ValueError, TypeError, KeyError) as error:
-        logging.warning("%s: not readable, so files made earlier stay (%s)", Path(path) / LISTING, error)
+        logging.warning("%s: not readable, so files made earlier stay (%s)", listing, error)
         return set()
     return within
 
 
-def _move(new: Path, path: Path) -> None:
+def _move(new: Path, path: Path, listing: Path) -> None:
     """Put the files of the folder `new` into `path`, and remove those made there earlier that are not among them."""
     names = {file.relative_to(new).as_posix() for file in new.rglob("*") if file.is_file()}
-    before = made(path)
+    before = made(listing)
     folders = {path / parent for name in names for parent in Path(name).parents}
     taken = [file for file in (path / name for name in names) if file.is_dir()]
     taken += [folder for folder in folders if folder.exists() and not folder.is_dir()]
@@ -86,7 +86,7 @@ def _move(new: Path, path: Path) -> None:
         )
     path.mkdir(exist_ok=True)
     # First what may come, at last what is there: whenever this ends, the listing holds all that was made.
-    _list(names | before, path)
+    _list(names | before, listing)
     for name in sorted(names):
         (path / name).parent.mkdir(parents=True, exist_ok=True)
         os.replace(new / name, path / name)
@@ -96,11 +96,11 @@ def _move(new: Path, path: Path) -> None:
     for folder in sorted({parent for name in before - names for parent in Path(name).parents[:-1]}, reverse=True):
         with suppress(OSError):  # something is in it
             (path / folder).rmdir()
-    _list(names, path)
+    _list(names, listing)
 
 
-def _list(names: Iterable[str], path: Path) -> None:
-    write_json({"files": sorted(names)}, path / LISTING)
+def _list(names: Iterable[str], listing: Path) -> None:
+    write_json({"files": sorted(names)}, listing)
 
 
 def temporary(path: Path) -> Path:

@@ -13,9 +13,8 @@ from stratamil.errors import UserError
 
 # Files whose time a dry run looks at, besides that of every folder: as many as cost it some milliseconds.
 WATCHED = 5000
-# Marks in a folder of patches that the demo painted: ours, and Snakemake's, which earlier versions left to it.
+# Snakemake's own mark in a folder that one of its rules made, as the demo's was in earlier versions.
 MARK = ".snakemake_timestamp"
-PAINTED = (MARK, files.LISTING)
 
 
 # Files and folders that people do not see: bins, snapshots, previews and notes of operating systems and file servers.
@@ -69,7 +68,7 @@ def visit(root: str | Path, also_hidden: bool = False) -> Iterator[tuple[str, in
             real = [os.path.join(folder, entry.name) for entry in below if not entry.is_symlink()]
             pending.extendleft(reversed(real))
             pending.extend(os.path.join(folder, entry.name) for entry in below if entry.is_symlink())
-            yield folder, state.st_mtime_ns, [entry for entry in found if entry.name not in PAINTED]
+            yield folder, state.st_mtime_ns, [entry for entry in found if entry.name != MARK]
         finally:
             os.close(descriptor)
 

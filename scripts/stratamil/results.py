@@ -48,9 +48,9 @@ def problems(folder: str, inputs: dict[str, str | Path]) -> list[str]:
 def painted_over(patches: str, others: dict[str, str]) -> list[str]:
     """Return a line for each file of somebody else that the demo would paint over.
 
-    patches: folder that the demo paints, which lists what was painted. others: setting -> path of its other files.
+    patches: folder that the demo paints. others: setting -> path of its other files.
     """
-    if any((Path(patches) / mark).exists() for mark in folders.PAINTED):
+    if painted(patches).exists() or (Path(patches) / folders.MARK).exists():
         return []
     there = {"patches": next(_foreign(Path(patches)), None)} if Path(patches).is_dir() else {}
     there |= {setting: path for setting, path in others.items() if os.path.lexists(path)}
@@ -59,6 +59,11 @@ def painted_over(patches: str, others: dict[str, str]) -> list[str]:
         for setting, path in there.items()
         if path
     ]
+
+
+def painted(patches: str | Path) -> Path:
+    """Return where the demo lists what it painted: beside the folder of patches, in which it would be one file more."""
+    return Path(patches).with_name(f".{Path(patches).name}{files.LISTING}")
 
 
 def claim(folder: str) -> locks.Lock:

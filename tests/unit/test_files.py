@@ -77,7 +77,7 @@ def test_a_run_that_is_killed_at_any_step_is_completed_by_the_next(tmp_path_fact
         with contextlib.suppress(Killed):
             make(folder, second, "new")
     assert set(content(folder).values()) <= {"old", "new", "mine"}
-    assert set(content(folder)) - {"note.md"} <= files.made(folder)
+    assert set(content(folder)) - {"note.md"} <= files.made(folder / files.LISTING)
     make(folder, second, "new")
     assert content(folder) == {"note.md": "mine"} | dict.fromkeys(second, "new")
 

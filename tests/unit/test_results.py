@@ -89,6 +89,6 @@ def test_the_demo_paints_over_nobody_s_files(tmp_path):
     labels.touch()
     (line,) = results.painted_over(str(patches), {"labels": str(labels)})
     assert line.startswith(f"labels: {labels} was not painted by the demo")
-    with files.updated_folder(patches) as new:
+    with files.updated_folder(patches, results.painted(patches)) as new:
         (new / "x.png").touch()
     assert results.painted_over(str(patches), {"labels": str(labels)}) == []

@@ -265,6 +265,7 @@ def test_a_moved_picture_is_a_gap_and_an_unknown_case_one_line(study):
     target = study.folder / RUNS[2] / "attention_analysis"
     alone = ("-R", "attention", "--allowed-rules", "attention", "--", f"{RUNS[2]}/attention_analysis")
     tables = {file.name: file.read_bytes() for file in target.glob("*.*") if file.suffix in (".csv", ".txt")}
+    (target / "note.md").write_text("mine")
     gallery = next(target.glob("case_effective_patches/*_top_*.png"))
     case = gallery.name.split("_")[1]
     before, content = stamps(study), gallery.read_bytes()
@@ -283,7 +284,7 @@ def test_a_moved_picture_is_a_gap_and_an_unknown_case_one_line(study):
         done = study.snakemake(*alone, changes={"attention": {"cases": [case, "no-such"]}})
         assert done.returncode == 1
         assert "error: attention.cases: no-such: in no test set of the study" in done.stdout + done.stderr
-        assert not target.exists()
+        assert not (target / "summary.csv").exists() and (target / "note.md").read_text() == "mine"
     finally:
         (study.folder / "moved.png").rename(picture)
         os.utime(picture.parent, ns=(folder.st_atime_ns, folder.st_mtime_ns))
@@ -291,6 +292,32 @@ def test_a_moved_picture_is_a_gap_and_an_unknown_case_one_line(study):
     assert done.returncode == 0, done.stdout + done.stderr
     assert gallery.read_bytes() == content
     assert {path for path, time in stamps(study).items() if before.get(path) != time} <= set(target.rglob("*"))
+
+
+def test_what_others_laid_into_the_results_stays(study):
+    """Every rule but those whose outputs are the same files always, and every folder that there is."""
+    places = [path for path in (study.folder / RESULTS).rglob("*") if path.is_dir()]
+    notes = {place / name: name.encode() for place in places for name in ("mine.md", "mine.png", "events.out.mine")}
+    for note, content in notes.items():
+        note.write_bytes(content)
+    assert study.pending() == {}
+    done = study.snakemake("-R", "cohort", "evaluate", "--", "all")
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert [str(note) for note, content in notes.items() if not note.exists() or note.read_bytes() != content] == []
+    for note in notes:
+        note.unlink()
+
+
+@pytest.mark.parametrize("results", [".", "..", "results/others", "labels.csv"])
+def test_a_folder_that_is_not_the_workflow_s_is_refused_and_nothing_written(study, results):
+    (study.folder / "results/others/report").mkdir(parents=True, exist_ok=True)
+    (study.folder / "results/others/report/thesis.tex").write_text("mine")
+    (study.folder / "labels.csv").touch()
+    for flags in (["-n"], []):
+        done = study.snakemake(*flags, changes={"results": results})
+        said = [line for line in (done.stdout + done.stderr).splitlines() if "config: results: " in line]
+        assert done.returncode == 1 and len(said) == 1
+    assert [path.name for path in (study.folder / "results/others").rglob("*")] == ["report", "thesis.tex"]
 
 
 def stamps(study):
