@@ -64,7 +64,11 @@ class Site:
 
 
 def read_site(path):
-    """Read a site file. Returns Site; raises UserError with all of its problems."""
+    """Read a site file. Returns Site; raises UserError with all of its problems, or if no job can start here."""
+    here = os.getcwd()
+    if not here.isprintable() or set("'\"\\$`") & set(here):
+        # Snakemake hands the job's command to sbatch in double quotes, so a shell would run what stands in the name
+        raise UserError(f"{here}: no job can start in a folder with ' \" $ ` or \\ in its name: move the checkout")
     try:
         content = yaml.safe_load(Path(path).read_text(encoding="utf-8"))
     except FileNotFoundError:

@@ -61,6 +61,18 @@ def test_a_wrong_site_file_is_told_at_once(tmp_path, content, problems):
     assert error.value.problems == tuple(f"{tmp_path / 'site.yaml'}: {problem}" for problem in problems)
 
 
+def test_no_job_starts_where_snakemake_would_let_a_shell_read_the_name(tmp_path, monkeypatch):
+    names = {"my lab": True, "a;(b) &c": True, "ä": True, "o'neill": False, "a$(b)": False, "a`b`": False}
+    for name, fine in names.items():
+        (tmp_path / name).mkdir()
+        monkeypatch.chdir(tmp_path / name)
+        if fine:
+            assert read(tmp_path, SITE).account
+        else:
+            with pytest.raises(UserError, match="move the checkout"):
+                read(tmp_path, SITE)
+
+
 def test_no_site_file_or_no_yaml(tmp_path):
     with pytest.raises(UserError, match="not found: run snakemake in the folder of the workflow"):
         slurm.read_site(tmp_path / "site.yaml")

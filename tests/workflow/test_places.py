@@ -71,7 +71,7 @@ def test_an_odd_checkout_from_elsewhere(odd, tmp_path, directory):
 
 
 def test_names_of_other_scripts_in_the_locale_c(odd, tmp_path):
-    """A study whose files, columns and title are not ASCII; where even Python takes text for ASCII, one line says so."""
+    """A study whose files, columns and title are not ASCII; one line where Python takes text for ASCII."""
     patches, rng = tmp_path / "Präparate/α", np.random.default_rng(0)
     patches.mkdir(parents=True)
     for case in range(18):
