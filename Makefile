@@ -3,9 +3,10 @@
 # make test-slurm: every fault that a cluster can bring, on a real SLURM, 10 to 20 minutes; make test has the first jobs alone.
 # make check-slurm CONFIG=my_study.yaml: what the study asks for against what this cluster gives.
 # make checks: figures of the demo cohort against their goals, and shuffled labels, minutes long; not part of the tests.
+# The programs are started as modules: the first line of bin/pytest has the path of the checkout, unquoted for a shell.
 PYTHON ?= python3
 BIN := .venv/bin
-DEMO := $(BIN)/snakemake --profile profiles/local --configfile config/demo.yaml --quiet rules host
+DEMO := $(BIN)/python -m snakemake --profile profiles/local --configfile config/demo.yaml --quiet rules host
 
 .PHONY: demo test test-slurm check-slurm bench checks lint format clean-demo
 
@@ -13,10 +14,10 @@ demo: .venv/.run
 	$(DEMO) -- all
 
 test: .venv/.test
-	$(BIN)/pytest -n 2 --dist loadfile
+	$(BIN)/python -m pytest -n 2 --dist loadfile
 
 test-slurm: .venv/.test
-	$(BIN)/pytest -m "long or not long" --durations=0 tests/slurm
+	$(BIN)/python -m pytest -m "long or not long" --durations=0 tests/slurm
 
 check-slurm: .venv/.run
 	$(BIN)/python scripts/check_slurm.py $(if $(CONFIG),--configfile $(CONFIG))
@@ -35,15 +36,15 @@ checks: .venv/.run
 	$(BIN)/python bench/checks.py
 
 lint: .venv/.test
-	$(BIN)/ruff check .
-	$(BIN)/ruff format --check .
-	$(BIN)/snakefmt --check Snakefile rules
-	$(BIN)/snakemake --lint --configfile config/demo.yaml
+	$(BIN)/python -m ruff check .
+	$(BIN)/python -m ruff format --check .
+	$(BIN)/python -m snakefmt --check Snakefile rules
+	$(BIN)/python -m snakemake --lint --configfile config/demo.yaml
 
 format: .venv/.test
-	$(BIN)/ruff check --fix .
-	$(BIN)/ruff format .
-	$(BIN)/snakefmt Snakefile rules
+	$(BIN)/python -m ruff check --fix .
+	$(BIN)/python -m ruff format .
+	$(BIN)/python -m snakefmt Snakefile rules
 
 clean-demo:
 	rm -rf results/demo resources/demo
@@ -51,9 +52,9 @@ clean-demo:
 .venv/.run: requirements.txt constraints.txt
 	$(PYTHON) -c 'import sys; sys.version_info[:2] == (3, 11) or sys.exit("Python 3.11 is needed: make PYTHON=python3.11 ...")'
 	$(PYTHON) -m venv .venv
-	$(BIN)/pip install --quiet --disable-pip-version-check -r requirements.txt -c constraints.txt
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -r requirements.txt -c constraints.txt
 	touch $@
 
 .venv/.test: .venv/.run requirements-dev.txt requirements-timm.txt
-	$(BIN)/pip install --quiet --disable-pip-version-check -r requirements-dev.txt -c constraints.txt
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -r requirements-dev.txt -c constraints.txt
 	touch $@

@@ -29,7 +29,7 @@ def arguments():
 def planned(args, attempt):
     """What each job would ask for at an attempt, by a dry run of everything: Ask -> number of jobs."""
     command = [
-        Path(sys.executable).with_name("snakemake"), "--profile", args.profile, "--dry-run", "--forceall", "--nocolor",
+        sys.executable, "-m", "snakemake", "--profile", args.profile, "--dry-run", "--forceall", "--nocolor",
         "--attempt", str(attempt), "--cores", "1000",  # not those of this machine, to which it would cut the threads
         *(["--configfile", *args.configfile] if args.configfile else []),
     ]  # fmt: skip

@@ -96,6 +96,7 @@ def test_names_of_other_scripts_in_the_locale_c(odd, tmp_path):
     assert done.returncode == 0, done.stdout + done.stderr
     assert "Patientin" in (odd.folder / target).read_text(encoding="utf-8")
     done = snakemake(odd.folder, *flags, "-n", PYTHONUTF8="0", **environment)
-    assert done.returncode == 1 and "export PYTHONUTF8=1" in done.stderr and "Traceback" not in done.stderr
+    said = done.stdout + done.stderr
+    assert done.returncode == 1 and "export PYTHONUTF8=1" in said and "Traceback" not in said
     done = snakemake(odd.folder, "-n", "--configfile", TINY, PYTHONUTF8="0", **environment)
     assert done.returncode == 0, done.stderr
