@@ -72,9 +72,9 @@ SITE = {"properties": {"account": TEXT, "mail": TEXT, "cpu": PLACE, "gpu": PLACE
 def read_site(path):
     """Read a site file. Returns Site; raises UserError with all of its problems, or if no job can start here."""
     here = os.getcwd()
-    if repr(here) != f"'{here}'":
-        # Snakemake quotes paths for the shell of a job as Python does, so text between the apostrophes would be run
-        raise UserError(f"{here}: jobs cannot start below a folder with ' or \\ in its name: move the checkout")
+    if not here.isprintable() or set("'\"\\$`") & set(here):
+        # Snakemake hands the job's command to sbatch in double quotes, so a shell would run what stands in the name
+        raise UserError(f"{here}: no job can start in a folder with ' \" $ ` or \\ in its name: move the checkout")
     if not Path(path).exists():
         raise UserError(f"{path}: not found: run snakemake in the folder of the workflow")
     content = config_files.read(path, SITE, "account: my_account")

@@ -16,7 +16,7 @@ RESULTS = "results/tiny"
 EMBED, COHORT = f"{RESULTS}/features/stain_stats/shard_00.h5", f"{RESULTS}/inventory/cohort.html"
 # Of pictures that are there, so that the first jobs come at once: an embedding and the page of the cohort.
 # Of a checkout below a folder that a shell takes for more than a name.
-FOLDER = "my lab/a$(touch PWNED)b;d"
+FOLDER = "my lab/a;touch PWNED & (d)"
 CHANGES = {"demo": None, "attention": {"truth": None}, "embed": {"shards": 1}}
 
 
@@ -121,7 +121,9 @@ def test_nodes_in_maintenance_or_reserved_take_jobs_later(cluster, study, monkey
     set_aside = ["ReservationName=aside", "starttime=now", "duration=60", "user=root", "nodes=g1,g2", f"flags={flags}"]
     cluster.run("scontrol", "create", "reservation", *set_aside)
     try:
-        time.sleep(3)
+        end = time.monotonic() + 30
+        while slurm.waits(ask(), slurm.offer()) is None and time.monotonic() < end:
+            time.sleep(1)
         assert slurm.problems(ask(), slurm.offer()) == []
         assert slurm.waits(ask(), slurm.offer()).endswith("in maintenance, reserved or to be rebooted: g1, g2")
         output, status = check(study)
