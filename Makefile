@@ -18,7 +18,7 @@ test: .venv/.test
 	$(BIN)/python -m pytest -n 2 --dist loadfile
 
 test-hostile: .venv/.test
-	$(BIN)/pytest -m "long or not long" -s --durations=0 tests/hostile tests/workflow/test_killed.py
+	$(BIN)/python -m pytest -m "long or not long" -s --durations=0 tests/hostile tests/workflow/test_killed.py
 
 test-slurm: .venv/.test
 	$(BIN)/python -m pytest -m "long or not long" --durations=0 tests/slurm
