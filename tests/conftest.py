@@ -30,3 +30,9 @@ def cluster(tmp_path_factory):
         pytest.skip(reason)
     with cluster.Cluster(tmp_path_factory.mktemp("cluster")) as running:
         yield running
+
+
+def pytest_report_header() -> str:
+    from seeds import SEED
+
+    return f"STRATAMIL_SEED={SEED}"

@@ -1,21 +1,12 @@
-"""Thousands of random and damaged feature files: each is read, or refused in one line. The seed is printed."""
-
-import os
-import random
+"""Thousands of random and damaged feature files: each is read, or refused in one line."""
 
 import pytest
 from fuzz_features import damaged, layouts, trees
 from hypothesis import HealthCheck, given, seed, settings
+from seeds import SEED
 from test_external import assert_line_or_rows
 
-SEED = int(os.environ.get("STRATAMIL_FUZZ_SEED", random.randrange(2**32)))
 MANY = settings(deadline=None, max_examples=2000, suppress_health_check=list(HealthCheck), database=None)
-
-
-@pytest.fixture(autouse=True)
-def told(capsys):
-    with capsys.disabled():
-        print(f"\nSTRATAMIL_FUZZ_SEED={SEED}")
 
 
 @pytest.mark.long

@@ -9,8 +9,8 @@ from pathlib import Path
 import psutil
 import pytest
 from checkout import Checkout
+from seeds import SEED
 
-SEED = int(os.environ.get("STRATAMIL_SEED", time.time_ns() % 10**6))
 KILLS = 9
 RESULTS = Path("results/tiny")
 # Of the bytes of a study these do not depend on the moment, the machine or the run.
@@ -43,7 +43,6 @@ def victims(process, mode):
 
 @pytest.mark.long
 def test_a_study_killed_at_random_moments(tmp_path):
-    print(f"STRATAMIL_SEED={SEED}")
     whole, killed, rng = Checkout(tmp_path / "whole"), Checkout(tmp_path / "killed"), random.Random(SEED)
     begin = time.monotonic()
     assert start(whole).wait(600) == 0

@@ -1,6 +1,6 @@
 """Two processes on one shard or one training, again and again: what is written is that of one which nobody disturbed.
 
-`make test` holds a few races, `-m long` 200 of each; the seed is printed, and STRATAMIL_SEED gives it again.
+`make test` holds a few races, `-m long` 200 of each; see seeds.py.
 """
 
 import logging
@@ -17,6 +17,7 @@ import pandas as pd
 import pytest
 import torch
 from PIL import Image
+from seeds import SEED
 from test_model import STAINS
 from test_model import features as random_features
 
@@ -25,7 +26,6 @@ import train as script
 from stratamil import embed, encoders, features, splits
 
 FORK = multiprocessing.get_context("fork")
-SEED = int(os.environ.get("STRATAMIL_SEED", time.time_ns() % 10**6))
 CASES = [str(i) for i in range(1, 9)]
 RACES = [2, pytest.param(200, marks=pytest.mark.long)]
 
@@ -73,7 +73,6 @@ def race(rng, work, folder, longest):
 
 @pytest.mark.parametrize("races", RACES)
 def test_embed(patches, tmp_path, races):
-    print("seed", SEED)
     logging.disable(logging.CRITICAL)
     rng, (folder, table, encoder) = random.Random(SEED), patches
 
@@ -101,7 +100,6 @@ def test_embed(patches, tmp_path, races):
 
 @pytest.mark.parametrize("races", RACES)
 def test_train(tmp_path, races):
-    print("seed", SEED)
     rng, data = random.Random(SEED), random_features({case: [[9, 5], [7]] for case in CASES}, dim=16)
     nothing = pd.DataFrame(columns=features.UNREADABLE, dtype=str)
     shard = tmp_path / "features/shard_00.h5"
