@@ -28,7 +28,7 @@ if config["demo"]:
             runtime=attempts(10),
         params:
             flags=given(flags("demo")),
-            folder=config["patches"],
+            folder=subpath(output.last, parent=True),
         shell:
             "python {input.code[0]:q} {params.flags} --threads {threads} --patches {params.folder:q}"
             " --labels {output.labels:q} --truth {output.truth:q} --log {log:q}"

@@ -12,7 +12,6 @@ from PIL import Image
 
 from stratamil import demo, tissue
 from stratamil.errors import UserError
-from stratamil.files import LISTING
 
 ROOT = Path(__file__).parents[2]
 SEED, CASES, SIDE = 3, 30, 48
@@ -43,7 +42,7 @@ def default():
 
 
 def test_every_planned_file_is_painted_and_no_other(part, folder):
-    assert {path.name for path in folder.iterdir()} == {*part.files(), LISTING}
+    assert {path.name for path in folder.iterdir()} == part.files()
     for patch in part.patches:
         with Image.open(folder / patch.file) as picture:
             assert picture.format == "PNG" and picture.mode == "RGB" and picture.size == (SIDE, SIDE)
@@ -186,7 +185,7 @@ def test_stains_have_their_colours():
 
 def test_refuses_a_folder_of_another_cohort_and_too_few_cases(cohort, tmp_path):
     (tmp_path / "case_999_match_1_h&e_patch1.png").touch()
-    with pytest.raises(UserError, match=r"case_999.*move it away first"):
+    with pytest.raises(UserError, match=r"case_999.*move it away"):
         demo.write_patches(cohort, SEED, SIDE, tmp_path)
     with pytest.raises(UserError, match="30 cases or more"):
         demo.plan(SEED, 10)

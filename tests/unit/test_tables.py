@@ -1,7 +1,6 @@
 """Tables: a user's of any width, the workflow's own, and what a spreadsheet may get."""
 
 import random
-import time
 
 import pandas as pd
 import pytest
@@ -66,12 +65,11 @@ def test_ids_that_a_spreadsheet_would_run_are_refused(tmp_path):
     )
 
 
-def test_wide_tables_and_long_lines_take_no_time(tmp_path):
-    columns = [f"c{i}" for i in range(16_000)]
-    wide = ",".join(["Case", "Class", "Patient", *columns]) + "\n1,1,a" + ",x" * 16_000 + "\n"
-    start = time.monotonic()
+def test_wide_tables_and_long_lines(tmp_path):
+    """Looking for each column among all others, as before, would take minutes here."""
+    n = 100_000
+    wide = ",".join(["Case", "Class", "Patient", *(f"c{i}" for i in range(n))]) + "\n1,1,a" + ",x" * n + "\n"
     assert len(read(tmp_path, wide)) == 1
-    assert time.monotonic() - start < 2
     assert len(read(tmp_path, f"Case,Class,Patient,Note\n1,1,a,{'x' * 300_000}\n")) == 1
     assert problems(tmp_path, wide.replace("c7,", "c8,")) == ["column 'c8' twice: keep one"]
 

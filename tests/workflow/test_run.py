@@ -172,7 +172,7 @@ def test_a_setting_reruns_what_depends_on_it(study, changes, expected):
         ("scripts/stratamil/galleries.py", {"attention": 3, "report": 1}),
         ("scripts/train.py", {"train": 3, **AFTER_TRAIN}),
         ("scripts/stratamil/model.py", {"train": 3, **AFTER_TRAIN}),
-        ("scripts/stratamil/encoders.py", {"embed": 2, **AFTER_EMBED}),
+        ("scripts/stratamil/encoders.py", {"embed": 2, "cohort": 1, **AFTER_EMBED}),
         ("scripts/stratamil/labels.py", {"inventory": 1, **AFTER_INVENTORY}),
     ],
 )
