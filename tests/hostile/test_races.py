@@ -1,6 +1,6 @@
 """Two processes on one shard or one training, again and again: what is written is that of one which nobody disturbed.
 
-`make test` holds a few races, `-m long` 200 of each; see seeds.py.
+`make test` holds a few races, `-m long` many; see seeds.py.
 """
 
 import logging
@@ -27,7 +27,7 @@ from stratamil import embed, encoders, features, splits
 
 FORK = multiprocessing.get_context("fork")
 CASES = [str(i) for i in range(1, 9)]
-RACES = [2, pytest.param(200, marks=pytest.mark.long)]
+RACES = {name: [2, pytest.param(number, marks=pytest.mark.long)] for name, number in (("embed", 200), ("train", 40))}
 
 
 @pytest.fixture(scope="module")
@@ -71,7 +71,7 @@ def race(rng, work, folder, longest):
     return [one.exitcode, other.exitcode]
 
 
-@pytest.mark.parametrize("races", RACES)
+@pytest.mark.parametrize("races", RACES["embed"])
 def test_embed(patches, tmp_path, races):
     logging.disable(logging.CRITICAL)
     rng, (folder, table, encoder) = random.Random(SEED), patches
@@ -98,7 +98,7 @@ def test_embed(patches, tmp_path, races):
     logging.disable(logging.NOTSET)
 
 
-@pytest.mark.parametrize("races", RACES)
+@pytest.mark.parametrize("races", RACES["train"])
 def test_train(tmp_path, races):
     rng, data = random.Random(SEED), random_features({case: [[9, 5], [7]] for case in CASES}, dim=16)
     nothing = pd.DataFrame(columns=features.UNREADABLE, dtype=str)
