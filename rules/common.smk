@@ -131,6 +131,8 @@ def alias(names):
     Snakemake has no such thing, and learns of the targets only after it has read the rules: they are renamed when it
     begins to plan.
     """
+    if not hasattr(workflow, "_prepare_dag"):
+        return  # another Snakemake than the pinned one: folders are no targets then
     plan = workflow._prepare_dag
     targets = {os.path.relpath(name): target for name, target in names.items()}
 
@@ -138,7 +140,7 @@ def alias(names):
         asked = workflow.dag_settings
         for setting in ("targets", "forcerun", "until", "omit_from"):
             given = getattr(asked, setting)
-            setattr(asked, setting, {targets.get(os.path.relpath(target), target) for target in given})
+            setattr(asked, setting, {targets.get(os.path.relpath(target or "."), target) for target in given})
         return plan(*args, **kwargs)
 
     workflow._prepare_dag = renamed

@@ -82,8 +82,9 @@ def equal_files(taken, args):
         found = duplicates.find(listed, args.patches)
     else:
         folder = args.folder or args.manifest.parent
-        listed = listed[["case_id"]].assign(path=listed["path"].str.rpartition("#")[0]).drop_duplicates()
+        listed = listed[["case_id"]].assign(path=[path.rpartition("#")[0] for path in listed["path"]]).drop_duplicates()
         listed = listed[~listed["path"].duplicated(keep=False)]
+        listed = listed[[(folder / path).is_file() for path in listed["path"]]]  # one may have gone since
         listed = listed.assign(bytes=[(folder / path).stat().st_size for path in listed["path"]])
         found = duplicates.find(listed, folder, pictures=False)
     for row in duplicates.by_cases(found)[:10]:

@@ -15,7 +15,7 @@ from stratamil.errors import UserError
 # Values and characters of a file when every alias is written out: far more than a study needs, and little memory.
 LARGEST = 200_000, 5_000_000
 # Numbers that nobody misreads; the others of YAML (octal, hexadecimal, sexagesimal, with underscores) stay text.
-DECIMAL = re.compile(r"[-+]?((0|[1-9][0-9]*)(\.[0-9]*)?|\.[0-9]+)([eE][-+]?[0-9]+)?")
+DECIMAL = re.compile(r"[-+]?((0|[1-9][0-9]{0,300})(\.[0-9]*)?|\.[0-9]+)([eE][-+]?[0-9]+)?")
 NULL, BOOL, MERGE = (f"tag:yaml.org,2002:{kind}" for kind in ("null", "bool", "merge"))
 NUMBERS = ("tag:yaml.org,2002:int", "tag:yaml.org,2002:float")
 

@@ -32,8 +32,9 @@ def find(listed: pd.DataFrame, root: Path, pictures: bool = True) -> pd.DataFram
         listed = _shared(listed.assign(digest=found).dropna(subset="digest"), "digest")
     if pictures:
         first = listed.drop_duplicates("digest")
-        shown = {digest for digest, path in zip(first["digest"], first["path"]) if _shows(Path(root, path))}
-        listed = listed[listed["digest"].isin(shown)]
+        with ThreadPoolExecutor(READERS) as pool:
+            shown = list(pool.map(_shows, (Path(root, path) for path in first["path"])))
+        listed = listed[listed["digest"].isin(first.loc[shown, "digest"])]
     return listed.assign(group=pd.factorize(listed["digest"])[0] + 1).sort_values("group", kind="stable")[COLUMNS]
 
 

@@ -27,7 +27,7 @@ def predict(model, bags, table, case_ids, y, classes):
         output = model(batch)
         if not output.logits.isfinite().all():
             raise UserError(
-                f"case {case}: its features give no finite prediction: delete its feature files and run again"
+                f"case {case}: the model gives no finite prediction: train again with a lower learning rate, or in fp32"
             )
         prediction = _prediction(case, y[case], output.logits[0].double().cpu(), classes)
         rows.append(prediction | {"patches": len(batch.rows)})

@@ -49,13 +49,14 @@ SCANNED = (
     "patch_size_px",
     "target_patch_size",
 )
+NATIVE = ("mpp", "mag")  # of the scan, not of the tiles
 COLUMNS = (*manifest.NAMES, "instance")
 ROWS, WIDTH = 20_000_000, 100_000  # the most of a file
 RATIO = 1000  # bytes that one stored byte can stand for: deflate reaches 1,032, with nothing but zeros
 AT_ONCE = 2**28  # bytes of features read at once
 DEPTH = 5  # virtual data sets of virtual data sets
-ANEW = "make it anew"
-OUT = "make it anew, or take it out of the manifest"
+ANEW = "recreate it"
+OUT = "recreate it, or remove it from the manifest"
 
 
 @dataclass(frozen=True)

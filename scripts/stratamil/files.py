@@ -90,7 +90,8 @@ def _move(new: Path, path: Path, listing: Path) -> None:
     for name in sorted(names):
         (path / name).parent.mkdir(parents=True, exist_ok=True)
         os.replace(new / name, path / name)
-    for name in before - names:
+    kept = {name.casefold() for name in names}  # on a disk that does not regard case, they may be the same files
+    for name in (name for name in before - names if name.casefold() not in kept):
         if (path / name).is_symlink() or (path / name).is_file():
             (path / name).unlink()
     for folder in sorted({parent for name in before - names for parent in Path(name).parents[:-1]}, reverse=True):

@@ -43,7 +43,7 @@ class Odd(IntFlag):
     TWO_LEVEL = 16  # pixels of two values only
     SMALL = 32
     OBLONG = 64
-    FEW_BITS = 128  # of a 16-bit file
+    GREY16 = 128  # 16-bit grey, scaled by the bits in use
 
 
 class Facts(NamedTuple):
@@ -112,7 +112,7 @@ def _decoded(path: Path) -> tuple[Image.Image, Facts]:
             raise Unreadable("floating-point pixels have no known white")
         if image.mode.startswith("I"):
             image, bits = _scaled(image)
-            odd |= Odd.FEW_BITS if bits < 16 else Odd(0)
+            odd |= Odd.GREY16
         elif wide and max(high for _, high in image.convert("RGB").getextrema()) < DIM:
             raise Unreadable("16-bit colours that use 12 bits or fewer: export it with 8 bits a colour")
         if image.has_transparency_data:

@@ -21,6 +21,7 @@ import sys
 import threading
 import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -110,16 +111,18 @@ def acquire(path: Path, what: str) -> Lock:
 
 def living(paths: Iterator[Path]) -> dict[Path, Holder]:
     """Return the holders that live of the locks at `paths`."""
-    found = {path: read(path) for path in paths}
-    return {path: holder for path, holder in found.items() if holder and _lives(path, holder)}
+    found = [(path, holder) for path in paths if (holder := read(path))]
+    with ThreadPoolExecutor(max(1, min(32, len(found)))) as pool:  # a beat from another machine takes seconds
+        alive = list(pool.map(lambda lock: _lives(*lock), found))
+    return {path: holder for (path, holder), lives in zip(found, alive) if lives}
 
 
 def read(path: Path) -> Holder | None:
-    """Return who holds a lock, dead or alive; None if there is none."""
+    """Return who holds a lock, dead or alive; None if there is none. Raises OSError if it cannot be read."""
     try:
         with open(path, "rb") as file:
             state, content = os.fstat(file.fileno()), file.read()
-    except OSError:
+    except FileNotFoundError:
         return None
     try:
         return Holder(**json.loads(content))
@@ -134,10 +137,15 @@ def _take(path: Path, me: Holder) -> Holder | None:
     token, and only if the first is still the dead one's then: of two contenders one comes too late. It is a lock like
     any other, so that a contender that dies there holds nobody up.
     """
+    tries = 0
     while not _create(path, me):
         holder = read(path)
-        if holder is None:
-            continue  # given back in this moment
+        if holder is None:  # given back in this moment
+            tries += 1
+            if tries > 100:
+                raise UserError(f"{path}: is no lock and cannot be replaced: remove it if no run is at work")
+            time.sleep(0.02)
+            continue
         if _lives(path, holder):
             return holder
         guard = path.with_name(f"{path.name}.{holder.token}")

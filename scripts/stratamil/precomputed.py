@@ -27,6 +27,7 @@ from stratamil.external import SCANNED, TILING, Source
 from stratamil.inventory import PATCH, spelt
 
 BLOCK = 4096  # rows read at once
+FEW = 5  # rows of a file: fewer may well be equal, as of blank tiles
 LARGEST = float(np.finfo(np.float16).max)
 NEAR = 0.05  # numbers of the tiling that differ by less are the same: scanners differ a little
 MOST = 999_999_999  # the largest number of a patch
@@ -219,7 +220,7 @@ def _near(a, b):
 
 
 def _tilings(sources, stains):
-    """(problems, warnings): files of one stain that were tiled in different ways, and stains that were.
+    """(problems, warnings): files of one stain tiled in different ways; stains that were, and other scans.
 
     stains: file -> the stains in it.
     """
@@ -232,11 +233,15 @@ def _tilings(sources, stains):
                 for file, of_file in stains.items()
                 if stain in of_file and name in sources[file].said
             }
-            problems += [
+            differ = [
                 f"{few(others)}: {name} {value}, but {len(like)} of {len(values)} files of stain {stain} have {most}, "
-                f"as {like[0]}: give features of one tiling"
+                f"as {like[0]}"
                 for most, like, value, others in _odd(values)
             ]
+            if name in external.NATIVE:  # two scanners, of which the tiles may show the same field
+                warnings += [f"{line}." for line in differ]
+            else:
+                problems += [f"{line}: give features of one tiling" for line in differ]
             if values:
                 usual[stain] = Counter(values.values()).most_common(1)[0][0]
         if any(not _near(value, next(iter(usual.values()))) for value in usual.values()):
@@ -336,6 +341,6 @@ def _take(path, folder, rows, values, positions):
         raise UserError(f"{path}: all its features are 0: {external.OUT}")
     if constant == len(rows) and dim > 1:
         raise UserError(f"{path}: each row holds one value in all columns: {external.OUT}")
-    if len(rows) > 1 and not differ:
+    if len(rows) >= FEW and not differ:
         raise UserError(f"{path}: all its rows are equal: {external.OUT}")
     yield (constant, zero) if dim > 1 else (zero, zero)

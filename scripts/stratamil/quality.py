@@ -33,15 +33,15 @@ def look(shards: list[Path], copies: pd.DataFrame, patient_of: dict[str, str], p
     files hold Facts; else their features are looked at.
     Keys: pictures, patches; kinds (kind, n, examples; an image may be of several); empty (case_id, empty, patches: of
     images whose pixels, or rows whose features, are all equal); same (cases whose patches are all one);
-    bits (bits, n, examples: of 16-bit grey images); unreadable (n, examples); copies (of duplicates.by_cases, with
-    same_patient); equal_rows (the same of features).
+    bits (bits in use, n, examples: of all 16-bit grey images); unreadable (n, examples); copies (of
+    duplicates.by_cases, with same_patient); equal_rows (the same of features).
     """
     data = features.read(shards)
     table, rows = data.table[["case_id", "path"]], _rows(data)
     if pictures:
         facts = features.facts(shards)
         kinds = {kind: facts[of(facts["odd"].to_numpy()) > 0] for kind, of in KINDS.items()}
-        empty, narrow = data.blank, facts[facts["odd"].to_numpy() & Odd.FEW_BITS > 0]
+        empty, narrow = data.blank, facts[facts["odd"].to_numpy() & Odd.GREY16 > 0]
     else:
         kinds = {
             "features all zero": table[rows["zero"]],

@@ -77,17 +77,17 @@ def generate(cases, classes, n, seed, validation=None, repeats=1, left_out=""):
 
 
 def left_out(cases: pd.DataFrame, labels: str) -> str:
-    """Return why a class has few cases, `; of 30 cases in labels.csv are left out 24 of code '2' ...`, or nothing.
+    """Return why a class has few cases, `; 24 of 30 cases are excluded: 24 with code '2' ...`, or nothing.
 
     cases: the whole cases table. labels: the labels table that it is of.
     """
     unused = cases[cases["status"] != USED]
     by_code = unused[unused["class"] == ""]["label"].value_counts()
-    codes = " and ".join(f"{n} of code {code!r}" for code, n in by_code.items())
-    why = [f"{codes} by cohort.excluded_codes"] if codes else []
+    codes = " and ".join(f"{n} with code {code!r}" for code, n in by_code.items())
+    why = [f"{codes} (cohort.excluded_codes)"] if codes else []
     if bare := len(unused) - by_code.sum():
-        why.append(f"{bare} for want of patches")
-    return f"; of {len(cases)} cases in {labels} are left out {', '.join(why)}" if why else ""
+        why.append(f"{bare} without patches")
+    return f"; {len(unused)} of {len(cases)} cases in {labels} are excluded: {', '.join(why)}" if why else ""
 
 
 def _enough_patients(cases, classes, n, left_out):

@@ -124,3 +124,7 @@ def test_a_file_that_is_not_text(tmp_path):
         config_files.read(tmp_path / "my.yaml", SCHEMA)
     with pytest.raises(UserError, match="cannot be read"):
         config_files.read(tmp_path, SCHEMA)
+
+
+def test_a_number_of_thousands_of_digits_is_text(tmp_path):
+    assert read(tmp_path, f"seeds: [{'9' * 5000}]\n") == {"seeds": ["9" * 5000]}

@@ -139,3 +139,13 @@ def test_it_beats(tmp_path, monkeypatch):
         os.utime(tmp_path / "x.lock", (0, 0))
         time.sleep(0.5)
         assert time.time() - (tmp_path / "x.lock").stat().st_mtime < 10
+
+
+def test_what_is_no_lock_is_said_and_not_waited_for_for_ever(tmp_path, monkeypatch):
+    monkeypatch.setattr(locks.time, "sleep", lambda seconds: None)
+    (tmp_path / "a.lock").symlink_to(tmp_path / "gone")
+    with pytest.raises(UserError, match=r"a\.lock: is no lock and cannot be replaced"):
+        locks.acquire(tmp_path / "a.lock", "a")
+    (tmp_path / "b.lock").mkdir()
+    with pytest.raises(IsADirectoryError):  # as of a colleague whose files are closed to others
+        locks.acquire(tmp_path / "b.lock", "b")

@@ -62,9 +62,9 @@ def test_a_sound_cohort_has_nothing_to_say(tmp_path):
     assert said(look(shard(tmp_path)[0], pictures=False)) == ""
 
 
-@pytest.mark.parametrize("bits, warned", [([12] * 12, False), ([12, 10] * 6, True)])
+@pytest.mark.parametrize("bits, warned", [([12] * 12, False), ([12, 10] * 6, True), ([12, 16] * 6, True)])
 def test_ranges_of_16_bit_images_are_told_and_mixed_ones_warned_of(tmp_path, bits, warned):
-    odd = {f"{case}_{n}.png": Odd.FEW_BITS for case in CASES for n in range(4)}
+    odd = {f"{case}_{n}.png": Odd.GREY16 for case in CASES for n in range(4)}
     found = look(shard(tmp_path, odd, bits=bits)[0])
     assert [row["bits"] for row in found["bits"]] == sorted(set(bits)) and ("different ranges" in said(found)) == warned
     made = Made()

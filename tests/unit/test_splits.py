@@ -380,7 +380,7 @@ def test_too_few_cases_are_explained_by_what_was_left_out():
         splits.generate(cases[cases["status"] == "used"], ["a", "b"], 5, 1, left_out=told)
     assert error.value.problems == (
         "splits.n is 5, but class b has 0 patients: 5 are needed, one for every set; lower splits.n or add cases; "
-        "of 19 cases in data/labels.csv are left out 7 of code '2' and 1 of code '0' by cohort.excluded_codes, "
-        "1 for want of patches",
+        "9 of 19 cases in data/labels.csv are excluded: 7 with code '2' and 1 with code '0' (cohort.excluded_codes), "
+        "1 without patches",
     )
     assert splits.left_out(cases[cases["status"] == "used"], "x") == ""
