@@ -1,7 +1,7 @@
 """Show the cohort before any model is trained.
 
 INPUTS: inventory/patches.parquet, cases.csv, excluded.csv, duplicates.csv, splits/data_splits_{split}.npz; the shards of
-    stain_stats, which need no weights, or of features made elsewhere; a sample of the patches
+    stain_stats, which need no weights, or of precomputed features; a sample of the patches
 OUTPUTS: inventory/cohort.html (self-contained), cohort.json, samples.jpg (not where features were made elsewhere)
 """
 

@@ -20,7 +20,7 @@ def arguments():
     parser.add_argument("--cases", type=Path, required=True, help="cases.csv of the inventory")
     parser.add_argument("--excluded", type=Path, required=True, help="excluded.csv of the inventory")
     parser.add_argument("--duplicates", type=Path, help="duplicates.csv of the inventory, with --features")
-    parser.add_argument("--features", nargs="+", type=Path, help="shards of stain_stats, or of features made elsewhere")
+    parser.add_argument("--features", nargs="+", type=Path, help="shards of stain_stats, or of precomputed features")
     parser.add_argument("--splits", nargs="+", type=Path, required=True, help="data_splits_<split>.npz")
     parser.add_argument("--preset", help="where the splits were read from, if they were")
     parser.add_argument("--n", type=int, help="splits of one repeat, where they were generated")

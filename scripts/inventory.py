@@ -75,7 +75,7 @@ def take_features(args, labelled, grammar):
 
 
 def equal_files(taken, args):
-    """Files of used cases whose bytes another case has, too; of features made elsewhere, those of one case alone."""
+    """Files of used cases whose bytes another case has, too; of precomputed features, those of one case alone."""
     used = taken.cases.loc[taken.cases["status"] == inventory.USED, "case_id"]
     listed = taken.patches[taken.patches["case_id"].isin(used)]
     if args.patches:

@@ -101,9 +101,9 @@ def read(path):
         raise UserError(f"{path}: not a checkpoint of this workflow: it has no {', '.join(absent)}")
     wrong = [field for field, fits in FIELDS.items() if not fits(content[field])]
     if wrong:
-        raise UserError(f"{path}: not a checkpoint of this workflow: {', '.join(wrong)} of another kind: train anew")
+        raise UserError(f"{path}: not a checkpoint of this workflow: {', '.join(wrong)} of another kind: train again")
     if not all(bool(tensor.isfinite().all()) for tensor in content["weights"].values()):
-        raise UserError(f"{path}: weights that are no numbers: it is damaged, or its training diverged: train anew")
+        raise UserError(f"{path}: weights that are no numbers: it is damaged, or its training diverged: train again")
     return content
 
 
@@ -178,10 +178,10 @@ def _built(content, path):
         result = HierarchicalAttention(settings)
         result.load_state_dict(content["weights"])
     except Exception:
-        raise UserError(f"{path}: its model is of another version of this workflow, or damaged: train anew") from None
+        raise UserError(f"{path}: its model is of another version of this workflow, or damaged: train again") from None
     if settings.classes != len(content["classes"]):
         named = ", ".join(content["classes"])
-        raise UserError(f"{path}: a model of {settings.classes} classes, but it names {named}: damaged: train anew")
+        raise UserError(f"{path}: a model of {settings.classes} classes, but it names {named}: damaged: train again")
     return result
 
 

@@ -1,4 +1,4 @@
-"""The files of features made elsewhere, read with no trust in what they claim.
+"""Files of precomputed features, read with no trust in what they claim.
 
 Layouts that are read, by suffix; N rows, one a patch, of D features:
     .h5, .hdf5  `features` or `feats` (N, D) or (1, N, D) and `coords` (N, 2), as written by

@@ -171,7 +171,7 @@ def _mapped(path, dataset):
 def facts(paths: list[Path]) -> pd.DataFrame:
     """Return the images.Facts of all patches in shards: case_id, path and the columns of FACTS.
 
-    A shard without them (of features made elsewhere, or of an earlier version) has no rows here.
+    A shard without them (of precomputed features, or of an earlier version) has no rows here.
     """
     tables = []
     for path in paths:

@@ -65,7 +65,7 @@ def _death(path, died):
     if died.status is None:
         what = f"no end of reading it within {apart.PATIENCE:.0f} s: it is damaged, or its disk does not answer"
     elif died.status == -signal.SIGKILL:
-        return f"{path}: reading it was killed (signal 9), as when memory runs out: give the job more, or make it anew"
+        return f"{path}: reading it was killed (signal 9), as when memory runs out: give the job more, or recreate it"
     else:
         library = "HDF5 library" if Path(path).suffix.lower() in (".h5", ".hdf5") else "library that reads it"
         how = f"signal {-died.status}" if died.status < 0 else f"status {died.status}"
@@ -336,7 +336,7 @@ def _take(path, folder, rows, values, positions):
     if bad:
         where = _rows(np.isin(np.arange(max(bad) + 1), bad))
         which = "" if columns.all() else f" (in column {few(np.flatnonzero(columns), SHOWN)})"
-        raise UserError(f"{path}: {where}: features that are no number or beyond {LARGEST:.0f}{which}: make it anew")
+        raise UserError(f"{path}: {where}: features that are no number or beyond {LARGEST:.0f}{which}: recreate it")
     if zero == len(rows):
         raise UserError(f"{path}: all its features are 0: {external.OUT}")
     if constant == len(rows) and dim > 1:

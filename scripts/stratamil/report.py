@@ -261,5 +261,5 @@ def read_answers(path):
     except (OSError, ValueError, KeyError, TypeError):
         fits = False
     if not fits:
-        raise UserError(f"{path}: no answers with {', '.join(sorted(wanted))}: run faithfulness anew")
+        raise UserError(f"{path}: no answers with {', '.join(sorted(wanted))}: run faithfulness again")
     return result

@@ -88,7 +88,7 @@ def train(
     try:
         resumed = bool(state_path) and run.resume(state_path, key)
     except Exception as error:  # what a state holds can be anything; half of it may be in use by now
-        logging.warning("%s: not the state of a training (%s): training begins anew", state_path, _reason(error))
+        logging.warning("%s: not the state of a training (%s): training starts again", state_path, _reason(error))
         run, resumed = _Run(bags, train_cases, val_cases, y, model_settings, settings), False
     if resumed:
         done = "finished after" if run.finished() else "resumed after"

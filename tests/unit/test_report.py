@@ -639,7 +639,7 @@ def test_faithfulness_is_shown_where_it_was_checked(tmp_path, monkeypatch):
     )
     assert cells[0].count('<td class="n"></td>') == 2 and "0.000" not in cells[0]
     path.write_text(json.dumps(told | {"answers": [{"question": "deletion"}]}))
-    with pytest.raises(UserError, match="run faithfulness anew"):
+    with pytest.raises(UserError, match="run faithfulness again"):
         made.report(monkeypatch, "--faithfulness", path)
 
 
