@@ -348,7 +348,7 @@ def test_what_the_machine_refuses_is_no_damage(tmp_path, monkeypatch, number):
 
     monkeypatch.setattr(h5py, "File", refuse)
     [said] = problems(listed(tmp_path, "a.h5,1,he,1"))
-    assert os.strerror(number) in said and REFUSALS[number] in said and "anew" not in said
+    assert os.strerror(number) in said and REFUSALS[number] in said and "recreate" not in said
 
 
 def test_hdf5_needs_no_locks(tmp_path):
