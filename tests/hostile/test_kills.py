@@ -43,6 +43,8 @@ def victims(process, mode):
 
 @pytest.mark.long
 def test_a_study_killed_at_random_moments(tmp_path):
+    for name in ("whole", "killed"):
+        (tmp_path / name).mkdir()
     whole, killed, rng = Checkout(tmp_path / "whole"), Checkout(tmp_path / "killed"), random.Random(SEED)
     begin = time.monotonic()
     assert start(whole).wait(600) == 0
