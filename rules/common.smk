@@ -23,7 +23,7 @@ if sys.getfilesystemencoding() != "utf-8" and not str(config).isascii():
     raise WorkflowError("config: it has letters that this locale has not: `export PYTHONUTF8=1` and run again")
 
 from stratamil import config_files, files, folders, manifest, provenance, registry, results, schema, settings, slurm
-from stratamil.errors import UserError, visible
+from stratamil.errors import UserError, few, visible
 from stratamil.schema import flag
 
 SCHEMA = schema.read()
@@ -111,7 +111,10 @@ def given(*words):
 
 def digest(*paths):
     """What tells the content of the user's own files, as a param: a file put back with an old date counts, too."""
-    return given(*(files.sha256(path)[:16] for path in paths if not config["demo"]))
+    try:
+        return given(*(files.sha256(path)[:16] for path in paths if not config["demo"]))
+    except OSError as error:
+        raise stopped(f"{error.filename or few(paths)}: cannot be read ({error.strerror}): give read permission")
 
 
 def code(name):
@@ -186,7 +189,7 @@ def name_pages():
     inventory, cross_split = Path(config["results"], "inventory"), Path(config["results"], "report/index.html")
     if (inventory / "cohort.json").is_file():
         for line in json.loads((inventory / "cohort.json").read_text(encoding="utf-8"))["warnings"]:
-            print(f"Cohort: {line}")
+            print(f"Cohort: {visible(line)}")
         print(f"Cohort: {inventory / 'cohort.html'}")
     if cross_split.is_file():
         print(f"Report: {cross_split}")

@@ -4,7 +4,8 @@ A lock names its holder: program, host, process number and start, and the SLURM 
 in one step with its content (a hard link; O_EXCL where a file system has none), so it needs no file locks and works
 on NFS. On the holder's own machine the process table tells whether it lives, and a lock whose holder was killed is
 taken over at once. From another machine or container it is told by a heartbeat: every BEAT seconds the holder renews
-the time of its lock, and where that is BOUND seconds old by the file server's clock, the holder counts as dead.
+the time of its lock, and where that is BOUND seconds old by the file server's clock, or stands still for so long (as
+after a clock was put back), the holder counts as dead.
 
 How far this works: on any file system that shows a renamed file to the next one who opens it, as NFS and the parallel
 file systems do. A holder on another machine that is halted for longer than BOUND (a suspended job, a laptop that
@@ -12,9 +13,11 @@ sleeps) and then goes on loses its lock; it notices at its next beat and ends it
 """
 
 import atexit
+import errno
 import json
 import logging
 import os
+import re
 import secrets
 import socket
 import sys
@@ -23,14 +26,15 @@ import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 
 from stratamil import files, processes
-from stratamil.errors import UserError
+from stratamil.errors import UserError, visible
 
 BEAT, BOUND = 10, 90  # seconds
 SUFFIX = ".lock"
+TOKEN = re.compile("[0-9a-f]{1,16}")  # it becomes a part of a file name
 
 
 @dataclass(frozen=True)
@@ -77,7 +81,7 @@ class Lock:
 
     def _beat(self) -> None:
         while not self.ended.wait(BEAT):
-            with suppress(OSError):
+            with suppress(OSError, UserError):
                 found = read(self.path)
                 if found and found.token != self.holder.token and not self.ended.is_set():
                     logging.error("%s: halted for so long that %s took over: this one ends here", self.path, found)
@@ -118,16 +122,34 @@ def living(paths: Iterator[Path]) -> dict[Path, Holder]:
 
 
 def read(path: Path) -> Holder | None:
-    """Return who holds a lock, dead or alive; None if there is none. Raises OSError if it cannot be read."""
+    """Return who holds a lock, dead or alive; None if there is none. Raises UserError if it cannot be read."""
     try:
-        with open(path, "rb") as file:
+        with open(path, "rb", opener=_opened) as file:
             state, content = os.fstat(file.fileno()), file.read()
-    except FileNotFoundError:
-        return None
+    except OSError as error:
+        if error.errno in (errno.ENOENT, errno.ESTALE):
+            return None
+        raise UserError(
+            f"{path}: this lock cannot be read ({error.strerror}): if nobody works there, delete it and run again"
+        ) from None
     try:
-        return Holder(**json.loads(content))
-    except (ValueError, TypeError):  # its holder was stopped while it wrote: only its age tells
+        return _holder(content)
+    except (ValueError, TypeError, RecursionError):  # its holder was stopped while it wrote: only its age tells
         return Holder("unknown program", 0, "", "unknown", "", "", state.st_mtime, f"{state.st_ino:x}")
+
+
+def _opened(path: str, flags: int) -> int:
+    # A link or a pipe in the place of a lock would lead elsewhere or wait for ever.
+    return os.open(path, flags | os.O_NOFOLLOW | os.O_NONBLOCK)
+
+
+def _holder(content: bytes) -> Holder:
+    """Read the content of a lock. Raises ValueError, TypeError or RecursionError if no lock was written like that."""
+    holder = Holder(**json.loads(content))
+    right = all(type(getattr(holder, each.name)) is each.type for each in fields(Holder))
+    if not (right and 0 < holder.pid < 2**31 and 0 <= holder.since < 2**33 and TOKEN.fullmatch(holder.token)):
+        raise ValueError("no holder")
+    return holder
 
 
 def _take(path: Path, me: Holder) -> Holder | None:
@@ -188,7 +210,7 @@ def _written(path: Path, me: Holder) -> Path:
 
 
 def _drop(path: Path, me: Holder) -> None:
-    with suppress(OSError):
+    with suppress(OSError, UserError):
         if (found := read(path)) and found.token == me.token:
             path.unlink()
 
@@ -197,18 +219,20 @@ def _lives(path: Path, holder: Holder) -> bool:
     """Tell whether the holder of the lock at `path` lives; waits for a heartbeat from another machine."""
     if holder.machine == processes.machine():
         return processes.lives(holder.pid, holder.start)
-    first = None
+    first, begun = None, time.monotonic()
     while True:
         try:
-            with open(path, "rb") as file:  # opened, so that NFS asks the server
+            with open(path, "rb", opener=_opened) as file:  # opened, so that NFS asks the server
                 beat = os.fstat(file.fileno()).st_mtime
         except OSError:
             return False
         if first not in (None, beat):
             return True
-        first = beat
-        if _now(path) - beat > BOUND:
+        if max(_now(path) - beat, time.monotonic() - begun) > BOUND:
             return False
+        if first is None:
+            logging.warning("%s: waiting for a sign of life of %s, at most %d s", path, visible(str(holder)), BOUND)
+        first = beat
         time.sleep(min(1, BEAT))
 
 

@@ -107,7 +107,7 @@ def _left(at_work: dict[Path, locks.Holder]) -> Iterator[str]:
 
 def _within(place: str | Path, folder: Path) -> bool:
     """Tell whether `place` is `folder` or lies in it, whatever links lead there."""
-    if not folder.exists():
+    if not os.path.exists(folder):
         return False
     place = Path(os.path.realpath(place))
     return any(each.exists() and each.samefile(folder) for each in (place, *place.parents))

@@ -121,14 +121,14 @@ def missing_files(config):
         named += [(key, path) for key, path in _weights(config["embed"]) if registry.is_file(path)]
     if truth and not config["demo"]:
         named.append(("attention.truth", truth))
-    lines = [f"{key}: {path}: no such file" for key, path in named if not Path(path).is_file()]
+    lines = [f"{key}: {path}: no such file" for key, path in named if not os.path.isfile(path)]
     if not config["demo"]:
         hint = "set it in your --configfile, or try --configfile config/demo.yaml"
-        if precomputed and features["folder"] and not Path(features["folder"]).is_dir():
+        if precomputed and features["folder"] and not os.path.isdir(features["folder"]):
             lines.append(f"features.folder: {features['folder']}: no such folder")
-        if not precomputed and not Path(config["patches"]).is_dir():
+        if not precomputed and not os.path.isdir(config["patches"]):
             lines.append(f"patches: {config['patches']}: no such folder: {hint}")
-        if not Path(config["labels"]).is_file():
+        if not os.path.isfile(config["labels"]):
             lines.append(f"labels: {config['labels']}: no such file: {hint}")
     return lines
 
@@ -175,7 +175,7 @@ def misplaced(config):
     if os.path.normpath(config["results"]).startswith("-"):
         lines.append(f"results: {config['results']}: begins with a dash: rename it")
     if not config["demo"] and config["features"]["source"] == "patches":
-        results, patches = (Path(config[key]).resolve() for key in ("results", "patches"))
+        results, patches = (Path(os.path.realpath(config[key])) for key in ("results", "patches"))
         if results.is_relative_to(patches):
             lines.append(f"results: {config['results']} lies in the patches folder {config['patches']}: set another")
     return lines + _misplaced_demo(config)

@@ -1,6 +1,7 @@
 """Splits of the used cases into train, validation and test: generated, or read and checked hard."""
 
 import math
+import re
 import zipfile
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -18,12 +19,13 @@ from stratamil import duplicates
 from stratamil.errors import UserError, few
 from stratamil.files import atomic
 from stratamil.inventory import USED
-from stratamil.names import case_id, natural
+from stratamil.names import LONGEST, case_id, natural
 
 SETS = ("train", "val", "test")
 FINEST = 20  # a share for validation is drawn as m of at most so many folds
 MOST, LARGEST = 1_000_000, 2**28  # cases and bytes of a set in a split file
 MOST_COPIES = 20  # lines on equal files before the rest is counted
+SURROGATE = re.compile("[\ud800-\udfff]")  # half a character: it cannot be written
 TOLERANCE = 0.1  # share of the due count by which a set may be off balance
 
 
@@ -193,7 +195,7 @@ def read(path):
     The ids are what stands there; `preset` matches those of foreign files with the cases.
     """
     try:
-        sets = {name: _text(_array(path, f"{name}_cases")) for name in SETS}
+        sets = {name: _text(_array(path, f"{name}_cases"), f"{path}: {name}_cases") for name in SETS}
     except UserError:
         raise
     except FileNotFoundError:
@@ -215,7 +217,10 @@ def _array(path: str | Path, name: str) -> np.ndarray:
         info = archive.getinfo(f"{name}.npy")
         with archive.open(info) as file:
             header = {(1, 0): np.lib.format.read_array_header_1_0, (2, 0): np.lib.format.read_array_header_2_0}
-            shape, _, dtype = header[np.lib.format.read_magic(file)](file)
+            version = np.lib.format.read_magic(file)
+            if version not in header:
+                raise ValueError(f"version {version}")
+            shape, _, dtype = header[version](file)
             n = math.prod(shape)
             if n > MOST or n * dtype.itemsize > min(info.file_size, LARGEST):
                 raise UserError(
@@ -225,10 +230,16 @@ def _array(path: str | Path, name: str) -> np.ndarray:
             return np.lib.format.read_array(file, allow_pickle=False)
 
 
-def _text(array):
+def _text(array: np.ndarray, where: str) -> list[str]:
+    """Return the ids of an array. Raises UserError, which begins with `where`, for ids that none can be."""
     if array.ndim != 1:
         raise ValueError("not a list")
-    return array.astype(str).tolist()
+    if array.dtype.kind == "f" and (np.abs(array) > 2 ** np.finfo(array.dtype).nmant).any():
+        raise UserError(f"{where}: {array.dtype} rounds such large numbers to others: save the ids as text")
+    ids = array.astype(str).tolist()
+    if wrong := [place for place, text in enumerate(ids, 1) if len(text) > LONGEST or SURROGATE.search(text)]:
+        raise UserError(f"{where}: entry {few(wrong)}: no case id (half a character, or over {LONGEST}): correct it")
+    return ids
 
 
 def write(split, path):

@@ -1,5 +1,6 @@
 """A lock has one holder: a dead one is followed at once and by one only, a living one is named in a line."""
 
+import errno
 import json
 import multiprocessing
 import os
@@ -133,6 +134,69 @@ def test_a_holder_elsewhere_is_told_by_its_heartbeat(tmp_path):
         pass
 
 
+@pytest.mark.parametrize("age", [0, -1e6])
+@pytest.mark.parametrize("empty", [True, False])
+def test_a_lock_whose_time_stands_still_is_taken_over_whatever_the_clock(tmp_path, monkeypatch, caplog, age, empty):
+    monkeypatch.setattr(locks, "BOUND", 0.2)
+    monkeypatch.setattr(locks, "BEAT", 0.05)
+    of_another_machine(tmp_path / "x.lock", age)
+    if empty:
+        os.truncate(tmp_path / "x.lock", 0)
+        os.utime(tmp_path / "x.lock", (time.time() - age,) * 2)
+    with locks.held(tmp_path / "x"):
+        pass
+    assert len(caplog.messages) == 1 and "waiting for a sign of life" in caplog.text
+
+
+CHANGED = [
+    *[{"pid": value} for value in ("7", 0, -1, 1.5, None, [1], 2**40, 2**70)],
+    *[{"since": value} for value in ("now", 1e300, -1.0, float("nan"), None)],
+    *[{"token": value} for value in ("a/b", "../../y", "a\0", "a" * 300, 5)],
+    *[{"start": 5}, {"machine": None}, {"new": 1}],
+]
+
+
+@pytest.mark.parametrize("content", [json.dumps(asdict(locks.Holder()) | each) for each in CHANGED] + ["[" * 100_000])
+def test_a_lock_with_a_content_that_no_program_wrote_is_told_by_its_age(tmp_path, content):
+    path = tmp_path / "x.lock"
+    path.write_text(content)
+    os.utime(path, (0, 0))
+    with locks.held(tmp_path / "x"):
+        assert locks.read(path) == locks.Holder(**json.loads(path.read_text()))
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("make", [
+    lambda path: path.mkdir(),
+    lambda path: path.symlink_to("gone"),
+    lambda path: path.symlink_to(path.name),
+    lambda path: path.symlink_to(os.devnull),
+])  # fmt: skip
+def test_what_cannot_be_read_in_the_place_of_a_lock_is_one_line(tmp_path, make):
+    make(tmp_path / "x.lock")
+    with pytest.raises(UserError, match=r"x\.lock: this lock cannot be read") as error, locks.held(tmp_path / "x"):
+        pass
+    assert len(error.value.problems) == 1 and [each.name for each in tmp_path.iterdir()] == ["x.lock"]
+
+
+def test_a_lock_of_another_user_that_may_not_be_read_is_one_line(tmp_path, monkeypatch):
+    (tmp_path / "x.lock").touch()
+
+    def refused(path, flags):
+        raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), path)
+
+    monkeypatch.setattr(locks, "_opened", refused)
+    with pytest.raises(UserError, match="Permission denied"), locks.held(tmp_path / "x"):
+        pass
+
+
+def test_a_pipe_in_the_place_of_a_lock_does_not_wait_for_a_writer(tmp_path):
+    os.mkfifo(tmp_path / "x.lock")
+    os.utime(tmp_path / "x.lock", (0, 0))
+    with locks.held(tmp_path / "x"):
+        pass
+
+
 def test_it_beats(tmp_path, monkeypatch):
     monkeypatch.setattr(locks, "BEAT", 0.05)
     with locks.held(tmp_path / "x"):
@@ -147,5 +211,5 @@ def test_what_is_no_lock_is_said_and_not_waited_for_for_ever(tmp_path, monkeypat
     with pytest.raises(UserError, match=r"a\.lock: is no lock and cannot be replaced"):
         locks.acquire(tmp_path / "a.lock", "a")
     (tmp_path / "b.lock").mkdir()
-    with pytest.raises(IsADirectoryError):  # as of a colleague whose files are closed to others
+    with pytest.raises(UserError, match="cannot be read"):  # as of a colleague whose files are closed to others
         locks.acquire(tmp_path / "b.lock", "b")

@@ -49,6 +49,13 @@ def test_no_folder(tmp_path):
         assert "is no folder" in line
 
 
+def test_a_link_to_itself_and_a_name_beyond_the_file_system_are_one_line(tmp_path):
+    (tmp_path / "loop").symlink_to("loop")
+    for name in ("loop", "loop/below", "a" * 300):
+        (line,) = results.problems(str(tmp_path / name), {"labels": tmp_path / ("b" * 300), "patches": "/c"})
+        assert line.startswith("results: ") and line.endswith(("set results to a new one", "a folder of your own"))
+
+
 @pytest.mark.parametrize("way", ["", "study", "study/..", "link"])
 def test_a_folder_that_holds_what_is_read_is_refused_though_marked(tmp_path, way):
     folder = tmp_path / way

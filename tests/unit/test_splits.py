@@ -371,6 +371,29 @@ def test_damaged_split_files_are_one_line(tmp_path, save):
     fuzz(tmp_path, save, seed=1, n=400)
 
 
+@pytest.mark.parametrize(
+    "ids, words",
+    [
+        (np.array(["1", "\ud800"]), "entry 2: no case id"),
+        (np.array(["x" * 201, "2"]), "entry 1: no case id"),
+        (np.array([16_777_217, 2], "float32"), "float32 rounds such large numbers"),  # to 16,777,216, another case
+        (np.array([2**53 + 1, 2], float), "float64 rounds such large numbers"),
+    ],
+)
+def test_what_is_no_id_in_a_split_file_is_one_line(tmp_path, ids, words):
+    np.savez(tmp_path / "a.npz", train_cases=ids, val_cases=[3], test_cases=[4])
+    with pytest.raises(UserError, match=f"a.npz: train_cases: {words}") as error:
+        splits.read(tmp_path / "a.npz")
+    assert len(str(error.value)) < 1000
+
+
+def test_an_array_in_a_format_of_later_years_is_no_split_file(tmp_path):
+    with zipfile.ZipFile(tmp_path / "a.npz", "w") as archive, archive.open("train_cases.npy", "w") as file:
+        np.lib.format.write_array(file, np.arange(3), version=(3, 0))
+    with pytest.raises(UserError, match="not a split file"):
+        splits.read(tmp_path / "a.npz")
+
+
 def test_too_few_cases_are_explained_by_what_was_left_out():
     rows = [(str(i), "2", "", "class code 2 excluded") for i in range(7)] + [("8", "0", "", "class code 0 excluded")]
     rows += [("9", "3", "b", "no patches"), *((str(i), "1", "a", "used") for i in range(10, 20))]

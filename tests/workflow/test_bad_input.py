@@ -213,6 +213,8 @@ OWN = {"demo": None, "patches": "scripts", "labels": "Snakefile", "attention": {
             {"demo": None, "features": {"source": "precomputed", "manifest": "m.csv"}},
             "features.manifest: m.csv: no such file",
         ),
+        (OWN | {"results": "a" * 300}, "cannot be read (File name too long): set results to"),
+        (OWN | {"labels": "a" * 300}, "a: no such file: set it in your --configfile"),
         ({"patches": "data/mine"}, "patches: data/mine: the demo paints below resources/ only"),
     ],
     ids=lambda value: next(iter(value)) if isinstance(value, dict) else "",
