@@ -133,7 +133,8 @@ def test_a_patch_is_used_once_unless_its_files_differ(tmp_path):
 
 TRASH = [
     ".Trash", ".Trash-1000", ".ipynb_checkpoints", "@eaDir", "@Recycle", "#recycle", "#snapshot", ".snapshot", ".zfs",
-    "$RECYCLE.BIN", "System Volume Information", "__MACOSX", "lost+found", ".AppleDouble", "~snapshot", "found.000", "DfsrPrivate",
+    "$RECYCLE.BIN", "System Volume Information", "__MACOSX", "lost+found", ".AppleDouble", "~snapshot", "found.000",
+    "DfsrPrivate",
 ]  # fmt: skip
 
 

@@ -205,10 +205,9 @@ def test_it_beats(tmp_path, monkeypatch):
         assert time.time() - (tmp_path / "x.lock").stat().st_mtime < 10
 
 
-def test_what_is_no_lock_is_said_and_not_waited_for_for_ever(tmp_path, monkeypatch):
-    monkeypatch.setattr(locks.time, "sleep", lambda seconds: None)
+def test_what_is_no_lock_is_said_and_not_waited_for_for_ever(tmp_path):
     (tmp_path / "a.lock").symlink_to(tmp_path / "gone")
-    with pytest.raises(UserError, match=r"a\.lock: is no lock and cannot be replaced"):
+    with pytest.raises(UserError, match=r"a\.lock.*cannot be read"):
         locks.acquire(tmp_path / "a.lock", "a")
     (tmp_path / "b.lock").mkdir()
     with pytest.raises(UserError, match="cannot be read"):  # as of a colleague whose files are closed to others
