@@ -9,7 +9,7 @@ from typing import Any
 from stratamil.errors import Stopped
 
 FORK = multiprocessing.get_context("fork")  # starts in milliseconds, and shares the memory that its function refers to
-PATIENCE = 600  # seconds without a sign of life: a damaged file can send a library round in circles
+PATIENCE = 180  # seconds without a sign of life: a damaged file can send a library round in circles
 STOPS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
 
 

@@ -53,7 +53,7 @@ def test_a_study_killed_at_random_moments(tmp_path):
         mode = rng.choice(["snakemake", "jobs", "all"])
         process = start(killed)
         try:
-            process.wait(rng.uniform(0.1, 0.5) * seconds)
+            process.wait(rng.uniform(0.05, 0.25) * seconds)
             break  # finished before
         except subprocess.TimeoutExpired:
             targets = victims(process, mode)
