@@ -21,7 +21,8 @@ MARK = ".snakemake_timestamp"
 HIDDEN = re.compile(
     r"""\..* | ~.* | .*~ | \#.*\# | \$.* | @[a-z_].* | \#(recycle|snapshot|tmp).* | __macosx | _macosx | __pycache__
     | lost\+found | system\ volume\ information | recycle[rd] | thumbs\.db | desktop\.ini | icon\r
-    | network\ trash\ folder | temporary\ items""",
+    | network\ trash\ folder | temporary\ items | recycle\ bin | found\.\d{3} | dfsrprivate | onedrivetemp
+    | ehthumbs\.db | thevolumesettingsfolder | resource\.frk | _gsdata_""",
     re.IGNORECASE | re.VERBOSE,
 )
 
