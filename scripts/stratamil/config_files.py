@@ -16,7 +16,7 @@ from stratamil.errors import UserError
 LARGEST = 200_000, 5_000_000
 # Numbers that nobody misreads; the others of YAML (octal, hexadecimal, sexagesimal, with underscores) stay text.
 DECIMAL = re.compile(r"[-+]?((0|[1-9][0-9]{0,300})(\.[0-9]*)?|\.[0-9]+)([eE][-+]?[0-9]+)?")
-NULL, BOOL, MERGE = (f"tag:yaml.org,2002:{kind}" for kind in ("null", "bool", "merge"))
+NULL, BOOL, MERGE, TEXT = (f"tag:yaml.org,2002:{kind}" for kind in ("null", "bool", "merge", "str"))
 NUMBERS = ("tag:yaml.org,2002:int", "tag:yaml.org,2002:float")
 
 
@@ -110,7 +110,15 @@ def _twice(node: yaml.Node | None, where: str, seen: set[int]) -> list[str]:
 def _key(node: yaml.Node) -> str:
     if not isinstance(node, yaml.ScalarNode):
         raise yaml.YAMLError(f"line {_line(node)}: a key must be a word, not a list")
-    return node.value
+    return _text(node)
+
+
+def _text(node: yaml.ScalarNode) -> str:
+    """The text of a node, with characters whole that JSON writes in two halves (`\\ud83e\\uddea`)."""
+    try:
+        return node.value.encode("utf-16-le", "surrogatepass").decode("utf-16-le")
+    except UnicodeDecodeError:
+        raise yaml.YAMLError(f"line {_line(node)}: half a character of two: write the character itself") from None
 
 
 def _value(loader: yaml.SafeLoader, node: yaml.Node, schema: dict, defs: dict) -> Any:
@@ -124,16 +132,18 @@ def _value(loader: yaml.SafeLoader, node: yaml.Node, schema: dict, defs: dict) -
     if isinstance(node, yaml.SequenceNode):
         items = schema.get("items", {})
         return [
-            item.value if isinstance(item, yaml.ScalarNode) and _is_text(items) else _value(loader, item, items, defs)
+            _text(item) if isinstance(item, yaml.ScalarNode) and _is_text(items) else _value(loader, item, items, defs)
             for item in node.value
         ]
     if node.tag == NULL:
         return None
     if not _is_text(schema) and node.tag == BOOL and node.value.lower() in loader.bool_values:
         return loader.construct_yaml_bool(node)
-    if not _is_text(schema) and node.tag in NUMBERS and DECIMAL.fullmatch(node.value):
-        return float(node.value) if node.tag == NUMBERS[1] else int(node.value)
-    return node.value
+    # a plain 3e-4 is text to YAML 1.1, and a number to everyone who writes it
+    numeric = node.tag in NUMBERS or (node.tag == TEXT and node.style is None)
+    if not _is_text(schema) and numeric and DECIMAL.fullmatch(node.value):
+        return int(node.value) if node.tag == NUMBERS[0] else float(node.value)
+    return _text(node)
 
 
 def _is_text(schema: dict) -> bool:

@@ -384,6 +384,8 @@ def _load_weights(network, path, encoder):
                 f"{path}: not the weights of {encoder} (missing: {_few(missing)}; not of it: {_few(excess)}): "
                 "give the weights of this encoder, or set embed.encoder to the network that they are of"
             )
+    if damaged := [name for name, value in matched.items() if not value.isfinite().all()]:
+        raise UserError(f"{path}: weights that are no numbers: {_few(damaged)}: give a file of a sound training")
     if missing:
         logging.warning(
             "%s: %d of %d weights are missing and stay random: %s", path, len(missing), len(wanted), _few(missing)

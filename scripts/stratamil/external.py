@@ -26,6 +26,7 @@ from pathlib import Path
 import h5py
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from stratamil import manifest, names
@@ -223,10 +224,10 @@ def _hdf5(path, folder):
             coords = _coords(path, places[:])
             there.append(places)
         said = {
-            "extractor" if name in ENCODER else name: _plain(item.attrs[name])
+            "extractor" if name in ENCODER else name: value
             for item in there
             for name in (*ENCODER, *TILING, *SCANNED)
-            if name in item.attrs
+            if name in item.attrs and (value := _said(name, item.attrs[name])) is not None
         }
         return Source(rows, dim, {}, coords, said)
 
@@ -335,6 +336,17 @@ def _virtual(path, name, found, folder, depth):
             covered[low[axis] : high[axis] + 1] = True
     if not covered.all():
         raise UserError(f"{whole} without a source of {np.sum(~covered):,} rows: copy the data into this file")
+
+
+def _said(name, value):
+    """An attribute as JSON has it, a number of the tiling as one (`20x`, `[256 256]`); None if nothing is there."""
+    if isinstance(value, h5py.Empty):
+        return None
+    if isinstance(value, np.ndarray) and value.size and (value == value.flat[0]).all():
+        value = value.flat[0]
+    value = _plain(value)
+    number = re.fullmatch(r"([0-9]+(?:\.[0-9]+)?)\s*[xX]?", value) if isinstance(value, str) else None
+    return value if number is None or name in ENCODER else float(number[1])
 
 
 def _plain(value):
@@ -492,8 +504,15 @@ def _parquet_blocks(path, folder, most):
         start = 0
         step = next(end for _, end in _steps(rows, 8 * dim, most))
         for batch in file.iter_batches(step, columns=columns, use_threads=False):
+            lists = batch.column(0) if _is_list(batch.schema.types[0]) else None
+            if (
+                lists is not None
+                and (odd := pc.not_equal(pc.fill_null(pc.list_value_length(lists), -1), dim)).true_count
+            ):
+                row = start + odd.to_pylist().index(True)
+                raise UserError(f"{path}: row {row}: its list is missing or not of {dim} features: {ANEW}")
             values = [column.to_numpy(zero_copy_only=False) for column in batch.columns]
-            yield start, np.stack(values[0]) if values[0].dtype == object else np.column_stack(values)
+            yield start, np.stack(values[0]) if lists is not None else np.column_stack(values)
             start += len(batch)
 
 

@@ -20,7 +20,7 @@ from PIL import Image, UnidentifiedImageError
 # (Ghostscript for EPS). A JPEG that holds several pictures (MPO) is read as its first.
 FORMATS = ("PNG", "JPEG", "TIFF", "BMP")
 BITS = (8, 10, 12, 14, 16)
-DIM = 16  # the largest value of an image of 16-bit colours that was given 12 bits or fewer, and more
+DIM = 64  # above what is left, in the upper 8 bits, of 16-bit colours that use 14 bits or fewer
 SMALL = 16  # pixels of the longer side below which an image shows nothing
 OBLONG = 4  # times the shorter side: such an image is squashed beyond recognition, or mostly padding
 
@@ -114,7 +114,7 @@ def _decoded(path: Path) -> tuple[Image.Image, Facts]:
             image, bits = _scaled(image)
             odd |= Odd.GREY16
         elif wide and max(high for _, high in image.convert("RGB").getextrema()) < DIM:
-            raise Unreadable("16-bit colours that use 12 bits or fewer: export it with 8 bits a colour")
+            raise Unreadable("16-bit colours that use 14 bits or fewer: export it with 8 bits a colour")
         if image.has_transparency_data:
             image = image.convert("RGBA")
             odd |= Odd.TRANSPARENT if image.getextrema()[3][1] == 0 else Odd(0)

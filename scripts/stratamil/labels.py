@@ -1,19 +1,17 @@
 """Reading the labels table: one row a case, with its class code and its patient."""
 
 import re
+import unicodedata
 from collections.abc import Collection, Iterable, Iterator
 
 import pandas as pd
 
-from stratamil import files, tables
+from stratamil import files, schema, tables
 from stratamil.errors import UserError, few
 from stratamil.names import LONGEST, case_id, class_code
 
-# What tables say of a patient who is not known, as in the schema.
-MISSING = (
-    "na", "nan", "none", "null", "nil", "unknown", "unk", "missing", "not available", "not applicable", "not known",
-    "undefined",
-)  # fmt: skip
+# What tables say of a patient who is not known.
+MISSING = tuple(schema.defaults("cohort")["missing_words"])
 
 
 SHOWN = 3  # of one kind, named each in a line
@@ -84,7 +82,7 @@ def _codes(classes, excluded_codes):
 
 def _bare(text: str) -> str:
     """What is left of a word without spaces and punctuation: `na` of `N/A`, nothing of `-`."""
-    return "".join(character for character in text.casefold() if character.isalnum())
+    return "".join(character for character in unicodedata.normalize("NFKC", text).casefold() if character.isalnum())
 
 
 def _in_rows(numbers: Collection[int]) -> str:

@@ -86,9 +86,10 @@ def _problem(entry, folder, first, beside):
         return where, "no such file: write / between folders, not \\"
     there = Path(folder, entry.file).parent
     if there not in beside:
-        beside[there] = {Path(name).stem: name for name in os.listdir(there)} if there.is_dir() else {}
+        names = os.listdir(there) if there.is_dir() else []
+        beside[there] = {Path(name).stem: name for name in names if Path(name).suffix}
     if parts[-1] in beside[there]:
-        return where, f"no such file: write its suffix, too ({beside[there][parts[-1]]})"
+        return f"{where} ({beside[there][parts[-1]]})", "no such file: write its suffix, too"
     return where, f"no such file in {folder}: correct it, or set features.folder"
 
 

@@ -84,6 +84,11 @@ def slice_id(text: str) -> str:
     return f"{match[1]}_{match[2]}" if match else text
 
 
+def spelling(text: str) -> str:
+    """Return the normal form of a stain's spelling: lower case, without spaces, dots and underscores at its ends."""
+    return composed(text).lower().strip(" ._")
+
+
 def column(name: str) -> str:
     """Return a class or stain name as part of a column name: `high_grade` for `high-grade`, `öd` for `Öd`."""
     kept = [c if c.isalnum() or unicodedata.category(c)[0] == "M" else " " for c in composed(name).casefold()]
@@ -121,9 +126,7 @@ class Grammar:
         if missing:
             raise UserError(f"names.pattern: add the named groups {', '.join(missing)}")
         self.copies = "copy" in self.pattern.groupindex
-        self.stains = {
-            composed(spelling).lower(): stain for stain, others in stains.items() for spelling in (stain, *others)
-        }
+        self.stains = {spelling(text): stain for stain, others in stains.items() for text in (stain, *others)}
         # A slice has hundreds of patches: what comes before their number is understood once.
         self._slice = lru_cache(maxsize=100_000)(self._slice)
 
@@ -132,10 +135,10 @@ class Grammar:
 
     def stain(self, text):
         """The canonical stain of a spelling. Raises NotAPatch if the config does not name it."""
-        spelling = composed(text).lower().strip(" ._")
-        if spelling not in self.stains:
-            raise NotAPatch(UNKNOWN_STAIN, spelling)
-        return self.stains[spelling]
+        text = spelling(text)
+        if text not in self.stains:
+            raise NotAPatch(UNKNOWN_STAIN, text)
+        return self.stains[text]
 
     def read(self, name: str) -> PatchName:
         """Return the PatchName in a file's name, in normal form; see `spelt`."""

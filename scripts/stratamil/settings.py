@@ -12,7 +12,7 @@ from jsonschema.validators import extend
 
 from stratamil import registry, results
 from stratamil.errors import UserError
-from stratamil.names import Grammar, class_code, column, file_name
+from stratamil.names import Grammar, class_code, column, file_name, spelling
 
 # 3.0 is a whole number to JSON schema, but not to the programs that get it; infinity is a number to no setting.
 Validator = extend(
@@ -61,7 +61,7 @@ def problems(config, schema):
     config: nested dicts of a configuration. schema: JSON schema (draft 2020-12) with `additionalProperties: false`.
     """
     errors = sorted(Validator(schema).iter_errors(config), key=lambda error: list(map(str, error.absolute_path)))
-    return [line for error in errors for line in _lines(error)] or [
+    return list(dict.fromkeys(line for error in errors for line in _lines(error))) or [
         *_cohort(config.get("cohort", {})),
         *_names(config.get("names", {})),
         *_features(config),
@@ -222,7 +222,7 @@ def _names(names):
     """A pattern that cannot be used, and stains that cannot be told apart."""
     stains = [(name, others) for entry in names.get("stains", []) for name, others in entry.items()]
     yield from _clashes("names.stains", [(name, column(name)) for name, _ in stains], "column")
-    spelt = [(name, str(spelling).lower()) for name, others in stains for spelling in dict.fromkeys([name, *others])]
+    spelt = [(name, text) for name, others in stains for text in dict.fromkeys(map(spelling, [name, *others]))]
     yield from _clashes("names.stains", spelt, "spelling")
     if "pattern" in names:
         try:
@@ -297,8 +297,11 @@ def _by_class(config: dict, schema: dict) -> Iterator[str]:
         )
     if threshold != "youden" and len(classes) > 2:
         yield f"evaluate.threshold: {threshold} is for two classes, and there are {len(classes)}: set it to youden"
-    if len(given["report"]["colors"]) < len(classes):
-        yield f"report.colors: {len(given['report']['colors'])} for {len(classes)} classes: give one a class"
+    colors = given["report"]["colors"]
+    if len(colors) < len(classes):
+        yield f"report.colors: {len(colors)} for {len(classes)} classes: give one a class"
+    elif len({color.lower() for color in colors[: len(classes)]}) < len(classes):
+        yield f"report.colors: two of the {len(classes)} classes have the same colour: give each one of its own"
 
 
 def _clashes(where, pairs, what):
@@ -367,7 +370,7 @@ def _wish(error):
             except ValueError:
                 number = math.inf
             if math.isfinite(number) and ("number" in kinds or number == int(number)):
-                return f"is text to YAML: write {number:g}"
+                return f"is text to YAML: write {_decimal(number)}"
         return "must be " + " or ".join(
             TYPES.get(kind, f"a mapping ({kind})" if kind == "object" else "a list") for kind in kinds
         )
@@ -380,6 +383,11 @@ def _wish(error):
     if error.validator in MESSAGES:
         return MESSAGES[error.validator].format(value)
     return error.message
+
+
+def _decimal(number: float) -> str:
+    """A number as it can be written in the config without quotes."""
+    return str(int(number)) if number == int(number) else repr(number)
 
 
 def _refused(pattern: str, text: str) -> str:

@@ -98,7 +98,7 @@ def _enough_patients(cases, classes, n, left_out):
     needed, remedy = (4, "add cases") if n == 2 else (n, "lower splits.n or add cases")
     short = [
         f"splits.n is {n}, but class {name} has {found} patients: {needed} are needed, one for every set; "
-        f"{remedy}{left_out}"
+        f"{remedy if found else 'add cases, or correct its codes in cohort.classes'}{left_out}"
         for name, found in patients.items()
         if found < needed
     ]

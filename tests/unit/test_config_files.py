@@ -54,6 +54,8 @@ def test_values_have_the_types_of_the_schema(tmp_path):
     assert content["report"]["title"] == "yes"
     assert content["cohort"] == {"group_column": None, "class_column": "1"}
     assert content["train"]["lr"] == 0.001
+    assert read(tmp_path, "train: {lr: 3e-4, weight_decay: 1e-05}")["train"] == {"lr": 3e-4, "weight_decay": 1e-5}
+    assert read(tmp_path, "train: {lr: '3e-4'}\nlabels: 1e3") == {"train": {"lr": "3e-4"}, "labels": "1e3"}
     assert content["model"]["gated"] is True
     assert content["seeds"] == [1, "010"]  # nobody knows whether 8 or 10 is meant
     assert content["embed"]["batch_size"] is None
@@ -106,10 +108,11 @@ def test_anchors_and_merge_keys_work(tmp_path):
         ("a: &a [*a]", "line 1: an alias within what it stands for"),
         ("train: {lr: 1", "not YAML"),
         ("? [a, b]\n: c", "a key must be a word"),
+        ('seeds: [1]\nreport: {title: "\\ud83e"}', "not YAML: line 2: half a character"),
         ("- a", "keys and values are wanted"),
         ("", "keys and values are wanted"),
     ],
-    ids=["lists", "merges", "text", "circle", "open", "key", "list", "empty"],
+    ids=["lists", "merges", "text", "circle", "open", "key", "half", "list", "empty"],
 )  # fmt: skip
 def test_what_cannot_be_used_is_one_line(tmp_path, text, words):
     with pytest.raises(UserError, match=words) as error:

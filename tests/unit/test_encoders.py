@@ -257,6 +257,14 @@ def test_weights_of_another_network_are_refused_in_one_line(tmp_path):
     assert len(error.value.problems) == 1 and "\n" not in str(error.value)
 
 
+def test_weights_that_are_no_numbers_are_refused(tmp_path):
+    state = torchvision.models.resnet18(weights=None).state_dict()
+    state["conv1.weight"][0, 0, 0, 0] = torch.nan
+    torch.save(state, tmp_path / "x.pth")
+    with pytest.raises(UserError, match=r"x\.pth: weights that are no numbers: conv1\.weight: give"):
+        encoders.load("resnet18", tmp_path / "x.pth", 64)
+
+
 def test_a_file_that_is_no_weights_is_refused(tmp_path):
     torch.save(torchvision.models.squeezenet1_1(weights=None), tmp_path / "whole.pth")
     (tmp_path / "text.pth").write_text("not weights")

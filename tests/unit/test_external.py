@@ -382,7 +382,11 @@ KINDS = {
     ),
     "no file": (["f{},{}"], "slide_id,case", "no column 'file' (nor stain, slice, which"),
     "backslashes": (["x\\f{}.h5,{},he,1"], None, "and 6 more: no such file: write / between folders"),
-    "no suffix": (["f{},{},he,1"], None, "and 6 more: no such file: write its suffix, too (f1.h5)"),
+    "no suffix": (
+        ["f{},{},he,1"],
+        None,
+        "row 2: f1 (f1.h5), row 3: f2 (f2.h5), row 4: f3 (f3.h5) and 6 more: no such file: write its suffix, too",
+    ),
     "moved": (["old/f{}.h5,{},he,1"], None, "row 2: old/f1.h5, row 3: old/f2.h5, row 4: old/f3.h5 and 6 more: no such"),
     "absolute": (["/x/f{}.h5,{},he,1"], None, "and 6 more: write it relative to"),
     "twice": (["f1.h5,{},he,1"], None, "row 3: f1.h5 is in row 2 already, row 4"),

@@ -111,7 +111,7 @@ def test_16_bit_colour_is_read_or_refused_but_never_black_without_a_word(tmp_pat
         tissue[..., -1] = 65535 >> 8
     found = images.read(png(tmp_path / "a.png", tissue * 257), 24)
     assert (found[..., 0] == TISSUE[..., 0]).all()
-    for narrow in (tissue, tissue * 16):  # 8 and 12 bits
+    for narrow in (tissue, tissue * 16, tissue * 64):  # 8, 12 and 14 bits
         narrow[..., -1] = 65535 if channels in (2, 4) else narrow[..., -1]
         with pytest.raises(images.Unreadable, match="export it with 8 bits"):
             images.read(png(tmp_path / "a.png", narrow), 24)

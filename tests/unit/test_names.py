@@ -8,7 +8,7 @@ from conftest import REPOSITORY
 from hypothesis import given
 from hypothesis import strategies as st
 
-from stratamil import settings
+from stratamil import schema, settings
 from stratamil.errors import UserError
 from stratamil.names import (
     PORTABLE,
@@ -174,3 +174,15 @@ def test_file_names_of_ordinary_ids_are_these_ids():
 def test_a_bad_pattern_is_named(pattern, word):
     with pytest.raises(UserError, match=word):
         Grammar(pattern, {"h&e": []})
+
+
+@pytest.mark.parametrize("stain", ["Melan-A.", "p16_", "e\u0301 x", "Ki-67"])
+def test_a_stain_is_known_by_its_own_name(stain):
+    grammar = Grammar(CONFIG["pattern"], {stain: ["other."]})
+    for spelling in (stain, stain.upper(), f"{stain}.", "OTHER"):
+        assert grammar.stain(spelling) == stain
+    assert grammar.read(f"case_1_match_1_{stain}_patch1.png").stain == stain
+
+
+def test_a_stain_may_list_a_spelling_of_its_own_name_again():
+    assert settings.problems({"names": {"stains": [{"h&e": ["H&E", "he", "HE."]}]}}, schema.read()) == []

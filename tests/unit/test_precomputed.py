@@ -233,6 +233,15 @@ WRONG = {
 }
 
 
+@pytest.mark.parametrize("bad", [None, [1.0]])
+def test_a_list_that_is_missing_or_of_another_length_is_named_wherever_it_stands(tmp_path, bad):
+    rows = [[1.0, 2.0]] * precomputed.BLOCK + [bad]
+    pd.DataFrame({"case": "1", "stain": "he", "slice": "a", "e": rows}).to_parquet(tmp_path / "b.parquet")
+    table = pd.DataFrame({"path": [f"b.parquet#{row}" for row in range(len(rows))]})
+    with pytest.raises(UserError, match=f"b.parquet: row {len(rows) - 1}: its list is missing or not of 2 features"):
+        precomputed.take(table, tmp_path, 2)
+
+
 @pytest.mark.parametrize("name, write, words", WRONG.values(), ids=WRONG)
 def test_files_that_do_not_fit_are_refused(tmp_path, name, write, words):
     for good in ("a.h5", "c.h5"):

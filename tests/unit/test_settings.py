@@ -20,7 +20,19 @@ THREE = {"classes": [{"a": ["1"]}, {"b": ["2"]}, {"c": ["3"]}], "excluded_codes"
             "evaluate.threshold: 0.9 is for two classes, and there are 3",
         ),
         ({"cohort": THREE, "report": {"colors": ["#000000", "#111111"]}}, "report.colors: 2 for 3 classes"),
+        (
+            {"report": {"colors": ["#00AAbb", "#00aaBB", "#111111"]}},
+            "report.colors: two of the 2 classes have the same",
+        ),
         ({"cohort": {"classes": [{"a": []}, {"b": ["1"]}]}}, "cohort.classes: 'a' has no code"),
+        (
+            {"names": {"stains": [{"x": ["\u00e9"]}, {"y": ["e\u0301"]}]}},
+            "names.stains: 'x' and 'y' share the spelling",
+        ),
+        ({"names": {"stains": [{"a.": []}, {"b": ["A "]}]}}, "names.stains: 'a.' and 'b' share the spelling 'a'"),
+        ({"names": {"stains": [{"a": [" ."]}]}}, "names.stains: 'a' has an empty spelling"),
+        ({"demo": {}}, "demo: {} lacks seed, cases, patch_px"),
+        ({"train": {"lr": "1e-5"}}, "train.lr: '1e-5' is text to YAML: write 1e-05"),
         (
             {"cohort": {"class_column": "X", "group_column": "X"}},
             "cohort.class_column: 'X' is cohort.group_column, too",

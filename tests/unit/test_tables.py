@@ -26,7 +26,27 @@ def problems(tmp_path, text, **options):
 
 @pytest.mark.parametrize(
     "word",
-    ["NA", "N/A", "n.a.", "#N/A", "<NA>", "nan", "NaN", "None", "NULL", "Unknown", "(unknown)", "-", "--", "?", "."],
+    [
+        "NA",
+        "N/A",
+        "n.a.",
+        "#N/A",
+        "<NA>",
+        "nan",
+        "NaN",
+        "None",
+        "NULL",
+        "Unknown",
+        "(unknown)",
+        "-",
+        "--",
+        "?",
+        ".",
+        "ＮＡ",
+        "Not Reported",
+        "#REF!",
+        "#DIV/0!",
+    ],
 )
 def test_a_patient_who_is_not_known_is_missing(tmp_path, word):
     rows = ["1,1,P1", f"2,3,{word}", "3,3,P3", "4,1,", f"5,1,{word}"]
@@ -137,3 +157,8 @@ def test_the_default_of_the_missing_words_is_the_schema_s():
 
     schema = yaml.safe_load((REPOSITORY / "schemas/config.schema.yaml").read_text())
     assert list(labels.MISSING) == schema["properties"]["cohort"]["properties"]["missing_words"]["default"]
+
+
+def test_columns_that_lack_are_one_line(tmp_path):
+    (line,) = problems(tmp_path, "case,class,patient\n1,1,a\n")
+    assert line.startswith("no column 'Case', 'Class', 'Patient': it has 'case', 'class', 'patient'")
