@@ -402,8 +402,8 @@ def test_too_few_cases_are_explained_by_what_was_left_out():
     with pytest.raises(UserError) as error:
         splits.generate(cases[cases["status"] == "used"], ["a", "b"], 5, 1, left_out=told)
     assert error.value.problems == (
-        "splits.n is 5, but class b has 0 patients: 5 are needed, one for every set; add cases, or correct its codes in "
-        "cohort.classes; "
+        "splits.n is 5, but class b has 0 patients: 5 are needed, one for every set; add cases, or correct its "
+        "codes in cohort.classes; "
         "9 of 19 cases in data/labels.csv are excluded: 7 with code '2' and 1 with code '0' (cohort.excluded_codes), "
         "1 without patches",
     )
