@@ -34,7 +34,7 @@ def read(path, case_column, class_column, group_column, classes, excluded_codes,
     table, numbers = tables.sheet(path, "set `labels` to the labels table", wanted)
     missing = [name for name in wanted if name not in table]
     if missing:
-        absent = " and ".join(map(repr, missing))
+        absent = ", ".join(map(repr, missing))
         raise UserError(f"{path}: no column {absent}: it has {few(map(repr, table.columns), 12)}; set cohort.*_column")
     codes = _codes(classes, excluded_codes)
     rows = pd.DataFrame(

@@ -333,7 +333,7 @@ def test_repeated_rows_are_listed(tmp_path):
     "text, words",
     [
         ("Case,Klass\n1,1\n", "no column 'Class'"),
-        ("Case|Class\n1|1\n", "no column 'Case' and 'Class': it has 'Case|Class'"),
+        ("Case|Class\n1|1\n", "no column 'Case', 'Class': it has 'Case|Class'"),
         ("Case,Class\n1,1\n01,3\n", "case 1 has different classes: '1' in row 2, '3' in row 3"),
         ("Case,Class\n1,9\n", "row 2: case 1: class code '9' is in neither"),
         ("Case,Class\n1,\n", "row 2: case 1: class code ''"),

@@ -284,7 +284,7 @@ def test_features_that_float16_cannot_hold_are_named(tmp_path, monkeypatch, valu
 def test_lists_of_different_lengths(tmp_path):
     pd.DataFrame({"e": [[1.0, 2.0], [1.0]]}).to_parquet(tmp_path / "a.parquet")
     table = scan(listed(tmp_path, "a.parquet,1,he,match1")).patches
-    with pytest.raises(UserError, match="cannot be read"):
+    with pytest.raises(UserError, match="row 1: its list is missing or not of 2 features"):
         precomputed.take(table, tmp_path, 2)
 
 
