@@ -505,12 +505,9 @@ def _parquet_blocks(path, folder, most):
         step = next(end for _, end in _steps(rows, 8 * dim, most))
         for batch in file.iter_batches(step, columns=columns, use_threads=False):
             lists = batch.column(0) if _is_list(batch.schema.types[0]) else None
-            if (
-                lists is not None
-                and (odd := pc.not_equal(pc.fill_null(pc.list_value_length(lists), -1), dim)).true_count
-            ):
-                row = start + odd.to_pylist().index(True)
-                raise UserError(f"{path}: row {row}: its list is missing or not of {dim} features: {ANEW}")
+            lengths = pc.list_value_length(lists).to_pylist() if lists is not None else []
+            if odd := [row for row, length in enumerate(lengths, start) if length != dim]:
+                raise UserError(f"{path}: row {odd[0]}: its list is missing or not of {dim} features: {ANEW}")
             values = [column.to_numpy(zero_copy_only=False) for column in batch.columns]
             yield start, np.stack(values[0]) if lists is not None else np.column_stack(values)
             start += len(batch)
