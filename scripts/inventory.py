@@ -3,6 +3,8 @@
 import logging
 from pathlib import Path
 
+import pandas as pd
+
 import cli
 from stratamil import duplicates, files, folders, inventory, labels, names, precomputed
 from stratamil.errors import few
@@ -84,7 +86,8 @@ def equal_files(taken, args):
         folder = args.folder or args.manifest.parent
         listed = listed[["case_id"]].assign(path=[path.rpartition("#")[0] for path in listed["path"]]).drop_duplicates()
         listed = listed[~listed["path"].duplicated(keep=False)]
-        listed = listed[[(folder / path).is_file() for path in listed["path"]]]  # one may have gone since
+        there = [(folder / path).is_file() for path in listed["path"]]  # one may have gone since
+        listed = listed[pd.Series(there, index=listed.index, dtype=bool)]
         listed = listed.assign(bytes=[(folder / path).stat().st_size for path in listed["path"]])
         found = duplicates.find(listed, folder, pictures=False)
     for row in duplicates.by_cases(found)[:10]:

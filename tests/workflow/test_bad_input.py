@@ -184,7 +184,6 @@ OWN = {"demo": None, "patches": "scripts", "labels": "Snakefile", "attention": {
         ({"train": {"class_weights": "equal"}}, "train.class_weights: 'equal' does not fit: weights of the classes"),
         ({"cohort": {"classes": [{"only": ["1"]}]}}, "cohort.classes: [{'only': ['1']}] needs at least 2 entries"),
         ({"splits": {"preset": "splits.npz"}}, "splits.preset: 'splits.npz' must be a path that holds {split}"),
-        ({"train": {"lr": "3e-4"}}, "train.lr: '3e-4' is text to YAML: write 0.0003"),
         ({"splits": {"n": 3.0}}, "splits.n: 3.0 must be a whole number"),
         ({"splits": {"n": 2}}, "splits.n: 2 leaves no training cases"),
         ({"splits": {"n": 2, "validation": 0.5}}, "splits.validation: 0.5 with n: 2 leaves no training cases"),
