@@ -1,9 +1,9 @@
 """Take the inventory of patches and cases.
 
 INPUTS: labels table, and either the patches folder (the times of its folders tell of new and removed files, those of
-    some files of changed ones) or the manifest of features made elsewhere (its content, the times and sizes of its files)
-OUTPUTS: inventory/patches.parquet, cases.csv, excluded.csv, duplicates.csv (equal files of different cases); of features
-    made elsewhere features.json, what they are; of patches, undeclared: watched.json, what the next dry run looks at
+    some files of changed ones) or the manifest of precomputed features (its content, the times and sizes of its files)
+OUTPUTS: inventory/patches.parquet, cases.csv, excluded.csv, duplicates.csv (equal files of different cases); for
+    precomputed features features.json, what they are; for patches, undeclared: watched.json, what the next dry run looks at
 """
 
 WATCHED = f"{config['results']}/inventory/watched.json"

@@ -54,7 +54,7 @@ def given(args, settings, without):
 def watched(args):
     """What to do with each epoch's row: TensorBoard events beside the checkpoint's folder, or nothing.
 
-    The events are written anew from the history, so that a resumed training shows each epoch once. Their suffix tells
+    The events are recreated from the history, so that a resumed training shows each epoch once. Their suffix tells
     them from events of others.
     """
     folder, own = args.history.parent / "tensorboard", ".stratamil"

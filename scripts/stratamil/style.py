@@ -8,8 +8,15 @@ from matplotlib.lines import Line2D
 
 from stratamil.files import atomic
 
-COLORS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9")  # Okabe and Ito, told apart by all eyes
-# Of stains (Paul Tol's muted, told apart by all eyes): other colours than those of classes in the figures beside them.
+COLORS = (
+    "#0072B2",
+    "#D55E00",
+    "#009E73",
+    "#CC79A7",
+    "#E69F00",
+    "#56B4E9",
+)  # Okabe and Ito, safe for colour vision deficiency
+# Of stains: Paul Tol's muted colours, none of them a class colour.
 STAIN_COLORS = ("#AA4499", "#44AA99", "#DDCC77", "#332288", "#999933", "#882255")
 TEST, VALIDATION, TRAINING = 0, 1, 2  # which of the colours each set has, in every figure of a run
 WRONG = "#B00020"
