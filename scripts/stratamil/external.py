@@ -29,7 +29,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from stratamil import manifest, names
+from stratamil import manifest, names, npz
 from stratamil.errors import REFUSALS, UserError, few
 
 FEATURES = ("features", "feats")  # what the tools call them
@@ -381,13 +381,8 @@ def _header(path, archive, info):
     name = plain(info.filename.removesuffix(".npy"))
     if info.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
         raise UserError(f"{path}: {name} is compressed in a way that numpy does not: save it with numpy.savez")
-    with archive.open(info) as file:
-        read = {(1, 0): np.lib.format.read_array_header_1_0, (2, 0): np.lib.format.read_array_header_2_0}
-        version = np.lib.format.read_magic(file)
-        if version not in read:
-            raise UserError(f"{path}: {name} is of npy version {version}: save it with numpy.savez")
-        shape, fortran, dtype = read[version](file)
-        size = math.prod(shape) * dtype.itemsize + file.tell()
+    shape, fortran, dtype, head = npz.header(archive, info)
+    size = math.prod(shape) * dtype.itemsize + head
     if dtype.hasobject:
         raise UserError(f"{path}: cannot be read: Object arrays cannot be loaded: save {name} as an array of text")
     if any(n < 0 for n in shape) or size != info.file_size:
@@ -395,11 +390,6 @@ def _header(path, archive, info):
     stored = info.compress_type == zipfile.ZIP_STORED
     _backed(path, name, info.file_size, info.compress_size, os.path.getsize(path), 1 if stored else RATIO + 100)
     return shape, fortran, dtype
-
-
-def _array(archive, info):
-    with archive.open(info) as file:
-        return np.lib.format.read_array(file, allow_pickle=False)
 
 
 def _npz(path, folder):
@@ -410,10 +400,10 @@ def _npz(path, folder):
         for name in (name for name in COLUMNS if name in there):
             shape, _, dtype = _header(path, archive, there[name])
             _column_fits(path, name, shape, dtype, rows)
-            columns[name] = _column(path, name, _array(archive, there[name]), rows)
+            columns[name] = _column(path, name, npz.array(archive, there[name]), rows)
         if "coords" in there:
             _coords_shape(path, _header(path, archive, there["coords"])[0], rows)
-            coords = _coords(path, _array(archive, there["coords"]))
+            coords = _coords(path, npz.array(archive, there["coords"]))
         return Source(rows, dim, columns, coords)
 
 
@@ -421,7 +411,7 @@ def _npz_blocks(path, folder, most):
     with _archive(path) as (archive, there):
         shape, by_column, dtype = _header(path, archive, there["features"])
         rows, dim = _features_shape(path, shape, dtype)
-        whole = _array(archive, there["features"]).reshape(rows, dim) if by_column else None
+        whole = npz.array(archive, there["features"]).reshape(rows, dim) if by_column else None
         with archive.open(there["features"]) as file:
             file.read(there["features"].file_size - rows * dim * dtype.itemsize)
             for start, end in _steps(rows, dim * dtype.itemsize, most):

@@ -15,7 +15,7 @@ from scipy.optimize import Bounds, LinearConstraint, milp
 from scipy.sparse import eye_array, kron
 from sklearn.model_selection import StratifiedGroupKFold
 
-from stratamil import duplicates
+from stratamil import duplicates, npz
 from stratamil.errors import UserError, few
 from stratamil.files import atomic
 from stratamil.inventory import USED
@@ -215,19 +215,13 @@ def _array(path: str | Path, name: str) -> np.ndarray:
         if f"{name}.npy" not in archive.namelist():
             raise KeyError(name)
         info = archive.getinfo(f"{name}.npy")
-        with archive.open(info) as file:
-            header = {(1, 0): np.lib.format.read_array_header_1_0, (2, 0): np.lib.format.read_array_header_2_0}
-            version = np.lib.format.read_magic(file)
-            if version not in header:
-                raise ValueError(f"version {version}")
-            shape, _, dtype = header[version](file)
-            n = math.prod(shape)
-            if n > MOST or n * dtype.itemsize > min(info.file_size, LARGEST):
-                raise UserError(
-                    f"{path}: not a split file: {name} claims {n:,} cases in {info.file_size:,} bytes: make it again"
-                )
-            file.seek(0)
-            return np.lib.format.read_array(file, allow_pickle=False)
+        shape, _, dtype, _ = npz.header(archive, info)
+        n = math.prod(shape)
+        if n > MOST or n * dtype.itemsize > min(info.file_size, LARGEST):
+            raise UserError(
+                f"{path}: not a split file: {name} claims {n:,} cases in {info.file_size:,} bytes: make it again"
+            )
+        return npz.array(archive, info)
 
 
 def _text(array: np.ndarray, where: str) -> list[str]:
