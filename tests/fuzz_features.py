@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 from hypothesis import strategies as st
 
-from stratamil import apart, external, precomputed
+from stratamil import apart, external_checks, precomputed
 
 NAMES = st.sampled_from(["features", "feats", "coords", "Features", "x", "features/y", "é"])
 TYPES = st.sampled_from(
@@ -17,7 +17,7 @@ TYPES = st.sampled_from(
 )  # fmt: skip
 SHAPES = st.lists(st.integers(0, 4), max_size=4).map(tuple)
 ATTRIBUTES = st.dictionaries(
-    st.sampled_from([*external.ENCODER, *external.TILING, "mpp"]),
+    st.sampled_from([*external_checks.ENCODER, *external_checks.TILING, "mpp"]),
     st.one_of(st.floats(), st.text(), st.integers(-(2**63), 2**63 - 1), st.just(h5py.Empty("f4"))),
     max_size=3,
 )

@@ -23,7 +23,7 @@ import pandas as pd
 
 from stratamil import apart, external, manifest, names
 from stratamil.errors import UserError, by_kind, few
-from stratamil.external import SCANNED, TILING, Source
+from stratamil.external_checks import NATIVE, OUT, SCANNED, TILING, Source
 from stratamil.inventory import PATCH, spelt
 
 BLOCK = 4096  # rows read at once
@@ -70,7 +70,7 @@ def _death(path, died):
         library = "HDF5 library" if Path(path).suffix.lower() in (".h5", ".hdf5") else "library that reads it"
         how = f"signal {-died.status}" if died.status < 0 else f"status {died.status}"
         what = f"the {library} crashed on it ({how}): it is damaged"
-    return f"{path}: {what}: {external.OUT}"
+    return f"{path}: {what}: {OUT}"
 
 
 @dataclass(frozen=True)
@@ -111,7 +111,7 @@ def scan(path: Path, folder: Path, grammar: names.Grammar, encoder: str | None =
                 problems += [(where, line.removeprefix(starts[0]).removeprefix(starts[1])) for line in error.problems]
                 continue
             except MemoryError:
-                problems.append((f"row {entry.row}: {entry.file}", f"more rows than memory can hold: {external.OUT}"))
+                problems.append((f"row {entry.row}: {entry.file}", f"more rows than memory can hold: {OUT}"))
                 continue
             left_out += [(entry.file, names.UNKNOWN_STAIN, stain, n) for stain, n in unknown.items()]
     problems = by_kind(problems) + manifest.lacking(path, lacking) + _disagreements(sources)
@@ -238,7 +238,7 @@ def _tilings(sources, stains):
                 f"as {like[0]}"
                 for most, like, value, others in _odd(values)
             ]
-            if name in external.NATIVE:  # two scanners, of which the tiles may show the same field
+            if name in NATIVE:  # two scanners, of which the tiles may show the same field
                 warnings += [f"{line}." for line in differ]
             else:
                 problems += [f"{line}: give features of one tiling" for line in differ]
@@ -338,9 +338,9 @@ def _take(path, folder, rows, values, positions):
         which = "" if columns.all() else f" (in column {few(np.flatnonzero(columns), SHOWN)})"
         raise UserError(f"{path}: {where}: features that are no number or beyond {LARGEST:.0f}{which}: recreate it")
     if zero == len(rows):
-        raise UserError(f"{path}: all its features are 0: {external.OUT}")
+        raise UserError(f"{path}: all its features are 0: {OUT}")
     if constant == len(rows) and dim > 1:
-        raise UserError(f"{path}: each row holds one value in all columns: {external.OUT}")
+        raise UserError(f"{path}: each row holds one value in all columns: {OUT}")
     if len(rows) >= FEW and not differ:
-        raise UserError(f"{path}: all its rows are equal: {external.OUT}")
+        raise UserError(f"{path}: all its rows are equal: {OUT}")
     yield (constant, zero) if dim > 1 else (zero, zero)

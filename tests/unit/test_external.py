@@ -16,7 +16,7 @@ from fuzz_features import damaged, layouts, read, trees
 from hypothesis import HealthCheck, given, settings
 from test_precomputed import XY, D, X, clam, h5, listed, made, problems, scan
 
-from stratamil import apart, external, precomputed
+from stratamil import apart, external, external_checks, precomputed
 from stratamil.errors import REFUSALS, UserError
 
 
@@ -287,7 +287,7 @@ def die(number):
     def describe(path, folder):
         if path.name == "b.h5":
             os.kill(os.getpid(), number)
-        return external.Source(5, D)
+        return external_checks.Source(5, D)
 
     return describe
 
