@@ -13,7 +13,7 @@ from pathlib import Path
 import yaml
 
 import cli
-from stratamil import slurm
+from stratamil import slurm, slurm_offer
 from stratamil.errors import UserError
 
 JOB = re.compile(r"^rule (\w+):\n((?: {4}.*\n)+)", re.MULTILINE)
@@ -50,7 +50,7 @@ def asked(rule, text, attempt):
     """A job of the dry run as an Ask."""
     said = dict(re.findall(r"^ +(\w+): (.*)$", text, re.MULTILINE))
     given = dict(item.split("=", 1) for item in said["resources"].split(", ") if "=" in item)
-    return slurm.Ask(
+    return slurm_offer.Ask(
         rule=rule,
         attempt=attempt,
         partition=given["slurm_partition"],
@@ -70,7 +70,9 @@ def problems(asks, offer):
     found = {}
     for ask in asks:
         # of nodes that are reserved SLURM says that there are none
-        judged = slurm.problems(ask, offer) or ([] if slurm.waits(ask, offer) else [slurm.refused(ask)])
+        judged = slurm_offer.problems(ask, offer) or (
+            [] if slurm_offer.waits(ask, offer) else [slurm_offer.refused(ask)]
+        )
         for problem in filter(None, judged):
             found.setdefault(problem, []).append(ask.rule)
     return found
@@ -95,7 +97,7 @@ def main(args):
     unknown = [rule for rule in slurm.read_site(site).on_gpu if not Path("rules", f"{rule}.smk").is_file()]
     if unknown:
         raise UserError(*(f"{site}: on_gpu: {rule}: no such rule: rules/ has them" for rule in unknown))
-    offer = slurm.offer()
+    offer = slurm_offer.offer()
     retries = yaml.safe_load((args.profile / "config.yaml").read_text(encoding="utf-8")).get("retries", 0)
     first, last = (planned(args, attempt) for attempt in (1, 1 + retries))
     print(table(first, last))
@@ -110,7 +112,7 @@ def main(args):
     if lines:
         raise UserError(*lines)
     for ask in first:
-        if clause := slurm.waits(ask, offer):
+        if clause := slurm_offer.waits(ask, offer):
             print(f"{ask.rule}: would wait: {clause}")
     print(f"None would be refused or pend for ever: {sum(first.values())} jobs, {1 + retries} attempts each.")
 

@@ -10,7 +10,7 @@ from cluster import ACCOUNT
 from login import Study
 from PIL import Image
 
-from stratamil import slurm
+from stratamil import slurm_offer
 
 RESULTS = "results/tiny"
 EMBED, COHORT = f"{RESULTS}/features/stain_stats/shard_00.h5", f"{RESULTS}/inventory/cohort.html"
@@ -56,7 +56,7 @@ def test_a_cpu_job_and_a_gpu_job_through_sbatch(study):
 
 def ask(**changes):
     fine = {"rule": "train", "attempt": 1, "partition": "gengpu", "minutes": 120, "memory": 8000, "account": ACCOUNT}
-    return slurm.Ask(**fine | changes)
+    return slurm_offer.Ask(**fine | changes)
 
 
 FINE = [
@@ -94,8 +94,8 @@ FOR_EVER = [
 def test_the_check_says_what_slurm_does(cluster, monkeypatch):
     """Each request is submitted indeed: refused, pending for a reason that time does not mend, or fine."""
     for_ever = ("PartitionTimeLimit", "PartitionDown", "account not permitted")
-    monkeypatch.setattr(slurm, "_lines", lambda *command: cluster.run(*command).splitlines())
-    offer = slurm.offer()
+    monkeypatch.setattr(slurm_offer, "lines", lambda *command: cluster.run(*command).splitlines())
+    offer = slurm_offer.offer()
     ids = []
     for each in FINE + FOR_EVER:
         gpus = f"--gpus={each.model + ':' if each.model else ''}{each.gpus}"
@@ -112,20 +112,22 @@ def test_the_check_says_what_slurm_does(cluster, monkeypatch):
     starts = [bool(job) and not any(reason in reasons.get(job, "") for reason in for_ever) for job in ids]
     cluster.run("scancel", "--user=root")
     assert starts == [True] * len(FINE) + [False] * len(FOR_EVER)
-    assert [not slurm.problems(each, offer) for each in FINE + FOR_EVER] == starts
+    assert [not slurm_offer.problems(each, offer) for each in FINE + FOR_EVER] == starts
 
 
 @pytest.mark.parametrize("flags", ["maint,ignore_jobs", "ignore_jobs"])
 def test_nodes_in_maintenance_or_reserved_take_jobs_later(cluster, study, monkeypatch, flags):
-    monkeypatch.setattr(slurm, "_lines", lambda *command: cluster.run(*command).splitlines())
+    monkeypatch.setattr(slurm_offer, "lines", lambda *command: cluster.run(*command).splitlines())
     set_aside = ["ReservationName=aside", "starttime=now", "duration=60", "user=root", "nodes=g1,g2", f"flags={flags}"]
     cluster.run("scontrol", "create", "reservation", *set_aside)
     try:
         end = time.monotonic() + 30
-        while slurm.waits(ask(), slurm.offer()) is None and time.monotonic() < end:
+        while slurm_offer.waits(ask(), slurm_offer.offer()) is None and time.monotonic() < end:
             time.sleep(1)
-        assert slurm.problems(ask(), slurm.offer()) == []
-        assert slurm.waits(ask(), slurm.offer()).endswith("in maintenance, reserved or to be rebooted: g1, g2")
+        assert slurm_offer.problems(ask(), slurm_offer.offer()) == []
+        assert slurm_offer.waits(ask(), slurm_offer.offer()).endswith(
+            "in maintenance, reserved or to be rebooted: g1, g2"
+        )
         output, status = check(study)
     finally:
         cluster.run("scontrol", "delete", "ReservationName=aside")

@@ -10,7 +10,7 @@ from conftest import REPOSITORY
 from hypothesis import given
 from hypothesis import strategies as st
 
-from stratamil import slurm
+from stratamil import slurm, slurm_offer
 from stratamil.errors import UserError
 
 SITE = yaml.safe_load((REPOSITORY / "profiles/slurm/site.yaml").read_text())
@@ -83,8 +83,8 @@ def test_no_site_file_or_no_yaml(tmp_path):
 @given(st.integers(0, 60), st.integers(0, 23), st.integers(0, 59))
 def test_minutes_of_a_limit(days, hours, minutes):
     text = f"{days}-{hours:02d}:{minutes:02d}:00" if days else f"{hours:02d}:{minutes:02d}:00"
-    assert slurm.minutes(text) == (days * 24 + hours) * 60 + minutes
-    assert slurm.minutes("UNLIMITED") == math.inf
+    assert slurm_offer.minutes(text) == (days * 24 + hours) * 60 + minutes
+    assert slurm_offer.minutes("UNLIMITED") == math.inf
 
 
 @pytest.mark.parametrize(
@@ -98,7 +98,7 @@ def test_minutes_of_a_limit(days, hours, minutes):
 )
 def test_gpus_of_a_node(gres, gpus):
     line = f"NodeName=n1 CPUTot=8 RealMemory=64000 AvailableFeatures=a,b State=IDLE+DRAIN Gres={gres} OS=Linux 6 #1"
-    node = slurm._node(slurm._pairs(line))
+    node = slurm_offer._node(slurm_offer._pairs(line))
     assert node.gpus == gpus and node.features == {"a", "b"} and not node.up
     assert node.has_gpus(sum(gpus.values()), None) and not node.has_gpus(1 + sum(gpus.values()), None)
 
@@ -131,7 +131,7 @@ def test_states_of_a_node(state):
     line = (
         f"NodeName=n1 CPUTot=8 RealMemory=64000 AvailableFeatures=(null) Gres=(null) State={state} Reason=x State=IDLE"
     )
-    node = slurm._node(slurm._pairs(line))
+    node = slurm_offer._node(slurm_offer._pairs(line))
     assert (node.up, node.later) == (state in TAKES_JOBS.split(), state in TAKES_JOBS_LATER.split())
 
 
@@ -144,14 +144,16 @@ def cluster_of(**states):
         has = "CPUTot=8 RealMemory=64000 AvailableFeatures=a Gres=gpu:2"
         node = f"NodeName={name}-1 {has} State={of_node} Partitions={name}"
         lines.append((f"PartitionName={name} MaxTime=04:00:00 State={of_partition}", node))
-    nodes = [slurm._pairs(node) for _, node in lines]
-    return slurm.Offer({p.name: p for p in (slurm._partition(slurm._pairs(line), nodes) for line, _ in lines)}, None)
+    nodes = [slurm_offer._pairs(node) for _, node in lines]
+    return slurm_offer.Offer(
+        {p.name: p for p in (slurm_offer._partition(slurm_offer._pairs(line), nodes) for line, _ in lines)}, None
+    )
 
 
 def judged(partition, offer, **changes):
     fine = {"rule": "train", "attempt": 1, "partition": partition, "minutes": 60, "memory": 8000, "gpus": 1}
-    ask = slurm.Ask(**fine | changes)
-    return slurm.problems(ask, offer), slurm.waits(ask, offer)
+    ask = slurm_offer.Ask(**fine | changes)
+    return slurm_offer.problems(ask, offer), slurm_offer.waits(ask, offer)
 
 
 def test_any_partition_of_a_list_may_start_a_job():
@@ -186,20 +188,22 @@ def test_states_of_a_partition(state):
 
 
 def test_many_nodes_that_are_down_are_counted():
-    nodes = tuple(slurm.Node(f"n{i}", False, 8, 64000, {"": 2}, frozenset()) for i in range(500))
-    offer = slurm.Offer({"gpu": slurm.Partition("gpu", True, 60, math.inf, math.inf, None, frozenset(), nodes)}, None)
+    nodes = tuple(slurm_offer.Node(f"n{i}", False, 8, 64000, {"": 2}, frozenset()) for i in range(500))
+    offer = slurm_offer.Offer(
+        {"gpu": slurm_offer.Partition("gpu", True, 60, math.inf, math.inf, None, frozenset(), nodes)}, None
+    )
     assert judged("gpu", offer)[0] == ["the nodes of partition gpu that fit are down: n0, n1, n2 and 497 more"]
 
 
 def test_nodes_that_fit_only_one_by_one_or_are_down():
-    small = slurm.Node("n1", True, 4, 64000, {"a100": 1}, frozenset())
-    large = slurm.Node("n2", True, 64, 8000, {"a100": 1}, frozenset())
-    down = slurm.Node("n3", False, 64, 64000, {"a100": 1}, frozenset())
-    ask = slurm.Ask("train", 1, "gpu", 60, 32000, cpus=8, gpus=1)
+    small = slurm_offer.Node("n1", True, 4, 64000, {"a100": 1}, frozenset())
+    large = slurm_offer.Node("n2", True, 64, 8000, {"a100": 1}, frozenset())
+    down = slurm_offer.Node("n3", False, 64, 64000, {"a100": 1}, frozenset())
+    ask = slurm_offer.Ask("train", 1, "gpu", 60, 32000, cpus=8, gpus=1)
 
     def problems(*nodes):
-        partition = slurm.Partition("gpu", True, 60, math.inf, math.inf, None, frozenset(), nodes)
-        return slurm.problems(ask, slurm.Offer({"gpu": partition}, None))
+        partition = slurm_offer.Partition("gpu", True, 60, math.inf, math.inf, None, frozenset(), nodes)
+        return slurm_offer.problems(ask, slurm_offer.Offer({"gpu": partition}, None))
 
     assert problems(small, large) == ["no node of partition gpu has all of it: 32000 MB, 8 CPUs, 1 GPU"]
     assert problems(small, down) == ["the nodes of partition gpu that fit are down: n3"]
@@ -219,7 +223,7 @@ class Queue:
             self.rows.append(f"{number}|{run}|RUNNING|rule_train_wildcards_01_1|{folder}")
             self.scripts[str(number)] = script
         monkeypatch.setattr(slurm.shutil, "which", lambda name: name)
-        monkeypatch.setattr(slurm, "_lines", self.lines)
+        monkeypatch.setattr(slurm, "lines", self.lines)
 
     def lines(self, program, *arguments):
         if program == "squeue":
