@@ -11,8 +11,8 @@ import yaml
 
 from stratamil import (
     benchmarks,
-    cohort,
     cohort_plots,
+    cohort_warnings,
     cross_split,
     files,
     flow,
@@ -90,7 +90,7 @@ def build(found, sources, template, title, colors, folder, final):
         temperature_bounds=metrics.TEMPERATURES,
         at_bound=sum(metrics.at_bound(value) for value in numbers["temperatures"]),
         class_weights=class_weights(found),
-        few=[(name, n) for name, n in numbers["patients_of"].items() if n < cohort.PATIENTS],
+        few=[(name, n) for name, n in numbers["patients_of"].items() if n < cohort_warnings.PATIENTS],
         cohort_page=address(sources["cohort_page"], final),
         faithfulness=faithfulness(sources, final),
         **numbers,

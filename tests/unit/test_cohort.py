@@ -14,7 +14,7 @@ from PIL import Image
 from sklearn.metrics import roc_auc_score
 
 import cohort as script
-from stratamil import cohort, inventory, samples, splits, style
+from stratamil import cohort, cohort_warnings, inventory, samples, splits, style
 from stratamil.errors import UserError
 from stratamil.names import column
 
@@ -132,7 +132,7 @@ def test_amounts_that_tell_the_class():
     for i, case in enumerate(few.cases):
         case["slices"] = {"h&e": [10 + (i * 7) % 10 + 2 * (i < 10)]}
     row = few.numbers()["predictors"][0]
-    assert row["auc"] > cohort.TELLING and row["low"] <= 0.5
+    assert row["auc"] > cohort_warnings.TELLING and row["low"] <= 0.5
     assert not any("alone tells" in line for line in few.warnings())
 
 

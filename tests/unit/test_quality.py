@@ -8,7 +8,7 @@ import pytest
 from markupsafe import escape
 from test_cohort import TEMPLATE, Made
 
-from stratamil import cohort, duplicates, features, page, quality
+from stratamil import cohort, cohort_warnings, duplicates, features, page, quality
 from stratamil.images import Odd
 
 NONE = pd.DataFrame(columns=duplicates.COLUMNS)
@@ -35,7 +35,7 @@ def look(shards, copies=NONE, patients=CASES, pictures=True):
 
 
 def said(found):
-    return " ".join(cohort._of_patches(found))
+    return " ".join(cohort_warnings._of_patches(found))
 
 
 def test_images_are_counted_by_kind_and_blank_ones_by_case(tmp_path):
