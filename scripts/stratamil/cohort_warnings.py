@@ -1,5 +1,6 @@
 """What a reader of the cohort page must know: warnings and notes, as sentences."""
 
+from stratamil.errors import few
 from stratamil.inventory import BROKEN_LINK, USED, of_files
 from stratamil.names import natural
 
@@ -89,26 +90,26 @@ def _of_stains(found, excluded):
 
 def _of_cases(found, excluded):
     used = [case for case in found["cases"] if case["status"] == USED]
-    few = [f"{case['case_id']} ({case['patches']})" for case in used if case["patches"] < PATCHES]
-    if few:
-        yield f"{_have(few, 'case')} fewer than {PATCHES} patches: {_some(few)}."
+    small = [f"{case['case_id']} ({case['patches']})" for case in used if case["patches"] < PATCHES]
+    if small:
+        yield f"{_have(small, 'case')} fewer than {PATCHES} patches: {few(small, NAMED)}."
     mixed = [f"{row['patient']} ({', '.join(row['classes'])})" for row in found["patients"] if len(row["classes"]) > 1]
     if mixed:
-        yield f"{_have(mixed, 'patient')} cases of several classes: {_some(mixed)}. Check the labels."
+        yield f"{_have(mixed, 'patient')} cases of several classes: {few(mixed, NAMED)}. Check the labels."
     empty = [case["case_id"] for case in found["cases"] if case["status"] == "no patches"]
     if empty:
-        yield f"{_have(empty, 'labelled case')} no patches and {_are(empty)} left out: {_some(empty)}."
+        yield f"{_have(empty, 'labelled case')} no patches and {_are(empty)} left out: {few(empty, NAMED)}."
     rows = excluded[(excluded["kind"] == "case") & (excluded["reason"] == "no row in the labels")]
     if len(rows):
         named = [f"{name} ({_n(n, 'patch')})" for name, n in zip(rows["name"], rows["patches"])]
-        yield f"{_have(rows, 'case')} patches but no row in the labels, and {_are(rows)} left out: {_some(named)}."
+        yield f"{_have(rows, 'case')} patches but no row in the labels, and {_are(rows)} left out: {few(named, NAMED)}."
 
 
 def _of_sample(sides):
     damaged = sides["unreadable"] if sides else []
     if damaged:
         sample = _n(sides["drawn"], "patch")
-        yield f"{len(damaged)} of a sample of {sample} cannot be read as an image: {_some(damaged)}."
+        yield f"{len(damaged)} of a sample of {sample} cannot be read as an image: {few(damaged, NAMED)}."
 
 
 def _of_patches(quality):
@@ -117,24 +118,24 @@ def _of_patches(quality):
     for what, rows in (("equal file", quality["copies"]), ("equal feature row", quality["equal_rows"])):
         for row in [row for row in rows if not row["same_patient"]][:NAMED]:
             yield (
-                f"Cases {_some(row['cases'])} of different patients share {_n(row['files'], what)} "
+                f"Cases {few(row['cases'], NAMED)} of different patients share {_n(row['files'], what)} "
                 f"({' = '.join(row['examples'])}): the same tissue under several ids? Give them one patient, or remove "
                 "all but one."
             )
     whole = [row["case_id"] for row in quality["empty"] if row["empty"] == row["patches"]]
     if whole:
         what = "blank patches" if pictures else "features of one value"
-        yield f"{_have(whole, 'case')} nothing but {what}, so there is nothing to learn from: {_some(whole)}."
+        yield f"{_have(whole, 'case')} nothing but {what}, so there is nothing to learn from: {few(whole, NAMED)}."
     part = sorted((row for row in quality["empty"] if row["empty"] < row["patches"]), key=_emptiness)
     if part:
         named = [f"{row['case_id']} ({row['empty']} of {row['patches']})" for row in part]
         blank = "blank (all pixels equal)" if pictures else "of one value (all features equal)"
         yield (
             f"{_have(part, 'other case' if whole else 'case')} patches that are {blank}, which the model takes for "
-            f"tissue: {_some(named)}."
+            f"tissue: {few(named, NAMED)}."
         )
     if quality["same"]:
-        yield f"{_have(quality['same'], 'case')} patches that are all the same: {_some(quality['same'])}."
+        yield f"{_have(quality['same'], 'case')} patches that are all the same: {few(quality['same'], NAMED)}."
     odd = [row for row in quality["kinds"] if pictures and not row["kind"].startswith("all ")]
     if odd:
         named = "; ".join(f"{row['n']} {row['kind']} (e.g. {row['examples'][0]})" for row in odd)
@@ -201,9 +202,3 @@ def _are(found):
 
 def _is(number):
     return "is" if number == 1 else "are"
-
-
-def _some(names):
-    """The first names, and how many more there are."""
-    more = len(names) - NAMED
-    return ", ".join(names[:NAMED]) + (f" and {more} more" if more > 0 else "")

@@ -18,7 +18,7 @@ import torch
 from tqdm import tqdm
 
 from stratamil import features, files, images, locks
-from stratamil.errors import UserError
+from stratamil.errors import UserError, few
 from stratamil.names import natural
 
 LOG_SECONDS = 30
@@ -179,13 +179,12 @@ def _read(source, size, resize):
 
 def _check(table, cases, unreadable, max_unreadable, folder):
     """Raise UserError if too many patches are unreadable, or a case has none that is not."""
-    shown = [f"{path} ({reason})" for path, reason in list(unreadable.items())[:SHOWN]]
-    rest = f" and {len(unreadable) - SHOWN} more" if len(unreadable) > SHOWN else ""
     problems = []
     if len(unreadable) > max_unreadable * len(table):
         problems.append(
             f"{folder}: {len(unreadable)} of {len(table)} patches cannot be read, more than embed.max_unreadable "
-            f"({max_unreadable:g}): {', '.join(shown)}{rest}: restore these files, or raise embed.max_unreadable"
+            f"({max_unreadable:g}): {few([f'{path} ({why})' for path, why in unreadable.items()], SHOWN)}: "
+            "restore these files, or raise embed.max_unreadable"
         )
     for case in sorted(cases - set(table["case_id"][~table["path"].isin(unreadable)]), key=natural):
         n = int((table["case_id"] == case).sum())

@@ -47,6 +47,12 @@ def few(items: Iterable[object], shown: int = 3) -> str:
     return ", ".join(items[:shown]) + more
 
 
+def in_rows(numbers: Iterable[int], shown: int = 3) -> str:
+    """Return `row 3`, or `rows 3, 5, 7 and 2 more`."""
+    numbers = list(numbers)
+    return f"row{'' if len(numbers) == 1 else 's'} {few(numbers, shown)}"
+
+
 def by_kind(problems: Iterable[tuple[str, str]], shown: int = 3) -> list[str]:
     """Return one line for all places with the same problem, from pairs (place, problem).
 

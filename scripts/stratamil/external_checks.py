@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from stratamil import manifest
-from stratamil.errors import UserError
+from stratamil.errors import UserError, visible
 
 FEATURES = ("features", "feats")  # what the tools call them
 ENCODER = ("extractor", "encoder")  # attributes that name it; files of one study must agree
@@ -48,8 +48,7 @@ class Source:
 
 def plain(text: str, most: int = 200) -> str:
     """Return a text of unknown origin as one line that can be written."""
-    text = " ".join(str(text).encode(errors="replace").decode().split())
-    text = "".join(c if c.isprintable() else "?" for c in text)
+    text = visible(" ".join(str(text).split()))
     return text[:most] + ("..." if len(text) > most else "")
 
 

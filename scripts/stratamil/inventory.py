@@ -13,7 +13,7 @@ import numpy as np
 import pandas as pd
 
 from stratamil import tables
-from stratamil.errors import UserError
+from stratamil.errors import UserError, few
 from stratamil.folders import hidden, visit
 from stratamil.names import (
     COPY,
@@ -89,7 +89,7 @@ def join(root, patches, left_out, n, remedy, labels, stains, unknown_stains="exc
     if not cases["n_patches"].any():
         raise UserError(
             f"{root}: none of the {len(cases)} cases in the labels has a patch "
-            f"(labels: {_few(cases['case_id'])}; patches: {_few(patches['case_id'].unique())}): "
+            f"(labels: {few(cases['case_id'], 4)}; patches: {few(patches['case_id'].unique(), 4)}): "
             "check `labels`, cohort.case_column and names.pattern"
         )
     excluded = _excluded_table(left_out, labels, patches, cases)
@@ -348,8 +348,3 @@ def _excluded_table(left_out, labels, patches, cases):
     unlabelled = patches[~patches["case_id"].isin(cases["case_id"])]["case_id"].value_counts(sort=False)
     rows += [("case", case, "no row in the labels", "", n) for case, n in unlabelled.items()]
     return pd.DataFrame(rows, columns=["kind", "name", "reason", "detail", "patches"])
-
-
-def _few(values, n=4):
-    values = list(values)
-    return ", ".join(values[:n]) + (", ..." if len(values) > n else "")

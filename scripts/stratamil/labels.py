@@ -7,7 +7,7 @@ from collections.abc import Collection, Iterable, Iterator
 import pandas as pd
 
 from stratamil import files, schema, tables
-from stratamil.errors import UserError, few
+from stratamil.errors import UserError, few, in_rows
 from stratamil.names import LONGEST, case_id, class_code
 
 # What tables say of a patient who is not known.
@@ -85,10 +85,6 @@ def _bare(text: str) -> str:
     return "".join(character for character in unicodedata.normalize("NFKC", text).casefold() if character.isalnum())
 
 
-def _in_rows(numbers: Collection[int]) -> str:
-    return f"{'row' if len(numbers) == 1 else 'rows'} {few(numbers)}"
-
-
 def _words(column: pd.Series, numbers: list[int], absent: Collection[str]) -> dict[str, list[int]]:
     """What stands for nothing in a column: the word as it stands there -> its rows."""
     found = {}
@@ -103,23 +99,23 @@ def _without_id(path: object, column: pd.Series, numbers: list[int], absent: Col
     found = _words(column, numbers, absent)
     rows = sorted(number for word, same in found.items() if not _bare(word) for number in same)
     if rows:
-        yield f"{path}: {_in_rows(rows)}: no case id: fill it in or delete the row"
+        yield f"{path}: {in_rows(rows)}: no case id: fill it in or delete the row"
     several = {word: rows for word, rows in found.items() if _bare(word)}
     if sum(map(len, several.values())) > 1:
-        told = few(f"{word!r} in {_in_rows(rows)}" for word, rows in several.items())
+        told = few(f"{word!r} in {in_rows(rows)}" for word, rows in several.items())
         yield f"{path}: no case id: {told}: name the cases or delete the rows"
 
 
 def _too_long(path: object, column: pd.Series, numbers: list[int]) -> Iterator[str]:
     """A line for ids that are rather text that slipped into the column."""
     if rows := [number for text, number in zip(column, numbers) if len(text) > LONGEST]:
-        yield f"{path}: {_in_rows(rows)}: a case id of more than {LONGEST} characters: shorten it"
+        yield f"{path}: {in_rows(rows)}: a case id of more than {LONGEST} characters: shorten it"
 
 
 def _without_patient(path: object, column: pd.Series, numbers: list[int], absent: Collection[str]) -> Iterator[str]:
     """A line for the rows that name no patient; strangers would be one patient otherwise."""
     if found := _words(column, numbers, absent):
-        told = few((f"{word!r} in {_in_rows(rows)}" if word else _in_rows(rows) for word, rows in found.items()), 6)
+        told = few((f"{word!r} in {in_rows(rows)}" if word else in_rows(rows) for word, rows in found.items()), 6)
         names = "; if it is a name, take the word out of cohort.missing_words" if any(map(_bare, found)) else ""
         yield (
             f"{path}: nothing in column {column.name!r}: {told}: name the patient, "
@@ -145,12 +141,12 @@ def _unknown_codes(path: object, rows: pd.DataFrame, codes: dict[str, tuple[str,
     where = f"in neither cohort.classes nor cohort.excluded_codes ({known}): correct it or add it to one of them"
     unknown = list(rows.groupby("label", sort=False))
     if len(unknown) > SHOWN:
-        told = few(f"{label!r} in {_in_rows(list(same['row']))}" for label, same in unknown)
+        told = few(f"{label!r} in {in_rows(list(same['row']))}" for label, same in unknown)
         yield f"{path}: {len(unknown)} class codes are {where}: {told}"
         return
     for label, same in unknown:
         if len(same) > SHOWN:
-            yield f"{path}: {_in_rows(list(same['row']))}: class code {label!r} is {where}"
+            yield f"{path}: {in_rows(list(same['row']))}: class code {label!r} is {where}"
         else:
             yield from (
                 f"{path}: row {row.row}: case {row.case_id}: class code {label!r} is {where}"

@@ -22,7 +22,7 @@ import numpy as np
 import pandas as pd
 
 from stratamil import apart, external, manifest, names
-from stratamil.errors import UserError, by_kind, few
+from stratamil.errors import UserError, by_kind, few, in_rows
 from stratamil.external_checks import NATIVE, OUT, SCANNED, TILING, Source
 from stratamil.inventory import PATCH, spelt
 
@@ -148,7 +148,11 @@ def _patches(entry, source, grammar):
         f"no slice, or one of unreadable text or over {names.LONGEST} characters": ~found["slice_id"].map(_usable),
         "instance is no number from 0 on": ~(found["patch"].between(0, MOST) & (found["patch"] % 1 == 0)),
     }
-    problems = [f"{entry.file}: {_rows(bad)}: {what}: correct it" for what, bad in faults.items() if bad.any()]
+    problems = [
+        f"{entry.file}: {in_rows(np.flatnonzero(bad), SHOWN)}: {what}: correct it"
+        for what, bad in faults.items()
+        if bad.any()
+    ]
     if problems:
         raise UserError(*problems)
     unknown = table.loc[found["stain"].isna(), "stain"].str.lower().value_counts(sort=False).to_dict()
@@ -180,13 +184,6 @@ def _stain(text, grammar):
         return grammar.stain(text)
     except names.NotAPatch:
         return None
-
-
-def _rows(bad):
-    """`row 3`, or `rows 3, 5 and 7 more`, of a mask."""
-    rows = np.flatnonzero(bad)
-    more = f" and {len(rows) - SHOWN} more" if len(rows) > SHOWN else ""
-    return f"row{'s' if len(rows) > 1 else ''} {', '.join(map(str, rows[:SHOWN]))}{more}"
 
 
 def _disagreements(sources):
@@ -334,7 +331,7 @@ def _take(path, folder, rows, values, positions):
     if done < len(rows):
         raise UserError(f"{path}: has changed since the inventory was taken: run again")
     if bad:
-        where = _rows(np.isin(np.arange(max(bad) + 1), bad))
+        where = in_rows(sorted(bad), SHOWN)
         which = "" if columns.all() else f" (in column {few(np.flatnonzero(columns), SHOWN)})"
         raise UserError(f"{path}: {where}: features that are no number or beyond {LARGEST:.0f}{which}: recreate it")
     if zero == len(rows):

@@ -255,9 +255,9 @@ def check(split, cases, name, classes):
         named = pd.Series(ids, dtype=str)
         twice = _sorted(named[named.duplicated()])
         if twice:
-            yield f"{name}: {part}_cases names {_list(twice)} more than once: keep one"
+            yield f"{name}: {part}_cases names {few(twice, 8)} more than once: keep one"
         for why, unusable in _unusable(named.unique(), known):
-            yield f"{name}: {part}_cases names {_list(unusable)}, {why}"
+            yield f"{name}: {part}_cases names {few(unusable, 8)}, {why}"
         absent = [label for label in classes if label not in set(used["class"].reindex(ids))]
         if not ids:
             yield f"{name}: {part}_cases is empty: every set needs cases of every class"
@@ -266,12 +266,12 @@ def check(split, cases, name, classes):
     for a, b in (("train", "val"), ("train", "test"), ("val", "test")):
         both = set(sets[a]) & set(sets[b])
         if both:
-            yield f"{name}: {a}_cases and {b}_cases both hold {_list(_sorted(both))}: a case belongs to one set"
+            yield f"{name}: {a}_cases and {b}_cases both hold {few(_sorted(both), 8)}: a case belongs to one set"
         here, there = (_by_patient(known, set(sets[part]) - both) for part in (a, b))
         shared = _sorted(set(here) & set(there))
         if shared:
             found = [f"{patient} (case {here[patient][0]} and case {there[patient][0]})" for patient in shared]
-            yield f"{name}: {a}_cases and {b}_cases share patient {_list(found)}: keep a patient in one set"
+            yield f"{name}: {a}_cases and {b}_cases share patient {few(found, 8)}: keep a patient in one set"
 
 
 def copies(splits: dict[str, Split], found: pd.DataFrame, cases: pd.DataFrame, name: Path) -> Iterator[str]:
@@ -331,12 +331,12 @@ def warnings(splits, cases, classes, shares=None):
     tested = {case for split in splits.values() for case in split.test}
     never = [case for case in cases["case_id"] if case not in tested]
     if never:
-        lines.append(f"{len(never)} of {len(cases)} used cases are in no test set, so never predicted: {_list(never)}")
+        lines.append(f"{len(never)} of {len(cases)} used cases are in no test set, so never predicted: {few(never, 8)}")
     for names in _repeats(splits, cases["case_id"]):
         for a, b in combinations(names, 2):
             both = _sorted(set(splits[a].test) & set(splits[b].test))
             if both:
-                lines.append(f"splits {a} and {b} both test {len(both)} of the cases: {_list(both)}")
+                lines.append(f"splits {a} and {b} both test {len(both)} of the cases: {few(both, 8)}")
     known, total = cases.set_index("case_id"), cases["class"].value_counts()
     for name, split in splits.items():
         for part in SETS:
@@ -393,7 +393,3 @@ def table(splits, cases, classes):
 
 def _sorted(ids):
     return sorted(ids, key=lambda text: (natural(text), text))
-
-
-def _list(ids, n=8):
-    return ", ".join(ids[:n]) + (f" and {len(ids) - n} more" if len(ids) > n else "")

@@ -8,7 +8,7 @@ from collections import Counter
 import safetensors.torch
 import torch
 
-from stratamil.errors import UserError
+from stratamil.errors import UserError, few
 
 MATCHED = 0.95
 TEACHER = re.compile(r"(^|[._])teacher([._]|$)")  # of the networks in a file of self-supervised training, the result
@@ -30,7 +30,7 @@ def load(network, path, encoder):
     if len(matched) < MATCHED * len(wanted):
         raise UserError(
             f"{path}: only {len(matched)} of the {len(wanted)} weights of {encoder} are in it "
-            f"(missing: {_few(missing)}; in the file: {_content(found) or _few(list(map(str, read)))}): "
+            f"(missing: {few(missing) or 'none'}; in the file: {_content(found) or few(read) or 'none'}): "
             "give the weights of this encoder, or set embed.encoder to the network that they are of"
         )
     if hasattr(network, "pretrained_cfg"):  # timm's: a layer too many or too few makes it another network
@@ -47,14 +47,15 @@ def load(network, path, encoder):
         ]
         if missing or excess:
             raise UserError(
-                f"{path}: not the weights of {encoder} (missing: {_few(missing)}; not of it: {_few(excess)}): "
+                f"{path}: not the weights of {encoder} (missing: {few(missing) or 'none'}; "
+                f"not of it: {few(excess) or 'none'}): "
                 "give the weights of this encoder, or set embed.encoder to the network that they are of"
             )
     if damaged := [name for name, value in matched.items() if not value.isfinite().all()]:
-        raise UserError(f"{path}: weights that are no numbers: {_few(damaged)}: give a file of a sound training")
+        raise UserError(f"{path}: weights that are no numbers: {few(damaged)}: give a file of a sound training")
     if missing:
         logging.warning(
-            "%s: %d of %d weights are missing and stay random: %s", path, len(missing), len(wanted), _few(missing)
+            "%s: %d of %d weights are missing and stay random: %s", path, len(missing), len(wanted), few(missing)
         )
     network.load_state_dict(matched, strict=False)
 
@@ -111,7 +112,7 @@ def _match(found, wanted, path, encoder):
     others = [strip for matched, strip in same if any(matched[name] is not best.get(name) for name in matched)]
     if others and len(best) >= MATCHED * len(wanted):
         raise UserError(
-            f"{path}: holds {len(others) + 1} networks that fit {encoder} ({_few([prefix, *others])}): "
+            f"{path}: holds {len(others) + 1} networks that fit {encoder} ({few([prefix, *others])}): "
             "save the state_dict() of one"
         )
     return best, prefix
@@ -122,8 +123,4 @@ def _content(found):
     parts = [name.split(".") for name in found]
     depth = next((i for i, level in enumerate(zip(*parts)) if len(set(level)) > 1), 0) + 1
     counts = Counter(".".join(part[:depth]) for part in parts).most_common()
-    return f"{_few([f'{name} ({n})' for name, n in counts], 5)}, such as {_few(list(found))}" if found else ""
-
-
-def _few(names, n=3):
-    return ", ".join(names[:n]) + (f" and {len(names) - n} more" if len(names) > n else "") or "none"
+    return f"{few([f'{name} ({n})' for name, n in counts], 5)}, such as {few(list(found))}" if found else ""
