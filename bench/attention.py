@@ -18,7 +18,8 @@ import pandas as pd
 from patches import SCRIPTS, paint, spread
 from scipy.special import softmax
 
-from stratamil import files, ranking
+from stratamil.core import files
+from stratamil.stats import ranking
 
 STAINS = ("h&e", "melan", "sox10")
 SLICES = 4  # of a stain; two of them have galleries

@@ -15,7 +15,7 @@ import pandas as pd
 from patches import SCRIPTS  # noqa: F401 (finds stratamil)
 from scipy.stats import norm
 
-from stratamil import intervals, metrics
+from stratamil.stats import intervals, metrics
 
 SHIFTS = np.array([-0.35, -0.175, 0, 0.175, 0.35])  # of the splits, in SD of a score
 COHORTS = [(auc, several, shifted) for auc in (0.75, 0.85, 0.95) for several, shifted in ((0, 0), (0.15, 0), (0, 1))]

@@ -17,7 +17,7 @@ import pandas as pd
 import torch
 from patches import SCRIPTS, SIDE, paint, spread
 
-from stratamil import embed, encoders, features, images
+from stratamil.features import extract, images, networks, store
 
 GOAL = {"cpu": 0.9, "cuda": 0.8}  # share of the encoder's own speed
 COSINE = 0.99
@@ -58,15 +58,15 @@ class Study:
         print(f"embedding of {self.n:,} patches of {name}, {repeats} turns, {self.threads} threads")
         shards = []
         for precision in ("fp32", "bf16"):
-            encoder = encoders.load("densenet121", None, 224, "2x2", precision)
-            size = embed.BATCH[encoder.device.type]
+            encoder = networks.load("densenet121", None, 224, "2x2", precision)
+            size = extract.BATCH[encoder.device.type]
             batch = torch.from_numpy(np.stack([images.read(path, 224) for path in self.paths[:size]]))
             encoder(batch)
             alone, stage = [], []
             for _ in range(repeats):
                 alone.append(self.alone(encoder, batch))
                 stage.append(self.stage(encoder))
-            shards.append(features.read([self.place / "out.h5"]).values.astype(np.float32))
+            shards.append(store.read([self.place / "out.h5"]).values.astype(np.float32))
             ratio, least, most = measure.spread(a / s for a, s in zip(alone, stage))
             begun, _ = measure.run(self.script(precision))
             print(
@@ -95,7 +95,7 @@ class Study:
             file.unlink()
         begin = time.perf_counter()
         cases, out, cache = self.table["case_id"].unique(), self.place / "out.h5", self.place / "cache.h5"
-        embed.embed(self.table, cases, self.place / "patches", encoder, out, cache, threads=self.threads)
+        extract.embed(self.table, cases, self.place / "patches", encoder, out, cache, threads=self.threads)
         return time.perf_counter() - begin
 
     def script(self, precision):
@@ -119,15 +119,15 @@ class Study:
         opened, fitted = [], []
         decode = _seconds(lambda: opened.extend(map(images.load, self.paths)))
         resize = _seconds(lambda: fitted.extend(np.asarray(images.fit(image, 224, "squash")) for image in opened))
-        values = features.read([self.place / "out.h5"]).values
-        cache = embed.Cache(self.place / "apart.h5", encoder.identity)
+        values = store.read([self.place / "out.h5"]).values
+        cache = extract.Cache(self.place / "apart.h5", encoder.identity)
         keys = [(path, 0, 0) for path in self.table["path"]]
-        none = pd.DataFrame(columns=features.UNREADABLE)
+        none = pd.DataFrame(columns=store.UNREADABLE)
 
         def write():
             for begin in range(0, self.n, 16):
                 cache.add(keys[begin : begin + 16], values[begin : begin + 16], [images.Facts(224, 224, 8, 0)] * 16)
-            features.write(self.place / "apart.h5", embed.Rows(cache, keys), self.table, none, encoder.identity)
+            store.write(self.place / "apart.h5", extract.Rows(cache, keys), self.table, none, encoder.identity)
 
         names = {"decode": decode, "resize": resize, "encode": alone, "write": _seconds(write)}
         print("        ms a patch: " + ", ".join(f"{name} {1000 * s / self.n:.2f}" for name, s in names.items()))
@@ -166,7 +166,7 @@ def encode_wide(place):
     encoder.identity = {"encoder": "wide", "input_size": 8, "resize": "squash", "dim": WIDE}
     encoder.device = torch.device("cpu")
     table = pd.read_parquet(place / "patches.parquet")
-    embed.embed(table, table["case_id"].unique(), place / "patches", encoder, place / "out.h5", place / "cache.h5")
+    extract.embed(table, table["case_id"].unique(), place / "patches", encoder, place / "out.h5", place / "cache.h5")
 
 
 if __name__ == "__main__":

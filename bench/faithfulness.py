@@ -9,7 +9,10 @@ import torch
 from measure import verdict
 from patches import SCRIPTS  # noqa: F401  puts the library on the path
 
-from stratamil import bags, features, model, perturb, schema
+from stratamil.core import schema
+from stratamil.explain import perturb
+from stratamil.features import store
+from stratamil.mil import bags, model
 
 SIZES = (350, 700, 1400, 2800)  # a case of a real study has a median of 678 patches
 TYPICAL, LIMIT, GROWTH = 700, 1.0, 1.5
@@ -21,7 +24,7 @@ def case(n):
     rows = np.arange(n) * SLICES * len(STAINS) // n
     table = pd.DataFrame({"case_id": "1", "stain": np.array(STAINS)[rows // SLICES], "slice_id": rows.astype(str)})
     values = np.random.default_rng(0).standard_normal((n, DIM)).astype(np.float16)
-    return features.Features(values, table.assign(patch=np.arange(n), path=np.arange(n).astype(str)), {})
+    return store.Features(values, table.assign(patch=np.arange(n), path=np.arange(n).astype(str)), {})
 
 
 def seconds(data, net):

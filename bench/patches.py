@@ -11,7 +11,7 @@ from scipy.special import ndtri
 SCRIPTS = Path(__file__).parents[1] / "scripts"
 sys.path.insert(0, str(SCRIPTS))
 
-from stratamil import tissue  # noqa: E402
+from stratamil.demo import tissue  # noqa: E402
 
 # Sides in pixels of 80,000 patches of a real study.
 FIRST_PERCENTILE, MEDIAN, LAST_PERCENTILE = 55, 195, 2052

@@ -16,7 +16,9 @@ import pandas as pd
 from patches import SCRIPTS
 from scipy.special import softmax
 
-from stratamil import cohort, metrics, splits
+from stratamil.cohort import splits
+from stratamil.report import cohort_summary
+from stratamil.stats import metrics
 
 CLASSES, STAINS = ["benign", "high-grade"], ["h&e", "melan", "sox10"]
 BASELINES = ("mean_pool", *(f"mean_pool_{stain}" for stain in STAINS), "colour", "patch_count", "prevalence")
@@ -91,8 +93,8 @@ def made_cohort(cases, excluded, sets):
     """The numbers of the cohort page; of its patches only how many there are matters here."""
     rows = cases[["case_id"]].assign(stain=STAINS[0], slice_id="match_1", patch=1)
     sides = {"longer": [], "oblong": 0, "drawn": 0, "of": 0, "unreadable": []}
-    plan, patches = {"preset": "made"}, cohort.classed(rows, cases)
-    return cohort.numbers(patches, cases, excluded, sets, sides, CLASSES, STAINS, "Patient", 100, 1, plan)
+    plan, patches = {"preset": "made"}, cohort_summary.classed(rows, cases)
+    return cohort_summary.numbers(patches, cases, excluded, sets, sides, CLASSES, STAINS, "Patient", 100, 1, plan)
 
 
 def predicted(random, ids, y, index, noise=2):

@@ -29,9 +29,15 @@ from patches import SCRIPTS
 from sklearn.model_selection import StratifiedGroupKFold
 from tqdm import tqdm
 
-from stratamil import attention, evaluation, features, intervals, inventory, metrics, splits, tables, training
-from stratamil.bags import Bags
-from stratamil.model import HierarchicalAttention, ModelSettings
+from stratamil.cohort import inventory, splits
+from stratamil.core import tables
+from stratamil.evaluation import predict
+from stratamil.explain import planted_signal
+from stratamil.features import store
+from stratamil.mil import training
+from stratamil.mil.bags import Bags
+from stratamil.mil.model import HierarchicalAttention, ModelSettings
+from stratamil.stats import intervals, metrics
 
 CONFIG = SCRIPTS.parent / "config"
 DRAWS, SEED = 2000, 42  # as in the report
@@ -111,8 +117,8 @@ class Study:
             if inner
             else made
         )
-        data = features.read(self.shards)
-        self.truth = attention.read_truth(truth, data.table) if truth else None
+        data = store.read(self.shards)
+        self.truth = planted_signal.read_truth(truth, data.table) if truth else None
 
     def inner(self, name, split, k, partition):
         """Folds of the train and validation cases of a split: test, the next for validation, the rest to train."""
@@ -182,7 +188,7 @@ def begin(study):
     """Each process reads the features once; they are maps of the same files."""
     torch.set_num_threads(1)
     global STUDY, DATA, BAGS
-    STUDY, DATA = study, features.read(study.shards)
+    STUDY, DATA = study, store.read(study.shards)
     BAGS = Bags(DATA, study.stains)
 
 
@@ -195,7 +201,7 @@ def fit(settings, fold, seed):
     best, _ = training.train(BAGS, split.train, split.val, STUDY.y, shape, training.TrainSettings(**chosen, seed=seed))
     model = HierarchicalAttention(shape)
     model.load_state_dict(best["weights"])
-    table, patches = evaluation.predict(model.eval(), BAGS, DATA.table, split.test, STUDY.y, STUDY.classes)
+    table, patches = predict.predict(model.eval(), BAGS, DATA.table, split.test, STUDY.y, STUDY.classes)
     return table.assign(attention=[signal_auroc(case, patches) for case in table["case_id"]])
 
 

@@ -21,7 +21,7 @@ from patches import SIDE, paint
 from PIL import Image
 from torchvision import models, transforms
 
-from stratamil import embed, encoders
+from stratamil.features import extract, networks
 
 PATCHES, CASES, SPLITS, EPOCHS = 80_000, 77, 5, 30
 SLICES, SLICE = 607, 97  # slices of the cohort, median patches of one
@@ -44,7 +44,7 @@ def main():
 
 def per_patch(repeats, threads):
     """Median seconds of one patch in the old loop and in the embedding stage, measured in turns on the same files."""
-    encoder = encoders.load("densenet121", None, 224, "2x2")
+    encoder = networks.load("densenet121", None, 224, "2x2")
     device = encoder.device
     network = models.densenet121().features.eval().to(device)
     augment = transforms.Compose(
@@ -70,7 +70,7 @@ def per_patch(repeats, threads):
             for file in folder.parent.glob("*.*"):
                 file.unlink()
             output, cache = folder.parent / "out.h5", folder.parent / "cache.h5"
-            embed.embed(table, table["case_id"].unique(), folder, encoder, output, cache, threads=threads)
+            extract.embed(table, table["case_id"].unique(), folder, encoder, output, cache, threads=threads)
 
         new_way()
         for _ in range(repeats):

@@ -3,13 +3,15 @@
 import numpy as np
 import pandas as pd
 
-from stratamil import bags, devices, features, model, schema, training
+from stratamil.core import devices, schema
+from stratamil.features import store
+from stratamil.mil import bags, model, training
 
 STAINS = ("h&e", "melan", "sox10")
 SPREAD = 0.79  # of the logarithm of a slice's patches: with a mean of 133 the median is 97, as in a real study
 SHARDS = 4
 EMBED, ATTENTION = 512, 128
-NONE = pd.DataFrame(columns=features.UNREADABLE, dtype=str)
+NONE = pd.DataFrame(columns=store.UNREADABLE, dtype=str)
 
 
 class Noise:
@@ -45,7 +47,7 @@ def write(folder, patches, slices, cases, dim):
     paths = [folder / f"shard_{number}.h5" for number in range(SHARDS)]
     for number, path in enumerate(paths):
         part = table[shard == number]
-        features.write(path, Noise(len(part), dim), part, NONE, {"encoder": "noise"})
+        store.write(path, Noise(len(part), dim), part, NONE, {"encoder": "noise"})
     return paths
 
 
@@ -71,7 +73,7 @@ def shape_of(dim, **changes):
 
 def load(shards):
     """The bags of a cohort, on the GPU where there is one."""
-    return bags.Bags(features.read(shards), STAINS, devices.best())
+    return bags.Bags(store.read(shards), STAINS, devices.best())
 
 
 def train(cohort, train_cases, val_cases, settings):

@@ -26,8 +26,8 @@ from patches import SCRIPTS
 from synthetic import ATTENTION, EMBED
 from torch import nn
 
-from stratamil import devices
-from stratamil.model import HierarchicalAttention
+from stratamil.core import devices
+from stratamil.mil.model import HierarchicalAttention
 
 GOAL_PRODUCTS, GOAL_TORCHMIL = 1.10, 0.6
 MEMORY, MEMORY_BASE = 1.3, 1e9  # times the features, and bytes

@@ -22,9 +22,12 @@ os.environ.update(PYTHONUTF8="1")
 if sys.getfilesystemencoding() != "utf-8" and not str(config).isascii():
     raise WorkflowError("config: it has letters that this locale has not: `export PYTHONUTF8=1` and run again")
 
-from stratamil import config_files, files, folders, manifest, provenance, registry, results, schema, settings, slurm
-from stratamil.errors import UserError, few, visible
-from stratamil.schema import flag
+from stratamil.cohort import folders, manifest
+from stratamil.core import files, provenance, schema
+from stratamil.core.errors import UserError, few, visible
+from stratamil.core.schema import flag
+from stratamil.features import encoder_registry
+from stratamil.workflow import config_checks, config_files, results_folder, slurm
 
 SCHEMA = schema.read()
 
@@ -59,35 +62,35 @@ def read_strictly():
     config.update(read)
 
 
-if problems := read_strictly() or settings.problems(config, SCHEMA):
+if problems := read_strictly() or config_checks.problems(config, SCHEMA):
     raise stopped(*(f"config: {problem}" for problem in problems))
 validate(config, "../schemas/config.schema.yaml")  # fills in defaults
-if problems := settings.missing_files(config) or settings.misplaced(config):
+if problems := config_checks.missing_files(config) or config_checks.misplaced(config):
     raise stopped(*(f"config: {problem}" for problem in problems))
 
-settings.tidy(config)
+config_checks.tidy(config)
 MAIN = workflow.exec_mode == ExecMode.DEFAULT  # not Snakemake inside a job, which starts when files are being made
-READ = {"the checkout": ROOT, "the working directory": os.getcwd()} | settings.inputs(config)
-if MAIN and (problems := results.problems(config["results"], READ) or settings.painted_over(config)):
+READ = {"the checkout": ROOT, "the working directory": os.getcwd()} | config_checks.inputs(config)
+if MAIN and (problems := results_folder.problems(config["results"], READ) or config_checks.painted_over(config)):
     raise stopped(*(f"config: {problem}" for problem in problems))
 
-SPLITS = settings.split_names(config)
+SPLITS = config_checks.split_names(config)
 SHARDS = [f"{i:02d}" for i in range(config["embed"]["shards"])]
 SEEDS = config["seeds"]
-STAINS = settings.stains(config)
+STAINS = config_checks.stains(config)
 CLASSES = [name for entry in config["cohort"]["classes"] for name in entry]
 # With features made elsewhere there is no encoder to run, and there are no patch images.
 PRECOMPUTED = config["features"]["source"] == "precomputed"
 # Each encoder by its feature folder, with its settings.
-ENCODINGS = settings.encoders(config, SCHEMA)
+ENCODINGS = config_checks.encoders(config, SCHEMA)
 ENCODERS = ["precomputed"] if PRECOMPUTED else list(ENCODINGS)
 # The colour baseline of the report.
 OWN = dict.fromkeys(["weights_sha256", "input_size", "resize", "pooling", "final_relu", "only_stains"])
-ENCODINGS.setdefault("stain_stats", registry.filled(config["embed"] | OWN | {"encoder": "stain_stats"}))
+ENCODINGS.setdefault("stain_stats", encoder_registry.filled(config["embed"] | OWN | {"encoder": "stain_stats"}))
 # What rule weights fetches, by file name, with the settings of its encoder.
-WEIGHTS = {registry.fetched(each["encoder"], each["weights"]): each for each in ENCODINGS.values()}
+WEIGHTS = {encoder_registry.fetched(each["encoder"], each["weights"]): each for each in ENCODINGS.values()}
 WEIGHTS.pop(None, None)
-TIMM = any(registry.needs_timm(each["encoder"]) for each in ENCODINGS.values())
+TIMM = any(encoder_registry.needs_timm(each["encoder"]) for each in ENCODINGS.values())
 ENCODER_ENV = "../envs/timm.yaml" if TIMM else "../envs/stratamil.yaml"
 
 
@@ -162,9 +165,9 @@ def images():
 def encoder_weights(wildcards):
     """The weights file of an encoder, if it has one."""
     encoder, weights = (ENCODINGS[wildcards.encoder][key] for key in ("encoder", "weights"))
-    if fetched := registry.fetched(encoder, weights):
+    if fetched := encoder_registry.fetched(encoder, weights):
         return expand(rules.weights.output[0], weights=fetched)
-    return weights if registry.is_file(weights) and encoder != "stain_stats" else []
+    return weights if encoder_registry.is_file(weights) and encoder != "stain_stats" else []
 
 
 def encoder_flags(wildcards):
@@ -206,7 +209,7 @@ def claim_results():
     global RUNNING
     path = Path(config["results"]) / "config.yaml"
     try:
-        RUNNING = results.claim(config["results"])
+        RUNNING = results_folder.claim(config["results"])
         files.write_text(yaml.safe_dump(config, sort_keys=False, allow_unicode=True), path)
     except UserError as error:
         raise stopped(*error.problems)

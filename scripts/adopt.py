@@ -3,7 +3,7 @@
 import argparse
 
 import cli
-from stratamil import results
+from stratamil.workflow import results_folder
 
 
 def arguments() -> argparse.Namespace:
@@ -13,7 +13,7 @@ def arguments() -> argparse.Namespace:
 
 
 def main(args: argparse.Namespace) -> None:
-    results.adopt(args.results)
+    results_folder.adopt(args.results)
     print(f"{args.results}: adopted; run again")
 
 

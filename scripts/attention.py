@@ -17,8 +17,11 @@ import pandas as pd
 from tqdm import tqdm
 
 import cli
-from stratamil import attention, files, galleries, splits, style
-from stratamil.errors import Stopped, UserError
+from stratamil.cohort import splits
+from stratamil.core import files
+from stratamil.core.errors import Stopped, UserError
+from stratamil.explain import attention_tables, attention_text, planted_signal
+from stratamil.report import case_plots, galleries, style
 
 
 def arguments():
@@ -40,32 +43,32 @@ def arguments():
 def main(args):
     if args.patches and not args.patches.is_dir():
         raise UserError(f"{args.patches}: no such folder: give the folder of the patch images")
-    cases = attention.read_cases(args.patch_attention, args.predictions, args.stains)
+    cases = attention_tables.read_cases(args.patch_attention, args.predictions, args.stains)
     patches = pd.concat([case.patches for case in cases], ignore_index=True)
-    truth = attention.read_truth(args.truth, patches) if args.truth else None
+    truth = planted_signal.read_truth(args.truth, patches) if args.truth else None
     tested = [case for path in args.tested for case in splits.read(path).test]
-    chosen = attention.choose(cases, args.cases, args.max_cases, tested)
+    chosen = attention_tables.choose(cases, args.cases, args.max_cases, tested)
     # A stain that no test case of the split has says nothing here; the others keep their colours.
-    stains = galleries.palette(args.stains, attention.stains_of(cases, args.stains))
+    stains = style.palette(args.stains, attention_tables.stains_of(cases, args.stains))
     run = f"split {args.split}, seed {args.seed}"
     heading = f"{run}, {len(cases)} test cases, {len(patches)} patches"
     with cli.stoppable() as stop, files.updated_folder(args.output) as folder:
         write_tables(cases, list(stains), args, heading, folder)
-        files.write_csv(attention.summary(cases, args.stains, truth), folder / "summary.csv")
+        files.write_csv(attention_tables.summary(cases, args.stains, truth), folder / "summary.csv")
         if args.truth:
             score_truth(cases, truth, args, folder)
-        figure = galleries.stain_distribution(cases, stains, heading)
+        figure = case_plots.stain_distribution(cases, stains, heading)
         style.save(figure, folder / "stain_attention_distribution.png")
         draw_cases(chosen, stains, args, run, folder, stop)
 
 
 def write_tables(cases, stains, args, heading, folder):
     """Write the summary of all cases and the table of the most attended patches."""
-    summary = attention.summary_text(cases, stains, heading, pictures=bool(args.patches))
+    summary = attention_text.summary_text(cases, stains, heading, pictures=bool(args.patches))
     files.write_text(summary, folder / "attention_summary.txt")
-    top, percent = attention.top_table(cases, args.top_percent), args.top_percent
+    top, percent = attention_tables.top_table(cases, args.top_percent), args.top_percent
     files.write_csv(top, folder / f"top_effective_patches_per_case_{percent}pct.csv")
-    text = attention.top_text(cases, top, stains, percent, heading)
+    text = attention_text.top_text(cases, top, stains, percent, heading)
     files.write_text(text, folder / f"top_effective_patches_per_case_summary_{percent}pct.txt")
 
 
@@ -73,7 +76,7 @@ def score_truth(cases, truth, args, folder):
     """Write how well attention finds the planted or annotated signal."""
     if truth.isna().any():
         logging.warning("%s: %d patches are not in it; their cases are not scored", args.truth, truth.isna().sum())
-    scores = attention.truth_scores(cases, truth, attention.positive_class(args.predictions))
+    scores = planted_signal.truth_scores(cases, truth, planted_signal.positive_class(args.predictions))
     files.write_json({"split": args.split, "seed": args.seed, **scores}, folder / "truth_auc.json")
     logging.info("attention AUROC of signal patches: %s (%d cases)", scores["mean_auc"], scores["cases"])
 

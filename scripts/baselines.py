@@ -1,4 +1,4 @@
-"""Predict the test cases of every split without attention, for comparison: see stratamil/baselines.py.
+"""Predict the test cases of every split without attention, for comparison: see stratamil/evaluation/baselines.py.
 
 Reads the features of the model and colour descriptors; a fit sees the training cases of its split only.
 """
@@ -7,7 +7,10 @@ import logging
 from pathlib import Path
 
 import cli
-from stratamil import baselines, features, files, inventory, splits
+from stratamil.cohort import inventory, splits
+from stratamil.core import files
+from stratamil.evaluation import baselines
+from stratamil.features import store
 
 
 def arguments():
@@ -25,8 +28,8 @@ def main(args):
     cases = inventory.used_cases(args.cases)
     sets = {path.stem.removeprefix("data_splits_"): splits.read(path) for path in args.splits}
     wanted = sorted({case for split in sets.values() for case in [*split.train, *split.test]})
-    colour = features.read(args.colour, wanted) if args.colour else None
-    described = baselines.descriptions(cases, features.read(args.features, wanted), colour)
+    colour = store.read(args.colour, wanted) if args.colour else None
+    described = baselines.descriptions(cases, store.read(args.features, wanted), colour)
     labels = dict(zip(cases["case_id"], cases["class"]))
     predictions = baselines.predict(described, labels, sets, args.classes)
     files.write_csv(predictions, args.output)

@@ -13,8 +13,8 @@ from pathlib import Path
 import yaml
 
 import cli
-from stratamil import slurm, slurm_offer
-from stratamil.errors import UserError
+from stratamil.core.errors import UserError
+from stratamil.workflow import slurm, slurm_offer
 
 JOB = re.compile(r"^rule (\w+):\n((?: {4}.*\n)+)", re.MULTILINE)
 

@@ -12,8 +12,8 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from stratamil import locks, schema
-from stratamil.errors import REFUSALS, Stopped, UserError, visible
+from stratamil.core import locks, schema
+from stratamil.core.errors import REFUSALS, Stopped, UserError, visible
 
 # Sent by SLURM before a job's time runs out, and by Ctrl-C.
 STOPS = (signal.SIGTERM, signal.SIGINT)

@@ -10,8 +10,11 @@ from pathlib import Path
 import pandas as pd
 
 import cli
-from stratamil import cohort, duplicates, files, page, provenance, quality, samples, splits, style, tables
-from stratamil.errors import UserError
+from stratamil.cohort import duplicates, splits
+from stratamil.core import files, provenance, tables
+from stratamil.core.errors import UserError
+from stratamil.features import quality
+from stratamil.report import cohort_summary, page, samples, style
 
 
 def arguments():
@@ -46,12 +49,12 @@ def main(args):
     cases = tables.read_cases(args.cases)
     excluded = tables.read_excluded(args.excluded)
     listed = pd.read_parquet(args.patches_table)
-    patches = cohort.classed(listed, cases)
+    patches = cohort_summary.classed(listed, cases)
     found = {path.stem.removeprefix("data_splits_"): splits.read(path) for path in args.splits}
     sides = samples.sides(patches, args.patches, args.seed) if args.patches else None
     plan = {name: getattr(args, name) for name in ("preset", "n", "validation", "repeats")} | {"seed": args.split_seed}
     of_cohort = args.classes, args.stains, args.group_column, args.bootstrap, args.seed, plan, look(args, cases)
-    numbers = cohort.numbers(patches, cases, excluded, found, sides, *of_cohort)
+    numbers = cohort_summary.numbers(patches, cases, excluded, found, sides, *of_cohort)
     numbers["warnings"] += listed.attrs.get("warnings", [])
     inputs = [args.patches_table, args.cases, args.excluded, *args.splits]
     inputs += [args.duplicates] if args.duplicates else []
@@ -69,7 +72,7 @@ def main(args):
 
 
 def look(args, cases):
-    """What the patches hold, if feature files tell; see stratamil/quality.py."""
+    """What the patches hold, if feature files tell; see stratamil/features/quality.py."""
     if not args.features:
         return None
     copies = tables.read(args.duplicates) if args.duplicates else pd.DataFrame(columns=duplicates.COLUMNS)
@@ -90,7 +93,7 @@ def render(numbers, args):
     """The page with its figures and the picture of samples."""
     figures = {
         name: page.inline(style.svg(figure), name, words, args.colors)
-        for name, (figure, words) in cohort.figures(numbers, args.colors).items()
+        for name, (figure, words) in cohort_summary.figures(numbers, args.colors).items()
     }
     return page.template(args.template).render(
         title="The cohort",

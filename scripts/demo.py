@@ -7,8 +7,8 @@ The same seed, number of cases and size give the same files.
 from pathlib import Path
 
 import cli
-from stratamil import demo
-from stratamil.errors import UserError
+from stratamil.core.errors import UserError
+from stratamil.demo import painter
 
 
 def arguments():
@@ -27,15 +27,15 @@ def arguments():
 def main(args):
     if not (args.patches or args.labels or args.truth or args.splits):
         raise UserError("nothing to write: give --patches, --labels, --truth or --splits")
-    cohort = demo.plan(args.seed, args.cases)
+    cohort = painter.plan(args.seed, args.cases)
     if args.patches:
-        demo.write_patches(cohort, args.seed, args.patch_px, args.patches, args.threads)
+        painter.write_patches(cohort, args.seed, args.patch_px, args.patches, args.threads)
     if args.labels:
-        demo.write_labels(cohort, args.labels)
+        painter.write_labels(cohort, args.labels)
     if args.truth:
-        demo.write_truth(cohort, args.truth)
+        painter.write_truth(cohort, args.truth)
     if args.splits:
-        demo.write_splits(cohort, args.seed, args.splits)
+        painter.write_splits(cohort, args.seed, args.splits)
 
 
 if __name__ == "__main__":

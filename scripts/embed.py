@@ -1,6 +1,6 @@
 """Encode the patches of one shard with a frozen encoder; take what an earlier run has encoded from the cache.
 
-Settings of the encoder that are not given are its defaults: see stratamil/registry.py. Needs no internet.
+Settings of the encoder that are not given are its defaults: see features/encoder_registry.py. Needs no internet.
 """
 
 import logging
@@ -10,7 +10,9 @@ import pandas as pd
 import torch
 
 import cli
-from stratamil import embed, encoders, features, inventory, schema
+from stratamil.cohort import inventory
+from stratamil.core import schema
+from stratamil.features import extract, networks, store
 
 # All but weights, whose file is an input, and by_stain, which the workflow takes apart.
 SETTINGS = [key for key in schema.section("embed") if key not in ("weights", "by_stain")]
@@ -38,7 +40,7 @@ def main(args):
     if args.only_stains:
         patches = patches[patches["stain"].isin(args.only_stains)]
         used = used[used.isin(patches["case_id"])]
-    encoder = encoders.load(
+    encoder = networks.load(
         args.encoder,
         args.weights_file,
         args.input_size,
@@ -49,9 +51,9 @@ def main(args):
         weights_sha256=args.weights_sha256,
     )
     logging.info("%s on %s", encoder.identity, encoder.device)
-    counts = embed.embed(
+    counts = extract.embed(
         patches,
-        [case for case in used if features.shard_of(case, args.shards) == args.shard],
+        [case for case in used if store.shard_of(case, args.shards) == args.shard],
         args.patches,
         encoder,
         args.output,

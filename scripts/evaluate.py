@@ -6,7 +6,12 @@ from pathlib import Path
 import torch
 
 import cli
-from stratamil import checkpoint, evaluation, features, files, inventory, plots, splits, style
+from stratamil.cohort import inventory, splits
+from stratamil.core import files
+from stratamil.evaluation import predict
+from stratamil.features import store
+from stratamil.mil import checkpoint
+from stratamil.report import plots, style
 
 
 def arguments():
@@ -30,12 +35,12 @@ def main(args):
     torch.set_num_threads(args.threads)
     split = splits.read(args.split)
     y = inventory.class_indices(args.cases, args.classes)
-    data = features.read(args.features, [*split.val, *split.test])
+    data = store.read(args.features, [*split.val, *split.test])
     model, all_bags, content = checkpoint.for_test(
         args.checkpoint, data, args.classes, args.stains, split.test, args.foreign
     )
-    validation, _ = evaluation.predict(model, all_bags, data.table, split.val, y, args.classes)
-    test, attention = evaluation.predict(model, all_bags, data.table, split.test, y, args.classes)
+    validation, _ = predict.predict(model, all_bags, data.table, split.val, y, args.classes)
+    test, attention = predict.predict(model, all_bags, data.table, split.test, y, args.classes)
     result = {
         "split": args.name,
         "seed": args.seed,
@@ -44,8 +49,8 @@ def main(args):
         "epoch": content["epoch"],
         "classes": args.classes,
         "stains": args.stains,
-        "bias": evaluation.biases(model, args.classes),
-        **evaluation.figures(test, validation, args.classes, args.threshold),
+        "bias": predict.biases(model, args.classes),
+        **predict.figures(test, validation, args.classes, args.threshold),
         "features": data.identity,
         "settings": {"model": content["model"], "train": content.get("train")},
     }
@@ -53,7 +58,7 @@ def main(args):
     files.write_csv(validation, args.output / "validation_predictions.csv")
     files.write_parquet(attention, args.output / "patch_attention.parquet")
     files.write_json(result, args.output / "results.json")
-    files.write_text(evaluation.text(result), args.output / "results.txt")
+    files.write_text(predict.text(result), args.output / "results.txt")
     with files.atomic(args.output / "data_splits.npz") as temporary:
         shutil.copyfile(args.split, temporary)
     draw(test, validation, args)
@@ -62,8 +67,8 @@ def main(args):
 def draw(test, validation, args):
     """The figures of the test cases, with validation beside it where that helps."""
     classes, title = args.classes, f"split {args.name}, seed {args.seed}: test cases"
-    y, p, _ = evaluation.arrays(test, classes)
-    val_y, val_p, _ = evaluation.arrays(validation, classes)
+    y, p, _ = predict.arrays(test, classes)
+    val_y, val_p, _ = predict.arrays(validation, classes)
     curves = (
         [("test", y, p[:, 1]), ("validation", val_y, val_p[:, 1])]
         if len(classes) == 2
@@ -72,7 +77,7 @@ def draw(test, validation, args):
     drawings = {
         "confusion_matrix": plots.confusion_matrix(y, p.argmax(1), classes, title),
         "deviation_plot": plots.deviation(
-            list(test["case_id"]), y, evaluation.true_probability(y, p), classes, title, wrong=p.argmax(1) != y
+            list(test["case_id"]), y, predict.true_probability(y, p), classes, title, wrong=p.argmax(1) != y
         ),
         "roc_curve": plots.roc(curves, title.removesuffix(": test cases")),
         "pr_curve": plots.precision_recall(curves, title.removesuffix(": test cases")),

@@ -10,18 +10,11 @@ from pathlib import Path
 import pandas as pd
 
 import cli
-from stratamil import (
-    faithfulness,
-    faithfulness_plots,
-    faithfulness_runs,
-    features,
-    files,
-    page,
-    provenance,
-    style,
-    tables,
-)
-from stratamil.errors import UserError
+from stratamil.core import files, provenance, tables
+from stratamil.core.errors import UserError
+from stratamil.explain import faithfulness, faithfulness_runs
+from stratamil.features import store
+from stratamil.report import faithfulness_plots, page, style
 
 
 def arguments():
@@ -69,7 +62,7 @@ def known(runs, args):
         if gone:
             logging.warning("%s: %d patches cannot be read now: their size is not known", args.patches, gone)
     if args.colour:
-        table["brightness"] = faithfulness_runs.brightness(features.read(args.colour)).reindex(paths)
+        table["brightness"] = faithfulness_runs.brightness(store.read(args.colour)).reindex(paths)
     return table
 
 

@@ -6,8 +6,10 @@ from pathlib import Path
 import pandas as pd
 
 import cli
-from stratamil import duplicates, files, folders, inventory, labels, names, precomputed
-from stratamil.errors import few
+from stratamil.cohort import duplicates, folders, inventory, labels
+from stratamil.core import files, names
+from stratamil.core.errors import few
+from stratamil.features import images, precomputed
 
 
 def arguments():
@@ -81,7 +83,7 @@ def equal_files(taken, args):
     used = taken.cases.loc[taken.cases["status"] == inventory.USED, "case_id"]
     listed = taken.patches[taken.patches["case_id"].isin(used)]
     if args.patches:
-        found = duplicates.find(listed, args.patches)
+        found = duplicates.find(listed, args.patches, images.shows)
     else:
         folder = args.folder or args.manifest.parent
         listed = listed[["case_id"]].assign(path=[path.rpartition("#")[0] for path in listed["path"]]).drop_duplicates()
@@ -89,7 +91,7 @@ def equal_files(taken, args):
         there = [(folder / path).is_file() for path in listed["path"]]  # one may have gone since
         listed = listed[pd.Series(there, index=listed.index, dtype=bool)]
         listed = listed.assign(bytes=[(folder / path).stat().st_size for path in listed["path"]])
-        found = duplicates.find(listed, folder, pictures=False)
+        found = duplicates.find(listed, folder)
     for row in duplicates.by_cases(found)[:10]:
         shared = f"{row['files']} equal files, e.g. {' = '.join(row['examples'])}"
         logging.warning("cases %s share %s", few(row["cases"]), shared)

@@ -1,4 +1,4 @@
-"""Predict the test cases of one split and seed whole and with parts taken away: see stratamil/perturb.py.
+"""Predict the test cases of one split and seed whole and with parts taken away: see stratamil/explain/perturb.py.
 
 Bags are the cached features; a case is embedded once and its parts are aggregated many at a time.
 """
@@ -9,7 +9,11 @@ from pathlib import Path
 import torch
 
 import cli
-from stratamil import checkpoint, features, files, inventory, perturb, splits
+from stratamil.cohort import inventory, splits
+from stratamil.core import files
+from stratamil.explain import perturb
+from stratamil.features import store
+from stratamil.mil import checkpoint
 
 
 def arguments():
@@ -33,7 +37,7 @@ def main(args):
     torch.set_num_threads(args.threads)
     split = splits.read(args.split)
     y = inventory.class_indices(args.cases, args.classes)
-    data = features.read(args.features, split.test)
+    data = store.read(args.features, split.test)
     model, all_bags, _ = checkpoint.for_test(args.checkpoint, data, args.classes, args.stains, split.test, args.foreign)
     settings = perturb.Settings(args.draws, args.top_percent, args.seed)
     of_cases, curves, parts = perturb.perturb(model, all_bags, data.table, split.test, y, args.classes, settings)

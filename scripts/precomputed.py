@@ -7,7 +7,8 @@ from pathlib import Path
 import pandas as pd
 
 import cli
-from stratamil import features, inventory, precomputed
+from stratamil.cohort import inventory
+from stratamil.features import precomputed, store
 
 
 def arguments():
@@ -25,11 +26,11 @@ def arguments():
 def main(args):
     identity = json.loads(args.identity.read_text(encoding="utf-8"))
     used = inventory.used_cases(args.cases)["case_id"]
-    cases = [case for case in used if features.shard_of(case, args.shards) == args.shard]
+    cases = [case for case in used if store.shard_of(case, args.shards) == args.shard]
     patches = pd.read_parquet(args.patches_table)
     patches = patches[patches["case_id"].isin(cases)].reset_index(drop=True)
     values = precomputed.take(patches, args.folder, identity["dim"])
-    features.write(args.output, values, patches, pd.DataFrame(columns=features.UNREADABLE), identity)
+    store.write(args.output, values, patches, pd.DataFrame(columns=store.UNREADABLE), identity)
     logging.info("%s: %d patches of %d cases", identity, len(patches), len(cases))
 
 

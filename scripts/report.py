@@ -8,7 +8,11 @@ import logging
 from pathlib import Path
 
 import cli
-from stratamil import features, files, page, report, splits, study, tables
+from stratamil.cohort import splits
+from stratamil.core import files, tables
+from stratamil.evaluation import study
+from stratamil.features import store
+from stratamil.report import page, study_page
 
 
 def arguments():
@@ -40,18 +44,18 @@ def main(args):
         "cases": args.cases,
         "excluded": tables.read_excluded(args.excluded),
         "shards": args.unreadable,
-        "unreadable": features.unreadable(args.unreadable),
+        "unreadable": store.unreadable(args.unreadable),
         "baselines": args.baselines,
         "benchmarks": args.benchmarks,
         "config": args.config,
         "cohort": json.loads(args.cohort.read_text(encoding="utf-8")),
         "cohort_page": args.cohort.with_name("cohort.html"),
         "samples": args.samples,
-        "faithfulness": report.read_answers(args.faithfulness) if args.faithfulness else None,
+        "faithfulness": study_page.read_answers(args.faithfulness) if args.faithfulness else None,
         "faithfulness_page": args.faithfulness.with_name("index.html") if args.faithfulness else None,
     }
     with files.updated_folder(args.output) as folder:
-        report.build(found, sources, args.template, args.title, args.colors, folder, args.output)
+        study_page.build(found, sources, args.template, args.title, args.colors, folder, args.output)
     logging.info("%s/index.html: %d runs, %d cases", args.output, len(found.runs), len(found.ensemble))
 
 

@@ -4,9 +4,10 @@ import logging
 from pathlib import Path
 
 import cli
-from stratamil import splits, tables
-from stratamil.errors import UserError
-from stratamil.inventory import USED
+from stratamil.cohort import splits
+from stratamil.cohort.inventory import USED
+from stratamil.core import tables
+from stratamil.core.errors import UserError
 
 
 def arguments():

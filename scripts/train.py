@@ -8,21 +8,12 @@ import torch
 import yaml
 
 import cli
-from stratamil import (
-    bags,
-    checkpoint,
-    devices,
-    features,
-    files,
-    inventory,
-    locks,
-    provenance,
-    splits,
-    style,
-    training,
-    training_plots,
-)
-from stratamil.model import ModelSettings
+from stratamil.cohort import inventory, splits
+from stratamil.core import devices, files, locks, provenance
+from stratamil.features import store
+from stratamil.mil import bags, checkpoint, training
+from stratamil.mil.model import ModelSettings
+from stratamil.report import style, training_plots
 
 
 def arguments():
@@ -84,7 +75,7 @@ def train(args):
     torch.set_num_threads(args.threads)
     split = splits.read(args.split)
     y = inventory.class_indices(args.cases, args.classes)
-    data = features.read(args.features, [*split.train, *split.val])
+    data = store.read(args.features, [*split.train, *split.val])
     model_settings = ModelSettings(
         in_dim=data.values.shape[1],
         classes=len(args.classes),
@@ -97,7 +88,7 @@ def train(args):
     )
     all_bags = bags.Bags(data, args.stains, device)
     seen = {case: all_bags.fingerprint(case) for case in (*split.train, *split.val)}
-    rows = data.table[list(features.TEXT)].to_csv(index=False)
+    rows = data.table[list(store.TEXT)].to_csv(index=False)
     data_hash = hashlib.sha256("\n".join([*seen.values(), rows]).encode()).hexdigest()
     with cli.stoppable() as stop, watched(args) as watch:
         best, history = training.train(

@@ -8,7 +8,7 @@ import socket
 from pathlib import Path
 
 import cli
-from stratamil import weights
+from stratamil.features import download
 
 
 def arguments():
@@ -22,7 +22,7 @@ def arguments():
 
 def main(args):
     socket.setdefaulttimeout(60)  # a node without internet may drop packets instead of refusing
-    weights.fetch(args.encoder, args.weights, args.output, args.weights_sha256)
+    download.fetch(args.encoder, args.weights, args.output, args.weights_sha256)
 
 
 if __name__ == "__main__":

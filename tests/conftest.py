@@ -10,7 +10,7 @@ import pytest
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 REPOSITORY = Path(__file__).parents[1]
-sys.path[:0] = [str(REPOSITORY / "scripts"), *map(str, Path(__file__).parent.glob("*/")), str(Path(__file__).parent)]
+sys.path[:0] = [str(REPOSITORY / "scripts"), *map(str, Path(__file__).parent.glob("**/"))]
 
 
 @pytest.fixture(scope="session")

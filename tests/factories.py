@@ -1,7 +1,9 @@
 """What many tests make: settings with the schema's defaults, but for what a test changes."""
 
-from stratamil import perturb, schema, training
-from stratamil.model import ModelSettings
+from stratamil.core import schema
+from stratamil.explain import perturb
+from stratamil.mil import training
+from stratamil.mil.model import ModelSettings
 
 
 def model_settings(in_dim: int, classes: int, aggregation: str = "hierarchical", **changes: object) -> ModelSettings:

@@ -8,7 +8,8 @@ import numpy as np
 import pandas as pd
 from hypothesis import strategies as st
 
-from stratamil import apart, external_checks, precomputed
+from stratamil.core import isolated
+from stratamil.features import precomputed, precomputed_checks
 
 NAMES = st.sampled_from(["features", "feats", "coords", "Features", "x", "features/y", "é"])
 TYPES = st.sampled_from(
@@ -17,7 +18,7 @@ TYPES = st.sampled_from(
 )  # fmt: skip
 SHAPES = st.lists(st.integers(0, 4), max_size=4).map(tuple)
 ATTRIBUTES = st.dictionaries(
-    st.sampled_from([*external_checks.ENCODER, *external_checks.TILING, "mpp"]),
+    st.sampled_from([*precomputed_checks.ENCODER, *precomputed_checks.TILING, "mpp"]),
     st.one_of(st.floats(), st.text(), st.integers(-(2**63), 2**63 - 1), st.just(h5py.Empty("f4"))),
     max_size=3,
 )
@@ -25,7 +26,7 @@ ATTRIBUTES = st.dictionaries(
 
 def read(path: Path) -> np.ndarray:
     """Return all features of a file, in the order of its rows."""
-    with mock.patch.object(apart, "PATIENCE", 10):  # now and then damage sends HDF5 round in circles
+    with mock.patch.object(isolated, "PATIENCE", 10):  # now and then damage sends HDF5 round in circles
         source = precomputed.describe(path)
         values = np.concatenate([block for _, block in precomputed.blocks(path)])
     assert values.shape == (source.rows, source.dim)

@@ -4,7 +4,7 @@ import pytest
 from fuzz_features import damaged, layouts, trees
 from hypothesis import HealthCheck, given, seed, settings
 from seeds import SEED
-from test_external import assert_line_or_rows
+from test_precomputed_readers import assert_line_or_rows
 
 MANY = settings(deadline=None, max_examples=2000, suppress_health_check=list(HealthCheck), database=None)
 

@@ -23,7 +23,8 @@ from test_model import features as random_features
 
 import cli
 import train as script
-from stratamil import embed, encoders, features, splits
+from stratamil.cohort import splits
+from stratamil.features import extract, networks, store
 
 FORK = multiprocessing.get_context("fork")
 CASES = [str(i) for i in range(1, 9)]
@@ -39,7 +40,7 @@ def patches(tmp_path_factory):
     table = pd.DataFrame(rows, columns=["case_id", "stain", "slice_id", "patch", "path"])
     for path in table["path"]:
         Image.fromarray(rng.integers(0, 256, (96, 96, 3), dtype=np.uint8)).save(folder / path)
-    return folder, table, encoders.load("stain_stats", None, 96, "global", "fp32", "squash")
+    return folder, table, networks.load("stain_stats", None, 96, "global", "fp32", "squash")
 
 
 def run(work, log):
@@ -77,7 +78,7 @@ def test_embed(patches, tmp_path, races):
     rng, (folder, table, encoder) = random.Random(SEED), patches
 
     def work(output):
-        return lambda: embed.embed(table, CASES, folder, encoder, output, output.with_suffix("") / "cache.h5", 4)
+        return lambda: extract.embed(table, CASES, folder, encoder, output, output.with_suffix("") / "cache.h5", 4)
 
     begin = time.monotonic()
     work(tmp_path / "undisturbed.h5")()
@@ -101,9 +102,9 @@ def test_embed(patches, tmp_path, races):
 @pytest.mark.parametrize("races", RACES["train"])
 def test_train(tmp_path, races):
     rng, data = random.Random(SEED), random_features({case: [[9, 5], [7]] for case in CASES}, dim=16)
-    nothing = pd.DataFrame(columns=features.UNREADABLE, dtype=str)
+    nothing = pd.DataFrame(columns=store.UNREADABLE, dtype=str)
     shard = tmp_path / "features/shard_00.h5"
-    features.write(shard, data.values, data.table, nothing, {"encoder": "random", "dim": 16})
+    store.write(shard, data.values, data.table, nothing, {"encoder": "random", "dim": 16})
     cases = pd.DataFrame({"case_id": CASES, "class": ["benign", "high"] * 4, "group": CASES, "status": "used"})
     cases.assign(n_patches=21, n_slices=3).to_csv(tmp_path / "cases.csv", index=False)
     splits.write(splits.Split(CASES[:4], CASES[4:6], CASES[6:]), tmp_path / "split.npz")

@@ -10,7 +10,7 @@ from cluster import ACCOUNT
 from login import Study
 from PIL import Image
 
-from stratamil import slurm_offer
+from stratamil.workflow import slurm_offer
 
 RESULTS = "results/tiny"
 EMBED, COHORT = f"{RESULTS}/features/stain_stats/shard_00.h5", f"{RESULTS}/inventory/cohort.html"

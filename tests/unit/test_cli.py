@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 import cli
-from stratamil.errors import Stopped, UserError
+from stratamil.core.errors import Stopped, UserError
 
 
 @pytest.mark.parametrize(

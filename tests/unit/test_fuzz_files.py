@@ -13,8 +13,9 @@ import pytest
 from PIL import Image
 from test_train import MODEL, content
 
-from stratamil import checkpoint, features, images
-from stratamil.errors import UserError
+from stratamil.core.errors import UserError
+from stratamil.features import images, store
+from stratamil.mil import checkpoint
 
 KINDS = ("png", "jpg", "tif", "bmp", "u16", "shard", "pth")
 
@@ -27,9 +28,9 @@ def make(kind, path):
         Image.fromarray(pixels[..., 0].astype(np.uint16) * 16).save(path, format="PNG")
     elif kind == "shard":
         rows = [(case, "h&e", "match_1", n, f"{case}_{n}.png", 74, 74, 8, 0) for case in "123" for n in range(5)]
-        table = pd.DataFrame(rows, columns=[*features.COLUMNS, *features.FACTS])
-        lost = pd.DataFrame([("1", "x.png", "damaged")], columns=list(features.UNREADABLE))
-        features.write(path, rng.normal(size=(15, 6)).astype(np.float16), table, lost, {"encoder": "x"})
+        table = pd.DataFrame(rows, columns=[*store.COLUMNS, *store.FACTS])
+        lost = pd.DataFrame([("1", "x.png", "damaged")], columns=list(store.UNREADABLE))
+        store.write(path, rng.normal(size=(15, 6)).astype(np.float16), table, lost, {"encoder": "x"})
     elif kind == "pth":
         checkpoint.save(content(DATA), path)
     else:
@@ -43,10 +44,10 @@ DATA = SimpleNamespace(identity={"encoder": "x"}, values=np.zeros((1, MODEL.in_d
 
 
 def read_shard(path):
-    found = features.read([path])
+    found = store.read([path])
     np.asarray(found.values[np.arange(len(found.values))])
-    features.facts([path])
-    features.unreadable([path])
+    store.facts([path])
+    store.unreadable([path])
 
 
 def read_checkpoint(path):

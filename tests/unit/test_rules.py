@@ -6,7 +6,7 @@ import shlex
 import pytest
 from conftest import REPOSITORY
 
-from stratamil import schema
+from stratamil.core import schema
 
 RULES = sorted((REPOSITORY / "rules").glob("*.smk"))
 # Parameters that are flags, made by flag() or flags(), which quote each word.

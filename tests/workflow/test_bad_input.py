@@ -122,8 +122,9 @@ def test_checkpoint_of_other_features(folder):
     import torch
     from factories import model_settings
 
-    from stratamil import checkpoint, splits
-    from stratamil.model import HierarchicalAttention
+    from stratamil.cohort import splits
+    from stratamil.mil import checkpoint
+    from stratamil.mil.model import HierarchicalAttention
 
     assert embed(folder, 0.5)[0] == 0
     settings = model_settings(8, 2, embed_dim=4, attention_dim=2)

@@ -12,7 +12,7 @@ import yaml
 from checkout import Checkout
 from PIL import Image
 
-from stratamil.names import column, file_name
+from stratamil.core.names import column, file_name
 
 CLASSES = ["gutartig", "b\u00f6sartig (hg)"]
 STAINS = ["\u03b1-SMA", "PD-L1 (22C3)"]

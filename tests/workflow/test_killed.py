@@ -14,7 +14,8 @@ from conftest import REPOSITORY
 from test_model import STAINS
 from test_model import features as random_features
 
-from stratamil import features, splits
+from stratamil.cohort import splits
+from stratamil.features import store
 
 CASES = [str(i) for i in range(1, 33)]
 EPOCHS = 40
@@ -25,10 +26,8 @@ def study(tmp_path):
     """A shard, the table of cases and a split, as the workflow's scripts read them."""
     data = random_features({case: [[20, 10], [25]] for case in CASES}, dim=32)
     data.values[data.table["case_id"].astype(int) % 2 == 0, 0] += 1
-    nothing = pd.DataFrame(columns=features.UNREADABLE, dtype=str)
-    features.write(
-        tmp_path / "features/shard_00.h5", data.values, data.table, nothing, {"encoder": "random", "dim": 32}
-    )
+    nothing = pd.DataFrame(columns=store.UNREADABLE, dtype=str)
+    store.write(tmp_path / "features/shard_00.h5", data.values, data.table, nothing, {"encoder": "random", "dim": 32})
     cases = pd.DataFrame({"case_id": CASES, "class": ["benign", "high"] * 16, "group": CASES, "status": "used"})
     cases.assign(n_patches=55, n_slices=3).to_csv(tmp_path / "cases.csv", index=False)
     splits.write(splits.Split(CASES[:16], CASES[16:24], CASES[24:]), tmp_path / "split.npz")

@@ -13,7 +13,7 @@ from checkout import Checkout
 from conftest import REPOSITORY
 from PIL import Image
 
-from stratamil import processes
+from stratamil.core import processes
 
 SHARD = "features/densenet121/shard_00.h5"
 STUDY = {

@@ -14,7 +14,7 @@ from checkout import Checkout
 from conftest import REPOSITORY
 from sklearn.metrics import roc_auc_score
 
-from stratamil import features
+from stratamil.features import store
 
 RESULTS = "results/tiny"
 RUNS = [f"{RESULTS}/split_{split}/seed_1" for split in ("01", "02", "03")]
@@ -166,14 +166,17 @@ def test_a_setting_reruns_what_depends_on_it(study, changes, expected):
         ("report/cohort.html.j2", {"cohort": 1, "report": 1}),
         ("report/faithfulness.html.j2", {"faithfulness": 1, "report": 1}),
         ("report/base.html.j2", {"cohort": 1, "faithfulness": 1, "report": 1}),
-        ("scripts/stratamil/findings.py", {"faithfulness": 1, "report": 1}),
-        ("scripts/stratamil/perturb.py", {"perturb": 3, "faithfulness": 1, "report": 1}),
-        ("scripts/stratamil/samples.py", {"cohort": 1, "report": 1}),
-        ("scripts/stratamil/galleries.py", {"attention": 3, "report": 1}),
+        ("scripts/stratamil/explain/findings.py", {"faithfulness": 1, "report": 1}),
+        ("scripts/stratamil/explain/perturb.py", {"perturb": 3, "faithfulness": 1, "report": 1}),
+        ("scripts/stratamil/report/samples.py", {"cohort": 1, "report": 1}),
+        ("scripts/stratamil/report/galleries.py", {"attention": 3, "report": 1}),
+        ("scripts/stratamil/report/plots.py", AFTER_EVALUATE),
+        ("scripts/stratamil/report/case_plots.py", {"attention": 3, "report": 1}),
+        ("scripts/stratamil/evaluation/metrics_table.py", {"report": 1}),
         ("scripts/train.py", {"train": 3, **AFTER_TRAIN}),
-        ("scripts/stratamil/model.py", {"train": 3, **AFTER_TRAIN}),
-        ("scripts/stratamil/encoders.py", {"embed": 2, "cohort": 1, **AFTER_EMBED}),
-        ("scripts/stratamil/labels.py", {"inventory": 1, **AFTER_INVENTORY}),
+        ("scripts/stratamil/mil/model.py", {"train": 3, **AFTER_TRAIN}),
+        ("scripts/stratamil/features/networks.py", {"embed": 2, "cohort": 1, **AFTER_EMBED}),
+        ("scripts/stratamil/cohort/labels.py", {"inventory": 1, **AFTER_INVENTORY}),
     ],
 )
 def test_an_edit_reruns_what_it_affects(study, path, expected):
@@ -233,7 +236,7 @@ def test_a_stain_with_an_encoder_of_its_own(study):
     done = study.snakemake("--", *targets, changes=own)
     assert done.returncode == 0, done.stdout + done.stderr
     folders = [study.folder / "results/blocks/features" / name for name in ("efficientnet_lite0", "stain_stats_sox10")]
-    found = features.read([shard for folder in folders for shard in sorted(folder.glob("*.h5"))])
+    found = store.read([shard for folder in folders for shard in sorted(folder.glob("*.h5"))])
     values = found.values[:]
     is_sox10 = (found.table["stain"] == "sox10").to_numpy()
     assert is_sox10.any() and not is_sox10.all() and found.values.shape[1] == 1280 + 60

@@ -1,0 +1,1 @@
+"""Patients, cases, labels, patches and splits, before any feature or model."""

@@ -1,0 +1,204 @@
+"""What a reader of the cohort page must know: warnings and notes, as sentences."""
+
+from stratamil.cohort.inventory import BROKEN_LINK, USED, of_files
+from stratamil.core.errors import few
+from stratamil.core.names import natural
+
+RARE_SHARE, RARE_CASES = 0.1, 5  # cases with a stain: with fewer, some of five folds have none to test or to learn from
+IMBALANCE = 3  # cases of the largest class for one of the smallest; beyond, accuracy says little: 3 of 4 by guessing
+PATIENTS = 10  # of a class: with fewer, one patient moves sensitivity or specificity by more than 10 points
+TELLING = 0.6  # AUROC of a count: below, a shortcut is too weak to carry a model
+UNEVEN = 0.1  # difference of the shares of two classes that have a stain: an AUROC says little of what is mostly there
+PATCHES = 10  # of a case: fewer are less than a slice usually has, so a prediction rests on next to nothing
+NAMED = 8  # cases that a sentence names before it says how many more
+UNKNOWN = r"^stain ['\"](.*)['\"] not in the config$"  # the reason that the inventory gives
+
+
+def warnings(found, excluded):
+    """Sentences on what could mislead, of the dict that `numbers` makes and excluded.csv."""
+    return [
+        *_of_patients(found),
+        *_of_classes(found),
+        *_of_predictors(found),
+        *_of_stains(found, excluded),
+        *_of_cases(found, excluded),
+        *(_of_patches(found["quality"]) if found["quality"] else _of_sample(found["sides"])),
+    ]
+
+
+def _of_patients(found):
+    if found["patient_column"] is None:
+        yield (
+            "No patient column is given, so each case counts as a patient. If a patient has several cases, they can be "
+            "in training and in test, and every interval is too narrow: name the column in cohort.group_column."
+        )
+
+
+def _of_classes(found):
+    sizes = sorted(found["by_class"], key=lambda row: row["cases"])
+    least, most = sizes[0], sizes[-1]
+    if most["cases"] > IMBALANCE * least["cases"]:
+        ratio = f", {most['cases'] / least['cases']:.1f} to 1" if least["cases"] else ""
+        yield (
+            f"The classes are of very different size: {most['cases']} {most['class']} cases against {least['cases']} "
+            f"{least['class']}{ratio}. Accuracy flatters a model here: read the balanced accuracy and the AUROC."
+        )
+    for row in sizes:
+        if row["patients"] < PATIENTS:
+            yield (
+                f"Class {row['class']} has only {_n(row['patients'], 'patient')}: single patients decide every figure, "
+                "and its intervals will be wide."
+            )
+
+
+def _of_predictors(found):
+    for row in found["predictors"]:
+        uneven = row["measure"].startswith("presence") and row["typical_more"] - row["typical_fewer"] >= UNEVEN
+        if (row["auc"] > TELLING or uneven) and (row["low"] or 0) > 0.5:
+            yield (
+                f"The {row['measure']} alone tells {row['more']} from {row['fewer']} with an AUROC of {row['auc']:.2f} "
+                f"(95 % interval {row['low']:.2f} to {row['high']:.2f}): {_more(row)}. A model can learn this "
+                "instead of what the tissue looks like."
+            )
+
+
+def _more(row):
+    """What a class has more of than the other."""
+    if row["measure"].startswith("presence"):
+        return f"{row['typical_more']:.0%} of {row['more']} cases have it, {row['typical_fewer']:.0%} of {row['fewer']}"
+    typical = f"median {row['typical_more']:g} against {row['typical_fewer']:g}"
+    return f"{row['more']} cases have more ({typical})"
+
+
+def _of_stains(found, excluded):
+    cases = found["total"]["cases"]
+    for row in found["stain_cases"]:
+        if row["cases"] < max(RARE_CASES, RARE_SHARE * cases):
+            yield (
+                f"Stain {row['stain']} is in {row['cases']} of {_n(cases, 'case')}: too few to learn from, or to say "
+                "how the model does with it."
+            )
+    reasons = excluded.loc[excluded["kind"] == "file", "reason"].str.extract(UNKNOWN)[0]
+    unknown = of_files(excluded).groupby(reasons).sum().sort_values(ascending=False, kind="stable")
+    if len(unknown):
+        counts = ", ".join(f"{stain} ({_n(n, 'patch')})" for stain, n in unknown.items())
+        yield (
+            f"There are stains that the config does not name, so they are left out: {counts}. If they belong to the "
+            "study, add them to names.stains."
+        )
+
+
+def _of_cases(found, excluded):
+    used = [case for case in found["cases"] if case["status"] == USED]
+    small = [f"{case['case_id']} ({case['patches']})" for case in used if case["patches"] < PATCHES]
+    if small:
+        yield f"{_have(small, 'case')} fewer than {PATCHES} patches: {few(small, NAMED)}."
+    mixed = [f"{row['patient']} ({', '.join(row['classes'])})" for row in found["patients"] if len(row["classes"]) > 1]
+    if mixed:
+        yield f"{_have(mixed, 'patient')} cases of several classes: {few(mixed, NAMED)}. Check the labels."
+    empty = [case["case_id"] for case in found["cases"] if case["status"] == "no patches"]
+    if empty:
+        yield f"{_have(empty, 'labelled case')} no patches and {_are(empty)} left out: {few(empty, NAMED)}."
+    rows = excluded[(excluded["kind"] == "case") & (excluded["reason"] == "no row in the labels")]
+    if len(rows):
+        named = [f"{name} ({_n(n, 'patch')})" for name, n in zip(rows["name"], rows["patches"])]
+        yield f"{_have(rows, 'case')} patches but no row in the labels, and {_are(rows)} left out: {few(named, NAMED)}."
+
+
+def _of_sample(sides):
+    damaged = sides["unreadable"] if sides else []
+    if damaged:
+        sample = _n(sides["drawn"], "patch")
+        yield f"{len(damaged)} of a sample of {sample} cannot be read as an image: {few(damaged, NAMED)}."
+
+
+def _of_patches(quality):
+    """What is in the patches, and what is not."""
+    pictures = quality["pictures"]
+    for what, rows in (("equal file", quality["copies"]), ("equal feature row", quality["equal_rows"])):
+        for row in [row for row in rows if not row["same_patient"]][:NAMED]:
+            yield (
+                f"Cases {few(row['cases'], NAMED)} of different patients share {_n(row['files'], what)} "
+                f"({' = '.join(row['examples'])}): the same tissue under several ids? Give them one patient, or remove "
+                "all but one."
+            )
+    whole = [row["case_id"] for row in quality["empty"] if row["empty"] == row["patches"]]
+    if whole:
+        what = "blank patches" if pictures else "features of one value"
+        yield f"{_have(whole, 'case')} nothing but {what}, so there is nothing to learn from: {few(whole, NAMED)}."
+    part = sorted((row for row in quality["empty"] if row["empty"] < row["patches"]), key=_emptiness)
+    if part:
+        named = [f"{row['case_id']} ({row['empty']} of {row['patches']})" for row in part]
+        blank = "blank (all pixels equal)" if pictures else "of one value (all features equal)"
+        yield (
+            f"{_have(part, 'other case' if whole else 'case')} patches that are {blank}, which the model takes for "
+            f"tissue: {few(named, NAMED)}."
+        )
+    if quality["same"]:
+        yield f"{_have(quality['same'], 'case')} patches that are all the same: {few(quality['same'], NAMED)}."
+    odd = [row for row in quality["kinds"] if pictures and not row["kind"].startswith("all ")]
+    if odd:
+        named = "; ".join(f"{row['n']} {row['kind']} (e.g. {row['examples'][0]})" for row in odd)
+        yield f"Odd images are used as they are: {named}. If they show no tissue, remove them."
+    if len(quality["bits"]) > 1:
+        named = (f"{row['bits']} bits ({_n(row['n'], 'image')}, e.g. {row['examples'][0]})" for row in quality["bits"])
+        yield (
+            f"16-bit grey images use different ranges: {', '.join(named)}. Each was scaled by its own, so equal tissue "
+            "may differ in brightness: export all with 8 bits."
+        )
+    lost = quality["unreadable"]
+    if lost["n"]:
+        yield f"{_n(lost['n'], 'patch')} cannot be read as an image, and {_is(lost['n'])} left out: {_first(lost)}."
+
+
+def _emptiness(row):
+    return -row["empty"] / row["patches"], natural(row["case_id"])
+
+
+def _first(row):
+    """The examples, and how many more there are."""
+    more = row["n"] - len(row["examples"])
+    return ", ".join(row["examples"]) + (f" and {more} more" if more else "")
+
+
+def notes(found):
+    """Sentences on what a reader should know, but need not worry about."""
+    result = []
+    if found["quality"] and len(found["quality"]["bits"]) == 1:
+        (row,) = found["quality"]["bits"]
+        result.append(
+            f"{_n(row['n'], '16-bit grey image')} use {row['bits']} bits and were scaled by these: {_first(row)}."
+        )
+    for row in found["excluded"]:
+        if row["kind"] == "row":
+            result.append(f"{_n(row['n'], 'row')} of the labels left out ({row['reason']}), e.g. {row['example']}.")
+        elif row["kind"] == "file" and row["reason"].startswith(("copy", BROKEN_LINK)):
+            result.append(f"{_n(row['n'], 'file')} left out ({row['reason']}), e.g. {row['example']}.")
+    if absent := found["absent_stains"]:
+        result.append(
+            f"No used case has {', '.join(absent)}, which names.stains lists: {'they are' if absent[1:] else 'it is'} "
+            "left out of the pages."
+        )
+    if found["namesakes"]:
+        result.append(
+            f"{_n(found['namesakes'], 'patch')} have the number of another patch of their slice, but other content; "
+            "all are used."
+        )
+    return result
+
+
+def _n(number, noun):
+    """`1 case`, `3 cases`, `2 patches`."""
+    return f"{number} {noun}" if number == 1 else f"{number} {noun}{'es' if noun.endswith('ch') else 's'}"
+
+
+def _have(found, noun):
+    return f"{_n(len(found), noun)} {'has' if len(found) == 1 else 'have'}"
+
+
+def _are(found):
+    return _is(len(found))
+
+
+def _is(number):
+    return "is" if number == 1 else "are"

@@ -1,0 +1,99 @@
+"""Files with the same bytes in different cases: the same tissue under two ids, which a split must not part.
+
+Candidates have the same size and the same sketch (head, middle and tail); only these are read whole. Images whose
+pixels are all equal are left out: tilers leave the same blank patch in many cases. So are files that are no images,
+for they are not used.
+"""
+
+import hashlib
+from collections.abc import Callable, Iterable
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import pandas as pd
+
+from stratamil.core import files
+from stratamil.core.names import natural
+
+COLUMNS = ["group", "case_id", "path"]
+BLOCK = 4096  # bytes of each part of a sketch
+READERS = 8  # files read at once: a slow file system answers several as fast as one
+
+
+def find(listed: pd.DataFrame, root: Path, shows: Callable[[Path], bool] | None = None) -> pd.DataFrame:
+    """Return the files that another case has, too: a row each of group (of equal files, from 1), case_id and path.
+
+    listed: case_id, path (relative to `root`) and bytes of each file, in order. shows: whether a file counts, asked
+    once for each group; None counts all.
+    """
+    listed = _shared(listed, "bytes")
+    for read in (_sketch, _whole):
+        with ThreadPoolExecutor(READERS) as pool:
+            found = list(pool.map(read, (Path(root, path) for path in listed["path"]), listed["bytes"]))
+        listed = _shared(listed.assign(digest=found).dropna(subset="digest"), "digest")
+    if shows:
+        first = listed.drop_duplicates("digest")
+        with ThreadPoolExecutor(READERS) as pool:
+            shown = list(pool.map(shows, (Path(root, path) for path in first["path"])))
+        listed = listed[listed["digest"].isin(first.loc[shown, "digest"])]
+    return listed.assign(group=pd.factorize(listed["digest"])[0] + 1).sort_values("group", kind="stable")[COLUMNS]
+
+
+def _shared(listed: pd.DataFrame, name: str) -> pd.DataFrame:
+    """Return the rows whose value in column `name` occurs in several cases."""
+    pairs = listed[[name, "case_id"]].drop_duplicates()
+    return listed[listed[name].isin(pairs.loc[pairs[name].duplicated(), name])]
+
+
+def _sketch(path: Path, size: int) -> str | None:
+    """Return a digest of a file's size, head, middle and tail, or of all of a small one; None if it cannot be read."""
+    digest = hashlib.sha256(str(size).encode())
+    try:
+        with open(path, "rb", buffering=0) as file:
+            if size <= 3 * BLOCK:
+                digest.update(file.read(3 * BLOCK))
+            else:
+                for begin in (0, size // 2, size - BLOCK):
+                    file.seek(begin)
+                    digest.update(file.read(BLOCK))
+    except OSError:
+        return None
+    return digest.hexdigest()
+
+
+def _whole(path: Path, size: int) -> str | None:
+    try:
+        return files.sha256(path)
+    except OSError:
+        return None
+
+
+def by_cases(found: pd.DataFrame) -> list[dict]:
+    """Return what is shared by which cases: a dict each of cases, files (how many of a case) and examples (paths).
+
+    found: as of `find`. Most files first; the example is one such file of each case, of three at most.
+    """
+    shared: dict[tuple, list] = {}
+    for _, rows in found.groupby("group", sort=False):
+        cases = tuple(sorted(set(rows["case_id"]), key=natural))
+        shared.setdefault(cases, []).append(rows.drop_duplicates("case_id")["path"].tolist()[:3])
+    rows = [{"cases": list(cases), "files": len(of), "examples": of[0]} for cases, of in shared.items()]
+    return sorted(rows, key=lambda row: (-row["files"], [natural(case) for case in row["cases"]]))
+
+
+def parted(shared: list[dict], splits: dict, patient_of: dict[str, str]) -> Iterable[tuple[dict, str, dict]]:
+    """Yield (of `by_cases`, split, set -> first case) where a split has cases of different patients in different sets.
+
+    splits: name -> Split; the first that does so is named. patient_of: case -> patient.
+    """
+    sets = {
+        name: {case: part for part in ("train", "val", "test") for case in getattr(split, part)}
+        for name, split in splits.items()
+    }
+    for row in shared:
+        for name, of_case in sets.items():
+            here = [case for case in row["cases"] if case in of_case]
+            first = {of_case[case]: case for case in reversed(here)}
+            if len(first) > 1 and len({patient_of[case] for case in here}) > 1:
+                yield row, name, first
+                break

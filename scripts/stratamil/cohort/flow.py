@@ -1,0 +1,142 @@
+"""The flow of cases and patches, from labels table and patches to test predictions (TRIPOD+AI, CLAIM).
+
+Nothing is lost on the way: what goes into a step comes out of it or is left out with a reason.
+"""
+
+import pandas as pd
+
+from stratamil.cohort.inventory import USED, of_files
+from stratamil.core.errors import UserError
+
+UNLABELLED = "no row in the labels"
+UNSPLIT = "in no split"
+UNTESTED = "in no test set"
+UNREADABLE = "unreadable as an image"
+
+
+def follow(cases, excluded, splits, classes, unreadable=None, predicted=None, patients=True, pictures=True):
+    """Follow every row, file, case and patch, to the splits or, with what was predicted, to the test predictions.
+
+    cases: all rows of cases.csv. excluded: excluded.csv. splits: name -> Split. unreadable: DataFrame of case_id, path,
+    reason. predicted: Series of the number of patches in the bag of each test case, by case_id. classes: K names.
+    patients: whether they are known; else their number is None. pictures: whether patches are files, or rows of
+    feature files.
+    Returns {"sources": [{"name", "unit", "n", "left_out": [{"reason", "n"}], "kept"}], "steps": [{"name", "cases",
+    "patients", "patches", "counts", "left_out": [{"reason", "cases", "patches"}]}]}; what is left out is left out
+    before the step.
+    Raises RuntimeError if anything is neither kept nor left out: a fault of the program.
+    """
+    known, used = cases.set_index("case_id"), cases[cases["status"] == USED].set_index("case_id")
+    split = used.index.isin([case for one in splits.values() for case in [*one.train, *one.val, *one.test]])
+    of_class = excluded["reason"].str.startswith("class code ") & (excluded["kind"] == "case")
+    bare = (excluded["reason"] == "no patches") & (excluded["kind"] == "case")
+    steps = [
+        ("in the labels table", known, []),
+        ("of a class of the study", known[known["class"] != ""], _reasons(excluded[of_class])),
+        ("with patches: used", used, _reasons(excluded[bare])),
+        ("in the splits", used[split], _left_out(UNSPLIT, used[~split])),
+    ]
+    if predicted is not None:
+        done = known[known.index.isin(predicted.index)].assign(n_patches=predicted)
+        lost = _left_out(UNTESTED, used[split & ~used.index.isin(predicted.index)])
+        lost += _unreadable(unreadable[unreadable["case_id"].isin(predicted.index)])
+        steps.append(("predicted out of fold", done, lost))
+    steps = [_step(*step, classes, patients) for step in steps]
+    result = {"sources": _sources(known, excluded, pictures), "steps": steps}
+    check(result)
+    return result
+
+
+def bags(predictions):
+    """Number of patches in the bag of each case, by case_id, from tables of test predictions that must agree on it."""
+    sizes = pd.concat([table[["case_id", "patches"]] for table in predictions]).drop_duplicates()
+    different = sorted(sizes.loc[sizes.duplicated("case_id"), "case_id"])
+    if different:
+        raise UserError(
+            f"cases {', '.join(different[:8])}: runs saw different numbers of patches: evaluate all of them anew"
+        )
+    return sizes.set_index("case_id")["patches"]
+
+
+def check(flow):
+    """Raise RuntimeError at the first step that loses or gains anything."""
+    for source in flow["sources"]:
+        _balance(source["name"], source["n"], source["kept"], source["left_out"], "n")
+    for before, after in zip(flow["steps"], flow["steps"][1:]):
+        for unit in ("cases", "patches"):
+            _balance(f"{after['name']} ({unit})", before[unit], after[unit], after["left_out"], unit)
+
+
+def left_out(excluded, splits, unreadable, cases, predicted):
+    """Everything that takes no part in the test predictions, as one table: kind, name, reason, detail, patches.
+
+    The inventory's excluded.csv, and after it used cases that no split or test set holds, and unreadable patches.
+    """
+    split = {case for one in splits.values() for case in [*one.train, *one.val, *one.test]}
+    later = [
+        ("case", case.case_id, UNTESTED if case.case_id in split else UNSPLIT, "", case.n_patches)
+        for case in cases[(cases["status"] == USED) & ~cases["case_id"].isin(predicted.index)].itertuples()
+    ]
+    later += [("patch", row.path, UNREADABLE, row.reason, 1) for row in unreadable.itertuples()]
+    return pd.concat([excluded, pd.DataFrame(later, columns=excluded.columns)], ignore_index=True)
+
+
+def _sources(known, excluded, pictures):
+    """The labels table and the folder of patches or the feature files, down to the labelled cases and their patches."""
+    files, rows = (excluded[excluded["kind"] == kind] for kind in ("file", "row"))
+    strangers = excluded[excluded["reason"] == UNLABELLED]
+    patches, strange = int(known["n_patches"].sum()), int(strangers["patches"].sum())
+    lost = of_files(excluded).groupby(files["reason"]).sum().sort_values(ascending=False, kind="stable")
+    reasons = [{"reason": reason, "n": int(n)} for reason, n in lost.items()]
+    cases = f"{len(strangers)} case{'s' if len(strangers) > 1 else ''}"
+    reasons += [{"reason": f"{UNLABELLED} ({cases})", "n": strange}] if strange else []
+    repeated = [{"reason": reason, "n": int(n)} for reason, n in rows["reason"].value_counts().items()]
+    return [
+        {
+            "name": "rows of the labels table",
+            "unit": "rows",
+            "n": len(known) + len(rows),
+            "left_out": repeated,
+            "kept": len(known),
+        },
+        {
+            "name": "files of the patches folder" if pictures else "rows of the feature files",
+            "unit": "files" if pictures else "rows",
+            "n": patches + strange + int(lost.sum()),
+            "left_out": reasons,
+            "kept": patches,
+        },
+    ]
+
+
+def _step(name, here, before, classes, patients):
+    return {
+        "name": name,
+        "cases": len(here),
+        "patients": int(here["group"].nunique()) if patients else None,
+        "patches": int(here["n_patches"].sum()),
+        "counts": {label: int((here["class"] == label).sum()) for label in classes},
+        "left_out": before,
+    }
+
+
+def _reasons(rows):
+    """What excluded.csv says of these cases, by reason."""
+    return [
+        {"reason": reason, "cases": len(part), "patches": int(part["patches"].sum())}
+        for reason, part in rows.groupby("reason")
+    ]
+
+
+def _left_out(reason, rows):
+    return [{"reason": reason, "cases": len(rows), "patches": int(rows["n_patches"].sum())}] if len(rows) else []
+
+
+def _unreadable(rows):
+    return [{"reason": UNREADABLE, "cases": 0, "patches": len(rows)}] if len(rows) else []
+
+
+def _balance(name, before, after, left_out, unit):
+    gone = sum(part[unit] for part in left_out)
+    if before != after + gone:
+        raise RuntimeError(f"flow: {name}: {before} before, but {after} kept and {gone} left out")

@@ -1,0 +1,171 @@
+"""Reading the labels table: one row a case, with its class code and its patient."""
+
+import re
+import unicodedata
+from collections.abc import Collection, Iterable, Iterator
+
+import pandas as pd
+
+from stratamil.core import files, schema, tables
+from stratamil.core.errors import UserError, few, in_rows
+from stratamil.core.names import LONGEST, case_id, class_code
+
+# What tables say of a patient who is not known.
+MISSING = tuple(schema.defaults("cohort")["missing_words"])
+
+
+SHOWN = 3  # of one kind, named each in a line
+
+
+def read(path, case_column, class_column, group_column, classes, excluded_codes, missing_words=MISSING):
+    """Read a labels table.
+
+    path: CSV with comma, semicolon or tab; every value is read as text, blank lines are passed over.
+    classes: class name -> list of its codes. excluded_codes: codes left out on purpose. `1`, `01` and `1.0` are one
+    code; codes of letters are compared without regard to case. missing_words: what stands for a patient who is not
+    known; case, spaces and punctuation do not matter, and a cell without letter and digit is missing, too. One case may
+    be called so, as its files are.
+    Returns a DataFrame with one row a row of the file, in its order: case_id and group (each as its first row spells
+    it; group is the case itself without a group column), label (code as in the config), class (name, empty where the
+    code is left out), row (its number in the file; the header is row 1). Rows that repeat a case agree with each other.
+    Raises UserError with every problem found: columns, codes, contradicting rows.
+    """
+    wanted = [case_column, class_column, *([group_column] if group_column else [])]
+    table, numbers = tables.sheet(path, "set `labels` to the labels table", wanted)
+    missing = [name for name in wanted if name not in table]
+    if missing:
+        absent = ", ".join(map(repr, missing))
+        raise UserError(f"{path}: no column {absent}: it has {few(map(repr, table.columns), 12)}; set cohort.*_column")
+    codes = _codes(classes, excluded_codes)
+    rows = pd.DataFrame(
+        {
+            "case_id": _as_first_spelt(table[case_column]),
+            "label": table[class_column],
+            "group": _as_first_spelt(table[group_column or case_column]),
+            "row": numbers,
+        }
+    )
+    known = rows["label"].map(lambda text: codes.get(class_code(text)))
+    absent = {_bare(word) for word in missing_words} | {""}
+    problems = [*_without_id(path, table[case_column], numbers, absent)]
+    problems += _too_long(path, table[case_column], numbers)
+    if group_column:
+        problems += _without_patient(path, table[group_column], numbers, absent)
+    problems += _formulas(path, table[list(dict.fromkeys(wanted[:1] + wanted[2:]))], numbers)
+    problems += _unknown_codes(path, rows[known.isna()], codes)
+    rows["label"] = [code[0] if code else text for code, text in zip(known, rows["label"])]
+    problems += _contradictions(path, rows)
+    if problems:
+        raise UserError(*problems)
+    if rows.empty:
+        raise UserError(f"{path}: no rows: add one row a case")
+    rows["class"] = [name for _, name in known]
+    return rows
+
+
+def _as_first_spelt(values: pd.Series) -> pd.Series:
+    """Return ids as their first row spells them, for `38` and `038` are one; empty where there is none."""
+    first = {}
+    return values.map(lambda text: first.setdefault(normal, text) if (normal := case_id(text)) else "")
+
+
+def _codes(classes, excluded_codes):
+    """What a code means: its class_code -> (the code as in the config, its class, or nothing where it is left out)."""
+    entries = [(str(code).strip(), name) for name, codes in classes.items() for code in codes]
+    entries += [(str(code).strip(), "") for code in excluded_codes]
+    codes = [class_code(code) for code, _ in entries]
+    twice = sorted({code for code in codes if codes.count(code) > 1})
+    if twice:
+        raise UserError(f"cohort.classes: codes named twice: {', '.join(twice)}: each belongs to one class")
+    return dict(zip(codes, entries))
+
+
+def _bare(text: str) -> str:
+    """What is left of a word without spaces and punctuation: `na` of `N/A`, nothing of `-`."""
+    return "".join(character for character in unicodedata.normalize("NFKC", text).casefold() if character.isalnum())
+
+
+def _words(column: pd.Series, numbers: list[int], absent: Collection[str]) -> dict[str, list[int]]:
+    """What stands for nothing in a column: the word as it stands there -> its rows."""
+    found = {}
+    for text, number in zip(column, numbers):
+        if _bare(text) in absent:
+            found.setdefault(text, []).append(number)
+    return found
+
+
+def _without_id(path: object, column: pd.Series, numbers: list[int], absent: Collection[str]) -> Iterator[str]:
+    """A line for rows without a case id; a word for nothing may be the name of one case."""
+    found = _words(column, numbers, absent)
+    rows = sorted(number for word, same in found.items() if not _bare(word) for number in same)
+    if rows:
+        yield f"{path}: {in_rows(rows)}: no case id: fill it in or delete the row"
+    several = {word: rows for word, rows in found.items() if _bare(word)}
+    if sum(map(len, several.values())) > 1:
+        told = few(f"{word!r} in {in_rows(rows)}" for word, rows in several.items())
+        yield f"{path}: no case id: {told}: name the cases or delete the rows"
+
+
+def _too_long(path: object, column: pd.Series, numbers: list[int]) -> Iterator[str]:
+    """A line for ids that are rather text that slipped into the column."""
+    if rows := [number for text, number in zip(column, numbers) if len(text) > LONGEST]:
+        yield f"{path}: {in_rows(rows)}: a case id of more than {LONGEST} characters: shorten it"
+
+
+def _without_patient(path: object, column: pd.Series, numbers: list[int], absent: Collection[str]) -> Iterator[str]:
+    """A line for the rows that name no patient; strangers would be one patient otherwise."""
+    if found := _words(column, numbers, absent):
+        told = few((f"{word!r} in {in_rows(rows)}" if word else in_rows(rows) for word, rows in found.items()), 6)
+        names = "; if it is a name, take the word out of cohort.missing_words" if any(map(_bare, found)) else ""
+        yield (
+            f"{path}: nothing in column {column.name!r}: {told}: name the patient, "
+            f"or set cohort.group_column to null{names}"
+        )
+
+
+def _formulas(path: object, ids: pd.DataFrame, numbers: list[int]) -> Iterator[str]:
+    """A line for ids that a spreadsheet would run, and that cannot be made harmless without being other ids."""
+    found = [
+        f"{text!r} in row {number}"
+        for name in ids
+        for text, number in zip(ids[name], numbers)
+        if files.FORMULA.match(text) and re.search(r"\w", text)
+    ]
+    if found:
+        yield f"{path}: a spreadsheet takes for a formula: {few(found)}: begin the id with a letter or digit"
+
+
+def _unknown_codes(path: object, rows: pd.DataFrame, codes: dict[str, tuple[str, str]]) -> Iterator[str]:
+    """A line for each code; one for all where there are many, as with the wrong column."""
+    known = ", ".join(code for code, _ in codes.values())
+    where = f"in neither cohort.classes nor cohort.excluded_codes ({known}): correct it or add it to one of them"
+    unknown = list(rows.groupby("label", sort=False))
+    if len(unknown) > SHOWN:
+        told = few(f"{label!r} in {in_rows(list(same['row']))}" for label, same in unknown)
+        yield f"{path}: {len(unknown)} class codes are {where}: {told}"
+        return
+    for label, same in unknown:
+        if len(same) > SHOWN:
+            yield f"{path}: {in_rows(list(same['row']))}: class code {label!r} is {where}"
+        else:
+            yield from (
+                f"{path}: row {row.row}: case {row.case_id}: class code {label!r} is {where}"
+                for row in same.itertuples()
+            )
+
+
+def _contradictions(path: object, rows: pd.DataFrame) -> Iterator[str]:
+    """A line for cases with different classes, and one for those with different patients."""
+    repeated = rows[(rows["case_id"] != "") & rows.duplicated("case_id", keep=False)]
+    for what, column in (("classes", "label"), ("patients", "group")):
+        different = repeated.groupby("case_id")[column].transform("nunique") > 1
+        found = [
+            f"case {case} has different {what}: {few(_each(same, column))}"
+            for case, same in repeated[different].groupby("case_id", sort=False)
+        ]
+        if found:
+            yield f"{path}: {few(found)}; keep one"
+
+
+def _each(rows: pd.DataFrame, column: str) -> Iterable[str]:
+    return (f"{value!r} in row {row}" for value, row in zip(rows[column], rows["row"]))

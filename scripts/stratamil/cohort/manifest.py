@@ -1,0 +1,147 @@
+"""The manifest of features made elsewhere: which file holds which case, stain and slice."""
+
+import hashlib
+import json
+import os
+import stat
+from pathlib import Path, PurePosixPath
+from typing import NamedTuple
+
+from stratamil.core import files, tables
+from stratamil.core.errors import UserError, by_kind, few
+
+NAMES = ("case", "stain", "slice")
+REMEDY = "set features.manifest to the CSV that lists the feature files"
+# What other tools call the columns; read as ours they could take the place of what the files say themselves.
+ELSEWHERE = {
+    "file": ("path", "filename", "file_name", "file_path", "filepath", "feature_path", "feature_file", "h5_path"),
+    "case": ("case_id", "caseid", "case id", "patient", "patient_id", "submitter_id"),
+    "stain": ("stain_name", "stain_id", "staining", "marker", "antibody"),
+    "slice": ("slide", "slide_id", "slide_name", "slice_id", "section", "block"),
+}
+
+
+class Entry(NamedTuple):
+    """One row: its number (the header is row 1), the file, and what it says of all patches of the file, or ""."""
+
+    row: int
+    file: str
+    case: str
+    stain: str
+    slice: str
+
+
+def read(path: Path, folder: Path) -> list[Entry]:
+    """Read the entries of a manifest, in its order.
+
+    path: CSV with a column file and, where the files do not say it themselves, case, stain and slice; other columns
+    are passed over. folder: what the files are relative to.
+    Raises UserError with every problem found, one line a kind: no column, no rows, a file that is missing, outside or
+    listed twice.
+    """
+    table, numbers = _table(path)
+    if "file" not in table:
+        absent = [name for name in NAMES if name not in table]
+        also = f" (nor {', '.join(absent)}, which are needed where the files do not have them)" if absent else ""
+        raise UserError(
+            f"{path}: no column 'file'{also}: it has {_headings(table)}: {_rename(table, ['file', *absent])}"
+        )
+    if table.empty:
+        raise UserError(f"{path}: no rows: add one row a feature file")
+    columns = [table[name] if name in table else [""] * len(table) for name in NAMES]
+    normal = [PurePosixPath(name).as_posix() if name else "" for name in table["file"]]
+    entries = [Entry(*row) for row in zip(numbers, normal, *columns)]
+    first, beside = {}, {}
+    problems = [
+        problem
+        for entry in entries
+        if (problem := _problem(entry, folder, first.setdefault(entry.file, entry.row), beside))
+    ]
+    if problems:
+        raise UserError(*(f"{path}: {problem}" for problem in by_kind(problems)))
+    return entries
+
+
+def _table(path):
+    """The table with its headings in lower case, and the number of each row in the file."""
+    table, numbers = tables.sheet(path, REMEDY)
+    table.columns = [name.lower() for name in table]
+    if twice := [name for name in dict.fromkeys(table) if name in ("file", *NAMES) and list(table).count(name) > 1]:
+        raise UserError(f"{path}: column {', '.join(map(repr, twice))} twice, but for upper and lower case: keep one")
+    return table, numbers
+
+
+def _problem(entry, folder, first, beside):
+    """(where, what is wrong) of an entry, or None. beside: a cache of the files in each folder, by their stem."""
+    where, parts = f"row {entry.row}: {entry.file}", PurePosixPath(entry.file).parts
+    if not entry.file:
+        return f"row {entry.row}", "no file: name one or delete the row"
+    if first != entry.row:
+        return f"{where} is in row {first} already", "keep one"
+    if PurePosixPath(entry.file).is_absolute() or ".." in parts:
+        return where, f"write it relative to {folder}, or set features.folder"
+    if _is_file(Path(folder, entry.file)):
+        return None
+    if "\\" in entry.file:
+        return where, "no such file: write / between folders, not \\"
+    there = Path(folder, entry.file).parent
+    if there not in beside:
+        names = os.listdir(there) if there.is_dir() else []
+        beside[there] = {Path(name).stem: name for name in names if Path(name).suffix}
+    if parts[-1] in beside[there]:
+        return f"{where} ({beside[there][parts[-1]]})", "no such file: write its suffix, too"
+    return where, f"no such file in {folder}: correct it, or set features.folder"
+
+
+def _is_file(path):
+    try:
+        return stat.S_ISREG(os.stat(path).st_mode)
+    except PermissionError:
+        raise
+    except (OSError, ValueError):
+        return False
+
+
+def lacking(path: Path, found: list[tuple[Entry, list[str]]]) -> list[str]:
+    """Return lines for files of which neither the manifest nor their own columns say the case, stain or slice.
+
+    found: entry and the names that it lacks.
+    """
+    if not found:
+        return []
+    table, _ = _table(path)
+    lines = []
+    if absent := [name for name in NAMES if name not in table and any(name in none for _, none in found)]:
+        these = [entry.file for entry, none in found if set(none) & set(absent)]
+        lines.append(
+            f"no column {', '.join(absent)}, and {len(these):,} files have none of their own ({few(these)}): "
+            f"it has {_headings(table)}: {_rename(table, absent)}"
+        )
+    cells = [(entry, [name for name in none if name in table]) for entry, none in found]
+    return lines + by_kind(
+        (f"row {entry.row}: {entry.file}", f"no {', '.join(none)}: fill it in, for the file has no column of that name")
+        for entry, none in cells
+        if none
+    )
+
+
+def _headings(table):
+    return few(map(repr, table), 8)
+
+
+def _rename(table, absent):
+    """What to do about columns that are not there."""
+    renamed = {name: next((other for other in ELSEWHERE[name] if other in table), None) for name in absent}
+    said = [f"rename {other} to {name}" for name, other in renamed.items() if other]
+    missing = [name for name, other in renamed.items() if not other]
+    return ", ".join([*said, *([f"add {', '.join(missing)}"] if missing else [])])
+
+
+def state(path: Path, folder: Path) -> str:
+    """Return a short text that changes when the manifest or one of its files does; the files are not opened.
+
+    Raises UserError as `read` does.
+    """
+    stats = [(entry.file, os.stat(Path(folder, entry.file))) for entry in read(path, folder)]
+    seen = [files.sha256(path), *((file, stat.st_size, stat.st_mtime_ns) for file, stat in stats)]
+    return hashlib.sha256(json.dumps(seen).encode()).hexdigest()[:16]

@@ -1,0 +1,68 @@
+"""The schema of the configuration: the one home of each setting's type, range, default, unit and meaning."""
+
+import csv
+import io
+import shlex
+from collections.abc import Mapping
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+FILE = Path(__file__).parents[3] / "schemas/config.schema.yaml"
+
+
+@cache
+def read() -> dict[str, Any]:
+    """Return the JSON schema of the configuration."""
+    return yaml.load(FILE.read_text(encoding="utf-8"), getattr(yaml, "CSafeLoader", yaml.SafeLoader))
+
+
+def section(name: str) -> dict[str, dict[str, Any]]:
+    """Return the settings of a section in the schema's order: key -> its schema, with what `$ref` points to."""
+    parts = read()["$defs"]
+    settings = read()["properties"][name]["properties"]
+    return {
+        key: (parts[setting["$ref"].removeprefix("#/$defs/")] if "$ref" in setting else {}) | setting
+        for key, setting in settings.items()
+    }
+
+
+def defaults(name: str) -> dict[str, Any]:
+    """Return the default of each setting of a section."""
+    return {key: setting["default"] for key, setting in section(name).items()}
+
+
+def flags(name: str, values: Mapping[str, Any], *only: str, **others: Any) -> str:
+    """Return a section's values as command-line flags, in the schema's order: `--epochs=30 --lr=0.0003`.
+
+    Given to a rule as one param, it reruns the rule when one of its own settings changes and never for another's, and
+    reads well in a dry run and in a printed command. only: the settings to give, all by default. others: values in
+    place of the section's; None leaves the flag out.
+    """
+    settings, values = section(name), {**values, **others}
+    keys = [key for key in only or settings if key in values and (key not in others or others[key] is not None)]
+    # What a flag does not say is the schema's default, also where that is not null and the value is.
+    stated = [key for key in keys if values[key] is not None or settings[key]["default"] is not None]
+    return " ".join(flag(key, "none" if values[key] is None else values[key]) for key in stated)
+
+
+def flag(key: str, value: Any) -> str:
+    """Return one setting as a flag: `--no-gated`, `--lr=0.0003`, `--classes benign=1 high-grade=3,4`."""
+    name = key.replace("_", "-")
+    if isinstance(value, bool):
+        return f"--{name}" if value else f"--no-{name}"
+    if not isinstance(value, list):
+        return shlex.join([f"--{name}={value}"])  # a value may begin with a dash
+    return shlex.join([f"--{name}", *map(_word, value)])
+
+
+def _word(value: Any) -> str:
+    """An item of a list on the command line; a named list as `name=a,b`, quoted as in CSV."""
+    if not isinstance(value, dict):
+        return str(value)
+    ((name, items),) = value.items()
+    line = io.StringIO()
+    csv.writer(line, lineterminator="").writerow(map(str, items))
+    return f"{name}={line.getvalue()}"

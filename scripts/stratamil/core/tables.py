@@ -1,0 +1,96 @@
+"""Reading CSV tables: the workflow's own as they were written, and those of users however they were written."""
+
+import csv
+import io
+import re
+from collections import Counter
+from pathlib import Path
+
+import pandas as pd
+
+from stratamil.core.errors import UserError, few
+from stratamil.core.files import as_typed
+
+csv.field_size_limit(2**31 - 1)  # a cell may be as long as a line; the file is in memory anyway
+LARGEST = 2**30  # bytes of a user's table
+
+SEPARATOR = re.compile(r"sep=.\s*", re.IGNORECASE)  # the line by which a spreadsheet program tells itself
+TEXT = ("case_id", "stain", "slice_id", "name", "label", "class", "group", "split")
+LABELS = ("true_label", "predicted_label", "most_attended_stain")
+
+
+def read(path: str | Path) -> pd.DataFrame:
+    """A DataFrame with ids and names as text; only an empty cell is missing, so a case may be called `nan`."""
+    return _own(path, (), dtype=dict.fromkeys(TEXT + LABELS, str), na_values=[""])
+
+
+def read_cases(path: str | Path) -> pd.DataFrame:
+    """All rows of cases.csv, used or not, in natural order: ids and codes as text, what is empty as empty text."""
+    return _own(path, ("case_id", "status"), dtype=dict.fromkeys(TEXT, str))
+
+
+def read_excluded(path: str | Path) -> pd.DataFrame:
+    """All rows of excluded.csv."""
+    table = _own(path, ("kind", "name", "reason", "detail", "patches"), dtype=str)
+    if not table["patches"].str.fullmatch("[0-9]{1,15}").all():
+        raise UserError(f"{path}: damaged: a number of patches is none: delete it and run again")
+    return table.astype({"patches": int})
+
+
+def _own(path: str | Path, columns: tuple[str, ...], **options: object) -> pd.DataFrame:
+    """A table of the workflow's own, with its text as it was before files.write_csv made it safe for spreadsheets."""
+    try:
+        table = pd.read_csv(path, keep_default_na=False, **options)
+    except (pd.errors.EmptyDataError, pd.errors.ParserError, ValueError, OverflowError) as error:
+        raise UserError(f"{path}: no table ({' '.join(str(error).split())}): delete it and run again") from None
+    if absent := [name for name in columns if name not in table]:
+        raise UserError(f"{path}: damaged: no column {', '.join(absent)}: delete it and run again")
+    return as_typed(table)
+
+
+def sheet(path, remedy, wanted=()):
+    """A user's CSV table: all values as stripped text in a DataFrame, and the number of each row in the file.
+
+    The separator is that of comma, semicolon and tab with which the header has most of the columns `wanted`, and most
+    columns; a byte order mark, a line `sep=;` and blank lines do not matter. Rows are numbered as a spreadsheet shows
+    them: the header is row 1.
+    Raises UserError with every problem found; `remedy` says what to do where there is no such file.
+    """
+    try:
+        if Path(path).stat().st_size > LARGEST:
+            raise UserError(f"{path}: {Path(path).stat().st_size / 2**30:.1f} GiB: too large for a table: {remedy}")
+        text = Path(path).read_bytes()
+        if b"\0" in text:
+            raise UserError(f"{path}: not a CSV table in UTF-8: save it as CSV UTF-8")
+        text = text.decode("utf-8-sig")
+    except FileNotFoundError:
+        raise UserError(f"{path}: no such file: {remedy}") from None
+    except UnicodeDecodeError as error:
+        raise UserError(f"{path}: not in UTF-8 (byte {error.start + 1}): save it as CSV UTF-8") from None
+    except OSError as error:
+        raise UserError(f"{path}: cannot be read: {error.strerror}") from None
+    # blank lines count, a line break within quotes does not
+    head = next((line for line in text.splitlines() if line.strip() and not SEPARATOR.fullmatch(line)), "")
+    header = {sep: [name.strip() for name in next(csv.reader([head], delimiter=sep))] for sep in ",;\t"}
+    separator = max(header, key=lambda sep: (len(set(wanted) & set(header[sep])), len(header[sep])))
+    # strict: a quote that is never closed would swallow the rest of the table
+    reader = csv.reader(io.StringIO(text, newline=""), delimiter=separator, strict=True)
+    try:
+        rows = [(number, [value.strip() for value in row]) for number, row in enumerate(reader, 1)]
+    except csv.Error as error:
+        raise UserError(f"{path}: line {reader.line_num}: not CSV: {error}: check the quotes") from None
+    if SEPARATOR.fullmatch(text.partition("\n")[0]):
+        del rows[0]
+    rows = [(number, row) for number, row in rows if any(row)]
+    if not rows:
+        raise UserError(f"{path}: empty: write a header and its rows")
+    (_, columns), *rows = rows
+    width = len(columns)
+    twice = [repr(name) for name, n in Counter(columns).items() if name and n > 1]
+    problems = [f"{path}: column {few(twice)} twice: keep one"] if twice else []
+    uneven = [f"row {number}: {len(row)} values" for number, row in rows if any(row[width:]) or len(row) < width]
+    if uneven:
+        problems.append(f"{path}: {few(uneven)}, but {width} columns: quote values that hold the separator")
+    if problems:
+        raise UserError(*problems)
+    return pd.DataFrame([row[:width] for _, row in rows], columns=columns, dtype=str), [number for number, _ in rows]

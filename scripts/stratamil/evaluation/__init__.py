@@ -1,0 +1,1 @@
+"""Predictions of the test cases, and every number of the cross-split report."""

@@ -1,0 +1,157 @@
+"""One deterministic pass over whole bags: predictions and, from the same pass, the attention of every patch."""
+
+import numpy as np
+import pandas as pd
+import torch
+
+from stratamil.core.errors import UserError
+from stratamil.core.names import column, natural
+from stratamil.stats import intervals, metrics
+from stratamil.stats.ranking import compared
+
+
+@torch.inference_mode()
+def predict(model, bags, table, case_ids, y, classes):
+    """Predict whole bags, one case at a time, nothing sampled.
+
+    model: HierarchicalAttention in evaluation mode, on the device of the bags. bags: Bags. table: the features' table
+    (case_id, stain, slice_id, patch, path). y: case id -> class index. classes: K names.
+    Returns (predictions, attention). predictions, one row a case: case_id, true_label, predicted_label,
+    prob_<class>, correct, logit_<class>, patches (of the bag). attention, one row a patch: the columns of `table`,
+    patch_weight, slice_weight, stain_weight, effective_weight, effective_ratio and rank (see `ranking.compared`),
+    contribution_<class>: over a case, they and the class's entry of `biases` add up to its logit.
+    """
+    rows, patches = [], []
+    for case in sorted(case_ids, key=natural):
+        batch = bags.batch([case])
+        output = model(batch)
+        if not output.logits.isfinite().all():
+            raise UserError(
+                f"case {case}: the model gives no finite prediction: train again with a lower learning rate, or in fp32"
+            )
+        prediction = _prediction(case, y[case], output.logits[0].double().cpu(), classes)
+        rows.append(prediction | {"patches": len(batch.rows)})
+        patches.append(_attention(model, output, batch, table, classes))
+    return pd.DataFrame(rows), pd.concat(patches, ignore_index=True)
+
+
+def _prediction(case, truth, logits, classes):
+    probabilities = torch.softmax(logits, 0).numpy()
+    predicted = int(probabilities.argmax())
+    return (
+        {"case_id": case, "true_label": classes[truth], "predicted_label": classes[predicted]}
+        | {f"prob_{column(name)}": p for name, p in zip(classes, probabilities)}
+        | {"correct": predicted == truth}
+        | {f"logit_{column(name)}": z for name, z in zip(classes, logits.numpy())}
+    )
+
+
+def _attention(model, output, batch, table, classes):
+    stain_of_patch = batch.stain_of_slice[batch.slice_of_patch]
+    contributions = model.contributions(output).cpu().numpy()
+    weighed = table.iloc[batch.rows].assign(
+        patch_weight=output.patch.cpu().numpy(),
+        slice_weight=output.slice[batch.slice_of_patch].cpu().numpy(),
+        stain_weight=output.stain[stain_of_patch].cpu().numpy(),
+        effective_weight=output.effective.cpu().numpy(),
+    )
+    columns = {f"contribution_{column(name)}": contributions[:, k] for k, name in enumerate(classes)}
+    return compared(weighed).assign(**columns)
+
+
+def biases(model, classes):
+    """The classifier's bias of each class: what a logit is before any patch contributes."""
+    return dict(zip(classes, model.classifier[-1].bias.tolist(), strict=True))
+
+
+def arrays(predictions, classes):
+    """Labels (n,), probabilities (n, K) and logits (n, K) of a predictions table."""
+    y = predictions["true_label"].map(classes.index).to_numpy(dtype=int)
+    names = [column(name) for name in classes]
+    return (y, *(predictions[[f"{kind}_{name}" for name in names]].to_numpy() for kind in ("prob", "logit")))
+
+
+def figures(test, validation, classes, threshold="youden"):
+    """All numbers of a run as a dict for results.json.
+
+    test, validation: predictions tables. threshold: "youden" or a target sensitivity; it and the
+    temperature are chosen on validation cases, never on test cases. With more than two classes there is no threshold.
+    """
+    y, p, _ = arrays(test, classes)
+    val_y, val_p, val_logits = arrays(validation, classes)
+    result = metrics.summary(y, p, classes)
+    result["counts"] = {name: int((y == k).sum()) for k, name in enumerate(classes)}
+    result["temperature"] = metrics.temperature(val_y, val_logits)
+    if len(classes) == 2:
+        score, val_score = p[:, 1], val_p[:, 1]
+        result["roc_auc_interval"] = intervals.delong(y, score)[1:]
+        chosen = (
+            metrics.youden_threshold(val_y, val_score)
+            if threshold == "youden"
+            else metrics.sensitivity_threshold(val_y, val_score, float(threshold))
+        )
+        result["at_0.5"] = metrics.at_threshold(y, score, 0.5)
+        result["threshold"] = chosen
+        result["threshold_rule"] = threshold
+        result["at_threshold"] = None if chosen is None else metrics.at_threshold(y, score, chosen)
+        result["calibration"] = metrics.calibration(y, score)
+    result["validation"] = metrics.summary(val_y, val_p, classes)
+    return result
+
+
+def text(result):
+    """results.txt: the figures of a run for a reader, with 95 % intervals where the run's numbers give one."""
+    n, recall, auc = result["n"], result["recall"], result.get("roc_auc_interval")
+    counts = result.get("counts") or {}
+    lines = [
+        f"split {result['split']}, seed {result['seed']}",
+        f"checkpoint: {result['checkpoint']} (epoch {result['epoch']}, best on validation)",
+        f"test cases: {n}" + (f" ({', '.join(f'{count} {name}' for name, count in counts.items())})" if counts else ""),
+        f"test loss (log loss): {_number(result['loss'])}",
+        f"accuracy: {_share(result['accuracy'], n)}",
+        f"balanced accuracy: {_number(result['balanced_accuracy'])}",
+        *(f"recall {name}: {_share(value, counts.get(name))}" for name, value in recall.items()),
+        f"AUROC: {_number(result['roc_auc'])}" + (_range(auc) if auc else ""),
+        f"PR AUC: {_number(result['pr_auc'])}"
+        + (f" (prevalence {result['prevalence']:.4f})" if result.get("prevalence") is not None else ""),
+        f"Brier score: {_number(result['brier'])}",
+        f"temperature from validation: {_number(result['temperature'])}{_bound(result['temperature'])}",
+    ]
+    if result.get("at_threshold"):
+        at = result["at_threshold"]
+        lines += [
+            f"threshold from validation ({result['threshold_rule']}): {_number(result['threshold'])}",
+            f"  sensitivity {_share(at['sensitivity'], at['tp'] + at['fn'])}",
+            f"  specificity {_share(at['specificity'], at['tn'] + at['fp'])}",
+            f"  accuracy {_share(at['accuracy'], n)}",
+            f"  balanced accuracy {_number(at['balanced_accuracy'])}",
+        ]
+    lines.append(
+        "intervals: 95 %, Wilson's for shares, DeLong's on the logit scale for the AUROC; cases as independent"
+    )
+    return "\n".join(lines) + "\n"
+
+
+def _number(value):
+    return "not defined" if value is None else f"{value:.4f}"
+
+
+def _range(pair):
+    return "" if None in pair else f" ({pair[0]:.4f} to {pair[1]:.4f})"
+
+
+def _share(value, n):
+    """A share of n cases with its counts and interval."""
+    if value is None or not n:
+        return _number(value)
+    k = round(value * n)
+    return f"{_number(value)}, {k} of {n}{_range(intervals.wilson(k, n))}"
+
+
+def _bound(value):
+    return ", at its bound: no temperature fits these validation cases" if metrics.at_bound(value) else ""
+
+
+def true_probability(y, p):
+    """(n,) probability drawn in the deviation plot: of the last of two classes, or of the true one of more."""
+    return p[:, 1] if p.shape[1] == 2 else p[np.arange(len(y)), y]

@@ -1,0 +1,263 @@
+"""The runs of a study read together: out-of-fold predictions, their ensemble and its bootstrap.
+
+A case is predicted once a seed and repeat, by the model of the split whose test set holds it: out of fold. One seed in
+one repeat is a replicate: it predicts the whole cohort once. The ensemble is the mean probability of a case over all
+its predictions. With two classes the last is the positive one. What is not defined is None.
+"""
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+from scipy.special import softmax
+
+from stratamil.cohort.inventory import USED
+from stratamil.core.errors import UserError
+from stratamil.core.names import column, natural
+from stratamil.evaluation import runs
+from stratamil.stats import intervals, metrics
+
+NEEDED = ("results.json", "predictions.csv", "validation_predictions.csv")
+
+
+def read_runs(folders: Iterable[Path | str]) -> list[runs.Run]:
+    """Read what evaluate left in these folders, see `runs.read`. Raises UserError with every fault."""
+    return runs.read(folders, dict.fromkeys(NEEDED, "evaluate"), _faults)
+
+
+def _faults(run: runs.Run) -> Iterator[str]:
+    wanted = ["patches", *(f"{kind}_{column(name)}" for kind in ("prob", "logit") for name in run.classes)]
+    for name, table in (("predictions.csv", run.test), ("validation_predictions.csv", run.validation)):
+        for lacking in (item for item in ["case_id", "true_label", *wanted] if item not in table):
+            yield f"{run.folder}/{name}: missing column {lacking}: evaluate the run again"
+        for label in sorted(set(table.get("true_label", [])) - set(run.classes)):
+            yield f"{run.folder}/{name}: class {label!r} is none of {', '.join(run.classes)}: evaluate the run again"
+
+
+@dataclass(frozen=True)
+class Study:
+    """Runs, the cases table, and the settings of the bootstrap; everything else is computed from them."""
+
+    runs: list
+    cases: pd.DataFrame
+    draws: int = 2000
+    seed: int = 42
+    baselines: pd.DataFrame | None = None
+    classes: list = field(init=False)
+
+    def __post_init__(self):
+        object.__setattr__(self, "classes", self.runs[0].results["classes"])
+        known = set(self.cases["case_id"])
+        strangers = [
+            f"{run.folder}/predictions.csv: case {case} is not in the cases table: run the inventory and evaluate anew"
+            for run in self.runs
+            for case in run.test["case_id"]
+            if case not in known
+        ]
+        if strangers:
+            raise UserError(*strangers)
+
+    @property
+    def binary(self):
+        return len(self.classes) == 2
+
+    @property
+    def probabilities(self):
+        return [f"prob_{column(name)}" for name in self.classes]
+
+    @property
+    def scaled(self):
+        return [f"scaled_{column(name)}" for name in self.classes]
+
+    @property
+    def seeds(self):
+        return sorted({run.seed for run in self.runs})
+
+    @property
+    def splits(self):
+        return sorted({run.split for run in self.runs}, key=natural)
+
+    @property
+    def repeats(self):
+        """How often a seed predicts most cases; the smaller number where it is a draw."""
+        return int(self.predictions["repeat"].max())
+
+    @cached_property
+    def missing(self):
+        """Case -> the stains that it lacks, of those that some used case has."""
+        lacked = {
+            case: [stain for stain in text.split(";") if stain]
+            for case, text in zip(self.cases["case_id"], self.cases["missing_stains"])
+        }
+        used = self.cases.loc[self.cases["status"] == USED, "case_id"]
+        absent = set.intersection(*(set(lacked[case]) for case in used)) if len(used) else set()
+        return {case: [stain for stain in stains if stain not in absent] for case, stains in lacked.items()}
+
+    @cached_property
+    def predictions(self):
+        """One row a case and run: split, seed, repeat, case_id, y, group, right, threshold, prob_*, scaled_*.
+
+        threshold is NaN where a run has none, scaled_* are the probabilities after temperature scaling. The prediction
+        of a case is of repeat r where it is the r-th with its seed, in the order of splits; what goes beyond `repeats`
+        counts to the last.
+        """
+        tables = []
+        for run in self.runs:
+            logits = run.test[[f"logit_{column(name)}" for name in self.classes]].to_numpy(dtype=float)
+            temperature = run.results.get("temperature")
+            # Without a temperature (one-class validation) nothing is rescaled, rather than the case left out.
+            scaled = softmax(logits / (temperature or 1.0), axis=1)
+            threshold = run.results.get("threshold")
+            tables.append(
+                run.test[["case_id", *self.probabilities]].assign(
+                    split=run.split,
+                    seed=run.seed,
+                    y=run.test["true_label"].map(self.classes.index),
+                    threshold=np.nan if threshold is None else threshold,
+                    **dict(zip(self.scaled, scaled.T)),
+                )
+            )
+        table = pd.concat(tables, ignore_index=True)
+        table["right"] = table[self.probabilities].to_numpy().argmax(axis=1) == table["y"]
+        of_case = table.groupby(["seed", "case_id"])
+        table["repeat"] = np.minimum(of_case.cumcount() + 1, of_case.size().mode()[0])
+        return table.assign(group=table["case_id"].map(self.cases.set_index("case_id")["group"]))
+
+    @cached_property
+    def ensemble(self):
+        """One row a case in natural order: see `of_cases`; `sd` of the drawn probability, `right` of `times`."""
+        groups = self.predictions.assign(drawn=self.drawn(self.predictions)).groupby("case_id")
+        table = self.of_cases(self.predictions, [*self.probabilities, *self.scaled, "threshold"]).set_index("case_id")
+        table["right"], table["times"], table["sd"] = groups["right"].sum(), groups.size(), groups["drawn"].std(ddof=1)
+        return table.reset_index().sort_values("case_id", key=lambda ids: ids.map(natural), ignore_index=True)
+
+    @cached_property
+    def baseline_ensembles(self):
+        """Baseline -> one row a case of the study, see `of_cases`: like `ensemble` the mean of all predictions."""
+        if self.baselines is None:
+            return {}
+        groups = self.ensemble.set_index("case_id")["group"]
+        table = self.baselines[self.baselines["case_id"].isin(groups.index) & self.baselines["split"].isin(self.splits)]
+        table = table.assign(y=table["true_label"].map(self.classes.index), group=table["case_id"].map(groups))
+        return {
+            str(name): self.of_cases(rows, self.probabilities).assign(threshold=np.nan)
+            for name, rows in table.groupby("baseline", sort=False)
+        }
+
+    def of_cases(self, table, columns):
+        """One row a case of `table`, in its order: means of the columns (NaN if one is), y, group, split.
+
+        A case of several splits, as with repeats, is of none: its split is None.
+        """
+        groups = table.groupby("case_id", sort=False)
+        facts = groups[["split", "y", "group"]].first()
+        facts["split"] = facts["split"].astype(object).where(groups["split"].nunique() == 1, None)
+        return groups[columns].mean(skipna=False).join(facts).reset_index()
+
+    def drawn(self, table):
+        """(n,) probability that is shown of a case: of the last of two classes, or of the true one of more."""
+        p = table[self.probabilities].to_numpy()
+        return p[:, 1] if self.binary else p[np.arange(len(p)), table["y"]]
+
+    @cached_property
+    def weights(self):
+        """Bootstrap counts (draws, cases) of the rows of `ensemble`: shared, so that models are compared in pairs."""
+        return intervals.bootstrap_weights(self.ensemble["group"], self.draws, self.seed)
+
+    def weights_of(self, table):
+        """The same for the rows of `table`, (draws, rows)."""
+        position = pd.Series(range(len(self.ensemble)), index=self.ensemble["case_id"])
+        return self.weights[:, position[table["case_id"]]]
+
+    def folds(self, table):
+        """The parts of `table` by split; none where a case is of several, for they are no folds then."""
+        return [] if table["split"].isna().any() else [part for _, part in table.groupby("split", sort=False)]
+
+    def draws_of(self, table, columns=None):
+        """Figures of `table` in each bootstrap draw, name -> (draws,): `intervals.SCALES` and `fold_mean`.
+
+        A fold that lacks a class in a draw leaves that draw without a mean over folds. columns: of the probabilities.
+        """
+        y, p = table["y"].to_numpy(), table[columns or self.probabilities].to_numpy()
+        result = intervals.weighted_figures(y, p, self.weights_of(table))
+        folds = [
+            intervals.weighted_auc(part["y"].to_numpy(), part[self.probabilities].to_numpy(), self.weights_of(part))
+            for part in self.folds(table)
+        ]
+        return result | {"fold_mean": np.mean(folds, axis=0) if folds else np.full(self.draws, np.nan)}
+
+    def sizes(self, *tables):
+        """Patients with and without a case of the class in each table, see `intervals.sizes`."""
+        return [size for each in tables for size in intervals.sizes(each["y"], each["group"], len(self.classes))]
+
+    def auc(self, table):
+        return metrics.auc(table["y"].to_numpy(), table[self.probabilities].to_numpy())
+
+    def fold_aucs(self, table):
+        """AUC of each of the `folds` of `table`."""
+        return [self.auc(part) for part in self.folds(table)]
+
+    def figures(self, table):
+        """Figures of a set of predictions: metrics.summary, at 0.5 and at the validation threshold, calibration."""
+        y, p = table["y"].to_numpy(), table[self.probabilities].to_numpy()
+        result = metrics.summary(y, p, self.classes)
+        del result["loss"]
+        if self.binary:
+            score, threshold = p[:, 1], table["threshold"].to_numpy()
+            result["at_0.5"] = metrics.at_threshold(y, score, 0.5)
+            result["at_threshold"] = None if np.isnan(threshold).any() else metrics.at_threshold(y, score, threshold)
+            result["calibration"] = self.calibration(table, score)
+        return result
+
+    def calibration(self, table, score):
+        """`metrics.calibration` with slope and intercept as [value, low, high] too, in `intervals`."""
+        found = metrics.calibration(table["y"], score)
+        pairs = intervals.recalibration(table["y"].to_numpy(), score, table["group"])
+        return found | {"intervals": {name: list(pair) for name, pair in zip(("slope", "intercept"), pairs)}}
+
+    def judged(self, table, drawn):
+        """`figures` of predictions of the whole cohort with `discrimination`, and `intervals` by name.
+
+        drawn: of `draws_of`. The accuracy has Wilson's interval, as other shares have.
+        """
+        found = self.figures(table)
+        pairs = {
+            name: list(intervals.interval(found[name], drawn[name], scale)) for name, scale in intervals.SCALES.items()
+        }
+        pairs["accuracy"] = list(intervals.wilson(round(found["accuracy"] * len(table)), len(table)))
+        del pairs["roc_auc"]
+        return found | {"intervals": pairs, "discrimination": self.discrimination(table, drawn)}
+
+    def discrimination(self, table, drawn):
+        """Pooled AUC and mean of folds with their bootstrap intervals, DeLong beside; SD over folds."""
+        value, folds = self.auc(table), self.fold_aucs(table)
+        mean = mean_of(folds)
+        low, high = intervals.auc_interval(value, drawn["roc_auc"], self.sizes(table))
+        fold_low, fold_high = intervals.auc_interval(mean, drawn["fold_mean"], self.sizes(*self.folds(table)))
+        p = table[self.probabilities].to_numpy()
+        delong = intervals.delong(table["y"], p[:, 1])[1:] if self.binary else (None, None)
+        return {
+            "roc_auc": value,
+            "low": low,
+            "high": high,
+            "delong_low": delong[0],
+            "delong_high": delong[1],
+            "fold_mean": mean,
+            "fold_low": fold_low,
+            "fold_high": fold_high,
+            "fold_sd": sd_of(folds),
+            "folds": len(folds),
+        }
+
+
+def mean_of(values):
+    """Mean, or None if there are no values or one is None."""
+    return None if not values or any(value is None for value in values) else float(np.mean(values))
+
+
+def sd_of(values):
+    """Sample standard deviation, or None of fewer than two values or if one is None."""
+    return None if len(values) < 2 or any(value is None for value in values) else float(np.std(values, ddof=1))

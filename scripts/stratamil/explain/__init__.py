@@ -1,0 +1,1 @@
+"""What the models attended to, and whether that explains their predictions."""

@@ -1,0 +1,182 @@
+"""The attention of a split as text for readers: stain, slices and patches of each case."""
+
+from collections import Counter
+
+import pandas as pd
+
+from stratamil.explain.attention_tables import PLACE, effective_number
+from stratamil.stats.ranking import EQUAL, alike, rank
+
+NO_PICTURES = (
+    "There are no pictures of patches, for their features were made elsewhere: a patch is known by the row of its\n"
+    "feature file, and by its coordinates on the slide where that file has them."
+)
+UNIFORM = "none: all patches weigh the same"
+EQUAL_NOTE = (
+    "Equal: the two highest stain weights are the same, or all patches weigh the same, so that slices and stains\n"
+    "weigh only what their number of patches gives them."
+)
+CAVEAT = (
+    "Attention is what the model weighed, not why it decided: it is no explanation by itself.\n"
+    "A weighed patch may speak for either class, or for none: compare its contributions in patch_attention.parquet."
+)
+
+
+def slice_pattern(slices):
+    """`one slice`, or the highest with its weight and the effective number of all, as in `match_2 0.84 (1.4 of 2)`.
+
+    slices: as of `Case.slices`. Where all weigh the same, `2 equal`.
+    """
+    if len(slices) == 1:
+        return "one slice"
+    if alike(slices["weight"]):
+        return f"{len(slices)} {EQUAL}"
+    number = effective_number(slices["weight"])
+    return f"{slices['slice_id'][0]} {slices['weight'][0]:.2f} ({number:.1f} of {len(slices)})"
+
+
+def top_text(cases, top, stains, percent, heading):
+    """The summary of `top_table` for readers: totals, patches by stain, and how many slices hold a top patch."""
+    patches = pd.concat([case.patches for case in cases], ignore_index=True)
+    slices, all_slices = ["case_id", "slice"], ["case_id", "slice_id"]
+    by_stain = [["stain", "top patches", "share", "all patches", "share", "slices with one", "of slices"]]
+    for stain in stains:
+        here, everywhere = top[top["stain"] == stain], patches[patches["stain"] == stain]
+        by_stain.append(
+            [
+                stain,
+                *_count(len(here), len(top)),
+                *_count(len(everywhere), len(patches)),
+                str(len(here.drop_duplicates(slices))),
+                str(len(everywhere.drop_duplicates(all_slices))),
+            ]
+        )
+    by_case = [["case", "true", "predicted", "top", "of", "hold", *stains, "slices with one", "of slices"]]
+    for case in cases:
+        here = top[top["case_id"] == case.id]
+        by_case.append(
+            [
+                case.id,
+                case.true_label,
+                case.predicted_label,
+                str(len(here)),
+                str(len(case.patches)),
+                f"{here['effective_weight'].sum():.1%}",
+                *(str((here["stain"] == stain).sum()) if stain in case.stains.index else "-" for stain in stains),
+                str(len(here.drop_duplicates(["stain", "slice"]))),
+                str(len(case.patches.drop_duplicates(["stain", "slice_id"]))),
+            ]
+        )
+    held = top.groupby("case_id")["effective_weight"].sum()
+    return "\n".join(
+        [
+            f"Patches with the highest effective weight: the top {percent} % of each case",
+            heading,
+            "",
+            f"{len(top)} of {len(patches)} patches of {len(cases)} cases.",
+            f"Attention of a case that they hold: median {held.median():.1%}, {held.min():.1%} to {held.max():.1%}.",
+            "",
+            "By stain",
+            *aligned(by_stain, left=1),
+            "",
+            "By case (hold: share of the case's attention; stains: top patches, - if the case lacks the stain)",
+            *aligned(by_case, left=3),
+            "",
+            CAVEAT,
+            "",
+        ]
+    )
+
+
+def _count(n, total):
+    return str(n), f"{n / total:.1%}"
+
+
+def summary_text(cases, stains, heading, pictures=True):
+    """The attention of each case for readers: most attended stain, stain weights, slice pattern, slice weights.
+
+    pictures: whether there are galleries; without, it says so, and where the most attended patch of each slice lies.
+    """
+    overview = [["case", "true", "predicted", "p", "patches", "most attended", *stains, "per patch", "slice pattern"]]
+    for case in cases:
+        weights = case.stains
+        pattern = "; ".join(f"{stain} {slice_pattern(case.slices(stain))}" for stain in weights.index)
+        pattern = UNIFORM if case.uniform else pattern
+        overview.append(
+            [
+                case.id,
+                case.true_label,
+                case.predicted_label + ("" if case.true_label == case.predicted_label else " (wrong)"),
+                f"{case.probability:.3f}",
+                str(len(case.patches)),
+                case.most_attended,
+                *(f"{weights[stain]:.3f}" if stain in weights.index else "-" for stain in stains),
+                _per_patch(case),
+                pattern,
+            ]
+        )
+    most = Counter(case.most_attended for case in cases)
+    return "\n".join(
+        [
+            "Attention of the test cases",
+            heading,
+            "",
+            CAVEAT,
+            *([] if pictures else ["", NO_PICTURES]),
+            "",
+            "Most attended stain: "
+            + ", ".join(f"{stain} in {most[stain]}" for stain in [*stains, *([EQUAL] if EQUAL in most else [])])
+            + " cases.",
+            "",
+            "Cases (p: probability of the predicted class; under each stain its weight, - if the case lacks it;",
+            "per patch: the stain whose patches weigh most on average, and how many equal shares that is, for a stain",
+            "may be attended most because it has the most patches;",
+            "slice pattern: the highest slice and its weight; in brackets the effective number of slices, 1/sum(w^2),",
+            "of how many there are: 1 of 3 is all on one slice, 3 of 3 is an equal share)",
+            *([EQUAL_NOTE] if EQUAL in most or any(case.uniform for case in cases) else []),
+            *aligned(overview, left=3, right_end=len(overview[0]) - 2),
+            "",
+            "Slices (x equal: weight x number of slices of the stain, so 1 is an equal share; effective patches: of the"
+            " slice)",
+            *aligned(_slice_rows(cases), left=3),
+            "",
+        ]
+    )
+
+
+def _per_patch(case):
+    return (
+        case.most_per_patch if case.most_per_patch == EQUAL else f"{case.most_per_patch} {case.per_patch.iloc[0]:.2f}"
+    )
+
+
+def _slice_rows(cases):
+    placed = all(name in cases[0].patches for name in PLACE)
+    rows = [["case", "stain", "slice", "weight", "x equal", "patches", "effective patches"] + ["most at x, y"] * placed]
+    for case in cases:
+        for stain in case.stains.index:
+            slices = case.slices(stain)
+            for slice_id, weight, patches in slices.itertuples(index=False):
+                here = case.of_slice(stain, slice_id)
+                number = effective_number(here["patch_weight"])
+                share = f"{weight:.4f}", f"{weight * len(slices):.2f}"
+                row = [case.id, stain, slice_id, *share, str(patches), f"{number:.1f}"]
+                rows.append([*row, _place(rank(here, "patch_weight").iloc[0])] if placed else row)
+    return rows
+
+
+def _place(patch):
+    """The coordinates of a patch, or a dash where its file has none."""
+    return "-" if pd.isna(patch["x"]) else f"{patch['x']:.0f}, {patch['y']:.0f}"
+
+
+def aligned(rows, left, right_end=None):
+    """Lines of rows of text in columns: the first `left` columns and those from `right_end` on flush left."""
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    right = range(left, len(widths) if right_end is None else right_end)
+    return [
+        "  ".join(
+            cell.rjust(w) if i in right else cell.ljust(w) for i, (cell, w) in enumerate(zip(row, widths))
+        ).rstrip()
+        for row in rows
+    ]

@@ -1,0 +1,361 @@
+"""Whether attention explains the predictions of a study: every number of the faithfulness page, before any page.
+
+Reads what `perturb` and `evaluate` wrote for all splits and seeds. The value of a case is the mean over its runs (seeds
+and repeats), that of the study the mean over cases; rank correlations of stains and slices are pooled over them.
+Intervals are of bootstrap draws of patients with all their cases, see `intervals`. What is not defined is None.
+"""
+
+from itertools import combinations
+
+import numpy as np
+import pandas as pd
+
+from stratamil.core.names import column, natural
+from stratamil.explain import findings
+from stratamil.explain.faithfulness_runs import TOPS, VALUES, differences
+from stratamil.explain.findings import Estimate, Finding
+from stratamil.stats.estimates import centred_sums, correlation
+
+# What a reader asks first -> the finding that answers it (measure, of), how that is measured, and why it may have none.
+QUESTIONS = (
+    (
+        "Does the prediction fall without what is attended?",
+        ("deletion_attention", "probability"),
+        "area between random and attention, deletion",
+        "not defined",
+    ),
+    (
+        "Does what is attended restore the prediction?",
+        ("insertion_attention", "probability"),
+        "area between attention and random, insertion",
+        "not defined",
+    ),
+    (
+        "Are the top {percent:g} % necessary?",
+        ("necessity_percent", "probability"),
+        "fall of the probability, beyond random patches",
+        "not defined",
+    ),
+    (
+        "Are the top {percent:g} % enough?",
+        ("sufficiency_percent", "probability"),
+        "probability with them alone, beyond random patches",
+        "not defined",
+    ),
+    (
+        "Does a stain with more attention speak more for the prediction?",
+        ("stain_support", "margin"),
+        "rank correlation with what the margin loses without it",
+        "not defined",
+    ),
+    (
+        "Does a slice with more attention speak more for the prediction?",
+        ("slice_support", "margin"),
+        "rank correlation with what the margin loses without it",
+        "not defined",
+    ),
+    (
+        "Does attention help to tell the classes?",
+        ("auc_over_uniform", "AUROC"),
+        "AUROC within a split, less that with equal weights",
+        "not defined",
+    ),
+    (
+        "Do two seeds attend to the same patches?",
+        ("seeds_correlation", "attention"),
+        "rank correlation within a case",
+        "cannot be told: one seed",
+    ),
+    (
+        "Do models of two splits attend to the same patches?",
+        ("splits_correlation", "attention"),
+        "rank correlation within a case",
+        "cannot be told: a case is tested once",
+    ),
+)
+ANSWERS = {
+    findings.ABOVE: "yes",
+    findings.SAME: "not shown",
+    findings.BELOW: "less than chance",
+    findings.FEW: "cannot be told: too few",
+}
+# What attention may go with -> what more and less attended patches are then, and how the property is called.
+PROPERTIES = {
+    "pixels": ("are larger", "are smaller", "the size of a patch in pixels"),
+    "bytes": ("have larger files", "have smaller files", "the file size of a patch"),
+    "brightness": ("are brighter", "are darker", "the brightness of a patch"),
+    "distance": ("lie farther out in their slice", "lie nearer to the middle of their slice", "the place in the slice"),
+    "number": ("come later in their slice", "come earlier in their slice", "the patch number within the slice"),
+}
+SCOPES = ("case", "slice")
+BETWEEN = ("seeds", "splits")
+SECTIONS = ("curves", "top", "parts", "uniform", "stability", "properties")
+
+
+def of_study(study):
+    """All findings: those of the study, then those of each run that can be told of one."""
+    found = [
+        *_of_rows(study, study.table, [run.parts.assign(run=run.name) for run in study.runs], "study"),
+        *_of_pairs(study),
+        *_of_properties(study),
+    ]
+    for run in study.runs if len(study.runs) > 1 else []:
+        rows = study.table[study.table["run"] == run.name]
+        found += _of_rows(study, rows, [run.parts.assign(run=run.name)], run.name)
+    return found
+
+
+def _of_rows(study, table, parts, scope):
+    """Findings of some rows of the study's table: areas, top patches, parts left out, no attention."""
+    sample = study.sample(table)
+    mean = {name: sample.mean(table.groupby("case_id")[name].mean()) for name in differences(table, study.classes)}
+    yield from _of_areas(study, table, sample, mean, scope)
+    for value in VALUES:
+        for top in TOPS:
+            words = findings.top(top, study.percent)
+            for measure, said in (("necessity", findings.necessity), ("sufficiency", findings.sufficiency)):
+                estimate = mean[f"{measure}_{top}_{value}"]
+                yield _finding("top", f"{measure}_{top}", scope, value, estimate, said(words, value, estimate))
+    yield from _of_parts(pd.concat(parts, ignore_index=True), sample, scope)
+    for kind in ("uniform", "levels"):
+        yield from _of_uniform(study, table, sample, kind, scope)
+
+
+def _of_areas(study, table, sample, mean, scope):
+    for value in VALUES:
+        for order in ("attention", "contribution"):
+            for direction in ("deletion", "insertion"):
+                estimate = mean[f"{direction}_{order}_{value}"]
+                sentence = findings.area(direction, order, value, estimate)
+                yield _finding("curves", f"{direction}_{order}", scope, value, estimate, sentence)
+        estimate = mean[f"contribution_{value}"]
+        sentence = findings.beside_contribution(value, estimate)
+        yield _finding("curves", "contribution_over_attention", scope, value, estimate, sentence)
+    predicted = _predicted(table)
+    for name in study.classes:
+        rows = table[table["case_id"].map(predicted) == name]
+        for direction in ("deletion", "insertion"):
+            values = rows.groupby("case_id")[f"{direction}_attention_probability"].mean()
+            estimate = sample.mean(values.reindex(sample.cases.index))
+            measure = f"{direction}_attention_predicted_{column(name)}"
+            sentence = findings.area_of_class(direction, name, estimate)
+            yield _finding("curves", measure, scope, "probability", estimate, sentence)
+
+
+def _predicted(table):
+    """The class that each case is predicted as by most of its runs."""
+    return table.groupby("case_id")["predicted_label"].agg(lambda labels: labels.mode()[0])
+
+
+def _finding(section, measure, scope, value_of, estimate, sentence, reference=0.0):
+    said = findings.verdict(estimate, reference)
+    return Finding(section, measure, scope, value_of, estimate, reference, said, sentence)
+
+
+def _of_parts(parts, sample, scope):
+    """Do stains and slices that weigh more speak more for the prediction?
+
+    Which way the margin changes without a part is asked, not how much: without a part of weight w it changes by
+    w / (1 - w) times how far the part differs from the whole, so more for a high weight, whatever the part shows.
+    """
+    for level in ("stain", "slice"):
+        sums = centred_sums(parts[parts["level"] == level], ["run", "case_id"], "weight", "margin_change")
+        estimate = sample.ratio(sums, correlation)
+        yield _finding("parts", f"{level}_support", scope, "margin", estimate, findings.part(level, estimate))
+
+
+def _of_uniform(study, table, sample, kind, scope):
+    """What the model says without attention."""
+    names = [[f"{prefix}prob_{column(name)}" for name in study.classes] for prefix in ("", f"{kind}_")]
+    of_split = [rows.groupby("case_id") for _, rows in table.groupby("split")]
+    model, without, estimate = sample.auc_difference([[cases[part].mean() for part in names] for cases in of_split])
+    attends = table["deletion_attention_margin"].notna().any() or not (table["patches"] > 1).any()
+    if not attends:  # the difference would be that of two means
+        estimate = Estimate(None, None, None, estimate.patients, estimate.cases)
+    reason = "no split has test cases of all classes" if attends else "the model weighs all patches of a case alike"
+    sentence = findings.uniform(kind, model, without, estimate, reason)
+    yield _finding("uniform", f"auc_over_{kind}", scope, "AUROC", estimate, sentence)
+    estimate = sample.mean(table.groupby("case_id")[f"{kind}_changed"].mean(), "logit")
+    yield Finding(
+        "uniform", f"{kind}_changed", scope, "prediction", estimate, None, "", findings.changed(kind, estimate)
+    )
+
+
+def agreements(study):
+    """How alike two runs order the patches of a case: one row a case and pair of runs.
+
+    between: "seeds" (same split) or "splits" (same seed); correlation (Spearman), overlap of the top patches, chance
+    (its expectation: k of n drawn at random hold k / n of any other k), excess (overlap less chance).
+    """
+    rows = []
+    for case, table in study.patches.dropna(subset="effective_weight").groupby("case_id"):
+        by_run = table.pivot(index="path", columns="run", values="effective_weight")
+        ranks = by_run.rank().to_numpy()
+        with np.errstate(invalid="ignore", divide="ignore"):
+            correlation = np.atleast_2d(np.corrcoef(ranks.T))
+        top = _tops(by_run, study.percent)
+        runs = table.drop_duplicates("run").set_index("run")[["split", "seed"]]
+        for i, j in combinations(range(len(by_run.columns)), 2):
+            a, b = (runs.loc[by_run.columns[k]] for k in (i, j))
+            if (a["split"] == b["split"]) == (a["seed"] == b["seed"]):
+                continue
+            row = {"case_id": case, "a": by_run.columns[i], "b": by_run.columns[j]}
+            row |= {"between": "seeds" if a["split"] == b["split"] else "splits", "correlation": correlation[i, j]}
+            shared, k = len(top[i] & top[j]), len(top[i])
+            rows.append(row | {"overlap": shared / k, "chance": k / len(by_run)})
+    columns = ["case_id", "a", "b", "between", "correlation", "overlap", "chance"]
+    found = pd.DataFrame(rows, columns=columns).astype(dict.fromkeys(columns[4:], float))
+    return found.assign(excess=found["overlap"] - found["chance"])
+
+
+def _tops(by_run, percent):
+    """The set of top patches of each run; equal weights by path, as in the tables of attention."""
+    k = max(1, int(np.ceil(round(len(by_run) * percent / 100, 9))))
+    ordered = by_run.sort_index()
+    return [set(ordered[run].sort_values(ascending=False, kind="stable").index[:k]) for run in by_run]
+
+
+def _of_pairs(study):
+    """Findings of the stability over seeds and splits."""
+    pairs, sample = agreements(study), study.sample(study.table)
+    for between in BETWEEN:
+        of_case = pairs[pairs["between"] == between].groupby("case_id")[["correlation", "overlap", "chance", "excess"]]
+        means = of_case.mean().reindex(sample.cases.index)
+        estimate = sample.mean(means["correlation"])
+        sentence = findings.agreement(between, estimate, study.patches["effective_weight"].notna().any())
+        yield _finding("stability", f"{between}_correlation", "study", "attention", estimate, sentence)
+        estimate, excess = sample.mean(means["overlap"], "logit"), sample.mean(means["excess"])
+        chance = None if estimate.value is None else float(means["chance"].mean())
+        sentence = findings.overlap(between, study.percent, chance, excess, estimate)
+        said = findings.verdict(excess)
+        of_top = "stability", f"{between}_overlap", "study", "attention"
+        yield Finding(*of_top, estimate, chance, said, sentence)
+
+
+def related(study, name, scope):
+    """Correlation of attention with a property of patches by case (NaN: not known), mean over its runs.
+
+    scope: "case", Spearman's over all patches of a case, or "slice", of ranks within its slices.
+    """
+    within = {"case": ["case_id"], "slice": ["case_id", "stain", "slice_id"]}[scope]
+    rows = []
+    for run, table in study.patches.groupby("run"):
+        sums = centred_sums(table, within, name, "effective_weight")
+        rows.append((sums["xy"] / np.sqrt(sums["xx"] * sums["yy"])).rename(run))
+    return pd.concat(rows, axis=1).mean(axis=1)
+
+
+def _of_properties(study):
+    """Findings of what attention goes with; of a property that is unknown or the same everywhere, that it is so."""
+    sample = study.sample(study.table)
+    place = "distance" if "distance" in study.patches else "number"
+    for name in ("pixels", "bytes", "brightness", place):
+        for scope in SCOPES:
+            known = name in study.patches and study.patches[name].notna().any()
+            values = related(study, name, scope) if known else pd.Series(dtype=float)
+            estimate = sample.mean(values.reindex(sample.cases.index))
+            reason = "it, or attention, is the same in all patches" if known else "it is not known"
+            sentence = findings.related(*PROPERTIES[name], scope, estimate, reason)
+            yield _finding("properties", f"{name}_{scope}", "study", "attention", estimate, sentence)
+
+
+def curves(study):
+    """Mean curves over cases with their intervals: order -> {value: {fraction, mean, low, high}}."""
+    table = pd.concat([run.curves.assign(run=run.name) for run in study.runs], ignore_index=True)
+    sample, result = study.sample(study.table), {}
+    for order, lines in table.groupby("order", sort=False):
+        result[order] = {}
+        for value in VALUES:
+            of_case = lines.groupby(["case_id", "fraction"])[value].mean().unstack()
+            estimates = [sample.mean(of_case[fraction].reindex(sample.cases.index)) for fraction in of_case]
+            result[order][value] = {
+                "fraction": [float(fraction) for fraction in of_case],
+                "mean": [found.value for found in estimates],
+                "low": [found.low for found in estimates],
+                "high": [found.high for found in estimates],
+            }
+    return result
+
+
+def tops(study):
+    """Mean values with only and without the top and random patches: one dict a top, kind, group and value."""
+    sample, table, rows = study.sample(study.table), study.table, []
+    for top in TOPS:
+        for kind in ("only", "without"):
+            for group in ("top", "random"):
+                for value in VALUES:
+                    name = f"{kind}_{group}_{top}_{value}"
+                    if name in table and f"only_top_{top}_{value}" in table:
+                        estimate = sample.mean(table.groupby("case_id")[name].mean())
+                        figures = {"mean": estimate.value, "low": estimate.low, "high": estimate.high}
+                        rows.append({"top": top, "kind": kind, "group": group, "of": value} | figures)
+    return rows
+
+
+def by_case(study):
+    """One row a case in natural order: class, patient, how often predicted as what, and the means over its runs."""
+    table = study.table
+    tops_ = [f"{kind}_{TOPS[0]}_probability" for kind in ("without_top", "only_top", "only_random")]
+    table = table.assign(**{name: np.nan for name in tops_ if name not in table})
+    names = ["patches", "probability", "margin", *differences(table, study.classes), *tops_]
+    names += [f"{kind}prob_{column(name)}" for kind in ("", "uniform_", "levels_") for name in study.classes]
+    groups = table.groupby("case_id")
+    facts = groups[["true_label", "group"]].first()
+    facts["predicted"] = _predicted(table)
+    result = facts.join(groups[names].mean())
+    return result.sort_index(key=lambda ids: ids.map(natural)).reset_index().rename(columns={"group": "patient"})
+
+
+def answers(found, percent, classes):
+    """The `QUESTIONS` with their answers, rows for a table: question, answer, measured_by and the finding's figures."""
+    of_study = {(item.measure, item.value_of): item for item in found if item.scope == "study"}
+    rows = []
+    for question, (measure, of), measured_by, nothing in QUESTIONS:
+        item = of_study[measure, of]
+        rows.append(_answer(question.format(percent=percent), item, _said(item, nothing, of_study), measured_by))
+        if measure == "deletion_attention":
+            for name in classes:
+                item = of_study[f"{measure}_predicted_{column(name)}", of]
+                rows.append(_answer(f"… of cases predicted {name}?", item, _said(item, nothing, {}), measured_by))
+    return rows
+
+
+def _said(item, nothing, of_study):
+    """The answer of a finding; also what the margin says, where a probability, which saturates, says another."""
+    answer, margin = ANSWERS.get(item.verdict, nothing), of_study.get((item.measure, "margin"))
+    if item.value_of == "probability" and margin is not None and margin.verdict != item.verdict:
+        answer += f"; by the margin: {ANSWERS.get(margin.verdict, nothing)}"
+    return answer
+
+
+def _answer(question, item, answer, measured_by):
+    figures = {name: item.row()[name] for name in ("value", "low", "high", "reference", "n")}
+    return {"question": question, "answer": answer, "measured_by": measured_by} | figures
+
+
+def _top_counts(study):
+    """The least and the most patches that the top share of a case is."""
+    n = study.table["patches"]
+    return [max(1, int(np.ceil(round(size * study.percent / 100, 9)))) for size in (n.min(), n.max())]
+
+
+def numbers(study):
+    """Everything the page says in figures and sentences, ready for JSON."""
+    found = of_study(study)
+    said = {item.measure: item.verdict for item in found if (item.scope, item.value_of) == ("study", "probability")}
+    both = [f"{direction}_attention" for direction in ("deletion", "insertion")]
+    by_class = {name: tuple(said[f"{part}_predicted_{column(name)}"] for part in both) for name in study.classes}
+    return {
+        **findings.headline(tuple(said[part] for part in both), by_class),
+        "classes": study.classes,
+        "cases": int(study.table["case_id"].nunique()),
+        "patients": int(study.table["group"].nunique()),
+        "runs": [run.name for run in study.runs],
+        "top_percent": study.percent,
+        "bootstrap": {"draws": study.draws, "seed": study.seed},
+        "top_counts": _top_counts(study),
+        "answers": answers(found, study.percent, study.classes),
+        "findings": [item.row() for item in found],
+        "curves": curves(study),
+        "tops": tops(study),
+    }

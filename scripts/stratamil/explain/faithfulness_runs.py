@@ -1,0 +1,155 @@
+"""What perturb and evaluate left of a study, as one table of cases and one of patches."""
+
+import math
+from collections.abc import Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from stratamil.core.errors import UserError
+from stratamil.core.names import column, natural
+from stratamil.evaluation import runs
+from stratamil.explain import findings
+from stratamil.features import images
+from stratamil.stats.estimates import Sample
+
+NEEDED = {
+    "results.json": "evaluate",
+    "patch_attention.parquet": "evaluate",
+    "perturbation.csv": "perturb",
+    "perturbation_curves.csv": "perturb",
+    "perturbation_parts.csv": "perturb",
+}
+VALUES = tuple(findings.VALUES)
+TOPS = ("percent", "1", "5", "20")
+PLACE = ["x", "y"]
+OPTICAL_DENSITY = 3  # of the stain_stats features: mean optical density of red, green and blue
+READERS = 8  # heads of image files read at once: what takes time is the file system
+
+
+def read_runs(folders: Iterable[Path | str]) -> list[runs.Run]:
+    """Read what evaluate and perturb left in these folders, see `runs.read`. Raises UserError with every fault."""
+    return runs.read(folders, NEEDED, _faults)
+
+
+def _faults(run: runs.Run) -> Iterator[str]:
+    if not _same_cases(run):
+        yield (
+            f"{run.folder}: perturbation.csv and patch_attention.parquet have different cases: "
+            "run evaluate and perturb again"
+        )
+
+
+def _same_cases(run):
+    """Whether `perturb` had the cases of `evaluate`, and found their stains to weigh the same."""
+    if set(run.perturbation["case_id"]) != set(run.patch_attention["case_id"]):
+        return False
+    keys = ["case_id", "stain"]
+    found = run.parts[run.parts["level"] == "stain"].set_index(keys)["weight"].sort_index()
+    wanted = run.patch_attention.groupby(keys)["effective_weight"].sum().sort_index()
+    return found.index.equals(wanted.index) and np.allclose(found, wanted, atol=1e-3)
+
+
+def pixels(paths, folder):
+    """Width x height of image files from their heads, (n,); NaN where a file is gone or damaged."""
+
+    def area(path):
+        try:
+            return math.prod(images.sides(Path(folder) / path))
+        except images.Unreadable:
+            return np.nan
+
+    with ThreadPoolExecutor(READERS) as pool:
+        return np.array(list(pool.map(area, paths)), dtype=float)
+
+
+def brightness(colour):
+    """Minus the mean optical density of each patch, by path; colour: Features of stain_stats."""
+    density = np.asarray(colour.values[:])[:, OPTICAL_DENSITY].astype(float)
+    return pd.Series(-density, index=colour.table["path"])
+
+
+@dataclass(frozen=True)
+class Study:
+    """Runs, the inventory's cases table (case_id, group), and what else is known of patches.
+
+    known: DataFrame with index path and columns out of pixels, bytes, brightness. percent: share of a case's patches
+    that is its top. draws, seed: of the bootstrap.
+    """
+
+    runs: list
+    cases: pd.DataFrame
+    known: pd.DataFrame
+    percent: float
+    draws: int
+    seed: int
+
+    @property
+    def classes(self):
+        return self.runs[0].classes
+
+    @cached_property
+    def table(self):
+        """One row a case and run: split, seed, run, what `perturb` wrote, group, y, and what `differences` adds."""
+        parts = [run.perturbation.assign(split=run.split, seed=run.seed, run=run.name) for run in self.runs]
+        table = pd.concat(parts, ignore_index=True)
+        table["group"] = table["case_id"].map(self.cases.set_index("case_id")["group"])
+        table["y"] = table["true_label"].map(self.classes.index)
+        if table["group"].isna().any():
+            strangers = table.loc[table["group"].isna(), "case_id"].unique()
+            raise UserError(f"perturbation.csv: cases {', '.join(strangers)} are not in the cases table: run all again")
+        return table.assign(**differences(table, self.classes))
+
+    def sample(self, table):
+        """The cases of some rows of `table`, in natural order."""
+        cases = table.groupby("case_id")[["group", "y"]].first()
+        return Sample(cases.sort_index(key=lambda ids: ids.map(natural)), self.draws, self.seed)
+
+    @cached_property
+    def patches(self):
+        """One row a patch and run: run, split, seed, properties, effective_weight (NaN where a case's are equal)."""
+        parts = [run.patch_attention.assign(split=run.split, seed=run.seed, run=run.name) for run in self.runs]
+        table = pd.concat(parts, ignore_index=True)
+        defined = self.table.set_index(["run", "case_id"])["deletion_attention_margin"].notna()
+        ordered = pd.MultiIndex.from_frame(table[["run", "case_id"]]).map(defined).to_numpy(dtype=bool)
+        table["effective_weight"] = table["effective_weight"].astype(float).where(ordered)
+        slices = table.groupby(["run", "case_id", "stain", "slice_id"])
+        if all(name in table for name in PLACE):
+            table["distance"] = np.hypot(*(table[name] - slices[name].transform("mean") for name in PLACE))
+        else:
+            table["number"] = slices["patch"].rank() / slices["patch"].transform("size")
+        return table.join(self.known, on="path")
+
+
+def differences(table, classes):
+    """Differences that `perturb` leaves to make: name -> (n,). Where no case has what is wanted they are NaN."""
+    nothing = pd.Series(np.nan, index=table.index)
+
+    def given(name):
+        return table.get(name, nothing)
+
+    result = {
+        f"{direction}_{order}_{value}": given(f"{direction}_{order}_{value}")
+        for direction in ("deletion", "insertion")
+        for order in ("attention", "contribution")
+        for value in VALUES
+    }
+    for value in VALUES:
+        areas = result[f"deletion_contribution_{value}"], result[f"deletion_attention_{value}"]
+        result[f"contribution_{value}"] = areas[0] - areas[1]
+        for top in TOPS:
+            result[f"necessity_{top}_{value}"] = given(f"without_random_{top}_{value}") - given(
+                f"without_top_{top}_{value}"
+            )
+            result[f"sufficiency_{top}_{value}"] = given(f"only_top_{top}_{value}") - given(
+                f"only_random_{top}_{value}"
+            )
+    model = table[[f"prob_{column(name)}" for name in classes]].to_numpy().argmax(axis=1)
+    for kind in ("uniform", "levels"):
+        without = table[[f"{kind}_prob_{column(name)}" for name in classes]].to_numpy().argmax(axis=1)
+        result[f"{kind}_changed"] = pd.Series(without != model, index=table.index).astype(float)
+    return result

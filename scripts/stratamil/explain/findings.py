@@ -1,0 +1,330 @@
+"""What an estimate says, in a sentence: also that a thing is no better than chance, cannot be told, or is not defined.
+
+An interval decides: above the reference, below it, or holding it. Sentences are made for readers, numbers filled in.
+"""
+
+from dataclasses import dataclass
+
+from stratamil.core.wording import num, pct, span
+from stratamil.stats.estimates import PATIENTS, Estimate
+
+HELD = ", and the interval holds 0"
+ABOVE, BELOW, SAME, FEW, NONE = "above", "below", "no different", "too few", "not defined"
+VALUES = {"probability": "probability of the predicted class", "margin": "margin (log odds) of the predicted class"}
+ALIKE = {"uniform": "all patches of a case", "levels": "all patches of a slice, slices of a stain and stains"}
+WORDS = {ABOVE: "better than random", BELOW: "worse than random", SAME: "no better than random"}
+
+
+@dataclass(frozen=True)
+class Finding:
+    """An estimate of one measure, what it would be by chance, and what that says.
+
+    scope: "study", or one "split 01, seed 42". value: what was measured of the model, probability or margin, if either.
+    """
+
+    section: str
+    measure: str
+    scope: str
+    value_of: str
+    estimate: Estimate
+    reference: float | None
+    verdict: str
+    sentence: str
+
+    def row(self):
+        """The finding as a dict of plain values, for tables and JSON."""
+        found = self.estimate
+        return {
+            "section": self.section,
+            "measure": self.measure,
+            "scope": self.scope,
+            "of": self.value_of,
+            "n": found.patients,
+            "cases": found.cases,
+            "value": found.value,
+            "low": found.low,
+            "high": found.high,
+            "reference": self.reference,
+            "verdict": self.verdict,
+            "sentence": self.sentence,
+        }
+
+
+def verdict(estimate, reference=0.0):
+    """What the interval says of the estimate: ABOVE or BELOW the reference, or SAME; FEW patients, or NONE."""
+    if estimate.value is None:
+        return NONE
+    if estimate.patients < PATIENTS or estimate.low is None:
+        return FEW
+    if estimate.low > reference:
+        return ABOVE
+    return BELOW if estimate.high < reference else SAME
+
+
+def count(n, noun):
+    """`1 patient`, `3 patients`."""
+    return f"{n} {noun}{'' if n == 1 else 's'}"
+
+
+def _basis(estimate):
+    """The interval and the number of patients, in brackets; a bound that is not 0 does not read as 0.00."""
+    patients = count(estimate.patients, "patient")
+    if estimate.low is None:
+        return f"({patients})"
+    near = any(0 < abs(bound) < 0.005 for bound in (estimate.low, estimate.high))
+    return f"(95 % interval {span(estimate.low, estimate.high, 3 if near else 2)}; {patients})"
+
+
+def _size(estimate, more, less):
+    """`0.12 lower`."""
+    return f"{num(abs(estimate.value), 2)} {more if estimate.value >= 0 else less}"
+
+
+def against_random(subject, task, more, less, than, estimate, reason):
+    """Whether a choice of patches does its task better than a random choice.
+
+    estimate: of the difference, above 0 where the choice does better; then what is measured is `more`, else `less`.
+    than: what it is compared with. reason: why there may be no estimate.
+    """
+    said = verdict(estimate)
+    if said == NONE:
+        return f"{subject}: not defined, for {reason}."
+    size = f"it is {_size(estimate, more, less)} {than}"
+    if said == FEW:
+        return (
+            f"Whether {subject[0].lower()}{subject[1:]} is better than random cannot be told: "
+            f"{size}, but {count(estimate.patients, 'patient')} {_are(estimate.patients)} too few."
+        )
+    held = HELD if said == SAME else ""
+    return f"{subject} is {WORDS[said]} at {task}: {size}{held} {_basis(estimate)}."
+
+
+def _are(n):
+    return "is" if n == 1 else "are"
+
+
+def area(direction, order, value, estimate):
+    """The area between the curves of an order of patches and of a random one."""
+    which = {"attention": "most attended patches", "contribution": "patches that speak most for the predicted class"}
+    subject, task, more, less = {
+        "deletion": (f"Removing the {which[order]} first", "lowering", "lower", "higher"),
+        "insertion": (f"Adding the {which[order]} first", "restoring", "higher", "lower"),
+    }[direction]
+    reason = "no case has two patches" + (" of different attention" if order == "attention" else "")
+    return against_random(
+        subject,
+        f"{task} the {VALUES[value]}",
+        more,
+        less,
+        "along the curve than with patches at random",
+        estimate,
+        reason,
+    )
+
+
+def area_of_class(direction, name, estimate):
+    """The same area, in cases predicted as one class."""
+    said = verdict(estimate)
+    begin = f"In cases predicted {name}, {'removing' if direction == 'deletion' else 'adding'} the most attended first"
+    if said == NONE:
+        return f"{begin}: not defined, for there is none with two patches of different attention."
+    if said == FEW:
+        patients = f"{count(estimate.patients, 'patient')} {_are(estimate.patients)}"
+        return f"{begin}: {num(estimate.value, 2)}, but {patients} too few to tell."
+    return f"{begin} is {WORDS[said]}: {num(estimate.value, 2)} {_basis(estimate)}."
+
+
+def beside_contribution(value, estimate):
+    """Whether the exact contribution finds what matters better than attention does: the difference of the two areas."""
+    said = verdict(estimate)
+    if said == NONE:
+        return "Attention and contribution cannot be compared: there is no order by attention."
+    size = f"difference of the areas {num(estimate.value, 2)}, {VALUES[value]} {_basis(estimate)}"
+    return {
+        ABOVE: f"The signed contribution of patches tells better than attention what the prediction rests on: {size}.",
+        BELOW: f"The attention of patches tells better than contribution what the prediction rests on: {size}.",
+        SAME: f"Contribution and attention tell alike what the prediction rests on: {size}.",
+        FEW: f"Whether contribution tells more than attention cannot be told from so few: {size}.",
+    }[said]
+
+
+def necessity(top, value, estimate):
+    """What is lost without the top patches, against random ones (ERASER: comprehensiveness)."""
+    subject, than = f"Taking away {top}", "than without as many at random"
+    return against_random(subject, f"lowering the {VALUES[value]}", "lower", "higher", than, estimate, NO_TOP)
+
+
+def sufficiency(top, value, estimate):
+    """What is left with nothing but the top patches, against random ones (ERASER: sufficiency)."""
+    subject, than = f"Keeping nothing but {top}", "than with as many at random"
+    return against_random(subject, f"keeping up the {VALUES[value]}", "higher", "lower", than, estimate, NO_TOP)
+
+
+NO_TOP = "no case has more patches than that, with different attention"
+
+
+def top(name, percent):
+    """The top patches in words: `the 5 % most attended patches`, `the most attended patch`."""
+    if name == "percent":
+        return f"the {percent:g} % most attended patches"
+    return "the most attended patch" if name == "1" else f"the {name} most attended patches"
+
+
+def part(level, estimate):
+    """Whether the attention of a stain or slice tells which way the prediction changes without it."""
+    said, parts = verdict(estimate), f"{level}s"
+    if said == NONE:
+        return f"Attention of {parts} and what changes without them: not defined, for no case has two to compare."
+    size = f"rank correlation {num(estimate.value, 2)} {_basis(estimate)}"
+    what = "whether it speaks for the predicted class"
+    return {
+        ABOVE: f"{parts.capitalize()} with more attention speak more for the predicted class: {size}.",
+        BELOW: f"{parts.capitalize()} with more attention speak less for the predicted class: {size}.",
+        SAME: f"The attention of a {level} is no better than random at telling {what}: {size}{HELD}.",
+        FEW: f"Whether the attention of a {level} tells {what} cannot be told from so few: {size}.",
+    }[said]
+
+
+def uniform(kind, model, without, estimate, reason):
+    """What attention adds to the AUROC. model, without: the two AUROCs; estimate: of their difference.
+
+    reason: why there may be no estimate.
+    """
+    said = verdict(estimate)
+    alike = ALIKE[kind]
+    if said == NONE:
+        return f"What attention adds over {alike} weighing alike is not defined, for {reason}."
+    both = f"with {alike} weighing alike the AUROC within a split is {num(without, 2)}, with attention {num(model, 2)}"
+    size = f"difference {num(estimate.value, 2)} {_basis(estimate)}"
+    return {
+        ABOVE: f"Attention adds to the discrimination: {both}; {size}.",
+        BELOW: f"Attention takes away from the discrimination: {both}; {size}.",
+        SAME: f"Attention adds nothing to the discrimination that these cases can show: {both}; {size}{HELD}.",
+        FEW: f"Whether attention adds to the discrimination cannot be told from so few: {both}; {size}.",
+    }[said]
+
+
+def changed(kind, estimate):
+    """How often the prediction changes without attention."""
+    alike = ALIKE[kind]
+    if estimate.value is None:
+        return "How often predictions change without attention: not defined, for there are none."
+    return f"With {alike} weighing alike, {pct(estimate.value)} of the predictions change {_percent(estimate)}."
+
+
+def _percent(estimate):
+    patients = count(estimate.patients, "patient")
+    if estimate.low is None:
+        return f"({patients})"
+    return f"(95 % interval {pct(estimate.low)} to {pct(estimate.high)}; {patients})"
+
+
+def agreement(between, estimate, attends=True):
+    """Whether two models order the patches of a case alike. attends: whether their attention has an order at all."""
+    said = verdict(estimate)
+    models = {"seeds": "two trainings on the same split", "splits": "models of two splits that test the same case"}[
+        between
+    ]
+    if said == NONE and not attends:
+        return f"How alike {models} attend is not defined: all patches of a case weigh alike."
+    if said == NONE:
+        return {
+            "seeds": "How far attention depends on the seed cannot be told: each split was trained with one seed "
+            "(set seeds to several).",
+            "splits": "How far attention depends on the training cases cannot be told: each case is tested in one "
+            "split (set splits.repeats to several).",
+        }[between]
+    size = f"mean rank correlation {num(estimate.value, 2)} {_basis(estimate)}"
+    return {
+        ABOVE: f"The order that {models} give to the patches of a case is alike more than by chance: {size}.",
+        BELOW: f"The order that {models} give to the patches of a case is opposed more than by chance: {size}.",
+        SAME: f"The order that {models} give to the patches of a case is alike no more than by chance: {size}.",
+        FEW: f"Whether {models} order the patches of a case alike cannot be told from so few: {size}.",
+    }[said]
+
+
+def overlap(between, percent, chance, excess, estimate):
+    """How many of the top patches two models share. excess: Estimate of the overlap above chance."""
+    models = {"seeds": "Two trainings on the same split", "splits": "Models of two splits"}[between]
+    said = verdict(excess)
+    if said == NONE:
+        return f"{models}: there are no two to compare."
+    size = f"{pct(estimate.value)} {_percent(estimate)}, {pct(chance)} by chance"
+    top_ = f"the {percent:g} % most attended patches of a case"
+    return {
+        ABOVE: f"{models} share more of {top_} than by chance: {size}.",
+        BELOW: f"{models} share fewer of {top_} than by chance: {size}.",
+        SAME: f"{models} share no more of {top_} than by chance: {size}.",
+        FEW: f"{models} share of {top_} {size}; so few tell nothing.",
+    }[said]
+
+
+def related(more, less, subject, scope, estimate, reason):
+    """Whether attention goes with a property of a patch: more attended ones are `more` or `less`.
+
+    reason: why there may be no estimate.
+    """
+    said = verdict(estimate)
+    where = {"case": "Over a whole case", "slice": "Within a slice"}[scope]
+    if said == NONE:
+        return f"{where}: whether attention goes with {subject} is not defined, for {reason}."
+    size = f"mean rank correlation {num(estimate.value, 2)} {_basis(estimate)}"
+    return {
+        ABOVE: f"{where}, more attended patches {more}: {size}.",
+        BELOW: f"{where}, more attended patches {less}: {size}.",
+        SAME: f"{where}, attention does not go with {subject}: {size}{HELD}.",
+        FEW: f"{where}, whether attention goes with {subject} cannot be told from so few: {size}.",
+    }[said]
+
+
+def overall(deletion, insertion):
+    """The answer in one sentence, from the verdicts of both areas of attention by probability."""
+    found = {deletion, insertion}
+    if NONE in found:
+        return (
+            "Attention cannot explain anything here: the model weighs all patches of a case alike, or a case has one."
+        )
+    if FEW in found:
+        return "Whether attention explains the predictions cannot be told: there are too few patients."
+    if len(found) == 1:
+        return (
+            f"As a guide to what the predictions rest on, attention is {WORDS[deletion]}, by deletion and by insertion."
+        )
+    return (
+        f"As a guide to what the predictions rest on, attention is {WORDS[deletion]} by deletion, but "
+        f"{WORDS[insertion]} by insertion."
+    )
+
+
+def headline(both, by_class):
+    """The answer in two parts, overall and by_class, the more important first; by_class may be None.
+
+    both: verdicts of deletion and insertion over all cases; by_class: class -> those of the cases predicted so. An
+    attention that finds one class's patches wherever they are explains predictions of that class only: then a mean over
+    all cases tells how many are predicted as which.
+    """
+    told = {name: pair for name, pair in by_class.items() if NONE not in pair and FEW not in pair}
+    if not any({ABOVE, BELOW} <= set(of_direction) for of_direction in zip(*told.values())):
+        return {"overall": overall(*both), "by_class": None}
+    parts = "; ".join(f"in cases predicted {name} attention is {_both(*pair)}" for name, pair in told.items())
+    opposed = {(ABOVE, ABOVE), (BELOW, BELOW)} <= set(told.values())
+    return {
+        "overall": f"What attention tells hangs on the predicted class: {parts}.",
+        "by_class": (f"{ONE_CLASS} " if opposed else "") + f"Over all cases together: {_lower(overall(*both))}",
+    }
+
+
+def _lower(sentence):
+    return sentence[0].lower() + sentence[1:]
+
+
+ONE_CLASS = (
+    "This fits an attention that marks what speaks for one class wherever it is, as train.instance_weight makes it: "
+    "where another class is predicted, the most attended patches are then evidence against it."
+)
+
+
+def _both(deletion, insertion):
+    if deletion == insertion:
+        return f"{WORDS[deletion]} by deletion and by insertion"
+    return f"{WORDS[deletion]} by deletion, {WORDS[insertion]} by insertion"

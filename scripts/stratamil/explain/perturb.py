@@ -1,0 +1,285 @@
+"""What a model says of a bag when parts of it are taken away: is what it attends to what its predictions rest on?
+
+A bag is predicted whole and changed. Its value is that of the class c predicted on the whole bag: the probability p,
+and the margin log p - log(1 - p), which does not saturate. After DeYoung et al. (ERASER, ACL 2020): what is lost
+without the top patches is their comprehensiveness (necessity), what remains with nothing but them their sufficiency.
+Curves and the signed contribution follow Hense et al. (xMIL, NeurIPS 2024), parts of a bag left out Kaczmarzyk et al.
+(HIPPO, arXiv 2409.03080).
+
+Patches are removed in an order: "attention" (highest effective weight first), "least" (lowest first), "contribution"
+(what speaks most for c first), "against" (least first), "random" (mean over draws). Keeping only what an order puts
+first is removing the rest, in the reverse order: insertion is deletion read backwards. Equal weights are in random
+order, not in that of their paths, for a path tells the stain and slice.
+"""
+
+import hashlib
+from dataclasses import dataclass, replace
+
+import numpy as np
+import pandas as pd
+import torch
+from scipy.special import expit, logsumexp
+from torch.nn.functional import softmax
+
+from stratamil.core.names import column, natural
+from stratamil.mil.bags import Batch
+from stratamil.mil.model import HierarchicalAttention
+
+# Symmetric (but for 1, where nothing is left), for curves are read in both directions.
+FRACTIONS = (0, 0.01, 0.02, 0.05, *(tenth / 10 for tenth in range(1, 10)), 0.95, 0.98, 0.99)
+REVERSED = {"attention": "least", "least": "attention", "contribution": "against", "random": "random"}
+TOP = (1, 5, 20)  # patches; beside them a share of the case's patches, called "percent"
+VALUES = ("probability", "margin")
+ROWS = 32_768  # patches aggregated at once: 16 MB of embeddings of width 128
+EQUAL = 1e-5  # relative: weights that differ by less do so by rounding in float32
+
+
+@dataclass(frozen=True)
+class Settings:
+    """draws: random orders. top_percent: share of a case's patches that is its top. seed: of the random orders."""
+
+    draws: int
+    top_percent: float
+    seed: int
+
+
+@dataclass(frozen=True)
+class Bag:
+    """A case embedded once, its parts ready to be predicted.
+
+    batch: of one case, with embeddings (P, E) for x. whole: logits (K,) of the whole bag. effective: (P,) weights.
+    support: (P,) what each patch adds to the margin of the predicted class: its contribution less the mean of those to
+    the other classes; of two classes exact.
+    """
+
+    model: HierarchicalAttention
+    batch: Batch
+    whole: np.ndarray
+    effective: np.ndarray
+    support: np.ndarray
+
+    def logits(self, masks):
+        """Logits (M, K) of the parts that the masks (M, P) keep, a bounded number of patches at a time."""
+        ends = np.cumsum(masks.sum(1)) // ROWS
+        chunks = np.split(masks, np.flatnonzero(np.diff(ends)) + 1)
+        return np.concatenate([self._logits(chunk) for chunk in chunks])
+
+    def _logits(self, masks):
+        parts = self.batch.parts(torch.from_numpy(masks).to(self.batch.x.device))
+        return self.model.aggregate(parts.x, parts).logits.double().cpu().numpy()
+
+    @property
+    def predicted(self):
+        return int(self.whole.argmax())
+
+    def values(self, masks):
+        """Values (M, 2) of the parts: probability and margin of the class predicted on the whole bag."""
+        return values(self.logits(masks), self.predicted)
+
+    def uniform(self):
+        """Class probabilities (2, K) without attention: all patches weigh alike; or patches of a slice, slices of a
+        stain, and stains do.
+        """
+        h, batch = self.batch.x, self.batch
+        slices = _means(h, batch.slice_of_patch, len(batch.stain_of_slice))
+        stains = _means(slices, batch.stain_of_slice, len(batch.case_of_stain))
+        pooled = torch.stack([h.mean(0), stains.mean(0)])
+        return softmax(self.model.classifier(pooled).double(), 1).cpu().numpy()
+
+
+def _means(x, segment, n):
+    """Means (n, E) of the rows of x (N, E) within each of n segments."""
+    total = x.new_zeros(n, x.shape[1]).index_add(0, segment, x)
+    return total / torch.bincount(segment, minlength=n)[:, None]
+
+
+def values(logits, predicted):
+    """Logits (M, K) as values (M, 2) of one class: its probability p, and its margin log p - log(1 - p)."""
+    margin = logits[:, predicted] - logsumexp(np.delete(logits, predicted, axis=1), axis=1)
+    return np.column_stack([expit(margin), margin])
+
+
+def embedded(model, batch):
+    """The Bag of a Batch of one case; its whole prediction is that of the model on the batch."""
+    h = model.embed(batch.x)[: len(batch.rows)]
+    output = model.aggregate(h, batch)
+    whole = output.logits[0].double().cpu().numpy()
+    contributions = model.contributions(output).double().cpu().numpy()
+    own = contributions[:, whole.argmax()]
+    others = np.delete(contributions, whole.argmax(), axis=1).mean(axis=1)
+    return Bag(model, replace(batch, x=h), whole, output.effective.double().cpu().numpy(), own - others)
+
+
+def orders(bag, settings, case):
+    """The orders in which patches are removed: name -> (m, P) patches, the first goes first.
+
+    One order a name, of "random" `settings.draws`. The same case and seed give the same draws, whatever else there is.
+    Where all weights are equal there is no order by attention.
+    """
+    generator = np.random.default_rng([settings.seed, int(hashlib.sha256(case.encode()).hexdigest()[:16], 16)])
+    n = len(bag.effective)
+    drawn = np.stack([generator.permutation(n) for _ in range(settings.draws)])
+    ties = generator.permutation(n)
+    found = {}
+    if np.ptp(bag.effective) > EQUAL * bag.effective.max():
+        found["attention"] = np.lexsort((ties, -bag.effective))[None]
+        found["least"] = found["attention"][:, ::-1]
+    found["contribution"] = np.lexsort((ties, -bag.support))[None]
+    return found | {"against": found["contribution"][:, ::-1], "random": drawn}
+
+
+def removed(n, fraction):
+    """How many of n patches are removed: the fraction, rounded, but one always stays."""
+    return min(int(fraction * n + 0.5), n - 1)
+
+
+def kept(order, count):
+    """Mask (P,) of what is left when the first `count` of an order are removed."""
+    mask = np.ones(len(order), dtype=bool)
+    mask[order[:count]] = False
+    return mask
+
+
+def curves(bag, ranked):
+    """Mean values along each order: a DataFrame of order, fraction, removed, probability, margin.
+
+    ranked: as of `orders`.
+    """
+    counts = [removed(len(bag.effective), fraction) for fraction in FRACTIONS]
+    distinct, place = np.unique(counts, return_inverse=True)
+    masks = np.stack([kept(order, count) for found in ranked.values() for order in found for count in distinct])
+    of_order = bag.values(masks).reshape(-1, len(distinct), len(VALUES))
+    names = [name for name, found in ranked.items() for _ in found]
+    rows = []
+    for name in ranked:
+        mean = of_order[[other == name for other in names]].mean(0)[place]
+        table = {"order": name, "fraction": FRACTIONS, "removed": counts, **dict(zip(VALUES, mean.T))}
+        rows.append(pd.DataFrame(table))
+    return pd.concat(rows, ignore_index=True)
+
+
+def gaps(curve):
+    """Areas between the curves of an order and of random removal, over the fractions removed, the mean difference.
+
+    curve: of `curves`. deletion_<order>_<value>: random less order; insertion_...: order less random. Above 0 is better
+    than random. NaN where there is no such order.
+    """
+    result = {}
+    for value in VALUES:
+        lines = {name: part[value].to_numpy() for name, part in curve.groupby("order")}
+        for order in ("attention", "contribution"):
+            nothing = np.full(len(FRACTIONS), np.nan)
+            own, reverse = lines.get(order, nothing), lines.get(REVERSED[order], nothing)
+            # What is left when the reverse order is removed is what the order put first.
+            result[f"deletion_{order}_{value}"] = _area(lines["random"] - own)
+            result[f"insertion_{order}_{value}"] = _area(reverse - lines["random"])
+    return result
+
+
+def _area(difference):
+    """Mean over the fractions by the trapezoid rule."""
+    return float(np.trapezoid(difference, FRACTIONS) / (FRACTIONS[-1] - FRACTIONS[0]))
+
+
+def top_counts(n, percent):
+    """How many patches count as the top of n: name -> k, of those that leave a patch."""
+    counts = {"percent": max(1, int(np.ceil(round(n * percent / 100, 9)))), **{str(k): k for k in TOP}}
+    return {name: k for name, k in counts.items() if k < n}
+
+
+def tops(bag, ranked, percent):
+    """Values with nothing but, and without, the k most attended patches, and as many random ones (mean of the draws).
+
+    Returns {only_top_<k>_<value>: ..., without_top_..., only_random_..., without_random_...}; of the k that there are.
+    """
+    groups = {"top": ranked.get("attention", ()), "random": ranked["random"]}
+    names, masks = [], []
+    for name, k in top_counts(len(bag.effective), percent).items():
+        for group, found in groups.items():
+            for order in found:
+                without = kept(order, k)
+                names += [f"only_{group}_{name}", f"without_{group}_{name}"]
+                masks += [~without, without]
+    if not masks:
+        return {}
+    means = pd.DataFrame(bag.values(np.stack(masks)), columns=VALUES).groupby(names).mean()
+    return {f"{name}_{value}": means.loc[name, value] for name in dict.fromkeys(names) for value in VALUES}
+
+
+def left_out(bag, table):
+    """What each stain and slice weighs, and what the values lose without it.
+
+    table: rows of the bag's patches (stain, slice_id). Returns a DataFrame of level, stain, slice_id (empty for a
+    stain), patches, weight (its share of the case), and probability_change, margin_change: whole less without, so
+    above 0 where it speaks for the predicted class; NaN for a case's only part.
+    """
+    batch = bag.batch
+    stain_of_patch = batch.stain_of_slice[batch.slice_of_patch].cpu().numpy()
+    rows, masks = [], []
+    for level, segment in (("stain", stain_of_patch), ("slice", batch.slice_of_patch.cpu().numpy())):
+        for number in range(segment[-1] + 1):
+            here = segment == number
+            first = table.iloc[here.argmax()]
+            slice_id = first["slice_id"] if level == "slice" else ""
+            row = {"level": level, "stain": first["stain"], "slice_id": slice_id, "patches": int(here.sum())}
+            rows.append(row | {"weight": bag.effective[here].sum()})
+            masks.append(~here)
+    masks = np.stack(masks)
+    some = masks.any(1)
+    changes = np.full((len(masks), len(VALUES)), np.nan)
+    if some.any():
+        changes[some] = values(bag.whole[None], bag.predicted) - bag.values(masks[some])
+    return pd.DataFrame(rows).assign(**{f"{value}_change": changes[:, i] for i, value in enumerate(VALUES)})
+
+
+@torch.inference_mode()
+def perturb(model, bags, table, case_ids, y, classes, settings):
+    """Predict cases whole and changed, one after the other; see the module.
+
+    model: HierarchicalAttention in evaluation mode, on the device of the bags. bags: Bags. table: the features' table.
+    y: case id -> class index. classes: K names. settings: Settings.
+    Returns three DataFrames. Cases, one row each: labels, number of stains, slices, patches, prob_<class>, the whole
+    probability and margin, `gaps`, `tops`, and without attention uniform_prob_<class> (all patches weigh alike) and
+    levels_prob_<class> (patches of a slice, slices of a stain, stains weigh alike). Curves: case_id and `curves`.
+    Parts: case_id and `left_out`. A case of one patch has no curves.
+    """
+    found = [
+        _case(model, bags.batch([case]), table, case, y[case], classes, settings)
+        for case in sorted(case_ids, key=natural)
+    ]
+    rows, lines, parts = zip(*found)
+    return pd.DataFrame(rows), pd.concat(lines, ignore_index=True), pd.concat(parts, ignore_index=True)
+
+
+def _case(model, batch, table, case, truth, classes, settings):
+    """A row, the curves and the parts of one case."""
+    bag = embedded(model, batch)
+    probability, margin = values(bag.whole[None], bag.predicted)[0]
+    uniform, levels = bag.uniform()
+    whole = softmax(torch.from_numpy(bag.whole), 0).numpy()
+    row = {
+        "case_id": case,
+        "true_label": classes[truth],
+        "predicted_label": classes[bag.predicted],
+        "stains": len(batch.case_of_stain),
+        "slices": len(batch.stain_of_slice),
+        "patches": len(batch.rows),
+        "probability": probability,
+        "margin": margin,
+        **_named("prob", whole, classes),
+        **_named("uniform_prob", uniform, classes),
+        **_named("levels_prob", levels, classes),
+    }
+    curve = pd.DataFrame(columns=["order", "fraction", "removed", *VALUES])
+    if len(batch.rows) > 1:
+        ranked = orders(bag, settings, case)
+        curve = curves(bag, ranked)
+        row |= gaps(curve) | tops(bag, ranked, settings.top_percent)
+    parts = left_out(bag, table.iloc[batch.rows])
+    for frame in (curve, parts):
+        frame.insert(0, "case_id", case)
+    return row, curve, parts
+
+
+def _named(prefix, probabilities, classes):
+    return {f"{prefix}_{column(name)}": p for name, p in zip(classes, probabilities)}

@@ -1,0 +1,135 @@
+"""What the runs of a study say of stains, and of known signal: attention over cases."""
+
+from collections import Counter
+
+import numpy as np
+import pandas as pd
+
+from stratamil.core.names import column
+from stratamil.evaluation.study import sd_of
+from stratamil.stats import intervals
+from stratamil.stats.ranking import EQUAL
+
+ROUNDED = 1e-5  # of means and cases that were rounded to six digits
+
+
+def summarise(study):
+    """Stain weights over cases, each the mean of its predictions, and attention against known signal; None without.
+
+    Returns (numbers, weights): weights is a DataFrame (cases, stains) aligned with `ensemble`, NaN for a missing stain.
+    """
+    tables = [
+        run.attention_summary for run in study.runs if run.attention_summary is not None and len(run.attention_summary)
+    ]
+    if not tables:
+        return None, None
+    table = pd.concat(tables, ignore_index=True)
+    slugs = [name.removeprefix("stain_weight_") for name in table if name.startswith("stain_weight_")]
+    spelt = {column(name): name for name in _stain_names(study, table)}
+    weights = (
+        table.groupby("case_id")[[f"stain_weight_{slug}" for slug in slugs]].mean().reindex(study.ensemble["case_id"])
+    )
+    weights.columns = [spelt.get(slug, slug) for slug in slugs]
+    weights = weights.dropna(axis=1, how="all")  # stains that no case has
+    present = weights.notna().sum(axis=1)
+    several = weights[present > 1]  # a case with one stain has no choice
+    told = several.drop(index=_equal(table), errors="ignore")
+    most = Counter(told.idxmax(axis=1)) if len(told) else {}
+    stains = [
+        {
+            "stain": stain,
+            "n": int(weights[stain].notna().sum()),
+            "mean": _finite(weights[stain].mean()),
+            "median": _finite(weights[stain].median()),
+            "low": _finite(weights[stain].quantile(0.25)),
+            "high": _finite(weights[stain].quantile(0.75)),
+            "ratio": _finite((weights[stain] * present).mean()),
+            "most": int(most.get(stain, 0)),
+        }
+        for stain in weights
+    ]
+    result = {"cases": int((present > 0).sum()), "equal": len(several) - len(told), "stains": stains}
+    result["single"] = int((present == 1).sum())
+    result["by_class"] = _by_class(study, weights, told)
+    result["truth"] = _truth(study)
+    for name in ("normalised_entropy", "effective_patches"):
+        result[name] = _finite(table[name].mean()) if name in table else None
+    return result, weights.reset_index(drop=True)
+
+
+def _by_class(study, weights, told):
+    """Of each true class: its cases, those in which a stain stands out, and of each stain the median and `most`.
+
+    weights: stain weights, index case_id. told: those of the cases with a most attended stain.
+    """
+    truth = study.ensemble.set_index("case_id")["y"]
+    found = []
+    for c, name in enumerate(study.classes):
+        here, clear = (table[(truth[table.index] == c).to_numpy()].dropna(how="all") for table in (weights, told))
+        most = clear.idxmax(axis=1) if len(clear) else pd.Series(dtype=str)
+        stains = [
+            {"stain": stain, "median": _finite(here[stain].median()), "most": int((most == stain).sum())}
+            for stain in weights
+        ]
+        found.append({"class": name, "cases": len(here), "told": len(most), "stains": stains})
+    return found
+
+
+def _equal(table):
+    """Cases without a most attended stain, whatever the seed."""
+    if "most_attended_stain" not in table:
+        return []
+    equal = (table["most_attended_stain"] == EQUAL).groupby(table["case_id"]).all()
+    return equal.index[equal]
+
+
+def _stain_names(study, table):
+    """The stains as they are written: of the runs, and where these do not say, of the cases and summaries."""
+    named = {stain for run in study.runs for stain in run.results.get("stains", [])}
+    listed = {stain for text in study.cases["missing_stains"] for stain in text.split(";") if stain}
+    return named or listed | set(table.get("most_attended_stain", pd.Series(dtype=str)).dropna().astype(str))
+
+
+def _finite(value):
+    return None if pd.isna(value) else float(value)
+
+
+def _truth(study):
+    """Attention AUC of known signal patches: each run's and their mean weighted by cases; None if none was scored."""
+    scored = [run for run in study.runs if run.truth is not None and run.truth.get("mean_auc") is not None]
+    if not scored:
+        return None
+    cases = [run.truth["cases"] for run in scored]
+    names = ("mean_auc", "contribution_auc", "margin_auc")
+    means = {
+        name: float(np.average([run.truth[name] for run in scored], weights=cases))
+        for name in names
+        if all(run.truth.get(name) is not None for run in scored)
+    }
+    rows = [
+        {"split": run.split, "seed": run.seed, "cases": n} | {name: run.truth.get(name) for name in names}
+        for run, n in zip(scored, cases)
+    ]
+    scored_class = {run.truth.get("positive_class") for run in scored}
+    found = {"class": next((name for name in study.classes if {column(name)} == scored_class), None)}
+    found |= dict(zip(("low", "high"), _truth_interval(study, scored, means["mean_auc"], found["class"])))
+    spread = sd_of([run.truth["mean_auc"] for run in scored])
+    return means | found | {"runs": rows, "cases": sum(cases), "sd": spread}
+
+
+def _truth_interval(study, scored, value, scored_class):
+    """Interval of the mean attention AUC by the draws of patients; none where the summaries do not tell each case's."""
+    tables = [
+        run.attention_summary
+        for run in scored
+        if run.attention_summary is not None and "attention_auc" in run.attention_summary
+    ]
+    if not tables:
+        return None, None
+    table = pd.concat(tables).assign(auc=lambda rows: pd.to_numeric(rows["attention_auc"], errors="coerce"))
+    table = table[table["true_label"].eq(scored_class) & table["auc"].notna()]
+    if table.empty or abs(table["auc"].mean() - value) > ROUNDED:
+        return None, None
+    weights = study.weights_of(table)
+    with np.errstate(invalid="ignore"):
+        return intervals.interval(value, weights @ table["auc"].to_numpy() / weights.sum(axis=1), "logit")

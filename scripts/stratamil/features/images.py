@@ -1,0 +1,178 @@
+"""Patch files to 8-bit RGB arrays of one size, and what is odd about them.
+
+16-bit grey files often hold fewer bits: those of a camera (10, 12, 14), or 8 that a program widened. A file is scaled
+by the bits that its largest value needs, rounded up to one of BITS, so that each of these comes out as it looks.
+Limits: a file says nothing of its camera, so one whose tissue is all dark is brightened; Facts tell how many bits each
+file uses, and files of one study should use the same. Of 16-bit colour Pillow gives the upper 8 bits; where these hold
+next to nothing, the file is refused.
+"""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from enum import IntFlag
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+from PIL import Image, UnidentifiedImageError
+
+# What names.IMAGE_SUFFIXES names, whatever the suffix of a file. Pillow reads others, some by starting another program
+# (Ghostscript for EPS). A JPEG that holds several pictures (MPO) is read as its first.
+FORMATS = ("PNG", "JPEG", "TIFF", "BMP")
+BITS = (8, 10, 12, 14, 16)
+DIM = 64  # above what is left, in the upper 8 bits, of 16-bit colours that use 14 bits or fewer
+SMALL = 16  # pixels of the longer side below which an image shows nothing
+OBLONG = 4  # times the shorter side: such an image is squashed beyond recognition, or mostly padding
+
+
+class Unreadable(Exception):
+    """The file is no usable image; the message is the reason, `refusal` that of the system, where it is its."""
+
+    def __init__(self, reason: str, refusal: str | None = None):
+        super().__init__(reason)
+        self.refusal = refusal
+
+
+class Odd(IntFlag):
+    """What is odd about an image."""
+
+    BLANK = 1  # all pixels equal
+    BLACK = 2
+    WHITE = 4
+    TRANSPARENT = 8  # everywhere
+    TWO_LEVEL = 16  # pixels of two values only
+    SMALL = 32
+    OBLONG = 64
+    GREY16 = 128  # 16-bit grey, scaled by the bits in use
+
+
+class Facts(NamedTuple):
+    """Sides in pixels, the bits that a 16-bit grey file was scaled by (8 for all other files), and flags of Odd."""
+
+    width: int
+    height: int
+    bits: int
+    odd: int
+
+
+def read(path, size, resize="squash"):
+    """Decode an image file. Returns a uint8 array (size, size, 3).
+
+    Transparent pixels are laid over white, which is what glass looks like. 16-bit grey values are scaled by the bits
+    that are in use; palette, grey and two-level images become RGB.
+    resize: see `fit`. Raises Unreadable with the reason.
+    """
+    return examine(path, size, resize)[0]
+
+
+def examine(path: Path, size: int, resize: str = "squash") -> tuple[np.ndarray, Facts]:
+    """Return what `read` does, and the Facts of the image, from one decoding."""
+    image, facts = _decoded(path)
+    return np.asarray(fit(image, size, resize)), facts
+
+
+def load(path: Path) -> Image.Image:
+    """Return an image in 8-bit RGB and its own size, as the encoder sees it. Raises Unreadable."""
+    return _decoded(path)[0]
+
+
+def sides(path: Path) -> tuple[int, int]:
+    """Return width and height from the head of a file; the pixels are not decoded. Raises Unreadable."""
+    with _opened(path) as image:
+        return image.size
+
+
+def facts(path: Path) -> Facts:
+    """Return the Facts of an image. Raises Unreadable."""
+    return _decoded(path)[1]
+
+
+def shows(path: Path) -> bool:
+    """Tell whether a file is an image of more than one colour."""
+    try:
+        return not facts(path).odd & Odd.BLANK
+    except Unreadable:
+        return False
+
+
+@contextmanager
+def _opened(path: Path) -> Iterator[Image.Image]:
+    """Yield the image in a file; whatever goes wrong with it is Unreadable, for damage makes Pillow raise anything."""
+    try:
+        with Image.open(path, formats=FORMATS) as image:
+            yield image
+    except Unreadable:
+        raise
+    except UnidentifiedImageError:
+        raise Unreadable(f"no {', '.join(FORMATS[:-1])} or {FORMATS[-1]} image, or its head is damaged") from None
+    except Exception as error:
+        refusal = error.strerror if isinstance(error, OSError) else None
+        reason = refusal or " ".join(str(error).replace(str(path), "file").split()) or type(error).__name__
+        raise Unreadable(reason, refusal) from None
+
+
+def _decoded(path: Path) -> tuple[Image.Image, Facts]:
+    with _opened(path) as image:
+        wide = any(";16" in str(tile[3]) for tile in image.tile)  # forgotten once the pixels are decoded
+        image.load()
+        size, bits, odd = image.size, 8, Odd(0)
+        if image.mode == "F":
+            raise Unreadable("floating-point pixels have no known white")
+        if image.mode.startswith("I"):
+            image, bits = _scaled(image)
+            odd |= Odd.GREY16
+        elif wide and max(high for _, high in image.convert("RGB").getextrema()) < DIM:
+            raise Unreadable("16-bit colours that use 14 bits or fewer: export it with 8 bits a colour")
+        if image.has_transparency_data:
+            image = image.convert("RGBA")
+            odd |= Odd.TRANSPARENT if image.getextrema()[3][1] == 0 else Odd(0)
+            image = Image.alpha_composite(Image.new("RGBA", image.size, "white"), image)
+        image = image if image.mode == "RGB" else image.convert("RGB")
+        return image, Facts(*size, bits, int(odd | _oddities(image)))
+
+
+def _scaled(image: Image.Image) -> tuple[Image.Image, int]:
+    """Return whole numbers as 8-bit grey, and the bits of BITS that they were taken to have. Raises Unreadable."""
+    values = np.asarray(image)
+    low, high = int(values.min()), int(values.max())
+    if low < 0 or high.bit_length() > BITS[-1]:
+        raise Unreadable(f"grey values from {low} to {high} have no known white: export it with 8 or 16 bits")
+    bits = next(bits for bits in BITS if high.bit_length() <= bits)
+    return Image.fromarray((values >> (bits - 8)).astype(np.uint8)), bits
+
+
+def _oddities(image: Image.Image) -> Odd:
+    """Return what is odd about an RGB image."""
+    odd, shorter, longer = Odd(0), min(image.size), max(image.size)
+    colours = image.getcolors(2) or []  # stops at the third, which most images have at once
+    if len(colours) == 1:
+        odd |= Odd.BLANK | {(0, 0, 0): Odd.BLACK, (255, 255, 255): Odd.WHITE}.get(colours[0][1], Odd(0))
+    elif colours:
+        odd |= Odd.TWO_LEVEL
+    odd |= Odd.SMALL if longer < SMALL else Odd(0)
+    odd |= Odd.OBLONG if longer > OBLONG * shorter else Odd(0)
+    return odd
+
+
+def fit(image, size, resize):
+    """Make an RGB image square, `size` pixels a side, by antialiased bicubic interpolation.
+
+    squash: both sides to `size`, whatever the proportions. crop: the central square. pad: the whole
+    patch in its proportions, centred on white. An image of that size already is left as it is.
+    """
+    width, height = image.size
+    target, box = (size, size), None
+    if resize == "crop":
+        side = min(width, height)
+        left, top = (width - side) / 2, (height - side) / 2
+        box = (left, top, left + side, top + side)
+    elif resize == "pad":
+        longest = max(width, height)
+        target = (max(1, round(width * size / longest)), max(1, round(height * size / longest)))
+    # reducing_gap shrinks very large patches by whole pixels first, leaving at least 3 for the filter.
+    image = image.resize(target, Image.Resampling.BICUBIC, box=box, reducing_gap=3.0)
+    if target == (size, size):
+        return image
+    square = Image.new("RGB", (size, size), "white")
+    square.paste(image, ((size - target[0]) // 2, (size - target[1]) // 2))
+    return square

@@ -1,0 +1,346 @@
+"""Frozen patch encoders: networks of torchvision and timm, EfficientNet-Lite0 and stain statistics.
+
+What counts as features is the last map of the network before it pools over the whole patch, with the
+activation that the network's own forward applies to it, or for a transformer its tokens after the last norm.
+For DenseNet this is the map after the final ReLU: torchvision applies it outside `features`, so code that calls
+`features` alone misses it. `final_relu` chooses; by default it is there, as in the network that was trained, except
+for KimiaNet, whose authors' code pools without it.
+"""
+
+import contextlib
+import difflib
+import io
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import PIL
+import torch
+import torchvision
+from torch import nn
+from torch.nn import functional
+from torchvision.models import feature_extraction
+
+from stratamil.core import devices, files, provenance
+from stratamil.core.errors import UserError
+from stratamil.features import encoder_registry, images, state_dicts
+from stratamil.features.encoder_registry import LITE0, STAIN_STATS
+from stratamil.features.stain_stats import StainStats
+
+HEAD = ("classifier", "avgpool", "fc", "head", "heads")  # modules of torchvision's networks that follow the last map
+PROBE_SIZE = 224  # every torchvision network takes it, and has a last map larger than 1 x 1 for it
+
+
+class Encoder(nn.Module):
+    """A network that maps uint8 patches to features; made by `load`.
+
+    identity: dict of everything that the features depend on; features of different identities do not mix.
+    """
+
+    def __init__(self, network, mean, std, pooling, precision, device):
+        super().__init__()
+        self.network = network
+        # Pixels count from 0 to 255, whatever the scale of the published mean.
+        self.register_buffer("mean", torch.tensor(mean).view(-1, 1, 1), persistent=False)
+        self.register_buffer("std", torch.tensor(std).view(-1, 1, 1), persistent=False)
+        self.pooling, self.precision, self.device = pooling, precision, device
+        self.requires_grad_(False).eval().to(device, memory_format=torch.channels_last)
+
+    @torch.inference_mode()
+    def forward(self, batch):
+        """Encode a uint8 batch (B, H, W, 3) or (B, 3, H, W). Returns float32 (B, D) on the encoder's device.
+
+        Features do not depend on the rest of the batch; but a sum's order may depend on the size of the
+        batch, so equal bytes need batches of equal size.
+        """
+        batch = torch.as_tensor(batch)
+        if batch.shape[-1] == 3:
+            batch = batch.permute(0, 3, 1, 2)
+        pixels = batch.to(self.device, non_blocking=True).to(torch.float32, memory_format=torch.channels_last)
+        with (
+            torch.autocast(self.device.type, torch.bfloat16, enabled=self.precision == "bf16"),
+            torch.backends.cudnn.flags(enabled=True, benchmark=False, deterministic=True, allow_tf32=False),
+        ):
+            found = self.network((pixels - self.mean) / self.std)
+        if isinstance(found, dict):  # torchvision's feature extractor names what it returns
+            found = found["map"]
+        return self._pool(found.float())
+
+    def _pool(self, found):
+        if found.dim() == 2:
+            return found
+        if found.dim() == 3:
+            return self._pool_tokens(found)
+        if self.pooling == "global":
+            return found.mean((2, 3))
+        if self.pooling != "2x2":
+            raise UserError(
+                f"config: embed.pooling: {self.pooling} is for tokens, and this encoder has a map: set 2x2 or global"
+            )
+        if min(found.shape[2:]) < 2:
+            raise UserError(
+                "config: embed.pooling: 2x2 needs a last map of at least 2 x 2, and this encoder's is "
+                f"{found.shape[2]} x {found.shape[3]}: set embed.pooling: global, or a larger embed.input_size"
+            )
+        return functional.adaptive_avg_pool2d(found, 2).flatten(1)
+
+    def _pool_tokens(self, tokens):
+        """(B, T, C): the class token first, if there is one, then registers, then one token a place."""
+        has_class = getattr(self.network, "cls_token", None) is not None
+        if self.pooling == "2x2" or ("cls" in self.pooling and not has_class):
+            fitting = "cls, cls+mean or global" if has_class else "global"
+            raise UserError(f"config: embed.pooling: {self.pooling} does not fit this encoder's tokens: set {fitting}")
+        if self.pooling == "cls":
+            return tokens[:, 0]
+        mean = tokens[:, self.network.num_prefix_tokens :].mean(1)
+        if self.pooling == "global":
+            # Networks that were trained on the mean have their last norm after it.
+            return getattr(self.network, "fc_norm", nn.Identity())(mean)
+        return torch.cat([tokens[:, 0], mean], dim=1)
+
+
+def load(
+    encoder,
+    weights_file=None,
+    input_size=None,
+    pooling=None,
+    precision="auto",
+    resize=None,
+    device=None,
+    final_relu=None,
+    weights_sha256=None,
+):
+    """Make an Encoder, in eval mode. None of input_size, pooling, resize and final_relu is the registry's default.
+
+    encoder: a name that stratamil.registry knows. weights_file: a state dict in a .pth or .safetensors file; None gives
+    random weights of seed 0. weights_sha256: what its hash must be.
+    input_size: side in pixels of the patches that it will get. resize: how the patches were made square; noted in the
+    identity only.
+    pooling: for networks with a last map "2x2", the mean of each quadrant, or "global", the mean of all; for
+    transformers "cls", the class token, "cls+mean", it and the mean of the other tokens, or "global", that mean alone.
+    precision: "fp32", "bf16", or "auto": bf16 where the machine computes in it (devices.fast_bf16) and the registry
+    does not say fp32, fp32 elsewhere.
+    device: by default a GPU if there is one. final_relu: DenseNet's last ReLU; see the head of this module.
+    stain_stats has no map and no weights: pooling, precision and weights_file do not change it.
+    Never uses the network. Raises UserError if the encoder, a setting or the file does not fit.
+    """
+    device = torch.device(device or devices.best())
+    for setting, message in encoder_registry.problems(encoder, "none", final_relu):
+        raise UserError(f"config: embed.{setting}: {message}")
+    entry = encoder_registry.entry(encoder)
+    if final_relu is not None:
+        entry = replace(entry, final_relu=final_relu)
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        network, entry, described = _build(entry, encoder, input_size, weights_file)
+    input_size, resize, pooling = input_size or entry.size, resize or entry.resize, pooling or entry.pooling
+    if encoder == STAIN_STATS:
+        weights_file, pooling, precision = None, "global", "fp32"
+    loaded_sha256 = _load_weights(network, weights_file, encoder, weights_sha256) if weights_file else None
+    if precision == "auto":
+        precision = "bf16" if entry.precision == "auto" and devices.fast_bf16(device) else "fp32"
+    mean, std = ([255 * value for value in values] for values in entry.normalisation)
+    result = Encoder(network, mean, std, pooling, precision, device)
+    result.identity = {
+        "encoder": encoder,
+        "weights": Path(weights_file).name if weights_file else "none",
+        "weights_sha256": loaded_sha256,
+        "input_size": input_size,
+        "resize": resize,
+        "normalisation": _words(encoder, entry.normalisation),
+        "pooling": pooling,
+        "precision": precision,
+        "dim": _dim(result, encoder, input_size),
+        # With other code, nothing is taken from the cache.
+        "code": provenance.code_digest(__file__, images.__file__)[:16],
+        "pillow": PIL.__version__,
+        "torch": str(torch.__version__),
+        "torchvision": str(torchvision.__version__),
+        **described,
+    }
+    return result
+
+
+def _load_weights(network: nn.Module, path: str | Path, encoder: str, wanted: str | None) -> str:
+    """Load a state dict into a network and return the file's SHA-256, which must be `wanted`, if that is given."""
+    state_dicts.load(network, path, encoder)
+    sha256 = files.sha256(path)
+    if wanted and sha256 != wanted:
+        raise UserError(
+            f"{path}: its sha256 is {sha256}, not {wanted}: give the right file, or correct embed.weights_sha256"
+        )
+    return sha256
+
+
+def _dim(loaded: Encoder, encoder: str, input_size: int) -> int:
+    """Return how many features an Encoder makes of a patch. Raises UserError if it does not take this size."""
+    try:
+        with contextlib.redirect_stderr(io.StringIO()):  # torch.fx prints the traceback of what is caught here
+            return loaded(torch.zeros(1, 3, input_size, input_size, dtype=torch.uint8)).shape[1]
+    except (RuntimeError, ValueError, AssertionError) as error:
+        raise UserError(
+            f"config: embed.input_size: {encoder} does not take {input_size} px "
+            f"({str(error).splitlines()[0]}): set another size, such as {PROBE_SIZE}"
+        ) from None
+
+
+def _words(encoder, normalisation):
+    if encoder == STAIN_STATS:
+        return "optical density"
+    if encoder == LITE0:
+        return "(pixel - 127) / 128"
+    mean, std = map(list, normalisation)
+    return f"(pixel / 255 - {mean}) / {std}"
+
+
+def _build(entry, encoder, input_size, weights_file):
+    """The network up to its last map or tokens, the entry without gaps, and what else its identity must say."""
+    if entry.library == STAIN_STATS:
+        return StainStats(), entry, {}
+    if entry.library == LITE0:
+        return _lite0(input_size or entry.size), entry, {}
+    if entry.library == "timm":
+        return _timm(entry, encoder, weights_file)
+    if entry.normalisation is None:
+        transforms = published(entry.network).transforms()
+        values = (tuple(round(float(value), 4) for value in part) for part in (transforms.mean, transforms.std))
+        entry = replace(entry, normalisation=tuple(values))
+    described = {} if entry.final_relu is None else {"final_relu": entry.final_relu}
+    return _torchvision(entry.network, entry.final_relu), entry, described
+
+
+def _lite0(input_size):
+    from efficientnet_lite_pytorch import EfficientNet
+
+    # The padding of its strided convolutions is fixed by the size.
+    network = EfficientNet.from_name("efficientnet-lite0", image_size=input_size)
+    network._fc = nn.Identity()
+    network.forward = network.extract_features
+    return network
+
+
+def import_timm():
+    """The module timm, which is an optional extra. Raises UserError without it."""
+    try:
+        import timm
+    except ImportError:
+        raise UserError(
+            "config: embed.encoder: this encoder needs timm: pip install -r requirements-timm.txt -c constraints.txt"
+        ) from None
+    return timm
+
+
+def _timm(entry, encoder, weights_file):
+    timm = import_timm()
+    if entry.network is None:
+        entry, configured = _repository(entry, weights_file)
+    else:
+        configured = {}
+    arguments = {
+        name: getattr(timm.layers, value) if name == "mlp_layer" else value for name, value in entry.arguments.items()
+    }
+    try:
+        try:
+            # Lets a transformer take other sizes than it was trained with; other networks do not know the argument.
+            network = timm.create_model(entry.network, num_classes=0, dynamic_img_size=True, **arguments)
+        except TypeError:
+            network = timm.create_model(entry.network, num_classes=0, **arguments)
+    except (RuntimeError, TypeError, ValueError) as error:
+        near = difflib.get_close_matches(str(entry.network), timm.list_models(), n=3)
+        hint = f": set timm:{near[0]}" if near else ""
+        raise UserError(f"config: embed.encoder: {encoder}: timm cannot make it ({error}){hint}") from None
+    configured = network.pretrained_cfg | configured
+    by_token = getattr(network, "cls_token", None) is not None and getattr(network, "global_pool", None) in (
+        "token",
+        "",
+    )
+    entry = replace(
+        entry,
+        size=entry.size or configured["input_size"][-1],
+        pooling=entry.pooling or ("cls" if by_token else "global"),
+        normalisation=entry.normalisation or (tuple(configured["mean"]), tuple(configured["std"])),
+    )
+    forward = network.forward_features
+    if getattr(network, "output_fmt", "NCHW") == "NHWC":
+        network.forward = lambda pixels: forward(pixels).permute(0, 3, 1, 2)
+    else:
+        network.forward = forward
+    made = ", ".join([entry.network, *(f"{name}={value}" for name, value in sorted(entry.arguments.items()))])
+    return network, entry, {"network": made, "timm": timm.__version__}
+
+
+def _repository(entry, weights_file):
+    """The architecture that a repository's config.json tells: the entry with it, and timm's settings of its input."""
+    if not weights_file:
+        raise UserError(f"config: embed.weights: hf-hub:{entry.hub} needs its weights: set default, or your own file")
+    path = Path(weights_file).with_suffix(".json")
+    try:
+        config = json.loads(path.read_text(encoding="utf-8"))
+        configured = config.get("pretrained_cfg", config)  # older files hold both in one
+        return replace(entry, network=config["architecture"], arguments=config.get("model_args") or {}), configured
+    except (OSError, ValueError, KeyError) as error:
+        raise UserError(
+            f"{path}: not the description of a timm network ({type(error).__name__}): copy config.json of "
+            f"https://huggingface.co/{entry.hub} there"
+        ) from None
+
+
+def _torchvision(encoder, final_relu=None):
+    network = torchvision.models.get_model(encoder, weights=None).eval()
+    if hasattr(network, "transform_input"):
+        network.transform_input = True  # GoogLeNet and Inception turn the ImageNet normalisation into their own
+    in_training, in_eval = feature_extraction.get_graph_node_names(network, suppress_diff_warning=True)
+    probe = feature_extraction.create_feature_extractor(
+        network, train_return_nodes=in_training, eval_return_nodes=in_eval, suppress_diff_warning=True
+    ).eval()
+    with torch.inference_mode():
+        outputs = probe(torch.zeros(1, 3, PROBE_SIZE, PROBE_SIZE))
+    name = _last_map(outputs)
+    if name is None:
+        raise UserError(f"config: embed.encoder: {encoder} has no last feature map: {_supported(encoder)}")
+    if final_relu is False:
+        name = "features.norm5"
+    return feature_extraction.create_feature_extractor(
+        network, train_return_nodes={}, eval_return_nodes={name: "map"}, suppress_diff_warning=True
+    )
+
+
+def _last_map(outputs):
+    """Name of the last (1, C, H, W) with H x W > 1 before the head; None where tokens (1, T, C) come after it."""
+    before_head = {
+        name: tuple(value.shape)
+        for name, value in outputs.items()
+        if isinstance(value, torch.Tensor) and value.dim() > 2 and name.split(".")[0] not in HEAD
+    }
+    shapes = {name: shape for name, shape in before_head.items() if shape[-2:] != (1, 1)}
+    name = next(reversed(shapes), None)
+    return name if name and len(shapes[name]) == 4 else None
+
+
+def published(encoder, weights="default"):
+    """torchvision's enum entry of published weights."""
+    if encoder not in torchvision.models.list_models(module=torchvision.models):
+        raise UserError(f"config: embed.encoder: no encoder {encoder!r}: {_supported(encoder)}")
+    entries = torchvision.models.get_model_weights(encoder)
+    if weights == "default":
+        return entries.DEFAULT
+    if weights not in entries.__members__:
+        names = ", ".join(entry.name for entry in entries)
+        raise UserError(
+            f"config: embed.weights: {encoder} has no weights {weights!r}: set default, none, {names} or a .pth file"
+        )
+    return entries[weights]
+
+
+def _supported(encoder):
+    known = [LITE0, STAIN_STATS, *torchvision.models.list_models(module=torchvision.models, exclude="vit_*")]
+    near = difflib.get_close_matches(encoder, known, n=3) or [
+        "densenet121",
+        "resnet50",
+        "efficientnet_b0",
+        "convnext_tiny",
+    ]
+    return (
+        f"set {', '.join(near)}, {LITE0}, {STAIN_STATS}, another convolutional classification network of torchvision, "
+        "or one of timm as timm:NAME"
+    )

@@ -1,0 +1,345 @@
+"""Features made elsewhere: what their files hold, as an inventory, and their rows copied into feature files of ours.
+
+`stratamil.external` says which layouts are read, and how. What the manifest says of a file holds for all its rows; only
+what it leaves empty is taken from the file's own columns. `instance` is the number of a patch in its slice; without it,
+that is its row. Rows count from 0, as in their paths: `file#row`.
+
+The identity of such features is their width, what their files agree to say of encoder and tiling, and the name that
+the config gives the encoder. The files' own hashes are not in it, for then a model could never be tested on the
+features of another cohort; that a file has changed is for the inventory to notice.
+"""
+
+import logging
+import math
+import mmap
+import signal
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from stratamil.cohort import manifest
+from stratamil.cohort.inventory import PATCH, spelt
+from stratamil.core import isolated, names
+from stratamil.core.errors import UserError, by_kind, few, in_rows
+from stratamil.features import precomputed_readers
+from stratamil.features.precomputed_checks import NATIVE, OUT, SCANNED, TILING, Source
+
+BLOCK = 4096  # rows read at once
+FEW = 5  # rows of a file: fewer may well be equal, as of blank tiles
+LARGEST = float(np.finfo(np.float16).max)
+NEAR = 0.05  # numbers of the tiling that differ by less are the same: scanners differ a little
+MOST = 999_999_999  # the largest number of a patch
+SHOWN = 5  # places named in a problem
+
+
+def describe(path: Path) -> Source:
+    """Read what a file holds besides its features; a file that crashes its library ends in a UserError, too."""
+    return list(_apart(_READER, path, None))[-1]
+
+
+def blocks(path: Path) -> Iterator[tuple[int, np.ndarray]]:
+    """Yield (first row, numbers (n, D)) over a file, at most BLOCK rows at once; raises as `describe`."""
+    yield from _apart(_READER, path, BLOCK)
+
+
+def _read(path, most):
+    """The blocks of a file, or with None its Source."""
+    yield from [precomputed_readers.describe(path)] if most is None else precomputed_readers.blocks(path, None, most)
+
+
+_READER = isolated.Worker(_read)
+
+
+def _apart(worker: isolated.Worker, path: Path, *args: object) -> Iterator:
+    """What a worker yields for a file; its death is a UserError."""
+    try:
+        yield from worker.run(path, *args)
+    except isolated.Died as died:
+        raise UserError(_death(path, died)) from None
+
+
+def _death(path, died):
+    """What to say of a file at which the process that read it ended."""
+    if died.status is None:
+        what = f"no end of reading it within {isolated.PATIENCE:.0f} s: it is damaged, or its disk does not answer"
+    elif died.status == -signal.SIGKILL:
+        return f"{path}: reading it was killed (signal 9), as when memory runs out: give the job more, or recreate it"
+    else:
+        library = "HDF5 library" if Path(path).suffix.lower() in (".h5", ".hdf5") else "library that reads it"
+        how = f"signal {-died.status}" if died.status < 0 else f"status {died.status}"
+        what = f"the {library} crashed on it ({how}): it is damaged"
+    return f"{path}: {what}: {OUT}"
+
+
+@dataclass(frozen=True)
+class Found:
+    """What the manifest's files hold: patches and left_out as inventory.scan has them, rows in all, and the identity.
+
+    patches has columns x and y, too, NaN where a file has no coordinates. left_out: (file, reason, detail, rows).
+    warnings: sentences on what may be meant, but could mislead.
+    """
+
+    patches: pd.DataFrame
+    left_out: list
+    rows: int
+    identity: dict
+    warnings: list = field(default_factory=list)
+
+
+def scan(path: Path, folder: Path, grammar: names.Grammar, encoder: str | None = None) -> Found:
+    """Read the manifest at `path` and what its files hold besides features.
+
+    folder: what the manifest's files are relative to. encoder: the name that the user gives it.
+    Raises UserError with every problem found, of all files, those of one kind in one line.
+    """
+    entries = manifest.read(path, folder)
+    sources, tables, left_out, problems, lacking = {}, {}, [], [], []
+    with isolated.Worker(lambda file: [precomputed_readers.describe(file, folder)]) as worker:
+        for entry in entries:
+            file = Path(folder, entry.file)
+            try:
+                [source] = _apart(worker, file)
+                sources[entry.file] = source
+                if none := [name for name in manifest.NAMES if not getattr(entry, name) and name not in source.columns]:
+                    lacking.append((entry, none))
+                    continue
+                tables[entry.file], unknown = _patches(entry, source, grammar)
+            except UserError as error:
+                where, starts = f"row {entry.row}: {entry.file}", (f"{file}: ", f"{entry.file}: ")
+                problems += [(where, line.removeprefix(starts[0]).removeprefix(starts[1])) for line in error.problems]
+                continue
+            except MemoryError:
+                problems.append((f"row {entry.row}: {entry.file}", f"more rows than memory can hold: {OUT}"))
+                continue
+            left_out += [(entry.file, names.UNKNOWN_STAIN, stain, n) for stain, n in unknown.items()]
+    problems = by_kind(problems) + manifest.lacking(path, lacking) + _disagreements(sources)
+    uneven, warnings = _tilings(sources, {file: table["stain"].unique() for file, table in tables.items()})
+    patches = spelt(pd.concat(tables.values(), ignore_index=True)) if tables else None
+    problems += uneven + (_repeated(patches) if tables else [])
+    if problems:
+        raise UserError(*(f"{path}: {problem}" for problem in problems))
+    return Found(
+        patches, left_out, sum(source.rows for source in sources.values()), _identity(sources, encoder), warnings
+    )
+
+
+def _patches(entry, source, grammar):
+    """(table of the patches of a file, rows of each stain that the config does not name)."""
+    said = {name: getattr(entry, name) or source.columns[name] for name in manifest.NAMES}
+    table = pd.DataFrame({name: _text(values, source.rows) for name, values in said.items()})
+    stains = {text: _stain(text, grammar) for text in table["stain"].unique()}
+    number = source.columns.get("instance", np.arange(source.rows))
+    found = pd.DataFrame(
+        {
+            "case_id": table["case"],
+            "stain": table["stain"].map(stains),
+            "slice_id": table["slice"],
+            "patch": pd.to_numeric(pd.Series(number), errors="coerce"),
+            "path": [f"{entry.file}#{row}" for row in range(source.rows)],
+            "bytes": 0,
+        }
+    )
+    found[["x", "y"]] = np.full((source.rows, 2), np.nan) if source.coords is None else source.coords
+    faults = {
+        f"no case, or one of unreadable text or over {names.LONGEST} characters": ~found["case_id"].map(_usable),
+        "no stain": table["stain"] == "",
+        f"no slice, or one of unreadable text or over {names.LONGEST} characters": ~found["slice_id"].map(_usable),
+        "instance is no number from 0 on": ~(found["patch"].between(0, MOST) & (found["patch"] % 1 == 0)),
+    }
+    problems = [
+        f"{entry.file}: {in_rows(np.flatnonzero(bad), SHOWN)}: {what}: correct it"
+        for what, bad in faults.items()
+        if bad.any()
+    ]
+    if problems:
+        raise UserError(*problems)
+    unknown = table.loc[found["stain"].isna(), "stain"].str.lower().value_counts(sort=False).to_dict()
+    return found[found["stain"].notna()].astype({"patch": "int64", "stain": str}), unknown
+
+
+def _text(values, rows):
+    """One value for all rows, or a column of a file, as stripped text; what is missing is empty."""
+    if isinstance(values, str):
+        return [values] * rows
+    column = pd.Series(values)
+    return column.map(_word).where(column.notna(), "")
+
+
+def _word(value):
+    """A value of a column as text: bytes as UTF-8, 1.0 as `1`."""
+    if isinstance(value, bytes):
+        value = value.decode(errors="replace")
+    return str(int(value) if isinstance(value, float) and value.is_integer() else value).strip()
+
+
+def _usable(text):
+    text = names.composed(text).strip()
+    return 0 < len(text) <= names.LONGEST and text.isprintable()
+
+
+def _stain(text, grammar):
+    try:
+        return grammar.stain(text)
+    except names.NotAPatch:
+        return None
+
+
+def _disagreements(sources):
+    """A line for each width or encoder of features that is not that of most files."""
+    widths = {file: source.dim for file, source in sources.items()}
+    encoders = {file: source.said["extractor"] for file, source in sources.items() if "extractor" in source.said}
+    lines = []
+    for what, values in (("width", widths), ("encoder", encoders)):
+        for usual, like, value, others in _odd(values):
+            lines.append(
+                f"{few(others)}: features of {what} {value}, but {like[0]} has {usual}: give features of one encoder"
+            )
+    return lines
+
+
+def _odd(values):
+    """(the commonest value, its files, another value, its files), of file -> value; numbers may differ a little."""
+    common = Counter(values.values()).most_common(1)
+    usual = common[0][0] if common else None
+    like = [file for file, value in values.items() if _near(value, usual)]
+    others = {}
+    for file, value in values.items():
+        if not _near(value, usual):
+            others.setdefault(value, []).append(file)
+    return [(usual, like, value, files) for value, files in others.items()]
+
+
+def _near(a, b):
+    numbers = all(isinstance(value, int | float) for value in (a, b))
+    return a == b or (numbers and math.isclose(a, b, rel_tol=NEAR))
+
+
+def _tilings(sources, stains):
+    """(problems, warnings): files of one stain tiled in different ways; stains that were, and other scans.
+
+    stains: file -> the stains in it.
+    """
+    problems, warnings = [], []
+    for name in (*TILING, *SCANNED):
+        usual = {}
+        for stain in dict.fromkeys(stain for of_file in stains.values() for stain in of_file):
+            values = {
+                file: sources[file].said[name]
+                for file, of_file in stains.items()
+                if stain in of_file and name in sources[file].said
+            }
+            differ = [
+                f"{few(others)}: {name} {value}, but {len(like)} of {len(values)} files of stain {stain} have {most}, "
+                f"as {like[0]}"
+                for most, like, value, others in _odd(values)
+            ]
+            if name in NATIVE:  # two scanners, of which the tiles may show the same field
+                warnings += [f"{line}." for line in differ]
+            else:
+                problems += [f"{line}: give features of one tiling" for line in differ]
+            if values:
+                usual[stain] = Counter(values.values()).most_common(1)[0][0]
+        if any(not _near(value, next(iter(usual.values()))) for value in usual.values()):
+            kinds = ", ".join(f"{value} in {stain}" for stain, value in usual.items())
+            warnings.append(f"The features of the stains were made in different ways: {name} is {kinds}.")
+    return list(dict.fromkeys(problems)), warnings
+
+
+def _repeated(patches):
+    """A line for each slice in which several rows are the same patch, or one with their number."""
+    repeated, problems = patches[patches.duplicated(PATCH, keep=False)], []
+    for (case, stain, slice_id), rows in repeated.groupby(PATCH[:3], sort=False):
+        first = rows[rows["patch"] == rows["patch"].iloc[0]]["path"].tolist()
+        where = f"case {case}, {stain}, {slice_id}: {few(first, SHOWN)} are the same patch"
+        problems.append((where, "keep one, or name their slices or instances differently"))
+    return by_kind(problems)
+
+
+def _identity(sources, encoder):
+    """What the features depend on, as far as the files and the user say; see the head of this module."""
+    said = {}
+    for name in ("extractor", *TILING):
+        values = {source.said.get(name) for source in sources.values()}
+        if len(values) == 1 and values != {None}:
+            said[name] = values.pop()
+    dim = next(iter(sources.values())).dim
+    return {"encoder": "precomputed", "dim": dim} | ({"named": encoder} if encoder else {}) | said
+
+
+def take(patches: pd.DataFrame, folder: Path, dim: int) -> np.ndarray:
+    """Features of patches from their files: float16 (N, dim), in the order of `patches`.
+
+    patches: as of the inventory, with columns path and others. folder: what its paths are relative to.
+    Warns of rows without information. Raises UserError with every file that has changed since the inventory, that
+    holds features that are no number or too large for float16 (and in which rows), or that holds no information.
+    """
+    # The process that reads writes into this memory; anonymous maps are shared with it.
+    memory = mmap.mmap(-1, max(1, len(patches) * dim * 2))
+    values = np.frombuffer(memory, np.float16, len(patches) * dim).reshape(len(patches), dim)
+    places = pd.DataFrame([path.rpartition("#") for path in patches["path"]], columns=["file", "#", "row"])
+    rows = places["row"].to_numpy(dtype=int)
+    positions = {Path(folder, file): here for file, here in places.groupby("file", sort=False).indices.items()}
+    problems, flat = [], {}
+
+    with isolated.Worker(lambda path: _take(path, folder, rows[positions[path]], values, positions[path])) as worker:
+        for path in positions:
+            try:
+                *_, counts = _apart(worker, path)
+            except UserError as error:
+                problems += [(str(path), problem.removeprefix(f"{path}: ")) for problem in error.problems]
+                continue
+            if counts[0]:
+                flat[path] = counts
+    if problems:
+        raise UserError(*by_kind(problems))
+    if flat:
+        constant, zero = (sum(counts) for counts in zip(*flat.values()))
+        logging.warning(
+            "%d rows hold one value in all columns, %d of them 0, and say nothing of their patch: %s",
+            constant, zero, few(f"{path} ({n})" for path, (n, _) in flat.items()),
+        )  # fmt: skip
+    return values
+
+
+def _take(path, folder, rows, values, positions):
+    """Copy these rows of a file to their positions in `values` (N, dim).
+
+    A generator: None with each block, as a sign of life, and at last (rows of one value in all columns, rows of 0).
+    """
+    dim, order, done = values.shape[1], np.argsort(rows), 0
+    bad, columns, constant, zero, first, differ = [], np.zeros(dim, bool), 0, 0, None, False
+    for start, block in precomputed_readers.blocks(path, folder, BLOCK):
+        if block.shape[1] != dim:
+            break
+        end = np.searchsorted(rows, start + len(block), sorter=order)
+        here = order[done:end]
+        with np.errstate(invalid="ignore", over="ignore"):
+            found = block[rows[here] - start].astype(np.float16)
+        fits = np.isfinite(found)
+        wrong = ~fits.all(axis=1)
+        bad += rows[here[wrong]].tolist()
+        columns |= ~fits.all(axis=0)
+        values[positions[here]] = found
+        constant += int((found == found[:, :1]).all(axis=1).sum())
+        zero += int((found == 0).all(axis=1).sum())
+        first = found[:1] if first is None or not len(first) else first
+        differ = differ or not (found == first).all()
+        done = end
+        yield None
+    if done < len(rows):
+        raise UserError(f"{path}: has changed since the inventory was taken: run again")
+    if bad:
+        where = in_rows(sorted(bad), SHOWN)
+        which = "" if columns.all() else f" (in column {few(np.flatnonzero(columns), SHOWN)})"
+        raise UserError(f"{path}: {where}: features that are no number or beyond {LARGEST:.0f}{which}: recreate it")
+    if zero == len(rows):
+        raise UserError(f"{path}: all its features are 0: {OUT}")
+    if constant == len(rows) and dim > 1:
+        raise UserError(f"{path}: each row holds one value in all columns: {OUT}")
+    if len(rows) >= FEW and not differ:
+        raise UserError(f"{path}: all its rows are equal: {OUT}")
+    yield (constant, zero) if dim > 1 else (zero, zero)

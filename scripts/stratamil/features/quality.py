@@ -1,0 +1,96 @@
+"""What the patches of a cohort hold: nothing (blank images, constant features), something odd, or what another has.
+
+Everything comes from the feature files, which embed and the copying of external features write: no image is opened.
+"""
+
+import hashlib
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from stratamil.cohort import duplicates
+from stratamil.core.names import natural
+from stratamil.features import store
+from stratamil.features.images import OBLONG, SMALL, Odd
+
+EXAMPLES = 3
+BLOCK = 4096  # rows read at once
+KINDS = {
+    "fully transparent, read as white": lambda odd: odd & Odd.TRANSPARENT,
+    "all white": lambda odd: (odd & Odd.WHITE) * ((odd & Odd.TRANSPARENT) == 0),
+    "all black": lambda odd: odd & Odd.BLACK,
+    "all of another colour": lambda odd: (odd & Odd.BLANK) * ((odd & (Odd.WHITE | Odd.BLACK)) == 0),
+    "of two colours only": lambda odd: odd & Odd.TWO_LEVEL,
+    f"smaller than {SMALL} pixels": lambda odd: odd & Odd.SMALL,
+    f"longer than {OBLONG} times their width": lambda odd: odd & Odd.OBLONG,
+}
+
+
+def look(shards: list[Path], copies: pd.DataFrame, patient_of: dict[str, str], pictures: bool) -> dict:
+    """Return what there is to know of the patches in feature files of one encoder, ready for JSON.
+
+    copies: of duplicates.find. patient_of: case -> patient. pictures: whether the patches are images of which the
+    files hold Facts; else their features are looked at.
+    Keys: pictures, patches; kinds (kind, n, examples; an image may be of several); empty (case_id, empty, patches: of
+    images whose pixels, or rows whose features, are all equal); same (cases whose patches are all one);
+    bits (bits in use, n, examples: of all 16-bit grey images); unreadable (n, examples); copies (of
+    duplicates.by_cases, with same_patient); equal_rows (the same of features).
+    """
+    data = store.read(shards)
+    table, rows = data.table[["case_id", "path"]], _rows(data)
+    if pictures:
+        facts = store.facts(shards)
+        kinds = {kind: facts[of(facts["odd"].to_numpy()) > 0] for kind, of in KINDS.items()}
+        empty, narrow = data.blank, facts[facts["odd"].to_numpy() & Odd.GREY16 > 0]
+    else:
+        kinds = {
+            "features all zero": table[rows["zero"]],
+            "features all equal, but not zero": table[rows["constant"] & ~rows["zero"]],
+        }
+        empty, narrow = rows["constant"].to_numpy(), pd.DataFrame(columns=["bits", "path"])
+    lost = store.unreadable(shards)
+    by_case = table.assign(empty=empty, row=rows["digest"]).groupby("case_id", sort=False)
+    by_case = by_case.agg(empty=("empty", "sum"), patches=("path", "size"), distinct=("row", "nunique")).reset_index()
+    same = by_case[(by_case["distinct"] == 1) & (by_case["patches"] > 1) & (by_case["empty"] < by_case["patches"])]
+    return {
+        "pictures": pictures,
+        "patches": len(table),
+        "kinds": [{"kind": kind, **_some(found)} for kind, found in kinds.items() if len(found)],
+        "empty": by_case.loc[by_case["empty"] > 0, ["case_id", "empty", "patches"]].to_dict("records"),
+        "same": same["case_id"].tolist(),
+        "bits": [{"bits": int(bits), **_some(found)} for bits, found in narrow.groupby("bits")],
+        "unreadable": _some(lost),
+        "copies": _copies(copies, patient_of),
+        "equal_rows": [] if pictures else _copies(_shared(table, rows), patient_of),
+    }
+
+
+def _some(found: pd.DataFrame) -> dict:
+    return {"n": len(found), "examples": sorted(found["path"], key=natural)[:EXAMPLES]}
+
+
+def _rows(data: store.Features) -> pd.DataFrame:
+    """Return of each patch the digest of its features, and whether they are all equal, and all zero."""
+    parts = []
+    for begin in range(0, len(data.values), BLOCK):
+        values = np.ascontiguousarray(data.values[begin : begin + BLOCK])
+        constant = (values == values[:, :1]).all(axis=1)
+        digests = [hashlib.sha256(row).hexdigest()[:16] for row in values]
+        parts.append(pd.DataFrame({"digest": digests, "constant": constant, "zero": constant & (values[:, 0] == 0)}))
+    return pd.concat(parts, ignore_index=True)
+
+
+def _shared(table: pd.DataFrame, rows: pd.DataFrame) -> pd.DataFrame:
+    """Return the patches whose features another case has, too, as duplicates.find does; none that are constant."""
+    found = table.assign(digest=rows["digest"])[~rows["constant"]]
+    pairs = found[["digest", "case_id"]].drop_duplicates()
+    found = found[found["digest"].isin(pairs.loc[pairs["digest"].duplicated(), "digest"])]
+    return found.assign(group=pd.factorize(found["digest"])[0] + 1)[duplicates.COLUMNS]
+
+
+def _copies(found: pd.DataFrame, patient_of: dict[str, str]) -> list[dict]:
+    return [
+        row | {"same_patient": len({patient_of[case] for case in row["cases"]}) == 1}
+        for row in duplicates.by_cases(found)
+    ]

@@ -1,0 +1,1 @@
+"""The multiple-instance model: bags, network, training, checkpoints."""

@@ -1,0 +1,201 @@
+"""Ragged bags: the patches of cases as one matrix, with the slice, stain and case that each belongs to."""
+
+import hashlib
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+import torch
+
+from stratamil.core.errors import UserError
+
+BLOCK = 512  # rows copied or converted at once
+MARKS = 16  # digests that a case is known again by
+
+
+@dataclass(frozen=True)
+class Batch:
+    """Cases ready for the model.
+
+    x: (P, D) features of the patches, float16 as stored. slice_of_patch: (P,), stain_of_slice: (S,) and
+    case_of_stain: (T,) give each row its parent; they count up from 0 without gaps. cases: number of cases C.
+    rows: (P,) rows of the patches in the features' table, to name them.
+    """
+
+    x: torch.Tensor
+    slice_of_patch: torch.Tensor
+    stain_of_slice: torch.Tensor
+    case_of_stain: torch.Tensor
+    cases: int
+    rows: np.ndarray
+
+    @property
+    def case_of_patch(self):
+        """(P,) the case of each patch."""
+        return self.case_of_stain[self.stain_of_slice[self.slice_of_patch]]
+
+    def parts(self, masks):
+        """Parts of one case as the cases of a new Batch; a slice or stain without patches is absent from it.
+
+        masks: (M, P) bool, the patches that each part keeps, at least one. What the rows of x are does not matter:
+        given embeddings for x, those of the parts need not be computed again.
+        """
+        part, patch = masks.nonzero(as_tuple=True)
+        slices, slice_of_patch = _count_up(part * len(self.stain_of_slice) + self.slice_of_patch[patch])
+        part, slices = slices // len(self.stain_of_slice), slices % len(self.stain_of_slice)
+        stains, stain_of_slice = _count_up(part * len(self.case_of_stain) + self.stain_of_slice[slices])
+        return Batch(
+            x=self.x[patch],
+            slice_of_patch=slice_of_patch,
+            stain_of_slice=stain_of_slice,
+            case_of_stain=stains // len(self.case_of_stain),
+            cases=len(masks),
+            rows=self.rows[patch.cpu().numpy()],
+        )
+
+
+def _count_up(keys):
+    """The distinct values of ascending keys, and the place of each key among them."""
+    return torch.unique_consecutive(keys, return_inverse=True)
+
+
+@dataclass(frozen=True)
+class Sampling:
+    """How much of a bag one training step sees; drawn anew each epoch. Evaluation uses none of it."""
+
+    per_slice_cap: int | None = None
+    max_slices_per_stain: int | None = None
+    instance_dropout: float = 0.0
+
+
+class Bags:
+    """The bags of a cohort: where each case's stains, slices and patches lie in the features.
+
+    features: stratamil.features.Features. stains: the stains to use, in order; patches of others are ignored.
+    device: where the batches are made. On a GPU the features are kept there where half of its free memory holds
+    them; else each batch is copied, as float16.
+    """
+
+    def __init__(self, features, stains, device="cpu"):
+        table = features.table.reset_index(drop=True)
+        self.values, self.device = features.values, torch.device(device)
+        self.blank = np.zeros(len(table), bool) if features.blank is None else features.blank
+        order = {stain: i for i, stain in enumerate(stains)}
+        table = table[table["stain"].isin(order)]
+        groups = table.groupby(["case_id", "stain", "slice_id"], sort=False).indices
+        position = table.index.to_numpy()
+        self.cases = {}
+        for (case, stain, _), rows in groups.items():
+            self.cases.setdefault(case, {}).setdefault(stain, []).append(position[rows])
+        for case, by_stain in self.cases.items():
+            self.cases[case] = [by_stain[stain] for stain in sorted(by_stain, key=order.get)]
+        self.kept = self._keep() if self.device.type == "cuda" else None
+
+    def _keep(self):
+        """All features on the GPU, or None where they do not fit."""
+        free, _ = torch.cuda.mem_get_info(self.device)
+        if 2 * self.values.dtype.itemsize * np.prod(self.values.shape) > free:
+            return None
+        kept = torch.empty(self.values.shape, dtype=torch.float16, device=self.device)
+        for begin in range(0, len(kept), BLOCK):
+            kept[begin : begin + BLOCK] = torch.from_numpy(self.values[begin : begin + BLOCK])
+        return kept
+
+    def rows(self, case):
+        """(n,) rows of a case's patches in the features."""
+        return np.concatenate([patches for slices in self.cases[case] for patches in slices])
+
+    def fingerprint(self, case):
+        """Digest of a case's features."""
+        return hashlib.sha256(np.ascontiguousarray(self.values[self.rows(case)])).hexdigest()[:16]
+
+    def marks(self, case):
+        """The least digests of a case's patches: bags that share most of their patches share most of them.
+
+        So a case is known again under another id, and with a few patches more or less (Broder 1997, min-wise hashing).
+        What is blank, and what `common` holds, is no mark: a case that has nothing else has none.
+        """
+        return sorted(self._digests(case) - self.common)[:MARKS]
+
+    def _digests(self, case: str) -> set[str]:
+        """Return the digests of a case's patches, without images of one colour and features that are all equal."""
+        rows = self.rows(case)
+        values = np.ascontiguousarray(self.values[rows[~self.blank[rows]]])
+        values = values[(values != values[:, :1]).any(axis=1)]
+        return {hashlib.sha256(row).hexdigest()[:16] for row in values}
+
+    @cached_property
+    def common(self) -> set[str]:
+        """Digests of patches that different cases have, such as glass: no evidence that a case was seen.
+
+        Cases that share most of what either has are copies of one another, and what only they share is evidence.
+        """
+        first, holders = {}, {}
+        for case in self.cases:
+            for digest in self._digests(case):
+                if first.setdefault(digest, case) != case:
+                    holders.setdefault(digest, [first[digest]]).append(case)
+        digests = {}  # of the cases in question
+        for case in {case for cases in holders.values() for case in cases}:
+            digests[case] = self._digests(case)
+        copies = {
+            cases: all(
+                2 * len(digests[cases[0]] & digests[case]) > max(len(digests[cases[0]]), len(digests[case]))
+                for case in cases[1:]
+            )
+            for cases in set(map(tuple, holders.values()))
+        }
+        return {digest for digest, cases in holders.items() if not copies[tuple(cases)]}
+
+    def statistics(self, case_ids):
+        """Mean and standard deviation (D,) of the features of all patches of some cases, in float64."""
+        rows, total, squares = np.concatenate([self.rows(case) for case in case_ids]), 0, 0
+        for begin in range(0, len(rows), BLOCK):
+            x = torch.from_numpy(self.values[rows[begin : begin + BLOCK]]).double()
+            total, squares = total + x.sum(0), squares + x.square().sum(0)
+        mean = total / len(rows)
+        return mean, (squares / len(rows) - mean.square()).clamp_min(0).sqrt()
+
+    def batch(self, case_ids, sampling=None, generator=None):
+        """The bags of some cases as a Batch on the device.
+
+        sampling: Sampling with a numpy generator, in training; None takes every patch.
+        Raises UserError if a case has no patches.
+        """
+        missing = [case for case in case_ids if case not in self.cases]
+        if missing:
+            raise UserError(f"features: no patches of cases {', '.join(missing)}: run embed again")
+        rows, slice_of_patch, stain_of_slice, case_of_stain = [], [], [], []
+        for i, case in enumerate(case_ids):
+            for slices in self.cases[case]:
+                for patches in _sample(slices, sampling, generator) if sampling else slices:
+                    rows.append(patches)
+                    slice_of_patch.append(np.full(len(patches), len(stain_of_slice)))
+                    stain_of_slice.append(len(case_of_stain))
+                case_of_stain.append(i)
+        rows = np.concatenate(rows)
+        return Batch(
+            x=self._x(rows),
+            slice_of_patch=self._there(np.concatenate(slice_of_patch)),
+            stain_of_slice=self._there(np.array(stain_of_slice)),
+            case_of_stain=self._there(np.array(case_of_stain)),
+            cases=len(case_ids),
+            rows=rows,
+        )
+
+    def _x(self, rows):
+        return self._there(self.values[rows]) if self.kept is None else self.kept[self._there(rows)]
+
+    def _there(self, array):
+        return torch.from_numpy(array).to(self.device, non_blocking=True)
+
+
+def _sample(slices, sampling, generator):
+    """Some slices of a stain and some patches of each, at least one of either, in their old order."""
+    if sampling.max_slices_per_stain and len(slices) > sampling.max_slices_per_stain:
+        chosen = generator.choice(len(slices), sampling.max_slices_per_stain, replace=False)
+        slices = [slices[i] for i in sorted(chosen)]
+    for patches in slices:
+        n = max(1, round(len(patches) * (1 - sampling.instance_dropout)))
+        n = min(n, sampling.per_slice_cap or n)
+        yield patches if n == len(patches) else np.sort(generator.choice(patches, n, replace=False))

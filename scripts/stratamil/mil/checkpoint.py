@@ -1,0 +1,192 @@
+"""Checkpoints: a trained model with all that is needed to use it on the right features."""
+
+import hashlib
+import io
+import numbers
+from pathlib import Path
+
+import torch
+
+from stratamil.core import devices
+from stratamil.core.errors import UserError
+from stratamil.core.files import atomic
+from stratamil.mil.bags import Bags
+from stratamil.mil.model import AGGREGATIONS, HierarchicalAttention, ModelSettings
+
+# Parts of the features' identity that may differ where the features mean the same.
+VERSIONS = ("code", "pillow", "torch", "torchvision", "timm")
+
+
+def _texts(value: object) -> bool:
+    return isinstance(value, list) and all(isinstance(item, str) for item in value)
+
+
+def _named(value: object) -> bool:
+    return isinstance(value, dict) and all(isinstance(name, str) for name in value)
+
+
+def _weights(value: object) -> bool:
+    return _named(value) and all(
+        isinstance(tensor, torch.Tensor) and tensor.is_floating_point() and tensor.layout == torch.strided
+        for tensor in value.values()
+    )
+
+
+def _identity(value: object) -> bool:
+    return _named(value) and _named(parts := value.get("encoders", {"": {}})) and all(map(_named, parts.values()))
+
+
+# What a checkpoint holds, and whether a value can be it.
+FIELDS = {
+    "weights": _weights,
+    "model": _named,
+    "classes": lambda value: _texts(value) and len(value) > 1,
+    "stains": lambda value: _texts(value) and len(value) > 0,
+    "features": _identity,
+    "epoch": lambda value: isinstance(value, numbers.Integral),
+    "seen_patches": _texts,
+}
+
+
+def save(content, path):
+    """Write a dict of tensors and plain values atomically, with the same bytes for the same content."""
+    with atomic(path) as temporary:
+        temporary.write_bytes(_bytes(content))
+
+
+def save_state(content, path):
+    """Write the state of an unfinished training atomically, with a digest: see `read_state`."""
+    content = _bytes(content)
+    with atomic(path) as temporary:
+        temporary.write_bytes(content + hashlib.sha256(content).digest())
+
+
+def read_state(path):
+    """Read what `save_state` wrote; None if there is nothing, or not a bit as it was written."""
+    try:
+        content = path.read_bytes()
+    except OSError:
+        return None
+    size = hashlib.sha256().digest_size
+    content, digest = content[:-size], content[-size:]
+    if hashlib.sha256(content).digest() != digest:
+        return None
+    try:
+        return torch.load(io.BytesIO(content), map_location="cpu", weights_only=True)
+    except Exception:  # what it holds can be anything
+        return None
+
+
+def _bytes(content):
+    """What torch.save writes, from memory: given a path, it stores the file's name in the archive."""
+    buffer = io.BytesIO()
+    torch.save(content, buffer)
+    return buffer.getvalue()
+
+
+def read(path):
+    """Read a checkpoint without pickled objects. Raises UserError if it is not one of ours, or holds no numbers."""
+    try:
+        content = Path(path).read_bytes()
+    except FileNotFoundError:
+        raise UserError(f"{path}: no such checkpoint: set evaluate.checkpoint") from None
+    except IsADirectoryError:
+        raise UserError(f"{path}: a folder, not a checkpoint: set evaluate.checkpoint to best.pth of a run") from None
+    try:
+        content = torch.load(io.BytesIO(content), map_location="cpu", weights_only=True)
+    except Exception:  # damage makes torch raise anything
+        raise UserError(f"{path}: not a checkpoint of this workflow: it is damaged or of another program") from None
+    absent = [field for field in FIELDS if not isinstance(content, dict) or field not in content]
+    if absent:
+        raise UserError(f"{path}: not a checkpoint of this workflow: it has no {', '.join(absent)}")
+    wrong = [field for field, fits in FIELDS.items() if not fits(content[field])]
+    if wrong:
+        raise UserError(f"{path}: not a checkpoint of this workflow: {', '.join(wrong)} of another kind: train again")
+    if not all(bool(tensor.isfinite().all()) for tensor in content["weights"].values()):
+        raise UserError(f"{path}: weights that are no numbers: it is damaged, or its training diverged: train again")
+    return content
+
+
+def refuse_seen(content, path, bags, case_ids):
+    """Raise UserError if the checkpoint was trained, or its epoch chosen, on half of a case's patches or more.
+
+    Patches that are no evidence do not count: see Bags.marks. A case of none but those is never refused.
+    """
+    known = set(content["seen_patches"])
+    marks = {case: bags.marks(case) for case in case_ids}
+    seen = [case for case, own in marks.items() if own and 2 * len(known.intersection(own)) >= len(own)]
+    if seen:
+        raise UserError(
+            f"{path}: has seen test cases {', '.join(seen)} in training or validation: test it on other patients, or "
+            "leave evaluate.checkpoint empty to test each model of this study on its own split"
+        )
+
+
+def for_test(path, features, classes, stains, case_ids, foreign=False):
+    """The model of a checkpoint, the Bags of the features, both on the best device, and the checkpoint's content.
+
+    foreign: whether the checkpoint is of another study or split. That one of this study has not seen its test cases is
+    for the splits to guarantee; what another has seen is known by its marks alone.
+    Raises UserError with all that does not fit, and where a foreign one has seen one of the test cases.
+    """
+    content = read(path)
+    result, device = model(content, path, features, classes, stains), devices.best()
+    all_bags = Bags(features, stains, device)
+    if foreign:
+        refuse_seen(content, path, all_bags, case_ids)
+    return result.to(device), all_bags, content
+
+
+def model(content, path, features, classes, stains):
+    """The model of a checkpoint, in evaluation mode, for these features, classes and stains.
+
+    Raises UserError with all that does not fit: a model refuses features that are not its own.
+    """
+    now = _meaning(features.identity)
+    problems = [
+        f"{path}: trained on features with {key} {was!r}, but these have {now.get(key)!r}: "
+        "set embed.* as it was, or train anew"
+        for key, was in _meaning(content["features"]).items()
+        if now.get(key) != was
+    ]
+    result, width = _built(content, path), features.values.shape[1]
+    if not problems and width != result.settings.in_dim:
+        problems.append(
+            f"{path}: trained on features of width {result.settings.in_dim}, but these have {width}: "
+            "set embed.* as it was, or train anew"
+        )
+    for what, wanted in (("classes", classes), ("stains", stains)):
+        if list(content[what]) != list(wanted):
+            problems.append(
+                f"{path}: trained with {what} {', '.join(content[what])}, but the config has {', '.join(wanted)}"
+            )
+    if problems:
+        raise UserError(*problems)
+    return result.eval()
+
+
+def _built(content, path):
+    """The model that a checkpoint holds; its shape is compared before there is memory for it."""
+    try:
+        settings = ModelSettings(**content["model"])
+        if settings.aggregation not in AGGREGATIONS:
+            raise ValueError(settings.aggregation)
+        with torch.device("meta"):
+            shapes = {name: tensor.shape for name, tensor in HierarchicalAttention(settings).state_dict().items()}
+        if shapes != {name: tensor.shape for name, tensor in content["weights"].items()}:
+            raise ValueError("other shapes")
+        result = HierarchicalAttention(settings)
+        result.load_state_dict(content["weights"])
+    except Exception:
+        raise UserError(f"{path}: its model is of another version of this workflow, or damaged: train again") from None
+    if settings.classes != len(content["classes"]):
+        named = ", ".join(content["classes"])
+        raise UserError(f"{path}: a model of {settings.classes} classes, but it names {named}: damaged: train again")
+    return result
+
+
+def _meaning(identity):
+    """What features mean, without versions: key -> value; of several encoders, the keys begin with their folders."""
+    parts = identity.get("encoders", {"": identity})
+    pairs = [(f"{name} {key}".strip(), key, value) for name, part in parts.items() for key, value in part.items()]
+    return {name: value for name, key, value in pairs if key not in VERSIONS}

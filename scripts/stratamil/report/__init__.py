@@ -1,0 +1,1 @@
+"""Pages, figures and galleries, made from the tables of the other packages."""

@@ -1,0 +1,261 @@
+"""Figures of attention in a case: patch weights, slice weights, maps; and of stain weights over cases."""
+
+import matplotlib
+import numpy as np
+from matplotlib.cm import ScalarMappable
+from matplotlib.colors import Normalize
+from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
+
+from stratamil.explain import attention_tables
+from stratamil.explain.attention_tables import Case
+from stratamil.report.ratio_scale import OCTAVES, RATIOS, SCALE, octaves
+from stratamil.report.style import GREY, STYLE
+from stratamil.report.tiles import INK, broken, cut, font, short
+from stratamil.stats.ranking import alike
+
+PAPER = {"facecolor": "white", "edgecolor": "none", "pad": 0.6}
+SMALLEST_RATIO = 1e-6  # smaller ratios fall in the first bar of a histogram
+BINS = 40
+MAPS = 4  # side by side
+SLICE_NAMES = 1.4, 4.0  # inches that names of slices take, at least and at most
+
+
+def facts(case: Case) -> list[str]:
+    """Return the labels of a case and the probability of the predicted one, as a heading has them."""
+    right = "correct" if case.true_label == case.predicted_label else "WRONG"
+    return [f"true: {case.true_label}", f"predicted: {case.predicted_label}, p = {case.probability:.3f} ({right})"]
+
+
+@matplotlib.rc_context(STYLE)
+def maps(case, heading):
+    """Each slice with coordinates as a map: a point a patch, y downwards, its colour the ratio to an equal share.
+
+    The share is that of the case, so that the slices of a case can be compared.
+    """
+    patches = case.patches.assign(ratio=case.patches["effective_ratio"])
+    slices = list(patches[patches["x"].notna()].groupby(["stain", "slice_id"], sort=False, observed=True))
+    columns = min(MAPS, len(slices))
+    rows = -(-len(slices) // columns)
+    width, height = max(6.0, 3.0 * columns), 3.2 * rows + 1.6
+    figure = Figure(figsize=(width, height))
+    grid = figure.subplots(rows, columns, squeeze=False)
+    figure.subplots_adjust(0.03, 0.7 / height, 0.97, 1 - 1.3 / height, 0.08, 0.24)
+    for axes in grid.flat:
+        axes.set_axis_off()
+    for axes, ((stain, slice_id), here) in zip(grid.flat, slices):
+        here = here.sort_values("ratio")
+        size = np.clip(4000 / len(here), 2, 60)
+        axes.scatter(here["x"], here["y"], size, RATIOS(octaves(here["ratio"].to_numpy())), linewidths=0)
+        axes.set_aspect("equal", anchor="NW")
+        axes.invert_yaxis()
+        axes.set_title(f"{_cut(stain, 9, 2)}: {here['effective_weight'].sum():.1%}", fontsize=9, pad=24)
+        name = "\n".join(_cut(line, 7, 2.7) for line in broken(slice_id, font(7), 2.7 * 72))
+        axes.annotate(name, (0, 1), (0, 22), "axes fraction", "offset points", size=7, va="top")
+    levels = ScalarMappable(Normalize(-OCTAVES, OCTAVES), RATIOS)
+    bar = figure.colorbar(
+        levels, cax=figure.add_axes((0.3, 0.45 / height, 0.4, 0.12 / height)), orientation="horizontal"
+    )
+    bar.set_ticks(range(-OCTAVES, OCTAVES + 1), labels=SCALE)
+    bar.ax.tick_params(labelsize=8)
+    bar.set_label("effective weight ÷ equal share of the case", fontsize=8)
+    title = _cut(f"Case {case.id}: attention over its slices", 12, 0.94 * width, bold=True)
+    figure.text(0.03, 1 - 0.3 / height, title, weight="bold", size=12)
+    lines = [_line(case, heading), "in percent: the share of the case's attention; each slice fills its frame"]
+    text = "\n".join(_cut(line, 9, 0.94 * width) for line in lines)
+    figure.text(0.03, 1 - 0.4 / height, text, size=9, linespacing=1.4, va="top")
+    return figure
+
+
+def _axes(width, height, left, right, bottom, top):
+    """A figure of one axes; margins in inches, for a layout that is computed takes twice the time."""
+    figure = Figure(figsize=(width, height))
+    box = (left / width, bottom / height, 1 - (left + right) / width, 1 - (bottom + top) / height)
+    return figure, figure.add_axes(box)
+
+
+def _cut(text, size, inches, bold=False):
+    """Text of `size` points cut to fit a width."""
+    return cut(text, font(size, bold), inches * 72)
+
+
+def _patches(n):
+    return f"{n} patch{'es' if n != 1 else ''}"
+
+
+def _titled(axes, title, lines):
+    """A title and lines below it, above the axes, cut where the figure ends."""
+    room = axes.figure.get_figwidth() * (1 - axes.get_position().x0) - 0.1
+    title, lines = _cut(title, 12, room, bold=True), [_cut(line, 9, room) for line in lines]
+    axes.annotate(title, (0, 1), (0, 8 + 14 * len(lines)), "axes fraction", "offset points", weight="bold", size=12)
+    axes.annotate("\n".join(lines), (0, 1), (0, 6), "axes fraction", "offset points", size=9, linespacing=1.4)
+
+
+@matplotlib.rc_context(STYLE)
+def histogram(case, stains, heading):
+    """Histogram of a case's effective weights as ratios to an equal share, on a logarithmic axis, stacked by stain.
+
+    stains: of `palette`.
+    """
+    weights = case.patches["effective_weight"].to_numpy(dtype=float)
+    n = len(weights)
+    ratios = np.log10(np.maximum(weights * n, SMALLEST_RATIO))
+    edges = _log_bins(min(ratios.min(), -0.2), max(ratios.max(), 0.2), n)
+    if alike(weights):  # one bar, on the line
+        ratios[:], edges = 0, edges - (edges[1] - edges[0]) / 2
+    figure, axes = _axes(9, 3.8, 0.7, 2.6, 0.6, 0.85)
+    base = np.zeros(len(edges) - 1)
+    for stain in case.stains.index:
+        here = (case.patches["stain"] == stain).to_numpy()
+        counts, share = np.histogram(ratios[here], edges)[0], weights[here].sum()
+        label = f"{_cut(stain, 9, 0.9)}: {_patches(here.sum())}, {here.mean():.0%}\nattention: {share:.0%}"
+        axes.stairs(base + counts, edges, baseline=base, fill=True, color=stains[stain], label=label)
+        base = base + counts
+    axes.axvline(0, color=INK, linestyle="--", linewidth=1.2, label=f"equal share 1/{n}")
+    axes.set(xlim=edges[[0, -1]], ylim=(0, base.max() * 1.08), ylabel="patches")
+    axes.set_xlabel(f"effective weight ÷ equal share (1/{n} = {1 / n:.3g}), logarithmic")
+    axes.set_xticks(*_log_ticks(*edges[[0, -1]]))
+    axes.yaxis.get_major_locator().set_params(integer=True)
+    axes.legend(loc="upper left", bbox_to_anchor=(1.01, 1.03), fontsize=9)
+    tail = (weights * n < SMALLEST_RATIO).sum()
+    effective = short(attention_tables.effective_number(weights))
+    facts = f"effective number of patches {effective} of {n}; largest weight {weights.max():.3g}"
+    if tail:
+        facts += f"; {tail} below {SMALLEST_RATIO:g} × equal share stand in the first bar"
+    _titled(axes, f"Case {case.id}: effective weights of its patches", [_line(case, heading), facts])
+    return figure
+
+
+def _line(case, heading):
+    return ", ".join([*facts(case), heading])
+
+
+def _log_bins(low, high, n):
+    """Edges of equal bins of decimal logarithms, one of them at 0, about as many as fit n values."""
+    width = (high - low) / np.clip(2 * np.sqrt(n), 10, BINS)
+    return np.arange(np.floor(low / width), np.ceil(high / width + 1e-9) + 1) * width
+
+
+def _log_ticks(low, high):
+    """Positions and labels of round ratios between two decimal logarithms, at most nine."""
+    powers = range(int(np.floor(low)), int(np.ceil(high)) + 1)
+    for steps in ((1, 1.5, 2, 3, 5, 7), (1, 2, 5), (1, 3), (1,)):
+        ticks = [step * 10.0**power for power in powers for step in steps if low <= np.log10(step) + power <= high]
+        if len(ticks) <= 9:
+            break
+    return np.log10(ticks), [f"{tick:g}" for tick in ticks]
+
+
+@matplotlib.rc_context(STYLE)
+def slice_ranks(case, stains, heading):
+    """Bars of the slice weights of a case, sorted within each stain, with the equal share of each stain's slices.
+
+    stains: of `palette`.
+    """
+    bars, labels, y = [], [], 0.0
+    for stain in stains:
+        slices = case.slices(stain)
+        bars.append((stain, y, slices))
+        labels += [(y + 1 + i, name) for i, name in enumerate(slices["slice_id"])]
+        y += len(slices) + 1.6
+    longest = max(font(10).getlength(name) / 72 for _, name in labels)
+    left = float(np.clip(longest + 0.3, *SLICE_NAMES))
+    size = float(np.clip(10 * (left - 0.3) / longest, 6.5, 10))
+    figure, axes = _axes(left + 7.6, 1.3 + 0.27 * y, left, 0.3, 0.55, 0.65)
+    for stain, start, slices in bars:
+        _stain_bars(axes, case, stain, stains[stain], start, slices)
+    # Many slices share little each: their bars are drawn larger.
+    highest = max(slices["weight"].max() for _, _, slices in bars if len(slices))
+    end = 1 if highest > 0.5 else highest
+    axes.set(xlim=(0, end * 1.16), ylim=(y - 0.6, -0.6), xlabel="slice weight (adds up to 1 within a stain)")
+    axes.set_xticks(MaxNLocator(5).tick_values(0, end)[:6])
+    axes.set_xlim(0, end * 1.16)
+    axes.set_yticks([at for at, _ in labels], [_cut(name, size, left - 0.25) for _, name in labels], size=size)
+    axes.tick_params(axis="y", length=0)
+    axes.grid(visible=False, axis="y")
+    _titled(axes, f"Case {case.id}: slice weights", [_line(case, heading)])
+    return figure
+
+
+def _stain_bars(axes, case, stain, color, start, slices):
+    if slices.empty:
+        axes.text(0, start, f"{stain}: missing", weight="bold", va="center", color=GREY)
+        return
+    n, places = len(slices), start + 1 + np.arange(len(slices))
+    title = f"{stain}: stain weight {case.stains[stain]:.3f}, " + (
+        f"{n} slices, dashed: equal share {1 / n:.2g}" if n > 1 else "1 slice"
+    )
+    axes.text(0, start, title, weight="bold", va="center")
+    axes.barh(places, slices["weight"], height=0.72, color=color)
+    for place, weight, patches in zip(places, slices["weight"], slices["patches"]):
+        axes.annotate(
+            f"{weight:.3f}, {_patches(patches)}",
+            (weight, place),
+            (4, 0),
+            textcoords="offset points",
+            va="center",
+            size=8.5,
+            bbox=PAPER,
+            zorder=4,
+        )
+    if n > 1:
+        axes.plot([1 / n] * 2, [places[0] - 0.5, places[-1] + 0.5], color=INK, linestyle="--", linewidth=1.2)
+
+
+@matplotlib.rc_context(STYLE)
+def stain_distribution(cases, stains, heading):
+    """Weight of each stain, a box and a point a case; cases without the stain are counted below.
+
+    stains: of `palette`.
+    """
+    figure, axes = _axes(max(8.9, 4.4 + 1.6 * len(stains)), 5.0, 0.7, 2.6, 0.8, 0.85)
+    classes = sorted({label for case in cases for label in (case.true_label, case.predicted_label)})
+    marks = dict(zip(classes, "o^sDvP*X" * (1 + len(classes) // 8)))
+    ticks = []
+    for x, stain in enumerate(stains):
+        having = [case for case in cases if stain in case.stains.index]
+        weights = np.array([case.stains[stain] for case in having], dtype=float)
+        ticks.append(f"{stain}\nn = {len(having)}\nmissing in {len(cases) - len(having)}")
+        if having:
+            _box(axes, x, weights)
+        for place, weight, case in zip(x + _spread(weights), weights, having):
+            axes.plot(place, weight, marks[case.true_label], ms=5.5, mfc=stains[stain], mec=INK, mew=0.5, alpha=0.85)
+    for name in classes:
+        label = f"{_cut(name, 9, 1.6)} ({sum(case.true_label == name for case in cases)})"
+        axes.plot([], [], marks[name], mfc="white", mec=INK, label=label)
+    axes.axhline(
+        1 / len(stains), color=INK, linestyle="--", linewidth=1, zorder=0, label=f"equal share of {len(stains)}"
+    )
+    axes.set(xlim=(-0.6, len(stains) - 0.4), ylim=(-0.03, 1.03), ylabel="stain weight")
+    axes.set_xticks(range(len(stains)), ticks)
+    axes.grid(visible=False, axis="x")
+    axes.legend(
+        loc="upper left",
+        bbox_to_anchor=(1.01, 1.02),
+        fontsize=9,
+        title="true class",
+        title_fontsize=9,
+        alignment="left",
+    )
+    lines = [heading, "weights of a case add up to 1 over the stains that it has"]
+    _titled(axes, f"Stain weights of {len(cases)} test cases", lines)
+    return figure
+
+
+def _box(axes, x, weights):
+    line = {"color": GREY, "linewidth": 1.2}
+    styles = dict.fromkeys(("boxprops", "whiskerprops", "capprops"), line)
+    axes.boxplot(
+        weights, positions=[x], widths=0.5, showfliers=False, medianprops={"color": INK, "linewidth": 2}, **styles
+    )
+
+
+def _spread(weights):
+    """Sideways places of points so that near ones do not cover each other: centre, right, left, further right, ..."""
+    places, seen = np.zeros(len(weights)), {}
+    for i in np.argsort(weights, kind="stable"):
+        level = round(weights[i] / 0.025)
+        k = seen.get(level, 0)
+        seen[level] = k + 1
+        places[i] = np.clip((k + 1) // 2 * 0.045 * (-1) ** k, -0.4, 0.4)
+    return places

@@ -1,0 +1,304 @@
+"""Figures of the faithfulness page, from its numbers: each function returns a matplotlib Figure."""
+
+import matplotlib
+import numpy as np
+import pandas as pd
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+
+from stratamil.core.names import column
+from stratamil.explain import faithfulness
+from stratamil.explain.faithfulness_runs import TOPS
+from stratamil.report.style import COLORS, GREY, STAIN_COLORS, STYLE
+
+# What a line of the curves is called; its colour is that of its place, or grey and black.
+ORDERS = {
+    "attention": "most attended",
+    "contribution": "most in favour, by contribution",
+    "least": "least attended",
+    "random": "random",
+}
+REVERSED = {"attention": "least", "least": "attention", "contribution": "against", "random": "random"}
+AREAS = {"deletion": "removed first", "insertion": "added first"}
+PARTS = {"stain": "one stain left out", "slice": "one slice left out"}
+DASHED = (0, (4, 3))
+
+
+def _figure(width, height, **subplots):
+    figure = Figure(figsize=(width, height), layout="constrained")
+    return figure, figure.subplots(squeeze=False, **subplots)
+
+
+def draw(study, numbers, table, stains, colors=COLORS):
+    """The figures of the page that there is anything to draw of: name -> (Figure, what it shows in words).
+
+    study: faithfulness.Study. numbers: of faithfulness.numbers. table: of faithfulness.by_case. stains: in order.
+    """
+    classes, n, drawn = study.classes, int((table["patches"] > 1).sum()), {}
+    if n:
+        words = f"Mean probability of the predicted class of {n} cases as patches are removed and added in four orders"
+        drawn["curves"] = curves(numbers["curves"], n, colors), words
+    if table["deletion_attention_probability"].notna().any():
+        drawn["areas"] = (
+            areas(table, classes, colors),
+            "Area between attention and random of each case by predicted class",
+        )
+    if numbers["tops"]:
+        labels = {name: f"{study.percent:g} %" if name == "percent" else name for name in TOPS}
+        words = "Probability of the predicted class without, and with nothing but, most attended and random patches"
+        drawn["tops"] = tops(numbers["tops"], labels, float(table["probability"].mean()), colors), words
+    of_parts = pd.concat([run.parts for run in study.runs])
+    keys = ["case_id", "level", "stain", "slice_id"]
+    means = of_parts.groupby(keys, dropna=False)[["weight", "margin_change"]].mean().reset_index()
+    if means["margin_change"].notna().any():
+        words = "Attention of each stain and slice against the margin that its case loses without it"
+        drawn["parts"] = parts(means, stains, STAIN_COLORS), words
+    binary = len(classes) == 2
+    shown = table["true_label"].map(classes.index) if not binary else pd.Series(1, index=table.index)
+    p, q = (
+        np.choose(shown, table[[f"{kind}prob_{column(name)}" for name in classes]].to_numpy().T)
+        for kind in ("", "uniform_")
+    )
+    label = f"probability of {classes[1]}" if binary else "probability of the true class"
+    y = table["true_label"].map(classes.index)
+    words = "Probability of each case with attention against that without"
+    drawn["uniform"] = uniform(p, q, y, classes, label, colors), words
+    if rows := _pairs(study):
+        drawn["stability"] = stability(rows, colors), "How alike two models order the patches of each case"
+    if rows := _properties(numbers):
+        xlabel = "mean rank correlation with attention, 95 % interval"
+        drawn["properties"] = intervals(rows, xlabel, colors), "Correlation of attention with properties of patches"
+    return drawn
+
+
+def _pairs(study):
+    """Rows of `stability`."""
+    pairs, rows = faithfulness.agreements(study), []
+    for between in faithfulness.BETWEEN:
+        means = pairs[pairs["between"] == between].groupby("case_id")[["correlation", "overlap", "chance"]].mean()
+        means = means.dropna()
+        if len(means):
+            rows.append((f"two {between}: rank correlation", means["correlation"], 0.0))
+            label = f"two {between}: share of the top {study.percent:g} % in common"
+            rows.append((label, means["overlap"], float(means["chance"].mean())))
+    return rows
+
+
+def _properties(numbers):
+    """Rows of `intervals`: what is known of the patches, over cases and within slices."""
+    words = {
+        "pixels": "size in pixels",
+        "bytes": "file size",
+        "brightness": "brightness",
+        "distance": "distance from the middle",
+        "number": "patch number",
+    }
+    scopes = {"case": "over a case", "slice": "within a slice"}
+    rows = []
+    for row in numbers["findings"]:
+        if row["section"] == "properties" and row["value"] is not None:
+            name, _, scope = row["measure"].rpartition("_")
+            figures = row["value"], row["low"], row["high"]
+            rows.append((f"{words[name]}, {scopes[scope]}", *figures, list(scopes).index(scope)))
+    return rows
+
+
+def curves(found, n, colors=COLORS):
+    """Deletion, left, and insertion, right: mean probability of the predicted class with its 95 % band.
+
+    found: order -> {"probability": {fraction, mean, low, high}}. n: cases.
+    """
+    with matplotlib.rc_context(STYLE):
+        figure, (axes,) = _figure(9.4, 4.3, ncols=2, sharey=True)
+        for order in ORDERS:
+            for panel, source in zip(axes, (order, REVERSED[order])):
+                if source in found:
+                    _band(panel, found[source]["probability"], panel is axes[1], *_line(order, colors))
+        axes[0].set(xlabel="share of patches removed", ylabel="probability of the predicted class", xlim=(0, 1))
+        axes[1].set(xlabel="share of patches there", xlim=(0, 1))
+        axes[0].set_title("Deletion: these first")
+        axes[1].set_title("Insertion: these first")
+        axes[0].set_ylim(top=min(axes[0].get_ylim()[1], 1.02))
+        handles = [
+            Line2D([], [], color=color, linestyle=style, linewidth=2, label=name)
+            for name, (color, style) in ((ORDERS[order], _line(order, colors)) for order in ORDERS if order in found)
+        ]
+        figure.legend(handles=handles, loc="outside lower center", ncols=4, fontsize=9)
+        figure.suptitle(f"Patches taken away and given back (n = {n} cases)", fontsize=11, fontweight="bold")
+        return figure
+
+
+def _line(order, colors):
+    """Colour and style of an order's line."""
+    return {
+        "attention": (colors[0], "-"),
+        "contribution": (colors[1], "-"),
+        "least": ("black", (0, (1.5, 2))),
+        "random": (GREY, DASHED),
+    }[order]
+
+
+def _band(axes, line, backwards, color, style):
+    known = np.array([value is not None for value in line["mean"]])
+    x, mean = np.array(line["fraction"])[known], np.array(line["mean"], dtype=float)[known]
+    x = 1 - x if backwards else x
+    axes.plot(x, mean, color=color, linestyle=style, linewidth=2)
+    low, high = (np.array(line[bound], dtype=float)[known] for bound in ("low", "high"))
+    if np.isfinite(low).any() and color != "black":  # four bands would hide each other
+        axes.fill_between(x, low, high, color=color, alpha=0.15, linewidth=0)
+
+
+def areas(table, classes, colors=COLORS):
+    """Each case's areas between attention and random, a row a predicted class, with the mean of each as a bar.
+
+    table: of faithfulness.by_case.
+    """
+    with matplotlib.rc_context(STYLE):
+        figure, (axes,) = _figure(9.4, 1.7 + 0.75 * len(classes), ncols=2, sharey=True)
+        for panel, (direction, words) in zip(axes, AREAS.items()):
+            values = table[f"{direction}_attention_probability"].astype(float)
+            panel.axvline(0, color=GREY, linewidth=0.9, linestyle=DASHED)
+            for row, name in enumerate(classes):
+                mine = np.sort(values[(table["predicted"] == name) & values.notna()])
+                _dots(panel, mine, row, colors[row % len(colors)])
+            panel.set(xlabel="area; right of 0 is better than random", ylim=(len(classes) - 0.5, -0.5))
+            panel.set_title(f"Most attended {words}", fontsize=10)
+            panel.grid(visible=False, axis="y")
+        counts = table.groupby("predicted")["deletion_attention_probability"].count()
+        axes[0].set_yticks(range(len(classes)), [f"predicted {name}\nn = {counts.get(name, 0)}" for name in classes])
+        figure.suptitle(f"Area between attention and random (n = {counts.sum()} cases)", fontsize=11, fontweight="bold")
+        return figure
+
+
+def _dots(axes, values, row, color):
+    """Sorted values as dots of a row, spread a little, always the same way, and their mean as a bar."""
+    axes.plot(values, row + 0.2 * np.sin(2.4 * np.arange(len(values))), "o", color=color, markersize=4.5, alpha=0.6)
+    if len(values):
+        axes.plot([values.mean()] * 2, [row - 0.32, row + 0.32], color="black", linewidth=2)
+
+
+def parts(table, stains, colors=COLORS):
+    """Weight of each stain and slice against what the margin loses without it, a colour a stain.
+
+    table: level, stain, weight, margin_change, one row a part.
+    """
+    with matplotlib.rc_context(STYLE):
+        figure, (axes,) = _figure(9.4, 4.2, ncols=2)
+        for panel, (level, words) in zip(axes, PARTS.items()):
+            of_level = table[(table["level"] == level) & table["margin_change"].notna()]
+            panel.axhline(0, color=GREY, linewidth=0.9, linestyle=DASHED)
+            for i, stain in enumerate(stains):
+                mine = of_level[of_level["stain"] == stain]
+                color = colors[i % len(colors)]
+                panel.plot(mine["weight"], mine["margin_change"], "o", color=color, markersize=4, alpha=0.55)
+            panel.set(xlabel=f"attention of the {level} (share of the case)", xlim=(-0.02, 1.02))
+            panel.set_title(f"{words[0].upper()}{words[1:]} (n = {len(of_level)})", fontsize=10)
+        axes[0].set_ylabel("margin lost without it")
+        handles = [
+            Line2D([], [], color=colors[i % len(colors)], marker="o", linestyle="", label=stain)
+            for i, stain in enumerate(stains)
+        ]
+        figure.legend(handles=handles, loc="outside lower center", ncols=min(len(handles), 6), fontsize=9)
+        figure.suptitle("Above 0 it spoke for the predicted class, below against it", fontsize=11, fontweight="bold")
+        return figure
+
+
+def tops(rows, labels, whole, colors=COLORS):
+    """Probability of the predicted class with nothing but, and without, the top and random patches; 95 % intervals.
+
+    rows: of faithfulness.tops. labels: top -> its words. whole: mean probability of whole bags.
+    """
+    with matplotlib.rc_context(STYLE):
+        figure, (axes,) = _figure(9.4, 4.0, ncols=2, sharey=True)
+        names = [name for name in labels if any(row["top"] == name for row in rows)]
+        for panel, (kind, words) in zip(
+            axes, (("without", "Without them: are they necessary?"), ("only", "Nothing but them: are they enough?"))
+        ):
+            panel.axhline(whole, color="black", linewidth=1, linestyle=(0, (1.5, 2)))
+            for offset, group, color in ((-0.09, "top", colors[0]), (0.09, "random", GREY)):
+                for place, name in enumerate(names):
+                    for row in rows:
+                        if (row["top"], row["kind"], row["group"], row["of"]) == (name, kind, group, "probability"):
+                            _interval(panel, place + offset, row, color)
+            panel.set_xticks(range(len(names)), [labels[name] for name in names])
+            panel.set(xlim=(-0.5, len(names) - 0.5), xlabel="patches")
+            panel.set_title(words, fontsize=10)
+            panel.grid(visible=False, axis="x")
+        axes[0].set_ylabel("probability of the predicted class")
+        handles = [
+            Line2D([], [], color=colors[0], marker="o", linestyle="", label="most attended"),
+            Line2D([], [], color=GREY, marker="o", linestyle="", label="random"),
+            Line2D([], [], color="black", linestyle=(0, (1.5, 2)), label="all patches"),
+        ]
+        figure.legend(handles=handles, loc="outside lower center", ncols=3, fontsize=9)
+        figure.suptitle("The most attended patches, and as many at random", fontsize=11, fontweight="bold")
+        return figure
+
+
+def _interval(axes, place, row, color):
+    if row["mean"] is None:
+        return
+    if row["low"] is not None:
+        axes.plot([place] * 2, [row["low"], row["high"]], color=color, linewidth=2, alpha=0.6)
+    axes.plot(place, row["mean"], "o", color=color, markersize=6)
+
+
+def uniform(with_attention, without, y, classes, xlabel, colors=COLORS):
+    """Each case's probability with attention against that without, a colour a true class.
+
+    with_attention, without (n,): probabilities. y (n,): true classes.
+    """
+    y = np.asarray(y)
+    with matplotlib.rc_context(STYLE):
+        figure, ((axes,),) = _figure(5.2, 5.2)
+        axes.plot([0, 1], [0, 1], color=GREY, linewidth=0.9, linestyle=DASHED)
+        axes.axhline(0.5, color=GREY, linewidth=0.7, linestyle=(0, (1, 3)))
+        axes.axvline(0.5, color=GREY, linewidth=0.7, linestyle=(0, (1, 3)))
+        for c in range(len(classes)):
+            color = colors[c % len(colors)]
+            axes.plot(np.asarray(with_attention)[y == c], np.asarray(without)[y == c], "o", color=color, alpha=0.6)
+        axes.set(xlim=(-0.02, 1.02), ylim=(-0.02, 1.02), aspect="equal")
+        axes.set(xlabel=f"{xlabel}, with attention", ylabel="with all patches weighing alike")
+        handles = [
+            Line2D(
+                [], [], color=colors[c % len(colors)], marker="o", linestyle="", label=f"{name} (n = {(y == c).sum()})"
+            )
+            for c, name in enumerate(classes)
+        ]
+        figure.legend(handles=handles, loc="outside lower center", ncols=min(len(handles), 3), fontsize=9)
+        figure.suptitle(f"Without attention (n = {len(y)} cases)", fontsize=11, fontweight="bold")
+        return figure
+
+
+def stability(rows, colors=COLORS):
+    """How alike two models attend: a row a comparison, a dot a case, its mean as a bar, chance as a grey one.
+
+    rows: [(label, values, chance)].
+    """
+    with matplotlib.rc_context(STYLE):
+        figure, ((axes,),) = _figure(7.2, 1.3 + 0.62 * len(rows))
+        for row, (_, values, chance) in enumerate(rows):
+            _dots(axes, np.sort(np.asarray(values, dtype=float)), row, colors[0])
+            axes.plot([chance] * 2, [row - 0.32, row + 0.32], color=GREY, linewidth=2, linestyle=(0, (2, 1.5)))
+        axes.set_yticks(range(len(rows)), [f"{label}\nn = {len(values)}" for label, values, _ in rows])
+        axes.set(ylim=(len(rows) - 0.5, -0.5), xlabel="black: mean over cases; dashed: by chance")
+        axes.grid(visible=False, axis="y")
+        figure.suptitle("The same case, attended by two models", fontsize=11, fontweight="bold")
+        return figure
+
+
+def intervals(rows, xlabel, colors=COLORS):
+    """Estimates with their intervals beside 0: rows [(label, value, low, high, group)], a colour a group (0, 1)."""
+    with matplotlib.rc_context(STYLE):
+        figure, ((axes,),) = _figure(7.2, 1.3 + 0.42 * len(rows))
+        axes.axvline(0, color=GREY, linewidth=0.9, linestyle=DASHED)
+        for place, (_, value, low, high, group) in enumerate(rows):
+            color = colors[group % len(colors)]
+            if low is not None:
+                axes.plot([low, high], [place] * 2, color=color, linewidth=2, alpha=0.6)
+            axes.plot(value, place, "o", color=color, markersize=6)
+        axes.set_yticks(range(len(rows)), [label for label, *_ in rows])
+        axes.set(ylim=(len(rows) - 0.5, -0.5), xlim=(-1.02, 1.02), xlabel=xlabel)
+        axes.grid(visible=False, axis="y")
+        figure.suptitle("What attention goes with", fontsize=11, fontweight="bold")
+        return figure

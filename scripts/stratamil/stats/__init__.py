@@ -1,0 +1,1 @@
+"""Metrics, rankings and confidence intervals of arrays; nothing here knows a study."""

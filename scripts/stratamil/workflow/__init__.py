@@ -1,0 +1,1 @@
+"""Checks of the configuration and of the cluster before any job starts."""

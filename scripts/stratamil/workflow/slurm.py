@@ -1,0 +1,166 @@
+"""The site file of a SLURM cluster, and which jobs of the workflow are still in its queue."""
+
+import base64
+import os
+import re
+import shlex
+import shutil
+import subprocess
+from dataclasses import dataclass, field, fields
+from pathlib import Path
+
+import yaml
+
+from stratamil.core.errors import UserError
+from stratamil.workflow import config_files
+
+# Rules that ask for a GPU themselves.
+GPU_RULES = ("embed", "train")
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where jobs go: cpu and gpu of the site file. partition: one, or several with commas: any may start a job."""
+
+    partition: str | None = None
+    constraint: str | None = None
+    qos: str | None = None
+    model: str | None = None
+
+
+@dataclass(frozen=True)
+class Site:
+    """The site file. account: None where the cluster wants none. on_gpu: names of rules. mail: an address or None."""
+
+    account: str | None = None
+    cpu: Place = field(default_factory=Place)
+    gpu: Place = field(default_factory=Place)
+    on_gpu: tuple[str, ...] = GPU_RULES
+    mail: str | None = None
+
+    @property
+    def off_gpu(self):
+        """Rules that ask for a GPU and get none."""
+        return [rule for rule in GPU_RULES if rule not in self.on_gpu]
+
+
+TEXT = {"type": ["string", "null"]}
+PLACE = {"additionalProperties": TEXT}
+SITE = {"properties": {"account": TEXT, "mail": TEXT, "cpu": PLACE, "gpu": PLACE, "on_gpu": {"items": TEXT}}}
+
+
+def read_site(path):
+    """Read a site file. Returns Site; raises UserError with all of its problems, or if no job can start here."""
+    here = os.getcwd()
+    if not here.isprintable() or set("'\"\\$`") & set(here):
+        # Snakemake hands the job's command to sbatch in double quotes, so a shell would run what stands in the name
+        raise UserError(f"{here}: no job can start in a folder with ' \" $ ` or \\ in its name: move the checkout")
+    if not Path(path).exists():
+        raise UserError(f"{path}: not found: run snakemake in the folder of the workflow")
+    content = config_files.read(path, SITE, "account: my_account")
+    problems = list(_site_problems(content))
+    if problems:
+        raise UserError(*(f"{path}: {problem}" for problem in problems))
+    places = {name: Place(**{key: _text(value) for key, value in content[name].items()}) for name in ("cpu", "gpu")}
+    return Site(
+        account=_text(content.get("account")),
+        on_gpu=tuple(content.get("on_gpu") or ()),
+        mail=_text(content.get("mail")),
+        **places,
+    )
+
+
+def _text(value):
+    """A value as sbatch takes it; a list, also one with spaces, with commas alone."""
+    if value is None:
+        return None
+    return ",".join(part.strip() for part in (map(str, value) if isinstance(value, list) else str(value).split(",")))
+
+
+def _site_problems(content):
+    known = [each.name for each in fields(Site)]
+    yield from (f"{key}: no such key: {', '.join(known)} are" for key in content if key not in known)
+    for name in ("cpu", "gpu"):
+        place, keys = content.get(name), [each.name for each in fields(Place) if (name, each.name) != ("cpu", "model")]
+        if not isinstance(place, dict) or not place.get("partition"):
+            yield f"{name}: name its partition, as in `{name}: {{partition: short}}`"
+        else:
+            yield from (f"{name}.{key}: no such key: {', '.join(keys)} are" for key in place if key not in keys)
+    model = (content.get("gpu") or {}).get("model") if isinstance(content.get("gpu"), dict) else None
+    if "-" in str(model or ""):
+        yield f"gpu.model: {model}: the executor takes no hyphens: use gpu.constraint, or null"
+    on_gpu = content.get("on_gpu")
+    if on_gpu is not None and not (isinstance(on_gpu, list) and all(isinstance(rule, str) for rule in on_gpu)):
+        yield "on_gpu: a list of rules is wanted, such as [embed, train]"
+    if re.search(r"[\s,]", str(content.get("mail") or "")):
+        yield f"mail: {content['mail']}: one address is wanted"
+
+
+@dataclass(frozen=True)
+class Queued:
+    """A job in the queue. run: name of all jobs of one run of Snakemake. what: its rule and wildcards."""
+
+    id: str
+    run: str
+    state: str
+    what: str
+
+
+RUN = re.compile(r"(?:[\w-]+_)?[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}")
+
+
+def orphans(folder, results):
+    """Jobs in the queue that an earlier run of Snakemake in `folder` submitted, and that write to `results`.
+
+    folder: where Snakemake runs. results: as in the config. Returns a list of Queued, empty where there is no SLURM.
+    Raises OSError or subprocess.SubprocessError if the queue cannot be read.
+    """
+    if not shutil.which("squeue"):
+        return []
+    rows = lines("squeue", "--noheader", f"--user={os.getuid()}", "--format=%i|%j|%T|%k|%Z")
+    jobs = [(Queued(*row.split("|")[:4]), os.path.realpath(row.split("|")[-1])) for row in rows]
+    here = [job for job, at in jobs if RUN.fullmatch(job.run) and at == os.path.realpath(folder)]
+    return [job for job in here if _results(job, folder) in (None, os.path.realpath(Path(folder, results)))]
+
+
+def ending(jobs):
+    """One line on how to end the jobs that `orphans` found, and what then."""
+    names = ", ".join(f"{job.id} ({job.what}, {job.state})" for job in jobs)
+    runs = ",".join(sorted({job.run for job in jobs}))
+    return (
+        f"jobs of an earlier run, killed or not, are in the queue and write to the same results: {names}: end them "
+        f"with `scancel --name={runs}`, or let them finish; when `squeue --name={runs}` shows none, run again"
+    )
+
+
+def _results(job, folder):
+    """The results folder that a job's batch script leads to, or None if that cannot be told."""
+    try:
+        words = shlex.split("\n".join(lines("scontrol", "write", "batch_script", job.id, "-")), comments=True)
+        configs = [Path(folder, "config/config.yaml"), *_values(words, "--configfiles")]
+        given = [yaml.safe_load(Path(path).read_text(encoding="utf-8")) or {} for path in configs]
+    except (OSError, subprocess.SubprocessError, ValueError, yaml.YAMLError):
+        return None
+    given.append(dict(_plain(word).split("=", 1) for word in _values(words, "--config")))
+    results = [config["results"] for config in given if "results" in config]
+    return os.path.realpath(Path(folder, results[-1])) if results else None
+
+
+def _values(words, option):
+    """The values of an option that takes several: up to the next option."""
+    for word in words[words.index(option) + 1 :] if option in words else []:
+        if word.startswith("--"):
+            return
+        yield word
+
+
+def _plain(word):
+    """A word of Snakemake's command line, which may be in base64."""
+    prefix = "base64//"
+    return base64.b64decode(word.removeprefix(prefix)).decode() if word.startswith(prefix) else word
+
+
+def lines(*command):
+    """What a command of SLURM prints, line by line; OSError or SubprocessError if it fails or does not answer."""
+    done = subprocess.run(command, capture_output=True, encoding="utf-8", errors="replace", timeout=60, check=True)
+    return done.stdout.splitlines()

@@ -1,0 +1,122 @@
+"""Equal files of different cases: found by their bytes, blank ones left out, parted ones refused by name."""
+
+import sys
+
+import numpy as np
+import pandas as pd
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from PIL import Image
+
+import splits as script
+from stratamil.cohort import duplicates, splits
+from stratamil.cohort.splits import Split
+from stratamil.core.errors import UserError
+from stratamil.features import images
+
+
+def listed(root, contents):
+    """Write {(case, name): bytes or image}; returns the table of the inventory."""
+    rows = []
+    for (case, name), content in contents.items():
+        path = root / f"case_{case}_{name}"
+        path.write_bytes(content) if isinstance(content, bytes) else content.save(path)
+        rows.append((case, path.name, path.stat().st_size))
+    return pd.DataFrame(rows, columns=["case_id", "path", "bytes"])
+
+
+def tissue(seed):
+    return Image.fromarray(np.random.default_rng(seed).integers(0, 256, (16, 16, 3), dtype=np.uint8))
+
+
+@settings(max_examples=20, deadline=None)
+@given(st.lists(st.tuples(st.sampled_from("1234"), st.integers(0, 4), st.sampled_from([5, 20_000])), max_size=12))
+def test_what_is_found_is_what_a_comparison_of_all_pairs_finds(tmp_path_factory, drawn):
+    """Contents that differ in one byte, at a place that a sketch does not look at in large files."""
+    contents = {}
+    for number, (case, kind, size) in enumerate(drawn):
+        body = bytearray(size)
+        body[size // 3] = kind
+        contents[case, f"{number}.bin"] = bytes(body)
+    table = listed(root := tmp_path_factory.mktemp("all"), contents)
+    found = duplicates.find(table, root)
+    expected = {}
+    for (case, name), body in contents.items():
+        expected.setdefault(body, []).append((case, f"case_{case}_{name}"))
+    expected = [rows for rows in expected.values() if len({case for case, _ in rows}) > 1]
+    grouped = found.groupby("group")[["case_id", "path"]].apply(lambda rows: sorted(map(tuple, rows.values)))
+    assert sorted(map(sorted, expected)) == sorted(grouped) if len(found) else not expected
+
+
+def test_blank_images_and_what_is_no_image_do_not_count(tmp_path):
+    white, black = Image.new("RGB", (16, 16), "white"), Image.new("L", (16, 16), 0)
+    table = listed(tmp_path, {
+        ("1", "a.png"): white, ("2", "a.png"): white, ("1", "b.png"): black, ("2", "b.png"): black,
+        ("1", "c.png"): b"no image", ("2", "c.png"): b"no image", ("1", "d.png"): tissue(1), ("2", "e.png"): tissue(1),
+        ("1", "f.png"): tissue(2), ("1", "g.png"): tissue(2), ("3", "h.png"): tissue(3),
+    })  # fmt: skip
+    found = duplicates.find(table, tmp_path, images.shows)
+    assert found.values.tolist() == [[1, "1", "case_1_d.png"], [1, "2", "case_2_e.png"]]
+    assert duplicates.by_cases(found) == [
+        {"cases": ["1", "2"], "files": 1, "examples": ["case_1_d.png", "case_2_e.png"]}
+    ]
+
+
+def test_a_file_that_is_gone_or_linked_is_no_trouble(tmp_path):
+    table = listed(tmp_path, {("1", "a.png"): tissue(1), ("2", "a.png"): tissue(1), ("3", "a.png"): tissue(1)})
+    (tmp_path / "case_1_a.png").unlink()
+    (tmp_path / "case_2_a.png").unlink()
+    (tmp_path / "case_2_a.png").symlink_to("case_3_a.png")
+    assert duplicates.find(table, tmp_path, images.shows)["case_id"].tolist() == ["2", "3"]
+
+
+def equal(*groups):
+    rows = [(number, case, f"{case}_{number}.png") for number, group in enumerate(groups, 1) for case in group]
+    return pd.DataFrame(rows, columns=duplicates.COLUMNS)
+
+
+def cases(n=8, **patients):
+    ids = [str(i) for i in range(1, n + 1)]
+    return pd.DataFrame({
+        "case_id": ids, "group": [patients.get(f"c{i}", f"p{i}") for i in ids], "class": ["a", "b"] * (n // 2),
+        "status": "used",
+    })  # fmt: skip
+
+
+@pytest.mark.parametrize("group, patients, refused", [
+    (["1", "3"], {}, False),  # both are in train
+    (["1", "5"], {}, True),  # train and val
+    (["5", "7"], {}, True),  # val and test
+    (["1", "3", "7"], {}, True),
+    (["1", "7"], {"c1": "same", "c7": "same"}, False),
+    (["1", "99"], {}, False),  # which no split has
+])  # fmt: skip
+def test_equal_files_of_strangers_in_different_sets_are_refused(group, patients, refused):
+    split = {"01": Split(["1", "2", "3", "4"], ["5", "6"], ["7", "8"])}
+    lines = list(splits.copies(split, equal(group, group), cases(**patients), "duplicates.csv"))
+    assert len(lines) == refused
+    if refused:
+        assert "2 equal files" in lines[0] and "split 01" in lines[0] and "cohort.group_column" in lines[0]
+        assert all(f"case {case} in" in lines[0] for case in (group[0], group[-1])) and f"{group[0]}_1.png" in lines[0]
+
+
+def test_every_pair_has_its_line_until_there_are_too_many():
+    split = {"01": Split([f"{i}" for i in range(1, 61)], ["999"], [f"{i}" for i in range(101, 161)])}
+    found = equal(*([str(i), str(100 + i)] for i in range(1, 61)))
+    of = pd.DataFrame({"case_id": [*split["01"].train, *split["01"].test]}).assign(group=lambda rows: rows["case_id"])
+    lines = list(splits.copies(split, found, of, "duplicates.csv"))
+    assert len(lines) == splits.MOST_COPIES + 1 and "40 more" in lines[-1]
+
+
+def test_the_script_stops_with_all_pairs(tmp_path, monkeypatch):
+    cases().assign(label="1").to_csv(tmp_path / "cases.csv", index=False)
+    equal(["1", "2"], ["3", "4"]).to_csv(tmp_path / "duplicates.csv", index=False)
+    out = [str(tmp_path / f"data_splits_0{i}.npz") for i in (1, 2, 3, 4)]
+    words = ["--cases", str(tmp_path / "cases.csv"), "--classes", "a", "b", "--n", "4", "--output", *out]
+    monkeypatch.setattr(sys, "argv", ["splits.py", *words, "--duplicates", str(tmp_path / "duplicates.csv")])
+    made = splits.generate(cases(), ["a", "b"], 4, 42)
+    parted = [pair for pair in (["1", "2"], ["3", "4"]) if list(splits.copies(made, equal(pair), cases(), "x"))]
+    with pytest.raises(UserError) as error:
+        script.main(script.arguments())
+    assert len(error.value.problems) == len(parted) > 0 and not list(tmp_path.glob("*.npz"))

@@ -1,0 +1,179 @@
+"""The grammar of file names, against the variants seen in real folders."""
+
+import re
+
+import pytest
+import yaml
+from conftest import REPOSITORY
+from hypothesis import given
+from hypothesis import strategies as st
+
+from stratamil.core import schema
+from stratamil.core.errors import UserError
+from stratamil.core.names import PORTABLE, Grammar, NotAPatch, PatchName, case_id, column, file_name, natural, slice_id
+from stratamil.workflow import config_checks
+
+CONFIG = yaml.safe_load((REPOSITORY / "config/config.yaml").read_text())["names"]
+GRAMMAR = Grammar(CONFIG["pattern"], {k: v for entry in CONFIG["stains"] for k, v in entry.items()})
+
+
+@pytest.mark.parametrize(
+    "name, expected",
+    [
+        ("case_26_unmatched_3_h&e_patch49.png", ("26", "h&e", "unmatched_3", 49)),
+        ("case_100_match_1_melan_patch3.png", ("100", "melan", "match_1", 3)),
+        ("case_072_match_1_melan_patch3.png", ("72", "melan", "match_1", 3)),
+        ("case_87_match_1_h&e-labels_patch100.png", ("87", "h&e", "match_1", 100)),
+        ("case_78_match_1_sox10._patch20.png", ("78", "sox10", "match_1", 20)),
+        ("case_83_unmatched2_h&e_patch18.png", ("83", "h&e", "unmatched_2", 18)),
+        ("case_50_match2_sox10_patch1.png", ("50", "sox10", "match_2", 1)),
+        ("case_5_match_1_he_patch0.png", ("5", "h&e", "match_1", 0)),
+        ("CASE_5_Match_1_H&E_Patch0001.PNG", ("5", "h&e", "match_1", 1)),
+    ],
+)
+def test_variants_are_read(name, expected):
+    assert GRAMMAR.read(name) == PatchName(*expected)
+
+
+@pytest.mark.parametrize(
+    "name, reason, detail",
+    [
+        ("case_1_match_1_h&e_patch61(1).png", "copy made by an operating system", "case_1_match_1_h&e_patch61.png"),
+        ("case_1_match_1_h&e_patch71 (3).png", "copy made by an operating system", "case_1_match_1_h&e_patch71.png"),
+        ("case_1_match_1_h&e_patch39 2.png", "copy made by an operating system", "case_1_match_1_h&e_patch39.png"),
+        ("case_056_match_1_h&e.png", "no patch number", ""),
+        ("patched_case_1_match_1_h&e.png", "no patch number", ""),
+        ("case_1_match_1_cd31_patch1.png", "stain not in the config", "cd31"),
+        ("._case_1_match_1_h&e_patch1.png", "hidden file", ""),
+        ("Thumbs.db", "not an image", ""),
+        ("slide_1_patch3.png", "name does not follow the pattern", ""),
+    ],
+)
+def test_others_are_refused_with_a_reason(name, reason, detail):
+    with pytest.raises(NotAPatch) as why:
+        GRAMMAR.read(name)
+    assert (why.value.reason, why.value.detail) == (reason, detail)
+
+
+def test_case_ids_mean_what_a_person_means():
+    assert {case_id(text) for text in ("38", "038", " 38 ", "38.0", "38,00", 38, "\u200b38")} == {"38"}
+    assert case_id("0" * 5000) == "0"
+    assert case_id("A07") == case_id("a07") == "a07"
+
+
+# What users call cases and slices: no two of them are one, but for the words of the grammar and whole numbers.
+IDS = st.one_of(
+    st.from_regex("[a-z0-9]{1,3}([-_. ]?[a-z0-9]{1,4}){0,3}", fullmatch=True),
+    st.dates().map(str),
+    st.dates().map(lambda day: f"{day.year}-{day.month:02d}"),
+    st.from_regex("[a-z]{1,3}[0-9]{2}-?0{0,3}[0-9]{1,4}(-[a-z0-9])?", fullmatch=True),
+    st.from_regex("0{0,3}[1-9][0-9]{0,4}(_[0-9]{1,2})?", fullmatch=True),
+).filter(lambda text: "match" not in text)
+
+
+@given(st.lists(IDS, unique=True))
+def test_slices_that_are_named_differently_are_different(ids):
+    assert len({slice_id(text) for text in ids}) == len(ids)
+    assert all(slice_id(text.upper()) == slice_id(text) == slice_id(slice_id(text)) for text in ids)
+
+
+@given(st.lists(IDS, unique=True))
+def test_cases_that_are_named_differently_are_different(ids):
+    meant = {int(whole[1]) if (whole := re.fullmatch("([0-9]+)([.]0+)?", text)) else text for text in ids}
+    assert len({case_id(text) for text in ids}) == len(meant)
+
+
+@given(st.sampled_from(["match", "matched", "unmatch", "unmatched"]), st.integers(0, 10**30), st.integers(0, 3))
+def test_spellings_that_the_grammar_declares_equal(word, number, zeros):
+    spellings = [f"{word}{number}", f"{word}_{number}", f"{word.capitalize()}_{'0' * zeros}{number}"]
+    assert {slice_id(text) for text in spellings} == {f"{word}_{number}"}
+    assert GRAMMAR.spelt(f"case_038_{spellings[2]}_he_patch01.png") == PatchName("038", "h&e", spellings[2], 1)
+
+
+@given(st.lists(st.one_of(IDS, st.text()), max_size=4))
+def test_natural_order_is_total(ids):
+    for a in ids:
+        for b in ids:
+            assert (natural(a) == natural(b)) == (a == b) and (natural(a) < natural(b)) + (natural(b) < natural(a)) <= 1
+
+
+def test_a_pattern_that_allows_too_much_excludes():
+    optional = Grammar(
+        r"case_(?P<case>\w+?)_((?P<slice>match_\d+)_)?(?P<stain>he)_patch(?P<patch>\w+)\.png", {"he": []}
+    )
+    for name in ("case_1_he_patch1.png", "case_1_match_1_he_patchA2.png", "case_1_match_1_he_patch\u00b2.png"):
+        with pytest.raises(NotAPatch, match="does not follow the pattern"):
+            optional.read(name)
+
+
+def test_natural_order():
+    assert natural("1" * 5000) > natural("2" + "0" * 4998)
+    assert sorted(["a1", "a01", "a", "a\u00b2", "a001b"], key=natural) == ["a", "a01", "a1", "a001b", "a\u00b2"]
+    assert sorted(["case_10", "case_9", "case_2b", "case_2"], key=natural) == ["case_2", "case_2b", "case_9", "case_10"]
+
+
+def test_column_names():
+    assert column("high-grade") == "high_grade"
+    assert column("h&e") == "h_e"
+    assert column("PD-L1 (22C3)") == "pd_l1_22c3"
+    names = ["\u03b1-SMA", "\u03b2-SMA", "b\u00f6sartig (hg)", "\u826f\u6027", "\u6076\u6027", "SMA"]
+    assert len({column(name) for name in names} - {""}) == len(names)
+    assert column("bo\u0308sartig") == column("B\u00d6SARTIG") == "b\u00f6sartig"
+
+
+SCHEMA = yaml.safe_load((REPOSITORY / "schemas/config.schema.yaml").read_text())
+
+
+def refused(name):
+    """What is wrong with a class of that name."""
+    return config_checks.problems({"cohort": {"classes": [{name: ["1"]}, {"other": ["2"]}]}}, SCHEMA)
+
+
+@pytest.mark.parametrize(
+    "name", ["b\u00f6sartig (hg)", "\u03b1-SMA", "PD-L1 (22C3)", "HER2/neu", "\u826f\u6027", "(a) 1.5 %"]
+)
+def test_names_in_any_script(name):
+    assert refused(name) == []
+
+
+@pytest.mark.parametrize(
+    "name", ["", "a=b", "a;b", "-a", "+1", "@a", "_a", " a", "a ", "a\n", "a\x1bb", "a\u200bb", "a\u00a0b", "a" * 101]
+)
+def test_names_that_are_refused(name):
+    assert len(refused(name)) == 1
+
+
+@given(st.lists(st.one_of(IDS, st.text()), unique=True))
+def test_file_names_are_portable_and_distinct(texts):
+    made = {text: file_name(text) for text in texts}
+    assert all(re.fullmatch(f"[A-Za-z0-9_&+.~-]{{1,{PORTABLE}}}", name) for name in made.values())
+    # texts that differ by case alone are one id
+    assert len({name.lower() for name in made.values()}) == len(
+        {text.lower() if made[text] == text else text for text in texts}
+    )
+
+
+def test_file_names_of_ordinary_ids_are_these_ids():
+    for text in ("26", "h&e", "match_1", "TCGA-AA-0001", "sox10", "2021-01", "S21-00123"):
+        assert file_name(text) == text
+    assert re.fullmatch("SMA~[0-9a-f]{8}", file_name("\u03b1-SMA"))
+    assert re.fullmatch("HER2_neu~[0-9a-f]{8}", file_name("HER2/neu"))
+    assert len(file_name("x" * 5000)) <= PORTABLE
+
+
+@pytest.mark.parametrize("pattern, word", [("(", "regular expression"), ("case_(?P<case>.*)", "slice, stain, patch")])
+def test_a_bad_pattern_is_named(pattern, word):
+    with pytest.raises(UserError, match=word):
+        Grammar(pattern, {"h&e": []})
+
+
+@pytest.mark.parametrize("stain", ["Melan-A.", "p16_", "e\u0301 x", "Ki-67"])
+def test_a_stain_is_known_by_its_own_name(stain):
+    grammar = Grammar(CONFIG["pattern"], {stain: ["other."]})
+    for spelling in (stain, stain.upper(), f"{stain}.", "OTHER"):
+        assert grammar.stain(spelling) == stain
+    assert grammar.read(f"case_1_match_1_{stain}_patch1.png").stain == stain
+
+
+def test_a_stain_may_list_a_spelling_of_its_own_name_again():
+    assert config_checks.problems({"names": {"stains": [{"h&e": ["H&E", "he", "HE."]}]}}, schema.read()) == []

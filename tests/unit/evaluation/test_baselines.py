@@ -1,0 +1,92 @@
+"""Baselines: they find what is there, and never look at the test labels."""
+
+from types import SimpleNamespace
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from stratamil.cohort.splits import Split
+from stratamil.core.errors import UserError
+from stratamil.evaluation import baselines
+from stratamil.stats import metrics
+
+CLASSES = ["benign", "high-grade"]
+
+
+@pytest.fixture
+def cohort():
+    """40 cases of 5 patches; the first of 6 features tells the class, colour does not, the patch count does half."""
+    random = np.random.default_rng(0)
+    ids = [str(i) for i in range(1, 41)]
+    y = np.arange(40) % 2
+    # every fifth patch is of another stain, which case 1 lacks
+    table = pd.DataFrame({"case_id": np.repeat(ids, 5), "stain": np.tile(["h&e"] * 4 + ["sox10"], 40)})
+    table.loc[4, "stain"] = "h&e"
+    values = random.normal(size=(200, 6)) + np.repeat(y, 5)[:, None] * [4, 0, 0, 0, 0, 0]
+    cases = pd.DataFrame({"case_id": ids, "n_patches": 5 + 3 * y, "n_slices": random.integers(1, 5, 40)})
+    features = SimpleNamespace(values=values.astype(np.float16), table=table)
+    colour = SimpleNamespace(values=random.normal(size=(200, 3)).astype(np.float16), table=table)
+    splits = {
+        "01": Split(train=ids[:20], val=ids[20:30], test=ids[30:]),
+        "02": Split(train=ids[20:], val=ids[:10], test=ids[10:20]),
+    }
+    labels = {case: CLASSES[label] for case, label in zip(ids, y)}
+    return baselines.descriptions(cases, features, colour), labels, splits
+
+
+def aucs(predictions):
+    return {
+        name: metrics.roc_auc(rows["true_label"] == "high-grade", rows["prob_high_grade"])
+        for name, rows in predictions.groupby("baseline")
+    }
+
+
+def test_a_separable_signal_is_found_where_it_is(cohort):
+    found = aucs(baselines.predict(*cohort, CLASSES))
+    assert found["mean_pool"] == 1
+    assert found["patch_count"] == 1
+    assert found["mean_pool_h&e"] > 0.95 and found["mean_pool_sox10"] > 0.9
+    assert found["colour"] < 0.9
+    assert found["prevalence"] == 0.5
+
+
+def test_each_test_case_once_a_split_and_baseline(cohort):
+    predictions = baselines.predict(*cohort, CLASSES)
+    assert list(predictions) == ["split", "baseline", "case_id", "true_label", "prob_benign", "prob_high_grade"]
+    assert len(predictions) == 2 * 10 * 7
+    assert not predictions.duplicated(["split", "baseline", "case_id"]).any()
+    np.testing.assert_allclose(predictions[["prob_benign", "prob_high_grade"]].sum(axis=1), 1)
+    assert list(predictions["case_id"][:10]) == [str(i) for i in range(31, 41)]
+
+
+def test_neither_test_nor_validation_labels_are_seen(cohort):
+    described, labels, splits = cohort
+    before = baselines.predict(described, labels, splits, CLASSES)
+    other = dict(zip(CLASSES, reversed(CLASSES)))
+    for name, split in splits.items():
+        swapped = {case: label if case in split.train else other[label] for case, label in labels.items()}
+        after = baselines.predict(described, swapped, {name: split}, CLASSES)
+        mine = before[before["split"] == name]
+        np.testing.assert_array_equal(mine["prob_high_grade"], after["prob_high_grade"])
+
+
+def test_half_precision_does_not_overflow_in_the_mean():
+    values = np.full((5000, 2), 60000, dtype=np.float16)
+    assert np.isfinite(baselines.pooled(values, ["1"] * 5000).to_numpy()).all()
+
+
+def test_three_classes_and_one_that_is_not_in_training(cohort):
+    described, labels, splits = cohort
+    predictions = baselines.predict(described, labels, splits, ["benign", "low", "high-grade"])
+    assert (predictions["prob_low"] == 0).all()
+
+
+def test_missing_features_and_one_class_are_named_at_once(cohort):
+    described, labels, splits = cohort
+    described["colour"] = described["colour"].drop(index="33")
+    splits["03"] = Split(train=["1", "3", "5"], val=["2"], test=["4"])
+    with pytest.raises(UserError) as error:
+        baselines.predict(described, labels, splits, CLASSES)
+    assert "colour: case 33 of split 01" in str(error.value)
+    assert "split 03" in str(error.value)

@@ -1,0 +1,113 @@
+"""What the feature files tell of patches that hold nothing, are odd, or are those of another case; how it is said."""
+
+from collections import defaultdict
+
+import numpy as np
+import pandas as pd
+import pytest
+from markupsafe import escape
+from test_cohort import TEMPLATE, Made
+
+from stratamil.cohort import cohort_warnings, duplicates
+from stratamil.features import quality, store
+from stratamil.features.images import Odd
+from stratamil.report import cohort_summary, page
+
+NONE = pd.DataFrame(columns=duplicates.COLUMNS)
+CASES = ("1", "2", "3")
+
+
+def shard(folder, odd=None, values=None, bits=8, lost=(), patches=4):
+    """A shard of three cases; odd: path -> flags of its image, None of external features; values: row -> features."""
+    rows = [(case, "h&e", "match_1", n, f"{case}_{n}.png") for case in CASES for n in range(patches)]
+    table = pd.DataFrame(rows, columns=["case_id", "stain", "slice_id", "patch", "path"])
+    if odd is not None:
+        table = table.assign(width=74, height=74, bits=bits, odd=[int(odd.get(path, 0)) for path in table["path"]])
+    numbers = np.random.default_rng(0).normal(size=(len(table), 6)).astype(np.float16)
+    for row, what in (values or {}).items():
+        numbers[row] = what
+    lost = pd.DataFrame([("1", path, "damaged") for path in lost], columns=list(store.UNREADABLE))
+    path = folder / "stain_stats" / "shard_00.h5"
+    store.write(path, numbers, table, lost, {"encoder": "x"})
+    return [path], numbers
+
+
+def look(shards, copies=NONE, patients=CASES, pictures=True):
+    return quality.look(shards, copies, dict(zip(CASES, patients)), pictures)
+
+
+def said(found):
+    return " ".join(cohort_warnings._of_patches(found))
+
+
+def test_images_are_counted_by_kind_and_blank_ones_by_case(tmp_path):
+    white = Odd.BLANK | Odd.WHITE
+    odd = {
+        "1_0.png": white, "1_1.png": white | Odd.TRANSPARENT, "1_2.png": Odd.BLANK | Odd.BLACK,
+        "2_0.png": Odd.BLANK | Odd.SMALL, "2_1.png": Odd.TWO_LEVEL, "2_2.png": Odd.OBLONG, "2_3.png": Odd.OBLONG,
+    } | {f"3_{n}.png": white for n in range(4)}  # fmt: skip
+    found = look(shard(tmp_path, odd, lost=["a.png", "b.png"])[0])
+    kinds = {row["kind"]: row["n"] for row in found["kinds"]}
+    assert list(kinds.values()) == [1, 5, 1, 1, 1, 1, 2] and set(kinds) == set(quality.KINDS)
+    assert found["empty"] == [
+        {"case_id": "1", "empty": 3, "patches": 4}, {"case_id": "2", "empty": 1, "patches": 4},
+        {"case_id": "3", "empty": 4, "patches": 4},
+    ]  # fmt: skip
+    words = said(found)
+    assert "1 case has nothing but blank patches" in words and ": 3." in words
+    assert "1 (3 of 4), 2 (1 of 4)" in words and "2 longer than 4 times their width (e.g. 2_2.png)" in words
+    assert "2 patches cannot be read" in words and found["unreadable"]["examples"] == ["a.png", "b.png"]
+
+
+def test_a_sound_cohort_has_nothing_to_say(tmp_path):
+    assert said(look(shard(tmp_path, {})[0])) == ""
+    assert said(look(shard(tmp_path)[0], pictures=False)) == ""
+
+
+@pytest.mark.parametrize("bits, warned", [([12] * 12, False), ([12, 10] * 6, True), ([12, 16] * 6, True)])
+def test_ranges_of_16_bit_images_are_told_and_mixed_ones_warned_of(tmp_path, bits, warned):
+    odd = {f"{case}_{n}.png": Odd.GREY16 for case in CASES for n in range(4)}
+    found = look(shard(tmp_path, odd, bits=bits)[0])
+    assert [row["bits"] for row in found["bits"]] == sorted(set(bits)) and ("different ranges" in said(found)) == warned
+    made = Made()
+    known = cohort_summary.classed(*made.tables()[:2])
+    rest = made.classes, made.stains, made.patient_column, 200, 1, made.plan
+    numbers = cohort_summary.numbers(known, *made.tables()[1:], made.splits(), made.sides, *rest, found)
+    assert any("12 16-bit grey images use 12 bits" in line for line in numbers["notes"]) != warned
+
+
+def test_constant_and_zero_rows_of_external_features_and_rows_that_cases_share(tmp_path):
+    shards, numbers = shard(tmp_path, values={0: 0, 1: 3, 8: 0, 9: 0, 10: 5, 11: 0})
+    found = look(shards, pictures=False)
+    assert {row["kind"]: row["n"] for row in found["kinds"]} == {
+        "features all zero": 4, "features all equal, but not zero": 2,
+    }  # fmt: skip
+    assert [row["empty"] for row in found["empty"]] == [2, 4] and found["equal_rows"] == []
+    assert "1 case has nothing but features of one value" in said(found)
+    shards, _ = shard(tmp_path, values={4: numbers[2], 5: numbers[3]})
+    found = look(shards, pictures=False)
+    assert found["equal_rows"] == [
+        {"cases": ["1", "2"], "files": 2, "examples": ["1_2.png", "2_0.png"], "same_patient": False}
+    ]
+    assert "Cases 1, 2 of different patients share 2 equal feature rows" in said(found)
+    assert said(look(shards, pictures=False, patients=["a", "a", "b"])) == ""
+
+
+def test_a_case_whose_patches_are_all_one(tmp_path):
+    found = look(shard(tmp_path, {}, values={n: np.arange(6) for n in range(4, 8)})[0])
+    assert found["same"] == ["2"] and "1 case has patches that are all the same: 2." in said(found)
+
+
+def test_the_page_names_cases_that_share_files(tmp_path):
+    copies = pd.DataFrame([(1, "1", "1_<b>.png"), (1, "2", "2_0.png")], columns=duplicates.COLUMNS)
+    found = look(shard(tmp_path, {"3_0.png": Odd.BLANK | Odd.WHITE})[0], copies)
+    assert "Cases 1, 2 of different patients share 1 equal file (1_<b>.png = 2_0.png)" in said(found)
+    made = Made()
+    known = cohort_summary.classed(*made.tables()[:2])
+    rest = made.classes, made.stains, made.patient_column, 200, 1, made.plan
+    numbers = cohort_summary.numbers(known, *made.tables()[1:], made.splits(), made.sides, *rest, found)
+    numbers |= {"samples": [], "folder": None, "commit": None, "inputs": {}}
+    html = page.template(TEMPLATE).render(
+        title="x", colors=["#111111"] * 3, cohort=numbers, samples=None, figures=defaultdict(str)
+    )
+    assert "<b>.png" not in html and str(escape("1_<b>.png = 2_0.png")) in html and "all white" in html

@@ -1,0 +1,189 @@
+"""Published weights: where they come from, that their hash is checked, and what a user without internet is told."""
+
+import hashlib
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+import torchvision
+from conftest import REPOSITORY
+from PIL import Image
+
+from stratamil.core.errors import UserError
+from stratamil.features import download, encoder_registry, networks
+
+SCRIPTS = REPOSITORY / "scripts"
+
+
+@pytest.fixture
+def cache(tmp_path, monkeypatch):
+    """torch's cache of downloaded files, empty."""
+    monkeypatch.setattr(torch.hub, "get_dir", lambda: str(tmp_path / "hub"))
+    (tmp_path / "hub/checkpoints").mkdir(parents=True)
+    return tmp_path / "hub/checkpoints"
+
+
+def test_lite0_is_the_pinned_file(tmp_path, monkeypatch):
+    assert download.fetch("efficientnet_lite0", "default", tmp_path / "a.pth") == download.LITE0_SHA256
+    with pytest.raises(UserError, match=f"its sha256 is {download.LITE0_SHA256}, not {'0' * 64}"):
+        download.fetch("efficientnet_lite0", "default", tmp_path / "b.pth", "0" * 64)
+    monkeypatch.setattr(download, "LITE0_SHA256", "1" * 64)
+    with pytest.raises(UserError, match=f"not {'1' * 64}: delete it and run again"):
+        download.fetch("efficientnet_lite0", "default", tmp_path / "b.pth")
+    assert [path.name for path in tmp_path.iterdir()] == ["a.pth"]
+
+
+def test_torchvision_s_file_is_checked_by_the_hash_in_its_name_also_from_the_cache(tmp_path, cache, monkeypatch):
+    name = Path(networks.published("resnet18").url).name
+    cached = cache / name
+    cached.write_bytes(b"cut short")
+    found = hashlib.sha256(b"cut short").hexdigest()
+    with pytest.raises(UserError, match=rf"{name}: its sha256 is {found}, not f37072fd: delete it"):
+        download.fetch("resnet18", "default", tmp_path / "r.pth")
+    right = cached.with_name(f"resnet18-{found[:8]}.pth")
+    cached.rename(right)
+
+    class Published:
+        url = f"https://example.org/{right.name}"
+
+    monkeypatch.setattr(networks, "published", lambda *_: Published)
+    assert download.fetch("resnet18", "default", tmp_path / "r.pth") == found
+    assert (tmp_path / "r.pth").read_bytes() == b"cut short"
+
+
+def test_without_internet_one_line_says_what_to_copy_where(tmp_path, cache, monkeypatch):
+    def refuse(*_, **__):
+        raise OSError("no route")
+
+    monkeypatch.setattr(torch.hub, "download_url_to_file", refuse)
+    with pytest.raises(
+        UserError, match=r"https://.*resnet18-.*\.pth: .*no route.*copy it to .*resnet18-.*set embed\.w"
+    ):
+        download.fetch("resnet18", "default", tmp_path / "r.pth")
+    with pytest.raises(UserError, match=r"set default, none, IMAGENET1K_V1 or a \.pth file"):
+        download.fetch("resnet18", "IMAGENET1K_V9", tmp_path / "r.pth")
+    with pytest.raises(UserError, match=r"kimianet needs your consent.*set embed\.weights to its path"):
+        download.fetch("kimianet", "default", tmp_path / "r.pth")
+    assert not list(tmp_path.glob("r.pth"))
+
+
+@pytest.mark.parametrize("encoder", ["uni", "hf-hub:someone/else", "timm:vit_tiny_patch16_224"])
+def test_a_hub_that_cannot_be_reached_or_is_gated(encoder, tmp_path, monkeypatch):
+    pytest.importorskip("timm")
+    import huggingface_hub
+
+    def refuse(*_, **__):
+        raise OSError("no route\nto host")
+
+    monkeypatch.setattr(huggingface_hub, "hf_hub_download", refuse)
+    with pytest.raises(UserError) as error:
+        download.fetch(encoder, "default", tmp_path / "x.weights")
+    (line,) = error.value.problems
+    assert "\n" not in line and "(no route)" in line and "accept its licence on that page" in line
+    assert f"copy it to {tmp_path}/x.safetensors and set embed.weights to that path" in line
+    assert ("config.json" in line) == (encoder == "hf-hub:someone/else")
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_repository_of_the_hub(tmp_path, monkeypatch):
+    """Its config.json tells the architecture; the weights are the file that there is, byte for byte."""
+    timm = pytest.importorskip("timm")
+    import huggingface_hub
+    from huggingface_hub.errors import RemoteEntryNotFoundError
+
+    arguments = {"init_values": 1e-5, "reg_tokens": 2}
+    network = timm.create_model("vit_tiny_patch16_224", num_classes=0, **arguments).eval()
+    for block in network.blocks:
+        block.ls1.gamma.data.uniform_(0.1, 1)
+    remote = tmp_path / "remote"
+    remote.mkdir()
+    torch.save(network.state_dict(), remote / "pytorch_model.bin")
+    cfg = {"input_size": [3, 112, 112], "mean": [0.7, 0.6, 0.5], "std": [0.3, 0.2, 0.1], "classifier": "head"}
+    config = {"architecture": "vit_tiny_patch16_224", "model_args": arguments, "pretrained_cfg": cfg}
+    (remote / "config.json").write_text(json.dumps(config))
+    asked = []
+
+    def download(repository, name, revision, local_dir):
+        asked.append((repository, name, revision))
+        if not (remote / name).exists():
+            raise RemoteEntryNotFoundError.__new__(RemoteEntryNotFoundError)
+        copy = Path(local_dir) / name
+        copy.write_bytes((remote / name).read_bytes())
+        return str(copy)
+
+    monkeypatch.setattr(huggingface_hub, "hf_hub_download", download)
+    file, name = tmp_path / "x.weights", "hf-hub:someone/network@v1"
+    found = download.fetch(name, "default", file)
+    assert file.read_bytes() == (remote / "pytorch_model.bin").read_bytes()
+    assert asked == [("someone/network", n, "v1") for n in ("config.json", "model.safetensors", "pytorch_model.bin")]
+    encoder = networks.load(name, file, precision="fp32", device="cpu")
+    assert encoder.identity["weights_sha256"] == found and encoder.identity["input_size"] == 112
+    assert "reg_tokens=2" in encoder.identity["network"]
+    batch = np.random.default_rng(0).integers(0, 256, (2, 112, 112, 3), dtype=np.uint8)
+    with torch.inference_mode():
+        pixels = torch.from_numpy(batch).permute(0, 3, 1, 2) / 255
+        pixels = torchvision.transforms.functional.normalize(pixels, cfg["mean"], cfg["std"])
+        again = timm.create_model("vit_tiny_patch16_224", num_classes=0, dynamic_img_size=True, **arguments).eval()
+        again.load_state_dict(network.state_dict())
+        torch.testing.assert_close(encoder(batch), again(pixels), rtol=1e-4, atol=1e-5)
+    file.with_suffix(".json").unlink()
+    with pytest.raises(
+        UserError, match=r"x\.json: not the description.*copy config\.json of https://hugg.*someone/netw"
+    ):
+        networks.load(name, file)
+
+
+def embed_script(folder, encoder, *flags):
+    """Run scripts/embed.py on two patches, with every socket refused."""
+    (folder / "patches").mkdir(exist_ok=True)
+    for patch in (0, 1):
+        Image.new("RGB", (40, 40), (200, 90 * patch, 160)).save(folder / f"patches/{patch}.png")
+    rows = {"case_id": "1", "stain": "h&e", "slice_id": "match_1", "patch": [0, 1], "path": ["0.png", "1.png"]}
+    pd.DataFrame(rows).to_parquet(folder / "patches.parquet")
+    pd.DataFrame({"case_id": ["1"], "status": ["used"]}).to_csv(folder / "cases.csv", index=False)
+    (folder / "sitecustomize.py").write_text(
+        "import socket\n"
+        "def refuse(*_, **__):\n"
+        "    raise SystemExit('the network was asked for')\n"
+        "socket.socket.connect = socket.socket.connect_ex = socket.getaddrinfo = refuse\n"
+    )
+    command = [
+        sys.executable, SCRIPTS / "embed.py", "--encoder", encoder, *flags, "--shard", "0", "--shards", "1",
+        "--patches-table", "patches.parquet", "--cases", "cases.csv", "--patches", "patches",
+        "--output", "out.h5", "--cache", "cache/out.h5",
+    ]  # fmt: skip
+    path = {"PYTHONPATH": str(folder), "TORCH_HOME": str(folder / "none"), "HF_HOME": str(folder / "none")}
+    return subprocess.run(command, cwd=folder, env=os.environ | path, capture_output=True, text=True, check=False)
+
+
+def test_embedding_never_uses_the_network(tmp_path):
+    download.fetch("efficientnet_lite0", "default", tmp_path / "lite0.pth")
+    torch.save(torchvision.models.squeezenet1_1(weights=None).state_dict(), tmp_path / "s.pth")
+    runs = [("efficientnet_lite0", "lite0.pth"), ("squeezenet1_1", "s.pth"), ("stain_stats", None)]
+    for encoder, file in runs:
+        done = embed_script(tmp_path, encoder, *(["--weights-file", file] if file else []))
+        assert done.returncode == 0, done.stderr
+    absent = embed_script(tmp_path, "resnet18", "--weights-file", "none.pth")
+    assert absent.returncode == 1 and absent.stderr.count("\n") == 1 and "none.pth: no such file" in absent.stderr
+
+
+def test_embedding_with_timm_never_uses_the_network(tmp_path):
+    timm = pytest.importorskip("timm")
+    torch.save(timm.create_model("resnet18").state_dict(), tmp_path / "r.pth")
+    done = embed_script(tmp_path, "timm:resnet18", "--weights-file", "r.pth", "--input-size", "64")
+    assert done.returncode == 0, done.stderr
+
+
+def test_names_of_fetched_files_are_safe_and_of_their_own():
+    names = [("densenet121", "default"), ("hf-hub:MahmoodLab/UNI", "default"), ("uni", "default"), ("resnet18", "V2")]
+    found = [encoder_registry.fetched(*name) for name in names]
+    assert found == [
+        "densenet121_default.pth", "hf_hub_mahmoodlab_uni_default.weights", "uni_default.weights", "resnet18_V2.pth",
+    ]  # fmt: skip
+    assert encoder_registry.fetched("uni", "x.bin") is encoder_registry.fetched("uni", "none") is None

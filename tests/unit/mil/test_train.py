@@ -1,0 +1,366 @@
+"""Training: what it learns, which epoch it keeps, and that a killed run ends as an undisturbed one."""
+
+import copy
+import hashlib
+import itertools
+import math
+import signal
+
+import numpy as np
+import pytest
+import torch
+from factories import model_settings
+from test_model import STAINS, features
+
+import cli
+from stratamil.core.errors import Stopped, UserError
+from stratamil.mil import checkpoint, training
+from stratamil.mil.bags import Bags
+from stratamil.mil.model import HierarchicalAttention
+
+CASES = [str(i) for i in range(1, 25)]
+Y = {case: i % 2 for i, case in enumerate(CASES)}
+MODEL = model_settings(6, 2, embed_dim=8, attention_dim=4, dropout=0.2)
+
+
+def settings(**changes):
+    defaults = {
+        "epochs": 6, "lr": 0.02, "weight_decay": 0.0, "optimizer": "adamw", "scheduler": "plateau", "batch_size": 2,
+        "class_weights": "balanced", "monitor": "loss", "patience": 10, "min_delta": 0.0, "min_epochs": 1,
+        "per_slice_cap": 4, "max_slices_per_stain": None, "instance_dropout": 0.2, "instance_weight": 0.0,
+        "label_smoothing": 0.1, "instance_share": 0.25, "entropy_weight": 0.0,
+        "clip_norm": None, "precision": "fp32", "seed": 1,
+    }  # fmt: skip
+    return training.TrainSettings(**(defaults | changes))
+
+
+@pytest.fixture(scope="module")
+def bags():
+    """Bags in which one patch in four of the positive cases is shifted."""
+    data = features({case: [[4, 2], [3]] for case in CASES})
+    signal = data.table["case_id"].map(Y).to_numpy() * (np.arange(len(data.table)) % 4 == 0)
+    data.values[signal == 1] += 3
+    return Bags(data, STAINS)
+
+
+def fit(bags, state=None, stop=lambda: False, watch=lambda row: None, **changes):
+    return training.train(bags, CASES[:16], CASES[16:], Y, MODEL, settings(**changes), state, {"data": 1}, watch, stop)
+
+
+def same(a, b):
+    return a["epoch"] == b["epoch"] and all(
+        torch.equal(a["weights"][name], b["weights"][name]) for name in a["weights"]
+    )
+
+
+def test_learns_a_planted_signal_and_keeps_the_best_epoch(bags):
+    best, history = fit(bags, epochs=15)
+    assert history["val_auc"].max() > 0.9
+    assert best["epoch"] == history.loc[history["val_loss"].idxmin(), "epoch"]
+    assert history.loc[history["best"], "epoch"].tolist() == [best["epoch"]]
+    assert not math.isclose(history["train_loss"].iloc[0], history["train_loss"].iloc[-1])
+
+
+def test_same_seed_same_weights(bags):
+    assert same(fit(bags)[0], fit(bags)[0])
+    assert not same(fit(bags)[0], fit(bags, seed=2)[0])
+
+
+@pytest.mark.parametrize("scheduler", ["plateau", "cosine", "none"])
+@pytest.mark.parametrize("optimizer", ["adamw", "sgd"])
+def test_a_training_stopped_at_any_step_ends_as_an_undisturbed_one(bags, tmp_path, scheduler, optimizer):
+    """Asked to stop after every third step, again and again."""
+    options = {
+        "scheduler": scheduler,
+        "optimizer": optimizer,
+        "entropy_weight": 0.1,
+        "clip_norm": 1.0,
+        "instance_weight": 0.5,
+    }
+    whole, history = fit(bags, tmp_path / "whole.pth", **options)
+    steps, rows, stopped = itertools.count(1), [], 0
+    while True:
+        rows.clear()
+        try:
+            resumed, rest = fit(bags, tmp_path / "state.pth", lambda: next(steps) % 3 == 0, rows.append, **options)
+            break
+        except Stopped:
+            stopped += 1
+    assert stopped > 10
+    assert same(whole, resumed)
+    timed = ["seconds", "patches_per_second"]
+    assert history.drop(columns=timed).equals(rest.drop(columns=timed))
+    assert [row["epoch"] for row in rows] == list(history["epoch"])
+
+
+def test_slurm_may_say_twice_that_time_is_up_and_a_second_ctrl_c_ends_at_once():
+    handlers = [signal.getsignal(number) for number in cli.STOPS]
+    with cli.stoppable() as stop:
+        assert not stop()
+        for number in (signal.SIGTERM, signal.SIGTERM, signal.SIGINT, signal.SIGTERM):
+            signal.raise_signal(number)
+            assert stop()
+        with pytest.raises(KeyboardInterrupt):
+            signal.raise_signal(signal.SIGINT)
+    assert [signal.getsignal(number) for number in cli.STOPS] == handlers
+
+
+@pytest.mark.parametrize("batch_size", [2, 100])
+def test_a_request_to_stop_is_heard_whatever_the_size_of_an_epoch(bags, tmp_path, batch_size):
+    with pytest.raises(Stopped, match="run again to go on"):
+        fit(bags, tmp_path / "state.pth", stop=lambda: True, batch_size=batch_size)
+    with pytest.raises(Stopped, match="nothing is saved"):
+        fit(bags, stop=lambda: True, batch_size=batch_size)
+
+
+def test_a_state_that_cannot_be_written_does_not_end_the_training(bags, tmp_path, caplog):
+    (tmp_path / "file").write_text("")
+    assert same(fit(bags, tmp_path / "file/state.pth")[0], fit(bags)[0])
+    assert "cannot be resumed" in caplog.text
+
+
+def test_state_of_other_settings_or_data_is_not_taken_up(bags, tmp_path):
+    state = tmp_path / "state.pth"
+    fit(bags, state)
+    assert same(fit(bags, state, lr=0.001)[0], fit(bags, lr=0.001)[0])
+    whole = state.read_bytes()
+    middle = len(whole) // 2
+    for damaged in (b"cut off", whole[:middle], whole[:middle] + bytes([whole[middle] ^ 1]) + whole[middle + 1 :]):
+        state.write_bytes(damaged)
+        assert same(fit(bags, state)[0], fit(bags)[0])
+
+
+def test_a_finished_training_is_not_repeated(bags, tmp_path, monkeypatch):
+    first = fit(bags, tmp_path / "state.pth")[0]
+    monkeypatch.setattr(training._Run, "next_epoch", lambda run, stop: pytest.fail("trained again"))
+    assert same(first, fit(bags, tmp_path / "state.pth")[0])
+
+
+def test_early_stopping_waits_for_min_epochs(bags):
+    assert len(fit(bags, epochs=30, lr=1e-9, patience=2, min_delta=0.5, min_epochs=7)[1]) == 7
+
+
+def test_divergence_is_named(bags):
+    with pytest.raises(UserError, match="lower train"):
+        fit(bags, lr=1e30, epochs=2)
+
+
+def test_batch_gradient_is_the_mean_over_cases(bags):
+    torch.manual_seed(0)
+    model = HierarchicalAttention(MODEL).eval()
+    criterion = torch.nn.CrossEntropyLoss(torch.tensor([0.5, 2.0]), reduction="none")
+
+    def gradient(cases):
+        loss = criterion(model(bags.batch(cases)).logits, torch.tensor([Y[case] for case in cases])).mean()
+        return torch.autograd.grad(loss, list(model.parameters()))
+
+    singles = [gradient([case]) for case in CASES[:4]]
+    for i, together in enumerate(gradient(CASES[:4])):
+        torch.testing.assert_close(together, sum(single[i] for single in singles) / 4, rtol=1e-4, atol=1e-6)
+
+
+def test_bf16_is_chosen_where_it_gains(monkeypatch):
+    wide, narrow = model_settings(4096, 2, embed_dim=128), model_settings(1280, 2, embed_dim=128)
+    for tiles in (True, False):
+        monkeypatch.setattr(torch.cpu, "get_capabilities", lambda tiles=tiles: {"amx_bf16": tiles})
+        chosen = training.precision("auto", torch.device("cpu"), wide)
+        assert chosen == ("bf16" if tiles else "fp32")
+        assert training.precision("auto", torch.device("cpu"), narrow) == "fp32"
+        assert training.precision("bf16", torch.device("cpu"), narrow) == "bf16"
+
+
+@pytest.mark.parametrize("precision", ["fp32", "bf16"])
+def test_both_precisions_learn(bags, precision):
+    assert fit(bags, epochs=15, precision=precision)[1]["val_auc"].max() > 0.9
+
+
+def test_class_weights():
+    labels = np.array([0, 0, 0, 1])
+    for choice in ("balanced", "none", [1, 2.5]):
+        weights = training.class_weights(choice, labels, 2).numpy()
+        assert weights[labels].mean() == pytest.approx(1)
+    balanced = training.class_weights("balanced", labels, 2)
+    assert balanced[1] / balanced[0] == pytest.approx(3)
+
+
+def test_entropy_is_one_for_uniform_attention_and_its_gradient_is_not_zero():
+    case = torch.tensor([0, 0, 0, 0, 1, 1])
+    uniform = torch.tensor([0.25] * 4 + [0.5] * 2)
+    torch.testing.assert_close(training.normalised_entropy(uniform, case, 2), torch.ones(2))
+    skewed = torch.tensor([0.7, 0.1, 0.1, 0.1, 0.9, 0.1], requires_grad=True)
+    training.normalised_entropy(skewed, case, 2).sum().backward()
+    assert skewed.grad.abs().min() > 0
+
+
+def test_top_logits_are_the_mean_margins_of_the_most_suspect_patches():
+    generator = torch.Generator().manual_seed(0)
+    logits = torch.randn(40, 3, generator=generator, requires_grad=True)
+    case = torch.tensor([1] * 7 + [0] * 1 + [2] * 32)[torch.randperm(40, generator=generator)]
+    found = training.top_logits(logits, case, 3, 0.25)
+    assert torch.equal(found[:, 0], torch.zeros(3))
+    falling = torch.stack([torch.zeros(100), -torch.arange(100.0)], dim=1)
+    assert training.top_logits(falling, torch.zeros(100, dtype=torch.long), 1, 0.15)[0, 1] == -7  # 15 patches, not 16
+    for i, k in enumerate([1, 2, 8]):
+        for c in (1, 2):
+            expected = (logits[case == i, c] - logits[case == i, 0]).sort(descending=True).values[:k].mean()
+            torch.testing.assert_close(found[i, c], expected)
+    found[2].sum().backward()
+    assert (logits.grad[case == 2] != 0).any(1).sum() <= 16 and not logits.grad[case != 2].any()
+
+
+def test_checkpoints_refuse_what_is_not_theirs(tmp_path):
+    data = features()
+    content = {
+        "weights": HierarchicalAttention(MODEL).state_dict(), "model": MODEL.asdict(), "classes": ["a", "b"],
+        "stains": STAINS, "features": {"encoder": "x", "dim": 6, "torch": "1"}, "epoch": 1, "seen_patches": [],
+    }  # fmt: skip
+    path = tmp_path / "best.pth"
+    checkpoint.save(content, path)
+    data.identity.update({"encoder": "x", "dim": 6, "torch": "2"})
+    assert not checkpoint.model(checkpoint.read(path), path, data, ["a", "b"], STAINS).training
+    data.identity["encoder"] = "y"
+    with pytest.raises(UserError) as error:
+        checkpoint.model(content, path, data, ["a", "c"], STAINS)
+    assert len(error.value.problems) == 2
+    path.write_bytes(b"no checkpoint")
+    with pytest.raises(UserError, match="not a checkpoint"):
+        checkpoint.read(path)
+    checkpoint.save({"state_dict": {}}, path)
+    with pytest.raises(UserError, match="it has no weights"):
+        checkpoint.read(path)
+
+
+def test_a_checkpoint_is_not_tested_on_what_it_has_seen(bags):
+    content = {"seen_patches": [*bags.marks("1"), *bags.marks("2")]}
+    checkpoint.refuse_seen(content, "best.pth", bags, ["3", "4"])
+    with pytest.raises(UserError, match="has seen test cases 2 in training"):
+        checkpoint.refuse_seen(content, "best.pth", bags, ["2", "3"])
+    fewer = copy.copy(bags)
+    fewer.cases = bags.cases | {"2": [[slices[0][1:], *slices[1:]] for slices in bags.cases["2"]]}
+    with pytest.raises(UserError, match="has seen test cases 2 in training"):  # one patch less a stain
+        checkpoint.refuse_seen(content, "best.pth", fewer, ["2", "3"])
+
+
+def shared(patches, copies=()):
+    """Bags of cases 1 to 4 of six patches each, of which the first `patches` are the same; `copies` are of case 1."""
+    data = features({case: [[3], [3]] for case in "1234"})
+    rows = {case: np.flatnonzero(data.table["case_id"] == case) for case in "1234"}
+    for case in "234":
+        data.values[rows[case][:patches]] = data.values[rows["1"][:patches]]
+        if case in copies:
+            data.values[rows[case]] = data.values[rows["1"]]
+    return data, rows
+
+
+@pytest.mark.parametrize("patches", [1, 2, 3])
+def test_patches_that_strangers_share_are_no_evidence(patches):
+    data, _ = shared(patches)
+    bags = Bags(data, STAINS)
+    seen = {"seen_patches": [*bags.marks("1"), *bags.marks("2")]}
+    checkpoint.refuse_seen(seen, "best.pth", bags, ["3", "4"])
+    for case in "1234":
+        assert len(bags.marks(case)) == 6 - patches
+    with pytest.raises(UserError, match=r"has seen test cases 1 in training.*evaluate\.checkpoint"):
+        checkpoint.refuse_seen(seen, "best.pth", bags, ["1", "3"])
+
+
+def test_a_case_of_nothing_but_blank_patches_is_evidence_of_nothing():
+    """Blank images by what their shard says, and features that are all equal."""
+    data, rows = shared(0)
+    data.values[rows["1"]] = data.values[rows["2"]] = data.values[rows["3"][0]]
+    data.values[rows["4"]] = np.arange(6)[:, None]
+    data.blank = np.isin(np.arange(len(data.table)), [*rows["1"], *rows["2"], rows["3"][0]])
+    bags = Bags(data, STAINS)
+    assert [len(bags.marks(case)) for case in "1234"] == [0, 0, 5, 0]
+    checkpoint.refuse_seen({"seen_patches": bags.marks("3")}, "best.pth", bags, ["1", "2", "4"])
+
+
+@pytest.mark.parametrize("copies", ["3", "34", "24", "234"])
+def test_a_copy_under_another_id_is_refused_whether_copies_are_seen_together_or_apart(copies):
+    data, _ = shared(1, copies)
+    everywhere = Bags(data, STAINS)
+    alone = copy.copy(everywhere)
+    alone.cases = {"1": everywhere.cases["1"]}
+    alone.__dict__.pop("common", None)
+    for training_bags in (everywhere, alone):
+        seen = {"seen_patches": training_bags.marks("1")}
+        with pytest.raises(UserError, match=f"has seen test cases {', '.join(copies)} in"):
+            checkpoint.refuse_seen(seen, "best.pth", everywhere, [case for case in "234" if case in copies])
+
+
+def test_only_a_foreign_checkpoint_is_asked_what_it_has_seen(bags, tmp_path):
+    data = features({case: [[4, 2], [3]] for case in CASES})
+    all_bags = Bags(data, STAINS)
+    checkpoint.save(content(data, seen_patches=all_bags.marks("1")), tmp_path / "best.pth")
+    given = tmp_path / "best.pth", data, ["a", "b"], STAINS, ["1", "2"]
+    checkpoint.for_test(*given)
+    with pytest.raises(UserError, match="has seen test cases 1 "):
+        checkpoint.for_test(*given, foreign=True)
+
+
+def content(data, **changes):
+    return {
+        "weights": HierarchicalAttention(MODEL).state_dict(), "model": MODEL.asdict(), "classes": ["a", "b"],
+        "stains": STAINS, "features": data.identity, "epoch": 1, "seen_patches": [],
+    } | changes  # fmt: skip
+
+
+def broken(what, value):
+    def change(content):
+        part = content
+        for name in what[:-1]:
+            part = part[name]
+        part[what[-1]] = value
+
+    return change
+
+
+FIRST = next(iter(HierarchicalAttention(MODEL).state_dict()))
+
+
+@pytest.mark.parametrize("change", [
+    *(broken([name], value) for name in checkpoint.FIELDS for value in (None, 5.5, [5], {"a": 5}, {5: "a"}, "", [])
+      if (name, value) != ("seen_patches", []) and not (name == "features" and value == {"a": 5})),
+    broken(["classes"], 5), broken(["classes"], ["a", "b", "c"]),
+    broken(["model", "classes"], 5), broken(["model", "in_dim"], 10**12), broken(["model", "embed_dim"], -1),
+    broken(["model", "aggregation"], "other"), broken(["model", "new"], 1), broken(["model", "dropout"], 7),
+    broken(["weights", FIRST], 5), broken(["weights", FIRST], torch.zeros(3)),
+    broken(["weights", "more"], torch.ones(1)),
+    broken(["features", "encoders"], 5), broken(["features", "encoders"], {"a": 5}),
+    lambda content: content["weights"].pop(FIRST),
+    lambda content: content["weights"][FIRST].fill_(math.nan),
+    lambda content: content["weights"][FIRST].view(-1)[-1:].fill_(math.inf),
+])  # fmt: skip
+def test_a_checkpoint_of_wrong_content_is_one_line(tmp_path, change):
+    data, path = features({"1": [[2], [1]]}), tmp_path / "best.pth"
+    whole = content(data)
+    change(whole)
+    checkpoint.save(whole, path)
+    with pytest.raises(UserError) as error:
+        checkpoint.for_test(path, data, ["a", "b"], STAINS, ["1"], foreign=True)
+    assert all(str(path) in line and "\n" not in line for line in error.value.problems)
+
+
+@pytest.mark.parametrize("change", [
+    *(broken([name], value) for name in (*training._Run.PROGRESS, "model", "optimizer", "scheduler")
+      for value in (None, "x", [5], {"a": 5})),
+    broken(["history", 0], {"epoch": 1}), broken(["best", "weights"], {FIRST: torch.zeros(2)}),
+    broken(["model", FIRST], torch.zeros(2)), broken(["optimizer", "state"], {0: {"exp_avg": torch.zeros(77)}}),
+    lambda state: [state.pop(name) for name in list(state) if name != "key"],
+])  # fmt: skip
+def test_a_state_of_wrong_content_under_a_right_digest_is_begun_anew(bags, tmp_path, caplog, change):
+    path, steps = tmp_path / "state.pth", itertools.count()
+    with pytest.raises(Stopped):
+        fit(bags, path, stop=lambda: next(steps) >= 20, epochs=4)
+    state = checkpoint.read_state(path)
+    change(state)
+    checkpoint.save_state(state, path)
+    assert same(fit(bags, path, epochs=4)[0], fit(bags, epochs=4)[0])
+    assert "not the state of a training" in caplog.text
+    path.write_bytes(b"x" + hashlib.sha256(b"x").digest())
+    assert checkpoint.read_state(path) is None
+
+
+def test_the_best_epoch_is_kept_whatever_counts_as_improvement(bags):
+    best, history = fit(bags, epochs=12, min_delta=10.0)
+    assert best["epoch"] == history.loc[history["val_loss"].idxmin(), "epoch"]

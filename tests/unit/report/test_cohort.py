@@ -1,0 +1,392 @@
+"""The cohort page on small made tables: what it counts, what it warns of and what not, what it shows."""
+
+import json
+import re
+import sys
+
+import numpy as np
+import pandas as pd
+import pytest
+from conftest import REPOSITORY
+from markupsafe import escape
+from pages import Elements, browse, outside
+from PIL import Image
+from sklearn.metrics import roc_auc_score
+
+import cohort as script
+from stratamil.cohort import cohort_warnings, inventory, splits
+from stratamil.core.errors import UserError
+from stratamil.core.names import column
+from stratamil.report import cohort_summary, samples, style
+
+TEMPLATE = REPOSITORY / "report/cohort.html.j2"
+STAINS = ["h&e", "sox10"]
+CLASSES = ["benign", "high-grade"]
+COLORS = ["#0072B2", "#D55E00", "#009E73"]
+NASTY = "<b>7</b>"
+
+
+class Made:
+    """A cohort without anything to warn of: two classes of `n` cases with the same slices and patches each."""
+
+    def __init__(self, n=12, classes=CLASSES, stains=STAINS):
+        self.classes, self.stains = list(classes), list(stains)
+        self.cases = [self.case(f"{name[0]}{i}", name, i) for name in classes for i in range(n)]
+        self.excluded = []
+        self.sides = {"longer": [], "oblong": 0, "drawn": 1000, "of": 5000, "unreadable": []}
+        self.patient_column = "Patient"
+        self.plan = {"preset": "splits/{split}.npz"}
+        self.untested = []
+
+    def case(self, case_id, name, i=0):
+        slices = {stain: [8 + i, 5] for stain in self.stains}
+        return {"case_id": case_id, "label": "1", "class": name, "group": f"p{case_id}", "slices": slices}
+
+    def of(self, name):
+        return [case for case in self.cases if case["class"] == name]
+
+    def tables(self):
+        """patches, cases and excluded as the inventory makes them, and four splits."""
+        cases, patches = [], []
+        for case in self.cases:
+            row = {key: value for key, value in case.items() if key != "slices"}
+            counts = {stain: case["slices"].get(stain, []) for stain in self.stains}
+            for stain in self.stains:
+                row |= {f"slices_{column(stain)}": len(counts[stain]), f"patches_{column(stain)}": sum(counts[stain])}
+            row["n_slices"] = sum(map(len, counts.values()))
+            row["n_patches"] = sum(map(sum, counts.values()))
+            row["missing_stains"] = ";".join(stain for stain in self.stains if not counts[stain])
+            cases.append({"status": inventory.USED if row["n_patches"] else "no patches"} | row)
+            patches += [
+                (case["case_id"], stain, f"match_{i}", k)
+                for stain in self.stains
+                for i, n in enumerate(counts[stain])
+                for k in range(n)
+            ]
+        columns = ["kind", "name", "reason", "detail", "patches"]
+        return (
+            pd.DataFrame(patches, columns=["case_id", "stain", "slice_id", "patch"]),
+            pd.DataFrame(cases),
+            pd.DataFrame(self.excluded, columns=columns).astype({"patches": int, "reason": str, "kind": str}),
+        )
+
+    def splits(self):
+        fold = {}
+        for name in self.classes:
+            fold |= {case["case_id"]: i % 4 for i, case in enumerate(self.of(name)) if any(case["slices"].values())}
+        found = {}
+        for k in range(4):
+            sets = [[], [], []]
+            for case, own in fold.items():
+                sets[2 if own == k else 1 if own == (k + 1) % 4 else 0].append(case)
+            sets[2] = [case for case in sets[2] if case not in self.untested]
+            found[f"{k + 1:02d}"] = splits.Split(*sets)
+        return found
+
+    def numbers(self):
+        patches, cases, excluded = self.tables()
+        known = cohort_summary.classed(patches, cases)
+        settings = self.classes, self.stains, self.patient_column, 200, 1, self.plan
+        return cohort_summary.numbers(known, cases, excluded, self.splits(), self.sides, *settings)
+
+    def warnings(self):
+        return self.numbers()["warnings"]
+
+
+def test_a_balanced_cohort_has_nothing_to_warn_of():
+    found = Made().numbers()
+    assert (found["warnings"], found["notes"]) == ([], [])
+
+
+@pytest.mark.parametrize("n, words", [(36, None), (37, "37 high-grade cases against 12 benign, 3.1 to 1.")])
+def test_imbalance(n, words):
+    made = Made()
+    some = [made.case(f"x{i}", "high-grade", i % 12) for i in range(n - 12)]
+    made.cases += some
+    said = [line for line in made.warnings() if "very different size" in line]
+    assert (words in said[0]) if words else not said
+
+
+def test_a_class_of_few_patients():
+    made = Made()
+    for case in made.of("benign")[:3]:
+        case["group"] = "one"
+    assert made.warnings() == []
+    made.of("benign")[3]["group"] = "one"
+    assert [line.split(":")[0] for line in made.warnings()] == ["Class benign has only 9 patients"]
+
+
+def test_amounts_that_tell_the_class():
+    """The AUROC is that of scikit-learn, of the class that has more; a weak one or an uncertain one is no warning."""
+    made, random = Made(40), np.random.default_rng(0)
+    for case in made.cases:
+        case["slices"]["h&e"] = list(random.integers(5, 9, 2 + random.integers(4) + 2 * (case["class"] == "benign")))
+    found = made.numbers()
+    used = made.tables()[1]
+    for row, name in zip(found["predictors"], ("n_slices", "n_patches")):
+        assert row["more"] == "benign"
+        assert row["auc"] == pytest.approx(roc_auc_score(used["class"] == "benign", used[name]))
+        assert 0.5 < row["low"] < row["auc"] < row["high"]
+        assert any(f"The {row['measure']} alone tells benign" in line for line in found["warnings"])
+        assert f"median {used.loc[used['class'] == 'benign', name].median():g} against" in " ".join(found["warnings"])
+    few = Made(10)  # the same AUROC from fewer patients is not told apart from chance
+    for i, case in enumerate(few.cases):
+        case["slices"] = {"h&e": [10 + (i * 7) % 10 + 2 * (i < 10)]}
+    row = few.numbers()["predictors"][0]
+    assert row["auc"] > cohort_warnings.TELLING and row["low"] <= 0.5
+    assert not any("alone tells" in line for line in few.warnings())
+
+
+def test_of_three_classes_the_one_told_best_is_shown():
+    made = Made(classes=["a", "b", "c"])
+    for case in made.of("b"):
+        case["slices"] = {"h&e": [5, 5]}
+    found = {row["measure"]: row for row in made.numbers()["predictors"]}
+    assert (found["number of slices"]["more"], found["number of slices"]["fewer"]) == ("the rest", "b")
+    assert found["number of slices"]["auc"] == 1
+    assert found["presence of sox10"]["auc"] == 1
+    assert found["presence of sox10"]["typical_more"] == 1 and found["presence of sox10"]["typical_fewer"] == 0
+    assert any("The presence of sox10 alone tells the rest from b" in line for line in made.warnings())
+
+
+def test_a_stain_almost_absent():
+    made = Made()
+    for case in made.cases[:10] + made.cases[12:-5]:
+        case["slices"]["sox10"] = []
+        case["slices"]["h&e"] += [5, 5]
+    assert not any(line.startswith("Stain") for line in made.warnings())
+    for case in made.cases[-3:]:
+        case["slices"]["sox10"] = []
+    assert any(line.startswith("Stain sox10 is in 4 of 24 cases") for line in made.warnings())
+
+
+def test_a_stain_that_no_case_has_is_named_once_and_shown_nowhere():
+    made = Made(stains=["ki67", *STAINS])
+    for case in made.cases:
+        case["slices"]["ki67"] = []
+    found = made.numbers()
+    assert found["warnings"] == [] and found["absent_stains"] == ["ki67"] and found["stains"] == STAINS
+    assert found["notes"] == ["No used case has ki67, which names.stains lists: it is left out of the pages."]
+    assert not any("ki67" in str(value) for name, value in found.items() if name not in ("notes", "absent_stains"))
+    assert found["combinations"] == [{"missing": [], "cases": 24, "counts": {"benign": 12, "high-grade": 12}}]
+    assert all("ki67" not in style.svg(figure) for figure, _ in cohort_summary.figures(found, COLORS).values())
+
+
+def change_few_patches(made):
+    made.cases[0]["slices"] = {"h&e": [4], "sox10": [5]}
+    made.cases[12]["slices"] = {"h&e": [4], "sox10": [6]}  # 10 patches are enough
+
+
+def change_patient_of_two_classes(made):
+    made.cases[0]["group"] = made.cases[12]["group"]
+
+
+def change_unknown_stain(made):
+    made.excluded += [("file", f"{i}.png", "stain 'cd31' not in the config", "cd31", 0) for i in range(3)]
+    made.excluded += [("file", "x.db", "not an image", "", 0)]
+
+
+def change_no_patches(made):
+    made.cases += [made.case("e1", "benign") | {"slices": {}}]
+    made.excluded += [("case", "e1", "no patches", "", 0)]
+
+
+def change_no_row(made):
+    made.excluded += [("case", "77", "no row in the labels", "", 12)]
+
+
+def change_untested(made):
+    made.untested = ["b3"]
+
+
+def change_no_patients(made):
+    made.patient_column = None
+
+
+def change_stain_of_one_class(made):
+    for case in made.cases[:4]:
+        case["slices"] = {"h&e": case["slices"]["h&e"] + case["slices"]["sox10"]}
+
+
+def change_damaged(made):
+    made.sides["unreadable"] = ["a/b.png"]
+
+
+@pytest.mark.parametrize(
+    "change, words",
+    [
+        (change_few_patches, "1 case has fewer than 10 patches: b0 (9)."),
+        (change_patient_of_two_classes, "1 patient has cases of several classes: ph0 (benign, high-grade)."),
+        (change_unknown_stain, "so they are left out: cd31 (3 patches)."),
+        (change_no_patches, "1 labelled case has no patches and is left out: e1."),
+        (change_no_row, "1 case has patches but no row in the labels, and is left out: 77 (12 patches)."),
+        (change_untested, "b3"),
+        (change_no_patients, "No patient column is given, so each case counts as a patient."),
+        (change_stain_of_one_class, "100% of high-grade cases have it, 67% of benign"),
+        (change_damaged, "1 of a sample of 1000 patches cannot be read as an image: a/b.png."),
+    ],
+)
+def test_one_thing_wrong_gives_one_warning(change, words):
+    made = Made()
+    change(made)
+    said = made.warnings()
+    assert len(said) == 1 and words in said[0]
+
+
+@pytest.mark.parametrize(
+    "plan, words",
+    [
+        ({"preset": "a/{split}.npz"}, "Preset, read from a/{split}.npz"),
+        (
+            {"n": 4, "validation": None, "repeats": 1, "seed": 7},
+            "with seed 7, stratified by class and grouped by patient",
+        ),
+        ({"n": 4, "validation": 0.2, "repeats": 1, "seed": 7}, "4 splits .* validation on 20% of the cohort.$"),
+        ({"n": 2, "validation": 0.2, "repeats": 2, "seed": 7}, "Each of 2 repeats .* 01 to 02, 03 to 04"),
+    ],
+)
+def test_the_splits_are_told(plan, words):
+    made = Made()
+    made.plan = {"preset": None} | plan
+    assert re.search(words, made.numbers()["plan"])
+
+
+def test_notes():
+    made = Made()
+    made.excluded += [
+        ("file", "a (1).png", "copy made by an operating system", "a.png", 0),
+        ("row", "row 9", "repeats a case", "case 4 is in row 5", 0),
+    ]
+    found = made.numbers()
+    assert found["warnings"] == []
+    assert [line.split(",")[0] for line in found["notes"]] == [
+        "1 file left out (copy made by an operating system)",
+        "1 row of the labels left out (repeats a case)",
+    ]
+
+
+def test_tables_count_what_is_there():
+    made = Made(2)
+    made.cases[0]["slices"] = {"h&e": [3, 4, 8]}
+    made.cases.append(made.case("e1", "benign") | {"slices": {}})
+    made.excluded.append(("case", "e1", "no patches", "", 0))
+    found = made.numbers()
+    assert found["total"] == {"cases": 4, "patients": 4, "slices": 15, "patches": 15 + 28 + 26 + 28}
+    assert found["stain_cases"][1]["present"] == {"benign": 1, "high-grade": 2}
+    assert found["stain_cases"][1]["missing"] == {"benign": 1, "high-grade": 0}
+    assert [(row["missing"], row["cases"]) for row in found["combinations"]] == [([], 3), (["sox10"], 1)]
+    rows = {(row["stain"], row["class"]): row for row in found["amounts"]}
+    assert rows["h&e", "benign"]["slices"] == {"median": 2.5, "low": 2.25, "high": 2.75, "max": 3}
+    assert rows["h&e", "benign"]["per_slice"]["median"] == np.median([3, 4, 8, 9, 5])
+    assert rows["sox10", "benign"]["patches"] == {"median": 14, "low": 14, "high": 14, "max": 14}
+    assert [case["status"] for case in found["cases"]] == ["used"] * 4 + ["no patches"]
+    json.dumps(found, allow_nan=False)
+
+
+@pytest.fixture(scope="module")
+def study(tmp_path_factory):
+    """A cohort on disk whose names would be tags: each patch of its own colour, one broken, one that is a strip."""
+    root, made = tmp_path_factory.mktemp("cohort"), Made(4, stains=["h&e", "s<b>"])
+    made.cases[0]["case_id"] = NASTY
+    patches, cases, excluded = made.tables()
+    patches["path"] = [f"{i}.png" for i in range(len(patches))]
+    (root / "patches").mkdir()
+    for i, path in enumerate(patches["path"]):
+        Image.new("RGB", (40, 80) if i == 0 else (64, 64), color(i)).save(root / "patches" / path)
+    broken = patches.index[patches["case_id"] == "b3"]
+    for path in patches["path"][broken]:
+        (root / "patches" / path).write_bytes(b"no image")
+    patches.to_parquet(root / "patches.parquet")
+    cases.to_csv(root / "cases.csv", index=False)
+    excluded.to_csv(root / "excluded.csv", index=False)
+    for name, split in made.splits().items():
+        splits.write(split, root / f"data_splits_{name}.npz")
+    return root, made
+
+
+def color(i):
+    """A colour for patch i that nothing else in the picture has."""
+    return (250 - i % 50, 40 + i // 50, 90)
+
+
+def run(study, monkeypatch, *more):
+    root, made = study
+    words = ["cohort.py", "--patches-table", root / "patches.parquet", "--cases", root / "cases.csv"]
+    words += ["--excluded", root / "excluded.csv", "--splits", *sorted(root.glob("*.npz"))]
+    words += ["--patches", root / "patches", "--classes", *made.classes, "--stains", *made.stains]
+    words += ["--bootstrap", 100, "--template", TEMPLATE, "--output", root / "cohort.html"]
+    words += ["--json", root / "cohort.json", "--samples", root / "samples.jpg", "--preset", "{split}.npz", *more]
+    monkeypatch.setattr(sys, "argv", [str(word) for word in words])
+    script.main(script.arguments())
+    return (root / "cohort.html").read_text(encoding="utf-8")
+
+
+def test_page_needs_nothing_else_and_escapes_names(study, monkeypatch):
+    page = run(study, monkeypatch)
+    elements = Elements(page)
+    assert not outside(elements.found) and not elements.unclosed
+    assert [tag for tag, _ in elements.found].count("img") == 1
+    assert NASTY not in page and "s<b>" not in page
+    assert "&lt;b&gt;7&lt;/b&gt;" in page and "s&lt;b&gt;" in page
+    ids = [attributes["id"] for _, attributes in elements.found if "id" in attributes]
+    assert len(ids) == len(set(ids))
+    assert {link["href"][1:] for _, link in elements.found if link.get("href", "").startswith("#")} <= set(ids)
+    warnings = json.loads((study[0] / "cohort.json").read_text())["warnings"]
+    assert warnings and all(str(escape(line)) in page for line in warnings)
+    assert run(study, monkeypatch) == page
+
+
+@pytest.mark.parametrize("width", [1280, 500])
+def test_page_in_a_browser(study, monkeypatch, tmp_path, width):
+    page = run(study, monkeypatch, "--group-column", "Patient")
+    found = browse(page, width, "Patches", tmp_path) or pytest.skip("install chromium to run this")
+    assert found["errors"] == []
+    assert found["width"] <= found["screen"]
+    assert found["sorted"] == ["26", "26", "28", "28", "30", "30", "32", "32"]
+
+
+def test_a_folder_that_is_not_there(study, monkeypatch):
+    with pytest.raises(UserError, match="no such folder"):
+        run(study, monkeypatch, "--patches", study[0] / "nowhere")
+
+
+def test_samples_show_the_patches_that_they_name(study):
+    root, made = study
+    patches = pd.read_parquet(root / "patches.parquet")
+    known = cohort_summary.classed(patches, pd.read_csv(root / "cases.csv"))
+    picture, shown, unreadable = samples.montage(known, made.stains, made.classes, root / "patches", COLORS, 3)
+    pixels = np.asarray(picture).reshape(-1, 3)
+    assert len(shown) == 2 * 2 * 4
+    for stain in made.stains:
+        for name in made.classes:
+            ids = [tile["case_id"] for tile in shown if (tile["stain"], tile["class"]) == (stain, name)]
+            assert sorted(ids) == sorted(case["case_id"] for case in made.of(name))
+    for tile in shown:
+        row = patches[patches["path"] == tile["path"]].iloc[0]
+        assert (row["case_id"], row["stain"]) == (tile["case_id"], tile["stain"])
+        drawn = (pixels == color(int(tile["path"].removesuffix(".png")))).all(axis=1).sum()
+        expected = 0 if tile["case_id"] == "b3" else 80 * 160 if tile["path"] == "0.png" else 160 * 160
+        assert drawn == expected
+    assert len(unreadable) == 2 and all("unreadable file" in line for line in unreadable)
+    again = samples.montage(known.sample(frac=1), made.stains, made.classes, root / "patches", COLORS, 3)
+    assert again[1] == shown
+
+
+def test_a_picture_of_noise_is_still_small(tmp_path):
+    noise = np.random.default_rng(0).integers(0, 255, (700, 900, 3), dtype=np.uint8)
+    samples.write(Image.fromarray(noise), tmp_path / "a.jpg")
+    samples.write(Image.fromarray(noise[:9, :9]), tmp_path / "b.jpg")
+    assert (tmp_path / "a.jpg").stat().st_size <= samples.LARGEST
+    worst = max(part[0] for part in Image.open(tmp_path / "a.jpg").quantization.values())
+    assert worst > max(part[0] for part in Image.open(tmp_path / "b.jpg").quantization.values())
+
+
+def test_sides_come_from_the_head_of_a_file(tmp_path):
+    Image.effect_noise((90, 60), 50).save(tmp_path / "cut.png")
+    whole = (tmp_path / "cut.png").read_bytes()
+    (tmp_path / "cut.png").write_bytes(whole[: len(whole) // 2])
+    (tmp_path / "text.png").write_text("no image")
+    table = pd.DataFrame({"path": ["cut.png", "text.png", "gone.png"], "stain": "h&e", "class": "benign"})
+    found = samples.sides(table, tmp_path, 1)
+    assert found["longer"] == [{"stain": "h&e", "class": "benign", "pixels": 90}]
+    assert (found["oblong"], found["drawn"], sorted(found["unreadable"])) == (1, 3, ["gone.png", "text.png"])

@@ -1,0 +1,113 @@
+"""What a dry run can know of a configuration, it says."""
+
+import pytest
+import yaml
+from conftest import REPOSITORY
+
+from stratamil.workflow import config_checks
+
+SCHEMA = yaml.safe_load((REPOSITORY / "schemas/config.schema.yaml").read_text())
+THREE = {"classes": [{"a": ["1"]}, {"b": ["2"]}, {"c": ["3"]}], "excluded_codes": []}
+
+
+@pytest.mark.parametrize(
+    "config, said",
+    [
+        ({"train": {"class_weights": [1, 2, 3]}}, "train.class_weights: 3 numbers for 2 classes: give one a class, in"),
+        ({"cohort": THREE, "train": {"class_weights": [1, 2]}}, "in the order a, b, c"),
+        (
+            {"cohort": THREE, "evaluate": {"threshold": 0.9}},
+            "evaluate.threshold: 0.9 is for two classes, and there are 3",
+        ),
+        ({"cohort": THREE, "report": {"colors": ["#000000", "#111111"]}}, "report.colors: 2 for 3 classes"),
+        (
+            {"report": {"colors": ["#00AAbb", "#00aaBB", "#111111"]}},
+            "report.colors: two of the 2 classes have the same",
+        ),
+        ({"cohort": {"classes": [{"a": []}, {"b": ["1"]}]}}, "cohort.classes: 'a' has no code"),
+        (
+            {"names": {"stains": [{"x": ["\u00e9"]}, {"y": ["e\u0301"]}]}},
+            "names.stains: 'x' and 'y' share the spelling",
+        ),
+        ({"names": {"stains": [{"a.": []}, {"b": ["A "]}]}}, "names.stains: 'a.' and 'b' share the spelling 'a'"),
+        ({"names": {"stains": [{"a": [" ."]}]}}, "names.stains: 'a' has an empty spelling"),
+        ({"demo": {}}, "demo: {} lacks seed, cases, patch_px"),
+        ({"train": {"lr": "1e-5"}}, "train.lr: '1e-5' is text to YAML: write 1e-05"),
+        (
+            {"cohort": {"class_column": "X", "group_column": "X"}},
+            "cohort.class_column: 'X' is cohort.group_column, too",
+        ),
+        ({"embed": {"encoder": "resnet999"}}, "embed.encoder: no encoder 'resnet999': set resnet50"),
+        ({"embed": {"encoder": "resnet34", "weights": "V9"}}, "embed.weights: resnet34 has no weights 'V9'"),
+        ({"embed": {"encoder": "vit_b_16"}}, "embed.encoder: vit_b_16 has no last feature map"),
+        ({"embed": {"pooling": "cls"}}, "embed.pooling: cls is for tokens, and densenet121 has a map"),
+        (
+            {"embed": {"by_stain": {"melan": {"encoder": "uni", "pooling": "2x2"}}}},
+            "by_stain.melan.pooling: 2x2 is for a",
+        ),
+        ({"embed": {"encoder": "hf-hub:a/b", "weights": "none"}}, "embed.weights: hf-hub:a/b needs its weights"),
+        ({"train": {"lr": float("inf")}}, "train.lr: inf must be a number"),
+        ({"report": {"bootstrap": "many" * 1000}}, "... must be a whole number"),
+    ],
+)
+def test_what_cannot_go_together(config, said):
+    (line,) = config_checks.problems(config, SCHEMA)
+    assert said in line
+    assert len(line) < 400
+
+
+def patterns(part, where="config"):
+    """(place, pattern, its schema) of every pattern in a schema."""
+    if isinstance(part, dict):
+        if isinstance(part.get("pattern"), str):
+            yield where, part["pattern"], part
+        for key, inner in part.items():
+            yield from patterns(inner, f"{where}.{key}")
+    if isinstance(part, list):
+        for number, inner in enumerate(part):
+            yield from patterns(inner, f"{where}.{number}")
+
+
+@pytest.mark.parametrize("where, pattern, schema", list(patterns(SCHEMA)))
+def test_no_pattern_lets_a_line_break_through_and_each_says_what_it_wants(where, pattern, schema):
+    assert pattern.endswith("\\Z"), where
+    assert "x-form" in schema, where
+
+
+@pytest.mark.parametrize(
+    "config, said",
+    [
+        (
+            {"results": "my results/é"},
+            "results: 'my results/é' must be a path of the letters A to Z, digits and . _ / + - ",
+        ),
+        ({"results": "my results/é"}, "; not ' ' 'é'"),
+        ({"results": "out\n"}, "; not '\\n'"),
+        ({"results": "-out"}, "that does not begin with a dash"),
+        ({"splits": {"preset": "a.npz"}}, "splits.preset: 'a.npz' must be a path that holds {split} and ends in .npz"),
+        ({"evaluate": {"checkpoint": "a.pth\n"}}, "must be a path that ends in .pth"),
+        ({"report": {"colors": ["#000000", "red"]}}, "report.colors.1: 'red' must be a colour in quotes, such as"),
+        (
+            {"attention": {"cases": ["7", "-8"]}},
+            "attention.cases.1: '-8' must be an id that does not begin with a dash",
+        ),
+    ],
+)
+def test_a_pattern_is_told_in_words(config, said):
+    (line,) = config_checks.problems(config, SCHEMA)
+    assert said in line
+    assert "^" not in line
+
+
+def test_paths_that_begin_with_a_dash_become_whole_paths(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    config = {"patches": "./-p/", "labels": "-l.csv", "results": "r", "splits": {"preset": "-s_{split}.npz"}}
+    config |= {"features": {"manifest": "-m.csv", "folder": None}, "evaluate": {"checkpoint": "-c.pth"}}
+    config |= {"attention": {"truth": "data/-t.csv"}, "embed": {"weights": "-w.pth", "by_stain": None}}
+    config_checks.tidy(config)
+    assert (config["patches"], config["labels"]) == (f"{tmp_path}/-p", f"{tmp_path}/-l.csv")
+    assert config["splits"]["preset"] == f"{tmp_path}/-s_{{split}}.npz"
+    assert config["features"] == {"manifest": f"{tmp_path}/-m.csv", "folder": None}
+    assert config["evaluate"]["checkpoint"] == f"{tmp_path}/-c.pth"
+    assert config["embed"]["weights"] == f"{tmp_path}/-w.pth"
+    assert config["attention"]["truth"] == "data/-t.csv"
