@@ -112,7 +112,7 @@ def shuffle(labels, used, rng):
     the same cases are used.
     """
     code, moved = used.set_index("case_id")["label"], {}
-    patients = [rows.to_list() for _, rows in used.groupby("group")["case_id"]]
+    patients = [rows.to_list() for _, rows in used.groupby("patient_id")["case_id"]]
     for size in sorted({len(cases) for cases in patients}):
         alike = [cases for cases in patients if len(cases) == size]
         for takes, gives in zip(alike, rng.permutation(alike)):

@@ -72,7 +72,14 @@ def write(root, args):
     (root / "cohort.json").write_text(json.dumps(numbers), encoding="utf-8")
     command = [sys.executable, SCRIPTS / "report.py", "--runs", *runs, "--cases", root / "cases.csv"]
     command += ["--excluded", root / "excluded.csv", "--splits", *sorted(root.glob("*.npz"))]
-    command += ["--cohort", root / "cohort.json", "--baselines", root / "baselines.csv", "--bootstrap", args.draws]
+    command += [
+        "--cohort",
+        root / "cohort.json",
+        "--baselines",
+        root / "baselines.csv",
+        "--bootstrap-samples",
+        args.draws,
+    ]
     return [*command, "--template", SCRIPTS.parent / "report/index.html.j2", "--output", root / "report"]
 
 
@@ -86,7 +93,7 @@ def made_cases(random, n):
     patches = sum(stains[f"patches_{slug}"] for slug in ("h_e", "melan", "sox10"))
     group = np.where(ids % 10 == 0, ids - 1, ids).astype(str)
     table["class"] = [CLASSES[label] for label in y]
-    return table.assign(group=group, n_slices=3, n_patches=patches, missing_stains="")
+    return table.assign(patient_id=group, n_slices=3, n_patches=patches, missing_stains="")
 
 
 def made_cohort(cases, excluded, sets):

@@ -106,7 +106,7 @@ class Study:
         self.classes = [name for entry in config["cohort"]["classes"] for name in entry]
         self.stains = [name for entry in config["names"]["stains"] for name in entry]
         cases = inventory.used_cases(results / "inventory/cases.csv").set_index("case_id")
-        self.group = cases["group"]
+        self.group = cases["patient_id"]
         self.y = cases["class"].map(self.classes.index).to_dict()
         self.shards = sorted(
             path for path in results.glob("features/*/shard_*.h5") if path.parent.name != "stain_stats"

@@ -46,10 +46,10 @@ rule cohort:
         flags=given(
             flag("classes", CLASSES),
             flag("stains", STAINS),
-            flags("cohort", "group_column"),
-            *([flag("preset", PRESET)] if PRESET else [flags("splits", "n", "validation", "repeats")]),
+            flags("cohort", "patient_column"),
+            *([flag("preset", PRESET)] if PRESET else [flags("splits", "n_splits", "validation", "n_repeats")]),
             flag("split_seed", config["splits"]["seed"]),
-            flags("report", "bootstrap", "seed", "colors"),
+            flags("report", "bootstrap_samples", "seed", "colors"),
         ),
     shell:
         "python {input.code[0]:q} --patches-table {input.patches:q} --cases {input.cases:q} --excluded {input.excluded:q}"

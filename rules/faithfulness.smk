@@ -43,8 +43,8 @@ rule faithfulness:
         flags=given(
             flag("stains", STAINS),
             flags("attention", "top_percent"),
-            flags("cohort", "group_column"),
-            flags("report", "bootstrap", "seed", "colors"),
+            flags("cohort", "patient_column"),
+            flags("report", "bootstrap_samples", "seed", "colors"),
         ),
         folder=subpath(output.html, parent=True),
     shell:

@@ -26,15 +26,15 @@ def arguments():
     parser.add_argument("--features", nargs="+", type=Path, help="shards of stain_stats, or of precomputed features")
     parser.add_argument("--splits", nargs="+", type=Path, required=True, help="data_splits_<split>.npz")
     parser.add_argument("--preset", help="where the splits were read from, if they were")
-    parser.add_argument("--n", type=int, help="splits of one repeat, where they were generated")
+    parser.add_argument("--n-splits", type=int, help="splits of one repeat, where they were generated")
     parser.add_argument("--validation", type=float, help="share of the cohort that was to be validation")
-    parser.add_argument("--repeats", type=int, default=1, help="of the generated splits")
+    parser.add_argument("--n-repeats", type=int, default=1, help="of the generated splits")
     parser.add_argument("--split-seed", type=int, help="of the generated splits")
     parser.add_argument("--patches", type=Path, help="folder of patch images, if there are any")
     parser.add_argument("--classes", nargs="+", required=True)
     parser.add_argument("--stains", nargs="+", required=True, metavar="STAIN", help="all stains, in order")
-    parser.add_argument("--group-column", help="column of the patient, if the labels table has one")
-    cli.add_settings(parser, "report", "bootstrap", "seed", "colors")
+    parser.add_argument("--patient-column", help="column of the patient, if the labels table has one")
+    cli.add_settings(parser, "report", "bootstrap_samples", "seed", "colors")
     parser.add_argument("--template", type=Path, required=True, help="cohort.html.j2")
     parser.add_argument("--output", type=Path, required=True, help="cohort.html")
     parser.add_argument("--json", type=Path, required=True, help="cohort.json")
@@ -52,8 +52,18 @@ def main(args):
     patches = cohort_summary.classed(listed, cases)
     found = {path.stem.removeprefix("data_splits_"): splits.read(path) for path in args.splits}
     sides = samples.sides(patches, args.patches, args.seed) if args.patches else None
-    plan = {name: getattr(args, name) for name in ("preset", "n", "validation", "repeats")} | {"seed": args.split_seed}
-    of_cohort = args.classes, args.stains, args.group_column, args.bootstrap, args.seed, plan, look(args, cases)
+    plan = {name: getattr(args, name) for name in ("preset", "n_splits", "validation", "n_repeats")} | {
+        "seed": args.split_seed
+    }
+    of_cohort = (
+        args.classes,
+        args.stains,
+        args.patient_column,
+        args.bootstrap_samples,
+        args.seed,
+        plan,
+        look(args, cases),
+    )
     numbers = cohort_summary.numbers(patches, cases, excluded, found, sides, *of_cohort)
     numbers["warnings"] += listed.attrs.get("warnings", [])
     inputs = [args.patches_table, args.cases, args.excluded, *args.splits]
@@ -76,7 +86,7 @@ def look(args, cases):
     if not args.features:
         return None
     copies = tables.read(args.duplicates) if args.duplicates else pd.DataFrame(columns=duplicates.COLUMNS)
-    return quality.look(args.features, copies, dict(zip(cases["case_id"], cases["group"])), bool(args.patches))
+    return quality.look(args.features, copies, dict(zip(cases["case_id"], cases["patient_id"])), bool(args.patches))
 
 
 def draw(patches, stains, args):

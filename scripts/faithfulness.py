@@ -24,10 +24,10 @@ def arguments():
     parser.add_argument("--patches-table", type=Path, required=True, help="patches.parquet of the inventory")
     parser.add_argument("--colour", nargs="*", type=Path, default=[], help="feature shards of stain_stats, if any")
     parser.add_argument("--patches", type=Path, help="folder of patch images, if there are any")
-    parser.add_argument("--group-column", help="column of the patient, if the labels table has one")
+    parser.add_argument("--patient-column", help="column of the patient, if the labels table has one")
     parser.add_argument("--stains", nargs="+", required=True, metavar="STAIN", help="all stains, in order")
     cli.add_settings(parser, "attention", "top_percent")
-    cli.add_settings(parser, "report", "bootstrap", "seed", "colors")
+    cli.add_settings(parser, "report", "bootstrap_samples", "seed", "colors")
     parser.add_argument("--template", type=Path, required=True, help="faithfulness.html.j2")
     parser.add_argument("--output", type=Path, required=True, help="folder to write")
     return parser.parse_args()
@@ -38,9 +38,9 @@ def main(args):
     if args.patches and not args.patches.is_dir():
         raise UserError(f"{args.patches}: no such folder: give the folder of the patch images")
     runs, cases = faithfulness_runs.read_runs(args.runs), tables.read_cases(args.cases)
-    study = faithfulness_runs.Study(runs, cases, known(runs, args), args.top_percent, args.bootstrap, args.seed)
+    study = faithfulness_runs.Study(runs, cases, known(runs, args), args.top_percent, args.bootstrap_samples, args.seed)
     numbers = faithfulness.numbers(study) | {
-        "patient_column": args.group_column,
+        "patient_column": args.patient_column,
         "commit": provenance.commit(),
         "inputs": {f"{run.name}: perturbation.csv": files.sha256(run.folder / "perturbation.csv") for run in runs},
     }

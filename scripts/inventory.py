@@ -23,7 +23,7 @@ def arguments():
     parser.add_argument("--labels", type=Path, required=True, help="labels table")
     parser.add_argument("--case-column", required=True)
     parser.add_argument("--class-column", required=True)
-    parser.add_argument("--group-column")
+    parser.add_argument("--patient-column")
     parser.add_argument("--classes", nargs="+", type=cli.named_list, required=True, metavar="NAME=CODE,CODE")
     parser.add_argument("--excluded-codes", nargs="*", default=[], metavar="CODE")
     parser.add_argument("--missing-words", nargs="*", default=labels.MISSING, metavar="WORD", help="for no patient")
@@ -41,7 +41,7 @@ def arguments():
 
 def main(args):
     stains = dict(args.stains)
-    columns = args.case_column, args.class_column, args.group_column
+    columns = args.case_column, args.class_column, args.patient_column
     labelled = labels.read(args.labels, *columns, dict(args.classes), args.excluded_codes, args.missing_words)
     grammar = names.Grammar(args.pattern, stains)
     taken = take_features(args, labelled, grammar) if args.manifest else take_patches(args, labelled, grammar)

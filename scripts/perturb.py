@@ -39,7 +39,7 @@ def main(args):
     y = inventory.class_indices(args.cases, args.classes)
     data = store.read(args.features, split.test)
     model, all_bags, _ = checkpoint.for_test(args.checkpoint, data, args.classes, args.stains, split.test, args.foreign)
-    settings = perturb.Settings(args.draws, args.top_percent, args.seed)
+    settings = perturb.Settings(args.random_orders, args.top_percent, args.seed)
     of_cases, curves, parts = perturb.perturb(model, all_bags, data.table, split.test, y, args.classes, settings)
     files.write_csv(of_cases, args.output / "perturbation.csv")
     files.write_csv(curves, args.output / "perturbation_curves.csv")

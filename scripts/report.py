@@ -37,7 +37,9 @@ def arguments():
 def main(args):
     page.check_colors(args.colors)
     baselines = tables.read(args.baselines) if args.baselines else None
-    found = study.Study(study.read_runs(args.runs), tables.read_cases(args.cases), args.bootstrap, args.seed, baselines)
+    found = study.Study(
+        study.read_runs(args.runs), tables.read_cases(args.cases), args.bootstrap_samples, args.seed, baselines
+    )
     sources = {
         "splits": {path.stem.removeprefix("data_splits_"): splits.read(path) for path in args.splits},
         "split_files": args.splits,

@@ -16,7 +16,7 @@ def arguments():
     parser.add_argument("--duplicates", type=Path, help="duplicates.csv of the inventory")
     parser.add_argument("--classes", nargs="+", required=True)
     parser.add_argument("--labels", default="the labels table", help="where the cases are from, for messages")
-    cli.add_settings(parser, "splits", "n", "validation", "repeats", "seed")
+    cli.add_settings(parser, "splits", "n_splits", "validation", "n_repeats", "seed")
     parser.add_argument("--preset", nargs="*", default=[], type=Path, help="existing split files, one an output")
     parser.add_argument("--output", nargs="+", type=Path, required=True, help="one npz a split")
     return parser.parse_args()
@@ -29,8 +29,8 @@ def main(args):
         made, shares = splits.preset(args.preset, cases, args.classes), None
     else:
         left_out = splits.left_out(cases, args.labels)
-        made = splits.generate(used, args.classes, args.n, args.seed, args.validation, args.repeats, left_out)
-        shares = splits.shares(args.n, args.validation)
+        made = splits.generate(used, args.classes, args.n_splits, args.seed, args.validation, args.n_repeats, left_out)
+        shares = splits.shares(args.n_splits, args.validation)
     if len(made) != len(args.output):
         raise UserError(f"{len(made)} splits for {len(args.output)} outputs: name one file a split")
     if args.duplicates and (problems := list(splits.copies(made, tables.read(args.duplicates), used, args.duplicates))):

@@ -105,7 +105,7 @@ def test_train(tmp_path, races):
     nothing = pd.DataFrame(columns=store.UNREADABLE, dtype=str)
     shard = tmp_path / "features/shard_00.h5"
     store.write(shard, data.values, data.table, nothing, {"encoder": "random", "dim": 16})
-    cases = pd.DataFrame({"case_id": CASES, "class": ["benign", "high"] * 4, "group": CASES, "status": "used"})
+    cases = pd.DataFrame({"case_id": CASES, "class": ["benign", "high"] * 4, "patient_id": CASES, "status": "used"})
     cases.assign(n_patches=21, n_slices=3).to_csv(tmp_path / "cases.csv", index=False)
     splits.write(splits.Split(CASES[:4], CASES[4:6], CASES[6:]), tmp_path / "split.npz")
     torch.set_num_threads(1)

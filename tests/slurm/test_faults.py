@@ -20,7 +20,7 @@ RUN = "results/tiny/split_01/seed_1"
 BEST, LOG = f"{RUN}/checkpoints/best.pth", "results/tiny/logs/train/split_01_seed_1.log"
 EPOCHS = 60
 CHANGES = {
-    "splits": {"n": 2, "validation": 0.2},
+    "splits": {"n_splits": 2, "validation": 0.2},
     "embed": {"shards": 1},
     "train": {"epochs": EPOCHS, "patience": EPOCHS, "lr": 0.001},
 }

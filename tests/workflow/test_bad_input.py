@@ -74,7 +74,7 @@ def test_patches_folder(folder, empty):
 
 
 def test_preset_splits(tmp_path):
-    cases = {"case_id": range(1, 7), "label": 1, "class": ["benign", "high-grade"] * 3, "group": range(1, 7)}
+    cases = {"case_id": range(1, 7), "label": 1, "class": ["benign", "high-grade"] * 3, "patient_id": range(1, 7)}
     pd.DataFrame(cases | {"status": "used"}).to_csv(tmp_path / "cases.csv", index=False)
     np.savez(tmp_path / "bad.npz", train_cases=[1, 2], val_cases=[3, 4], test_cases=[4, 5, 99])
     status, lines = script(
@@ -185,11 +185,14 @@ OWN = {"demo": None, "patches": "scripts", "labels": "Snakefile", "attention": {
         ({"train": {"class_weights": "equal"}}, "train.class_weights: 'equal' does not fit: weights of the classes"),
         ({"cohort": {"classes": [{"only": ["1"]}]}}, "cohort.classes: [{'only': ['1']}] needs at least 2 entries"),
         ({"splits": {"preset": "splits.npz"}}, "splits.preset: 'splits.npz' must be a path that holds {split}"),
-        ({"splits": {"n": 3.0}}, "splits.n: 3.0 must be a whole number"),
-        ({"splits": {"n": 2}}, "splits.n: 2 leaves no training cases"),
-        ({"splits": {"n": 2, "validation": 0.5}}, "splits.validation: 0.5 with n: 2 leaves no training cases"),
-        ({"splits": {"n": 10, "repeats": 10}}, "splits.repeats: 10 times 10 splits: at most 99"),
-        ({"splits": {"preset": "a_{split}.npz", "repeats": 2}}, "splits.repeats: 2 with splits.preset"),
+        ({"splits": {"n_splits": 3.0}}, "splits.n_splits: 3.0 must be a whole number"),
+        ({"splits": {"n_splits": 2}}, "splits.n_splits: 2 leaves no training cases"),
+        (
+            {"splits": {"n_splits": 2, "validation": 0.5}},
+            "splits.validation: 0.5 with n_splits: 2 leaves no training cases",
+        ),
+        ({"splits": {"n_splits": 10, "n_repeats": 10}}, "splits.n_repeats: 10 times 10 splits: at most 99"),
+        ({"splits": {"preset": "a_{split}.npz", "n_repeats": 2}}, "splits.n_repeats: 2 with splits.preset"),
         ({"cohort": {"classes": [{"ER+": [1]}, {"ER-": [2]}]}}, "'ER+' and 'ER-' share the column 'er'"),
         ({"names": {"stains": [{"a": ["x"]}, {"b": ["X"]}]}}, "'a' and 'b' share the spelling 'x'"),
         ({"names": {"stains": [{"a": []}, {"b": ["A"]}]}}, "'a' and 'b' share the spelling 'a'"),

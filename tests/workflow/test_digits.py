@@ -21,7 +21,7 @@ CONFIG = {
     "labels": "data/labels.csv",
     "results": "results/digits",
     "cohort": {"classes": [{"no-nine": ["n"]}, {"nine": ["y"]}]},
-    "splits": {"preset": "data/splits_{split}.npz", "n": len(SPLITS)},
+    "splits": {"preset": "data/splits_{split}.npz", "n_splits": len(SPLITS)},
     "features": {"source": "precomputed", "manifest": "data/manifest.csv"},
     "seeds": [SEED],
     "embed": {"shards": 1},

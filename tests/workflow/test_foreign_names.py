@@ -25,14 +25,14 @@ CONFIG = {
     "labels": "data/labels.csv",
     "results": RESULTS,
     "cohort": {
-        "group_column": "Patient",
+        "patient_column": "Patient",
         "classes": [{CLASSES[0]: ["1"]}, {CLASSES[1]: ["3"]}],
     },
     "names": {
         "pattern": r"(?P<case>[^_]+)_(?P<slice>[^_]+)_(?P<stain>[^_]+)_(?P<patch>\d+)\.png$",
         "stains": [{stain: []} for stain in STAINS],
     },
-    "splits": {"preset": "data/given_{split}.npz", "n": 3},
+    "splits": {"preset": "data/given_{split}.npz", "n_splits": 3},
     "seeds": [1],
     "embed": {
         "encoder": "stain_stats",
@@ -45,8 +45,8 @@ CONFIG = {
     "model": {"embed_dim": 8, "attention_dim": 4},
     "train": {"epochs": 2, "min_epochs": 1, "patience": 1},
     "attention": {"cases": ["tcga-aa-0001", "38"]},
-    "report": {"bootstrap": 100},
-    "faithfulness": {"draws": 2},
+    "report": {"bootstrap_samples": 100},
+    "faithfulness": {"random_orders": 2},
 }
 
 
@@ -95,7 +95,7 @@ def test_every_row_joins_with_the_labels_and_the_files(study):
     for name in ("inventory/cases.csv", "faithfulness/cases.csv", "baselines/predictions.csv"):
         assert set(pd.read_csv(study / RESULTS / name, dtype=str)["case_id"]) == set(CASES), name
     cases = pd.read_csv(study / RESULTS / "inventory/cases.csv", dtype=str)
-    assert set(cases["group"]) == set(labels["Patient"])
+    assert set(cases["patient_id"]) == set(labels["Patient"])
 
 
 def test_names_stand_everywhere_as_in_the_config(study):

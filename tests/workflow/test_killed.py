@@ -28,7 +28,7 @@ def study(tmp_path):
     data.values[data.table["case_id"].astype(int) % 2 == 0, 0] += 1
     nothing = pd.DataFrame(columns=store.UNREADABLE, dtype=str)
     store.write(tmp_path / "features/shard_00.h5", data.values, data.table, nothing, {"encoder": "random", "dim": 32})
-    cases = pd.DataFrame({"case_id": CASES, "class": ["benign", "high"] * 16, "group": CASES, "status": "used"})
+    cases = pd.DataFrame({"case_id": CASES, "class": ["benign", "high"] * 16, "patient_id": CASES, "status": "used"})
     cases.assign(n_patches=55, n_slices=3).to_csv(tmp_path / "cases.csv", index=False)
     splits.write(splits.Split(CASES[:16], CASES[16:24], CASES[24:]), tmp_path / "split.npz")
     return tmp_path

@@ -21,7 +21,7 @@ STUDY = {
     "labels": "labels.csv",
     "results": "results/own",
     "embed": {"encoder": "densenet121", "weights": "none", "input_size": 224, "shards": 1, "batch_size": 4},
-    "splits": {"n": 2, "validation": 0.25},
+    "splits": {"n_splits": 2, "validation": 0.25},
 }
 
 

@@ -83,7 +83,7 @@ def test_names_of_other_scripts_in_the_locale_c(odd, tmp_path):
         "patches": str(patches.parent),
         "labels": str(tmp_path / "Fälle.csv"),
         "results": "results/locale",
-        "cohort": {"case_column": "Nummer", "class_column": "Größe", "group_column": "Patientin"},
+        "cohort": {"case_column": "Nummer", "class_column": "Größe", "patient_column": "Patientin"},
         "demo": None,
         "attention": {"truth": None},
         "report": {"title": "Melanozytäre Läsionen"},

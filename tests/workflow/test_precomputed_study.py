@@ -19,13 +19,13 @@ CONFIG = {
     "labels": "data/labels.csv",
     "results": RESULTS,
     "features": {"source": "precomputed", "manifest": "data/features/manifest.csv"},
-    "splits": {"n": 3},
+    "splits": {"n_splits": 3},
     "seeds": [1],
     "embed": {"shards": 2},
     "model": {"embed_dim": 16, "attention_dim": 8},
     "train": {"epochs": 6, "lr": 0.01},
     "attention": {"max_cases": 2},
-    "report": {"bootstrap": 100},
+    "report": {"bootstrap_samples": 100},
 }
 
 

@@ -132,7 +132,7 @@ def test_nothing_to_do_after_a_finished_run(study):
     "changes, expected",
     [
         ({"report": {"colors": ["#112233", "#445566"]}}, {"cohort": 1, "faithfulness": 1, "report": 1}),
-        ({"faithfulness": {"draws": 3}}, {"perturb": 3, "faithfulness": 1, "report": 1}),
+        ({"faithfulness": {"random_orders": 3}}, {"perturb": 3, "faithfulness": 1, "report": 1}),
         ({"attention": {"top_percent": 10.0}}, {"attention": 3, "perturb": 3, "faithfulness": 1, "report": 1}),
         ({"attention": {"top_n": 3}}, {"attention": 3, "report": 1}),
         ({"attention": {"cases": [1, "2"]}}, {"attention": 3, "report": 1}),

@@ -24,14 +24,14 @@ names:
   stains:
     - 34: [0x10]
     - yes: []
-splits: {n: 3}
+splits: {n_splits: 3}
 seeds: [1]
 embed: {shards: 1}
 model: {embed_dim: 8, attention_dim: 4}
 train: {epochs: 2, lr: 0.003}
 attention: {cases: [010, 011]}
-report: {bootstrap: 100, title: 2021-01-05}
-faithfulness: {draws: 1}
+report: {bootstrap_samples: 100, title: 2021-01-05}
+faithfulness: {random_orders: 1}
 """
 
 
@@ -50,8 +50,12 @@ def write(checkout, text):
     "text, lines",
     [
         (
-            HEAD + "train: {lr: 1}\ncohort: {group_column: P}\nsplits: {n: 3, n: 4}\ntrain: {epochs: 2}\n",
-            ["lines 5 and 8: 'train' is written more than once", "lines 7 and 7: 'splits.n' is written more than once"],
+            HEAD
+            + "train: {lr: 1}\ncohort: {patient_column: P}\nsplits: {n_splits: 3, n_splits: 4}\ntrain: {epochs: 2}\n",
+            [
+                "lines 5 and 8: 'train' is written more than once",
+                "lines 7 and 7: 'splits.n_splits' is written more than once",
+            ],
         ),
         (BOMB + "report: {title: *i}\n", ["characters with its aliases written out"]),
         (HEAD + "seeds: [010]\ntrain: {lr: 1_0.5}\n", ["seeds.0: '010' is text", "train.lr: '1_0.5' is text"]),

@@ -30,7 +30,7 @@ def _of_patients(found):
     if found["patient_column"] is None:
         yield (
             "No patient column is given, so each case counts as a patient. If a patient has several cases, they can be "
-            "in training and in test, and every interval is too narrow: name the column in cohort.group_column."
+            "in training and in test, and every interval is too narrow: name the column in cohort.patient_column."
         )
 
 
@@ -93,7 +93,9 @@ def _of_cases(found, excluded):
     small = [f"{case['case_id']} ({case['patches']})" for case in used if case["patches"] < PATCHES]
     if small:
         yield f"{_have(small, 'case')} fewer than {PATCHES} patches: {few(small, NAMED)}."
-    mixed = [f"{row['patient']} ({', '.join(row['classes'])})" for row in found["patients"] if len(row["classes"]) > 1]
+    mixed = [
+        f"{row['patient_id']} ({', '.join(row['classes'])})" for row in found["patients"] if len(row["classes"]) > 1
+    ]
     if mixed:
         yield f"{_have(mixed, 'patient')} cases of several classes: {few(mixed, NAMED)}. Check the labels."
     empty = [case["case_id"] for case in found["cases"] if case["status"] == "no patches"]

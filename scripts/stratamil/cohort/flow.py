@@ -113,7 +113,7 @@ def _step(name, here, before, classes, patients):
     return {
         "name": name,
         "cases": len(here),
-        "patients": int(here["group"].nunique()) if patients else None,
+        "patients": int(here["patient_id"].nunique()) if patients else None,
         "patches": int(here["n_patches"].sum()),
         "counts": {label: int((here["class"] == label).sum()) for label in classes},
         "left_out": before,

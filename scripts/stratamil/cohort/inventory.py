@@ -320,7 +320,7 @@ def _case_table(patches, labels, stains):
     present = cases[[f"patches_{column(stain)}" for stain in stains]].to_numpy() > 0
     cases["missing_stains"] = [";".join(np.array(stains, dtype=object)[~row]) for row in present]
     cases["status"] = _status(cases)
-    first = ["case_id", "label", "class", "group", "n_slices", "n_patches"]
+    first = ["case_id", "label", "class", "patient_id", "n_slices", "n_patches"]
     return cases[first + [name for name in cases if name not in first]]
 
 

@@ -17,7 +17,7 @@ MISSING = tuple(schema.defaults("cohort")["missing_words"])
 SHOWN = 3  # of one kind, named each in a line
 
 
-def read(path, case_column, class_column, group_column, classes, excluded_codes, missing_words=MISSING):
+def read(path, case_column, class_column, patient_column, classes, excluded_codes, missing_words=MISSING):
     """Read a labels table.
 
     path: CSV with comma, semicolon or tab; every value is read as text, blank lines are passed over.
@@ -25,12 +25,13 @@ def read(path, case_column, class_column, group_column, classes, excluded_codes,
     code; codes of letters are compared without regard to case. missing_words: what stands for a patient who is not
     known; case, spaces and punctuation do not matter, and a cell without letter and digit is missing, too. One case may
     be called so, as its files are.
-    Returns a DataFrame with one row a row of the file, in its order: case_id and group (each as its first row spells
-    it; group is the case itself without a group column), label (code as in the config), class (name, empty where the
-    code is left out), row (its number in the file; the header is row 1). Rows that repeat a case agree with each other.
+    Returns a DataFrame with one row a row of the file, in its order: case_id and patient_id (each as its first row
+    spells it; patient_id is the case itself without a patient column), label (code as in the config), class (name,
+    empty where the code is left out), row (its number in the file; the header is row 1). Rows that repeat a
+    case agree with each other.
     Raises UserError with every problem found: columns, codes, contradicting rows.
     """
-    wanted = [case_column, class_column, *([group_column] if group_column else [])]
+    wanted = [case_column, class_column, *([patient_column] if patient_column else [])]
     table, numbers = tables.sheet(path, "set `labels` to the labels table", wanted)
     missing = [name for name in wanted if name not in table]
     if missing:
@@ -41,7 +42,7 @@ def read(path, case_column, class_column, group_column, classes, excluded_codes,
         {
             "case_id": _as_first_spelt(table[case_column]),
             "label": table[class_column],
-            "group": _as_first_spelt(table[group_column or case_column]),
+            "patient_id": _as_first_spelt(table[patient_column or case_column]),
             "row": numbers,
         }
     )
@@ -49,8 +50,8 @@ def read(path, case_column, class_column, group_column, classes, excluded_codes,
     absent = {_bare(word) for word in missing_words} | {""}
     problems = [*_without_id(path, table[case_column], numbers, absent)]
     problems += _too_long(path, table[case_column], numbers)
-    if group_column:
-        problems += _without_patient(path, table[group_column], numbers, absent)
+    if patient_column:
+        problems += _without_patient(path, table[patient_column], numbers, absent)
     problems += _formulas(path, table[list(dict.fromkeys(wanted[:1] + wanted[2:]))], numbers)
     problems += _unknown_codes(path, rows[known.isna()], codes)
     rows["label"] = [code[0] if code else text for code, text in zip(known, rows["label"])]
@@ -119,7 +120,7 @@ def _without_patient(path: object, column: pd.Series, numbers: list[int], absent
         names = "; if it is a name, take the word out of cohort.missing_words" if any(map(_bare, found)) else ""
         yield (
             f"{path}: nothing in column {column.name!r}: {told}: name the patient, "
-            f"or set cohort.group_column to null{names}"
+            f"or set cohort.patient_column to null{names}"
         )
 
 
@@ -157,7 +158,7 @@ def _unknown_codes(path: object, rows: pd.DataFrame, codes: dict[str, tuple[str,
 def _contradictions(path: object, rows: pd.DataFrame) -> Iterator[str]:
     """A line for cases with different classes, and one for those with different patients."""
     repeated = rows[(rows["case_id"] != "") & rows.duplicated("case_id", keep=False)]
-    for what, column in (("classes", "label"), ("patients", "group")):
+    for what, column in (("classes", "label"), ("patients", "patient_id")):
         different = repeated.groupby("case_id")[column].transform("nunique") > 1
         found = [
             f"case {case} has different {what}: {few(_each(same, column))}"

@@ -42,10 +42,10 @@ class Split:
 def generate(cases, classes, n, seed, validation=None, repeats=1, left_out=""):
     """Cross-validation splits, stratified by class and grouped by patient: name -> Split, in order.
 
-    cases: DataFrame with case_id, class, group, in any order. classes: names of the classes. n: splits a repeat, whose
-    test sets are a partition of the cases. validation: None, the next test set (n >= 3), or a share of the cohort,
-    drawn from what the test set leaves. repeats: partitions; repeat r (from 1) has splits (r - 1) * n + 1 to r * n.
-    left_out: what `left_out` says, for the message where a class has too few patients.
+    cases: DataFrame with case_id, class, patient_id, in any order. classes: names of the classes. n: splits a repeat,
+    whose test sets are a partition of the cases. validation: None, the next test set (n >= 3), or a share of the
+    cohort, drawn from what the test set leaves. repeats: partitions; repeat r (from 1) has
+    splits (r - 1) * n + 1 to r * n. left_out: what `left_out` says, for the message where a class has too few patients.
 
     Folds are those of sklearn's StratifiedGroupKFold or, where one of them lacks a class, the nearest that lack none
     (see `_complete`). The same seed gives the same splits: the first partition is drawn with `seed` itself, that of
@@ -56,7 +56,7 @@ def generate(cases, classes, n, seed, validation=None, repeats=1, left_out=""):
     """
     if shares(n, validation)["train"] < 1e-9:
         asked = "the next test set" if validation is None else f"{validation} of the cases"
-        raise UserError(f"splits.n is {n}: validation on {asked} leaves no training cases: set a smaller share")
+        raise UserError(f"splits.n_splits is {n}: validation on {asked} leaves no training cases: set a smaller share")
     cases = cases.set_index("case_id").loc[_sorted(cases["case_id"])].reset_index()
     patients = _enough_patients(cases, classes, n, left_out)
     everyone, made = cases.index.to_numpy(), []
@@ -65,8 +65,9 @@ def generate(cases, classes, n, seed, validation=None, repeats=1, left_out=""):
         folds = _folds(cases, n, _state(seed, repeat), parts=2 if n == 2 else 1)
         if folds is None:
             raise UserError(
-                f"splits.n is {n}: no way to share out whole patients gives every set every class: some have cases of "
-                f"several classes, and {patients.idxmin()} has only {patients.min()}; lower splits.n or add cases"
+                f"splits.n_splits is {n}: no way to share out whole patients gives every set every class: some have "
+                f"cases of several classes, and {patients.idxmin()} has only {patients.min()}; "
+                "lower splits.n_splits or add cases"
             )
         for i, test in enumerate(folds):
             rest = np.setdiff1d(everyone, test)
@@ -95,10 +96,10 @@ def left_out(cases: pd.DataFrame, labels: str) -> str:
 
 def _enough_patients(cases, classes, n, left_out):
     """The number of patients of each class. Raises UserError if one has fewer than there are sets that need one."""
-    patients = cases.groupby("class")["group"].nunique().reindex(classes, fill_value=0)
-    needed, remedy = (4, "add cases") if n == 2 else (n, "lower splits.n or add cases")
+    patients = cases.groupby("class")["patient_id"].nunique().reindex(classes, fill_value=0)
+    needed, remedy = (4, "add cases") if n == 2 else (n, "lower splits.n_splits or add cases")
     short = [
-        f"splits.n is {n}, but class {name} has {found} patients: {needed} are needed, one for every set; "
+        f"splits.n_splits is {n}, but class {name} has {found} patients: {needed} are needed, one for every set; "
         f"{remedy if found else 'add cases, or correct its codes in cohort.classes'}{left_out}"
         for name, found in patients.items()
         if found < needed
@@ -120,7 +121,7 @@ def _draw(cases, share, state):
     fraction nearest to the share that has every class in every fold.
     """
     holds = pd.get_dummies(cases["class"]).to_numpy()
-    most = min(FINEST, cases.groupby("class")["group"].nunique().min())
+    most = min(FINEST, cases.groupby("class")["patient_id"].nunique().min())
     for k in range(most, 1, -1):
         part = Fraction(share).limit_denominator(k)
         part = min(max(part, Fraction(1, k)), Fraction(k - 1, k))
@@ -137,9 +138,9 @@ def _folds(cases, n, state, parts=1):
     """
     folding = StratifiedGroupKFold(n, shuffle=True, random_state=state)
     fold_of_case = np.empty(len(cases), dtype=int)
-    for fold, (_, test) in enumerate(folding.split(cases, cases["class"], cases["group"])):
+    for fold, (_, test) in enumerate(folding.split(cases, cases["class"], cases["patient_id"])):
         fold_of_case[test] = fold
-    _, first, patient = np.unique(cases["group"], return_index=True, return_inverse=True)
+    _, first, patient = np.unique(cases["patient_id"], return_index=True, return_inverse=True)
     counts = pd.crosstab(patient, cases["class"].to_numpy()).to_numpy()
     fold_of = _complete(fold_of_case[first], counts, n, parts)
     return None if fold_of is None else [np.flatnonzero(fold_of[patient] == fold) for fold in range(n)]
@@ -200,7 +201,7 @@ def read(path):
     except UserError:
         raise
     except FileNotFoundError:
-        raise UserError(f"{path}: no such file: set splits.preset and splits.n to the split files") from None
+        raise UserError(f"{path}: no such file: set splits.preset and splits.n_splits to the split files") from None
     except PermissionError as error:
         raise UserError(f"{path}: cannot be read: {error.strerror}") from None
     except KeyError as error:
@@ -246,7 +247,8 @@ def write(split, path):
 def check(split, cases, name, classes):
     """All that is wrong with a split, as lines that begin with `name`; none if it can be trusted.
 
-    cases: the whole cases table (case_id, class, group, status), for a case that is not used is named with its reason.
+    cases: the whole cases table (case_id, class, patient_id, status), for a case
+    that is not used is named with its reason.
     classes: names of the classes, each of which every set needs.
     """
     known = cases.set_index("case_id")
@@ -280,7 +282,7 @@ def copies(splits: dict[str, Split], found: pd.DataFrame, cases: pd.DataFrame, n
 
     splits: name -> Split. found: of duplicates.find. cases: the used cases. name: of the table, for messages.
     """
-    patient_of = dict(zip(cases["case_id"], cases["group"]))
+    patient_of = dict(zip(cases["case_id"], cases["patient_id"]))
     lines = list(duplicates.parted(duplicates.by_cases(found), splits, patient_of))
     for row, split, sets in lines[:MOST_COPIES]:
         number = f"{row['files']} equal file{'s' if row['files'] > 1 else ''}"
@@ -288,7 +290,7 @@ def copies(splits: dict[str, Split], found: pd.DataFrame, cases: pd.DataFrame, n
         yield (
             f"{name}: cases {few(row['cases'])} share {number} (e.g. {' = '.join(row['examples'])}), but are of "
             f"different patients, and split {split} has {places}: give them the same patient in the column that "
-            "cohort.group_column names, or remove all but one"
+            "cohort.patient_column names, or remove all but one"
         )
     if len(lines) > MOST_COPIES:
         yield f"{name}: {len(lines) - MOST_COPIES} more groups of cases share files in the same way: see the table"
@@ -310,7 +312,7 @@ def _unusable(ids, known):
 def _by_patient(known, ids):
     """Patient -> its cases among `ids`."""
     rows = known.loc[_sorted(case for case in ids if case in known.index)]
-    return rows.groupby("group").groups
+    return rows.groupby("patient_id").groups
 
 
 def shares(n, validation=None):
@@ -325,7 +327,8 @@ def warnings(splits, cases, classes, shares=None):
     Used cases in no test set; cases in several test sets of one repeat; sets where the count of a class is off by at
     least one case and by more than a tenth of what is due, each with its worst class and, where that has too many, the
     largest patient.
-    splits: name -> Split, in order. cases: the used cases (case_id, class, group). shares: set -> share of the cohort
+    splits: name -> Split, in order. cases: the used cases (case_id, class, patient_id). shares: set -> share of
+    the cohort
     that was asked for (`shares`); without, as in preset splits, a class is due its share of the set's own size.
     """
     lines = []
@@ -367,7 +370,7 @@ def _imbalance(chosen, total, share):
     if len(worst):
         # Of two classes of a set one is as much too many as the other is too few: the former has its reason in the set.
         name = max(worst.index, key=lambda label: (round(off[label], 9), found[label] - due[label]))
-        patients, why = chosen["group"][chosen["class"] == name].value_counts(), ""
+        patients, why = chosen["patient_id"][chosen["class"] == name].value_counts(), ""
         if found[name] > due[name] and patients.max() > 1:
             largest = _sorted(patients.index[patients == patients.max()])[0]
             why = f": patient {largest} alone has {patients.max()} cases"
@@ -387,7 +390,7 @@ def table(splits, cases, classes):
             chosen = known.loc[getattr(split, part)]
             counts = {label: int((chosen["class"] == label).sum()) for label in classes}
             rows.append(
-                {"split": name, "set": part, "cases": len(chosen), "patients": chosen["group"].nunique()} | counts
+                {"split": name, "set": part, "cases": len(chosen), "patients": chosen["patient_id"].nunique()} | counts
             )
     return pd.DataFrame(rows)
 

@@ -29,10 +29,10 @@ def numbers(study):
         "classes": study.classes,
         "positive": study.classes[-1] if study.binary else None,
         "cases": len(cases),
-        "patients": int(cases["group"].nunique()),
+        "patients": int(cases["patient_id"].nunique()),
         "counts": {name: int((cases["y"] == c).sum()) for c, name in enumerate(study.classes)},
         "patients_of": {
-            name: int(cases.loc[cases["y"] == c, "group"].nunique()) for c, name in enumerate(study.classes)
+            name: int(cases.loc[cases["y"] == c, "patient_id"].nunique()) for c, name in enumerate(study.classes)
         },
         "splits": study.splits,
         "seeds": study.seeds,
@@ -55,7 +55,9 @@ def numbers(study):
 
 def _of_run(study, run):
     rows = study.predictions.query("split == @run.split and seed == @run.seed")
-    interval = intervals.bootstrap_auc(rows["y"], rows[study.probabilities], rows["group"], study.draws, study.seed)
+    interval = intervals.bootstrap_auc(
+        rows["y"], rows[study.probabilities], rows["patient_id"], study.draws, study.seed
+    )
     return study.figures(rows) | {
         "split": run.split,
         "seed": run.seed,
@@ -213,7 +215,7 @@ def _per_case(study):
         rows.append(
             {
                 "case_id": case["case_id"],
-                "patient": case["group"],
+                "patient_id": case["patient_id"],
                 "split": ", ".join(splits[case["case_id"]]),
                 "true": study.classes[case["y"]],
                 "code": str(facts["label"]),

@@ -98,7 +98,7 @@ class Study:
 
     @cached_property
     def predictions(self):
-        """One row a case and run: split, seed, repeat, case_id, y, group, right, threshold, prob_*, scaled_*.
+        """One row a case and run: split, seed, repeat, case_id, y, patient_id, right, threshold, prob_*, scaled_*.
 
         threshold is NaN where a run has none, scaled_* are the probabilities after temperature scaling. The prediction
         of a case is of repeat r where it is the r-th with its seed, in the order of splits; what goes beyond `repeats`
@@ -124,7 +124,7 @@ class Study:
         table["right"] = table[self.probabilities].to_numpy().argmax(axis=1) == table["y"]
         of_case = table.groupby(["seed", "case_id"])
         table["repeat"] = np.minimum(of_case.cumcount() + 1, of_case.size().mode()[0])
-        return table.assign(group=table["case_id"].map(self.cases.set_index("case_id")["group"]))
+        return table.assign(patient_id=table["case_id"].map(self.cases.set_index("case_id")["patient_id"]))
 
     @cached_property
     def ensemble(self):
@@ -139,21 +139,21 @@ class Study:
         """Baseline -> one row a case of the study, see `of_cases`: like `ensemble` the mean of all predictions."""
         if self.baselines is None:
             return {}
-        groups = self.ensemble.set_index("case_id")["group"]
+        groups = self.ensemble.set_index("case_id")["patient_id"]
         table = self.baselines[self.baselines["case_id"].isin(groups.index) & self.baselines["split"].isin(self.splits)]
-        table = table.assign(y=table["true_label"].map(self.classes.index), group=table["case_id"].map(groups))
+        table = table.assign(y=table["true_label"].map(self.classes.index), patient_id=table["case_id"].map(groups))
         return {
             str(name): self.of_cases(rows, self.probabilities).assign(threshold=np.nan)
             for name, rows in table.groupby("baseline", sort=False)
         }
 
     def of_cases(self, table, columns):
-        """One row a case of `table`, in its order: means of the columns (NaN if one is), y, group, split.
+        """One row a case of `table`, in its order: means of the columns (NaN if one is), y, patient_id, split.
 
         A case of several splits, as with repeats, is of none: its split is None.
         """
         groups = table.groupby("case_id", sort=False)
-        facts = groups[["split", "y", "group"]].first()
+        facts = groups[["split", "y", "patient_id"]].first()
         facts["split"] = facts["split"].astype(object).where(groups["split"].nunique() == 1, None)
         return groups[columns].mean(skipna=False).join(facts).reset_index()
 
@@ -165,7 +165,7 @@ class Study:
     @cached_property
     def weights(self):
         """Bootstrap counts (draws, cases) of the rows of `ensemble`: shared, so that models are compared in pairs."""
-        return intervals.bootstrap_weights(self.ensemble["group"], self.draws, self.seed)
+        return intervals.bootstrap_weights(self.ensemble["patient_id"], self.draws, self.seed)
 
     def weights_of(self, table):
         """The same for the rows of `table`, (draws, rows)."""
@@ -191,7 +191,7 @@ class Study:
 
     def sizes(self, *tables):
         """Patients with and without a case of the class in each table, see `intervals.sizes`."""
-        return [size for each in tables for size in intervals.sizes(each["y"], each["group"], len(self.classes))]
+        return [size for each in tables for size in intervals.sizes(each["y"], each["patient_id"], len(self.classes))]
 
     def auc(self, table):
         return metrics.auc(table["y"].to_numpy(), table[self.probabilities].to_numpy())
@@ -215,7 +215,7 @@ class Study:
     def calibration(self, table, score):
         """`metrics.calibration` with slope and intercept as [value, low, high] too, in `intervals`."""
         found = metrics.calibration(table["y"], score)
-        pairs = intervals.recalibration(table["y"].to_numpy(), score, table["group"])
+        pairs = intervals.recalibration(table["y"].to_numpy(), score, table["patient_id"])
         return found | {"intervals": {name: list(pair) for name, pair in zip(("slope", "intercept"), pairs)}}
 
     def judged(self, table, drawn):

@@ -300,10 +300,10 @@ def by_case(study):
     names = ["patches", "probability", "margin", *differences(table, study.classes), *tops_]
     names += [f"{kind}prob_{column(name)}" for kind in ("", "uniform_", "levels_") for name in study.classes]
     groups = table.groupby("case_id")
-    facts = groups[["true_label", "group"]].first()
+    facts = groups[["true_label", "patient_id"]].first()
     facts["predicted"] = _predicted(table)
     result = facts.join(groups[names].mean())
-    return result.sort_index(key=lambda ids: ids.map(natural)).reset_index().rename(columns={"group": "patient"})
+    return result.sort_index(key=lambda ids: ids.map(natural)).reset_index()
 
 
 def answers(found, percent, classes):
@@ -349,7 +349,7 @@ def numbers(study):
         **findings.headline(tuple(said[part] for part in both), by_class),
         "classes": study.classes,
         "cases": int(study.table["case_id"].nunique()),
-        "patients": int(study.table["group"].nunique()),
+        "patients": int(study.table["patient_id"].nunique()),
         "runs": [run.name for run in study.runs],
         "top_percent": study.percent,
         "bootstrap": {"draws": study.draws, "seed": study.seed},

@@ -75,7 +75,7 @@ def brightness(colour):
 
 @dataclass(frozen=True)
 class Study:
-    """Runs, the inventory's cases table (case_id, group), and what else is known of patches.
+    """Runs, the inventory's cases table (case_id, patient_id), and what else is known of patches.
 
     known: DataFrame with index path and columns out of pixels, bytes, brightness. percent: share of a case's patches
     that is its top. draws, seed: of the bootstrap.
@@ -94,19 +94,19 @@ class Study:
 
     @cached_property
     def table(self):
-        """One row a case and run: split, seed, run, what `perturb` wrote, group, y, and what `differences` adds."""
+        """One row a case and run: split, seed, run, what `perturb` wrote and `differences` adds, patient_id, y."""
         parts = [run.perturbation.assign(split=run.split, seed=run.seed, run=run.name) for run in self.runs]
         table = pd.concat(parts, ignore_index=True)
-        table["group"] = table["case_id"].map(self.cases.set_index("case_id")["group"])
+        table["patient_id"] = table["case_id"].map(self.cases.set_index("case_id")["patient_id"])
         table["y"] = table["true_label"].map(self.classes.index)
-        if table["group"].isna().any():
-            strangers = table.loc[table["group"].isna(), "case_id"].unique()
+        if table["patient_id"].isna().any():
+            strangers = table.loc[table["patient_id"].isna(), "case_id"].unique()
             raise UserError(f"perturbation.csv: cases {', '.join(strangers)} are not in the cases table: run all again")
         return table.assign(**differences(table, self.classes))
 
     def sample(self, table):
         """The cases of some rows of `table`, in natural order."""
-        cases = table.groupby("case_id")[["group", "y"]].first()
+        cases = table.groupby("case_id")[["patient_id", "y"]].first()
         return Sample(cases.sort_index(key=lambda ids: ids.map(natural)), self.draws, self.seed)
 
     @cached_property

@@ -232,7 +232,7 @@ def agreement(between, estimate, attends=True):
             "seeds": "How far attention depends on the seed cannot be told: each split was trained with one seed "
             "(set seeds to several).",
             "splits": "How far attention depends on the training cases cannot be told: each case is tested in one "
-            "split (set splits.repeats to several).",
+            "split (set splits.n_repeats to several).",
         }[between]
     size = f"mean rank correlation {num(estimate.value, 2)} {_basis(estimate)}"
     return {

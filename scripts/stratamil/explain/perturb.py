@@ -36,9 +36,9 @@ EQUAL = 1e-5  # relative: weights that differ by less do so by rounding in float
 
 @dataclass(frozen=True)
 class Settings:
-    """draws: random orders. top_percent: share of a case's patches that is its top. seed: of the random orders."""
+    """random_orders: how many of each case. top_percent: share of its patches that is its top. seed: of the orders."""
 
-    draws: int
+    random_orders: int
     top_percent: float
     seed: int
 
@@ -113,12 +113,12 @@ def embedded(model, batch):
 def orders(bag, settings, case):
     """The orders in which patches are removed: name -> (m, P) patches, the first goes first.
 
-    One order a name, of "random" `settings.draws`. The same case and seed give the same draws, whatever else there is.
-    Where all weights are equal there is no order by attention.
+    One order a name, of "random" `settings.random_orders`. The same case and seed give the same orders, whatever else
+    there is. Where all weights are equal there is no order by attention.
     """
     generator = np.random.default_rng([settings.seed, int(hashlib.sha256(case.encode()).hexdigest()[:16], 16)])
     n = len(bag.effective)
-    drawn = np.stack([generator.permutation(n) for _ in range(settings.draws)])
+    drawn = np.stack([generator.permutation(n) for _ in range(settings.random_orders)])
     ties = generator.permutation(n)
     found = {}
     if np.ptp(bag.effective) > EQUAL * bag.effective.max():

@@ -60,7 +60,7 @@ def numbers(patches, cases, excluded, found, sides, classes, stains, patient_col
         "sides": sides,
         "quality": quality,
     }
-    shares = None if plan.get("preset") else splits.shares(plan["n"], plan["validation"])
+    shares = None if plan.get("preset") else splits.shares(plan["n_splits"], plan["validation"])
     said = cohort_warnings.warnings(result, excluded) + splits.warnings(found, used, classes, shares)
     return {"warnings": said, "notes": cohort_warnings.notes(result)} | result
 
@@ -69,7 +69,7 @@ def _made(plan, patient_column):
     """How the splits came about, in a sentence or two."""
     if plan.get("preset"):
         return f"Preset, read from {plan['preset']} and checked: no case and no patient is in two sets of a split."
-    n, repeats, validation = plan["n"], plan["repeats"], plan["validation"]
+    n, repeats, validation = plan["n_splits"], plan["n_repeats"], plan["validation"]
     asked = "the test cases of the next split" if validation is None else f"{validation:.0%} of the cohort"
     again = (
         f" Each of {repeats} repeats is a partition of its own: "
@@ -89,7 +89,7 @@ def _made(plan, patient_column):
 def _sizes(used):
     return {
         "cases": len(used),
-        "patients": used["group"].nunique(),
+        "patients": used["patient_id"].nunique(),
         "slices": int(used["n_slices"].sum()),
         "patches": int(used["n_patches"].sum()),
     }
@@ -175,8 +175,8 @@ def _predictors(used, classes, stains, draws, seed):
         y = (used["class"] == target).to_numpy(dtype=int)
         if not metrics.has_both(y):
             continue
-        weights = intervals.bootstrap_weights(used["group"], draws, seed)
-        sizes = intervals.sizes(y, used["group"], 2)
+        weights = intervals.bootstrap_weights(used["patient_id"], draws, seed)
+        sizes = intervals.sizes(y, used["patient_id"], 2)
         for name, values in measures.items():
             told[name].append(_told(name, values, y, weights, sizes, target, classes))
     return [max(rows, key=lambda row: row["auc"]) for rows in told.values() if rows]
@@ -221,8 +221,8 @@ def _sets(found, used, stains):
 def _patients(used):
     """Patients with more than one case: their cases and classes."""
     return [
-        {"patient": patient, "cases": list(rows["case_id"]), "classes": sorted(set(rows["class"]))}
-        for patient, rows in sorted(used.groupby("group"), key=lambda item: natural(item[0]))
+        {"patient_id": patient, "cases": list(rows["case_id"]), "classes": sorted(set(rows["class"]))}
+        for patient, rows in sorted(used.groupby("patient_id"), key=lambda item: natural(item[0]))
         if len(rows) > 1
     ]
 
@@ -252,7 +252,7 @@ def _cases(cases, found, stains):
     return [
         {
             "case_id": case["case_id"],
-            "patient": case["group"],
+            "patient_id": case["patient_id"],
             "class": case["class"],
             "code": case["label"],
             "slices": case["n_slices"],

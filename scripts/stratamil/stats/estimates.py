@@ -24,12 +24,12 @@ class Estimate:
 class Sample:
     """Cases with their patients, and bootstrap draws of these: estimates with intervals.
 
-    cases: DataFrame with index case_id and columns group (patient) and y.
+    cases: DataFrame with index case_id and columns patient_id and y.
     """
 
     def __init__(self, cases, draws, seed):
         self.cases, self.draws, self.seed = cases, draws, seed
-        self.weights = intervals.bootstrap_weights(cases["group"], draws, seed)
+        self.weights = intervals.bootstrap_weights(cases["patient_id"], draws, seed)
 
     def mean(self, values, scale="plain"):
         """Estimate of the mean of values by case (a Series; cases without one, or with NaN, are left out)."""
@@ -43,7 +43,7 @@ class Sample:
         sums = sums.reindex(self.cases.index)
         known = sums.notna().all(axis=1).to_numpy()
         amounts = sums.to_numpy(dtype=float)[known]
-        patients = int(self.cases["group"][known].nunique())
+        patients = int(self.cases["patient_id"][known].nunique())
         with np.errstate(invalid="ignore", divide="ignore"):
             value = float(figure(amounts.sum(axis=0)[None])[0]) if known.any() else np.nan
             drawn = figure(self.weights[:, known] @ amounts)
@@ -64,7 +64,7 @@ class Sample:
             found.append([metrics.auc(y, each.to_numpy()) for each in (p, q)])
             drawn.append(np.subtract(*(intervals.weighted_auc(y, each.to_numpy(), weights) for each in (p, q))))
             cases += [*p.index]
-        patients = int(self.cases.loc[cases, "group"].nunique())
+        patients = int(self.cases.loc[cases, "patient_id"].nunique())
         if not found:
             return None, None, Estimate(None, None, None, patients, len(cases))
         of_p, of_q = np.mean(found, axis=0)

@@ -37,7 +37,7 @@ def problems(config, schema):
 
 def split_names(config):
     """The names of all splits of all repeats, in order: 01, 02, ..."""
-    return [f"{number:02d}" for number in range(1, config["splits"]["n"] * config["splits"]["repeats"] + 1)]
+    return [f"{number:02d}" for number in range(1, config["splits"]["n_splits"] * config["splits"]["n_repeats"] + 1)]
 
 
 def stains(config):
@@ -174,7 +174,7 @@ def _cohort(cohort):
     yield from (
         f"cohort.classes: {name!r} has no code: list those of its cases" for name, codes in classes if not codes
     )
-    columns = {key: cohort[key] for key in ("case_column", "group_column") if cohort.get(key)}
+    columns = {key: cohort[key] for key in ("case_column", "patient_column") if cohort.get(key)}
     for key, name in columns.items():
         if name == cohort.get("class_column"):
             yield f"cohort.class_column: {name!r} is cohort.{key}, too: name the column of the class code"
@@ -294,16 +294,16 @@ def _clashes(where, pairs, what):
 def _splits(schema, given):
     """Settings of splits that do not go together."""
     splits = _defaults(schema, "splits") | given
-    n, repeats, validation = splits["n"], splits["repeats"], splits["validation"]
+    n, repeats, validation = splits["n_splits"], splits["n_repeats"], splits["validation"]
     if splits["preset"]:
         if repeats != 1:
-            yield f"splits.repeats: {repeats} with splits.preset: set it to 1, and splits.n to the number of files"
+            yield f"splits.n_repeats: {repeats} with splits.preset: set it to 1, and n_splits to the number of files"
         if validation is not None:
             yield f"splits.validation: {validation} with splits.preset: the files name validation cases: set it to null"
         return
     if n * repeats > 99:
-        yield f"splits.repeats: {repeats} times {n} splits: at most 99 in all: lower repeats or n"
+        yield f"splits.n_repeats: {repeats} times {n} splits: at most 99 in all: lower n_repeats or n_splits"
     if validation is None and n == 2:
-        yield "splits.n: 2 leaves no training cases if validation is the other split: set splits.validation, e.g. 0.1"
+        yield "splits.n_splits: 2 leaves no training cases if validation is the other split: set validation, e.g. 0.1"
     if validation is not None and validation >= 1 - 1 / n:
-        yield f"splits.validation: {validation} with n: {n} leaves no training cases: it must be below {1 - 1 / n:.3g}"
+        yield f"splits.validation: {validation} with n_splits: {n} leaves no training cases: set below {1 - 1 / n:.3g}"

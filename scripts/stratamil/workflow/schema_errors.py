@@ -52,7 +52,13 @@ def _lines(error):
     where = ".".join(map(str, error.absolute_path))
     if error.validator == "additionalProperties" and isinstance(error.instance, dict):
         known = list(error.schema.get("properties", {}))
+        was = {
+            setting["x-was"]: key for key, setting in error.schema.get("properties", {}).items() if "x-was" in setting
+        }
         for key in sorted(set(error.instance) - set(known)):
+            if key in was:
+                yield f"{where + '.' if where else ''}{key}: is called {was[key]} now: rename it"
+                continue
             close = get_close_matches(str(key), known, 1)
             hint = f"did you mean {close[0]}?" if close else f"known here: {', '.join(known)}"
             yield f"{where + '.' if where else ''}{key}: no such setting: {hint}"

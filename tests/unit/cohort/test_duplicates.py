@@ -79,7 +79,7 @@ def equal(*groups):
 def cases(n=8, **patients):
     ids = [str(i) for i in range(1, n + 1)]
     return pd.DataFrame({
-        "case_id": ids, "group": [patients.get(f"c{i}", f"p{i}") for i in ids], "class": ["a", "b"] * (n // 2),
+        "case_id": ids, "patient_id": [patients.get(f"c{i}", f"p{i}") for i in ids], "class": ["a", "b"] * (n // 2),
         "status": "used",
     })  # fmt: skip
 
@@ -97,14 +97,16 @@ def test_equal_files_of_strangers_in_different_sets_are_refused(group, patients,
     lines = list(splits.copies(split, equal(group, group), cases(**patients), "duplicates.csv"))
     assert len(lines) == refused
     if refused:
-        assert "2 equal files" in lines[0] and "split 01" in lines[0] and "cohort.group_column" in lines[0]
+        assert "2 equal files" in lines[0] and "split 01" in lines[0] and "cohort.patient_column" in lines[0]
         assert all(f"case {case} in" in lines[0] for case in (group[0], group[-1])) and f"{group[0]}_1.png" in lines[0]
 
 
 def test_every_pair_has_its_line_until_there_are_too_many():
     split = {"01": Split([f"{i}" for i in range(1, 61)], ["999"], [f"{i}" for i in range(101, 161)])}
     found = equal(*([str(i), str(100 + i)] for i in range(1, 61)))
-    of = pd.DataFrame({"case_id": [*split["01"].train, *split["01"].test]}).assign(group=lambda rows: rows["case_id"])
+    of = pd.DataFrame({"case_id": [*split["01"].train, *split["01"].test]}).assign(
+        patient_id=lambda rows: rows["case_id"]
+    )
     lines = list(splits.copies(split, found, of, "duplicates.csv"))
     assert len(lines) == splits.MOST_COPIES + 1 and "40 more" in lines[-1]
 
@@ -113,7 +115,7 @@ def test_the_script_stops_with_all_pairs(tmp_path, monkeypatch):
     cases().assign(label="1").to_csv(tmp_path / "cases.csv", index=False)
     equal(["1", "2"], ["3", "4"]).to_csv(tmp_path / "duplicates.csv", index=False)
     out = [str(tmp_path / f"data_splits_0{i}.npz") for i in (1, 2, 3, 4)]
-    words = ["--cases", str(tmp_path / "cases.csv"), "--classes", "a", "b", "--n", "4", "--output", *out]
+    words = ["--cases", str(tmp_path / "cases.csv"), "--classes", "a", "b", "--n-splits", "4", "--output", *out]
     monkeypatch.setattr(sys, "argv", ["splits.py", *words, "--duplicates", str(tmp_path / "duplicates.csv")])
     made = splits.generate(cases(), ["a", "b"], 4, 42)
     parted = [pair for pair in (["1", "2"], ["3", "4"]) if list(splits.copies(made, equal(pair), cases(), "x"))]

@@ -359,7 +359,7 @@ def test_all_problems_at_once(tmp_path):
 
 def test_patients(tmp_path):
     table = read(tmp_path, "Case,Class,Patient\n26,1,P1\n109,1,p1\n3,3,P2\n", group="Patient")
-    assert list(table["group"]) == ["P1", "P1", "P2"]
+    assert list(table["patient_id"]) == ["P1", "P1", "P2"]
     with pytest.raises(UserError, match="different patients"):
         read(tmp_path, "Case,Class,Patient\n26,1,P1\n26,1,P3\n", group="Patient")
 

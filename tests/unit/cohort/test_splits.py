@@ -22,7 +22,7 @@ QUICK = settings(max_examples=25, deadline=None, suppress_health_check=[HealthCh
 
 def cohort(patients):
     """The cases of patients given as lists of class numbers, one a case; ids in an order of their own."""
-    rows = [{"class": CLASSES[c], "group": f"p{p}"} for p, own in enumerate(patients) for c in own]
+    rows = [{"class": CLASSES[c], "patient_id": f"p{p}"} for p, own in enumerate(patients) for c in own]
     order = np.random.default_rng(0).permutation(len(rows))
     return pd.DataFrame(rows).assign(case_id=[str(i + 1) for i in order], status="used")
 
@@ -77,7 +77,7 @@ def test_every_class_in_every_set_wherever_possible(patients, how, seed):
         check_all(splits.generate(cases, classes, n, seed, validation), cases, classes)
         made = True
     except UserError as error:
-        assert len(error.problems) >= 1 and all("splits.n" in problem for problem in error.problems)
+        assert len(error.problems) >= 1 and all("splits.n_splits" in problem for problem in error.problems)
         made = False
     # of two halves each is divided again
     assert made == possible(patients, len(classes), 4 if n == 2 else n)
@@ -86,7 +86,7 @@ def test_every_class_in_every_set_wherever_possible(patients, how, seed):
 def test_a_class_that_the_greedy_draw_misses_is_brought_in():
     cases = cohort([[0], [0], [1], [1], [0, 1]])
     folding = splits.StratifiedGroupKFold(3, shuffle=True, random_state=1)
-    drawn = [test for _, test in folding.split(cases, cases["class"], cases["group"])]
+    drawn = [test for _, test in folding.split(cases, cases["class"], cases["patient_id"])]
     assert any(cases["class"].iloc[test].nunique() < 2 for test in drawn)
     check_all(splits.generate(cases, CLASSES[:2], 3, 1), cases, CLASSES[:2])
 
@@ -123,8 +123,8 @@ def test_validation_has_about_the_share_asked_for(n, share):
 @pytest.mark.parametrize(
     "sizes, n, validation, words",
     [
-        ((20, 4), 5, None, "splits.n is 5, but class low-grade has 4 patients: 5 are needed"),
-        ((20, 3), 2, 0.1, "splits.n is 2, but class low-grade has 3 patients: 4 are needed"),
+        ((20, 4), 5, None, "splits.n_splits is 5, but class low-grade has 4 patients: 5 are needed"),
+        ((20, 3), 2, 0.1, "splits.n_splits is 2, but class low-grade has 3 patients: 4 are needed"),
         ((20, 0), 5, None, "class low-grade has 0 patients"),
         ((20, 20), 2, None, "leaves no training cases"),
         ((20, 20), 4, 0.75, "leaves no training cases"),
@@ -138,7 +138,7 @@ def test_what_cannot_be_generated(sizes, n, validation, words):
 def used(patients):
     """Cases 1, 2, ... of patients given as in `cohort`, in order, and three that are not used: 7x."""
     cases = cohort(patients).assign(case_id=lambda table: [str(i + 1) for i in range(len(table))])
-    others = pd.DataFrame({"case_id": ["71", "72", "73"], "group": ["71", "72", "73"]})
+    others = pd.DataFrame({"case_id": ["71", "72", "73"], "patient_id": ["71", "72", "73"]})
     others = others.assign(status=["no patches", "class code 0 excluded", "class code 2 excluded"])
     others["class"] = ["benign", "", ""]
     return pd.concat([cases, others], ignore_index=True)
@@ -306,7 +306,17 @@ def test_script_logs_warnings_and_the_table(tmp_path, monkeypatch, caplog):
     cases = cohort([[1] * 9] + [[1]] * 12 + [[0]] * 12)
     cases.assign(label="1").to_csv(tmp_path / "cases.csv", index=False)
     outputs = [str(tmp_path / f"s_{i}.npz") for i in range(6)]
-    words = ["splits.py", "--cases", str(tmp_path / "cases.csv"), "--classes", *TWO, "--n", "3", "--repeats", "2"]
+    words = [
+        "splits.py",
+        "--cases",
+        str(tmp_path / "cases.csv"),
+        "--classes",
+        *TWO,
+        "--n-splits",
+        "3",
+        "--n-repeats",
+        "2",
+    ]
     monkeypatch.setattr("sys.argv", [*words, "--validation", "0.2", "--output", *outputs])
     caplog.set_level("INFO")
     script.main(script.arguments())
@@ -397,12 +407,14 @@ def test_an_array_in_a_format_of_later_years_is_no_split_file(tmp_path):
 def test_too_few_cases_are_explained_by_what_was_left_out():
     rows = [(str(i), "2", "", "class code 2 excluded") for i in range(7)] + [("8", "0", "", "class code 0 excluded")]
     rows += [("9", "3", "b", "no patches"), *((str(i), "1", "a", "used") for i in range(10, 20))]
-    cases = pd.DataFrame(rows, columns=["case_id", "label", "class", "status"]).assign(group=lambda t: t["case_id"])
+    cases = pd.DataFrame(rows, columns=["case_id", "label", "class", "status"]).assign(
+        patient_id=lambda t: t["case_id"]
+    )
     told = splits.left_out(cases, "data/labels.csv")
     with pytest.raises(UserError) as error:
         splits.generate(cases[cases["status"] == "used"], ["a", "b"], 5, 1, left_out=told)
     assert error.value.problems == (
-        "splits.n is 5, but class b has 0 patients: 5 are needed, one for every set; add cases, or correct its "
+        "splits.n_splits is 5, but class b has 0 patients: 5 are needed, one for every set; add cases, or correct its "
         "codes in cohort.classes; "
         "9 of 19 cases in data/labels.csv are excluded: 7 with code '2' and 1 with code '0' (cohort.excluded_codes), "
         "1 without patches",

@@ -57,7 +57,7 @@ def test_a_patient_who_is_not_known_is_missing(tmp_path, word):
 
 def test_a_patient_may_have_the_name_of_nothing_where_the_config_says_so(tmp_path):
     text = "Case,Class,Patient\n1,1,NA\n2,3,unknown\n"
-    assert list(read(tmp_path, text, missing_words=[])["group"].str.lower()) == ["na", "unknown"]
+    assert list(read(tmp_path, text, missing_words=[])["patient_id"].str.lower()) == ["na", "unknown"]
     (line,) = problems(tmp_path, text, missing_words=["n. a."])
     assert "'NA' in row 2: " in line and "take the word out of cohort.missing_words" in line
 

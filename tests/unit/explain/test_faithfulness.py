@@ -39,7 +39,9 @@ class Made:
         self.ids = [str(i + 1) for i in range(n)]
         self.ids[2] = NASTY
         self.y = np.arange(n) % len(classes)
-        self.cases = pd.DataFrame({"case_id": self.ids, "group": [f"p{i // 2}" for i in range(n)], "status": "used"})
+        self.cases = pd.DataFrame(
+            {"case_id": self.ids, "patient_id": [f"p{i // 2}" for i in range(n)], "status": "used"}
+        )
         self.cases.to_csv(root / "cases.csv", index=False)
         self.patches = pd.concat([self.case_patches(case) for case in self.ids], ignore_index=True)
         self.patches.to_parquet(root / "patches.parquet")
@@ -160,7 +162,7 @@ def test_seeds_of_a_case_are_averaged_and_patients_drawn(tmp_path):
     of_runs = pd.concat([run.perturbation for run in study.runs]).groupby("case_id")[name].mean()
     estimate = found(study)["study", "deletion_attention", "probability"].estimate
     assert estimate.value == pytest.approx(of_runs.mean()) and (estimate.cases, estimate.patients) == (12, 6)
-    by_patient = of_runs.groupby(made.cases.set_index("case_id")["group"]).mean()
+    by_patient = of_runs.groupby(made.cases.set_index("case_id")["patient_id"]).mean()
     error = by_patient.std(ddof=0) / np.sqrt(len(by_patient))  # both cases of a patient are drawn together
     assert (estimate.high - estimate.low) / 2 == pytest.approx(1.96 * error, rel=0.15)
     for run in study.runs:
@@ -377,7 +379,7 @@ def run(root, made, monkeypatch, *more):
     for i, path in enumerate(made.patches["path"]):
         Image.new("1", (20 + i % 5, 30)).save(root / "images" / path)
     words = ["faithfulness.py", "--runs", *made.folders, "--cases", root / "cases.csv", "--stains", *STAINS]
-    words += ["--patches-table", root / "patches.parquet", "--patches", root / "images", "--bootstrap", 100]
+    words += ["--patches-table", root / "patches.parquet", "--patches", root / "images", "--bootstrap-samples", 100]
     words += ["--template", TEMPLATE, "--output", root / "out", *more]
     monkeypatch.setattr(sys, "argv", [str(word) for word in words])
     script.main(script.arguments())
@@ -390,7 +392,7 @@ def made(tmp_path):
 
 
 def test_page_needs_nothing_else_and_escapes_names(made, monkeypatch):
-    page = run(made.root, made, monkeypatch, "--colour", colour(made.root, made), "--group-column", "P<b>")
+    page = run(made.root, made, monkeypatch, "--colour", colour(made.root, made), "--patient-column", "P<b>")
     elements = Elements(page)
     assert not outside(elements.found) and not elements.unclosed
     assert NASTY not in page and "&lt;script&gt;alert(1)" in page
@@ -406,7 +408,7 @@ def test_page_needs_nothing_else_and_escapes_names(made, monkeypatch):
     assert {row["measure"]: row["verdict"] for row in rows}["brightness_case"] != "not defined"
     assert not table.duplicated(["measure", "scope", "of"]).any()
     assert len(pd.read_csv(made.root / "out/cases.csv")) == 14
-    assert run(made.root, made, monkeypatch, "--colour", colour(made.root, made), "--group-column", "P<b>") == page
+    assert run(made.root, made, monkeypatch, "--colour", colour(made.root, made), "--patient-column", "P<b>") == page
 
 
 @pytest.mark.parametrize("width", [1280, 500])

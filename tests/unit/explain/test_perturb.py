@@ -16,7 +16,7 @@ from stratamil.mil.model import AGGREGATIONS, HierarchicalAttention
 
 CLASSES = ["benign", "in-situ", "high grade"]
 Y = {"1": 0, "2": 1, "10": 2}
-SETTINGS = perturb_settings(draws=4)
+SETTINGS = perturb_settings(random_orders=4)
 
 
 def run(model, data, cases=tuple(Y), classes=CLASSES, settings=SETTINGS):

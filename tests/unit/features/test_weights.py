@@ -109,7 +109,7 @@ def test_a_repository_of_the_hub(tmp_path, monkeypatch):
     (remote / "config.json").write_text(json.dumps(config))
     asked = []
 
-    def download(repository, name, revision, local_dir):
+    def from_hub(repository, name, revision, local_dir):
         asked.append((repository, name, revision))
         if not (remote / name).exists():
             raise RemoteEntryNotFoundError.__new__(RemoteEntryNotFoundError)
@@ -117,7 +117,7 @@ def test_a_repository_of_the_hub(tmp_path, monkeypatch):
         copy.write_bytes((remote / name).read_bytes())
         return str(copy)
 
-    monkeypatch.setattr(huggingface_hub, "hf_hub_download", download)
+    monkeypatch.setattr(huggingface_hub, "hf_hub_download", from_hub)
     file, name = tmp_path / "x.weights", "hf-hub:someone/network@v1"
     found = download.fetch(name, "default", file)
     assert file.read_bytes() == (remote / "pytorch_model.bin").read_bytes()

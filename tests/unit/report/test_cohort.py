@@ -40,7 +40,7 @@ class Made:
 
     def case(self, case_id, name, i=0):
         slices = {stain: [8 + i, 5] for stain in self.stains}
-        return {"case_id": case_id, "label": "1", "class": name, "group": f"p{case_id}", "slices": slices}
+        return {"case_id": case_id, "label": "1", "class": name, "patient_id": f"p{case_id}", "slices": slices}
 
     def of(self, name):
         return [case for case in self.cases if case["class"] == name]
@@ -110,9 +110,9 @@ def test_imbalance(n, words):
 def test_a_class_of_few_patients():
     made = Made()
     for case in made.of("benign")[:3]:
-        case["group"] = "one"
+        case["patient_id"] = "one"
     assert made.warnings() == []
-    made.of("benign")[3]["group"] = "one"
+    made.of("benign")[3]["patient_id"] = "one"
     assert [line.split(":")[0] for line in made.warnings()] == ["Class benign has only 9 patients"]
 
 
@@ -178,7 +178,7 @@ def change_few_patches(made):
 
 
 def change_patient_of_two_classes(made):
-    made.cases[0]["group"] = made.cases[12]["group"]
+    made.cases[0]["patient_id"] = made.cases[12]["patient_id"]
 
 
 def change_unknown_stain(made):
@@ -238,11 +238,14 @@ def test_one_thing_wrong_gives_one_warning(change, words):
     [
         ({"preset": "a/{split}.npz"}, "Preset, read from a/{split}.npz"),
         (
-            {"n": 4, "validation": None, "repeats": 1, "seed": 7},
+            {"n_splits": 4, "validation": None, "n_repeats": 1, "seed": 7},
             "with seed 7, stratified by class and grouped by patient",
         ),
-        ({"n": 4, "validation": 0.2, "repeats": 1, "seed": 7}, "4 splits .* validation on 20% of the cohort.$"),
-        ({"n": 2, "validation": 0.2, "repeats": 2, "seed": 7}, "Each of 2 repeats .* 01 to 02, 03 to 04"),
+        (
+            {"n_splits": 4, "validation": 0.2, "n_repeats": 1, "seed": 7},
+            "4 splits .* validation on 20% of the cohort.$",
+        ),
+        ({"n_splits": 2, "validation": 0.2, "n_repeats": 2, "seed": 7}, "Each of 2 repeats .* 01 to 02, 03 to 04"),
     ],
 )
 def test_the_splits_are_told(plan, words):
@@ -314,7 +317,7 @@ def run(study, monkeypatch, *more):
     words = ["cohort.py", "--patches-table", root / "patches.parquet", "--cases", root / "cases.csv"]
     words += ["--excluded", root / "excluded.csv", "--splits", *sorted(root.glob("*.npz"))]
     words += ["--patches", root / "patches", "--classes", *made.classes, "--stains", *made.stains]
-    words += ["--bootstrap", 100, "--template", TEMPLATE, "--output", root / "cohort.html"]
+    words += ["--bootstrap-samples", 100, "--template", TEMPLATE, "--output", root / "cohort.html"]
     words += ["--json", root / "cohort.json", "--samples", root / "samples.jpg", "--preset", "{split}.npz", *more]
     monkeypatch.setattr(sys, "argv", [str(word) for word in words])
     script.main(script.arguments())
@@ -338,7 +341,7 @@ def test_page_needs_nothing_else_and_escapes_names(study, monkeypatch):
 
 @pytest.mark.parametrize("width", [1280, 500])
 def test_page_in_a_browser(study, monkeypatch, tmp_path, width):
-    page = run(study, monkeypatch, "--group-column", "Patient")
+    page = run(study, monkeypatch, "--patient-column", "Patient")
     found = browse(page, width, "Patches", tmp_path) or pytest.skip("install chromium to run this")
     assert found["errors"] == []
     assert found["width"] <= found["screen"]

@@ -70,10 +70,10 @@ class Made:
 
     def write_tables(self, sets):
         cases = pd.DataFrame({"case_id": self.ids, "label": self.y + 1, "class": [self.classes[k] for k in self.y]})
-        cases["group"] = [*self.ids[:-1], self.ids[-3]]
+        cases["patient_id"] = [*self.ids[:-1], self.ids[-3]]
         cases = cases.assign(n_slices=2, n_patches=range(10, 10 + len(cases)), missing_stains="", status="used")
         left_out = cases.iloc[:3].assign(
-            case_id=["901", "902", "903"], group=["901", "902", "903"], label=[0, 0, 1], n_patches=[5, 5, 0]
+            case_id=["901", "902", "903"], patient_id=["901", "902", "903"], label=[0, 0, 1], n_patches=[5, 5, 0]
         )
         left_out["class"] = ["", "", self.classes[0]]
         left_out["status"] = ["class code 0 excluded", "class code 0 excluded", "no patches"]
@@ -184,7 +184,7 @@ class Made:
         words += ["--unreadable", root / "shard_00.h5", "--splits", *sorted(root.glob("data_splits_*.npz"))]
         words += ["--baselines", root / "baselines.csv", "--benchmarks", root / "benchmarks", "--template", TEMPLATE]
         words += ["--cohort", root / "cohort.json", "--samples", root / "samples.jpg"]
-        words += ["--bootstrap", 100, "--output", output, *more]
+        words += ["--bootstrap-samples", 100, "--output", output, *more]
         monkeypatch.setattr(sys, "argv", [str(word) for word in words])
         script.main(script.arguments())
         page = (output / "index.html").read_text(encoding="utf-8")
@@ -256,7 +256,7 @@ def test_repeats_are_replicates_like_seeds(tmp_path, monkeypatch):
 
     # the same patients are drawn for every replicate, without strata; an interval on the logit scale
     cases = tables.read_cases(made.root / "cases.csv").query("status == 'used'").set_index("case_id")
-    weights = pd.DataFrame(intervals.bootstrap_weights(cases["group"], 100, 42).T, index=cases.index)
+    weights = pd.DataFrame(intervals.bootstrap_weights(cases["patient_id"], 100, 42).T, index=cases.index)
     drawn = [np.mean([auc(rows, weights.loc[rows["case_id"], i]) for rows in replicates.values()]) for i in range(100)]
     half = 1.959964 * np.std(drawn, ddof=1) / found["roc_auc"] / (1 - found["roc_auc"])
     assert [found["low"], found["high"]] == pytest.approx(expit(logit(found["roc_auc"]) + np.array([-half, half])))

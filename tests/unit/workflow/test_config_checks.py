@@ -1,5 +1,7 @@
 """What a dry run can know of a configuration, it says."""
 
+from functools import reduce
+
 import pytest
 import yaml
 from conftest import REPOSITORY
@@ -34,8 +36,8 @@ THREE = {"classes": [{"a": ["1"]}, {"b": ["2"]}, {"c": ["3"]}], "excluded_codes"
         ({"demo": {}}, "demo: {} lacks seed, cases, patch_px"),
         ({"train": {"lr": "1e-5"}}, "train.lr: '1e-5' is text to YAML: write 1e-05"),
         (
-            {"cohort": {"class_column": "X", "group_column": "X"}},
-            "cohort.class_column: 'X' is cohort.group_column, too",
+            {"cohort": {"class_column": "X", "patient_column": "X"}},
+            "cohort.class_column: 'X' is cohort.patient_column, too",
         ),
         ({"embed": {"encoder": "resnet999"}}, "embed.encoder: no encoder 'resnet999': set resnet50"),
         ({"embed": {"encoder": "resnet34", "weights": "V9"}}, "embed.weights: resnet34 has no weights 'V9'"),
@@ -47,13 +49,27 @@ THREE = {"classes": [{"a": ["1"]}, {"b": ["2"]}, {"c": ["3"]}], "excluded_codes"
         ),
         ({"embed": {"encoder": "hf-hub:a/b", "weights": "none"}}, "embed.weights: hf-hub:a/b needs its weights"),
         ({"train": {"lr": float("inf")}}, "train.lr: inf must be a number"),
-        ({"report": {"bootstrap": "many" * 1000}}, "... must be a whole number"),
+        ({"report": {"bootstrap_samples": "many" * 1000}}, "... must be a whole number"),
     ],
 )
 def test_what_cannot_go_together(config, said):
     (line,) = config_checks.problems(config, SCHEMA)
     assert said in line
     assert len(line) < 400
+
+
+def former(part, *where):
+    """(names of the sections, old name, new name) of every setting that had another name once."""
+    for key, setting in part.get("properties", {}).items():
+        if "x-was" in setting:
+            yield where, setting["x-was"], key
+        yield from former(setting, *where, key)
+
+
+@pytest.mark.parametrize("where, old, new", list(former(SCHEMA)), ids=str)
+def test_a_setting_of_an_earlier_version_is_told_its_new_name(where, old, new):
+    (line,) = config_checks.problems(reduce(lambda inner, name: {name: inner}, reversed(where), {old: 3}), SCHEMA)
+    assert line == f"{'.'.join((*where, old))}: is called {new} now: rename it"
 
 
 def patterns(part, where="config"):

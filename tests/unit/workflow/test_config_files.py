@@ -48,11 +48,11 @@ def test_any_word_is_itself(tmp_path_factory, word):
 
 
 def test_values_have_the_types_of_the_schema(tmp_path):
-    text = "labels: 2021\nreport: {title: yes}\ncohort: {group_column: null, class_column: 1}\ntrain: {lr: 1.e-3}\n"
+    text = "labels: 2021\nreport: {title: yes}\ncohort: {patient_column: null, class_column: 1}\ntrain: {lr: 1.e-3}\n"
     content = read(tmp_path, text + "model: {gated: yes}\nseeds: [1, 010]\nembed: {batch_size: ~}\n")
     assert content["labels"] == "2021"
     assert content["report"]["title"] == "yes"
-    assert content["cohort"] == {"group_column": None, "class_column": "1"}
+    assert content["cohort"] == {"patient_column": None, "class_column": "1"}
     assert content["train"]["lr"] == 0.001
     assert read(tmp_path, "train: {lr: 3e-4, weight_decay: 1e-05}")["train"] == {"lr": 3e-4, "weight_decay": 1e-5}
     assert read(tmp_path, "train: {lr: '3e-4'}\nlabels: 1e3") == {"train": {"lr": "3e-4"}, "labels": "1e3"}
@@ -69,7 +69,7 @@ def test_every_shipped_file_is_read_as_before():
 
 
 def test_a_key_that_is_written_twice_is_named_with_its_lines(tmp_path):
-    text = "train: {lr: 1}\ncohort:\n  group_column: P\n  classes:\n    - a: [1]\n      a: [2]\n\n"
+    text = "train: {lr: 1}\ncohort:\n  patient_column: P\n  classes:\n    - a: [1]\n      a: [2]\n\n"
     text += "'train':\n  epochs: 2\n  epochs: 3\n"
     with pytest.raises(UserError) as error:
         read(tmp_path, text)
