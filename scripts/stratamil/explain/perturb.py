@@ -101,7 +101,7 @@ def values(logits, predicted):
 
 def embedded(model, batch):
     """The Bag of a Batch of one case; its whole prediction is that of the model on the batch."""
-    h = model.embed(batch.x)[: len(batch.rows)]
+    h = model.embed(batch.x)
     output = model.aggregate(h, batch)
     whole = output.logits[0].double().cpu().numpy()
     contributions = model.contributions(output).double().cpu().numpy()
