@@ -14,6 +14,7 @@ import pandas as pd
 
 from stratamil.core import names, tables
 from stratamil.core.errors import UserError
+from stratamil.explain import contributions
 from stratamil.stats.metrics import roc_auc
 from stratamil.stats.ranking import COMPARED, EQUAL, alike
 
@@ -56,14 +57,9 @@ class Case:
         return ranked.assign(ratio=ranked["effective_ratio"].astype(float))
 
     @property
-    def evidence(self):
-        """What each patch adds for the predicted class, path -> number; below 0 it speaks against it.
-
-        Its contribution to that logit less the mean of those to the others: with two classes, to the log odds.
-        """
-        own = f"contribution_{names.column(self.predicted_label)}"
-        others = [name for name in self.patches if name.startswith("contribution_") and name != own]
-        values = self.patches[own].astype(float) - self.patches[others].astype(float).mean(axis=1)
+    def margin_contribution(self) -> dict[str, float]:
+        """What each patch adds to the margin of the predicted class, by path; below 0 it speaks against that class."""
+        values = contributions.of_table(self.patches, names.column(self.predicted_label))
         return dict(zip(self.patches["path"], values))
 
     @property

@@ -22,6 +22,7 @@ from scipy.special import expit, logsumexp
 from torch.nn.functional import softmax
 
 from stratamil.core.names import column, natural
+from stratamil.explain.contributions import margin_contribution
 from stratamil.mil.bags import Batch
 from stratamil.mil.model import HierarchicalAttention
 
@@ -48,15 +49,14 @@ class Bag:
     """A case embedded once, its parts ready to be predicted.
 
     batch: of one case, with embeddings (P, E) for x. whole: logits (K,) of the whole bag. effective: (P,) weights.
-    support: (P,) what each patch adds to the margin of the predicted class: its contribution less the mean of those to
-    the other classes; of two classes exact.
+    margin_contribution: (P,) to the margin of the predicted class, see explain/contributions.py.
     """
 
     model: HierarchicalAttention
     batch: Batch
     whole: np.ndarray
     effective: np.ndarray
-    support: np.ndarray
+    margin_contribution: np.ndarray
 
     def logits(self, masks):
         """Logits (M, K) of the parts that the masks (M, P) keep, a bounded number of patches at a time."""
@@ -105,9 +105,13 @@ def embedded(model, batch):
     output = model.aggregate(h, batch)
     whole = output.logits[0].double().cpu().numpy()
     contributions = model.contributions(output).double().cpu().numpy()
-    own = contributions[:, whole.argmax()]
-    others = np.delete(contributions, whole.argmax(), axis=1).mean(axis=1)
-    return Bag(model, replace(batch, x=h), whole, output.effective.double().cpu().numpy(), own - others)
+    return Bag(
+        model=model,
+        batch=replace(batch, x=h),
+        whole=whole,
+        effective=output.effective.double().cpu().numpy(),
+        margin_contribution=margin_contribution(contributions, whole.argmax()),
+    )
 
 
 def orders(bag, settings, case):
@@ -124,7 +128,7 @@ def orders(bag, settings, case):
     if np.ptp(bag.effective) > EQUAL * bag.effective.max():
         found["attention"] = np.lexsort((ties, -bag.effective))[None]
         found["least"] = found["attention"][:, ::-1]
-    found["contribution"] = np.lexsort((ties, -bag.support))[None]
+    found["contribution"] = np.lexsort((ties, -bag.margin_contribution))[None]
     return found | {"against": found["contribution"][:, ::-1], "random": drawn}
 
 

@@ -7,6 +7,7 @@ import pandas as pd
 
 from stratamil.core import names
 from stratamil.core.errors import UserError
+from stratamil.explain import contributions
 from stratamil.explain.attention_tables import rounded
 from stratamil.stats.metrics import roc_auc
 
@@ -52,8 +53,7 @@ def truth_scores(cases, truth, positive):
 
     positive: as of `positive_class`. Scored are its cases with a known truth of all patches, of both kinds. AUC in a
     case, then the mean over cases: `mean_auc` of the effective weight, `contribution_auc` of the contribution to the
-    positive logit, `margin_auc` of that minus the mean contribution to the other logits (with two classes, exactly the
-    log odds). None where no case could be scored.
+    positive logit, `margin_auc` of the `margin_contribution` to that class. None where no case could be scored.
     """
     scored = []
     for case in cases:
@@ -67,11 +67,8 @@ def truth_scores(cases, truth, positive):
 
 
 def _scores(patches, positive):
-    own = f"contribution_{positive}"
-    others = [name for name in patches if name.startswith("contribution_") and name != own]
-    contribution = patches[own].astype(float)
     return {
         "mean_auc": patches["effective_weight"],
-        "contribution_auc": contribution,
-        "margin_auc": contribution - patches[others].astype(float).mean(axis=1),
+        "contribution_auc": patches[contributions.PREFIX + positive].astype(float),
+        "margin_auc": contributions.of_table(patches, positive),
     }

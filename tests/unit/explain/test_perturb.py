@@ -150,13 +150,13 @@ def test_one_patch_that_decides_is_found():
     np.testing.assert_allclose(row["uniform_prob_b"], 1 / (1 + np.exp(-(2 * 4 / n - 1))), atol=1e-9)
 
 
-def test_support_adds_up_to_the_margin():
-    """Two classes: the patches' support is the margin, less that of the biases."""
+def test_margin_contributions_sum_to_the_margin():
+    """Of two classes, with the biases."""
     data, model = planted(np.arange(9), np.linspace(0, 3, 9)), known(0.3)
     with torch.inference_mode():
         bag = perturb.embedded(model, Bags(data, STAINS).batch(["1"]))
     margin = perturb.values(bag.whole[None], bag.predicted)[0, 1]
-    assert bag.support.sum() + (1 if bag.predicted == 0 else -1) == pytest.approx(margin)
+    assert bag.margin_contribution.sum() + (1 if bag.predicted == 0 else -1) == pytest.approx(margin)
 
 
 def test_attention_that_means_nothing_is_no_better_than_random():
