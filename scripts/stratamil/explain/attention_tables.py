@@ -16,7 +16,7 @@ from stratamil.core import names, tables
 from stratamil.core.errors import UserError
 from stratamil.explain import contributions
 from stratamil.stats.metrics import roc_auc
-from stratamil.stats.ranking import COMPARED, EQUAL, alike
+from stratamil.stats.ranking import COMPARED, EQUAL, alike, top_count
 
 WEIGHTS = ["patch_weight", "slice_weight", "stain_weight", "effective_weight"]
 COLUMNS = ["case_id", "stain", "slice_id", "patch", "path", *WEIGHTS, *COMPARED]
@@ -244,8 +244,7 @@ def rounded(value):
 
 def top_patches(case, percent):
     """The share of a case's patches with the highest effective weight: `percent` of them rounded up, at least one."""
-    n = math.ceil(round(len(case.patches) * percent / 100, 9))
-    return case.ranked.head(n)
+    return case.ranked.head(top_count(len(case.patches), percent))
 
 
 def top_table(cases, percent):

@@ -25,6 +25,7 @@ from stratamil.core.names import column, natural
 from stratamil.explain.contributions import margin_contribution
 from stratamil.mil.bags import Batch
 from stratamil.mil.model import HierarchicalAttention
+from stratamil.stats.ranking import top_count
 
 # Symmetric (but for 1, where nothing is left), for curves are read in both directions.
 FRACTIONS = (0, 0.01, 0.02, 0.05, *(tenth / 10 for tenth in range(1, 10)), 0.95, 0.98, 0.99)
@@ -187,7 +188,7 @@ def _area(difference):
 
 def top_counts(n, percent):
     """How many patches count as the top of n: name -> k, of those that leave a patch."""
-    counts = {"percent": max(1, int(np.ceil(round(n * percent / 100, 9)))), **{str(k): k for k in TOP}}
+    counts = {"percent": top_count(n, percent), **{str(k): k for k in TOP}}
     return {name: k for name, k in counts.items() if k < n}
 
 

@@ -15,7 +15,7 @@ from tqdm import tqdm
 
 from stratamil.core import devices, provenance
 from stratamil.core.errors import Stopped, UserError
-from stratamil.mil import checkpoint
+from stratamil.mil import checkpoint, losses
 from stratamil.mil.bags import Sampling
 from stratamil.mil.model import HierarchicalAttention
 from stratamil.stats import metrics
@@ -150,50 +150,6 @@ def _key(model_settings, settings, train_cases, val_cases, y, identity):
     return hashlib.sha256(json.dumps(content).encode()).hexdigest()
 
 
-def class_weights(choice, labels, classes):
-    """(K,) loss weights with mean 1 over the training cases.
-
-    choice: "balanced" (inverse class frequency), "none", or one number a class. labels: (n,) class indices.
-    Raises UserError where there is not one number a class.
-    """
-    counts = np.bincount(labels, minlength=classes)
-    if choice == "none":
-        weights = np.ones(classes)
-    elif choice == "balanced":
-        weights = len(labels) / (classes * np.maximum(counts, 1))
-    elif len(choice) == classes:
-        weights = np.array(choice, dtype=float)
-    else:
-        raise UserError(f"train.class_weights: {len(choice)} numbers for {classes} classes: give one a class")
-    return torch.tensor(weights * len(labels) / (weights * counts).sum(), dtype=torch.float32)
-
-
-def normalised_entropy(weights, case_of_patch, cases):
-    """(C,) entropy of effective weights over log N: 1 for uniform attention, 0 for all on one patch."""
-    terms = -weights * torch.log(weights.clamp_min(1e-12))
-    entropy = weights.new_zeros(cases).index_add(0, case_of_patch, terms)
-    n = torch.bincount(case_of_patch, minlength=cases).clamp_min(2)
-    return entropy / torch.log(n.to(weights.dtype))
-
-
-def top_logits(patch_logits, case_of_patch, cases, share):
-    """(C, K) logits of each case from the patches that speak most for a class: what the instance loss is taken of.
-
-    patch_logits: (P, K). For every class but the first, the mean of the highest `share` of a case's patches in
-    logit over the first class, whose own is 0: a case is of a class if some of its patches are, and of the first if
-    none is of another (the assumption of multiple-instance learning; Dietterich, Lathrop, Lozano-Perez 1997).
-    """
-    margin, rank = (patch_logits[:, 1:] - patch_logits[:, :1]).sort(dim=0, descending=True)
-    case, order = case_of_patch[rank].sort(dim=0, stable=True)  # now by case, the highest first
-    counts = torch.bincount(case_of_patch, minlength=cases)
-    kept = torch.ceil((counts.double() * share).round(decimals=9)).long()
-    place = torch.arange(len(margin), device=margin.device)[:, None] - (counts.cumsum(0) - counts)[case]
-    margin = margin.gather(0, order) * (place < kept[case])
-    columns = torch.arange(margin.shape[1], device=margin.device)
-    total = margin.new_zeros(cases, margin.shape[1]).index_put((case, columns.expand_as(case)), margin, accumulate=True)
-    return nn.functional.pad(total / kept[:, None], (1, 0))
-
-
 class _Run:
     """The state of one training: everything that a resumed one needs to go on as if never stopped."""
 
@@ -212,7 +168,7 @@ class _Run:
         self.scheduler = _scheduler(self.optimizer, settings)
         self.autocast = torch.autocast(self.device.type, torch.bfloat16, enabled=settings.precision == "bf16")
         labels = self._labels(train_cases).cpu().numpy()
-        self.weights = class_weights(settings.class_weights, labels, model_settings.classes).to(self.device)
+        self.weights = losses.class_weights(settings.class_weights, labels, model_settings.classes).to(self.device)
         self.epoch, self.best, self.history = 0, {"value": math.inf, "epoch": 0}, []
         self.at, self.loss, self.patches = 0, torch.zeros((), dtype=torch.float64, device=self.device), 0
         # what an epoch has to beat by min_delta, and for how many epochs none has
@@ -284,10 +240,10 @@ class _Run:
         objective = self._loss(output.logits, y, s.label_smoothing)
         if s.instance_weight:
             logits = self.model.classifier[-1](output.h.float())
-            logits = top_logits(logits, batch.case_of_patch, batch.cases, s.instance_share)
+            logits = losses.top_logits(logits, batch.case_of_patch, batch.cases, s.instance_share)
             objective = objective + s.instance_weight * self._loss(logits, y)
         if s.entropy_weight:
-            entropy = normalised_entropy(output.effective, batch.case_of_patch, batch.cases)
+            entropy = losses.normalised_entropy(output.effective, batch.case_of_patch, batch.cases)
             objective = objective - s.entropy_weight * entropy.mean()
         self.optimizer.zero_grad()
         objective.backward()
