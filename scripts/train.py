@@ -121,8 +121,8 @@ def train(args):
         "commit": provenance.commit(),
     }
     files.write_text(yaml.safe_dump(described | provided, sort_keys=False, allow_unicode=True), args.settings)
-    marks = sorted({mark for case in seen for mark in all_bags.marks(case)})
-    checkpoint.save({"weights": best["weights"], "seen_patches": marks, **described}, args.checkpoint)
+    minhash = sorted({digest for case in seen for digest in all_bags.minhash(case)})
+    checkpoint.save({"weights": best["weights"], "minhash": minhash, **described}, args.checkpoint)
 
 
 if __name__ == "__main__":

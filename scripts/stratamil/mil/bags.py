@@ -10,7 +10,7 @@ import torch
 from stratamil.core.errors import UserError
 
 BLOCK = 512  # rows copied or converted at once
-MARKS = 16  # digests that a case is known again by
+MINHASH = 16  # digests that a case is recognised by
 
 
 @dataclass(frozen=True)
@@ -109,13 +109,14 @@ class Bags:
         """Digest of a case's features."""
         return hashlib.sha256(np.ascontiguousarray(self.values[self.rows(case)])).hexdigest()[:16]
 
-    def marks(self, case):
-        """The least digests of a case's patches: bags that share most of their patches share most of them.
+    def minhash(self, case: str) -> list[str]:
+        """Return the least digests of a case's patches, at most `MINHASH` (min-wise hashing, Broder 1997).
 
-        So a case is known again under another id, and with a few patches more or less (Broder 1997, min-wise hashing).
-        What is blank, and what `common` holds, is no mark: a case that has nothing else has none.
+        Bags that share most of their patches share most of these digests. So a case is recognised under another id,
+        and with a few patches more or less. Blank patches and those that `common` holds do not count: a case of no
+        others has an empty list.
         """
-        return sorted(self._digests(case) - self.common)[:MARKS]
+        return sorted(self._digests(case) - self.common)[:MINHASH]
 
     def _digests(self, case: str) -> set[str]:
         """Return the digests of a case's patches, without images of one colour and features that are all equal."""

@@ -44,7 +44,7 @@ FIELDS = {
     "stains": lambda value: _texts(value) and len(value) > 0,
     "features": _identity,
     "epoch": lambda value: isinstance(value, numbers.Integral),
-    "seen_patches": _texts,
+    "minhash": _texts,
 }
 
 
@@ -96,6 +96,8 @@ def read(path):
         content = torch.load(io.BytesIO(content), map_location="cpu", weights_only=True)
     except Exception:  # damage makes torch raise anything
         raise UserError(f"{path}: not a checkpoint of this workflow: it is damaged or of another program") from None
+    if isinstance(content, dict) and "seen_patches" in content:  # what minhash was called in 0.1 before its release
+        content.setdefault("minhash", content.pop("seen_patches"))
     absent = [field for field in FIELDS if not isinstance(content, dict) or field not in content]
     if absent:
         raise UserError(f"{path}: not a checkpoint of this workflow: it has no {', '.join(absent)}")
@@ -110,11 +112,11 @@ def read(path):
 def refuse_seen(content, path, bags, case_ids):
     """Raise UserError if the checkpoint was trained, or its epoch chosen, on half of a case's patches or more.
 
-    Patches that are no evidence do not count: see Bags.marks. A case of none but those is never refused.
+    Patches that are no evidence do not count: see Bags.minhash. A case of no others is never refused.
     """
-    known = set(content["seen_patches"])
-    marks = {case: bags.marks(case) for case in case_ids}
-    seen = [case for case, own in marks.items() if own and 2 * len(known.intersection(own)) >= len(own)]
+    known = set(content["minhash"])
+    digests = {case: bags.minhash(case) for case in case_ids}
+    seen = [case for case, own in digests.items() if own and 2 * len(known.intersection(own)) >= len(own)]
     if seen:
         raise UserError(
             f"{path}: has seen test cases {', '.join(seen)} in training or validation: test it on other patients, or "
@@ -126,7 +128,7 @@ def for_test(path, features, classes, stains, case_ids, foreign=False):
     """The model of a checkpoint, the Bags of the features, both on the best device, and the checkpoint's content.
 
     foreign: whether the checkpoint is of another study or split. That one of this study has not seen its test cases is
-    for the splits to guarantee; what another has seen is known by its marks alone.
+    for the splits to guarantee; what another has seen is recognised by minhash.
     Raises UserError with all that does not fit, and where a foreign one has seen one of the test cases.
     """
     content = read(path)

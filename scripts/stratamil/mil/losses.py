@@ -11,9 +11,10 @@ from stratamil.core.errors import UserError
 from stratamil.stats.ranking import top_count
 
 
-def class_weights(
-    choice: Literal["balanced", "none"] | list[float], labels: NDArray[np.integer], classes: int
-) -> Tensor:
+ClassWeights = Literal["balanced", "none"] | list[float]
+
+
+def class_weights(choice: ClassWeights, labels: NDArray[np.integer], classes: int) -> Tensor:
     """Return the loss weights (K,) of the classes, with mean 1 over the training cases.
 
     choice: "balanced" (inverse class frequency), "none", or one number a class. labels: (n,) class indices.

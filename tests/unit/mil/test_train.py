@@ -178,7 +178,7 @@ def test_checkpoints_refuse_what_is_not_theirs(tmp_path):
     data = features()
     content = {
         "weights": HierarchicalAttention(MODEL).state_dict(), "model": MODEL.asdict(), "classes": ["a", "b"],
-        "stains": STAINS, "features": {"encoder": "x", "dim": 6, "torch": "1"}, "epoch": 1, "seen_patches": [],
+        "stains": STAINS, "features": {"encoder": "x", "dim": 6, "torch": "1"}, "epoch": 1, "minhash": [],
     }  # fmt: skip
     path = tmp_path / "best.pth"
     checkpoint.save(content, path)
@@ -197,7 +197,7 @@ def test_checkpoints_refuse_what_is_not_theirs(tmp_path):
 
 
 def test_a_checkpoint_is_not_tested_on_what_it_has_seen(bags):
-    content = {"seen_patches": [*bags.marks("1"), *bags.marks("2")]}
+    content = {"minhash": [*bags.minhash("1"), *bags.minhash("2")]}
     checkpoint.refuse_seen(content, "best.pth", bags, ["3", "4"])
     with pytest.raises(UserError, match="has seen test cases 2 in training"):
         checkpoint.refuse_seen(content, "best.pth", bags, ["2", "3"])
@@ -222,10 +222,10 @@ def shared(patches, copies=()):
 def test_patches_that_strangers_share_are_no_evidence(patches):
     data, _ = shared(patches)
     bags = Bags(data, STAINS)
-    seen = {"seen_patches": [*bags.marks("1"), *bags.marks("2")]}
+    seen = {"minhash": [*bags.minhash("1"), *bags.minhash("2")]}
     checkpoint.refuse_seen(seen, "best.pth", bags, ["3", "4"])
     for case in "1234":
-        assert len(bags.marks(case)) == 6 - patches
+        assert len(bags.minhash(case)) == 6 - patches
     with pytest.raises(UserError, match=r"has seen test cases 1 in training.*evaluate\.checkpoint"):
         checkpoint.refuse_seen(seen, "best.pth", bags, ["1", "3"])
 
@@ -237,8 +237,8 @@ def test_a_case_of_nothing_but_blank_patches_is_evidence_of_nothing():
     data.values[rows["4"]] = np.arange(6)[:, None]
     data.blank = np.isin(np.arange(len(data.table)), [*rows["1"], *rows["2"], rows["3"][0]])
     bags = Bags(data, STAINS)
-    assert [len(bags.marks(case)) for case in "1234"] == [0, 0, 5, 0]
-    checkpoint.refuse_seen({"seen_patches": bags.marks("3")}, "best.pth", bags, ["1", "2", "4"])
+    assert [len(bags.minhash(case)) for case in "1234"] == [0, 0, 5, 0]
+    checkpoint.refuse_seen({"minhash": bags.minhash("3")}, "best.pth", bags, ["1", "2", "4"])
 
 
 @pytest.mark.parametrize("copies", ["3", "34", "24", "234"])
@@ -249,7 +249,7 @@ def test_a_copy_under_another_id_is_refused_whether_copies_are_seen_together_or_
     alone.cases = {"1": everywhere.cases["1"]}
     alone.__dict__.pop("common", None)
     for training_bags in (everywhere, alone):
-        seen = {"seen_patches": training_bags.marks("1")}
+        seen = {"minhash": training_bags.minhash("1")}
         with pytest.raises(UserError, match=f"has seen test cases {', '.join(copies)} in"):
             checkpoint.refuse_seen(seen, "best.pth", everywhere, [case for case in "234" if case in copies])
 
@@ -257,17 +257,28 @@ def test_a_copy_under_another_id_is_refused_whether_copies_are_seen_together_or_
 def test_only_a_foreign_checkpoint_is_asked_what_it_has_seen(bags, tmp_path):
     data = features({case: [[4, 2], [3]] for case in CASES})
     all_bags = Bags(data, STAINS)
-    checkpoint.save(content(data, seen_patches=all_bags.marks("1")), tmp_path / "best.pth")
+    checkpoint.save(content(data, minhash=all_bags.minhash("1")), tmp_path / "best.pth")
     given = tmp_path / "best.pth", data, ["a", "b"], STAINS, ["1", "2"]
     checkpoint.for_test(*given)
     with pytest.raises(UserError, match="has seen test cases 1 "):
         checkpoint.for_test(*given, foreign=True)
 
 
+def test_a_checkpoint_with_the_old_name_of_minhash_is_read_and_one_with_neither_is_one_line(tmp_path):
+    whole, path = content(features(), minhash=["a"]), tmp_path / "best.pth"
+    digests = whole.pop("minhash")
+    checkpoint.save(whole | {"seen_patches": digests}, path)
+    read = checkpoint.read(path)
+    assert read["minhash"] == ["a"] and set(read) == set(checkpoint.FIELDS)
+    checkpoint.save(whole, path)
+    with pytest.raises(UserError, match=r"best\.pth: not a checkpoint of this workflow: it has no minhash"):
+        checkpoint.read(path)
+
+
 def content(data, **changes):
     return {
         "weights": HierarchicalAttention(MODEL).state_dict(), "model": MODEL.asdict(), "classes": ["a", "b"],
-        "stains": STAINS, "features": data.identity, "epoch": 1, "seen_patches": [],
+        "stains": STAINS, "features": data.identity, "epoch": 1, "minhash": [],
     } | changes  # fmt: skip
 
 
@@ -286,7 +297,7 @@ FIRST = next(iter(HierarchicalAttention(MODEL).state_dict()))
 
 @pytest.mark.parametrize("change", [
     *(broken([name], value) for name in checkpoint.FIELDS for value in (None, 5.5, [5], {"a": 5}, {5: "a"}, "", [])
-      if (name, value) != ("seen_patches", []) and not (name == "features" and value == {"a": 5})),
+      if (name, value) != ("minhash", []) and not (name == "features" and value == {"a": 5})),
     broken(["classes"], 5), broken(["classes"], ["a", "b", "c"]),
     broken(["model", "classes"], 5), broken(["model", "in_dim"], 10**12), broken(["model", "embed_dim"], -1),
     broken(["model", "aggregation"], "other"), broken(["model", "new"], 1), broken(["model", "dropout"], 7),
