@@ -3,13 +3,16 @@
 import hashlib
 import io
 import numbers
+from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import torch
 
 from stratamil.core import devices
 from stratamil.core.errors import UserError
 from stratamil.core.files import atomic
+from stratamil.features.store import Features
 from stratamil.mil.bags import Bags
 from stratamil.mil.model import AGGREGATIONS, HierarchicalAttention, ModelSettings
 
@@ -48,21 +51,21 @@ FIELDS = {
 }
 
 
-def save(content, path):
+def save(content: dict[str, Any], path: Path) -> None:
     """Write a dict of tensors and plain values atomically, with the same bytes for the same content."""
     with atomic(path) as temporary:
         temporary.write_bytes(_bytes(content))
 
 
-def save_state(content, path):
+def save_state(content: dict[str, Any], path: Path) -> None:
     """Write the state of an unfinished training atomically, with a digest: see `read_state`."""
     content = _bytes(content)
     with atomic(path) as temporary:
         temporary.write_bytes(content + hashlib.sha256(content).digest())
 
 
-def read_state(path):
-    """Read what `save_state` wrote; None if there is nothing, or not a bit as it was written."""
+def read_state(path: Path) -> Any:
+    """Return what `save_state` wrote; None if there is nothing, or a single bit of it has changed."""
     try:
         content = path.read_bytes()
     except OSError:
@@ -77,15 +80,18 @@ def read_state(path):
         return None
 
 
-def _bytes(content):
-    """What torch.save writes, from memory: given a path, it stores the file's name in the archive."""
+def _bytes(content: dict[str, Any]) -> bytes:
+    """Return what torch.save writes into memory: given a path, it stores the file's name in the archive."""
     buffer = io.BytesIO()
     torch.save(content, buffer)
     return buffer.getvalue()
 
 
-def read(path):
-    """Read a checkpoint without pickled objects. Raises UserError if it is not one of ours, or holds no numbers."""
+def read(path: Path | str) -> dict[str, Any]:
+    """Return what a checkpoint holds, see `FIELDS`; nothing in it is executed.
+
+    Raises UserError if it is not one of this workflow, or its weights are not finite.
+    """
     try:
         content = Path(path).read_bytes()
     except FileNotFoundError:
@@ -109,7 +115,7 @@ def read(path):
     return content
 
 
-def refuse_seen(content, path, bags, case_ids):
+def refuse_seen(content: dict[str, Any], path: Path | str, bags: Bags, case_ids: Sequence[str]) -> None:
     """Raise UserError if the checkpoint was trained, or its epoch chosen, on half of a case's patches or more.
 
     Patches that are no evidence do not count: see Bags.minhash. A case of no others is never refused.
@@ -124,11 +130,19 @@ def refuse_seen(content, path, bags, case_ids):
         )
 
 
-def for_test(path, features, classes, stains, case_ids, foreign=False):
-    """The model of a checkpoint, the Bags of the features, both on the best device, and the checkpoint's content.
+def for_test(
+    path: Path,
+    features: Features,
+    *,
+    classes: Sequence[str],
+    stains: Sequence[str],
+    case_ids: Sequence[str],
+    foreign: bool = False,
+) -> tuple[HierarchicalAttention, Bags, dict[str, Any]]:
+    """Return the model of a checkpoint and the Bags of the features, both on the best device, and what `read` gives.
 
-    foreign: whether the checkpoint is of another study or split. That one of this study has not seen its test cases is
-    for the splits to guarantee; what another has seen is recognised by minhash.
+    foreign: whether the checkpoint is of another study or split. The splits guarantee that one of this study has not
+    seen its test cases; those that another has seen are recognised by minhash.
     Raises UserError with all that does not fit, and where a foreign one has seen one of the test cases.
     """
     content = read(path)
@@ -139,8 +153,10 @@ def for_test(path, features, classes, stains, case_ids, foreign=False):
     return result.to(device), all_bags, content
 
 
-def model(content, path, features, classes, stains):
-    """The model of a checkpoint, in evaluation mode, for these features, classes and stains.
+def model(
+    content: dict[str, Any], path: Path | str, features: Features, classes: Sequence[str], stains: Sequence[str]
+) -> HierarchicalAttention:
+    """Return the model of a checkpoint, in evaluation mode, for these features, classes and stains.
 
     Raises UserError with all that does not fit: a model refuses features that are not its own.
     """
@@ -167,8 +183,8 @@ def model(content, path, features, classes, stains):
     return result.eval()
 
 
-def _built(content, path):
-    """The model that a checkpoint holds; its shape is compared before there is memory for it."""
+def _built(content: dict[str, Any], path: Path | str) -> HierarchicalAttention:
+    """Return the model that a checkpoint holds; its shape is compared before there is memory for it."""
     try:
         settings = ModelSettings(**content["model"])
         if settings.aggregation not in AGGREGATIONS:
@@ -187,8 +203,8 @@ def _built(content, path):
     return result
 
 
-def _meaning(identity):
-    """What features mean, without versions: key -> value; of several encoders, the keys begin with their folders."""
+def _meaning(identity: dict[str, Any]) -> dict[str, Any]:
+    """Return what features mean, without versions; of several encoders, the keys begin with their folders."""
     parts = identity.get("encoders", {"": identity})
     pairs = [(f"{name} {key}".strip(), key, value) for name, part in parts.items() for key, value in part.items()]
     return {name: value for name, key, value in pairs if key not in VERSIONS}

@@ -10,7 +10,6 @@ from torch import Tensor, nn
 from stratamil.core.errors import UserError
 from stratamil.stats.ranking import top_count
 
-
 ClassWeights = Literal["balanced", "none"] | list[float]
 
 

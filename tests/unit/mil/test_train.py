@@ -44,7 +44,8 @@ def bags():
 
 
 def fit(bags, state=None, stop=lambda: False, watch=lambda row: None, **changes):
-    return training.train(bags, CASES[:16], CASES[16:], Y, MODEL, settings(**changes), state, {"data": 1}, watch, stop)
+    data = training.Data(bags, CASES[:16], CASES[16:], Y, identity={"data": 1})
+    return training.train(data, MODEL, settings(**changes), state_path=state, watch=watch, stop=stop)
 
 
 def same(a, b):
@@ -258,10 +259,10 @@ def test_only_a_foreign_checkpoint_is_asked_what_it_has_seen(bags, tmp_path):
     data = features({case: [[4, 2], [3]] for case in CASES})
     all_bags = Bags(data, STAINS)
     checkpoint.save(content(data, minhash=all_bags.minhash("1")), tmp_path / "best.pth")
-    given = tmp_path / "best.pth", data, ["a", "b"], STAINS, ["1", "2"]
-    checkpoint.for_test(*given)
+    given = {"classes": ["a", "b"], "stains": STAINS, "case_ids": ["1", "2"]}
+    checkpoint.for_test(tmp_path / "best.pth", data, **given)
     with pytest.raises(UserError, match="has seen test cases 1 "):
-        checkpoint.for_test(*given, foreign=True)
+        checkpoint.for_test(tmp_path / "best.pth", data, **given, foreign=True)
 
 
 def test_a_checkpoint_with_the_old_name_of_minhash_is_read_and_one_with_neither_is_one_line(tmp_path):
@@ -314,7 +315,7 @@ def test_a_checkpoint_of_wrong_content_is_one_line(tmp_path, change):
     change(whole)
     checkpoint.save(whole, path)
     with pytest.raises(UserError) as error:
-        checkpoint.for_test(path, data, ["a", "b"], STAINS, ["1"], foreign=True)
+        checkpoint.for_test(path, data, classes=["a", "b"], stains=STAINS, case_ids=["1"], foreign=True)
     assert all(str(path) in line and "\n" not in line for line in error.value.problems)
 
 
