@@ -31,7 +31,7 @@ def seconds(data, net):
     """Seconds to perturb a case."""
     own, begin = bags.Bags(data, STAINS), time.perf_counter()
     settings = perturb.Settings(**schema.defaults("faithfulness"), top_percent=5.0, seed=42)
-    perturb.perturb(net, own, data.table, ["1"], {"1": 0}, ["a", "b"], settings)
+    perturb.perturb(net, own, data.table, case_ids=["1"], y={"1": 0}, classes=["a", "b"], settings=settings)
     return time.perf_counter() - begin
 
 
