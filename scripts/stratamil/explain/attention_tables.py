@@ -1,7 +1,7 @@
-"""What the attention of a split says, as tables and text: which stain, slice and patch got how much.
+"""The attention of a split as tables: how much each stain, slice and patch got.
 
 Everywhere, `patches` is the table of evaluate: one row a patch of a test case; columns `COLUMNS`, contribution_<class>.
-A weight says little alone, for it shrinks with the number of its rivals: beside it stands its ratio to an equal share,
+A weight alone says little, because it shrinks with the number of patches: beside it stands its ratio to an equal share,
 weight x N. A patch is known by its `path` only; equal weights are ranked by path, whatever the order of the rows.
 The ranking within a case was made by evaluate and stands in the table: figures and other tables follow it.
 """
@@ -167,7 +167,7 @@ def _faults(patches: pd.DataFrame, stains: list[str]) -> Iterator[str]:
         yield f"patch {patches.loc[patches['path'].duplicated(), 'path'].iloc[0]} stands twice"
     weights = patches[WEIGHTS]
     if not (np.isfinite(weights).all(axis=None) and (weights >= 0).all(axis=None)):
-        yield "a weight is negative or no number"
+        yield "a weight is negative or not finite"
         return
     totals = weights["effective_weight"].astype(float).groupby(patches["case_id"]).sum()
     for case, total in totals[(totals - 1).abs() > TOLERANCE].items():

@@ -31,7 +31,7 @@ from stratamil.mil.bags import Bags, Batch
 from stratamil.mil.model import HierarchicalAttention
 from stratamil.stats.ranking import top_count
 
-# Symmetric (but for 1, where nothing is left), for curves are read in both directions.
+# Symmetric (but for 1, where nothing is left), because curves are read in both directions.
 FRACTIONS = (0, 0.01, 0.02, 0.05, *(tenth / 10 for tenth in range(1, 10)), 0.95, 0.98, 0.99)
 Order = Literal["attention", "least", "contribution", "against", "random"]
 REVERSED: dict[Order, Order] = {

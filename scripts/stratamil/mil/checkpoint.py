@@ -111,7 +111,7 @@ def read(path: Path | str) -> dict[str, Any]:
     if wrong:
         raise UserError(f"{path}: not a checkpoint of this workflow: {', '.join(wrong)} of another kind: train again")
     if not all(bool(tensor.isfinite().all()) for tensor in content["weights"].values()):
-        raise UserError(f"{path}: weights that are no numbers: it is damaged, or its training diverged: train again")
+        raise UserError(f"{path}: its weights are not finite: it is damaged, or its training diverged: train again")
     return content
 
 
@@ -163,7 +163,7 @@ def model(
     now = _meaning(features.identity)
     problems = [
         f"{path}: trained on features with {key} {was!r}, but these have {now.get(key)!r}: "
-        "set embed.* as it was, or train anew"
+        "set embed.* as it was, or train again"
         for key, was in _meaning(content["features"]).items()
         if now.get(key) != was
     ]
@@ -171,7 +171,7 @@ def model(
     if not problems and width != result.settings.in_dim:
         problems.append(
             f"{path}: trained on features of width {result.settings.in_dim}, but these have {width}: "
-            "set embed.* as it was, or train anew"
+            "set embed.* as it was, or train again"
         )
     for what, wanted in (("classes", classes), ("stains", stains)):
         if list(content[what]) != list(wanted):

@@ -24,7 +24,7 @@ from stratamil.mil.losses import ClassWeights
 from stratamil.mil.model import HierarchicalAttention, ModelSettings
 from stratamil.stats import metrics
 
-# What history.csv tells of an epoch.
+# Columns of history.csv, a row an epoch.
 ROW = ("epoch", "lr", "train_loss", "val_loss", "val_auc", "val_accuracy", "patches_per_second", "seconds")
 # Weights of a projector from which bf16 saves time: measured on CPUs with 1024 x 128 (none) and 4096 x 128 (a third).
 WORTH_BF16 = 2**18
@@ -133,7 +133,7 @@ def train(
                 bar.set_postfix(val_loss=f"{row['val_loss']:.4f}")
                 bar.update()
             if row is None or (stop() and not run.finished()):
-                remedy = "run again to go on" if saved else "nothing is saved, the next run begins anew"
+                remedy = "run again to go on" if saved else "nothing is saved, so the next run starts again"
                 raise Stopped(f"stopped after epoch {run.epoch}, step {run.at}: {remedy}")
     if "weights" not in run.best:
         raise UserError("training: the validation loss was never a number: lower train.lr or set train.clip_norm")
@@ -280,7 +280,7 @@ class _Run:
         if s.clip_norm:
             nn.utils.clip_grad_norm_(self.model.parameters(), s.clip_norm)
         self.optimizer.step()
-        # As validation has it, without smoothing; read once an epoch, for a GPU would have to be waited for.
+        # Without smoothing, as in validation. Read once an epoch: at each step it would wait for the GPU.
         self.loss += self._loss(output.logits.detach(), y) * len(cases)
         self.patches += len(batch.rows)
 

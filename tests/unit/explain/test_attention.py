@@ -1,4 +1,4 @@
-"""Attention analysis: the right weight at the right patch, in every table and picture."""
+"""Attention analysis: the right weight at the right patch, in every table and figure."""
 
 import errno
 import json
@@ -122,13 +122,13 @@ def drawn(file, table):
     """
     pixels = np.asarray(Image.open(file).convert("RGB")).astype(int)
     cell = tiles.TILE + 2 * galleries.BORDER
-    found = {}
+    borders = {}
     for x in range(galleries.MARGIN + cell // 2, pixels.shape[1], cell + galleries.GAP):
         hits = [np.flatnonzero((pixels[:, x] == color(i)).all(axis=1)) for i in range(len(table))]
         best = max(range(len(table)), key=lambda i: len(hits[i]))
         if len(hits[best]) > 50:
-            found[table["path"][best]] = tuple(pixels[hits[best][0] - 2, x])
-    return found
+            borders[table["path"][best]] = tuple(pixels[hits[best][0] - 2, x])
+    return borders
 
 
 def expected(patches, weight, n=5):
@@ -400,7 +400,7 @@ def test_a_stopped_program_changes_nothing_and_leaves_no_process(study, number):
 
 @pytest.mark.parametrize("threads", [1, 2])
 def test_a_full_disk_leaves_nothing(study, monkeypatch, threads):
-    def full(picture, path):
+    def full(image, path):
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(path))
 
     with monkeypatch.context() as patch:
