@@ -2,6 +2,7 @@
 
 import numpy as np
 import pandas as pd
+from patches import SCRIPTS  # noqa: F401  puts the library on the path
 
 from stratamil.core import devices, schema
 from stratamil.features import store
