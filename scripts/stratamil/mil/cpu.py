@@ -15,7 +15,7 @@ def standardised(x: Tensor, mean: Tensor, scale: Tensor) -> Tensor:
 
     x: (P, D) features, float16 as stored. mean, scale: (D,).
     A block of rows at a time stays in the CPU's cache and needs no second matrix: 2,800 patches of 4,096 features take
-    7 ms into bf16, and 101 ms as ((x.float() - mean) * scale).bfloat16().
+    7 ms into bf16 and 35 ms into float32, as a plain formula 101 and 94 ms.
     """
     kind = x.device.type
     dtype = torch.get_autocast_dtype(kind) if torch.is_autocast_enabled(kind) else mean.dtype
@@ -44,7 +44,8 @@ def padded(x: Tensor) -> Tensor:
     """Return x (N, E) and, in bf16 on a CPU, rows of zeros after it, up to a multiple of `ROUND`.
 
     A CPU with bf16 instructions compiles a product for each number of rows and keeps it, and each bag has its own
-    number; where a CPU has none (as the one measured), padding costs nothing: 55 ms against 54 ms a product.
+    number. Where a CPU has none, as the one measured, padding costs nothing: 55 ms a product of 300 to 1,300 rows of
+    256 features and its gradient, against 54 ms without.
     """
     more = _rows(len(x), x.dtype, x.device.type) - len(x)
     return nn.functional.pad(x, (0, 0, 0, more)) if more else x
