@@ -132,7 +132,7 @@ def test_checkpoint_of_other_features(folder):
         {
             "weights": HierarchicalAttention(settings).state_dict(), "model": settings.asdict(), "epoch": 1,
             "classes": ["benign", "high-grade"], "stains": ["h&e"], "features": {"encoder": "densenet121"},
-            "seen_patches": [],
+            "minhash": [],
         },
         folder / "old.pth",
     )  # fmt: skip
