@@ -2,25 +2,31 @@
 
 import re
 import unicodedata
-from collections.abc import Collection, Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from pathlib import Path
 
 import pandas as pd
 
-from stratamil.core import files, schema, tables
+from stratamil.core import files, tables
 from stratamil.core.errors import UserError, few, in_rows
 from stratamil.core.names import LONGEST, case_id, class_code
-
-# What tables say of a patient who is not known.
-MISSING = tuple(schema.defaults("cohort")["missing_words"])
-
 
 SHOWN = 3  # of one kind, named each in a line
 
 
-def read(path, case_column, class_column, patient_column, classes, excluded_codes, missing_words=MISSING):
+def read(
+    path: str | Path,
+    *,
+    case_column: str,
+    class_column: str,
+    patient_column: str | None,
+    classes: Mapping[str, Sequence[str]],
+    excluded_codes: Sequence[str],
+    missing_words: Sequence[str],
+) -> pd.DataFrame:
     """Read a labels table.
 
-    path: CSV with comma, semicolon or tab; every value is read as text, blank lines are passed over.
+    path: CSV with comma, semicolon or tab; every value is read as text, blank lines are ignored.
     classes: class name -> list of its codes. excluded_codes: codes left out on purpose. `1`, `01` and `1.0` are one
     code; codes of letters are compared without regard to case. missing_words: what stands for a patient who is not
     known; case, spaces and punctuation do not matter, and a cell without letter and digit is missing, too. One case may
@@ -70,8 +76,8 @@ def _as_first_spelt(values: pd.Series) -> pd.Series:
     return values.map(lambda text: first.setdefault(normal, text) if (normal := case_id(text)) else "")
 
 
-def _codes(classes, excluded_codes):
-    """What a code means: its class_code -> (the code as in the config, its class, or nothing where it is left out)."""
+def _codes(classes: Mapping[str, Sequence[str]], excluded_codes: Sequence[str]) -> dict[str, tuple[str, str]]:
+    """Return what a code means: its class_code -> (the code as in the config, its class, or "" if it is excluded)."""
     entries = [(str(code).strip(), name) for name, codes in classes.items() for code in codes]
     entries += [(str(code).strip(), "") for code in excluded_codes]
     codes = [class_code(code) for code, _ in entries]

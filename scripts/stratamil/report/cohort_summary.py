@@ -6,7 +6,7 @@ are used, unless it says otherwise.
 
 import numpy as np
 
-from stratamil.cohort import cohort_warnings, flow, splits
+from stratamil.cohort import cohort_warnings, flow, generated_splits, splits
 from stratamil.cohort.inventory import USED, namesakes
 from stratamil.core.names import column, natural
 from stratamil.report import cohort_plots
@@ -60,7 +60,7 @@ def numbers(patches, cases, excluded, found, sides, classes, stains, patient_col
         "sides": sides,
         "quality": quality,
     }
-    shares = None if plan.get("preset") else splits.shares(plan["n_splits"], plan["validation"])
+    shares = None if plan.get("preset") else generated_splits.shares(plan["n_splits"], plan["validation"])
     said = cohort_warnings.warnings(result, excluded) + splits.warnings(found, used, classes, shares)
     return {"warnings": said, "notes": cohort_warnings.notes(result)} | result
 
