@@ -284,6 +284,8 @@ def _clashes(where, pairs, what):
             yield f"{where}: {name!r} has an empty {what}: take it out"
         elif what == "column" and "=" in name:
             yield f"{where}: {name!r} holds an equals sign: rename it"
+        elif what == "column" and not (name[0].isalnum() or name[0] in "(["):
+            yield f"{where}: {name!r} begins with {name[0]!r}: begin it with a letter, a digit or a bracket"
         elif what == "code" and text.startswith("-") and not text[1:].isdecimal():
             yield f"{where}: {name!r} has the code {text!r}, which begins with a dash: rename it in config and labels"
         elif text in owner:

@@ -72,24 +72,6 @@ def test_a_setting_of_an_earlier_version_is_told_its_new_name(where, old, new):
     assert line == f"{'.'.join((*where, old))}: is called {new} now: rename it"
 
 
-def patterns(part, where="config"):
-    """(place, pattern, its schema) of every pattern in a schema."""
-    if isinstance(part, dict):
-        if isinstance(part.get("pattern"), str):
-            yield where, part["pattern"], part
-        for key, inner in part.items():
-            yield from patterns(inner, f"{where}.{key}")
-    if isinstance(part, list):
-        for number, inner in enumerate(part):
-            yield from patterns(inner, f"{where}.{number}")
-
-
-@pytest.mark.parametrize("where, pattern, schema", list(patterns(SCHEMA)))
-def test_no_pattern_lets_a_line_break_through_and_each_says_what_it_wants(where, pattern, schema):
-    assert pattern.endswith("\\Z"), where
-    assert "x-form" in schema, where
-
-
 @pytest.mark.parametrize(
     "config, said",
     [
