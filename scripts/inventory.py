@@ -56,29 +56,29 @@ def take_patches(args, labelled, grammar):
     taken = inventory.take(args.patches, labelled, grammar, list(schema.merged(args.stains)), args.unknown_stains)
     if args.watched:
         paths, lost = taken.patches["path"].tolist(), _broken_links(taken)
-        folders.remember(args.patches, taken.folders, paths, args.state, args.watched, also=lost)
+        folders.remember(args.patches, args.watched, visited=taken.folders, paths=paths, state=args.state, also=lost)
     return taken
 
 
 def take_features(args, labelled, grammar):
-    """The inventory of features made elsewhere, and what they are."""
+    """Take the inventory of precomputed features, and write what they are."""
     stains = list(schema.merged(args.stains))
-    found = precomputed.scan(args.manifest, args.folder or args.manifest.parent, grammar, args.encoder)
+    scanned = precomputed.scan(args.manifest, args.folder or args.manifest.parent, grammar, args.encoder)
     taken = inventory.join(
-        inventory.ordered(inventory.spelt(found.patches, labelled["case_id"]), stains),
+        inventory.ordered(inventory.spelt(scanned.patches, labelled["case_id"]), stains),
         labelled,
         stains,
-        left_out=found.left_out,
-        n_read=found.rows,
+        left_out=scanned.left_out,
+        n_read=scanned.rows,
         unknown_stains=args.unknown_stains,
         where=args.manifest,
         remedy="add their stains to names.stains",
     )
-    taken.patches.attrs["warnings"] = found.warnings  # parquet keeps them for the cohort page
-    for line in found.warnings:
+    taken.patches.attrs["warnings"] = scanned.warnings  # parquet keeps them for the cohort page
+    for line in scanned.warnings:
         logging.warning(line)
     if args.identity:
-        files.write_json(found.identity, args.identity)
+        files.write_json(scanned.identity, args.identity)
     return taken
 
 
@@ -87,7 +87,7 @@ def equal_files(taken, args):
     used = taken.cases.loc[taken.cases["status"] == inventory.USED, "case_id"]
     listed = taken.patches[taken.patches["case_id"].isin(used)]
     if args.patches:
-        found = duplicates.find(listed, args.patches, images.shows)
+        copied = duplicates.find(listed, args.patches, images.shows)
     else:
         folder = Path(args.folder or args.manifest.parent)
         listed = listed[["case_id"]].assign(path=[path.rpartition("#")[0] for path in listed["path"]]).drop_duplicates()
@@ -95,11 +95,11 @@ def equal_files(taken, args):
         there = [(folder / path).is_file() for path in listed["path"]]  # one may have gone since
         listed = listed[pd.Series(there, index=listed.index, dtype=bool)]
         listed = listed.assign(bytes=[(folder / path).stat().st_size for path in listed["path"]])
-        found = duplicates.find(listed, folder)
-    for row in duplicates.by_cases(found)[:10]:
+        copied = duplicates.find(listed, folder)
+    for row in duplicates.by_cases(copied)[:10]:
         shared = f"{row['files']} equal files, e.g. {' = '.join(row['examples'])}"
         logging.warning("cases %s share %s", few(row["cases"]), shared)
-    return found
+    return copied
 
 
 def _broken_links(taken):

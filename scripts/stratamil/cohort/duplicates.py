@@ -29,8 +29,8 @@ def find(listed: pd.DataFrame, root: Path, shows: Callable[[Path], bool] | None 
     listed = _shared(listed, "bytes")
     for read in (_sketch, _whole):
         with ThreadPoolExecutor(READERS) as pool:
-            found = list(pool.map(read, (Path(root, path) for path in listed["path"]), listed["bytes"]))
-        listed = _shared(listed.assign(digest=found).dropna(subset="digest"), "digest")
+            digests = list(pool.map(read, (Path(root, path) for path in listed["path"]), listed["bytes"]))
+        listed = _shared(listed.assign(digest=digests).dropna(subset="digest"), "digest")
     if shows:
         first = listed.drop_duplicates("digest")
         with ThreadPoolExecutor(READERS) as pool:
@@ -68,13 +68,13 @@ def _whole(path: Path, size: int) -> str | None:
         return None
 
 
-def by_cases(found: pd.DataFrame) -> list[dict]:
+def by_cases(copied: pd.DataFrame) -> list[dict]:
     """Return what is shared by which cases: a dict each of cases, files (how many of a case) and examples (paths).
 
-    found: as of `find`. Most files first; the example is one such file of each case, of three at most.
+    copied: as of `find`. Most files first; the example is one such file of each case, of three at most.
     """
     shared: dict[tuple, list] = {}
-    for _, rows in found.groupby("group", sort=False):
+    for _, rows in copied.groupby("group", sort=False):
         cases = tuple(sorted(set(rows["case_id"]), key=natural))
         shared.setdefault(cases, []).append(rows.drop_duplicates("case_id")["path"].tolist()[:3])
     rows = [{"cases": list(cases), "files": len(of), "examples": of[0]} for cases, of in shared.items()]

@@ -88,42 +88,42 @@ def _codes(classes: Mapping[str, Sequence[str]], excluded_codes: Sequence[str]) 
 
 
 def _bare(text: str) -> str:
-    """What is left of a word without spaces and punctuation: `na` of `N/A`, nothing of `-`."""
+    """Return what is left of a word without spaces and punctuation: `na` of `N/A`, nothing of `-`."""
     return "".join(character for character in unicodedata.normalize("NFKC", text).casefold() if character.isalnum())
 
 
 def _words(column: pd.Series, numbers: list[int], absent: Collection[str]) -> dict[str, list[int]]:
-    """What stands for nothing in a column: the word as it stands there -> its rows."""
-    found = {}
+    """Return the words that mean nothing in a column: the word as it stands there -> its rows."""
+    rows_of = {}
     for text, number in zip(column, numbers):
         if _bare(text) in absent:
-            found.setdefault(text, []).append(number)
-    return found
+            rows_of.setdefault(text, []).append(number)
+    return rows_of
 
 
 def _without_id(path: object, column: pd.Series, numbers: list[int], absent: Collection[str]) -> Iterator[str]:
-    """A line for rows without a case id; a word for nothing may be the name of one case."""
-    found = _words(column, numbers, absent)
-    rows = sorted(number for word, same in found.items() if not _bare(word) for number in same)
+    """Yield a line for rows without a case id; a word for nothing may be the name of one case."""
+    words = _words(column, numbers, absent)
+    rows = sorted(number for word, same in words.items() if not _bare(word) for number in same)
     if rows:
         yield f"{path}: {in_rows(rows)}: no case id: fill it in or delete the row"
-    several = {word: rows for word, rows in found.items() if _bare(word)}
+    several = {word: rows for word, rows in words.items() if _bare(word)}
     if sum(map(len, several.values())) > 1:
         told = few(f"{word!r} in {in_rows(rows)}" for word, rows in several.items())
         yield f"{path}: no case id: {told}: name the cases or delete the rows"
 
 
 def _too_long(path: object, column: pd.Series, numbers: list[int]) -> Iterator[str]:
-    """A line for ids that are rather text that slipped into the column."""
+    """Yield a line for ids that are rather text that slipped into the column."""
     if rows := [number for text, number in zip(column, numbers) if len(text) > LONGEST]:
         yield f"{path}: {in_rows(rows)}: a case id of more than {LONGEST} characters: shorten it"
 
 
 def _without_patient(path: object, column: pd.Series, numbers: list[int], absent: Collection[str]) -> Iterator[str]:
-    """A line for the rows that name no patient; strangers would be one patient otherwise."""
-    if found := _words(column, numbers, absent):
-        told = few((f"{word!r} in {in_rows(rows)}" if word else in_rows(rows) for word, rows in found.items()), 6)
-        names = "; if it is a name, take the word out of cohort.missing_words" if any(map(_bare, found)) else ""
+    """Yield a line for the rows that name no patient; different people would be one patient otherwise."""
+    if words := _words(column, numbers, absent):
+        told = few((f"{word!r} in {in_rows(rows)}" if word else in_rows(rows) for word, rows in words.items()), 6)
+        names = "; if it is a name, take the word out of cohort.missing_words" if any(map(_bare, words)) else ""
         yield (
             f"{path}: nothing in column {column.name!r}: {told}: name the patient, "
             f"or set cohort.patient_column to null{names}"
@@ -131,19 +131,19 @@ def _without_patient(path: object, column: pd.Series, numbers: list[int], absent
 
 
 def _formulas(path: object, ids: pd.DataFrame, numbers: list[int]) -> Iterator[str]:
-    """A line for ids that a spreadsheet would run, and that cannot be made harmless without being other ids."""
-    found = [
+    """Yield a line for ids that a spreadsheet would run, and that cannot be made harmless without being other ids."""
+    formulas = [
         f"{text!r} in row {number}"
         for name in ids
         for text, number in zip(ids[name], numbers)
         if files.FORMULA.match(text) and re.search(r"\w", text)
     ]
-    if found:
-        yield f"{path}: a spreadsheet takes for a formula: {few(found)}: begin the id with a letter or digit"
+    if formulas:
+        yield f"{path}: a spreadsheet takes for a formula: {few(formulas)}: begin the id with a letter or digit"
 
 
 def _unknown_codes(path: object, rows: pd.DataFrame, codes: dict[str, tuple[str, str]]) -> Iterator[str]:
-    """A line for each code; one for all where there are many, as with the wrong column."""
+    """Yield a line for each code; one for all where there are many, as with the wrong column."""
     known = ", ".join(code for code, _ in codes.values())
     where = f"in neither cohort.classes nor cohort.excluded_codes ({known}): correct it or add it to one of them"
     unknown = list(rows.groupby("label", sort=False))
@@ -162,16 +162,16 @@ def _unknown_codes(path: object, rows: pd.DataFrame, codes: dict[str, tuple[str,
 
 
 def _contradictions(path: object, rows: pd.DataFrame) -> Iterator[str]:
-    """A line for cases with different classes, and one for those with different patients."""
+    """Yield a line for cases with different classes, and one for those with different patients."""
     repeated = rows[(rows["case_id"] != "") & rows.duplicated("case_id", keep=False)]
     for what, column in (("classes", "label"), ("patients", "patient_id")):
         different = repeated.groupby("case_id")[column].transform("nunique") > 1
-        found = [
+        contradictions = [
             f"case {case} has different {what}: {few(_each(same, column))}"
             for case, same in repeated[different].groupby("case_id", sort=False)
         ]
-        if found:
-            yield f"{path}: {few(found)}; keep one"
+        if contradictions:
+            yield f"{path}: {few(contradictions)}; keep one"
 
 
 def _each(rows: pd.DataFrame, column: str) -> Iterable[str]:

@@ -8,9 +8,10 @@ import os
 import re
 import shutil
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path, PurePosixPath
+from typing import Any
 
 import pandas as pd
 
@@ -117,16 +118,16 @@ def temporary(path: Path) -> Path:
 def _sweep(path: Path) -> None:
     writer = rf"\.{re.escape(path.stem[:40])}\.(\w{{6}})-(\d+)-\w{{8}}{re.escape(PARTIAL + path.suffix)}"
     for name in os.listdir(path.parent):
-        if found := re.fullmatch(writer, name):
-            left, (machine, pid) = path.with_name(name), found.groups()
+        if match := re.fullmatch(writer, name):
+            left, (machine, pid) = path.with_name(name), match.groups()
             with suppress(OSError):
                 here = machine == processes.machine()
                 if not processes.lives(int(pid)) if here else time.time() - left.stat().st_mtime > ABANDONED:
                     shutil.rmtree(left) if left.is_dir() else left.unlink()
 
 
-def lacking(folders, needed):
-    """A line for each file that a folder lacks; needed: file name -> the rule that makes it."""
+def lacking(folders: Iterable[str | Path], needed: Mapping[str, str]) -> list[str]:
+    """Return a line for each file that a folder lacks; needed: file name -> the rule that makes it."""
     return [
         f"{folder}/{name}: no such file: run {rule}"
         for folder in folders
@@ -135,26 +136,26 @@ def lacking(folders, needed):
     ]
 
 
-def write_text(text, path):
+def write_text(text: str, path: str | Path) -> None:
     """Write `text` to `path` as UTF-8."""
     with atomic(path) as temporary:
         temporary.write_text(text, encoding="utf-8")
 
 
-def write_json(value, path):
-    """Write `value` to `path` as indented JSON; NaN is refused, for it is not JSON."""
+def write_json(value: Any, path: str | Path) -> None:
+    """Write `value` to `path` as indented JSON. Raises ValueError for NaN, which is not JSON."""
     write_text(json.dumps(value, indent=2, allow_nan=False, ensure_ascii=False) + "\n", path)
 
 
-# Text that a spreadsheet runs, or takes for more than text; numbers are none.
+# Text that a spreadsheet runs, or takes for more than text; numbers are not.
 NUMBER = r"(?:[0-9]+(?:[.,][0-9]*)?|[.,][0-9]+)(?:e[-+]?[0-9]+)?%?"
 FORMULA = re.compile(rf"'*(?:[=@\t\r\n\uff1d\uff20\uff0b\uff0d]|[-+](?!{NUMBER}\Z))", re.IGNORECASE)
 
 
-def write_csv(frame, path, float_format=None):
+def write_csv(frame: pd.DataFrame, path: str | Path, float_format: str | None = None) -> None:
     """Write a data frame to `path` without its index; `float_format` like "%.6g" shortens its numbers.
 
-    An apostrophe before text that a spreadsheet would run makes it plain text there; `as_typed` takes it away.
+    An apostrophe before text that a spreadsheet would run makes it plain text there; `as_typed` removes it.
     """
     with atomic(path) as temporary:
         plain = _with_text(frame, lambda text: f"'{text}" if FORMULA.match(text) else text)
@@ -169,7 +170,7 @@ def as_typed(frame: pd.DataFrame) -> pd.DataFrame:
 
 
 def _with_text(frame: pd.DataFrame, change: Callable[[str], str]) -> pd.DataFrame:
-    """A data frame with each text in it, headings as well, changed."""
+    """Return a data frame with each text in it, headings as well, changed."""
     columns = {}
     for name, kind in frame.dtypes.items():
         texts = {value for value in frame[name] if isinstance(value, str)} if kind.kind == "O" else ()
@@ -178,13 +179,13 @@ def _with_text(frame: pd.DataFrame, change: Callable[[str], str]) -> pd.DataFram
     return frame.assign(**columns).rename(columns=lambda name: change(name) if isinstance(name, str) else name)
 
 
-def write_parquet(frame, path):
+def write_parquet(frame: pd.DataFrame, path: str | Path) -> None:
     """Write a data frame to `path` without its index."""
     with atomic(path) as temporary:
         frame.to_parquet(temporary, index=False)
 
 
-def sha256(path):
-    """Hexadecimal SHA-256 of a file's bytes."""
+def sha256(path: str | Path) -> str:
+    """Return the hexadecimal SHA-256 of a file's bytes."""
     with open(path, "rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()

@@ -7,6 +7,7 @@ inventory.py chooses one for each case and slice, and after it an id is text tha
 import hashlib
 import re
 import unicodedata
+from collections.abc import Iterable, Mapping
 from functools import lru_cache
 from typing import NamedTuple
 
@@ -34,20 +35,20 @@ class PatchName(NamedTuple):
 class NotAPatch(Exception):
     """The name is not that of a patch to use; the message is the reason, `detail` what to look at."""
 
-    def __init__(self, reason, detail=""):
+    def __init__(self, reason: str, detail: str = "") -> None:
         super().__init__(reason)
         self.reason, self.detail = reason, detail
 
 
-def natural(text):
-    """Sort key that orders numbers in text by value: case_2 before case_10; equal ones (1, 01) by the text itself."""
+def natural(text: str) -> list[tuple]:
+    """Return a sort key that orders numbers in text by value: case_2 before case_10; equal ones by the text."""
     parts = [(part, part.lstrip("0")) for part in re.split("([0-9]+)", text) if part]
     # Longer numbers are larger ones, at any length; the last entry is before all that could follow.
     return [(0, len(n), n) if part[0] in "0123456789" else (1, 0, part) for part, n in parts] + [(-1, 0, text)]
 
 
-def composed(text):
-    """Letters and accents together (NFC), and without characters that cannot be seen (zero-width spaces)."""
+def composed(text: str) -> str:
+    """Return text with letters and accents joined (NFC), without invisible characters (zero-width spaces)."""
     if text.isascii():
         return text
     return "".join(c for c in unicodedata.normalize("NFC", text) if unicodedata.category(c) != "Cf")
@@ -60,14 +61,14 @@ def case_id(text: str | int) -> str:
     return _whole(text) or text.lower()
 
 
-def class_code(text):
-    """A class code as everyone means it: `1` for `01`, `1.0` and `1,0`; letters in lower case."""
+def class_code(text: str | int) -> str:
+    """Return the normal form of a class code: `1` for `01`, `1.0` and `1,0`; letters in lower case."""
     text = str(text).strip()
     return _whole(text) or text.casefold()
 
 
-def _whole(text):
-    """The digits of a whole number, `38` for `038`, `38.0` and `38,00`; nothing for other texts."""
+def _whole(text: str) -> str:
+    """Return the digits of a whole number, `38` for `038`, `38.0` and `38,00`; nothing for other texts."""
     number = re.fullmatch("([0-9]+)(?:[.,]0+)?", text)
     return (number[1].lstrip("0") or "0") if number else ""
 
@@ -117,7 +118,7 @@ class Grammar:
     Raises UserError if the expression is not valid or lacks a group.
     """
 
-    def __init__(self, pattern, stains):
+    def __init__(self, pattern: str, stains: Mapping[str, Iterable[str]]) -> None:
         try:
             self.pattern = re.compile(pattern, re.IGNORECASE)
         except re.error as error:
@@ -130,11 +131,11 @@ class Grammar:
         # A slice has hundreds of patches: what comes before their number is understood once.
         self._slice = lru_cache(maxsize=100_000)(self._slice)
 
-    def _slice(self, case, stain, slice_):
+    def _slice(self, case: str, stain: str, slice_: str) -> tuple[str, str, str]:
         return case.strip(), self.stain(stain), slice_.strip()
 
-    def stain(self, text):
-        """The canonical stain of a spelling. Raises NotAPatch if the config does not name it."""
+    def stain(self, text: str) -> str:
+        """Return the canonical stain of a spelling. Raises NotAPatch if the config does not name it."""
         text = spelling(text)
         if text not in self.stains:
             raise NotAPatch(UNKNOWN_STAIN, text)
@@ -167,7 +168,7 @@ class Grammar:
         return PatchName(*self._slice(case, stain, slice_), int(patch))
 
 
-def _why_not(name):
+def _why_not(name: str) -> str:
     if name.startswith("."):
         return "hidden file"
     if not name.lower().endswith(IMAGE_SUFFIXES):

@@ -54,7 +54,7 @@ def numbers(patches, cases, excluded, found, sides, classes, stains, patient_col
         "sets": _sets(found, used, stains),
         "plan": _made(plan, patient_column),
         "flow": flow.follow(
-            cases, excluded, found, classes, patients=patient_column is not None, pictures=sides is not None
+            cases, excluded, found, classes, patients=patient_column is not None, images=sides is not None
         ),
         "cases": _cases(cases, found, stains),
         "sides": sides,

@@ -426,7 +426,7 @@ def test_a_dry_run_notices_changes_without_a_walk(tmp_path, monkeypatch):
 
     def remember(state):
         visited = {folder: time for folder, time, _ in folders.visit(root)}
-        folders.remember(root, visited, [patch.relative_to(root).as_posix()], state, known)
+        folders.remember(root, known, visited=visited, paths=[patch.relative_to(root).as_posix()], state=state)
 
     found, state = look()
     assert found == [str(root), str(root / "a"), str(root / "a/b")]
@@ -460,7 +460,7 @@ def test_a_dry_run_looks_at_so_many_files_at_most(tmp_path):
     root, known = tmp_path / "patches", tmp_path / "watched.json"
     root.mkdir()
     for n in (1, folders.WATCHED, folders.WATCHED + 1, 3 * folders.WATCHED + 7):
-        folders.remember(root, {}, [f"{i}.png" for i in range(n)], "", known)
+        folders.remember(root, known, visited={}, paths=[f"{i}.png" for i in range(n)], state="")
         watched = len(json.loads(known.read_text())["files"])
         assert n // 4 < watched <= min(n, folders.WATCHED)
 
