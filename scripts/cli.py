@@ -139,7 +139,7 @@ def _alternatives(setting: dict[str, Any]) -> list[dict[str, Any]]:
 
 
 def _kinds(setting: dict[str, Any]) -> set[str]:
-    """The JSON types that a setting may have, besides the words of an enum."""
+    """Return the JSON types that a setting may have, besides the words of an enum."""
     kinds = [each.get("type", []) for each in _alternatives(setting)]
     return {kind for each in kinds for kind in ([each] if isinstance(each, str) else each)}
 

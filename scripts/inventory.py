@@ -6,7 +6,7 @@ from pathlib import Path
 import pandas as pd
 
 import cli
-from stratamil.cohort import duplicates, folders, inventory, labels
+from stratamil.cohort import duplicates, folders, inventory, labels, patch_files
 from stratamil.core import files, names, schema
 from stratamil.core.errors import few
 from stratamil.features import images, precomputed
@@ -65,7 +65,7 @@ def take_features(args, labelled, grammar):
     stains = list(schema.merged(args.stains))
     scanned = precomputed.scan(args.manifest, args.folder or args.manifest.parent, grammar, args.encoder)
     taken = inventory.join(
-        inventory.ordered(inventory.spelt(scanned.patches, labelled["case_id"]), stains),
+        patch_files.ordered(patch_files.spelt(scanned.patches, labelled["case_id"]), stains),
         labelled,
         stains,
         left_out=scanned.left_out,
@@ -103,12 +103,12 @@ def equal_files(taken, args):
 
 
 def _broken_links(taken):
-    return taken.excluded.loc[taken.excluded["reason"] == inventory.BROKEN_LINK, "name"]
+    return taken.excluded.loc[taken.excluded["reason"] == patch_files.BROKEN_LINK, "name"]
 
 
 def report(taken):
     """Log what was found and what was left out."""
-    same = inventory.namesakes(taken.patches)
+    same = patch_files.namesakes(taken.patches)
     if len(same):
         shown = ", ".join(same["path"][:4])
         logging.warning("%d patches have the number of another of their slice; all are used: %s", len(same), shown)

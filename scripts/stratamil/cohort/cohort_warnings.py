@@ -5,7 +5,8 @@ from typing import Any
 
 import pandas as pd
 
-from stratamil.cohort.inventory import BROKEN_LINK, USED, of_files
+from stratamil.cohort.inventory import USED, of_files
+from stratamil.cohort.patch_files import BROKEN_LINK
 from stratamil.core.errors import few
 from stratamil.core.names import natural
 
@@ -35,6 +36,32 @@ def warnings(cohort: Numbers, excluded: pd.DataFrame) -> list[str]:
     ]
 
 
+def notes(cohort: Numbers) -> list[str]:
+    """Return sentences on what a reader should know, but need not worry about."""
+    result = []
+    if cohort["quality"] and len(cohort["quality"]["bits"]) == 1:
+        (row,) = cohort["quality"]["bits"]
+        result.append(
+            f"{_n(row['n'], '16-bit grey image')} use {row['bits']} bits and were scaled by these: {_first(row)}."
+        )
+    for row in cohort["excluded"]:
+        if row["kind"] == "row":
+            result.append(f"{_n(row['n'], 'row')} of the labels left out ({row['reason']}), e.g. {row['example']}.")
+        elif row["kind"] == "file" and row["reason"].startswith(("copy", BROKEN_LINK)):
+            result.append(f"{_n(row['n'], 'file')} left out ({row['reason']}), e.g. {row['example']}.")
+    if absent := cohort["absent_stains"]:
+        result.append(
+            f"No used case has {', '.join(absent)}, which names.stains lists: {'they are' if absent[1:] else 'it is'} "
+            "left out of the pages."
+        )
+    if cohort["namesakes"]:
+        result.append(
+            f"{_n(cohort['namesakes'], 'patch')} have the number of another patch of their slice, but other content; "
+            "all are used."
+        )
+    return result
+
+
 def _of_patients(cohort: Numbers) -> Iterator[str]:
     if cohort["patient_column"] is None:
         yield (
@@ -58,6 +85,11 @@ def _of_classes(cohort: Numbers) -> Iterator[str]:
                 f"Class {row['class']} has only {_n(row['patients'], 'patient')}: single patients decide every figure, "
                 "and its intervals will be wide."
             )
+
+
+def _n(number: int, noun: str) -> str:
+    """Return `1 case`, `3 cases`, `2 patches`."""
+    return f"{number} {noun}" if number == 1 else f"{number} {noun}{'es' if noun.endswith('ch') else 's'}"
 
 
 def _of_predictors(cohort: Numbers) -> Iterator[str]:
@@ -116,11 +148,16 @@ def _of_cases(cohort: Numbers, excluded: pd.DataFrame) -> Iterator[str]:
         yield f"{_have(rows, 'case')} patches but no row in the labels, and {_are(rows)} left out: {few(named, NAMED)}."
 
 
-def _of_sample(sides: Numbers | None) -> Iterator[str]:
-    damaged = sides["unreadable"] if sides else []
-    if damaged:
-        sample = _n(sides["drawn"], "patch")
-        yield f"{len(damaged)} of a sample of {sample} cannot be read as an image: {few(damaged, NAMED)}."
+def _have(items: Sized, noun: str) -> str:
+    return f"{_n(len(items), noun)} {'has' if len(items) == 1 else 'have'}"
+
+
+def _are(items: Sized) -> str:
+    return _is(len(items))
+
+
+def _is(number: int) -> str:
+    return "is" if number == 1 else "are"
 
 
 def _of_patches(quality: Numbers) -> Iterator[str]:
@@ -172,44 +209,8 @@ def _first(row: Numbers) -> str:
     return ", ".join(row["examples"]) + (f" and {more} more" if more else "")
 
 
-def notes(cohort: Numbers) -> list[str]:
-    """Return sentences on what a reader should know, but need not worry about."""
-    result = []
-    if cohort["quality"] and len(cohort["quality"]["bits"]) == 1:
-        (row,) = cohort["quality"]["bits"]
-        result.append(
-            f"{_n(row['n'], '16-bit grey image')} use {row['bits']} bits and were scaled by these: {_first(row)}."
-        )
-    for row in cohort["excluded"]:
-        if row["kind"] == "row":
-            result.append(f"{_n(row['n'], 'row')} of the labels left out ({row['reason']}), e.g. {row['example']}.")
-        elif row["kind"] == "file" and row["reason"].startswith(("copy", BROKEN_LINK)):
-            result.append(f"{_n(row['n'], 'file')} left out ({row['reason']}), e.g. {row['example']}.")
-    if absent := cohort["absent_stains"]:
-        result.append(
-            f"No used case has {', '.join(absent)}, which names.stains lists: {'they are' if absent[1:] else 'it is'} "
-            "left out of the pages."
-        )
-    if cohort["namesakes"]:
-        result.append(
-            f"{_n(cohort['namesakes'], 'patch')} have the number of another patch of their slice, but other content; "
-            "all are used."
-        )
-    return result
-
-
-def _n(number: int, noun: str) -> str:
-    """Return `1 case`, `3 cases`, `2 patches`."""
-    return f"{number} {noun}" if number == 1 else f"{number} {noun}{'es' if noun.endswith('ch') else 's'}"
-
-
-def _have(items: Sized, noun: str) -> str:
-    return f"{_n(len(items), noun)} {'has' if len(items) == 1 else 'have'}"
-
-
-def _are(items: Sized) -> str:
-    return _is(len(items))
-
-
-def _is(number: int) -> str:
-    return "is" if number == 1 else "are"
+def _of_sample(sides: Numbers | None) -> Iterator[str]:
+    damaged = sides["unreadable"] if sides else []
+    if damaged:
+        sample = _n(sides["drawn"], "patch")
+        yield f"{len(damaged)} of a sample of {sample} cannot be read as an image: {few(damaged, NAMED)}."

@@ -39,35 +39,6 @@ def find(listed: pd.DataFrame, root: Path, shows: Callable[[Path], bool] | None 
     return listed.assign(group=pd.factorize(listed["digest"])[0] + 1).sort_values("group", kind="stable")[COLUMNS]
 
 
-def _shared(listed: pd.DataFrame, name: str) -> pd.DataFrame:
-    """Return the rows whose value in column `name` occurs in several cases."""
-    pairs = listed[[name, "case_id"]].drop_duplicates()
-    return listed[listed[name].isin(pairs.loc[pairs[name].duplicated(), name])]
-
-
-def _sketch(path: Path, size: int) -> str | None:
-    """Return a digest of a file's size, head, middle and tail, or of all of a small one; None if it cannot be read."""
-    digest = hashlib.sha256(str(size).encode())
-    try:
-        with open(path, "rb", buffering=0) as file:
-            if size <= 3 * BLOCK:
-                digest.update(file.read(3 * BLOCK))
-            else:
-                for begin in (0, size // 2, size - BLOCK):
-                    file.seek(begin)
-                    digest.update(file.read(BLOCK))
-    except OSError:
-        return None
-    return digest.hexdigest()
-
-
-def _whole(path: Path, size: int) -> str | None:
-    try:
-        return files.sha256(path)
-    except OSError:
-        return None
-
-
 def by_cases(copied: pd.DataFrame) -> list[dict]:
     """Return what is shared by which cases: a dict each of cases, files (how many of a case) and examples (paths).
 
@@ -97,3 +68,32 @@ def parted(shared: list[dict], splits: dict, patient_of: dict[str, str]) -> Iter
             if len(first) > 1 and len({patient_of[case] for case in here}) > 1:
                 yield row, name, first
                 break
+
+
+def _shared(listed: pd.DataFrame, name: str) -> pd.DataFrame:
+    """Return the rows whose value in column `name` occurs in several cases."""
+    pairs = listed[[name, "case_id"]].drop_duplicates()
+    return listed[listed[name].isin(pairs.loc[pairs[name].duplicated(), name])]
+
+
+def _sketch(path: Path, size: int) -> str | None:
+    """Return a digest of a file's size, head, middle and tail, or of all of a small one; None if it cannot be read."""
+    digest = hashlib.sha256(str(size).encode())
+    try:
+        with open(path, "rb", buffering=0) as file:
+            if size <= 3 * BLOCK:
+                digest.update(file.read(3 * BLOCK))
+            else:
+                for begin in (0, size // 2, size - BLOCK):
+                    file.seek(begin)
+                    digest.update(file.read(BLOCK))
+    except OSError:
+        return None
+    return digest.hexdigest()
+
+
+def _whole(path: Path, size: int) -> str | None:
+    try:
+        return files.sha256(path)
+    except OSError:
+        return None

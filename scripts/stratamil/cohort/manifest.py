@@ -64,6 +64,39 @@ def read(path: Path, folder: Path) -> list[Entry]:
     return entries
 
 
+def lacking(path: Path, entries: list[tuple[Entry, list[str]]]) -> list[str]:
+    """Return lines for files of which neither the manifest nor their own columns say the case, stain or slice.
+
+    entries: entry and the names that it lacks.
+    """
+    if not entries:
+        return []
+    table, _ = _table(path)
+    lines = []
+    if absent := [name for name in NAMES if name not in table and any(name in none for _, none in entries)]:
+        these = [entry.file for entry, none in entries if set(none) & set(absent)]
+        lines.append(
+            f"no column {', '.join(absent)}, and {len(these):,} files have none of their own ({few(these)}): "
+            f"it has {_headings(table)}: {_rename(table, absent)}"
+        )
+    cells = [(entry, [name for name in none if name in table]) for entry, none in entries]
+    return lines + by_kind(
+        (f"row {entry.row}: {entry.file}", f"no {', '.join(none)}: fill it in, for the file has no column of that name")
+        for entry, none in cells
+        if none
+    )
+
+
+def state(path: Path, folder: Path) -> str:
+    """Return a short text that changes when the manifest or one of its files does; the files are not opened.
+
+    Raises UserError as `read` does.
+    """
+    stats = [(entry.file, os.stat(Path(folder, entry.file))) for entry in read(path, folder)]
+    seen = [files.sha256(path), *((file, stat.st_size, stat.st_mtime_ns) for file, stat in stats)]
+    return hashlib.sha256(json.dumps(seen).encode()).hexdigest()[:16]
+
+
 def _table(path: Path) -> tuple[pd.DataFrame, list[int]]:
     """Return the table with its headings in lower case, and the number of each row in the file."""
     table, numbers = tables.sheet(path, REMEDY)
@@ -71,6 +104,18 @@ def _table(path: Path) -> tuple[pd.DataFrame, list[int]]:
     if twice := [name for name in dict.fromkeys(table) if name in ("file", *NAMES) and list(table).count(name) > 1]:
         raise UserError(f"{path}: column {', '.join(map(repr, twice))} twice, but for upper and lower case: keep one")
     return table, numbers
+
+
+def _headings(table: pd.DataFrame) -> str:
+    return few(map(repr, table), 8)
+
+
+def _rename(table: pd.DataFrame, absent: list[str]) -> str:
+    """Return what to do about columns that are not there."""
+    renamed = {name: next((other for other in ELSEWHERE[name] if other in table), None) for name in absent}
+    said = [f"rename {other} to {name}" for name, other in renamed.items() if other]
+    missing = [name for name, other in renamed.items() if not other]
+    return ", ".join([*said, *([f"add {', '.join(missing)}"] if missing else [])])
 
 
 def _problem(entry: Entry, folder: Path, first: int, beside: dict[Path, dict[str, str]]) -> tuple[str, str] | None:
@@ -105,48 +150,3 @@ def _is_file(path: Path) -> bool:
         raise
     except (OSError, ValueError):
         return False
-
-
-def lacking(path: Path, entries: list[tuple[Entry, list[str]]]) -> list[str]:
-    """Return lines for files of which neither the manifest nor their own columns say the case, stain or slice.
-
-    entries: entry and the names that it lacks.
-    """
-    if not entries:
-        return []
-    table, _ = _table(path)
-    lines = []
-    if absent := [name for name in NAMES if name not in table and any(name in none for _, none in entries)]:
-        these = [entry.file for entry, none in entries if set(none) & set(absent)]
-        lines.append(
-            f"no column {', '.join(absent)}, and {len(these):,} files have none of their own ({few(these)}): "
-            f"it has {_headings(table)}: {_rename(table, absent)}"
-        )
-    cells = [(entry, [name for name in none if name in table]) for entry, none in entries]
-    return lines + by_kind(
-        (f"row {entry.row}: {entry.file}", f"no {', '.join(none)}: fill it in, for the file has no column of that name")
-        for entry, none in cells
-        if none
-    )
-
-
-def _headings(table: pd.DataFrame) -> str:
-    return few(map(repr, table), 8)
-
-
-def _rename(table: pd.DataFrame, absent: list[str]) -> str:
-    """Return what to do about columns that are not there."""
-    renamed = {name: next((other for other in ELSEWHERE[name] if other in table), None) for name in absent}
-    said = [f"rename {other} to {name}" for name, other in renamed.items() if other]
-    missing = [name for name, other in renamed.items() if not other]
-    return ", ".join([*said, *([f"add {', '.join(missing)}"] if missing else [])])
-
-
-def state(path: Path, folder: Path) -> str:
-    """Return a short text that changes when the manifest or one of its files does; the files are not opened.
-
-    Raises UserError as `read` does.
-    """
-    stats = [(entry.file, os.stat(Path(folder, entry.file))) for entry in read(path, folder)]
-    seen = [files.sha256(path), *((file, stat.st_size, stat.st_mtime_ns) for file, stat in stats)]
-    return hashlib.sha256(json.dumps(seen).encode()).hexdigest()[:16]

@@ -52,11 +52,6 @@ def preset(paths: Iterable[str | Path], cases: pd.DataFrame, classes: Sequence[s
     return made
 
 
-def _as_spelt(split: Split, known: dict[str, str]) -> Split:
-    """Return the split with the ids that `known` has, normal form -> spelling, so spelt."""
-    return Split(*([known.get(case_id(text), text) for text in getattr(split, name)] for name in SETS))
-
-
 def read(path: str | Path) -> Split:
     """Read a split file (npz with train_cases, val_cases, test_cases; whole numbers or text) as a Split.
 
@@ -76,36 +71,6 @@ def read(path: str | Path) -> Split:
     except Exception:  # zip, zlib, numpy and Python's own parser each have their errors for damaged bytes
         raise UserError(f"{path}: not a split file: it must be an npz of three lists without pickled objects") from None
     return Split(**sets)
-
-
-def _array(path: str | Path, name: str) -> np.ndarray:
-    """Return an array of an npz.
-
-    Raises KeyError if it is not there, and UserError if it claims more than a split file holds.
-    """
-    with zipfile.ZipFile(path) as archive:
-        if f"{name}.npy" not in archive.namelist():
-            raise KeyError(name)
-        info = archive.getinfo(f"{name}.npy")
-        shape, _, dtype, _ = npz.header(archive, info)
-        n = math.prod(shape)
-        if n > MOST or n * dtype.itemsize > min(info.file_size, LARGEST):
-            raise UserError(
-                f"{path}: not a split file: {name} claims {n:,} cases in {info.file_size:,} bytes: make it again"
-            )
-        return npz.array(archive, info)
-
-
-def _text(array: np.ndarray, where: str) -> list[str]:
-    """Return the ids of an array. Raises UserError, which begins with `where`, for ids that none can be."""
-    if array.ndim != 1:
-        raise ValueError("not a list")
-    if array.dtype.kind == "f" and (np.abs(array) > 2 ** np.finfo(array.dtype).nmant).any():
-        raise UserError(f"{where}: {array.dtype} rounds such large numbers to others: save the ids as text")
-    ids = array.astype(str).tolist()
-    if wrong := [place for place, text in enumerate(ids, 1) if len(text) > LONGEST or SURROGATE.search(text)]:
-        raise UserError(f"{where}: entry {few(wrong)}: no case id (half a character, or over {LONGEST}): correct it")
-    return ids
 
 
 def write(split: Split, path: str | Path) -> None:
@@ -165,25 +130,6 @@ def copies(splits: dict[str, Split], copied: pd.DataFrame, cases: pd.DataFrame, 
         yield f"{name}: {len(lines) - MOST_COPIES} more groups of cases share files in the same way: see the table"
 
 
-def _unusable(ids: NDArray[np.object_], known: pd.DataFrame) -> Iterator[tuple[str, list[str]]]:
-    """Yield (what is wrong and what to do, ids) of those ids that are not used cases."""
-    status = pd.Series(ids).map(known["status"]).fillna("no row")
-    for kind in sorted(set(status) - {USED}):
-        if kind == "no row":
-            why = "not in the labels table: correct the ids, or add them to the labels"
-        elif kind == "no patches":
-            why = "labelled but without patches: take them out, or add their patches"
-        else:
-            why = f"labelled but with {kind}: take them out, or give the code a class in cohort.classes"
-        yield why, _sorted(ids[status == kind])
-
-
-def _by_patient(known: pd.DataFrame, ids: Iterable[str]) -> Mapping[str, pd.Index]:
-    """Return patient -> its cases among `ids`."""
-    rows = known.loc[_sorted(case for case in ids if case in known.index)]
-    return rows.groupby("patient_id").groups
-
-
 def warnings(
     splits: Mapping[str, Split],
     cases: pd.DataFrame,
@@ -218,6 +164,78 @@ def warnings(
     return lines
 
 
+def table(splits: Mapping[str, Split], cases: pd.DataFrame, classes: Sequence[str]) -> pd.DataFrame:
+    """Return the counts of cases, patients and classes of every set: one row a split and set."""
+    known = cases.set_index("case_id")
+    rows = []
+    for name, split in splits.items():
+        for part in SETS:
+            chosen = known.loc[getattr(split, part)]
+            counts = {label: int((chosen["class"] == label).sum()) for label in classes}
+            rows.append(
+                {"split": name, "set": part, "cases": len(chosen), "patients": chosen["patient_id"].nunique()} | counts
+            )
+    return pd.DataFrame(rows)
+
+
+def _as_spelt(split: Split, known: dict[str, str]) -> Split:
+    """Return the split with the ids that `known` has, normal form -> spelling, so spelt."""
+    return Split(*([known.get(case_id(text), text) for text in getattr(split, name)] for name in SETS))
+
+
+def _text(array: np.ndarray, where: str) -> list[str]:
+    """Return the ids of an array. Raises UserError, which begins with `where`, for ids that none can be."""
+    if array.ndim != 1:
+        raise ValueError("not a list")
+    if array.dtype.kind == "f" and (np.abs(array) > 2 ** np.finfo(array.dtype).nmant).any():
+        raise UserError(f"{where}: {array.dtype} rounds such large numbers to others: save the ids as text")
+    ids = array.astype(str).tolist()
+    if wrong := [place for place, text in enumerate(ids, 1) if len(text) > LONGEST or SURROGATE.search(text)]:
+        raise UserError(f"{where}: entry {few(wrong)}: no case id (half a character, or over {LONGEST}): correct it")
+    return ids
+
+
+def _array(path: str | Path, name: str) -> np.ndarray:
+    """Return an array of an npz.
+
+    Raises KeyError if it is not there, and UserError if it claims more than a split file holds.
+    """
+    with zipfile.ZipFile(path) as archive:
+        if f"{name}.npy" not in archive.namelist():
+            raise KeyError(name)
+        info = archive.getinfo(f"{name}.npy")
+        shape, _, dtype, _ = npz.header(archive, info)
+        n = math.prod(shape)
+        if n > MOST or n * dtype.itemsize > min(info.file_size, LARGEST):
+            raise UserError(
+                f"{path}: not a split file: {name} claims {n:,} cases in {info.file_size:,} bytes: make it again"
+            )
+        return npz.array(archive, info)
+
+
+def _sorted(ids: Iterable[str]) -> list[str]:
+    return sorted(ids, key=lambda text: (natural(text), text))
+
+
+def _unusable(ids: NDArray[np.object_], known: pd.DataFrame) -> Iterator[tuple[str, list[str]]]:
+    """Yield (what is wrong and what to do, ids) of those ids that are not used cases."""
+    status = pd.Series(ids).map(known["status"]).fillna("no row")
+    for kind in sorted(set(status) - {USED}):
+        if kind == "no row":
+            why = "not in the labels table: correct the ids, or add them to the labels"
+        elif kind == "no patches":
+            why = "labelled but without patches: take them out, or add their patches"
+        else:
+            why = f"labelled but with {kind}: take them out, or give the code a class in cohort.classes"
+        yield why, _sorted(ids[status == kind])
+
+
+def _by_patient(known: pd.DataFrame, ids: Iterable[str]) -> Mapping[str, pd.Index]:
+    """Return patient -> its cases among `ids`."""
+    rows = known.loc[_sorted(case for case in ids if case in known.index)]
+    return rows.groupby("patient_id").groups
+
+
 def _repeats(splits: Mapping[str, Split], ids: Iterable[str]) -> list[list[str]]:
     """Return the names of the splits by repeat, which ends where every case has been tested.
 
@@ -250,21 +268,3 @@ def _imbalance(chosen: pd.DataFrame, total: pd.Series, share: float) -> Iterator
 
 def _plain(value: float) -> str:
     return f"{value:.1f}".removesuffix(".0")
-
-
-def table(splits: Mapping[str, Split], cases: pd.DataFrame, classes: Sequence[str]) -> pd.DataFrame:
-    """Return the counts of cases, patients and classes of every set: one row a split and set."""
-    known = cases.set_index("case_id")
-    rows = []
-    for name, split in splits.items():
-        for part in SETS:
-            chosen = known.loc[getattr(split, part)]
-            counts = {label: int((chosen["class"] == label).sum()) for label in classes}
-            rows.append(
-                {"split": name, "set": part, "cases": len(chosen), "patients": chosen["patient_id"].nunique()} | counts
-            )
-    return pd.DataFrame(rows)
-
-
-def _sorted(ids: Iterable[str]) -> list[str]:
-    return sorted(ids, key=lambda text: (natural(text), text))

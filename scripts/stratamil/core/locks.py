@@ -58,7 +58,7 @@ class Holder:
 
     @property
     def ending(self) -> str:
-        """The command that ends it."""
+        """Return the command that ends it."""
         if self.job:
             return f"`scancel {self.job}`"
         return f"`kill {self.pid}`" + ("" if self.machine == processes.machine() else f" on {self.host}")
@@ -237,7 +237,7 @@ def _lives(path: Path, holder: Holder) -> bool:
 
 
 def _now(path: Path) -> float:
-    """The time by the clock of the file server."""
+    """Return the time by the clock of the file server."""
     clock = files.temporary(path)
     clock.touch()
     try:

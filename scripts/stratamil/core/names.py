@@ -1,7 +1,7 @@
 """The grammar of patch file names, what of two spellings is one id, and the order of everything that is named.
 
 Ids are matched by their normal form, `case_id` and `slice_id`. Every output has the user's own spelling instead:
-inventory.py chooses one for each case and slice, and after it an id is text that nothing changes.
+patch_files.py chooses one for each case and slice; from then on an id is text that nothing changes.
 """
 
 import hashlib
@@ -18,7 +18,6 @@ REQUIRED_GROUPS = ("case", "slice", "stain", "patch")
 LONGEST = 200  # characters of an id
 PORTABLE = 60  # characters of a part of a file name
 MATCHING = re.compile("((?:un)?match(?:ed)?)_?0*([0-9]+)")
-
 COPY = "copy made by an operating system"
 UNKNOWN_STAIN = "stain not in the config"
 
@@ -38,74 +37,6 @@ class NotAPatch(Exception):
     def __init__(self, reason: str, detail: str = "") -> None:
         super().__init__(reason)
         self.reason, self.detail = reason, detail
-
-
-def natural(text: str) -> list[tuple]:
-    """Return a sort key that orders numbers in text by value: case_2 before case_10; equal ones by the text."""
-    parts = [(part, part.lstrip("0")) for part in re.split("([0-9]+)", text) if part]
-    # Longer numbers are larger ones, at any length; the last entry is before all that could follow.
-    return [(0, len(n), n) if part[0] in "0123456789" else (1, 0, part) for part, n in parts] + [(-1, 0, text)]
-
-
-def composed(text: str) -> str:
-    """Return text with letters and accents joined (NFC), without invisible characters (zero-width spaces)."""
-    if text.isascii():
-        return text
-    return "".join(c for c in unicodedata.normalize("NFC", text) if unicodedata.category(c) != "Cf")
-
-
-@lru_cache(maxsize=100_000)
-def case_id(text: str | int) -> str:
-    """Return the normal form of a case id: 38 for `038`, ` 38 ` and `38.0`; other ids in lower case."""
-    text = composed(str(text)).strip()
-    return _whole(text) or text.lower()
-
-
-def class_code(text: str | int) -> str:
-    """Return the normal form of a class code: `1` for `01`, `1.0` and `1,0`; letters in lower case."""
-    text = str(text).strip()
-    return _whole(text) or text.casefold()
-
-
-def _whole(text: str) -> str:
-    """Return the digits of a whole number, `38` for `038`, `38.0` and `38,00`; nothing for other texts."""
-    number = re.fullmatch("([0-9]+)(?:[.,]0+)?", text)
-    return (number[1].lstrip("0") or "0") if number else ""
-
-
-@lru_cache(maxsize=100_000)
-def slice_id(text: str) -> str:
-    """Return the normal form of a slice id: `match_1` for `Match1` and `match_01`; other ids in lower case.
-
-    Only after the words (un)match and (un)matched are the underscore and leading zeros a matter of spelling. In other
-    ids both may tell two slices: 1_1 and 11, S21-00123 and S21-123.
-    """
-    text = composed(text).strip().lower()
-    match = MATCHING.fullmatch(text)
-    return f"{match[1]}_{match[2]}" if match else text
-
-
-def spelling(text: str) -> str:
-    """Return the normal form of a stain's spelling: lower case, without spaces, dots and underscores at its ends."""
-    return composed(text).lower().strip(" ._")
-
-
-def column(name: str) -> str:
-    """Return a class or stain name as part of a column name: `high_grade` for `high-grade`, `öd` for `Öd`."""
-    kept = [c if c.isalnum() or unicodedata.category(c)[0] == "M" else " " for c in composed(name).casefold()]
-    return "_".join("".join(kept).split())
-
-
-def file_name(text: str) -> str:
-    """Return a text as a part of a file name that every system takes: itself, or what is portable of it and a hash.
-
-    Different texts give different names, also where a file system does not regard case: ids that differ by case alone
-    are one id. The tilde stands in changed names only.
-    """
-    if len(text) <= PORTABLE and re.fullmatch(r"[A-Za-z0-9_&+](?:[A-Za-z0-9_&+.-]*[A-Za-z0-9_&+-])?", text):
-        return text
-    told = re.sub("[^A-Za-z0-9&+]+", "_", text).strip("_")[: PORTABLE - 9]
-    return f"{told}~{hashlib.sha256(text.encode(errors='surrogatepass')).hexdigest()[:8]}"
 
 
 class Grammar:
@@ -168,6 +99,68 @@ class Grammar:
         return PatchName(*self._slice(case, stain, slice_), int(patch))
 
 
+def natural(text: str) -> list[tuple]:
+    """Return a sort key that orders numbers in text by value: case_2 before case_10; equal ones by the text."""
+    parts = [(part, part.lstrip("0")) for part in re.split("([0-9]+)", text) if part]
+    # Longer numbers are larger ones, at any length; the last entry is before all that could follow.
+    return [(0, len(n), n) if part[0] in "0123456789" else (1, 0, part) for part, n in parts] + [(-1, 0, text)]
+
+
+def composed(text: str) -> str:
+    """Return text with letters and accents joined (NFC), without invisible characters (zero-width spaces)."""
+    if text.isascii():
+        return text
+    return "".join(c for c in unicodedata.normalize("NFC", text) if unicodedata.category(c) != "Cf")
+
+
+@lru_cache(maxsize=100_000)
+def case_id(text: str | int) -> str:
+    """Return the normal form of a case id: 38 for `038`, ` 38 ` and `38.0`; other ids in lower case."""
+    text = composed(str(text)).strip()
+    return _whole(text) or text.lower()
+
+
+def class_code(text: str | int) -> str:
+    """Return the normal form of a class code: `1` for `01`, `1.0` and `1,0`; letters in lower case."""
+    text = str(text).strip()
+    return _whole(text) or text.casefold()
+
+
+@lru_cache(maxsize=100_000)
+def slice_id(text: str) -> str:
+    """Return the normal form of a slice id: `match_1` for `Match1` and `match_01`; other ids in lower case.
+
+    Only after the words (un)match and (un)matched are the underscore and leading zeros a matter of spelling. In other
+    ids both may tell two slices: 1_1 and 11, S21-00123 and S21-123.
+    """
+    text = composed(text).strip().lower()
+    match = MATCHING.fullmatch(text)
+    return f"{match[1]}_{match[2]}" if match else text
+
+
+def spelling(text: str) -> str:
+    """Return the normal form of a stain's spelling: lower case, without spaces, dots and underscores at its ends."""
+    return composed(text).lower().strip(" ._")
+
+
+def column(name: str) -> str:
+    """Return a class or stain name as part of a column name: `high_grade` for `high-grade`, `öd` for `Öd`."""
+    kept = [c if c.isalnum() or unicodedata.category(c)[0] == "M" else " " for c in composed(name).casefold()]
+    return "_".join("".join(kept).split())
+
+
+def file_name(text: str) -> str:
+    """Return a text as a part of a file name that every system takes: itself, or what is portable of it and a hash.
+
+    Different texts give different names, also where a file system does not regard case: ids that differ by case alone
+    are one id. The tilde stands in changed names only.
+    """
+    if len(text) <= PORTABLE and re.fullmatch(r"[A-Za-z0-9_&+](?:[A-Za-z0-9_&+.-]*[A-Za-z0-9_&+-])?", text):
+        return text
+    told = re.sub("[^A-Za-z0-9&+]+", "_", text).strip("_")[: PORTABLE - 9]
+    return f"{told}~{hashlib.sha256(text.encode(errors='surrogatepass')).hexdigest()[:8]}"
+
+
 def _why_not(name: str) -> str:
     if name.startswith("."):
         return "hidden file"
@@ -176,3 +169,9 @@ def _why_not(name: str) -> str:
     if not re.search(r"patch\s*\d", name, re.IGNORECASE):
         return "no patch number"
     return "name does not follow the pattern"
+
+
+def _whole(text: str) -> str:
+    """Return the digits of a whole number, `38` for `038`, `38.0` and `38,00`; nothing for other texts."""
+    number = re.fullmatch("([0-9]+)(?:[.,]0+)?", text)
+    return (number[1].lstrip("0") or "0") if number else ""

@@ -66,7 +66,7 @@ def _resolved(setting: dict[str, Any]) -> dict[str, Any]:
 
 
 def _word(value: Any) -> str:
-    """An item of a list on the command line; a named list as `name=a,b`, quoted as in CSV."""
+    """Return an item of a list on the command line; a named list as `name=a,b`, quoted as in CSV."""
     if not isinstance(value, dict):
         return str(value)
     ((name, items),) = value.items()

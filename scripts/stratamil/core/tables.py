@@ -13,8 +13,8 @@ from stratamil.core.errors import UserError, few
 from stratamil.core.files import as_typed
 
 csv.field_size_limit(2**31 - 1)  # a cell may be as long as a line; the file is in memory anyway
-LARGEST = 2**30  # bytes of a user's table
 
+LARGEST = 2**30  # bytes of a user's table
 SEPARATOR = re.compile(r"sep=.\s*", re.IGNORECASE)  # the line by which a spreadsheet program tells itself
 TEXT = ("case_id", "stain", "slice_id", "name", "label", "class", "patient_id", "split")
 LABELS = ("true_label", "predicted_label", "most_attended_stain")
@@ -39,17 +39,6 @@ def read_excluded(path: str | Path) -> pd.DataFrame:
     if not table["patches"].str.fullmatch("[0-9]{1,15}").all():
         raise UserError(f"{path}: damaged: a number of patches is not a number: delete it and run again")
     return table.astype({"patches": int})
-
-
-def _own(path: str | Path, columns: tuple[str, ...], **options: object) -> pd.DataFrame:
-    """Read a table of the workflow's own, with its text as it was before files.write_csv escaped it."""
-    try:
-        table = pd.read_csv(path, keep_default_na=False, **options)
-    except (pd.errors.EmptyDataError, pd.errors.ParserError, ValueError, OverflowError) as error:
-        raise UserError(f"{path}: no table ({' '.join(str(error).split())}): delete it and run again") from None
-    if absent := [name for name in columns if name not in table]:
-        raise UserError(f"{path}: damaged: no column {', '.join(absent)}: delete it and run again")
-    return as_typed(table)
 
 
 def sheet(path: str | Path, remedy: str, wanted: Collection[str] = ()) -> tuple[pd.DataFrame, list[int]]:
@@ -98,3 +87,14 @@ def sheet(path: str | Path, remedy: str, wanted: Collection[str] = ()) -> tuple[
     if problems:
         raise UserError(*problems)
     return pd.DataFrame([row[:width] for _, row in rows], columns=columns, dtype=str), [number for number, _ in rows]
+
+
+def _own(path: str | Path, columns: tuple[str, ...], **options: object) -> pd.DataFrame:
+    """Read a table of the workflow's own, with its text as it was before files.write_csv escaped it."""
+    try:
+        table = pd.read_csv(path, keep_default_na=False, **options)
+    except (pd.errors.EmptyDataError, pd.errors.ParserError, ValueError, OverflowError) as error:
+        raise UserError(f"{path}: no table ({' '.join(str(error).split())}): delete it and run again") from None
+    if absent := [name for name in columns if name not in table]:
+        raise UserError(f"{path}: damaged: no column {', '.join(absent)}: delete it and run again")
+    return as_typed(table)

@@ -101,6 +101,11 @@ def lay_out(rng: np.random.Generator, pixels: int, signal: bool, distractor: str
     return scene
 
 
+def of_cells(values: Map, label: NDArray[np.int32]) -> Map:
+    """Return `values` (one per cell) spread over a map of cell numbers; 0 where there is no cell."""
+    return np.append(values, 0).astype(np.float32)[label]
+
+
 def _place_layers(scene: Scene) -> None:
     """Place the mucosa: glass above, epithelium, stroma below; `depth` is the distance below the basement membrane."""
     rng, canvas = scene.rng, scene.canvas
@@ -202,6 +207,13 @@ def _place_goblets(scene: Scene) -> None:
     scene.mucin_rim = np.clip(1 - np.abs(distance - 1) * 7, 0, 1) * scene.epithelium * (1 - scene.nest)
 
 
+def _to_field(scene: Scene, along: Map, depth: Map) -> tuple[Map, Map]:
+    """Return the coordinates x, y of points given along and below the basement membrane."""
+    below = depth - scene.wave(along)
+    cos, sin = np.cos(scene.angle), np.sin(scene.angle)
+    return FIELD / 2 + along * cos - below * sin, FIELD / 2 + along * sin + below * cos
+
+
 def _place_pigment(scene: Scene) -> None:
     """Place `melanin`: granules in melanophages of the stroma, in basal cells, and dusted over a nest."""
     rng, canvas = scene.rng, scene.canvas
@@ -219,19 +231,6 @@ def _place_pigment(scene: Scene) -> None:
     scene.melanin = granules * (where + 0.5 * basal * (scene.distractor == "pigment") + dusted)
 
 
-def _to_field(scene: Scene, along: Map, depth: Map) -> tuple[Map, Map]:
-    """Return the coordinates x, y of points given along and below the basement membrane."""
-    below = depth - scene.wave(along)
-    cos, sin = np.cos(scene.angle), np.sin(scene.angle)
-    return FIELD / 2 + along * cos - below * sin, FIELD / 2 + along * sin + below * cos
-
-
-def _as_cells(x: ArrayLike, y: ArrayLike, a: ArrayLike, b: ArrayLike, angle: ArrayLike, kind: ArrayLike) -> Map:
-    """Return rows x, y, a, b, angle, kind of the nuclei that can be seen."""
-    cells = np.column_stack(np.broadcast_arrays(x, y, a, b, angle, kind)).astype(np.float32).reshape(-1, 6)
-    return cells[(np.abs(cells[:, :2] - FIELD / 2) < FIELD / 2 + 10).all(1)]
-
-
 def _nest_cells(scene: Scene) -> Map:
     """Return the nuclei of the nests: large and pleomorphic in a melanoma, small and alike in a naevus."""
     rng, canvas = scene.rng, scene.canvas
@@ -244,6 +243,12 @@ def _nest_cells(scene: Scene) -> Map:
     stretch = np.sqrt(rng.uniform(1, 1.9 if scene.signal else 1.3, len(x)))
     kind = ATYPICAL if scene.signal else NEVUS
     return _as_cells(x, y, size * stretch, size / stretch, rng.uniform(0, np.pi, len(x)), kind)
+
+
+def _as_cells(x: ArrayLike, y: ArrayLike, a: ArrayLike, b: ArrayLike, angle: ArrayLike, kind: ArrayLike) -> Map:
+    """Return rows x, y, a, b, angle, kind of the nuclei that can be seen."""
+    cells = np.column_stack(np.broadcast_arrays(x, y, a, b, angle, kind)).astype(np.float32).reshape(-1, 6)
+    return cells[(np.abs(cells[:, :2] - FIELD / 2) < FIELD / 2 + 10).all(1)]
 
 
 def _epithelial_cells(scene: Scene) -> Map:
@@ -307,8 +312,3 @@ def _thin_out(cells: Map) -> Map:
         gap = np.hypot(cells[:index, 0] - x, cells[:index, 1] - y) - room[:index] - room[index]
         kept[index] = not (gap[kept[:index]] < 0).any()
     return cells[kept]
-
-
-def of_cells(values: Map, label: NDArray[np.int32]) -> Map:
-    """Return `values` (one per cell) spread over a map of cell numbers; 0 where there is no cell."""
-    return np.append(values, 0).astype(np.float32)[label]

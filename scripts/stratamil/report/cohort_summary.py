@@ -7,7 +7,8 @@ are used, unless it says otherwise.
 import numpy as np
 
 from stratamil.cohort import cohort_warnings, flow, generated_splits, splits
-from stratamil.cohort.inventory import USED, namesakes
+from stratamil.cohort.inventory import USED
+from stratamil.cohort.patch_files import namesakes
 from stratamil.core.names import column, natural
 from stratamil.report import cohort_plots
 from stratamil.stats import intervals, metrics

@@ -51,6 +51,19 @@ PLACE = {"additionalProperties": TEXT}
 SITE = {"properties": {"account": TEXT, "mail": TEXT, "cpu": PLACE, "gpu": PLACE, "on_gpu": {"items": TEXT}}}
 
 
+@dataclass(frozen=True)
+class Queued:
+    """A job in the queue. run: name of all jobs of one run of Snakemake. what: its rule and wildcards."""
+
+    id: str
+    run: str
+    state: str
+    what: str
+
+
+RUN = re.compile(r"(?:[\w-]+_)?[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}")
+
+
 def read_site(path: str | Path) -> Site:
     """Read a site file. Raises UserError with all of its problems, or if no job can start here."""
     here = os.getcwd()
@@ -70,45 +83,6 @@ def read_site(path: str | Path) -> Site:
         mail=_text(content.get("mail")),
         **places,
     )
-
-
-def _text(value: object) -> str | None:
-    """Return a value as sbatch takes it; a list, also one with spaces, with commas alone."""
-    if value is None:
-        return None
-    return ",".join(part.strip() for part in (map(str, value) if isinstance(value, list) else str(value).split(",")))
-
-
-def _site_problems(content: dict[str, Any]) -> Iterator[str]:
-    known = [each.name for each in fields(Site)]
-    yield from (f"{key}: no such key: {', '.join(known)} are" for key in content if key not in known)
-    for name in ("cpu", "gpu"):
-        place, keys = content.get(name), [each.name for each in fields(Place) if (name, each.name) != ("cpu", "model")]
-        if not isinstance(place, dict) or not place.get("partition"):
-            yield f"{name}: name its partition, as in `{name}: {{partition: short}}`"
-        else:
-            yield from (f"{name}.{key}: no such key: {', '.join(keys)} are" for key in place if key not in keys)
-    model = (content.get("gpu") or {}).get("model") if isinstance(content.get("gpu"), dict) else None
-    if "-" in str(model or ""):
-        yield f"gpu.model: {model}: the executor takes no hyphens: use gpu.constraint, or null"
-    on_gpu = content.get("on_gpu")
-    if on_gpu is not None and not (isinstance(on_gpu, list) and all(isinstance(rule, str) for rule in on_gpu)):
-        yield "on_gpu: a list of rules is wanted, such as [embed, train]"
-    if re.search(r"[\s,]", str(content.get("mail") or "")):
-        yield f"mail: {content['mail']}: one address is wanted"
-
-
-@dataclass(frozen=True)
-class Queued:
-    """A job in the queue. run: name of all jobs of one run of Snakemake. what: its rule and wildcards."""
-
-    id: str
-    run: str
-    state: str
-    what: str
-
-
-RUN = re.compile(r"(?:[\w-]+_)?[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 
 
 def orphans(folder: str | Path, results: str) -> list[Queued]:
@@ -133,6 +107,41 @@ def ending(jobs: Sequence[Queued]) -> str:
         f"jobs of an earlier run, killed or not, are in the queue and write to the same results: {names}: end them "
         f"with `scancel --name={runs}`, or let them finish; when `squeue --name={runs}` shows none, run again"
     )
+
+
+def lines(*command: str) -> list[str]:
+    """Return what a command of SLURM prints, line by line.
+
+    Raises OSError or SubprocessError if it fails or does not answer.
+    """
+    done = subprocess.run(command, capture_output=True, encoding="utf-8", errors="replace", timeout=60, check=True)
+    return done.stdout.splitlines()
+
+
+def _site_problems(content: dict[str, Any]) -> Iterator[str]:
+    known = [each.name for each in fields(Site)]
+    yield from (f"{key}: no such key: {', '.join(known)} are" for key in content if key not in known)
+    for name in ("cpu", "gpu"):
+        place, keys = content.get(name), [each.name for each in fields(Place) if (name, each.name) != ("cpu", "model")]
+        if not isinstance(place, dict) or not place.get("partition"):
+            yield f"{name}: name its partition, as in `{name}: {{partition: short}}`"
+        else:
+            yield from (f"{name}.{key}: no such key: {', '.join(keys)} are" for key in place if key not in keys)
+    model = (content.get("gpu") or {}).get("model") if isinstance(content.get("gpu"), dict) else None
+    if "-" in str(model or ""):
+        yield f"gpu.model: {model}: the executor takes no hyphens: use gpu.constraint, or null"
+    on_gpu = content.get("on_gpu")
+    if on_gpu is not None and not (isinstance(on_gpu, list) and all(isinstance(rule, str) for rule in on_gpu)):
+        yield "on_gpu: a list of rules is wanted, such as [embed, train]"
+    if re.search(r"[\s,]", str(content.get("mail") or "")):
+        yield f"mail: {content['mail']}: one address is wanted"
+
+
+def _text(value: object) -> str | None:
+    """Return a value as sbatch takes it; a list, also one with spaces, with commas alone."""
+    if value is None:
+        return None
+    return ",".join(part.strip() for part in (map(str, value) if isinstance(value, list) else str(value).split(",")))
 
 
 def _results(job: Queued, folder: str | Path) -> str | None:
@@ -160,12 +169,3 @@ def _plain(word: str) -> str:
     """Return a word of Snakemake's command line, which may be in base64."""
     prefix = "base64//"
     return base64.b64decode(word.removeprefix(prefix)).decode() if word.startswith(prefix) else word
-
-
-def lines(*command: str) -> list[str]:
-    """Return what a command of SLURM prints, line by line.
-
-    Raises OSError or SubprocessError if it fails or does not answer.
-    """
-    done = subprocess.run(command, capture_output=True, encoding="utf-8", errors="replace", timeout=60, check=True)
-    return done.stdout.splitlines()

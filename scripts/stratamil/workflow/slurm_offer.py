@@ -98,10 +98,6 @@ class Offer:
     accounts: frozenset[str] | None
 
 
-def _features(constraint: str | None) -> set[str]:
-    return set(re.findall(r"[\w.:-]+", constraint or ""))
-
-
 def offer() -> Offer:
     """Ask SLURM what it gives. Raises UserError if it does not answer."""
     try:
@@ -113,68 +109,6 @@ def offer() -> Offer:
         raise UserError(f"SLURM does not answer: run this on a login node ({reason})") from None
     named = [_partition(pairs, nodes) for pairs in partitions if "PartitionName" in pairs]
     return Offer({partition.name: partition for partition in named}, _accounts())
-
-
-def _accounts() -> frozenset[str] | None:
-    columns = ["where", f"user={getpass.getuser()}", "format=account"]
-    try:
-        rows = lines("sacctmgr", "--noheader", "--parsable2", "show", "associations", *columns)
-    except (OSError, subprocess.SubprocessError):
-        return None
-    return frozenset(row.lower() for row in rows if row) or None
-
-
-def _pairs(line: str) -> dict[str, str]:
-    """Return the words `key=value` of a line; of equal keys the first: a node's reason, at the end, is free text."""
-    return dict(reversed(re.findall(r"(\w+)=(\S*)", line)))
-
-
-def _partition(pairs: dict[str, str], nodes: list[dict[str, str]]) -> Partition:
-    name = pairs["PartitionName"]
-    return Partition(
-        name=name,
-        up=pairs["State"].upper() == "UP",
-        state=pairs["State"].upper(),
-        minutes=minutes(pairs["MaxTime"]),
-        memory=_limit(pairs.get("MaxMemPerNode")),
-        cpus=_limit(pairs.get("MaxCPUsPerNode")),
-        allowed=None if pairs.get("AllowAccounts", "ALL") == "ALL" else _names(pairs["AllowAccounts"]),
-        denied=_names(pairs.get("DenyAccounts", "")),
-        nodes=tuple(_node(each) for each in nodes if name in each.get("Partitions", "").split(",")),
-    )
-
-
-def _node(pairs: dict[str, str]) -> Node:
-    up, later = _takes_jobs(pairs["State"])
-    return Node(
-        name=pairs["NodeName"],
-        up=up,
-        later=later,
-        cpus=int(pairs["CPUTot"]),
-        memory=int(pairs["RealMemory"]),
-        gpus={model: int(number) for model, number in re.findall(r"\bgpu:(?:([\w.-]+):)?(\d+)", pairs.get("Gres", ""))},
-        features=_names(pairs.get("AvailableFeatures", ""), lower=False),
-    )
-
-
-def _takes_jobs(state: str) -> tuple[bool, bool]:
-    """Tell whether a node in a state such as `IDLE+CLOUD+POWERED_DOWN` or `mix~` takes jobs, and whether only later."""
-    words = {SIGNS.get(word, word) for word in re.findall(r"\w+|[^\w+]", state.upper())}
-    down, later, asleep = (set(filter(kind.fullmatch, words)) for kind in (DOWN, SET_ASIDE, ASLEEP))
-    if asleep:
-        down.discard("NOT_RESPONDING")  # nor does it have to
-    if words & {"POWER_DRAIN", "REBOOT_REQUESTED", "REBOOT_ISSUED"}:  # drained until it is off, or has started again
-        later |= down & {"DRAIN"}
-        down.discard("DRAIN")
-    return not down and not later, not down and bool(later)
-
-
-def _names(text: str, lower: bool = True) -> frozenset[str]:
-    return frozenset((text.lower() if lower else text).split(",")) - {"", "(null)"}
-
-
-def _limit(text: str | None) -> float:
-    return float(text) if text and text.isdigit() else math.inf
 
 
 def minutes(text: str) -> float:
@@ -207,8 +141,88 @@ def waits(ask: Ask, offer: Offer) -> str | None:
     return f"the nodes of partition {ask.partition} that fit are in maintenance, reserved or to be rebooted: {names}"
 
 
-def _partitions(ask: Ask, offer: Offer) -> list[Partition]:
-    return [offer.partitions[name] for name in ask.partition.split(",") if name in offer.partitions]
+def refused(ask: Ask) -> str | None:
+    """Return what SLURM itself says against such a job, or None; it knows limits that `problems` does not."""
+    options = {
+        "--partition": ask.partition, "--time": ask.minutes, "--mem": ask.memory, "--cpus-per-task": ask.cpus,
+        "--nodes": 1, "--account": ask.account, "--constraint": ask.constraint, "--qos": ask.qos,
+        "--gpus": ":".join(filter(None, [ask.model, str(ask.gpus)])) if ask.gpus else None,
+    }  # fmt: skip
+    given = [f"{option}={value}" for option, value in options.items() if value is not None]
+    done = subprocess.run(
+        ["sbatch", "--test-only", *given, "--wrap=true"],
+        capture_output=True,
+        encoding="utf-8",
+        errors="replace",
+        timeout=60,
+    )
+    return " ".join(done.stderr.split()) if done.returncode else None
+
+
+def _features(constraint: str | None) -> set[str]:
+    return set(re.findall(r"[\w.:-]+", constraint or ""))
+
+
+def _pairs(line: str) -> dict[str, str]:
+    """Return the words `key=value` of a line; of equal keys the first: a node's reason, at the end, is free text."""
+    return dict(reversed(re.findall(r"(\w+)=(\S*)", line)))
+
+
+def _partition(pairs: dict[str, str], nodes: list[dict[str, str]]) -> Partition:
+    name = pairs["PartitionName"]
+    return Partition(
+        name=name,
+        up=pairs["State"].upper() == "UP",
+        state=pairs["State"].upper(),
+        minutes=minutes(pairs["MaxTime"]),
+        memory=_limit(pairs.get("MaxMemPerNode")),
+        cpus=_limit(pairs.get("MaxCPUsPerNode")),
+        allowed=None if pairs.get("AllowAccounts", "ALL") == "ALL" else _names(pairs["AllowAccounts"]),
+        denied=_names(pairs.get("DenyAccounts", "")),
+        nodes=tuple(_node(each) for each in nodes if name in each.get("Partitions", "").split(",")),
+    )
+
+
+def _limit(text: str | None) -> float:
+    return float(text) if text and text.isdigit() else math.inf
+
+
+def _names(text: str, lower: bool = True) -> frozenset[str]:
+    return frozenset((text.lower() if lower else text).split(",")) - {"", "(null)"}
+
+
+def _node(pairs: dict[str, str]) -> Node:
+    up, later = _takes_jobs(pairs["State"])
+    return Node(
+        name=pairs["NodeName"],
+        up=up,
+        later=later,
+        cpus=int(pairs["CPUTot"]),
+        memory=int(pairs["RealMemory"]),
+        gpus={model: int(number) for model, number in re.findall(r"\bgpu:(?:([\w.-]+):)?(\d+)", pairs.get("Gres", ""))},
+        features=_names(pairs.get("AvailableFeatures", ""), lower=False),
+    )
+
+
+def _takes_jobs(state: str) -> tuple[bool, bool]:
+    """Tell whether a node in a state such as `IDLE+CLOUD+POWERED_DOWN` or `mix~` takes jobs, and whether only later."""
+    words = {SIGNS.get(word, word) for word in re.findall(r"\w+|[^\w+]", state.upper())}
+    down, later, asleep = (set(filter(kind.fullmatch, words)) for kind in (DOWN, SET_ASIDE, ASLEEP))
+    if asleep:
+        down.discard("NOT_RESPONDING")  # nor does it have to
+    if words & {"POWER_DRAIN", "REBOOT_REQUESTED", "REBOOT_ISSUED"}:  # drained until it is off, or has started again
+        later |= down & {"DRAIN"}
+        down.discard("DRAIN")
+    return not down and not later, not down and bool(later)
+
+
+def _accounts() -> frozenset[str] | None:
+    columns = ["where", f"user={getpass.getuser()}", "format=account"]
+    try:
+        rows = lines("sacctmgr", "--noheader", "--parsable2", "show", "associations", *columns)
+    except (OSError, subprocess.SubprocessError):
+        return None
+    return frozenset(row.lower() for row in rows if row) or None
 
 
 def _problems(ask: Ask, offer: Offer, partition: Partition) -> list[str]:
@@ -259,19 +273,5 @@ def _gpus(partition: Partition) -> str:
     return " or ".join(sorted(each)) or "none"
 
 
-def refused(ask: Ask) -> str | None:
-    """Return what SLURM itself says against such a job, or None; it knows limits that `problems` does not."""
-    options = {
-        "--partition": ask.partition, "--time": ask.minutes, "--mem": ask.memory, "--cpus-per-task": ask.cpus,
-        "--nodes": 1, "--account": ask.account, "--constraint": ask.constraint, "--qos": ask.qos,
-        "--gpus": ":".join(filter(None, [ask.model, str(ask.gpus)])) if ask.gpus else None,
-    }  # fmt: skip
-    given = [f"{option}={value}" for option, value in options.items() if value is not None]
-    done = subprocess.run(
-        ["sbatch", "--test-only", *given, "--wrap=true"],
-        capture_output=True,
-        encoding="utf-8",
-        errors="replace",
-        timeout=60,
-    )
-    return " ".join(done.stderr.split()) if done.returncode else None
+def _partitions(ask: Ask, offer: Offer) -> list[Partition]:
+    return [offer.partitions[name] for name in ask.partition.split(",") if name in offer.partitions]

@@ -9,7 +9,7 @@ import pandas as pd
 import pytest
 from test_names import CONFIG
 
-from stratamil.cohort import folders, inventory, labels
+from stratamil.cohort import folders, inventory, labels, patch_files
 from stratamil.core import schema
 from stratamil.core.errors import UserError
 from stratamil.core.names import LONGEST, Grammar, slice_id
@@ -130,7 +130,7 @@ def test_a_patch_is_used_once_unless_its_files_differ(tmp_path):
     taken = inventory.take(folder, read(tmp_path, "Case,Class\n1,1\n"), GRAMMAR, list(STAINS), "exclude")
     assert list(taken.patches["path"]) == ["again/case_1_match_1_he_patch1.png", "backup/case_1_match_1_he_patch1.png"]
     assert set(taken.excluded["detail"]) == {"backup/case_1_match_1_he_patch1.png"}
-    assert len(inventory.namesakes(taken.patches)) == 2
+    assert len(patch_files.namesakes(taken.patches)) == 2
 
 
 TRASH = [
@@ -165,7 +165,7 @@ def test_a_pattern_that_takes_all_takes_no_hidden_file(tmp_path):
     for name in ("1_2_he_3.png", "._1_2_he_3.png"):
         (tmp_path / "patches" / name).write_bytes(b"x")
     grammar = Grammar(r"(?P<case>.+)_(?P<slice>\d+)_(?P<stain>.+)_(?P<patch>\d+)\.png", STAINS)
-    scanned = inventory.scan(tmp_path / "patches", grammar)
+    scanned = patch_files.scan(tmp_path / "patches", grammar)
     assert scanned.patches["path"].tolist() == ["1_2_he_3.png"]
     assert scanned.left_out == [("._1_2_he_3.png", "hidden file", "", 0)]
 

@@ -14,7 +14,7 @@ from conftest import REPOSITORY
 from test_inventory import GRAMMAR, STAINS
 from test_inventory import read as labels
 
-from stratamil.cohort import inventory, manifest
+from stratamil.cohort import inventory, manifest, patch_files
 from stratamil.core.errors import UserError
 from stratamil.features import precomputed, precomputed_readers, store
 
@@ -355,7 +355,7 @@ def test_every_row_is_a_patch_or_left_out(tmp_path):
 
     def join(unknown_stains):
         return inventory.join(
-            inventory.ordered(found.patches, list(STAINS)),
+            patch_files.ordered(found.patches, list(STAINS)),
             table,
             list(STAINS),
             left_out=found.left_out,
