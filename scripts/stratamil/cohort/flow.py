@@ -56,7 +56,7 @@ def follow(
         lost = _left_out(UNTESTED, used[split & ~used.index.isin(predicted.index)])
         lost += _unreadable(unreadable[unreadable["case_id"].isin(predicted.index)])
         steps.append(("predicted out of fold", done, lost))
-    steps = [_step(*step, classes, patients) for step in steps]
+    steps = [_step(name, here, before, classes, patients) for name, here, before in steps]
     result = {"sources": _sources(known, excluded, images), "steps": steps}
     check(result)
     return result

@@ -65,8 +65,8 @@ def generate(
                 val = folds[(i + 1) % n]
             else:
                 val = rest[_draw(cases.iloc[rest], validation * n / (n - 1), _state(seed, repeat, i + 1))]
-            sets = np.setdiff1d(rest, val), val, test
-            made.append(Split(*(cases["case_id"].iloc[part].to_list() for part in sets)))
+            sets = {"train": np.setdiff1d(rest, val), "val": val, "test": test}
+            made.append(Split(**{name: cases["case_id"].iloc[part].to_list() for name, part in sets.items()}))
     return {f"{number:02d}": split for number, split in enumerate(made, 1)}
 
 

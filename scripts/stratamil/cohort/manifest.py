@@ -50,9 +50,12 @@ def read(path: Path, folder: Path) -> list[Entry]:
         )
     if table.empty:
         raise UserError(f"{path}: no rows: add one row a feature file")
-    columns = [table[name] if name in table else [""] * len(table) for name in NAMES]
+    said = table.reindex(columns=NAMES, fill_value="")
     normal = [PurePosixPath(name).as_posix() if name else "" for name in table["file"]]
-    entries = [Entry(*row) for row in zip(numbers, normal, *columns)]
+    entries = [
+        Entry(row=row, file=file, case=case, stain=stain, slice=slice_)
+        for row, file, case, stain, slice_ in zip(numbers, normal, said["case"], said["stain"], said["slice"])
+    ]
     first, beside = {}, {}
     problems = [
         problem

@@ -180,7 +180,7 @@ def table(splits: Mapping[str, Split], cases: pd.DataFrame, classes: Sequence[st
 
 def _as_spelt(split: Split, known: dict[str, str]) -> Split:
     """Return the split with the ids that `known` has, normal form -> spelling, so spelt."""
-    return Split(*([known.get(case_id(text), text) for text in getattr(split, name)] for name in SETS))
+    return Split(**{name: [known.get(case_id(text), text) for text in getattr(split, name)] for name in SETS})
 
 
 def _text(array: np.ndarray, where: str) -> list[str]:

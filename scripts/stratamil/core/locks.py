@@ -135,7 +135,16 @@ def read(path: Path) -> Holder | None:
     try:
         return _holder(content)
     except (ValueError, TypeError, RecursionError):  # its holder was stopped while it wrote: only its age tells
-        return Holder("unknown program", 0, "", "unknown", "", "", state.st_mtime, f"{state.st_ino:x}")
+        return Holder(
+            program="unknown program",
+            pid=0,
+            start="",
+            host="unknown",
+            machine="",
+            job="",
+            since=state.st_mtime,
+            token=f"{state.st_ino:x}",
+        )
 
 
 def _opened(path: str, flags: int) -> int:

@@ -96,7 +96,8 @@ class Grammar:
             raise NotAPatch("patch number too long")
         if not name.isprintable():
             raise NotAPatch("name is not readable text")
-        return PatchName(*self._slice(case, stain, slice_), int(patch))
+        case, stain, slice_ = self._slice(case, stain, slice_)
+        return PatchName(case, stain, slice_, int(patch))
 
 
 def natural(text: str) -> list[tuple]:

@@ -242,10 +242,11 @@ def _nest_cells(scene: Scene) -> Map:
     size = rng.lognormal(np.log(rng.uniform(5.2, 6.6)), 0.2, len(x)) if scene.signal else rng.normal(3.7, 0.3, len(x))
     stretch = np.sqrt(rng.uniform(1, 1.9 if scene.signal else 1.3, len(x)))
     kind = ATYPICAL if scene.signal else NEVUS
-    return _as_cells(x, y, size * stretch, size / stretch, rng.uniform(0, np.pi, len(x)), kind)
+    angle = rng.uniform(0, np.pi, len(x))
+    return _as_cells(x, y, a=size * stretch, b=size / stretch, angle=angle, kind=kind)
 
 
-def _as_cells(x: ArrayLike, y: ArrayLike, a: ArrayLike, b: ArrayLike, angle: ArrayLike, kind: ArrayLike) -> Map:
+def _as_cells(x: ArrayLike, y: ArrayLike, *, a: ArrayLike, b: ArrayLike, angle: ArrayLike, kind: ArrayLike) -> Map:
     """Return rows x, y, a, b, angle, kind of the nuclei that can be seen."""
     cells = np.column_stack(np.broadcast_arrays(x, y, a, b, angle, kind)).astype(np.float32).reshape(-1, 6)
     return cells[(np.abs(cells[:, :2] - FIELD / 2) < FIELD / 2 + 10).all(1)]
@@ -266,7 +267,7 @@ def _epithelial_cells(scene: Scene) -> Map:
         kind = np.where(lone, MELANOCYTE, EPITHELIUM)
         upright, flat = np.where(lone, 2.9, upright), np.where(lone, 3.6, flat)
         angle = scene.angle + np.pi / 2 + rng.normal(0, 0.2, len(along))
-        rows.append(_as_cells(x, y, upright, flat, angle, kind))
+        rows.append(_as_cells(x, y, a=upright, b=flat, angle=angle, kind=kind))
     cells = np.concatenate(rows)
     blocked = np.maximum(scene.nest, scene.mucin)
     return cells[scene.canvas.sample(blocked, cells[:, 0], cells[:, 1]) < 0.3]
@@ -281,7 +282,8 @@ def _vessel_cells(scene: Scene) -> Map:
     along, across = (a + 1.4) * np.cos(turn), (b + 1.4) * np.sin(turn)
     cos, sin = np.cos(angle), np.sin(angle)
     tangent = angle + np.arctan2((b + 1.4) * np.cos(turn), -(a + 1.4) * np.sin(turn))
-    return _as_cells(x + along * cos - across * sin, y + along * sin + across * cos, 4.2, 1.4, tangent, FIBROBLAST)
+    x, y = x + along * cos - across * sin, y + along * sin + across * cos
+    return _as_cells(x, y, a=4.2, b=1.4, angle=tangent, kind=FIBROBLAST)
 
 
 def _stromal_cells(scene: Scene) -> Map:
@@ -298,7 +300,7 @@ def _stromal_cells(scene: Scene) -> Map:
     a, b = size * rng.uniform(1, 1.12, total), size
     a[round_ones:], b[round_ones:] = rng.uniform(4, 8, spindles), rng.uniform(1.1, 1.9, spindles)
     kind = np.where(np.arange(total) < round_ones, LYMPHOCYTE, FIBROBLAST)
-    cells = _as_cells(x, y, a, b, scene.angle + rng.normal(0, 0.3, total), kind)
+    cells = _as_cells(x, y, a=a, b=b, angle=scene.angle + rng.normal(0, 0.3, total), kind=kind)
     free = canvas.sample(scene.depth, cells[:, 0], cells[:, 1]) > 3
     blocked = np.maximum(np.maximum(scene.nest, scene.lumen), scene.wall)
     return cells[free & (canvas.sample(blocked, cells[:, 0], cells[:, 1]) < 0.3)]

@@ -186,7 +186,7 @@ def _write_patch(patch: Patch, seed: int, side: int, folder: Path) -> None:
 
     look = tissue.staining(rng(patch.case_id, patch.stain))
     own = rng(patch.case_id, patch.stain, patch.slice_id, patch.number)
-    pixels = tissue.paint(own, patch.stain, side, look, patch.signal, patch.distractor)
+    pixels = tissue.paint(own, patch.stain, side, look, signal=patch.signal, distractor=patch.distractor)
     with atomic(folder / patch.file) as temporary:
         Image.fromarray(pixels).save(temporary, "PNG", compress_level=3)
 
@@ -233,7 +233,8 @@ def _slices(rng: np.random.Generator, case: Case) -> list[list[Patch]]:
         for index in range(counts[stain]):
             name = f"match_{index + 1}" if index < matched else f"unmatched_{index - matched + 1}"
             numbers = np.arange(rng.integers(3, 8)) + rng.integers(2)
-            slices.append([Patch("", case.case_id, stain, name, int(n), False, distractor) for n in numbers])
+            model = Patch("", case.case_id, stain, slice_id=name, number=-1, signal=False, distractor=distractor)
+            slices.append([model._replace(number=int(n)) for n in numbers])
     return _with_signal(rng, slices, SIGNAL.get(case.code, 0))
 
 

@@ -72,18 +72,17 @@ def _features(config: Mapping[str, Any]) -> Iterator[str]:
 
 def _embed(config: Mapping[str, Any], schema: Mapping[str, Any]) -> Iterator[str]:
     """Yield a line for encoders that do not exist, and for stains that names.stains does not list."""
-    embed = _section("embed", config, schema)
+    embed, default = _section("embed", config, schema), _section("embed", {}, schema)["weights"]
     own, known = embed["by_stain"] or {}, stains({"names": _section("names", config, schema)})
     strangers = [stain for stain in own if stain not in known]
     yield from (f"embed.by_stain: no stain {stain!r}: set one of {', '.join(known)}" for stain in strangers)
     for where, settings in {"embed": embed, **{f"embed.by_stain.{stain}": own[stain] for stain in own}}.items():
-        given = [settings["encoder"], settings.get("weights", "default"), settings.get("final_relu")]
-        lines = [
-            f"{where}.{key}: {message}" for key, message in encoder_registry.problems(*given, settings.get("pooling"))
-        ]
-        if (row := encoder_registry.entry(settings["encoder"])).hub and not row.network and given[1] == "none":
-            lines.append(f"{where}.weights: {settings['encoder']} needs its weights: set default, or your own file")
-        yield from lines or _torchvision(where, settings["encoder"], settings.get("weights", "default"))
+        encoder, weights = settings["encoder"], settings.get("weights", default)
+        faults = encoder_registry.problems(encoder, weights, settings.get("final_relu"), settings.get("pooling"))
+        lines = [f"{where}.{key}: {message}" for key, message in faults]
+        if (row := encoder_registry.entry(encoder)).hub and not row.network and weights == "none":
+            lines.append(f"{where}.weights: {encoder} needs its weights: set default, or your own file")
+        yield from lines or _torchvision(where, encoder, weights)
 
 
 def _torchvision(where: str, encoder: str, weights: str) -> Iterator[str]:

@@ -119,7 +119,8 @@ def _misplaced_demo(config: Mapping[str, Any]) -> list[str]:
 
 
 def _weights(embed: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
-    """Yield the name of the setting and its value for the weights of each encoder."""
+    """Yield the name of the setting and its value for the weights of each encoder that has such a setting."""
     yield "embed.weights", embed["weights"]
     for stain, settings in (embed["by_stain"] or {}).items():
-        yield f"embed.by_stain.{stain}.weights", settings.get("weights", "default")
+        if "weights" in settings:
+            yield f"embed.by_stain.{stain}.weights", settings["weights"]

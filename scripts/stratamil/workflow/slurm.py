@@ -94,8 +94,11 @@ def orphans(folder: str | Path, results: str) -> list[Queued]:
     if not shutil.which("squeue"):
         return []
     rows = lines("squeue", "--noheader", f"--user={os.getuid()}", "--format=%i|%j|%T|%k|%Z")
-    jobs = [(Queued(*row.split("|")[:4]), os.path.realpath(row.split("|")[-1])) for row in rows]
-    here = [job for job, at in jobs if RUN.fullmatch(job.run) and at == os.path.realpath(folder)]
+    here = []
+    for row in rows:
+        number, run, state, what, *_, place = row.split("|")
+        if RUN.fullmatch(run) and os.path.realpath(place) == os.path.realpath(folder):
+            here.append(Queued(id=number, run=run, state=state, what=what))
     return [job for job in here if _results(job, folder) in (None, os.path.realpath(Path(folder, results)))]
 
 
