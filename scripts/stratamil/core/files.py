@@ -10,6 +10,7 @@ import shutil
 import time
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, suppress
+from dataclasses import asdict
 from pathlib import Path, PurePosixPath
 
 import pandas as pd
@@ -142,8 +143,8 @@ def write_text(text, path):
 
 
 def write_json(value, path):
-    """Write `value` to `path` as indented JSON; NaN is refused, for it is not JSON."""
-    write_text(json.dumps(value, indent=2, allow_nan=False, ensure_ascii=False) + "\n", path)
+    """Write `value` to `path` as indented JSON, dataclasses as objects; NaN is refused, for it is not JSON."""
+    write_text(json.dumps(value, indent=2, allow_nan=False, ensure_ascii=False, default=asdict) + "\n", path)
 
 
 # Text that a spreadsheet runs, or takes for more than text; numbers are none.
