@@ -37,8 +37,8 @@ def main() -> None:
         for _ in range(args.cohorts):
             made = cohort(random, args.patients, **kind)
             if metrics.has_both(made[0]):
-                found = find(*made, bootstrap_samples=args.bootstrap_samples)
-                held.append({name: low <= truth <= high for name, (low, high) in found.items()})
+                ends = find(*made, bootstrap_samples=args.bootstrap_samples)
+                held.append({name: low <= truth <= high for name, (low, high) in ends.items()})
         rows.append({"AUROC": round(truth, 3), "several cases": several, "shifted": shifted} | dict(means(held)))
     print(f"coverage of nominal 95 % intervals, {args.patients} patients, {args.cohorts} cohorts a row")
     print(pd.DataFrame(rows).to_string(index=False, float_format=lambda value: f"{value:.3f}"))

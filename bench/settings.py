@@ -152,6 +152,7 @@ class Study:
         return result | {"log loss": metrics.log_loss(y, table[p].to_numpy()), "attention": table["attention"].mean()}
 
     def auroc(self, rows: pd.DataFrame, p: list[str]) -> float:
+        """Return the AUROC of some predictions for a table; NaN where it is not defined."""
         value = metrics.auc(np.array([self.y[case] for case in rows["case_id"]]), rows[p].to_numpy())
         return np.nan if value is None else value
 
@@ -203,7 +204,7 @@ def fit(settings: dict[str, dict[str, Any]], fold: str, seed: int) -> pd.DataFra
     best, _ = training.train(BAGS, split.train, split.val, STUDY.y, shape, training.TrainSettings(**chosen, seed=seed))
     model = HierarchicalAttention(shape)
     model.load_state_dict(best["weights"])
-    table, patches = predict.predict(model.eval(), BAGS, DATA.table, split.test, STUDY.y, STUDY.classes)
+    table, patches = predict.predict(model.eval(), BAGS, DATA.table, split.test, y=STUDY.y, classes=STUDY.classes)
     return table.assign(attention=[signal_auroc(case, patches) for case in table["case_id"]])
 
 

@@ -1,4 +1,4 @@
-"""Show the cohort before any model is trained: a page, its numbers, and a picture of sample patches.
+"""Show the cohort before any model is trained: a page, its numbers, and an image of sample patches.
 
 Tables are those of the inventory and the splits; what the patches hold is known from feature files, and only a sample
 of the patches is opened.
@@ -95,10 +95,10 @@ def look(args: argparse.Namespace, cases: pd.DataFrame) -> dict[str, Any] | None
 
 def draw(patches: pd.DataFrame, stains: Sequence[str], args: argparse.Namespace) -> list[dict[str, Any]]:
     """Write the image of sample patches and return what it shows."""
-    picture, shown, unreadable = samples.montage(
+    image, shown, unreadable = samples.montage(
         patches, stains=stains, classes=args.classes, folder=args.patches, colors=args.colors, seed=args.seed
     )
-    samples.write(picture, args.samples)
+    samples.write(image, args.samples)
     for line in unreadable:
         logging.warning("not drawn: %s", line)
     return shown

@@ -41,8 +41,8 @@ def main(args: argparse.Namespace) -> None:
     model, all_bags, content = checkpoint.for_test(
         args.checkpoint, data, args.classes, args.stains, split.test, args.foreign
     )
-    validation, _ = predict.predict(model, all_bags, data.table, split.val, y, args.classes)
-    test, attention = predict.predict(model, all_bags, data.table, split.test, y, args.classes)
+    validation, _ = predict.predict(model, all_bags, data.table, split.val, y=y, classes=args.classes)
+    test, attention = predict.predict(model, all_bags, data.table, split.test, y=y, classes=args.classes)
     result = {
         "split": args.name,
         "seed": args.seed,

@@ -24,7 +24,7 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--unreadable", nargs="*", type=Path, default=[], help="feature shards, for unreadable patches")
     parser.add_argument("--splits", nargs="+", type=Path, required=True, help="data_splits_<split>.npz")
     parser.add_argument("--cohort", type=Path, required=True, help="cohort.json of rule cohort")
-    parser.add_argument("--samples", type=Path, help="samples.jpg of rule cohort, if patches have pictures")
+    parser.add_argument("--samples", type=Path, help="samples.jpg of rule cohort, if patches have images")
     parser.add_argument("--baselines", type=Path, help="predictions.csv of the baselines")
     parser.add_argument("--faithfulness", type=Path, help="faithfulness.json, if attention was checked")
     parser.add_argument("--benchmarks", type=Path, help="folder of Snakemake's benchmark files")

@@ -23,6 +23,7 @@ def predict(
     bags: Bags,
     table: pd.DataFrame,
     case_ids: Iterable[str],
+    *,
     y: Mapping[str, int],
     classes: Sequence[str],
 ) -> tuple[pd.DataFrame, pd.DataFrame]:

@@ -66,26 +66,32 @@ class Study:
 
     @property
     def classes(self) -> list[str]:
+        """Class names; of two the last is the positive one."""
         return self.runs[0].classes
 
     @property
     def binary(self) -> bool:
+        """Whether there are two classes."""
         return len(self.classes) == 2
 
     @property
     def probabilities(self) -> list[str]:
+        """Columns of the probabilities as the model gives them, in the order of classes."""
         return [f"prob_{column(name)}" for name in self.classes]
 
     @property
     def scaled(self) -> list[str]:
+        """Columns of the temperature-scaled probabilities, in the order of classes."""
         return [f"scaled_{column(name)}" for name in self.classes]
 
     @property
     def seeds(self) -> list[int]:
+        """Seeds of the runs, ascending."""
         return sorted({run.seed for run in self.runs})
 
     @property
     def splits(self) -> list[str]:
+        """Names of the splits, in natural order."""
         return sorted({run.split for run in self.runs}, key=natural)
 
     @property
@@ -204,6 +210,7 @@ class Study:
         return [intervals.sides(each["y"], each["patient_id"], len(self.classes)) for each in tables]
 
     def auc(self, table: pd.DataFrame) -> float | None:
+        """Return `metrics.auc` of the rows of `table`, pooled."""
         return metrics.auc(table["y"].to_numpy(), table[self.probabilities].to_numpy())
 
     def fold_aucs(self, table: pd.DataFrame) -> list[float | None]:

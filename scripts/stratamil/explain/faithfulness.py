@@ -156,7 +156,16 @@ def _predicted(table: pd.DataFrame) -> pd.Series:
 
 def _finding(section: str, measure: str, scope: str, value_of: str, *, estimate: Estimate, sentence: str) -> Finding:
     """Return a finding that is compared with 0."""
-    return Finding(section, measure, scope, value_of, estimate, 0.0, findings.verdict(estimate), sentence)
+    return Finding(
+        section,
+        measure,
+        scope,
+        value_of,
+        estimate=estimate,
+        reference=0.0,
+        verdict=findings.verdict(estimate),
+        sentence=sentence,
+    )
 
 
 def _of_parts(parts: pd.DataFrame, sample: Sample, scope: str) -> Iterator[Finding]:

@@ -47,7 +47,7 @@ def _faults(run: runs.Run) -> Iterator[str]:
 
 
 def _same_cases(run: runs.Run) -> bool:
-    """Return whether `perturb` had the cases of `evaluate`, and found their stains to weigh the same."""
+    """Return whether `perturb` had the cases of `evaluate`, with stains that weigh the same."""
     if set(run.perturbation["case_id"]) != set(run.patch_attention["case_id"]):
         return False
     keys = ["case_id", "stain"]

@@ -83,7 +83,14 @@ def build(
     used = {
         "attention": attention,
         "flow": flow.follow(
-            study.cases, excluded, splits, study.classes, unreadable, bags, patients, bool(sources.samples)
+            study.cases,
+            excluded,
+            splits,
+            study.classes,
+            unreadable=unreadable,
+            predicted=bags,
+            patients=patients,
+            pictures=bool(sources.samples),
         ),
         "unreadable": unreadable.to_dict("records"),
         "provenance": _provenance(study, sources),

@@ -44,7 +44,7 @@ class Estimate:
     n: int | None = None
 
     def holds(self, value: float) -> bool | None:
-        """Whether the interval holds a value; None where there is no interval."""
+        """Return whether the interval holds a value; None where there is no interval."""
         return None if self.low is None else self.low <= value <= self.high
 
 

@@ -24,7 +24,7 @@ def predicted():
     torch.manual_seed(0)
     model = HierarchicalAttention(model_settings(6, 3, embed_dim=8, attention_dim=4, zero_start=False)).eval()
     data = features()
-    return model, data, *predict.predict(model, Bags(data, STAINS), data.table, ["10", "2", "1"], Y, CLASSES)
+    return model, data, *predict.predict(model, Bags(data, STAINS), data.table, ["10", "2", "1"], y=Y, classes=CLASSES)
 
 
 def test_predictions(predicted):
@@ -58,7 +58,7 @@ def test_each_weight_is_that_of_its_file_whatever_the_order_of_names_and_rows():
     order = np.random.default_rng(4).permutation(len(data.table))
     shuffled = Features(data.values[order], data.table.iloc[order].reset_index(drop=True), {})
     model = build().float()
-    _, attention = predict.predict(model, Bags(shuffled, STAINS), shuffled.table, ["1"], Y, CLASSES)
+    _, attention = predict.predict(model, Bags(shuffled, STAINS), shuffled.table, ["1"], y=Y, classes=CLASSES)
     score = {}
     for path, value in zip(data.table["path"], torch.from_numpy(data.values).float()):
         with torch.inference_mode():
@@ -84,7 +84,7 @@ def test_contributions_and_bias_add_up_to_the_logit_of_3000_patches(aggregation)
     settings = model_settings(64, 3, aggregation, zero_start=False)
     data = features({"1": [[900, 100], [800], [700, 300, 200]]}, dim=64)
     model = HierarchicalAttention(settings).eval()
-    predictions, attention = predict.predict(model, Bags(data, STAINS), data.table, ["1"], Y, CLASSES)
+    predictions, attention = predict.predict(model, Bags(data, STAINS), data.table, ["1"], y=Y, classes=CLASSES)
     assert attention["effective_weight"].sum() == pytest.approx(1, abs=1e-5)
     biases = predict.biases(model, CLASSES)
     for name, bias in biases.items():
@@ -94,7 +94,7 @@ def test_contributions_and_bias_add_up_to_the_logit_of_3000_patches(aggregation)
 
 def test_a_second_pass_gives_the_same_bytes(predicted):
     model, data, predictions, attention = predicted
-    again = predict.predict(model, Bags(data, STAINS), data.table, list(Y), Y, CLASSES)
+    again = predict.predict(model, Bags(data, STAINS), data.table, list(Y), y=Y, classes=CLASSES)
     assert again[0].equals(predictions)
     assert again[1].equals(attention)
 

@@ -411,7 +411,8 @@ def test_page_needs_nothing_else_and_escapes_names(made, monkeypatch):
     for name in ("value", "low", "high", "n"):  # an object in JSON, columns in CSV
         told = pd.Series([row["estimate"][name] for row in rows], dtype=float)
         assert table[name].to_numpy() == pytest.approx(told.to_numpy(), nan_ok=True)
-    assert {row["measure"]: row["verdict"] for row in rows}["brightness_case"] != "not defined"
+    verdicts = {row["measure"]: row["verdict"] for row in rows}
+    assert verdicts["brightness_case"] != "not defined" and verdicts["uniform_changed"] is None
     assert not table.duplicated(["measure", "scope", "of"]).any()
     assert len(pd.read_csv(made.root / "out/cases.csv")) == 14
     assert run(made.root, made, monkeypatch, "--colour", colour(made.root, made), "--patient-column", "P<b>") == page

@@ -414,7 +414,8 @@ def test_same_input_same_bytes(two_seeds, monkeypatch):
 
 def test_one_class_split_is_not_defined(tmp_path, monkeypatch):
     page, numbers, table = Made(tmp_path, one_class=1).report(monkeypatch)
-    assert numbers["runs"][0]["roc_auc"]["value"] is None and numbers["out_of_fold"]["fold_mean"]["value"] is None
+    assert numbers["runs"][0]["roc_auc"] == {"value": None, "low": None, "high": None, "n": 12}
+    assert numbers["out_of_fold"]["fold_mean"]["value"] is None
     assert "not defined" in page
     assert table.query("level == 'split' and split == '01' and metric == 'roc_auc'")["value"].isna().all()
 
