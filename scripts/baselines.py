@@ -3,6 +3,7 @@
 Reads the features of the model and colour descriptors; a fit sees the training cases of its split only.
 """
 
+import argparse
 import logging
 from pathlib import Path
 
@@ -13,7 +14,7 @@ from stratamil.evaluation import baselines
 from stratamil.features import store
 
 
-def arguments():
+def arguments() -> argparse.Namespace:
     parser = cli.parser(__doc__)
     parser.add_argument("--features", nargs="+", type=Path, required=True, help="feature shards of the model's encoder")
     parser.add_argument("--colour", nargs="*", type=Path, default=[], help="feature shards of stain_stats, if any")
@@ -24,7 +25,7 @@ def arguments():
     return parser.parse_args()
 
 
-def main(args):
+def main(args: argparse.Namespace) -> None:
     cases = inventory.used_cases(args.cases)
     sets = {path.stem.removeprefix("data_splits_"): splits.read(path) for path in args.splits}
     wanted = sorted({case for split in sets.values() for case in [*split.train, *split.test]})

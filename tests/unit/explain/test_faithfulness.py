@@ -1,5 +1,6 @@
 """The faithfulness page: its estimates against plain ones, its sentences for every outcome, and the page itself."""
 
+import dataclasses
 import json
 import math
 import subprocess
@@ -21,7 +22,7 @@ from stratamil.core.names import column
 from stratamil.explain import faithfulness, faithfulness_runs, findings
 from stratamil.features import store
 from stratamil.stats import estimates
-from stratamil.stats.estimates import Estimate
+from stratamil.stats.intervals import Estimate
 
 TEMPLATE = REPOSITORY / "report/faithfulness.html.j2"
 NASTY = "<script>alert(1)</script>"
@@ -112,10 +113,10 @@ class Made:
                 rows.append(row | {"weight": weight, "probability_change": change, "margin_change": change})
         return pd.DataFrame(rows)
 
-    def study(self, draws=200, known=None):
+    def study(self, bootstrap_samples=200, known=None):
         known = pd.DataFrame(index=self.patches["path"]) if known is None else known
         runs = faithfulness_runs.read_runs(self.folders)
-        return faithfulness_runs.Study(runs, self.cases, known, 5.0, draws, 1)
+        return faithfulness_runs.Study(runs, self.cases, known, 5.0, bootstrap_samples, 1)
 
 
 def found(study):
@@ -135,7 +136,7 @@ def test_the_page_says_whether_attention_is_better_than_random(tmp_path, area, s
     item = found(made.study())["study", "deletion_attention", "probability"]
     assert item.verdict == said and words in item.sentence
     assert ("the interval holds 0" in item.sentence) == (said == "no different")
-    assert item.estimate.patients == 10 and "10 patients" in item.sentence
+    assert item.estimate.n == 10 and "10 patients" in item.sentence
     assert {"above": "better", "no different": "no better", "below": "worse"}[said] in faithfulness.numbers(
         made.study()
     )["overall"]
@@ -158,10 +159,10 @@ def test_without_attention_nothing_is_claimed_of_it(tmp_path):
 
 def test_seeds_of_a_case_are_averaged_and_patients_drawn(tmp_path):
     made = Made(tmp_path, runs=[("01", 1), ("01", 2)], n=12)
-    study, name = made.study(draws=4000), "deletion_attention_probability"
+    study, name = made.study(bootstrap_samples=4000), "deletion_attention_probability"
     of_runs = pd.concat([run.perturbation for run in study.runs]).groupby("case_id")[name].mean()
     estimate = found(study)["study", "deletion_attention", "probability"].estimate
-    assert estimate.value == pytest.approx(of_runs.mean()) and (estimate.cases, estimate.patients) == (12, 6)
+    assert estimate.value == pytest.approx(of_runs.mean()) and estimate.n == 6
     by_patient = of_runs.groupby(made.cases.set_index("case_id")["patient_id"]).mean()
     error = by_patient.std(ddof=0) / np.sqrt(len(by_patient))  # both cases of a patient are drawn together
     assert (estimate.high - estimate.low) / 2 == pytest.approx(1.96 * error, rel=0.15)
@@ -252,11 +253,11 @@ def test_chance_overlap_is_the_hypergeometric_mean():
 
 
 ESTIMATES = {
-    "above": Estimate(0.3, 0.1, 0.5, 20, 22),
-    "below": Estimate(-0.3, -0.5, -0.1, 20, 22),
-    "no different": Estimate(0.02, -0.1, 0.1, 20, 22),
-    "too few": Estimate(0.3, 0.1, 0.5, 4, 4),
-    "not defined": Estimate(None, None, None, 0, 0),
+    "above": Estimate(0.3, 0.1, 0.5, 20),
+    "below": Estimate(-0.3, -0.5, -0.1, 20),
+    "no different": Estimate(0.02, -0.1, 0.1, 20),
+    "too few": Estimate(0.3, 0.1, 0.5, 4),
+    "not defined": Estimate(None, None, None, 0),
 }
 SENTENCES = {
     "area": lambda e: findings.area("insertion", "attention", "probability", e),
@@ -270,7 +271,9 @@ SENTENCES = {
     "seeds": lambda e: findings.agreement("seeds", e),
     "splits": lambda e: findings.agreement("splits", e),
     "overlap": lambda e: findings.overlap("seeds", 5.0, 0.05, e, e),
-    "related": lambda e: findings.related("are larger", "are smaller", "size", "case", e, "it is not known"),
+    "related": lambda e: findings.related(
+        e, more="are larger", less="are smaller", subject="size", scope="case", reason="it is not known"
+    ),
 }
 
 
@@ -338,7 +341,7 @@ def test_auroc_is_compared_within_splits(tmp_path):
 
 
 def made_again(study):
-    return faithfulness_runs.Study(study.runs, study.cases, study.known, study.percent, study.draws, study.seed)
+    return dataclasses.replace(study)
 
 
 def test_the_direction_of_what_is_left_out_is_told_not_its_size(tmp_path):
@@ -362,7 +365,7 @@ def test_the_table_tells_where_probability_and_margin_disagree(tmp_path):
 
 
 def test_a_bound_near_nothing_does_not_read_as_nothing():
-    assert "0.004 to 0.104" in findings.necessity("them", "margin", Estimate(0.05, 0.004, 0.104, 20, 20))
+    assert "0.004 to 0.104" in findings.necessity("them", "margin", Estimate(0.05, 0.004, 0.104, 20))
 
 
 def colour(root, made):
@@ -405,7 +408,11 @@ def test_page_needs_nothing_else_and_escapes_names(made, monkeypatch):
     rows = json.loads((made.root / "out/faithfulness.json").read_text())["findings"]
     table = pd.read_csv(made.root / "out/faithfulness.csv")
     assert len(table) == len(rows) and list(table["sentence"]) == [row["sentence"] for row in rows]
-    assert {row["measure"]: row["verdict"] for row in rows}["brightness_case"] != "not defined"
+    for name in ("value", "low", "high", "n"):  # an object in JSON, columns in CSV
+        told = pd.Series([row["estimate"][name] for row in rows], dtype=float)
+        assert table[name].to_numpy() == pytest.approx(told.to_numpy(), nan_ok=True)
+    verdicts = {row["measure"]: row["verdict"] for row in rows}
+    assert verdicts["brightness_case"] != "not defined" and verdicts["uniform_changed"] is None
     assert not table.duplicated(["measure", "scope", "of"]).any()
     assert len(pd.read_csv(made.root / "out/cases.csv")) == 14
     assert run(made.root, made, monkeypatch, "--colour", colour(made.root, made), "--patient-column", "P<b>") == page

@@ -71,8 +71,7 @@ def test_ranges_of_16_bit_images_are_told_and_mixed_ones_warned_of(tmp_path, bit
     assert [row["bits"] for row in found["bits"]] == sorted(set(bits)) and ("different ranges" in said(found)) == warned
     made = Made()
     known = cohort_summary.classed(*made.tables()[:2])
-    rest = made.classes, made.stains, made.patient_column, 200, 1, made.plan
-    numbers = cohort_summary.numbers(known, *made.tables()[1:], made.splits(), made.sides, *rest, found)
+    numbers = cohort_summary.numbers(known, *made.tables()[1:], made.splits(), **made.settings(), quality=found)
     assert any("12 16-bit grey images use 12 bits" in line for line in numbers["notes"]) != warned
 
 
@@ -104,8 +103,7 @@ def test_the_page_names_cases_that_share_files(tmp_path):
     assert "Cases 1, 2 of different patients share 1 equal file (1_<b>.png = 2_0.png)" in said(found)
     made = Made()
     known = cohort_summary.classed(*made.tables()[:2])
-    rest = made.classes, made.stains, made.patient_column, 200, 1, made.plan
-    numbers = cohort_summary.numbers(known, *made.tables()[1:], made.splits(), made.sides, *rest, found)
+    numbers = cohort_summary.numbers(known, *made.tables()[1:], made.splits(), **made.settings(), quality=found)
     numbers |= {"samples": [], "folder": None, "commit": None, "inputs": {}}
     html = page.template(TEMPLATE).render(
         title="x", colors=["#111111"] * 3, cohort=numbers, samples=None, figures=defaultdict(str)

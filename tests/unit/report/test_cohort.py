@@ -3,6 +3,7 @@
 import json
 import re
 import sys
+from dataclasses import asdict
 
 import numpy as np
 import pandas as pd
@@ -86,8 +87,11 @@ class Made:
     def numbers(self):
         patches, cases, excluded = self.tables()
         known = cohort_summary.classed(patches, cases)
-        settings = self.classes, self.stains, self.patient_column, 200, 1, self.plan
-        return cohort_summary.numbers(known, cases, excluded, self.splits(), self.sides, *settings)
+        return cohort_summary.numbers(known, cases, excluded, self.splits(), **self.settings())
+
+    def settings(self):
+        own = {name: getattr(self, name) for name in ("sides", "classes", "stains", "patient_column", "plan")}
+        return own | {"bootstrap_samples": 200, "seed": 1}
 
     def warnings(self):
         return self.numbers()["warnings"]
@@ -125,15 +129,16 @@ def test_amounts_that_tell_the_class():
     used = made.tables()[1]
     for row, name in zip(found["predictors"], ("n_slices", "n_patches")):
         assert row["more"] == "benign"
-        assert row["auc"] == pytest.approx(roc_auc_score(used["class"] == "benign", used[name]))
-        assert 0.5 < row["low"] < row["auc"] < row["high"]
+        auc = row["auc"]
+        assert auc.value == pytest.approx(roc_auc_score(used["class"] == "benign", used[name])) and auc.n == len(used)
+        assert 0.5 < auc.low < auc.value < auc.high
         assert any(f"The {row['measure']} alone tells benign" in line for line in found["warnings"])
         assert f"median {used.loc[used['class'] == 'benign', name].median():g} against" in " ".join(found["warnings"])
     few = Made(10)  # the same AUROC from fewer patients is not told apart from chance
     for i, case in enumerate(few.cases):
         case["slices"] = {"h&e": [10 + (i * 7) % 10 + 2 * (i < 10)]}
-    row = few.numbers()["predictors"][0]
-    assert row["auc"] > cohort_warnings.TELLING and row["low"] <= 0.5
+    auc = few.numbers()["predictors"][0]["auc"]
+    assert auc.value > cohort_warnings.TELLING and auc.low <= 0.5
     assert not any("alone tells" in line for line in few.warnings())
 
 
@@ -143,8 +148,8 @@ def test_of_three_classes_the_one_told_best_is_shown():
         case["slices"] = {"h&e": [5, 5]}
     found = {row["measure"]: row for row in made.numbers()["predictors"]}
     assert (found["number of slices"]["more"], found["number of slices"]["fewer"]) == ("the rest", "b")
-    assert found["number of slices"]["auc"] == 1
-    assert found["presence of sox10"]["auc"] == 1
+    assert found["number of slices"]["auc"].value == 1
+    assert found["presence of sox10"]["auc"].value == 1
     assert found["presence of sox10"]["typical_more"] == 1 and found["presence of sox10"]["typical_fewer"] == 0
     assert any("The presence of sox10 alone tells the rest from b" in line for line in made.warnings())
 
@@ -279,11 +284,11 @@ def test_tables_count_what_is_there():
     assert found["stain_cases"][1]["missing"] == {"benign": 1, "high-grade": 0}
     assert [(row["missing"], row["cases"]) for row in found["combinations"]] == [([], 3), (["sox10"], 1)]
     rows = {(row["stain"], row["class"]): row for row in found["amounts"]}
-    assert rows["h&e", "benign"]["slices"] == {"median": 2.5, "low": 2.25, "high": 2.75, "max": 3}
+    assert rows["h&e", "benign"]["slices"] == {"median": 2.5, "q1": 2.25, "q3": 2.75, "max": 3}
     assert rows["h&e", "benign"]["per_slice"]["median"] == np.median([3, 4, 8, 9, 5])
-    assert rows["sox10", "benign"]["patches"] == {"median": 14, "low": 14, "high": 14, "max": 14}
+    assert rows["sox10", "benign"]["patches"] == {"median": 14, "q1": 14, "q3": 14, "max": 14}
     assert [case["status"] for case in found["cases"]] == ["used"] * 4 + ["no patches"]
-    json.dumps(found, allow_nan=False)
+    json.dumps(found, allow_nan=False, default=asdict)
 
 
 @pytest.fixture(scope="module")

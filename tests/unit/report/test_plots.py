@@ -73,7 +73,7 @@ def test_deviation_names_each_case_and_counts_the_wrong():
     assert all(f"case-{i}" in drawn for i in range(100))
     assert f"wrong (n = {((score > 0.5) != y).sum()})" in drawn
     assert "wrong (n = 1)" in texts(
-        plots.deviation("abc", [0, 1, 2], [0.4, 0.9, 0.45], "xyz", "T", [False, False, True])
+        plots.deviation("abc", [0, 1, 2], [0.4, 0.9, 0.45], "xyz", "T", wrong=[False, False, True])
     )
 
 
