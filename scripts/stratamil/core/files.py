@@ -105,7 +105,7 @@ def write_text(text: str, path: str | Path) -> None:
 
 
 def write_json(value: Any, path: str | Path) -> None:
-    """Write `value` to `path` as indented JSON, dataclasses as objects. Raises ValueError for NaN, which is not JSON."""
+    """Write `value` to `path` as indented JSON, dataclasses as objects. Raises ValueError for NaN."""
     write_text(json.dumps(value, indent=2, allow_nan=False, ensure_ascii=False, default=asdict) + "\n", path)
 
 
