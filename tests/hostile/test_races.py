@@ -78,7 +78,9 @@ def test_embed(patches, tmp_path, races):
     rng, (folder, table, encoder) = random.Random(SEED), patches
 
     def work(output):
-        return lambda: extract.embed(table, CASES, folder, encoder, output, output.with_suffix("") / "cache.h5", 4)
+        return lambda: extract.embed(
+            table, CASES, folder, encoder, output=output, cache=output.with_suffix("") / "cache.h5", batch_size=4
+        )
 
     begin = time.monotonic()
     work(tmp_path / "undisturbed.h5")()
