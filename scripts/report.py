@@ -51,7 +51,7 @@ def main(args):
         "benchmarks": args.benchmarks,
         "config": args.config,
         "cohort": json.loads(args.cohort.read_text(encoding="utf-8")),
-        "cohort_page": args.cohort.with_name("cohort.html"),
+        "cohort_page": args.cohort.with_name("index.html"),
         "samples": args.samples,
         "faithfulness": study_page.read_answers(args.faithfulness) if args.faithfulness else None,
         "faithfulness_page": args.faithfulness.with_name("index.html") if args.faithfulness else None,

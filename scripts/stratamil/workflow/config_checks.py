@@ -56,10 +56,8 @@ def encoders(config, schema):
     rest = [stain for stain in stains(config) if stain not in own]
     found = {}
     if rest:
-        # The colour baseline has stain_stats of all stains in the folder of that name.
-        others = "_others" if own and embed["encoder"] == encoder_registry.STAIN_STATS else ""
         main = embed | {"only_stains": rest if own else None}
-        found[encoder_registry.folder(embed["encoder"]) + others] = encoder_registry.filled(main)
+        found[encoder_registry.folder(embed["encoder"])] = encoder_registry.filled(main)
     shared = {key: embed[key] for key in ("batch_size", "shards", "max_unreadable")}
     for stain in stains(config):
         if stain in own:

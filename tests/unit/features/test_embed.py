@@ -131,9 +131,8 @@ def test_facts_and_colour_of_the_images_survive_every_way_through_the_cache(stud
         opened.clear()
         before = set(study.table["path"]) - set(odd) if odd else set()
         encoded = study.embed().encoded
-        assert len(opened) == len(set(opened)) == encoded and not before & set(
-            opened
-        )  # each once, unchanged ones never
+        # each is opened once, and an unchanged one never again
+        assert len(opened) == len(set(opened)) == encoded and not before & set(opened)
         found = store.facts([study.output]).set_index("path").loc[study.table["path"]]
         assert found["odd"].tolist() == [odd.get(path, images.Odd.BLANK) for path in study.table["path"]]
         sides = [Image.open(study.folder / path).size for path in study.table["path"]]
