@@ -1,5 +1,6 @@
 """Take the inventory: every patch and case of a study, which are used, and why the rest are not."""
 
+import argparse
 import logging
 from pathlib import Path
 
@@ -12,7 +13,7 @@ from stratamil.core.errors import few
 from stratamil.features import images, precomputed
 
 
-def arguments():
+def arguments() -> argparse.Namespace:
     parser = cli.parser(__doc__)
     source = parser.add_mutually_exclusive_group(required=True)
     source.add_argument("--patches", type=Path, help="folder of patch images")
@@ -39,7 +40,7 @@ def arguments():
     return parser.parse_args()
 
 
-def main(args):
+def main(args: argparse.Namespace) -> None:
     stains = dict(args.stains)
     columns = args.case_column, args.class_column, args.patient_column
     labelled = labels.read(args.labels, *columns, dict(args.classes), args.excluded_codes, args.missing_words)
@@ -53,8 +54,8 @@ def main(args):
     report(taken)
 
 
-def take_patches(args, labelled, grammar):
-    """The inventory of a folder of patches, and what the next dry run looks at."""
+def take_patches(args: argparse.Namespace, labelled: pd.DataFrame, grammar: names.Grammar) -> inventory.Inventory:
+    """Return the inventory of a folder of patches, and write down what the next dry run looks at."""
     taken = inventory.take(args.patches, labelled, grammar, [name for name, _ in args.stains], args.unknown_stains)
     if args.watched:
         paths, lost = taken.patches["path"].tolist(), _broken_links(taken)
@@ -62,28 +63,28 @@ def take_patches(args, labelled, grammar):
     return taken
 
 
-def take_features(args, labelled, grammar):
-    """The inventory of features made elsewhere, and what they are."""
+def take_features(args: argparse.Namespace, labelled: pd.DataFrame, grammar: names.Grammar) -> inventory.Inventory:
+    """Return the inventory of precomputed features, and write down what they are."""
     stains = [name for name, _ in args.stains]
-    found = precomputed.scan(args.manifest, args.folder or args.manifest.parent, grammar, args.encoder)
+    scanned = precomputed.scan(args.manifest, args.folder or args.manifest.parent, grammar, args.encoder)
     remedy = "add their stains to names.stains"
-    patches = inventory.ordered(inventory.spelt(found.patches, labelled["case_id"]), stains)
-    of_manifest = args.manifest, patches, found.left_out, found.rows, remedy
+    patches = inventory.ordered(inventory.spelt(scanned.patches, labelled["case_id"]), stains)
+    of_manifest = args.manifest, patches, scanned.left_out, scanned.rows, remedy
     taken = inventory.join(*of_manifest, labelled, stains, args.unknown_stains)
-    taken.patches.attrs["warnings"] = found.warnings  # parquet keeps them for the cohort page
-    for line in found.warnings:
+    taken.patches.attrs["warnings"] = scanned.warnings  # parquet keeps them for the cohort page
+    for line in scanned.warnings:
         logging.warning(line)
     if args.identity:
-        files.write_json(found.identity, args.identity)
+        files.write_json(scanned.identity, args.identity)
     return taken
 
 
-def equal_files(taken, args):
-    """Files of used cases whose bytes another case has, too; of precomputed features, those of one case alone."""
+def equal_files(taken: inventory.Inventory, args: argparse.Namespace) -> pd.DataFrame:
+    """Return the files of used cases whose bytes another case has, too; of features, the files of one case alone."""
     used = taken.cases.loc[taken.cases["status"] == inventory.USED, "case_id"]
     listed = taken.patches[taken.patches["case_id"].isin(used)]
     if args.patches:
-        found = duplicates.find(listed, args.patches, images.shows)
+        equal = duplicates.find(listed, args.patches, images.shows)
     else:
         folder = args.folder or args.manifest.parent
         listed = listed[["case_id"]].assign(path=[path.rpartition("#")[0] for path in listed["path"]]).drop_duplicates()
@@ -91,18 +92,18 @@ def equal_files(taken, args):
         there = [(folder / path).is_file() for path in listed["path"]]  # one may have gone since
         listed = listed[pd.Series(there, index=listed.index, dtype=bool)]
         listed = listed.assign(bytes=[(folder / path).stat().st_size for path in listed["path"]])
-        found = duplicates.find(listed, folder)
-    for row in duplicates.by_cases(found)[:10]:
+        equal = duplicates.find(listed, folder)
+    for row in duplicates.by_cases(equal)[:10]:
         shared = f"{row['files']} equal files, e.g. {' = '.join(row['examples'])}"
         logging.warning("cases %s share %s", few(row["cases"]), shared)
-    return found
+    return equal
 
 
-def _broken_links(taken):
+def _broken_links(taken: inventory.Inventory) -> pd.Series:
     return taken.excluded.loc[taken.excluded["reason"] == inventory.BROKEN_LINK, "name"]
 
 
-def report(taken):
+def report(taken: inventory.Inventory) -> None:
     """Log what was found and what was left out."""
     same = inventory.namesakes(taken.patches)
     if len(same):
