@@ -130,7 +130,7 @@ def load(
 
     encoder: a name that encoder_registry knows. weights_file: a state dict in a .pth or .safetensors file; None gives
     random weights of seed 0. weights_sha256: what its hash must be.
-    input_size: side in pixels of the patches that it will get. resize: how they were made square, for the identity only.
+    input_size: side in pixels of the patches that it will get. resize: how they became square, for the identity only.
     pooling: for networks with a last map "2x2", the mean of each quadrant, or "global", the mean of all; for
     transformers "cls", the class token, "cls+mean", it and the mean of the other tokens, or "global", that mean alone.
     precision: "fp32", "bf16", or "auto": bf16 where the machine computes in it (devices.fast_bf16) and the registry
