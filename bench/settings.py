@@ -110,9 +110,7 @@ class Study:
         cases = inventory.used_cases(results / "inventory/cases.csv").set_index("case_id")
         self.patients = cases["patient_id"]
         self.y = cases["class"].map(self.classes.index).to_dict()
-        self.shards = sorted(
-            path for path in results.glob("features/*/shard_*.h5") if path.parent.name != "stain_stats"
-        )
+        self.shards = sorted(results.glob("features/*/shard_*.h5"))
         made = {path.stem[-2:]: splits.read(path) for path in sorted(results.glob("splits/data_splits_*.npz"))}
         self.folds = (
             {k: v for name, split in made.items() for k, v in self.inner(name, split, inner, partition)}

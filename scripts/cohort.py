@@ -26,7 +26,7 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--cases", type=Path, required=True, help="cases.csv of the inventory")
     parser.add_argument("--excluded", type=Path, required=True, help="excluded.csv of the inventory")
     parser.add_argument("--duplicates", type=Path, help="duplicates.csv of the inventory, with --features")
-    parser.add_argument("--features", nargs="+", type=Path, help="shards of stain_stats, or of precomputed features")
+    parser.add_argument("--features", nargs="+", type=Path, help="feature shards of the study")
     parser.add_argument("--splits", nargs="+", type=Path, required=True, help="data_splits_<split>.npz")
     parser.add_argument("--preset", help="where the splits were read from, if they were")
     cli.add_settings(parser, "splits", "n_splits", "validation", "n_repeats")  # of generated splits
@@ -37,7 +37,7 @@ def arguments() -> argparse.Namespace:
     cli.add_settings(parser, "cohort", "patient_column")
     cli.add_settings(parser, "report", "bootstrap_samples", "seed", "colors")
     parser.add_argument("--template", type=Path, required=True, help="cohort.html.j2")
-    parser.add_argument("--output", type=Path, required=True, help="cohort.html")
+    parser.add_argument("--output", type=Path, required=True, help="index.html")
     parser.add_argument("--json", type=Path, required=True, help="cohort.json")
     parser.add_argument("--samples", type=Path, help="samples.jpg, with --patches")
     return parser.parse_args()

@@ -1,12 +1,12 @@
 """Is attention an explanation? One page over all splits and seeds, with its tables and figures.
 
-Reads tables, and of patch images their heads for the size in pixels. The folder's files are replaced when all is done.
+Reads tables only, and of feature shards what they tell of the images. The folder's files are replaced when all is done.
 """
 
 import argparse
 import json
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -14,10 +14,7 @@ import pandas as pd
 
 import cli
 from stratamil.core import files, provenance, tables
-from stratamil.core.errors import UserError
-from stratamil.evaluation.runs import Run
 from stratamil.explain import faithfulness, faithfulness_runs, findings
-from stratamil.features import store
 from stratamil.report import faithfulness_plots, page, style
 
 
@@ -26,8 +23,7 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--runs", nargs="+", type=Path, required=True, help="folders split_<split>/seed_<seed>")
     parser.add_argument("--cases", type=Path, required=True, help="cases.csv of the inventory")
     parser.add_argument("--patches-table", type=Path, required=True, help="patches.parquet of the inventory")
-    parser.add_argument("--colour", nargs="*", type=Path, default=[], help="feature shards of stain_stats, if any")
-    parser.add_argument("--patches", type=Path, help="folder of patch images, if there are any")
+    parser.add_argument("--features", nargs="+", type=Path, required=True, help="feature shards of the study")
     parser.add_argument("--patient-column", help="column of the patient, if the labels table has one")
     parser.add_argument("--stains", nargs="+", required=True, metavar="STAIN", help="all stains, in order")
     cli.add_settings(parser, "attention", "top_percent")
@@ -39,13 +35,12 @@ def arguments() -> argparse.Namespace:
 
 def main(args: argparse.Namespace) -> None:
     page.check_colors(args.colors)
-    if args.patches and not args.patches.is_dir():
-        raise UserError(f"{args.patches}: no such folder: give the folder of the patch images")
     runs, cases = faithfulness_runs.read_runs(args.runs), tables.read_cases(args.cases)
+    paths = pd.Index(sorted(set().union(*(run.patch_attention["path"] for run in runs))), name="path")
     study = faithfulness_runs.Study(
         runs=runs,
         cases=cases,
-        known=known(runs, args),
+        known=faithfulness_runs.known(args.features, pd.read_parquet(args.patches_table), paths),
         percent=args.top_percent,
         bootstrap_samples=args.bootstrap_samples,
         seed=args.seed,
@@ -59,22 +54,6 @@ def main(args: argparse.Namespace) -> None:
     with files.updated_folder(args.output) as folder:
         write(study, numbers, table, args, folder)
     logging.info("%s/index.html: %d runs. %s", args.output, len(runs), numbers["overall"])
-
-
-def known(runs: Sequence[Run], args: argparse.Namespace) -> pd.DataFrame:
-    """Return what is known of the patches of all runs beside their attention: index path, columns of what there is."""
-    paths = pd.Index(sorted(set().union(*(run.patch_attention["path"] for run in runs))), name="path")
-    table = pd.DataFrame(index=paths)
-    inventory = pd.read_parquet(args.patches_table).set_index("path")
-    if args.patches:
-        table["pixels"] = faithfulness_runs.pixels(paths, args.patches)
-        table["bytes"] = inventory["bytes"].reindex(paths)
-        gone = table["pixels"].isna().sum()
-        if gone:
-            logging.warning("%s: %d patches cannot be read now: their size is not known", args.patches, gone)
-    if args.colour:
-        table["brightness"] = faithfulness_runs.brightness(store.read(args.colour)).reindex(paths)
-    return table
 
 
 def write(

@@ -53,7 +53,7 @@ def main(args: argparse.Namespace) -> None:
         shards=args.unreadable,
         unreadable=store.unreadable(args.unreadable),
         cohort=json.loads(args.cohort.read_text(encoding="utf-8")),
-        cohort_page=args.cohort.with_name("cohort.html"),
+        cohort_page=args.cohort.with_name("index.html"),
         samples=args.samples,
         baselines=args.baselines,
         benchmarks=args.benchmarks,

@@ -27,10 +27,11 @@ def make(kind, path):
     if kind == "u16":
         Image.fromarray(pixels[..., 0].astype(np.uint16) * 16).save(path, format="PNG")
     elif kind == "shard":
-        rows = [(case, "h&e", "match_1", n, f"{case}_{n}.png", 74, 74, 8, 0) for case in "123" for n in range(5)]
+        rows = [(case, "h&e", "match_1", n, f"{case}_{n}.png", 74, 74, 8, 0, 1) for case in "123" for n in range(5)]
         table = pd.DataFrame(rows, columns=[*store.COLUMNS, *store.FACTS])
         lost = pd.DataFrame([("1", "x.png", "damaged")], columns=list(store.UNREADABLE))
-        store.write(path, rng.normal(size=(15, 6)).astype(np.float16), table, lost, {"encoder": "x"})
+        values, colour = (rng.normal(size=(15, width)).astype(np.float16) for width in (6, store.COLOUR))
+        store.write(path, values, table, lost, {"encoder": "x"}, colour)
     elif kind == "pth":
         checkpoint.save(content(DATA), path)
     else:

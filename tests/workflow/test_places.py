@@ -13,7 +13,7 @@ from PIL import Image
 
 # A name that a shell takes for more than one.
 FOLDER = "my lab/a$(touch PWNED)b'c;d"
-COHORT = "results/tiny/inventory/cohort.html"
+COHORT = "results/tiny/cohort/index.html"
 RUN = "results/tiny/split_01/seed_1"
 
 # What another system lacks, or does otherwise, for every Python that finds this on its path.
@@ -90,7 +90,7 @@ def test_names_of_other_scripts_in_the_locale_c(odd, tmp_path):
     }
     (tmp_path / "Studie_ä.yaml").write_text(yaml.safe_dump(config, allow_unicode=True), encoding="utf-8")
     flags = ["--show-failed-logs", "--configfile", TINY, tmp_path / "Studie_ä.yaml"]
-    target = "results/locale/inventory/cohort.html"
+    target = "results/locale/cohort/index.html"
     environment = {"LC_ALL": "C", "LANG": "C", "XDG_CACHE_HOME": str(tmp_path / "cache")}
     done = snakemake(odd.folder, *flags, "--", target, PYTHONUTF8=None, **environment)
     assert done.returncode == 0, done.stdout + done.stderr

@@ -39,16 +39,16 @@ def pooled(values: NDArray, case_ids: ArrayLike, rows: NDArray | None = None) ->
     return pd.DataFrame({case: values[rows[at]].mean(axis=0, dtype=np.float64) for case, at in groups.items()}).T
 
 
-def descriptions(cases: pd.DataFrame, features: Features, colour: Features | None = None) -> dict[str, pd.DataFrame]:
+def descriptions(cases: pd.DataFrame, features: Features) -> dict[str, pd.DataFrame]:
     """Return what each baseline sees of a case: name -> DataFrame (cases, D), index case_id.
 
-    cases: DataFrame with case_id, n_patches, n_slices. features, colour: objects with `values` (N, D) and
-    `table` (case_id a row), as features.read returns; without `colour` there is no such baseline.
+    cases: DataFrame with case_id, n_patches, n_slices. features: as store.read returns them: `values` (N, D), `table`
+    (case_id a row) and `colour` (N, COLOUR); where that is None there is no such baseline.
     """
     counts = cases.set_index("case_id")
     return {
         **_pooled_stains(features),
-        **({} if colour is None else {"colour": pooled(colour.values, colour.table["case_id"])}),
+        **({} if features.colour is None else {"colour": pooled(features.colour, features.table["case_id"])}),
         "patch_count": np.log(counts[["n_patches"]]),
         "slice_count": np.log(counts[["n_slices"]]),
         "prevalence": counts[[]].assign(nothing=0.0),

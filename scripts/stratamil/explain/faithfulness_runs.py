@@ -1,22 +1,18 @@
 """What perturb and evaluate left of a study, as one table of cases and one of patches."""
 
-import math
 from collections.abc import Iterable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
-from numpy.typing import NDArray
 
 from stratamil.core.errors import UserError
 from stratamil.core.names import column, natural
 from stratamil.evaluation import runs
 from stratamil.explain import findings
-from stratamil.features import images
-from stratamil.features.store import Features
+from stratamil.features import store
 from stratamil.stats.estimates import Sample
 
 NEEDED = {
@@ -30,7 +26,6 @@ VALUES = tuple(findings.VALUES)
 TOPS = ("percent", "1", "5", "20")
 PLACE = ["x", "y"]
 OPTICAL_DENSITY = 3  # of the stain_stats features: mean optical density of red, green and blue
-READERS = 8  # heads of image files read at once: what takes time is the file system
 
 
 def read_runs(folders: Iterable[Path | str]) -> list[runs.Run]:
@@ -56,23 +51,20 @@ def _same_cases(run: runs.Run) -> bool:
     return perturbed.index.equals(evaluated.index) and np.allclose(perturbed, evaluated, atol=1e-3)
 
 
-def pixels(paths: Iterable[str], folder: Path | str) -> NDArray[np.float64]:
-    """Return width x height of image files from their heads, (n,); NaN where a file is gone or damaged."""
+def known(shards: Iterable[Path], inventory: pd.DataFrame, paths: pd.Index) -> pd.DataFrame:
+    """Return what feature shards and the inventory know of images: index `paths`; pixels, bytes, brightness.
 
-    def area(path: str) -> float:
-        try:
-            return math.prod(images.sides(Path(folder) / path))
-        except images.Unreadable:
-            return np.nan
-
-    with ThreadPoolExecutor(READERS) as pool:
-        return np.array(list(pool.map(area, paths)), dtype=float)
-
-
-def brightness(colour: Features) -> pd.Series:
-    """Return minus the mean optical density of each patch, by path; colour: Features of stain_stats."""
-    density = np.asarray(colour.values[:])[:, OPTICAL_DENSITY].astype(float)
-    return pd.Series(-density, index=colour.table["path"])
+    pixels: width x height. brightness: minus the mean optical density. Precomputed features have none of the three.
+    """
+    table = pd.DataFrame(index=paths)
+    facts, features = store.facts(shards).set_index("path"), store.read(shards)
+    if len(facts):
+        table["pixels"] = (facts["width"].astype(float) * facts["height"]).reindex(paths)
+        table["bytes"] = inventory.set_index("path")["bytes"].reindex(paths)
+    if features.colour is not None:
+        density = np.asarray(features.colour[:])[:, OPTICAL_DENSITY].astype(float)
+        table["brightness"] = pd.Series(-density, index=features.table["path"]).reindex(paths)
+    return table
 
 
 @dataclass(frozen=True)

@@ -19,7 +19,7 @@ def resources(folder: Path | None, runs: Iterable[Run], shards: Iterable[Path]) 
     """
     rows = {}
     names = {f"split_{run.split}_seed_{run.seed}" for run in runs}
-    names |= {f"{encoder}_{path.stem}" for path in shards for encoder in (path.parent.name, "stain_stats")}
+    names |= {f"{path.parent.name}_{path.stem}" for path in shards}
     for path in sorted(Path(folder).rglob("*.tsv")) if folder else []:
         parts = path.relative_to(folder).with_suffix("").parts
         if re.search(r"(^|_)(split|shard)_", parts[-1]) and parts[-1] not in names:

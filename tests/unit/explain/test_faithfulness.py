@@ -12,7 +12,6 @@ import pandas as pd
 import pytest
 from conftest import REPOSITORY
 from pages import Elements, browse, outside
-from PIL import Image
 from scipy.stats import spearmanr
 from sklearn.metrics import roc_auc_score
 
@@ -368,21 +367,20 @@ def test_a_bound_near_nothing_does_not_read_as_nothing():
     assert "0.004 to 0.104" in findings.necessity("them", "margin", Estimate(0.05, 0.004, 0.104, 20))
 
 
-def colour(root, made):
-    """A shard of stain_stats whose optical density is that of the patch's number."""
-    values = np.zeros((len(made.patches), 60), dtype=np.float16)
-    values[:, 3] = np.arange(len(values)) % 24 / 100
+def shard(root, made):
+    """A shard of images of different sizes whose optical density is that of the patch's number."""
+    numbers = np.arange(len(made.patches))
+    values = np.zeros((len(numbers), 60), dtype=np.float16)
+    values[:, 3] = numbers % 24 / 100
+    table = made.patches.assign(width=20 + numbers % 5, height=30, bits=8, odd=0, sharpness=1)
     none = pd.DataFrame(columns=store.UNREADABLE, dtype=str)
-    store.write(root / "shard_00.h5", values, made.patches, none, {"encoder": "stain_stats"})
+    store.write(root / "shard_00.h5", values[:, :6], table, none, {"encoder": "x"}, values)
     return root / "shard_00.h5"
 
 
 def run(root, made, monkeypatch, *more):
-    (root / "images").mkdir(exist_ok=True)
-    for i, path in enumerate(made.patches["path"]):
-        Image.new("1", (20 + i % 5, 30)).save(root / "images" / path)
     words = ["faithfulness.py", "--runs", *made.folders, "--cases", root / "cases.csv", "--stains", *STAINS]
-    words += ["--patches-table", root / "patches.parquet", "--patches", root / "images", "--bootstrap-samples", 100]
+    words += ["--patches-table", root / "patches.parquet", "--features", shard(root, made), "--bootstrap-samples", 100]
     words += ["--template", TEMPLATE, "--output", root / "out", *more]
     monkeypatch.setattr(sys, "argv", [str(word) for word in words])
     script.main(script.arguments())
@@ -395,7 +393,7 @@ def made(tmp_path):
 
 
 def test_page_needs_nothing_else_and_escapes_names(made, monkeypatch):
-    page = run(made.root, made, monkeypatch, "--colour", colour(made.root, made), "--patient-column", "P<b>")
+    page = run(made.root, made, monkeypatch, "--patient-column", "P<b>")
     elements = Elements(page)
     assert not outside(elements.found) and not elements.unclosed
     assert NASTY not in page and "&lt;script&gt;alert(1)" in page
@@ -415,7 +413,7 @@ def test_page_needs_nothing_else_and_escapes_names(made, monkeypatch):
     assert verdicts["brightness_case"] != "not defined" and verdicts["uniform_changed"] is None
     assert not table.duplicated(["measure", "scope", "of"]).any()
     assert len(pd.read_csv(made.root / "out/cases.csv")) == 14
-    assert run(made.root, made, monkeypatch, "--colour", colour(made.root, made), "--patient-column", "P<b>") == page
+    assert run(made.root, made, monkeypatch, "--patient-column", "P<b>") == page
 
 
 @pytest.mark.parametrize("width", [1280, 500])
@@ -449,11 +447,16 @@ def test_single_patches(tmp_path, monkeypatch):
     assert "cannot explain anything" in page and 'id="figure-uniform"' in page and 'id="figure-curves"' not in page
 
 
-def test_gone_and_damaged_images_are_not_known(tmp_path):
-    Image.new("L", (30, 20)).save(tmp_path / "a.png")
-    (tmp_path / "b.png").write_text("no image")
-    areas = faithfulness_runs.pixels(["a.png", "b.png", "gone.png"], tmp_path)
-    assert areas[0] == 600 and np.isnan(areas[1:]).all()
+def test_sizes_and_brightness_come_from_the_shards_and_what_they_lack_is_not_known(made):
+    paths = pd.Index(["0_7.png", "0_1.png", "gone.png"], name="path")
+    table = faithfulness_runs.known([shard(made.root, made)], made.patches, paths)
+    assert table["pixels"].tolist()[:2] == [22 * 30, 21 * 30]
+    assert table["brightness"].tolist()[:2] == pytest.approx([-0.07, -0.01], abs=1e-3)
+    assert table["bytes"].tolist()[:2] == made.patches["bytes"][[7, 1]].tolist()
+    assert table.loc["gone.png"].isna().all()
+    external = made.root / "external.h5"
+    store.write(external, np.zeros((len(made.patches), 6)), made.patches, pd.DataFrame(columns=store.UNREADABLE), {})
+    assert faithfulness_runs.known([external], made.patches, paths).shape == (3, 0)
 
 
 def test_what_is_missing_is_named_with_its_rule(made):

@@ -66,7 +66,14 @@ def test_quadrants_keep_their_place():
     """A network that does nothing, on a patch with a colour in each quadrant."""
     colors = np.arange(12, dtype=np.uint8).reshape(2, 2, 3)
     patch = colors.repeat(8, axis=0).repeat(8, axis=1)[None]
-    encoder = networks.Encoder(torch.nn.Identity(), (0.0,) * 3, (1.0,) * 3, "2x2", "fp32", torch.device("cpu"))
+    encoder = networks.Encoder(
+        torch.nn.Identity(),
+        mean=(0.0,) * 3,
+        std=(1.0,) * 3,
+        pooling="2x2",
+        precision="fp32",
+        device=torch.device("cpu"),
+    )
     assert encoder(patch).view(3, 2, 2).permute(1, 2, 0).tolist() == colors.tolist()
 
 
@@ -396,7 +403,14 @@ def test_published_transformers_are_built_in_their_size(name):
     pytest.importorskip("timm")
     with torch.device("meta"):
         network, entry, _ = networks._build(encoder_registry.entry(name), name, None, None)
-        encoder = networks.Encoder(network, (0.0,) * 3, (1.0,) * 3, entry.pooling, "fp32", torch.device("meta"))
+        encoder = networks.Encoder(
+            network,
+            mean=(0.0,) * 3,
+            std=(1.0,) * 3,
+            pooling=entry.pooling,
+            precision="fp32",
+            device=torch.device("meta"),
+        )
         features = encoder._pool(network(torch.zeros(1, 3, entry.size, entry.size)))
     assert (round(sum(p.numel() for p in network.parameters()) / 1e6), features.shape[1]) == PUBLISHED[name]
     assert encoder_registry.entry(f"hf-hub:{entry.hub}") == entry

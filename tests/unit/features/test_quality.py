@@ -22,12 +22,14 @@ def shard(folder, odd=None, values=None, bits=8, lost=(), patches=4):
     rows = [(case, "h&e", "match_1", n, f"{case}_{n}.png") for case in CASES for n in range(patches)]
     table = pd.DataFrame(rows, columns=["case_id", "stain", "slice_id", "patch", "path"])
     if odd is not None:
-        table = table.assign(width=74, height=74, bits=bits, odd=[int(odd.get(path, 0)) for path in table["path"]])
+        table = table.assign(
+            width=74, height=74, bits=bits, sharpness=1, odd=[int(odd.get(path, 0)) for path in table["path"]]
+        )
     numbers = np.random.default_rng(0).normal(size=(len(table), 6)).astype(np.float16)
     for row, what in (values or {}).items():
         numbers[row] = what
     lost = pd.DataFrame([("1", path, "damaged") for path in lost], columns=list(store.UNREADABLE))
-    path = folder / "stain_stats" / "shard_00.h5"
+    path = folder / "x" / "shard_00.h5"
     store.write(path, numbers, table, lost, {"encoder": "x"})
     return [path], numbers
 

@@ -207,7 +207,7 @@ def test_page_shows_the_numbers_of_metrics_json(two_seeds):
     assert f"bootstrap {numbers['ensemble']['roc_auc']['low']:.3f} to" in page
     assert "2 jobs took 62.5 s in all, the largest share for train (61.5 s)" in page  # not those of other settings
     assert "class code 0 excluded" in page and "case_1/broken.png" in page
-    assert "1 case has patches but no row in the labels" in page and 'href="../cohort.html"' in page
+    assert "1 case has patches but no row in the labels" in page and 'href="../index.html"' in page
 
 
 def test_numbers_are_those_of_the_predictions(two_seeds):
