@@ -90,10 +90,11 @@ def look(args, cases):
 
 
 def draw(patches, stains, args):
-    """Write the picture of sample patches; returns what it shows."""
-    of_cohort = stains, args.classes, args.patches, args.colors, args.seed
-    picture, shown, unreadable = samples.montage(patches, *of_cohort)
-    samples.write(picture, args.samples)
+    """Write the image of sample patches; returns what it shows."""
+    image, shown, unreadable = samples.montage(
+        patches, stains=stains, classes=args.classes, folder=args.patches, colors=args.colors, seed=args.seed
+    )
+    samples.write(image, args.samples)
     for line in unreadable:
         logging.warning("not drawn: %s", line)
     return shown

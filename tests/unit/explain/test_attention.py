@@ -115,6 +115,12 @@ def read_cases(study):
     return attention_tables.read_cases(study / "patch_attention.parquet", study / "predictions.csv", STAINS)
 
 
+def draw_all(case, study):
+    """Draw a case as rule attention does. Returns what cannot be read."""
+    patches, stains = study / "patches", style.palette(STAINS)
+    return galleries.draw_case(case, patches=patches, output=study, stains=stains, top_n=5, heading="split 01")
+
+
 def drawn(file, table):
     """path -> colour of its border, of the patches in a gallery of one row, left to right.
 
@@ -165,7 +171,7 @@ def test_only_the_highest_and_the_lowest_slice_are_drawn(study):
     case = one_case(pd.concat(slices))
     for folder in ("plots", "slice_attention"):
         (study / folder).mkdir()
-    galleries.draw_case(case, study / "patches", study, style.palette(STAINS), 5, "split 01")
+    draw_all(case, study)
     assert {file.name.split("_h&e_slice_")[1] for file in (study / "patch_attention").iterdir()} == {
         f"{name}_{end}_patches.png" for name in ("match_1", "match_2") for end in ("top", "bottom")
     }
@@ -259,7 +265,7 @@ def test_missing_and_broken_images_leave_a_named_gap(study, monkeypatch):
     case = read_cases(study)[-1]
     for folder in ("plots", "slice_attention"):
         (study / folder).mkdir()
-    unreadable = galleries.draw_case(case, study / "patches", study, style.palette(STAINS), 5, "split 01")
+    unreadable = draw_all(case, study)
     assert unreadable == [
         f"{of_case['path'].iloc[0]}: file not found",
         f"{of_case['path'].iloc[1]}: unreadable file",
@@ -525,7 +531,7 @@ def test_evidence_is_for_the_predicted_class_and_adds_up_to_its_log_odds(study, 
         logits = predict(patch_table()).set_index("case_id").loc[case.id]
         assert sum(evidence.values()) == pytest.approx(logits["logit_high_grade"] - logits["logit_benign"])
         assert evidence == pytest.approx((own["contribution_high_grade"] - own["contribution_benign"]).to_dict())
-        galleries.case_galleries(case, None, 3, "split 01", style.palette(STAINS))
+        galleries.case_galleries(case, style.palette(STAINS), tiles=None, n=3, heading="split 01")
         for path, caption in shown.items():
             told = float(caption[-1].removeprefix("adds ").replace("−", "-"))
             assert path not in evidence or told == pytest.approx(evidence[path], rel=0.06)

@@ -357,8 +357,9 @@ def test_samples_show_the_patches_that_they_name(study):
     root, made = study
     patches = pd.read_parquet(root / "patches.parquet")
     known = cohort_summary.classed(patches, pd.read_csv(root / "cases.csv"))
-    picture, shown, unreadable = samples.montage(known, made.stains, made.classes, root / "patches", COLORS, 3)
-    pixels = np.asarray(picture).reshape(-1, 3)
+    settings = {"stains": made.stains, "classes": made.classes, "colors": COLORS, "seed": 3}
+    image, shown, unreadable = samples.montage(known, folder=root / "patches", **settings)
+    pixels = np.asarray(image).reshape(-1, 3)
     assert len(shown) == 2 * 2 * 4
     for stain in made.stains:
         for name in made.classes:
@@ -371,7 +372,7 @@ def test_samples_show_the_patches_that_they_name(study):
         expected = 0 if tile["case_id"] == "b3" else 80 * 160 if tile["path"] == "0.png" else 160 * 160
         assert drawn == expected
     assert len(unreadable) == 2 and all("unreadable file" in line for line in unreadable)
-    again = samples.montage(known.sample(frac=1), made.stains, made.classes, root / "patches", COLORS, 3)
+    again = samples.montage(known.sample(frac=1), folder=root / "patches", **settings)
     assert again[1] == shown
 
 
