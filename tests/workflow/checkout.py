@@ -6,6 +6,7 @@ import re
 import shutil
 import subprocess
 import sys
+import tempfile
 from pathlib import Path
 
 import yaml
@@ -36,32 +37,36 @@ class Checkout:
         return [Path(sys.executable).with_name("snakemake"), "--cores", "2", "--configfile", *files, *args]
 
     def snakemake(self, *args, **options):
-        """Run the `command` of these arguments. Returns the finished process."""
-        command = self.command(*args, **options)
-        return subprocess.run(
-            command, cwd=self.folder, env=self.environment(), capture_output=True, encoding="utf-8", timeout=540
-        )
-
-    def environment(self):
+        """Run the `command` of these arguments. Returns the finished process; of a dry run, stdout has stderr, too."""
+        command = [str(word) for word in self.command(*args, **options)]
         environment = os.environ | {"OMP_NUM_THREADS": "1", "XDG_CACHE_HOME": str(self.folder / "cache")}
         environment.pop("SNAKEMAKE_PROFILE", None)
-        return environment
+        if "-n" in args:
+            return _forked(command, self.folder, environment)
+        return subprocess.run(
+            command, cwd=self.folder, env=environment, capture_output=True, encoding="utf-8", timeout=540
+        )
 
     def pending(self, *args, **options):
         """What a dry run would do: rule -> number of jobs."""
-        said, words = self.folder / "dry_run.log", list(map(str, self.command("-n", *args, **options)))
-        process = FORKS.Process(target=_main, args=(words, self.folder, self.environment(), said))
-        process.start()
-        process.join(540)
-        shown = said.read_text(encoding="utf-8")
-        assert process.exitcode == 0, shown
-        stats = re.search(r"^job +count\n-+ +-+\n(.*?)^total", shown, re.MULTILINE | re.DOTALL)
+        done = self.snakemake("-n", *args, **options)
+        assert done.returncode == 0, done.stdout
+        stats = re.search(r"^job +count\n-+ +-+\n(.*?)^total", done.stdout, re.MULTILINE | re.DOTALL)
         rows = [line.split() for line in stats[1].splitlines()] if stats else []
         return {rule: int(count) for rule, count in rows if rule != "all"}
 
 
-def _main(words, folder, environment, said):
-    """Be the program `snakemake` of these words, in this process; what it says goes into a file."""
+def _forked(command, folder, environment):
+    """Run Snakemake in a process that has imported it."""
+    with tempfile.NamedTemporaryFile("r", encoding="utf-8") as said:
+        process = FORKS.Process(target=_main, args=(command, folder, environment, said.name))
+        process.start()
+        process.join(540)
+        return subprocess.CompletedProcess(command, process.exitcode, said.read(), "")
+
+
+def _main(command, folder, environment, said):
+    """Be the program of this command; what it says goes into the file `said`."""
     from snakemake import cli
 
     with open(said, "w", encoding="utf-8") as file:
@@ -70,6 +75,7 @@ def _main(words, folder, environment, said):
     os.chdir(folder)
     os.environ.clear()
     os.environ.update(environment)
-    sys.argv, sys.path = words, [path for path in sys.path if not Path(path).is_relative_to(REPOSITORY / "tests")]
-    sys.path.remove(str(REPOSITORY / "scripts"))
-    cli.main(words[1:])
+    ours = (REPOSITORY / "scripts", REPOSITORY / "tests")
+    sys.path = [path for path in sys.path if not any(Path(path).is_relative_to(each) for each in ours)]
+    sys.argv = command
+    cli.main(command[1:])
