@@ -93,6 +93,7 @@ FORMS = {
 }
 
 
+@pytest.mark.slow
 def test_the_names_of_a_real_folder(tmp_path):
     folder = tmp_path / "melanoma"
     expected = {}

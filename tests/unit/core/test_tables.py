@@ -86,6 +86,7 @@ def test_ids_that_a_spreadsheet_would_run_are_refused(tmp_path):
     )
 
 
+@pytest.mark.slow
 def test_wide_tables_and_long_lines(tmp_path):
     """Looking for each column among all others, as before, would take minutes here."""
     n = 100_000
@@ -139,6 +140,7 @@ def test_damaged_tables_are_one_line(tmp_path):
                 reader(tmp_path / f"{name}.csv")
 
 
+@pytest.mark.slow
 @given(st.lists(st.text(st.sampled_from("=+-@'\t\r\n＝＋－＠ 1.a,\""), max_size=6), min_size=1))
 def test_no_cell_is_a_formula_and_each_comes_back_as_it_was(tmp_path_factory, texts):
     path = tmp_path_factory.getbasetemp() / "cells.csv"

@@ -159,6 +159,7 @@ def test_support_adds_up_to_the_margin():
     assert bag.support.sum() + (1 if bag.predicted == 0 else -1) == pytest.approx(margin)
 
 
+@pytest.mark.slow
 def test_attention_that_means_nothing_is_no_better_than_random():
     random = np.random.default_rng(0)
     found = []

@@ -193,6 +193,7 @@ def test_what_is_streamed_is_the_array_that_was_encoded(study, monkeypatch):
     assert study.output.read_bytes() == (study.root / "whole.h5").read_bytes()
 
 
+@pytest.mark.slow
 def test_memory_does_not_grow_with_the_patches(tmp_path, monkeypatch):
     def peak(name, patches):
         study = Study(tmp_path / name, patches=patches)
@@ -440,6 +441,7 @@ def test_shrinking_averages(saved):
     assert np.abs(images.read(saved(board), 32).astype(int) - 127.5).max() < 2
 
 
+@pytest.mark.slow
 @pytest.mark.filterwarnings("error")
 def test_the_largest_patches_are_read(saved):
     assert images.read(saved(Image.new("1", (7600, 7600), 1)), 32).min() == 255
@@ -464,6 +466,7 @@ def test_damage_never_escapes(tmp_path):
     assert bad > len(whole) // 7 - 3
 
 
+@pytest.mark.slow
 def test_the_script(study):
     study.table["bytes"] = 1
     study.table.to_parquet(study.root / "patches.parquet")

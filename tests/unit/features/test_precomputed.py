@@ -309,6 +309,7 @@ def test_hdf5_is_read_in_pieces(tmp_path, monkeypatch, tool):
     assert np.allclose(np.concatenate([piece for _, piece in pieces]), values, atol=1e-2)
 
 
+@pytest.mark.slow
 def test_memory_does_not_grow_with_a_file(tmp_path):
     peaks = []
     for n in (20_000, 100_000):
@@ -385,6 +386,7 @@ def study(folder, manifest_path, shard):
     return [(folder / name).read_bytes() for name in ("p.parquet", "cases.csv", "features.json", "shard.h5")]
 
 
+@pytest.mark.slow
 def test_a_shard_holds_what_was_written_whatever_the_order_of_the_manifest(tmp_path):
     written = {}
     for case in range(6):

@@ -354,6 +354,7 @@ def test_what_the_machine_refuses_is_no_damage(tmp_path, monkeypatch, number):
     assert os.strerror(number) in said and REFUSALS[number] in said and "recreate" not in said
 
 
+@pytest.mark.slow
 def test_hdf5_needs_no_locks(tmp_path):
     """On a file system without them, flock fails."""
     source = "#include <errno.h>\nint flock(int f, int op) { errno = ENOLCK; return op & 8 ? 0 : -1; }\n"

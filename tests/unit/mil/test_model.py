@@ -101,6 +101,7 @@ slices = st.lists(st.integers(1, 6), min_size=0, max_size=3)
 case_shapes = st.lists(slices, min_size=3, max_size=3).filter(any)  # an empty list is a missing stain
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("aggregation", AGGREGATIONS)
 @pytest.mark.parametrize(("dtype", "limit"), [(torch.float64, 1e-6), (torch.float32, 1e-5)])
 @tries(max_examples=25, deadline=None)
@@ -146,6 +147,7 @@ def test_equals_abmil_of_torchmil_for_one_stain_and_one_slice(aggregation, gated
     torch.testing.assert_close(output.effective, torch.softmax(score[0], 0), rtol=0, atol=1e-6)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("aggregation", AGGREGATIONS)
 def test_gradients_are_those_of_finite_differences(aggregation):
     model, batch = build(aggregation), Bags(features(), STAINS).batch(list(SHAPE))

@@ -228,6 +228,7 @@ def test_numbers_are_those_of_the_predictions(two_seeds):
     assert numbers["cases"] == 24 and numbers["patients"] == 23
 
 
+@pytest.mark.slow
 def test_repeats_are_replicates_like_seeds(tmp_path, monkeypatch):
     """Against figures put together by hand: two repeats (splits 01 and 02, 03 and 04) of two seeds."""
     made = Made(tmp_path, seeds=(1, 2), repeats=2)
@@ -608,6 +609,7 @@ def test_attention_is_told_by_true_class(tmp_path, monkeypatch):
     assert [group["told"] for group in numbers["attention"]["by_class"]] == [12, 11]
 
 
+@pytest.mark.slow
 def test_attention_against_known_signal_has_an_interval_by_patient(tmp_path, monkeypatch):
     made, random, scores = Made(tmp_path), np.random.default_rng(0), {}
     for run in made.runs:
@@ -633,6 +635,7 @@ def test_attention_against_known_signal_has_an_interval_by_patient(tmp_path, mon
     assert made.report(monkeypatch)[1]["attention"]["truth"]["low"] is None  # summaries of another analysis
 
 
+@pytest.mark.slow
 def test_faithfulness_is_shown_where_it_was_checked(tmp_path, monkeypatch):
     made, path = Made(tmp_path), tmp_path / "checks/faithfulness.json"
     assert "no check of faithfulness was given" in made.report(monkeypatch)[0]
