@@ -10,8 +10,8 @@ from types import SimpleNamespace
 import numpy as np
 import pandas as pd
 import pytest
+from factories import MODEL, content
 from PIL import Image
-from test_train import MODEL, content
 
 from stratamil.core.errors import UserError
 from stratamil.features import images, store

@@ -11,8 +11,8 @@ import numpy as np
 import pandas as pd
 import pytest
 from conftest import REPOSITORY
-from test_model import STAINS
-from test_model import features as random_features
+from factories import STAINS
+from factories import features as random_features
 
 from stratamil.cohort import splits
 from stratamil.features import store

@@ -7,14 +7,13 @@ from itertools import islice
 
 import pandas as pd
 import pytest
-from test_names import CONFIG
+from factories import GRAMMAR, NAMES
+from factories import STAIN_NAMES as STAINS
 
 from stratamil.cohort import folders, inventory, labels
 from stratamil.core.errors import UserError
 from stratamil.core.names import LONGEST, Grammar, slice_id
 
-STAINS = {name: others for entry in CONFIG["stains"] for name, others in entry.items()}
-GRAMMAR = Grammar(CONFIG["pattern"], STAINS)
 CLASSES = {"benign": ["1"], "high-grade": ["3", "4"]}
 
 
@@ -197,7 +196,7 @@ def test_what_a_browser_kept_beside_its_original_is_another_patch(tmp_path):
 
 def test_letters_and_accents_apart_are_the_letters_together(tmp_path):
     stain = "mélan"
-    grammar = Grammar(CONFIG["pattern"], {unicodedata.normalize("NFC", stain): []})
+    grammar = Grammar(NAMES["pattern"], {unicodedata.normalize("NFC", stain): []})
     folder = tmp_path / unicodedata.normalize("NFD", "é")
     folder.mkdir()
     name = unicodedata.normalize("NFD", f"case_1_match_1_{stain}_patch1.png")
@@ -228,7 +227,7 @@ def test_odd_things_in_a_folder_are_listed(tmp_path):
 
 
 def test_a_copy_is_beside_its_original_in_either_form_of_unicode(tmp_path):
-    grammar = Grammar(CONFIG["pattern"], {"m\u00e9lan": []})
+    grammar = Grammar(NAMES["pattern"], {"m\u00e9lan": []})
     folder = tmp_path / "patches"
     folder.mkdir()
     apart = unicodedata.normalize("NFD", "case_1_match_1_m\u00e9lan_patch2{}.png")

@@ -6,8 +6,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
-from factories import model_settings, perturb_settings
-from test_model import STAINS, build, features
+from factories import STAINS, build, features, model_settings, perturb_settings
 
 from stratamil.explain import perturb
 from stratamil.features.store import Features

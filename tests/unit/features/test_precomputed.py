@@ -11,7 +11,8 @@ import numpy as np
 import pandas as pd
 import pytest
 from conftest import REPOSITORY
-from test_inventory import GRAMMAR, STAINS
+from factories import GRAMMAR
+from factories import STAIN_NAMES as STAINS
 from test_inventory import read as labels
 
 from stratamil.cohort import inventory, manifest

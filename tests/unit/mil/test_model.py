@@ -3,10 +3,9 @@
 from dataclasses import replace
 
 import numpy as np
-import pandas as pd
 import pytest
 import torch
-from factories import model_settings
+from factories import DIM, SHAPE, STAINS, build, features, model_settings, scores
 from hypothesis import given
 from hypothesis import settings as tries
 from hypothesis import strategies as st
@@ -16,45 +15,10 @@ from stratamil.features.store import Features
 from stratamil.mil.bags import Bags, Sampling
 from stratamil.mil.model import AGGREGATIONS, AttentionScore, Dropout, HierarchicalAttention, segment_softmax
 
-STAINS = ["h&e", "melan", "sox10"]
-SHAPE = {"1": [[3, 1], [4], [2]], "2": [[1], [5, 2, 2]], "10": [[6]]}  # case -> stain -> patches of each slice
-DIM = 6
-
-
-def features(shape=SHAPE, dim=DIM, seed=0):
-    """Features of random numbers; a stain without slices is missing."""
-    rows = [
-        (case, STAINS[t], f"match_{s + 1}", p, f"{case}/{t}/{s}/{p}")
-        for case, stains in shape.items()
-        for t, slices in enumerate(stains)
-        for s, n in enumerate(slices)
-        for p in range(n)
-    ]
-    values = np.random.default_rng(seed).standard_normal((len(rows), dim)).astype(np.float16)
-    return Features(values, pd.DataFrame(rows, columns=["case_id", "stain", "slice_id", "patch", "path"]), {})
-
-
-def build(aggregation="hierarchical", gated=False, dim=DIM, coupled=True):
-    torch.manual_seed(3)
-    settings = model_settings(
-        dim, 3, aggregation, embed_dim=8, attention_dim=4, gated=gated, zero_start=False, coupled=coupled
-    )
-    model = HierarchicalAttention(settings)
-    model.standardise(torch.randn(dim), torch.rand(dim) + 0.5)
-    return model.double().eval()
-
 
 @pytest.fixture(params=[False, True], ids=["tanh", "gated"])
 def model(request):
     return build(gated=request.param)
-
-
-def scores(module, rows):
-    """Attention scores the plain way: rows (n, E) -> (n,)."""
-    hidden = torch.tanh(rows @ module.value.weight.T + module.value.bias)
-    if module.gate is not None:
-        hidden = hidden * torch.sigmoid(rows @ module.gate.weight.T + module.gate.bias)
-    return hidden @ module.score.weight[0]
 
 
 def loop(model, data, case):

@@ -9,8 +9,7 @@ import signal
 import numpy as np
 import pytest
 import torch
-from factories import model_settings
-from test_model import STAINS, features
+from factories import MODEL, STAINS, content, features, model_settings
 
 import cli
 from stratamil.core.errors import Stopped, UserError
@@ -20,7 +19,6 @@ from stratamil.mil.model import HierarchicalAttention
 
 CASES = [str(i) for i in range(1, 25)]
 Y = {case: i % 2 for i, case in enumerate(CASES)}
-MODEL = model_settings(6, 2, embed_dim=8, attention_dim=4, dropout=0.2)
 
 
 def settings(**changes):
@@ -302,13 +300,6 @@ def test_only_a_foreign_checkpoint_is_asked_what_it_has_seen(bags, tmp_path):
     checkpoint.for_test(*given)
     with pytest.raises(UserError, match="has seen test cases 1 "):
         checkpoint.for_test(*given, foreign=True)
-
-
-def content(data, **changes):
-    return {
-        "weights": HierarchicalAttention(MODEL).state_dict(), "model": MODEL.asdict(), "classes": ["a", "b"],
-        "stains": STAINS, "features": data.identity, "epoch": 1, "seen_patches": [],
-    } | changes  # fmt: skip
 
 
 def broken(what, value):
