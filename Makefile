@@ -31,6 +31,7 @@ coverage: .venv/.test
 
 test-hostile: .venv/.test
 	$(BIN)/python -m pytest -m "long or not long" -s --durations=0 tests/hostile tests/workflow/test_killed.py
+	$(BIN)/python -m pytest -m long -s --durations=0 tests/unit
 
 test-slurm: .venv/.test
 	$(BIN)/python -m pytest -m "long or not long" --durations=0 tests/slurm

@@ -10,6 +10,7 @@ import pandas as pd
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from seeds import SEED
 
 import splits as script
 from stratamil.cohort import splits
@@ -382,6 +383,12 @@ def fuzz(tmp_path, save, seed, n):
 @pytest.mark.parametrize("save", [np.savez, np.savez_compressed])
 def test_damaged_split_files_are_one_line(tmp_path, save):
     fuzz(tmp_path, save, seed=1, n=400)
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("save", [np.savez, np.savez_compressed])
+def test_many_damaged_split_files_are_one_line(tmp_path, save):
+    fuzz(tmp_path, save, seed=SEED, n=20_000)
 
 
 @pytest.mark.parametrize(

@@ -6,6 +6,7 @@ import pandas as pd
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from seeds import SEED
 
 from stratamil.cohort import labels
 from stratamil.core import files, tables
@@ -141,6 +142,11 @@ def test_damaged_tables_are_one_line(tmp_path):
 
 
 @pytest.mark.slow
+@pytest.mark.long
+def test_many_damaged_tables_are_one_line(tmp_path):
+    fuzz(tmp_path, seed=SEED, n=20_000)
+
+
 @given(st.lists(st.text(st.sampled_from("=+-@'\t\r\n＝＋－＠ 1.a,\""), max_size=6), min_size=1))
 def test_no_cell_is_a_formula_and_each_comes_back_as_it_was(tmp_path_factory, texts):
     path = tmp_path_factory.getbasetemp() / "cells.csv"
