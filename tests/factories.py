@@ -4,6 +4,7 @@ import numpy as np
 import pandas as pd
 import torch
 
+from stratamil.cohort import labels
 from stratamil.core import schema
 from stratamil.core.names import Grammar
 from stratamil.explain import perturb
@@ -16,6 +17,7 @@ SHAPE = {"1": [[3, 1], [4], [2]], "2": [[1], [5, 2, 2]], "10": [[6]]}  # case ->
 DIM = 6
 NAMES = schema.defaults("names")
 STAIN_NAMES = {name: others for entry in NAMES["stains"] for name, others in entry.items()}
+CLASSES = {"benign": ["1"], "high-grade": ["3", "4"]}
 GRAMMAR = Grammar(NAMES["pattern"], STAIN_NAMES)
 
 
@@ -77,3 +79,10 @@ def content(data, **changes):
         "weights": HierarchicalAttention(MODEL).state_dict(), "model": MODEL.asdict(), "classes": ["a", "b"],
         "stains": STAINS, "features": data.identity, "epoch": 1, "seen_patches": [],
     } | changes  # fmt: skip
+
+
+def read_labels(folder, text, group=None, classes=CLASSES, encoding="utf-8"):
+    """Read a labels table that holds `text`."""
+    path = folder / "labels.csv"
+    path.write_bytes(text.encode(encoding))
+    return labels.read(path, "Case", "Class", group, classes, ["0", "2"])

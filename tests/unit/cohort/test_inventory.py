@@ -7,20 +7,13 @@ from itertools import islice
 
 import pandas as pd
 import pytest
-from factories import GRAMMAR, NAMES
+from factories import CLASSES, GRAMMAR, NAMES
 from factories import STAIN_NAMES as STAINS
+from factories import read_labels as read
 
 from stratamil.cohort import folders, inventory, labels
 from stratamil.core.errors import UserError
 from stratamil.core.names import LONGEST, Grammar, slice_id
-
-CLASSES = {"benign": ["1"], "high-grade": ["3", "4"]}
-
-
-def read(tmp_path, text, group=None, classes=CLASSES, encoding="utf-8"):
-    path = tmp_path / "labels.csv"
-    path.write_bytes(text.encode(encoding))
-    return labels.read(path, "Case", "Class", group, classes, ["0", "2"])
 
 
 def study(tmp_path, names, table="Case,Class\n1,1\n2,3\n10,4\n11,2\n12,1\n"):

@@ -13,8 +13,8 @@ import pytest
 from conftest import REPOSITORY
 from factories import GRAMMAR
 from factories import STAIN_NAMES as STAINS
+from factories import read_labels as labels
 from feature_files import XY, D, X, clam, h5, listed, made, npz, parquet, problems, scan, stamp, trident
-from test_inventory import read as labels
 
 from stratamil.cohort import inventory, manifest
 from stratamil.core.errors import UserError
