@@ -80,6 +80,7 @@ def try_all(kind, folder, n, seed):
     return ends
 
 
+@pytest.mark.slow
 @pytest.mark.filterwarnings("ignore")
 @pytest.mark.parametrize("kind", KINDS)
 def test_random_damage_ends_in_one_line(tmp_path, kind):

@@ -69,12 +69,14 @@ IDS = st.one_of(
 ).filter(lambda text: "match" not in text)
 
 
+@pytest.mark.slow
 @given(st.lists(IDS, unique=True))
 def test_slices_that_are_named_differently_are_different(ids):
     assert len({slice_id(text) for text in ids}) == len(ids)
     assert all(slice_id(text.upper()) == slice_id(text) == slice_id(slice_id(text)) for text in ids)
 
 
+@pytest.mark.slow
 @given(st.lists(IDS, unique=True))
 def test_cases_that_are_named_differently_are_different(ids):
     meant = {int(whole[1]) if (whole := re.fullmatch("([0-9]+)([.]0+)?", text)) else text for text in ids}
@@ -141,6 +143,7 @@ def test_names_that_are_refused(name):
     assert len(refused(name)) == 1
 
 
+@pytest.mark.slow
 @given(st.lists(st.one_of(IDS, st.text()), unique=True))
 def test_file_names_are_portable_and_distinct(texts):
     made = {text: file_name(text) for text in texts}

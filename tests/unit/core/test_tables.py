@@ -132,6 +132,7 @@ def fuzz(tmp_path, seed, n):
                 assert len(error.problems) < 5
 
 
+@pytest.mark.slow
 def test_damaged_tables_are_one_line(tmp_path):
     fuzz(tmp_path, seed=1, n=150)
     for name, content in {"empty": b"", "binary": b"\xff\xfe\0" * 50, "columns": b"a,b\n1,2\n"}.items():
@@ -147,6 +148,7 @@ def test_many_damaged_tables_are_one_line(tmp_path):
     fuzz(tmp_path, seed=SEED, n=20_000)
 
 
+@pytest.mark.slow
 @given(st.lists(st.text(st.sampled_from("=+-@'\t\r\n＝＋－＠ 1.a,\""), max_size=6), min_size=1))
 def test_no_cell_is_a_formula_and_each_comes_back_as_it_was(tmp_path_factory, texts):
     path = tmp_path_factory.getbasetemp() / "cells.csv"

@@ -359,6 +359,7 @@ def test_the_direction_of_what_is_left_out_is_told_not_its_size(tmp_path):
     assert found(made_again(study))["study", "slice_support", "margin"].estimate.value == pytest.approx(1)
 
 
+@pytest.mark.slow
 def test_the_table_tells_where_probability_and_margin_disagree(tmp_path):
     study = Made(tmp_path, 0.2, n=20).study()
     for run in study.runs:
@@ -438,6 +439,7 @@ def test_page_of_odd_studies(tmp_path, monkeypatch, how):
     json.loads((tmp_path / "out/faithfulness.json").read_text())
 
 
+@pytest.mark.slow
 def test_single_patches(tmp_path, monkeypatch):
     """A study of single-patch cases has no curves, no top patches, no parts."""
     made = Made(tmp_path, n=6)

@@ -365,6 +365,7 @@ def test_shards_of_other_settings_are_refused(study):
         store.read([study.root / "c.h5"])
 
 
+@pytest.mark.slow
 def test_reading_features_needs_no_torch():
     code = "import sys; from stratamil.features import store; sys.exit('torch' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], cwd=SCRIPTS, check=False).returncode == 0

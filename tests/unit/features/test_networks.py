@@ -50,6 +50,7 @@ def test_features_are_the_map_that_torchvision_classifies():
         torch.testing.assert_close(logits, expected, rtol=1e-3, atol=1e-4)
 
 
+@pytest.mark.slow
 def test_layout_of_the_batch_does_not_matter(resnet):
     batch = noise(3, 64)
     assert torch.equal(resnet(batch), resnet(torch.from_numpy(batch).permute(0, 3, 1, 2)))
@@ -178,6 +179,7 @@ def test_safetensors_are_read_like_pth(tmp_path):
         networks.load("squeezenet1_1", tmp_path / "y.safetensors", 64)
 
 
+@pytest.mark.slow
 def test_weights_of_another_hash_are_refused(tmp_path):
     torch.save(torchvision.models.squeezenet1_1(weights=None).state_dict(), tmp_path / "x.pth")
     found = networks.load("squeezenet1_1", tmp_path / "x.pth", 64).identity["weights_sha256"]
@@ -289,6 +291,7 @@ def test_a_file_that_is_no_weights_is_refused(tmp_path):
             networks.load("squeezenet1_1", tmp_path / f"{name}.pth", 64)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("settings", "message"),
     [
@@ -364,6 +367,7 @@ def test_tokens_are_pooled_as_asked(tmp_path):
         torch.testing.assert_close(encoder(batch), expected, rtol=1e-3, atol=1e-4)
 
 
+@pytest.mark.slow
 def test_weights_of_a_timm_network_must_fit_in_full(tmp_path):
     """Without its layer scale or registers, a transformer would load and compute something else."""
     saved_timm(tmp_path / "x.pth", "vit_tiny_patch16_224", init_values=1e-5)

@@ -247,6 +247,7 @@ def test_memory_does_not_grow_with_a_file(tmp_path):
     assert peaks[1] < 1.2 * peaks[0]
 
 
+@pytest.mark.slow
 def test_identity_is_what_the_files_agree_on(tmp_path):
     for name in ("a", "b"):
         stamp(tmp_path / f"{name}.h5", X, XY)
