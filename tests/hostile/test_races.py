@@ -16,10 +16,10 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
+from factories import STAINS
+from factories import features as random_features
 from PIL import Image
 from seeds import SEED
-from test_model import STAINS
-from test_model import features as random_features
 
 import cli
 import train as script

@@ -1,7 +1,4 @@
-"""Random damage to images, shards and checkpoints: they are read, or there is one line, and never anything else.
-
-`damage` and `try_all` serve the long run of tests/hostile, too.
-"""
+"""Random damage to images, shards and checkpoints: they are read, or there is one line, and never anything else."""
 
 import random
 from collections import Counter
@@ -10,8 +7,9 @@ from types import SimpleNamespace
 import numpy as np
 import pandas as pd
 import pytest
+from factories import MODEL, content
 from PIL import Image
-from test_train import MODEL, content
+from seeds import SEED
 
 from stratamil.core.errors import UserError
 from stratamil.features import images, store
@@ -83,7 +81,15 @@ def try_all(kind, folder, n, seed):
     return ends
 
 
+@pytest.mark.slow
 @pytest.mark.filterwarnings("ignore")
 @pytest.mark.parametrize("kind", KINDS)
 def test_random_damage_ends_in_one_line(tmp_path, kind):
     assert try_all(kind, tmp_path, 100, seed=1)["one line"] > 5
+
+
+@pytest.mark.long
+@pytest.mark.filterwarnings("ignore")
+@pytest.mark.parametrize("kind", KINDS)
+def test_much_random_damage_ends_in_one_line(tmp_path, kind):
+    print(kind, dict(try_all(kind, tmp_path, 1000, SEED)))

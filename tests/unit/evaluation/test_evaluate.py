@@ -4,9 +4,8 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
-from factories import model_settings
+from factories import STAINS, build, features, model_settings, scores
 from scipy.special import softmax
-from test_model import STAINS, build, features, scores
 
 from stratamil.core.names import column
 from stratamil.evaluation import predict

@@ -122,6 +122,7 @@ def found(study):
     return {(item.scope, item.measure, item.value_of): item for item in faithfulness.of_study(study)}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "area, said, words",
     [
@@ -146,6 +147,7 @@ def test_too_few_patients_claim_nothing(tmp_path):
     assert item.verdict == "too few" and "cannot be told" in item.sentence and "2 patients are too few" in item.sentence
 
 
+@pytest.mark.slow
 def test_without_attention_nothing_is_claimed_of_it(tmp_path):
     study = Made(tmp_path, n=12, attention="equal").study()
     of_attention = ("deletion_attention", "insertion_attention", "necessity", "sufficiency", "auc", "bytes", "number")
@@ -156,6 +158,7 @@ def test_without_attention_nothing_is_claimed_of_it(tmp_path):
     assert found(study)["study", "deletion_contribution", "probability"].verdict == "above"
 
 
+@pytest.mark.slow
 def test_seeds_of_a_case_are_averaged_and_patients_drawn(tmp_path):
     made = Made(tmp_path, runs=[("01", 1), ("01", 2)], n=12)
     study, name = made.study(bootstrap_samples=4000), "deletion_attention_probability"
@@ -198,6 +201,7 @@ def test_ranks_within_cases_are_spearman_s():
             assert xy / np.sqrt(xx * yy) == pytest.approx(spearmanr(part["x"], part["y"])[0])
 
 
+@pytest.mark.slow
 def test_what_attention_goes_with(tmp_path):
     """Brightness is made of the attention itself: over a case and within a slice the correlation is 1."""
     made = Made(tmp_path, n=12)
@@ -214,6 +218,7 @@ def test_what_attention_goes_with(tmp_path):
     assert "it is not known" in found(made.study())["study", "pixels_case", "attention"].sentence
 
 
+@pytest.mark.slow
 def test_agreement_of_seeds_and_splits(tmp_path):
     """Random weights agree by chance; the same weights agree wholly."""
     made = Made(tmp_path, n=16, runs=[("01", 1), ("01", 2), ("02", 1)])
@@ -321,6 +326,7 @@ def test_the_answer_by_predicted_class():
     assert findings.ONE_CLASS not in findings.headline(up, {"a": up, "b": ("below", "no different")})["by_class"]
 
 
+@pytest.mark.slow
 def test_auroc_is_compared_within_splits(tmp_path):
     """A shift of one split's equal-weight probabilities changes no order within it, so no AUROC."""
     made = Made(tmp_path, n=24, runs=[("01", 1), ("01", 2), ("02", 1)])
@@ -343,6 +349,7 @@ def made_again(study):
     return dataclasses.replace(study)
 
 
+@pytest.mark.slow
 def test_the_direction_of_what_is_left_out_is_told_not_its_size(tmp_path):
     """A change that grows with the weight whichever way it goes is no finding."""
     made = Made(tmp_path, n=40)
@@ -354,6 +361,7 @@ def test_the_direction_of_what_is_left_out_is_told_not_its_size(tmp_path):
     assert found(made_again(study))["study", "slice_support", "margin"].estimate.value == pytest.approx(1)
 
 
+@pytest.mark.slow
 def test_the_table_tells_where_probability_and_margin_disagree(tmp_path):
     study = Made(tmp_path, 0.2, n=20).study()
     for run in study.runs:
@@ -392,6 +400,7 @@ def made(tmp_path):
     return Made(tmp_path, n=14, runs=[("01", 1), ("01", 2)])
 
 
+@pytest.mark.slow
 def test_page_needs_nothing_else_and_escapes_names(made, monkeypatch):
     page = run(made.root, made, monkeypatch, "--patient-column", "P<b>")
     elements = Elements(page)
@@ -416,6 +425,7 @@ def test_page_needs_nothing_else_and_escapes_names(made, monkeypatch):
     assert run(made.root, made, monkeypatch, "--patient-column", "P<b>") == page
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("width", [1280, 500])
 def test_page_in_a_browser(made, monkeypatch, tmp_path, width):
     page = run(made.root, made, monkeypatch)
@@ -426,6 +436,7 @@ def test_page_in_a_browser(made, monkeypatch, tmp_path, width):
     assert shown["sorted"] == ["24"] * 14
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("how", [{"attention": "equal"}, {"n": 3}, {"classes": ("a", "b", "c"), "n": 12}])
 def test_page_of_odd_studies(tmp_path, monkeypatch, how):
     page = run(tmp_path, Made(tmp_path, **how), monkeypatch)
@@ -433,6 +444,7 @@ def test_page_of_odd_studies(tmp_path, monkeypatch, how):
     json.loads((tmp_path / "out/faithfulness.json").read_text())
 
 
+@pytest.mark.slow
 def test_single_patches(tmp_path, monkeypatch):
     """A study of single-patch cases has no curves, no top patches, no parts."""
     made = Made(tmp_path, n=6)
@@ -486,6 +498,7 @@ def test_runs_of_other_cases_or_classes_are_refused(made):
     assert len(error.value.problems) == 2
 
 
+@pytest.mark.slow
 def test_the_page_needs_no_torch():
     """Its rule starts in a second; importing torch takes five."""
     scripts = Path(script.__file__).parent

@@ -206,6 +206,7 @@ def test_what_is_streamed_is_the_array_that_was_encoded(study, monkeypatch):
     assert study.output.read_bytes() == (study.root / "whole.h5").read_bytes()
 
 
+@pytest.mark.slow
 def test_memory_does_not_grow_with_the_patches(tmp_path, monkeypatch):
     def peak(name, patches):
         study = Study(tmp_path / name, patches=patches)
@@ -377,6 +378,7 @@ def test_shards_of_other_settings_are_refused(study):
         store.read([study.root / "c.h5"])
 
 
+@pytest.mark.slow
 def test_reading_features_needs_no_torch():
     code = "import sys; from stratamil.features import store; sys.exit('torch' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], cwd=SCRIPTS, check=False).returncode == 0
@@ -453,6 +455,7 @@ def test_shrinking_averages(saved):
     assert np.abs(images.read(saved(board), 32).astype(int) - 127.5).max() < 2
 
 
+@pytest.mark.slow
 @pytest.mark.filterwarnings("error")
 def test_the_largest_patches_are_read(saved):
     assert images.read(saved(Image.new("1", (7600, 7600), 1)), 32).min() == 255
@@ -477,6 +480,7 @@ def test_damage_never_escapes(tmp_path):
     assert bad > len(whole) // 7 - 3
 
 
+@pytest.mark.slow
 def test_the_script(study):
     study.table["bytes"] = 1
     study.table.to_parquet(study.root / "patches.parquet")

@@ -5,8 +5,8 @@ from collections import defaultdict
 import numpy as np
 import pandas as pd
 import pytest
+from cohorts import TEMPLATE, Made
 from markupsafe import escape
-from test_cohort import TEMPLATE, Made
 
 from stratamil.cohort import cohort_warnings, duplicates
 from stratamil.features import quality, store

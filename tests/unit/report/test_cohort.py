@@ -8,93 +8,16 @@ from dataclasses import asdict
 import numpy as np
 import pandas as pd
 import pytest
-from conftest import REPOSITORY
+from cohorts import COLORS, NASTY, STAINS, TEMPLATE, Made
 from markupsafe import escape
 from pages import Elements, browse, outside
 from PIL import Image
 from sklearn.metrics import roc_auc_score
 
 import cohort as script
-from stratamil.cohort import cohort_warnings, inventory, splits
+from stratamil.cohort import cohort_warnings, splits
 from stratamil.core.errors import UserError
-from stratamil.core.names import column
 from stratamil.report import cohort_summary, samples, style
-
-TEMPLATE = REPOSITORY / "report/cohort.html.j2"
-STAINS = ["h&e", "sox10"]
-CLASSES = ["benign", "high-grade"]
-COLORS = ["#0072B2", "#D55E00", "#009E73"]
-NASTY = "<b>7</b>"
-
-
-class Made:
-    """A cohort without anything to warn of: two classes of `n` cases with the same slices and patches each."""
-
-    def __init__(self, n=12, classes=CLASSES, stains=STAINS):
-        self.classes, self.stains = list(classes), list(stains)
-        self.cases = [self.case(f"{name[0]}{i}", name, i) for name in classes for i in range(n)]
-        self.excluded = []
-        self.sides = {"longer": [], "oblong": 0, "drawn": 1000, "of": 5000, "unreadable": []}
-        self.patient_column = "Patient"
-        self.plan = {"preset": "splits/{split}.npz"}
-        self.untested = []
-
-    def case(self, case_id, name, i=0):
-        slices = {stain: [8 + i, 5] for stain in self.stains}
-        return {"case_id": case_id, "label": "1", "class": name, "patient_id": f"p{case_id}", "slices": slices}
-
-    def of(self, name):
-        return [case for case in self.cases if case["class"] == name]
-
-    def tables(self):
-        """patches, cases and excluded as the inventory makes them, and four splits."""
-        cases, patches = [], []
-        for case in self.cases:
-            row = {key: value for key, value in case.items() if key != "slices"}
-            counts = {stain: case["slices"].get(stain, []) for stain in self.stains}
-            for stain in self.stains:
-                row |= {f"slices_{column(stain)}": len(counts[stain]), f"patches_{column(stain)}": sum(counts[stain])}
-            row["n_slices"] = sum(map(len, counts.values()))
-            row["n_patches"] = sum(map(sum, counts.values()))
-            row["missing_stains"] = ";".join(stain for stain in self.stains if not counts[stain])
-            cases.append({"status": inventory.USED if row["n_patches"] else "no patches"} | row)
-            patches += [
-                (case["case_id"], stain, f"match_{i}", k)
-                for stain in self.stains
-                for i, n in enumerate(counts[stain])
-                for k in range(n)
-            ]
-        columns = ["kind", "name", "reason", "detail", "patches"]
-        return (
-            pd.DataFrame(patches, columns=["case_id", "stain", "slice_id", "patch"]),
-            pd.DataFrame(cases),
-            pd.DataFrame(self.excluded, columns=columns).astype({"patches": int, "reason": str, "kind": str}),
-        )
-
-    def splits(self):
-        fold = {}
-        for name in self.classes:
-            fold |= {case["case_id"]: i % 4 for i, case in enumerate(self.of(name)) if any(case["slices"].values())}
-        found = {}
-        for k in range(4):
-            sets = [[], [], []]
-            for case, own in fold.items():
-                sets[2 if own == k else 1 if own == (k + 1) % 4 else 0].append(case)
-            sets[2] = [case for case in sets[2] if case not in self.untested]
-            found[f"{k + 1:02d}"] = splits.Split(*sets)
-        return found
-
-    def numbers(self):
-        patches, cases, excluded = self.tables()
-        known = cohort_summary.classed(patches, cases)
-        return cohort_summary.numbers(known, cases, excluded, self.splits(), **self.settings())
-
-    def settings(self):
-        own = {name: getattr(self, name) for name in ("sides", "classes", "stains", "patient_column", "plan")}
-        return own | {"bootstrap_samples": 200, "seed": 1}
-
-    def warnings(self):
-        return self.numbers()["warnings"]
 
 
 def test_a_balanced_cohort_has_nothing_to_warn_of():
@@ -120,6 +43,7 @@ def test_a_class_of_few_patients():
     assert [line.split(":")[0] for line in made.warnings()] == ["Class benign has only 9 patients"]
 
 
+@pytest.mark.slow
 def test_amounts_that_tell_the_class():
     """The AUROC is that of scikit-learn, of the class that has more; a weak one or an uncertain one is no warning."""
     made, random = Made(40), np.random.default_rng(0)
@@ -165,6 +89,7 @@ def test_a_stain_almost_absent():
     assert any(line.startswith("Stain sox10 is in 4 of 24 cases") for line in made.warnings())
 
 
+@pytest.mark.slow
 def test_a_stain_that_no_case_has_is_named_once_and_shown_nowhere():
     made = Made(stains=["ki67", *STAINS])
     for case in made.cases:
@@ -329,6 +254,7 @@ def run(study, monkeypatch, *more):
     return (root / "cohort.html").read_text(encoding="utf-8")
 
 
+@pytest.mark.slow
 def test_page_needs_nothing_else_and_escapes_names(study, monkeypatch):
     page = run(study, monkeypatch)
     elements = Elements(page)
@@ -344,6 +270,7 @@ def test_page_needs_nothing_else_and_escapes_names(study, monkeypatch):
     assert run(study, monkeypatch) == page
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("width", [1280, 500])
 def test_page_in_a_browser(study, monkeypatch, tmp_path, width):
     page = run(study, monkeypatch, "--patient-column", "Patient")
@@ -362,8 +289,9 @@ def test_samples_show_the_patches_that_they_name(study):
     root, made = study
     patches = pd.read_parquet(root / "patches.parquet")
     known = cohort_summary.classed(patches, pd.read_csv(root / "cases.csv"))
-    picture, shown, unreadable = samples.montage(known, made.stains, made.classes, root / "patches", COLORS, 3)
-    pixels = np.asarray(picture).reshape(-1, 3)
+    settings = {"stains": made.stains, "classes": made.classes, "colors": COLORS, "seed": 3}
+    image, shown, unreadable = samples.montage(known, folder=root / "patches", **settings)
+    pixels = np.asarray(image).reshape(-1, 3)
     assert len(shown) == 2 * 2 * 4
     for stain in made.stains:
         for name in made.classes:
@@ -376,7 +304,7 @@ def test_samples_show_the_patches_that_they_name(study):
         expected = 0 if tile["case_id"] == "b3" else 80 * 160 if tile["path"] == "0.png" else 160 * 160
         assert drawn == expected
     assert len(unreadable) == 2 and all("unreadable file" in line for line in unreadable)
-    again = samples.montage(known.sample(frac=1), made.stains, made.classes, root / "patches", COLORS, 3)
+    again = samples.montage(known.sample(frac=1), folder=root / "patches", **settings)
     assert again[1] == shown
 
 

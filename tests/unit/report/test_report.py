@@ -199,6 +199,7 @@ def two_seeds(tmp_path_factory):
         return made, *made.report(monkeypatch, "--title", "A & B <i>")
 
 
+@pytest.mark.slow
 def test_page_shows_the_numbers_of_metrics_json(two_seeds):
     _, page, numbers, _ = two_seeds
     assert f"<strong>{numbers['out_of_fold']['roc_auc']['value']:.3f}</strong>" in page
@@ -229,6 +230,7 @@ def test_numbers_are_those_of_the_predictions(two_seeds):
     assert numbers["cases"] == 24 and numbers["patients"] == 23
 
 
+@pytest.mark.slow
 def test_repeats_are_replicates_like_seeds(tmp_path, monkeypatch):
     """Against figures put together by hand: two repeats (splits 01 and 02, 03 and 04) of two seeds."""
     made = Made(tmp_path, seeds=(1, 2), repeats=2)
@@ -288,6 +290,7 @@ def test_repeats_are_replicates_like_seeds(tmp_path, monkeypatch):
         assert words in page
 
 
+@pytest.mark.slow
 def test_model_and_itself_as_baseline_do_not_differ(tmp_path):
     made = Made(tmp_path)
     own = made.study().predictions.assign(baseline="itself", true_label=lambda t: [made.classes[k] for k in t["y"]])
@@ -356,6 +359,7 @@ def test_every_case_and_patch_is_counted(two_seeds):
     assert (made.root / "report/figures/flow.svg").is_file() and 'id="figure-flow"' in page
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "table, column, row, value", [("cases.csv", "n_patches", 0, "99"), ("excluded.csv", "reason", 4, "no patches")]
 )
@@ -376,6 +380,7 @@ def test_stain_attention_leaves_missing_stains_out(two_seeds):
     assert numbers["attention"]["truth"]["mean_auc"]["value"] == pytest.approx(0.7)
 
 
+@pytest.mark.slow
 def test_cases_without_a_most_attended_stain_are_none_s(tmp_path, monkeypatch):
     made = Made(tmp_path)
     for run in made.runs:
@@ -394,6 +399,7 @@ def test_cases_without_a_most_attended_stain_are_none_s(tmp_path, monkeypatch):
     assert "1 case has one stain only and no choice" in page
 
 
+@pytest.mark.slow
 def test_a_stain_that_no_case_has_is_not_in_the_report(tmp_path, monkeypatch):
     made = Made(tmp_path)
     cases = pd.read_csv(tmp_path / "cases.csv", dtype=str, keep_default_na=False)
@@ -407,11 +413,13 @@ def test_a_stain_that_no_case_has_is_not_in_the_report(tmp_path, monkeypatch):
     assert [row["name"] for row in numbers["subgroups"] if row["kind"] == "stains"] == ["all stains", "without sox10"]
 
 
+@pytest.mark.slow
 def test_same_input_same_bytes(two_seeds, monkeypatch):
     made, page, _, _ = two_seeds
     assert made.report(monkeypatch, "--title", "A & B <i>")[0] == page
 
 
+@pytest.mark.slow
 def test_one_class_split_is_not_defined(tmp_path, monkeypatch):
     page, numbers, table = Made(tmp_path, one_class=1).report(monkeypatch)
     assert numbers["runs"][0]["roc_auc"] == {"value": None, "low": None, "high": None, "n": 12}
@@ -420,6 +428,7 @@ def test_one_class_split_is_not_defined(tmp_path, monkeypatch):
     assert table.query("level == 'split' and split == '01' and metric == 'roc_auc'")["value"].isna().all()
 
 
+@pytest.mark.slow
 def test_three_classes_without_history(tmp_path, monkeypatch):
     made = Made(tmp_path, classes=("benign", "low-grade", "high-grade"), history=False)
     page, numbers, _ = made.report(monkeypatch)
@@ -430,6 +439,7 @@ def test_three_classes_without_history(tmp_path, monkeypatch):
     assert "nothing was trained here" in page
 
 
+@pytest.mark.slow
 def test_cases_predicted_twice_or_never_are_named(tmp_path, monkeypatch):
     made = Made(tmp_path)
     first, second = (pd.read_csv(run / "predictions.csv", dtype={"case_id": str}) for run in made.runs)
@@ -462,6 +472,7 @@ def test_failed_report_leaves_the_old_one(tmp_path, monkeypatch):
     assert not list(tmp_path.glob(".report*"))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("width", [1280, 500, 390])
 def test_page_in_a_browser(two_seeds, tmp_path, width):
     """Its scripts run, its tables sort, and it is no wider than the window."""
@@ -514,6 +525,7 @@ def test_what_a_reviewer_asks_is_said(two_seeds):
     assert f"reaches a pooled AUROC of {strongest['roc_auc']['value']:.3f}" in text
 
 
+@pytest.mark.slow
 def test_every_figure_of_the_ensemble_has_its_interval(tmp_path, monkeypatch):
     _, numbers, table = Made(tmp_path, seeds=(1, 2), signal=0.5).report(monkeypatch)
     rows = table.query("level in ('out_of_fold', 'ensemble') and model == 'model'").set_index(["level", "metric"])
@@ -614,6 +626,7 @@ def test_attention_is_told_by_true_class(tmp_path, monkeypatch):
     assert [group["told"] for group in numbers["attention"]["by_class"]] == [12, 11]
 
 
+@pytest.mark.slow
 def test_attention_against_known_signal_has_an_interval_by_patient(tmp_path, monkeypatch):
     made, random, scores = Made(tmp_path), np.random.default_rng(0), {}
     for run in made.runs:
@@ -640,6 +653,7 @@ def test_attention_against_known_signal_has_an_interval_by_patient(tmp_path, mon
     assert made.report(monkeypatch)[1]["attention"]["truth"]["mean_auc"]["low"] is None  # summaries of another analysis
 
 
+@pytest.mark.slow
 def test_faithfulness_is_shown_where_it_was_checked(tmp_path, monkeypatch):
     made, path = Made(tmp_path), tmp_path / "checks/faithfulness.json"
     assert "no check of faithfulness was given" in made.report(monkeypatch)[0]

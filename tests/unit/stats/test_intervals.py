@@ -46,6 +46,7 @@ def coverage(find, truth, cohorts=1600, **settings):
     return np.mean([find(*each).holds(truth) for each in drawn if metrics.has_both(each[0])])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("auc, several", [(0.75, 0), (0.9, 0), (0.95, 0.15)])
 def test_bootstrap_interval_covers_what_it_promises(auc, several):
     """A nominal 95 % interval holds the truth in 93 to 97 % of cohorts of 90 patients."""
@@ -56,6 +57,7 @@ def test_bootstrap_interval_covers_what_it_promises(auc, several):
     assert 0.93 <= coverage(find, auc, patients=90, auc=auc, several=several) <= 0.97
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("patients, auc", [(90, 0.9), (18, 0.9)])
 def test_delong_on_the_logit_scale_covers_too(patients, auc):
     """With 18 patients the classes are often apart: then it is the score interval."""
@@ -63,6 +65,7 @@ def test_delong_on_the_logit_scale_covers_too(patients, auc):
     assert 0.93 <= found <= 0.985
 
 
+@pytest.mark.slow
 def test_interval_of_a_difference_covers_too():
     random, held = np.random.default_rng(3), []
     for _ in range(600):
@@ -177,6 +180,7 @@ def test_patients_are_drawn_with_all_their_cases():
     assert by_patient.high - by_patient.low > 1.6 * (by_case.high - by_case.low)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("slope", [0.6, 0.01])
 def test_intervals_of_slope_and_intercept_cover_and_grow_with_patients(slope):
     random, held = np.random.default_rng(2), []
