@@ -57,7 +57,8 @@ def take(root, labels, grammar, stains, unknown_stains="exclude"):
     unknown_stains: "exclude" or "error". Raises UserError where there is nothing to work on.
     """
     found, left_out, visited = scan(root, grammar)
-    patches, copies = _without_copies(ordered(spelt(found, labels["case_id"]), stains), root)
+    patches = spelt(found, labels["case_id"])
+    patches, copies = _without_copies(ordered(numbered(patches) if grammar.placed else patches, stains), root)
     n = len(found) + len(left_out)
     left_out = [(*row, 0) for row in left_out + copies]
     remedy = "set `patches` to the folder of patches, or names.pattern to how they are named"
@@ -141,7 +142,7 @@ def scan(root, grammar):
 
     def keep(name: PatchName, size: int, path: str) -> None:
         which.append(slices.setdefault(name[:3], len(slices)))
-        numbers.append(name.patch)
+        numbers.extend(name.patch if grammar.placed else (name.patch,))
         sizes.append(size)
         paths.append(path)
 
@@ -161,7 +162,7 @@ def scan(root, grammar):
                     raise NotAPatch("name of its folder is not readable text")
                 if hidden(entry.name):
                     raise NotAPatch("hidden file")
-                name, size = grammar.spelt(entry.name), _size(entry)
+                name, size = grammar.spelt(entry.name, below), _size(entry)
             except NotAPatch as why:
                 if _state(entry) is None:
                     left_out.append((path, BROKEN_LINK, ""))
@@ -178,14 +179,18 @@ def scan(root, grammar):
             beside = {composed(entry.name).lower(): entry for entry in entries if _state(entry)}
             for entry, original in copies:
                 path, first = below + entry.name, beside.get(original.lower())
-                if other := first and _another(entry, first, folder, grammar):
+                if other := first and _another(entry, first, folder, below, grammar):
                     keep(*other, path)
                 elif first:
                     left_out.append((path, COPY, below + first.name))
                 else:  # it may be the only picture of a patch
                     left_out.append((path, f"{COPY}, original missing", f"rename it to {original} to use it"))
     found = pd.DataFrame(list(slices), columns=PATCH[:3], dtype=str).iloc[np.array(which)].reset_index(drop=True)
-    found["patch"], found["path"], found["bytes"] = np.array(numbers), paths, np.array(sizes)
+    if grammar.placed:
+        found[["x", "y"]] = np.array(numbers, dtype=float).reshape(-1, 2)
+    else:
+        found["patch"] = np.array(numbers)
+    found["path"], found["bytes"] = paths, np.array(sizes)
     return found, [(readable(path), reason, readable(detail)) for path, reason, detail in left_out], visited
 
 
@@ -205,13 +210,15 @@ def _size(entry):
     return state.st_size if state else None
 
 
-def _another(entry: os.DirEntry, first: os.DirEntry, folder: str, grammar: Grammar) -> tuple[PatchName, int] | None:
+def _another(
+    entry: os.DirEntry, first: os.DirEntry, folder: str, below: str, grammar: Grammar
+) -> tuple[PatchName, int] | None:
     """The name and size of a file called a copy that is another patch of the slice, as a browser keeps both; or None.
 
     It has the number of its original.
     """
     try:
-        name, size = grammar.spelt(first.name), _size(entry)
+        name, size = grammar.spelt(first.name, below), _size(entry)
         return (
             (name, size) if size and not filecmp.cmp(*(Path(folder, e.name) for e in (entry, first)), False) else None
         )
@@ -251,6 +258,14 @@ def _most(slices, keys, name):
     for *key, text, _ in rows:
         found.setdefault(key[0] if len(keys) == 1 else tuple(key), text)
     return found
+
+
+def numbered(patches: pd.DataFrame) -> pd.DataFrame:
+    """Number the patches of each slice by their place, row by row from the top left; equal places have one number."""
+    place = [*PATCH[:3], "y", "x"]
+    first = patches.drop_duplicates(place).sort_values(["y", "x"])
+    first["patch"] = first.groupby(PATCH[:3], sort=False).cumcount() + 1
+    return patches.merge(first[[*place, "patch"]], on=place, how="left", validate="many_to_one")
 
 
 def ordered(found, stains):
