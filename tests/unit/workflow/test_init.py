@@ -147,8 +147,8 @@ def test_what_is_asked_is_not_marked(tmp_path, monkeypatch):
     [
         (["1_he_1.txt"], table(), "no image in it"),
         (["x_he_1.png", "y_he_2.png"], table(), "no part of the patches' names is an id of the labels table"),
-        (TWO, table(of=lambda c: f"note {c}"), "no column has 2 to"),
-        (TWO, table(of=lambda c: "13"[c == 1]), "class 3 1: each class needs at least 3"),
+        (TWO, table(of=lambda c: f"note {c}"), "no column with 2 to 10"),
+        (TWO, table(of=lambda c: "13"[c == 1]), "high-grade 1: each class needs at least 3"),
     ],
 )  # fmt: skip
 def test_what_cannot_be_proposed_is_one_line_and_no_file(paths, content, said, tmp_path, monkeypatch):
