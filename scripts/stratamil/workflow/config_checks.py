@@ -4,9 +4,9 @@ import os.path
 from collections.abc import Iterator
 from pathlib import Path
 
-from stratamil.core import schema as settings
 from stratamil.core.errors import UserError
 from stratamil.core.names import Grammar, class_code, column, file_name, spelling
+from stratamil.core.schema import defaults
 from stratamil.features import encoder_registry
 from stratamil.workflow import results_folder, schema_errors
 
@@ -193,7 +193,7 @@ def _names(names):
     yield from _clashes("names.stains", spelt, "spelling")
     if "pattern" in names:
         try:
-            usual = settings.defaults("names")["stains"]
+            usual = defaults("names")["stains"]
             Grammar(names["pattern"], dict(stains) or {name: [] for entry in usual for name in entry})
         except UserError as error:
             yield from error.problems

@@ -190,7 +190,7 @@ def test_a_place_stands_for_a_number_and_a_path_for_a_name():
 def test_only_one_stain_may_go_unnamed():
     pattern = r"(?P<case>\d+)_(?P<patch>\d+)\.png"
     assert Grammar(pattern, {"h&e": []}).spelt("7_1.png", "any/where/") == PatchName("7", "h&e", ONLY_SLICE, 1)
-    with pytest.raises(UserError, match="names.stains has several"):
+    with pytest.raises(UserError, match="stains has several"):
         Grammar(pattern, {"h&e": [], "er": []})
 
 
