@@ -103,7 +103,8 @@ def ask(names, meaning, columns):
     if "classes" in meaning.guesses:
         say("Classes: write each as NAME=CODE,CODE, the positive one last; codes that you leave out are excluded.")
         if answer := prompt(meaning.guesses["classes"], "e.g. benign=1 high-grade=3,4"):
-            meaning.classes = dict(map(cli.named_list, shlex.split(answer)))
+            pairs = [word.partition("=") for word in shlex.split(answer)]
+            meaning.classes = {name: codes.split(",") for name, _, codes in pairs}
             del meaning.guesses["classes"]
     for guesses, what in ((names.guesses, "stains"), (names.guesses, "slice"), (meaning.guesses, "class")):
         if what in guesses and prompt(guesses[what], "y if this is right") in ("y", "yes"):

@@ -102,12 +102,12 @@ def test_what_it_proposes_reads_every_patch(name, tmp_path, monkeypatch):
     assert config_checks.problems(config, schema.read()) == []
     assert text.count("check this") - 1 == len(marked), text
     cohort, names = config["cohort"], config["names"]
+    settings = schema.defaults("cohort") | cohort
     classes = {k: v for entry in cohort["classes"] for k, v in entry.items()}
-    columns = [cohort[f"{what}_column"] for what in ("case", "class", "patient")]
-    labelled = labels.read(tmp_path / "labels.csv", *columns, classes, cohort["excluded_codes"])
+    labelled = labels.read(tmp_path / "labels.csv", **(settings | {"classes": classes}))
     of_stain = {k: v for entry in names["stains"] for k, v in entry.items()}
     grammar = Grammar(names.get("pattern", schema.defaults("names")["pattern"]), of_stain)
-    taken = inventory.take(tmp_path / "patches", labelled, grammar, list(of_stain))
+    taken = inventory.take(tmp_path / "patches", labelled, grammar, list(of_stain), "error")
     assert sorted(taken.patches["path"]) == sorted(paths) and taken.excluded.empty
     assert (taken.cases["status"] == "used").all() and len(taken.cases) == len(CASES)
     assert set(taken.patches["stain"]) == stains == set(of_stain)
