@@ -9,7 +9,7 @@ from typing import Literal
 import numpy as np
 import pandas as pd
 
-from stratamil.cohort.patch_files import LeftOut, ordered, scan, spelt, without_copies
+from stratamil.cohort.patch_files import LeftOut, numbered, ordered, scan, spelt, without_copies
 from stratamil.core import tables
 from stratamil.core.errors import UserError, few
 from stratamil.core.names import UNKNOWN_STAIN, Grammar, column, natural
@@ -43,7 +43,8 @@ def take(
     such stains.
     """
     scanned = scan(root, grammar)
-    patches, copies = without_copies(ordered(spelt(scanned.patches, labels["case_id"]), stains), root)
+    numbers = numbered(spelt(scanned.patches, labels["case_id"]))
+    patches, copies = without_copies(ordered(numbers, stains), root)
     return join(
         patches,
         labels,

@@ -34,7 +34,8 @@ class LeftOut(NamedTuple):
 class Scan(NamedTuple):
     """What lies in a folder of patches.
 
-    patches: DataFrame of case_id, stain, slice_id, patch, path and bytes in no order, ids as the names spell them.
+    patches: DataFrame of case_id, stain, slice_id, patch (or x and y), path and bytes in no order, ids as the names
+    spell them.
     folders: folder -> time of change in ns, before its files were listed.
     """
 
@@ -50,15 +51,7 @@ def scan(root: str | Path, grammar: Grammar) -> Scan:
     """
     if not Path(root).is_dir():
         raise UserError(f"{root}: no such folder: set `patches` to the folder of patch images")
-    slices, which, numbers, sizes, paths = {}, array("q"), array("q"), array("q"), []
-    left_out, visited = [], {}
-
-    def keep(name: PatchName, size: int, path: str) -> None:
-        which.append(slices.setdefault(name[:3], len(slices)))
-        numbers.append(name.patch)
-        sizes.append(size)
-        paths.append(path)
-
+    kept, left_out, visited = _Kept(grammar.placed), [], {}
     for folder, time, entries in visit(root, also_hidden=True):
         below = os.path.relpath(folder, root)
         below = "" if below == "." else f"{Path(below).as_posix()}/"
@@ -75,7 +68,7 @@ def scan(root: str | Path, grammar: Grammar) -> Scan:
                     raise NotAPatch("name of its folder is not readable text")
                 if hidden(entry.name):
                     raise NotAPatch("hidden file")
-                name, size = grammar.spelt(entry.name), _size(entry)
+                name, size = grammar.spelt(entry.name, below), _size(entry)
             except NotAPatch as why:
                 if _state(entry) is None:
                     left_out.append((path, BROKEN_LINK, ""))
@@ -85,23 +78,43 @@ def scan(root: str | Path, grammar: Grammar) -> Scan:
                     left_out.append((path, why.reason, why.detail))
                 continue
             if size:
-                keep(name, size, path)
+                kept.add(name, size, path)
             else:
                 left_out.append((path, BROKEN_LINK, "") if size is None else (path, "empty file", "0 bytes"))
-        if copies:
-            beside = {composed(entry.name).lower(): entry for entry in entries if _state(entry)}
-            for entry, original in copies:
-                path, first = below + entry.name, beside.get(original.lower())
-                if other := first and _another(entry, first, folder, grammar):
-                    keep(*other, path)
-                elif first:
-                    left_out.append((path, COPY, below + first.name))
-                else:  # it may be the only image of a patch
-                    left_out.append((path, f"{COPY}, original missing", f"rename it to {original} to use it"))
-    patches = pd.DataFrame(list(slices), columns=PATCH[:3], dtype=str).iloc[np.array(which)].reset_index(drop=True)
-    patches["patch"], patches["path"], patches["bytes"] = np.array(numbers), paths, np.array(sizes)
+        beside = {composed(entry.name).lower(): entry for entry in entries if _state(entry)} if copies else {}
+        for entry, original in copies:
+            path, first = below + entry.name, beside.get(original.lower())
+            if other := first and _another(entry, first, folder, below, grammar):
+                kept.add(*other, path)
+            elif first:
+                left_out.append((path, COPY, below + first.name))
+            else:  # it may be the only image of a patch
+                left_out.append((path, f"{COPY}, original missing", f"rename it to {original} to use it"))
     listed = [LeftOut(_readable(path), reason, _readable(detail), 0) for path, reason, detail in left_out]
-    return Scan(patches, listed, visited)
+    return Scan(kept.table(), listed, visited)
+
+
+class _Kept:
+    """The patches of a scan, in little memory. placed: whether their names tell a place instead of a number."""
+
+    def __init__(self, placed: bool) -> None:
+        self.placed, self.slices, self.paths = placed, {}, []
+        self.which, self.numbers, self.sizes = array("q"), array("q"), array("q")
+
+    def add(self, name: PatchName, size: int, path: str) -> None:
+        self.which.append(self.slices.setdefault(name[:3], len(self.slices)))
+        self.numbers.extend(name.patch if self.placed else (name.patch,))
+        self.sizes.append(size)
+        self.paths.append(path)
+
+    def table(self) -> pd.DataFrame:
+        slices = pd.DataFrame(list(self.slices), columns=PATCH[:3], dtype=str)
+        patches = slices.iloc[np.array(self.which)].reset_index(drop=True)
+        if self.placed:
+            patches[["x", "y"]] = np.array(self.numbers, dtype=float).reshape(-1, 2)
+        else:
+            patches["patch"] = np.array(self.numbers)
+        return patches.assign(path=self.paths, bytes=np.array(self.sizes))
 
 
 def spelt(patches: pd.DataFrame, labelled: Iterable[str] = ()) -> pd.DataFrame:
@@ -121,6 +134,19 @@ def spelt(patches: pd.DataFrame, labelled: Iterable[str] = ()) -> pd.DataFrame:
         case_id=slices["case"].map(of_case).to_numpy(dtype=object)[which],
         slice_id=np.array([of_slice[name] for name in names], dtype=object)[which],
     )
+
+
+def numbered(patches: pd.DataFrame) -> pd.DataFrame:
+    """Return the patches with numbers: as they are, or by their place, row by row from the top left of each slice.
+
+    Equal places have one number.
+    """
+    if "patch" in patches:
+        return patches
+    place = [*PATCH[:3], "y", "x"]
+    first = patches.drop_duplicates(place).sort_values(["y", "x"])
+    first["patch"] = first.groupby(PATCH[:3], sort=False).cumcount() + 1
+    return patches.merge(first[[*place, "patch"]], on=place, how="left", validate="many_to_one")
 
 
 def ordered(patches: pd.DataFrame, stains: Sequence[str]) -> pd.DataFrame:
@@ -183,13 +209,15 @@ def _state(entry: os.DirEntry) -> os.stat_result | None:
         return None
 
 
-def _another(entry: os.DirEntry, first: os.DirEntry, folder: str, grammar: Grammar) -> tuple[PatchName, int] | None:
+def _another(
+    entry: os.DirEntry, first: os.DirEntry, folder: str, below: str, grammar: Grammar
+) -> tuple[PatchName, int] | None:
     """Return name and size of a file called a copy that is another patch of the slice; None if it is a copy.
 
     A browser keeps both under such names. It has the number of its original.
     """
     try:
-        name, size = grammar.spelt(first.name), _size(entry)
+        name, size = grammar.spelt(first.name, below), _size(entry)
         return (
             (name, size) if size and not filecmp.cmp(*(Path(folder, e.name) for e in (entry, first)), False) else None
         )

@@ -14,7 +14,7 @@ from typing import NamedTuple
 from stratamil.core.errors import UserError
 
 IMAGE_SUFFIXES = (".png", ".jpg", ".jpeg", ".tif", ".tiff", ".bmp")
-REQUIRED_GROUPS = ("case", "slice", "stain", "patch")
+ONLY_SLICE = "1"  # of names that tell no slices apart
 LONGEST = 200  # characters of an id
 PORTABLE = 60  # characters of a part of a file name
 MATCHING = re.compile("((?:un)?match(?:ed)?)_?0*([0-9]+)")
@@ -23,12 +23,12 @@ UNKNOWN_STAIN = "stain not in the config"
 
 
 class PatchName(NamedTuple):
-    """What a file name says of a patch; the stain as in the config."""
+    """What a file name says of a patch; the stain as in the config. patch: its number, or its place (x, y)."""
 
     case_id: str
     stain: str
     slice_id: str
-    patch: int
+    patch: int | tuple[int, int]
 
 
 class NotAPatch(Exception):
@@ -42,8 +42,10 @@ class NotAPatch(Exception):
 class Grammar:
     """Reads patch file names by one regular expression and a table of stains.
 
-    pattern: regular expression with groups case, slice, stain, patch and, if names that an
-        operating system gives to duplicates are to be recognised, copy; case is ignored.
+    pattern: regular expression with the groups case and patch, or case, x and y: a number, or a place on the slide in
+        pixels. Group slice may be absent where a case has one slice of each stain, group stain where there is one
+        stain. Group copy recognises names that an operating system gives to duplicates. A pattern with a slash outside
+        brackets reads the path below the patches folder, any other the file's name; case is ignored.
     stains: canonical stain -> other spellings.
     Names are compared in Unicode's composed form (NFC): some file systems take letters and accents apart.
     Raises UserError if the expression is not valid or lacks a group.
@@ -54,10 +56,15 @@ class Grammar:
             self.pattern = re.compile(pattern, re.IGNORECASE)
         except re.error as error:
             raise UserError(f"names.pattern: not a regular expression: {error}") from None
-        missing = [group for group in REQUIRED_GROUPS if group not in self.pattern.groupindex]
+        self.groups = set(self.pattern.groupindex)
+        self.placed = {"x", "y"} <= self.groups and "patch" not in self.groups
+        missing = [] if "case" in self.groups else ["case"]
+        missing += [] if self.placed or "patch" in self.groups else ["patch (or x and y)"]
+        missing += ["stain (names.stains has several)"] if "stain" not in self.groups and len(stains) > 1 else []
         if missing:
             raise UserError(f"names.pattern: add the named groups {', '.join(missing)}")
-        self.copies = "copy" in self.pattern.groupindex
+        self.of_paths = "/" in re.sub(r"\[[^\]]*\]", "", pattern)
+        self.only_stain = next(iter(stains), "")
         self.stains = {spelling(text): stain for stain, others in stains.items() for text in (stain, *others)}
         # A slice has hundreds of patches: what comes before their number is understood once.
         self._slice = lru_cache(maxsize=100_000)(self._slice)
@@ -77,27 +84,31 @@ class Grammar:
         case, stain, slice_, patch = self.spelt(name)
         return PatchName(case_id(case), stain, slice_id(slice_), patch)
 
-    def spelt(self, name: str) -> PatchName:
+    def spelt(self, name: str, folder: str = "") -> PatchName:
         """Return the PatchName in a file's name, case and slice as they stand there.
 
+        folder: its folder below that of the patches, with a slash at its end; looked at by patterns of paths only.
         Raises NotAPatch with the reason if it is none to use.
         """
-        name = composed(name)
+        name = composed(folder + name if self.of_paths else name)
         match = self.pattern.match(name)
         if not match:
-            raise NotAPatch(_why_not(name))
-        if self.copies and match["copy"]:
+            raise NotAPatch(_why_not(name, "patch(?P<patch>" in self.pattern.pattern))
+        if "copy" in self.groups and match["copy"]:
             start, end = match.span("copy")
-            raise NotAPatch(COPY, name[:start] + name[end:])
-        case, stain, slice_, patch = parts = match.group("case", "stain", "slice", "patch")
-        if None in parts or not patch.isdecimal():
+            raise NotAPatch(COPY, (name[:start] + name[end:]).rpartition("/")[2])
+        case, slice_ = match["case"], match["slice"] if "slice" in self.groups else ONLY_SLICE
+        stain = match["stain"] if "stain" in self.groups else self.only_stain
+        numbers = match.group("x", "y") if self.placed else (match["patch"],)
+        if None in (case, slice_, stain, *numbers) or not all(text.isdecimal() for text in numbers):
             raise NotAPatch("name does not follow the pattern")  # a group of it that is optional, or no number
-        if len(patch) > 9:
+        if any(len(text) > 9 for text in numbers):
             raise NotAPatch("patch number too long")
         if not name.isprintable():
             raise NotAPatch("name is not readable text")
         case, stain, slice_ = self._slice(case, stain, slice_)
-        return PatchName(case, stain, slice_, int(patch))
+        place = tuple(map(int, numbers))
+        return PatchName(case, stain, slice_, place if self.placed else place[0])
 
 
 def natural(text: str) -> list[tuple]:
@@ -162,12 +173,13 @@ def file_name(text: str) -> str:
     return f"{told}~{hashlib.sha256(text.encode(errors='surrogatepass')).hexdigest()[:8]}"
 
 
-def _why_not(name: str) -> str:
+def _why_not(name: str, numbered: bool) -> str:
+    name = name.rpartition("/")[2]
     if name.startswith("."):
         return "hidden file"
     if not name.lower().endswith(IMAGE_SUFFIXES):
         return "not an image"
-    if not re.search(r"patch\s*\d", name, re.IGNORECASE):
+    if numbered and not re.search(r"patch\s*\d", name, re.IGNORECASE):
         return "no patch number"
     return "name does not follow the pattern"
 

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from stratamil.core import files
 from stratamil.core.errors import UserError
-from stratamil.features import images, store
+from stratamil.features import images, seal, store
 
 FACTS = np.dtype(list(store.FACTS.items()))
 
@@ -87,6 +87,7 @@ class Cache:
         """Return what the last success has, if it was made with this identity."""
         try:
             keys = np.load(self.keys, allow_pickle=False)
+            seal.check(self.path)
             with h5py.File(self.path) as file:
                 if file.attrs["identity"] != self.identity or file["path"].asstr()[:].tolist() != keys["path"].tolist():
                     return {}

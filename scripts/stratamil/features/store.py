@@ -20,7 +20,7 @@ from numpy.typing import DTypeLike, NDArray
 from stratamil.core import files, names
 from stratamil.core.errors import UserError
 from stratamil.core.names import natural
-from stratamil.features import images
+from stratamil.features import images, seal
 from stratamil.features.encoder_registry import STAIN_STATS
 
 TEXT = ("case_id", "stain", "slice_id", "path")
@@ -164,8 +164,9 @@ def _ranks(names: pd.Series) -> NDArray[np.int64]:
 
 @contextmanager
 def _opened(path: Path) -> Iterator[h5py.File]:
-    """Yield an open shard; what a damaged one makes HDF5 raise, which can be anything, becomes one line."""
+    """Yield an open shard; HDF5 sees only one whose seal fits. Raises UserError for any other."""
     try:
+        seal.check(path)
         with h5py.File(path) as file:
             yield file
     except FileNotFoundError:
@@ -253,7 +254,7 @@ def write(
     matrices = {"features": values} | ({} if colour is None else {"colour": colour})
     with files.atomic(path) as temporary:
         _reserve(temporary, matrices, table, unreadable)
-        with h5py.File(temporary, "w") as file:
+        with h5py.File(temporary, "w", userblock_size=seal.SIZE) as file:
             file.attrs["identity"] = json.dumps(identity, sort_keys=True)
             columns = {name: (table[name].to_numpy(dtype=object), text) for name in TEXT}
             columns["patch"] = (table["patch"].to_numpy(), "int32")
@@ -263,6 +264,8 @@ def write(
             for name, (data, dtype) in columns.items():
                 file.create_dataset(name, data=data, shape=data.shape, dtype=dtype, track_times=False)
             digests = {name: _write_rows(file, name, rows) for name, rows in matrices.items()}
+            places = [(file[name].id.get_offset() or 0, file[name].id.get_storage_size()) for name in matrices]
+        seal.put(temporary, sorted(places))
         _verify(path, temporary, table, digests)
 
 

@@ -5,7 +5,7 @@ from typing import Any
 
 from stratamil.core.errors import UserError
 from stratamil.core.names import Grammar, class_code, column, spelling
-from stratamil.core.schema import merged
+from stratamil.core.schema import defaults, merged
 from stratamil.features import encoder_registry
 from stratamil.workflow import schema_errors
 from stratamil.workflow.config_values import stains
@@ -51,7 +51,8 @@ def _names(names: Mapping[str, Any]) -> Iterator[str]:
     yield from _clashes("names.stains", spelt, "spelling")
     if "pattern" in names:
         try:
-            Grammar(names["pattern"], {})
+            usual = [(name, []) for entry in defaults("names")["stains"] for name in entry]
+            Grammar(names["pattern"], dict(listed or usual))
         except UserError as error:
             yield from error.problems
 

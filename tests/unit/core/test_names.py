@@ -11,7 +11,18 @@ from hypothesis import strategies as st
 
 from stratamil.core import schema
 from stratamil.core.errors import UserError
-from stratamil.core.names import PORTABLE, Grammar, NotAPatch, PatchName, case_id, column, file_name, natural, slice_id
+from stratamil.core.names import (
+    ONLY_SLICE,
+    PORTABLE,
+    Grammar,
+    NotAPatch,
+    PatchName,
+    case_id,
+    column,
+    file_name,
+    natural,
+    slice_id,
+)
 from stratamil.workflow import config_checks
 
 
@@ -179,10 +190,26 @@ def test_file_names_of_ordinary_ids_are_these_ids():
     assert len(file_name("x" * 5000)) <= PORTABLE
 
 
-@pytest.mark.parametrize("pattern, word", [("(", "regular expression"), ("case_(?P<case>.*)", "slice, stain, patch")])
+@pytest.mark.parametrize(
+    "pattern, word", [("(", "regular expression"), ("case_(?P<case>.*)", r"patch \(or x and y\)$")]
+)
 def test_a_bad_pattern_is_named(pattern, word):
     with pytest.raises(UserError, match=word):
         Grammar(pattern, {"h&e": []})
+
+
+def test_a_place_stands_for_a_number_and_a_path_for_a_name():
+    grammar = Grammar(r"(?P<case>[^/]+)/(?P<stain>[^/]+)/t_(?P<x>\d+)_(?P<y>\d+)\.png", {"h&e": ["he"], "er": []})
+    assert grammar.spelt("t_512_1024.png", "P1/HE/") == PatchName("P1", "h&e", ONLY_SLICE, (512, 1024))
+    with pytest.raises(NotAPatch, match="does not follow the pattern"):
+        grammar.spelt("t_512_1024.png", "P1/block 2/HE/")
+
+
+def test_only_one_stain_may_go_unnamed():
+    pattern = r"(?P<case>\d+)_(?P<patch>\d+)\.png"
+    assert Grammar(pattern, {"h&e": []}).spelt("7_1.png", "any/where/") == PatchName("7", "h&e", ONLY_SLICE, 1)
+    with pytest.raises(UserError, match="stains has several"):
+        Grammar(pattern, {"h&e": [], "er": []})
 
 
 @pytest.mark.parametrize("stain", ["Melan-A.", "p16_", "e\u0301 x", "Ki-67"])

@@ -22,6 +22,7 @@ from stratamil.core import files, tables
 from stratamil.core.errors import UserError
 from stratamil.core.names import column
 from stratamil.evaluation import cross_split, study
+from stratamil.features import seal
 from stratamil.report import cohort_summary
 from stratamil.stats import intervals, metrics
 from stratamil.stats.intervals import Estimate
@@ -100,9 +101,10 @@ class Made:
             splits.write(
                 splits.Split(ids[others[:-4]], ids[others[-4:]], ids[test]), self.root / f"data_splits_{split}.npz"
             )
-        with h5py.File(self.root / "shard_00.h5", "w") as file:
+        with h5py.File(self.root / "shard_00.h5", "w", userblock_size=seal.SIZE) as file:
             for name, text in (("case_id", self.ids[0]), ("path", "case_1/broken.png"), ("reason", "truncated")):
                 file.create_dataset(f"unreadable_{name}", data=[text], dtype=h5py.string_dtype())
+        seal.put(self.root / "shard_00.h5", [])
         for name in ("train/split_02_seed_1", "train/split_77_seed_1", "embed/lite_shard_09", "splits/splits"):
             benchmark = self.root / f"benchmarks/{name}.tsv"
             benchmark.parent.mkdir(parents=True, exist_ok=True)

@@ -1,0 +1,142 @@
+"""Propose what the columns of a labels table mean: class, patient, site and age; and which codes are which class."""
+
+import re
+from collections import Counter
+from dataclasses import dataclass, field
+
+import pandas as pd
+
+from stratamil.core import schema
+from stratamil.core.errors import few
+from stratamil.core.names import class_code, natural
+
+MOST_CLASSES = 10
+CLASS = re.compile(
+    r"class|klasse|label|diagnos|grade|grading|target|outcome|status|malign|dignit|subtype|respon|tumou?r", re.I
+)
+PATIENT = re.compile(r"patient|subject|person|participant|^pid$|donor|individual", re.I)
+SITE = re.compile(r"site|cent(er|re)|hospital|clinic|institut|scanner|lab(?!el)", re.I)
+AGE = re.compile(r"^(age|alter)([ _(].*)?$|age_at", re.I)
+CASE = re.compile(r"case|fall|slide|patient|subject|specimen|accession|image|^id$|_id$", re.I)
+# Words for what is looked for, and for its absence.
+POSITIVE = re.compile(
+    r"^(pos\w*|yes|true|tumou?r\w*|malign\w*|cancer\w*|carcinoma\w*|melanom\w*|metast\w*|mut\w*|high\W?\w*|case)$", re.I
+)
+NEGATIVE = re.compile(
+    r"^(neg\w*|no|false|normal\w*|benign\w*|non\W?\w*|wild\w*|wt|low\W?\w*|control|healthy|primary|n[ae]v\w*)$", re.I
+)
+
+
+@dataclass
+class Meaning:
+    """What the columns mean.
+
+    classes: name -> codes, the positive class last. counts: code -> cases. others: what -> column. guesses: to check.
+    """
+
+    class_column: str | None
+    classes: dict[str, list[str]]
+    counts: dict[str, int]
+    patient_column: str | None
+    others: dict[str, str]
+    guesses: dict[str, str] = field(default_factory=dict)
+
+    @property
+    def excluded(self) -> list[str]:
+        """The codes of the table that are of no class."""
+        used = {code for codes in self.classes.values() for code in codes}
+        return sorted((code for code in self.counts if code not in used), key=natural)
+
+
+def likely_cases(table: pd.DataFrame) -> list[str]:
+    """Return the columns that may hold case ids, the likeliest first: by name, then by how many values differ."""
+    filled = [name for name in table if name and table[name].astype(bool).any()]
+    return sorted(filled, key=lambda name: (not CASE.search(name), -table[name].nunique(), list(table).index(name)))
+
+
+def propose(table: pd.DataFrame, case_column: str) -> Meaning:
+    """Return what the columns of a labels table mean.
+
+    table: all values as text, a row a case or several. case_column: what `propose_names` found.
+    """
+    columns = [name for name in table if name and name != case_column]
+    patient = next((name for name in columns if PATIENT.search(name)), None)
+    site = next((name for name in columns if SITE.search(name)), None)
+    age = next((name for name in columns if AGE.search(name) and _numbers(table[name])), None)
+    others = {what: name for what, name in (("site", site), ("age", age)) if name}
+    meaning = Meaning(None, {}, {}, patient, others)
+    meaning.guesses["patient"] = (
+        f"column {patient!r} taken for the patient, by its name"
+        if patient
+        else "no column looks like the patient, so each case counts as one"
+    )
+    taken = {patient, site, age}
+    candidates = [name for name in columns if name not in taken and 2 <= _codes(table[name]) <= MOST_CLASSES]
+    candidates.sort(key=lambda name: (not CLASS.search(name), _codes(table[name])))
+    if candidates:
+        meaning.class_column = candidates[0]
+        if not CLASS.search(candidates[0]) or sum(bool(CLASS.search(name)) for name in candidates) > 1:
+            meaning.guesses["class"] = f"column {candidates[0]!r} taken for the class" + (
+                f"; others: {', '.join(candidates[1:4])}" if candidates[1:] else ""
+            )
+        _map(meaning, table.drop_duplicates(case_column)[meaning.class_column])
+    return meaning
+
+
+def _codes(column: pd.Series) -> int:
+    return len({class_code(text) for text in column if text})
+
+
+def _numbers(column: pd.Series) -> bool:
+    return pd.to_numeric(column[column != ""], errors="coerce").notna().all()
+
+
+def _map(meaning: Meaning, codes: pd.Series) -> None:
+    """Fill in the classes: one for each code, the positive one last."""
+    counts = Counter(text for text in codes if text)
+    first: dict[str, str] = {}
+    for text, n in counts.items():
+        spelt = first.setdefault(class_code(text), text)
+        meaning.counts[spelt] = meaning.counts.get(spelt, 0) + n
+    ordered = sorted(meaning.counts, key=_order)
+    told = [bool(POSITIVE.match(text)) - bool(NEGATIVE.match(text)) for text in ordered]
+    own = _own(meaning, ordered)
+    if own:
+        meaning.classes, meaning.guesses["classes"] = own, "the codes are taken as the workflow's own"
+        return
+    named = {text: text if not _is_number(text) else f"class {text}" for text in ordered}
+    meaning.classes = {named[text]: [text] for text in ordered}
+    if not (len(ordered) == 2 and told == [-1, 1]):
+        last = named[ordered[-1]]
+        meaning.guesses["classes"] = f"each code its own class, and {last!r} the positive one, which comes last"
+
+
+def _own(meaning: Meaning, codes: list[str]) -> dict[str, list[str]] | None:
+    """Return the workflow's own classes, if the column has its name and no other codes than these."""
+    settings = schema.defaults("cohort")
+    if meaning.class_column != settings["class_column"]:
+        return None
+    own = {name: given for entry in settings["classes"] for name, given in entry.items()}
+    classes = {name: [code for code in given if code in codes] for name, given in own.items()}
+    known = {code for given in own.values() for code in given} | set(settings["excluded_codes"])
+    return classes if all(classes.values()) and set(codes) <= known else None
+
+
+def without_small(meaning: Meaning, patients: Counter, fewest: int) -> None:
+    """Take the classes of fewer patients than `fewest` out of a Meaning. patients: class -> number."""
+    small = [name for name in meaning.classes if patients[name] < fewest]
+    if small and len(meaning.classes) - len(small) >= 2:
+        meaning.classes = {name: codes for name, codes in meaning.classes.items() if name not in small}
+        told = few([f"{name} ({patients[name]})" for name in small])
+        before = meaning.guesses.get("classes")
+        meaning.guesses["classes"] = f"excluded for their few patients: {told}" + (f"; {before}" if before else "")
+
+
+def _is_number(text: str) -> bool:
+    return bool(re.fullmatch(r"-?[0-9]+([.,][0-9]+)?", text))
+
+
+def _order(text: str) -> tuple:
+    if _is_number(text):
+        return 0, float(text.replace(",", ".")), text
+    return 1, bool(POSITIVE.match(text)) - bool(NEGATIVE.match(text)), text.casefold()

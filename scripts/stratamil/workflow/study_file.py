@@ -1,0 +1,89 @@
+"""Write a study file: the settings that a folder of patches and a labels table call for, each with what it rests on."""
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from stratamil.workflow.propose_labels import Meaning
+from stratamil.workflow.propose_names import Names
+
+CHECK = "  # check this: "
+
+
+@dataclass(frozen=True)
+class Study:
+    """What a study file says. accounts: what was counted, for its head. splits, embed: settings of these sections."""
+
+    patches: str
+    labels: str
+    results: str
+    names: Names
+    meaning: Meaning
+    splits: Mapping[str, Any]
+    embed: Mapping[str, Any]
+    seeds: Sequence[int]
+    accounts: Sequence[str]
+
+
+def text(study: Study) -> str:
+    """Return the content of the study file, as YAML with comments; what was guessed is marked `check this`."""
+    lines = ["# A study of StrataMIL, proposed from what is there. Look at every line that says: check this."]
+    lines += ["#", *(f"# {account}" for account in study.accounts), ""]
+    lines += [f"{key}: {_quoted(getattr(study, key))}" for key in ("patches", "labels", "results")]
+    lines += ["", *_cohort(study.names.case_column, study.meaning), "", *_names(study.names)]
+    lines += ["", "splits:", *_settings(study.splits), "", f"seeds: {_list(study.seeds)}  # trainings of each split"]
+    if study.embed:
+        lines += ["", "embed:  # a small encoder, for this machine has no GPU", *_settings(study.embed)]
+    return "\n".join(lines) + "\n"
+
+
+def _cohort(case_column: str, meaning: Meaning) -> list[str]:
+    guesses = meaning.guesses
+    patient = _quoted(meaning.patient_column) if meaning.patient_column else "null"
+    lines = [
+        "cohort:",
+        f"  case_column: {_quoted(case_column)}",
+        f"  class_column: {_quoted(meaning.class_column)}{_check(guesses, 'class')}",
+        f"  patient_column: {patient}{_check(guesses, 'patient')}",
+        f"  classes:  # the last is the positive class{_check(guesses, 'classes')}",
+    ]
+    for name, codes in meaning.classes.items():
+        n = sum(meaning.counts.get(code, 0) for code in codes)
+        lines.append(f"    - {_quoted(name)}: {_list(codes)}  # {n} case{'s' if n != 1 else ''}")
+    lines.append(f"  excluded_codes: {_list(meaning.excluded)}")
+    return lines + [
+        f"  # column {_quoted(column)} looks like the {what}; it is not used" for what, column in meaning.others.items()
+    ]
+
+
+def _names(names: Names) -> list[str]:
+    lines = ["names:"]
+    if names.pattern:
+        lines += [
+            f"  # {names.shape}",
+            *(f"  # check this: {names.guesses[k]}" for k in ("case", "slice") if k in names.guesses),
+        ]
+        lines.append(f"  pattern: {_single(names.pattern)}")
+    lines.append(f"  stains:  # each with its other spellings{_check(names.guesses, 'stains')}")
+    return lines + [f"    - {_quoted(name)}: {_list(others)}" for name, others in names.spellings.items()]
+
+
+def _check(guesses: Mapping[str, str], what: str) -> str:
+    return f"{CHECK}{guesses[what]}" if what in guesses else ""
+
+
+def _settings(settings: Mapping[str, Any]) -> list[str]:
+    return [f"  {key}: {value if isinstance(value, str) else json.dumps(value)}" for key, value in settings.items()]
+
+
+def _quoted(value: Any) -> str:
+    return json.dumps(str(value), ensure_ascii=False)
+
+
+def _single(value: str) -> str:
+    return "'" + value.replace("'", "''") + "'"
+
+
+def _list(values: Sequence[Any]) -> str:
+    return "[" + ", ".join(_quoted(value) if isinstance(value, str) else str(value) for value in values) + "]"

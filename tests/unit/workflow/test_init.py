@@ -1,0 +1,169 @@
+"""A study file from a folder and a table that it was not written for: what is read, what is marked, what it refuses."""
+
+import sys
+
+import pytest
+import yaml
+from PIL import Image
+
+import init as script
+from stratamil.cohort import inventory, labels
+from stratamil.core import schema
+from stratamil.core.errors import UserError
+from stratamil.core.names import Grammar
+from stratamil.workflow import config_checks
+
+CASES = range(1, 13)
+TWO = [f"{c}_he_{n}.png" for c in CASES for n in (1, 2)]
+
+
+def table(column="Case", write=str, more="", of=lambda c: ("1", "3")[c % 2], head="Class"):
+    extra = f",{more}" if more else ""
+    rows = [f"{write(c)},{of(c)}{',p' + str(c // 2) if more else ''}" for c in CASES]
+    return f"{column},{head}{extra}\n" + "\n".join(rows) + "\n"
+
+
+def tcga(c):
+    return f"TCGA-{'AB'[c % 2]}{c}-{c:04d}"
+
+
+# name: (paths of a case, labels table, stains, slices of a case, what is marked)
+LAYOUTS = {
+    "its own": (
+        lambda c: [
+            f"case_{c:03d}_{s}_{t}_patch{n}.png"
+            for s in ("match_1", "Unmatched2") for t in ("he", "MELAN-A") for n in (1, 2)
+        ],
+        table(), {"h&e", "melan"}, 2, {"patient", "classes"},
+    ),
+    "folders": (
+        lambda c: [f"P{c:02d}/{t}/sec{s}/tile_{n}.jpg" for t in ("HE", "SOX10") for s in (1, 2) for n in (1, 2, 3)],
+        table("Fall", lambda c: f"P{c:02d}", "Patientin"), {"h&e", "sox10"}, 2, {"patient", "classes", "slice"},
+    ),
+    "tiles of TCGA": (
+        lambda c: [f"{tcga(c)}-01Z-00-DX{s}_{x}_{y}.png" for s in (1, 2) for x in (0, 512) for y in (0, 512, 1024)],
+        table("bcr_patient_barcode", tcga, of=lambda c: ("Primary", "Metastasis")[c % 2], head="tumour_status"),
+        {"h&e"}, 2, {"patient", "stains"},
+    ),
+    "coordinates by name": (
+        lambda c: [
+            f"case{c}_slide{s}_{t}_x{x}_y{y}.tif"
+            for s in (1, 2) for t in ("HE", "Ki-67") for x in (0, 7) for y in (3, 9)
+        ],
+        table("id", of=lambda c: ("benign", "malignant")[c % 2], head="diagnosis"),
+        {"h&e", "ki67"}, 2, {"patient", "slice"},
+    ),
+    "hyphens": (
+        lambda c: [f"{100 + c}-{t}-{n:04d}.png" for t in ("HER2", "ER", "PR") for n in (1, 2)],
+        table("pid", lambda c: str(100 + c)), {"her2", "er", "pr"}, 1, {"patient", "classes"},
+    ),
+    "one stain, no slice": (
+        lambda c: [f"{c:03d}/{n}.png" for n in range(1, 5)], table(), {"h&e"}, 1, {"patient", "classes", "stains"},
+    ),
+    "accession numbers": (
+        lambda c: [f"S21-{1000 + c}_{b}_{t}_{n}.png" for b in ("A1", "B2") for t in ("HE", "PRAME") for n in (1, 2)],
+        table("Accession", lambda c: f"S21-{1000 + c}"), {"h&e", "prame"}, 2, {"patient", "classes", "slice"},
+    ),
+    "stains that nobody knows": (
+        lambda c: [f"{c}_{t}_{n}.bmp" for t in ("xyz", "abc") for n in (1, 2)],
+        table(), {"xyz", "abc"}, 1, {"patient", "classes", "stains"},
+    ),
+    "a folder of each class": (
+        lambda c: [f"{('neg', 'pos')[c % 2]}/img{c}_he_{n}.png" for n in (1, 2, 3)],
+        table("image", lambda c: f"img{c}", of=lambda c: ("neg", "pos")[c % 2], head="label"), {"h&e"}, 1, {"patient"},
+    ),
+    "spaces": (
+        lambda c: [f"Case {c} H&E {n}.png" for n in (1, 2, 3)], table(), {"h&e"}, 1, {"patient", "classes"},
+    ),
+}  # fmt: skip
+
+
+def lay(root, paths, content):
+    for path in paths:
+        (root / "patches" / path).parent.mkdir(parents=True, exist_ok=True)
+        Image.new("RGB", (40, 32), hash(path) % 2**24).save(root / "patches" / path)
+    (root / "labels.csv").write_text(content)
+
+
+def run(root, monkeypatch, *more):
+    words = ["init.py", "--patches", root / "patches", "--labels", root / "labels.csv", "--output", root / "study.yaml"]
+    monkeypatch.setattr(sys, "argv", [str(word) for word in (*words, *more)])
+    script.main(script.arguments())
+    return (root / "study.yaml").read_text()
+
+
+@pytest.mark.parametrize("name", LAYOUTS)
+def test_what_it_proposes_reads_every_patch(name, tmp_path, monkeypatch):
+    of_case, content, stains, slices, marked = LAYOUTS[name]
+    paths = [path for c in CASES for path in of_case(c)]
+    lay(tmp_path, paths, content)
+    text = run(tmp_path, monkeypatch)
+    config = yaml.safe_load(text)
+    assert config_checks.problems(config, schema.read()) == []
+    assert text.count("check this") - 1 == len(marked), text
+    cohort, names = config["cohort"], config["names"]
+    settings = schema.defaults("cohort") | cohort
+    classes = {k: v for entry in cohort["classes"] for k, v in entry.items()}
+    labelled = labels.read(tmp_path / "labels.csv", **(settings | {"classes": classes}))
+    of_stain = {k: v for entry in names["stains"] for k, v in entry.items()}
+    grammar = Grammar(names.get("pattern", schema.defaults("names")["pattern"]), of_stain)
+    taken = inventory.take(tmp_path / "patches", labelled, grammar, list(of_stain), "error")
+    assert sorted(taken.patches["path"]) == sorted(paths) and taken.excluded.empty
+    assert (taken.cases["status"] == "used").all() and len(taken.cases) == len(CASES)
+    assert set(taken.patches["stain"]) == stains == set(of_stain)
+    assert (taken.patches.groupby(["case_id", "stain"])["slice_id"].nunique() == slices).all()
+    assert not taken.patches.duplicated(["case_id", "stain", "slice_id", "patch"]).any()
+
+
+def test_columns_of_site_and_age_are_named_and_small_classes_excluded(tmp_path, monkeypatch):
+    lay(tmp_path, [f"{c}_he_{n}.png" for c in CASES for n in (1, 2)], "")
+    rows = [
+        f"{c},{('nevus', 'nevus', 'melanoma', 'other')[3 if c == 12 else c % 3]},{'AB'[c % 2]},{40 + c}" for c in CASES
+    ]
+    (tmp_path / "labels.csv").write_text("case;diagnosis;hospital;age\n" + "\n".join(rows).replace(",", ";") + "\n")
+    text = run(tmp_path, monkeypatch)
+    cohort = yaml.safe_load(text)["cohort"]
+    assert cohort["classes"] == [{"nevus": ["nevus"]}, {"melanoma": ["melanoma"]}] and cohort["excluded_codes"] == [
+        "other"
+    ]
+    assert "excluded for their few patients: other (1)" in text
+    assert '"hospital" looks like the site' in text and '"age" looks like the age' in text
+
+
+def test_what_is_asked_is_not_marked(tmp_path, monkeypatch):
+    lay(tmp_path, [f"{c}_{t}_{n}.png" for c in CASES for t in ("abc", "xyz") for n in (1, 2)], table(more="Person"))
+    asked = []
+    answers = iter(["none", "low=1 high=3", "y"])
+    monkeypatch.setattr("builtins.input", lambda text: asked.append(text) or next(answers))
+    monkeypatch.setattr(sys.stdin, "isatty", lambda: True, raising=False)
+    text = run(tmp_path, monkeypatch)
+    assert text.count("check this") == 1 and len(asked) == 3
+    cohort = yaml.safe_load(text)["cohort"]
+    assert cohort["patient_column"] is None and cohort["classes"] == [{"low": ["1"]}, {"high": ["3"]}]
+
+
+@pytest.mark.parametrize(
+    "paths, content, said",
+    [
+        (["1_he_1.txt"], table(), "no image in it"),
+        (["x_he_1.png", "y_he_2.png"], table(), "no part of the patches' names is an id of the labels table"),
+        (TWO, table(of=lambda c: f"note {c}"), "no column with 2 to 10"),
+        (TWO, table(of=lambda c: "13"[c == 1]), "high-grade 1: each class needs at least 3"),
+    ],
+)  # fmt: skip
+def test_what_cannot_be_proposed_is_one_line_and_no_file(paths, content, said, tmp_path, monkeypatch):
+    (tmp_path / "patches").mkdir()
+    for path in paths:
+        (tmp_path / "patches" / path).write_bytes(b"")
+    (tmp_path / "labels.csv").write_text(content)
+    with pytest.raises(UserError, match=said) as error:
+        run(tmp_path, monkeypatch)
+    assert len(error.value.problems) == 1 and not (tmp_path / "study.yaml").exists()
+
+
+def test_a_file_that_is_there_is_kept(tmp_path, monkeypatch):
+    lay(tmp_path, [f"{c}_he_1.png" for c in CASES], table())
+    (tmp_path / "study.yaml").write_text("mine")
+    with pytest.raises(UserError, match="exists"):
+        run(tmp_path, monkeypatch)
+    assert (tmp_path / "study.yaml").read_text() == "mine"
