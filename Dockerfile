@@ -6,7 +6,7 @@
 # Without a GPU, leave out --gpus all.
 FROM python:3.12-slim-bookworm
 
-# git names the commit in results. hadolint ignore=DL3008: Debian keeps one version of it a release.
+# git names the commit in results; Debian keeps one version of it a release.
 # hadolint ignore=DL3008
 RUN apt-get update \
     && apt-get install --yes --no-install-recommends git \

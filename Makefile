@@ -16,7 +16,7 @@ demo: .venv/.run
 	$(DEMO) -- all
 
 doctor: # the environment may be absent or broken
-	$(or $(wildcard $(BIN)/python),$(PYTHON)) scripts/doctor.py $(if $(CONFIG),--configfile $(CONFIG))
+	@$(or $(wildcard $(BIN)/python),$(PYTHON)) scripts/doctor.py $(if $(CONFIG),--configfile $(CONFIG))
 
 test: .venv/.test
 	$(BIN)/python -m pytest -n 2 --dist loadfile
