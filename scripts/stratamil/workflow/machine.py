@@ -79,11 +79,13 @@ def packages(root: Path) -> Iterator[Line]:
         except PackageNotFoundError:
             there = "missing"
         if there != wanted and name in needed:
-            wrong.append(f"{name} {there}, not {wanted}")
+            wrong.append(f"{name} {there} (pinned: {wanted})")
         elif there not in (wanted, "missing"):
-            drifted.append(f"{name} {there}, not {wanted}")
+            drifted.append(f"{name} {there} (pinned: {wanted})")
     if wrong:
-        yield Line("wrong", "packages", f"{few(wrong)}: {INSTALL}")
+        other = (root / ".venv/bin").is_dir() and Path(sys.prefix).resolve() != (root / ".venv").resolve()
+        remedy = "this Python is not that of .venv: source .venv/bin/activate" if other else INSTALL
+        yield Line("wrong", "packages", f"{few(wrong)}: {remedy}")
     elif drifted:
         yield Line("note", "packages", f"{few(drifted)}: numbers may differ in the last digits: {INSTALL}")
     else:

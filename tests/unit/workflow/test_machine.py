@@ -43,11 +43,16 @@ def test_packages(tmp_path, monkeypatch):
         "ok  packages: all 2 of requirements.txt as pinned, and what these need"
     ]
     there["attrs"] = "25"
-    assert said(machine.packages(tmp_path))[0].startswith("--  packages: attrs 25, not 26.1.0: numbers may differ")
+    assert said(machine.packages(tmp_path))[0].startswith("--  packages: attrs 25 (pinned: 26.1.0): numbers may differ")
     there["torch"] = "2.13.0"
     del there["numpy"]
     (line,) = said(machine.packages(tmp_path))
-    assert line == f"!!  packages: torch 2.13.0, not 2.14.1, numpy missing, not 2.4.6: {machine.INSTALL}"
+    what = "torch 2.13.0 (pinned: 2.14.1), numpy missing (pinned: 2.4.6)"
+    assert line == f"!!  packages: {what}: {machine.INSTALL}"
+    (tmp_path / ".venv/bin").mkdir(parents=True)
+    assert said(machine.packages(tmp_path)) == [
+        f"!!  packages: {what}: this Python is not that of .venv: source .venv/bin/activate"
+    ]
 
 
 def test_programs_that_do_not_start_are_lines(monkeypatch):
