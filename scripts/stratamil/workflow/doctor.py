@@ -203,7 +203,7 @@ def slurm(root: Path, study: Study) -> Iterator[Line]:
         said = machine.asked(sys.executable, "scripts/check_slurm.py", "--configfile", *config, timeout=180, cwd=root)
         yield Line("ok", "check-slurm", said.strip().splitlines()[-1])
     except subprocess.SubprocessError as error:
-        yield Line("note", "check-slurm", f"{machine.reason(error, first=True)} (on a cluster: make check-slurm)")
+        yield Line("note", "check-slurm", f"{machine.reason(error, first=True)}; make check-slurm has the rest")
 
 
 def chromium() -> Iterator[Line]:
@@ -221,5 +221,6 @@ def shareable(text: str, root: Path) -> str:
             text = re.sub(rf"{re.escape(str(folder))}(?=$|[/\s:'\"),])", short, text)
     text = re.sub(r"://[^/@\s]+@", "://", text)
     with suppress(KeyError, OSError, ImportError):  # a container may have no name for its user
-        text = re.sub(rf"(?<=/){re.escape(getpass.getuser())}(?=$|[/\s:'\"),])", "<user>", text)
+        if (user := getpass.getuser()) != "root":
+            text = re.sub(rf"(?<![\w.-]){re.escape(user)}(?![\w-]|\.\w)", "<user>", text)
     return text

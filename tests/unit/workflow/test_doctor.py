@@ -117,7 +117,7 @@ def test_slurm(monkeypatch):
         "ok  check-slurm: None would be refused or pend for ever: 9 jobs.",
     ]
     answers[sys.executable] = subprocess.CalledProcessError(1, "x", "", "note\nerror: train: too long\nerror: other")
-    assert said(doctor.slurm(REPOSITORY, Study()))[1].startswith("--  check-slurm: train: too long (")
+    assert said(doctor.slurm(REPOSITORY, Study()))[1].startswith("--  check-slurm: train: too long; make check-slurm")
     answers["sinfo"] = subprocess.CalledProcessError(1, "sinfo", "", "sinfo: fatal: no source")
     assert said(doctor.slurm(REPOSITORY, Study()))[0].startswith("--  SLURM: its commands are here, but no cluster")
     monkeypatch.setattr(doctor.shutil, "which", lambda program: None)
@@ -135,6 +135,7 @@ def test_lines_can_be_shared(monkeypatch, tmp_path):
         == "~/x: /data/<user>/y '~' /home/jane.doey http://proxy:80 /w/tree/a"
     )
     assert doctor.shareable(f"{tmp_path}/rules", tmp_path) == "<checkout>/rules"
+    assert doctor.shareable("no user jane.doe.", tmp_path) == "no user <user>."
 
 
 def test_the_script_as_a_person_runs_it(tmp_path):
