@@ -5,16 +5,24 @@
 # make test-hostile: thousands of damaged files, hundreds of races, kill -9 at random moments; seeds are printed, 20 to 30 minutes.
 # make test-slurm: every fault that a cluster can bring, on a real SLURM, 10 to 20 minutes; make test has the first jobs alone.
 # make check-slurm CONFIG=my_study.yaml: what the study asks for against what this cluster gives.
+# make doctor CONFIG=my_study.yaml: this machine and environment, a line each; paste it into a bug report.
 # make checks: figures of the demo cohort against their goals, and shuffled labels, minutes long; not part of the tests.
 # The programs are started as modules: the first line of bin/pytest has the path of the checkout, unquoted for a shell.
 PYTHON ?= python3
 BIN := .venv/bin
 DEMO := $(BIN)/python -m snakemake --profile profiles/local --configfile config/demo.yaml --quiet rules host
 
-.PHONY: demo test test-fast coverage test-hostile test-slurm check-slurm bench checks lint format clean-demo
+.PHONY: demo doctor docs test test-fast coverage test-hostile test-slurm check-slurm bench checks lint format clean-demo
 
 demo: .venv/.run
 	$(DEMO) -- all
+
+doctor: # the environment may be absent or broken
+	@$(or $(wildcard $(BIN)/python),$(PYTHON)) scripts/doctor.py $(if $(CONFIG),--configfile $(CONFIG))
+
+# The tables of config/README.md, from the schema.
+docs: .venv/.run
+	$(BIN)/python docs/reference.py
 
 test: .venv/.test
 	$(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder
