@@ -64,7 +64,7 @@ onstart:
 
 onsuccess:
     RUNNING.release()
-    name_pages()
+    tell_summary()
 
 
 onerror:

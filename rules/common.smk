@@ -1,14 +1,15 @@
 """What the rules share: the checked config, the wildcards' values, and how settings and code become parts of a rule."""
 
-import json
 import os
 import re
 import subprocess
 import sys
+from datetime import datetime
 from pathlib import Path
 
 import yaml
 from snakemake.exceptions import WorkflowError
+from snakemake.logging import logger
 from snakemake.settings.types import ExecMode
 from snakemake.utils import update_config, validate
 
@@ -23,10 +24,11 @@ if sys.getfilesystemencoding() != "utf-8" and not str(config).isascii():
     raise WorkflowError("config: it has letters that this locale has not: `export PYTHONUTF8=1` and run again")
 
 from stratamil.cohort import folders, manifest
-from stratamil.core import files, provenance, schema
+from stratamil.core import files, progress, provenance, schema
 from stratamil.core.errors import UserError, few, visible
 from stratamil.core.schema import flag
 from stratamil.features import encoder_registry
+from stratamil.report import summary
 from stratamil.workflow import config_checks, config_files, results_folder, slurm
 
 SCHEMA = schema.read()
@@ -70,6 +72,8 @@ if problems := config_checks.missing_files(config) or config_checks.misplaced(co
 
 config_checks.tidy(config)
 MAIN = workflow.exec_mode == ExecMode.DEFAULT  # not Snakemake inside a job, which starts when files are being made
+if workflow.exec_mode == ExecMode.REMOTE:
+    os.environ.pop(progress.QUIET, None)  # SLURM's log of a job has its errors, too
 READ = {"the checkout": ROOT, "the working directory": os.getcwd()} | config_checks.inputs(config)
 if MAIN and (problems := results_folder.problems(config["results"], READ) or config_checks.painted_over(config)):
     raise stopped(*(f"config: {problem}" for problem in problems))
@@ -187,18 +191,11 @@ def figure(name, caption, title):
     )
 
 
-def name_pages():
-    """Say where to look after a run, and what the cohort page warns of."""
-    inventory, cross_split = Path(config["results"], "inventory"), Path(config["results"], "report/index.html")
-    if (inventory / "cohort.json").is_file():
-        for line in json.loads((inventory / "cohort.json").read_text(encoding="utf-8"))["warnings"]:
-            print(f"Cohort: {visible(line)}")
-        print(f"Cohort: {inventory / 'cohort.html'}")
-    if cross_split.is_file():
-        print(f"Report: {cross_split}")
-    faithfulness = Path(config["results"], "faithfulness/index.html")
-    if faithfulness.is_file():
-        print(f"Is attention an explanation? {faithfulness}")
+def tell_summary():
+    """Say at the end of a run what came out, what to know of it, and where to look."""
+    seconds = (datetime.now() - workflow.start_time).total_seconds()
+    lines = summary.of_folder(Path(config["results"]), seconds)
+    logger.info("\n".join(lines), extra={"summary": True})
 
 
 def claim_results():

@@ -12,7 +12,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from stratamil.core import locks, schema
+from stratamil.core import locks, progress, schema
 from stratamil.core.errors import REFUSALS, Stopped, UserError, visible
 
 # Sent by SLURM before a job's time runs out, and by Ctrl-C.
@@ -165,7 +165,7 @@ class LogFile(logging.FileHandler):
 def run(main, args):
     """Call `main(args)` with logging set up; exit with status 1 and plain lines on a UserError, 143 when Stopped.
 
-    Log lines go to the file given by --log; the terminal gets progress bars and errors.
+    Log lines go to the file given by --log; the terminal gets progress bars and errors, unless the workflow shows them.
     An error of the program itself leaves its traceback in both places. Two programs never share a log: in the workflow
     each job has one of its own, so an orphan of a killed run and its successor do not work side by side.
     """
@@ -178,6 +178,8 @@ def run(main, args):
         with locks.held(args.log) if args.log else nullcontext():
             if args.log:
                 logging.getLogger().addHandler(_log_file(args.log))
+                if progress.quiet():
+                    logging.getLogger().removeHandler(terminal)
             main(args)
     except UserError as error:
         for problem in error.problems:

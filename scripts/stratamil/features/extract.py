@@ -15,14 +15,12 @@ from pathlib import Path
 import h5py
 import numpy as np
 import torch
-from tqdm import tqdm
 
-from stratamil.core import files, locks
+from stratamil.core import files, locks, progress
 from stratamil.core.errors import UserError, few
 from stratamil.core.names import natural
 from stratamil.features import images, store
 
-LOG_SECONDS = 30
 SHOWN = 5  # files named in an error
 FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)  # no space, quota used up, limit on the size of a file
 # Patches encoded at once. A CPU is faster with maps that are small enough to be used again before they leave its
@@ -122,10 +120,8 @@ def _batches(sources, identity, batch_size, threads, reasons):
 
     The last batch is filled up: the order of sums depends on the size.
     """
-    said = time.monotonic()
     positions, facts, ready = [], [], []
-    # `disable=None` shows the bar on a terminal only.
-    decoded = tqdm(_decode(sources, identity, batch_size, threads), "patches", len(sources), disable=None)
+    decoded = progress.track(_decode(sources, identity, batch_size, threads), len(sources), "patches")
     for position, found in enumerate(decoded):
         if isinstance(found, images.Unreadable):
             reasons[position] = str(found)
@@ -139,9 +135,6 @@ def _batches(sources, identity, batch_size, threads, reasons):
             batch.numpy()[: len(ready)] = ready
             yield positions, facts, batch
             positions, facts, ready = [], [], []
-        if time.monotonic() - said > LOG_SECONDS:
-            said = time.monotonic()
-            logging.info("%d of %d patches", position + 1, len(sources))
 
 
 def _checked(positions, facts, found, encoder):
