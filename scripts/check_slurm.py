@@ -30,6 +30,7 @@ def planned(args, attempt):
     """What each job would ask for at an attempt, by a dry run of everything: Ask -> number of jobs."""
     command = [
         sys.executable, "-m", "snakemake", "--profile", args.profile, "--dry-run", "--forceall", "--nocolor",
+        "--printshellcmds",  # each job with its resources
         "--attempt", str(attempt), "--cores", "1000",  # not those of this machine, to which it would cut the threads
         *(["--configfile", *args.configfile] if args.configfile else []),
     ]  # fmt: skip

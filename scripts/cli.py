@@ -180,6 +180,7 @@ def run(main, args):
                 logging.getLogger().addHandler(_log_file(args.log))
                 if progress.quiet():
                     logging.getLogger().removeHandler(terminal)
+                    logging.captureWarnings(True)
             main(args)
     except UserError as error:
         for problem in error.problems:
@@ -188,6 +189,9 @@ def run(main, args):
     except Stopped as stopped:
         logging.error("%s", stopped)
         sys.exit(128 + signal.SIGTERM)
+    except KeyboardInterrupt:
+        logging.error("stopped by Ctrl-C")
+        sys.exit(128 + signal.SIGINT)
     except BrokenPipeError:
         os._exit(1)
     except Exception as error:

@@ -19,6 +19,7 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 from snakemake.logging import ColorizingTextHandler, DefaultFilter, DefaultFormatter
+from snakemake.settings.enums import Quietness
 from snakemake_interface_logger_plugins.base import LogHandlerBase
 from snakemake_interface_logger_plugins.common import LogEvent
 
@@ -85,10 +86,11 @@ class LogHandler(LogHandlerBase):
         self.began, self.total, self.done, self.failed = time.monotonic(), 0, 0, 0
         self.jobs: dict[int, Job] = {}
         self.planned: list[tuple[str, str]] = []
+        self.counts: dict[str, int] = {}
         self.remote = self.interrupted = False
         self.live: Live | None = None
         self.own: logging.Handler | None = None
-        if settings.verbose or settings.printshellcmds or settings.debug_dag:
+        if settings.verbose or settings.printshellcmds or settings.debug_dag or Quietness.ALL in (settings.quiet or ()):
             self.own = self.snakemakes()
             return
         os.environ[progress.QUIET] = "1"  # jobs inherit it
@@ -149,7 +151,10 @@ class LogHandler(LogHandlerBase):
 
     def planned_all(self, record: Any) -> None:
         self.total = record.stats.get("total", 0)
-        if self.common_settings.dryrun or not self.total:
+        if self.common_settings.dryrun:
+            self.counts = {rule: count for rule, count in record.stats.items() if rule not in ("total", "all")}
+            return
+        if not self.total:
             return
         if self.console.is_terminal and not self.console.is_dumb_terminal:
             # what is printed elsewhere, to a file, is not drawn on the terminal
@@ -209,14 +214,20 @@ class LogHandler(LogHandlerBase):
         elif text.startswith("Nothing to be done"):
             self.say("Nothing to do: all that was asked for is there and up to date.")
         elif text.startswith("This was a dry-run"):
-            self.say(f"{len(self.planned)} jobs would run:", *run_lines.plan(self.planned))
-            self.say("Nothing was run (-n). Each job with its files: -n -p.")
+            self.tell_plan()
         elif getattr(record, "summary", False):
             self.stop()
             self.say(*text.splitlines())
         elif not run_lines.NOISE.match(text):
             prefix = "warning: " if record.levelno == logging.WARNING else ""
             self.say(*(visible(prefix + text, keep="\n").splitlines()))
+
+    def tell_plan(self) -> None:
+        """Say what a dry run found; with --quiet Snakemake does not list the jobs, and tells their numbers alone."""
+        planned = self.planned or [(rule, "") for rule, count in self.counts.items() for _ in range(count)]
+        self.say(f"{len(planned)} jobs would run:", *run_lines.plan(planned))
+        self.say("Nothing was run (-n). Each job with its files: -n -p.")
+        self.counts = {}
 
     def nothing(self, record: logging.LogRecord) -> None:
         pass
@@ -289,4 +300,6 @@ class LogHandler(LogHandlerBase):
 
     def close(self) -> None:
         self.stop()
+        if self.counts:
+            self.tell_plan()
         super().close()

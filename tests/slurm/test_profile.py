@@ -16,7 +16,7 @@ def plan(folder, *args, **site):
     checkout = Checkout(folder)
     path = folder / "profiles/slurm/site.yaml"
     path.write_text(yaml.safe_dump(yaml.safe_load(path.read_text()) | site))
-    done = checkout.snakemake("-n", "--profile", "profiles/slurm", *args)
+    done = checkout.snakemake("-n", "-p", "--profile", "profiles/slurm", *args)
     assert done.returncode == 0, done.stderr
     asked = re.findall(r"^rule (\w+):.*?^ +resources: (.*?)$", done.stdout, re.MULTILINE | re.DOTALL)
     return {

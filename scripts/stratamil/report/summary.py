@@ -19,7 +19,7 @@ PAGES = {
 }
 
 
-class Compared(NamedTuple):
+class Estimate(NamedTuple):
     """An AUROC with its 95% CI; None where it is not defined."""
 
     value: float | None
@@ -78,20 +78,27 @@ def headline(metrics: Numbers) -> str:
     question = f"{positive} against {classes[0]}" if positive else "each class against the rest, mean"
     replicates = len(metrics["by_seed"])
     over = f", mean of {replicates} trainings a case" if replicates > 1 else ""
-    counts = f"{metrics['cases']} cases of {metrics['patients']} patients"
-    return f"AUROC {auc(metrics)}, {question}: {counts}{over}, out of fold."
+    cases, patients = metrics["cases"], metrics["patients"]
+    counts = f"{cases} cases" + (f" of {patients} patients" if patients != cases else "")
+    return f"AUROC {auc(metrics['out_of_fold'])}, {question}: {counts}{over}, out of fold."
 
 
-def auc(metrics: Numbers) -> Compared:
-    """Return the AUROC to quote: pooled out of fold, the mean over seeds and repeats."""
-    return _estimate(metrics["out_of_fold"], "roc_auc", "low", "high")
+def auc(entry: Numbers) -> Estimate:
+    """Return the AUROC of an entry of metrics.json with its CI, as the report has it now or as it was before."""
+    entry = entry.get("discrimination", entry)
+    found = entry["roc_auc"]
+    return _estimate(found) if isinstance(found, Mapping) else Estimate(found, entry["low"], entry["high"])
 
 
-def _estimate(entry: Numbers, value: str, low: str, high: str) -> Compared:
-    found = entry[value]
-    if isinstance(found, Mapping):
-        return Compared(found["value"], found["low"], found["high"])
-    return Compared(found, entry[low], entry[high])
+def difference(baseline: Numbers) -> Estimate:
+    """Return how much higher the AUROC of a model that is trained once is than that of a baseline."""
+    if "auc_difference" in baseline:
+        return _estimate(baseline["auc_difference"]["model"])
+    return Estimate(*(baseline[f"single_gain{end}"] for end in ("", "_low", "_high")))
+
+
+def _estimate(found: Numbers) -> Estimate:
+    return Estimate(found["value"], found["low"], found["high"])
 
 
 def flags(metrics: Numbers | None, cohort: Numbers | None) -> list[str]:
@@ -108,22 +115,17 @@ def flags(metrics: Numbers | None, cohort: Numbers | None) -> list[str]:
 
 def _against_baselines(metrics: Numbers) -> list[str]:
     """Return a line if the cohort cannot show that the model is better than the strongest baseline."""
-    known = [
-        (_estimate(entry["discrimination"], "roc_auc", "low", "high"), entry)
-        for entry in metrics["baselines"]
-        if entry["name"] != "prevalence"
-    ]
-    known = [(found, entry) for found, entry in known if found.value is not None]
+    known = [entry for entry in metrics["baselines"] if entry["name"] != "prevalence" and auc(entry).value is not None]
     if not known:
         return []
-    strongest, entry = max(known, key=lambda pair: pair[0].value)
-    difference = _estimate(entry, "single_gain", "single_gain_low", "single_gain_high")
-    if difference.low is None or difference.low > 0:
+    strongest = max(known, key=lambda entry: auc(entry).value)
+    gain = difference(strongest)
+    if gain.low is None or gain.low > 0:
         return []
-    name = entry["name"].replace("_", " ")
+    name = strongest["name"].replace("_", " ")
     return [
-        f"The baseline {name} reaches {num(strongest.value, 2)}; the 95% CI of the difference is "
-        f"{span(difference.low, difference.high, 2)}: this cohort cannot show that the model is better."
+        f"The baseline {name} reaches {num(auc(strongest).value, 2)}; the 95% CI of the difference is "
+        f"{span(gain.low, gain.high, 2)}: this cohort cannot show that the model is better."
     ]
 
 

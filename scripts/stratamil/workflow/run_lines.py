@@ -83,6 +83,8 @@ def failure(name: str, why: Iterable[str], logs: Iterable[str], said: str = "") 
 
 def reason(text: str) -> str:
     """Return why Snakemake plans a job, without the names of files: they differ from job to job of a rule."""
+    if not text:
+        return ""
     kinds = []
     for part in re.split(r"; (?=[A-Z])", text):
         kind = part.partition(": ")[0]
