@@ -74,9 +74,12 @@ def tail(path: Path, size: int = TAIL) -> str:
 def failure(name: str, why: Iterable[str], logs: Iterable[str], said: str = "") -> list[str]:
     """Return the lines of a failed job: its name, why, and where its logs are.
 
-    why: of `errors`. said: what the scheduler says, told where the log is silent.
+    why: of `errors`. said: what SLURM says, told if it is more than that the job failed.
     """
-    why = list(why) or [visible(said) or "no error is in the log: the job was killed, or ended before it could write"]
+    why, said = list(why), re.split(" For further| Detailed failure", visible(said))[0]
+    if said and not (why and "'FAILED'" in said):
+        why.append(said)
+    why = why or ["no error is in the log: the job was killed, or ended before it could write"]
     more = [f"and {len(why) - SHOWN} more in the log"] if len(why) > SHOWN else []
     return [f"failed: {name}", *(f"  {line}" for line in [*why[:SHOWN], *more]), *(f"  log: {log}" for log in logs)]
 

@@ -41,8 +41,12 @@ def test_a_failure_names_the_job_the_error_and_the_log():
     assert len(many) == 7 and many[-1] == "  and 4 more in the log"
 
 
-def test_a_silent_death_is_told_by_the_scheduler_or_as_such():
-    assert run_lines.failure("train", [], [], "SLURM status is: 'TIMEOUT'")[1] == "  SLURM status is: 'TIMEOUT'"
+def test_a_silent_death_is_told_by_slurm_or_as_such():
+    said = "SLURM status is: 'TIMEOUT'. For further error details see the cluster/cloud log."
+    assert run_lines.failure("train", [], [], said)[1] == "  SLURM status is: 'TIMEOUT'."
+    stopped = "stopped after epoch 3, step 1: run again to go on"
+    assert run_lines.failure("train", [stopped], [], said)[1:] == [f"  {stopped}", "  SLURM status is: 'TIMEOUT'."]
+    assert run_lines.failure("train", ["error: no"], [], "SLURM status is: 'FAILED'. ")[1:] == ["  error: no"]
     assert "killed" in run_lines.failure("train", [], [])[1]
 
 
