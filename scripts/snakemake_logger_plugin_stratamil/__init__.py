@@ -27,7 +27,7 @@ from stratamil.core import progress
 from stratamil.core.errors import visible
 from stratamil.workflow import run_lines
 
-LOOKS = 1.0  # seconds between two looks at the log of a job
+LOOKS = 10  # at logs a second, which may lie on a file system far away
 STYLES = {"failed": "bold red", "  err": "red", "  log": "dim", "warnin": "yellow", "done": "dim"}
 
 
@@ -62,9 +62,9 @@ class Job:
     def spent(self) -> str:
         return clock(time.monotonic() - self.began)
 
-    def look(self) -> None:
-        """Read in the log how far the job is."""
-        if time.monotonic() - self.looked < LOOKS:
+    def look(self, seconds: float) -> None:
+        """Read in the log how far the job is, if the last look is so many seconds ago."""
+        if time.monotonic() - self.looked < seconds:
             return
         self.looked = time.monotonic()
         text = self.text(run_lines.TAIL)
@@ -87,6 +87,7 @@ class LogHandler(LogHandlerBase):
         self.jobs: dict[int, Job] = {}
         self.planned: list[tuple[str, str]] = []
         self.counts: dict[str, int] = {}
+        self.told: dict[str, list[str]] = {}
         self.remote = self.interrupted = False
         self.live: Live | None = None
         self.own: logging.Handler | None = None
@@ -192,7 +193,11 @@ class LogHandler(LogHandlerBase):
         self.failed += 1
         logs = [log for log in record.log if Path(log).exists()]
         why = run_lines.errors(job.text(1 << 20))
-        self.say(*run_lines.failure(job.name, why, logs, record.rule_msg or ""))
+        if why and self.told.get(job.name) == why:  # at a later attempt
+            self.say(f"failed again, as before: {job.name}")
+        else:
+            self.say(*run_lines.failure(job.name, why, logs, record.rule_msg or ""))
+        self.told[job.name] = why
 
     def error(self, record: Any) -> None:
         message = record.getMessage()
@@ -278,7 +283,7 @@ class LogHandler(LogHandlerBase):
         )
         jobs = list(self.jobs.values())
         for job in jobs:
-            job.look()
+            job.look(max(1, len(jobs) / LOOKS))
         running = sorted((job for job in jobs if not job.waits), key=lambda job: job.began)
         rows = Table.grid(padding=(0, 1), expand=True)
         rows.add_column(ratio=5, no_wrap=True, overflow="ellipsis")

@@ -120,6 +120,13 @@ def test_a_failure_is_told_once(study):
     assert last.startswith("1 job failed: 2 of 4 jobs are done") and "the same command goes on" in last
 
 
+def test_a_failure_of_each_attempt_is_told_once(study):
+    shown = snakemake(study, "--retries", "1", FAIL_02="fail").stderr
+    assert shown.count(ERROR) == 1 and shown.count("  It is tried again.") == 1
+    assert shown.count("failed again, as before: train, split 02") == 1
+    assert "1 job failed: 2 of 4 jobs are done" in shown
+
+
 def test_a_terminal_has_a_bar_for_the_study_and_a_line_for_each_job(study):
     written = on_a_terminal(study)
     assert "study" in written and "of 4 jobs" in written and "2 of 3 patches" in written
