@@ -133,11 +133,19 @@ def stoppable():
             signal.signal(number, handler)
 
 
-def _log_file(path: Path) -> logging.Handler:
+def _log_file(path: Path) -> "LogFile":
     path.parent.mkdir(parents=True, exist_ok=True)
     log = LogFile(path, mode="w", encoding="utf-8")
     log.setFormatter(Plain("%(asctime)s %(levelname)s %(message)s", "%Y-%m-%d %H:%M:%S"))
     return log
+
+
+def _only_where_the_log_fails(terminal: logging.Handler, log: "LogFile") -> None:
+    """Let the terminal say only what the log cannot take; warnings of libraries go to the log, too."""
+    logging.getLogger().removeHandler(terminal)
+    logging.getLogger().addHandler(terminal)  # behind the log
+    terminal.addFilter(lambda record: log.told)
+    logging.captureWarnings(True)
 
 
 class Plain(logging.Formatter):
@@ -177,10 +185,9 @@ def run(main, args):
     try:
         with locks.held(args.log) if args.log else nullcontext():
             if args.log:
-                logging.getLogger().addHandler(_log_file(args.log))
+                logging.getLogger().addHandler(log := _log_file(args.log))
                 if progress.quiet():
-                    logging.getLogger().removeHandler(terminal)
-                    logging.captureWarnings(True)
+                    _only_where_the_log_fails(terminal, log)
             main(args)
     except UserError as error:
         for problem in error.problems:
