@@ -28,7 +28,7 @@ from stratamil.core.errors import visible
 from stratamil.workflow import run_lines
 
 LOOKS = 10  # at logs a second, which may lie on a file system far away
-STYLES = {"failed": "bold red", "  err": "red", "  log": "dim", "warnin": "yellow", "done": "dim"}
+STYLES = {"failed": "bold red", "config": "red", "  err": "red", "  log": "dim", "warnin": "yellow", "done": "dim"}
 
 
 def changed(path: Path | None) -> int | None:
