@@ -1,8 +1,8 @@
-"""Attention analysis with all its pictures: seconds a case at 700 and at 3,000 patches, and memory.
+"""Attention analysis with all its figures: seconds a case at 700 and at 3,000 patches, and memory.
 
 Each case has three stains of four slices, so that as many galleries are drawn as a case can have, of patches with the
 sizes of a real study. A case's seconds are the difference between many cases and few, shared out: what starting the
-program takes is told apart. One more run has the largest patch of that study as the most attended of each case.
+program takes is not counted. One more run has the largest patch of that study as the most attended of each case.
 """
 
 import argparse
@@ -15,6 +15,7 @@ from pathlib import Path
 import measure
 import numpy as np
 import pandas as pd
+from numpy.typing import NDArray
 from patches import SCRIPTS, paint, spread
 from scipy.special import softmax
 
@@ -23,14 +24,16 @@ from stratamil.stats import ranking
 
 STAINS = ("h&e", "melan", "sox10")
 SLICES = 4  # of a stain; two of them have galleries
-PAINTED = 200  # pictures; patches are links to them
+PAINTED = 200  # images; patches are links to them
 LARGEST = 7576  # pixels
 MEDIAN, MANY = 700, 3000  # patches of a case
 FEW, ALL = 2, 12  # cases
 SECONDS, MEGABYTES = 1.5, 1000
 
+Runs = list[tuple[float, float]]  # seconds and megabytes of each
 
-def main():
+
+def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--repeats", type=int, default=3)
     parser.add_argument("--threads", type=int, default=measure.cores())
@@ -39,8 +42,8 @@ def main():
         compare(Path(folder), args.repeats, args.threads)
 
 
-def compare(folder, repeats, threads):
-    # in a process of its own: a program that is started counts its starter's memory as its own
+def compare(folder: Path, repeats: int, threads: int) -> None:
+    # In a separate process: a program counts the memory of the one that starts it as its own.
     painter = multiprocessing.Process(target=paint, args=(folder / "painted", [*spread(PAINTED), LARGEST]))
     painter.start()
     painter.join()
@@ -61,25 +64,25 @@ def compare(folder, repeats, threads):
     print(f"  a patch of {LARGEST:,} px in each: peak memory {peak(large)}")
 
 
-def per_case(few, all_):
-    """Seconds of one case more: median, least and most over the pairs."""
+def per_case(few: Runs, all_: Runs) -> tuple[float, float, float]:
+    """Return the seconds of one case more: median, least and most over the pairs."""
     return measure.spread((b - a) / (ALL - FEW) for (a, _), (b, _) in zip(few, all_))
 
 
-def peak(runs):
+def peak(runs: Runs) -> str:
     most = max(megabytes for _, megabytes in runs)
     return f"{most:.0f} MB a process: {measure.verdict(most, MEGABYTES)}"
 
 
-def study(place, n, cases, painted, largest=None):
-    """What evaluate wrote for `cases` cases of n patches, and their pictures; returns the place."""
+def study(place: Path, n: int, cases: int, painted: list[Path], largest: Path | None = None) -> Path:
+    """Write what evaluate writes for `cases` cases of n patches, and their images; return the place."""
     rng, tables, logits = np.random.default_rng(0), [], []
     (place / "patches").mkdir(parents=True)
     for case in range(1, cases + 1):
         table = weighed(rng, case, n)
         for row in table.itertuples():
-            picture = largest if largest and row.rank == 1 else painted[rng.integers(len(painted))]
-            os.link(picture, place / "patches" / row.path)
+            image = largest if largest and row.rank == 1 else painted[rng.integers(len(painted))]
+            os.link(image, place / "patches" / row.path)
         tables.append(table)
         logits.append(table[["contribution_benign", "contribution_high_grade"]].sum().to_numpy(float))
     files.write_parquet(pd.concat(tables, ignore_index=True), place / "patch_attention.parquet")
@@ -87,8 +90,8 @@ def study(place, n, cases, painted, largest=None):
     return place
 
 
-def weighed(rng, case, n):
-    """The patches of a case with random weights that add up, and random contributions."""
+def weighed(rng: np.random.Generator, case: int, n: int) -> pd.DataFrame:
+    """Return the patches of a case with random weights that add up, and random contributions."""
     place = np.sort(rng.integers(0, len(STAINS) * SLICES, n))
     stain, slice_ = np.divmod(place, SLICES)
     table = pd.DataFrame({"case_id": str(case), "stain": np.array(STAINS)[stain], "slice_id": slice_ + 1})
@@ -110,8 +113,8 @@ def weighed(rng, case, n):
     return ranking.compared(table.astype(dict.fromkeys(floats, "float32")))
 
 
-def predictions(logits):
-    """logits (cases, 2) as evaluate writes them."""
+def predictions(logits: NDArray[np.float64]) -> pd.DataFrame:
+    """Return logits (cases, 2) as evaluate writes them."""
     p = softmax(logits, axis=1)
     label = np.array(["benign", "high-grade"])[p.argmax(axis=1)]
     table = pd.DataFrame({"case_id": np.arange(1, len(p) + 1), "true_label": label, "predicted_label": label})
@@ -120,8 +123,8 @@ def predictions(logits):
     return table
 
 
-def command(place, threads):
-    """The program of the rule, as Snakemake calls it."""
+def command(place: Path, threads: int) -> list[object]:
+    """Return the program of the rule, as Snakemake calls it."""
     return [
         sys.executable, SCRIPTS / "attention.py", "--patch-attention", place / "patch_attention.parquet",
         "--predictions", place / "predictions.csv", "--patches", place / "patches", "--split", "01", "--seed", "42",

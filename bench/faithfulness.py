@@ -19,23 +19,23 @@ TYPICAL, LIMIT, GROWTH = 700, 1.0, 1.5
 SLICES, STAINS, DIM, REPEATS = 2, ("h&e", "melan", "sox10"), 4096, 5
 
 
-def case(n):
-    """Features of a case of n patches, in two slices of each stain."""
+def case(n: int) -> store.Features:
+    """Return the features of a case of n patches, in two slices of each stain."""
     rows = np.arange(n) * SLICES * len(STAINS) // n
     table = pd.DataFrame({"case_id": "1", "stain": np.array(STAINS)[rows // SLICES], "slice_id": rows.astype(str)})
     values = np.random.default_rng(0).standard_normal((n, DIM)).astype(np.float16)
     return store.Features(values, table.assign(patch=np.arange(n), path=np.arange(n).astype(str)), {})
 
 
-def seconds(data, net):
-    """Seconds to perturb a case."""
+def seconds(data: store.Features, net: model.HierarchicalAttention) -> float:
+    """Return the seconds to perturb a case."""
     own, begin = bags.Bags(data, STAINS), time.perf_counter()
     settings = perturb.Settings(**schema.defaults("faithfulness"), top_percent=5.0, seed=42)
-    perturb.perturb(net, own, data.table, ["1"], {"1": 0}, ["a", "b"], settings)
+    perturb.perturb(net, own, data.table, case_ids=["1"], y={"1": 0}, classes=["a", "b"], settings=settings)
     return time.perf_counter() - begin
 
 
-def main(threads):
+def main(threads: int) -> None:
     torch.set_num_threads(threads)
     torch.manual_seed(0)
     shape = model.ModelSettings(DIM, 2, **(schema.defaults("model") | {"zero_start": False}))

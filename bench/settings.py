@@ -198,7 +198,8 @@ def fit(settings, fold, seed):
     chosen = {name: train[name] for name in training.TrainSettings.__dataclass_fields__ if name in train}
     shape = ModelSettings(DATA.values.shape[1], len(STUDY.classes), **settings["model"])
     chosen["precision"] = training.precision(train["precision"], BAGS.device, shape)
-    best, _ = training.train(BAGS, split.train, split.val, STUDY.y, shape, training.TrainSettings(**chosen, seed=seed))
+    cases = training.Data(BAGS, split.train, split.val, STUDY.y)
+    best, _ = training.train(cases, shape, training.TrainSettings(**chosen, seed=seed))
     model = HierarchicalAttention(shape)
     model.load_state_dict(best["weights"])
     table, patches = predict.predict(model.eval(), BAGS, DATA.table, split.test, STUDY.y, STUDY.classes)

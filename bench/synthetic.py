@@ -2,6 +2,7 @@
 
 import numpy as np
 import pandas as pd
+from patches import SCRIPTS  # noqa: F401  puts the library on the path
 
 from stratamil.core import devices, schema
 from stratamil.features import store
@@ -80,4 +81,4 @@ def train(cohort, train_cases, val_cases, settings):
     """The history of the real trainer, with a model as wide as in what it is compared with."""
     y = {case: number % 2 for number, case in enumerate(cohort.cases)}
     shape = shape_of(cohort.values.shape[1])
-    return training.train(cohort, train_cases, val_cases, y, shape, settings)[1]
+    return training.train(training.Data(cohort, train_cases, val_cases, y), shape, settings)[1]

@@ -15,6 +15,7 @@ import statistics
 import sys
 import tempfile
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import measure
@@ -24,9 +25,10 @@ import synthetic
 import torch
 from patches import SCRIPTS
 from synthetic import ATTENTION, EMBED
-from torch import nn
+from torch import Tensor, nn
 
 from stratamil.core import devices
+from stratamil.mil.bags import Bags
 from stratamil.mil.model import HierarchicalAttention
 
 GOAL_PRODUCTS, GOAL_TORCHMIL = 1.10, 0.6
@@ -35,7 +37,7 @@ SPLITS, SEEDS, EPOCHS, TRAIN, VALIDATION = 5, 10, 30, 0.6, 0.2
 DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16}
 
 
-def main():
+def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--patches", type=int, default=80_000)
     parser.add_argument("--slices", type=int, default=600)
@@ -50,7 +52,7 @@ def main():
     torch.set_num_threads(args.threads)
     with tempfile.TemporaryDirectory(dir=args.folder) as folder:
         shards = synthetic.write(Path(folder), args.patches, args.slices, args.cases, args.dim)
-        memory(shards, args)  # first, for the peak of a program counts from that of the one that starts it
+        memory(shards, args)  # first, because the peak of a program counts from that of the one that starts it
         bags = synthetic.load(shards)
         print(
             f"an epoch of {args.patches:,} patches of {args.dim:,} features, {args.slices} slices, {args.cases} cases; "
@@ -63,13 +65,13 @@ def main():
 class Epochs:
     """The ways to train an epoch."""
 
-    def __init__(self, bags, args):
+    def __init__(self, bags: Bags, args: argparse.Namespace) -> None:
         self.bags, self.args, self.device = bags, args, bags.device
         self.cases, self.shape = list(bags.cases), synthetic.shape_of(args.dim)
         self.y = {case: number % 2 for number, case in enumerate(self.cases)}
         self.precisions = ["fp32", "bf16"] if devices.fast_bf16(self.device) else ["fp32"]
 
-    def compare(self):
+    def compare(self) -> None:
         ways = {}
         for precision in self.precisions:
             ways[f"products {precision}"] = self.timed(self.products(DTYPES[precision]))
@@ -85,10 +87,10 @@ class Epochs:
                 taken[name].append(work())
         self.report({name: taken[name] for name in ways}, {name: statistics.median(taken[name]) for name in parts})
 
-    def several(self, precision):
+    def several(self, precision: str) -> str:
         return f"ours {precision} x{self.args.batch_size}"
 
-    def report(self, taken, parts):
+    def report(self, taken: dict[str, list[float]], parts: dict[str, float]) -> None:
         patches, seconds = self.args.patches, {name: statistics.median(spent) for name, spent in taken.items()}
         operations = 2 * patches * (2 * self.args.dim * EMBED + 3 * EMBED * ATTENTION)
         for name, spent in seconds.items():
@@ -107,17 +109,17 @@ class Epochs:
         shares = ", ".join(f"{name} {part / seconds['ours fp32']:.0%}" for name, part in spent.items())
         print(f"  ours fp32, each part measured by itself: {shares}")
 
-    def ratio(self, taken, name, reference, limit=None):
+    def ratio(self, taken: dict[str, list[float]], name: str, reference: str, limit: float | None = None) -> None:
         """Print the ratio of two ways, turn by turn, and against its limit; returns the median."""
         ratio, least, most = measure.spread(a / b for a, b in zip(taken[name], taken[reference]))
         said = f": {measure.verdict(ratio, limit)}" if limit else ""
         print(f"  {name} / {reference:14} {ratio:.3f} ({least:.3f} to {most:.3f}){said}")
         return ratio
 
-    def timed(self, work):
-        """A function that does `work` for each epoch of a turn and returns the seconds of one."""
+    def timed(self, work: Callable[[], object]) -> Callable[[], float]:
+        """Return a function that does `work` for each epoch of a turn and returns the seconds of one."""
 
-        def seconds():
+        def seconds() -> float:
             self.wait()
             begin = time.perf_counter()
             for _ in range(self.args.epochs):
@@ -127,23 +129,23 @@ class Epochs:
 
         return seconds
 
-    def wait(self):
+    def wait(self) -> None:
         if self.device.type == "cuda":
             torch.cuda.synchronize()
 
-    def products(self, dtype):
-        """An epoch of nothing but products: projector and patch attention, forward and their gradients."""
+    def products(self, dtype: torch.dtype) -> Callable[[], None]:
+        """Return an epoch of nothing but products: projector and patch attention, forward and their gradients."""
         inputs = [self.bags.batch([case]).x.to(dtype, copy=True) for case in self.cases]
         most, dim = max(map(len, inputs)), self.args.dim
 
-        def empty(*shape):
+        def empty(*shape: int) -> Tensor:
             return torch.zeros(shape, dtype=dtype, device=self.device)
 
         weight, value = empty(EMBED, dim).normal_(0, 0.02), empty(ATTENTION, EMBED).normal_(0, 0.04)
         of_weight, of_value = empty(EMBED, dim), empty(ATTENTION, EMBED)
         embedded, of_embedded, hidden = empty(most, EMBED), empty(most, EMBED), empty(most, ATTENTION)
 
-        def work():
+        def work() -> None:
             for x in inputs:
                 h, of_h, a = embedded[: len(x)], of_embedded[: len(x)], hidden[: len(x)]
                 torch.mm(x, weight.T, out=h)
@@ -154,36 +156,39 @@ class Epochs:
 
         return work
 
-    def ours(self, precision, cases):
-        """The trainer's own clock, which leaves out what comes before the epoch and the validation after it."""
+    def ours(self, precision: str, cases: int) -> Callable[[], float]:
+        """Return a function that gives the seconds of an epoch, without what precedes it and without validation.
+
+        By the trainer's own clock.
+        """
         settings = synthetic.settings(self.args.epochs, self.args.dim, precision=precision, batch_size=cases)
 
-        def seconds():
+        def seconds() -> float:
             history = synthetic.train(self.bags, self.cases, self.cases[:1], settings)
             return self.args.patches / history["patches_per_second"].median()
 
         return seconds
 
-    def torchmil(self):
+    def torchmil(self) -> Callable[[], None]:
         from torchmil.models import ABMIL  # 150 MB, which would count in what `memory` measures
 
         projector = nn.Sequential(nn.Linear(self.args.dim, EMBED), nn.ReLU())
         model = ABMIL((self.args.dim,), ATTENTION, feat_ext=projector).to(self.device)
 
-        def loss(case):
+        def loss(case: str) -> Tensor:
             y = torch.tensor([self.y[case]], device=self.device)
             return next(iter(model.compute_loss(y, self.bags.batch([case]).x.float()[None])[1].values()))
 
         return self.steps(model, loss)
 
-    def loop(self):
+    def loop(self) -> Callable[[], None]:
         model = HierarchicalAttention(self.shape).to(self.device)
 
-        def pool(level, rows):
+        def pool(level: str, rows: Tensor | list[Tensor]) -> Tensor:
             rows = torch.stack(rows) if isinstance(rows, list) else rows
             return torch.softmax(model.attention[level](rows), 0) @ rows
 
-        def loss(case):
+        def loss(case: str) -> Tensor:
             x, at, stains = self.bags.batch([case]).x, 0, []
             for by_slice in self.bags.cases[case]:
                 slices = []
@@ -196,11 +201,11 @@ class Epochs:
 
         return self.steps(model, loss)
 
-    def steps(self, model, loss):
-        """An epoch of a model and its loss of a case."""
+    def steps(self, model: nn.Module, loss: Callable[[str], Tensor]) -> Callable[[], None]:
+        """Return an epoch of a model and its loss of a case."""
         optimizer = torch.optim.AdamW(model.parameters(), 3e-4, weight_decay=2e-4, fused=True)
 
-        def work():
+        def work() -> None:
             for case in self.cases:
                 optimizer.zero_grad()
                 loss(case).backward()
@@ -208,11 +213,11 @@ class Epochs:
 
         return work
 
-    def conversion(self):
+    def conversion(self) -> None:
         for case in self.cases:
             self.bags.batch([case]).x.float()
 
-    def optimiser(self):
+    def optimiser(self) -> Callable[[], object]:
         model = HierarchicalAttention(self.shape).to(self.device)
         for parameter in model.parameters():
             parameter.grad = torch.zeros_like(parameter)
@@ -220,7 +225,7 @@ class Epochs:
         return lambda: [optimizer.step() for _ in self.cases]
 
 
-def memory(shards, args):
+def memory(shards: list[Path], args: argparse.Namespace) -> None:
     """Print the peak memory of the rule's program, all cases in training or validation, against its limit."""
     folder, cases = shards[0].parent, np.arange(args.cases).astype(str)
     cut = round(len(cases) * TRAIN / (TRAIN + VALIDATION))
@@ -240,7 +245,7 @@ def memory(shards, args):
     print(f"memory of scripts/train.py with features of {size / 2**20:.0f} MB: {peak:.0f} MB: {said}")
 
 
-def study(bags, args):
+def study(bags: Bags, args: argparse.Namespace) -> None:
     """Print the hours of a whole study, from epochs of training and validation and what a training begins with."""
     cases, settings = list(bags.cases), synthetic.settings(args.epochs + 1, args.dim)
     cut, end = round(TRAIN * len(cases)), round((TRAIN + VALIDATION) * len(cases))

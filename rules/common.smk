@@ -29,7 +29,7 @@ from stratamil.core.errors import UserError, few, visible
 from stratamil.core.schema import flag
 from stratamil.features import encoder_registry
 from stratamil.report import summary
-from stratamil.workflow import config_checks, config_files, results_folder, slurm
+from stratamil.workflow import config_checks, config_files, config_paths, config_values, results_folder, slurm
 
 SCHEMA = schema.read()
 
@@ -67,26 +67,26 @@ def read_strictly():
 if problems := read_strictly() or config_checks.problems(config, SCHEMA):
     raise stopped(*(f"config: {problem}" for problem in problems))
 validate(config, "../schemas/config.schema.yaml")  # fills in defaults
-if problems := config_checks.missing_files(config) or config_checks.misplaced(config):
+if problems := config_paths.missing_files(config) or config_paths.misplaced(config):
     raise stopped(*(f"config: {problem}" for problem in problems))
 
-config_checks.tidy(config)
+config_paths.tidy(config)
 MAIN = workflow.exec_mode == ExecMode.DEFAULT  # not Snakemake inside a job, which starts when files are being made
 if workflow.exec_mode == ExecMode.REMOTE:
     os.environ.pop(progress.QUIET, None)  # SLURM's log of a job has its errors, too
-READ = {"the checkout": ROOT, "the working directory": os.getcwd()} | config_checks.inputs(config)
-if MAIN and (problems := results_folder.problems(config["results"], READ) or config_checks.painted_over(config)):
+READ = {"the checkout": ROOT, "the working directory": os.getcwd()} | config_paths.inputs(config)
+if MAIN and (problems := results_folder.problems(config["results"], READ) or config_paths.painted_over(config)):
     raise stopped(*(f"config: {problem}" for problem in problems))
 
-SPLITS = config_checks.split_names(config)
+SPLITS = config_values.split_names(config)
 SHARDS = [f"{i:02d}" for i in range(config["embed"]["shards"])]
 SEEDS = config["seeds"]
-STAINS = config_checks.stains(config)
+STAINS = config_values.stains(config)
 CLASSES = [name for entry in config["cohort"]["classes"] for name in entry]
 # With features made elsewhere there is no encoder to run, and there are no patch images.
 PRECOMPUTED = config["features"]["source"] == "precomputed"
 # Each encoder by its feature folder, with its settings.
-ENCODINGS = config_checks.encoders(config, SCHEMA)
+ENCODINGS = config_values.encoders(config)
 ENCODERS = ["precomputed"] if PRECOMPUTED else list(ENCODINGS)
 # The colour baseline of the report.
 OWN = dict.fromkeys(["weights_sha256", "input_size", "resize", "pooling", "final_relu", "only_stains"])

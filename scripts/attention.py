@@ -1,13 +1,15 @@
 """Show what the attention of one split and seed says: tables, galleries of patches, figures.
 
 Reads the weights that evaluate wrote and the patches as they are on disk; the model is not run again. Where patches
-have no pictures, maps of attention over their coordinates take the place of galleries.
+have no images, maps of attention over their coordinates take the place of galleries.
 """
 
+import argparse
 import logging
 import multiprocessing
 import os
 import threading
+from collections.abc import Callable
 from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from functools import partial
@@ -20,10 +22,11 @@ from stratamil.cohort import splits
 from stratamil.core import files, progress
 from stratamil.core.errors import Stopped, UserError
 from stratamil.explain import attention_tables, attention_text, planted_signal
+from stratamil.explain.attention_tables import Case
 from stratamil.report import case_plots, galleries, style
 
 
-def arguments():
+def arguments() -> argparse.Namespace:
     parser = cli.parser(__doc__)
     parser.add_argument("--patch-attention", type=Path, required=True, help="patch_attention.parquet of evaluate")
     parser.add_argument("--predictions", type=Path, required=True, help="predictions.csv of evaluate")
@@ -39,7 +42,7 @@ def arguments():
     return parser.parse_args()
 
 
-def main(args):
+def main(args: argparse.Namespace) -> None:
     if args.patches and not args.patches.is_dir():
         raise UserError(f"{args.patches}: no such folder: give the folder of the patch images")
     cases = attention_tables.read_cases(args.patch_attention, args.predictions, args.stains)
@@ -58,12 +61,15 @@ def main(args):
             score_truth(cases, truth, args, folder)
         figure = case_plots.stain_distribution(cases, stains, heading)
         style.save(figure, folder / "stain_attention_distribution.png")
-        draw_cases(chosen, stains, args, run, folder, stop)
+        draw = partial(
+            galleries.draw_case, patches=args.patches, output=folder, stains=stains, top_n=args.top_n, heading=run
+        )
+        draw_cases(chosen, draw, args, stop)
 
 
-def write_tables(cases, stains, args, heading, folder):
+def write_tables(cases: list[Case], stains: list[str], args: argparse.Namespace, heading: str, folder: Path) -> None:
     """Write the summary of all cases and the table of the most attended patches."""
-    summary = attention_text.summary_text(cases, stains, heading, pictures=bool(args.patches))
+    summary = attention_text.summary_text(cases, stains, heading, images=bool(args.patches))
     files.write_text(summary, folder / "attention_summary.txt")
     top, percent = attention_tables.top_table(cases, args.top_percent), args.top_percent
     files.write_csv(top, folder / f"top_effective_patches_per_case_{percent}pct.csv")
@@ -71,7 +77,7 @@ def write_tables(cases, stains, args, heading, folder):
     files.write_text(text, folder / f"top_effective_patches_per_case_summary_{percent}pct.txt")
 
 
-def score_truth(cases, truth, args, folder):
+def score_truth(cases: list[Case], truth: pd.Series, args: argparse.Namespace, folder: Path) -> None:
     """Write how well attention finds the planted or annotated signal."""
     if truth.isna().any():
         logging.warning("%s: %d patches are not in it; their cases are not scored", args.truth, truth.isna().sum())
@@ -80,16 +86,13 @@ def score_truth(cases, truth, args, folder):
     logging.info("attention AUROC of signal patches: %s (%d cases)", scores["mean_auc"], scores["cases"])
 
 
-def draw_cases(cases, stains, args, run, folder, stop):
-    """Draw the pictures of each case, `args.threads` cases at once. Raises Stopped when `stop` says so."""
-    draw = partial(
-        galleries.draw_case,
-        patches=args.patches,
-        output=folder,
-        stains=stains,
-        top_n=args.top_n,
-        heading=run,
-    )
+def draw_cases(
+    cases: list[Case], draw: Callable[[Case], list[str]], args: argparse.Namespace, stop: Callable[[], bool]
+) -> None:
+    """Draw the figures of each case, `args.threads` cases at once. Raises Stopped when `stop` says so.
+
+    draw: draws those of one case and returns a line for each image that it could not read.
+    """
     with ProcessPoolExecutor(args.threads, initializer=end_with_parent) as pool:
         drawn = pool.map(draw, cases) if args.threads > 1 else map(draw, cases)
         try:
@@ -106,10 +109,10 @@ def draw_cases(cases, stains, args, run, folder, stop):
             ) from None
 
 
-def end_with_parent():
-    """Let this process end when its parent was killed, for it would wait for work for ever."""
+def end_with_parent() -> None:
+    """End this process when its parent is killed: it would wait for work for ever."""
 
-    def wait():
+    def wait() -> None:
         multiprocessing.parent_process().join()
         os._exit(1)
 

@@ -1,13 +1,15 @@
-"""Compare what the jobs of a study ask for with what the partitions of this cluster give: which would pend for ever?
+"""Compare what the jobs of a study ask for with what the partitions of this cluster give: which would pend forever?
 
 Run it on a login node before the first submission, and when the site file or the cluster has changed. Nothing is
 submitted.
 """
 
+import argparse
 import re
 import subprocess
 import sys
 from collections import Counter
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 import yaml
@@ -19,15 +21,15 @@ from stratamil.workflow import slurm, slurm_offer
 JOB = re.compile(r"^rule (\w+):\n((?: {4}.*\n)+)", re.MULTILINE)
 
 
-def arguments():
+def arguments() -> argparse.Namespace:
     parser = cli.parser(__doc__)
     parser.add_argument("--profile", type=Path, default=Path("profiles/slurm"))
     parser.add_argument("--configfile", nargs="*", type=Path, default=[], help="as for snakemake")
     return parser.parse_args()
 
 
-def planned(args, attempt):
-    """What each job would ask for at an attempt, by a dry run of everything: Ask -> number of jobs."""
+def planned(args: argparse.Namespace, attempt: int) -> Counter[slurm_offer.Ask]:
+    """Return what each job would ask for at an attempt, by a dry run of everything: Ask -> number of jobs."""
     command = [
         sys.executable, "-m", "snakemake", "--profile", args.profile, "--dry-run", "--forceall", "--nocolor",
         "--printshellcmds",  # each job with its resources
@@ -41,14 +43,14 @@ def planned(args, attempt):
     return Counter(asked(rule, text, attempt) for rule, text in JOB.findall(done.stdout) if rule not in local_rules())
 
 
-def local_rules():
-    """The rules that run where Snakemake does; a dry run does not tell them from others."""
+def local_rules() -> set[str]:
+    """Return the rules that run where Snakemake does; a dry run does not mark them."""
     block = re.search(r"^localrules:\n((?: +\w+,\n)+)", Path("Snakefile").read_text(encoding="utf-8"), re.MULTILINE)
     return set(re.findall(r"\w+", block[1]))
 
 
-def asked(rule, text, attempt):
-    """A job of the dry run as an Ask."""
+def asked(rule: str, text: str, attempt: int) -> slurm_offer.Ask:
+    """Return a job of the dry run as an Ask."""
     said = dict(re.findall(r"^ +(\w+): (.*)$", text, re.MULTILINE))
     given = dict(item.split("=", 1) for item in said["resources"].split(", ") if "=" in item)
     return slurm_offer.Ask(
@@ -66,21 +68,21 @@ def asked(rule, text, attempt):
     )
 
 
-def problems(asks, offer):
-    """What is wrong with asks, each problem once: clause -> rules that it concerns."""
-    found = {}
+def problems(asks: Iterable[slurm_offer.Ask], offer: slurm_offer.Offer) -> dict[str, list[str]]:
+    """Return what is wrong with asks, each problem once: clause -> rules that it concerns."""
+    rules_of = {}
     for ask in asks:
         # of nodes that are reserved SLURM says that there are none
         judged = slurm_offer.problems(ask, offer) or (
             [] if slurm_offer.waits(ask, offer) else [slurm_offer.refused(ask)]
         )
         for problem in filter(None, judged):
-            found.setdefault(problem, []).append(ask.rule)
-    return found
+            rules_of.setdefault(problem, []).append(ask.rule)
+    return rules_of
 
 
-def table(first, last):
-    """What the rules ask for at the first and the last attempt, as text."""
+def table(first: Mapping[slurm_offer.Ask, int], last: Iterable[slurm_offer.Ask]) -> str:
+    """Return what the rules ask for at the first and the last attempt, as text."""
     rows = [("rule", "jobs", "partition", "GPU", "CPUs", "MB", "minutes")]
     at_last = {ask.rule: ask for ask in last}
     for ask, jobs in sorted(first.items(), key=lambda item: item[0].rule):
@@ -93,7 +95,7 @@ def table(first, last):
     )
 
 
-def main(args):
+def main(args: argparse.Namespace) -> None:
     site = args.profile / "site.yaml"
     unknown = [rule for rule in slurm.read_site(site).on_gpu if not Path("rules", f"{rule}.smk").is_file()]
     if unknown:
@@ -115,7 +117,7 @@ def main(args):
     for ask in first:
         if clause := slurm_offer.waits(ask, offer):
             print(f"{ask.rule}: would wait: {clause}")
-    print(f"None would be refused or pend for ever: {sum(first.values())} jobs, {1 + retries} attempts each.")
+    print(f"None would be refused or pend forever: {sum(first.values())} jobs, {1 + retries} attempts each.")
 
 
 if __name__ == "__main__":

@@ -4,6 +4,7 @@ Writes what it is asked for: patches, labels, truth, preset splits.
 The same seed, number of cases and size give the same files.
 """
 
+import argparse
 from pathlib import Path
 
 import cli
@@ -11,11 +12,9 @@ from stratamil.core.errors import UserError
 from stratamil.demo import painter
 
 
-def arguments():
+def arguments() -> argparse.Namespace:
     parser = cli.parser(__doc__)
-    parser.add_argument("--seed", type=int, default=7)
-    parser.add_argument("--cases", type=int, default=60, help="labelled cases, 30 or more")
-    parser.add_argument("--patch-px", type=int, default=96, help="side of a patch in pixels")
+    cli.add_settings(parser, "demo")
     parser.add_argument("--patches", type=Path, help="folder for the patches; must be empty or hold this very cohort")
     parser.add_argument("--labels", type=Path, help="CSV of Case, Class, Patient")
     parser.add_argument("--truth", type=Path, help="CSV of file, case_id, stain, slice_id, signal")
@@ -24,7 +23,7 @@ def arguments():
     return parser.parse_args()
 
 
-def main(args):
+def main(args: argparse.Namespace) -> None:
     if not (args.patches or args.labels or args.truth or args.splits):
         raise UserError("nothing to write: give --patches, --labels, --truth or --splits")
     cohort = painter.plan(args.seed, args.cases)

@@ -37,7 +37,7 @@ def main(args):
     y = inventory.class_indices(args.cases, args.classes)
     data = store.read(args.features, [*split.val, *split.test])
     model, all_bags, content = checkpoint.for_test(
-        args.checkpoint, data, args.classes, args.stains, split.test, args.foreign
+        args.checkpoint, data, classes=args.classes, stains=args.stains, case_ids=split.test, foreign=args.foreign
     )
     validation, _ = predict.predict(model, all_bags, data.table, split.val, y, args.classes)
     test, attention = predict.predict(model, all_bags, data.table, split.test, y, args.classes)

@@ -6,8 +6,8 @@ from pathlib import Path
 import pandas as pd
 
 import cli
-from stratamil.cohort import duplicates, folders, inventory, labels
-from stratamil.core import files, names
+from stratamil.cohort import duplicates, folders, inventory, labels, patch_files
+from stratamil.core import files, names, schema
 from stratamil.core.errors import few
 from stratamil.features import images, precomputed
 
@@ -17,19 +17,11 @@ def arguments():
     source = parser.add_mutually_exclusive_group(required=True)
     source.add_argument("--patches", type=Path, help="folder of patch images")
     source.add_argument("--manifest", type=Path, help="CSV that lists the files of precomputed features")
-    parser.add_argument("--folder", type=Path, help="what the manifest's files are relative to, if not its own")
-    parser.add_argument("--encoder", help="name of what made these features")
+    cli.add_settings(parser, "features", "folder", "encoder")
     parser.add_argument("--identity", type=Path, help="features.json to write: what these features are")
     parser.add_argument("--labels", type=Path, required=True, help="labels table")
-    parser.add_argument("--case-column", required=True)
-    parser.add_argument("--class-column", required=True)
-    parser.add_argument("--patient-column")
-    parser.add_argument("--classes", nargs="+", type=cli.named_list, required=True, metavar="NAME=CODE,CODE")
-    parser.add_argument("--excluded-codes", nargs="*", default=[], metavar="CODE")
-    parser.add_argument("--missing-words", nargs="*", default=labels.MISSING, metavar="WORD", help="for no patient")
-    parser.add_argument("--pattern", required=True, help="regular expression of file names")
-    parser.add_argument("--stains", nargs="+", type=cli.named_list, required=True, metavar="NAME=SPELLING,SPELLING")
-    cli.add_settings(parser, "names", "unknown_stains")
+    cli.add_settings(parser, "cohort")
+    cli.add_settings(parser, "names")
     parser.add_argument("--output", type=Path, required=True, help="patches.parquet")
     parser.add_argument("--cases", type=Path, required=True, help="cases.csv")
     parser.add_argument("--excluded", type=Path, required=True, help="excluded.csv")
@@ -40,10 +32,16 @@ def arguments():
 
 
 def main(args):
-    stains = dict(args.stains)
-    columns = args.case_column, args.class_column, args.patient_column
-    labelled = labels.read(args.labels, *columns, dict(args.classes), args.excluded_codes, args.missing_words)
-    grammar = names.Grammar(args.pattern, stains)
+    labelled = labels.read(
+        args.labels,
+        case_column=args.case_column,
+        class_column=args.class_column,
+        patient_column=args.patient_column,
+        classes=schema.merged(args.classes),
+        excluded_codes=args.excluded_codes,
+        missing_words=args.missing_words,
+    )
+    grammar = names.Grammar(args.pattern, schema.merged(args.stains))
     taken = take_features(args, labelled, grammar) if args.manifest else take_patches(args, labelled, grammar)
     files.write_parquet(taken.patches, args.output)
     files.write_csv(taken.cases, args.cases)
@@ -55,26 +53,32 @@ def main(args):
 
 def take_patches(args, labelled, grammar):
     """The inventory of a folder of patches, and what the next dry run looks at."""
-    taken = inventory.take(args.patches, labelled, grammar, [name for name, _ in args.stains], args.unknown_stains)
+    taken = inventory.take(args.patches, labelled, grammar, list(schema.merged(args.stains)), args.unknown_stains)
     if args.watched:
         paths, lost = taken.patches["path"].tolist(), _broken_links(taken)
-        folders.remember(args.patches, taken.folders, paths, args.state, args.watched, also=lost)
+        folders.remember(args.patches, args.watched, visited=taken.folders, paths=paths, state=args.state, also=lost)
     return taken
 
 
 def take_features(args, labelled, grammar):
-    """The inventory of features made elsewhere, and what they are."""
-    stains = [name for name, _ in args.stains]
-    found = precomputed.scan(args.manifest, args.folder or args.manifest.parent, grammar, args.encoder)
-    remedy = "add their stains to names.stains"
-    patches = inventory.ordered(inventory.spelt(found.patches, labelled["case_id"]), stains)
-    of_manifest = args.manifest, patches, found.left_out, found.rows, remedy
-    taken = inventory.join(*of_manifest, labelled, stains, args.unknown_stains)
-    taken.patches.attrs["warnings"] = found.warnings  # parquet keeps them for the cohort page
-    for line in found.warnings:
+    """Take the inventory of precomputed features, and write what they are."""
+    stains = list(schema.merged(args.stains))
+    scanned = precomputed.scan(args.manifest, args.folder or args.manifest.parent, grammar, args.encoder)
+    taken = inventory.join(
+        patch_files.ordered(patch_files.spelt(scanned.patches, labelled["case_id"]), stains),
+        labelled,
+        stains,
+        left_out=scanned.left_out,
+        n_read=scanned.rows,
+        unknown_stains=args.unknown_stains,
+        where=args.manifest,
+        remedy="add their stains to names.stains",
+    )
+    taken.patches.attrs["warnings"] = scanned.warnings  # parquet keeps them for the cohort page
+    for line in scanned.warnings:
         logging.warning(line)
     if args.identity:
-        files.write_json(found.identity, args.identity)
+        files.write_json(scanned.identity, args.identity)
     return taken
 
 
@@ -83,28 +87,28 @@ def equal_files(taken, args):
     used = taken.cases.loc[taken.cases["status"] == inventory.USED, "case_id"]
     listed = taken.patches[taken.patches["case_id"].isin(used)]
     if args.patches:
-        found = duplicates.find(listed, args.patches, images.shows)
+        copied = duplicates.find(listed, args.patches, images.shows)
     else:
-        folder = args.folder or args.manifest.parent
+        folder = Path(args.folder or args.manifest.parent)
         listed = listed[["case_id"]].assign(path=[path.rpartition("#")[0] for path in listed["path"]]).drop_duplicates()
         listed = listed[~listed["path"].duplicated(keep=False)]
         there = [(folder / path).is_file() for path in listed["path"]]  # one may have gone since
         listed = listed[pd.Series(there, index=listed.index, dtype=bool)]
         listed = listed.assign(bytes=[(folder / path).stat().st_size for path in listed["path"]])
-        found = duplicates.find(listed, folder)
-    for row in duplicates.by_cases(found)[:10]:
+        copied = duplicates.find(listed, folder)
+    for row in duplicates.by_cases(copied)[:10]:
         shared = f"{row['files']} equal files, e.g. {' = '.join(row['examples'])}"
         logging.warning("cases %s share %s", few(row["cases"]), shared)
-    return found
+    return copied
 
 
 def _broken_links(taken):
-    return taken.excluded.loc[taken.excluded["reason"] == inventory.BROKEN_LINK, "name"]
+    return taken.excluded.loc[taken.excluded["reason"] == patch_files.BROKEN_LINK, "name"]
 
 
 def report(taken):
     """Log what was found and what was left out."""
-    same = inventory.namesakes(taken.patches)
+    same = patch_files.namesakes(taken.patches)
     if len(same):
         shown = ", ".join(same["path"][:4])
         logging.warning("%d patches have the number of another of their slice; all are used: %s", len(same), shown)

@@ -3,6 +3,7 @@
 Bags are the cached features; a case is embedded once and its parts are aggregated many at a time.
 """
 
+import argparse
 import logging
 from pathlib import Path
 
@@ -16,7 +17,7 @@ from stratamil.features import store
 from stratamil.mil import checkpoint
 
 
-def arguments():
+def arguments() -> argparse.Namespace:
     parser = cli.parser(__doc__)
     parser.add_argument("--checkpoint", type=Path, required=True)
     parser.add_argument("--foreign", action="store_true", help="refuse test cases that the checkpoint has seen")
@@ -33,14 +34,18 @@ def arguments():
     return parser.parse_args()
 
 
-def main(args):
+def main(args: argparse.Namespace) -> None:
     torch.set_num_threads(args.threads)
     split = splits.read(args.split)
     y = inventory.class_indices(args.cases, args.classes)
     data = store.read(args.features, split.test)
-    model, all_bags, _ = checkpoint.for_test(args.checkpoint, data, args.classes, args.stains, split.test, args.foreign)
-    settings = perturb.Settings(args.random_orders, args.top_percent, args.seed)
-    of_cases, curves, parts = perturb.perturb(model, all_bags, data.table, split.test, y, args.classes, settings)
+    model, all_bags, _ = checkpoint.for_test(
+        args.checkpoint, data, classes=args.classes, stains=args.stains, case_ids=split.test, foreign=args.foreign
+    )
+    settings = perturb.Settings(random_orders=args.random_orders, top_percent=args.top_percent, seed=args.seed)
+    of_cases, curves, parts = perturb.perturb(
+        model, all_bags, data.table, case_ids=split.test, y=y, classes=args.classes, settings=settings
+    )
     files.write_csv(of_cases, args.output / "perturbation.csv")
     files.write_csv(curves, args.output / "perturbation_curves.csv")
     files.write_csv(parts, args.output / "perturbation_parts.csv")

@@ -1,16 +1,17 @@
 """Split the used cases into train, validation and test sets, or check the splits that are given."""
 
+import argparse
 import logging
 from pathlib import Path
 
 import cli
-from stratamil.cohort import splits
+from stratamil.cohort import generated_splits, splits
 from stratamil.cohort.inventory import USED
 from stratamil.core import tables
 from stratamil.core.errors import UserError
 
 
-def arguments():
+def arguments() -> argparse.Namespace:
     parser = cli.parser(__doc__)
     parser.add_argument("--cases", type=Path, required=True, help="cases.csv of the inventory")
     parser.add_argument("--duplicates", type=Path, help="duplicates.csv of the inventory")
@@ -22,15 +23,22 @@ def arguments():
     return parser.parse_args()
 
 
-def main(args):
+def main(args: argparse.Namespace) -> None:
     cases = tables.read_cases(args.cases)
     used = cases[cases["status"] == USED]
     if args.preset:
         made, shares = splits.preset(args.preset, cases, args.classes), None
     else:
-        left_out = splits.left_out(cases, args.labels)
-        made = splits.generate(used, args.classes, args.n_splits, args.seed, args.validation, args.n_repeats, left_out)
-        shares = splits.shares(args.n_splits, args.validation)
+        made = generated_splits.generate(
+            used,
+            args.classes,
+            n_splits=args.n_splits,
+            n_repeats=args.n_repeats,
+            validation=args.validation,
+            seed=args.seed,
+            left_out=generated_splits.left_out(cases, args.labels),
+        )
+        shares = generated_splits.shares(args.n_splits, args.validation)
     if len(made) != len(args.output):
         raise UserError(f"{len(made)} splits for {len(args.output)} outputs: name one file a split")
     if args.duplicates and (problems := list(splits.copies(made, tables.read(args.duplicates), used, args.duplicates))):

@@ -1,8 +1,11 @@
 """Train one model: one split, one seed; the best epoch on the validation cases is kept."""
 
+import argparse
 import contextlib
 import hashlib
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import torch
 import yaml
@@ -16,7 +19,7 @@ from stratamil.mil.model import ModelSettings
 from stratamil.report import style, training_plots
 
 
-def arguments():
+def arguments() -> argparse.Namespace:
     parser = cli.parser(__doc__)
     parser.add_argument("--features", nargs="+", type=Path, required=True, help="feature shards")
     parser.add_argument("--cases", type=Path, required=True, help="cases.csv of the inventory")
@@ -36,17 +39,17 @@ def arguments():
     return parser.parse_args()
 
 
-def given(args, settings, without):
-    """The fields of a dataclass of settings as the command line gives them."""
+def given(args: argparse.Namespace, settings: type, without: tuple[str, ...]) -> dict[str, Any]:
+    """Return the fields of a dataclass of settings as the command line gives them."""
     return {name: getattr(args, name) for name in settings.__dataclass_fields__ if name not in without}
 
 
 @contextlib.contextmanager
-def watched(args):
-    """What to do with each epoch's row: TensorBoard events beside the checkpoint's folder, or nothing.
+def watched(args: argparse.Namespace) -> Iterator[Callable[[training.Row], None]]:
+    """Yield what to do with each epoch's row: write TensorBoard events beside the history, or nothing.
 
-    The events are recreated from the history, so that a resumed training shows each epoch once. Their suffix tells
-    them from events of others.
+    The events are recreated from the history, so that a resumed training shows each epoch once. Events of other
+    programs, which lack the suffix, stay.
     """
     folder, own = args.history.parent / "tensorboard", ".stratamil"
     for events in folder.glob(f"events.out.tfevents.*{own}"):
@@ -58,7 +61,7 @@ def watched(args):
 
     with SummaryWriter(folder, flush_secs=10, filename_suffix=own) as writer:
 
-        def watch(row):
+        def watch(row: training.Row) -> None:
             for name, value in row.items():
                 if name != "epoch":
                     writer.add_scalar(name, value, row["epoch"])
@@ -66,12 +69,13 @@ def watched(args):
         yield watch
 
 
-def main(args):
+def main(args: argparse.Namespace) -> None:
     with locks.held(args.state or args.checkpoint):
         train(args)
 
 
-def train(args):
+def train(args: argparse.Namespace) -> None:
+    """Train, and write the checkpoint last, after history, plot and settings."""
     torch.set_num_threads(args.threads)
     split = splits.read(args.split)
     y = inventory.class_indices(args.cases, args.classes)
@@ -90,19 +94,15 @@ def train(args):
     seen = {case: all_bags.fingerprint(case) for case in (*split.train, *split.val)}
     rows = data.table[list(store.TEXT)].to_csv(index=False)
     data_hash = hashlib.sha256("\n".join([*seen.values(), rows]).encode()).hexdigest()
+    cases = training.Data(
+        bags=all_bags,
+        train=split.train,
+        val=split.val,
+        y={case: y[case] for case in seen},
+        identity={"data": data_hash, "stains": args.stains, "classes": args.classes},
+    )
     with cli.stoppable() as stop, watched(args) as watch:
-        best, history = training.train(
-            all_bags,
-            split.train,
-            split.val,
-            {case: y[case] for case in seen},
-            model_settings,
-            settings,
-            args.state,
-            {"data": data_hash, "stains": args.stains, "classes": args.classes},
-            watch,
-            stop,
-        )
+        best, history = training.train(cases, model_settings, settings, state_path=args.state, watch=watch, stop=stop)
     described = {
         "model": model_settings.asdict(),
         "train": training.asdict(settings),
@@ -121,8 +121,8 @@ def train(args):
         "commit": provenance.commit(),
     }
     files.write_text(yaml.safe_dump(described | provided, sort_keys=False, allow_unicode=True), args.settings)
-    marks = sorted({mark for case in seen for mark in all_bags.marks(case)})
-    checkpoint.save({"weights": best["weights"], "seen_patches": marks, **described}, args.checkpoint)
+    minhash = sorted({digest for case in seen for digest in all_bags.minhash(case)})
+    checkpoint.save({"weights": best["weights"], "minhash": minhash, **described}, args.checkpoint)
 
 
 if __name__ == "__main__":

@@ -13,9 +13,7 @@ from stratamil.features import download
 
 def arguments():
     parser = cli.parser(__doc__)
-    parser.add_argument("--encoder", required=True)
-    parser.add_argument("--weights", default="default", help="default, or a name of torchvision's weights enum")
-    parser.add_argument("--weights-sha256", help="what the hash of the file must be")
+    cli.add_settings(parser, "embed", "encoder", "weights", "weights_sha256")
     parser.add_argument("--output", type=Path, required=True, help="the file of weights")
     return parser.parse_args()
 

@@ -1,4 +1,4 @@
-"""The first jobs of a study on a real SLURM, and what would pend for ever; `make test-slurm` has the rest."""
+"""The first jobs of a study on a real SLURM, and what would pend forever; `make test-slurm` has the rest."""
 
 import subprocess
 import sys
@@ -145,7 +145,7 @@ def test_check_slurm_of_a_site_that_fits(study):
     output, status = check(study)
     assert status == 0, output
     assert "train           5  gengpu         1     4  8000 to 24000   120 to 360" in output.splitlines()
-    assert output.endswith("None would be refused or pend for ever: 27 jobs, 3 attempts each.\n")
+    assert output.endswith("None would be refused or pend forever: 27 jobs, 3 attempts each.\n")
 
 
 def test_check_slurm_of_a_site_that_does_not_fit(study):

@@ -132,7 +132,7 @@ def test_checkpoint_of_other_features(folder):
         {
             "weights": HierarchicalAttention(settings).state_dict(), "model": settings.asdict(), "epoch": 1,
             "classes": ["benign", "high-grade"], "stains": ["h&e"], "features": {"encoder": "densenet121"},
-            "seen_patches": [],
+            "minhash": [],
         },
         folder / "old.pth",
     )  # fmt: skip
@@ -182,7 +182,7 @@ OWN = {"demo": None, "patches": "scripts", "labels": "Snakefile", "attention": {
             {"embed": {"by_stain": {"melan": {"encodr": "x"}}}},
             "by_stain.melan.encodr: no such setting: did you",
         ),
-        ({"train": {"class_weights": "equal"}}, "train.class_weights: 'equal' does not fit: weights of the classes"),
+        ({"train": {"class_weights": "equal"}}, "train.class_weights: 'equal' does not fit: class weights in the loss"),
         ({"cohort": {"classes": [{"only": ["1"]}]}}, "cohort.classes: [{'only': ['1']}] needs at least 2 entries"),
         ({"splits": {"preset": "splits.npz"}}, "splits.preset: 'splits.npz' must be a path that holds {split}"),
         ({"splits": {"n_splits": 3.0}}, "splits.n_splits: 3.0 must be a whole number"),

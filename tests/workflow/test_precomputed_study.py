@@ -81,7 +81,7 @@ def test_the_planted_signal_is_found_and_attention_knows_where(study):
 
 def test_pages_say_that_there_are_no_pictures_and_link_to_what_there_is(study):
     analysis = study.folder / RUNS[0] / "attention_analysis"
-    assert "There are no pictures of patches" in (analysis / "attention_summary.txt").read_text()
+    assert "There are no images of patches" in (analysis / "attention_summary.txt").read_text()
     assert not (analysis / "patch_attention").exists()
     assert len(list((analysis / "attention_maps").glob("*.png"))) == 2
     page = study.folder / RESULTS / "report/index.html"

@@ -1,6 +1,12 @@
 """What a reader of the cohort page must know: warnings and notes, as sentences."""
 
-from stratamil.cohort.inventory import BROKEN_LINK, USED, of_files
+from collections.abc import Iterator, Sized
+from typing import Any
+
+import pandas as pd
+
+from stratamil.cohort.inventory import USED, of_files
+from stratamil.cohort.patch_files import BROKEN_LINK
 from stratamil.core.errors import few
 from stratamil.core.names import natural
 
@@ -11,31 +17,61 @@ TELLING = 0.6  # AUROC of a count: below, a shortcut is too weak to carry a mode
 UNEVEN = 0.1  # difference of the shares of two classes that have a stain: an AUROC says little of what is mostly there
 PATCHES = 10  # of a case: fewer are less than a slice usually has, so a prediction rests on next to nothing
 NAMED = 8  # cases that a sentence names before it says how many more
+Numbers = dict[str, Any]  # what the page shows, as JSON has it
 UNKNOWN = r"^stain ['\"](.*)['\"] not in the config$"  # the reason that the inventory gives
 
 
-def warnings(found, excluded):
-    """Sentences on what could mislead, of the dict that `numbers` makes and excluded.csv."""
+def warnings(cohort: Numbers, excluded: pd.DataFrame) -> list[str]:
+    """Return sentences on what could mislead.
+
+    cohort: the numbers of the page, as report.cohort_summary.numbers returns them. excluded: excluded.csv.
+    """
     return [
-        *_of_patients(found),
-        *_of_classes(found),
-        *_of_predictors(found),
-        *_of_stains(found, excluded),
-        *_of_cases(found, excluded),
-        *(_of_patches(found["quality"]) if found["quality"] else _of_sample(found["sides"])),
+        *_of_patients(cohort),
+        *_of_classes(cohort),
+        *_of_predictors(cohort),
+        *_of_stains(cohort, excluded),
+        *_of_cases(cohort, excluded),
+        *(_of_patches(cohort["quality"]) if cohort["quality"] else _of_sample(cohort["sides"])),
     ]
 
 
-def _of_patients(found):
-    if found["patient_column"] is None:
+def notes(cohort: Numbers) -> list[str]:
+    """Return sentences on what a reader should know, but need not worry about."""
+    result = []
+    if cohort["quality"] and len(cohort["quality"]["bits"]) == 1:
+        (row,) = cohort["quality"]["bits"]
+        result.append(
+            f"{_n(row['n'], '16-bit grey image')} use {row['bits']} bits and were scaled by these: {_first(row)}."
+        )
+    for row in cohort["excluded"]:
+        if row["kind"] == "row":
+            result.append(f"{_n(row['n'], 'row')} of the labels left out ({row['reason']}), e.g. {row['example']}.")
+        elif row["kind"] == "file" and row["reason"].startswith(("copy", BROKEN_LINK)):
+            result.append(f"{_n(row['n'], 'file')} left out ({row['reason']}), e.g. {row['example']}.")
+    if absent := cohort["absent_stains"]:
+        result.append(
+            f"No used case has {', '.join(absent)}, which names.stains lists: {'they are' if absent[1:] else 'it is'} "
+            "left out of the pages."
+        )
+    if cohort["namesakes"]:
+        result.append(
+            f"{_n(cohort['namesakes'], 'patch')} have the number of another patch of their slice, but other content; "
+            "all are used."
+        )
+    return result
+
+
+def _of_patients(cohort: Numbers) -> Iterator[str]:
+    if cohort["patient_column"] is None:
         yield (
             "No patient column is given, so each case counts as a patient. If a patient has several cases, they can be "
             "in training and in test, and every interval is too narrow: name the column in cohort.patient_column."
         )
 
 
-def _of_classes(found):
-    sizes = sorted(found["by_class"], key=lambda row: row["cases"])
+def _of_classes(cohort: Numbers) -> Iterator[str]:
+    sizes = sorted(cohort["by_class"], key=lambda row: row["cases"])
     least, most = sizes[0], sizes[-1]
     if most["cases"] > IMBALANCE * least["cases"]:
         ratio = f", {most['cases'] / least['cases']:.1f} to 1" if least["cases"] else ""
@@ -51,8 +87,13 @@ def _of_classes(found):
             )
 
 
-def _of_predictors(found):
-    for row in found["predictors"]:
+def _n(number: int, noun: str) -> str:
+    """Return `1 case`, `3 cases`, `2 patches`."""
+    return f"{number} {noun}" if number == 1 else f"{number} {noun}{'es' if noun.endswith('ch') else 's'}"
+
+
+def _of_predictors(cohort: Numbers) -> Iterator[str]:
+    for row in cohort["predictors"]:
         uneven = row["measure"].startswith("presence") and row["typical_more"] - row["typical_fewer"] >= UNEVEN
         if (row["auc"] > TELLING or uneven) and (row["low"] or 0) > 0.5:
             yield (
@@ -62,17 +103,17 @@ def _of_predictors(found):
             )
 
 
-def _more(row):
-    """What a class has more of than the other."""
+def _more(row: Numbers) -> str:
+    """Return what a class has more of than the other."""
     if row["measure"].startswith("presence"):
         return f"{row['typical_more']:.0%} of {row['more']} cases have it, {row['typical_fewer']:.0%} of {row['fewer']}"
     typical = f"median {row['typical_more']:g} against {row['typical_fewer']:g}"
     return f"{row['more']} cases have more ({typical})"
 
 
-def _of_stains(found, excluded):
-    cases = found["total"]["cases"]
-    for row in found["stain_cases"]:
+def _of_stains(cohort: Numbers, excluded: pd.DataFrame) -> Iterator[str]:
+    cases = cohort["total"]["cases"]
+    for row in cohort["stain_cases"]:
         if row["cases"] < max(RARE_CASES, RARE_SHARE * cases):
             yield (
                 f"Stain {row['stain']} is in {row['cases']} of {_n(cases, 'case')}: too few to learn from, or to say "
@@ -88,17 +129,17 @@ def _of_stains(found, excluded):
         )
 
 
-def _of_cases(found, excluded):
-    used = [case for case in found["cases"] if case["status"] == USED]
+def _of_cases(cohort: Numbers, excluded: pd.DataFrame) -> Iterator[str]:
+    used = [case for case in cohort["cases"] if case["status"] == USED]
     small = [f"{case['case_id']} ({case['patches']})" for case in used if case["patches"] < PATCHES]
     if small:
         yield f"{_have(small, 'case')} fewer than {PATCHES} patches: {few(small, NAMED)}."
     mixed = [
-        f"{row['patient_id']} ({', '.join(row['classes'])})" for row in found["patients"] if len(row["classes"]) > 1
+        f"{row['patient_id']} ({', '.join(row['classes'])})" for row in cohort["patients"] if len(row["classes"]) > 1
     ]
     if mixed:
         yield f"{_have(mixed, 'patient')} cases of several classes: {few(mixed, NAMED)}. Check the labels."
-    empty = [case["case_id"] for case in found["cases"] if case["status"] == "no patches"]
+    empty = [case["case_id"] for case in cohort["cases"] if case["status"] == "no patches"]
     if empty:
         yield f"{_have(empty, 'labelled case')} no patches and {_are(empty)} left out: {few(empty, NAMED)}."
     rows = excluded[(excluded["kind"] == "case") & (excluded["reason"] == "no row in the labels")]
@@ -107,16 +148,21 @@ def _of_cases(found, excluded):
         yield f"{_have(rows, 'case')} patches but no row in the labels, and {_are(rows)} left out: {few(named, NAMED)}."
 
 
-def _of_sample(sides):
-    damaged = sides["unreadable"] if sides else []
-    if damaged:
-        sample = _n(sides["drawn"], "patch")
-        yield f"{len(damaged)} of a sample of {sample} cannot be read as an image: {few(damaged, NAMED)}."
+def _have(items: Sized, noun: str) -> str:
+    return f"{_n(len(items), noun)} {'has' if len(items) == 1 else 'have'}"
 
 
-def _of_patches(quality):
-    """What is in the patches, and what is not."""
-    pictures = quality["pictures"]
+def _are(items: Sized) -> str:
+    return _is(len(items))
+
+
+def _is(number: int) -> str:
+    return "is" if number == 1 else "are"
+
+
+def _of_patches(quality: Numbers) -> Iterator[str]:
+    """Yield what is odd about the content of the patches."""
+    images = quality["pictures"]
     for what, rows in (("equal file", quality["copies"]), ("equal feature row", quality["equal_rows"])):
         for row in [row for row in rows if not row["same_patient"]][:NAMED]:
             yield (
@@ -126,19 +172,19 @@ def _of_patches(quality):
             )
     whole = [row["case_id"] for row in quality["empty"] if row["empty"] == row["patches"]]
     if whole:
-        what = "blank patches" if pictures else "features of one value"
+        what = "blank patches" if images else "features of one value"
         yield f"{_have(whole, 'case')} nothing but {what}, so there is nothing to learn from: {few(whole, NAMED)}."
     part = sorted((row for row in quality["empty"] if row["empty"] < row["patches"]), key=_emptiness)
     if part:
         named = [f"{row['case_id']} ({row['empty']} of {row['patches']})" for row in part]
-        blank = "blank (all pixels equal)" if pictures else "of one value (all features equal)"
+        blank = "blank (all pixels equal)" if images else "of one value (all features equal)"
         yield (
             f"{_have(part, 'other case' if whole else 'case')} patches that are {blank}, which the model takes for "
             f"tissue: {few(named, NAMED)}."
         )
     if quality["same"]:
         yield f"{_have(quality['same'], 'case')} patches that are all the same: {few(quality['same'], NAMED)}."
-    odd = [row for row in quality["kinds"] if pictures and not row["kind"].startswith("all ")]
+    odd = [row for row in quality["kinds"] if images and not row["kind"].startswith("all ")]
     if odd:
         named = "; ".join(f"{row['n']} {row['kind']} (e.g. {row['examples'][0]})" for row in odd)
         yield f"Odd images are used as they are: {named}. If they show no tissue, remove them."
@@ -153,54 +199,18 @@ def _of_patches(quality):
         yield f"{_n(lost['n'], 'patch')} cannot be read as an image, and {_is(lost['n'])} left out: {_first(lost)}."
 
 
-def _emptiness(row):
+def _emptiness(row: Numbers) -> tuple:
     return -row["empty"] / row["patches"], natural(row["case_id"])
 
 
-def _first(row):
-    """The examples, and how many more there are."""
+def _first(row: Numbers) -> str:
+    """Return the examples, and how many more there are."""
     more = row["n"] - len(row["examples"])
     return ", ".join(row["examples"]) + (f" and {more} more" if more else "")
 
 
-def notes(found):
-    """Sentences on what a reader should know, but need not worry about."""
-    result = []
-    if found["quality"] and len(found["quality"]["bits"]) == 1:
-        (row,) = found["quality"]["bits"]
-        result.append(
-            f"{_n(row['n'], '16-bit grey image')} use {row['bits']} bits and were scaled by these: {_first(row)}."
-        )
-    for row in found["excluded"]:
-        if row["kind"] == "row":
-            result.append(f"{_n(row['n'], 'row')} of the labels left out ({row['reason']}), e.g. {row['example']}.")
-        elif row["kind"] == "file" and row["reason"].startswith(("copy", BROKEN_LINK)):
-            result.append(f"{_n(row['n'], 'file')} left out ({row['reason']}), e.g. {row['example']}.")
-    if absent := found["absent_stains"]:
-        result.append(
-            f"No used case has {', '.join(absent)}, which names.stains lists: {'they are' if absent[1:] else 'it is'} "
-            "left out of the pages."
-        )
-    if found["namesakes"]:
-        result.append(
-            f"{_n(found['namesakes'], 'patch')} have the number of another patch of their slice, but other content; "
-            "all are used."
-        )
-    return result
-
-
-def _n(number, noun):
-    """`1 case`, `3 cases`, `2 patches`."""
-    return f"{number} {noun}" if number == 1 else f"{number} {noun}{'es' if noun.endswith('ch') else 's'}"
-
-
-def _have(found, noun):
-    return f"{_n(len(found), noun)} {'has' if len(found) == 1 else 'have'}"
-
-
-def _are(found):
-    return _is(len(found))
-
-
-def _is(number):
-    return "is" if number == 1 else "are"
+def _of_sample(sides: Numbers | None) -> Iterator[str]:
+    damaged = sides["unreadable"] if sides else []
+    if damaged:
+        sample = _n(sides["drawn"], "patch")
+        yield f"{len(damaged)} of a sample of {sample} cannot be read as an image: {few(damaged, NAMED)}."

@@ -29,14 +29,45 @@ def find(listed: pd.DataFrame, root: Path, shows: Callable[[Path], bool] | None 
     listed = _shared(listed, "bytes")
     for read in (_sketch, _whole):
         with ThreadPoolExecutor(READERS) as pool:
-            found = list(pool.map(read, (Path(root, path) for path in listed["path"]), listed["bytes"]))
-        listed = _shared(listed.assign(digest=found).dropna(subset="digest"), "digest")
+            digests = list(pool.map(read, (Path(root, path) for path in listed["path"]), listed["bytes"]))
+        listed = _shared(listed.assign(digest=digests).dropna(subset="digest"), "digest")
     if shows:
         first = listed.drop_duplicates("digest")
         with ThreadPoolExecutor(READERS) as pool:
             shown = list(pool.map(shows, (Path(root, path) for path in first["path"])))
         listed = listed[listed["digest"].isin(first.loc[shown, "digest"])]
     return listed.assign(group=pd.factorize(listed["digest"])[0] + 1).sort_values("group", kind="stable")[COLUMNS]
+
+
+def by_cases(copied: pd.DataFrame) -> list[dict]:
+    """Return what is shared by which cases: a dict each of cases, files (how many of a case) and examples (paths).
+
+    copied: as of `find`. Most files first; the example is one such file of each case, of three at most.
+    """
+    shared: dict[tuple, list] = {}
+    for _, rows in copied.groupby("group", sort=False):
+        cases = tuple(sorted(set(rows["case_id"]), key=natural))
+        shared.setdefault(cases, []).append(rows.drop_duplicates("case_id")["path"].tolist()[:3])
+    rows = [{"cases": list(cases), "files": len(of), "examples": of[0]} for cases, of in shared.items()]
+    return sorted(rows, key=lambda row: (-row["files"], [natural(case) for case in row["cases"]]))
+
+
+def parted(shared: list[dict], splits: dict, patient_of: dict[str, str]) -> Iterable[tuple[dict, str, dict]]:
+    """Yield (of `by_cases`, split, set -> first case) where a split has cases of different patients in different sets.
+
+    splits: name -> Split; the first that does so is named. patient_of: case -> patient.
+    """
+    sets = {
+        name: {case: part for part in ("train", "val", "test") for case in getattr(split, part)}
+        for name, split in splits.items()
+    }
+    for row in shared:
+        for name, of_case in sets.items():
+            here = [case for case in row["cases"] if case in of_case]
+            first = {of_case[case]: case for case in reversed(here)}
+            if len(first) > 1 and len({patient_of[case] for case in here}) > 1:
+                yield row, name, first
+                break
 
 
 def _shared(listed: pd.DataFrame, name: str) -> pd.DataFrame:
@@ -66,34 +97,3 @@ def _whole(path: Path, size: int) -> str | None:
         return files.sha256(path)
     except OSError:
         return None
-
-
-def by_cases(found: pd.DataFrame) -> list[dict]:
-    """Return what is shared by which cases: a dict each of cases, files (how many of a case) and examples (paths).
-
-    found: as of `find`. Most files first; the example is one such file of each case, of three at most.
-    """
-    shared: dict[tuple, list] = {}
-    for _, rows in found.groupby("group", sort=False):
-        cases = tuple(sorted(set(rows["case_id"]), key=natural))
-        shared.setdefault(cases, []).append(rows.drop_duplicates("case_id")["path"].tolist()[:3])
-    rows = [{"cases": list(cases), "files": len(of), "examples": of[0]} for cases, of in shared.items()]
-    return sorted(rows, key=lambda row: (-row["files"], [natural(case) for case in row["cases"]]))
-
-
-def parted(shared: list[dict], splits: dict, patient_of: dict[str, str]) -> Iterable[tuple[dict, str, dict]]:
-    """Yield (of `by_cases`, split, set -> first case) where a split has cases of different patients in different sets.
-
-    splits: name -> Split; the first that does so is named. patient_of: case -> patient.
-    """
-    sets = {
-        name: {case: part for part in ("train", "val", "test") for case in getattr(split, part)}
-        for name, split in splits.items()
-    }
-    for row in shared:
-        for name, of_case in sets.items():
-            here = [case for case in row["cases"] if case in of_case]
-            first = {of_case[case]: case for case in reversed(here)}
-            if len(first) > 1 and len({patient_of[case] for case in here}) > 1:
-                yield row, name, first
-                break

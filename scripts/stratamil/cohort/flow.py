@@ -3,23 +3,38 @@
 Nothing is lost on the way: what goes into a step comes out of it or is left out with a reason.
 """
 
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
 import pandas as pd
 
 from stratamil.cohort.inventory import USED, of_files
+from stratamil.cohort.splits import Split
 from stratamil.core.errors import UserError
 
+Flow = dict[str, Any]  # as JSON has it
 UNLABELLED = "no row in the labels"
 UNSPLIT = "in no split"
 UNTESTED = "in no test set"
 UNREADABLE = "unreadable as an image"
 
 
-def follow(cases, excluded, splits, classes, unreadable=None, predicted=None, patients=True, pictures=True):
+def follow(
+    cases: pd.DataFrame,
+    excluded: pd.DataFrame,
+    splits: Mapping[str, Split],
+    classes: Sequence[str],
+    *,
+    unreadable: pd.DataFrame | None = None,
+    predicted: pd.Series | None = None,
+    patients: bool = True,
+    images: bool = True,
+) -> Flow:
     """Follow every row, file, case and patch, to the splits or, with what was predicted, to the test predictions.
 
     cases: all rows of cases.csv. excluded: excluded.csv. splits: name -> Split. unreadable: DataFrame of case_id, path,
     reason. predicted: Series of the number of patches in the bag of each test case, by case_id. classes: K names.
-    patients: whether they are known; else their number is None. pictures: whether patches are files, or rows of
+    patients: whether they are known; else their number is None. images: whether patches are files, or rows of
     feature files.
     Returns {"sources": [{"name", "unit", "n", "left_out": [{"reason", "n"}], "kept"}], "steps": [{"name", "cases",
     "patients", "patches", "counts", "left_out": [{"reason", "cases", "patches"}]}]}; what is left out is left out
@@ -41,24 +56,27 @@ def follow(cases, excluded, splits, classes, unreadable=None, predicted=None, pa
         lost = _left_out(UNTESTED, used[split & ~used.index.isin(predicted.index)])
         lost += _unreadable(unreadable[unreadable["case_id"].isin(predicted.index)])
         steps.append(("predicted out of fold", done, lost))
-    steps = [_step(*step, classes, patients) for step in steps]
-    result = {"sources": _sources(known, excluded, pictures), "steps": steps}
+    steps = [_step(name, here, before, classes, patients) for name, here, before in steps]
+    result = {"sources": _sources(known, excluded, images), "steps": steps}
     check(result)
     return result
 
 
-def bags(predictions):
-    """Number of patches in the bag of each case, by case_id, from tables of test predictions that must agree on it."""
+def bags(predictions: Iterable[pd.DataFrame]) -> pd.Series:
+    """Return the number of patches in the bag of each case, by case_id.
+
+    predictions: tables of test predictions. Raises UserError if they disagree on it.
+    """
     sizes = pd.concat([table[["case_id", "patches"]] for table in predictions]).drop_duplicates()
     different = sorted(sizes.loc[sizes.duplicated("case_id"), "case_id"])
     if different:
         raise UserError(
-            f"cases {', '.join(different[:8])}: runs saw different numbers of patches: evaluate all of them anew"
+            f"cases {', '.join(different[:8])}: runs saw different numbers of patches: evaluate all of them again"
         )
     return sizes.set_index("case_id")["patches"]
 
 
-def check(flow):
+def check(flow: Flow) -> None:
     """Raise RuntimeError at the first step that loses or gains anything."""
     for source in flow["sources"]:
         _balance(source["name"], source["n"], source["kept"], source["left_out"], "n")
@@ -67,8 +85,14 @@ def check(flow):
             _balance(f"{after['name']} ({unit})", before[unit], after[unit], after["left_out"], unit)
 
 
-def left_out(excluded, splits, unreadable, cases, predicted):
-    """Everything that takes no part in the test predictions, as one table: kind, name, reason, detail, patches.
+def left_out(
+    excluded: pd.DataFrame,
+    splits: Mapping[str, Split],
+    unreadable: pd.DataFrame,
+    cases: pd.DataFrame,
+    predicted: pd.Series,
+) -> pd.DataFrame:
+    """Return all that takes no part in the test predictions, as one table: kind, name, reason, detail, patches.
 
     The inventory's excluded.csv, and after it used cases that no split or test set holds, and unreadable patches.
     """
@@ -81,8 +105,8 @@ def left_out(excluded, splits, unreadable, cases, predicted):
     return pd.concat([excluded, pd.DataFrame(later, columns=excluded.columns)], ignore_index=True)
 
 
-def _sources(known, excluded, pictures):
-    """The labels table and the folder of patches or the feature files, down to the labelled cases and their patches."""
+def _sources(known: pd.DataFrame, excluded: pd.DataFrame, images: bool) -> list[Flow]:
+    """Return the labels table and the patches or feature files, down to the labelled cases and their patches."""
     files, rows = (excluded[excluded["kind"] == kind] for kind in ("file", "row"))
     strangers = excluded[excluded["reason"] == UNLABELLED]
     patches, strange = int(known["n_patches"].sum()), int(strangers["patches"].sum())
@@ -100,8 +124,8 @@ def _sources(known, excluded, pictures):
             "kept": len(known),
         },
         {
-            "name": "files of the patches folder" if pictures else "rows of the feature files",
-            "unit": "files" if pictures else "rows",
+            "name": "files of the patches folder" if images else "rows of the feature files",
+            "unit": "files" if images else "rows",
             "n": patches + strange + int(lost.sum()),
             "left_out": reasons,
             "kept": patches,
@@ -109,7 +133,7 @@ def _sources(known, excluded, pictures):
     ]
 
 
-def _step(name, here, before, classes, patients):
+def _step(name: str, here: pd.DataFrame, before: list[Flow], classes: Sequence[str], patients: bool) -> Flow:
     return {
         "name": name,
         "cases": len(here),
@@ -120,23 +144,23 @@ def _step(name, here, before, classes, patients):
     }
 
 
-def _reasons(rows):
-    """What excluded.csv says of these cases, by reason."""
+def _reasons(rows: pd.DataFrame) -> list[Flow]:
+    """Return what excluded.csv says of these cases, by reason."""
     return [
         {"reason": reason, "cases": len(part), "patches": int(part["patches"].sum())}
         for reason, part in rows.groupby("reason")
     ]
 
 
-def _left_out(reason, rows):
+def _left_out(reason: str, rows: pd.DataFrame) -> list[Flow]:
     return [{"reason": reason, "cases": len(rows), "patches": int(rows["n_patches"].sum())}] if len(rows) else []
 
 
-def _unreadable(rows):
+def _unreadable(rows: pd.DataFrame) -> list[Flow]:
     return [{"reason": UNREADABLE, "cases": 0, "patches": len(rows)}] if len(rows) else []
 
 
-def _balance(name, before, after, left_out, unit):
+def _balance(name: str, before: int, after: int, left_out: list[Flow], unit: str) -> None:
     gone = sum(part[unit] for part in left_out)
     if before != after + gone:
         raise RuntimeError(f"flow: {name}: {before} before, but {after} kept and {gone} left out")

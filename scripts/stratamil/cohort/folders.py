@@ -5,8 +5,9 @@ import json
 import os
 import re
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 from stratamil.core import files
 from stratamil.core.errors import UserError
@@ -33,7 +34,7 @@ def hidden(name: str) -> bool:
 
 
 def visit(root: str | Path, also_hidden: bool = False) -> Iterator[tuple[str, int, list[os.DirEntry]]]:
-    """Each folder at and below `root`, once: yields (folder, time of change in ns, its files as os.DirEntry).
+    """Yield each folder at and below `root` once: (folder, time of change in ns, its files as os.DirEntry).
 
     The time is taken before the files are listed, so that a file that comes meanwhile is noticed by the next run.
     Symbolic links to folders are followed last. Hidden folders are passed over, or come after all others, without the
@@ -44,7 +45,7 @@ def visit(root: str | Path, also_hidden: bool = False) -> Iterator[tuple[str, in
         if not pending:
             pending, later, below_hidden = deque(later), [], True
         folder = pending.popleft()
-        below, found = [], []
+        below, inside = [], []
         try:
             # by its descriptor, so that looking at a file does not look up the whole path again
             descriptor = os.open(folder, os.O_RDONLY)
@@ -59,7 +60,7 @@ def visit(root: str | Path, also_hidden: bool = False) -> Iterator[tuple[str, in
             seen.add((state.st_dev, state.st_ino))
             with os.scandir(descriptor) as entries:
                 for entry in entries:
-                    (below if is_folder(entry) else found).append(entry)
+                    (below if is_folder(entry) else inside).append(entry)
             below.sort(key=lambda entry: entry.name)
             if below_hidden:
                 below = [entry for entry in below if not entry.is_symlink()]
@@ -69,25 +70,25 @@ def visit(root: str | Path, also_hidden: bool = False) -> Iterator[tuple[str, in
             real = [os.path.join(folder, entry.name) for entry in below if not entry.is_symlink()]
             pending.extendleft(reversed(real))
             pending.extend(os.path.join(folder, entry.name) for entry in below if entry.is_symlink())
-            yield folder, state.st_mtime_ns, [entry for entry in found if entry.name != MARK]
+            yield folder, state.st_mtime_ns, [entry for entry in inside if entry.name != MARK]
         finally:
             os.close(descriptor)
 
 
-def is_folder(entry):
-    """Whether a directory entry is a folder or a link to one."""
+def is_folder(entry: os.DirEntry) -> bool:
+    """Tell whether a directory entry is a folder or a link to one."""
     try:
         return entry.is_dir()
     except OSError:  # a link to itself
         return False
 
 
-def look(root, known=None):
-    """What a dry run sees of `root`: its folders, and a text that changes when its content does.
+def look(root: str | Path, known: str | Path | None = None) -> tuple[list[str], str]:
+    """Return what a dry run sees of `root`: its folders, and a text that changes when its content does.
 
-    A file that comes or goes changes the time of its folder; one that is written anew in place changes only its
-    own. `known` is a file that `remember` wrote after an earlier visit: where none of the times in it has changed,
-    it is the answer, so that the cost does not grow with the number of files.
+    A file that comes or goes changes the time of its folder; one that is rewritten in place changes only its own.
+    `known` is a file that `remember` wrote after an earlier visit: if none of the times in it has changed, it is the
+    answer, so that the cost does not grow with the number of files.
     Returns (folders, state): sorted strings that begin with `root`, itself first, and a short text.
     """
     memory = _recall(root, known)
@@ -95,31 +96,39 @@ def look(root, known=None):
         return list(memory["folders"]), memory["state"]
     if not os.path.isdir(root):
         return [str(root)], ""  # painted later, by the demo
-    found = {folder: time for folder, time, _ in visit(root)}
-    now = found | {path: _time(path) for path in (memory["files"] if memory else [])}
-    return sorted(found), hashlib.sha256(json.dumps(now, sort_keys=True).encode()).hexdigest()[:16]
+    times = {folder: time for folder, time, _ in visit(root)}
+    now = times | {path: _time(path) for path in (memory["files"] if memory else [])}
+    return sorted(times), hashlib.sha256(json.dumps(now, sort_keys=True).encode()).hexdigest()[:16]
 
 
-def remember(root, found, paths, state, known, also=()):
+def remember(
+    root: str | Path,
+    known: str | Path,
+    *,
+    visited: Mapping[str, int],
+    paths: Sequence[str],
+    state: str,
+    also: Iterable[str] = (),
+) -> None:
     """Write to `known` what `look` compares with.
 
-    found: folder -> time of a visit. paths: the patches, relative to `root`, in their order; all of them or WATCHED at
-    equal distances are watched. state: what `look` said before the visit. also: more paths to watch, such as links
-    that lead nowhere yet.
+    visited: folder -> time of a visit. paths: the patches, relative to `root`, in their order; all of them or WATCHED
+    at equal distances are watched. state: what `look` said before the visit. also: more paths to watch, such as broken
+    links.
     """
     step = max(1, -(-len(paths) // WATCHED))
     watched = [os.path.join(root, path) for path in [*paths[::step], *also]]
     memory = {
         "root": str(root),
         "state": state,
-        "folders": dict(sorted(found.items())),
+        "folders": dict(sorted(visited.items())),
         "files": {path: _time(path) for path in watched},
     }
     files.write_text(json.dumps(memory, indent=0), known)
 
 
-def _recall(root, known):
-    """The memory in the file `known`, or None if there is none of this root."""
+def _recall(root: str | Path, known: str | Path | None) -> dict[str, Any] | None:
+    """Return the memory in the file `known`, or None if there is none of this root."""
     try:
         memory = json.loads(Path(known).read_text(encoding="utf-8")) if known else {}
     except (OSError, ValueError):
@@ -128,7 +137,7 @@ def _recall(root, known):
     return memory if complete and memory["root"] == str(root) else None
 
 
-def _time(path):
+def _time(path: str) -> int | None:
     try:
         return os.stat(path).st_mtime_ns
     except OSError:

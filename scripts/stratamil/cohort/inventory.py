@@ -1,38 +1,21 @@
 """The inventory of a study: which patches and cases there are, which are used, and why the rest are not."""
 
-import filecmp
-import os
-import stat
-from array import array
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 import pandas as pd
 
-from stratamil.cohort.folders import hidden, visit
+from stratamil.cohort.patch_files import LeftOut, ordered, scan, spelt, without_copies
 from stratamil.core import tables
 from stratamil.core.errors import UserError, few
-from stratamil.core.names import (
-    COPY,
-    UNKNOWN_STAIN,
-    Grammar,
-    NotAPatch,
-    PatchName,
-    case_id,
-    column,
-    composed,
-    natural,
-    slice_id,
-)
+from stratamil.core.names import UNKNOWN_STAIN, Grammar, column, natural
 
 USED = "used"
-BROKEN_LINK = "broken link"
-HIDDEN_FOLDER = "in a hidden or system folder"
-# What tells a patch; its path is the key all the same.
-PATCH = ["case_id", "stain", "slice_id", "patch"]
+UnknownStains = Literal["exclude", "error"]
 
 
 @dataclass(frozen=True)
@@ -47,29 +30,50 @@ class Inventory:
     patches: pd.DataFrame
     cases: pd.DataFrame
     excluded: pd.DataFrame
-    folders: dict
+    folders: dict[str, int]
 
 
-def take(root, labels, grammar, stains, unknown_stains="exclude"):
-    """Read every file name below the folder `root`, flat or nested, and join it with the labels. Returns an Inventory.
+def take(
+    root: str | Path, labels: pd.DataFrame, grammar: Grammar, stains: Sequence[str], unknown_stains: UnknownStains
+) -> Inventory:
+    """Read every file name below the folder `root`, flat or nested, and join it with the labels.
 
-    labels: DataFrame of labels.read. grammar: names.Grammar. stains: canonical stains in the order of tables.
-    unknown_stains: "exclude" or "error". Raises UserError where there is nothing to work on.
+    labels: DataFrame of labels.read. stains: canonical stains in the order of tables.
+    Raises UserError if no file is a patch, if no labelled case has one, or if `unknown_stains` is "error" and there are
+    such stains.
     """
-    found, left_out, visited = scan(root, grammar)
-    patches, copies = _without_copies(ordered(spelt(found, labels["case_id"]), stains), root)
-    n = len(found) + len(left_out)
-    left_out = [(*row, 0) for row in left_out + copies]
-    remedy = "set `patches` to the folder of patches, or names.pattern to how they are named"
-    return join(root, patches, left_out, n, remedy, labels, stains, unknown_stains, visited)
+    scanned = scan(root, grammar)
+    patches, copies = without_copies(ordered(spelt(scanned.patches, labels["case_id"]), stains), root)
+    return join(
+        patches,
+        labels,
+        stains,
+        left_out=scanned.left_out + copies,
+        n_read=len(scanned.patches) + len(scanned.left_out),
+        unknown_stains=unknown_stains,
+        where=root,
+        remedy="set `patches` to the folder of patches, or names.pattern to how they are named",
+        folders=scanned.folders,
+    )
 
 
-def join(root, patches, left_out, n, remedy, labels, stains, unknown_stains="exclude", visited=None):
-    """Join patches with the labels, and account for each. Returns an Inventory.
+def join(
+    patches: pd.DataFrame,
+    labels: pd.DataFrame,
+    stains: Sequence[str],
+    *,
+    left_out: Sequence[LeftOut],
+    n_read: int,
+    unknown_stains: UnknownStains,
+    where: str | Path,
+    remedy: str,
+    folders: dict[str, int] | None = None,
+) -> Inventory:
+    """Join patches with the labels, and account for each.
 
-    root: where they are, for messages. patches: DataFrame as of `spelt`, in order. left_out: (name, reason, detail,
-    patches) of each file left out; patches is 0 where the file itself would have been one. n: how many patches there
-    are in all, left out or not. remedy: what to do where there are none. For the rest see `take`.
+    patches: DataFrame as of `ordered`. n_read: how many patches there are in all, left out or not. where: the folder or
+    file that they come from, for messages. remedy: what to do where there are none. For the rest see `take`.
+    Raises UserError as `take` does, and RuntimeError if a patch or a row got lost: a fault of the program.
     """
     unknown = Counter()
     for _, reason, detail, number in left_out:
@@ -78,236 +82,44 @@ def join(root, patches, left_out, n, remedy, labels, stains, unknown_stains="exc
     if unknown and unknown_stains == "error":
         raise UserError(
             *(
-                f"{root}: {n} patches of stain {stain!r}: add it to names.stains, or set names.unknown_stains: exclude"
+                f"{where}: {n} patches of stain {stain!r}: add it to names.stains, or set names.unknown_stains: exclude"
                 for stain, n in sorted(unknown.items())
             )
         )
     if patches.empty:
         example = f" (e.g. {left_out[0][0]!r}: {left_out[0][1]})" if left_out else ""
-        raise UserError(f"{root}: none of {len(left_out)} files is a patch{example}: {remedy}")
+        raise UserError(f"{where}: none of {len(left_out)} files is a patch{example}: {remedy}")
     cases = _case_table(patches, labels.drop_duplicates("case_id"), stains)
     if not cases["n_patches"].any():
         raise UserError(
-            f"{root}: none of the {len(cases)} cases in the labels has a patch "
+            f"{where}: none of the {len(cases)} cases in the labels has a patch "
             f"(labels: {few(cases['case_id'], 4)}; patches: {few(patches['case_id'].unique(), 4)}): "
             "check `labels`, cohort.case_column and names.pattern"
         )
     excluded = _excluded_table(left_out, labels, patches, cases)
-    _account(n, len(labels), patches, cases, excluded)
-    return Inventory(patches, cases, excluded, visited or {})
+    _account(n_read, len(labels), patches, cases, excluded)
+    return Inventory(patches, cases, excluded, folders or {})
 
 
-def of_files(excluded):
-    """How many patches each file in excluded.csv stands for: a file of features for its rows, any other for one."""
+def of_files(excluded: pd.DataFrame) -> pd.Series:
+    """Return how many patches each file in excluded.csv stands for: a feature file for its rows, any other for one."""
     return excluded.loc[excluded["kind"] == "file", "patches"].clip(lower=1)
 
 
-def _account(n, n_rows, patches, cases, excluded):
-    """Nothing is lost between what was read and what is listed; a fault of the program, not of the user."""
-    kinds, of_left_out = excluded["kind"].value_counts(), of_files(excluded).sum()
-    if n != len(patches) + of_left_out:
-        raise RuntimeError(f"{n} patches read, but {len(patches)} listed and {of_left_out} excluded")
-    if n_rows != len(cases) + kinds.get("row", 0):
-        raise RuntimeError(f"{n_rows} rows of labels, but {len(cases)} cases and {kinds.get('row', 0)} excluded")
-    of_cases = cases.loc[cases["status"] == USED, "n_patches"].sum()
-    of_excluded = excluded.loc[excluded["kind"] == "case", "patches"].sum()
-    if len(patches) != of_cases + of_excluded:
-        raise RuntimeError(f"{len(patches)} patches, but {of_cases} in used and {of_excluded} in excluded cases")
-
-
-def used_cases(path):
-    """The used rows of cases.csv, in natural order of case_id, with all ids as text."""
+def used_cases(path: str | Path) -> pd.DataFrame:
+    """Return the used rows of cases.csv, in natural order of case_id, with all ids as text."""
     cases = tables.read_cases(path)
     return cases[cases["status"] == USED].reset_index(drop=True)
 
 
-def class_indices(path, classes):
-    """Of each used case in cases.csv its class, as a place in `classes`."""
+def class_indices(path: str | Path, classes: Sequence[str]) -> dict[str, int]:
+    """Return the class of each used case in cases.csv, as a place in `classes`."""
     cases = used_cases(path)
     return {case: classes.index(name) for case, name in zip(cases["case_id"], cases["class"])}
 
 
-def scan(root, grammar):
-    """Read the name and size of every file below `root`; contents are not opened.
-
-    Returns (found, left_out, visited): found is a DataFrame of case_id, stain, slice_id, patch, path and bytes in no
-    order, cases and slices as the names spell them, left_out a list of (path, reason, detail), visited the folders and
-    their times. Paths are POSIX and relative to `root`.
-    """
-    if not Path(root).is_dir():
-        raise UserError(f"{root}: no such folder: set `patches` to the folder of patch images")
-    slices, which, numbers, sizes, paths = {}, array("q"), array("q"), array("q"), []
-    left_out, visited = [], {}
-
-    def keep(name: PatchName, size: int, path: str) -> None:
-        which.append(slices.setdefault(name[:3], len(slices)))
-        numbers.append(name.patch)
-        sizes.append(size)
-        paths.append(path)
-
-    for folder, time, entries in visit(root, also_hidden=True):
-        below = os.path.relpath(folder, root)
-        below = "" if below == "." else f"{Path(below).as_posix()}/"
-        if trash := next(filter(hidden, below.split("/")), ""):
-            left_out += [(below + entry.name, HIDDEN_FOLDER, trash) for entry in entries]
-            continue
-        visited[folder] = time
-        unreadable = below != readable(below)
-        copies = []
-        for entry in entries:
-            path = below + entry.name
-            try:
-                if unreadable:
-                    raise NotAPatch("name of its folder is not readable text")
-                if hidden(entry.name):
-                    raise NotAPatch("hidden file")
-                name, size = grammar.spelt(entry.name), _size(entry)
-            except NotAPatch as why:
-                if _state(entry) is None:
-                    left_out.append((path, BROKEN_LINK, ""))
-                elif why.reason == COPY:
-                    copies.append((entry, why.detail))
-                else:
-                    left_out.append((path, why.reason, why.detail))
-                continue
-            if size:
-                keep(name, size, path)
-            else:
-                left_out.append((path, BROKEN_LINK, "") if size is None else (path, "empty file", "0 bytes"))
-        if copies:
-            beside = {composed(entry.name).lower(): entry for entry in entries if _state(entry)}
-            for entry, original in copies:
-                path, first = below + entry.name, beside.get(original.lower())
-                if other := first and _another(entry, first, folder, grammar):
-                    keep(*other, path)
-                elif first:
-                    left_out.append((path, COPY, below + first.name))
-                else:  # it may be the only picture of a patch
-                    left_out.append((path, f"{COPY}, original missing", f"rename it to {original} to use it"))
-    found = pd.DataFrame(list(slices), columns=PATCH[:3], dtype=str).iloc[np.array(which)].reset_index(drop=True)
-    found["patch"], found["path"], found["bytes"] = np.array(numbers), paths, np.array(sizes)
-    return found, [(readable(path), reason, readable(detail)) for path, reason, detail in left_out], visited
-
-
-def _state(entry):
-    """os.stat of a file, or None for a link that leads nowhere, perhaps to a share that is not there now."""
-    try:
-        return entry.stat()
-    except OSError:
-        return None
-
-
-def _size(entry):
-    """Bytes of a file, or None for a link that leads nowhere. Raises NotAPatch for a pipe, a socket or a device."""
-    state = _state(entry)
-    if state and not stat.S_ISREG(state.st_mode):
-        raise NotAPatch("not a regular file")
-    return state.st_size if state else None
-
-
-def _another(entry: os.DirEntry, first: os.DirEntry, folder: str, grammar: Grammar) -> tuple[PatchName, int] | None:
-    """The name and size of a file called a copy that is another patch of the slice, as a browser keeps both; or None.
-
-    It has the number of its original.
-    """
-    try:
-        name, size = grammar.spelt(first.name), _size(entry)
-        return (
-            (name, size) if size and not filecmp.cmp(*(Path(folder, e.name) for e in (entry, first)), False) else None
-        )
-    except (NotAPatch, OSError):
-        return None
-
-
-def readable(path):
-    """A path as text that can be written, where its bytes are not UTF-8."""
-    return path.encode(errors="replace").decode()
-
-
-def spelt(patches: pd.DataFrame, labelled: Iterable[str] = ()) -> pd.DataFrame:
-    """Give each case and each slice of `patches` one spelling, so that from here on equal text is the same id.
-
-    A case is spelt as in `labelled`, the ids of the labels table; one that is not there, and every slice, as most of
-    its patches have it, of several equally frequent spellings the first in natural order.
-    """
-    groups = patches.groupby(PATCH[:3], sort=False)
-    slices = groups.size().rename("n").reset_index()
-    slices["case"], slices["slice"] = slices["case_id"].map(case_id), slices["slice_id"].map(slice_id)
-    of_case = _most(slices, ["case"], "case_id") | {case_id(text): text for text in labelled}
-    of_slice = _most(slices, ["case", "stain", "slice"], "slice_id")
-    names = slices[["case", "stain", "slice"]].itertuples(index=False, name=None)
-    which = groups.ngroup().to_numpy()
-    return patches.assign(
-        case_id=slices["case"].map(of_case).to_numpy(dtype=object)[which],
-        slice_id=np.array([of_slice[name] for name in names], dtype=object)[which],
-    )
-
-
-def _most(slices, keys, name):
-    """Key, or keys, -> its most frequent value of the column `name`, weighed by `n`."""
-    counts = slices.groupby([*keys, name], sort=False)["n"].sum().reset_index()
-    rows = sorted(counts.itertuples(index=False, name=None), key=lambda row: (-row[-1], natural(row[-2])))
-    found = {}
-    for *key, text, _ in rows:
-        found.setdefault(key[0] if len(keys) == 1 else tuple(key), text)
-    return found
-
-
-def ordered(found, stains):
-    """The patches by case, stain, slice and number, numbers by value; paths only where all else is the same."""
-    keys = [
-        _ranks(found["case_id"], natural),
-        _ranks(found["stain"], list(stains).index),
-        _ranks(found["slice_id"], natural),
-        found["patch"].to_numpy(),
-    ]
-    ties = np.zeros(len(found), dtype="int64")
-    same = found.duplicated(PATCH, keep=False).to_numpy()
-    ties[same] = _ranks(found["path"][same], natural)
-    order = np.lexsort([ties, *reversed(keys)])
-    return found.iloc[order].reset_index(drop=True).astype({"patch": "int32"})
-
-
-def _ranks(values, key):
-    """Position of each value among the different ones, ordered by `key`."""
-    codes, different = pd.factorize(values)
-    ranks = np.empty(len(different), dtype="int64")
-    ranks[sorted(range(len(different)), key=lambda i: (key(different[i]), different[i]))] = np.arange(len(different))
-    return ranks[codes]
-
-
-def _without_copies(patches, root):
-    """(patches without the files that repeat another, those files as left out).
-
-    Files of the same case, stain, slice and number (38 and 038, a folder copied into another) are one patch if their
-    bytes are equal; if not, all are kept, for each has its own path.
-    """
-    keep, copies = np.ones(len(patches), dtype=bool), []
-    for _, rows in patches[patches.duplicated(PATCH, keep=False)].groupby(PATCH, sort=False):
-        originals = []
-        for i, path, size in zip(rows.index, rows["path"], rows["bytes"]):
-            first = next((one for one, its in originals if its == size and _equal(root, one, path)), None)
-            if first is None:
-                originals.append((path, size))
-            else:
-                keep[i] = False
-                copies.append((path, "copy of another file", first))
-    return (patches if keep.all() else patches[keep].reset_index(drop=True)), copies
-
-
-def _equal(root, a, b):
-    try:
-        return filecmp.cmp(Path(root, a), Path(root, b), shallow=False)
-    except OSError:
-        return False
-
-
-def namesakes(patches):
-    """The rows of `patches` whose case, stain, slice and number another row has, too."""
-    return patches[patches.duplicated(PATCH, keep=False)]
-
-
-def _case_table(patches, labels, stains):
+def _case_table(patches: pd.DataFrame, labels: pd.DataFrame, stains: Sequence[str]) -> pd.DataFrame:
+    """Return the rows of cases.csv: a case of the labels, its slices and patches of each stain, and its status."""
     cases = labels.drop(columns="row").sort_values("case_id", key=lambda ids: ids.map(natural), ignore_index=True)
     slices = patches.groupby(["case_id", "stain", "slice_id"], sort=False).size().rename("n").reset_index()
     by_stain = slices.pivot_table(index="case_id", columns="stain", values="n", aggfunc=["count", "sum"], fill_value=0)
@@ -324,7 +136,7 @@ def _case_table(patches, labels, stains):
     return cases[first + [name for name in cases if name not in first]]
 
 
-def _status(cases):
+def _status(cases: pd.DataFrame) -> pd.Series:
     left_out = cases["class"] == ""
     status = pd.Series(USED, index=cases.index)
     status[cases["n_patches"] == 0] = "no patches"
@@ -332,7 +144,10 @@ def _status(cases):
     return status
 
 
-def _excluded_table(left_out, labels, patches, cases):
+def _excluded_table(
+    left_out: Collection[LeftOut], labels: pd.DataFrame, patches: pd.DataFrame, cases: pd.DataFrame
+) -> pd.DataFrame:
+    """Return the rows of excluded.csv: files, rows of the labels and cases, each with its reason."""
     rows = [
         ("file", path, f"stain {detail!r} not in the config" if reason == UNKNOWN_STAIN else reason, detail, number)
         for path, reason, detail, number in sorted(left_out, key=lambda row: natural(row[0]))
@@ -348,3 +163,16 @@ def _excluded_table(left_out, labels, patches, cases):
     unlabelled = patches[~patches["case_id"].isin(cases["case_id"])]["case_id"].value_counts(sort=False)
     rows += [("case", case, "no row in the labels", "", n) for case, n in unlabelled.items()]
     return pd.DataFrame(rows, columns=["kind", "name", "reason", "detail", "patches"])
+
+
+def _account(n_read: int, n_rows: int, patches: pd.DataFrame, cases: pd.DataFrame, excluded: pd.DataFrame) -> None:
+    """Raise RuntimeError if anything is lost between what was read and what is listed: a fault of the program."""
+    kinds, of_left_out = excluded["kind"].value_counts(), of_files(excluded).sum()
+    if n_read != len(patches) + of_left_out:
+        raise RuntimeError(f"{n_read} patches read, but {len(patches)} listed and {of_left_out} excluded")
+    if n_rows != len(cases) + kinds.get("row", 0):
+        raise RuntimeError(f"{n_rows} rows of labels, but {len(cases)} cases and {kinds.get('row', 0)} excluded")
+    of_cases = cases.loc[cases["status"] == USED, "n_patches"].sum()
+    of_excluded = excluded.loc[excluded["kind"] == "case", "patches"].sum()
+    if len(patches) != of_cases + of_excluded:
+        raise RuntimeError(f"{len(patches)} patches, but {of_cases} in used and {of_excluded} in excluded cases")

@@ -2,25 +2,31 @@
 
 import re
 import unicodedata
-from collections.abc import Collection, Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from pathlib import Path
 
 import pandas as pd
 
-from stratamil.core import files, schema, tables
+from stratamil.core import files, tables
 from stratamil.core.errors import UserError, few, in_rows
 from stratamil.core.names import LONGEST, case_id, class_code
-
-# What tables say of a patient who is not known.
-MISSING = tuple(schema.defaults("cohort")["missing_words"])
-
 
 SHOWN = 3  # of one kind, named each in a line
 
 
-def read(path, case_column, class_column, patient_column, classes, excluded_codes, missing_words=MISSING):
+def read(
+    path: str | Path,
+    *,
+    case_column: str,
+    class_column: str,
+    patient_column: str | None,
+    classes: Mapping[str, Sequence[str]],
+    excluded_codes: Sequence[str],
+    missing_words: Sequence[str],
+) -> pd.DataFrame:
     """Read a labels table.
 
-    path: CSV with comma, semicolon or tab; every value is read as text, blank lines are passed over.
+    path: CSV with comma, semicolon or tab; every value is read as text, blank lines are ignored.
     classes: class name -> list of its codes. excluded_codes: codes left out on purpose. `1`, `01` and `1.0` are one
     code; codes of letters are compared without regard to case. missing_words: what stands for a patient who is not
     known; case, spaces and punctuation do not matter, and a cell without letter and digit is missing, too. One case may
@@ -70,8 +76,8 @@ def _as_first_spelt(values: pd.Series) -> pd.Series:
     return values.map(lambda text: first.setdefault(normal, text) if (normal := case_id(text)) else "")
 
 
-def _codes(classes, excluded_codes):
-    """What a code means: its class_code -> (the code as in the config, its class, or nothing where it is left out)."""
+def _codes(classes: Mapping[str, Sequence[str]], excluded_codes: Sequence[str]) -> dict[str, tuple[str, str]]:
+    """Return what a code means: its class_code -> (the code as in the config, its class, or "" if it is excluded)."""
     entries = [(str(code).strip(), name) for name, codes in classes.items() for code in codes]
     entries += [(str(code).strip(), "") for code in excluded_codes]
     codes = [class_code(code) for code, _ in entries]
@@ -82,42 +88,42 @@ def _codes(classes, excluded_codes):
 
 
 def _bare(text: str) -> str:
-    """What is left of a word without spaces and punctuation: `na` of `N/A`, nothing of `-`."""
+    """Return what is left of a word without spaces and punctuation: `na` of `N/A`, nothing of `-`."""
     return "".join(character for character in unicodedata.normalize("NFKC", text).casefold() if character.isalnum())
 
 
 def _words(column: pd.Series, numbers: list[int], absent: Collection[str]) -> dict[str, list[int]]:
-    """What stands for nothing in a column: the word as it stands there -> its rows."""
-    found = {}
+    """Return the words that mean nothing in a column: the word as it stands there -> its rows."""
+    rows_of = {}
     for text, number in zip(column, numbers):
         if _bare(text) in absent:
-            found.setdefault(text, []).append(number)
-    return found
+            rows_of.setdefault(text, []).append(number)
+    return rows_of
 
 
 def _without_id(path: object, column: pd.Series, numbers: list[int], absent: Collection[str]) -> Iterator[str]:
-    """A line for rows without a case id; a word for nothing may be the name of one case."""
-    found = _words(column, numbers, absent)
-    rows = sorted(number for word, same in found.items() if not _bare(word) for number in same)
+    """Yield a line for rows without a case id; a word for nothing may be the name of one case."""
+    words = _words(column, numbers, absent)
+    rows = sorted(number for word, same in words.items() if not _bare(word) for number in same)
     if rows:
         yield f"{path}: {in_rows(rows)}: no case id: fill it in or delete the row"
-    several = {word: rows for word, rows in found.items() if _bare(word)}
+    several = {word: rows for word, rows in words.items() if _bare(word)}
     if sum(map(len, several.values())) > 1:
         told = few(f"{word!r} in {in_rows(rows)}" for word, rows in several.items())
         yield f"{path}: no case id: {told}: name the cases or delete the rows"
 
 
 def _too_long(path: object, column: pd.Series, numbers: list[int]) -> Iterator[str]:
-    """A line for ids that are rather text that slipped into the column."""
+    """Yield a line for ids that are rather text that slipped into the column."""
     if rows := [number for text, number in zip(column, numbers) if len(text) > LONGEST]:
         yield f"{path}: {in_rows(rows)}: a case id of more than {LONGEST} characters: shorten it"
 
 
 def _without_patient(path: object, column: pd.Series, numbers: list[int], absent: Collection[str]) -> Iterator[str]:
-    """A line for the rows that name no patient; strangers would be one patient otherwise."""
-    if found := _words(column, numbers, absent):
-        told = few((f"{word!r} in {in_rows(rows)}" if word else in_rows(rows) for word, rows in found.items()), 6)
-        names = "; if it is a name, take the word out of cohort.missing_words" if any(map(_bare, found)) else ""
+    """Yield a line for the rows that name no patient; different people would be one patient otherwise."""
+    if words := _words(column, numbers, absent):
+        told = few((f"{word!r} in {in_rows(rows)}" if word else in_rows(rows) for word, rows in words.items()), 6)
+        names = "; if it is a name, take the word out of cohort.missing_words" if any(map(_bare, words)) else ""
         yield (
             f"{path}: nothing in column {column.name!r}: {told}: name the patient, "
             f"or set cohort.patient_column to null{names}"
@@ -125,19 +131,19 @@ def _without_patient(path: object, column: pd.Series, numbers: list[int], absent
 
 
 def _formulas(path: object, ids: pd.DataFrame, numbers: list[int]) -> Iterator[str]:
-    """A line for ids that a spreadsheet would run, and that cannot be made harmless without being other ids."""
-    found = [
+    """Yield a line for ids that a spreadsheet would run, and that cannot be made harmless without being other ids."""
+    formulas = [
         f"{text!r} in row {number}"
         for name in ids
         for text, number in zip(ids[name], numbers)
         if files.FORMULA.match(text) and re.search(r"\w", text)
     ]
-    if found:
-        yield f"{path}: a spreadsheet takes for a formula: {few(found)}: begin the id with a letter or digit"
+    if formulas:
+        yield f"{path}: a spreadsheet takes for a formula: {few(formulas)}: begin the id with a letter or digit"
 
 
 def _unknown_codes(path: object, rows: pd.DataFrame, codes: dict[str, tuple[str, str]]) -> Iterator[str]:
-    """A line for each code; one for all where there are many, as with the wrong column."""
+    """Yield a line for each code; one for all where there are many, as with the wrong column."""
     known = ", ".join(code for code, _ in codes.values())
     where = f"in neither cohort.classes nor cohort.excluded_codes ({known}): correct it or add it to one of them"
     unknown = list(rows.groupby("label", sort=False))
@@ -156,16 +162,16 @@ def _unknown_codes(path: object, rows: pd.DataFrame, codes: dict[str, tuple[str,
 
 
 def _contradictions(path: object, rows: pd.DataFrame) -> Iterator[str]:
-    """A line for cases with different classes, and one for those with different patients."""
+    """Yield a line for cases with different classes, and one for those with different patients."""
     repeated = rows[(rows["case_id"] != "") & rows.duplicated("case_id", keep=False)]
     for what, column in (("classes", "label"), ("patients", "patient_id")):
         different = repeated.groupby("case_id")[column].transform("nunique") > 1
-        found = [
+        contradictions = [
             f"case {case} has different {what}: {few(_each(same, column))}"
             for case, same in repeated[different].groupby("case_id", sort=False)
         ]
-        if found:
-            yield f"{path}: {few(found)}; keep one"
+        if contradictions:
+            yield f"{path}: {few(contradictions)}; keep one"
 
 
 def _each(rows: pd.DataFrame, column: str) -> Iterable[str]:

@@ -1,4 +1,4 @@
-"""The manifest of features made elsewhere: which file holds which case, stain and slice."""
+"""The manifest of precomputed features: which file has which case, stain and slice."""
 
 import hashlib
 import json
@@ -6,6 +6,8 @@ import os
 import stat
 from pathlib import Path, PurePosixPath
 from typing import NamedTuple
+
+import pandas as pd
 
 from stratamil.core import files, tables
 from stratamil.core.errors import UserError, by_kind, few
@@ -48,9 +50,12 @@ def read(path: Path, folder: Path) -> list[Entry]:
         )
     if table.empty:
         raise UserError(f"{path}: no rows: add one row a feature file")
-    columns = [table[name] if name in table else [""] * len(table) for name in NAMES]
+    said = table.reindex(columns=NAMES, fill_value="")
     normal = [PurePosixPath(name).as_posix() if name else "" for name in table["file"]]
-    entries = [Entry(*row) for row in zip(numbers, normal, *columns)]
+    entries = [
+        Entry(row=row, file=file, case=case, stain=stain, slice=slice_)
+        for row, file, case, stain, slice_ in zip(numbers, normal, said["case"], said["stain"], said["slice"])
+    ]
     first, beside = {}, {}
     problems = [
         problem
@@ -62,8 +67,41 @@ def read(path: Path, folder: Path) -> list[Entry]:
     return entries
 
 
-def _table(path):
-    """The table with its headings in lower case, and the number of each row in the file."""
+def lacking(path: Path, entries: list[tuple[Entry, list[str]]]) -> list[str]:
+    """Return lines for files of which neither the manifest nor their own columns say the case, stain or slice.
+
+    entries: entry and the names that it lacks.
+    """
+    if not entries:
+        return []
+    table, _ = _table(path)
+    lines = []
+    if absent := [name for name in NAMES if name not in table and any(name in none for _, none in entries)]:
+        these = [entry.file for entry, none in entries if set(none) & set(absent)]
+        lines.append(
+            f"no column {', '.join(absent)}, and {len(these):,} files have none of their own ({few(these)}): "
+            f"it has {_headings(table)}: {_rename(table, absent)}"
+        )
+    cells = [(entry, [name for name in none if name in table]) for entry, none in entries]
+    return lines + by_kind(
+        (f"row {entry.row}: {entry.file}", f"no {', '.join(none)}: fill it in, for the file has no column of that name")
+        for entry, none in cells
+        if none
+    )
+
+
+def state(path: Path, folder: Path) -> str:
+    """Return a short text that changes when the manifest or one of its files does; the files are not opened.
+
+    Raises UserError as `read` does.
+    """
+    stats = [(entry.file, os.stat(Path(folder, entry.file))) for entry in read(path, folder)]
+    seen = [files.sha256(path), *((file, stat.st_size, stat.st_mtime_ns) for file, stat in stats)]
+    return hashlib.sha256(json.dumps(seen).encode()).hexdigest()[:16]
+
+
+def _table(path: Path) -> tuple[pd.DataFrame, list[int]]:
+    """Return the table with its headings in lower case, and the number of each row in the file."""
     table, numbers = tables.sheet(path, REMEDY)
     table.columns = [name.lower() for name in table]
     if twice := [name for name in dict.fromkeys(table) if name in ("file", *NAMES) and list(table).count(name) > 1]:
@@ -71,8 +109,23 @@ def _table(path):
     return table, numbers
 
 
-def _problem(entry, folder, first, beside):
-    """(where, what is wrong) of an entry, or None. beside: a cache of the files in each folder, by their stem."""
+def _headings(table: pd.DataFrame) -> str:
+    return few(map(repr, table), 8)
+
+
+def _rename(table: pd.DataFrame, absent: list[str]) -> str:
+    """Return what to do about columns that are not there."""
+    renamed = {name: next((other for other in ELSEWHERE[name] if other in table), None) for name in absent}
+    said = [f"rename {other} to {name}" for name, other in renamed.items() if other]
+    missing = [name for name, other in renamed.items() if not other]
+    return ", ".join([*said, *([f"add {', '.join(missing)}"] if missing else [])])
+
+
+def _problem(entry: Entry, folder: Path, first: int, beside: dict[Path, dict[str, str]]) -> tuple[str, str] | None:
+    """Return (where, what is wrong) of an entry, or None.
+
+    first: the first row with this file. beside: a cache of the files in each folder, by their stem.
+    """
     where, parts = f"row {entry.row}: {entry.file}", PurePosixPath(entry.file).parts
     if not entry.file:
         return f"row {entry.row}", "no file: name one or delete the row"
@@ -93,55 +146,10 @@ def _problem(entry, folder, first, beside):
     return where, f"no such file in {folder}: correct it, or set features.folder"
 
 
-def _is_file(path):
+def _is_file(path: Path) -> bool:
     try:
         return stat.S_ISREG(os.stat(path).st_mode)
     except PermissionError:
         raise
     except (OSError, ValueError):
         return False
-
-
-def lacking(path: Path, found: list[tuple[Entry, list[str]]]) -> list[str]:
-    """Return lines for files of which neither the manifest nor their own columns say the case, stain or slice.
-
-    found: entry and the names that it lacks.
-    """
-    if not found:
-        return []
-    table, _ = _table(path)
-    lines = []
-    if absent := [name for name in NAMES if name not in table and any(name in none for _, none in found)]:
-        these = [entry.file for entry, none in found if set(none) & set(absent)]
-        lines.append(
-            f"no column {', '.join(absent)}, and {len(these):,} files have none of their own ({few(these)}): "
-            f"it has {_headings(table)}: {_rename(table, absent)}"
-        )
-    cells = [(entry, [name for name in none if name in table]) for entry, none in found]
-    return lines + by_kind(
-        (f"row {entry.row}: {entry.file}", f"no {', '.join(none)}: fill it in, for the file has no column of that name")
-        for entry, none in cells
-        if none
-    )
-
-
-def _headings(table):
-    return few(map(repr, table), 8)
-
-
-def _rename(table, absent):
-    """What to do about columns that are not there."""
-    renamed = {name: next((other for other in ELSEWHERE[name] if other in table), None) for name in absent}
-    said = [f"rename {other} to {name}" for name, other in renamed.items() if other]
-    missing = [name for name, other in renamed.items() if not other]
-    return ", ".join([*said, *([f"add {', '.join(missing)}"] if missing else [])])
-
-
-def state(path: Path, folder: Path) -> str:
-    """Return a short text that changes when the manifest or one of its files does; the files are not opened.
-
-    Raises UserError as `read` does.
-    """
-    stats = [(entry.file, os.stat(Path(folder, entry.file))) for entry in read(path, folder)]
-    seen = [files.sha256(path), *((file, stat.st_size, stat.st_mtime_ns) for file, stat in stats)]
-    return hashlib.sha256(json.dumps(seen).encode()).hexdigest()[:16]

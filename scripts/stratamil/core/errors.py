@@ -31,7 +31,7 @@ class UserError(Exception):
     Collect all problems first and raise once, so that one run shows them all.
     """
 
-    def __init__(self, *problems: str):
+    def __init__(self, *problems: str) -> None:
         super().__init__("\n".join(problems))
         self.problems = problems
 

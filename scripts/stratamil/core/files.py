@@ -8,9 +8,10 @@ import os
 import re
 import shutil
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path, PurePosixPath
+from typing import Any
 
 import pandas as pd
 
@@ -22,6 +23,9 @@ LISTING = ".made.json"
 PARTIAL = ".partial"
 # What a writer on another machine left behind is removed after so many seconds; one that works has written since.
 ABANDONED = 7 * 24 * 3600
+# Text that a spreadsheet runs, or takes for more than text; numbers are not.
+NUMBER = r"(?:[0-9]+(?:[.,][0-9]*)?|[.,][0-9]+)(?:e[-+]?[0-9]+)?%?"
+FORMULA = re.compile(rf"'*(?:[=@\t\r\n\uff1d\uff20\uff0b\uff0d]|[-+](?!{NUMBER}\Z))", re.IGNORECASE)
 
 
 @contextmanager
@@ -73,6 +77,66 @@ def made(listing: str | Path) -> set[str]:
     return within
 
 
+def temporary(path: Path) -> Path:
+    """Return a name beside `path` that no other writer has.
+
+    Removes what writers of `path` that are dead have left behind.
+    """
+    if not any(part.endswith(PARTIAL) for part in path.parent.parts):  # in a new folder there is nothing yet
+        _sweep(path)
+    return path.with_name(f".{path.stem[:40]}.{processes.tag()}{PARTIAL}{path.suffix}")
+
+
+def lacking(folders: Iterable[str | Path], needed: Mapping[str, str]) -> list[str]:
+    """Return a line for each file that a folder lacks; needed: file name -> the rule that makes it."""
+    return [
+        f"{folder}/{name}: no such file: run {rule}"
+        for folder in folders
+        for name, rule in needed.items()
+        if not (Path(folder) / name).is_file()
+    ]
+
+
+def write_text(text: str, path: str | Path) -> None:
+    """Write `text` to `path` as UTF-8."""
+    with atomic(path) as temporary:
+        temporary.write_text(text, encoding="utf-8")
+
+
+def write_json(value: Any, path: str | Path) -> None:
+    """Write `value` to `path` as indented JSON. Raises ValueError for NaN, which is not JSON."""
+    write_text(json.dumps(value, indent=2, allow_nan=False, ensure_ascii=False) + "\n", path)
+
+
+def write_csv(frame: pd.DataFrame, path: str | Path, float_format: str | None = None) -> None:
+    """Write a data frame to `path` without its index; `float_format` like "%.6g" shortens its numbers.
+
+    An apostrophe before text that a spreadsheet would run makes it plain text there; `as_typed` removes it.
+    """
+    with atomic(path) as temporary:
+        plain = _with_text(frame, lambda text: f"'{text}" if FORMULA.match(text) else text)
+        torn = any("\r" in text for name in frame for text in frame[name] if isinstance(text, str))
+        quoting = csv.QUOTE_NONNUMERIC if torn else csv.QUOTE_MINIMAL  # which does not quote a carriage return
+        plain.to_csv(temporary, index=False, float_format=float_format, quoting=quoting)
+
+
+def as_typed(frame: pd.DataFrame) -> pd.DataFrame:
+    """Return a table that write_csv wrote with its text as it was."""
+    return _with_text(frame, lambda text: text[1:] if text.startswith("'") and FORMULA.match(text) else text)
+
+
+def write_parquet(frame: pd.DataFrame, path: str | Path) -> None:
+    """Write a data frame to `path` without its index."""
+    with atomic(path) as temporary:
+        frame.to_parquet(temporary, index=False)
+
+
+def sha256(path: str | Path) -> str:
+    """Return the hexadecimal SHA-256 of a file's bytes."""
+    with open(path, "rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
 def _move(new: Path, path: Path, listing: Path) -> None:
     """Put the files of the folder `new` into `path`, and remove those made there earlier that are not among them."""
     names = {file.relative_to(new).as_posix() for file in new.rglob("*") if file.is_file()}
@@ -104,87 +168,22 @@ def _list(names: Iterable[str], listing: Path) -> None:
     write_json({"files": sorted(names)}, listing)
 
 
-def temporary(path: Path) -> Path:
-    """Return a name beside `path` that no other writer has.
-
-    Removes what writers of `path` that are dead have left behind.
-    """
-    if not any(part.endswith(PARTIAL) for part in path.parent.parts):  # in a new folder there is nothing yet
-        _sweep(path)
-    return path.with_name(f".{path.stem[:40]}.{processes.tag()}{PARTIAL}{path.suffix}")
-
-
 def _sweep(path: Path) -> None:
     writer = rf"\.{re.escape(path.stem[:40])}\.(\w{{6}})-(\d+)-\w{{8}}{re.escape(PARTIAL + path.suffix)}"
     for name in os.listdir(path.parent):
-        if found := re.fullmatch(writer, name):
-            left, (machine, pid) = path.with_name(name), found.groups()
+        if match := re.fullmatch(writer, name):
+            left, (machine, pid) = path.with_name(name), match.groups()
             with suppress(OSError):
                 here = machine == processes.machine()
                 if not processes.lives(int(pid)) if here else time.time() - left.stat().st_mtime > ABANDONED:
                     shutil.rmtree(left) if left.is_dir() else left.unlink()
 
 
-def lacking(folders, needed):
-    """A line for each file that a folder lacks; needed: file name -> the rule that makes it."""
-    return [
-        f"{folder}/{name}: no such file: run {rule}"
-        for folder in folders
-        for name, rule in needed.items()
-        if not (Path(folder) / name).is_file()
-    ]
-
-
-def write_text(text, path):
-    """Write `text` to `path` as UTF-8."""
-    with atomic(path) as temporary:
-        temporary.write_text(text, encoding="utf-8")
-
-
-def write_json(value, path):
-    """Write `value` to `path` as indented JSON; NaN is refused, for it is not JSON."""
-    write_text(json.dumps(value, indent=2, allow_nan=False, ensure_ascii=False) + "\n", path)
-
-
-# Text that a spreadsheet runs, or takes for more than text; numbers are none.
-NUMBER = r"(?:[0-9]+(?:[.,][0-9]*)?|[.,][0-9]+)(?:e[-+]?[0-9]+)?%?"
-FORMULA = re.compile(rf"'*(?:[=@\t\r\n\uff1d\uff20\uff0b\uff0d]|[-+](?!{NUMBER}\Z))", re.IGNORECASE)
-
-
-def write_csv(frame, path, float_format=None):
-    """Write a data frame to `path` without its index; `float_format` like "%.6g" shortens its numbers.
-
-    An apostrophe before text that a spreadsheet would run makes it plain text there; `as_typed` takes it away.
-    """
-    with atomic(path) as temporary:
-        plain = _with_text(frame, lambda text: f"'{text}" if FORMULA.match(text) else text)
-        torn = any("\r" in text for name in frame for text in frame[name] if isinstance(text, str))
-        quoting = csv.QUOTE_NONNUMERIC if torn else csv.QUOTE_MINIMAL  # which does not quote a carriage return
-        plain.to_csv(temporary, index=False, float_format=float_format, quoting=quoting)
-
-
-def as_typed(frame: pd.DataFrame) -> pd.DataFrame:
-    """Return a table that write_csv wrote with its text as it was."""
-    return _with_text(frame, lambda text: text[1:] if text.startswith("'") and FORMULA.match(text) else text)
-
-
 def _with_text(frame: pd.DataFrame, change: Callable[[str], str]) -> pd.DataFrame:
-    """A data frame with each text in it, headings as well, changed."""
+    """Return a data frame with each text in it, headings as well, changed."""
     columns = {}
     for name, kind in frame.dtypes.items():
         texts = {value for value in frame[name] if isinstance(value, str)} if kind.kind == "O" else ()
         if other := {text: new for text in texts if (new := change(text)) != text}:
             columns[name] = [other.get(value, value) if isinstance(value, str) else value for value in frame[name]]
     return frame.assign(**columns).rename(columns=lambda name: change(name) if isinstance(name, str) else name)
-
-
-def write_parquet(frame, path):
-    """Write a data frame to `path` without its index."""
-    with atomic(path) as temporary:
-        frame.to_parquet(temporary, index=False)
-
-
-def sha256(path):
-    """Hexadecimal SHA-256 of a file's bytes."""
-    with open(path, "rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()

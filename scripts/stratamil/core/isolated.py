@@ -4,7 +4,8 @@ import faulthandler
 import multiprocessing
 import signal
 from collections.abc import Callable, Iterable, Iterator
-from typing import Any
+from multiprocessing.connection import Connection
+from typing import Any, Self
 
 from stratamil.core.errors import Stopped
 
@@ -16,7 +17,7 @@ STOPS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
 class Died(Exception):
     """The process ended before its work: by a signal, with a status below 0 (as -11), or as it hung (None)."""
 
-    def __init__(self, status: int | None):
+    def __init__(self, status: int | None) -> None:
         super().__init__(status)
         self.status = status
 
@@ -24,7 +25,7 @@ class Died(Exception):
 class Worker:
     """A process that runs one generator function, with other arguments each time; started when it is needed."""
 
-    def __init__(self, function: Callable[..., Iterable]):
+    def __init__(self, function: Callable[..., Iterable]) -> None:
         self.function, self.process, self.pipe, self.busy = function, None, None, False
 
     def run(self, *args: Any) -> Iterator:
@@ -50,13 +51,13 @@ class Worker:
         if kind == "error":
             raise value
 
-    def _start(self):
+    def _start(self) -> None:
         self.pipe, theirs = FORK.Pipe()
         self.process = FORK.Process(target=_serve, args=(self.function, self.pipe, theirs), daemon=True)
         self.process.start()
         theirs.close()
 
-    def _receive(self):
+    def _receive(self) -> tuple[str, Any]:
         try:
             if not self.pipe.poll(PATIENCE):
                 raise Died(None)
@@ -75,14 +76,14 @@ class Worker:
             self.process.join(10)  # one that waits for a dead disk cannot be ended
         self.process, self.busy = None, False
 
-    def __enter__(self):
+    def __enter__(self) -> Self:
         return self
 
-    def __exit__(self, *error):
+    def __exit__(self, *error: object) -> None:
         self.stop()
 
 
-def _serve(function, ours, theirs):
+def _serve(function: Callable[..., Iterable], ours: Connection, theirs: Connection) -> None:
     ours.close()  # with it open here, the pipe would never break when the other side is gone
     faulthandler.disable()
     signal.signal(signal.SIGTERM, signal.SIG_DFL)

@@ -58,7 +58,7 @@ class Holder:
 
     @property
     def ending(self) -> str:
-        """The command that ends it."""
+        """Return the command that ends it."""
         if self.job:
             return f"`scancel {self.job}`"
         return f"`kill {self.pid}`" + ("" if self.machine == processes.machine() else f" on {self.host}")
@@ -67,7 +67,7 @@ class Holder:
 class Lock:
     """A lock that this process holds, until `release` or the end of the process."""
 
-    def __init__(self, path: Path, holder: Holder):
+    def __init__(self, path: Path, holder: Holder) -> None:
         self.path, self.holder, self.ended = path, holder, threading.Event()
         threading.Thread(target=self._beat, daemon=True).start()
         atexit.register(self.release)
@@ -82,9 +82,9 @@ class Lock:
     def _beat(self) -> None:
         while not self.ended.wait(BEAT):
             with suppress(OSError, UserError):
-                found = read(self.path)
-                if found and found.token != self.holder.token and not self.ended.is_set():
-                    logging.error("%s: halted for so long that %s took over: this one ends here", self.path, found)
+                now = read(self.path)
+                if now and now.token != self.holder.token and not self.ended.is_set():
+                    logging.error("%s: halted for so long that %s took over: this one ends here", self.path, now)
                     os._exit(1)
                 os.utime(self.path)
 
@@ -115,10 +115,10 @@ def acquire(path: Path, what: str) -> Lock:
 
 def living(paths: Iterator[Path]) -> dict[Path, Holder]:
     """Return the holders that live of the locks at `paths`."""
-    found = [(path, holder) for path in paths if (holder := read(path))]
-    with ThreadPoolExecutor(max(1, min(32, len(found)))) as pool:  # a beat from another machine takes seconds
-        alive = list(pool.map(lambda lock: _lives(*lock), found))
-    return {path: holder for (path, holder), lives in zip(found, alive) if lives}
+    locked = [(path, holder) for path in paths if (holder := read(path))]
+    with ThreadPoolExecutor(max(1, min(32, len(locked)))) as pool:  # a beat from another machine takes seconds
+        alive = list(pool.map(lambda lock: _lives(*lock), locked))
+    return {path: holder for (path, holder), lives in zip(locked, alive) if lives}
 
 
 def read(path: Path) -> Holder | None:
@@ -135,7 +135,16 @@ def read(path: Path) -> Holder | None:
     try:
         return _holder(content)
     except (ValueError, TypeError, RecursionError):  # its holder was stopped while it wrote: only its age tells
-        return Holder("unknown program", 0, "", "unknown", "", "", state.st_mtime, f"{state.st_ino:x}")
+        return Holder(
+            program="unknown program",
+            pid=0,
+            start="",
+            host="unknown",
+            machine="",
+            job="",
+            since=state.st_mtime,
+            token=f"{state.st_ino:x}",
+        )
 
 
 def _opened(path: str, flags: int) -> int:
@@ -174,8 +183,8 @@ def _take(path: Path, me: Holder) -> Holder | None:
         if other := _take(guard, me):
             return other
         try:
-            found = read(path)
-            if found and found.token == holder.token:
+            still = read(path)
+            if still and still.token == holder.token:
                 os.replace(_written(path, me), path)
                 return None
         finally:
@@ -211,7 +220,7 @@ def _written(path: Path, me: Holder) -> Path:
 
 def _drop(path: Path, me: Holder) -> None:
     with suppress(OSError, UserError):
-        if (found := read(path)) and found.token == me.token:
+        if (holder := read(path)) and holder.token == me.token:
             path.unlink()
 
 
@@ -237,7 +246,7 @@ def _lives(path: Path, holder: Holder) -> bool:
 
 
 def _now(path: Path) -> float:
-    """The time by the clock of the file server."""
+    """Return the time by the clock of the file server."""
     clock = files.temporary(path)
     clock.touch()
     try:

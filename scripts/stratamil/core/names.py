@@ -1,12 +1,13 @@
 """The grammar of patch file names, what of two spellings is one id, and the order of everything that is named.
 
 Ids are matched by their normal form, `case_id` and `slice_id`. Every output has the user's own spelling instead:
-inventory.py chooses one for each case and slice, and after it an id is text that nothing changes.
+patch_files.py chooses one for each case and slice; from then on an id is text that nothing changes.
 """
 
 import hashlib
 import re
 import unicodedata
+from collections.abc import Iterable, Mapping
 from functools import lru_cache
 from typing import NamedTuple
 
@@ -17,7 +18,6 @@ REQUIRED_GROUPS = ("case", "slice", "stain", "patch")
 LONGEST = 200  # characters of an id
 PORTABLE = 60  # characters of a part of a file name
 MATCHING = re.compile("((?:un)?match(?:ed)?)_?0*([0-9]+)")
-
 COPY = "copy made by an operating system"
 UNKNOWN_STAIN = "stain not in the config"
 
@@ -34,20 +34,81 @@ class PatchName(NamedTuple):
 class NotAPatch(Exception):
     """The name is not that of a patch to use; the message is the reason, `detail` what to look at."""
 
-    def __init__(self, reason, detail=""):
+    def __init__(self, reason: str, detail: str = "") -> None:
         super().__init__(reason)
         self.reason, self.detail = reason, detail
 
 
-def natural(text):
-    """Sort key that orders numbers in text by value: case_2 before case_10; equal ones (1, 01) by the text itself."""
+class Grammar:
+    """Reads patch file names by one regular expression and a table of stains.
+
+    pattern: regular expression with groups case, slice, stain, patch and, if names that an
+        operating system gives to duplicates are to be recognised, copy; case is ignored.
+    stains: canonical stain -> other spellings.
+    Names are compared in Unicode's composed form (NFC): some file systems take letters and accents apart.
+    Raises UserError if the expression is not valid or lacks a group.
+    """
+
+    def __init__(self, pattern: str, stains: Mapping[str, Iterable[str]]) -> None:
+        try:
+            self.pattern = re.compile(pattern, re.IGNORECASE)
+        except re.error as error:
+            raise UserError(f"names.pattern: not a regular expression: {error}") from None
+        missing = [group for group in REQUIRED_GROUPS if group not in self.pattern.groupindex]
+        if missing:
+            raise UserError(f"names.pattern: add the named groups {', '.join(missing)}")
+        self.copies = "copy" in self.pattern.groupindex
+        self.stains = {spelling(text): stain for stain, others in stains.items() for text in (stain, *others)}
+        # A slice has hundreds of patches: what comes before their number is understood once.
+        self._slice = lru_cache(maxsize=100_000)(self._slice)
+
+    def _slice(self, case: str, stain: str, slice_: str) -> tuple[str, str, str]:
+        return case.strip(), self.stain(stain), slice_.strip()
+
+    def stain(self, text: str) -> str:
+        """Return the canonical stain of a spelling. Raises NotAPatch if the config does not name it."""
+        text = spelling(text)
+        if text not in self.stains:
+            raise NotAPatch(UNKNOWN_STAIN, text)
+        return self.stains[text]
+
+    def read(self, name: str) -> PatchName:
+        """Return the PatchName in a file's name, in normal form; see `spelt`."""
+        case, stain, slice_, patch = self.spelt(name)
+        return PatchName(case_id(case), stain, slice_id(slice_), patch)
+
+    def spelt(self, name: str) -> PatchName:
+        """Return the PatchName in a file's name, case and slice as they stand there.
+
+        Raises NotAPatch with the reason if it is none to use.
+        """
+        name = composed(name)
+        match = self.pattern.match(name)
+        if not match:
+            raise NotAPatch(_why_not(name))
+        if self.copies and match["copy"]:
+            start, end = match.span("copy")
+            raise NotAPatch(COPY, name[:start] + name[end:])
+        case, stain, slice_, patch = parts = match.group("case", "stain", "slice", "patch")
+        if None in parts or not patch.isdecimal():
+            raise NotAPatch("name does not follow the pattern")  # a group of it that is optional, or no number
+        if len(patch) > 9:
+            raise NotAPatch("patch number too long")
+        if not name.isprintable():
+            raise NotAPatch("name is not readable text")
+        case, stain, slice_ = self._slice(case, stain, slice_)
+        return PatchName(case, stain, slice_, int(patch))
+
+
+def natural(text: str) -> list[tuple]:
+    """Return a sort key that orders numbers in text by value: case_2 before case_10; equal ones by the text."""
     parts = [(part, part.lstrip("0")) for part in re.split("([0-9]+)", text) if part]
     # Longer numbers are larger ones, at any length; the last entry is before all that could follow.
     return [(0, len(n), n) if part[0] in "0123456789" else (1, 0, part) for part, n in parts] + [(-1, 0, text)]
 
 
-def composed(text):
-    """Letters and accents together (NFC), and without characters that cannot be seen (zero-width spaces)."""
+def composed(text: str) -> str:
+    """Return text with letters and accents joined (NFC), without invisible characters (zero-width spaces)."""
     if text.isascii():
         return text
     return "".join(c for c in unicodedata.normalize("NFC", text) if unicodedata.category(c) != "Cf")
@@ -60,16 +121,10 @@ def case_id(text: str | int) -> str:
     return _whole(text) or text.lower()
 
 
-def class_code(text):
-    """A class code as everyone means it: `1` for `01`, `1.0` and `1,0`; letters in lower case."""
+def class_code(text: str | int) -> str:
+    """Return the normal form of a class code: `1` for `01`, `1.0` and `1,0`; letters in lower case."""
     text = str(text).strip()
     return _whole(text) or text.casefold()
-
-
-def _whole(text):
-    """The digits of a whole number, `38` for `038`, `38.0` and `38,00`; nothing for other texts."""
-    number = re.fullmatch("([0-9]+)(?:[.,]0+)?", text)
-    return (number[1].lstrip("0") or "0") if number else ""
 
 
 @lru_cache(maxsize=100_000)
@@ -107,67 +162,7 @@ def file_name(text: str) -> str:
     return f"{told}~{hashlib.sha256(text.encode(errors='surrogatepass')).hexdigest()[:8]}"
 
 
-class Grammar:
-    """Reads patch file names by one regular expression and a table of stains.
-
-    pattern: regular expression with groups case, slice, stain, patch and, if names that an
-        operating system gives to duplicates are to be recognised, copy; case is ignored.
-    stains: canonical stain -> other spellings.
-    Names are compared in Unicode's composed form (NFC): some file systems take letters and accents apart.
-    Raises UserError if the expression is not valid or lacks a group.
-    """
-
-    def __init__(self, pattern, stains):
-        try:
-            self.pattern = re.compile(pattern, re.IGNORECASE)
-        except re.error as error:
-            raise UserError(f"names.pattern: not a regular expression: {error}") from None
-        missing = [group for group in REQUIRED_GROUPS if group not in self.pattern.groupindex]
-        if missing:
-            raise UserError(f"names.pattern: add the named groups {', '.join(missing)}")
-        self.copies = "copy" in self.pattern.groupindex
-        self.stains = {spelling(text): stain for stain, others in stains.items() for text in (stain, *others)}
-        # A slice has hundreds of patches: what comes before their number is understood once.
-        self._slice = lru_cache(maxsize=100_000)(self._slice)
-
-    def _slice(self, case, stain, slice_):
-        return case.strip(), self.stain(stain), slice_.strip()
-
-    def stain(self, text):
-        """The canonical stain of a spelling. Raises NotAPatch if the config does not name it."""
-        text = spelling(text)
-        if text not in self.stains:
-            raise NotAPatch(UNKNOWN_STAIN, text)
-        return self.stains[text]
-
-    def read(self, name: str) -> PatchName:
-        """Return the PatchName in a file's name, in normal form; see `spelt`."""
-        case, stain, slice_, patch = self.spelt(name)
-        return PatchName(case_id(case), stain, slice_id(slice_), patch)
-
-    def spelt(self, name: str) -> PatchName:
-        """Return the PatchName in a file's name, case and slice as they stand there.
-
-        Raises NotAPatch with the reason if it is none to use.
-        """
-        name = composed(name)
-        match = self.pattern.match(name)
-        if not match:
-            raise NotAPatch(_why_not(name))
-        if self.copies and match["copy"]:
-            start, end = match.span("copy")
-            raise NotAPatch(COPY, name[:start] + name[end:])
-        case, stain, slice_, patch = parts = match.group("case", "stain", "slice", "patch")
-        if None in parts or not patch.isdecimal():
-            raise NotAPatch("name does not follow the pattern")  # a group of it that is optional, or no number
-        if len(patch) > 9:
-            raise NotAPatch("patch number too long")
-        if not name.isprintable():
-            raise NotAPatch("name is not readable text")
-        return PatchName(*self._slice(case, stain, slice_), int(patch))
-
-
-def _why_not(name):
+def _why_not(name: str) -> str:
     if name.startswith("."):
         return "hidden file"
     if not name.lower().endswith(IMAGE_SUFFIXES):
@@ -175,3 +170,9 @@ def _why_not(name):
     if not re.search(r"patch\s*\d", name, re.IGNORECASE):
         return "no patch number"
     return "name does not follow the pattern"
+
+
+def _whole(text: str) -> str:
+    """Return the digits of a whole number, `38` for `038`, `38.0` and `38,00`; nothing for other texts."""
+    number = re.fullmatch("([0-9]+)(?:[.,]0+)?", text)
+    return (number[1].lstrip("0") or "0") if number else ""

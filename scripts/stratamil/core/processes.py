@@ -50,8 +50,8 @@ def started(pid: int) -> str | None:
 
 def lives(pid: int, start: str = "") -> bool:
     """Tell whether a process of this machine still runs: the one that began at `start`, if that is given."""
-    found = started(pid)
-    return found is not None and (not start or not found or found == start)
+    began = started(pid)
+    return began is not None and (not start or not began or began == start)
 
 
 def tag() -> str:

@@ -12,19 +12,19 @@ SCRIPTS = Path(__file__).parents[2]
 LIBRARIES = ("torch", "torchvision", "numpy", "pandas", "scikit-learn", "h5py", "snakemake")
 
 
-def versions():
-    """Versions of Python and of the libraries that numbers depend on."""
-    found = {"python": platform.python_version()}
+def versions() -> dict[str, str]:
+    """Return the versions of Python and of the libraries that numbers depend on."""
+    installed = {"python": platform.python_version()}
     for name in LIBRARIES:
         try:
-            found[name] = version(name)
+            installed[name] = version(name)
         except PackageNotFoundError:
             continue
-    return found
+    return installed
 
 
-def commit():
-    """The git commit of this code, with "+" if files were changed since; None outside a repository."""
+def commit() -> str | None:
+    """Return the git commit of this code, with "+" if files were changed since; None outside a repository."""
     here = Path(__file__).parent
     try:
         asked = ["git", "-C", str(here), "describe", "--always", "--abbrev=40", "--exclude=*", "--dirty=+"]
@@ -51,10 +51,10 @@ def closure(path: Path, root: Path) -> list[Path]:
 
     A package counts with its __init__.py. Imports within functions count, too; modules outside `root` do not.
     """
-    found = [path]
-    for file in found:  # grows while it is read
-        found += [module for module in dict.fromkeys(_imported(file, root)) if module not in found]
-    return found
+    files = [path]
+    for file in files:  # grows while it is read
+        files += [module for module in dict.fromkeys(_imported(file, root)) if module not in files]
+    return files
 
 
 def _imported(path: Path, root: Path) -> Iterator[Path]:

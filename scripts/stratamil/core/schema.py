@@ -3,7 +3,7 @@
 import csv
 import io
 import shlex
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -21,12 +21,7 @@ def read() -> dict[str, Any]:
 
 def section(name: str) -> dict[str, dict[str, Any]]:
     """Return the settings of a section in the schema's order: key -> its schema, with what `$ref` points to."""
-    parts = read()["$defs"]
-    settings = read()["properties"][name]["properties"]
-    return {
-        key: (parts[setting["$ref"].removeprefix("#/$defs/")] if "$ref" in setting else {}) | setting
-        for key, setting in settings.items()
-    }
+    return {key: _resolved(setting) for key, setting in read()["properties"][name]["properties"].items()}
 
 
 def defaults(name: str) -> dict[str, Any]:
@@ -58,8 +53,20 @@ def flag(key: str, value: Any) -> str:
     return shlex.join([f"--{name}", *map(_word, value)])
 
 
+def merged(entries: Iterable[Mapping[str, list[str]]]) -> dict[str, list[str]]:
+    """Return a setting of named lists, `[{benign: [1]}, {high-grade: [3, 4]}]`, as one dict in the same order."""
+    return {name: items for entry in entries for name, items in entry.items()}
+
+
+def _resolved(setting: dict[str, Any]) -> dict[str, Any]:
+    """Return a schema with what its `$ref`, or that of its items, points to."""
+    if "$ref" in setting:
+        setting = read()["$defs"][setting["$ref"].removeprefix("#/$defs/")] | setting
+    return setting | {"items": _resolved(setting["items"])} if "items" in setting else setting
+
+
 def _word(value: Any) -> str:
-    """An item of a list on the command line; a named list as `name=a,b`, quoted as in CSV."""
+    """Return an item of a list on the command line; a named list as `name=a,b`, quoted as in CSV."""
     if not isinstance(value, dict):
         return str(value)
     ((name, items),) = value.items()

@@ -4,6 +4,7 @@ import csv
 import io
 import re
 from collections import Counter
+from collections.abc import Collection
 from pathlib import Path
 
 import pandas as pd
@@ -12,44 +13,36 @@ from stratamil.core.errors import UserError, few
 from stratamil.core.files import as_typed
 
 csv.field_size_limit(2**31 - 1)  # a cell may be as long as a line; the file is in memory anyway
-LARGEST = 2**30  # bytes of a user's table
 
+LARGEST = 2**30  # bytes of a user's table
 SEPARATOR = re.compile(r"sep=.\s*", re.IGNORECASE)  # the line by which a spreadsheet program tells itself
 TEXT = ("case_id", "stain", "slice_id", "name", "label", "class", "patient_id", "split")
 LABELS = ("true_label", "predicted_label", "most_attended_stain")
 
 
 def read(path: str | Path) -> pd.DataFrame:
-    """A DataFrame with ids and names as text; only an empty cell is missing, so a case may be called `nan`."""
+    """Read a table of the workflow's own, with ids and names as text.
+
+    Only an empty cell is missing, so a case may be called `nan`. Raises UserError if it is not a table.
+    """
     return _own(path, (), dtype=dict.fromkeys(TEXT + LABELS, str), na_values=[""])
 
 
 def read_cases(path: str | Path) -> pd.DataFrame:
-    """All rows of cases.csv, used or not, in natural order: ids and codes as text, what is empty as empty text."""
+    """Read all rows of cases.csv, used or not, in natural order: ids and codes as text, what is empty as empty text."""
     return _own(path, ("case_id", "status"), dtype=dict.fromkeys(TEXT, str))
 
 
 def read_excluded(path: str | Path) -> pd.DataFrame:
-    """All rows of excluded.csv."""
+    """Read all rows of excluded.csv. Raises UserError if it is damaged."""
     table = _own(path, ("kind", "name", "reason", "detail", "patches"), dtype=str)
     if not table["patches"].str.fullmatch("[0-9]{1,15}").all():
-        raise UserError(f"{path}: damaged: a number of patches is none: delete it and run again")
+        raise UserError(f"{path}: damaged: a number of patches is not a number: delete it and run again")
     return table.astype({"patches": int})
 
 
-def _own(path: str | Path, columns: tuple[str, ...], **options: object) -> pd.DataFrame:
-    """A table of the workflow's own, with its text as it was before files.write_csv made it safe for spreadsheets."""
-    try:
-        table = pd.read_csv(path, keep_default_na=False, **options)
-    except (pd.errors.EmptyDataError, pd.errors.ParserError, ValueError, OverflowError) as error:
-        raise UserError(f"{path}: no table ({' '.join(str(error).split())}): delete it and run again") from None
-    if absent := [name for name in columns if name not in table]:
-        raise UserError(f"{path}: damaged: no column {', '.join(absent)}: delete it and run again")
-    return as_typed(table)
-
-
-def sheet(path, remedy, wanted=()):
-    """A user's CSV table: all values as stripped text in a DataFrame, and the number of each row in the file.
+def sheet(path: str | Path, remedy: str, wanted: Collection[str] = ()) -> tuple[pd.DataFrame, list[int]]:
+    """Read a user's CSV table: all values as stripped text in a DataFrame, and the number of each row in the file.
 
     The separator is that of comma, semicolon and tab with which the header has most of the columns `wanted`, and most
     columns; a byte order mark, a line `sep=;` and blank lines do not matter. Rows are numbered as a spreadsheet shows
@@ -94,3 +87,14 @@ def sheet(path, remedy, wanted=()):
     if problems:
         raise UserError(*problems)
     return pd.DataFrame([row[:width] for _, row in rows], columns=columns, dtype=str), [number for number, _ in rows]
+
+
+def _own(path: str | Path, columns: tuple[str, ...], **options: object) -> pd.DataFrame:
+    """Read a table of the workflow's own, with its text as it was before files.write_csv escaped it."""
+    try:
+        table = pd.read_csv(path, keep_default_na=False, **options)
+    except (pd.errors.EmptyDataError, pd.errors.ParserError, ValueError, OverflowError) as error:
+        raise UserError(f"{path}: no table ({' '.join(str(error).split())}): delete it and run again") from None
+    if absent := [name for name in columns if name not in table]:
+        raise UserError(f"{path}: damaged: no column {', '.join(absent)}: delete it and run again")
+    return as_typed(table)

@@ -1,33 +1,33 @@
 """Numbers as words for readers."""
 
 
-def num(value, digits=3):
-    """A number for readers; None is `not defined`."""
+def num(value: float | None, digits: int = 3) -> str:
+    """Return a number for readers; None is `not defined`."""
     return "not defined" if value is None else f"{value:.{digits}f}".replace("-", "−")
 
 
-def pct(value, digits=0):
-    """A share in percent."""
+def pct(value: float | None, digits: int = 0) -> str:
+    """Return a share in percent."""
     return "not defined" if value is None else f"{100 * value:.{digits}f} %"
 
 
-def span(low, high, digits=3):
-    """An interval."""
+def span(low: float | None, high: float | None, digits: int = 3) -> str:
+    """Return an interval, `0.812 to 0.934`."""
     return "not defined" if low is None or high is None else f"{num(low, digits)} to {num(high, digits)}"
 
 
-def thousands(value):
-    """A count: 1,234."""
+def thousands(value: int) -> str:
+    """Return a count: 1,234."""
     return f"{value:,}"
 
 
-def about(value):
-    """A median or quartile of counts: 7.5 as it is, above 10 to the whole."""
+def about(value: float) -> str:
+    """Return a median or quartile of counts: 7.5 as it is, above 10 to the whole."""
     return f"{value:,.0f}" if value > 10 else f"{value:,.1f}".removesuffix(".0")
 
 
-def duration(seconds):
-    """Seconds as hours, minutes or seconds."""
+def duration(seconds: float) -> str:
+    """Return seconds as hours, minutes or seconds."""
     minutes = round(seconds / 60)
     if seconds < 90:
         return f"{seconds:.1f} s"

@@ -4,9 +4,12 @@ import math
 from types import SimpleNamespace
 
 import numpy as np
+from numpy.typing import ArrayLike, NDArray
 from PIL import Image
 from scipy import ndimage
 
+Map = NDArray[np.float32]
+Scene = SimpleNamespace  # what the functions below add, one after the other
 FIELD = 96.0
 EPITHELIUM, FIBROBLAST, LYMPHOCYTE, MELANOCYTE, NEVUS, ATYPICAL = range(6)
 # By kind of cell: the room that it needs, in nuclear radii.
@@ -16,7 +19,7 @@ ROOM = np.array([0.88, 0.95, 1.0, 1.15, 1.08, 0.98], np.float32)
 class _Canvas:
     """A square of pixels with coordinates in units, noise at any grain, and ellipses drawn into it."""
 
-    def __init__(self, rng, pixels):
+    def __init__(self, rng: np.random.Generator, pixels: int) -> None:
         self.rng, self.pixels, self.unit = rng, pixels, pixels / FIELD
         axis = ((np.arange(pixels) + 0.5) / self.unit).astype(np.float32)
         self.x, self.y = np.meshgrid(axis, axis)
@@ -24,10 +27,10 @@ class _Canvas:
         self.warped_x = self.x + 0.7 * self.noise(7) + 0.25 * self.noise(2.5)
         self.warped_y = self.y + 0.7 * self.noise(7) + 0.25 * self.noise(2.5)
 
-    def noise(self, grain):
-        """Smooth noise of mean 0 and SD about 1 whose blobs are `grain` units wide.
+    def noise(self, grain: float) -> Map:
+        """Return smooth noise of mean 0 and SD about 1 whose blobs are `grain` units wide.
 
-        Made at the picture's own size, half the canvas's: what is smooth needs no anti-aliasing.
+        Made at the image's own size, half the canvas's: what is smooth needs no anti-aliasing.
         """
         knots = int(np.ceil(FIELD / grain)) + 4
         coarse = Image.fromarray(self.rng.standard_normal((knots, knots), np.float32))
@@ -36,18 +39,17 @@ class _Canvas:
         size = (self.pixels // 2, self.pixels // 2)
         return doubled(np.asarray(coarse.resize(size, Image.Resampling.BICUBIC, box)) * 1.35)
 
-    def sample(self, values, x, y):
-        """`values` at points given in units, clamped to the field."""
+    def sample(self, values: Map, x: ArrayLike, y: ArrayLike) -> Map:
+        """Return `values` at points given in units, clamped to the field."""
         column = np.clip(np.asarray(x) * self.unit, 0, self.pixels - 1).astype(int)
         row = np.clip(np.asarray(y) * self.unit, 0, self.pixels - 1).astype(int)
         return values[row, column]
 
-    def ellipses(self, shapes, reach):
-        """Each pixel's distance to the nearest ellipse (1 on the outline) and to the second, and which is nearest.
+    def ellipses(self, shapes: Map, reach: float) -> tuple[Map, Map, NDArray[np.int32]]:
+        """Return each pixel's distance to the nearest ellipse (1 on the outline) and the second, and which is nearest.
 
         `shapes` has rows x, y, semi-axis a, semi-axis b, angle of a. Pixels beyond `reach` have that distance and
-        label -1. Nearest in this distance means that neighbours mould to
-        each other and never overlap.
+        label -1. Nearest in this distance means that neighbours mould to each other and never overlap.
         """
         nearest = np.full((self.pixels, self.pixels), reach, np.float32)
         second = nearest.copy()
@@ -69,13 +71,13 @@ class _Canvas:
         return nearest, second, label
 
 
-def doubled(values):
-    """A map with every pixel as 2 x 2 pixels."""
+def doubled(values: Map) -> Map:
+    """Return a map with every pixel as 2 x 2 pixels."""
     return values.repeat(2, 0).repeat(2, 1)
 
 
-def lay_out(rng, pixels, signal, distractor):
-    """A scene: maps of epithelium, stroma, fibres, holes, and cells with their nuclear and cell outlines."""
+def lay_out(rng: np.random.Generator, pixels: int, signal: bool, distractor: str) -> Scene:
+    """Return a scene: maps of epithelium, stroma, fibres, holes, and cells with their nuclear and cell outlines."""
     canvas = _Canvas(rng, pixels)
     scene = SimpleNamespace(canvas=canvas, rng=rng, signal=signal, distractor=distractor)
     _place_layers(scene)
@@ -99,8 +101,13 @@ def lay_out(rng, pixels, signal, distractor):
     return scene
 
 
-def _place_layers(scene):
-    """The mucosa: glass above, epithelium, stroma below; `depth` is the distance below the basement membrane."""
+def of_cells(values: Map, label: NDArray[np.int32]) -> Map:
+    """Return `values` (one per cell) spread over a map of cell numbers; 0 where there is no cell."""
+    return np.append(values, 0).astype(np.float32)[label]
+
+
+def _place_layers(scene: Scene) -> None:
+    """Place the mucosa: glass above, epithelium, stroma below; `depth` is the distance below the basement membrane."""
     rng, canvas = scene.rng, scene.canvas
     scene.angle = angle = rng.uniform(0, 2 * np.pi)
     scene.thickness = rng.uniform(28, 62)
@@ -111,7 +118,7 @@ def _place_layers(scene):
         for swing, length in [((1, 5), (35, 80)), ((0.4, 2), (14, 30))]
     )
 
-    def wave(along):
+    def wave(along: Map) -> Map:
         return middle + sum(swing * np.sin(pitch * along + phase) for swing, pitch, phase in (slow, quick))
 
     scene.wave = wave
@@ -125,8 +132,8 @@ def _place_layers(scene):
     scene.fibres, scene.gaps = _fibres(scene)
 
 
-def _fibres(scene):
-    """Collagen: density of the wavy bundles (mean about 1), and the clear clefts between them (0 to 1)."""
+def _fibres(scene: Scene) -> tuple[Map, Map]:
+    """Return the collagen: density of the wavy bundles (mean about 1), and the clear clefts between them (0 to 1)."""
     rng, canvas = scene.rng, scene.canvas
     turn = rng.normal(0, 0.25)
     waves = rng.uniform(1.0, 3.5) * canvas.noise(38) + 0.7 * canvas.noise(15)
@@ -134,7 +141,7 @@ def _fibres(scene):
     along = scene.along * math.cos(turn) + 3 * canvas.noise(30)
     points = np.stack([across, along])[:, ::2, ::2]
 
-    def streaks(width, length):
+    def streaks(width: float, length: float) -> Map:
         table = rng.standard_normal((96, 96), np.float32)
         scaled = points / np.array([width, length], np.float32)[:, None, None]
         return doubled(ndimage.map_coordinates(table, scaled, order=1, mode="grid-wrap") * 1.4)
@@ -146,8 +153,8 @@ def _fibres(scene):
     return np.clip(density, 0.25, 2), clefts
 
 
-def _place_nests(scene):
-    """`nest`: 0 to 1 where melanocytes lie back to back; large and confluent for signal, small for a naevus."""
+def _place_nests(scene: Scene) -> None:
+    """Place `nest`: 0 to 1 where melanocytes lie back to back; large and confluent for signal, small for a naevus."""
     rng, canvas = scene.rng, scene.canvas
     scene.nest = np.zeros_like(canvas.x)
     if scene.signal:
@@ -167,8 +174,8 @@ def _place_nests(scene):
     scene.nest = scene.nest * np.minimum(tissue, 1)
 
 
-def _place_vessel(scene):
-    """At times a small vessel in the stroma: `lumen` is clear, `wall` surrounds it, `blood` holds red cells."""
+def _place_vessel(scene: Scene) -> None:
+    """Place, at times, a small vessel in the stroma: `lumen` is clear, `wall` surrounds it, `blood` holds red cells."""
     rng, canvas = scene.rng, scene.canvas
     scene.lumen = scene.wall = scene.blood = np.zeros_like(canvas.x)
     scene.vessel = None
@@ -187,8 +194,8 @@ def _place_vessel(scene):
     scene.blood = np.clip((1 - edge) * 4, 0, 1) * (0.72 + 0.28 * np.clip(edge, 0, 1)) * scene.lumen
 
 
-def _place_goblets(scene):
-    """Goblet cells of the upper epithelium: `mucin` is their clear, faintly blue content."""
+def _place_goblets(scene: Scene) -> None:
+    """Place goblet cells of the upper epithelium: `mucin` is their clear, faintly blue content."""
     rng, canvas = scene.rng, scene.canvas
     count = rng.choice([0, 0, 2, 4, 7])
     along, level = rng.uniform(-60, 60, count), rng.uniform(0.35, 0.85, count)
@@ -200,8 +207,15 @@ def _place_goblets(scene):
     scene.mucin_rim = np.clip(1 - np.abs(distance - 1) * 7, 0, 1) * scene.epithelium * (1 - scene.nest)
 
 
-def _place_pigment(scene):
-    """`melanin`: granules in melanophages of the stroma, in basal cells, and dusted over a nest."""
+def _to_field(scene: Scene, along: Map, depth: Map) -> tuple[Map, Map]:
+    """Return the coordinates x, y of points given along and below the basement membrane."""
+    below = depth - scene.wave(along)
+    cos, sin = np.cos(scene.angle), np.sin(scene.angle)
+    return FIELD / 2 + along * cos - below * sin, FIELD / 2 + along * sin + below * cos
+
+
+def _place_pigment(scene: Scene) -> None:
+    """Place `melanin`: granules in melanophages of the stroma, in basal cells, and dusted over a nest."""
     rng, canvas = scene.rng, scene.canvas
     granules = np.clip(0.3 + 0.4 * canvas.noise(1.8) + 0.25 * canvas.noise(4.5), 0.05, 0.95)
     where = np.zeros_like(canvas.x)
@@ -217,21 +231,8 @@ def _place_pigment(scene):
     scene.melanin = granules * (where + 0.5 * basal * (scene.distractor == "pigment") + dusted)
 
 
-def _to_field(scene, along, depth):
-    """Coordinates x, y of points given along and below the basement membrane."""
-    below = depth - scene.wave(along)
-    cos, sin = np.cos(scene.angle), np.sin(scene.angle)
-    return FIELD / 2 + along * cos - below * sin, FIELD / 2 + along * sin + below * cos
-
-
-def _as_cells(x, y, a, b, angle, kind):
-    """Rows x, y, a, b, angle, kind of the nuclei that can be seen."""
-    cells = np.column_stack(np.broadcast_arrays(x, y, a, b, angle, kind)).astype(np.float32).reshape(-1, 6)
-    return cells[(np.abs(cells[:, :2] - FIELD / 2) < FIELD / 2 + 10).all(1)]
-
-
-def _nest_cells(scene):
-    """Nuclei of the nests: large and pleomorphic in a melanoma, small and alike in a naevus."""
+def _nest_cells(scene: Scene) -> Map:
+    """Return the nuclei of the nests: large and pleomorphic in a melanoma, small and alike in a naevus."""
     rng, canvas = scene.rng, scene.canvas
     if not scene.nest.any():
         return np.empty((0, 6), np.float32)
@@ -241,11 +242,18 @@ def _nest_cells(scene):
     size = rng.lognormal(np.log(rng.uniform(5.2, 6.6)), 0.2, len(x)) if scene.signal else rng.normal(3.7, 0.3, len(x))
     stretch = np.sqrt(rng.uniform(1, 1.9 if scene.signal else 1.3, len(x)))
     kind = ATYPICAL if scene.signal else NEVUS
-    return _as_cells(x, y, size * stretch, size / stretch, rng.uniform(0, np.pi, len(x)), kind)
+    angle = rng.uniform(0, np.pi, len(x))
+    return _as_cells(x, y, a=size * stretch, b=size / stretch, angle=angle, kind=kind)
 
 
-def _epithelial_cells(scene):
-    """Nuclei in rows: upright in the basal row, flat at the surface; about one basal cell in eight is a melanocyte."""
+def _as_cells(x: ArrayLike, y: ArrayLike, *, a: ArrayLike, b: ArrayLike, angle: ArrayLike, kind: ArrayLike) -> Map:
+    """Return rows x, y, a, b, angle, kind of the nuclei that can be seen."""
+    cells = np.column_stack(np.broadcast_arrays(x, y, a, b, angle, kind)).astype(np.float32).reshape(-1, 6)
+    return cells[(np.abs(cells[:, :2] - FIELD / 2) < FIELD / 2 + 10).all(1)]
+
+
+def _epithelial_cells(scene: Scene) -> Map:
+    """Return the nuclei in rows, upright at the base, flat at the surface; one basal cell in eight is a melanocyte."""
     rng = scene.rng
     rows = []
     for depth in np.arange(-5.5, -scene.thickness + 3, -8.2):
@@ -259,14 +267,14 @@ def _epithelial_cells(scene):
         kind = np.where(lone, MELANOCYTE, EPITHELIUM)
         upright, flat = np.where(lone, 2.9, upright), np.where(lone, 3.6, flat)
         angle = scene.angle + np.pi / 2 + rng.normal(0, 0.2, len(along))
-        rows.append(_as_cells(x, y, upright, flat, angle, kind))
+        rows.append(_as_cells(x, y, a=upright, b=flat, angle=angle, kind=kind))
     cells = np.concatenate(rows)
     blocked = np.maximum(scene.nest, scene.mucin)
     return cells[scene.canvas.sample(blocked, cells[:, 0], cells[:, 1]) < 0.3]
 
 
-def _vessel_cells(scene):
-    """Flat endothelial nuclei around a vessel."""
+def _vessel_cells(scene: Scene) -> Map:
+    """Return the flat endothelial nuclei around a vessel."""
     if scene.vessel is None:
         return np.empty((0, 6), np.float32)
     x, y, a, b, angle = scene.vessel
@@ -274,11 +282,12 @@ def _vessel_cells(scene):
     along, across = (a + 1.4) * np.cos(turn), (b + 1.4) * np.sin(turn)
     cos, sin = np.cos(angle), np.sin(angle)
     tangent = angle + np.arctan2((b + 1.4) * np.cos(turn), -(a + 1.4) * np.sin(turn))
-    return _as_cells(x + along * cos - across * sin, y + along * sin + across * cos, 4.2, 1.4, tangent, FIBROBLAST)
+    x, y = x + along * cos - across * sin, y + along * sin + across * cos
+    return _as_cells(x, y, a=4.2, b=1.4, angle=tangent, kind=FIBROBLAST)
 
 
-def _stromal_cells(scene):
-    """Lymphocytes, many of them in an inflamed case, and spindle nuclei along the fibres."""
+def _stromal_cells(scene: Scene) -> Map:
+    """Return the lymphocytes, many of them in an inflamed case, and spindle nuclei along the fibres."""
     rng, canvas = scene.rng, scene.canvas
     round_ones = int(rng.poisson(4)) + (rng.integers(20, 70) if scene.distractor == "inflammation" else 0)
     spindles = int(rng.integers(8, 24))
@@ -291,22 +300,17 @@ def _stromal_cells(scene):
     a, b = size * rng.uniform(1, 1.12, total), size
     a[round_ones:], b[round_ones:] = rng.uniform(4, 8, spindles), rng.uniform(1.1, 1.9, spindles)
     kind = np.where(np.arange(total) < round_ones, LYMPHOCYTE, FIBROBLAST)
-    cells = _as_cells(x, y, a, b, scene.angle + rng.normal(0, 0.3, total), kind)
+    cells = _as_cells(x, y, a=a, b=b, angle=scene.angle + rng.normal(0, 0.3, total), kind=kind)
     free = canvas.sample(scene.depth, cells[:, 0], cells[:, 1]) > 3
     blocked = np.maximum(np.maximum(scene.nest, scene.lumen), scene.wall)
     return cells[free & (canvas.sample(blocked, cells[:, 0], cells[:, 1]) < 0.3)]
 
 
-def _thin_out(cells):
-    """`cells` without those that would overlap an earlier one."""
+def _thin_out(cells: Map) -> Map:
+    """Return `cells` without those that would overlap an earlier one."""
     room = np.sqrt(cells[:, 2] * cells[:, 3]) * ROOM[cells[:, 5].astype(int)]
     kept = np.zeros(len(cells), bool)
     for index, (x, y) in enumerate(cells[:, :2]):
         gap = np.hypot(cells[:index, 0] - x, cells[:index, 1] - y) - room[:index] - room[index]
         kept[index] = not (gap[kept[:index]] < 0).any()
     return cells[kept]
-
-
-def of_cells(values, label):
-    """`values` (one a cell) spread over a map of cell numbers; 0 where there is no cell."""
-    return np.append(values, 0).astype(np.float32)[label]

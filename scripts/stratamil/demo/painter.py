@@ -4,6 +4,7 @@ real one, and a planted signal whose place is known."""
 import logging
 import shutil
 import zlib
+from collections.abc import Callable
 from concurrent.futures import ProcessPoolExecutor
 from functools import partial
 from pathlib import Path
@@ -11,6 +12,7 @@ from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
+from numpy.typing import NDArray
 from PIL import Image
 from sklearn.model_selection import StratifiedGroupKFold
 
@@ -75,13 +77,13 @@ class Cohort(NamedTuple):
     copies: dict[str, str]
     unnumbered: list[Patch]
 
-    def files(self):
-        """Names of all files in the patches folder."""
+    def files(self) -> set[str]:
+        """Return the names of all files in the patches folder."""
         return {patch.file for patch in self.patches + self.unnumbered} | set(self.copies) | set(STRAYS)
 
 
-def plan(seed, n_cases):
-    """The cohort of `n_cases` labelled cases (one of them without patches) and one case that has no label.
+def plan(seed: int, n_cases: int) -> Cohort:
+    """Return the cohort of `n_cases` labelled cases (one of them without patches) and one case that has no label.
 
     Raises UserError for fewer than 30 cases, which cannot show all that a real cohort does.
     """
@@ -98,20 +100,20 @@ def plan(seed, n_cases):
     return Cohort(cases, patches, copies, unnumbered)
 
 
-def labels(cohort):
-    """The labels table: Case, Class, Patient, by case."""
+def labels(cohort: Cohort) -> pd.DataFrame:
+    """Return the labels table: Case, Class, Patient, by case."""
     rows = [(case.case_id, case.code, case.patient) for case in cohort.cases if case.code is not None]
     return pd.DataFrame(rows, columns=["Case", "Class", "Patient"])
 
 
-def truth(cohort):
-    """A row a recognised patch file: file, case_id, stain, slice_id, signal (0 or 1)."""
+def truth(cohort: Cohort) -> pd.DataFrame:
+    """Return a row per recognised patch file: file, case_id, stain, slice_id, signal (0 or 1)."""
     rows = [(p.file, p.case_id, p.stain, p.slice_id, int(p.signal)) for p in cohort.patches]
     return pd.DataFrame(rows, columns=["file", "case_id", "stain", "slice_id", "signal"])
 
 
-def splits(cohort, seed):
-    """Five splits of the benign and high-grade cases that have patches: dicts of train_cases, val_cases, test_cases.
+def splits(cohort: Cohort, seed: int) -> list[dict[str, NDArray[np.int64]]]:
+    """Return five splits of the benign and high-grade cases with patches: dicts of train_cases, val_cases, test_cases.
 
     Test sets are the folds of a stratified k-fold by patient, a validation set is the next split's test set.
     Ids are int64, as in the study that this cohort imitates.
@@ -128,24 +130,24 @@ def splits(cohort, seed):
     return result
 
 
-def write_splits(cohort, seed, folder):
+def write_splits(cohort: Cohort, seed: int, folder: str | Path) -> None:
     """Write the splits as data_splits_01.npz and so on."""
     for number, split in enumerate(splits(cohort, seed), 1):
         with atomic(Path(folder) / f"data_splits_{number:02d}.npz") as temporary:
             np.savez(temporary, **split)
 
 
-def write_labels(cohort, path):
+def write_labels(cohort: Cohort, path: str | Path) -> None:
     """Write the labels table as CSV."""
     write_csv(labels(cohort), path)
 
 
-def write_truth(cohort, path):
+def write_truth(cohort: Cohort, path: str | Path) -> None:
     """Write the truth table as CSV."""
     write_csv(truth(cohort), path)
 
 
-def write_patches(cohort, seed, side, folder, processes=2):
+def write_patches(cohort: Cohort, seed: int, side: int, folder: str | Path, processes: int = 2) -> None:
     """Paint all patches, `side` pixels square, into `folder`, with copies and stray files.
 
     Raises UserError if the folder holds files of another cohort, which would pass for patches of this one.
@@ -163,7 +165,7 @@ def write_patches(cohort, seed, side, folder, processes=2):
     log.info("painted %d patches of %d px in %s", len(todo), side, folder)
 
 
-def _paint(cohort, todo, write, folder, processes):
+def _paint(cohort: Cohort, todo: list[Patch], write: Callable[[Patch], None], folder: Path, processes: int) -> None:
     if processes > 1:
         with ProcessPoolExecutor(processes) as pool:
             list(pool.map(write, todo, chunksize=16))
@@ -176,24 +178,21 @@ def _paint(cohort, todo, write, folder, processes):
         (folder / name).write_bytes(content)
 
 
-def _write_patch(patch, seed, side, folder):
+def _write_patch(patch: Patch, seed: int, side: int, folder: Path) -> None:
     """Paint one patch from its own seed, so that neither order nor number of processes matters."""
 
-    def rng(*names):
+    def rng(*names: object) -> np.random.Generator:
         return np.random.default_rng([seed, zlib.crc32("/".join(map(str, names)).encode())])
 
     look = tissue.staining(rng(patch.case_id, patch.stain))
     own = rng(patch.case_id, patch.stain, patch.slice_id, patch.number)
-    picture = tissue.paint(own, patch.stain, side, look, patch.signal, patch.distractor)
+    pixels = tissue.paint(own, patch.stain, side, look, signal=patch.signal, distractor=patch.distractor)
     with atomic(folder / patch.file) as temporary:
-        Image.fromarray(picture).save(temporary, "PNG", compress_level=3)
+        Image.fromarray(pixels).save(temporary, "PNG", compress_level=3)
 
 
-# ---- the plan
-
-
-def _cases(rng, n_cases):
-    """Cases in the order of their ids, which have gaps as in a real study."""
+def _cases(rng: np.random.Generator, n_cases: int) -> list[Case]:
+    """Return the cases in the order of their ids, which have gaps as in a real study."""
     counts = {code: round(share * n_cases) for code, share in SHARES.items()}
     counts[1] = n_cases - sum(counts.values())
     codes = rng.permutation([code for code, count in sorted(counts.items()) for _ in range(count)])
@@ -210,8 +209,8 @@ def _cases(rng, n_cases):
     ]
 
 
-def _patients(rng, codes):
-    """Patient number of each case. Some patients have two or three cases, one of them a benign and a high-grade one."""
+def _patients(rng: np.random.Generator, codes: NDArray[np.int64]) -> NDArray[np.int64]:
+    """Return the patient number of each case: some have two or three cases, one a benign and a high-grade one."""
     benign, high = (rng.permutation(np.flatnonzero(np.isin(codes, wanted))) for wanted in (BENIGN, HIGH_GRADE))
     shared = [benign[:3], benign[3:5], benign[5:7], high[:3], high[3:5], np.array([benign[7], high[5]])]
     owner = np.arange(len(codes))
@@ -220,8 +219,8 @@ def _patients(rng, codes):
     return np.unique(owner, return_inverse=True)[1] + 1
 
 
-def _slices(rng, case):
-    """The case's slices, each a list of patches with canonical names."""
+def _slices(rng: np.random.Generator, case: Case) -> list[list[Patch]]:
+    """Return the case's slices, each a list of patches with canonical names."""
     chances = SLICES["high-grade" if case.code in HIGH_GRADE else "benign"]
     stains = rng.permutation(tissue.STAINS)[: rng.choice([3, 2, 1], p=[0.84, 0.12, 0.04])]
     typical = rng.choice([1, 2, 3, 4], p=chances)
@@ -234,12 +233,13 @@ def _slices(rng, case):
         for index in range(counts[stain]):
             name = f"match_{index + 1}" if index < matched else f"unmatched_{index - matched + 1}"
             numbers = np.arange(rng.integers(3, 8)) + rng.integers(2)
-            slices.append([Patch("", case.case_id, stain, name, int(n), False, distractor) for n in numbers])
+            model = Patch("", case.case_id, stain, slice_id=name, number=-1, signal=False, distractor=distractor)
+            slices.append([model._replace(number=int(n)) for n in numbers])
     return _with_signal(rng, slices, SIGNAL.get(case.code, 0))
 
 
-def _with_signal(rng, slices, share):
-    """`slices` with the signal in about `share` of all patches, packed into some of the slices."""
+def _with_signal(rng: np.random.Generator, slices: list[list[Patch]], share: float) -> list[list[Patch]]:
+    """Return `slices` with the signal in about `share` of all patches, packed into some of the slices."""
     wanted = round(share * sum(map(len, slices)) * rng.uniform(0.7, 1.3)) if share else 0
     wanted = max(wanted, 1) if share else 0
     for index in rng.permutation(len(slices)):
@@ -250,8 +250,8 @@ def _with_signal(rng, slices, share):
     return slices
 
 
-def _padded(rng, owners):
-    """Which slices have leading zeros in the case id; `owners` holds each slice's case.
+def _padded(rng: np.random.Generator, owners: NDArray[np.int64]) -> NDArray[np.bool_]:
+    """Return which slices have leading zeros in the case id; `owners` has each slice's case.
 
     All slices of a quarter of the cases below 100, and of one more case the first slice only: it is written both ways.
     """
@@ -262,8 +262,8 @@ def _padded(rng, owners):
     return padded
 
 
-def _spelled(rng, slices):
-    """All patches with their file names: usual ones, padded ids, and each odd spelling in one slice."""
+def _spelled(rng: np.random.Generator, slices: list[list[Patch]]) -> list[Patch]:
+    """Return all patches with their file names: usual ones, padded ids, and each odd spelling in one slice."""
     names = [patches[0] for patches in slices]
     padded = _padded(rng, np.array([name.case_id for name in names]))
     stems = [
@@ -279,7 +279,7 @@ def _spelled(rng, slices):
     return [patch._replace(file=stem.format(patch.number)) for stem, patches in pairs for patch in patches]
 
 
-def _marked(name, mark):
-    """`name` as an operating system calls a copy: mark before the suffix."""
+def _marked(name: str, mark: str) -> str:
+    """Return `name` as an operating system calls a copy: mark before the suffix."""
     path = Path(name)
     return f"{path.stem}{mark}{path.suffix}"

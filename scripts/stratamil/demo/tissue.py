@@ -1,4 +1,4 @@
-"""Paints histology patches: conjunctival mucosa in H&E, Melan-A and SOX10, with or without melanoma nests.
+"""Paint histology patches: conjunctival mucosa in H&E, Melan-A and SOX10, with or without melanoma nests.
 
 A patch is first laid out as tissue (surface, epithelium, stroma, vessels, cells), then stained, then photographed.
 Lengths are in units of 1/96 of the patch's side, about half a micrometre, so the same scene can be painted at any size.
@@ -9,9 +9,12 @@ import math
 from types import SimpleNamespace
 
 import numpy as np
+from numpy.typing import NDArray
 from scipy import ndimage
 
-from stratamil.demo.anatomy import ATYPICAL, EPITHELIUM, MELANOCYTE, NEVUS, lay_out, of_cells
+from stratamil.demo.anatomy import ATYPICAL, EPITHELIUM, MELANOCYTE, NEVUS, Map, Scene, lay_out, of_cells
+
+Look = SimpleNamespace  # see `staining`
 
 STAINS = ("h&e", "melan", "sox10")
 
@@ -30,8 +33,10 @@ CHROMATIN = np.array([0.86, 0.95, 1.2, 1.05, 0.9, 0.95], np.float32)
 VESICULAR = np.array([0.32, 0.15, 0.1, 0.1, 0.25, 0.5], np.float32)
 
 
-def paint(rng, stain, side, look, signal=False, distractor=""):
-    """One patch as (side, side, 3) uint8.
+def paint(
+    rng: np.random.Generator, stain: str, side: int, look: Look, signal: bool = False, distractor: str = ""
+) -> NDArray[np.uint8]:
+    """Return one patch as (side, side, 3).
 
     `look` comes from `staining` and is shared by a case's patches of a stain. `signal` plants confluent nests of
     large atypical melanocytes. `distractor` is "", "nevus" (nests of small bland melanocytes), "pigment"
@@ -42,8 +47,8 @@ def paint(rng, stain, side, look, signal=False, distractor=""):
     return _photograph(rng, stained, look)
 
 
-def staining(rng):
-    """How one case's sections of one stain came out: strengths of the dyes, their hues, the glass and the focus."""
+def staining(rng: np.random.Generator) -> Look:
+    """Return how a case's sections of one stain came out: strengths and hues of the dyes, the glass and the focus."""
     return SimpleNamespace(
         strength=rng.lognormal(0, [0.12, 0.16, 0.18, 0.1, 0.1]),
         hue=rng.normal(0, 0.016, (5, 3)),
@@ -53,8 +58,8 @@ def staining(rng):
     )
 
 
-def _nuclei(scene):
-    """Hematoxylin of the nuclei, their coverage, and their nucleoli.
+def _nuclei(scene: Scene) -> tuple[Map, Map, Map]:
+    """Return the hematoxylin of the nuclei, their coverage, and their nucleoli.
 
     Chromatin is clumped; a vesicular nucleus is pale inside with a dark membrane.
     """
@@ -71,8 +76,8 @@ def _nuclei(scene):
     return density * cover, cover, _nucleoli(scene, size)
 
 
-def _nucleoli(scene, size):
-    """Prominent in atypical melanocytes (one or two, large), dot-like in some epithelial cells."""
+def _nucleoli(scene: Scene, size: Map) -> Map:
+    """Return the nucleoli: prominent in atypical melanocytes (one or two, large), dot-like in some epithelial cells."""
     rng, cells = scene.rng, scene.cells
     prominent = (scene.kind == ATYPICAL) & (rng.random(len(cells)) < 0.85)
     dots = (scene.kind == EPITHELIUM) & (rng.random(len(cells)) < 0.35)
@@ -85,16 +90,16 @@ def _nucleoli(scene, size):
     return np.clip((1.25 - distance) * 2, 0, 1)
 
 
-def _background(scene):
-    """Where there is stroma substance, epithelial cytoplasm and open space; nests displace the first two."""
+def _background(scene: Scene) -> tuple[Map, Map]:
+    """Return where there is stroma and epithelial cytoplasm; nests displace both."""
     closed = (1 - scene.lumen) * (1 - scene.nest)
     stroma = scene.stroma * scene.fibres * (1 - 0.93 * scene.gaps) * closed
     epithelium = scene.epithelium * (1 - scene.mucin) * (1 - scene.nest)
     return stroma, epithelium
 
 
-def _he(scene):
-    """Dye maps (5, H, W): hematoxylin, eosin, DAB, melanin, red cells."""
+def _he(scene: Scene) -> Map:
+    """Return the dye maps (5, H, W): hematoxylin, eosin, DAB, melanin, red cells."""
     canvas = scene.canvas
     nuclei, cover, nucleoli = _nuclei(scene)
     stroma, epithelium = _background(scene)
@@ -111,8 +116,8 @@ def _he(scene):
     return np.stack([hematoxylin, eosin, no_dab, scene.melanin, 0.5 * scene.blood])
 
 
-def _ihc(scene, nuclear, look):
-    """Dye maps of an immunostain, brown in the nuclei of melanocytes (SOX10) or in their cytoplasm (Melan-A)."""
+def _ihc(scene: Scene, nuclear: bool, look: Look) -> Map:
+    """Return the dye maps of an immunostain: brown nuclei of melanocytes (SOX10), or brown cytoplasm (Melan-A)."""
     rng, canvas = scene.rng, scene.canvas
     nuclei, cover, nucleoli = _nuclei(scene)
     stroma, epithelium = _background(scene)
@@ -134,8 +139,11 @@ def _ihc(scene, nuclear, look):
     return np.stack([counter, no_eosin, brown, 0.9 * scene.melanin + 0.1 * scene.blood, 0.06 * scene.blood])
 
 
-def _photograph(rng, dyes, look):
-    """Beer-Lambert: light = glass x 10^-(sum of dye x its optical density); then half size, focus and sensor noise."""
+def _photograph(rng: np.random.Generator, dyes: Map, look: Look) -> NDArray[np.uint8]:
+    """Return the image of dye maps: Beer-Lambert, then half size, focus and sensor noise.
+
+    Light is glass x 10^-(sum of dye x its optical density).
+    """
     # With eosin the hematoxylin is the H&E one; a counterstain has the vector published for H DAB.
     vectors = np.array([HEMATOXYLIN if dyes[1].any() else COUNTERSTAIN, EOSIN, DAB, MELANIN, RED_CELLS]) + look.hue
     vectors = np.maximum(vectors, 0.02) / np.linalg.norm(vectors, axis=1, keepdims=True) * look.strength[:, None]

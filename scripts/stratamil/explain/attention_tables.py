@@ -1,26 +1,31 @@
-"""What the attention of a split says, as tables and text: which stain, slice and patch got how much.
+"""The attention of a split as tables: how much each stain, slice and patch got.
 
 Everywhere, `patches` is the table of evaluate: one row a patch of a test case; columns `COLUMNS`, contribution_<class>.
-A weight says little alone, for it shrinks with the number of its rivals: beside it stands its ratio to an equal share,
+A weight alone says little, because it shrinks with the number of patches: beside it stands its ratio to an equal share,
 weight x N. A patch is known by its `path` only; equal weights are ranked by path, whatever the order of the rows.
-The ranking within a case was made by evaluate and stands in the table: pictures and other tables follow it.
+The ranking within a case was made by evaluate and stands in the table: figures and other tables follow it.
 """
 
 import math
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
+from numpy.typing import ArrayLike
 
 from stratamil.core import names, tables
 from stratamil.core.errors import UserError
+from stratamil.explain import contributions
 from stratamil.stats.metrics import roc_auc
-from stratamil.stats.ranking import COMPARED, EQUAL, alike
+from stratamil.stats.ranking import COMPARED, EQUAL, alike, top_count
 
 WEIGHTS = ["patch_weight", "slice_weight", "stain_weight", "effective_weight"]
 COLUMNS = ["case_id", "stain", "slice_id", "patch", "path", *WEIGHTS, *COMPARED]
 PREDICTION_COLUMNS = ["case_id", "true_label", "predicted_label"]
-PLACE = ["x", "y"]  # on the slide, of patches without a file
+PLACE = ["x", "y"]  # on the slide, of precomputed features
 TOLERANCE = 1e-3  # float32 weights of some thousand patches add up to 1 within this, and contributions to a logit
 
 
@@ -35,64 +40,59 @@ class Case:
     patches: pd.DataFrame
 
     @property
-    def stains(self):
+    def stains(self) -> pd.Series:
         """Weight of each stain that the case has, the stains in the table's order."""
         return self.patches.groupby("stain", sort=False, observed=True)["stain_weight"].first()
 
-    def slices(self, stain):
-        """Slices of a stain, highest weight first (ties: the table's order): columns slice_id, weight, patches."""
+    def slices(self, stain: str) -> pd.DataFrame:
+        """Return slice_id, weight and patches of a stain's slices, highest weight first (ties: the table's order)."""
         groups = self.patches[self.patches["stain"] == stain].groupby("slice_id", sort=False)
         slices = groups.agg(weight=("slice_weight", "first"), patches=("path", "size")).reset_index()
         return slices.sort_values("weight", ascending=False, kind="stable", ignore_index=True)
 
-    def of_slice(self, stain, slice_id):
-        """The patches of one slice."""
+    def of_slice(self, stain: str, slice_id: str) -> pd.DataFrame:
+        """Return the patches of one slice."""
         return self.patches[(self.patches["stain"] == stain) & (self.patches["slice_id"] == slice_id)]
 
     @property
-    def ranked(self):
+    def ranked(self) -> pd.DataFrame:
         """The patches by their rank in the case, as `rank` gives them."""
         ranked = self.patches.sort_values("rank", ignore_index=True)
         return ranked.assign(ratio=ranked["effective_ratio"].astype(float))
 
     @property
-    def evidence(self):
-        """What each patch adds for the predicted class, path -> number; below 0 it speaks against it.
-
-        Its contribution to that logit less the mean of those to the others: with two classes, to the log odds.
-        """
-        own = f"contribution_{names.column(self.predicted_label)}"
-        others = [name for name in self.patches if name.startswith("contribution_") and name != own]
-        values = self.patches[own].astype(float) - self.patches[others].astype(float).mean(axis=1)
+    def margin_contribution(self) -> dict[str, float]:
+        """What each patch adds to the margin of the predicted class, by path; below 0 it speaks against that class."""
+        values = contributions.of_table(self.patches, names.column(self.predicted_label))
         return dict(zip(self.patches["path"], values))
 
     @property
-    def uniform(self):
+    def uniform(self) -> bool:
         """Whether all patches weigh the same: the weights of slices and stains then only tell how many they have."""
         return len(self.patches) > 1 and alike(self.patches["effective_weight"])
 
     @property
-    def most_attended(self):
+    def most_attended(self) -> str:
         """The stain of the highest weight, or `EQUAL` where all patches weigh the same or the highest two stains do."""
         weights = self.stains.sort_values(ascending=False, kind="stable")
         tied = len(weights) > 1 and (self.uniform or alike(weights.iloc[:2]))
         return EQUAL if tied else weights.index[0]
 
     @property
-    def per_patch(self):
+    def per_patch(self) -> pd.Series:
         """Mean ratio of the patches of each stain to an equal share, highest first: above 1 is more than its number."""
         ratios = self.patches["effective_ratio"].astype(float).groupby(self.patches["stain"], sort=False).mean()
         return ratios.sort_values(ascending=False, kind="stable")
 
     @property
-    def most_per_patch(self):
+    def most_per_patch(self) -> str:
         """The stain whose patches weigh most on average, or `EQUAL` where no stain's do."""
         ratios = self.per_patch
         return EQUAL if len(ratios) > 1 and alike(ratios.iloc[:2]) else ratios.index[0]
 
 
-def read_cases(patch_attention, predictions, stains):
-    """The test cases with their patches, in natural order of case_id.
+def read_cases(patch_attention: Path, predictions: Path, stains: list[str]) -> list[Case]:
+    """Return the test cases with their patches, in natural order of case_id.
 
     patch_attention, predictions: files that evaluate wrote for one split and seed. stains: the order of the stains.
     Raises UserError if a column is missing, the files are not of the same cases, or weights do not add up.
@@ -121,13 +121,19 @@ def read_cases(patch_attention, predictions, stains):
     return [_case(row, groups[row["case_id"]].reset_index(drop=True)) for row in rows]
 
 
-def _case(row, patches):
+def _case(row: dict[str, Any], patches: pd.DataFrame) -> Case:
     label = str(row["predicted_label"])
-    return Case(row["case_id"], str(row["true_label"]), label, row[f"prob_{names.column(label)}"], patches)
+    return Case(
+        id=row["case_id"],
+        true_label=str(row["true_label"]),
+        predicted_label=label,
+        probability=row[f"prob_{names.column(label)}"],
+        patches=patches,
+    )
 
 
-def _disagreements(patches, predicted, classes):
-    """What shows that the two tables are not of one evaluation."""
+def _disagreements(patches: pd.DataFrame, predicted: pd.DataFrame, classes: list[str]) -> Iterator[str]:
+    """Yield what shows that the two tables are not of one evaluation."""
     have, wanted = set(patches["case_id"]), set(predicted["case_id"])
     for case in sorted(have ^ wanted, key=names.natural):
         yield f"case {case} has " + ("patches but no prediction" if case in have else "a prediction but no patches")
@@ -140,8 +146,10 @@ def _disagreements(patches, predicted, classes):
         yield from _of_other_runs(patches.groupby("case_id"), predicted.set_index("case_id"), classes)
 
 
-def _of_other_runs(groups, predicted, classes):
-    """Cases whose contributions do not explain their logits: logit less contributions is the bias, one for all."""
+def _of_other_runs(
+    groups: "pd.api.typing.DataFrameGroupBy", predicted: pd.DataFrame, classes: list[str]
+) -> Iterator[str]:
+    """Yield cases whose contributions do not explain their logits: logit less contributions is the one bias of all."""
     wrong = set()
     for name in classes:
         explained = groups[f"contribution_{name}"].sum().reindex(predicted.index).astype(float)
@@ -151,14 +159,15 @@ def _of_other_runs(groups, predicted, classes):
         yield f"case {case}: its logits are not those of these patches: the two files are of different runs"
 
 
-def _faults(patches, stains):
+def _faults(patches: pd.DataFrame, stains: list[str]) -> Iterator[str]:
+    """Yield what makes the table of patches useless."""
     for stain in sorted(set(patches["stain"]) - set(stains)):
         yield f"stain {stain} is none of {', '.join(stains)}"
     if patches["path"].duplicated().any():
         yield f"patch {patches.loc[patches['path'].duplicated(), 'path'].iloc[0]} stands twice"
     weights = patches[WEIGHTS]
     if not (np.isfinite(weights).all(axis=None) and (weights >= 0).all(axis=None)):
-        yield "a weight is negative or no number"
+        yield "a weight is negative or not finite"
         return
     totals = weights["effective_weight"].astype(float).groupby(patches["case_id"]).sum()
     for case, total in totals[(totals - 1).abs() > TOLERANCE].items():
@@ -170,11 +179,13 @@ def _faults(patches, stains):
         yield f"case {case}: its ranks are not those of its effective weights"
 
 
-def choose(cases, wanted=None, most=None, tested=()):
-    """The cases to draw pictures of: those with the ids `wanted` (None: all), at most `most` (None: any number).
+def choose(
+    cases: list[Case], wanted: Sequence[str] | None = None, most: int | None = None, tested: Sequence[str] = ()
+) -> list[Case]:
+    """Return the cases to draw figures of: those with the ids `wanted` (None: all), at most `most` (None: any number).
 
     Ids are matched as everywhere: 038 is 38. tested: ids of all test cases of the study, this split's or not.
-    Raises UserError for wanted ids that are in none.
+    Raises UserError if a wanted id is in none.
     """
     if wanted is not None:
         wanted = {names.case_id(text): text for text in wanted}
@@ -188,31 +199,34 @@ def choose(cases, wanted=None, most=None, tested=()):
     return cases[:most]
 
 
-def ends(ranked, n):
-    """The first n and the last n of a ranking, the latter from the last: {"top": ..., "bottom": ...}."""
+def ends(ranked: pd.DataFrame, n: int) -> dict[str, pd.DataFrame]:
+    """Return the first n and the last n of a ranking, the latter from the last: {"top": ..., "bottom": ...}."""
     return {"top": ranked.head(n), "bottom": ranked.tail(n).iloc[::-1]}
 
 
-def stains_of(cases, stains):
-    """Those of `stains`, in their order, that at least one of the cases has."""
+def stains_of(cases: list[Case], stains: Sequence[str]) -> list[str]:
+    """Return those of `stains`, in their order, that at least one of the cases has."""
     there = {stain for case in cases for stain in case.patches["stain"].unique()}
     return [stain for stain in stains if stain in there]
 
 
-def effective_number(weights):
-    """1 / sum(w^2) of weights that sum to 1: how many equal ones would be as concentrated (inverse Simpson index)."""
+def effective_number(weights: ArrayLike) -> float:
+    """Return how many equal weights would be as concentrated: 1 / sum(w^2), the inverse Simpson index.
+
+    weights: they sum to 1.
+    """
     return float(1 / np.square(np.asarray(weights, dtype=float)).sum())
 
 
-def normalised_entropy(weights):
-    """-sum(w ln w) / ln N of weights that sum to 1: 1 is an equal share for all. NaN for a single weight."""
+def normalised_entropy(weights: ArrayLike) -> float:
+    """Return -sum(w ln w) / ln N of weights that sum to 1: 1 is an equal share for all. NaN for a single weight."""
     w = np.asarray(weights, dtype=float)
     positive = w[w > 0]
     return float(-(positive * np.log(positive)).sum() / np.log(len(w))) + 0.0 if len(w) > 1 else math.nan
 
 
-def summary(cases, stains, truth=None):
-    """One row a case: labels, stain weights, how concentrated its attention is, and how well it finds the truth.
+def summary(cases: list[Case], stains: list[str], truth: pd.Series | None = None) -> pd.DataFrame:
+    """Return one row a case: labels, stain weights, how concentrated its attention is, and how well it finds the truth.
 
     truth: as of `read_truth`; adds n_signal and attention_auc (empty unless every patch of the case has a truth, and
     for the latter unless both kinds occur).
@@ -220,7 +234,7 @@ def summary(cases, stains, truth=None):
     return pd.DataFrame([_summary_row(case, stains, truth) for case in cases])
 
 
-def _summary_row(case, stains, truth):
+def _summary_row(case: Case, stains: list[str], truth: pd.Series | None) -> dict[str, Any]:
     weights, effective = case.stains, case.patches["effective_weight"]
     row = {
         "case_id": case.id,
@@ -242,18 +256,18 @@ def _summary_row(case, stains, truth):
     return row
 
 
-def rounded(value):
+def rounded(value: float | None) -> float | None:
+    """Return a number to six decimals, as tables show it; None stays None."""
     return None if value is None else round(float(value), 6)
 
 
-def top_patches(case, percent):
-    """The share of a case's patches with the highest effective weight: `percent` of them rounded up, at least one."""
-    n = math.ceil(round(len(case.patches) * percent / 100, 9))
-    return case.ranked.head(n)
+def top_patches(case: Case, percent: float) -> pd.DataFrame:
+    """Return the `top_count` patches of a case with the highest effective weight, by rank."""
+    return case.ranked.head(top_count(len(case.patches), percent))
 
 
-def top_table(cases, percent):
-    """`top_patches` of all cases, with their labels."""
+def top_table(cases: list[Case], percent: float) -> pd.DataFrame:
+    """Return `top_patches` of all cases, with their labels."""
     tops = [
         top_patches(case, percent).assign(true_label=case.true_label, pred_label=case.predicted_label) for case in cases
     ]

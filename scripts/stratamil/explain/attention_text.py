@@ -4,11 +4,11 @@ from collections import Counter
 
 import pandas as pd
 
-from stratamil.explain.attention_tables import PLACE, effective_number
+from stratamil.explain.attention_tables import PLACE, Case, effective_number
 from stratamil.stats.ranking import EQUAL, alike, rank
 
-NO_PICTURES = (
-    "There are no pictures of patches, for their features were made elsewhere: a patch is known by the row of its\n"
+NO_IMAGES = (
+    "There are no images of patches, because their features are precomputed: a patch is identified by the row of its\n"
     "feature file, and by its coordinates on the slide where that file has them."
 )
 UNIFORM = "none: all patches weigh the same"
@@ -22,8 +22,8 @@ CAVEAT = (
 )
 
 
-def slice_pattern(slices):
-    """`one slice`, or the highest with its weight and the effective number of all, as in `match_2 0.84 (1.4 of 2)`.
+def slice_pattern(slices: pd.DataFrame) -> str:
+    """Return `one slice`, or the highest with its weight and the effective number of all: `match_2 0.84 (1.4 of 2)`.
 
     slices: as of `Case.slices`. Where all weigh the same, `2 equal`.
     """
@@ -35,8 +35,8 @@ def slice_pattern(slices):
     return f"{slices['slice_id'][0]} {slices['weight'][0]:.2f} ({number:.1f} of {len(slices)})"
 
 
-def top_text(cases, top, stains, percent, heading):
-    """The summary of `top_table` for readers: totals, patches by stain, and how many slices hold a top patch."""
+def top_text(cases: list[Case], top: pd.DataFrame, stains: list[str], percent: float, heading: str) -> str:
+    """Return the summary of `top_table` for readers: totals, patches by stain, and how many slices hold a top patch."""
     patches = pd.concat([case.patches for case in cases], ignore_index=True)
     slices, all_slices = ["case_id", "slice"], ["case_id", "slice_id"]
     by_stain = [["stain", "top patches", "share", "all patches", "share", "slices with one", "of slices"]]
@@ -88,14 +88,15 @@ def top_text(cases, top, stains, percent, heading):
     )
 
 
-def _count(n, total):
+def _count(n: int, total: int) -> tuple[str, str]:
     return str(n), f"{n / total:.1%}"
 
 
-def summary_text(cases, stains, heading, pictures=True):
-    """The attention of each case for readers: most attended stain, stain weights, slice pattern, slice weights.
+def summary_text(cases: list[Case], stains: list[str], heading: str, images: bool = True) -> str:
+    """Return the attention of each case for readers: most attended stain, stain weights, slice pattern, slice weights.
 
-    pictures: whether there are galleries; without, it says so, and where the most attended patch of each slice lies.
+    images: whether there are images of the patches, and so galleries. If not, the text says so, and says where the most
+    attended patch of each slice lies.
     """
     overview = [["case", "true", "predicted", "p", "patches", "most attended", *stains, "per patch", "slice pattern"]]
     for case in cases:
@@ -122,7 +123,7 @@ def summary_text(cases, stains, heading, pictures=True):
             heading,
             "",
             CAVEAT,
-            *([] if pictures else ["", NO_PICTURES]),
+            *([] if images else ["", NO_IMAGES]),
             "",
             "Most attended stain: "
             + ", ".join(f"{stain} in {most[stain]}" for stain in [*stains, *([EQUAL] if EQUAL in most else [])])
@@ -144,13 +145,13 @@ def summary_text(cases, stains, heading, pictures=True):
     )
 
 
-def _per_patch(case):
+def _per_patch(case: Case) -> str:
     return (
         case.most_per_patch if case.most_per_patch == EQUAL else f"{case.most_per_patch} {case.per_patch.iloc[0]:.2f}"
     )
 
 
-def _slice_rows(cases):
+def _slice_rows(cases: list[Case]) -> list[list[str]]:
     placed = all(name in cases[0].patches for name in PLACE)
     rows = [["case", "stain", "slice", "weight", "x equal", "patches", "effective patches"] + ["most at x, y"] * placed]
     for case in cases:
@@ -165,13 +166,13 @@ def _slice_rows(cases):
     return rows
 
 
-def _place(patch):
-    """The coordinates of a patch, or a dash where its file has none."""
+def _place(patch: pd.Series) -> str:
+    """Return the coordinates of a patch, or a dash where its file has none."""
     return "-" if pd.isna(patch["x"]) else f"{patch['x']:.0f}, {patch['y']:.0f}"
 
 
-def aligned(rows, left, right_end=None):
-    """Lines of rows of text in columns: the first `left` columns and those from `right_end` on flush left."""
+def aligned(rows: list[list[str]], left: int, right_end: int | None = None) -> list[str]:
+    """Return rows of cells as lines: the first `left` columns and those from `right_end` on are flush left."""
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     right = range(left, len(widths) if right_end is None else right_end)
     return [

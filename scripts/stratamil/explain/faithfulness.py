@@ -15,6 +15,7 @@ from stratamil.explain import findings
 from stratamil.explain.faithfulness_runs import TOPS, VALUES, differences
 from stratamil.explain.findings import Estimate, Finding
 from stratamil.stats.estimates import centred_sums, correlation
+from stratamil.stats.ranking import top_count
 
 # What a reader asks first -> the finding that answers it (measure, of), how that is measured, and why it may have none.
 QUESTIONS = (
@@ -210,7 +211,7 @@ def agreements(study):
 
 def _tops(by_run, percent):
     """The set of top patches of each run; equal weights by path, as in the tables of attention."""
-    k = max(1, int(np.ceil(round(len(by_run) * percent / 100, 9))))
+    k = top_count(len(by_run), percent)
     ordered = by_run.sort_index()
     return [set(ordered[run].sort_values(ascending=False, kind="stable").index[:k]) for run in by_run]
 
@@ -336,7 +337,7 @@ def _answer(question, item, answer, measured_by):
 def _top_counts(study):
     """The least and the most patches that the top share of a case is."""
     n = study.table["patches"]
-    return [max(1, int(np.ceil(round(size * study.percent / 100, 9)))) for size in (n.min(), n.max())]
+    return [top_count(size, study.percent) for size in (n.min(), n.max())]
 
 
 def numbers(study):

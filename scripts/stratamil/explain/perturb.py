@@ -1,37 +1,51 @@
-"""What a model says of a bag when parts of it are taken away: is what it attends to what its predictions rest on?
+"""Perturbation: predict a bag without parts of it, to see whether predictions rest on what the model attends to.
 
-A bag is predicted whole and changed. Its value is that of the class c predicted on the whole bag: the probability p,
-and the margin log p - log(1 - p), which does not saturate. After DeYoung et al. (ERASER, ACL 2020): what is lost
-without the top patches is their comprehensiveness (necessity), what remains with nothing but them their sufficiency.
-Curves and the signed contribution follow Hense et al. (xMIL, NeurIPS 2024), parts of a bag left out Kaczmarzyk et al.
-(HIPPO, arXiv 2409.03080).
+A bag is predicted whole and changed. Its values are those of the class c predicted on the whole bag: the probability p,
+and its log odds log p - log(1 - p), the margin, which does not saturate. The margin is of a bag; a patch has a
+`margin_contribution` to it. After DeYoung et al. (ERASER, ACL 2020): what is lost without the top patches is their
+comprehensiveness (necessity), what remains with nothing but them their sufficiency. Curves and contributions follow
+Hense et al. (xMIL, NeurIPS 2024), parts of a bag left out Kaczmarzyk et al. (HIPPO, arXiv 2409.03080).
 
 Patches are removed in an order: "attention" (highest effective weight first), "least" (lowest first), "contribution"
-(what speaks most for c first), "against" (least first), "random" (mean over draws). Keeping only what an order puts
-first is removing the rest, in the reverse order: insertion is deletion read backwards. Equal weights are in random
-order, not in that of their paths, for a path tells the stain and slice.
+(highest margin contribution first), "against" (lowest first), "random" (mean over random orders). Keeping only what an
+order puts first is removing the rest, in the reverse order: insertion is deletion read backwards. Equal weights are in
+random order, not in that of their paths, because a path tells the stain and slice.
 """
 
 import hashlib
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from typing import Any, Literal
 
 import numpy as np
 import pandas as pd
 import torch
+from numpy.typing import NDArray
 from scipy.special import expit, logsumexp
+from torch import Tensor
 from torch.nn.functional import softmax
 
 from stratamil.core.names import column, natural
-from stratamil.mil.bags import Batch
+from stratamil.explain.contributions import margin_contribution
+from stratamil.mil.bags import Bags, Batch
 from stratamil.mil.model import HierarchicalAttention
+from stratamil.stats.ranking import top_count
 
-# Symmetric (but for 1, where nothing is left), for curves are read in both directions.
+# Symmetric (but for 1, where nothing is left), because curves are read in both directions.
 FRACTIONS = (0, 0.01, 0.02, 0.05, *(tenth / 10 for tenth in range(1, 10)), 0.95, 0.98, 0.99)
-REVERSED = {"attention": "least", "least": "attention", "contribution": "against", "random": "random"}
+Order = Literal["attention", "least", "contribution", "against", "random"]
+REVERSED: dict[Order, Order] = {
+    "attention": "least",
+    "least": "attention",
+    "contribution": "against",
+    "random": "random",
+}
 TOP = (1, 5, 20)  # patches; beside them a share of the case's patches, called "percent"
 VALUES = ("probability", "margin")
 ROWS = 32_768  # patches aggregated at once: 16 MB of embeddings of width 128
 EQUAL = 1e-5  # relative: weights that differ by less do so by rounding in float32
+
+Orders = dict[Order, NDArray[np.integer]]  # (m, P) patches each
 
 
 @dataclass(frozen=True)
@@ -48,37 +62,39 @@ class Bag:
     """A case embedded once, its parts ready to be predicted.
 
     batch: of one case, with embeddings (P, E) for x. whole: logits (K,) of the whole bag. effective: (P,) weights.
-    support: (P,) what each patch adds to the margin of the predicted class: its contribution less the mean of those to
-    the other classes; of two classes exact.
+    margin_contribution: (P,) to the margin of the predicted class, see explain/contributions.py.
     """
 
     model: HierarchicalAttention
     batch: Batch
-    whole: np.ndarray
-    effective: np.ndarray
-    support: np.ndarray
+    whole: NDArray[np.float64]
+    effective: NDArray[np.float64]
+    margin_contribution: NDArray[np.float64]
 
-    def logits(self, masks):
-        """Logits (M, K) of the parts that the masks (M, P) keep, a bounded number of patches at a time."""
+    def logits(self, masks: NDArray[np.bool_]) -> NDArray[np.float64]:
+        """Return the logits (M, K) of the parts that the masks (M, P) keep, a bounded number of patches at a time."""
         ends = np.cumsum(masks.sum(1)) // ROWS
         chunks = np.split(masks, np.flatnonzero(np.diff(ends)) + 1)
         return np.concatenate([self._logits(chunk) for chunk in chunks])
 
-    def _logits(self, masks):
+    def _logits(self, masks: NDArray[np.bool_]) -> NDArray[np.float64]:
         parts = self.batch.parts(torch.from_numpy(masks).to(self.batch.x.device))
         return self.model.aggregate(parts.x, parts).logits.double().cpu().numpy()
 
     @property
-    def predicted(self):
+    def predicted(self) -> int:
+        """The class predicted on the whole bag."""
         return int(self.whole.argmax())
 
-    def values(self, masks):
-        """Values (M, 2) of the parts: probability and margin of the class predicted on the whole bag."""
+    def values(self, masks: NDArray[np.bool_]) -> NDArray[np.float64]:
+        """Return the values (M, 2) of the parts: probability and margin of the class predicted on the whole bag."""
         return values(self.logits(masks), self.predicted)
 
-    def uniform(self):
-        """Class probabilities (2, K) without attention: all patches weigh alike; or patches of a slice, slices of a
-        stain, and stains do.
+    def uniform(self) -> NDArray[np.float64]:
+        """Return the class probabilities (2, K) without attention.
+
+        In the first row all patches weigh alike; in the second the patches of a slice, the slices of a stain and the
+        stains do.
         """
         h, batch = self.batch.x, self.batch
         slices = _means(h, batch.slice_of_patch, len(batch.stain_of_slice))
@@ -87,31 +103,35 @@ class Bag:
         return softmax(self.model.classifier(pooled).double(), 1).cpu().numpy()
 
 
-def _means(x, segment, n):
-    """Means (n, E) of the rows of x (N, E) within each of n segments."""
+def _means(x: Tensor, segment: Tensor, n: int) -> Tensor:
+    """Return the means (n, E) of the rows of x (N, E) within each of n segments."""
     total = x.new_zeros(n, x.shape[1]).index_add(0, segment, x)
     return total / torch.bincount(segment, minlength=n)[:, None]
 
 
-def values(logits, predicted):
-    """Logits (M, K) as values (M, 2) of one class: its probability p, and its margin log p - log(1 - p)."""
+def values(logits: NDArray[np.float64], predicted: int) -> NDArray[np.float64]:
+    """Return logits (M, K) as values (M, 2) of one class: its probability p, and its margin log p - log(1 - p)."""
     margin = logits[:, predicted] - logsumexp(np.delete(logits, predicted, axis=1), axis=1)
     return np.column_stack([expit(margin), margin])
 
 
-def embedded(model, batch):
-    """The Bag of a Batch of one case; its whole prediction is that of the model on the batch."""
-    h = model.embed(batch.x)[: len(batch.rows)]
+def embedded(model: HierarchicalAttention, batch: Batch) -> Bag:
+    """Return the Bag of a Batch of one case; its whole prediction is that of the model on the batch."""
+    h = model.embed(batch.x)
     output = model.aggregate(h, batch)
     whole = output.logits[0].double().cpu().numpy()
     contributions = model.contributions(output).double().cpu().numpy()
-    own = contributions[:, whole.argmax()]
-    others = np.delete(contributions, whole.argmax(), axis=1).mean(axis=1)
-    return Bag(model, replace(batch, x=h), whole, output.effective.double().cpu().numpy(), own - others)
+    return Bag(
+        model=model,
+        batch=replace(batch, x=h),
+        whole=whole,
+        effective=output.effective.double().cpu().numpy(),
+        margin_contribution=margin_contribution(contributions, whole.argmax()),
+    )
 
 
-def orders(bag, settings, case):
-    """The orders in which patches are removed: name -> (m, P) patches, the first goes first.
+def orders(bag: Bag, settings: Settings, case: str) -> Orders:
+    """Return the orders in which patches are removed: name -> (m, P) patches, the first goes first.
 
     One order a name, of "random" `settings.random_orders`. The same case and seed give the same orders, whatever else
     there is. Where all weights are equal there is no order by attention.
@@ -120,36 +140,36 @@ def orders(bag, settings, case):
     n = len(bag.effective)
     drawn = np.stack([generator.permutation(n) for _ in range(settings.random_orders)])
     ties = generator.permutation(n)
-    found = {}
-    if np.ptp(bag.effective) > EQUAL * bag.effective.max():
-        found["attention"] = np.lexsort((ties, -bag.effective))[None]
-        found["least"] = found["attention"][:, ::-1]
-    found["contribution"] = np.lexsort((ties, -bag.support))[None]
-    return found | {"against": found["contribution"][:, ::-1], "random": drawn}
+    by_contribution = np.lexsort((ties, -bag.margin_contribution))[None]
+    signed = {"contribution": by_contribution, "against": by_contribution[:, ::-1], "random": drawn}
+    if np.ptp(bag.effective) <= EQUAL * bag.effective.max():
+        return signed
+    by_attention = np.lexsort((ties, -bag.effective))[None]
+    return {"attention": by_attention, "least": by_attention[:, ::-1], **signed}
 
 
-def removed(n, fraction):
-    """How many of n patches are removed: the fraction, rounded, but one always stays."""
+def removed(n: int, fraction: float) -> int:
+    """Return how many of n patches are removed: the fraction, rounded, but one always stays."""
     return min(int(fraction * n + 0.5), n - 1)
 
 
-def kept(order, count):
-    """Mask (P,) of what is left when the first `count` of an order are removed."""
+def kept(order: NDArray[np.integer], count: int) -> NDArray[np.bool_]:
+    """Return the mask (P,) of what is left when the first `count` of an order are removed."""
     mask = np.ones(len(order), dtype=bool)
     mask[order[:count]] = False
     return mask
 
 
-def curves(bag, ranked):
-    """Mean values along each order: a DataFrame of order, fraction, removed, probability, margin.
+def curves(bag: Bag, ranked: Orders) -> pd.DataFrame:
+    """Return the mean values along each order: columns order, fraction, removed, probability, margin.
 
     ranked: as of `orders`.
     """
     counts = [removed(len(bag.effective), fraction) for fraction in FRACTIONS]
     distinct, place = np.unique(counts, return_inverse=True)
-    masks = np.stack([kept(order, count) for found in ranked.values() for order in found for count in distinct])
+    masks = np.stack([kept(order, count) for each in ranked.values() for order in each for count in distinct])
     of_order = bag.values(masks).reshape(-1, len(distinct), len(VALUES))
-    names = [name for name, found in ranked.items() for _ in found]
+    names = [name for name, each in ranked.items() for _ in each]
     rows = []
     for name in ranked:
         mean = of_order[[other == name for other in names]].mean(0)[place]
@@ -158,8 +178,8 @@ def curves(bag, ranked):
     return pd.concat(rows, ignore_index=True)
 
 
-def gaps(curve):
-    """Areas between the curves of an order and of random removal, over the fractions removed, the mean difference.
+def gaps(curve: pd.DataFrame) -> dict[str, float]:
+    """Return the areas between the curves of an order and of random removal: mean differences over the fractions.
 
     curve: of `curves`. deletion_<order>_<value>: random less order; insertion_...: order less random. Above 0 is better
     than random. NaN where there is no such order.
@@ -176,27 +196,27 @@ def gaps(curve):
     return result
 
 
-def _area(difference):
-    """Mean over the fractions by the trapezoid rule."""
+def _area(difference: NDArray[np.float64]) -> float:
+    """Return the mean over the fractions by the trapezoid rule."""
     return float(np.trapezoid(difference, FRACTIONS) / (FRACTIONS[-1] - FRACTIONS[0]))
 
 
-def top_counts(n, percent):
-    """How many patches count as the top of n: name -> k, of those that leave a patch."""
-    counts = {"percent": max(1, int(np.ceil(round(n * percent / 100, 9)))), **{str(k): k for k in TOP}}
+def top_counts(n: int, percent: float) -> dict[str, int]:
+    """Return how many patches count as the top of n: name -> k, of those that leave a patch."""
+    counts = {"percent": top_count(n, percent), **{str(k): k for k in TOP}}
     return {name: k for name, k in counts.items() if k < n}
 
 
-def tops(bag, ranked, percent):
-    """Values with nothing but, and without, the k most attended patches, and as many random ones (mean of the draws).
+def tops(bag: Bag, ranked: Orders, percent: float) -> dict[str, float]:
+    """Return the values with only, and without, the k most attended patches, and k random ones (mean of the orders).
 
-    Returns {only_top_<k>_<value>: ..., without_top_..., only_random_..., without_random_...}; of the k that there are.
+    Keys are only_top_<k>_<value>, without_top_..., only_random_..., without_random_..., of the k of `top_counts`.
     """
     groups = {"top": ranked.get("attention", ()), "random": ranked["random"]}
     names, masks = [], []
     for name, k in top_counts(len(bag.effective), percent).items():
-        for group, found in groups.items():
-            for order in found:
+        for group, each in groups.items():
+            for order in each:
                 without = kept(order, k)
                 names += [f"only_{group}_{name}", f"without_{group}_{name}"]
                 masks += [~without, without]
@@ -206,12 +226,12 @@ def tops(bag, ranked, percent):
     return {f"{name}_{value}": means.loc[name, value] for name in dict.fromkeys(names) for value in VALUES}
 
 
-def left_out(bag, table):
-    """What each stain and slice weighs, and what the values lose without it.
+def left_out(bag: Bag, table: pd.DataFrame) -> pd.DataFrame:
+    """Return what each stain and slice weighs, and what the values lose without it.
 
-    table: rows of the bag's patches (stain, slice_id). Returns a DataFrame of level, stain, slice_id (empty for a
-    stain), patches, weight (its share of the case), and probability_change, margin_change: whole less without, so
-    above 0 where it speaks for the predicted class; NaN for a case's only part.
+    table: rows of the bag's patches (stain, slice_id). Columns: level, stain, slice_id (empty for a stain), patches,
+    weight (its share of the case), and probability_change, margin_change: whole less without, so above 0 where it
+    speaks for the predicted class; NaN for a case's only part.
     """
     batch = bag.batch
     stain_of_patch = batch.stain_of_slice[batch.slice_of_patch].cpu().numpy()
@@ -233,53 +253,60 @@ def left_out(bag, table):
 
 
 @torch.inference_mode()
-def perturb(model, bags, table, case_ids, y, classes, settings):
+def perturb(
+    model: HierarchicalAttention,
+    bags: Bags,
+    table: pd.DataFrame,
+    *,
+    case_ids: Sequence[str],
+    y: dict[str, int],
+    classes: Sequence[str],
+    settings: Settings,
+) -> tuple[pd.DataFrame, pd.DataFrame, pd.DataFrame]:
     """Predict cases whole and changed, one after the other; see the module.
 
-    model: HierarchicalAttention in evaluation mode, on the device of the bags. bags: Bags. table: the features' table.
-    y: case id -> class index. classes: K names. settings: Settings.
+    model: in evaluation mode, on the device of the bags. table: the features' table. y: case id -> class index.
+    classes: K names.
     Returns three DataFrames. Cases, one row each: labels, number of stains, slices, patches, prob_<class>, the whole
     probability and margin, `gaps`, `tops`, and without attention uniform_prob_<class> (all patches weigh alike) and
     levels_prob_<class> (patches of a slice, slices of a stain, stains weigh alike). Curves: case_id and `curves`.
     Parts: case_id and `left_out`. A case of one patch has no curves.
     """
-    found = [
-        _case(model, bags.batch([case]), table, case, y[case], classes, settings)
-        for case in sorted(case_ids, key=natural)
-    ]
-    rows, lines, parts = zip(*found)
+    rows, lines, parts = [], [], []
+    for case in sorted(case_ids, key=natural):
+        bag = embedded(model, bags.batch([case]))
+        row = {"case_id": case, "true_label": classes[y[case]], **_whole(bag, classes)}
+        curve = pd.DataFrame(columns=["order", "fraction", "removed", *VALUES])
+        if len(bag.effective) > 1:
+            ranked = orders(bag, settings, case)
+            curve = curves(bag, ranked)
+            row |= gaps(curve) | tops(bag, ranked, settings.top_percent)
+        part = left_out(bag, table.iloc[bag.batch.rows])
+        for frame in (curve, part):
+            frame.insert(0, "case_id", case)
+        rows.append(row)
+        lines.append(curve)
+        parts.append(part)
     return pd.DataFrame(rows), pd.concat(lines, ignore_index=True), pd.concat(parts, ignore_index=True)
 
 
-def _case(model, batch, table, case, truth, classes, settings):
-    """A row, the curves and the parts of one case."""
-    bag = embedded(model, batch)
+def _whole(bag: Bag, classes: Sequence[str]) -> dict[str, Any]:
+    """Return what the model says of a whole bag, and what it says without attention."""
     probability, margin = values(bag.whole[None], bag.predicted)[0]
     uniform, levels = bag.uniform()
     whole = softmax(torch.from_numpy(bag.whole), 0).numpy()
-    row = {
-        "case_id": case,
-        "true_label": classes[truth],
+    return {
         "predicted_label": classes[bag.predicted],
-        "stains": len(batch.case_of_stain),
-        "slices": len(batch.stain_of_slice),
-        "patches": len(batch.rows),
+        "stains": len(bag.batch.case_of_stain),
+        "slices": len(bag.batch.stain_of_slice),
+        "patches": len(bag.batch.rows),
         "probability": probability,
         "margin": margin,
         **_named("prob", whole, classes),
         **_named("uniform_prob", uniform, classes),
         **_named("levels_prob", levels, classes),
     }
-    curve = pd.DataFrame(columns=["order", "fraction", "removed", *VALUES])
-    if len(batch.rows) > 1:
-        ranked = orders(bag, settings, case)
-        curve = curves(bag, ranked)
-        row |= gaps(curve) | tops(bag, ranked, settings.top_percent)
-    parts = left_out(bag, table.iloc[batch.rows])
-    for frame in (curve, parts):
-        frame.insert(0, "case_id", case)
-    return row, curve, parts
 
 
-def _named(prefix, probabilities, classes):
+def _named(prefix: str, probabilities: NDArray[np.float64], classes: Sequence[str]) -> dict[str, float]:
     return {f"{prefix}_{column(name)}": p for name, p in zip(classes, probabilities)}

@@ -1,28 +1,32 @@
-"""Whether attention finds known signal, as a table of the user names it patch by patch: planted, or annotated."""
+"""Whether attention finds known signal, planted or annotated, which a table of the user gives patch by patch."""
 
 import csv
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
+from numpy.typing import NDArray
 
 from stratamil.core import names
 from stratamil.core.errors import UserError
-from stratamil.explain.attention_tables import rounded
+from stratamil.explain import contributions
+from stratamil.explain.attention_tables import Case, rounded
 from stratamil.stats.metrics import roc_auc
 
 SHOWN = 5  # problems of one kind in an error
 
 
-def positive_class(predictions):
-    """The positive class of a predictions file as part of a column name: that of the last column prob_<class>."""
+def positive_class(predictions: Path) -> str:
+    """Return the positive class of a predictions file as column names have it: that of the last column prob_<class>."""
     return [name for name in pd.read_csv(predictions, nrows=0) if name.startswith("prob_")][-1].removeprefix("prob_")
 
 
-def read_truth(file, patches):
-    """Whether each patch carries the signal: Series of 1, 0, or NaN where `file` has no row, index path.
+def read_truth(file: Path, patches: pd.DataFrame) -> pd.Series:
+    """Return whether each patch carries the signal: 1, 0, or NaN where `file` has no row; index path.
 
     file: table with columns file (path relative to the patches folder, as in `patches`) and signal (0 or 1).
-    Raises UserError for other values, a file listed twice, or a table without any of the patches.
+    Raises UserError for another value, a file listed twice, or a table without any of the patches.
     """
     try:
         truth = pd.read_csv(file, dtype=str, keep_default_na=False, sep=None, engine="python", encoding="utf-8-sig")
@@ -39,21 +43,21 @@ def read_truth(file, patches):
         f"{file}: row {i + 2}: {value} is listed twice: remove one"
         for i, value in truth.loc[truth["file"].duplicated(), "file"].head(SHOWN).items()
     ]
-    found = truth.set_index("file")["signal"]
-    if not problems and not patches["path"].isin(found.index).any():
+    signal = truth.set_index("file")["signal"]
+    if not problems and not patches["path"].isin(signal.index).any():
         problems.append(f"{file}: none of the patches is in it: file must be the path below the patches folder")
     if problems:
         raise UserError(*problems)
-    return found.reindex(patches["path"]).astype(float)
+    return signal.reindex(patches["path"]).astype(float)
 
 
-def truth_scores(cases, truth, positive):
-    """How well attention tells signal patches of positive cases from their others; chance is .5.
+def truth_scores(cases: list[Case], truth: pd.Series, positive: str) -> dict[str, Any]:
+    """Return how well attention finds the signal patches of positive cases, as AUROCs; chance is 0.5.
 
-    positive: as of `positive_class`. Scored are its cases with a known truth of all patches, of both kinds. AUC in a
-    case, then the mean over cases: `mean_auc` of the effective weight, `contribution_auc` of the contribution to the
-    positive logit, `margin_auc` of that minus the mean contribution to the other logits (with two classes, exactly the
-    log odds). None where no case could be scored.
+    truth: as of `read_truth`. positive: as of `positive_class`. Scored are its cases whose patches all have a known
+    truth, of both kinds. Each number is the mean over cases of the AUROC within a case: `mean_auc` of the effective
+    weight, `contribution_auc` of the contribution to the positive logit, `margin_auc` of the `margin_contribution` to
+    that class. None where no case could be scored.
     """
     scored = []
     for case in cases:
@@ -66,12 +70,9 @@ def truth_scores(cases, truth, positive):
     return {"positive_class": positive, "cases": len(table), **means, "sd_auc": rounded(spread)}
 
 
-def _scores(patches, positive):
-    own = f"contribution_{positive}"
-    others = [name for name in patches if name.startswith("contribution_") and name != own]
-    contribution = patches[own].astype(float)
+def _scores(patches: pd.DataFrame, positive: str) -> dict[str, pd.Series | NDArray]:
     return {
         "mean_auc": patches["effective_weight"],
-        "contribution_auc": contribution,
-        "margin_auc": contribution - patches[others].astype(float).mean(axis=1),
+        "contribution_auc": patches[contributions.PREFIX + positive].astype(float),
+        "margin_auc": contributions.of_table(patches, positive),
     }

@@ -22,7 +22,7 @@ import numpy as np
 import pandas as pd
 
 from stratamil.cohort import manifest
-from stratamil.cohort.inventory import PATCH, spelt
+from stratamil.cohort.patch_files import PATCH, spelt
 from stratamil.core import isolated, names
 from stratamil.core.errors import UserError, by_kind, few, in_rows
 from stratamil.features import precomputed_readers
@@ -77,7 +77,7 @@ def _death(path, died):
 
 @dataclass(frozen=True)
 class Found:
-    """What the manifest's files hold: patches and left_out as inventory.scan has them, rows in all, and the identity.
+    """What the manifest's files hold: patches and left_out as patch_files.scan has them, rows in all, and the identity.
 
     patches has columns x and y, too, NaN where a file has no coordinates. left_out: (file, reason, detail, rows).
     warnings: sentences on what may be meant, but could mislead.

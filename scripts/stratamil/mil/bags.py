@@ -1,16 +1,20 @@
 """Ragged bags: the patches of cases as one matrix, with the slice, stain and case that each belongs to."""
 
 import hashlib
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
+from torch import Tensor
 
 from stratamil.core.errors import UserError
+from stratamil.features.store import Features
 
 BLOCK = 512  # rows copied or converted at once
-MARKS = 16  # digests that a case is known again by
+MINHASH = 16  # digests that a case is recognised by
 
 
 @dataclass(frozen=True)
@@ -22,23 +26,23 @@ class Batch:
     rows: (P,) rows of the patches in the features' table, to name them.
     """
 
-    x: torch.Tensor
-    slice_of_patch: torch.Tensor
-    stain_of_slice: torch.Tensor
-    case_of_stain: torch.Tensor
+    x: Tensor
+    slice_of_patch: Tensor
+    stain_of_slice: Tensor
+    case_of_stain: Tensor
     cases: int
-    rows: np.ndarray
+    rows: NDArray[np.integer]
 
     @property
-    def case_of_patch(self):
+    def case_of_patch(self) -> Tensor:
         """(P,) the case of each patch."""
         return self.case_of_stain[self.stain_of_slice[self.slice_of_patch]]
 
-    def parts(self, masks):
-        """Parts of one case as the cases of a new Batch; a slice or stain without patches is absent from it.
+    def parts(self, masks: Tensor) -> "Batch":
+        """Return parts of one case as the cases of a new Batch; a slice or stain without patches is absent from it.
 
-        masks: (M, P) bool, the patches that each part keeps, at least one. What the rows of x are does not matter:
-        given embeddings for x, those of the parts need not be computed again.
+        masks: (M, P) bool, the patches that each part keeps, at least one. The rows of x may be features or
+        embeddings: the latter need not be computed again.
         """
         part, patch = masks.nonzero(as_tuple=True)
         slices, slice_of_patch = _count_up(part * len(self.stain_of_slice) + self.slice_of_patch[patch])
@@ -54,14 +58,17 @@ class Batch:
         )
 
 
-def _count_up(keys):
-    """The distinct values of ascending keys, and the place of each key among them."""
+def _count_up(keys: Tensor) -> tuple[Tensor, Tensor]:
+    """Return the distinct values of ascending keys, and the place of each key among them."""
     return torch.unique_consecutive(keys, return_inverse=True)
 
 
 @dataclass(frozen=True)
 class Sampling:
-    """How much of a bag one training step sees; drawn anew each epoch. Evaluation uses none of it."""
+    """How much of a bag one training step sees, drawn at each step. Evaluation takes every patch.
+
+    per_slice_cap: patches. max_slices_per_stain: slices. instance_dropout: share of the patches of a slice left out.
+    """
 
     per_slice_cap: int | None = None
     max_slices_per_stain: int | None = None
@@ -71,12 +78,12 @@ class Sampling:
 class Bags:
     """The bags of a cohort: where each case's stains, slices and patches lie in the features.
 
-    features: stratamil.features.Features. stains: the stains to use, in order; patches of others are ignored.
-    device: where the batches are made. On a GPU the features are kept there where half of its free memory holds
-    them; else each batch is copied, as float16.
+    stains: the stains to use, in order; patches of others are ignored.
+    device: where the batches are made. On a GPU the features are kept there if they fit in half of its free memory;
+    else each batch is copied, as float16.
     """
 
-    def __init__(self, features, stains, device="cpu"):
+    def __init__(self, features: Features, stains: Sequence[str], device: torch.device | str = "cpu") -> None:
         table = features.table.reset_index(drop=True)
         self.values, self.device = features.values, torch.device(device)
         self.blank = np.zeros(len(table), bool) if features.blank is None else features.blank
@@ -84,15 +91,15 @@ class Bags:
         table = table[table["stain"].isin(order)]
         groups = table.groupby(["case_id", "stain", "slice_id"], sort=False).indices
         position = table.index.to_numpy()
-        self.cases = {}
+        self.cases: dict[str, list[list[NDArray[np.integer]]]] = {}  # stains -> slices -> rows of patches
         for (case, stain, _), rows in groups.items():
             self.cases.setdefault(case, {}).setdefault(stain, []).append(position[rows])
         for case, by_stain in self.cases.items():
             self.cases[case] = [by_stain[stain] for stain in sorted(by_stain, key=order.get)]
         self.kept = self._keep() if self.device.type == "cuda" else None
 
-    def _keep(self):
-        """All features on the GPU, or None where they do not fit."""
+    def _keep(self) -> Tensor | None:
+        """Return all features, copied to the GPU, or None where they do not fit."""
         free, _ = torch.cuda.mem_get_info(self.device)
         if 2 * self.values.dtype.itemsize * np.prod(self.values.shape) > free:
             return None
@@ -101,21 +108,22 @@ class Bags:
             kept[begin : begin + BLOCK] = torch.from_numpy(self.values[begin : begin + BLOCK])
         return kept
 
-    def rows(self, case):
-        """(n,) rows of a case's patches in the features."""
+    def rows(self, case: str) -> NDArray[np.integer]:
+        """Return the rows (n,) of a case's patches in the features."""
         return np.concatenate([patches for slices in self.cases[case] for patches in slices])
 
-    def fingerprint(self, case):
-        """Digest of a case's features."""
+    def fingerprint(self, case: str) -> str:
+        """Return the digest of a case's features."""
         return hashlib.sha256(np.ascontiguousarray(self.values[self.rows(case)])).hexdigest()[:16]
 
-    def marks(self, case):
-        """The least digests of a case's patches: bags that share most of their patches share most of them.
+    def minhash(self, case: str) -> list[str]:
+        """Return the least digests of a case's patches, at most `MINHASH` (min-wise hashing, Broder 1997).
 
-        So a case is known again under another id, and with a few patches more or less (Broder 1997, min-wise hashing).
-        What is blank, and what `common` holds, is no mark: a case that has nothing else has none.
+        Bags that share most of their patches share most of these digests. So a case is recognised under another id,
+        and with a few patches more or less. Blank patches and those that `common` holds do not count: a case of no
+        others has an empty list.
         """
-        return sorted(self._digests(case) - self.common)[:MARKS]
+        return sorted(self._digests(case) - self.common)[:MINHASH]
 
     def _digests(self, case: str) -> set[str]:
         """Return the digests of a case's patches, without images of one colour and features that are all equal."""
@@ -147,8 +155,8 @@ class Bags:
         }
         return {digest for digest, cases in holders.items() if not copies[tuple(cases)]}
 
-    def statistics(self, case_ids):
-        """Mean and standard deviation (D,) of the features of all patches of some cases, in float64."""
+    def statistics(self, case_ids: Sequence[str]) -> tuple[Tensor, Tensor]:
+        """Return mean and standard deviation (D,) of the features of all patches of some cases, in float64."""
         rows, total, squares = np.concatenate([self.rows(case) for case in case_ids]), 0, 0
         for begin in range(0, len(rows), BLOCK):
             x = torch.from_numpy(self.values[rows[begin : begin + BLOCK]]).double()
@@ -156,10 +164,15 @@ class Bags:
         mean = total / len(rows)
         return mean, (squares / len(rows) - mean.square()).clamp_min(0).sqrt()
 
-    def batch(self, case_ids, sampling=None, generator=None):
-        """The bags of some cases as a Batch on the device.
+    def batch(
+        self,
+        case_ids: Sequence[str],
+        sampling: Sampling | None = None,
+        generator: np.random.Generator | None = None,
+    ) -> Batch:
+        """Return the bags of some cases as a Batch on the device.
 
-        sampling: Sampling with a numpy generator, in training; None takes every patch.
+        sampling: in training, with a generator; None takes every patch.
         Raises UserError if a case has no patches.
         """
         missing = [case for case in case_ids if case not in self.cases]
@@ -183,15 +196,17 @@ class Bags:
             rows=rows,
         )
 
-    def _x(self, rows):
+    def _x(self, rows: NDArray[np.integer]) -> Tensor:
         return self._there(self.values[rows]) if self.kept is None else self.kept[self._there(rows)]
 
-    def _there(self, array):
+    def _there(self, array: NDArray) -> Tensor:
         return torch.from_numpy(array).to(self.device, non_blocking=True)
 
 
-def _sample(slices, sampling, generator):
-    """Some slices of a stain and some patches of each, at least one of either, in their old order."""
+def _sample(
+    slices: list[NDArray[np.integer]], sampling: Sampling, generator: np.random.Generator
+) -> Iterator[NDArray[np.integer]]:
+    """Yield the rows of some slices of a stain and some patches of each, at least one of either, in their old order."""
     if sampling.max_slices_per_stain and len(slices) > sampling.max_slices_per_stain:
         chosen = generator.choice(len(slices), sampling.max_slices_per_stain, replace=False)
         slices = [slices[i] for i in sorted(chosen)]

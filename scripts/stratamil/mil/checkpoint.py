@@ -3,13 +3,16 @@
 import hashlib
 import io
 import numbers
+from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import torch
 
 from stratamil.core import devices
 from stratamil.core.errors import UserError
 from stratamil.core.files import atomic
+from stratamil.features.store import Features
 from stratamil.mil.bags import Bags
 from stratamil.mil.model import AGGREGATIONS, HierarchicalAttention, ModelSettings
 
@@ -44,25 +47,25 @@ FIELDS = {
     "stains": lambda value: _texts(value) and len(value) > 0,
     "features": _identity,
     "epoch": lambda value: isinstance(value, numbers.Integral),
-    "seen_patches": _texts,
+    "minhash": _texts,
 }
 
 
-def save(content, path):
+def save(content: dict[str, Any], path: Path) -> None:
     """Write a dict of tensors and plain values atomically, with the same bytes for the same content."""
     with atomic(path) as temporary:
         temporary.write_bytes(_bytes(content))
 
 
-def save_state(content, path):
+def save_state(content: dict[str, Any], path: Path) -> None:
     """Write the state of an unfinished training atomically, with a digest: see `read_state`."""
     content = _bytes(content)
     with atomic(path) as temporary:
         temporary.write_bytes(content + hashlib.sha256(content).digest())
 
 
-def read_state(path):
-    """Read what `save_state` wrote; None if there is nothing, or not a bit as it was written."""
+def read_state(path: Path) -> Any:
+    """Return what `save_state` wrote; None if there is nothing, or a single bit of it has changed."""
     try:
         content = path.read_bytes()
     except OSError:
@@ -77,15 +80,18 @@ def read_state(path):
         return None
 
 
-def _bytes(content):
-    """What torch.save writes, from memory: given a path, it stores the file's name in the archive."""
+def _bytes(content: dict[str, Any]) -> bytes:
+    """Return what torch.save writes into memory: given a path, it stores the file's name in the archive."""
     buffer = io.BytesIO()
     torch.save(content, buffer)
     return buffer.getvalue()
 
 
-def read(path):
-    """Read a checkpoint without pickled objects. Raises UserError if it is not one of ours, or holds no numbers."""
+def read(path: Path | str) -> dict[str, Any]:
+    """Return what a checkpoint holds, see `FIELDS`; nothing in it is executed.
+
+    Raises UserError if it is not one of this workflow, or its weights are not finite.
+    """
     try:
         content = Path(path).read_bytes()
     except FileNotFoundError:
@@ -96,6 +102,8 @@ def read(path):
         content = torch.load(io.BytesIO(content), map_location="cpu", weights_only=True)
     except Exception:  # damage makes torch raise anything
         raise UserError(f"{path}: not a checkpoint of this workflow: it is damaged or of another program") from None
+    if isinstance(content, dict) and "seen_patches" in content:  # what minhash was called in 0.1 before its release
+        content.setdefault("minhash", content.pop("seen_patches"))
     absent = [field for field in FIELDS if not isinstance(content, dict) or field not in content]
     if absent:
         raise UserError(f"{path}: not a checkpoint of this workflow: it has no {', '.join(absent)}")
@@ -103,18 +111,18 @@ def read(path):
     if wrong:
         raise UserError(f"{path}: not a checkpoint of this workflow: {', '.join(wrong)} of another kind: train again")
     if not all(bool(tensor.isfinite().all()) for tensor in content["weights"].values()):
-        raise UserError(f"{path}: weights that are no numbers: it is damaged, or its training diverged: train again")
+        raise UserError(f"{path}: its weights are not finite: it is damaged, or its training diverged: train again")
     return content
 
 
-def refuse_seen(content, path, bags, case_ids):
+def refuse_seen(content: dict[str, Any], path: Path | str, bags: Bags, case_ids: Sequence[str]) -> None:
     """Raise UserError if the checkpoint was trained, or its epoch chosen, on half of a case's patches or more.
 
-    Patches that are no evidence do not count: see Bags.marks. A case of none but those is never refused.
+    Patches that are no evidence do not count: see Bags.minhash. A case of no others is never refused.
     """
-    known = set(content["seen_patches"])
-    marks = {case: bags.marks(case) for case in case_ids}
-    seen = [case for case, own in marks.items() if own and 2 * len(known.intersection(own)) >= len(own)]
+    known = set(content["minhash"])
+    digests = {case: bags.minhash(case) for case in case_ids}
+    seen = [case for case, own in digests.items() if own and 2 * len(known.intersection(own)) >= len(own)]
     if seen:
         raise UserError(
             f"{path}: has seen test cases {', '.join(seen)} in training or validation: test it on other patients, or "
@@ -122,11 +130,19 @@ def refuse_seen(content, path, bags, case_ids):
         )
 
 
-def for_test(path, features, classes, stains, case_ids, foreign=False):
-    """The model of a checkpoint, the Bags of the features, both on the best device, and the checkpoint's content.
+def for_test(
+    path: Path,
+    features: Features,
+    *,
+    classes: Sequence[str],
+    stains: Sequence[str],
+    case_ids: Sequence[str],
+    foreign: bool = False,
+) -> tuple[HierarchicalAttention, Bags, dict[str, Any]]:
+    """Return the model of a checkpoint and the Bags of the features, both on the best device, and what `read` gives.
 
-    foreign: whether the checkpoint is of another study or split. That one of this study has not seen its test cases is
-    for the splits to guarantee; what another has seen is known by its marks alone.
+    foreign: whether the checkpoint is of another study or split. The splits guarantee that one of this study has not
+    seen its test cases; those that another has seen are recognised by minhash.
     Raises UserError with all that does not fit, and where a foreign one has seen one of the test cases.
     """
     content = read(path)
@@ -137,15 +153,17 @@ def for_test(path, features, classes, stains, case_ids, foreign=False):
     return result.to(device), all_bags, content
 
 
-def model(content, path, features, classes, stains):
-    """The model of a checkpoint, in evaluation mode, for these features, classes and stains.
+def model(
+    content: dict[str, Any], path: Path | str, features: Features, classes: Sequence[str], stains: Sequence[str]
+) -> HierarchicalAttention:
+    """Return the model of a checkpoint, in evaluation mode, for these features, classes and stains.
 
     Raises UserError with all that does not fit: a model refuses features that are not its own.
     """
     now = _meaning(features.identity)
     problems = [
         f"{path}: trained on features with {key} {was!r}, but these have {now.get(key)!r}: "
-        "set embed.* as it was, or train anew"
+        "set embed.* as it was, or train again"
         for key, was in _meaning(content["features"]).items()
         if now.get(key) != was
     ]
@@ -153,7 +171,7 @@ def model(content, path, features, classes, stains):
     if not problems and width != result.settings.in_dim:
         problems.append(
             f"{path}: trained on features of width {result.settings.in_dim}, but these have {width}: "
-            "set embed.* as it was, or train anew"
+            "set embed.* as it was, or train again"
         )
     for what, wanted in (("classes", classes), ("stains", stains)):
         if list(content[what]) != list(wanted):
@@ -165,8 +183,8 @@ def model(content, path, features, classes, stains):
     return result.eval()
 
 
-def _built(content, path):
-    """The model that a checkpoint holds; its shape is compared before there is memory for it."""
+def _built(content: dict[str, Any], path: Path | str) -> HierarchicalAttention:
+    """Return the model that a checkpoint holds; its shape is compared before there is memory for it."""
     try:
         settings = ModelSettings(**content["model"])
         if settings.aggregation not in AGGREGATIONS:
@@ -185,8 +203,8 @@ def _built(content, path):
     return result
 
 
-def _meaning(identity):
-    """What features mean, without versions: key -> value; of several encoders, the keys begin with their folders."""
+def _meaning(identity: dict[str, Any]) -> dict[str, Any]:
+    """Return what features mean, without versions; of several encoders, the keys begin with their folders."""
     parts = identity.get("encoders", {"": identity})
     pairs = [(f"{name} {key}".strip(), key, value) for name, part in parts.items() for key, value in part.items()]
     return {name: value for name, key, value in pairs if key not in VERSIONS}

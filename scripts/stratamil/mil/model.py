@@ -1,14 +1,20 @@
-"""The hierarchical attention model: patch -> slice -> stain -> case, on ragged bags without padding."""
+"""The hierarchical attention model: patch -> slice -> stain -> case, on ragged bags without padding.
+
+P patches of S slices of T stains of C cases; D features of a patch, E its embedding, K classes.
+"""
 
 from dataclasses import asdict, dataclass
 from typing import Literal
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
-AGGREGATIONS = ("hierarchical", "flat", "mean")
-ROUND = 128  # a CPU compiles and keeps its bf16 products for each number of rows: rounded up, there are few
-BLOCK = 64  # rows that a CPU prepares at once: few enough to stay in its cache
+from stratamil.mil import cpu
+from stratamil.mil.bags import Batch
+
+Aggregation = Literal["hierarchical", "flat", "mean"]
+LEVELS = {"hierarchical": ("patch", "slice", "stain"), "flat": ("patch",), "mean": ()}  # that have attention
+AGGREGATIONS = tuple(LEVELS)
 
 
 @dataclass(frozen=True)
@@ -23,7 +29,7 @@ class ModelSettings:
 
     in_dim: int
     classes: int
-    aggregation: Literal["hierarchical", "flat", "mean"]
+    aggregation: Aggregation
     embed_dim: int
     attention_dim: int
     gated: bool
@@ -43,28 +49,12 @@ class Output:
     effective (P,): patch x slice x stain weight, what each patch contributes to its case; sums to 1 over a case.
     """
 
-    logits: torch.Tensor
-    patch: torch.Tensor
-    slice: torch.Tensor
-    stain: torch.Tensor
-    effective: torch.Tensor
-    h: torch.Tensor
-
-
-def segment_softmax(scores, segment, n):
-    """Softmax of scores (N,) within each of n segments; segment (N,) names each score's.
-
-    Returns the weights (N,) and the logarithm of each segment's sum of exponentials (n,).
-    """
-    highest = scores.new_full((n,), -torch.inf).scatter_reduce(0, segment, scores.detach(), "amax")
-    exponential = torch.exp(scores - highest[segment])
-    total = scores.new_zeros(n).index_add(0, segment, exponential)
-    return exponential / total[segment], highest + torch.log(total)
-
-
-def segment_sum(x, weights, segment, n):
-    """(n, E) weighted sums of the rows of x (N, E) within each of n segments."""
-    return x.new_zeros(n, x.shape[1], dtype=weights.dtype).index_add(0, segment, weights[:, None] * x)
+    logits: Tensor
+    patch: Tensor
+    slice: Tensor
+    stain: Tensor
+    effective: Tensor
+    h: Tensor
 
 
 class AttentionScore(nn.Module):
@@ -74,17 +64,17 @@ class AttentionScore(nn.Module):
     zero_start: w starts at zero, so that the pool starts as a plain mean.
     """
 
-    def __init__(self, dim, hidden, gated=False, zero_start=False):
+    def __init__(self, dim: int, hidden: int, gated: bool = False, zero_start: bool = False) -> None:
         super().__init__()
-        self.value = nn.Linear(dim, hidden)
-        self.gate = nn.Linear(dim, hidden) if gated else None
+        self.value = cpu.Linear(dim, hidden)
+        self.gate = cpu.Linear(dim, hidden) if gated else None
         # A bias would cancel in the softmax.
-        self.score = nn.Linear(hidden, 1, bias=False)
+        self.score = cpu.Linear(hidden, 1, bias=False)
         if zero_start:
             nn.init.zeros_(self.score.weight)
 
-    def forward(self, x):
-        """x (N, E) -> scores (N,), in float32 at least."""
+    def forward(self, x: Tensor) -> Tensor:
+        """Return the scores (N,) of x (N, E), in float32 at least."""
         hidden = torch.tanh(self.value(x))
         if self.gate is not None:
             hidden = hidden * torch.sigmoid(self.gate(x))
@@ -92,102 +82,82 @@ class AttentionScore(nn.Module):
         return scores.to(torch.promote_types(scores.dtype, torch.float32))
 
 
-class Dropout(nn.Dropout):
-    """nn.Dropout, three times as fast on a CPU: four draws of 16 bits from one random number."""
+def segment_softmax(scores: Tensor, segment: Tensor, n: int) -> tuple[Tensor, Tensor]:
+    """Return the softmax (N,) of scores (N,) within each of n segments, and their log sums of exponentials (n,).
 
-    def forward(self, x):
-        if not self.training or x.device.type != "cpu":
-            return super().forward(x)
-        numbers = torch.empty(-(-x.numel() // 4), dtype=torch.int64).random_(-(2**63), None)  # of all 64 bits
-        draws = numbers.view(torch.int16)[: x.numel()].view_as(x)
-        kept = draws >= min(round(self.p * 2**16), 2**16 - 1) - 2**15
-        return x * kept.to(x.dtype).mul_(1 / (1 - self.p))
+    segment: (N,) the segment of each score.
+    """
+    highest = scores.new_full((n,), -torch.inf).scatter_reduce(0, segment, scores.detach(), "amax")
+    exponential = torch.exp(scores - highest[segment])
+    total = scores.new_zeros(n).index_add(0, segment, exponential)
+    return exponential / total[segment], highest + torch.log(total)
+
+
+def segment_sum(x: Tensor, weights: Tensor, segment: Tensor, n: int) -> Tensor:
+    """Return the weighted sums (n, E) of the rows of x (N, E) within each of n segments."""
+    return x.new_zeros(n, x.shape[1], dtype=weights.dtype).index_add(0, segment, weights[:, None] * x)
 
 
 class HierarchicalAttention(nn.Module):
     """projector -> pool patches of a slice -> slices of a stain -> stains of a case -> linear classifier.
 
-    A missing stain is simply absent from the batch. Because every pool is a weighted mean and the
-    classifier is linear, effective weight x (class vector . patch embedding) is each patch's exact
-    share of the logit.
+    A missing stain is simply absent from the batch. Every pool is a weighted mean and the classifier is linear, so a
+    patch's effective weight x (class vector . patch embedding) is its exact share of the logit.
     """
 
-    def __init__(self, settings: ModelSettings):
+    def __init__(self, settings: ModelSettings) -> None:
         super().__init__()
         self.settings = settings
         width, score = settings.embed_dim, (settings.attention_dim, settings.gated, settings.zero_start)
         self.register_buffer("mean", torch.zeros(settings.in_dim))
         self.register_buffer("scale", torch.ones(settings.in_dim))
-        self.projector = nn.Sequential(nn.Linear(settings.in_dim, width), nn.ReLU(), Dropout(settings.dropout))
-        levels = {"hierarchical": ("patch", "slice", "stain"), "flat": ("patch",), "mean": ()}[settings.aggregation]
-        self.attention = nn.ModuleDict({level: AttentionScore(width, *score) for level in levels})
+        self.projector = nn.Sequential(nn.Linear(settings.in_dim, width), nn.ReLU(), cpu.Dropout(settings.dropout))
+        self.attention = nn.ModuleDict({level: AttentionScore(width, *score) for level in LEVELS[settings.aggregation]})
         self.classifier = nn.Sequential(nn.Dropout(settings.classifier_dropout), nn.Linear(width, settings.classes))
 
-    def standardise(self, mean, deviation):
+    def standardise(self, mean: Tensor, deviation: Tensor) -> None:
         """Take the mean and standard deviation (D,) of the training patches.
 
-        What hardly varies is not blown up, by a tenth of the median deviation that is added to each (as variances
-        are); what does not vary at all is left out, for nothing was learned about it.
+        A tenth of the median deviation is added to each (as variances are), so that what hardly varies is not blown
+        up. What does not vary at all is left out, because nothing was learned about it.
         """
         varies = deviation > 0
         floor = 0.1 * deviation[varies].median() if varies.any() else 0.0
         self.mean.copy_(mean)
         self.scale.copy_(torch.where(varies, 1 / torch.hypot(deviation, torch.as_tensor(floor).to(deviation)), 0.0))
 
-    def forward(self, batch):
-        """A Batch of C cases -> Output."""
+    def forward(self, batch: Batch) -> Output:
+        """Return the Output of a Batch."""
         return self.aggregate(self.embed(batch.x), batch)
 
-    def embed(self, x):
-        """Features of patches (P, D) -> their embeddings (P, E); in bf16 on a CPU more rows, which are no patches."""
-        return self.projector(self._prepared(x))
+    def embed(self, x: Tensor) -> Tensor:
+        """Return the embeddings (P, E) of features (P, D)."""
+        return self.projector(cpu.standardised(x, self.mean, self.scale))[: len(x)]
 
-    def aggregate(self, h, batch):
-        """Embeddings of a Batch's patches -> Output. One embedding of a bag serves for all its parts."""
-        nothing = self.mean.new_zeros(len(batch.slice_of_patch))
-        slices, patch, summed = self._pool("patch", h, nothing, batch.slice_of_patch, len(batch.stain_of_slice))
-        stains, slice_, summed = self._pool("slice", slices, summed, batch.stain_of_slice, len(batch.case_of_stain))
-        cases, stain, _ = self._pool("stain", stains, summed, batch.case_of_stain, batch.cases)
-        effective = patch * slice_[batch.slice_of_patch] * stain[batch.stain_of_slice[batch.slice_of_patch]]
+    def aggregate(self, h: Tensor, batch: Batch) -> Output:
+        """Return the Output of the embeddings h (P, E) of a Batch's patches; those of a bag serve for all its parts."""
+        slice_of, stain_of, case_of = batch.slice_of_patch, batch.stain_of_slice, batch.case_of_stain
+        slices, patch, summed = self._pool("patch", h, self.mean.new_zeros(len(h)), slice_of, len(stain_of))
+        stains, slice_, summed = self._pool("slice", slices, summed, stain_of, len(case_of))
+        cases, stain, _ = self._pool("stain", stains, summed, case_of, batch.cases)
+        effective = patch * slice_[slice_of] * stain[stain_of[slice_of]]
         if not self.attention:  # equal to the last digit, or ranks would be made of rounding
             effective = (1 / torch.bincount(batch.case_of_patch).to(patch))[batch.case_of_patch]
-        return Output(self.classifier(cases), patch, slice_, stain, effective, h[: len(nothing)])
+        return Output(self.classifier(cases), patch, slice_, stain, effective, h)
 
-    def _prepared(self, x):
-        """The features as the projector takes them: standardised, and in the precision that it computes in.
+    def _pool(self, level: str, x: Tensor, summed: Tensor, segment: Tensor, n: int) -> tuple[Tensor, Tensor, Tensor]:
+        """Return the pooled rows (n, E) of x (N, E) by segment (N,), their weights (N,), log sums of exponentials (n,).
 
-        In bf16 on a CPU there are rows of zeros after them.
-        """
-        kind = x.device.type
-        dtype = torch.get_autocast_dtype(kind) if torch.is_autocast_enabled(kind) else self.mean.dtype
-        rows = -(-len(x) // ROUND) * ROUND if (kind, dtype) == ("cpu", torch.bfloat16) else len(x)
-        prepared = torch.empty(rows, x.shape[1], dtype=dtype, device=x.device)
-        prepared[len(x) :] = 0
-        size = BLOCK if kind == "cpu" else len(x)
-        for begin in range(0, len(x), size):
-            stored, place = x[begin : begin + size], prepared[begin : min(begin + size, len(x))]
-            # Made in place where the precision allows.
-            part = place.copy_(stored) if dtype == self.mean.dtype else stored.to(self.mean.dtype, copy=True)
-            if self.settings.standardise:
-                part.sub_(self.mean).mul_(self.scale)
-            if part is not place:
-                place.copy_(part)
-        return prepared
-
-    def _pool(self, level, x, summed, segment, n):
-        """Pool the rows of one level: x (N, E) -> pooled (n, E), weights (N,), log sums of exponentials (n,).
-
-        segment (N,): rows of x after them are no patches.
         summed (N,): those of the level below, the logarithm of the attention that a row's own patches draw. Coupled,
         they count in its score; where no level has attention of its own, the three softmaxes are then one over all
         patches of the case.
         """
-        scores = self.attention[level](x)[: len(segment)] if level in self.attention else 0
+        scores = self.attention[level](x) if level in self.attention else 0
         if self.settings.coupled or level not in self.attention:
             scores = scores + summed
         weights, summed = segment_softmax(scores, segment, n)
-        return segment_sum(x[: len(segment)], weights, segment, n), weights, summed
+        return segment_sum(x, weights, segment, n), weights, summed
 
-    def contributions(self, output):
-        """(P, K) exact share of each patch in each logit; over a case they sum to logit - bias."""
+    def contributions(self, output: Output) -> Tensor:
+        """Return the exact share (P, K) of each patch in each logit; over a case they sum to logit - bias."""
         return output.effective[:, None] * (output.h @ self.classifier[-1].weight.T)

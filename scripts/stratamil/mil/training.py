@@ -5,25 +5,47 @@ import json
 import logging
 import math
 import time
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, Literal
 
 import numpy as np
 import pandas as pd
 import torch
-from torch import nn
+from torch import Tensor, nn
 from tqdm import tqdm
 
 from stratamil.core import devices, progress, provenance
 from stratamil.core.errors import Stopped, UserError
-from stratamil.mil import checkpoint
-from stratamil.mil.bags import Sampling
-from stratamil.mil.model import HierarchicalAttention
+from stratamil.mil import checkpoint, losses
+from stratamil.mil.bags import Bags, Sampling
+from stratamil.mil.losses import ClassWeights
+from stratamil.mil.model import HierarchicalAttention, ModelSettings
 from stratamil.stats import metrics
 
-# What history.csv tells of an epoch.
+# Columns of history.csv, a row an epoch.
 ROW = ("epoch", "lr", "train_loss", "val_loss", "val_auc", "val_accuracy", "patches_per_second", "seconds")
 # Weights of a projector from which bf16 saves time: measured on CPUs with 1024 x 128 (none) and 4096 x 128 (a third).
 WORTH_BF16 = 2**18
+
+Precision = Literal["fp32", "bf16"]
+Row = dict[str, float]  # ROW of an epoch
+
+
+@dataclass(frozen=True)
+class Data:
+    """The cases of one training.
+
+    train, val: case ids. y: case id -> class index, of these cases at least. identity: JSON value that names the
+    features, so that a state is resumed on the same ones alone.
+    """
+
+    bags: Bags
+    train: Sequence[str]
+    val: Sequence[str]
+    y: dict[str, int]
+    identity: Any = None
 
 
 @dataclass(frozen=True)
@@ -33,11 +55,11 @@ class TrainSettings:
     epochs: int
     lr: float
     weight_decay: float
-    optimizer: str
-    scheduler: str
+    optimizer: Literal["adamw", "sgd"]
+    scheduler: Literal["plateau", "cosine", "none"]
     batch_size: int
-    class_weights: str | list[float]
-    monitor: str
+    class_weights: ClassWeights
+    monitor: Literal["loss", "auc"]
     patience: int
     min_delta: float
     min_epochs: int
@@ -49,17 +71,20 @@ class TrainSettings:
     instance_share: float
     entropy_weight: float
     clip_norm: float | None
-    precision: str
+    precision: Precision
     seed: int
 
     @property
-    def sampling(self):
+    def sampling(self) -> Sampling:
         """What a training step sees of a bag."""
         return Sampling(self.per_slice_cap, self.max_slices_per_stain, self.instance_dropout)
 
 
-def precision(choice, device, model_settings):
-    """Of the products, fp32 or bf16; auto is bf16 where the device computes in it and the model is wide enough."""
+def precision(choice: Literal["auto"] | Precision, device: torch.device, model_settings: ModelSettings) -> Precision:
+    """Return the precision of the products.
+
+    "auto" is bf16 where the device computes in it and the model is wide enough to gain from it, else fp32.
+    """
     if choice != "auto":
         return choice
     weights = model_settings.in_dim * model_settings.embed_dim
@@ -67,28 +92,31 @@ def precision(choice, device, model_settings):
 
 
 def train(
-    bags, train_cases, val_cases, y, model_settings, settings, state_path=None, identity=None,
-    watch=lambda row: None, stop=lambda: False,
-):  # fmt: skip
-    """Train a HierarchicalAttention and return the best epoch's weights and the history.
+    data: Data,
+    model_settings: ModelSettings,
+    settings: TrainSettings,
+    *,
+    state_path: Path | None = None,
+    watch: Callable[[Row], None] = lambda row: None,
+    stop: Callable[[], bool] = lambda: False,
+) -> tuple[dict[str, Any], pd.DataFrame]:
+    """Train a HierarchicalAttention; return the best epoch (a dict with its number `epoch` and `weights`), the history.
 
-    bags: Bags. train_cases, val_cases: case ids. y: case id -> class index.
-    state_path: file for resumable state, written each epoch; a state of other settings, data or code is ignored.
-    identity: JSON value that names the data, for that key.
+    state_path: file of the resumable state, written each epoch; one of other settings, data or code is ignored.
     watch: called with each epoch's row of the history, those of a resumed training first.
     stop: asked after each step and epoch; if it is true, the state is saved and Stopped raised.
-    Returns (dict with weights and epoch, DataFrame with one row an epoch). Raises UserError if training diverges
-    from the first epoch. Every step draws from a generator of its own (seed, epoch, step), so a resumed training
-    equals an undisturbed one.
+    The history is a DataFrame with a row an epoch: `ROW`, and `best`, true for the epoch that is returned. Every step
+    draws from its own generator (seed, epoch, step), so that a resumed training equals an undisturbed one.
+    Raises UserError if the validation loss is not a number from the first epoch on.
     """
-    key = _key(model_settings, settings, train_cases, val_cases, y, identity)
-    run = _Run(bags, train_cases, val_cases, y, model_settings, settings)
+    key = _key(data, model_settings, settings)
+    run = _Run(data, model_settings, settings)
     logging.info("%s", _heading(run))
     try:
         resumed = bool(state_path) and run.resume(state_path, key)
     except Exception as error:  # what a state holds can be anything; half of it may be in use by now
         logging.warning("%s: not the state of a training (%s): training starts again", state_path, _reason(error))
-        run, resumed = _Run(bags, train_cases, val_cases, y, model_settings, settings), False
+        run, resumed = _Run(data, model_settings, settings), False
     if resumed:
         done = "finished after" if run.finished() else "resumed after"
         logging.info("%s epoch %d, step %d: taken from %s", done, run.epoch, run.at, state_path)
@@ -105,7 +133,7 @@ def train(
                 bar.set_postfix(val_loss=f"{row['val_loss']:.4f}")
                 bar.update()
             if row is None or (stop() and not run.finished()):
-                remedy = "run again to go on" if saved else "nothing is saved, the next run begins anew"
+                remedy = "run again to go on" if saved else "nothing is saved, so the next run starts again"
                 raise Stopped(f"stopped after epoch {run.epoch}, step {run.at}: {remedy}")
     if "weights" not in run.best:
         raise UserError("training: the validation loss was never a number: lower train.lr or set train.clip_norm")
@@ -118,15 +146,15 @@ def train(
     return run.best, history
 
 
-def _heading(run):
+def _heading(run: "_Run") -> str:
     weights = ", ".join(f"{weight:.2f}" for weight in run.weights.tolist())
     return (
-        f"{len(run.train_cases)} training and {len(run.val_cases)} validation cases; on {run.device.type} in "
+        f"{len(run.data.train)} training and {len(run.data.val)} validation cases; on {run.device.type} in "
         f"{run.settings.precision}; class weights {weights}"
     )
 
 
-def _line(row, best, epochs):
+def _line(row: Row, best: int, epochs: int) -> str:
     auc = "not defined" if math.isnan(row["val_auc"]) else f"{row['val_auc']:.3f}"
     return (
         f"epoch {row['epoch']} of {epochs}: train loss {row['train_loss']:.4f}, val loss {row['val_loss']:.4f}, "
@@ -135,63 +163,20 @@ def _line(row, best, epochs):
     )
 
 
-def _key(model_settings, settings, train_cases, val_cases, y, identity):
+def _key(data: Data, model_settings: ModelSettings, settings: TrainSettings) -> str:
+    """Return the digest of all that decides the outcome."""
     content = [
         asdict(model_settings),
         asdict(settings),
-        train_cases,
-        val_cases,
-        y,
-        identity,
+        list(data.train),
+        list(data.val),
+        data.y,
+        data.identity,
         torch.__version__,
         np.__version__,
         provenance.code_digest(__file__),
     ]
     return hashlib.sha256(json.dumps(content).encode()).hexdigest()
-
-
-def class_weights(choice, labels, classes):
-    """(K,) loss weights with mean 1 over the training cases.
-
-    choice: "balanced" (inverse class frequency), "none", or one number a class. labels: (n,) class indices.
-    Raises UserError where there is not one number a class.
-    """
-    counts = np.bincount(labels, minlength=classes)
-    if choice == "none":
-        weights = np.ones(classes)
-    elif choice == "balanced":
-        weights = len(labels) / (classes * np.maximum(counts, 1))
-    elif len(choice) == classes:
-        weights = np.array(choice, dtype=float)
-    else:
-        raise UserError(f"train.class_weights: {len(choice)} numbers for {classes} classes: give one a class")
-    return torch.tensor(weights * len(labels) / (weights * counts).sum(), dtype=torch.float32)
-
-
-def normalised_entropy(weights, case_of_patch, cases):
-    """(C,) entropy of effective weights over log N: 1 for uniform attention, 0 for all on one patch."""
-    terms = -weights * torch.log(weights.clamp_min(1e-12))
-    entropy = weights.new_zeros(cases).index_add(0, case_of_patch, terms)
-    n = torch.bincount(case_of_patch, minlength=cases).clamp_min(2)
-    return entropy / torch.log(n.to(weights.dtype))
-
-
-def top_logits(patch_logits, case_of_patch, cases, share):
-    """(C, K) logits of each case from the patches that speak most for a class: what the instance loss is taken of.
-
-    patch_logits: (P, K). For every class but the first, the mean of the highest `share` of a case's patches in
-    logit over the first class, whose own is 0: a case is of a class if some of its patches are, and of the first if
-    none is of another (the assumption of multiple-instance learning; Dietterich, Lathrop, Lozano-Perez 1997).
-    """
-    margin, rank = (patch_logits[:, 1:] - patch_logits[:, :1]).sort(dim=0, descending=True)
-    case, order = case_of_patch[rank].sort(dim=0, stable=True)  # now by case, the highest first
-    counts = torch.bincount(case_of_patch, minlength=cases)
-    kept = torch.ceil((counts.double() * share).round(decimals=9)).long()
-    place = torch.arange(len(margin), device=margin.device)[:, None] - (counts.cumsum(0) - counts)[case]
-    margin = margin.gather(0, order) * (place < kept[case])
-    columns = torch.arange(margin.shape[1], device=margin.device)
-    total = margin.new_zeros(cases, margin.shape[1]).index_put((case, columns.expand_as(case)), margin, accumulate=True)
-    return nn.functional.pad(total / kept[:, None], (1, 0))
 
 
 class _Run:
@@ -200,49 +185,49 @@ class _Run:
     # epochs done, steps done in the next, their loss and patches; then what decides when to stop
     PROGRESS = ("epoch", "at", "loss", "patches", "best", "history", "mark", "stale")
 
-    def __init__(self, bags, train_cases, val_cases, y, model_settings, settings):
-        self.bags, self.train_cases, self.val_cases, self.settings = bags, train_cases, val_cases, settings
-        self.y, self.device = y, bags.device
+    def __init__(self, data: Data, model_settings: ModelSettings, settings: TrainSettings) -> None:
+        self.data, self.settings, self.device = data, settings, data.bags.device
         torch.manual_seed(settings.seed)
         self.model = HierarchicalAttention(model_settings)
         if model_settings.standardise:
-            self.model.standardise(*bags.statistics(train_cases))
+            self.model.standardise(*data.bags.statistics(data.train))
         self.model.to(self.device)
         self.optimizer = _optimizer(self.model, settings)
         self.scheduler = _scheduler(self.optimizer, settings)
         self.autocast = torch.autocast(self.device.type, torch.bfloat16, enabled=settings.precision == "bf16")
-        labels = self._labels(train_cases).cpu().numpy()
-        self.weights = class_weights(settings.class_weights, labels, model_settings.classes).to(self.device)
+        labels = self._labels(data.train).cpu().numpy()
+        self.weights = losses.class_weights(settings.class_weights, labels, model_settings.classes).to(self.device)
         self.epoch, self.best, self.history = 0, {"value": math.inf, "epoch": 0}, []
         self.at, self.loss, self.patches = 0, torch.zeros((), dtype=torch.float64, device=self.device), 0
         # what an epoch has to beat by min_delta, and for how many epochs none has
         self.mark, self.stale = math.inf, 0
 
-    def _loss(self, logits, y, smoothing=0.0):
-        """The mean cross-entropy over cases, each weighted by its class."""
+    def _loss(self, logits: Tensor, y: Tensor, smoothing: float = 0.0) -> Tensor:
+        """Return the mean cross-entropy over cases, each weighted by its class."""
         loss = nn.functional.cross_entropy(logits.float(), y, reduction="none", label_smoothing=smoothing)
         return (self.weights[y] * loss).mean()
 
-    def _seed(self, seed):
-        """What torch.manual_seed does, without the millisecond that it takes to be ready for every kind of device."""
+    def _seed(self, seed: int) -> None:
+        """Do what torch.manual_seed does, without the millisecond that it spends on every kind of device."""
         torch.default_generator.manual_seed(seed)
         if self.device.type == "cuda":
             torch.cuda.manual_seed(seed)
 
-    def _labels(self, cases):
-        return torch.tensor([self.y[case] for case in cases], device=self.device)
+    def _labels(self, cases: Sequence[str]) -> Tensor:
+        return torch.tensor([self.data.y[case] for case in cases], device=self.device)
 
-    def finished(self):
+    def finished(self) -> bool:
+        """Return whether no epoch is to follow."""
         s = self.settings
         return self.epoch >= s.epochs or (self.epoch >= s.min_epochs and self.stale >= s.patience)
 
-    def next_epoch(self, stop):
-        """The rest of an epoch of training and its validation; returns its row of the history, or None if stopped."""
+    def next_epoch(self, stop: Callable[[], bool]) -> Row | None:
+        """Train the rest of an epoch and validate; return its row of the history, or None if stopped."""
         begin, before = time.perf_counter(), self.patches
         lr = self.optimizer.param_groups[0]["lr"]
         if not self._train_epoch(stop):
             return None
-        loss = self.loss.item() / len(self.train_cases)
+        loss = self.loss.item() / len(self.data.train)
         seconds = time.perf_counter() - begin
         speed = (self.patches - before) / seconds
         self.epoch, self.at, self.loss, self.patches = self.epoch + 1, 0, torch.zeros_like(self.loss), 0
@@ -261,56 +246,58 @@ class _Run:
         self.history.append(row)
         return row
 
-    def _train_epoch(self, stop):
-        """The steps of an epoch that are left; returns whether it came to the end."""
+    def _train_epoch(self, stop: Callable[[], bool]) -> bool:
+        """Take the steps of an epoch that are left; return whether it came to the end."""
         s, epoch = self.settings, self.epoch + 1
-        order = np.random.default_rng([s.seed, epoch]).permutation(len(self.train_cases))
+        order = np.random.default_rng([s.seed, epoch]).permutation(len(self.data.train))
         batches = [order[begin : begin + s.batch_size] for begin in range(0, len(order), s.batch_size)]
         self.model.train()
         for batch in batches[self.at :]:
-            self._step([self.train_cases[i] for i in batch], np.random.default_rng([s.seed, epoch, self.at + 1]))
+            self._step([self.data.train[i] for i in batch], np.random.default_rng([s.seed, epoch, self.at + 1]))
             self.at += 1
             if self.at < len(batches) and stop():
                 return False
         return True
 
-    def _step(self, cases, generator):
+    def _step(self, cases: list[str], generator: np.random.Generator) -> None:
+        """Take one step of the optimiser on a batch of cases."""
         s = self.settings
         self._seed(int(generator.integers(2**63)))
-        batch = self.bags.batch(cases, s.sampling, generator)
+        batch = self.data.bags.batch(cases, s.sampling, generator)
         with self.autocast:
             output = self.model(batch)
         y = self._labels(cases)
         objective = self._loss(output.logits, y, s.label_smoothing)
         if s.instance_weight:
             logits = self.model.classifier[-1](output.h.float())
-            logits = top_logits(logits, batch.case_of_patch, batch.cases, s.instance_share)
+            logits = losses.top_logits(logits, batch.case_of_patch, batch.cases, s.instance_share)
             objective = objective + s.instance_weight * self._loss(logits, y)
         if s.entropy_weight:
-            entropy = normalised_entropy(output.effective, batch.case_of_patch, batch.cases)
+            entropy = losses.normalised_entropy(output.effective, batch.case_of_patch, batch.cases)
             objective = objective - s.entropy_weight * entropy.mean()
         self.optimizer.zero_grad()
         objective.backward()
         if s.clip_norm:
             nn.utils.clip_grad_norm_(self.model.parameters(), s.clip_norm)
         self.optimizer.step()
-        # As validation has it, without smoothing; read once an epoch, for a GPU would have to be waited for.
+        # Without smoothing, as in validation. Read once an epoch: at each step it would wait for the GPU.
         self.loss += self._loss(output.logits.detach(), y) * len(cases)
         self.patches += len(batch.rows)
 
     @torch.inference_mode()
-    def _validate(self):
+    def _validate(self) -> tuple[float, float, float]:
+        """Return loss, AUROC (NaN where it is not defined) and accuracy of the validation cases."""
         self.model.eval()
         with self.autocast:
-            logits = torch.cat([self.model(self.bags.batch([case])).logits.float() for case in self.val_cases])
-        y = self._labels(self.val_cases)
+            logits = torch.cat([self.model(self.data.bags.batch([case])).logits.float() for case in self.data.val])
+        y = self._labels(self.data.val)
         loss = self._loss(logits, y).item()
         p, y = logits.softmax(1).cpu().numpy().astype(float), y.cpu().numpy()
         auc = metrics.auc(y, p)
         return loss, math.nan if auc is None else auc, float((p.argmax(1) == y).mean())
 
-    def save(self, path, key):
-        """Write the state, of a finished training only what its result needs; returns whether it could be written."""
+    def save(self, path: Path, key: str) -> bool:
+        """Write the state, of a finished training only what its result needs; return whether it could be written."""
         content = {"key": key} | {name: getattr(self, name) for name in self.PROGRESS}
         if not self.finished():
             content |= {
@@ -325,8 +312,8 @@ class _Run:
             return False
         return True
 
-    def resume(self, path, key):
-        """Take up the state at `path` if it is of this very training; returns whether it was.
+    def resume(self, path: Path, key: str) -> bool:
+        """Take up the state at `path` if it is of this very training; return whether it was.
 
         Raises any Exception, with part of the state in use, where the content is not what `save` writes.
         """
@@ -359,10 +346,10 @@ class _Run:
         return True
 
 
-def _same_shapes(found, wanted, also=None):
-    """Raise ValueError if a dict of tensors has other names or shapes than another, or the shape `also`."""
-    if set(found) != set(wanted) or any(
-        tensor.shape not in (wanted[name].shape, also) for name, tensor in found.items()
+def _same_shapes(tensors: dict[str, Tensor], wanted: dict[str, Tensor], also: tuple[int, ...] | None = None) -> None:
+    """Raise ValueError if tensors have other names than those wanted, or neither their shapes nor the shape `also`."""
+    if set(tensors) != set(wanted) or any(
+        tensor.shape not in (wanted[name].shape, also) for name, tensor in tensors.items()
     ):
         raise ValueError("weights of another form")
 
@@ -371,13 +358,13 @@ def _reason(error: Exception) -> str:
     return " ".join(str(error).split())[:200] or type(error).__name__
 
 
-def _optimizer(model, s):
+def _optimizer(model: nn.Module, s: TrainSettings) -> torch.optim.Optimizer:
     if s.optimizer == "sgd":
         return torch.optim.SGD(model.parameters(), s.lr, momentum=0.9, weight_decay=s.weight_decay, fused=True)
     return torch.optim.AdamW(model.parameters(), s.lr, weight_decay=s.weight_decay, fused=True)
 
 
-def _scheduler(optimizer, s):
+def _scheduler(optimizer: torch.optim.Optimizer, s: TrainSettings) -> torch.optim.lr_scheduler.LRScheduler:
     schedule = torch.optim.lr_scheduler
     if s.scheduler == "plateau":
         return schedule.ReduceLROnPlateau(optimizer, factor=0.5, patience=3)  # the fourth epoch halves it

@@ -6,8 +6,9 @@ are used, unless it says otherwise.
 
 import numpy as np
 
-from stratamil.cohort import cohort_warnings, flow, splits
-from stratamil.cohort.inventory import USED, namesakes
+from stratamil.cohort import cohort_warnings, flow, generated_splits, splits
+from stratamil.cohort.inventory import USED
+from stratamil.cohort.patch_files import namesakes
 from stratamil.core.names import column, natural
 from stratamil.report import cohort_plots
 from stratamil.stats import intervals, metrics
@@ -54,13 +55,13 @@ def numbers(patches, cases, excluded, found, sides, classes, stains, patient_col
         "sets": _sets(found, used, stains),
         "plan": _made(plan, patient_column),
         "flow": flow.follow(
-            cases, excluded, found, classes, patients=patient_column is not None, pictures=sides is not None
+            cases, excluded, found, classes, patients=patient_column is not None, images=sides is not None
         ),
         "cases": _cases(cases, found, stains),
         "sides": sides,
         "quality": quality,
     }
-    shares = None if plan.get("preset") else splits.shares(plan["n_splits"], plan["validation"])
+    shares = None if plan.get("preset") else generated_splits.shares(plan["n_splits"], plan["validation"])
     said = cohort_warnings.warnings(result, excluded) + splits.warnings(found, used, classes, shares)
     return {"warnings": said, "notes": cohort_warnings.notes(result)} | result
 

@@ -188,7 +188,7 @@ def case_galleries(case, tiles, n, heading, stains):
 
 
 def _both_ends(case, ranked, caption, tiles, n, weight, where, facts, heading):
-    pictures, evidence = {}, case.evidence
+    pictures, evidence = {}, case.margin_contribution
 
     def told(row):
         return *caption(row), f"adds {_signed(evidence[row.path])}"

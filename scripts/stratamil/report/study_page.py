@@ -52,7 +52,14 @@ def build(found, sources, template, title, colors, folder, final):
     used = {
         "attention": attention,
         "flow": flow.follow(
-            found.cases, excluded, splits, found.classes, unreadable, bags, patients, bool(sources["samples"])
+            found.cases,
+            excluded,
+            splits,
+            found.classes,
+            unreadable=unreadable,
+            predicted=bags,
+            patients=patients,
+            images=bool(sources["samples"]),
         ),
         "unreadable": unreadable.to_dict("records"),
         "provenance": _provenance(found, sources),

@@ -1,5 +1,7 @@
 """The order of patches by attention: made here only, so that tables and pictures have the same."""
 
+import math
+
 import numpy as np
 
 COMPARED = ["effective_ratio", "rank"]
@@ -10,6 +12,15 @@ ALIKE = 1e-3  # weights that differ by a smaller part of themselves are called e
 def alike(weights):
     """Whether weights are equal but for rounding."""
     return bool(max(weights) - min(weights) <= ALIKE * max(weights))
+
+
+def top_count(n: int, percent: float) -> int:
+    """Return how many of n patches are the top: `percent` of them rounded up, at least one.
+
+    What is whole but for the rounding of floats is not rounded up: 7 % of 100 is 7, though 100 x 0.07 is
+    7.000000000000001.
+    """
+    return max(1, math.ceil(round(n * percent / 100, 9)))
 
 
 def rank(patches, weight):

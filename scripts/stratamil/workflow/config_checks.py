@@ -1,29 +1,21 @@
-"""What is wrong with a configuration, in lines that a user can act on."""
+"""Settings that do not go together, in lines that a user can act on; no file is looked at."""
 
-import os.path
-from collections.abc import Iterator
-from pathlib import Path
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Any
 
 from stratamil.core.errors import UserError
-from stratamil.core.names import Grammar, class_code, column, file_name, spelling
+from stratamil.core.names import Grammar, class_code, column, spelling
+from stratamil.core.schema import merged
 from stratamil.features import encoder_registry
-from stratamil.workflow import results_folder, schema_errors
-
-# Settings that are paths, by section; `results` must not begin with a dash.
-PATHS = {
-    "": ["patches", "labels"],
-    "splits": ["preset"],
-    "features": ["manifest", "folder"],
-    "evaluate": ["checkpoint"],
-    "attention": ["truth"],
-    "embed": ["weights"],
-}
+from stratamil.workflow import schema_errors
+from stratamil.workflow.config_values import stains
 
 
-def problems(config, schema):
-    """One line a problem, `train.epoch: no such setting: did you mean epochs?`; an empty list if all is well.
+def problems(config: Mapping[str, Any], schema: Mapping[str, Any]) -> list[str]:
+    """Return one line per problem, `train.epoch: no such setting: did you mean epochs?`; an empty list if all is well.
 
-    config: nested dicts of a configuration. schema: JSON schema (draft 2020-12) with `additionalProperties: false`.
+    config: nested dicts of a configuration, in which settings may be missing. schema: that of the configuration, with
+    its defaults. What does not fit the schema is reported first and alone.
     """
     return schema_errors.lines(config, schema) or [
         *_cohort(config.get("cohort", {})),
@@ -31,145 +23,12 @@ def problems(config, schema):
         *_features(config),
         *_embed(config, schema),
         *_by_class(config, schema),
-        *_splits(schema, config.get("splits", {})),
+        *_splits(_section("splits", config, schema)),
     ]
 
 
-def split_names(config):
-    """The names of all splits of all repeats, in order: 01, 02, ..."""
-    return [f"{number:02d}" for number in range(1, config["splits"]["n_splits"] * config["splits"]["n_repeats"] + 1)]
-
-
-def stains(config):
-    """The stains of the model, in order."""
-    return [name for entry in config["names"]["stains"] for name in entry]
-
-
-def encoders(config, schema):
-    """The encoders of the study: feature folder -> settings as in `embed`, with `only_stains`, a list or None for all.
-
-    Null is filled in with the encoder's own default. A stain in embed.by_stain is encoded by its own encoder: what it
-    leaves out is the schema's default, not what `embed` says. Its folder is `{encoder}_{stain}`; that of all other
-    stains is the encoder's name.
-    """
-    embed, own = config["embed"], config["embed"]["by_stain"] or {}
-    rest = [stain for stain in stains(config) if stain not in own]
-    found = {}
-    if rest:
-        # The colour baseline has stain_stats of all stains in the folder of that name.
-        others = "_others" if own and embed["encoder"] == encoder_registry.STAIN_STATS else ""
-        main = embed | {"only_stains": rest if own else None}
-        found[encoder_registry.folder(embed["encoder"]) + others] = encoder_registry.filled(main)
-    shared = {key: embed[key] for key in ("batch_size", "shards", "max_unreadable")}
-    for stain in stains(config):
-        if stain in own:
-            settings = _defaults(schema, "embed") | shared | own[stain] | {"only_stains": [stain]}
-            found[f"{encoder_registry.folder(settings['encoder'])}_{file_name(column(stain))}"] = (
-                encoder_registry.filled(settings)
-            )
-    return found
-
-
-def missing_files(config):
-    """One line for each file or folder that the config names and that is not there."""
-    splits = split_names(config)
-    preset, checkpoint = config["splits"]["preset"], config["evaluate"]["checkpoint"]
-    truth, features = config["attention"]["truth"], config["features"]
-    precomputed = features["source"] == "precomputed"
-    named = [("splits.preset", preset.replace("{split}", split)) for split in splits if preset]
-    if checkpoint:
-        runs = [(split, str(seed)) for split in splits for seed in config["seeds"]]
-        paths = {checkpoint.replace("{split}", split).replace("{seed}", seed) for split, seed in runs}
-        named += [("evaluate.checkpoint", path) for path in sorted(paths)]
-    if precomputed:
-        named.append(("features.manifest", features["manifest"]))
-    else:
-        named += [(key, path) for key, path in _weights(config["embed"]) if encoder_registry.is_file(path)]
-    if truth and not config["demo"]:
-        named.append(("attention.truth", truth))
-    lines = [f"{key}: {path}: no such file" for key, path in named if not os.path.isfile(path)]
-    if not config["demo"]:
-        hint = "set it in your --configfile, or try --configfile config/demo.yaml"
-        if precomputed and features["folder"] and not os.path.isdir(features["folder"]):
-            lines.append(f"features.folder: {features['folder']}: no such folder")
-        if not precomputed and not os.path.isdir(config["patches"]):
-            lines.append(f"patches: {config['patches']}: no such folder: {hint}")
-        if not os.path.isfile(config["labels"]):
-            lines.append(f"labels: {config['labels']}: no such file: {hint}")
-    return lines
-
-
-def inputs(config: dict) -> dict[str, str]:
-    """Return what the user's study is read from: setting -> path, of those that are set."""
-    features = config["features"]
-    named = {"patches": config["patches"], "labels": config["labels"], "attention.truth": config["attention"]["truth"]}
-    if features["source"] == "precomputed":
-        named |= {"patches": None, "features.manifest": features["manifest"], "features.folder": features["folder"]}
-    return {setting: path for setting, path in named.items() if path}
-
-
-def tidy(config: dict) -> None:
-    """Write paths as Snakemake compares them, `results` for `./results/`, in place; none begins with a dash.
-
-    A program would take `-data` for a flag, so it becomes the whole path.
-    """
-    for key in ("patches", "labels", "results"):
-        config[key] = config[key].rstrip("/").removeprefix("./") or config[key]
-    for section, keys in PATHS.items():
-        values = config[section] if section else config
-        for key in keys:
-            if (values[key] or "").startswith("-"):
-                values[key] = os.path.abspath(values[key])
-    for own in (config["embed"]["by_stain"] or {}).values():
-        if own.get("weights", "").startswith("-"):
-            own["weights"] = os.path.abspath(own["weights"])
-
-
-def misplaced(config):
-    """One line for each path that the workflow cannot work with, and for what would be written over or into data."""
-    paths = {key: config[key] for key in ("patches", "labels", "results")}
-    paths |= {
-        "attention.truth": config["attention"]["truth"] or "",
-        "features.manifest": config["features"]["manifest"] or "",
-    }
-    paths |= {key: path for key, path in _weights(config["embed"]) if encoder_registry.is_file(path)}
-    lines = [
-        f"{key}: {path}: Snakemake takes braces in paths for wildcards: rename it"
-        for key, path in paths.items()
-        if {"{", "}"} & set(path)
-    ]
-    if os.path.normpath(config["results"]).startswith("-"):
-        lines.append(f"results: {config['results']}: begins with a dash: rename it")
-    if not config["demo"] and config["features"]["source"] == "patches":
-        results, patches = (Path(os.path.realpath(config[key])) for key in ("results", "patches"))
-        if results.is_relative_to(patches):
-            lines.append(f"results: {config['results']} lies in the patches folder {config['patches']}: set another")
-    return lines + _misplaced_demo(config)
-
-
-def painted_over(config: dict) -> list[str]:
-    """Return a line for each file of somebody else that the demo would paint over."""
-    if not config["demo"]:
-        return []
-    return results_folder.painted_over(
-        config["patches"], {"labels": config["labels"], "attention.truth": config["attention"]["truth"]}
-    )
-
-
-def _misplaced_demo(config):
-    """Lines where the demo would paint over files that are not its own: it may write below resources/ only."""
-    if not config["demo"]:
-        return []
-    paths = {"patches": config["patches"], "labels": config["labels"], "attention.truth": config["attention"]["truth"]}
-    return [
-        f"{key}: {path}: the demo paints below resources/ only: set demo: null to read your own data"
-        for key, path in paths.items()
-        if not path or Path(path).parts[0] != "resources" or ".." in Path(path).parts
-    ]
-
-
-def _cohort(cohort):
-    """Classes that cannot be told apart, by their names or by their codes."""
+def _cohort(cohort: Mapping[str, Any]) -> Iterator[str]:
+    """Yield a line for classes that share a name or a code, and for columns with two meanings."""
     classes = [(name, codes) for entry in cohort.get("classes", []) for name, codes in entry.items()]
     yield from (
         f"cohort.classes: {name!r} has no code: list those of its cases" for name, codes in classes if not codes
@@ -184,11 +43,11 @@ def _cohort(cohort):
     yield from _clashes("cohort.classes", meant, "code")
 
 
-def _names(names):
-    """A pattern that cannot be used, and stains that cannot be told apart."""
-    stains = [(name, others) for entry in names.get("stains", []) for name, others in entry.items()]
-    yield from _clashes("names.stains", [(name, column(name)) for name, _ in stains], "column")
-    spelt = [(name, text) for name, others in stains for text in dict.fromkeys(map(spelling, [name, *others]))]
+def _names(names: Mapping[str, Any]) -> Iterator[str]:
+    """Yield a line for a pattern that cannot be used, and for stains that share a name or a spelling."""
+    listed = [(name, others) for entry in names.get("stains", []) for name, others in entry.items()]
+    yield from _clashes("names.stains", [(name, column(name)) for name, _ in listed], "column")
+    spelt = [(name, text) for name, others in listed for text in dict.fromkeys(map(spelling, [name, *others]))]
     yield from _clashes("names.stains", spelt, "spelling")
     if "pattern" in names:
         try:
@@ -197,8 +56,8 @@ def _names(names):
             yield from error.problems
 
 
-def _features(config):
-    """Settings of features made elsewhere that do not go together."""
+def _features(config: Mapping[str, Any]) -> Iterator[str]:
+    """Yield a line for settings of precomputed features that do not go together."""
     features = config.get("features", {})
     if features.get("source") == "precomputed":
         if not features.get("manifest"):
@@ -211,35 +70,23 @@ def _features(config):
             yield f"features.{key}: {features[key]} without features.source: precomputed: set that, or this to null"
 
 
-def _defaults(schema, section):
-    return {key: setting["default"] for key, setting in schema["properties"][section]["properties"].items()}
-
-
-def _weights(embed):
-    """The weights of each encoder, with the name of the setting."""
-    yield "embed.weights", embed["weights"]
-    for stain, settings in (embed["by_stain"] or {}).items():
-        yield f"embed.by_stain.{stain}.weights", settings.get("weights", "default")
-
-
-def _embed(config, schema):
-    """Encoders that cannot be had, and stains that are none."""
-    embed = _defaults(schema, "embed") | config.get("embed", {})
-    own, known = embed["by_stain"] or {}, stains({"names": _defaults(schema, "names") | config.get("names", {})})
+def _embed(config: Mapping[str, Any], schema: Mapping[str, Any]) -> Iterator[str]:
+    """Yield a line for encoders that do not exist, and for stains that names.stains does not list."""
+    embed, default = _section("embed", config, schema), _section("embed", {}, schema)["weights"]
+    own, known = embed["by_stain"] or {}, stains({"names": _section("names", config, schema)})
     strangers = [stain for stain in own if stain not in known]
     yield from (f"embed.by_stain: no stain {stain!r}: set one of {', '.join(known)}" for stain in strangers)
     for where, settings in {"embed": embed, **{f"embed.by_stain.{stain}": own[stain] for stain in own}}.items():
-        given = [settings["encoder"], settings.get("weights", "default"), settings.get("final_relu")]
-        found = [
-            f"{where}.{key}: {message}" for key, message in encoder_registry.problems(*given, settings.get("pooling"))
-        ]
-        if (row := encoder_registry.entry(settings["encoder"])).hub and not row.network and given[1] == "none":
-            found.append(f"{where}.weights: {settings['encoder']} needs its weights: set default, or your own file")
-        yield from found or _torchvision(where, *given[:2])
+        encoder, weights = settings["encoder"], settings.get("weights", default)
+        faults = encoder_registry.problems(encoder, weights, settings.get("final_relu"), settings.get("pooling"))
+        lines = [f"{where}.{key}: {message}" for key, message in faults]
+        if (row := encoder_registry.entry(encoder)).hub and not row.network and weights == "none":
+            lines.append(f"{where}.weights: {encoder} needs its weights: set default, or your own file")
+        yield from lines or _torchvision(where, encoder, weights)
 
 
 def _torchvision(where: str, encoder: str, weights: str) -> Iterator[str]:
-    """What torchvision says of a network or of weights that the registry does not list."""
+    """Yield what torchvision says of a network or of weights that the registry does not list."""
     usual = encoder in encoder_registry.ENCODERS and (
         weights in ("default", "none") or encoder_registry.is_file(weights)
     )
@@ -255,10 +102,10 @@ def _torchvision(where: str, encoder: str, weights: str) -> Iterator[str]:
         yield from (line.removeprefix("config: ").replace("embed.", f"{where}.", 1) for line in error.problems)
 
 
-def _by_class(config: dict, schema: dict) -> Iterator[str]:
-    """Settings that do not go with the number of classes."""
-    given = {key: _defaults(schema, key) | config.get(key, {}) for key in ("cohort", "train", "evaluate", "report")}
-    classes = [name for entry in given["cohort"]["classes"] for name in entry]
+def _by_class(config: Mapping[str, Any], schema: Mapping[str, Any]) -> Iterator[str]:
+    """Yield a line for settings that do not go with the number of classes."""
+    given = {name: _section(name, config, schema) for name in ("cohort", "train", "evaluate", "report")}
+    classes = list(merged(given["cohort"]["classes"]))
     weights, threshold = given["train"]["class_weights"], given["evaluate"]["threshold"]
     if isinstance(weights, list) and len(weights) != len(classes):
         yield (
@@ -274,8 +121,11 @@ def _by_class(config: dict, schema: dict) -> Iterator[str]:
         yield f"report.colors: two of the {len(classes)} classes have the same colour: give each one of its own"
 
 
-def _clashes(where, pairs, what):
-    """Texts that two names share, and names that have none: pairs of (name, text)."""
+def _clashes(where: str, pairs: Iterable[tuple[str, str]], what: str) -> Iterator[str]:
+    """Yield a line for each text that two names share, and for names without one.
+
+    where: the setting. pairs: (name, text). what: what the text is: column, code or spelling.
+    """
     owner = {}
     for name, text in pairs:
         if not text and what == "column":
@@ -284,6 +134,8 @@ def _clashes(where, pairs, what):
             yield f"{where}: {name!r} has an empty {what}: take it out"
         elif what == "column" and "=" in name:
             yield f"{where}: {name!r} holds an equals sign: rename it"
+        elif what == "column" and not (name[0].isalnum() or name[0] in "(["):
+            yield f"{where}: {name!r} begins with {name[0]!r}: begin it with a letter, a digit or a bracket"
         elif what == "code" and text.startswith("-") and not text[1:].isdecimal():
             yield f"{where}: {name!r} has the code {text!r}, which begins with a dash: rename it in config and labels"
         elif text in owner:
@@ -291,9 +143,8 @@ def _clashes(where, pairs, what):
         owner.setdefault(text, name)
 
 
-def _splits(schema, given):
-    """Settings of splits that do not go together."""
-    splits = _defaults(schema, "splits") | given
+def _splits(splits: Mapping[str, Any]) -> Iterator[str]:
+    """Yield a line for settings of splits that do not go together."""
     n, repeats, validation = splits["n_splits"], splits["n_repeats"], splits["validation"]
     if splits["preset"]:
         if repeats != 1:
@@ -307,3 +158,9 @@ def _splits(schema, given):
         yield "splits.n_splits: 2 leaves no training cases if validation is the other split: set validation, e.g. 0.1"
     if validation is not None and validation >= 1 - 1 / n:
         yield f"splits.validation: {validation} with n_splits: {n} leaves no training cases: set below {1 - 1 / n:.3g}"
+
+
+def _section(name: str, config: Mapping[str, Any], schema: Mapping[str, Any]) -> dict[str, Any]:
+    """Return a section of the config, with the defaults of the schema for what it does not set."""
+    settings = schema["properties"][name]["properties"]
+    return {key: setting["default"] for key, setting in settings.items()} | config.get(name, {})

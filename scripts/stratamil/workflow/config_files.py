@@ -87,24 +87,24 @@ def _line(node: yaml.Node) -> int:
 
 
 def _twice(node: yaml.Node | None, where: str, seen: set[int]) -> list[str]:
-    """A line for each key that a mapping at or below `node` has twice; merge keys (`<<`) may repeat."""
+    """Return a line for each key that a mapping at or below `node` has twice; merge keys (`<<`) may repeat."""
     if node is None or id(node) in seen:
         return []
     seen.add(id(node))
-    found, places = [], {}
+    below, places = [], {}
     pairs = node.value if isinstance(node, yaml.MappingNode) else []
     for key, value in pairs:
         name = ".".join(filter(None, [where, _key(key)]))
         if key.tag != MERGE:
             places.setdefault(name, []).append(_line(key))
-        found += _twice(value, name, seen)
+        below += _twice(value, name, seen)
     for number, item in enumerate(node.value if isinstance(node, yaml.SequenceNode) else []):
-        found += _twice(item, f"{where}.{number}", seen)
+        below += _twice(item, f"{where}.{number}", seen)
     return [
         f"lines {', '.join(map(str, lines[:-1]))} and {lines[-1]}: {name!r} is written more than once: join them"
         for name, lines in places.items()
         if len(lines) > 1
-    ] + found
+    ] + below
 
 
 def _key(node: yaml.Node) -> str:
@@ -114,7 +114,7 @@ def _key(node: yaml.Node) -> str:
 
 
 def _text(node: yaml.ScalarNode) -> str:
-    """The text of a node, with characters whole that JSON writes in two halves (`\\ud83e\\uddea`)."""
+    """Return the text of a node, with characters whole that JSON writes in two halves (`\\ud83e\\uddea`)."""
     try:
         return node.value.encode("utf-16-le", "surrogatepass").decode("utf-16-le")
     except UnicodeDecodeError:
@@ -122,7 +122,7 @@ def _text(node: yaml.ScalarNode) -> str:
 
 
 def _value(loader: yaml.SafeLoader, node: yaml.Node, schema: dict, defs: dict) -> Any:
-    """The value of a node; as text where the schema wants text, unless nothing (`null`) stands there."""
+    """Return the value of a node; as text where the schema wants text, unless nothing (`null`) stands there."""
     if "$ref" in schema:
         schema = defs[schema["$ref"].rpartition("/")[2]]
     if isinstance(node, yaml.MappingNode):

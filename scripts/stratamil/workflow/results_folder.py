@@ -34,14 +34,14 @@ def problems(folder: str, inputs: dict[str, str | Path]) -> list[str]:
     try:
         if (path / MARK).exists():
             return []
-        found = list(_foreign(path))
+        foreign = list(_foreign(path))
     except OSError as error:
         return [f"results: {error.filename}: cannot be read ({error.strerror}): set results to a folder of your own"]
-    if not found:
+    if not foreign:
         return []
     return [
         f"results: {folder} is not empty and was not made by this workflow, which would replace files in it (such as "
-        f"{', '.join(found)}): set results to a new folder, or, if they are results of an earlier version, run "
+        f"{', '.join(foreign)}): set results to a new folder, or, if they are results of an earlier version, run "
         f"python scripts/adopt.py {shlex.quote(folder)}"
     ]
 
@@ -96,7 +96,7 @@ def adopt(folder: str) -> None:
 
 
 def _left(at_work: dict[Path, locks.Holder]) -> Iterator[str]:
-    """A line for each process that holds locks."""
+    """Yield a line for each process that holds locks."""
     # A job's log, which names it best, is the last of its locks by name.
     by_process = {(holder.machine, holder.pid): (path, holder) for path, holder in sorted(at_work.items())}
     for path, holder in by_process.values():
@@ -115,7 +115,10 @@ def _within(place: str | Path, folder: Path) -> bool:
 
 
 def _foreign(folder: Path, shown: int = 3) -> Iterator[str]:
-    """Some of the files in `folder`, relative to it: none of a system's, of other results, of a run that just began."""
+    """Yield some of the files in `folder` that are not a system's, in other results, or of a run that just began.
+
+    Paths are relative to it. shown: at most so many.
+    """
     for place, below, names in os.walk(folder, onerror=_raise):
         # What lies in other results belongs to them.
         below[:] = sorted(name for name in below if not os.path.exists(os.path.join(place, name, MARK)))

@@ -2,9 +2,11 @@
 
 import math
 import re
+from collections.abc import Iterator, Mapping
 from difflib import get_close_matches
+from typing import Any
 
-from jsonschema import Draft202012Validator
+from jsonschema import Draft202012Validator, ValidationError
 from jsonschema.validators import extend
 
 # 3.0 is a whole number to JSON schema, but not to the programs that get it; infinity is a number to no setting.
@@ -38,7 +40,7 @@ TYPES = {
 }
 
 
-def lines(config: dict, schema: dict) -> list[str]:
+def lines(config: Mapping[str, Any], schema: Mapping[str, Any]) -> list[str]:
     """Return what breaks the schema, one line a setting: `train.epoch: no such setting: did you mean epochs?`.
 
     schema: JSON schema (draft 2020-12) with `additionalProperties: false`.
@@ -47,8 +49,8 @@ def lines(config: dict, schema: dict) -> list[str]:
     return list(dict.fromkeys(line for error in errors for line in _lines(error)))
 
 
-def _lines(error):
-    """The lines of an error of the validator."""
+def _lines(error: ValidationError) -> Iterator[str]:
+    """Yield the lines of an error of the validator."""
     where = ".".join(map(str, error.absolute_path))
     if error.validator == "additionalProperties" and isinstance(error.instance, dict):
         known = list(error.schema.get("properties", {}))
@@ -67,12 +69,13 @@ def _lines(error):
 
 
 def _shown(value: object) -> str:
-    """A value as in Python, or its beginning."""
+    """Return a value as in Python, or its beginning."""
     text = repr(value)
     return text if len(text) <= SHOWN else f"{text[:SHOWN]}..."
 
 
-def _wish(error):
+def _wish(error: ValidationError) -> str:
+    """Return what a value must be."""
     value = error.validator_value
     if error.validator == "pattern":
         return f"must be {error.schema.get('x-form', f'of the form {value}')}{_refused(value, error.instance)}"
@@ -100,12 +103,12 @@ def _wish(error):
 
 
 def _decimal(number: float) -> str:
-    """A number as it can be written in the config without quotes."""
+    """Return a number as it can be written in the config without quotes."""
     return str(int(number)) if number == int(number) else repr(number)
 
 
 def _refused(pattern: str, text: str) -> str:
-    """`; not ' '`: the characters that a pattern never takes, where it takes some letters wherever they stand."""
+    """Return `; not ' '`: the characters that a pattern never takes, if it takes letters at any place."""
     if not re.search(pattern, "aa"):
         return ""
     wrong = [character for character in dict.fromkeys(text) if not re.search(pattern, f"a{character}a")]

@@ -6,8 +6,10 @@ import re
 import shlex
 import shutil
 import subprocess
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, fields
 from pathlib import Path
+from typing import Any
 
 import yaml
 
@@ -39,8 +41,8 @@ class Site:
     mail: str | None = None
 
     @property
-    def off_gpu(self):
-        """Rules that ask for a GPU and get none."""
+    def off_gpu(self) -> list[str]:
+        """Return rules that ask for a GPU and get none."""
         return [rule for rule in GPU_RULES if rule not in self.on_gpu]
 
 
@@ -49,8 +51,21 @@ PLACE = {"additionalProperties": TEXT}
 SITE = {"properties": {"account": TEXT, "mail": TEXT, "cpu": PLACE, "gpu": PLACE, "on_gpu": {"items": TEXT}}}
 
 
-def read_site(path):
-    """Read a site file. Returns Site; raises UserError with all of its problems, or if no job can start here."""
+@dataclass(frozen=True)
+class Queued:
+    """A job in the queue. run: name of all jobs of one run of Snakemake. what: its rule and wildcards."""
+
+    id: str
+    run: str
+    state: str
+    what: str
+
+
+RUN = re.compile(r"(?:[\w-]+_)?[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}")
+
+
+def read_site(path: str | Path) -> Site:
+    """Read a site file. Raises UserError with all of its problems, or if no job can start here."""
     here = os.getcwd()
     if not here.isprintable() or set("'\"\\$`") & set(here):
         # Snakemake hands the job's command to sbatch in double quotes, so a shell would run what stands in the name
@@ -70,14 +85,43 @@ def read_site(path):
     )
 
 
-def _text(value):
-    """A value as sbatch takes it; a list, also one with spaces, with commas alone."""
-    if value is None:
-        return None
-    return ",".join(part.strip() for part in (map(str, value) if isinstance(value, list) else str(value).split(",")))
+def orphans(folder: str | Path, results: str) -> list[Queued]:
+    """Return the jobs in the queue that an earlier run of Snakemake in `folder` submitted, and that write to `results`.
+
+    folder: where Snakemake runs. results: as in the config. The list is empty if there is no SLURM.
+    Raises OSError or subprocess.SubprocessError if the queue cannot be read.
+    """
+    if not shutil.which("squeue"):
+        return []
+    rows = lines("squeue", "--noheader", f"--user={os.getuid()}", "--format=%i|%j|%T|%k|%Z")
+    here = []
+    for row in rows:
+        number, run, state, what, *_, place = row.split("|")
+        if RUN.fullmatch(run) and os.path.realpath(place) == os.path.realpath(folder):
+            here.append(Queued(id=number, run=run, state=state, what=what))
+    return [job for job in here if _results(job, folder) in (None, os.path.realpath(Path(folder, results)))]
 
 
-def _site_problems(content):
+def ending(jobs: Sequence[Queued]) -> str:
+    """Return one line on how to end the jobs that `orphans` found, and what then."""
+    names = ", ".join(f"{job.id} ({job.what}, {job.state})" for job in jobs)
+    runs = ",".join(sorted({job.run for job in jobs}))
+    return (
+        f"jobs of an earlier run, killed or not, are in the queue and write to the same results: {names}: end them "
+        f"with `scancel --name={runs}`, or let them finish; when `squeue --name={runs}` shows none, run again"
+    )
+
+
+def lines(*command: str) -> list[str]:
+    """Return what a command of SLURM prints, line by line.
+
+    Raises OSError or SubprocessError if it fails or does not answer.
+    """
+    done = subprocess.run(command, capture_output=True, encoding="utf-8", errors="replace", timeout=60, check=True)
+    return done.stdout.splitlines()
+
+
+def _site_problems(content: dict[str, Any]) -> Iterator[str]:
     known = [each.name for each in fields(Site)]
     yield from (f"{key}: no such key: {', '.join(known)} are" for key in content if key not in known)
     for name in ("cpu", "gpu"):
@@ -96,45 +140,15 @@ def _site_problems(content):
         yield f"mail: {content['mail']}: one address is wanted"
 
 
-@dataclass(frozen=True)
-class Queued:
-    """A job in the queue. run: name of all jobs of one run of Snakemake. what: its rule and wildcards."""
-
-    id: str
-    run: str
-    state: str
-    what: str
+def _text(value: object) -> str | None:
+    """Return a value as sbatch takes it; a list, also one with spaces, with commas alone."""
+    if value is None:
+        return None
+    return ",".join(part.strip() for part in (map(str, value) if isinstance(value, list) else str(value).split(",")))
 
 
-RUN = re.compile(r"(?:[\w-]+_)?[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}")
-
-
-def orphans(folder, results):
-    """Jobs in the queue that an earlier run of Snakemake in `folder` submitted, and that write to `results`.
-
-    folder: where Snakemake runs. results: as in the config. Returns a list of Queued, empty where there is no SLURM.
-    Raises OSError or subprocess.SubprocessError if the queue cannot be read.
-    """
-    if not shutil.which("squeue"):
-        return []
-    rows = lines("squeue", "--noheader", f"--user={os.getuid()}", "--format=%i|%j|%T|%k|%Z")
-    jobs = [(Queued(*row.split("|")[:4]), os.path.realpath(row.split("|")[-1])) for row in rows]
-    here = [job for job, at in jobs if RUN.fullmatch(job.run) and at == os.path.realpath(folder)]
-    return [job for job in here if _results(job, folder) in (None, os.path.realpath(Path(folder, results)))]
-
-
-def ending(jobs):
-    """One line on how to end the jobs that `orphans` found, and what then."""
-    names = ", ".join(f"{job.id} ({job.what}, {job.state})" for job in jobs)
-    runs = ",".join(sorted({job.run for job in jobs}))
-    return (
-        f"jobs of an earlier run, killed or not, are in the queue and write to the same results: {names}: end them "
-        f"with `scancel --name={runs}`, or let them finish; when `squeue --name={runs}` shows none, run again"
-    )
-
-
-def _results(job, folder):
-    """The results folder that a job's batch script leads to, or None if that cannot be told."""
+def _results(job: Queued, folder: str | Path) -> str | None:
+    """Return the results folder that a job's batch script leads to, or None if that cannot be told."""
     try:
         words = shlex.split("\n".join(lines("scontrol", "write", "batch_script", job.id, "-")), comments=True)
         configs = [Path(folder, "config/config.yaml"), *_values(words, "--configfiles")]
@@ -146,21 +160,15 @@ def _results(job, folder):
     return os.path.realpath(Path(folder, results[-1])) if results else None
 
 
-def _values(words, option):
-    """The values of an option that takes several: up to the next option."""
+def _values(words: list[str], option: str) -> Iterator[str]:
+    """Yield the values of an option that takes several: up to the next option."""
     for word in words[words.index(option) + 1 :] if option in words else []:
         if word.startswith("--"):
             return
         yield word
 
 
-def _plain(word):
-    """A word of Snakemake's command line, which may be in base64."""
+def _plain(word: str) -> str:
+    """Return a word of Snakemake's command line, which may be in base64."""
     prefix = "base64//"
     return base64.b64decode(word.removeprefix(prefix)).decode() if word.startswith(prefix) else word
-
-
-def lines(*command):
-    """What a command of SLURM prints, line by line; OSError or SubprocessError if it fails or does not answer."""
-    done = subprocess.run(command, capture_output=True, encoding="utf-8", errors="replace", timeout=60, check=True)
-    return done.stdout.splitlines()

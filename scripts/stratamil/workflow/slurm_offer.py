@@ -4,6 +4,7 @@ import getpass
 import math
 import re
 import subprocess
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 from stratamil.core.errors import UserError, few
@@ -57,16 +58,16 @@ class Node:
     features: frozenset[str]
     later: bool = False
 
-    def has_features(self, constraint):
-        """Whether the node meets a constraint of features with & and |; brackets are left out of account."""
+    def has_features(self, constraint: str | None) -> bool:
+        """Tell whether the node meets a constraint of features with & and |; brackets are ignored."""
         return any(_features(both) <= self.features for both in (constraint or "").split("|"))
 
-    def has_gpus(self, number, model):
-        """Whether the node has that many GPUs, of a model if one is named."""
+    def has_gpus(self, number: int, model: str | None) -> bool:
+        """Tell whether the node has that many GPUs, of a model if one is named."""
         return number <= (self.gpus.get(model, 0) if model else sum(self.gpus.values()))
 
-    def fits(self, ask):
-        """Whether the node has all that a job asks of one node."""
+    def fits(self, ask: Ask) -> bool:
+        """Tell whether the node has all that a job asks of one node."""
         enough = ask.memory <= self.memory and ask.cpus <= self.cpus
         return enough and self.has_gpus(ask.gpus, ask.model) and self.has_features(ask.constraint)
 
@@ -97,12 +98,8 @@ class Offer:
     accounts: frozenset[str] | None
 
 
-def _features(constraint):
-    return set(re.findall(r"[\w.:-]+", constraint or ""))
-
-
-def offer():
-    """Ask SLURM what it gives. Returns Offer; raises UserError if it does not answer."""
+def offer() -> Offer:
+    """Ask SLURM what it gives. Raises UserError if it does not answer."""
     try:
         # --all, for a partition may be hidden
         nodes = [_pairs(line) for line in lines("scontrol", "--all", "--oneliner", "show", "node")]
@@ -110,25 +107,68 @@ def offer():
     except (OSError, subprocess.SubprocessError) as error:
         reason = (getattr(error, "stderr", None) or str(error)).strip()
         raise UserError(f"SLURM does not answer: run this on a login node ({reason})") from None
-    found = [_partition(pairs, nodes) for pairs in partitions if "PartitionName" in pairs]
-    return Offer({partition.name: partition for partition in found}, _accounts())
+    named = [_partition(pairs, nodes) for pairs in partitions if "PartitionName" in pairs]
+    return Offer({partition.name: partition for partition in named}, _accounts())
 
 
-def _accounts():
-    columns = ["where", f"user={getpass.getuser()}", "format=account"]
-    try:
-        rows = lines("sacctmgr", "--noheader", "--parsable2", "show", "associations", *columns)
-    except (OSError, subprocess.SubprocessError):
+def minutes(text: str) -> float:
+    """Return the minutes of a time limit as SLURM writes it: `2-00:00:00`, `04:00:00`, `UNLIMITED`."""
+    if not (parts := re.fullmatch(r"(?:(\d+)-)?(\d+):(\d+):(\d+)", text)):
+        return math.inf
+    days, hours, mins, seconds = (int(part or 0) for part in parts.groups())
+    return days * 1440 + hours * 60 + mins + seconds / 60
+
+
+def problems(ask: Ask, offer: Offer) -> list[str]:
+    """Return why such jobs would be refused or pend forever, as clauses; an empty list if they would start."""
+    if unknown := [name for name in ask.partition.split(",") if name not in offer.partitions]:
+        return [f"there is no partition {' or '.join(unknown)}: there are {', '.join(sorted(offer.partitions))}"]
+    nodes = [node for each in offer.partitions.values() for node in each.nodes]
+    unknown = _features(ask.constraint).difference(*(node.features for node in nodes))
+    of_features = [f"no node of the cluster has the feature {feature}" for feature in sorted(unknown)]
+    of_each = [_problems(ask, offer, partition) for partition in _partitions(ask, offer)]
+    of_all = of_each if all(of_each) else []  # one that starts them is enough
+    return [*of_features, *dict.fromkeys(clause for clauses in of_all for clause in clauses)]
+
+
+def waits(ask: Ask, offer: Offer) -> str | None:
+    """Return why such jobs, which have no problems, would start only later: a clause, or None if they may start now."""
+    partitions = [each for each in _partitions(ask, offer) if not _problems(ask, offer, each)]
+    nodes = [node for partition in partitions for node in partition.nodes if node.fits(ask)]
+    if any(node.up for node in nodes) or not nodes:
         return None
-    return frozenset(row.lower() for row in rows if row) or None
+    names = few(dict.fromkeys(node.name for node in nodes if node.later))
+    return f"the nodes of partition {ask.partition} that fit are in maintenance, reserved or to be rebooted: {names}"
 
 
-def _pairs(line):
-    """The words `key=value` of a line; of equal keys the first, for the reason of a node is free text at the end."""
+def refused(ask: Ask) -> str | None:
+    """Return what SLURM itself says against such a job, or None; it knows limits that `problems` does not."""
+    options = {
+        "--partition": ask.partition, "--time": ask.minutes, "--mem": ask.memory, "--cpus-per-task": ask.cpus,
+        "--nodes": 1, "--account": ask.account, "--constraint": ask.constraint, "--qos": ask.qos,
+        "--gpus": ":".join(filter(None, [ask.model, str(ask.gpus)])) if ask.gpus else None,
+    }  # fmt: skip
+    given = [f"{option}={value}" for option, value in options.items() if value is not None]
+    done = subprocess.run(
+        ["sbatch", "--test-only", *given, "--wrap=true"],
+        capture_output=True,
+        encoding="utf-8",
+        errors="replace",
+        timeout=60,
+    )
+    return " ".join(done.stderr.split()) if done.returncode else None
+
+
+def _features(constraint: str | None) -> set[str]:
+    return set(re.findall(r"[\w.:-]+", constraint or ""))
+
+
+def _pairs(line: str) -> dict[str, str]:
+    """Return the words `key=value` of a line; of equal keys the first: a node's reason, at the end, is free text."""
     return dict(reversed(re.findall(r"(\w+)=(\S*)", line)))
 
 
-def _partition(pairs, nodes):
+def _partition(pairs: dict[str, str], nodes: list[dict[str, str]]) -> Partition:
     name = pairs["PartitionName"]
     return Partition(
         name=name,
@@ -143,7 +183,15 @@ def _partition(pairs, nodes):
     )
 
 
-def _node(pairs):
+def _limit(text: str | None) -> float:
+    return float(text) if text and text.isdigit() else math.inf
+
+
+def _names(text: str, lower: bool = True) -> frozenset[str]:
+    return frozenset((text.lower() if lower else text).split(",")) - {"", "(null)"}
+
+
+def _node(pairs: dict[str, str]) -> Node:
     up, later = _takes_jobs(pairs["State"])
     return Node(
         name=pairs["NodeName"],
@@ -156,8 +204,8 @@ def _node(pairs):
     )
 
 
-def _takes_jobs(state):
-    """Whether a node in a state such as `IDLE+CLOUD+POWERED_DOWN` or `mix~` takes jobs now, and whether only later."""
+def _takes_jobs(state: str) -> tuple[bool, bool]:
+    """Tell whether a node in a state such as `IDLE+CLOUD+POWERED_DOWN` or `mix~` takes jobs, and whether only later."""
     words = {SIGNS.get(word, word) for word in re.findall(r"\w+|[^\w+]", state.upper())}
     down, later, asleep = (set(filter(kind.fullmatch, words)) for kind in (DOWN, SET_ASIDE, ASLEEP))
     if asleep:
@@ -168,53 +216,20 @@ def _takes_jobs(state):
     return not down and not later, not down and bool(later)
 
 
-def _names(text, lower=True):
-    return frozenset((text.lower() if lower else text).split(",")) - {"", "(null)"}
-
-
-def _limit(text):
-    return float(text) if text and text.isdigit() else math.inf
-
-
-def minutes(text):
-    """Minutes of a time limit as SLURM writes it: `2-00:00:00`, `04:00:00`, `UNLIMITED`."""
-    if not (parts := re.fullmatch(r"(?:(\d+)-)?(\d+):(\d+):(\d+)", text)):
-        return math.inf
-    days, hours, mins, seconds = (int(part or 0) for part in parts.groups())
-    return days * 1440 + hours * 60 + mins + seconds / 60
-
-
-def problems(ask, offer):
-    """Why jobs that ask so would be refused or pend for ever: a list of clauses, empty if they would start."""
-    if unknown := [name for name in ask.partition.split(",") if name not in offer.partitions]:
-        return [f"there is no partition {' or '.join(unknown)}: there are {', '.join(sorted(offer.partitions))}"]
-    nodes = [node for each in offer.partitions.values() for node in each.nodes]
-    unknown = _features(ask.constraint).difference(*(node.features for node in nodes))
-    of_features = [f"no node of the cluster has the feature {feature}" for feature in sorted(unknown)]
-    of_each = [_problems(ask, offer, partition) for partition in _partitions(ask, offer)]
-    of_all = of_each if all(of_each) else []  # one that starts them is enough
-    return [*of_features, *dict.fromkeys(clause for clauses in of_all for clause in clauses)]
-
-
-def waits(ask, offer):
-    """Why jobs that ask so, which have no problems, would start only later: a clause, or None if they may start now."""
-    partitions = [each for each in _partitions(ask, offer) if not _problems(ask, offer, each)]
-    nodes = [node for partition in partitions for node in partition.nodes if node.fits(ask)]
-    if any(node.up for node in nodes) or not nodes:
+def _accounts() -> frozenset[str] | None:
+    columns = ["where", f"user={getpass.getuser()}", "format=account"]
+    try:
+        rows = lines("sacctmgr", "--noheader", "--parsable2", "show", "associations", *columns)
+    except (OSError, subprocess.SubprocessError):
         return None
-    names = few(dict.fromkeys(node.name for node in nodes if node.later))
-    return f"the nodes of partition {ask.partition} that fit are in maintenance, reserved or to be rebooted: {names}"
+    return frozenset(row.lower() for row in rows if row) or None
 
 
-def _partitions(ask, offer):
-    return [offer.partitions[name] for name in ask.partition.split(",") if name in offer.partitions]
-
-
-def _problems(ask, offer, partition):
+def _problems(ask: Ask, offer: Offer, partition: Partition) -> list[str]:
     return [*_account_problems(ask, offer, partition), *_partition_problems(ask, partition)]
 
 
-def _account_problems(ask, offer, partition):
+def _account_problems(ask: Ask, offer: Offer, partition: Partition) -> Iterator[str]:
     account = (ask.account or "").lower()
     if account and offer.accounts is not None and account not in offer.accounts:
         yield f"the account {ask.account} is not yours: {', '.join(sorted(offer.accounts))} would be"
@@ -225,7 +240,7 @@ def _account_problems(ask, offer, partition):
         yield f"partition {partition.name} is not for the account {ask.account}"
 
 
-def _partition_problems(ask, partition):
+def _partition_problems(ask: Ask, partition: Partition) -> Iterator[str]:
     name = partition.name
     if not partition.up:
         yield f"partition {name} starts no jobs: it is {partition.state}"
@@ -253,24 +268,10 @@ def _partition_problems(ask, partition):
             yield f"the nodes of partition {name} that fit are down: {few(node.name for node in enough)}"
 
 
-def _gpus(partition):
+def _gpus(partition: Partition) -> str:
     each = {f"{number} {model or 'GPU'}" for node in partition.nodes for model, number in node.gpus.items()}
     return " or ".join(sorted(each)) or "none"
 
 
-def refused(ask):
-    """What SLURM itself says against a job that asks so, or None; limits that `problems` does not know are in it."""
-    options = {
-        "--partition": ask.partition, "--time": ask.minutes, "--mem": ask.memory, "--cpus-per-task": ask.cpus,
-        "--nodes": 1, "--account": ask.account, "--constraint": ask.constraint, "--qos": ask.qos,
-        "--gpus": ":".join(filter(None, [ask.model, str(ask.gpus)])) if ask.gpus else None,
-    }  # fmt: skip
-    given = [f"{option}={value}" for option, value in options.items() if value is not None]
-    done = subprocess.run(
-        ["sbatch", "--test-only", *given, "--wrap=true"],
-        capture_output=True,
-        encoding="utf-8",
-        errors="replace",
-        timeout=60,
-    )
-    return " ".join(done.stderr.split()) if done.returncode else None
+def _partitions(ask: Ask, offer: Offer) -> list[Partition]:
+    return [offer.partitions[name] for name in ask.partition.split(",") if name in offer.partitions]

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from PIL import Image
 
 import splits as script
-from stratamil.cohort import duplicates, splits
+from stratamil.cohort import duplicates, generated_splits, splits
 from stratamil.cohort.splits import Split
 from stratamil.core.errors import UserError
 from stratamil.features import images
@@ -117,7 +117,7 @@ def test_the_script_stops_with_all_pairs(tmp_path, monkeypatch):
     out = [str(tmp_path / f"data_splits_0{i}.npz") for i in (1, 2, 3, 4)]
     words = ["--cases", str(tmp_path / "cases.csv"), "--classes", "a", "b", "--n-splits", "4", "--output", *out]
     monkeypatch.setattr(sys, "argv", ["splits.py", *words, "--duplicates", str(tmp_path / "duplicates.csv")])
-    made = splits.generate(cases(), ["a", "b"], 4, 42)
+    made = generated_splits.generate(cases(), ["a", "b"], n_splits=4, n_repeats=1, validation=None, seed=42)
     parted = [pair for pair in (["1", "2"], ["3", "4"]) if list(splits.copies(made, equal(pair), cases(), "x"))]
     with pytest.raises(UserError) as error:
         script.main(script.arguments())

@@ -9,7 +9,8 @@ import pandas as pd
 import pytest
 from test_names import CONFIG
 
-from stratamil.cohort import folders, inventory, labels
+from stratamil.cohort import folders, inventory, labels, patch_files
+from stratamil.core import schema
 from stratamil.core.errors import UserError
 from stratamil.core.names import LONGEST, Grammar, slice_id
 
@@ -18,10 +19,11 @@ GRAMMAR = Grammar(CONFIG["pattern"], STAINS)
 CLASSES = {"benign": ["1"], "high-grade": ["3", "4"]}
 
 
-def read(tmp_path, text, group=None, classes=CLASSES, encoding="utf-8"):
+def read(tmp_path, text, patient_column=None, classes=CLASSES, encoding="utf-8"):
     path = tmp_path / "labels.csv"
     path.write_bytes(text.encode(encoding))
-    return labels.read(path, "Case", "Class", group, classes, ["0", "2"])
+    settings = schema.defaults("cohort") | {"patient_column": patient_column, "classes": classes}
+    return labels.read(path, **settings)
 
 
 def study(tmp_path, names, table="Case,Class\n1,1\n2,3\n10,4\n11,2\n12,1\n"):
@@ -29,7 +31,7 @@ def study(tmp_path, names, table="Case,Class\n1,1\n2,3\n10,4\n11,2\n12,1\n"):
     for name in names:
         (folder / name).parent.mkdir(parents=True, exist_ok=True)
         (folder / name).write_bytes(name.replace("(1)", "").encode())
-    taken = inventory.take(folder, read(tmp_path, table), GRAMMAR, list(STAINS))
+    taken = inventory.take(folder, read(tmp_path, table), GRAMMAR, list(STAINS), "exclude")
     return taken.patches, taken.cases, taken.excluded
 
 
@@ -105,7 +107,7 @@ def test_the_names_of_a_real_folder(tmp_path):
             (folder / case / path).write_bytes(b"x")
         expected[fate] = expected.get(fate, 0) + count
     rows = "".join(f"{case},{1 + 2 * (case % 3 > 0)}\n" for case in range(1, 86))
-    taken = inventory.take(folder, read(tmp_path, f"Case,Class\n{rows}"), GRAMMAR, list(STAINS))
+    taken = inventory.take(folder, read(tmp_path, f"Case,Class\n{rows}"), GRAMMAR, list(STAINS), "exclude")
     assert sum(expected.values()) == 64526
     assert {"used": len(taken.patches)} | taken.excluded["reason"].value_counts().to_dict() == expected
     assert taken.patches["case_id"].nunique() == 85
@@ -125,10 +127,10 @@ def test_a_patch_is_used_once_unless_its_files_differ(tmp_path):
     }.items():
         (folder / name).parent.mkdir(parents=True, exist_ok=True)
         (folder / name).write_bytes(content)
-    taken = inventory.take(folder, read(tmp_path, "Case,Class\n1,1\n"), GRAMMAR, list(STAINS))
+    taken = inventory.take(folder, read(tmp_path, "Case,Class\n1,1\n"), GRAMMAR, list(STAINS), "exclude")
     assert list(taken.patches["path"]) == ["again/case_1_match_1_he_patch1.png", "backup/case_1_match_1_he_patch1.png"]
     assert set(taken.excluded["detail"]) == {"backup/case_1_match_1_he_patch1.png"}
-    assert len(inventory.namesakes(taken.patches)) == 2
+    assert len(patch_files.namesakes(taken.patches)) == 2
 
 
 TRASH = [
@@ -146,7 +148,7 @@ def test_hidden_and_system_folders_hold_no_patches(tmp_path):
     for path in [*kept, *trash]:
         (folder / path).parent.mkdir(parents=True, exist_ok=True)
         (folder / path).write_bytes(path.encode())
-    taken = inventory.take(folder, read(tmp_path, "Case,Class\n1,1\n"), GRAMMAR, list(STAINS))
+    taken = inventory.take(folder, read(tmp_path, "Case,Class\n1,1\n"), GRAMMAR, list(STAINS), "exclude")
     assert sorted(taken.patches["path"]) == sorted(kept)
     files = taken.excluded[taken.excluded["kind"] == "file"]
     assert sorted(files["name"]) == sorted(trash)
@@ -163,8 +165,9 @@ def test_a_pattern_that_takes_all_takes_no_hidden_file(tmp_path):
     for name in ("1_2_he_3.png", "._1_2_he_3.png"):
         (tmp_path / "patches" / name).write_bytes(b"x")
     grammar = Grammar(r"(?P<case>.+)_(?P<slice>\d+)_(?P<stain>.+)_(?P<patch>\d+)\.png", STAINS)
-    found, left_out, _ = inventory.scan(tmp_path / "patches", grammar)
-    assert (list(found["path"]), left_out) == (["1_2_he_3.png"], [("._1_2_he_3.png", "hidden file", "")])
+    scanned = patch_files.scan(tmp_path / "patches", grammar)
+    assert scanned.patches["path"].tolist() == ["1_2_he_3.png"]
+    assert scanned.left_out == [("._1_2_he_3.png", "hidden file", "", 0)]
 
 
 def test_what_a_link_leads_to_is_hidden_only_if_the_link_is(tmp_path):
@@ -175,7 +178,7 @@ def test_what_a_link_leads_to_is_hidden_only_if_the_link_is(tmp_path):
     (root / "a").symlink_to(".store/a")
     (root / ".link").symlink_to(tmp_path / "elsewhere")
     (root / ".store/up").symlink_to("..")
-    taken = inventory.take(root, read(tmp_path, "Case,Class\n1,1\n"), GRAMMAR, list(STAINS))
+    taken = inventory.take(root, read(tmp_path, "Case,Class\n1,1\n"), GRAMMAR, list(STAINS), "exclude")
     assert sorted(taken.patches["path"]) == [f"a/{name.format(16)}", f"b/{name.format(9)}"]
 
 
@@ -185,7 +188,7 @@ def test_what_a_browser_kept_beside_its_original_is_another_patch(tmp_path):
     folder.mkdir()
     for copy, content in contents.items():
         (folder / name.format(copy)).write_bytes(content)
-    taken = inventory.take(folder, read(tmp_path, "Case,Class\n1,1\n"), GRAMMAR, list(STAINS))
+    taken = inventory.take(folder, read(tmp_path, "Case,Class\n1,1\n"), GRAMMAR, list(STAINS), "exclude")
     assert {*taken.patches["path"]} == {name.format(copy) for copy in ("", " (1)", "(5)")}
     assert {*taken.patches["patch"]} == {5}
     reasons = dict(zip(taken.excluded["name"], taken.excluded["reason"]))
@@ -202,7 +205,11 @@ def test_letters_and_accents_apart_are_the_letters_together(tmp_path):
     name = unicodedata.normalize("NFD", f"case_1_match_1_{stain}_patch1.png")
     (folder / name).write_bytes(b"x")
     taken = inventory.take(
-        tmp_path, read(tmp_path, "Case,Class\n1,1\n"), grammar, [unicodedata.normalize("NFC", stain)]
+        tmp_path,
+        read(tmp_path, "Case,Class\n1,1\n"),
+        grammar,
+        [unicodedata.normalize("NFC", stain)],
+        "exclude",
     )
     assert taken.patches.loc[0, "stain"] == unicodedata.normalize("NFC", stain)
     assert (tmp_path / taken.patches.loc[0, "path"]).is_file()
@@ -219,7 +226,7 @@ def test_odd_things_in_a_folder_are_listed(tmp_path):
         (folder / name).write_bytes(b"x")
     os.mkfifo(folder / "case_1_match_1_h&e_patch2.png")
     (folder / "share").symlink_to(tmp_path / "absent")
-    taken = inventory.take(folder, read(tmp_path, "Case,Class\n1,1\n"), GRAMMAR, list(STAINS))
+    taken = inventory.take(folder, read(tmp_path, "Case,Class\n1,1\n"), GRAMMAR, list(STAINS), "exclude")
     assert list(taken.patches["path"]) == ["case_1_match_1_h&e_patch1.png"]
     assert taken.excluded["reason"].value_counts().to_dict() == {
         "name of its folder is not readable text": 1, "no patch number": 1, "not a regular file": 1, "broken link": 1,
@@ -233,7 +240,7 @@ def test_a_copy_is_beside_its_original_in_either_form_of_unicode(tmp_path):
     apart = unicodedata.normalize("NFD", "case_1_match_1_m\u00e9lan_patch2{}.png")
     for copy in ("", "(1)"):
         (folder / apart.format(copy)).write_bytes(b"x")
-    taken = inventory.take(folder, read(tmp_path, "Case,Class\n1,1\n"), grammar, ["m\u00e9lan"])
+    taken = inventory.take(folder, read(tmp_path, "Case,Class\n1,1\n"), grammar, ["m\u00e9lan"], "exclude")
     assert list(taken.excluded["detail"]) == list(taken.patches["path"]) == [apart.format("")]
 
 
@@ -243,7 +250,8 @@ def test_ids_that_are_equal_as_numbers_keep_one_order(tmp_path):
     orders = []
     for ids in (("a1", "a01", "a001"), ("a001", "a1", "a01")):
         labelled = read(tmp_path, "Case,Class\n" + "".join(f"{case},1\n" for case in ids))
-        orders.append(list(inventory.take(tmp_path / "patches", labelled, GRAMMAR, list(STAINS)).cases["case_id"]))
+        taken = inventory.take(tmp_path / "patches", labelled, GRAMMAR, list(STAINS), "exclude")
+        orders.append(list(taken.cases["case_id"]))
     assert orders[0] == orders[1]
 
 
@@ -256,13 +264,13 @@ def test_folders_are_followed_once_and_must_be_readable(tmp_path, monkeypatch):
     for name in ("a", "b"):
         (root / name).symlink_to(real)
     (root / "loop").symlink_to("loop")
-    taken = inventory.take(root, read(tmp_path, "Case,Class\n1,1\n"), GRAMMAR, list(STAINS))
+    taken = inventory.take(root, read(tmp_path, "Case,Class\n1,1\n"), GRAMMAR, list(STAINS), "exclude")
     assert list(taken.patches["path"]) == ["a/case_1_match_1_h&e_patch1.png"]
     (root / "closed").mkdir()
     opened = os.open
     monkeypatch.setattr(os, "open", lambda path, *args: opened(_closed(path), *args))
     with pytest.raises(UserError, match="closed: cannot be read"):
-        inventory.take(root, read(tmp_path, "Case,Class\n1,1\n"), GRAMMAR, list(STAINS))
+        inventory.take(root, read(tmp_path, "Case,Class\n1,1\n"), GRAMMAR, list(STAINS), "exclude")
 
 
 def _closed(path):
@@ -358,10 +366,10 @@ def test_all_problems_at_once(tmp_path):
 
 
 def test_patients(tmp_path):
-    table = read(tmp_path, "Case,Class,Patient\n26,1,P1\n109,1,p1\n3,3,P2\n", group="Patient")
+    table = read(tmp_path, "Case,Class,Patient\n26,1,P1\n109,1,p1\n3,3,P2\n", patient_column="Patient")
     assert list(table["patient_id"]) == ["P1", "P1", "P2"]
     with pytest.raises(UserError, match="different patients"):
-        read(tmp_path, "Case,Class,Patient\n26,1,P1\n26,1,P3\n", group="Patient")
+        read(tmp_path, "Case,Class,Patient\n26,1,P1\n26,1,P3\n", patient_column="Patient")
 
 
 def test_an_id_that_is_too_long_is_named_with_its_row(tmp_path):
@@ -402,7 +410,7 @@ def test_slices_of_a_case_stay_apart(tmp_path):
     for number in SLICE_NUMBERS:
         (tmp_path / f"1_{number}_he_1.png").write_bytes(b"x")
     labelled = read(tmp_path, "Case,Class\n1,1\n")
-    taken = inventory.take(tmp_path, labelled, Grammar(pattern, {"h&e": ["he"]}), ["h&e"])
+    taken = inventory.take(tmp_path, labelled, Grammar(pattern, {"h&e": ["he"]}), ["h&e"], "exclude")
     assert taken.cases["n_slices"].tolist() == [len(SLICE_NUMBERS)]
     assert set(taken.patches["slice_id"]) == set(SLICE_NUMBERS)
 
@@ -418,7 +426,7 @@ def test_a_dry_run_notices_changes_without_a_walk(tmp_path, monkeypatch):
 
     def remember(state):
         visited = {folder: time for folder, time, _ in folders.visit(root)}
-        folders.remember(root, visited, [patch.relative_to(root).as_posix()], state, known)
+        folders.remember(root, known, visited=visited, paths=[patch.relative_to(root).as_posix()], state=state)
 
     found, state = look()
     assert found == [str(root), str(root / "a"), str(root / "a/b")]
@@ -452,15 +460,15 @@ def test_a_dry_run_looks_at_so_many_files_at_most(tmp_path):
     root, known = tmp_path / "patches", tmp_path / "watched.json"
     root.mkdir()
     for n in (1, folders.WATCHED, folders.WATCHED + 1, 3 * folders.WATCHED + 7):
-        folders.remember(root, {}, [f"{i}.png" for i in range(n)], "", known)
+        folders.remember(root, known, visited={}, paths=[f"{i}.png" for i in range(n)], state="")
         watched = len(json.loads(known.read_text())["files"])
         assert n // 4 < watched <= min(n, folders.WATCHED)
 
 
 def test_real_cohort(shared):
     data = shared / "colon_mil"
-    table = labels.read(data / "labels.csv", "Case", "Class", None, CLASSES, ["0", "2"])
-    taken = inventory.take(data / "patches", table, GRAMMAR, list(STAINS))
+    table = labels.read(data / "labels.csv", **schema.defaults("cohort") | {"classes": CLASSES})
+    taken = inventory.take(data / "patches", table, GRAMMAR, list(STAINS), "exclude")
     patches, excluded = taken.patches, taken.excluded
     truth = pd.read_csv(data / "patch_truth.csv")
     assert set(patches["path"]) == set(truth["file"])

@@ -12,7 +12,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 import splits as script
-from stratamil.cohort import splits
+from stratamil.cohort import generated_splits, splits
 from stratamil.cohort.splits import Split
 from stratamil.core.errors import UserError
 
@@ -48,19 +48,31 @@ def check_all(made, cases, classes):
         assert list(splits.check(split, cases, name, classes)) == []
 
 
+def generate(cases, classes, n_splits, seed, validation=None, n_repeats=1, left_out=""):
+    return generated_splits.generate(
+        cases,
+        classes,
+        n_splits=n_splits,
+        n_repeats=n_repeats,
+        validation=validation,
+        seed=seed,
+        left_out=left_out,
+    )
+
+
 @QUICK
 @given(st.integers(5, 25), st.integers(5, 25), st.sampled_from([(2, 0.2), (3, None), (5, None), (4, 0.1)]), st.data())
 def test_each_repeat_is_a_partition_whatever_the_order_of_the_table(benign, low_grade, how, data):
     n, validation = how
     seed, repeats = data.draw(st.integers(0, 2**32 - 1)), data.draw(st.integers(1, 2))
     cases = simple((benign, low_grade), seed)
-    made = splits.generate(cases, CLASSES[:2], n, seed, validation, repeats)
+    made = generate(cases, CLASSES[:2], n, seed, validation, repeats)
     assert list(made) == [f"{i:02d}" for i in range(1, n * repeats + 1)]
     check_all(made, cases, CLASSES[:2])
     tests = [split.test for split in made.values()]
     for first in range(0, n * repeats, n):
         assert sorted(case for test in tests[first : first + n] for case in test) == sorted(cases["case_id"])
-    assert splits.generate(cases.sample(frac=1, random_state=seed), CLASSES[:2], n, seed, validation, repeats) == made
+    assert generate(cases.sample(frac=1, random_state=seed), CLASSES[:2], n, seed, validation, repeats) == made
 
 
 @QUICK
@@ -74,7 +86,7 @@ def test_every_class_in_every_set_wherever_possible(patients, how, seed):
     cases = cohort(patients)
     classes = sorted(set(cases["class"]))
     try:
-        check_all(splits.generate(cases, classes, n, seed, validation), cases, classes)
+        check_all(generate(cases, classes, n, seed, validation), cases, classes)
         made = True
     except UserError as error:
         assert len(error.problems) >= 1 and all("splits.n_splits" in problem for problem in error.problems)
@@ -85,35 +97,35 @@ def test_every_class_in_every_set_wherever_possible(patients, how, seed):
 
 def test_a_class_that_the_greedy_draw_misses_is_brought_in():
     cases = cohort([[0], [0], [1], [1], [0, 1]])
-    folding = splits.StratifiedGroupKFold(3, shuffle=True, random_state=1)
+    folding = generated_splits.StratifiedGroupKFold(3, shuffle=True, random_state=1)
     drawn = [test for _, test in folding.split(cases, cases["class"], cases["patient_id"])]
     assert any(cases["class"].iloc[test].nunique() < 2 for test in drawn)
-    check_all(splits.generate(cases, CLASSES[:2], 3, 1), cases, CLASSES[:2])
+    check_all(generate(cases, CLASSES[:2], 3, 1), cases, CLASSES[:2])
 
 
 def test_repeats_differ_and_the_first_is_that_of_the_seed():
     cases = simple((20, 20))
-    once, twice = (splits.generate(cases, CLASSES[:2], 3, 5, repeats=repeats) for repeats in (1, 2))
+    once, twice = (generate(cases, CLASSES[:2], 3, 5, n_repeats=repeats) for repeats in (1, 2))
     assert {name: twice[name] for name in once} == once
     assert twice["04"] not in once.values()
-    assert splits.generate(cases, CLASSES[:2], 3, 6) != once
+    assert generate(cases, CLASSES[:2], 3, 6) != once
 
 
 def test_ids_that_are_equal_in_natural_order():
     cases = simple((8, 8)).replace({"case_id": {"1": "a1", "2": "a01", "3": "a001"}})
-    made = [splits.generate(cases.sample(frac=1, random_state=i), CLASSES[:2], 3, 1) for i in range(5)]
+    made = [generate(cases.sample(frac=1, random_state=i), CLASSES[:2], 3, 1) for i in range(5)]
     assert all(other == made[0] for other in made)
 
 
 def test_validation_is_the_next_test_set_of_the_same_repeat():
-    made = list(splits.generate(simple((20, 20)), CLASSES[:2], 3, 1, repeats=2).values())
+    made = list(generate(simple((20, 20)), CLASSES[:2], 3, 1, n_repeats=2).values())
     assert [split.val for split in made] == [made[i].test for i in (1, 2, 0, 4, 5, 3)]
 
 
 @pytest.mark.parametrize("n, share", [(2, 0.25), (3, 0.2), (5, 0.15), (5, 0.2), (10, 0.05)])
 def test_validation_has_about_the_share_asked_for(n, share):
     cases = simple((30, 60))
-    for split in splits.generate(cases, CLASSES[:2], n, 1, share).values():
+    for split in generate(cases, CLASSES[:2], n, 1, share).values():
         assert len(split.test) / len(cases) == pytest.approx(1 / n, abs=0.03)
         assert len(split.val) / len(cases) == pytest.approx(share, abs=0.03)
         benign = cases["class"][cases["case_id"].isin(split.val)] == "benign"
@@ -132,7 +144,7 @@ def test_validation_has_about_the_share_asked_for(n, share):
 )
 def test_what_cannot_be_generated(sizes, n, validation, words):
     with pytest.raises(UserError, match=re.escape(words)):
-        splits.generate(simple(sizes), CLASSES[:2], n, 1, validation)
+        generate(simple(sizes), CLASSES[:2], n, 1, validation)
 
 
 def used(patients):
@@ -270,13 +282,15 @@ def test_warnings_of_balance_name_the_patient_who_is_the_reason():
     high, low = cases["case_id"][cases["class"] == "low-grade"], cases["case_id"][cases["class"] == "benign"]
     # the large patient and two more: 9 of 30 cases, where a fifth is 6; 4 of 20, as is due
     split = Split([*high[15:], *low[8:]], [*high[9:15], *low[4:8]], [*high[:9], *low[:4]])
-    found = splits.warnings({"03": split}, cases, TWO, splits.shares(5))
+    found = splits.warnings({"03": split}, cases, TWO, generated_splits.shares(5, None))
     assert found[1:] == [
         "split 03: train holds 15 of 30 low-grade cases, 18 were due",
         "split 03: test holds 9 of 30 low-grade cases, 6 were due: patient p0 alone has 7 cases",
     ]
     # too few cases are no patient's doing
-    assert splits.warnings({"03": Split(split.test, split.val, split.train)}, cases, TWO, splits.shares(5))[1:] == [
+    assert splits.warnings(
+        {"03": Split(split.test, split.val, split.train)}, cases, TWO, generated_splits.shares(5, None)
+    )[1:] == [
         "split 03: train holds 9 of 30 low-grade cases, 18 were due",
         "split 03: test holds 15 of 30 low-grade cases, 6 were due",
     ]
@@ -294,12 +308,16 @@ def test_a_set_is_off_balance_by_a_case_and_more_than_a_tenth(extra, off):
     benign, other = cases["case_id"][:100], cases["case_id"][100:]
     test = [*benign[: 20 + extra], *other[:20]]
     split = Split([*benign[40 + extra :], *other[40:]], [*benign[20 + extra : 40 + extra], *other[20:40]], test)
-    lines = [line for line in splits.warnings({"01": split}, cases, TWO, splits.shares(5)) if ": test" in line]
+    lines = [
+        line
+        for line in splits.warnings({"01": split}, cases, TWO, generated_splits.shares(5, None))
+        if ": test" in line
+    ]
     assert lines == ([f"split 01: test holds {20 + extra} of 100 benign cases, 20 were due"] if off else [])
 
 
 def test_a_share_for_validation_is_due():
-    assert splits.shares(4, 0.1) == pytest.approx({"train": 0.65, "val": 0.1, "test": 0.25})
+    assert generated_splits.shares(4, 0.1) == pytest.approx({"train": 0.65, "val": 0.1, "test": 0.25})
 
 
 def test_script_logs_warnings_and_the_table(tmp_path, monkeypatch, caplog):
@@ -320,7 +338,7 @@ def test_script_logs_warnings_and_the_table(tmp_path, monkeypatch, caplog):
     monkeypatch.setattr("sys.argv", [*words, "--validation", "0.2", "--output", *outputs])
     caplog.set_level("INFO")
     script.main(script.arguments())
-    assert [splits.read(path) for path in outputs] == list(splits.generate(cases, TWO, 3, 42, 0.2, 2).values())
+    assert [splits.read(path) for path in outputs] == list(generate(cases, TWO, 3, 42, 0.2, 2).values())
     assert "patient p0 alone has 9 cases" in caplog.text
     assert "split   set" in caplog.text
 
@@ -410,13 +428,13 @@ def test_too_few_cases_are_explained_by_what_was_left_out():
     cases = pd.DataFrame(rows, columns=["case_id", "label", "class", "status"]).assign(
         patient_id=lambda t: t["case_id"]
     )
-    told = splits.left_out(cases, "data/labels.csv")
+    told = generated_splits.left_out(cases, "data/labels.csv")
     with pytest.raises(UserError) as error:
-        splits.generate(cases[cases["status"] == "used"], ["a", "b"], 5, 1, left_out=told)
+        generate(cases[cases["status"] == "used"], ["a", "b"], 5, 1, left_out=told)
     assert error.value.problems == (
         "splits.n_splits is 5, but class b has 0 patients: 5 are needed, one for every set; add cases, or correct its "
         "codes in cohort.classes; "
         "9 of 19 cases in data/labels.csv are excluded: 7 with code '2' and 1 with code '0' (cohort.excluded_codes), "
         "1 without patches",
     )
-    assert splits.left_out(cases[cases["status"] == "used"], "x") == ""
+    assert generated_splits.left_out(cases[cases["status"] == "used"], "x") == ""

@@ -136,9 +136,26 @@ def test_names_in_any_script(name):
     assert refused(name) == []
 
 
-@pytest.mark.parametrize(
-    "name", ["", "a=b", "a;b", "-a", "+1", "@a", "_a", " a", "a ", "a\n", "a\x1bb", "a\u200bb", "a\u00a0b", "a" * 101]
-)
+ODD = [
+    "",
+    "a=b",
+    "a;b",
+    "-a",
+    "+1",
+    "@a",
+    "_a",
+    "\u20aca",
+    "\u2014a",
+    " a",
+    "a ",
+    "a\n",
+    "a\x1bb",
+    "a\u200bb",
+    "a\u00a0b",
+]
+
+
+@pytest.mark.parametrize("name", [*ODD, "a" * 101])
 def test_names_that_are_refused(name):
     assert len(refused(name)) == 1
 

@@ -1,9 +1,11 @@
 """Settings from the schema to the command line and back."""
 
 import argparse
+import ast
 import shlex
 
 import pytest
+from conftest import REPOSITORY
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -19,7 +21,10 @@ def parsed(section, *words):
     return vars(parser.parse_args(words))
 
 
-@pytest.mark.parametrize("section", ["model", "train", "faithfulness", "attention", "report", "splits"])
+WHOLE = ["cohort", "names", "features", "model", "train", "faithfulness", "attention", "report", "splits"]
+
+
+@pytest.mark.parametrize("section", WHOLE)
 def test_a_script_without_flags_has_the_schema_s_defaults(section):
     assert parsed(section) == schema.defaults(section)
 
@@ -38,10 +43,59 @@ def test_a_script_gets_from_its_flags_what_the_config_says(values):
     assert parsed("train", *shlex.split(schema.flags("train", config))) == config
 
 
+@given(st.dictionaries(TEXT.map(lambda text: text.replace("=", "")), st.lists(TEXT), min_size=2))
+def test_a_named_list_arrives_as_it_is(classes):
+    config = schema.defaults("cohort") | {"classes": [{f"c{name}": codes} for name, codes in classes.items()]}
+    assert parsed("cohort", *shlex.split(schema.flags("cohort", config))) == config
+    assert schema.merged(config["classes"]) == {f"c{name}": codes for name, codes in classes.items()}
+
+
+def test_an_empty_list_and_the_word_none_are_not_the_default():
+    config = schema.defaults("cohort") | {"excluded_codes": [], "missing_words": [], "patient_column": "none"}
+    assert parsed("cohort", *shlex.split(schema.flags("cohort", config))) == config
+
+
+def test_a_setting_without_a_default_must_be_given(capsys):
+    with pytest.raises(SystemExit):
+        parsed("demo")
+    assert "the following arguments are required: --seed, --cases, --patch-px" in capsys.readouterr().err
+
+
 @given(TEXT.map(str.strip).filter(lambda text: text not in ("", "--")))
 def test_text_arrives_as_it_is(title):
     config = schema.defaults("report") | {"title": title}
     assert parsed("report", *shlex.split(schema.flags("report", config)))["title"] == title
+
+
+# What an encoder of the registry is by itself; no setting says it.
+OWN = {("Entry", key) for key in ("resize", "pooling", "precision", "final_relu", "source")} | {("Study", "classes")}
+OWN |= {("Sampling", key) for key in ("per_slice_cap", "max_slices_per_stain", "instance_dropout")}
+OWN |= {("Study", "seed")}
+SCRIPTS = sorted((REPOSITORY / "scripts").rglob("*.py"))
+
+
+SETTINGS = {key for section in schema.read()["properties"].values() for key in section.get("properties", {})}
+
+
+def test_no_script_has_a_default_of_its_own_for_a_setting():
+    for path in (REPOSITORY / "scripts").glob("*.py"):
+        for node in ast.walk(ast.parse(path.read_text())):
+            if isinstance(node, ast.Call) and getattr(node.func, "attr", "") == "add_argument":
+                given = {word.arg: ast.unparse(word.value) for word in node.keywords}
+                name = ast.unparse(node.args[0]).strip("'").removeprefix("--").replace("-", "_")
+                assert name not in SETTINGS or given.get("default", "[]") == "[]", (path.name, name)
+
+
+def test_no_class_has_a_default_of_its_own_for_a_setting():
+    own = {
+        (node.name, field.target.id)
+        for path in SCRIPTS
+        for node in ast.walk(ast.parse(path.read_text()))
+        if isinstance(node, ast.ClassDef)
+        for field in node.body
+        if isinstance(field, ast.AnnAssign) and field.value is not None
+    }
+    assert {field for field in own if field[1] in SETTINGS} <= OWN
 
 
 def test_a_null_differs_from_a_flag_that_is_left_out():

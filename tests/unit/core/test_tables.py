@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from stratamil.cohort import labels
-from stratamil.core import files, tables
+from stratamil.core import files, schema, tables
 from stratamil.core.errors import UserError
 
 CLASSES = {"benign": ["1"], "high-grade": ["3", "4"]}
@@ -16,7 +16,8 @@ CLASSES = {"benign": ["1"], "high-grade": ["3", "4"]}
 
 def read(tmp_path, text, **options):
     (tmp_path / "labels.csv").write_bytes(text if isinstance(text, bytes) else text.encode())
-    return labels.read(tmp_path / "labels.csv", "Case", "Class", "Patient", CLASSES, ["0", "2"], **options)
+    settings = schema.defaults("cohort") | {"patient_column": "Patient", "classes": CLASSES} | options
+    return labels.read(tmp_path / "labels.csv", **settings)
 
 
 def problems(tmp_path, text, **options):
@@ -150,14 +151,6 @@ def test_no_cell_is_a_formula_and_each_comes_back_as_it_was(tmp_path_factory, te
     numbers = pd.DataFrame({"n": [-1.5, 2]})
     files.write_csv(numbers, path)
     assert path.read_text() == "n\n-1.5\n2.0\n"
-
-
-def test_the_default_of_the_missing_words_is_the_schema_s():
-    import yaml
-    from conftest import REPOSITORY
-
-    schema = yaml.safe_load((REPOSITORY / "schemas/config.schema.yaml").read_text())
-    assert list(labels.MISSING) == schema["properties"]["cohort"]["properties"]["missing_words"]["default"]
 
 
 def test_columns_that_lack_are_one_line(tmp_path):

@@ -193,7 +193,7 @@ def test_refuses_a_folder_of_another_cohort_and_too_few_cases(cohort, tmp_path):
 
 def test_script_writes_tables_and_splits(cohort, tmp_path):
     flags = ["--labels", tmp_path / "labels.csv", "--truth", tmp_path / "truth.csv", "--splits", tmp_path / "splits"]
-    command = [sys.executable, ROOT / "scripts/demo.py", "--seed", SEED, "--cases", CASES, *flags]
+    command = [sys.executable, ROOT / "scripts/demo.py", "--seed", SEED, "--cases", CASES, "--patch-px", 48, *flags]
     subprocess.run([str(part) for part in command], check=True)
     assert list(pd.read_csv(tmp_path / "labels.csv").columns) == ["Case", "Class", "Patient"]
     pd.testing.assert_frame_equal(pd.read_csv(tmp_path / "truth.csv"), painter.truth(cohort))

@@ -1,4 +1,4 @@
-"""Attention analysis: the right weight at the right patch, in every table and picture."""
+"""Attention analysis: the right weight at the right patch, in every table and figure."""
 
 import errno
 import json
@@ -122,13 +122,13 @@ def drawn(file, table):
     """
     pixels = np.asarray(Image.open(file).convert("RGB")).astype(int)
     cell = tiles.TILE + 2 * galleries.BORDER
-    found = {}
+    borders = {}
     for x in range(galleries.MARGIN + cell // 2, pixels.shape[1], cell + galleries.GAP):
         hits = [np.flatnonzero((pixels[:, x] == color(i)).all(axis=1)) for i in range(len(table))]
         best = max(range(len(table)), key=lambda i: len(hits[i]))
         if len(hits[best]) > 50:
-            found[table["path"][best]] = tuple(pixels[hits[best][0] - 2, x])
-    return found
+            borders[table["path"][best]] = tuple(pixels[hits[best][0] - 2, x])
+    return borders
 
 
 def expected(patches, weight, n=5):
@@ -400,7 +400,7 @@ def test_a_stopped_program_changes_nothing_and_leaves_no_process(study, number):
 
 @pytest.mark.parametrize("threads", [1, 2])
 def test_a_full_disk_leaves_nothing(study, monkeypatch, threads):
-    def full(picture, path):
+    def full(image, path):
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(path))
 
     with monkeypatch.context() as patch:
@@ -513,7 +513,7 @@ def test_galleries_show_the_pixels_that_the_encoder_saw(tmp_path, mode):
     assert (np.asarray(tile) == images.read(tmp_path / "patch.png", tiles.TILE)).all()
 
 
-def test_evidence_is_for_the_predicted_class_and_adds_up_to_its_log_odds(study, monkeypatch):
+def test_margin_contributions_are_to_the_predicted_class_and_sum_to_its_log_odds(study, monkeypatch):
     """With a bias that is the same for both classes, as in `predict`; each patch is told its own."""
     table = patch_table().set_index("path")
     shown = {}
@@ -521,14 +521,14 @@ def test_evidence_is_for_the_predicted_class_and_adds_up_to_its_log_odds(study, 
         galleries, "gallery", lambda rows, *_: shown.update({row.path: _[-1](row) for row in rows.itertuples()})
     )
     for case in read_cases(study):
-        evidence, own = case.evidence, table[table["case_id"] == case.id]
+        added, own = case.margin_contribution, table[table["case_id"] == case.id]
         logits = predict(patch_table()).set_index("case_id").loc[case.id]
-        assert sum(evidence.values()) == pytest.approx(logits["logit_high_grade"] - logits["logit_benign"])
-        assert evidence == pytest.approx((own["contribution_high_grade"] - own["contribution_benign"]).to_dict())
+        assert sum(added.values()) == pytest.approx(logits["logit_high_grade"] - logits["logit_benign"])
+        assert added == pytest.approx((own["contribution_high_grade"] - own["contribution_benign"]).to_dict())
         galleries.case_galleries(case, None, 3, "split 01", style.palette(STAINS))
         for path, caption in shown.items():
             told = float(caption[-1].removeprefix("adds ").replace("−", "-"))
-            assert path not in evidence or told == pytest.approx(evidence[path], rel=0.06)
+            assert path not in added or told == pytest.approx(added[path], rel=0.06)
     assert {caption[-1][5] for caption in shown.values()} == set("+−")
 
 

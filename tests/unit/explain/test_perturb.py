@@ -21,7 +21,9 @@ SETTINGS = perturb_settings(random_orders=4)
 
 def run(model, data, cases=tuple(Y), classes=CLASSES, settings=SETTINGS):
     y = {case: Y.get(case, 0) for case in cases}
-    return perturb.perturb(model, Bags(data, STAINS), data.table, cases, y, classes, settings)
+    return perturb.perturb(
+        model, Bags(data, STAINS), data.table, case_ids=cases, y=y, classes=classes, settings=settings
+    )
 
 
 def reduced(data, rows):
@@ -45,9 +47,9 @@ def test_a_part_is_as_if_there_was_nothing_else(aggregation, coupled):
     with torch.inference_mode():
         bag = perturb.embedded(model, batch)
         plain = model(batch.parts(torch.from_numpy(masks))).logits.numpy()
-        found = bag.logits(masks)
+        of_parts = bag.logits(masks)
     expected = np.concatenate([predicted(model, reduced(data, batch.rows[mask]), "2") for mask in masks])
-    np.testing.assert_allclose(found, expected, atol=1e-10)
+    np.testing.assert_allclose(of_parts, expected, atol=1e-10)
     np.testing.assert_allclose(plain, expected, atol=1e-10)
 
 
@@ -150,27 +152,27 @@ def test_one_patch_that_decides_is_found():
     np.testing.assert_allclose(row["uniform_prob_b"], 1 / (1 + np.exp(-(2 * 4 / n - 1))), atol=1e-9)
 
 
-def test_support_adds_up_to_the_margin():
-    """Two classes: the patches' support is the margin, less that of the biases."""
+def test_margin_contributions_sum_to_the_margin():
+    """Of two classes, with the biases."""
     data, model = planted(np.arange(9), np.linspace(0, 3, 9)), known(0.3)
     with torch.inference_mode():
         bag = perturb.embedded(model, Bags(data, STAINS).batch(["1"]))
     margin = perturb.values(bag.whole[None], bag.predicted)[0, 1]
-    assert bag.support.sum() + (1 if bag.predicted == 0 else -1) == pytest.approx(margin)
+    assert bag.margin_contribution.sum() + (1 if bag.predicted == 0 else -1) == pytest.approx(margin)
 
 
 def test_attention_that_means_nothing_is_no_better_than_random():
     random = np.random.default_rng(0)
-    found = []
+    rows = []
     for case in range(60):
         data = planted(random.random(25), random.random(25) * 2)
         settings = replace(SETTINGS, seed=case)
-        found.append(run(known(2.0), data, ["1"], ["a", "b"], settings)[0].iloc[0])
-    found = pd.DataFrame(found)
+        rows.append(run(known(2.0), data, ["1"], ["a", "b"], settings)[0].iloc[0])
+    cases = pd.DataFrame(rows)
     for name in ("deletion_attention_margin", "insertion_attention_margin"):
-        error = found[name].std() / np.sqrt(len(found))
-        assert abs(found[name].mean()) < 3.5 * error
-    assert (found["deletion_contribution_margin"] > 0).all()
+        error = cases[name].std() / np.sqrt(len(cases))
+        assert abs(cases[name].mean()) < 3.5 * error
+    assert (cases["deletion_contribution_margin"] > 0).all()
 
 
 @pytest.mark.parametrize("aggregation", ["mean", "hierarchical"])

@@ -14,7 +14,7 @@ from conftest import REPOSITORY
 from test_inventory import GRAMMAR, STAINS
 from test_inventory import read as labels
 
-from stratamil.cohort import inventory, manifest
+from stratamil.cohort import inventory, manifest, patch_files
 from stratamil.core.errors import UserError
 from stratamil.features import precomputed, precomputed_readers, store
 
@@ -351,16 +351,28 @@ def test_every_row_is_a_patch_or_left_out(tmp_path):
         stamp(tmp_path / f"{name}.h5", *made(n))
     path = listed(tmp_path, "a.h5,1,he,1", "b.h5,2,cd31,1", "c.h5,3,he,1", "d.h5,99,he,1")
     found = scan(path)
-    of_manifest = path, inventory.ordered(found.patches, list(STAINS)), found.left_out, found.rows, "remedy"
     table = labels(tmp_path, "Case,Class\n1,1\n2,3\n3,2\n")
-    taken = inventory.join(*of_manifest, table, list(STAINS))
+
+    def join(unknown_stains):
+        return inventory.join(
+            patch_files.ordered(found.patches, list(STAINS)),
+            table,
+            list(STAINS),
+            left_out=found.left_out,
+            n_read=found.rows,
+            unknown_stains=unknown_stains,
+            where=path,
+            remedy="remedy",
+        )
+
+    taken = join("exclude")
     assert taken.cases.set_index("case_id")["status"].to_dict() == {
         "1": "used", "2": "no patches", "3": "class code 2 excluded",
     }  # fmt: skip
     rows = taken.excluded[["kind", "name", "patches"]].to_numpy().tolist()
     assert rows == [["file", "b.h5", 4], ["case", "2", 0], ["case", "3", 3], ["case", "99", 2]]
     with pytest.raises(UserError, match="4 patches of stain 'cd31'"):
-        inventory.join(*of_manifest, table, list(STAINS), "error")
+        join("error")
 
 
 def run(name, folder, *args):

@@ -14,7 +14,7 @@ from torchmil.models import ABMIL
 
 from stratamil.features.store import Features
 from stratamil.mil.bags import Bags, Sampling
-from stratamil.mil.model import AGGREGATIONS, AttentionScore, Dropout, HierarchicalAttention, segment_softmax
+from stratamil.mil.model import AGGREGATIONS, AttentionScore, HierarchicalAttention, segment_softmax
 
 STAINS = ["h&e", "melan", "sox10"]
 SHAPE = {"1": [[3, 1], [4], [2]], "2": [[1], [5, 2, 2]], "10": [[6]]}  # case -> stain -> patches of each slice
@@ -290,32 +290,8 @@ def test_sampling_is_seeded_ordered_and_only_on_demand():
     assert by_slice.max() <= 15
 
 
-@pytest.mark.parametrize("aggregation", AGGREGATIONS)
-def test_rows_that_round_up_a_batch_in_bf16_change_nothing(aggregation, monkeypatch):
-    model, batch = build(aggregation).float(), Bags(features(), STAINS).batch(list(SHAPE))
-    results = []
-    for rows in (1, 1024):
-        monkeypatch.setattr("stratamil.mil.model.ROUND", rows)
-        with torch.autocast("cpu", torch.bfloat16):
-            output = model(batch)
-        assert output.h.shape == (len(batch.x), 8)
-        gradients = torch.autograd.grad(output.logits.float().square().sum(), list(model.parameters()))
-        results.append([output.logits, output.patch, output.slice, output.stain, *gradients])
-    for alone, rounded in zip(*results):
-        torch.testing.assert_close(alone, rounded)
-
-
 def test_weights_of_the_mean_are_equal_to_the_last_digit():
     """Products of three softmaxes are not, and ranks of patches would be made of rounding."""
     shape = {str(i): [[i + 1, 7], [3, 11, 5], [i]] for i in range(1, 20)}
     batch, output = run(build("mean").float(), features(shape), list(shape))
     assert all(len(output.effective[batch.case_of_patch == i].unique()) == 1 for i in range(len(shape)))
-
-
-def test_dropout_keeps_the_share_and_the_mean():
-    torch.manual_seed(0)
-    dropped = Dropout(0.3)(torch.ones(1001, 333))
-    assert (dropped == 0).float().mean().item() == pytest.approx(0.3, abs=0.005)
-    assert dropped.mean().item() == pytest.approx(1, abs=0.005)
-    assert Dropout(0.3).eval()(dropped) is dropped
-    assert (Dropout(0.999999)(torch.ones(1000)) == 0).float().mean() > 0.9

@@ -44,7 +44,8 @@ def bags():
 
 
 def fit(bags, state=None, stop=lambda: False, watch=lambda row: None, **changes):
-    return training.train(bags, CASES[:16], CASES[16:], Y, MODEL, settings(**changes), state, {"data": 1}, watch, stop)
+    data = training.Data(bags, CASES[:16], CASES[16:], Y, identity={"data": 1})
+    return training.train(data, MODEL, settings(**changes), state_path=state, watch=watch, stop=stop)
 
 
 def same(a, b):
@@ -174,45 +175,11 @@ def test_both_precisions_learn(bags, precision):
     assert fit(bags, epochs=15, precision=precision)[1]["val_auc"].max() > 0.9
 
 
-def test_class_weights():
-    labels = np.array([0, 0, 0, 1])
-    for choice in ("balanced", "none", [1, 2.5]):
-        weights = training.class_weights(choice, labels, 2).numpy()
-        assert weights[labels].mean() == pytest.approx(1)
-    balanced = training.class_weights("balanced", labels, 2)
-    assert balanced[1] / balanced[0] == pytest.approx(3)
-
-
-def test_entropy_is_one_for_uniform_attention_and_its_gradient_is_not_zero():
-    case = torch.tensor([0, 0, 0, 0, 1, 1])
-    uniform = torch.tensor([0.25] * 4 + [0.5] * 2)
-    torch.testing.assert_close(training.normalised_entropy(uniform, case, 2), torch.ones(2))
-    skewed = torch.tensor([0.7, 0.1, 0.1, 0.1, 0.9, 0.1], requires_grad=True)
-    training.normalised_entropy(skewed, case, 2).sum().backward()
-    assert skewed.grad.abs().min() > 0
-
-
-def test_top_logits_are_the_mean_margins_of_the_most_suspect_patches():
-    generator = torch.Generator().manual_seed(0)
-    logits = torch.randn(40, 3, generator=generator, requires_grad=True)
-    case = torch.tensor([1] * 7 + [0] * 1 + [2] * 32)[torch.randperm(40, generator=generator)]
-    found = training.top_logits(logits, case, 3, 0.25)
-    assert torch.equal(found[:, 0], torch.zeros(3))
-    falling = torch.stack([torch.zeros(100), -torch.arange(100.0)], dim=1)
-    assert training.top_logits(falling, torch.zeros(100, dtype=torch.long), 1, 0.15)[0, 1] == -7  # 15 patches, not 16
-    for i, k in enumerate([1, 2, 8]):
-        for c in (1, 2):
-            expected = (logits[case == i, c] - logits[case == i, 0]).sort(descending=True).values[:k].mean()
-            torch.testing.assert_close(found[i, c], expected)
-    found[2].sum().backward()
-    assert (logits.grad[case == 2] != 0).any(1).sum() <= 16 and not logits.grad[case != 2].any()
-
-
 def test_checkpoints_refuse_what_is_not_theirs(tmp_path):
     data = features()
     content = {
         "weights": HierarchicalAttention(MODEL).state_dict(), "model": MODEL.asdict(), "classes": ["a", "b"],
-        "stains": STAINS, "features": {"encoder": "x", "dim": 6, "torch": "1"}, "epoch": 1, "seen_patches": [],
+        "stains": STAINS, "features": {"encoder": "x", "dim": 6, "torch": "1"}, "epoch": 1, "minhash": [],
     }  # fmt: skip
     path = tmp_path / "best.pth"
     checkpoint.save(content, path)
@@ -231,7 +198,7 @@ def test_checkpoints_refuse_what_is_not_theirs(tmp_path):
 
 
 def test_a_checkpoint_is_not_tested_on_what_it_has_seen(bags):
-    content = {"seen_patches": [*bags.marks("1"), *bags.marks("2")]}
+    content = {"minhash": [*bags.minhash("1"), *bags.minhash("2")]}
     checkpoint.refuse_seen(content, "best.pth", bags, ["3", "4"])
     with pytest.raises(UserError, match="has seen test cases 2 in training"):
         checkpoint.refuse_seen(content, "best.pth", bags, ["2", "3"])
@@ -256,10 +223,10 @@ def shared(patches, copies=()):
 def test_patches_that_strangers_share_are_no_evidence(patches):
     data, _ = shared(patches)
     bags = Bags(data, STAINS)
-    seen = {"seen_patches": [*bags.marks("1"), *bags.marks("2")]}
+    seen = {"minhash": [*bags.minhash("1"), *bags.minhash("2")]}
     checkpoint.refuse_seen(seen, "best.pth", bags, ["3", "4"])
     for case in "1234":
-        assert len(bags.marks(case)) == 6 - patches
+        assert len(bags.minhash(case)) == 6 - patches
     with pytest.raises(UserError, match=r"has seen test cases 1 in training.*evaluate\.checkpoint"):
         checkpoint.refuse_seen(seen, "best.pth", bags, ["1", "3"])
 
@@ -271,8 +238,8 @@ def test_a_case_of_nothing_but_blank_patches_is_evidence_of_nothing():
     data.values[rows["4"]] = np.arange(6)[:, None]
     data.blank = np.isin(np.arange(len(data.table)), [*rows["1"], *rows["2"], rows["3"][0]])
     bags = Bags(data, STAINS)
-    assert [len(bags.marks(case)) for case in "1234"] == [0, 0, 5, 0]
-    checkpoint.refuse_seen({"seen_patches": bags.marks("3")}, "best.pth", bags, ["1", "2", "4"])
+    assert [len(bags.minhash(case)) for case in "1234"] == [0, 0, 5, 0]
+    checkpoint.refuse_seen({"minhash": bags.minhash("3")}, "best.pth", bags, ["1", "2", "4"])
 
 
 @pytest.mark.parametrize("copies", ["3", "34", "24", "234"])
@@ -283,7 +250,7 @@ def test_a_copy_under_another_id_is_refused_whether_copies_are_seen_together_or_
     alone.cases = {"1": everywhere.cases["1"]}
     alone.__dict__.pop("common", None)
     for training_bags in (everywhere, alone):
-        seen = {"seen_patches": training_bags.marks("1")}
+        seen = {"minhash": training_bags.minhash("1")}
         with pytest.raises(UserError, match=f"has seen test cases {', '.join(copies)} in"):
             checkpoint.refuse_seen(seen, "best.pth", everywhere, [case for case in "234" if case in copies])
 
@@ -291,17 +258,28 @@ def test_a_copy_under_another_id_is_refused_whether_copies_are_seen_together_or_
 def test_only_a_foreign_checkpoint_is_asked_what_it_has_seen(bags, tmp_path):
     data = features({case: [[4, 2], [3]] for case in CASES})
     all_bags = Bags(data, STAINS)
-    checkpoint.save(content(data, seen_patches=all_bags.marks("1")), tmp_path / "best.pth")
-    given = tmp_path / "best.pth", data, ["a", "b"], STAINS, ["1", "2"]
-    checkpoint.for_test(*given)
+    checkpoint.save(content(data, minhash=all_bags.minhash("1")), tmp_path / "best.pth")
+    given = {"classes": ["a", "b"], "stains": STAINS, "case_ids": ["1", "2"]}
+    checkpoint.for_test(tmp_path / "best.pth", data, **given)
     with pytest.raises(UserError, match="has seen test cases 1 "):
-        checkpoint.for_test(*given, foreign=True)
+        checkpoint.for_test(tmp_path / "best.pth", data, **given, foreign=True)
+
+
+def test_a_checkpoint_with_the_old_name_of_minhash_is_read_and_one_with_neither_is_one_line(tmp_path):
+    whole, path = content(features(), minhash=["a"]), tmp_path / "best.pth"
+    digests = whole.pop("minhash")
+    checkpoint.save(whole | {"seen_patches": digests}, path)
+    read = checkpoint.read(path)
+    assert read["minhash"] == ["a"] and set(read) == set(checkpoint.FIELDS)
+    checkpoint.save(whole, path)
+    with pytest.raises(UserError, match=r"best\.pth: not a checkpoint of this workflow: it has no minhash"):
+        checkpoint.read(path)
 
 
 def content(data, **changes):
     return {
         "weights": HierarchicalAttention(MODEL).state_dict(), "model": MODEL.asdict(), "classes": ["a", "b"],
-        "stains": STAINS, "features": data.identity, "epoch": 1, "seen_patches": [],
+        "stains": STAINS, "features": data.identity, "epoch": 1, "minhash": [],
     } | changes  # fmt: skip
 
 
@@ -320,7 +298,7 @@ FIRST = next(iter(HierarchicalAttention(MODEL).state_dict()))
 
 @pytest.mark.parametrize("change", [
     *(broken([name], value) for name in checkpoint.FIELDS for value in (None, 5.5, [5], {"a": 5}, {5: "a"}, "", [])
-      if (name, value) != ("seen_patches", []) and not (name == "features" and value == {"a": 5})),
+      if (name, value) != ("minhash", []) and not (name == "features" and value == {"a": 5})),
     broken(["classes"], 5), broken(["classes"], ["a", "b", "c"]),
     broken(["model", "classes"], 5), broken(["model", "in_dim"], 10**12), broken(["model", "embed_dim"], -1),
     broken(["model", "aggregation"], "other"), broken(["model", "new"], 1), broken(["model", "dropout"], 7),
@@ -337,7 +315,7 @@ def test_a_checkpoint_of_wrong_content_is_one_line(tmp_path, change):
     change(whole)
     checkpoint.save(whole, path)
     with pytest.raises(UserError) as error:
-        checkpoint.for_test(path, data, ["a", "b"], STAINS, ["1"], foreign=True)
+        checkpoint.for_test(path, data, classes=["a", "b"], stains=STAINS, case_ids=["1"], foreign=True)
     assert all(str(path) in line and "\n" not in line for line in error.value.problems)
 
 

@@ -72,24 +72,6 @@ def test_a_setting_of_an_earlier_version_is_told_its_new_name(where, old, new):
     assert line == f"{'.'.join((*where, old))}: is called {new} now: rename it"
 
 
-def patterns(part, where="config"):
-    """(place, pattern, its schema) of every pattern in a schema."""
-    if isinstance(part, dict):
-        if isinstance(part.get("pattern"), str):
-            yield where, part["pattern"], part
-        for key, inner in part.items():
-            yield from patterns(inner, f"{where}.{key}")
-    if isinstance(part, list):
-        for number, inner in enumerate(part):
-            yield from patterns(inner, f"{where}.{number}")
-
-
-@pytest.mark.parametrize("where, pattern, schema", list(patterns(SCHEMA)))
-def test_no_pattern_lets_a_line_break_through_and_each_says_what_it_wants(where, pattern, schema):
-    assert pattern.endswith("\\Z"), where
-    assert "x-form" in schema, where
-
-
 @pytest.mark.parametrize(
     "config, said",
     [
@@ -113,17 +95,3 @@ def test_a_pattern_is_told_in_words(config, said):
     (line,) = config_checks.problems(config, SCHEMA)
     assert said in line
     assert "^" not in line
-
-
-def test_paths_that_begin_with_a_dash_become_whole_paths(tmp_path, monkeypatch):
-    monkeypatch.chdir(tmp_path)
-    config = {"patches": "./-p/", "labels": "-l.csv", "results": "r", "splits": {"preset": "-s_{split}.npz"}}
-    config |= {"features": {"manifest": "-m.csv", "folder": None}, "evaluate": {"checkpoint": "-c.pth"}}
-    config |= {"attention": {"truth": "data/-t.csv"}, "embed": {"weights": "-w.pth", "by_stain": None}}
-    config_checks.tidy(config)
-    assert (config["patches"], config["labels"]) == (f"{tmp_path}/-p", f"{tmp_path}/-l.csv")
-    assert config["splits"]["preset"] == f"{tmp_path}/-s_{{split}}.npz"
-    assert config["features"] == {"manifest": f"{tmp_path}/-m.csv", "folder": None}
-    assert config["evaluate"]["checkpoint"] == f"{tmp_path}/-c.pth"
-    assert config["embed"]["weights"] == f"{tmp_path}/-w.pth"
-    assert config["attention"]["truth"] == "data/-t.csv"

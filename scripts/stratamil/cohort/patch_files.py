@@ -1,0 +1,222 @@
+"""The files in the folder of patches: which are patches, spelt one way, in order, and without copies."""
+
+import filecmp
+import os
+import stat
+from array import array
+from collections.abc import Callable, Hashable, Iterable, Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from stratamil.cohort.folders import hidden, visit
+from stratamil.core.errors import UserError
+from stratamil.core.names import COPY, Grammar, NotAPatch, PatchName, case_id, composed, natural, slice_id
+
+BROKEN_LINK = "broken link"
+HIDDEN_FOLDER = "in a hidden or system folder"
+# What identifies a patch to a person; its path is the key all the same.
+PATCH = ["case_id", "stain", "slice_id", "patch"]
+
+
+class LeftOut(NamedTuple):
+    """A file that is not a patch to use. patches: how many are in it, 0 where the file itself would have been one."""
+
+    name: str
+    reason: str
+    detail: str
+    patches: int
+
+
+class Scan(NamedTuple):
+    """What lies in a folder of patches.
+
+    patches: DataFrame of case_id, stain, slice_id, patch, path and bytes in no order, ids as the names spell them.
+    folders: folder -> time of change in ns, before its files were listed.
+    """
+
+    patches: pd.DataFrame
+    left_out: list[LeftOut]
+    folders: dict[str, int]
+
+
+def scan(root: str | Path, grammar: Grammar) -> Scan:
+    """Read the name and size of every file below `root`; contents are not opened.
+
+    Paths are POSIX and relative to `root`. Raises UserError if there is no such folder, or if one in it cannot be read.
+    """
+    if not Path(root).is_dir():
+        raise UserError(f"{root}: no such folder: set `patches` to the folder of patch images")
+    slices, which, numbers, sizes, paths = {}, array("q"), array("q"), array("q"), []
+    left_out, visited = [], {}
+
+    def keep(name: PatchName, size: int, path: str) -> None:
+        which.append(slices.setdefault(name[:3], len(slices)))
+        numbers.append(name.patch)
+        sizes.append(size)
+        paths.append(path)
+
+    for folder, time, entries in visit(root, also_hidden=True):
+        below = os.path.relpath(folder, root)
+        below = "" if below == "." else f"{Path(below).as_posix()}/"
+        if trash := next(filter(hidden, below.split("/")), ""):
+            left_out += [(below + entry.name, HIDDEN_FOLDER, trash) for entry in entries]
+            continue
+        visited[folder] = time
+        unreadable = below != _readable(below)
+        copies = []
+        for entry in entries:
+            path = below + entry.name
+            try:
+                if unreadable:
+                    raise NotAPatch("name of its folder is not readable text")
+                if hidden(entry.name):
+                    raise NotAPatch("hidden file")
+                name, size = grammar.spelt(entry.name), _size(entry)
+            except NotAPatch as why:
+                if _state(entry) is None:
+                    left_out.append((path, BROKEN_LINK, ""))
+                elif why.reason == COPY:
+                    copies.append((entry, why.detail))
+                else:
+                    left_out.append((path, why.reason, why.detail))
+                continue
+            if size:
+                keep(name, size, path)
+            else:
+                left_out.append((path, BROKEN_LINK, "") if size is None else (path, "empty file", "0 bytes"))
+        if copies:
+            beside = {composed(entry.name).lower(): entry for entry in entries if _state(entry)}
+            for entry, original in copies:
+                path, first = below + entry.name, beside.get(original.lower())
+                if other := first and _another(entry, first, folder, grammar):
+                    keep(*other, path)
+                elif first:
+                    left_out.append((path, COPY, below + first.name))
+                else:  # it may be the only image of a patch
+                    left_out.append((path, f"{COPY}, original missing", f"rename it to {original} to use it"))
+    patches = pd.DataFrame(list(slices), columns=PATCH[:3], dtype=str).iloc[np.array(which)].reset_index(drop=True)
+    patches["patch"], patches["path"], patches["bytes"] = np.array(numbers), paths, np.array(sizes)
+    listed = [LeftOut(_readable(path), reason, _readable(detail), 0) for path, reason, detail in left_out]
+    return Scan(patches, listed, visited)
+
+
+def spelt(patches: pd.DataFrame, labelled: Iterable[str] = ()) -> pd.DataFrame:
+    """Give each case and each slice of `patches` one spelling, so that from here on equal text is the same id.
+
+    A case is spelt as in `labelled`, the ids of the labels table; one that is not there, and every slice, as most of
+    its patches have it, of several equally frequent spellings the first in natural order.
+    """
+    groups = patches.groupby(PATCH[:3], sort=False)
+    slices = groups.size().rename("n").reset_index()
+    slices["case"], slices["slice"] = slices["case_id"].map(case_id), slices["slice_id"].map(slice_id)
+    of_case = _most(slices, ["case"], "case_id") | {case_id(text): text for text in labelled}
+    of_slice = _most(slices, ["case", "stain", "slice"], "slice_id")
+    names = slices[["case", "stain", "slice"]].itertuples(index=False, name=None)
+    which = groups.ngroup().to_numpy()
+    return patches.assign(
+        case_id=slices["case"].map(of_case).to_numpy(dtype=object)[which],
+        slice_id=np.array([of_slice[name] for name in names], dtype=object)[which],
+    )
+
+
+def ordered(patches: pd.DataFrame, stains: Sequence[str]) -> pd.DataFrame:
+    """Return the patches by case, stain, slice and number, numbers by value; paths only where all else is the same."""
+    keys = [
+        _ranks(patches["case_id"], natural),
+        _ranks(patches["stain"], list(stains).index),
+        _ranks(patches["slice_id"], natural),
+        patches["patch"].to_numpy(),
+    ]
+    ties = np.zeros(len(patches), dtype="int64")
+    same = patches.duplicated(PATCH, keep=False).to_numpy()
+    ties[same] = _ranks(patches["path"][same], natural)
+    order = np.lexsort([ties, *reversed(keys)])
+    return patches.iloc[order].reset_index(drop=True).astype({"patch": "int32"})
+
+
+def without_copies(patches: pd.DataFrame, root: str | Path) -> tuple[pd.DataFrame, list[LeftOut]]:
+    """Return the patches without the files that repeat another, and those files as left out.
+
+    Files of the same case, stain, slice and number (38 and 038, a folder copied into another) are one patch if their
+    bytes are equal; if not, all are kept, for each has its own path.
+    """
+    keep, copies = np.ones(len(patches), dtype=bool), []
+    for _, rows in patches[patches.duplicated(PATCH, keep=False)].groupby(PATCH, sort=False):
+        originals = []
+        for i, path, size in zip(rows.index, rows["path"], rows["bytes"]):
+            first = next((one for one, its in originals if its == size and _equal(root, one, path)), None)
+            if first is None:
+                originals.append((path, size))
+            else:
+                keep[i] = False
+                copies.append(LeftOut(path, "copy of another file", first, 0))
+    return (patches if keep.all() else patches[keep].reset_index(drop=True)), copies
+
+
+def namesakes(patches: pd.DataFrame) -> pd.DataFrame:
+    """Return the rows of `patches` whose case, stain, slice and number another row has, too."""
+    return patches[patches.duplicated(PATCH, keep=False)]
+
+
+def _readable(path: str) -> str:
+    """Return a path as text that can be written, where its bytes are not UTF-8."""
+    return path.encode(errors="replace").decode()
+
+
+def _size(entry: os.DirEntry) -> int | None:
+    """Return the bytes of a file, or None for a broken link. Raises NotAPatch for a pipe, a socket or a device."""
+    state = _state(entry)
+    if state and not stat.S_ISREG(state.st_mode):
+        raise NotAPatch("not a regular file")
+    return state.st_size if state else None
+
+
+def _state(entry: os.DirEntry) -> os.stat_result | None:
+    """Return os.stat of a file, or None for a link that leads nowhere, perhaps to a share that is not there now."""
+    try:
+        return entry.stat()
+    except OSError:
+        return None
+
+
+def _another(entry: os.DirEntry, first: os.DirEntry, folder: str, grammar: Grammar) -> tuple[PatchName, int] | None:
+    """Return name and size of a file called a copy that is another patch of the slice; None if it is a copy.
+
+    A browser keeps both under such names. It has the number of its original.
+    """
+    try:
+        name, size = grammar.spelt(first.name), _size(entry)
+        return (
+            (name, size) if size and not filecmp.cmp(*(Path(folder, e.name) for e in (entry, first)), False) else None
+        )
+    except (NotAPatch, OSError):
+        return None
+
+
+def _most(slices: pd.DataFrame, keys: list[str], name: str) -> dict[Hashable, str]:
+    """Return for each key, or tuple of keys, its most frequent value of the column `name`, weighted by `n`."""
+    counts = slices.groupby([*keys, name], sort=False)["n"].sum().reset_index()
+    rows = sorted(counts.itertuples(index=False, name=None), key=lambda row: (-row[-1], natural(row[-2])))
+    most = {}
+    for *key, text, _ in rows:
+        most.setdefault(key[0] if len(keys) == 1 else tuple(key), text)
+    return most
+
+
+def _ranks(values: pd.Series, key: Callable[[str], object]) -> NDArray[np.int64]:
+    """Return the position of each value among the different ones, ordered by `key`."""
+    codes, different = pd.factorize(values)
+    ranks = np.empty(len(different), dtype="int64")
+    ranks[sorted(range(len(different)), key=lambda i: (key(different[i]), different[i]))] = np.arange(len(different))
+    return ranks[codes]
+
+
+def _equal(root: str | Path, a: str, b: str) -> bool:
+    try:
+        return filecmp.cmp(Path(root, a), Path(root, b), shallow=False)
+    except OSError:
+        return False

@@ -1,0 +1,126 @@
+"""The files and folders that a configuration names: what is missing, misplaced, or somebody else's."""
+
+import os
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from stratamil.features import encoder_registry
+from stratamil.workflow import results_folder
+from stratamil.workflow.config_values import split_names
+
+# Settings that are paths, by section; `results` must not begin with a dash.
+PATHS = {
+    "": ["patches", "labels"],
+    "splits": ["preset"],
+    "features": ["manifest", "folder"],
+    "evaluate": ["checkpoint"],
+    "attention": ["truth"],
+    "embed": ["weights"],
+}
+
+
+def missing_files(config: Mapping[str, Any]) -> list[str]:
+    """Return one line for each file or folder that the config names and that is not there."""
+    splits = split_names(config)
+    preset, checkpoint = config["splits"]["preset"], config["evaluate"]["checkpoint"]
+    truth, features = config["attention"]["truth"], config["features"]
+    precomputed = features["source"] == "precomputed"
+    named = [("splits.preset", preset.replace("{split}", split)) for split in splits if preset]
+    if checkpoint:
+        runs = [(split, str(seed)) for split in splits for seed in config["seeds"]]
+        paths = {checkpoint.replace("{split}", split).replace("{seed}", seed) for split, seed in runs}
+        named += [("evaluate.checkpoint", path) for path in sorted(paths)]
+    if precomputed:
+        named.append(("features.manifest", features["manifest"]))
+    else:
+        named += [(key, path) for key, path in _weights(config["embed"]) if encoder_registry.is_file(path)]
+    if truth and not config["demo"]:
+        named.append(("attention.truth", truth))
+    lines = [f"{key}: {path}: no such file" for key, path in named if not os.path.isfile(path)]
+    if not config["demo"]:
+        hint = "set it in your --configfile, or try --configfile config/demo.yaml"
+        if precomputed and features["folder"] and not os.path.isdir(features["folder"]):
+            lines.append(f"features.folder: {features['folder']}: no such folder")
+        if not precomputed and not os.path.isdir(config["patches"]):
+            lines.append(f"patches: {config['patches']}: no such folder: {hint}")
+        if not os.path.isfile(config["labels"]):
+            lines.append(f"labels: {config['labels']}: no such file: {hint}")
+    return lines
+
+
+def inputs(config: Mapping[str, Any]) -> dict[str, str]:
+    """Return what the user's study is read from: setting -> path, of those that are set."""
+    features = config["features"]
+    named = {"patches": config["patches"], "labels": config["labels"], "attention.truth": config["attention"]["truth"]}
+    if features["source"] == "precomputed":
+        named |= {"patches": None, "features.manifest": features["manifest"], "features.folder": features["folder"]}
+    return {setting: path for setting, path in named.items() if path}
+
+
+def tidy(config: dict[str, Any]) -> None:
+    """Write paths as Snakemake compares them, `results` for `./results/`, in place; none begins with a dash.
+
+    A program would take `-data` for a flag, so it becomes the whole path.
+    """
+    for key in ("patches", "labels", "results"):
+        config[key] = config[key].rstrip("/").removeprefix("./") or config[key]
+    for section, keys in PATHS.items():
+        values = config[section] if section else config
+        for key in keys:
+            if (values[key] or "").startswith("-"):
+                values[key] = os.path.abspath(values[key])
+    for own in (config["embed"]["by_stain"] or {}).values():
+        if own.get("weights", "").startswith("-"):
+            own["weights"] = os.path.abspath(own["weights"])
+
+
+def misplaced(config: Mapping[str, Any]) -> list[str]:
+    """Return one line for each path that the workflow cannot handle, or that puts results or the demo into data."""
+    paths = {key: config[key] for key in ("patches", "labels", "results")}
+    paths |= {
+        "attention.truth": config["attention"]["truth"] or "",
+        "features.manifest": config["features"]["manifest"] or "",
+    }
+    paths |= {key: path for key, path in _weights(config["embed"]) if encoder_registry.is_file(path)}
+    lines = [
+        f"{key}: {path}: Snakemake takes braces in paths for wildcards: rename it"
+        for key, path in paths.items()
+        if {"{", "}"} & set(path)
+    ]
+    if os.path.normpath(config["results"]).startswith("-"):
+        lines.append(f"results: {config['results']}: begins with a dash: rename it")
+    if not config["demo"] and config["features"]["source"] == "patches":
+        results, patches = (Path(os.path.realpath(config[key])) for key in ("results", "patches"))
+        if results.is_relative_to(patches):
+            lines.append(f"results: {config['results']} lies in the patches folder {config['patches']}: set another")
+    return lines + _misplaced_demo(config)
+
+
+def painted_over(config: Mapping[str, Any]) -> list[str]:
+    """Return a line for each file of somebody else that the demo would paint over."""
+    if not config["demo"]:
+        return []
+    return results_folder.painted_over(
+        config["patches"], {"labels": config["labels"], "attention.truth": config["attention"]["truth"]}
+    )
+
+
+def _misplaced_demo(config: Mapping[str, Any]) -> list[str]:
+    """Return a line for each path of the demo that is not below resources/, where it may paint over files."""
+    if not config["demo"]:
+        return []
+    paths = {"patches": config["patches"], "labels": config["labels"], "attention.truth": config["attention"]["truth"]}
+    return [
+        f"{key}: {path}: the demo paints below resources/ only: set demo: null to read your own data"
+        for key, path in paths.items()
+        if not path or Path(path).parts[0] != "resources" or ".." in Path(path).parts
+    ]
+
+
+def _weights(embed: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
+    """Yield the name of the setting and its value for the weights of each encoder that has such a setting."""
+    yield "embed.weights", embed["weights"]
+    for stain, settings in (embed["by_stain"] or {}).items():
+        if "weights" in settings:
+            yield f"embed.by_stain.{stain}.weights", settings["weights"]

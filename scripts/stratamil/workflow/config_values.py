@@ -1,0 +1,43 @@
+"""What the rules take from a checked configuration: the names of its splits, its stains, and its encoders."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from stratamil.core import schema
+from stratamil.core.names import column, file_name
+from stratamil.features import encoder_registry
+
+
+def split_names(config: Mapping[str, Any]) -> list[str]:
+    """Return the names of all splits of all repeats, in order: 01, 02, ..."""
+    return [f"{number:02d}" for number in range(1, config["splits"]["n_splits"] * config["splits"]["n_repeats"] + 1)]
+
+
+def stains(config: Mapping[str, Any]) -> list[str]:
+    """Return the stains of the model, in order."""
+    return list(schema.merged(config["names"]["stains"]))
+
+
+def encoders(config: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
+    """Return the encoders of the study: feature folder -> settings as in `embed`, with `only_stains`.
+
+    only_stains is a list, or None for all. Null becomes the encoder's own default. A stain in embed.by_stain has its
+    own encoder, whose missing settings are the schema's defaults, not those of `embed`. Its folder is
+    `{encoder}_{stain}`; that of all other stains is the encoder's name.
+    """
+    embed, own = config["embed"], config["embed"]["by_stain"] or {}
+    rest = [stain for stain in stains(config) if stain not in own]
+    by_folder = {}
+    if rest:
+        # The colour baseline has stain_stats of all stains in the folder of that name.
+        others = "_others" if own and embed["encoder"] == encoder_registry.STAIN_STATS else ""
+        main = embed | {"only_stains": rest if own else None}
+        by_folder[encoder_registry.folder(embed["encoder"]) + others] = encoder_registry.filled(main)
+    shared = {key: embed[key] for key in ("batch_size", "shards", "max_unreadable")}
+    for stain in stains(config):
+        if stain in own:
+            settings = schema.defaults("embed") | shared | own[stain] | {"only_stains": [stain]}
+            by_folder[f"{encoder_registry.folder(settings['encoder'])}_{file_name(column(stain))}"] = (
+                encoder_registry.filled(settings)
+            )
+    return by_folder

@@ -1,0 +1,51 @@
+"""What makes the model fast on a CPU: it may change the time, and nothing else."""
+
+import pytest
+import torch
+from test_model import SHAPE, STAINS, build, features
+
+from stratamil.mil import cpu
+from stratamil.mil.bags import Bags
+from stratamil.mil.model import AGGREGATIONS
+
+
+@pytest.mark.parametrize("aggregation", AGGREGATIONS)
+def test_rows_that_round_up_a_batch_in_bf16_change_nothing(aggregation, monkeypatch):
+    model, batch = build(aggregation).float(), Bags(features(), STAINS).batch(list(SHAPE))
+    results = []
+    for rows in (1, 1024):
+        monkeypatch.setattr(cpu, "ROUND", rows)
+        with torch.autocast("cpu", torch.bfloat16):
+            output = model(batch)
+        assert output.h.shape == (len(batch.x), 8)
+        gradients = torch.autograd.grad(output.logits.float().square().sum(), list(model.parameters()))
+        results.append([output.logits, output.patch, output.slice, output.stain, *gradients])
+    for alone, rounded in zip(*results):
+        torch.testing.assert_close(alone, rounded)
+
+
+@pytest.mark.parametrize("rows", [0, 1, cpu.BLOCK, 2 * cpu.BLOCK + 3])
+def test_features_are_standardised_as_a_plain_formula_does(rows):
+    generator = torch.Generator().manual_seed(0)
+    x, mean, scale = (torch.randn(shape, generator=generator) for shape in ((rows, 5), 5, 5))
+    assert torch.equal(cpu.standardised(x.half(), mean, scale), (x.half().float() - mean) * scale)
+    with torch.autocast("cpu", torch.bfloat16):
+        wide = cpu.standardised(x.half(), mean, scale)
+    assert torch.equal(wide[:rows], ((x.half().float() - mean) * scale).bfloat16())
+    assert len(wide) % cpu.ROUND == 0 and not wide[rows:].any()
+
+
+def test_a_linear_layer_gives_as_many_rows_as_it_takes():
+    for dtype, rows in ((torch.bfloat16, cpu.ROUND), (torch.float32, 5)):
+        x, layer = torch.randn(5, 3, dtype=dtype), cpu.Linear(3, 2).to(dtype)
+        torch.testing.assert_close(layer(x), x @ layer.weight.T + layer.bias)
+        assert len(cpu.padded(x)) == rows
+
+
+def test_dropout_keeps_the_share_and_the_mean():
+    torch.manual_seed(0)
+    dropped = cpu.Dropout(0.3)(torch.ones(1001, 333))
+    assert (dropped == 0).float().mean().item() == pytest.approx(0.3, abs=0.005)
+    assert dropped.mean().item() == pytest.approx(1, abs=0.005)
+    assert cpu.Dropout(0.3).eval()(dropped) is dropped
+    assert (cpu.Dropout(0.999999)(torch.ones(1000)) == 0).float().mean() > 0.9
