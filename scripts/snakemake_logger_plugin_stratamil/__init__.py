@@ -74,6 +74,7 @@ class Job:
 
 
 def clock(seconds: float) -> str:
+    """Return seconds as 1:02:03."""
     minutes, seconds = divmod(int(seconds), 60)
     return f"{minutes // 60}:{minutes % 60:02d}:{seconds:02d}"
 
@@ -168,7 +169,7 @@ class LogHandler(LogHandlerBase):
             )
             self.live.start()
         else:
-            self.say(f"{self.total} jobs")
+            self.say(f"{self.total} jobs to run")
 
     def started(self, record: Any) -> None:
         if not record.output:
@@ -201,11 +202,11 @@ class LogHandler(LogHandlerBase):
 
     def error(self, record: Any) -> None:
         message = record.getMessage()
-        if not run_lines.NOISE.match(message) and "CalledProcessError" not in message:
-            self.say(*run_lines.without_traceback(message).splitlines())
-        elif "At least one job did not complete" in message:
+        if run_lines.UNFINISHED in message:
             self.stop()
             self.say(self.ended())
+        elif not run_lines.FOLLOWS.search(message):
+            self.say(*visible(run_lines.without_traceback(message), keep="\n").splitlines())
 
     def message(self, record: logging.LogRecord) -> None:
         """Show what has no event: warnings, and lines that are not about Snakemake's own doings."""
@@ -223,7 +224,7 @@ class LogHandler(LogHandlerBase):
         elif getattr(record, "summary", False):
             self.stop()
             self.say(*text.splitlines())
-        elif not run_lines.NOISE.match(text):
+        elif not (run_lines.NOISE.match(text) or run_lines.FOLLOWS.match(text)):
             prefix = "warning: " if record.levelno == logging.WARNING else ""
             self.say(*(visible(prefix + text, keep="\n").splitlines()))
 

@@ -13,14 +13,16 @@ SHOWN = 5  # lines of an error, and reasons of a rule
 STAMP = r"^\d{4}-\d\d-\d\d \d\d:\d\d:\d\d "
 FRACTION = re.compile(STAMP + r"INFO (?:(epoch) )?(\d+) of (\d+)(?::| (\w+)$)", re.MULTILINE)
 ERROR = re.compile(STAMP + r"ERROR (.*(?:\n(?!\d{4}-\d\d-\d\d ).*)*)", re.MULTILINE)
+# Snakemake's error for each failed command, and for the whole run; the job and its own error were told before.
+UNFINISHED = "At least one job did not complete successfully"
+FOLLOWS = re.compile(rf"CalledProcessError in file|{UNFINISHED}|Exiting because a job|BUG: Out of jobs|Remaining jobs:")
 # What Snakemake says of its own doings; all of it is in .snakemake/log.
 NOISE = re.compile(
     r"\s*$|None$|Building DAG|Using shell|Select jobs|Execute \d+ jobs|Config file .* is (extended|replaced)|host:"
     r"|Assuming unrestricted|Provided |Rules claiming|Group jobs|Conda environments|Singularity|Job rate limit"
     r"|Removing output files of failed|Job \d+ has been submitted|Complete log|Elapsed time|Will exit after"
-    r"|Shutting down|Touching output|Exiting because|BUG: Out of jobs|Remaining jobs|Workflow has started"
-    r"|At least one job did not complete|(WorkflowError:\s+)?At least one job did not|Finished job|Some jobs were trig"
-    r"|Rules with provenance|Reasons:|\d+ jobs have (missing|outdated)|Log level|.*CalledProcessError"
+    r"|Shutting down|Touching output|Some jobs were triggered|Rules with provenance|Reasons:"
+    r"|\d+ jobs have (missing|outdated)"
 )
 
 

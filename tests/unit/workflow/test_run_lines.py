@@ -83,15 +83,27 @@ def test_an_error_of_the_config_is_told_without_the_lines_of_the_snakefile():
 @pytest.mark.parametrize(
     "line",
     [
+        'RuleException:\nCalledProcessError in file "/x/Snakefile", line 13:\nCommand ...',
+        "WorkflowError:\nAt least one job did not complete successfully.",
+        "Exiting because a job execution failed. Look above for error messages",
+    ],
+)
+def test_what_follows_from_a_failed_job_is_known(line):
+    assert run_lines.FOLLOWS.search(line)
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
         "Select jobs to execute...",
         "Building DAG of jobs...",
         "host: node7",
         "Config file config/config.yaml is extended by additional config specified via the command line.",
-        "WorkflowError:\nAt least one job did not complete successfully.",
         "Provided cores: 2",
     ],
 )
 def test_what_snakemake_says_of_itself_is_noise(line):
     assert run_lines.NOISE.match(line)
+    assert not run_lines.FOLLOWS.search(line)
     assert not run_lines.NOISE.match("SLURM run ID: stratamil_189c089e")
     assert not run_lines.NOISE.match("Unlocked working directory.")
