@@ -1,5 +1,6 @@
 """What the terminal shows of a run: the view of the profiles, on a workflow of small jobs with logs as ours."""
 
+import logging
 import os
 import pty
 import shutil
@@ -94,6 +95,40 @@ def on_a_terminal(folder: Path, *args: str, **changes: str) -> str:
         process.wait(timeout=60)
     os.close(main)
     return written.decode()
+
+
+class Settings:
+    """The settings of Snakemake's output that a logger gets, at their defaults."""
+
+    printshellcmds = nocolor = debug_dag = verbose = show_failed_logs = stdout = dryrun = False
+    quiet = None
+
+
+@pytest.mark.parametrize("width", [60, 160])
+def test_jobs_in_the_queue_and_those_without_room_are_counted(tmp_path, monkeypatch, width):
+    from rich.console import Console
+    from snakemake_interface_logger_plugins.common import LogEvent
+
+    import snakemake_logger_plugin_stratamil as plugin
+
+    monkeypatch.setenv("STRATAMIL_QUIET", "")  # set by the handler, and so taken back
+    view = plugin.LogHandler(Settings(), None)
+    view.console = Console(width=width, height=14, file=(tmp_path / "shown").open("w+"), force_terminal=True)
+
+    def send(event, **values):
+        view.emit(logging.makeLogRecord({"event": event} | values))
+
+    send(LogEvent.RESOURCES_INFO, nodes=100)
+    for number in range(20):
+        own = {"rule_name": "train", "wildcards": {"split": f"{number:02d}"}, "local": False, "output": ["x"]}
+        send(LogEvent.JOB_INFO, jobid=number, log=[str(tmp_path / f"{number}.log")], **own)
+    for number in range(12):
+        (tmp_path / f"{number}.log").write_text("2026-11-26 02:30:11 INFO epoch 3 of 30: train loss 0.3\n")
+    with view.console.capture() as drawn:
+        view.console.print(view.drawn())
+    lines = drawn.get().splitlines()
+    assert len(lines) == 12 and "2 more run, 8 wait in the queue" in lines[-1]
+    assert all("train, split" in line and "3 of 30" in line for line in lines[1:-1])
 
 
 def test_where_there_is_no_terminal_each_start_and_end_is_a_line(study):
