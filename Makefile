@@ -1,4 +1,6 @@
 # make demo: environment, demo cohort, all stages, report.   make test: environment, test tools, all tests.
+# make test-fast: what to run at each save, under a minute: the library and the scripts, without tests that are marked slow.
+# make coverage: all tests, and which lines of scripts/ they run; the programs that tests start count, too.
 # make bench: speed and memory as ratios, coverage of intervals, minutes long; not part of the tests.
 # make test-hostile: thousands of damaged files, hundreds of races, kill -9 at random moments; seeds are printed, 20 to 30 minutes.
 # make test-slurm: every fault that a cluster can bring, on a real SLURM, 10 to 20 minutes; make test has the first jobs alone.
@@ -8,16 +10,27 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: demo test test-hostile test-slurm check-slurm bench checks lint format clean-demo
+.PHONY: demo test test-fast coverage test-hostile test-slurm check-slurm bench checks lint format clean-demo
 
 demo: .venv/.run
 	SNAKEMAKE_PROFILE=profiles/local $(BIN)/python -m snakemake --configfile config/demo.yaml
 
 test: .venv/.test
-	$(BIN)/python -m pytest -n 2 --dist loadfile
+	$(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder
+
+# A test that is listed at the end takes seconds: mark it slow.
+test-fast: .venv/.test
+	$(BIN)/python -m pytest -n 2 --dist worksteal -q -m "not slow and not long" --durations=10 --durations-min=2 tests/unit
+
+coverage: .venv/.test
+	$(BIN)/python -m coverage erase
+	$(BIN)/python -m coverage run -m pytest -n 2 --dist loadfile --no-loadscope-reorder
+	$(BIN)/python -m coverage combine --quiet
+	$(BIN)/python -m coverage report
 
 test-hostile: .venv/.test
 	$(BIN)/python -m pytest -m "long or not long" -s --durations=0 tests/hostile tests/workflow/test_killed.py
+	$(BIN)/python -m pytest -m long -s --durations=0 tests/unit
 
 test-slurm: .venv/.test
 	$(BIN)/python -m pytest -m "long or not long" --durations=0 tests/slurm

@@ -1,7 +1,8 @@
 """StrataMIL: train, evaluate and explain hierarchical attention on multi-stain histopathology patches.
 
-patches + labels -> inventory -> splits -> cohort, embed -> train -> evaluate -> attention -> report
-                                                                  -> perturb -> faithfulness ->
+patches + labels -> inventory -> splits, embed -> cohort
+                                               -> train -> evaluate -> attention -> report
+                                                        -> perturb -> faithfulness ->
 """
 
 from snakemake.utils import min_version
@@ -13,6 +14,8 @@ configfile: "config/config.yaml"
 
 
 include: "rules/common.smk"
+include: "rules/helpers.smk"
+include: "rules/hooks.smk"
 
 
 pathvars:

@@ -1,6 +1,6 @@
 """The demo cohort through the whole workflow, against what is promised of it, and again with shuffled labels.
 
-The demo must be classified out of fold, and attention must find its planted patches: both figures are the report's.
+The demo must be classified out of fold, and attention must find its planted patches: both numbers are the report's.
 With its labels shuffled among the patients, each of whom gives all of theirs to another with as many cases, the same
 workflow must find nothing: an AUROC off .5 would be that of a leak. Splits are drawn anew for each shuffle, for the
 preset ones may lack a class; patches are not encoded again. Exit status 1 if a goal is missed.
@@ -12,6 +12,7 @@ import shutil
 import sys
 import tempfile
 from pathlib import Path
+from typing import Any
 
 import measure
 import numpy as np
@@ -26,7 +27,7 @@ MARK = ".stratamil.json"  # of a results folder
 CHANCE, ERRORS = 0.5, 2  # standard errors that shuffled labels may be off by
 
 
-def main():
+def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--shuffles", type=int, default=4)
     parser.add_argument("--seed", type=int, default=0, help="of the shuffles")
@@ -41,7 +42,7 @@ def main():
 class Study:
     """A copy of the workflow in `folder`: the demo paints below its own checkout only."""
 
-    def __init__(self, folder, cores):
+    def __init__(self, folder: Path, cores: int) -> None:
         self.folder, self.cores = folder, cores
         for part in PARTS:
             copy = shutil.copytree if (REPOSITORY / part).is_dir() else shutil.copy2
@@ -49,31 +50,33 @@ class Study:
         self.config = yaml.safe_load((folder / "config/demo.yaml").read_text(encoding="utf-8"))
         self.results = folder / self.config["results"]
 
-    def run(self, target, changes):
-        """Run the workflow to `target` with the demo's config and `changes` laid over it. Returns the seconds taken."""
+    def run(self, target: str, changes: dict[str, Any]) -> float:
+        """Run the workflow to `target` with the demo's config and `changes` laid over it; return the seconds taken."""
         own = self.folder / "changes.yaml"
         own.write_text(yaml.safe_dump(changes), encoding="utf-8")
         snakemake = [Path(sys.executable).with_name("snakemake"), "--profile", "profiles/local", "--cores", self.cores]
         return measure.run([*snakemake, "--configfile", "config/demo.yaml", own, "--", target], self.folder)[0]
 
-    def demo(self):
-        """Print the figures of the demo's report; returns whether they reach their goals."""
+    def demo(self) -> bool:
+        """Print the results of the demo's report and return whether they reach their goals."""
         seconds = self.run("all", {})
         numbers = json.loads((self.results / "report/metrics.json").read_text(encoding="utf-8"))
-        found, truth = numbers["out_of_fold"], numbers["attention"]["truth"]
+        auc, fold_mean = (numbers["out_of_fold"][name] for name in ("roc_auc", "fold_mean"))
+        truth = numbers["attention"]["truth"]
+        attention = truth["mean_auc"]["value"]
         print(
             f"demo cohort: {numbers['cases']} cases of {numbers['patients']} patients, {len(numbers['runs'])} runs, "
             f"{seconds:.0f} s\n"
-            f"  out of fold   AUROC {found['roc_auc']:.3f} (95% {found['low']:.3f} to {found['high']:.3f}; mean of the "
-            f"folds {found['fold_mean']:.3f}): {measure.goal(found['roc_auc'], CASES)}\n"
-            f"  attention     AUROC {truth['mean_auc']:.3f} for planted patches of {truth['cases']} positive cases: "
-            f"{measure.goal(truth['mean_auc'], ATTENTION)}",
+            f"  out of fold   AUROC {auc['value']:.3f} (95% {auc['low']:.3f} to {auc['high']:.3f}; mean of the "
+            f"folds {fold_mean['value']:.3f}): {measure.goal(auc['value'], CASES)}\n"
+            f"  attention     AUROC {attention:.3f} for planted patches of {truth['cases']} positive cases: "
+            f"{measure.goal(attention, ATTENTION)}",
             flush=True,
         )
-        return found["roc_auc"] >= CASES and truth["mean_auc"] >= ATTENTION
+        return auc["value"] >= CASES and attention >= ATTENTION
 
-    def shuffles(self, n, rng):
-        """Print the AUROC of n cohorts with shuffled labels; returns whether their mean is near chance."""
+    def shuffles(self, n: int, rng: np.random.Generator) -> bool:
+        """Print the AUROC of n cohorts with shuffled labels and return whether their mean is near chance."""
         print(f"shuffled labels, {n} times, patients kept together")
         aucs = [self.shuffled(number, rng) for number in range(1, n + 1)]
         positives, negatives = self.counts
@@ -86,8 +89,8 @@ class Study:
         )
         return off / error <= ERRORS
 
-    def shuffled(self, number, rng):
-        """Out-of-fold AUROC, pooled over the splits, of the cohort with labels drawn with `rng`."""
+    def shuffled(self, number: int, rng: np.random.Generator) -> float:
+        """Return the out-of-fold AUROC, pooled over the splits, of the cohort with labels drawn with `rng`."""
         labels, results = f"resources/demo/shuffled_{number}.csv", f"results/shuffled_{number}"
         used = pd.read_csv(self.results / "inventory/cases.csv", dtype=str).query("status == 'used'")
         table = shuffle(pd.read_csv(self.folder / self.config["labels"], dtype=str), used, rng)
@@ -105,8 +108,8 @@ class Study:
         return auc
 
 
-def shuffle(labels, used, rng):
-    """`labels` with the codes of the used cases moved from patient to patient, among those with as many cases.
+def shuffle(labels: pd.DataFrame, used: pd.DataFrame, rng: np.random.Generator) -> pd.DataFrame:
+    """Return `labels` with the codes of the used cases moved from patient to patient, among those with as many cases.
 
     labels: columns Case, Class. used: the inventory's rows of the used cases. Other cases keep their codes, so that
     the same cases are used.

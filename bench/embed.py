@@ -17,7 +17,7 @@ import pandas as pd
 import torch
 from patches import SCRIPTS, SIDE, paint, spread
 
-from stratamil.features import extract, images, networks, store
+from stratamil.features import cache, extract, images, networks, store
 
 GOAL = {"cpu": 0.9, "cuda": 0.8}  # share of the encoder's own speed
 COSINE = 0.99
@@ -94,8 +94,9 @@ class Study:
         for file in self.place.glob("*.*"):
             file.unlink()
         begin = time.perf_counter()
-        cases, out, cache = self.table["case_id"].unique(), self.place / "out.h5", self.place / "cache.h5"
-        extract.embed(self.table, cases, self.place / "patches", encoder, out, cache, threads=self.threads)
+        place = {"output": self.place / "out.h5", "cache": self.place / "cache.h5"}
+        cases = self.table["case_id"].unique()
+        extract.embed(self.table, cases, self.place / "patches", encoder, **place, threads=self.threads)
         return time.perf_counter() - begin
 
     def script(self, precision):
@@ -120,14 +121,16 @@ class Study:
         decode = _seconds(lambda: opened.extend(map(images.load, self.paths)))
         resize = _seconds(lambda: fitted.extend(np.asarray(images.fit(image, 224, "squash")) for image in opened))
         values = store.read([self.place / "out.h5"]).values
-        cache = extract.Cache(self.place / "apart.h5", encoder.identity)
-        keys = [(path, 0, 0) for path in self.table["path"]]
+        kept = cache.Cache(self.place / "apart.h5", encoder.identity)
+        keys = [cache.Key(path, 0, 0) for path in self.table["path"]]
+        colour, facts = np.zeros((16, store.COLOUR)), [images.Facts(224, 224, 8, 0, 0.0)] * 16
         none = pd.DataFrame(columns=store.UNREADABLE)
 
         def write():
             for begin in range(0, self.n, 16):
-                cache.add(keys[begin : begin + 16], values[begin : begin + 16], [images.Facts(224, 224, 8, 0)] * 16)
-            store.write(self.place / "apart.h5", extract.Rows(cache, keys), self.table, none, encoder.identity)
+                kept.add(keys[begin : begin + 16], facts, {"features": values[begin : begin + 16], "colour": colour})
+            rows, colours = (cache.Rows(kept, keys, name) for name in ("features", "colour"))
+            store.write(self.place / "apart.h5", rows, self.table, none, encoder.identity, colours)
 
         names = {"decode": decode, "resize": resize, "encode": alone, "write": _seconds(write)}
         print("        ms a patch: " + ", ".join(f"{name} {1000 * s / self.n:.2f}" for name, s in names.items()))
@@ -166,7 +169,8 @@ def encode_wide(place):
     encoder.identity = {"encoder": "wide", "input_size": 8, "resize": "squash", "dim": WIDE}
     encoder.device = torch.device("cpu")
     table = pd.read_parquet(place / "patches.parquet")
-    extract.embed(table, table["case_id"].unique(), place / "patches", encoder, place / "out.h5", place / "cache.h5")
+    files = {"output": place / "out.h5", "cache": place / "cache.h5"}
+    extract.embed(table, table["case_id"].unique(), place / "patches", encoder, **files)
 
 
 if __name__ == "__main__":

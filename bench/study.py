@@ -69,8 +69,8 @@ def per_patch(repeats, threads):
         def new_way():
             for file in folder.parent.glob("*.*"):
                 file.unlink()
-            output, cache = folder.parent / "out.h5", folder.parent / "cache.h5"
-            extract.embed(table, table["case_id"].unique(), folder, encoder, output, cache, threads=threads)
+            place = {"output": folder.parent / "out.h5", "cache": folder.parent / "cache.h5"}
+            extract.embed(table, table["case_id"].unique(), folder, encoder, **place, threads=threads)
 
         new_way()
         for _ in range(repeats):

@@ -6,10 +6,6 @@ OUTPUTS: split_{split}/seed_{seed}/attention_analysis: what stands here and, und
     folder is declared, because Snakemake deletes those with all that is in them
 """
 
-# Who asks for the folder means what is in it.
-ANALYSES = [f"{config['results']}/split_{split}/seed_{seed}/attention_analysis" for split in SPLITS for seed in SEEDS]
-alias({folder: f"{folder}/attention_summary.txt" for folder in ANALYSES})
-
 
 rule attention:
     input:

@@ -1,6 +1,6 @@
 """Predict the test cases with what needs no attention: mean features, colour alone, patch counts, prevalence.
 
-INPUTS: feature shards, stain_stats shards where there are pictures, inventory/cases.csv, splits/data_splits_{split}.npz
+INPUTS: feature shards, which have the colour of each image, too; inventory/cases.csv, splits/data_splits_{split}.npz
 OUTPUTS: baselines/predictions.csv
 """
 
@@ -8,7 +8,6 @@ OUTPUTS: baselines/predictions.csv
 rule baselines:
     input:
         features=expand("<results>/features/{encoder}/shard_{shard}.h5", encoder=ENCODERS, shard=SHARDS),
-        colour=[] if PRECOMPUTED else expand("<results>/features/stain_stats/shard_{shard}.h5", shard=SHARDS),
         cases="<results>/inventory/cases.csv",
         splits=expand("<results>/splits/data_splits_{split}.npz", split=SPLITS),
         code=code("baselines"),
@@ -26,5 +25,5 @@ rule baselines:
     params:
         flags=given(flag("classes", CLASSES)),
     shell:
-        "python {input.code[0]:q} --features {input.features:q} --colour {input.colour:q} --cases {input.cases:q}"
+        "python {input.code[0]:q} --features {input.features:q} --cases {input.cases:q}"
         " --splits {input.splits:q} {params.flags} --output {output:q} --log {log:q}"

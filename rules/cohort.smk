@@ -1,11 +1,9 @@
 """Show the cohort before any model is trained.
 
-INPUTS: inventory/patches.parquet, cases.csv, excluded.csv, duplicates.csv, splits/data_splits_{split}.npz; the shards of
-    stain_stats, which need no weights, or of precomputed features; a sample of the patches
-OUTPUTS: inventory/cohort.html (self-contained), cohort.json, samples.jpg (not where features were made elsewhere)
+INPUTS: inventory/patches.parquet, cases.csv, excluded.csv, duplicates.csv, splits/data_splits_{split}.npz; feature
+    shards, for what they tell of each image; a sample of the images, to show them
+OUTPUTS: cohort/index.html (self-contained), cohort.json, samples.jpg (not of precomputed features)
 """
-
-SAMPLES = {} if PRECOMPUTED else {"samples": "<results>/inventory/samples.jpg"}
 
 
 rule cohort:
@@ -14,23 +12,19 @@ rule cohort:
         cases="<results>/inventory/cases.csv",
         excluded="<results>/inventory/excluded.csv",
         duplicates="<results>/inventory/duplicates.csv",
-        features=expand(
-            "<results>/features/{encoder}/shard_{shard}.h5",
-            encoder="precomputed" if PRECOMPUTED else "stain_stats",
-            shard=SHARDS,
-        ),
+        features=expand("<results>/features/{encoder}/shard_{shard}.h5", encoder=ENCODERS, shard=SHARDS),
         splits=expand("<results>/splits/data_splits_{split}.npz", split=SPLITS),
         template=templates("cohort"),
         code=code("cohort"),
     output:
         **SAMPLES,
         html=report(
-            "<results>/inventory/cohort.html",
+            "<results>/cohort/index.html",
             caption="../report/cohort.rst",
             category="Cohort",
             labels={"figure": "cohort"},
         ),
-        json="<results>/inventory/cohort.json",
+        json="<results>/cohort/cohort.json",
     log:
         "<logs>/cohort/cohort.log",
     benchmark:

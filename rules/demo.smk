@@ -4,16 +4,13 @@ INPUTS: none
 OUTPUTS: the folder of patches, the labels table and the table of planted signal that the config names
 """
 
-# A stray file among the patches; the folder is not declared, because Snakemake would delete it with all that is in it.
-PAINTED_LAST = "Thumbs.db"
-
 if config["demo"]:
 
     rule demo:
         input:
             code=code("demo"),
         output:
-            last=f"{config['patches']}/{PAINTED_LAST}",
+            last=PAINTED_LAST,
             labels=config["labels"],
             truth=config["attention"]["truth"],
         log:

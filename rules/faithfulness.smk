@@ -1,11 +1,9 @@
 """Is attention an explanation? One page over all splits and seeds that says what was found.
 
-INPUTS: perturbation tables, patch_attention.parquet and results.json of all runs, inventory, stain_stats shards where
-    there are pictures (brightness); of the pictures themselves the heads only (size in pixels)
+INPUTS: perturbation tables, patch_attention.parquet and results.json of all runs, inventory, feature shards for the
+    size and brightness of each image
 OUTPUTS: faithfulness/index.html (self-contained), faithfulness.csv, faithfulness.json, cases.csv, figures
 """
-
-PERTURBED = ("perturbation.csv", "perturbation_curves.csv", "perturbation_parts.csv")
 
 
 rule faithfulness:
@@ -13,7 +11,7 @@ rule faithfulness:
         perturbed=expand("<results>/split_{split}/seed_{seed}/{table}", split=SPLITS, seed=SEEDS, table=PERTURBED),
         attention=expand("<results>/split_{split}/seed_{seed}/patch_attention.parquet", split=SPLITS, seed=SEEDS),
         results=expand("<results>/split_{split}/seed_{seed}/results.json", split=SPLITS, seed=SEEDS),
-        colour=[] if PRECOMPUTED else expand("<results>/features/stain_stats/shard_{shard}.h5", shard=SHARDS),
+        features=expand("<results>/features/{encoder}/shard_{shard}.h5", encoder=ENCODERS, shard=SHARDS),
         patches="<results>/inventory/patches.parquet",
         cases="<results>/inventory/cases.csv",
         template=templates("faithfulness"),
@@ -39,7 +37,6 @@ rule faithfulness:
         runtime=attempts(60),
     params:
         runs=[f"{config['results']}/split_{split}/seed_{seed}" for split in SPLITS for seed in SEEDS],
-        images=given(images()),
         flags=given(
             flag("stains", STAINS),
             flags("attention", "top_percent"),
@@ -49,5 +46,5 @@ rule faithfulness:
         folder=subpath(output.html, parent=True),
     shell:
         "python {input.code[0]:q} --runs {params.runs:q} --cases {input.cases:q} --patches-table {input.patches:q}"
-        " --colour {input.colour:q} {params.images} --template {input.template[0]:q} {params.flags}"
+        " --features {input.features:q} --template {input.template[0]:q} {params.flags}"
         " --output {params.folder:q} --log {log:q}"

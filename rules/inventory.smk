@@ -6,26 +6,6 @@ OUTPUTS: inventory/patches.parquet, cases.csv, excluded.csv, duplicates.csv (equ
     precomputed features features.json, what they are; for patches, undeclared: watched.json, what the next dry run looks at
 """
 
-WATCHED = f"{config['results']}/inventory/watched.json"
-IDENTITY = {"identity": "<results>/inventory/features.json"} if PRECOMPUTED else {}
-try:
-    if PRECOMPUTED:
-        MANIFEST = config["features"]["manifest"]
-        FEATURES_FOLDER = config["features"]["folder"] or str(Path(MANIFEST).parent)
-        SOURCE, STATE = [MANIFEST], manifest.state(MANIFEST, FEATURES_FOLDER)
-        TAKEN = [flag("manifest", MANIFEST), flag("folder", FEATURES_FOLDER), flags("features", "encoder")]
-    else:
-        SOURCE, STATE = folders.look(config["patches"], WATCHED)
-        TAKEN = [images(), flag("watched", WATCHED)]
-        if config["demo"]:
-            SOURCE = [f"{config['patches']}/{PAINTED_LAST}"]
-except UserError as error:
-    raise stopped(*error.problems)
-if braced := [path for path in SOURCE if {"{", "}"} & set(path)]:
-    raise stopped(f"{braced[0]}: Snakemake takes braces in paths for wildcards: rename it")
-# Snakemake prints paths as they are: a folder whose name could command a terminal is known by STATE alone.
-SOURCE = [path for path in SOURCE if path.isprintable()]
-
 
 rule inventory:
     input:
@@ -51,9 +31,9 @@ rule inventory:
     params:
         flags=given(flags("cohort"), flags("names")),
         labels=digest(config["labels"]),
-        source=given(*TAKEN),
+        source=given(inventoried()),
         identity=lambda wildcards, output: flag("identity", output.identity) if IDENTITY else "",
-        state=given("" if config["demo"] else STATE),
+        state=given(STATE),
     shell:
         "python {input.code[0]:q} {params.source} --labels {input.labels:q} {params.flags}"
         " --output {output.patches:q} --cases {output.cases:q} --excluded {output.excluded:q}"

@@ -1,4 +1,4 @@
-"""Copy features made elsewhere into feature files of the workflow: what embed does for patches.
+"""Copy precomputed features into feature files of the workflow: what embed does for patches.
 
 INPUTS: inventory/patches.parquet, cases.csv, features.json; the files that the manifest lists
 OUTPUTS: features/precomputed/shard_{shard}.h5

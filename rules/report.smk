@@ -5,13 +5,6 @@ INPUTS: predictions, results, histories and attention summaries of all runs, bas
 OUTPUTS: report/index.html (self-contained), metrics.csv, metrics.json, excluded.csv, figures
 """
 
-FIGURES = [
-    *("roc", "precision_recall", "confusion", "deviation", "stains", "flow"),
-    *(["calibration_1"] if len(CLASSES) == 2 else [f"calibration_{i}" for i in range(len(CLASSES))]),
-    *(["confusion_threshold"] if len(CLASSES) == 2 else []),
-    *([] if config["evaluate"]["checkpoint"] else ["losses"]),
-]
-
 
 rule report:
     input:
@@ -30,7 +23,7 @@ rule report:
         unreadable=expand("<results>/features/{encoder}/shard_{shard}.h5", encoder=ENCODERS, shard=SHARDS),
         splits=expand("<results>/splits/data_splits_{split}.npz", split=SPLITS),
         baselines="<results>/baselines/predictions.csv",
-        cohort="<results>/inventory/cohort.json",
+        cohort="<results>/cohort/cohort.json",
         faithfulness="<results>/faithfulness/faithfulness.json",
         template=templates("index"),
         code=code("report"),

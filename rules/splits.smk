@@ -4,8 +4,6 @@ INPUTS: inventory/cases.csv, duplicates.csv, preset split files if the config na
 OUTPUTS: splits/data_splits_{split}.npz; what to know of their balance and coverage is in the log
 """
 
-PRESET = config["splits"]["preset"]
-
 
 rule splits:
     input:

@@ -1,8 +1,9 @@
 """Predict the test cases of every split without attention, for comparison: see stratamil/evaluation/baselines.py.
 
-Reads the features of the model and colour descriptors; a fit sees the training cases of its split only.
+Reads the features of the model and the colour of images; a fit sees the training cases of its split only.
 """
 
+import argparse
 import logging
 from pathlib import Path
 
@@ -13,10 +14,9 @@ from stratamil.evaluation import baselines
 from stratamil.features import store
 
 
-def arguments():
+def arguments() -> argparse.Namespace:
     parser = cli.parser(__doc__)
     parser.add_argument("--features", nargs="+", type=Path, required=True, help="feature shards of the model's encoder")
-    parser.add_argument("--colour", nargs="*", type=Path, default=[], help="feature shards of stain_stats, if any")
     parser.add_argument("--cases", type=Path, required=True, help="cases.csv of the inventory")
     parser.add_argument("--splits", nargs="+", type=Path, required=True, help="data_splits_<split>.npz")
     parser.add_argument("--classes", nargs="+", required=True, help="class names, in order")
@@ -24,12 +24,11 @@ def arguments():
     return parser.parse_args()
 
 
-def main(args):
+def main(args: argparse.Namespace) -> None:
     cases = inventory.used_cases(args.cases)
     sets = {path.stem.removeprefix("data_splits_"): splits.read(path) for path in args.splits}
     wanted = sorted({case for split in sets.values() for case in [*split.train, *split.test]})
-    colour = store.read(args.colour, wanted) if args.colour else None
-    described = baselines.descriptions(cases, store.read(args.features, wanted), colour)
+    described = baselines.descriptions(cases, store.read(args.features, wanted))
     labels = dict(zip(cases["case_id"], cases["class"]))
     predictions = baselines.predict(described, labels, sets, args.classes)
     files.write_csv(predictions, args.output)

@@ -1,8 +1,11 @@
 """Encode the patches of one shard with a frozen encoder; take what an earlier run has encoded from the cache.
 
+From the same decoding come the colour of each image, which is its stain_stats, and its size, sharpness and oddities.
+
 Settings of the encoder that are not given are its defaults: see features/encoder_registry.py. Needs no internet.
 """
 
+import argparse
 import logging
 from pathlib import Path
 
@@ -18,7 +21,7 @@ from stratamil.features import extract, networks, store
 SETTINGS = [key for key in schema.section("embed") if key not in ("weights", "by_stain")]
 
 
-def arguments():
+def arguments() -> argparse.Namespace:
     parser = cli.parser(__doc__)
     parser.add_argument("--patches-table", type=Path, required=True, help="patches.parquet of the inventory")
     parser.add_argument("--cases", type=Path, required=True, help="cases.csv of the inventory")
@@ -33,7 +36,7 @@ def arguments():
     return parser.parse_args()
 
 
-def main(args):
+def main(args: argparse.Namespace) -> None:
     torch.set_num_threads(args.threads)
     patches = pd.read_parquet(args.patches_table)
     used = inventory.used_cases(args.cases)["case_id"]
@@ -43,10 +46,10 @@ def main(args):
     encoder = networks.load(
         args.encoder,
         args.weights_file,
-        args.input_size,
-        args.pooling,
-        args.precision,
-        args.resize,
+        input_size=args.input_size,
+        pooling=args.pooling,
+        precision=args.precision,
+        resize=args.resize,
         final_relu=args.final_relu,
         weights_sha256=args.weights_sha256,
     )
@@ -56,15 +59,13 @@ def main(args):
         [case for case in used if store.shard_of(case, args.shards) == args.shard],
         args.patches,
         encoder,
-        args.output,
-        args.cache,
-        args.batch_size,
-        args.threads,
-        args.max_unreadable,
+        output=args.output,
+        cache=args.cache,
+        batch_size=args.batch_size,
+        threads=args.threads,
+        max_unreadable=args.max_unreadable,
     )
-    logging.info(
-        "encoded %(encoded)d, reused %(reused)d, unreadable %(unreadable)d patches, %(per_second).0f patches/s", counts
-    )
+    logging.info("encoded %d, reused %d, unreadable %d patches, %.0f patches/s", *counts)
 
 
 if __name__ == "__main__":

@@ -1,8 +1,10 @@
-"""Evaluate a checkpoint on whole bags of the test and validation cases: predictions, figures, attention."""
+"""Evaluate a checkpoint on whole bags of the test and validation cases: predictions, metrics, figures, attention."""
 
+import argparse
 import shutil
 from pathlib import Path
 
+import pandas as pd
 import torch
 
 import cli
@@ -14,7 +16,7 @@ from stratamil.mil import checkpoint
 from stratamil.report import plots, style
 
 
-def arguments():
+def arguments() -> argparse.Namespace:
     parser = cli.parser(__doc__)
     parser.add_argument("--checkpoint", type=Path, required=True)
     parser.add_argument("--foreign", action="store_true", help="refuse test cases that the checkpoint has seen")
@@ -31,7 +33,7 @@ def arguments():
     return parser.parse_args()
 
 
-def main(args):
+def main(args: argparse.Namespace) -> None:
     torch.set_num_threads(args.threads)
     split = splits.read(args.split)
     y = inventory.class_indices(args.cases, args.classes)
@@ -39,8 +41,8 @@ def main(args):
     model, all_bags, content = checkpoint.for_test(
         args.checkpoint, data, classes=args.classes, stains=args.stains, case_ids=split.test, foreign=args.foreign
     )
-    validation, _ = predict.predict(model, all_bags, data.table, split.val, y, args.classes)
-    test, attention = predict.predict(model, all_bags, data.table, split.test, y, args.classes)
+    validation, _ = predict.predict(model, all_bags, data.table, split.val, y=y, classes=args.classes)
+    test, attention = predict.predict(model, all_bags, data.table, split.test, y=y, classes=args.classes)
     result = {
         "split": args.name,
         "seed": args.seed,
@@ -50,7 +52,7 @@ def main(args):
         "classes": args.classes,
         "stains": args.stains,
         "bias": predict.biases(model, args.classes),
-        **predict.figures(test, validation, args.classes, args.threshold),
+        **predict.results(test, validation, args.classes, args.threshold),
         "features": data.identity,
         "settings": {"model": content["model"], "train": content.get("train")},
     }
@@ -64,8 +66,8 @@ def main(args):
     draw(test, validation, args)
 
 
-def draw(test, validation, args):
-    """The figures of the test cases, with validation beside it where that helps."""
+def draw(test: pd.DataFrame, validation: pd.DataFrame, args: argparse.Namespace) -> None:
+    """Draw the figures of the test cases, with validation beside it where that helps."""
     classes, title = args.classes, f"split {args.name}, seed {args.seed}: test cases"
     y, p, _ = predict.arrays(test, classes)
     val_y, val_p, _ = predict.arrays(validation, classes)

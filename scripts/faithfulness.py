@@ -1,29 +1,29 @@
 """Is attention an explanation? One page over all splits and seeds, with its tables and figures.
 
-Reads tables, and of patch images their heads for the size in pixels. The folder's files are replaced when all is done.
+Reads tables only, and of feature shards what they tell of the images. The folder's files are replaced when all is done.
 """
 
+import argparse
 import json
 import logging
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 
 import cli
 from stratamil.core import files, provenance, tables
-from stratamil.core.errors import UserError
-from stratamil.explain import faithfulness, faithfulness_runs
-from stratamil.features import store
+from stratamil.explain import faithfulness, faithfulness_runs, findings
 from stratamil.report import faithfulness_plots, page, style
 
 
-def arguments():
+def arguments() -> argparse.Namespace:
     parser = cli.parser(__doc__)
     parser.add_argument("--runs", nargs="+", type=Path, required=True, help="folders split_<split>/seed_<seed>")
     parser.add_argument("--cases", type=Path, required=True, help="cases.csv of the inventory")
     parser.add_argument("--patches-table", type=Path, required=True, help="patches.parquet of the inventory")
-    parser.add_argument("--colour", nargs="*", type=Path, default=[], help="feature shards of stain_stats, if any")
-    parser.add_argument("--patches", type=Path, help="folder of patch images, if there are any")
+    parser.add_argument("--features", nargs="+", type=Path, required=True, help="feature shards of the study")
     parser.add_argument("--patient-column", help="column of the patient, if the labels table has one")
     parser.add_argument("--stains", nargs="+", required=True, metavar="STAIN", help="all stains, in order")
     cli.add_settings(parser, "attention", "top_percent")
@@ -33,12 +33,18 @@ def arguments():
     return parser.parse_args()
 
 
-def main(args):
+def main(args: argparse.Namespace) -> None:
     page.check_colors(args.colors)
-    if args.patches and not args.patches.is_dir():
-        raise UserError(f"{args.patches}: no such folder: give the folder of the patch images")
     runs, cases = faithfulness_runs.read_runs(args.runs), tables.read_cases(args.cases)
-    study = faithfulness_runs.Study(runs, cases, known(runs, args), args.top_percent, args.bootstrap_samples, args.seed)
+    paths = pd.Index(sorted(set().union(*(run.patch_attention["path"] for run in runs))), name="path")
+    study = faithfulness_runs.Study(
+        runs=runs,
+        cases=cases,
+        known=faithfulness_runs.known(args.features, pd.read_parquet(args.patches_table), paths),
+        percent=args.top_percent,
+        bootstrap_samples=args.bootstrap_samples,
+        seed=args.seed,
+    )
     numbers = faithfulness.numbers(study) | {
         "patient_column": args.patient_column,
         "commit": provenance.commit(),
@@ -50,33 +56,23 @@ def main(args):
     logging.info("%s/index.html: %d runs. %s", args.output, len(runs), numbers["overall"])
 
 
-def known(runs, args):
-    """What is known of the patches of all runs beside their attention: index path, columns of what there is."""
-    paths = pd.Index(sorted(set().union(*(run.patch_attention["path"] for run in runs))), name="path")
-    table = pd.DataFrame(index=paths)
-    inventory = pd.read_parquet(args.patches_table).set_index("path")
-    if args.patches:
-        table["pixels"] = faithfulness_runs.pixels(paths, args.patches)
-        table["bytes"] = inventory["bytes"].reindex(paths)
-        gone = table["pixels"].isna().sum()
-        if gone:
-            logging.warning("%s: %d patches cannot be read now: their size is not known", args.patches, gone)
-    if args.colour:
-        table["brightness"] = faithfulness_runs.brightness(store.read(args.colour)).reindex(paths)
-    return table
-
-
-def write(study, numbers, table, args, folder):
+def write(
+    study: faithfulness_runs.Study,
+    numbers: Mapping[str, Any],
+    table: pd.DataFrame,
+    args: argparse.Namespace,
+    folder: Path,
+) -> None:
     """Write the page, its tables and its figures into `folder`."""
     drawn = faithfulness_plots.draw(study, numbers, table, args.stains, args.colors)
     svgs = {name: style.svg(figure) for name, (figure, _) in drawn.items()}
     for name, svg in svgs.items():
         files.write_text(svg, folder / "figures" / f"{name}.svg")
-    files.write_csv(pd.DataFrame(numbers["findings"]), folder / "faithfulness.csv")
+    files.write_csv(pd.DataFrame([findings.row(entry) for entry in numbers["findings"]]), folder / "faithfulness.csv")
     files.write_csv(table, folder / "cases.csv")
     files.write_json(numbers, folder / "faithfulness.json")
     of_study = [row for row in numbers["findings"] if row["scope"] == "study"]
-    properties = [row for row in of_study if row["section"] == "properties" and row["value"] is not None]
+    properties = [row for row in of_study if row["section"] == "properties" and row["estimate"].value is not None]
     text = page.template(args.template).render(
         title="Is attention an explanation?",
         colors=args.colors,
@@ -87,9 +83,9 @@ def write(study, numbers, table, args, folder):
             run: {(row["measure"], row["of"]): row for row in numbers["findings"] if row["scope"] == run}
             for run in (numbers["runs"] if len(numbers["runs"]) > 1 else [])
         },
-        strongest=max(properties, key=lambda row: abs(row["value"]), default=None),
+        strongest=max(properties, key=lambda row: abs(row["estimate"].value), default=None),
         table=json.loads(table.to_json(orient="records")),  # what is not defined is None
-        found=numbers,
+        numbers=numbers,
     )
     files.write_text(text, folder / "index.html")
 

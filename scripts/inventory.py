@@ -1,5 +1,6 @@
 """Take the inventory: every patch and case of a study, which are used, and why the rest are not."""
 
+import argparse
 import logging
 from pathlib import Path
 
@@ -12,7 +13,7 @@ from stratamil.core.errors import few
 from stratamil.features import images, precomputed
 
 
-def arguments():
+def arguments() -> argparse.Namespace:
     parser = cli.parser(__doc__)
     source = parser.add_mutually_exclusive_group(required=True)
     source.add_argument("--patches", type=Path, help="folder of patch images")
@@ -31,7 +32,7 @@ def arguments():
     return parser.parse_args()
 
 
-def main(args):
+def main(args: argparse.Namespace) -> None:
     labelled = labels.read(
         args.labels,
         case_column=args.case_column,
@@ -51,8 +52,8 @@ def main(args):
     report(taken)
 
 
-def take_patches(args, labelled, grammar):
-    """The inventory of a folder of patches, and what the next dry run looks at."""
+def take_patches(args: argparse.Namespace, labelled: pd.DataFrame, grammar: names.Grammar) -> inventory.Inventory:
+    """Return the inventory of a folder of patches, and write down what the next dry run looks at."""
     taken = inventory.take(args.patches, labelled, grammar, list(schema.merged(args.stains)), args.unknown_stains)
     if args.watched:
         paths, lost = taken.patches["path"].tolist(), _broken_links(taken)
@@ -60,8 +61,8 @@ def take_patches(args, labelled, grammar):
     return taken
 
 
-def take_features(args, labelled, grammar):
-    """Take the inventory of precomputed features, and write what they are."""
+def take_features(args: argparse.Namespace, labelled: pd.DataFrame, grammar: names.Grammar) -> inventory.Inventory:
+    """Return the inventory of precomputed features, and write down what they are."""
     stains = list(schema.merged(args.stains))
     scanned = precomputed.scan(args.manifest, args.folder or args.manifest.parent, grammar, args.encoder)
     taken = inventory.join(
@@ -82,12 +83,12 @@ def take_features(args, labelled, grammar):
     return taken
 
 
-def equal_files(taken, args):
-    """Files of used cases whose bytes another case has, too; of precomputed features, those of one case alone."""
+def equal_files(taken: inventory.Inventory, args: argparse.Namespace) -> pd.DataFrame:
+    """Return the files of used cases whose bytes another case has, too; of features, the files of one case alone."""
     used = taken.cases.loc[taken.cases["status"] == inventory.USED, "case_id"]
     listed = taken.patches[taken.patches["case_id"].isin(used)]
     if args.patches:
-        copied = duplicates.find(listed, args.patches, images.shows)
+        equal = duplicates.find(listed, args.patches, images.shows)
     else:
         folder = Path(args.folder or args.manifest.parent)
         listed = listed[["case_id"]].assign(path=[path.rpartition("#")[0] for path in listed["path"]]).drop_duplicates()
@@ -95,18 +96,18 @@ def equal_files(taken, args):
         there = [(folder / path).is_file() for path in listed["path"]]  # one may have gone since
         listed = listed[pd.Series(there, index=listed.index, dtype=bool)]
         listed = listed.assign(bytes=[(folder / path).stat().st_size for path in listed["path"]])
-        copied = duplicates.find(listed, folder)
-    for row in duplicates.by_cases(copied)[:10]:
+        equal = duplicates.find(listed, folder)
+    for row in duplicates.by_cases(equal)[:10]:
         shared = f"{row['files']} equal files, e.g. {' = '.join(row['examples'])}"
         logging.warning("cases %s share %s", few(row["cases"]), shared)
-    return copied
+    return equal
 
 
-def _broken_links(taken):
+def _broken_links(taken: inventory.Inventory) -> pd.Series:
     return taken.excluded.loc[taken.excluded["reason"] == patch_files.BROKEN_LINK, "name"]
 
 
-def report(taken):
+def report(taken: inventory.Inventory) -> None:
     """Log what was found and what was left out."""
     same = patch_files.namesakes(taken.patches)
     if len(same):

@@ -1,5 +1,6 @@
-"""Copy the features of one shard, which were made elsewhere, into a feature file of the workflow."""
+"""Copy the precomputed features of one shard into a feature file of the workflow."""
 
+import argparse
 import json
 import logging
 from pathlib import Path
@@ -11,7 +12,7 @@ from stratamil.cohort import inventory
 from stratamil.features import precomputed, store
 
 
-def arguments():
+def arguments() -> argparse.Namespace:
     parser = cli.parser(__doc__)
     parser.add_argument("--patches-table", type=Path, required=True, help="patches.parquet of the inventory")
     parser.add_argument("--cases", type=Path, required=True, help="cases.csv of the inventory")
@@ -23,7 +24,7 @@ def arguments():
     return parser.parse_args()
 
 
-def main(args):
+def main(args: argparse.Namespace) -> None:
     identity = json.loads(args.identity.read_text(encoding="utf-8"))
     used = inventory.used_cases(args.cases)["case_id"]
     cases = [case for case in used if store.shard_of(case, args.shards) == args.shard]

@@ -3,6 +3,7 @@
 Reads tables only. The folder's files are replaced when all is done.
 """
 
+import argparse
 import json
 import logging
 from pathlib import Path
@@ -10,12 +11,12 @@ from pathlib import Path
 import cli
 from stratamil.cohort import splits
 from stratamil.core import files, tables
-from stratamil.evaluation import study
+from stratamil.evaluation.study import Study, read_runs
 from stratamil.features import store
 from stratamil.report import page, study_page
 
 
-def arguments():
+def arguments() -> argparse.Namespace:
     parser = cli.parser(__doc__)
     parser.add_argument("--runs", nargs="+", type=Path, required=True, help="folders split_<split>/seed_<seed>")
     parser.add_argument("--cases", type=Path, required=True, help="cases.csv of the inventory")
@@ -23,7 +24,7 @@ def arguments():
     parser.add_argument("--unreadable", nargs="*", type=Path, default=[], help="feature shards, for unreadable patches")
     parser.add_argument("--splits", nargs="+", type=Path, required=True, help="data_splits_<split>.npz")
     parser.add_argument("--cohort", type=Path, required=True, help="cohort.json of rule cohort")
-    parser.add_argument("--samples", type=Path, help="samples.jpg of rule cohort, if patches have pictures")
+    parser.add_argument("--samples", type=Path, help="samples.jpg of rule cohort, if patches have images")
     parser.add_argument("--baselines", type=Path, help="predictions.csv of the baselines")
     parser.add_argument("--faithfulness", type=Path, help="faithfulness.json, if attention was checked")
     parser.add_argument("--benchmarks", type=Path, help="folder of Snakemake's benchmark files")
@@ -34,31 +35,43 @@ def arguments():
     return parser.parse_args()
 
 
-def main(args):
+def main(args: argparse.Namespace) -> None:
     page.check_colors(args.colors)
     baselines = tables.read(args.baselines) if args.baselines else None
-    found = study.Study(
-        study.read_runs(args.runs), tables.read_cases(args.cases), args.bootstrap_samples, args.seed, baselines
+    study = Study(
+        runs=read_runs(args.runs),
+        cases=tables.read_cases(args.cases),
+        bootstrap_samples=args.bootstrap_samples,
+        seed=args.seed,
+        baselines=baselines,
     )
-    sources = {
-        "splits": {path.stem.removeprefix("data_splits_"): splits.read(path) for path in args.splits},
-        "split_files": args.splits,
-        "cases": args.cases,
-        "excluded": tables.read_excluded(args.excluded),
-        "shards": args.unreadable,
-        "unreadable": store.unreadable(args.unreadable),
-        "baselines": args.baselines,
-        "benchmarks": args.benchmarks,
-        "config": args.config,
-        "cohort": json.loads(args.cohort.read_text(encoding="utf-8")),
-        "cohort_page": args.cohort.with_name("cohort.html"),
-        "samples": args.samples,
-        "faithfulness": study_page.read_answers(args.faithfulness) if args.faithfulness else None,
-        "faithfulness_page": args.faithfulness.with_name("index.html") if args.faithfulness else None,
-    }
+    sources = study_page.Sources(
+        cases=args.cases,
+        excluded=tables.read_excluded(args.excluded),
+        split_files=args.splits,
+        splits={path.stem.removeprefix("data_splits_"): splits.read(path) for path in args.splits},
+        shards=args.unreadable,
+        unreadable=store.unreadable(args.unreadable),
+        cohort=json.loads(args.cohort.read_text(encoding="utf-8")),
+        cohort_page=args.cohort.with_name("index.html"),
+        samples=args.samples,
+        baselines=args.baselines,
+        benchmarks=args.benchmarks,
+        config=args.config,
+        faithfulness=study_page.read_answers(args.faithfulness) if args.faithfulness else None,
+        faithfulness_page=args.faithfulness.with_name("index.html") if args.faithfulness else None,
+    )
     with files.updated_folder(args.output) as folder:
-        study_page.build(found, sources, args.template, args.title, args.colors, folder, args.output)
-    logging.info("%s/index.html: %d runs, %d cases", args.output, len(found.runs), len(found.ensemble))
+        study_page.build(
+            study,
+            sources,
+            template=args.template,
+            title=args.title,
+            colors=args.colors,
+            folder=folder,
+            final=args.output,
+        )
+    logging.info("%s/index.html: %d runs, %d cases", args.output, len(study.runs), len(study.ensemble))
 
 
 if __name__ == "__main__":

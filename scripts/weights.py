@@ -4,6 +4,7 @@ EfficientNet-Lite0's come with the installed packages and need no internet. Gate
 your own login there: `hf auth login`.
 """
 
+import argparse
 import socket
 from pathlib import Path
 
@@ -11,14 +12,14 @@ import cli
 from stratamil.features import download
 
 
-def arguments():
+def arguments() -> argparse.Namespace:
     parser = cli.parser(__doc__)
     cli.add_settings(parser, "embed", "encoder", "weights", "weights_sha256")
     parser.add_argument("--output", type=Path, required=True, help="the file of weights")
     return parser.parse_args()
 
 
-def main(args):
+def main(args: argparse.Namespace) -> None:
     socket.setdefaulttimeout(60)  # a node without internet may drop packets instead of refusing
     download.fetch(args.encoder, args.weights, args.output, args.weights_sha256)
 

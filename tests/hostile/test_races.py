@@ -16,10 +16,10 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
+from factories import STAINS
+from factories import features as random_features
 from PIL import Image
 from seeds import SEED
-from test_model import STAINS
-from test_model import features as random_features
 
 import cli
 import train as script
@@ -40,7 +40,7 @@ def patches(tmp_path_factory):
     table = pd.DataFrame(rows, columns=["case_id", "stain", "slice_id", "patch", "path"])
     for path in table["path"]:
         Image.fromarray(rng.integers(0, 256, (96, 96, 3), dtype=np.uint8)).save(folder / path)
-    return folder, table, networks.load("stain_stats", None, 96, "global", "fp32", "squash")
+    return folder, table, networks.load("stain_stats", None, 96, "global", "fp32", resize="squash")
 
 
 def run(work, log):
@@ -78,7 +78,9 @@ def test_embed(patches, tmp_path, races):
     rng, (folder, table, encoder) = random.Random(SEED), patches
 
     def work(output):
-        return lambda: extract.embed(table, CASES, folder, encoder, output, output.with_suffix("") / "cache.h5", 4)
+        return lambda: extract.embed(
+            table, CASES, folder, encoder, output=output, cache=output.with_suffix("") / "cache.h5", batch_size=4
+        )
 
     begin = time.monotonic()
     work(tmp_path / "undisturbed.h5")()

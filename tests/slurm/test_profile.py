@@ -9,14 +9,15 @@ from conftest import REPOSITORY
 
 PROFILE = REPOSITORY / "profiles/slurm/config.yaml"
 ON_LOGIN_NODE = {"all", "inventory", "splits"}
+NETWORK = {"embed": {"encoder": "efficientnet_lite0", "weights": "none"}}
 
 
-def plan(folder, *args, **site):
-    """A dry run with changes of the site file: rule -> resource -> what is asked, as text."""
+def plan(folder, *args, changes=NETWORK, **site):
+    """A dry run with changes of config and site file: rule -> resource -> what is asked, as text."""
     checkout = Checkout(folder)
     path = folder / "profiles/slurm/site.yaml"
     path.write_text(yaml.safe_dump(yaml.safe_load(path.read_text()) | site))
-    done = checkout.snakemake("-n", "-p", "--profile", "profiles/slurm", *args)
+    done = checkout.snakemake("-n", "-p", "--profile", "profiles/slurm", *args, changes=changes)
     assert done.returncode == 0, done.stderr
     asked = re.findall(r"^rule (\w+):.*?^ +resources: (.*?)$", done.stdout, re.MULTILINE | re.DOTALL)
     return {
@@ -58,6 +59,30 @@ def test_one_line_moves_rules_to_the_gpus_and_the_site_says_which(tmp_path):
         )
         assert found["slurm_account"] == "a-1"
         assert found["slurm_extra"] == "--mail-type=FAIL --mail-user=someone@example.org"
+
+
+def test_stain_stats_asks_for_no_gpu_whatever_the_site_says(tmp_path):
+    gpu = {"partition": "gpus", "model": "a100", "constraint": "sxm", "qos": "high"}
+    cpu = {"partition": "cpus", "constraint": "new", "qos": "low"}
+    stains = {"embed": NETWORK["embed"] | {"by_stain": {"sox10": {"encoder": "stain_stats"}}}}
+    only, named = ("--until", "embed", "--"), ("slurm_partition", "gpu", "constraint", "qos")
+    for changes, target in (({}, "stain_stats"), (stains, "stain_stats_sox10")):
+        file = f"results/tiny/features/{target}/shard_00.h5"
+        asked = plan(tmp_path, *only, file, changes=changes, gpu=gpu, cpu=cpu)["embed"]
+        assert (asked["slurm_partition"], asked["gpu"], asked["constraint"], asked["qos"]) == (
+            "cpus",
+            "0",
+            "new",
+            "low",
+        )
+        assert not asked["gpu_model"]
+    file = "results/tiny/features/efficientnet_lite0/shard_00.h5"
+    asked = plan(tmp_path, *only, file, changes=stains, gpu=gpu, cpu=cpu)["embed"]
+    assert [asked[name] for name in (*named, "gpu_model")] == ["gpus", "1", "sxm", "high", "a100"]
+    checkout = Checkout(tmp_path)
+    for changes, gpus in (({}, "gpu=0"), (NETWORK, "gpu=1")):
+        done = checkout.snakemake("-n", "--until", "embed", changes=changes)
+        assert done.stdout.count(gpus) == 2, done.stdout
 
 
 def test_no_account_and_a_constraint_of_cpu_nodes_only(tmp_path):

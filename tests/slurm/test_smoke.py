@@ -13,11 +13,11 @@ from PIL import Image
 from stratamil.workflow import slurm_offer
 
 RESULTS = "results/tiny"
-EMBED, COHORT = f"{RESULTS}/features/stain_stats/shard_00.h5", f"{RESULTS}/inventory/cohort.html"
-# Of pictures that are there, so that the first jobs come at once: an embedding and the page of the cohort.
+EMBED, COHORT = f"{RESULTS}/features/efficientnet_lite0/shard_00.h5", f"{RESULTS}/cohort/index.html"
+# Of images that are there, so that the first jobs come at once: an embedding and the page of the cohort.
 # Of a checkout below a folder that a shell takes for more than a name.
 FOLDER = "my lab/a;touch PWNED & (d)"
-CHANGES = {"demo": None, "attention": {"truth": None}, "embed": {"shards": 1}}
+CHANGES = {"demo": None, "attention": {"truth": None}, "embed": {"shards": 1, "encoder": "efficientnet_lite0"}}
 
 
 @pytest.fixture(scope="module")
@@ -42,14 +42,14 @@ def test_a_cpu_job_and_a_gpu_job_through_sbatch(study):
     columns = "comment,partition,state,reqtres,timelimitraw,account"
     command = ["sacct", "-X", "--parsable2", "--noheader", f"--name={study.run_id}", f"--format={columns}"]
     rows = study.cluster.rows(*command)
-    name = "rule_embed_wildcards_stain_stats_00"
+    name = "rule_embed_wildcards_efficientnet_lite0_00"
     assert sorted(rows) == [
         ["rule_cohort", "short", "COMPLETED", "billing=1,cpu=1,mem=4000M,node=1", "30", ACCOUNT],
         [name, "gengpu", "COMPLETED", "billing=8,cpu=8,gres/gpu=1,mem=8000M,node=1", "120", ACCOUNT],
     ]
-    logs = list((study.folder / "logs/slurm/rule_embed/stain_stats_00").glob("*.log"))
+    logs = list((study.folder / "logs/slurm/rule_embed/efficientnet_lite0_00").glob("*.log"))
     assert len(logs) == 1 and "Finished jobid" in logs[0].read_text()
-    assert (study.folder / RESULTS / "logs/embed/stain_stats_shard_00.log").is_file()
+    assert (study.folder / RESULTS / "logs/embed/efficientnet_lite0_shard_00.log").is_file()
     for rule in ("inventory", "splits"):  # on the login node
         assert f"done: {rule}" in study.log and not (study.folder / f"logs/slurm/rule_{rule}").exists()
     assert not list(study.folder.parents[1].rglob("PWNED"))

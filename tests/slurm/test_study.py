@@ -23,7 +23,7 @@ CHANGES = {
 }
 # Rules with one job for each of the runs, and the others; those that run on the login node are in neither.
 OF_A_RUN = ["train", "evaluate", "attention", "perturb"]
-OTHERS = ["demo", "cohort", "embed", "embed", "baselines", "faithfulness", "report"]  # embed twice: colours, too
+OTHERS = ["demo", "cohort", "embed", "baselines", "faithfulness", "report"]
 # What rules and profile ask for at the first attempt: CPUs, MB, minutes.
 ASKED = {
     "demo": (2, 2000, 10),

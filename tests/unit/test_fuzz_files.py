@@ -1,7 +1,4 @@
-"""Random damage to images, shards and checkpoints: they are read, or there is one line, and never anything else.
-
-`damage` and `try_all` serve the long run of tests/hostile, too.
-"""
+"""Random damage to images, shards and checkpoints: they are read, or there is one line, and never anything else."""
 
 import random
 from collections import Counter
@@ -10,8 +7,9 @@ from types import SimpleNamespace
 import numpy as np
 import pandas as pd
 import pytest
+from factories import MODEL, content
 from PIL import Image
-from test_train import MODEL, content
+from seeds import SEED
 
 from stratamil.core.errors import UserError
 from stratamil.features import images, store
@@ -27,10 +25,11 @@ def make(kind, path):
     if kind == "u16":
         Image.fromarray(pixels[..., 0].astype(np.uint16) * 16).save(path, format="PNG")
     elif kind == "shard":
-        rows = [(case, "h&e", "match_1", n, f"{case}_{n}.png", 74, 74, 8, 0) for case in "123" for n in range(5)]
+        rows = [(case, "h&e", "match_1", n, f"{case}_{n}.png", 74, 74, 8, 0, 1) for case in "123" for n in range(5)]
         table = pd.DataFrame(rows, columns=[*store.COLUMNS, *store.FACTS])
         lost = pd.DataFrame([("1", "x.png", "damaged")], columns=list(store.UNREADABLE))
-        store.write(path, rng.normal(size=(15, 6)).astype(np.float16), table, lost, {"encoder": "x"})
+        values, colour = (rng.normal(size=(15, width)).astype(np.float16) for width in (6, store.COLOUR))
+        store.write(path, values, table, lost, {"encoder": "x"}, colour)
     elif kind == "pth":
         checkpoint.save(content(DATA), path)
     else:
@@ -82,7 +81,15 @@ def try_all(kind, folder, n, seed):
     return ends
 
 
+@pytest.mark.slow
 @pytest.mark.filterwarnings("ignore")
 @pytest.mark.parametrize("kind", KINDS)
 def test_random_damage_ends_in_one_line(tmp_path, kind):
     assert try_all(kind, tmp_path, 100, seed=1)["one line"] > 5
+
+
+@pytest.mark.long
+@pytest.mark.filterwarnings("ignore")
+@pytest.mark.parametrize("kind", KINDS)
+def test_much_random_damage_ends_in_one_line(tmp_path, kind):
+    print(kind, dict(try_all(kind, tmp_path, 1000, SEED)))

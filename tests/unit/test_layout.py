@@ -18,12 +18,12 @@ def name(path: Path) -> str:
 
 def imported(path: Path) -> set[tuple[str, str]]:
     """Return package and module of each import from the library."""
-    found = set()
+    imports = set()
     for node in ast.walk(ast.parse(path.read_text())):
         if isinstance(node, ast.ImportFrom) and (node.module or "").startswith("stratamil."):
             _, package, *module = node.module.split(".")
-            found |= {(package, *module)} if module else {(package, alias.name) for alias in node.names}
-    return found
+            imports |= {(package, *module)} if module else {(package, alias.name) for alias in node.names}
+    return imports
 
 
 def test_packages_are_the_folders_and_no_module_lies_beside_them():
@@ -62,3 +62,11 @@ def test_the_library_knows_neither_snakemake_nor_argparse():
             names = [alias.name for alias in node.names] if isinstance(node, ast.Import) else []
             names += [node.module or ""] if isinstance(node, ast.ImportFrom) else []
             assert not {each.split(".")[0] for each in names} & {"snakemake", "argparse"}, name(path)
+
+
+def test_no_test_imports_another():
+    for path in (REPOSITORY / "tests").rglob("*.py"):
+        for node in ast.walk(ast.parse(path.read_text())):
+            names = [alias.name for alias in node.names] if isinstance(node, ast.Import) else []
+            names += [node.module or ""] if isinstance(node, ast.ImportFrom) else []
+            assert not [each for each in names if each.startswith("test_")], f"{name(path)}: tests/factories.py"

@@ -1,10 +1,12 @@
 """A copy of the workflow to run in, as a user's checkout."""
 
+import multiprocessing
 import os
 import re
 import shutil
 import subprocess
 import sys
+import tempfile
 from pathlib import Path
 
 import yaml
@@ -12,6 +14,9 @@ from conftest import REPOSITORY
 
 PARTS = ("Snakefile", "config", "schemas", "rules", "scripts", "report", "envs", "profiles", "data_splits")
 TINY = REPOSITORY / "tests/workflow/tiny.yaml"
+# Dry runs are forked from a process that has imported Snakemake: the import takes as long as the run.
+FORKS = multiprocessing.get_context("forkserver")
+FORKS.set_forkserver_preload(["snakemake.cli", "pandas"])
 
 
 class Checkout:
@@ -32,10 +37,12 @@ class Checkout:
         return [Path(sys.executable).with_name("snakemake"), "--cores", "2", "--configfile", *files, *args]
 
     def snakemake(self, *args, **options):
-        """Run the `command` of these arguments. Returns the finished process."""
-        command = self.command(*args, **options)
+        """Run the `command` of these arguments. Returns the finished process; of a dry run, stdout has stderr, too."""
+        command = [str(word) for word in self.command(*args, **options)]
         environment = os.environ | {"OMP_NUM_THREADS": "1", "XDG_CACHE_HOME": str(self.folder / "cache")}
         environment.pop("SNAKEMAKE_PROFILE", None)
+        if "-n" in args:
+            return _forked(command, self.folder, environment)
         return subprocess.run(
             command, cwd=self.folder, env=environment, capture_output=True, encoding="utf-8", timeout=540
         )
@@ -43,7 +50,32 @@ class Checkout:
     def pending(self, *args, **options):
         """What a dry run would do: rule -> number of jobs."""
         done = self.snakemake("-n", *args, **options)
-        assert done.returncode == 0, done.stdout + done.stderr
-        stats = re.search(r"^job +count\n-+ +-+\n(.*?)^total", done.stdout + done.stderr, re.MULTILINE | re.DOTALL)
+        assert done.returncode == 0, done.stdout
+        stats = re.search(r"^job +count\n-+ +-+\n(.*?)^total", done.stdout, re.MULTILINE | re.DOTALL)
         rows = [line.split() for line in stats[1].splitlines()] if stats else []
         return {rule: int(count) for rule, count in rows if rule != "all"}
+
+
+def _forked(command, folder, environment):
+    """Run Snakemake in a process that has imported it."""
+    with tempfile.NamedTemporaryFile("r", encoding="utf-8") as said:
+        process = FORKS.Process(target=_main, args=(command, folder, environment, said.name))
+        process.start()
+        process.join(540)
+        return subprocess.CompletedProcess(command, process.exitcode, said.read(), "")
+
+
+def _main(command, folder, environment, said):
+    """Be the program of this command; what it says goes into the file `said`."""
+    from snakemake import cli
+
+    with open(said, "w", encoding="utf-8") as file:
+        for stream in (sys.stdout, sys.stderr):
+            os.dup2(file.fileno(), stream.fileno())
+    os.chdir(folder)
+    os.environ.clear()
+    os.environ.update(environment)
+    ours = (REPOSITORY / "scripts", REPOSITORY / "tests")
+    sys.path = [path for path in sys.path if not any(Path(path).is_relative_to(each) for each in ours)]
+    sys.argv = command
+    cli.main(command[1:])

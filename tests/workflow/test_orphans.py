@@ -20,7 +20,7 @@ STUDY = {
     "patches": "patches",
     "labels": "labels.csv",
     "results": "results/own",
-    "embed": {"encoder": "densenet121", "weights": "none", "input_size": 224, "shards": 1, "batch_size": 4},
+    "embed": {"encoder": "densenet121", "weights": "none", "input_size": 128, "shards": 1, "batch_size": 4},
     "splits": {"n_splits": 2, "validation": 0.25},
 }
 

@@ -13,7 +13,8 @@ from PIL import Image
 
 # A name that a shell takes for more than one.
 FOLDER = "my lab/a$(touch PWNED)b'c;d"
-COHORT = "results/tiny/inventory/cohort.html"
+COHORT = "results/tiny/cohort/index.html"
+SPLIT = "results/tiny/splits/data_splits_01.npz"
 RUN = "results/tiny/split_01/seed_1"
 
 # What another system lacks, or does otherwise, for every Python that finds this on its path.
@@ -39,6 +40,13 @@ def snakemake(folder, *args, **environment):
 
 
 @pytest.fixture(scope="module")
+def configfiles(tmp_path_factory):
+    """The config files of the tiny study with one shard: a process less in each test."""
+    (overlay := tmp_path_factory.mktemp("config") / "one_shard.yaml").write_text("embed: {shards: 1}\n")
+    return TINY, overlay
+
+
+@pytest.fixture(scope="module")
 def odd(tmp_path_factory):
     """A checkout in a folder that a shell takes for more than a name."""
     folder = tmp_path_factory.mktemp("odd") / FOLDER
@@ -46,31 +54,31 @@ def odd(tmp_path_factory):
     return Checkout(folder)
 
 
-def test_in_an_odd_folder_without_a_home_and_without_linux(odd, tmp_path):
+def test_in_an_odd_folder_without_a_home_and_without_linux(odd, configfiles, tmp_path):
     """The stages with processes of their own, in the folder itself."""
     (tmp_path / "home").touch()
     (tmp_path / "sitecustomize.py").write_text(NO_LINUX, encoding="utf-8")
     elsewhere = {"HOME": str(tmp_path / "home"), "XDG_CACHE_HOME": None, "PYTHONPATH": str(tmp_path)}
     # with a profile, which says that nothing is kept in the home folder
-    flags = ["--profile", "profiles/local", "--configfile", TINY]
+    flags = ["--profile", "profiles/local", "--configfile", *configfiles]
     done = snakemake(odd.folder, *flags, "--", f"{RUN}/attention_analysis", COHORT, **elsewhere)
     assert done.returncode == 0, done.stdout + done.stderr
     assert (odd.folder / RUN / "attention_analysis/attention_summary.txt").is_file()
     assert not list(odd.folder.parents[1].rglob("PWNED*"))
 
 
-@pytest.mark.parametrize("directory", [False, True])
-def test_an_odd_checkout_from_elsewhere(odd, tmp_path, directory):
+@pytest.mark.parametrize("directory, target", [(False, SPLIT), (True, COHORT)], ids=["from there", "with --directory"])
+def test_an_odd_checkout_from_elsewhere(odd, configfiles, tmp_path, directory, target):
     folder = tmp_path / FOLDER
     folder.mkdir(parents=True)
     there = ["--directory", folder] if directory else []
-    flags = ["--snakefile", odd.folder / "Snakefile", *there, "--show-failed-logs", "--configfile", TINY]
-    done = snakemake(tmp_path if directory else folder, *flags, "--", COHORT, XDG_CACHE_HOME=str(tmp_path / "cache"))
+    flags = ["--snakefile", odd.folder / "Snakefile", *there, "--show-failed-logs", "--configfile", *configfiles]
+    done = snakemake(tmp_path if directory else folder, *flags, "--", target, XDG_CACHE_HOME=str(tmp_path / "cache"))
     assert done.returncode == 0, done.stdout + done.stderr
-    assert (folder / COHORT).is_file() and not list(tmp_path.rglob("PWNED*"))
+    assert (folder / target).is_file() and not list(tmp_path.rglob("PWNED*"))
 
 
-def test_names_of_other_scripts_in_the_locale_c(odd, tmp_path):
+def test_names_of_other_scripts_in_the_locale_c(odd, configfiles, tmp_path):
     """A study whose files, columns and title are not ASCII; one line where Python takes text for ASCII."""
     patches, rng = tmp_path / "Präparate/α", np.random.default_rng(0)
     patches.mkdir(parents=True)
@@ -89,8 +97,8 @@ def test_names_of_other_scripts_in_the_locale_c(odd, tmp_path):
         "report": {"title": "Melanozytäre Läsionen"},
     }
     (tmp_path / "Studie_ä.yaml").write_text(yaml.safe_dump(config, allow_unicode=True), encoding="utf-8")
-    flags = ["--show-failed-logs", "--configfile", TINY, tmp_path / "Studie_ä.yaml"]
-    target = "results/locale/inventory/cohort.html"
+    flags = ["--show-failed-logs", "--configfile", *configfiles, tmp_path / "Studie_ä.yaml"]
+    target = "results/locale/cohort/index.html"
     environment = {"LC_ALL": "C", "LANG": "C", "XDG_CACHE_HOME": str(tmp_path / "cache")}
     done = snakemake(odd.folder, *flags, "--", target, PYTHONUTF8=None, **environment)
     assert done.returncode == 0, done.stdout + done.stderr

@@ -1,4 +1,4 @@
-"""A small study on features made elsewhere, through the whole DAG: no picture is needed, and none is promised."""
+"""A small study on precomputed features, through the whole DAG: no image is needed, and none is promised."""
 
 import json
 import os
@@ -86,19 +86,19 @@ def test_pages_say_that_there_are_no_pictures_and_link_to_what_there_is(study):
     assert len(list((analysis / "attention_maps").glob("*.png"))) == 2
     page = study.folder / RESULTS / "report/index.html"
     text = page.read_text()
-    assert "There are no pictures to show" in (study.folder / RESULTS / "inventory/cohort.html").read_text()
+    assert "There are no pictures to show" in (study.folder / RESULTS / "cohort/index.html").read_text()
     assert "There are no pictures to show" in text
     assert "no baseline of colour" in text
     targets = [target for target in re.findall(r'href="([^"#]+)"', text) if "attention_analysis" in target]
     assert any("attention_maps" in target for target in targets)
     assert all((page.parent / target).is_file() for target in targets)
-    assert not (study.folder / RESULTS / "inventory/samples.jpg").exists()
+    assert not (study.folder / RESULTS / "cohort/samples.jpg").exists()
 
 
 def test_stains_that_were_tiled_in_different_ways_are_a_warning(study):
     said = "The features of the stains were made in different ways: target_magnification is 20 in h&e, 10 in sox10."
-    assert said in json.loads((study.folder / RESULTS / "inventory/cohort.json").read_text())["warnings"]
-    assert said.replace("&", "&amp;") in (study.folder / RESULTS / "inventory/cohort.html").read_text()
+    assert said in json.loads((study.folder / RESULTS / "cohort/cohort.json").read_text())["warnings"]
+    assert said.replace("&", "&amp;") in (study.folder / RESULTS / "cohort/index.html").read_text()
 
 
 def test_every_row_is_accounted_for(study):

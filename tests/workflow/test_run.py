@@ -20,8 +20,8 @@ RESULTS = "results/tiny"
 RUNS = [f"{RESULTS}/split_{split}/seed_1" for split in ("01", "02", "03")]
 AFTER_EVALUATE = {"evaluate": 3, "attention": 3, "faithfulness": 1, "report": 1}
 AFTER_TRAIN = {"perturb": 3, **AFTER_EVALUATE}
-AFTER_EMBED = {"train": 3, "baselines": 1, **AFTER_TRAIN}
-AFTER_SPLITS = {"cohort": 1, **AFTER_EMBED}
+AFTER_FEATURES = {"train": 3, "baselines": 1, **AFTER_TRAIN}
+AFTER_SPLITS = AFTER_EMBED = {"cohort": 1, **AFTER_FEATURES}
 AFTER_INVENTORY = {"splits": 1, "embed": 2, **AFTER_SPLITS}
 EVERYTHING = {"demo": 1, "inventory": 1, **AFTER_INVENTORY}
 
@@ -40,8 +40,8 @@ def test_every_promised_file_is_there(study):
     promised = [
         "inventory/patches.parquet", "inventory/cases.csv", "inventory/excluded.csv", "config.yaml",
         "splits/data_splits_01.npz", "features/stain_stats/shard_00.h5", "baselines/predictions.csv",
-        "report/index.html", "report/metrics.csv", "report/metrics.json", "inventory/cohort.html",
-        "inventory/cohort.json", "inventory/samples.jpg", "faithfulness/index.html", "faithfulness/faithfulness.csv",
+        "report/index.html", "report/metrics.csv", "report/metrics.json", "cohort/index.html",
+        "cohort/cohort.json", "cohort/samples.jpg", "faithfulness/index.html", "faithfulness/faithfulness.csv",
         "faithfulness/faithfulness.json", "faithfulness/cases.csv", "faithfulness/figures/curves.svg",
     ]  # fmt: skip
     of_run = [
@@ -175,7 +175,9 @@ def test_a_setting_reruns_what_depends_on_it(study, changes, expected):
         ("scripts/stratamil/evaluation/metrics_table.py", {"report": 1}),
         ("scripts/train.py", {"train": 3, **AFTER_TRAIN}),
         ("scripts/stratamil/mil/model.py", {"train": 3, **AFTER_TRAIN}),
-        ("scripts/stratamil/features/networks.py", {"embed": 2, "cohort": 1, **AFTER_EMBED}),
+        ("scripts/stratamil/features/networks.py", {"embed": 2, **AFTER_EMBED}),
+        ("scripts/stratamil/features/cache.py", {"embed": 2, **AFTER_EMBED}),
+        ("scripts/stratamil/features/quality.py", {"cohort": 1, "report": 1}),
         ("scripts/stratamil/cohort/labels.py", {"inventory": 1, **AFTER_INVENTORY}),
     ],
 )
@@ -227,6 +229,28 @@ def test_new_changed_and_removed_patches_and_labels_put_back_are_noticed(study):
     assert study.pending(changes=own)["inventory"] == 1
 
 
+def test_a_job_does_not_look_at_the_patches_again(study):
+    """Snakemake in a job reads the rules anew; the run that started it has looked."""
+    own = {"demo": None, "patches": "resources/tiny/patches", "results": "results/job", "attention": {"truth": None}}
+    file, note = study.folder / "scripts/stratamil/cohort/folders.py", study.folder / "looked"
+    text = file.read_text()
+    file.write_text(
+        f"{text}\n\n_look = look\n\n\ndef look(*args):\n"
+        f"    with open({str(note)!r}, 'a') as file:\n        file.write('x')\n    return _look(*args)\n"
+    )
+    try:
+        assert study.snakemake("--until", "inventory", changes=own).returncode == 0
+        assert note.read_text() == "x"
+        job = ("--mode", "subprocess", "--target-jobs", "splits:", "--allowed-rules", "splits", "--nolock", "--force")
+        done = study.snakemake(*job, changes=own)
+        assert done.returncode == 0 and (study.folder / "results/job/splits/data_splits_01.npz").is_file(), done.stderr
+        assert note.read_text() == "x"
+        assert {"inventory", "splits"}.isdisjoint(study.pending(changes=own))
+        assert note.read_text() == "xx"
+    finally:
+        file.write_text(text)
+
+
 def test_a_stain_with_an_encoder_of_its_own(study):
     """Its features have columns of their own, and a change of its encoder encodes its patches only."""
     sox10 = {"encoder": "stain_stats", "input_size": 64}
@@ -242,6 +266,10 @@ def test_a_stain_with_an_encoder_of_its_own(study):
     assert is_sox10.any() and not is_sox10.all() and found.values.shape[1] == 1280 + 60
     assert not values[is_sox10, :1280].any() and not values[~is_sox10, 1280:].any()
     assert values[is_sox10, 1280:].any(axis=1).all() and values[~is_sox10, :1280].any(axis=1).all()
+    whole = store.read(sorted((study.folder / RESULTS / "features/stain_stats").glob("*.h5")))
+    assert whole.table["path"].tolist() == found.table["path"].tolist()
+    np.testing.assert_array_equal(found.colour[:], whole.colour[:])  # of each encoder the same, at any input size
+    assert np.array_equal(whole.colour[:], whole.values[:])
     assert study.pending("--", *targets, changes=own) == {}
     own["embed"]["by_stain"]["sox10"] = sox10 | {"input_size": 96}
     after = {"embed": 2, "train": 1, "evaluate": 1, "baselines": 1}

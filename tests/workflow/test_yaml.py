@@ -87,7 +87,7 @@ def test_names_ids_codes_and_paths_are_what_stands_there(checkout):
     )
     pd.DataFrame(labels, columns=["Case", "Class"]).to_csv(checkout.folder / "-labels.csv", index=False)
     config = write(checkout, ODD)
-    done = checkout.snakemake("--quiet", "rules", "--", "010/inventory/cohort.html", configfiles=[config])
+    done = checkout.snakemake("--quiet", "rules", "--", "010/cohort/index.html", configfiles=[config])
     assert done.returncode == 0, done.stdout + done.stderr
     cases = pd.read_csv(checkout.folder / "010/inventory/cases.csv", dtype=str)
     assert list(cases["label"][:4]) == ["on", "1_2", "1:20", "010"]

@@ -95,10 +95,11 @@ def _n(number: int, noun: str) -> str:
 def _of_predictors(cohort: Numbers) -> Iterator[str]:
     for row in cohort["predictors"]:
         uneven = row["measure"].startswith("presence") and row["typical_more"] - row["typical_fewer"] >= UNEVEN
-        if (row["auc"] > TELLING or uneven) and (row["low"] or 0) > 0.5:
+        auc = row["auc"]
+        if (auc.value > TELLING or uneven) and (auc.low or 0) > 0.5:
             yield (
-                f"The {row['measure']} alone tells {row['more']} from {row['fewer']} with an AUROC of {row['auc']:.2f} "
-                f"(95 % interval {row['low']:.2f} to {row['high']:.2f}): {_more(row)}. A model can learn this "
+                f"The {row['measure']} alone tells {row['more']} from {row['fewer']} with an AUROC of {auc.value:.2f} "
+                f"(95 % interval {auc.low:.2f} to {auc.high:.2f}): {_more(row)}. A model can learn this "
                 "instead of what the tissue looks like."
             )
 

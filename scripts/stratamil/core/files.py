@@ -10,6 +10,7 @@ import shutil
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
+from dataclasses import asdict
 from pathlib import Path, PurePosixPath
 from typing import Any
 
@@ -104,8 +105,8 @@ def write_text(text: str, path: str | Path) -> None:
 
 
 def write_json(value: Any, path: str | Path) -> None:
-    """Write `value` to `path` as indented JSON. Raises ValueError for NaN, which is not JSON."""
-    write_text(json.dumps(value, indent=2, allow_nan=False, ensure_ascii=False) + "\n", path)
+    """Write `value` to `path` as indented JSON, dataclasses as objects. Raises ValueError for NaN."""
+    write_text(json.dumps(value, indent=2, allow_nan=False, ensure_ascii=False, default=asdict) + "\n", path)
 
 
 def write_csv(frame: pd.DataFrame, path: str | Path, float_format: str | None = None) -> None:

@@ -11,20 +11,25 @@ balanced class weights, as scikit-learn has it, on:
 and `prevalence`, the share of each class among the training cases.
 """
 
+from collections.abc import Mapping, Sequence
+
 import numpy as np
 import pandas as pd
+from numpy.typing import ArrayLike, NDArray
 from sklearn.dummy import DummyClassifier
 from sklearn.impute import SimpleImputer
 from sklearn.linear_model import LogisticRegression
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
+from stratamil.cohort.splits import Split
 from stratamil.core.errors import UserError
 from stratamil.core.names import column, natural
+from stratamil.features.store import Features
 
 
-def pooled(values, case_ids, rows=None):
-    """Mean feature of each case as a DataFrame (cases, D), index case_id.
+def pooled(values: NDArray, case_ids: ArrayLike, rows: NDArray | None = None) -> pd.DataFrame:
+    """Return the mean feature of each case as a DataFrame (cases, D), index case_id.
 
     values: (N, D) of patches. case_ids: (n,) of the given rows (n,), by default of all N.
     """
@@ -34,36 +39,41 @@ def pooled(values, case_ids, rows=None):
     return pd.DataFrame({case: values[rows[at]].mean(axis=0, dtype=np.float64) for case, at in groups.items()}).T
 
 
-def descriptions(cases, features, colour=None):
-    """What each baseline sees of a case: name -> DataFrame (cases, D), index case_id.
+def descriptions(cases: pd.DataFrame, features: Features) -> dict[str, pd.DataFrame]:
+    """Return what each baseline sees of a case: name -> DataFrame (cases, D), index case_id.
 
-    cases: DataFrame with case_id, n_patches, n_slices. features, colour: objects with `values` (N, D) and
-    `table` (case_id a row), as features.read returns; without `colour` there is no such baseline.
+    cases: DataFrame with case_id, n_patches, n_slices. features: as store.read returns them: `values` (N, D), `table`
+    (case_id a row) and `colour` (N, COLOUR); where that is None there is no such baseline.
     """
     counts = cases.set_index("case_id")
     return {
         **_pooled_stains(features),
-        **({} if colour is None else {"colour": pooled(colour.values, colour.table["case_id"])}),
+        **({} if features.colour is None else {"colour": pooled(features.colour, features.table["case_id"])}),
         "patch_count": np.log(counts[["n_patches"]]),
         "slice_count": np.log(counts[["n_slices"]]),
         "prevalence": counts[[]].assign(nothing=0.0),
     }
 
 
-def _pooled_stains(features):
-    """The mean of all patches of a case, and of those of each stain, if there are several."""
+def _pooled_stains(features: Features) -> dict[str, pd.DataFrame]:
+    """Return the mean of all patches of a case, and of those of each stain, if there are several."""
     case, stain = (features.table[name].to_numpy(dtype=str) for name in ("case_id", "stain"))
     result = {"mean_pool": pooled(features.values, case)}
     stains = sorted(set(stain))
     for name in stains if len(stains) > 1 else []:
         rows = np.flatnonzero(stain == name)
-        found = pooled(features.values, case[rows], rows)
-        result[f"mean_pool_{name}"] = found.reindex(result["mean_pool"].index)
+        of_stain = pooled(features.values, case[rows], rows)
+        result[f"mean_pool_{name}"] = of_stain.reindex(result["mean_pool"].index)
     return result
 
 
-def predict(described, labels, splits, classes):
-    """Predictions of every baseline for the test cases of every split.
+def predict(
+    described: Mapping[str, pd.DataFrame],
+    labels: Mapping[str, str],
+    splits: Mapping[str, Split],
+    classes: Sequence[str],
+) -> pd.DataFrame:
+    """Predict by every baseline the test cases of every split.
 
     described: see `descriptions`. labels: case_id -> class name. splits: name -> Split. classes: K names.
     Returns a DataFrame: split, baseline, case_id, true_label, prob_<class>...; cases in natural order.
@@ -92,7 +102,9 @@ def predict(described, labels, splits, classes):
     )[["split", "baseline", "case_id", "true_label", *(f"prob_{column(name)}" for name in classes)]]
 
 
-def _predict_split(table, labels, sets, classes, prior):
+def _predict_split(
+    table: pd.DataFrame, labels: Mapping[str, str], sets: Split, classes: Sequence[str], prior: bool
+) -> pd.DataFrame:
     test = sorted(sets.test, key=natural)
     model = make_pipeline(
         SimpleImputer(keep_empty_features=True),

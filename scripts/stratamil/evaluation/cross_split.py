@@ -1,30 +1,38 @@
-"""Every number of the cross-split report, before any page. What is not defined is None."""
+"""Every number of the cross-split report, before any page."""
+
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import pandas as pd
+from numpy.typing import NDArray
 
 from stratamil.cohort.inventory import USED
 from stratamil.core.names import natural
-from stratamil.evaluation.study import mean_of, sd_of
+from stratamil.evaluation.runs import Run
+from stratamil.evaluation.study import Study, mean_of, sd_of
 from stratamil.stats import intervals, metrics
+from stratamil.stats.intervals import Estimate
 
 MEANS = ("accuracy", "balanced_accuracy", "pr_auc", "log_loss", "brier")
 PROPORTIONS = {"sensitivity": ("tp", "fn"), "specificity": ("tn", "fp"), "ppv": ("tp", "fp"), "npv": ("tn", "fn")}
 LABELS = {"ppv": "PPV", "npv": "NPV", "f1": "F1", "mcc": "MCC", "balanced_accuracy": "balanced accuracy"}
 TOLERANCE = 1e-6
 
+Sampled = dict[str, NDArray[np.float64]]  # of `Study.sampled`
 
-def numbers(study):
-    """All numbers of the report as a dict that JSON can hold."""
+
+def numbers(study: Study) -> dict[str, Any]:
+    """Return all numbers of the report, as a dict of plain values and Estimates that JSON can hold."""
     replicates = [(*key, rows) for key, rows in study.predictions.groupby(["repeat", "seed"])]
-    drawn = [study.draws_of(rows) for *_, rows in replicates]
+    sampled = [study.sampled(rows) for *_, rows in replicates]
     by_seed = [
-        study.judged(rows, draws) | {"repeat": int(repeat), "seed": int(seed)}
-        for (repeat, seed, rows), draws in zip(replicates, drawn)
+        study.estimates(rows, own) | {"repeat": int(repeat), "seed": int(seed)}
+        for (repeat, seed, rows), own in zip(replicates, sampled)
     ]
     cases = study.ensemble
-    of_ensemble = study.draws_of(cases)
-    ensemble = study.judged(cases, of_ensemble)
+    of_ensemble = study.sampled(cases)
     return {
         "classes": study.classes,
         "positive": study.classes[-1] if study.binary else None,
@@ -37,15 +45,15 @@ def numbers(study):
         "splits": study.splits,
         "seeds": study.seeds,
         "repeats": study.repeats,
-        "bootstrap": study.draws,
+        "bootstrap": {"samples": study.bootstrap_samples, "seed": study.seed},
         "runs": [_of_run(study, run) for run in study.runs],
         "by_seed": by_seed,
-        "out_of_fold": _over_replicates(study, by_seed, drawn),
-        "ensemble": ensemble,
+        "out_of_fold": _over_replicates(study, by_seed, sampled),
+        "ensemble": study.estimates(cases, of_ensemble),
         "decisions": _decisions(study),
         "scaled": _rescaled(study, of_ensemble),
         "temperatures": [run.results.get("temperature") for run in study.runs],
-        "baselines": _baselines(study, of_ensemble, drawn),
+        "baselines": _baselines(study, of_ensemble, sampled),
         "per_case": _per_case(study),
         "subgroups": _subgroups(study),
         "coverage": coverage(study),
@@ -53,16 +61,19 @@ def numbers(study):
     }
 
 
-def _of_run(study, run):
-    rows = study.predictions.query("split == @run.split and seed == @run.seed")
-    interval = intervals.bootstrap_auc(
-        rows["y"], rows[study.probabilities], rows["patient_id"], study.draws, study.seed
-    )
-    return study.figures(rows) | {
+def _rows_of(study: Study, run: Run) -> pd.DataFrame:
+    """Return the predictions of a run."""
+    return study.predictions.query("split == @run.split and seed == @run.seed")
+
+
+def _of_run(study: Study, run: Run) -> dict[str, Any]:
+    rows = _rows_of(study, run)
+    return study.measures(rows) | {
         "split": run.split,
         "seed": run.seed,
-        "low": interval[0],
-        "high": interval[1],
+        "roc_auc": intervals.bootstrap_auc(
+            rows["y"], rows[study.probabilities], rows["patient_id"], study.bootstrap_samples, study.seed
+        ),
         "epoch": run.results.get("epoch"),
         "epochs": None if run.history is None else int(run.history["epoch"].max()),
         "threshold": run.results.get("threshold"),
@@ -70,61 +81,57 @@ def _of_run(study, run):
     }
 
 
-def _over_replicates(study, by_seed, drawn):
-    """Mean over replicates of the figures of each; intervals of that mean, by the same draws for all.
+def _over_replicates(study: Study, by_seed: Sequence[dict[str, Any]], sampled: Sequence[Sampled]) -> dict[str, Any]:
+    """Return means over replicates of the metrics of each; intervals of that mean, by the same samples for all.
 
-    drawn: of `Study.draws_of`, one a replicate. *_sd are over replicates; that of the AUC also over splits (fold_sd),
-    seeds and repeats, each the mean of its own.
+    sampled: one a replicate. *_sd are over replicates; that of the AUC also over splits (fold_sd), seeds and repeats,
+    each the mean of its own.
     """
-    each = [entry["discrimination"] for entry in by_seed]
-    result = {name: mean_of([entry[name] for entry in each]) for name in ("roc_auc", "fold_mean")}
-    result |= {name: (each[0][name] if len(each) == 1 else None) for name in ("delong_low", "delong_high")}
-    means = {name: np.mean([draws[name] for draws in drawn], axis=0) for name in drawn[0]}
     one = next(rows for _, rows in study.predictions.groupby(["repeat", "seed"]))
-    for low, name, parts in (("low", "roc_auc", [one]), ("fold_low", "fold_mean", study.folds(one))):
-        pair = intervals.auc_interval(result[name], means[name], study.sizes(*parts))
-        result |= {low: pair[0], low.replace("low", "high"): pair[1]}
+    patients = one["patient_id"].nunique()
+    samples = {name: np.mean([own[name] for own in sampled], axis=0) for name in sampled[0]}
+    means = {name: mean_of([row[name].value for row in by_seed]) for name in ("roc_auc", "fold_mean", *MEANS)}
+    result = {
+        name: intervals.auc_interval(means[name], samples[name], study.sides(*parts), patients)
+        for name, parts in (("roc_auc", [one]), ("fold_mean", study.folds(one)))
+    }
+    result["delong"] = by_seed[0]["delong"] if len(by_seed) == 1 else Estimate(means["roc_auc"])
     split_means = [
         mean_of([study.auc(rows) for _, rows in part.groupby("seed")]) for _, part in study.predictions.groupby("split")
     ]
-    result["fold_sd"] = sd_of(split_means)
+    result |= {"fold_sd": sd_of(split_means), "folds": len(split_means)}
     for name in ("seed", "repeat"):
-        keys = sorted({entry[name] for entry in by_seed})
+        keys = sorted({row[name] for row in by_seed})
         result[f"{name}_sd"] = sd_of(
-            [mean_of([entry["roc_auc"] for entry in by_seed if entry[name] == key]) for key in keys]
+            [mean_of([row["roc_auc"].value for row in by_seed if row[name] == key]) for key in keys]
         )
-    result["roc_auc_sd"] = sd_of([entry["roc_auc"] for entry in each])
-    result["folds"] = len(split_means)
     for name in MEANS:
-        result[name] = mean_of([entry[name] for entry in by_seed])
-        result[f"{name}_sd"] = sd_of([entry[name] for entry in by_seed])
-    several = {name: list(intervals.interval(result[name], means[name], intervals.SCALES[name])) for name in MEANS}
-    return result | {"intervals": several if len(by_seed) > 1 else by_seed[0]["intervals"]}
+        mean = intervals.interval(means[name], samples[name], intervals.SCALES[name], patients)
+        result[name] = mean if len(by_seed) > 1 else by_seed[0][name]
+    return result | {f"{name}_sd": sd_of([row[name].value for row in by_seed]) for name in ("roc_auc", *MEANS)}
 
 
-def _rescaled(study, unscaled):
-    """Log loss, Brier score and calibration of the ensemble of temperature-scaled probabilities, and what they gain.
+def _rescaled(study: Study, unscaled: Sampled) -> dict[str, Any]:
+    """Return log loss, Brier score and calibration of the ensemble of temperature-scaled probabilities.
 
-    unscaled: `Study.draws_of` of the ensemble. `gain` is by how much scaling lowers the log loss.
+    unscaled: of the ensemble as the model gives it. log_loss_reduction: by how much scaling lowers the log loss.
     """
     cases = study.ensemble
     y, p = cases["y"].to_numpy(), cases[study.scaled].to_numpy()
-    drawn = study.draws_of(cases, study.scaled)
-    result = {"log_loss": metrics.log_loss(y, p), "brier": metrics.brier(y, p)}
-    result["intervals"] = {
-        name: list(intervals.interval(result[name], drawn[name], "log")) for name in ("log_loss", "brier")
-    }
-    gain = metrics.log_loss(y, cases[study.probabilities].to_numpy()) - result["log_loss"]
-    low, high = intervals.interval(gain, unscaled["log_loss"] - drawn["log_loss"], "plain")
-    result |= {"gain": gain, "gain_low": low, "gain_high": high}
+    sampled, patients = study.sampled(cases, study.scaled), cases["patient_id"].nunique()
+    values = {"log_loss": metrics.log_loss(y, p), "brier": metrics.brier(y, p)}
+    result = {name: intervals.interval(value, sampled[name], "log", patients) for name, value in values.items()}
+    reduction = metrics.log_loss(y, cases[study.probabilities].to_numpy()) - values["log_loss"]
+    difference = unscaled["log_loss"] - sampled["log_loss"]
+    result["log_loss_reduction"] = intervals.interval(reduction, difference, "plain", patients)
     return result | ({"calibration": study.calibration(cases, p[:, 1])} if study.binary else {})
 
 
-def _decisions(study):
-    """What the ensemble decides, at 0.5 and at the validation threshold: [{"name", "rows"}].
+def _decisions(study: Study) -> list[dict[str, Any]]:
+    """Return what the ensemble decides, at 0.5 and at the validation threshold: [{"name", "rows"}].
 
-    Each row is a dict of name, label, value, low, high and, of shares of cases, k and n. Rows are None where there is
-    no threshold. With three or more classes the most probable one is what is decided.
+    Each row is a dict of name, label, estimate and k, of shares of n cases how many these are, else None. Rows are None
+    where there is no threshold. With three or more classes the most probable one is what is decided.
     """
     cases = study.ensemble
     y, p = cases["y"].to_numpy(), cases[study.probabilities].to_numpy()
@@ -140,72 +147,81 @@ def _decisions(study):
     ]
 
 
-def _binary_decisions(study, y, score, threshold):
-    found = metrics.at_threshold(y, score, threshold)
-    drawn = intervals.weighted_decisions(y, score >= threshold, study.weights)
-    shares = {"accuracy": (found["tp"] + found["tn"], len(y))}
-    shares |= {name: (found[hit], found[hit] + found[miss]) for name, (hit, miss) in PROPORTIONS.items()}
-    rows = [_share(name, found[name], *shares[name]) for name in ("accuracy", *PROPORTIONS)]
+def _binary_decisions(study: Study, y: NDArray, score: NDArray, threshold: NDArray) -> list[dict[str, Any]]:
+    decided, patients = metrics.at_threshold(y, score, threshold), study.ensemble["patient_id"].nunique()
+    sampled = intervals.weighted_decisions(y, score >= threshold, study.weights)
+    rows = [_share("accuracy", decided["tp"] + decided["tn"], len(y))]
+    rows += [_share(name, decided[hit], decided[hit] + decided[miss]) for name, (hit, miss) in PROPORTIONS.items()]
     for name, scale in (("balanced_accuracy", "logit"), ("f1", "logit"), ("mcc", "plain")):
-        low, high = intervals.interval(found[name], drawn[name], scale)
-        if name == "mcc" and low is not None:  # between -1 and 1, where draws say nothing of the next cohort
-            low, high = (max(low, -1.0), min(high, 1.0)) if abs(found[name]) < 1 else (None, None)
-        rows.append({"name": name, "value": found[name], "low": low, "high": high, "k": None, "n": None})
-    return [row | {"label": LABELS.get(row["name"], row["name"])} for row in rows]
+        estimate = intervals.interval(decided[name], sampled[name], scale, patients)
+        if name == "mcc":
+            estimate = _within_one(estimate)
+        rows.append({"name": name, "label": LABELS[name], "estimate": estimate, "k": None})
+    return rows
 
 
-def _class_decisions(study, y, called):
-    rows = [_share("accuracy", None, int((y == called).sum()), len(y)) | {"label": "accuracy"}]
+def _within_one(mcc: Estimate) -> Estimate:
+    """Return the estimate with its interval cut at -1 and 1; at these the samples say nothing of the next cohort."""
+    if mcc.low is None:
+        return mcc
+    low, high = (max(mcc.low, -1.0), min(mcc.high, 1.0)) if abs(mcc.value) < 1 else (None, None)
+    return replace(mcc, low=low, high=high)
+
+
+def _class_decisions(study: Study, y: NDArray, called: NDArray) -> list[dict[str, Any]]:
+    rows = [_share("accuracy", int((y == called).sum()), len(y))]
     for c, name in enumerate(study.classes):
         of = y == c
-        rows.append(_share(f"recall {name}", None, int((called[of] == c).sum()), int(of.sum())))
-    return [row | {"value": row["k"] / row["n"] if row["n"] else None, "label": row["name"]} for row in rows]
+        rows.append(_share(f"recall {name}", int((called[of] == c).sum()), int(of.sum())))
+    return rows
 
 
-def _share(name, value, k, n):
-    low, high = intervals.wilson(k, n)
-    return {"name": name, "value": value, "low": low, "high": high, "k": int(k), "n": int(n)}
+def _share(name: str, k: int, n: int) -> dict[str, Any]:
+    return {"name": name, "label": LABELS.get(name, name), "estimate": intervals.wilson(k, n), "k": int(k)}
 
 
-def _baselines(study, of_ensemble, drawn):
-    """Each baseline on the cases of the study: its AUC, and how much the model is better, draw by draw.
+def _baselines(study: Study, of_ensemble: Sampled, sampled: Sequence[Sampled]) -> list[dict[str, Any]]:
+    """Return each baseline on the cases of the study: its AUC, and how much the model is better, sample by sample.
 
-    of_ensemble, drawn: of `Study.draws_of`, of the ensemble and of each replicate. gain is that of the ensemble,
-    single_gain that of the mean of the replicates: what a model that is trained once gains. fold_gain is the same of
-    the means over folds, which do not see folds shift against each other; None where a baseline has no folds.
+    sampled: one a replicate. auc_difference: `ensemble` of the ensemble, `model` of the mean of the replicates, which
+    is what a model that is trained once gains, `fold_mean` the same of the means over folds, which do not see folds
+    shift against each other; None where a baseline has no folds.
     """
     replicates = [rows for _, rows in study.predictions.groupby(["repeat", "seed"])]
-    once = {name: np.mean([draws[name] for draws in drawn], axis=0) for name in ("roc_auc", "fold_mean")}
+    once = {name: np.mean([own[name] for own in sampled], axis=0) for name in ("roc_auc", "fold_mean")}
     ours = {
-        "gain": ("roc_auc", study.auc(study.ensemble), of_ensemble["roc_auc"]),
-        "single_gain": ("roc_auc", mean_of([study.auc(rows) for rows in replicates]), once["roc_auc"]),
-        "fold_gain": (
+        "ensemble": ("roc_auc", study.auc(study.ensemble), of_ensemble["roc_auc"]),
+        "model": ("roc_auc", mean_of([study.auc(rows) for rows in replicates]), once["roc_auc"]),
+        "fold_mean": (
             "fold_mean",
             mean_of([mean_of(study.fold_aucs(rows)) for rows in replicates]),
             once["fold_mean"],
         ),
     }
-    found = []
+    baselines = []
     for name, rows in study.baseline_ensembles.items():
-        draws = study.draws_of(rows)
-        entry = {"name": name, "n": len(rows), "discrimination": study.discrimination(rows, draws)}
-        entry |= {"brier": metrics.brier(rows["y"].to_numpy(), rows[study.probabilities].to_numpy())}
-        for key, (name, value, model_draws) in ours.items():
-            entry |= _gain(key, value, entry["discrimination"][name], model_draws - draws[name])
-        found.append(entry)
-    return found
+        theirs, patients = study.sampled(rows), rows["patient_id"].nunique()
+        row = {"name": name, "n": len(rows)} | study.discrimination(rows, theirs)
+        brier = metrics.brier(rows["y"].to_numpy(), rows[study.probabilities].to_numpy())
+        differences = {
+            of: _difference(value, row[measure].value, samples - theirs[measure], patients)
+            for of, (measure, value, samples) in ours.items()
+        }
+        baselines.append(row | {"brier": Estimate(brier, n=patients), "auc_difference": differences})
+    return baselines
 
 
-def _gain(key, ours, theirs, drawn):
-    """{key, key_low, key_high}: a difference of two AUCs with its interval, None where it is not defined."""
-    gain = None if ours is None or theirs is None else ours - theirs
-    # Where both tell the classes apart without fault, no draw differs, and the data say nothing of the next.
-    low, high = (None, None) if ours == theirs == 1 else intervals.interval(gain, drawn, "plain")
-    return {key: gain, f"{key}_low": low, f"{key}_high": high}
+def _difference(ours: float | None, theirs: float | None, sampled: NDArray, patients: int) -> Estimate:
+    """Return the difference of two AUCs."""
+    difference = None if ours is None or theirs is None else ours - theirs
+    # Where both tell the classes apart without fault, no sample differs, and the data say nothing of the next.
+    if ours == theirs == 1:
+        return Estimate(difference, n=patients)
+    return intervals.interval(difference, sampled, "plain", patients)
 
 
-def _per_case(study):
-    """One dict a case: what is known of it and how it was predicted."""
+def _per_case(study: Study) -> list[dict[str, Any]]:
+    """Return one dict a case: what is known of it and how it was predicted."""
     known = study.cases.set_index("case_id")
     splits = study.predictions.groupby("case_id")["split"].unique()
     p = study.ensemble[study.probabilities].to_numpy()
@@ -220,7 +236,7 @@ def _per_case(study):
                 "true": study.classes[case["y"]],
                 "code": str(facts["label"]),
                 "predicted": study.classes[int(p[i].argmax())],
-                "probability": float(study.drawn(study.ensemble)[i]),
+                "probability": float(study.shown(study.ensemble)[i]),
                 "sd": None if pd.isna(case["sd"]) else float(case["sd"]),
                 "right": int(case["right"]),
                 "times": int(case["times"]),
@@ -232,8 +248,8 @@ def _per_case(study):
     return rows
 
 
-def _subgroups(study):
-    """The ensemble in parts of the cohort: by class code, by missing stains, by thirds of the number of patches."""
+def _subgroups(study: Study) -> list[dict[str, Any]]:
+    """Return the ensemble in parts of the cohort: by class code, missing stains, and thirds of the patch number."""
     table = pd.DataFrame(_per_case(study))
     thirds = pd.qcut(table["patches"], 3, labels=False, duplicates="drop").fillna(0)  # equal numbers stay together
     names = {}
@@ -245,35 +261,29 @@ def _subgroups(study):
         "stains": table["missing"].map(lambda text: f"without {text.replace(';', ', ')}" if text else "all stains"),
         "patches of a case": thirds.map(names),
     }
-    found = []
-    for kind, key in keys.items():
-        for name in sorted(key.unique(), key=natural):
-            part = study.ensemble[(key == name).to_numpy()]
-            right = int((part[study.probabilities].to_numpy().argmax(axis=1) == part["y"]).sum())
-            low, high = intervals.wilson(right, len(part))
-            auc = study.auc(part)
-            drawn = intervals.weighted_auc(
-                part["y"].to_numpy(), part[study.probabilities].to_numpy(), study.weights_of(part)
-            )
-            roc_low, roc_high = intervals.auc_interval(auc, drawn, study.sizes(part))
-            found.append(
-                {
-                    "kind": kind,
-                    "name": name,
-                    "n": len(part),
-                    "right": right,
-                    "accuracy": right / len(part),
-                    "low": low,
-                    "high": high,
-                }
-                | {"roc_auc": auc, "roc_low": roc_low, "roc_high": roc_high}
-                | {"probability": float(study.drawn(part).mean())}
-            )
-    return found
+    return [
+        {"kind": kind, "name": name} | _subgroup(study, study.ensemble[(key == name).to_numpy()])
+        for kind, key in keys.items()
+        for name in sorted(key.unique(), key=natural)
+    ]
 
 
-def coverage(study):
-    """Used cases that a seed predicts less or more often than most: {"missing": {seed: [..]}, "repeated": {..}}."""
+def _subgroup(study: Study, part: pd.DataFrame) -> dict[str, Any]:
+    """Return the numbers of some rows of the ensemble."""
+    y, p = part["y"].to_numpy(), part[study.probabilities].to_numpy()
+    right = int((p.argmax(axis=1) == y).sum())
+    sampled = intervals.weighted_auc(y, p, study.weights_of(part))
+    return {
+        "n": len(part),
+        "right": right,
+        "accuracy": intervals.wilson(right, len(part)),
+        "roc_auc": intervals.auc_interval(study.auc(part), sampled, study.sides(part), part["patient_id"].nunique()),
+        "probability": float(study.shown(part).mean()),
+    }
+
+
+def coverage(study: Study) -> dict[str, dict[str, list[str]]]:
+    """Return used cases that a seed predicts less often than most ("missing") or more often ("repeated")."""
     used = study.cases.loc[study.cases["status"] == USED, "case_id"]
     result = {"missing": {}, "repeated": {}}
     for seed, rows in study.predictions.groupby("seed"):
@@ -285,16 +295,16 @@ def coverage(study):
     return result
 
 
-def _disagreements(study):
-    """Runs whose results.json has other figures than their predictions give: the files are not of one evaluation."""
-    found = []
+def _disagreements(study: Study) -> list[str]:
+    """Return the runs whose results.json does not fit their predictions: the files are not of one evaluation."""
+    different = []
     for run in study.runs:
-        rows = study.predictions.query("split == @run.split and seed == @run.seed")
+        rows = _rows_of(study, run)
         ours = metrics.summary(rows["y"], rows[study.probabilities], study.classes)
         for name in ("n", "roc_auc", "log_loss"):
             theirs = run.results.get(name)
             if (ours[name] is None) != (theirs is None) or (
                 theirs is not None and abs(ours[name] - theirs) > TOLERANCE
             ):
-                found.append(f"{run.name}: {name}")
-    return found
+                different.append(f"{run.name}: {name}")
+    return different

@@ -1,88 +1,86 @@
-"""metrics.csv: every figure of the cross-split report as a row."""
+"""metrics.csv: every number of the cross-split report as a row."""
+
+from collections.abc import Iterator
+from typing import Any
 
 import pandas as pd
 
 from stratamil.core.names import column
-from stratamil.evaluation.cross_split import MEANS, PROPORTIONS
+from stratamil.evaluation.cross_split import PROPORTIONS
 from stratamil.stats import intervals
+from stratamil.stats.intervals import Estimate
 
 POINTS = ("at_0.5", "at_threshold")
+COLUMNS = ["level", "model", "split", "repeat", "seed", "metric", "value", "low", "high", "n"]
+# What the columns call a number of `cross_split.numbers`, in their order.
+DISCRIMINATION = {
+    "roc_auc": "roc_auc",
+    "delong": "roc_auc_delong",
+    "fold_mean": "roc_auc_fold_mean",
+    "fold_sd": "roc_auc_fold_sd",
+    "seed_sd": "roc_auc_seed_sd",
+    "repeat_sd": "roc_auc_repeat_sd",
+}
+OTHERS = ("positives", "prevalence", "pr_auc", "log_loss", "brier", "balanced_accuracy", "threshold", "temperature")
+OTHERS += ("epoch", "accuracy")
+DIFFERENCES = {
+    "ensemble": "ensemble_minus_baseline_roc_auc",
+    "model": "model_minus_baseline_roc_auc",
+    "fold_mean": "model_minus_baseline_roc_auc_fold_mean",
+}
 
 
-def long_table(numbers):
-    """metrics.csv: every figure as a row of level, model, split, repeat, seed, metric, value, low, high, n."""
-    rows = []
+def long_table(numbers: dict[str, Any]) -> pd.DataFrame:
+    """Return metrics.csv: every number as a row of level, model, split, repeat, seed, metric, value, low, high, n.
 
-    def add(level, figures, model="model", split="", repeat="", seed="", n=None):
-        for name, value, low, high in _flat(figures):
-            rows.append((level, model, split, repeat, seed, name, value, low, high, figures.get("n", n)))
-
-    for run in numbers["runs"]:
-        add("split", run, split=run["split"], seed=run["seed"])
-    for entry in numbers["by_seed"]:
-        add("seed", entry, repeat=entry["repeat"], seed=entry["seed"])
-    add(
-        "out_of_fold",
-        {"discrimination": numbers["out_of_fold"]}
-        | {k: v for k, v in numbers["out_of_fold"].items() if k in (*MEANS, "intervals")},
-        n=numbers["cases"],
-    )
-    add("ensemble", numbers["ensemble"] | {"decisions": numbers["decisions"]})
-    add("ensemble", numbers["scaled"], model="temperature-scaled", n=numbers["cases"])
-    for entry in numbers["baselines"]:
-        add("baseline", entry, model=entry["name"])
-    names = ["level", "model", "split", "repeat", "seed", "metric", "value", "low", "high", "n"]
-    return pd.DataFrame(rows, columns=names)
+    n: cases that were predicted, those of several patients together.
+    """
+    parts = [{"level": "split", "split": run["split"], "seed": run["seed"], "of": run} for run in numbers["runs"]]
+    parts += [
+        {"level": "seed", "repeat": entry["repeat"], "seed": entry["seed"], "of": entry} for entry in numbers["by_seed"]
+    ]
+    parts += [
+        {"level": "out_of_fold", "of": numbers["out_of_fold"]},
+        {"level": "ensemble", "of": numbers["ensemble"] | {"decisions": numbers["decisions"]}},
+        {"level": "ensemble", "model": "temperature-scaled", "of": numbers["scaled"]},
+    ]
+    parts += [{"level": "baseline", "model": entry["name"], "of": entry} for entry in numbers["baselines"]]
+    rows = [
+        {"model": "model"} | part | {"metric": name, "n": part["of"].get("n", numbers["cases"])} | _flat(number)
+        for part in parts
+        for name, number in _named(part["of"])
+    ]
+    return pd.DataFrame(rows, columns=COLUMNS).astype({"repeat": "Int64", "seed": "Int64"})
 
 
-def _flat(figures):
-    """(metric, value, low, high) of a dict of figures; intervals of proportions are Wilson's."""
-    if "discrimination" in figures:
-        found = figures["discrimination"]
-        yield "roc_auc", found["roc_auc"], found["low"], found["high"]
-        yield "roc_auc_delong", found["roc_auc"], found["delong_low"], found["delong_high"]
-        yield "roc_auc_fold_mean", found["fold_mean"], found["fold_low"], found["fold_high"]
-        yield "roc_auc_fold_sd", found["fold_sd"], None, None
-        for name in ("seed_sd", "repeat_sd"):
-            if name in found:
-                yield f"roc_auc_{name}", found[name], None, None
-    elif "roc_auc" in figures:
-        yield "roc_auc", figures["roc_auc"], figures["low"], figures["high"]
-    of = figures.get("intervals", {})
-    for name in (
-        "positives",
-        "prevalence",
-        "pr_auc",
-        "log_loss",
-        "brier",
-        "balanced_accuracy",
-        "threshold",
-        "temperature",
-        "epoch",
-    ):
-        if name in figures:
-            yield name, figures[name], *of.get(name, (None, None))
-    if "accuracy" in figures:
-        n = figures.get("n")
-        plain = intervals.wilson(round(figures["accuracy"] * n), n) if n else (None, None)
-        yield "accuracy", figures["accuracy"], *of.get("accuracy", plain)
-    for name, value in figures.get("recall", {}).items():
-        yield f"recall_{column(name)}", value, None, None
+def _flat(number: Estimate | float | None) -> dict[str, float | None]:
+    """Return the columns of an Estimate, or of a number without an interval."""
+    if isinstance(number, Estimate):
+        return {"value": number.value, "low": number.low, "high": number.high}
+    return {"value": number, "low": None, "high": None}
+
+
+def _named(entry: dict[str, Any]) -> Iterator[tuple[str, Estimate | float | None]]:
+    """Yield metrics with their names; intervals of proportions are Wilson's."""
+    yield from ((name, entry[key]) for key, name in DISCRIMINATION.items() if key in entry)
+    yield from ((name, entry[name]) for name in OTHERS if name in entry)
+    yield from ((f"recall_{column(name)}", value) for name, value in entry.get("recall", {}).items())
     for i, point in enumerate(POINTS):
-        decided = (figures["decisions"][i]["rows"] or []) if "decisions" in figures and figures.get(point) else []
-        pairs = {row["name"]: (row["low"], row["high"]) for row in decided}
-        for name, value in (figures.get(point) or {}).items():
-            part = [figures[point][count] for count in PROPORTIONS.get(name, ())]
-            share = intervals.wilson(part[0], sum(part)) if part else (None, None)
-            yield f"{point}_{name}", value, *pairs.get(name, share)
+        if entry.get(point):
+            yield from _decided(point, entry[point], entry["decisions"][i]["rows"] if "decisions" in entry else [])
     for name in ("ece", "slope", "intercept"):
-        if figures.get("calibration"):
-            pair = figures["calibration"]["intervals"].get(name, (None, None))
-            yield f"calibration_{name}", figures["calibration"][name], *pair
-    if "gain" in figures and "discrimination" in figures:
-        for name, key in (
-            ("ensemble_minus_baseline_roc_auc", "gain"),
-            ("model_minus_baseline_roc_auc", "single_gain"),
-            ("model_minus_baseline_roc_auc_fold_mean", "fold_gain"),
-        ):
-            yield name, figures[key], figures[f"{key}_low"], figures[f"{key}_high"]
+        if entry.get("calibration"):
+            yield f"calibration_{name}", entry["calibration"][name]
+    if "auc_difference" in entry:
+        yield from ((name, entry["auc_difference"][key]) for key, name in DIFFERENCES.items())
+
+
+def _decided(
+    point: str, decided: dict[str, Any], rows: list[dict[str, Any]]
+) -> Iterator[tuple[str, Estimate | float | None]]:
+    """Yield binary metrics at a threshold, with the interval of their row if there is one."""
+    known = {row["name"]: row["estimate"] for row in rows}
+    for name, value in decided.items():
+        hits, misses = (decided[count] for count in PROPORTIONS[name]) if name in PROPORTIONS else (None, None)
+        share = value if hits is None else intervals.wilson(hits, hits + misses)
+        yield f"{point}_{name}", known.get(name, share)

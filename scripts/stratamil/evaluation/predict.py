@@ -1,17 +1,32 @@
 """One deterministic pass over whole bags: predictions and, from the same pass, the attention of every patch."""
 
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
 import numpy as np
 import pandas as pd
 import torch
+from numpy.typing import NDArray
 
 from stratamil.core.errors import UserError
 from stratamil.core.names import column, natural
+from stratamil.mil.bags import Bags, Batch
+from stratamil.mil.model import HierarchicalAttention, Output
 from stratamil.stats import intervals, metrics
+from stratamil.stats.intervals import Estimate
 from stratamil.stats.ranking import compared
 
 
 @torch.inference_mode()
-def predict(model, bags, table, case_ids, y, classes):
+def predict(
+    model: HierarchicalAttention,
+    bags: Bags,
+    table: pd.DataFrame,
+    case_ids: Iterable[str],
+    *,
+    y: Mapping[str, int],
+    classes: Sequence[str],
+) -> tuple[pd.DataFrame, pd.DataFrame]:
     """Predict whole bags, one case at a time, nothing sampled.
 
     model: HierarchicalAttention in evaluation mode, on the device of the bags. bags: Bags. table: the features' table
@@ -35,7 +50,7 @@ def predict(model, bags, table, case_ids, y, classes):
     return pd.DataFrame(rows), pd.concat(patches, ignore_index=True)
 
 
-def _prediction(case, truth, logits, classes):
+def _prediction(case: str, truth: int, logits: torch.Tensor, classes: Sequence[str]) -> dict[str, Any]:
     probabilities = torch.softmax(logits, 0).numpy()
     predicted = int(probabilities.argmax())
     return (
@@ -46,7 +61,9 @@ def _prediction(case, truth, logits, classes):
     )
 
 
-def _attention(model, output, batch, table, classes):
+def _attention(
+    model: HierarchicalAttention, output: Output, batch: Batch, table: pd.DataFrame, classes: Sequence[str]
+) -> pd.DataFrame:
     stain_of_patch = batch.stain_of_slice[batch.slice_of_patch]
     contributions = model.contributions(output).cpu().numpy()
     weighed = table.iloc[batch.rows].assign(
@@ -59,20 +76,22 @@ def _attention(model, output, batch, table, classes):
     return compared(weighed).assign(**columns)
 
 
-def biases(model, classes):
-    """The classifier's bias of each class: what a logit is before any patch contributes."""
+def biases(model: HierarchicalAttention, classes: Sequence[str]) -> dict[str, float]:
+    """Return the classifier's bias of each class: what a logit is before any patch contributes."""
     return dict(zip(classes, model.classifier[-1].bias.tolist(), strict=True))
 
 
-def arrays(predictions, classes):
-    """Labels (n,), probabilities (n, K) and logits (n, K) of a predictions table."""
+def arrays(predictions: pd.DataFrame, classes: Sequence[str]) -> tuple[NDArray, NDArray, NDArray]:
+    """Return labels (n,), probabilities (n, K) and logits (n, K) of a predictions table."""
     y = predictions["true_label"].map(classes.index).to_numpy(dtype=int)
     names = [column(name) for name in classes]
     return (y, *(predictions[[f"{kind}_{name}" for name in names]].to_numpy() for kind in ("prob", "logit")))
 
 
-def figures(test, validation, classes, threshold="youden"):
-    """All numbers of a run as a dict for results.json.
+def results(
+    test: pd.DataFrame, validation: pd.DataFrame, classes: Sequence[str], threshold: str | float = "youden"
+) -> dict[str, Any]:
+    """Return all numbers of a run as a dict for results.json.
 
     test, validation: predictions tables. threshold: "youden" or a target sensitivity; it and the
     temperature are chosen on validation cases, never on test cases. With more than two classes there is no threshold.
@@ -84,7 +103,7 @@ def figures(test, validation, classes, threshold="youden"):
     result["temperature"] = metrics.temperature(val_y, val_logits)
     if len(classes) == 2:
         score, val_score = p[:, 1], val_p[:, 1]
-        result["roc_auc_interval"] = intervals.delong(y, score)[1:]
+        result["roc_auc_delong"] = intervals.delong(y, score)
         chosen = (
             metrics.youden_threshold(val_y, val_score)
             if threshold == "youden"
@@ -99,9 +118,9 @@ def figures(test, validation, classes, threshold="youden"):
     return result
 
 
-def text(result):
-    """results.txt: the figures of a run for a reader, with 95 % intervals where the run's numbers give one."""
-    n, recall, auc = result["n"], result["recall"], result.get("roc_auc_interval")
+def text(result: Mapping[str, Any]) -> str:
+    """Return results.txt: the numbers of a run for a reader, with 95 % intervals where the run's numbers give one."""
+    n, recall, auc = result["n"], result["recall"], result.get("roc_auc_delong")
     counts = result.get("counts") or {}
     lines = [
         f"split {result['split']}, seed {result['seed']}",
@@ -132,26 +151,26 @@ def text(result):
     return "\n".join(lines) + "\n"
 
 
-def _number(value):
+def _number(value: float | None) -> str:
     return "not defined" if value is None else f"{value:.4f}"
 
 
-def _range(pair):
-    return "" if None in pair else f" ({pair[0]:.4f} to {pair[1]:.4f})"
+def _range(estimate: Estimate) -> str:
+    return "" if estimate.low is None else f" ({estimate.low:.4f} to {estimate.high:.4f})"
 
 
-def _share(value, n):
-    """A share of n cases with its counts and interval."""
+def _share(value: float | None, n: int | None) -> str:
+    """Return a share of n cases with its counts and interval."""
     if value is None or not n:
         return _number(value)
     k = round(value * n)
     return f"{_number(value)}, {k} of {n}{_range(intervals.wilson(k, n))}"
 
 
-def _bound(value):
+def _bound(value: float | None) -> str:
     return ", at its bound: no temperature fits these validation cases" if metrics.at_bound(value) else ""
 
 
-def true_probability(y, p):
-    """(n,) probability drawn in the deviation plot: of the last of two classes, or of the true one of more."""
+def true_probability(y: NDArray, p: NDArray) -> NDArray:
+    """Return the probability (n,) drawn in the deviation plot: of the last of two classes, or of the true one."""
     return p[:, 1] if p.shape[1] == 2 else p[np.arange(len(y)), y]

@@ -30,52 +30,64 @@ class Run:
 
     @property
     def split(self) -> str:
+        """Name of the split."""
         return str(self.results["split"])
 
     @property
     def seed(self) -> int:
+        """Seed of the training."""
         return int(self.results["seed"])
 
     @property
     def classes(self) -> list[str]:
+        """Class names, in order."""
         return self.results["classes"]
 
     @property
     def name(self) -> str:
+        """The run in words: split and seed."""
         return f"split {self.split}, seed {self.seed}"
 
     @cached_property
     def test(self) -> pd.DataFrame:
+        """Predictions of the test cases, one row a case."""
         return tables.read(self.folder / "predictions.csv")
 
     @cached_property
     def validation(self) -> pd.DataFrame:
+        """Predictions of the validation cases, one row a case."""
         return tables.read(self.folder / "validation_predictions.csv")
 
     @cached_property
     def patch_attention(self) -> pd.DataFrame:
+        """One row a patch of a test case: its keys, effective weight and, where known, place."""
         table = pd.read_parquet(self.folder / "patch_attention.parquet")
         wanted = ["case_id", "stain", "slice_id", "patch", "path", "effective_weight", "x", "y"]
         return table[[name for name in wanted if name in table]].astype(dict.fromkeys(KEYS, str))
 
     @cached_property
     def perturbation(self) -> pd.DataFrame:
+        """What perturb measured of each test case."""
         return tables.read(self.folder / "perturbation.csv")
 
     @cached_property
     def curves(self) -> pd.DataFrame:
+        """Deletion curves of each test case, one row an order and fraction."""
         return tables.read(self.folder / "perturbation_curves.csv")
 
     @cached_property
     def parts(self) -> pd.DataFrame:
+        """What each test case loses without a stain or slice."""
         return tables.read(self.folder / "perturbation_parts.csv")
 
     @cached_property
     def attention_summary(self) -> pd.DataFrame | None:
+        """Stain weights and attention of each test case."""
         return self._optional("attention_analysis/summary.csv", tables.read)
 
     @cached_property
     def truth(self) -> dict[str, Any] | None:
+        """How well attention finds known signal, over the test cases."""
         return self._optional("attention_analysis/truth_auc.json", _json)
 
     @property
@@ -86,10 +98,12 @@ class Run:
 
     @cached_property
     def history(self) -> pd.DataFrame | None:
+        """Losses of each epoch of the training."""
         return self._optional("history.csv", tables.read) if self.trained_here else None
 
     @cached_property
     def settings(self) -> dict[str, Any] | None:
+        """Settings, commit and versions of the training."""
         return self._optional("settings.yaml", _yaml) if self.trained_here else None
 
     def _optional(self, name: str, read: Callable[[Path], Any]) -> Any:

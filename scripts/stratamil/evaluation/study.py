@@ -2,16 +2,18 @@
 
 A case is predicted once a seed and repeat, by the model of the split whose test set holds it: out of fold. One seed in
 one repeat is a replicate: it predicts the whole cohort once. The ensemble is the mean probability of a case over all
-its predictions. With two classes the last is the positive one. What is not defined is None.
+its predictions. With two classes the last is the positive one.
 """
 
-from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
+from numpy.typing import NDArray
 from scipy.special import softmax
 
 from stratamil.cohort.inventory import USED
@@ -19,6 +21,7 @@ from stratamil.core.errors import UserError
 from stratamil.core.names import column, natural
 from stratamil.evaluation import runs
 from stratamil.stats import intervals, metrics
+from stratamil.stats.intervals import Estimate, Sides
 
 NEEDED = ("results.json", "predictions.csv", "validation_predictions.csv")
 
@@ -39,17 +42,18 @@ def _faults(run: runs.Run) -> Iterator[str]:
 
 @dataclass(frozen=True)
 class Study:
-    """Runs, the cases table, and the settings of the bootstrap; everything else is computed from them."""
+    """Runs, the cases table, and the settings of the bootstrap; everything else is computed from them.
 
-    runs: list
+    seed: of the bootstrap. Raises UserError if a case of a run is not in the table.
+    """
+
+    runs: list[runs.Run]
     cases: pd.DataFrame
-    draws: int = 2000
-    seed: int = 42
+    bootstrap_samples: int
+    seed: int
     baselines: pd.DataFrame | None = None
-    classes: list = field(init=False)
 
-    def __post_init__(self):
-        object.__setattr__(self, "classes", self.runs[0].results["classes"])
+    def __post_init__(self) -> None:
         known = set(self.cases["case_id"])
         strangers = [
             f"{run.folder}/predictions.csv: case {case} is not in the cases table: run the inventory and evaluate anew"
@@ -61,32 +65,42 @@ class Study:
             raise UserError(*strangers)
 
     @property
-    def binary(self):
+    def classes(self) -> list[str]:
+        """Class names; of two the last is the positive one."""
+        return self.runs[0].classes
+
+    @property
+    def binary(self) -> bool:
+        """Whether there are two classes."""
         return len(self.classes) == 2
 
     @property
-    def probabilities(self):
+    def probabilities(self) -> list[str]:
+        """Columns of the probabilities as the model gives them, in the order of classes."""
         return [f"prob_{column(name)}" for name in self.classes]
 
     @property
-    def scaled(self):
+    def scaled(self) -> list[str]:
+        """Columns of the temperature-scaled probabilities, in the order of classes."""
         return [f"scaled_{column(name)}" for name in self.classes]
 
     @property
-    def seeds(self):
+    def seeds(self) -> list[int]:
+        """Seeds of the runs, ascending."""
         return sorted({run.seed for run in self.runs})
 
     @property
-    def splits(self):
+    def splits(self) -> list[str]:
+        """Names of the splits, in natural order."""
         return sorted({run.split for run in self.runs}, key=natural)
 
     @property
-    def repeats(self):
-        """How often a seed predicts most cases; the smaller number where it is a draw."""
+    def repeats(self) -> int:
+        """How often a seed predicts most cases; the smaller number of two that are as common."""
         return int(self.predictions["repeat"].max())
 
     @cached_property
-    def missing(self):
+    def missing(self) -> dict[str, list[str]]:
         """Case -> the stains that it lacks, of those that some used case has."""
         lacked = {
             case: [stain for stain in text.split(";") if stain]
@@ -97,7 +111,7 @@ class Study:
         return {case: [stain for stain in stains if stain not in absent] for case, stains in lacked.items()}
 
     @cached_property
-    def predictions(self):
+    def predictions(self) -> pd.DataFrame:
         """One row a case and run: split, seed, repeat, case_id, y, patient_id, right, threshold, prob_*, scaled_*.
 
         threshold is NaN where a run has none, scaled_* are the probabilities after temperature scaling. The prediction
@@ -127,28 +141,29 @@ class Study:
         return table.assign(patient_id=table["case_id"].map(self.cases.set_index("case_id")["patient_id"]))
 
     @cached_property
-    def ensemble(self):
-        """One row a case in natural order: see `of_cases`; `sd` of the drawn probability, `right` of `times`."""
-        groups = self.predictions.assign(drawn=self.drawn(self.predictions)).groupby("case_id")
+    def ensemble(self) -> pd.DataFrame:
+        """One row a case in natural order: see `of_cases`; `sd` of the shown probability, `right` of `times`."""
+        groups = self.predictions.assign(shown=self.shown(self.predictions)).groupby("case_id")
         table = self.of_cases(self.predictions, [*self.probabilities, *self.scaled, "threshold"]).set_index("case_id")
-        table["right"], table["times"], table["sd"] = groups["right"].sum(), groups.size(), groups["drawn"].std(ddof=1)
+        table["right"], table["times"], table["sd"] = groups["right"].sum(), groups.size(), groups["shown"].std(ddof=1)
         return table.reset_index().sort_values("case_id", key=lambda ids: ids.map(natural), ignore_index=True)
 
     @cached_property
-    def baseline_ensembles(self):
+    def baseline_ensembles(self) -> dict[str, pd.DataFrame]:
         """Baseline -> one row a case of the study, see `of_cases`: like `ensemble` the mean of all predictions."""
         if self.baselines is None:
             return {}
-        groups = self.ensemble.set_index("case_id")["patient_id"]
-        table = self.baselines[self.baselines["case_id"].isin(groups.index) & self.baselines["split"].isin(self.splits)]
-        table = table.assign(y=table["true_label"].map(self.classes.index), patient_id=table["case_id"].map(groups))
+        patient_of = self.ensemble.set_index("case_id")["patient_id"]
+        known = self.baselines["case_id"].isin(patient_of.index) & self.baselines["split"].isin(self.splits)
+        table = self.baselines[known]
+        table = table.assign(y=table["true_label"].map(self.classes.index), patient_id=table["case_id"].map(patient_of))
         return {
             str(name): self.of_cases(rows, self.probabilities).assign(threshold=np.nan)
             for name, rows in table.groupby("baseline", sort=False)
         }
 
-    def of_cases(self, table, columns):
-        """One row a case of `table`, in its order: means of the columns (NaN if one is), y, patient_id, split.
+    def of_cases(self, table: pd.DataFrame, columns: list[str]) -> pd.DataFrame:
+        """Return one row a case of `table`, in its order: means of the columns (NaN if one is), y, patient_id, split.
 
         A case of several splits, as with repeats, is of none: its split is None.
         """
@@ -157,54 +172,63 @@ class Study:
         facts["split"] = facts["split"].astype(object).where(groups["split"].nunique() == 1, None)
         return groups[columns].mean(skipna=False).join(facts).reset_index()
 
-    def drawn(self, table):
-        """(n,) probability that is shown of a case: of the last of two classes, or of the true one of more."""
+    def shown(self, table: pd.DataFrame) -> NDArray[np.float64]:
+        """Return the probability that is shown of each case (n,): of the last of two classes, or of the true one."""
         p = table[self.probabilities].to_numpy()
         return p[:, 1] if self.binary else p[np.arange(len(p)), table["y"]]
 
     @cached_property
-    def weights(self):
-        """Bootstrap counts (draws, cases) of the rows of `ensemble`: shared, so that models are compared in pairs."""
-        return intervals.bootstrap_weights(self.ensemble["patient_id"], self.draws, self.seed)
+    def weights(self) -> NDArray[np.float64]:
+        """Bootstrap counts (B, cases) of the rows of `ensemble`: shared, so that models are compared in pairs."""
+        return intervals.bootstrap_weights(self.ensemble["patient_id"], self.bootstrap_samples, self.seed)
 
-    def weights_of(self, table):
-        """The same for the rows of `table`, (draws, rows)."""
+    def weights_of(self, table: pd.DataFrame) -> NDArray[np.float64]:
+        """Return the same for the rows of `table`, (B, rows)."""
         position = pd.Series(range(len(self.ensemble)), index=self.ensemble["case_id"])
         return self.weights[:, position[table["case_id"]]]
 
-    def folds(self, table):
-        """The parts of `table` by split; none where a case is of several, for they are no folds then."""
+    def folds(self, table: pd.DataFrame) -> list[pd.DataFrame]:
+        """Return the parts of `table` by split; none where a case is of several, for they are no folds then."""
         return [] if table["split"].isna().any() else [part for _, part in table.groupby("split", sort=False)]
 
-    def draws_of(self, table, columns=None):
-        """Figures of `table` in each bootstrap draw, name -> (draws,): `intervals.SCALES` and `fold_mean`.
+    def sampled(self, table: pd.DataFrame, columns: list[str] | None = None) -> dict[str, NDArray[np.float64]]:
+        """Return metrics of `table` in each bootstrap sample, name -> (B,): `intervals.SCALES` and `fold_mean`.
 
-        A fold that lacks a class in a draw leaves that draw without a mean over folds. columns: of the probabilities.
+        A fold that lacks a class in a sample leaves that sample without a mean over folds. columns: of the
+        probabilities.
         """
         y, p = table["y"].to_numpy(), table[columns or self.probabilities].to_numpy()
-        result = intervals.weighted_figures(y, p, self.weights_of(table))
+        result = intervals.weighted_metrics(y, p, self.weights_of(table))
         folds = [
             intervals.weighted_auc(part["y"].to_numpy(), part[self.probabilities].to_numpy(), self.weights_of(part))
             for part in self.folds(table)
         ]
-        return result | {"fold_mean": np.mean(folds, axis=0) if folds else np.full(self.draws, np.nan)}
+        return result | {"fold_mean": np.mean(folds, axis=0) if folds else np.full(self.bootstrap_samples, np.nan)}
 
-    def sizes(self, *tables):
-        """Patients with and without a case of the class in each table, see `intervals.sizes`."""
-        return [size for each in tables for size in intervals.sizes(each["y"], each["patient_id"], len(self.classes))]
+    def sides(self, *tables: pd.DataFrame) -> list[Sides]:
+        """Return the patients with and without a case of the class in each table, see `intervals.sides`."""
+        return [intervals.sides(each["y"], each["patient_id"], len(self.classes)) for each in tables]
 
-    def auc(self, table):
+    def auc(self, table: pd.DataFrame) -> float | None:
+        """Return `metrics.auc` of the rows of `table`, pooled."""
         return metrics.auc(table["y"].to_numpy(), table[self.probabilities].to_numpy())
 
-    def fold_aucs(self, table):
-        """AUC of each of the `folds` of `table`."""
+    def fold_aucs(self, table: pd.DataFrame) -> list[float | None]:
+        """Return the AUC of each of the `folds` of `table`."""
         return [self.auc(part) for part in self.folds(table)]
 
-    def figures(self, table):
-        """Figures of a set of predictions: metrics.summary, at 0.5 and at the validation threshold, calibration."""
+    def measures(self, table: pd.DataFrame) -> dict[str, Any]:
+        """Return metrics.summary of a set of predictions, at 0.5 and at the validation threshold, and calibration.
+
+        The metrics of `intervals.SCALES` are Estimates, of which the accuracy has an interval, as other shares have
+        (Wilson's).
+        """
         y, p = table["y"].to_numpy(), table[self.probabilities].to_numpy()
         result = metrics.summary(y, p, self.classes)
         del result["loss"]
+        patients = table["patient_id"].nunique()
+        result |= {name: Estimate(result[name], n=patients) for name in intervals.SCALES}
+        result["accuracy"] = intervals.wilson(int((p.argmax(axis=1) == y).sum()), len(y))
         if self.binary:
             score, threshold = p[:, 1], table["threshold"].to_numpy()
             result["at_0.5"] = metrics.at_threshold(y, score, 0.5)
@@ -212,52 +236,44 @@ class Study:
             result["calibration"] = self.calibration(table, score)
         return result
 
-    def calibration(self, table, score):
-        """`metrics.calibration` with slope and intercept as [value, low, high] too, in `intervals`."""
-        found = metrics.calibration(table["y"], score)
-        pairs = intervals.recalibration(table["y"].to_numpy(), score, table["patient_id"])
-        return found | {"intervals": {name: list(pair) for name, pair in zip(("slope", "intercept"), pairs)}}
+    def calibration(self, table: pd.DataFrame, score: NDArray) -> dict[str, Any]:
+        """Return `metrics.calibration` with slope and intercept as Estimates."""
+        recalibrated = intervals.recalibration(table["y"].to_numpy(), score, table["patient_id"])
+        return metrics.calibration(table["y"], score) | recalibrated._asdict()
 
-    def judged(self, table, drawn):
-        """`figures` of predictions of the whole cohort with `discrimination`, and `intervals` by name.
+    def estimates(self, table: pd.DataFrame, sampled: dict[str, NDArray]) -> dict[str, Any]:
+        """Return `measures` and `discrimination` of predictions of the whole cohort, with intervals by patient.
 
-        drawn: of `draws_of`. The accuracy has Wilson's interval, as other shares have.
+        sampled: of `sampled`.
         """
-        found = self.figures(table)
-        pairs = {
-            name: list(intervals.interval(found[name], drawn[name], scale)) for name, scale in intervals.SCALES.items()
+        result, patients = self.measures(table), table["patient_id"].nunique()
+        result |= {
+            name: intervals.interval(result[name].value, sampled[name], scale, patients)
+            for name, scale in intervals.SCALES.items()
+            if name != "accuracy"
         }
-        pairs["accuracy"] = list(intervals.wilson(round(found["accuracy"] * len(table)), len(table)))
-        del pairs["roc_auc"]
-        return found | {"intervals": pairs, "discrimination": self.discrimination(table, drawn)}
+        return result | self.discrimination(table, sampled)
 
-    def discrimination(self, table, drawn):
-        """Pooled AUC and mean of folds with their bootstrap intervals, DeLong beside; SD over folds."""
-        value, folds = self.auc(table), self.fold_aucs(table)
-        mean = mean_of(folds)
-        low, high = intervals.auc_interval(value, drawn["roc_auc"], self.sizes(table))
-        fold_low, fold_high = intervals.auc_interval(mean, drawn["fold_mean"], self.sizes(*self.folds(table)))
-        p = table[self.probabilities].to_numpy()
-        delong = intervals.delong(table["y"], p[:, 1])[1:] if self.binary else (None, None)
+    def discrimination(self, table: pd.DataFrame, sampled: dict[str, NDArray]) -> dict[str, Any]:
+        """Return pooled AUC and mean of folds with intervals by patient, DeLong's beside; SD over folds."""
+        value, folds, patients = self.auc(table), self.fold_aucs(table), table["patient_id"].nunique()
+        score = table[self.probabilities].to_numpy()[:, 1]
         return {
-            "roc_auc": value,
-            "low": low,
-            "high": high,
-            "delong_low": delong[0],
-            "delong_high": delong[1],
-            "fold_mean": mean,
-            "fold_low": fold_low,
-            "fold_high": fold_high,
+            "roc_auc": intervals.auc_interval(value, sampled["roc_auc"], self.sides(table), patients),
+            "delong": intervals.delong(table["y"], score) if self.binary else Estimate(value),
+            "fold_mean": intervals.auc_interval(
+                mean_of(folds), sampled["fold_mean"], self.sides(*self.folds(table)), patients
+            ),
             "fold_sd": sd_of(folds),
             "folds": len(folds),
         }
 
 
-def mean_of(values):
-    """Mean, or None if there are no values or one is None."""
+def mean_of(values: Sequence[float | None]) -> float | None:
+    """Return the mean, or None if there are no values or one is None."""
     return None if not values or any(value is None for value in values) else float(np.mean(values))
 
 
-def sd_of(values):
-    """Sample standard deviation, or None of fewer than two values or if one is None."""
+def sd_of(values: Sequence[float | None]) -> float | None:
+    """Return the sample standard deviation, or None of fewer than two values or if one is None."""
     return None if len(values) < 2 or any(value is None for value in values) else float(np.std(values, ddof=1))

@@ -2,19 +2,22 @@
 
 Reads what `perturb` and `evaluate` wrote for all splits and seeds. The value of a case is the mean over its runs (seeds
 and repeats), that of the study the mean over cases; rank correlations of stains and slices are pooled over them.
-Intervals are of bootstrap draws of patients with all their cases, see `intervals`. What is not defined is None.
+Intervals are of bootstrap samples of patients with all their cases, see `intervals`.
 """
 
+from collections.abc import Iterator, Mapping, Sequence
 from itertools import combinations
+from typing import Any, Literal
 
 import numpy as np
 import pandas as pd
 
 from stratamil.core.names import column, natural
 from stratamil.explain import findings
-from stratamil.explain.faithfulness_runs import TOPS, VALUES, differences
-from stratamil.explain.findings import Estimate, Finding
-from stratamil.stats.estimates import centred_sums, correlation
+from stratamil.explain.faithfulness_runs import TOPS, VALUES, Study, differences
+from stratamil.explain.findings import Finding, Uniform
+from stratamil.stats.estimates import Sample, centred_sums, correlation
+from stratamil.stats.intervals import Estimate
 from stratamil.stats.ranking import top_count
 
 # What a reader asks first -> the finding that answers it (measure, of), how that is measured, and why it may have none.
@@ -93,21 +96,21 @@ BETWEEN = ("seeds", "splits")
 SECTIONS = ("curves", "top", "parts", "uniform", "stability", "properties")
 
 
-def of_study(study):
-    """All findings: those of the study, then those of each run that can be told of one."""
-    found = [
+def of_study(study: Study) -> list[Finding]:
+    """Return all findings: those of the study, then those of each run that can be told of one."""
+    result = [
         *_of_rows(study, study.table, [run.parts.assign(run=run.name) for run in study.runs], "study"),
         *_of_pairs(study),
         *_of_properties(study),
     ]
     for run in study.runs if len(study.runs) > 1 else []:
         rows = study.table[study.table["run"] == run.name]
-        found += _of_rows(study, rows, [run.parts.assign(run=run.name)], run.name)
-    return found
+        result += _of_rows(study, rows, [run.parts.assign(run=run.name)], run.name)
+    return result
 
 
-def _of_rows(study, table, parts, scope):
-    """Findings of some rows of the study's table: areas, top patches, parts left out, no attention."""
+def _of_rows(study: Study, table: pd.DataFrame, parts: Sequence[pd.DataFrame], scope: str) -> Iterator[Finding]:
+    """Yield findings of some rows of the study's table: areas, top patches, parts left out, no attention."""
     sample = study.sample(table)
     mean = {name: sample.mean(table.groupby("case_id")[name].mean()) for name in differences(table, study.classes)}
     yield from _of_areas(study, table, sample, mean, scope)
@@ -116,22 +119,26 @@ def _of_rows(study, table, parts, scope):
             words = findings.top(top, study.percent)
             for measure, said in (("necessity", findings.necessity), ("sufficiency", findings.sufficiency)):
                 estimate = mean[f"{measure}_{top}_{value}"]
-                yield _finding("top", f"{measure}_{top}", scope, value, estimate, said(words, value, estimate))
+                yield _finding(
+                    "top", f"{measure}_{top}", scope, value, estimate=estimate, sentence=said(words, value, estimate)
+                )
     yield from _of_parts(pd.concat(parts, ignore_index=True), sample, scope)
     for kind in ("uniform", "levels"):
         yield from _of_uniform(study, table, sample, kind, scope)
 
 
-def _of_areas(study, table, sample, mean, scope):
+def _of_areas(
+    study: Study, table: pd.DataFrame, sample: Sample, mean: Mapping[str, Estimate], scope: str
+) -> Iterator[Finding]:
     for value in VALUES:
         for order in ("attention", "contribution"):
             for direction in ("deletion", "insertion"):
                 estimate = mean[f"{direction}_{order}_{value}"]
                 sentence = findings.area(direction, order, value, estimate)
-                yield _finding("curves", f"{direction}_{order}", scope, value, estimate, sentence)
+                yield _finding("curves", f"{direction}_{order}", scope, value, estimate=estimate, sentence=sentence)
         estimate = mean[f"contribution_{value}"]
         sentence = findings.beside_contribution(value, estimate)
-        yield _finding("curves", "contribution_over_attention", scope, value, estimate, sentence)
+        yield _finding("curves", "contribution_over_attention", scope, value, estimate=estimate, sentence=sentence)
     predicted = _predicted(table)
     for name in study.classes:
         rows = table[table["case_id"].map(predicted) == name]
@@ -140,21 +147,30 @@ def _of_areas(study, table, sample, mean, scope):
             estimate = sample.mean(values.reindex(sample.cases.index))
             measure = f"{direction}_attention_predicted_{column(name)}"
             sentence = findings.area_of_class(direction, name, estimate)
-            yield _finding("curves", measure, scope, "probability", estimate, sentence)
+            yield _finding("curves", measure, scope, "probability", estimate=estimate, sentence=sentence)
 
 
-def _predicted(table):
-    """The class that each case is predicted as by most of its runs."""
+def _predicted(table: pd.DataFrame) -> pd.Series:
+    """Return the class that each case is predicted as by most of its runs."""
     return table.groupby("case_id")["predicted_label"].agg(lambda labels: labels.mode()[0])
 
 
-def _finding(section, measure, scope, value_of, estimate, sentence, reference=0.0):
-    said = findings.verdict(estimate, reference)
-    return Finding(section, measure, scope, value_of, estimate, reference, said, sentence)
+def _finding(section: str, measure: str, scope: str, value_of: str, *, estimate: Estimate, sentence: str) -> Finding:
+    """Return a finding that is compared with 0."""
+    return Finding(
+        section,
+        measure,
+        scope,
+        value_of,
+        estimate=estimate,
+        reference=0.0,
+        verdict=findings.verdict(estimate),
+        sentence=sentence,
+    )
 
 
-def _of_parts(parts, sample, scope):
-    """Do stains and slices that weigh more speak more for the prediction?
+def _of_parts(parts: pd.DataFrame, sample: Sample, scope: str) -> Iterator[Finding]:
+    """Yield whether stains and slices that weigh more speak more for the prediction.
 
     Which way the margin changes without a part is asked, not how much: without a part of weight w it changes by
     w / (1 - w) times how far the part differs from the whole, so more for a high weight, whatever the part shows.
@@ -162,28 +178,37 @@ def _of_parts(parts, sample, scope):
     for level in ("stain", "slice"):
         sums = centred_sums(parts[parts["level"] == level], ["run", "case_id"], "weight", "margin_change")
         estimate = sample.ratio(sums, correlation)
-        yield _finding("parts", f"{level}_support", scope, "margin", estimate, findings.part(level, estimate))
+        yield _finding(
+            "parts", f"{level}_support", scope, "margin", estimate=estimate, sentence=findings.part(level, estimate)
+        )
 
 
-def _of_uniform(study, table, sample, kind, scope):
-    """What the model says without attention."""
+def _of_uniform(study: Study, table: pd.DataFrame, sample: Sample, kind: Uniform, scope: str) -> Iterator[Finding]:
+    """Yield what the model says without attention."""
     names = [[f"{prefix}prob_{column(name)}" for name in study.classes] for prefix in ("", f"{kind}_")]
     of_split = [rows.groupby("case_id") for _, rows in table.groupby("split")]
     model, without, estimate = sample.auc_difference([[cases[part].mean() for part in names] for cases in of_split])
     attends = table["deletion_attention_margin"].notna().any() or not (table["patches"] > 1).any()
     if not attends:  # the difference would be that of two means
-        estimate = Estimate(None, None, None, estimate.patients, estimate.cases)
+        estimate = Estimate(None, n=estimate.n)
     reason = "no split has test cases of all classes" if attends else "the model weighs all patches of a case alike"
     sentence = findings.uniform(kind, model, without, estimate, reason)
-    yield _finding("uniform", f"auc_over_{kind}", scope, "AUROC", estimate, sentence)
+    yield _finding("uniform", f"auc_over_{kind}", scope, "AUROC", estimate=estimate, sentence=sentence)
     estimate = sample.mean(table.groupby("case_id")[f"{kind}_changed"].mean(), "logit")
     yield Finding(
-        "uniform", f"{kind}_changed", scope, "prediction", estimate, None, "", findings.changed(kind, estimate)
+        "uniform",
+        f"{kind}_changed",
+        scope,
+        "prediction",
+        estimate=estimate,
+        reference=None,
+        verdict=None,
+        sentence=findings.changed(kind, estimate),
     )
 
 
-def agreements(study):
-    """How alike two runs order the patches of a case: one row a case and pair of runs.
+def agreements(study: Study) -> pd.DataFrame:
+    """Return how alike two runs order the patches of a case: one row a case and pair of runs.
 
     between: "seeds" (same split) or "splits" (same seed); correlation (Spearman), overlap of the top patches, chance
     (its expectation: k of n drawn at random hold k / n of any other k), excess (overlap less chance).
@@ -205,36 +230,45 @@ def agreements(study):
             shared, k = len(top[i] & top[j]), len(top[i])
             rows.append(row | {"overlap": shared / k, "chance": k / len(by_run)})
     columns = ["case_id", "a", "b", "between", "correlation", "overlap", "chance"]
-    found = pd.DataFrame(rows, columns=columns).astype(dict.fromkeys(columns[4:], float))
-    return found.assign(excess=found["overlap"] - found["chance"])
+    pairs = pd.DataFrame(rows, columns=columns).astype(dict.fromkeys(columns[4:], float))
+    return pairs.assign(excess=pairs["overlap"] - pairs["chance"])
 
 
-def _tops(by_run, percent):
-    """The set of top patches of each run; equal weights by path, as in the tables of attention."""
+def _tops(by_run: pd.DataFrame, percent: float) -> list[set[str]]:
+    """Return the set of top patches of each run; equal weights by path, as in the tables of attention."""
     k = top_count(len(by_run), percent)
     ordered = by_run.sort_index()
     return [set(ordered[run].sort_values(ascending=False, kind="stable").index[:k]) for run in by_run]
 
 
-def _of_pairs(study):
-    """Findings of the stability over seeds and splits."""
+def _of_pairs(study: Study) -> Iterator[Finding]:
+    """Yield findings of the stability over seeds and splits."""
     pairs, sample = agreements(study), study.sample(study.table)
     for between in BETWEEN:
         of_case = pairs[pairs["between"] == between].groupby("case_id")[["correlation", "overlap", "chance", "excess"]]
         means = of_case.mean().reindex(sample.cases.index)
         estimate = sample.mean(means["correlation"])
         sentence = findings.agreement(between, estimate, study.patches["effective_weight"].notna().any())
-        yield _finding("stability", f"{between}_correlation", "study", "attention", estimate, sentence)
+        yield _finding(
+            "stability", f"{between}_correlation", "study", "attention", estimate=estimate, sentence=sentence
+        )
         estimate, excess = sample.mean(means["overlap"], "logit"), sample.mean(means["excess"])
         chance = None if estimate.value is None else float(means["chance"].mean())
         sentence = findings.overlap(between, study.percent, chance, excess, estimate)
-        said = findings.verdict(excess)
-        of_top = "stability", f"{between}_overlap", "study", "attention"
-        yield Finding(*of_top, estimate, chance, said, sentence)
+        yield Finding(
+            "stability",
+            f"{between}_overlap",
+            "study",
+            "attention",
+            estimate=estimate,
+            reference=chance,
+            verdict=findings.verdict(excess),
+            sentence=sentence,
+        )
 
 
-def related(study, name, scope):
-    """Correlation of attention with a property of patches by case (NaN: not known), mean over its runs.
+def related(study: Study, name: str, scope: Literal["case", "slice"]) -> pd.Series:
+    """Return the correlation of attention with a property of patches by case (NaN: not known), mean over its runs.
 
     scope: "case", Spearman's over all patches of a case, or "slice", of ranks within its slices.
     """
@@ -246,8 +280,8 @@ def related(study, name, scope):
     return pd.concat(rows, axis=1).mean(axis=1)
 
 
-def _of_properties(study):
-    """Findings of what attention goes with; of a property that is unknown or the same everywhere, that it is so."""
+def _of_properties(study: Study) -> Iterator[Finding]:
+    """Yield findings of what attention goes with; of a property that is unknown or the same in all, just this."""
     sample = study.sample(study.table)
     place = "distance" if "distance" in study.patches else "number"
     for name in ("pixels", "bytes", "brightness", place):
@@ -256,30 +290,28 @@ def _of_properties(study):
             values = related(study, name, scope) if known else pd.Series(dtype=float)
             estimate = sample.mean(values.reindex(sample.cases.index))
             reason = "it, or attention, is the same in all patches" if known else "it is not known"
-            sentence = findings.related(*PROPERTIES[name], scope, estimate, reason)
-            yield _finding("properties", f"{name}_{scope}", "study", "attention", estimate, sentence)
+            more, less, subject = PROPERTIES[name]
+            sentence = findings.related(estimate, more=more, less=less, subject=subject, scope=scope, reason=reason)
+            yield _finding("properties", f"{name}_{scope}", "study", "attention", estimate=estimate, sentence=sentence)
 
 
-def curves(study):
-    """Mean curves over cases with their intervals: order -> {value: {fraction, mean, low, high}}."""
+def curves(study: Study) -> dict[str, dict[str, dict[str, list]]]:
+    """Return mean curves over cases: order -> {value: {fraction: [...], mean: [Estimates]}}."""
     table = pd.concat([run.curves.assign(run=run.name) for run in study.runs], ignore_index=True)
     sample, result = study.sample(study.table), {}
     for order, lines in table.groupby("order", sort=False):
         result[order] = {}
         for value in VALUES:
             of_case = lines.groupby(["case_id", "fraction"])[value].mean().unstack()
-            estimates = [sample.mean(of_case[fraction].reindex(sample.cases.index)) for fraction in of_case]
             result[order][value] = {
                 "fraction": [float(fraction) for fraction in of_case],
-                "mean": [found.value for found in estimates],
-                "low": [found.low for found in estimates],
-                "high": [found.high for found in estimates],
+                "mean": [sample.mean(of_case[fraction].reindex(sample.cases.index)) for fraction in of_case],
             }
     return result
 
 
-def tops(study):
-    """Mean values with only and without the top and random patches: one dict a top, kind, group and value."""
+def tops(study: Study) -> list[dict[str, Any]]:
+    """Return mean values with only and without the top and random patches: one dict a top, kind, group and value."""
     sample, table, rows = study.sample(study.table), study.table, []
     for top in TOPS:
         for kind in ("only", "without"):
@@ -287,14 +319,13 @@ def tops(study):
                 for value in VALUES:
                     name = f"{kind}_{group}_{top}_{value}"
                     if name in table and f"only_top_{top}_{value}" in table:
-                        estimate = sample.mean(table.groupby("case_id")[name].mean())
-                        figures = {"mean": estimate.value, "low": estimate.low, "high": estimate.high}
-                        rows.append({"top": top, "kind": kind, "group": group, "of": value} | figures)
+                        mean = sample.mean(table.groupby("case_id")[name].mean())
+                        rows.append({"top": top, "kind": kind, "group": group, "of": value, "mean": mean})
     return rows
 
 
-def by_case(study):
-    """One row a case in natural order: class, patient, how often predicted as what, and the means over its runs."""
+def by_case(study: Study) -> pd.DataFrame:
+    """Return one row a case in natural order: true class, patient, predicted class, and the means over its runs."""
     table = study.table
     tops_ = [f"{kind}_{TOPS[0]}_probability" for kind in ("without_top", "only_top", "only_random")]
     table = table.assign(**{name: np.nan for name in tops_ if name not in table})
@@ -307,9 +338,9 @@ def by_case(study):
     return result.sort_index(key=lambda ids: ids.map(natural)).reset_index()
 
 
-def answers(found, percent, classes):
-    """The `QUESTIONS` with their answers, rows for a table: question, answer, measured_by and the finding's figures."""
-    of_study = {(item.measure, item.value_of): item for item in found if item.scope == "study"}
+def answers(items: Sequence[Finding], percent: float, classes: Sequence[str]) -> list[dict[str, Any]]:
+    """Return the `QUESTIONS` answered: question, answer, measured_by, and estimate and reference of the finding."""
+    of_study = {(item.measure, item.value_of): item for item in items if item.scope == "study"}
     rows = []
     for question, (measure, of), measured_by, nothing in QUESTIONS:
         item = of_study[measure, of]
@@ -321,29 +352,29 @@ def answers(found, percent, classes):
     return rows
 
 
-def _said(item, nothing, of_study):
-    """The answer of a finding; also what the margin says, where a probability, which saturates, says another."""
+def _said(item: Finding, nothing: str, of_study: Mapping[tuple[str, str], Finding]) -> str:
+    """Return the answer of a finding; also what the margin says, where a probability, which saturates, says another."""
     answer, margin = ANSWERS.get(item.verdict, nothing), of_study.get((item.measure, "margin"))
     if item.value_of == "probability" and margin is not None and margin.verdict != item.verdict:
         answer += f"; by the margin: {ANSWERS.get(margin.verdict, nothing)}"
     return answer
 
 
-def _answer(question, item, answer, measured_by):
-    figures = {name: item.row()[name] for name in ("value", "low", "high", "reference", "n")}
-    return {"question": question, "answer": answer, "measured_by": measured_by} | figures
+def _answer(question: str, item: Finding, answer: str, measured_by: str) -> dict[str, Any]:
+    said = {"question": question, "answer": answer, "measured_by": measured_by}
+    return said | {"estimate": item.estimate, "reference": item.reference}
 
 
-def _top_counts(study):
-    """The least and the most patches that the top share of a case is."""
+def _top_counts(study: Study) -> list[int]:
+    """Return the least and the most patches that the top share of a case is."""
     n = study.table["patches"]
     return [top_count(size, study.percent) for size in (n.min(), n.max())]
 
 
-def numbers(study):
-    """Everything the page says in figures and sentences, ready for JSON."""
-    found = of_study(study)
-    said = {item.measure: item.verdict for item in found if (item.scope, item.value_of) == ("study", "probability")}
+def numbers(study: Study) -> dict[str, Any]:
+    """Return everything the page says in numbers and sentences, ready for JSON."""
+    items = of_study(study)
+    said = {item.measure: item.verdict for item in items if (item.scope, item.value_of) == ("study", "probability")}
     both = [f"{direction}_attention" for direction in ("deletion", "insertion")]
     by_class = {name: tuple(said[f"{part}_predicted_{column(name)}"] for part in both) for name in study.classes}
     return {
@@ -353,10 +384,10 @@ def numbers(study):
         "patients": int(study.table["patient_id"].nunique()),
         "runs": [run.name for run in study.runs],
         "top_percent": study.percent,
-        "bootstrap": {"draws": study.draws, "seed": study.seed},
+        "bootstrap": {"samples": study.bootstrap_samples, "seed": study.seed},
         "top_counts": _top_counts(study),
-        "answers": answers(found, study.percent, study.classes),
-        "findings": [item.row() for item in found],
+        "answers": answers(items, study.percent, study.classes),
+        "findings": [item.entry() for item in items],
         "curves": curves(study),
         "tops": tops(study),
     }

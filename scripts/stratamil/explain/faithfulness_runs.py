@@ -1,8 +1,6 @@
 """What perturb and evaluate left of a study, as one table of cases and one of patches."""
 
-import math
-from collections.abc import Iterable, Iterator
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -14,7 +12,7 @@ from stratamil.core.errors import UserError
 from stratamil.core.names import column, natural
 from stratamil.evaluation import runs
 from stratamil.explain import findings
-from stratamil.features import images
+from stratamil.features import store
 from stratamil.stats.estimates import Sample
 
 NEEDED = {
@@ -28,7 +26,6 @@ VALUES = tuple(findings.VALUES)
 TOPS = ("percent", "1", "5", "20")
 PLACE = ["x", "y"]
 OPTICAL_DENSITY = 3  # of the stain_stats features: mean optical density of red, green and blue
-READERS = 8  # heads of image files read at once: what takes time is the file system
 
 
 def read_runs(folders: Iterable[Path | str]) -> list[runs.Run]:
@@ -44,33 +41,30 @@ def _faults(run: runs.Run) -> Iterator[str]:
         )
 
 
-def _same_cases(run):
-    """Whether `perturb` had the cases of `evaluate`, and found their stains to weigh the same."""
+def _same_cases(run: runs.Run) -> bool:
+    """Return whether `perturb` had the cases of `evaluate`, with stains that weigh the same."""
     if set(run.perturbation["case_id"]) != set(run.patch_attention["case_id"]):
         return False
     keys = ["case_id", "stain"]
-    found = run.parts[run.parts["level"] == "stain"].set_index(keys)["weight"].sort_index()
-    wanted = run.patch_attention.groupby(keys)["effective_weight"].sum().sort_index()
-    return found.index.equals(wanted.index) and np.allclose(found, wanted, atol=1e-3)
+    perturbed = run.parts[run.parts["level"] == "stain"].set_index(keys)["weight"].sort_index()
+    evaluated = run.patch_attention.groupby(keys)["effective_weight"].sum().sort_index()
+    return perturbed.index.equals(evaluated.index) and np.allclose(perturbed, evaluated, atol=1e-3)
 
 
-def pixels(paths, folder):
-    """Width x height of image files from their heads, (n,); NaN where a file is gone or damaged."""
+def known(shards: Iterable[Path], inventory: pd.DataFrame, paths: pd.Index) -> pd.DataFrame:
+    """Return what feature shards and the inventory know of images: index `paths`; pixels, bytes, brightness.
 
-    def area(path):
-        try:
-            return math.prod(images.sides(Path(folder) / path))
-        except images.Unreadable:
-            return np.nan
-
-    with ThreadPoolExecutor(READERS) as pool:
-        return np.array(list(pool.map(area, paths)), dtype=float)
-
-
-def brightness(colour):
-    """Minus the mean optical density of each patch, by path; colour: Features of stain_stats."""
-    density = np.asarray(colour.values[:])[:, OPTICAL_DENSITY].astype(float)
-    return pd.Series(-density, index=colour.table["path"])
+    pixels: width x height. brightness: minus the mean optical density. Precomputed features have none of the three.
+    """
+    table = pd.DataFrame(index=paths)
+    facts, features = store.facts(shards).set_index("path"), store.read(shards)
+    if len(facts):
+        table["pixels"] = (facts["width"].astype(float) * facts["height"]).reindex(paths)
+        table["bytes"] = inventory.set_index("path")["bytes"].reindex(paths)
+    if features.colour is not None:
+        density = np.asarray(features.colour[:])[:, OPTICAL_DENSITY].astype(float)
+        table["brightness"] = pd.Series(-density, index=features.table["path"]).reindex(paths)
+    return table
 
 
 @dataclass(frozen=True)
@@ -78,22 +72,22 @@ class Study:
     """Runs, the inventory's cases table (case_id, patient_id), and what else is known of patches.
 
     known: DataFrame with index path and columns out of pixels, bytes, brightness. percent: share of a case's patches
-    that is its top. draws, seed: of the bootstrap.
+    that is its top. bootstrap_samples, seed: of the bootstrap.
     """
 
-    runs: list
+    runs: list[runs.Run]
     cases: pd.DataFrame
     known: pd.DataFrame
     percent: float
-    draws: int
+    bootstrap_samples: int
     seed: int
 
     @property
-    def classes(self):
+    def classes(self) -> list[str]:
         return self.runs[0].classes
 
     @cached_property
-    def table(self):
+    def table(self) -> pd.DataFrame:
         """One row a case and run: split, seed, run, what `perturb` wrote and `differences` adds, patient_id, y."""
         parts = [run.perturbation.assign(split=run.split, seed=run.seed, run=run.name) for run in self.runs]
         table = pd.concat(parts, ignore_index=True)
@@ -104,13 +98,13 @@ class Study:
             raise UserError(f"perturbation.csv: cases {', '.join(strangers)} are not in the cases table: run all again")
         return table.assign(**differences(table, self.classes))
 
-    def sample(self, table):
-        """The cases of some rows of `table`, in natural order."""
+    def sample(self, table: pd.DataFrame) -> Sample:
+        """Return the cases of some rows of `table`, in natural order."""
         cases = table.groupby("case_id")[["patient_id", "y"]].first()
-        return Sample(cases.sort_index(key=lambda ids: ids.map(natural)), self.draws, self.seed)
+        return Sample(cases.sort_index(key=lambda ids: ids.map(natural)), self.bootstrap_samples, self.seed)
 
     @cached_property
-    def patches(self):
+    def patches(self) -> pd.DataFrame:
         """One row a patch and run: run, split, seed, properties, effective_weight (NaN where a case's are equal)."""
         parts = [run.patch_attention.assign(split=run.split, seed=run.seed, run=run.name) for run in self.runs]
         table = pd.concat(parts, ignore_index=True)
@@ -125,11 +119,11 @@ class Study:
         return table.join(self.known, on="path")
 
 
-def differences(table, classes):
-    """Differences that `perturb` leaves to make: name -> (n,). Where no case has what is wanted they are NaN."""
+def differences(table: pd.DataFrame, classes: Sequence[str]) -> dict[str, pd.Series]:
+    """Return differences that `perturb` leaves to make: name -> (n,). Where no case has what is wanted they are NaN."""
     nothing = pd.Series(np.nan, index=table.index)
 
-    def given(name):
+    def given(name: str) -> pd.Series:
         return table.get(name, nothing)
 
     result = {

@@ -3,10 +3,21 @@
 An interval decides: above the reference, below it, or holding it. Sentences are made for readers, numbers filled in.
 """
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from typing import Any, Literal
 
 from stratamil.core.wording import num, pct, span
-from stratamil.stats.estimates import PATIENTS, Estimate
+from stratamil.stats.estimates import PATIENTS
+from stratamil.stats.intervals import Estimate
+
+Verdict = Literal["above", "below", "no different", "too few", "not defined"]
+Value = Literal["probability", "margin"]
+Order = Literal["attention", "contribution"]
+Direction = Literal["deletion", "insertion"]
+Level = Literal["stain", "slice"]
+Uniform = Literal["uniform", "levels"]
+Between = Literal["seeds", "splits"]
 
 HELD = ", and the interval holds 0"
 ABOVE, BELOW, SAME, FEW, NONE = "above", "below", "no different", "too few", "not defined"
@@ -19,7 +30,8 @@ WORDS = {ABOVE: "better than random", BELOW: "worse than random", SAME: "no bett
 class Finding:
     """An estimate of one measure, what it would be by chance, and what that says.
 
-    scope: "study", or one "split 01, seed 42". value: what was measured of the model, probability or margin, if either.
+    scope: "study", or one "split 01, seed 42". value_of: what was measured of the model, e.g. probability or margin.
+    reference, verdict: None where there is nothing to compare with.
     """
 
     section: str
@@ -28,60 +40,63 @@ class Finding:
     value_of: str
     estimate: Estimate
     reference: float | None
-    verdict: str
+    verdict: Verdict | None
     sentence: str
 
-    def row(self):
-        """The finding as a dict of plain values, for tables and JSON."""
-        found = self.estimate
+    def entry(self) -> dict[str, Any]:
+        """Return the finding for JSON."""
         return {
             "section": self.section,
             "measure": self.measure,
             "scope": self.scope,
             "of": self.value_of,
-            "n": found.patients,
-            "cases": found.cases,
-            "value": found.value,
-            "low": found.low,
-            "high": found.high,
+            "estimate": self.estimate,
             "reference": self.reference,
             "verdict": self.verdict,
             "sentence": self.sentence,
         }
 
 
-def verdict(estimate, reference=0.0):
-    """What the interval says of the estimate: ABOVE or BELOW the reference, or SAME; FEW patients, or NONE."""
+def row(entry: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the entry of a finding as a row of a table, its estimate as columns value, low, high and n."""
+    columns = {}
+    for name, value in entry.items():
+        columns |= asdict(value) if name == "estimate" else {name: value}
+    return columns
+
+
+def verdict(estimate: Estimate, reference: float = 0.0) -> Verdict:
+    """Return what the interval says of the estimate: ABOVE or BELOW the reference, or SAME; FEW patients, or NONE."""
     if estimate.value is None:
         return NONE
-    if estimate.patients < PATIENTS or estimate.low is None:
+    if estimate.n < PATIENTS or estimate.low is None:
         return FEW
     if estimate.low > reference:
         return ABOVE
     return BELOW if estimate.high < reference else SAME
 
 
-def count(n, noun):
-    """`1 patient`, `3 patients`."""
+def count(n: int, noun: str) -> str:
+    """Return `1 patient`, `3 patients`."""
     return f"{n} {noun}{'' if n == 1 else 's'}"
 
 
-def _basis(estimate):
-    """The interval and the number of patients, in brackets; a bound that is not 0 does not read as 0.00."""
-    patients = count(estimate.patients, "patient")
+def _basis(estimate: Estimate) -> str:
+    """Return the interval and the number of patients, in brackets; a bound that is not 0 does not read as 0.00."""
+    patients = count(estimate.n, "patient")
     if estimate.low is None:
         return f"({patients})"
     near = any(0 < abs(bound) < 0.005 for bound in (estimate.low, estimate.high))
     return f"(95 % interval {span(estimate.low, estimate.high, 3 if near else 2)}; {patients})"
 
 
-def _size(estimate, more, less):
-    """`0.12 lower`."""
+def _size(estimate: Estimate, more: str, less: str) -> str:
+    """Return `0.12 lower`."""
     return f"{num(abs(estimate.value), 2)} {more if estimate.value >= 0 else less}"
 
 
-def against_random(subject, task, more, less, than, estimate, reason):
-    """Whether a choice of patches does its task better than a random choice.
+def against_random(estimate: Estimate, *, subject: str, task: str, more: str, less: str, than: str, reason: str) -> str:
+    """Say whether a choice of patches does its task better than a random choice.
 
     estimate: of the difference, above 0 where the choice does better; then what is measured is `more`, else `less`.
     than: what it is compared with. reason: why there may be no estimate.
@@ -93,18 +108,18 @@ def against_random(subject, task, more, less, than, estimate, reason):
     if said == FEW:
         return (
             f"Whether {subject[0].lower()}{subject[1:]} is better than random cannot be told: "
-            f"{size}, but {count(estimate.patients, 'patient')} {_are(estimate.patients)} too few."
+            f"{size}, but {count(estimate.n, 'patient')} {_are(estimate.n)} too few."
         )
     held = HELD if said == SAME else ""
     return f"{subject} is {WORDS[said]} at {task}: {size}{held} {_basis(estimate)}."
 
 
-def _are(n):
+def _are(n: int) -> str:
     return "is" if n == 1 else "are"
 
 
-def area(direction, order, value, estimate):
-    """The area between the curves of an order of patches and of a random one."""
+def area(direction: Direction, order: Order, value: Value, estimate: Estimate) -> str:
+    """Say what the area between the curves of an order of patches and of a random one tells."""
     which = {"attention": "most attended patches", "contribution": "patches that speak most for the predicted class"}
     subject, task, more, less = {
         "deletion": (f"Removing the {which[order]} first", "lowering", "lower", "higher"),
@@ -112,30 +127,30 @@ def area(direction, order, value, estimate):
     }[direction]
     reason = "no case has two patches" + (" of different attention" if order == "attention" else "")
     return against_random(
-        subject,
-        f"{task} the {VALUES[value]}",
-        more,
-        less,
-        "along the curve than with patches at random",
         estimate,
-        reason,
+        subject=subject,
+        task=f"{task} the {VALUES[value]}",
+        more=more,
+        less=less,
+        than="along the curve than with patches at random",
+        reason=reason,
     )
 
 
-def area_of_class(direction, name, estimate):
-    """The same area, in cases predicted as one class."""
+def area_of_class(direction: Direction, name: str, estimate: Estimate) -> str:
+    """Say what the same area tells in cases predicted as one class."""
     said = verdict(estimate)
     begin = f"In cases predicted {name}, {'removing' if direction == 'deletion' else 'adding'} the most attended first"
     if said == NONE:
         return f"{begin}: not defined, for there is none with two patches of different attention."
     if said == FEW:
-        patients = f"{count(estimate.patients, 'patient')} {_are(estimate.patients)}"
+        patients = f"{count(estimate.n, 'patient')} {_are(estimate.n)}"
         return f"{begin}: {num(estimate.value, 2)}, but {patients} too few to tell."
     return f"{begin} is {WORDS[said]}: {num(estimate.value, 2)} {_basis(estimate)}."
 
 
-def beside_contribution(value, estimate):
-    """Whether the exact contribution finds what matters better than attention does: the difference of the two areas."""
+def beside_contribution(value: Value, estimate: Estimate) -> str:
+    """Say whether the exact contribution finds what matters better than attention: the difference of the two areas."""
     said = verdict(estimate)
     if said == NONE:
         return "Attention and contribution cannot be compared: there is no order by attention."
@@ -148,30 +163,44 @@ def beside_contribution(value, estimate):
     }[said]
 
 
-def necessity(top, value, estimate):
-    """What is lost without the top patches, against random ones (ERASER: comprehensiveness)."""
-    subject, than = f"Taking away {top}", "than without as many at random"
-    return against_random(subject, f"lowering the {VALUES[value]}", "lower", "higher", than, estimate, NO_TOP)
+def necessity(top: str, value: Value, estimate: Estimate) -> str:
+    """Say what is lost without the top patches, against random ones (ERASER: comprehensiveness)."""
+    return against_random(
+        estimate,
+        subject=f"Taking away {top}",
+        task=f"lowering the {VALUES[value]}",
+        more="lower",
+        less="higher",
+        than="than without as many at random",
+        reason=NO_TOP,
+    )
 
 
-def sufficiency(top, value, estimate):
-    """What is left with nothing but the top patches, against random ones (ERASER: sufficiency)."""
-    subject, than = f"Keeping nothing but {top}", "than with as many at random"
-    return against_random(subject, f"keeping up the {VALUES[value]}", "higher", "lower", than, estimate, NO_TOP)
+def sufficiency(top: str, value: Value, estimate: Estimate) -> str:
+    """Say what is left with nothing but the top patches, against random ones (ERASER: sufficiency)."""
+    return against_random(
+        estimate,
+        subject=f"Keeping nothing but {top}",
+        task=f"keeping up the {VALUES[value]}",
+        more="higher",
+        less="lower",
+        than="than with as many at random",
+        reason=NO_TOP,
+    )
 
 
 NO_TOP = "no case has more patches than that, with different attention"
 
 
-def top(name, percent):
-    """The top patches in words: `the 5 % most attended patches`, `the most attended patch`."""
+def top(name: str, percent: float) -> str:
+    """Return the top patches in words: `the 5 % most attended patches`, `the most attended patch`."""
     if name == "percent":
         return f"the {percent:g} % most attended patches"
     return "the most attended patch" if name == "1" else f"the {name} most attended patches"
 
 
-def part(level, estimate):
-    """Whether the attention of a stain or slice tells which way the prediction changes without it."""
+def part(level: Level, estimate: Estimate) -> str:
+    """Say whether the attention of a stain or slice tells which way the prediction changes without it."""
     said, parts = verdict(estimate), f"{level}s"
     if said == NONE:
         return f"Attention of {parts} and what changes without them: not defined, for no case has two to compare."
@@ -185,10 +214,10 @@ def part(level, estimate):
     }[said]
 
 
-def uniform(kind, model, without, estimate, reason):
-    """What attention adds to the AUROC. model, without: the two AUROCs; estimate: of their difference.
+def uniform(kind: Uniform, model: float | None, without: float | None, estimate: Estimate, reason: str) -> str:
+    """Say what attention adds to the AUROC.
 
-    reason: why there may be no estimate.
+    model, without: the two AUROCs; estimate: of their difference. reason: why there may be no estimate.
     """
     said = verdict(estimate)
     alike = ALIKE[kind]
@@ -204,23 +233,26 @@ def uniform(kind, model, without, estimate, reason):
     }[said]
 
 
-def changed(kind, estimate):
-    """How often the prediction changes without attention."""
+def changed(kind: Uniform, estimate: Estimate) -> str:
+    """Say how often the prediction changes without attention."""
     alike = ALIKE[kind]
     if estimate.value is None:
         return "How often predictions change without attention: not defined, for there are none."
     return f"With {alike} weighing alike, {pct(estimate.value)} of the predictions change {_percent(estimate)}."
 
 
-def _percent(estimate):
-    patients = count(estimate.patients, "patient")
+def _percent(estimate: Estimate) -> str:
+    patients = count(estimate.n, "patient")
     if estimate.low is None:
         return f"({patients})"
     return f"(95 % interval {pct(estimate.low)} to {pct(estimate.high)}; {patients})"
 
 
-def agreement(between, estimate, attends=True):
-    """Whether two models order the patches of a case alike. attends: whether their attention has an order at all."""
+def agreement(between: Between, estimate: Estimate, attends: bool = True) -> str:
+    """Say whether two models order the patches of a case alike.
+
+    attends: whether their attention has an order at all.
+    """
     said = verdict(estimate)
     models = {"seeds": "two trainings on the same split", "splits": "models of two splits that test the same case"}[
         between
@@ -243,8 +275,11 @@ def agreement(between, estimate, attends=True):
     }[said]
 
 
-def overlap(between, percent, chance, excess, estimate):
-    """How many of the top patches two models share. excess: Estimate of the overlap above chance."""
+def overlap(between: Between, percent: float, chance: float | None, excess: Estimate, estimate: Estimate) -> str:
+    """Say how many of the top patches two models share.
+
+    chance: the share expected of random patches. excess: Estimate of the overlap above chance.
+    """
     models = {"seeds": "Two trainings on the same split", "splits": "Models of two splits"}[between]
     said = verdict(excess)
     if said == NONE:
@@ -259,8 +294,10 @@ def overlap(between, percent, chance, excess, estimate):
     }[said]
 
 
-def related(more, less, subject, scope, estimate, reason):
-    """Whether attention goes with a property of a patch: more attended ones are `more` or `less`.
+def related(
+    estimate: Estimate, *, more: str, less: str, subject: str, scope: Literal["case", "slice"], reason: str
+) -> str:
+    """Say whether attention goes with a property of a patch: more attended ones are `more` or `less`.
 
     reason: why there may be no estimate.
     """
@@ -277,16 +314,16 @@ def related(more, less, subject, scope, estimate, reason):
     }[said]
 
 
-def overall(deletion, insertion):
-    """The answer in one sentence, from the verdicts of both areas of attention by probability."""
-    found = {deletion, insertion}
-    if NONE in found:
+def overall(deletion: Verdict, insertion: Verdict) -> str:
+    """Give the answer in one sentence, from the verdicts of both areas of attention by probability."""
+    verdicts = {deletion, insertion}
+    if NONE in verdicts:
         return (
             "Attention cannot explain anything here: the model weighs all patches of a case alike, or a case has one."
         )
-    if FEW in found:
+    if FEW in verdicts:
         return "Whether attention explains the predictions cannot be told: there are too few patients."
-    if len(found) == 1:
+    if len(verdicts) == 1:
         return (
             f"As a guide to what the predictions rest on, attention is {WORDS[deletion]}, by deletion and by insertion."
         )
@@ -296,8 +333,10 @@ def overall(deletion, insertion):
     )
 
 
-def headline(both, by_class):
-    """The answer in two parts, overall and by_class, the more important first; by_class may be None.
+def headline(
+    both: tuple[Verdict, Verdict], by_class: Mapping[str, tuple[Verdict, Verdict]]
+) -> dict[Literal["overall", "by_class"], str | None]:
+    """Give the answer in two parts, overall and by_class, the more important first; by_class may be None.
 
     both: verdicts of deletion and insertion over all cases; by_class: class -> those of the cases predicted so. An
     attention that finds one class's patches wherever they are explains predictions of that class only: then a mean over
@@ -314,7 +353,7 @@ def headline(both, by_class):
     }
 
 
-def _lower(sentence):
+def _lower(sentence: str) -> str:
     return sentence[0].lower() + sentence[1:]
 
 
@@ -324,7 +363,7 @@ ONE_CLASS = (
 )
 
 
-def _both(deletion, insertion):
+def _both(deletion: Verdict, insertion: Verdict) -> str:
     if deletion == insertion:
         return f"{WORDS[deletion]} by deletion and by insertion"
     return f"{WORDS[deletion]} by deletion, {WORDS[insertion]} by insertion"

@@ -1,22 +1,27 @@
 """What the runs of a study say of stains, and of known signal: attention over cases."""
 
 from collections import Counter
+from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 import pandas as pd
 
 from stratamil.core.names import column
-from stratamil.evaluation.study import sd_of
+from stratamil.evaluation.runs import Run
+from stratamil.evaluation.study import Study, sd_of
 from stratamil.stats import intervals
+from stratamil.stats.intervals import Estimate
 from stratamil.stats.ranking import EQUAL
 
 ROUNDED = 1e-5  # of means and cases that were rounded to six digits
 
 
-def summarise(study):
-    """Stain weights over cases, each the mean of its predictions, and attention against known signal; None without.
+def summarise(study: Study) -> tuple[dict[str, Any], pd.DataFrame] | tuple[None, None]:
+    """Return stain weights over cases, each the mean of its predictions, and attention against known signal.
 
     Returns (numbers, weights): weights is a DataFrame (cases, stains) aligned with `ensemble`, NaN for a missing stain.
+    q1, q3: the quartiles. None, None where no run has a summary of attention.
     """
     tables = [
         run.attention_summary for run in study.runs if run.attention_summary is not None and len(run.attention_summary)
@@ -41,8 +46,8 @@ def summarise(study):
             "n": int(weights[stain].notna().sum()),
             "mean": _finite(weights[stain].mean()),
             "median": _finite(weights[stain].median()),
-            "low": _finite(weights[stain].quantile(0.25)),
-            "high": _finite(weights[stain].quantile(0.75)),
+            "q1": _finite(weights[stain].quantile(0.25)),
+            "q3": _finite(weights[stain].quantile(0.75)),
             "ratio": _finite((weights[stain] * present).mean()),
             "most": int(most.get(stain, 0)),
         }
@@ -57,13 +62,13 @@ def summarise(study):
     return result, weights.reset_index(drop=True)
 
 
-def _by_class(study, weights, told):
-    """Of each true class: its cases, those in which a stain stands out, and of each stain the median and `most`.
+def _by_class(study: Study, weights: pd.DataFrame, told: pd.DataFrame) -> list[dict[str, Any]]:
+    """Return of each true class its cases, those in which a stain stands out, and of each stain the median and `most`.
 
     weights: stain weights, index case_id. told: those of the cases with a most attended stain.
     """
     truth = study.ensemble.set_index("case_id")["y"]
-    found = []
+    rows = []
     for c, name in enumerate(study.classes):
         here, clear = (table[(truth[table.index] == c).to_numpy()].dropna(how="all") for table in (weights, told))
         most = clear.idxmax(axis=1) if len(clear) else pd.Series(dtype=str)
@@ -71,31 +76,34 @@ def _by_class(study, weights, told):
             {"stain": stain, "median": _finite(here[stain].median()), "most": int((most == stain).sum())}
             for stain in weights
         ]
-        found.append({"class": name, "cases": len(here), "told": len(most), "stains": stains})
-    return found
+        rows.append({"class": name, "cases": len(here), "told": len(most), "stains": stains})
+    return rows
 
 
-def _equal(table):
-    """Cases without a most attended stain, whatever the seed."""
+def _equal(table: pd.DataFrame) -> Sequence[str]:
+    """Return the cases without a most attended stain, whatever the seed."""
     if "most_attended_stain" not in table:
         return []
     equal = (table["most_attended_stain"] == EQUAL).groupby(table["case_id"]).all()
     return equal.index[equal]
 
 
-def _stain_names(study, table):
-    """The stains as they are written: of the runs, and where these do not say, of the cases and summaries."""
+def _stain_names(study: Study, table: pd.DataFrame) -> set[str]:
+    """Return the stains as they are written: of the runs, and where these do not say, of the cases and summaries."""
     named = {stain for run in study.runs for stain in run.results.get("stains", [])}
     listed = {stain for text in study.cases["missing_stains"] for stain in text.split(";") if stain}
     return named or listed | set(table.get("most_attended_stain", pd.Series(dtype=str)).dropna().astype(str))
 
 
-def _finite(value):
+def _finite(value: float) -> float | None:
     return None if pd.isna(value) else float(value)
 
 
-def _truth(study):
-    """Attention AUC of known signal patches: each run's and their mean weighted by cases; None if none was scored."""
+def _truth(study: Study) -> dict[str, Any] | None:
+    """Return the attention AUC of known signal patches: each run's and their mean weighted by cases.
+
+    None if none was scored.
+    """
     scored = [run for run in study.runs if run.truth is not None and run.truth.get("mean_auc") is not None]
     if not scored:
         return None
@@ -110,26 +118,28 @@ def _truth(study):
         {"split": run.split, "seed": run.seed, "cases": n} | {name: run.truth.get(name) for name in names}
         for run, n in zip(scored, cases)
     ]
-    scored_class = {run.truth.get("positive_class") for run in scored}
-    found = {"class": next((name for name in study.classes if {column(name)} == scored_class), None)}
-    found |= dict(zip(("low", "high"), _truth_interval(study, scored, means["mean_auc"], found["class"])))
+    slugs = {run.truth.get("positive_class") for run in scored}
+    scored_class = next((name for name in study.classes if {column(name)} == slugs), None)
+    mean = _truth_estimate(study, scored, means["mean_auc"], scored_class)
     spread = sd_of([run.truth["mean_auc"] for run in scored])
-    return means | found | {"runs": rows, "cases": sum(cases), "sd": spread}
+    return means | {"mean_auc": mean, "class": scored_class, "runs": rows, "cases": sum(cases), "sd": spread}
 
 
-def _truth_interval(study, scored, value, scored_class):
-    """Interval of the mean attention AUC by the draws of patients; none where the summaries do not tell each case's."""
+def _truth_estimate(study: Study, scored: Sequence[Run], value: float, scored_class: str | None) -> Estimate:
+    """Return the mean attention AUC by patient; without an interval where the summaries do not tell each case's."""
     tables = [
         run.attention_summary
         for run in scored
         if run.attention_summary is not None and "attention_auc" in run.attention_summary
     ]
     if not tables:
-        return None, None
+        return Estimate(value)
     table = pd.concat(tables).assign(auc=lambda rows: pd.to_numeric(rows["attention_auc"], errors="coerce"))
     table = table[table["true_label"].eq(scored_class) & table["auc"].notna()]
     if table.empty or abs(table["auc"].mean() - value) > ROUNDED:
-        return None, None
+        return Estimate(value)
     weights = study.weights_of(table)
+    patients = study.cases.set_index("case_id")["patient_id"][table["case_id"]].nunique()
     with np.errstate(invalid="ignore"):
-        return intervals.interval(value, weights @ table["auc"].to_numpy() / weights.sum(axis=1), "logit")
+        sampled = weights @ table["auc"].to_numpy() / weights.sum(axis=1)
+    return intervals.interval(value, sampled, "logit", patients)

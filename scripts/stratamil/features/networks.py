@@ -11,22 +11,28 @@ import contextlib
 import difflib
 import io
 import json
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
+from types import ModuleType
+from typing import Any, Literal
 
+import numpy as np
 import PIL
 import torch
 import torchvision
-from torch import nn
+from numpy.typing import NDArray
+from torch import Tensor, nn
 from torch.nn import functional
-from torchvision.models import feature_extraction
+from torchvision.models import WeightsEnum, feature_extraction
 
 from stratamil.core import devices, files, provenance
 from stratamil.core.errors import UserError
 from stratamil.features import encoder_registry, images, state_dicts
-from stratamil.features.encoder_registry import LITE0, STAIN_STATS
+from stratamil.features.encoder_registry import LITE0, STAIN_STATS, Entry, Normalisation
 from stratamil.features.stain_stats import StainStats
 
+Precision = Literal["auto", "fp32", "bf16"]
 HEAD = ("classifier", "avgpool", "fc", "head", "heads")  # modules of torchvision's networks that follow the last map
 PROBE_SIZE = 224  # every torchvision network takes it, and has a last map larger than 1 x 1 for it
 
@@ -37,7 +43,16 @@ class Encoder(nn.Module):
     identity: dict of everything that the features depend on; features of different identities do not mix.
     """
 
-    def __init__(self, network, mean, std, pooling, precision, device):
+    def __init__(
+        self,
+        network: nn.Module,
+        *,
+        mean: Sequence[float],
+        std: Sequence[float],
+        pooling: str,
+        precision: Precision,
+        device: torch.device,
+    ) -> None:
         super().__init__()
         self.network = network
         # Pixels count from 0 to 255, whatever the scale of the published mean.
@@ -47,7 +62,7 @@ class Encoder(nn.Module):
         self.requires_grad_(False).eval().to(device, memory_format=torch.channels_last)
 
     @torch.inference_mode()
-    def forward(self, batch):
+    def forward(self, batch: Tensor | NDArray[np.uint8]) -> Tensor:
         """Encode a uint8 batch (B, H, W, 3) or (B, 3, H, W). Returns float32 (B, D) on the encoder's device.
 
         Features do not depend on the rest of the batch; but a sum's order may depend on the size of the
@@ -61,30 +76,30 @@ class Encoder(nn.Module):
             torch.autocast(self.device.type, torch.bfloat16, enabled=self.precision == "bf16"),
             torch.backends.cudnn.flags(enabled=True, benchmark=False, deterministic=True, allow_tf32=False),
         ):
-            found = self.network((pixels - self.mean) / self.std)
-        if isinstance(found, dict):  # torchvision's feature extractor names what it returns
-            found = found["map"]
-        return self._pool(found.float())
+            features = self.network((pixels - self.mean) / self.std)
+        if isinstance(features, dict):  # torchvision's feature extractor names what it returns
+            features = features["map"]
+        return self._pool(features.float())
 
-    def _pool(self, found):
-        if found.dim() == 2:
-            return found
-        if found.dim() == 3:
-            return self._pool_tokens(found)
+    def _pool(self, features: Tensor) -> Tensor:
+        if features.dim() == 2:
+            return features
+        if features.dim() == 3:
+            return self._pool_tokens(features)
         if self.pooling == "global":
-            return found.mean((2, 3))
+            return features.mean((2, 3))
         if self.pooling != "2x2":
             raise UserError(
                 f"config: embed.pooling: {self.pooling} is for tokens, and this encoder has a map: set 2x2 or global"
             )
-        if min(found.shape[2:]) < 2:
+        if min(features.shape[2:]) < 2:
             raise UserError(
                 "config: embed.pooling: 2x2 needs a last map of at least 2 x 2, and this encoder's is "
-                f"{found.shape[2]} x {found.shape[3]}: set embed.pooling: global, or a larger embed.input_size"
+                f"{features.shape[2]} x {features.shape[3]}: set embed.pooling: global, or a larger embed.input_size"
             )
-        return functional.adaptive_avg_pool2d(found, 2).flatten(1)
+        return functional.adaptive_avg_pool2d(features, 2).flatten(1)
 
-    def _pool_tokens(self, tokens):
+    def _pool_tokens(self, tokens: Tensor) -> Tensor:
         """(B, T, C): the class token first, if there is one, then registers, then one token a place."""
         has_class = getattr(self.network, "cls_token", None) is not None
         if self.pooling == "2x2" or ("cls" in self.pooling and not has_class):
@@ -100,22 +115,22 @@ class Encoder(nn.Module):
 
 
 def load(
-    encoder,
-    weights_file=None,
-    input_size=None,
-    pooling=None,
-    precision="auto",
-    resize=None,
-    device=None,
-    final_relu=None,
-    weights_sha256=None,
-):
-    """Make an Encoder, in eval mode. None of input_size, pooling, resize and final_relu is the registry's default.
+    encoder: str,
+    weights_file: Path | str | None = None,
+    input_size: int | None = None,
+    pooling: str | None = None,
+    precision: Precision = "auto",
+    *,
+    resize: images.Resize | None = None,
+    device: torch.device | str | None = None,
+    final_relu: bool | None = None,
+    weights_sha256: str | None = None,
+) -> Encoder:
+    """Return an Encoder, in eval mode. None of input_size, pooling, resize and final_relu is the registry's default.
 
-    encoder: a name that stratamil.registry knows. weights_file: a state dict in a .pth or .safetensors file; None gives
+    encoder: a name that encoder_registry knows. weights_file: a state dict in a .pth or .safetensors file; None gives
     random weights of seed 0. weights_sha256: what its hash must be.
-    input_size: side in pixels of the patches that it will get. resize: how the patches were made square; noted in the
-    identity only.
+    input_size: side in pixels of the patches that it will get. resize: how they became square, for the identity only.
     pooling: for networks with a last map "2x2", the mean of each quadrant, or "global", the mean of all; for
     transformers "cls", the class token, "cls+mean", it and the mean of the other tokens, or "global", that mean alone.
     precision: "fp32", "bf16", or "auto": bf16 where the machine computes in it (devices.fast_bf16) and the registry
@@ -140,7 +155,7 @@ def load(
     if precision == "auto":
         precision = "bf16" if entry.precision == "auto" and devices.fast_bf16(device) else "fp32"
     mean, std = ([255 * value for value in values] for values in entry.normalisation)
-    result = Encoder(network, mean, std, pooling, precision, device)
+    result = Encoder(network, mean=mean, std=std, pooling=pooling, precision=precision, device=device)
     result.identity = {
         "encoder": encoder,
         "weights": Path(weights_file).name if weights_file else "none",
@@ -184,7 +199,7 @@ def _dim(loaded: Encoder, encoder: str, input_size: int) -> int:
         ) from None
 
 
-def _words(encoder, normalisation):
+def _words(encoder: str, normalisation: Normalisation) -> str:
     if encoder == STAIN_STATS:
         return "optical density"
     if encoder == LITE0:
@@ -193,7 +208,9 @@ def _words(encoder, normalisation):
     return f"(pixel / 255 - {mean}) / {std}"
 
 
-def _build(entry, encoder, input_size, weights_file):
+def _build(
+    entry: Entry, encoder: str, input_size: int | None, weights_file: Path | str | None
+) -> tuple[nn.Module, Entry, dict[str, Any]]:
     """The network up to its last map or tokens, the entry without gaps, and what else its identity must say."""
     if entry.library == STAIN_STATS:
         return StainStats(), entry, {}
@@ -209,7 +226,7 @@ def _build(entry, encoder, input_size, weights_file):
     return _torchvision(entry.network, entry.final_relu), entry, described
 
 
-def _lite0(input_size):
+def _lite0(input_size: int) -> nn.Module:
     from efficientnet_lite_pytorch import EfficientNet
 
     # The padding of its strided convolutions is fixed by the size.
@@ -219,8 +236,8 @@ def _lite0(input_size):
     return network
 
 
-def import_timm():
-    """The module timm, which is an optional extra. Raises UserError without it."""
+def import_timm() -> ModuleType:
+    """Return the module timm, which is an optional extra. Raises UserError without it."""
     try:
         import timm
     except ImportError:
@@ -230,7 +247,7 @@ def import_timm():
     return timm
 
 
-def _timm(entry, encoder, weights_file):
+def _timm(entry: Entry, encoder: str, weights_file: Path | str | None) -> tuple[nn.Module, Entry, dict[str, Any]]:
     timm = import_timm()
     if entry.network is None:
         entry, configured = _repository(entry, weights_file)
@@ -269,7 +286,7 @@ def _timm(entry, encoder, weights_file):
     return network, entry, {"network": made, "timm": timm.__version__}
 
 
-def _repository(entry, weights_file):
+def _repository(entry: Entry, weights_file: Path | str | None) -> tuple[Entry, dict[str, Any]]:
     """The architecture that a repository's config.json tells: the entry with it, and timm's settings of its input."""
     if not weights_file:
         raise UserError(f"config: embed.weights: hf-hub:{entry.hub} needs its weights: set default, or your own file")
@@ -285,7 +302,7 @@ def _repository(entry, weights_file):
         ) from None
 
 
-def _torchvision(encoder, final_relu=None):
+def _torchvision(encoder: str, final_relu: bool | None = None) -> nn.Module:
     network = torchvision.models.get_model(encoder, weights=None).eval()
     if hasattr(network, "transform_input"):
         network.transform_input = True  # GoogLeNet and Inception turn the ImageNet normalisation into their own
@@ -305,7 +322,7 @@ def _torchvision(encoder, final_relu=None):
     )
 
 
-def _last_map(outputs):
+def _last_map(outputs: dict[str, Any]) -> str | None:
     """Name of the last (1, C, H, W) with H x W > 1 before the head; None where tokens (1, T, C) come after it."""
     before_head = {
         name: tuple(value.shape)
@@ -317,8 +334,8 @@ def _last_map(outputs):
     return name if name and len(shapes[name]) == 4 else None
 
 
-def published(encoder, weights="default"):
-    """torchvision's enum entry of published weights."""
+def published(encoder: str, weights: str = "default") -> WeightsEnum:
+    """Return torchvision's enum entry of published weights. Raises UserError if there is none of that name."""
     if encoder not in torchvision.models.list_models(module=torchvision.models):
         raise UserError(f"config: embed.encoder: no encoder {encoder!r}: {_supported(encoder)}")
     entries = torchvision.models.get_model_weights(encoder)
@@ -332,7 +349,7 @@ def published(encoder, weights="default"):
     return entries[weights]
 
 
-def _supported(encoder):
+def _supported(encoder: str) -> str:
     known = [LITE0, STAIN_STATS, *torchvision.models.list_models(module=torchvision.models, exclude="vit_*")]
     near = difflib.get_close_matches(encoder, known, n=3) or [
         "densenet121",

@@ -1,8 +1,8 @@
-"""Features made elsewhere: what their files hold, as an inventory, and their rows copied into feature files of ours.
+"""Precomputed features: what their files hold, as an inventory, and their rows copied into feature files of ours.
 
-`stratamil.external` says which layouts are read, and how. What the manifest says of a file holds for all its rows; only
-what it leaves empty is taken from the file's own columns. `instance` is the number of a patch in its slice; without it,
-that is its row. Rows count from 0, as in their paths: `file#row`.
+`precomputed_readers` says which layouts are read, and how. What the manifest says of a file holds for all its rows;
+only what it leaves empty is taken from the file's own columns. `instance` is the number of a patch in its slice;
+without it, that is its row. Rows count from 0, as in their paths: `file#row`.
 
 The identity of such features is their width, what their files agree to say of encoder and tiling, and the name that
 the config gives the encoder. The files' own hashes are not in it, for then a model could never be tested on the
@@ -14,12 +14,14 @@ import math
 import mmap
 import signal
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
+from numpy.typing import NDArray
 
 from stratamil.cohort import manifest
 from stratamil.cohort.patch_files import PATCH, spelt
@@ -41,12 +43,12 @@ def describe(path: Path) -> Source:
     return list(_apart(_READER, path, None))[-1]
 
 
-def blocks(path: Path) -> Iterator[tuple[int, np.ndarray]]:
+def blocks(path: Path) -> Iterator[tuple[int, NDArray[Any]]]:
     """Yield (first row, numbers (n, D)) over a file, at most BLOCK rows at once; raises as `describe`."""
     yield from _apart(_READER, path, BLOCK)
 
 
-def _read(path, most):
+def _read(path: Path, most: int | None) -> Iterator[Source | tuple[int, NDArray[Any]]]:
     """The blocks of a file, or with None its Source."""
     yield from [precomputed_readers.describe(path)] if most is None else precomputed_readers.blocks(path, None, most)
 
@@ -54,7 +56,7 @@ def _read(path, most):
 _READER = isolated.Worker(_read)
 
 
-def _apart(worker: isolated.Worker, path: Path, *args: object) -> Iterator:
+def _apart(worker: isolated.Worker, path: Path, *args: object) -> Iterator[Any]:
     """What a worker yields for a file; its death is a UserError."""
     try:
         yield from worker.run(path, *args)
@@ -62,7 +64,7 @@ def _apart(worker: isolated.Worker, path: Path, *args: object) -> Iterator:
         raise UserError(_death(path, died)) from None
 
 
-def _death(path, died):
+def _death(path: Path, died: isolated.Died) -> str:
     """What to say of a file at which the process that read it ended."""
     if died.status is None:
         what = f"no end of reading it within {isolated.PATIENCE:.0f} s: it is damaged, or its disk does not answer"
@@ -76,21 +78,21 @@ def _death(path, died):
 
 
 @dataclass(frozen=True)
-class Found:
-    """What the manifest's files hold: patches and left_out as patch_files.scan has them, rows in all, and the identity.
+class Scanned:
+    """What the manifest's files hold: patches, left_out as patch_files.scan has them, rows in all, and the identity.
 
     patches has columns x and y, too, NaN where a file has no coordinates. left_out: (file, reason, detail, rows).
     warnings: sentences on what may be meant, but could mislead.
     """
 
     patches: pd.DataFrame
-    left_out: list
+    left_out: list[tuple[str, str, str, int]]
     rows: int
-    identity: dict
-    warnings: list = field(default_factory=list)
+    identity: dict[str, Any]
+    warnings: list[str] = field(default_factory=list)
 
 
-def scan(path: Path, folder: Path, grammar: names.Grammar, encoder: str | None = None) -> Found:
+def scan(path: Path, folder: Path, grammar: names.Grammar, encoder: str | None = None) -> Scanned:
     """Read the manifest at `path` and what its files hold besides features.
 
     folder: what the manifest's files are relative to. encoder: the name that the user gives it.
@@ -122,18 +124,18 @@ def scan(path: Path, folder: Path, grammar: names.Grammar, encoder: str | None =
     problems += uneven + (_repeated(patches) if tables else [])
     if problems:
         raise UserError(*(f"{path}: {problem}" for problem in problems))
-    return Found(
+    return Scanned(
         patches, left_out, sum(source.rows for source in sources.values()), _identity(sources, encoder), warnings
     )
 
 
-def _patches(entry, source, grammar):
+def _patches(entry: manifest.Entry, source: Source, grammar: names.Grammar) -> tuple[pd.DataFrame, dict[str, int]]:
     """(table of the patches of a file, rows of each stain that the config does not name)."""
     said = {name: getattr(entry, name) or source.columns[name] for name in manifest.NAMES}
     table = pd.DataFrame({name: _text(values, source.rows) for name, values in said.items()})
     stains = {text: _stain(text, grammar) for text in table["stain"].unique()}
     number = source.columns.get("instance", np.arange(source.rows))
-    found = pd.DataFrame(
+    patches = pd.DataFrame(
         {
             "case_id": table["case"],
             "stain": table["stain"].map(stains),
@@ -143,12 +145,12 @@ def _patches(entry, source, grammar):
             "bytes": 0,
         }
     )
-    found[["x", "y"]] = np.full((source.rows, 2), np.nan) if source.coords is None else source.coords
+    patches[["x", "y"]] = np.full((source.rows, 2), np.nan) if source.coords is None else source.coords
     faults = {
-        f"no case, or one of unreadable text or over {names.LONGEST} characters": ~found["case_id"].map(_usable),
+        f"no case, or one of unreadable text or over {names.LONGEST} characters": ~patches["case_id"].map(_usable),
         "no stain": table["stain"] == "",
-        f"no slice, or one of unreadable text or over {names.LONGEST} characters": ~found["slice_id"].map(_usable),
-        "instance is no number from 0 on": ~(found["patch"].between(0, MOST) & (found["patch"] % 1 == 0)),
+        f"no slice, or one of unreadable text or over {names.LONGEST} characters": ~patches["slice_id"].map(_usable),
+        "instance is no number from 0 on": ~(patches["patch"].between(0, MOST) & (patches["patch"] % 1 == 0)),
     }
     problems = [
         f"{entry.file}: {in_rows(np.flatnonzero(bad), SHOWN)}: {what}: correct it"
@@ -157,11 +159,11 @@ def _patches(entry, source, grammar):
     ]
     if problems:
         raise UserError(*problems)
-    unknown = table.loc[found["stain"].isna(), "stain"].str.lower().value_counts(sort=False).to_dict()
-    return found[found["stain"].notna()].astype({"patch": "int64", "stain": str}), unknown
+    unknown = table.loc[patches["stain"].isna(), "stain"].str.lower().value_counts(sort=False).to_dict()
+    return patches[patches["stain"].notna()].astype({"patch": "int64", "stain": str}), unknown
 
 
-def _text(values, rows):
+def _text(values: str | NDArray[Any], rows: int) -> list[str] | pd.Series:
     """One value for all rows, or a column of a file, as stripped text; what is missing is empty."""
     if isinstance(values, str):
         return [values] * rows
@@ -169,26 +171,26 @@ def _text(values, rows):
     return column.map(_word).where(column.notna(), "")
 
 
-def _word(value):
+def _word(value: Any) -> str:
     """A value of a column as text: bytes as UTF-8, 1.0 as `1`."""
     if isinstance(value, bytes):
         value = value.decode(errors="replace")
     return str(int(value) if isinstance(value, float) and value.is_integer() else value).strip()
 
 
-def _usable(text):
+def _usable(text: str) -> bool:
     text = names.composed(text).strip()
     return 0 < len(text) <= names.LONGEST and text.isprintable()
 
 
-def _stain(text, grammar):
+def _stain(text: str, grammar: names.Grammar) -> str | None:
     try:
         return grammar.stain(text)
     except names.NotAPatch:
         return None
 
 
-def _disagreements(sources):
+def _disagreements(sources: dict[str, Source]) -> list[str]:
     """A line for each width or encoder of features that is not that of most files."""
     widths = {file: source.dim for file, source in sources.items()}
     encoders = {file: source.said["extractor"] for file, source in sources.items() if "extractor" in source.said}
@@ -201,7 +203,7 @@ def _disagreements(sources):
     return lines
 
 
-def _odd(values):
+def _odd(values: dict[str, Any]) -> list[tuple[Any, list[str], Any, list[str]]]:
     """(the commonest value, its files, another value, its files), of file -> value; numbers may differ a little."""
     common = Counter(values.values()).most_common(1)
     usual = common[0][0] if common else None
@@ -213,12 +215,12 @@ def _odd(values):
     return [(usual, like, value, files) for value, files in others.items()]
 
 
-def _near(a, b):
+def _near(a: Any, b: Any) -> bool:
     numbers = all(isinstance(value, int | float) for value in (a, b))
     return a == b or (numbers and math.isclose(a, b, rel_tol=NEAR))
 
 
-def _tilings(sources, stains):
+def _tilings(sources: dict[str, Source], stains: dict[str, Iterable[str]]) -> tuple[list[str], list[str]]:
     """(problems, warnings): files of one stain tiled in different ways; stains that were, and other scans.
 
     stains: file -> the stains in it.
@@ -249,7 +251,7 @@ def _tilings(sources, stains):
     return list(dict.fromkeys(problems)), warnings
 
 
-def _repeated(patches):
+def _repeated(patches: pd.DataFrame) -> list[str]:
     """A line for each slice in which several rows are the same patch, or one with their number."""
     repeated, problems = patches[patches.duplicated(PATCH, keep=False)], []
     for (case, stain, slice_id), rows in repeated.groupby(PATCH[:3], sort=False):
@@ -259,7 +261,7 @@ def _repeated(patches):
     return by_kind(problems)
 
 
-def _identity(sources, encoder):
+def _identity(sources: dict[str, Source], encoder: str | None) -> dict[str, Any]:
     """What the features depend on, as far as the files and the user say; see the head of this module."""
     said = {}
     for name in ("extractor", *TILING):
@@ -270,8 +272,8 @@ def _identity(sources, encoder):
     return {"encoder": "precomputed", "dim": dim} | ({"named": encoder} if encoder else {}) | said
 
 
-def take(patches: pd.DataFrame, folder: Path, dim: int) -> np.ndarray:
-    """Features of patches from their files: float16 (N, dim), in the order of `patches`.
+def take(patches: pd.DataFrame, folder: Path, dim: int) -> NDArray[np.float16]:
+    """Return the features of patches from their files: float16 (N, dim), in the order of `patches`.
 
     patches: as of the inventory, with columns path and others. folder: what its paths are relative to.
     Warns of rows without information. Raises UserError with every file that has changed since the inventory, that
@@ -285,7 +287,10 @@ def take(patches: pd.DataFrame, folder: Path, dim: int) -> np.ndarray:
     positions = {Path(folder, file): here for file, here in places.groupby("file", sort=False).indices.items()}
     problems, flat = [], {}
 
-    with isolated.Worker(lambda path: _take(path, folder, rows[positions[path]], values, positions[path])) as worker:
+    def copy(path: Path, here: NDArray[np.int64]) -> Iterator[tuple[int, int] | None]:
+        return _take(path, folder, rows=rows[here], values=values, positions=here)
+
+    with isolated.Worker(lambda path: copy(path, positions[path])) as worker:
         for path in positions:
             try:
                 *_, counts = _apart(worker, path)
@@ -305,7 +310,14 @@ def take(patches: pd.DataFrame, folder: Path, dim: int) -> np.ndarray:
     return values
 
 
-def _take(path, folder, rows, values, positions):
+def _take(
+    path: Path,
+    folder: Path,
+    *,
+    rows: NDArray[np.int64],
+    values: NDArray[np.float16],
+    positions: NDArray[np.int64],
+) -> Iterator[tuple[int, int] | None]:
     """Copy these rows of a file to their positions in `values` (N, dim).
 
     A generator: None with each block, as a sign of life, and at last (rows of one value in all columns, rows of 0).
@@ -318,16 +330,16 @@ def _take(path, folder, rows, values, positions):
         end = np.searchsorted(rows, start + len(block), sorter=order)
         here = order[done:end]
         with np.errstate(invalid="ignore", over="ignore"):
-            found = block[rows[here] - start].astype(np.float16)
-        fits = np.isfinite(found)
+            copied = block[rows[here] - start].astype(np.float16)
+        fits = np.isfinite(copied)
         wrong = ~fits.all(axis=1)
         bad += rows[here[wrong]].tolist()
         columns |= ~fits.all(axis=0)
-        values[positions[here]] = found
-        constant += int((found == found[:, :1]).all(axis=1).sum())
-        zero += int((found == 0).all(axis=1).sum())
-        first = found[:1] if first is None or not len(first) else first
-        differ = differ or not (found == first).all()
+        values[positions[here]] = copied
+        constant += int((copied == copied[:, :1]).all(axis=1).sum())
+        zero += int((copied == 0).all(axis=1).sum())
+        first = copied[:1] if first is None or not len(first) else first
+        differ = differ or not (copied == first).all()
         done = end
         yield None
     if done < len(rows):

@@ -1,9 +1,13 @@
 """What every reader of precomputed features asks of a file: headings, shapes, room, and plain words for it."""
 
 import re
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from stratamil.cohort import manifest
 from stratamil.core.errors import UserError, visible
@@ -41,9 +45,9 @@ class Source:
 
     rows: int
     dim: int
-    columns: dict = field(default_factory=dict)
-    coords: np.ndarray | None = None
-    said: dict = field(default_factory=dict)
+    columns: dict[str, NDArray[Any]] = field(default_factory=dict)
+    coords: NDArray[np.float64] | None = None
+    said: dict[str, Any] = field(default_factory=dict)
 
 
 def plain(text: str, most: int = 200) -> str:
@@ -52,10 +56,13 @@ def plain(text: str, most: int = 200) -> str:
     return text[:most] + ("..." if len(text) > most else "")
 
 
-def headings(path, found, wanted):
-    """Name in lower case -> name in the file, of those that match `wanted` (a regular expression)."""
+def headings(path: Path, present: Iterable[Any], wanted: str) -> dict[str, str]:
+    """Return name in lower case -> name in the file, of those that match `wanted` (a regular expression).
+
+    Raises UserError if two are one name.
+    """
     there = {}
-    for name in (name for name in found if isinstance(name, str)):  # HDF5 gives bytes where they are no UTF-8
+    for name in (name for name in present if isinstance(name, str)):  # HDF5 gives bytes where they are no UTF-8
         if re.fullmatch(wanted, name.lower()):
             if name.lower() in there:
                 raise UserError(f"{path}: {there[name.lower()]} and {name} are one name: keep one")
@@ -63,8 +70,8 @@ def headings(path, found, wanted):
     return there
 
 
-def features_shape(path, shape, dtype):
-    """(N, D) of features of this shape. Raises UserError if they are not one row of numbers a patch."""
+def features_shape(path: Path, shape: tuple[int, ...], dtype: np.dtype) -> tuple[int, int]:
+    """Return (N, D) of features of this shape. Raises UserError if they are not one row of numbers a patch."""
     if dtype.kind not in "fiu" or dtype.metadata:  # HDF5's codes and references are integers with metadata
         hint = ": save bfloat16 as float32" if dtype.str[1:] == "V2" else f": {ANEW}"
         raise UserError(f"{path}: features are no numbers ({plain(dtype)}){hint}")
@@ -83,13 +90,14 @@ def features_shape(path, shape, dtype):
     return shape
 
 
-def coords_shape(path, shape, rows):
+def coords_shape(path: Path, shape: tuple[int, ...] | None, rows: int) -> None:
+    """Raise UserError unless coords are two for each row of features."""
     if shape not in ((rows, 2), (1, rows, 2)):
         raise UserError(f"{path}: coords of shape {shape} for {rows} rows of features: {ANEW}")
 
 
-def coords_of(path, values):
-    """float64 (N, 2). Raises UserError if these are no numbers."""
+def coords_of(path: Path, values: NDArray[Any]) -> NDArray[np.float64]:
+    """Return coords as float64 (N, 2). Raises UserError if these are no numbers."""
     if values.dtype.kind in "fiu" and not values.dtype.metadata:
         values = values.reshape(-1, 2).astype("float64")
         if np.isfinite(values).all():
@@ -97,30 +105,31 @@ def coords_of(path, values):
     raise UserError(f"{path}: coords that are not numbers: {ANEW}")
 
 
-def backed(path, name, claimed, stored, room, ratio=1):
+def backed(path: Path, name: str, *, claimed: int, stored: int, room: int, ratio: int = 1) -> None:
     """Raise UserError if a file of `room` bytes, `stored` of them of `name`, cannot hold the bytes it claims."""
     if stored > room or claimed > ratio * stored:
         raise UserError(f"{path}: {name} claims {claimed:,} bytes, more than the file can hold: {OUT}")
 
 
-def column_fits(path, name, shape, dtype, rows):
+def column_fits(path: Path, name: str, shape: tuple[int, ...], dtype: np.dtype, rows: int) -> None:
+    """Raise UserError unless a column has a text or a number for each row of features."""
     if shape != (rows,):
         raise UserError(f"{path}: {name} of shape {shape} for {rows} rows of features: {ANEW}")
     if dtype.kind not in "iufUSO":
         raise UserError(f"{path}: {name} is neither text nor numbers ({plain(dtype)}): {ANEW}")
 
 
-def column_of(path, name, values, rows):
-    """A column of a file: numbers, or an array of objects: text, numbers and None."""
+def column_of(path: Path, name: str, values: NDArray[Any], rows: int) -> NDArray[Any]:
+    """Return a column of a file: numbers, or an array of objects: text, numbers and None."""
     column_fits(path, name, values.shape, values.dtype, rows)
     if values.dtype.kind in "iuf":
         return values.astype("float64" if values.dtype.kind == "f" else values.dtype.newbyteorder("="))
-    found = np.empty(rows, dtype=object)
-    found[:] = [_word(path, name, value) for value in values.tolist()]
-    return found
+    words = np.empty(rows, dtype=object)
+    words[:] = [_word(path, name, value) for value in values.tolist()]
+    return words
 
 
-def _word(path, name, value):
+def _word(path: Path, name: str, value: Any) -> Any:
     if isinstance(value, str | bytes):
         return (value if isinstance(value, bytes) else value.encode(errors="replace")).decode(errors="replace")
     if value is None or isinstance(value, int | float):
@@ -128,7 +137,7 @@ def _word(path, name, value):
     raise UserError(f"{path}: {name} is neither text nor numbers ({type(value).__name__}): {ANEW}")
 
 
-def steps(rows, width, most):
-    """(first, last + 1) of the rows to read at once; width: bytes of one."""
+def steps(rows: int, width: int, most: int) -> Iterator[tuple[int, int]]:
+    """Return (first, last + 1) of the rows to read at once; width: bytes of one."""
     step = max(1, min(most, AT_ONCE // width))
     return ((start, min(start + step, rows)) for start in range(0, rows, step))

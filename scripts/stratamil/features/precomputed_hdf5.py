@@ -3,11 +3,14 @@
 import math
 import os
 import re
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import h5py
 import numpy as np
+from numpy.typing import NDArray
 
 from stratamil.core.errors import UserError, few
 from stratamil.features.precomputed_checks import (
@@ -32,16 +35,17 @@ DEPTH = 5  # virtual data sets of virtual data sets
 
 
 @contextmanager
-def _opened(path):
+def _opened(path: Path) -> Iterator[h5py.File]:
     with h5py.File(path, "r", locking=False) as file:
         yield file
 
 
-def describe_hdf5(path, folder):
+def describe_hdf5(path: Path, folder: Path) -> Source:
+    """Return what an HDF5 file holds besides its features; see precomputed_readers.describe."""
     with _opened(path) as file:
-        found = _features(path, file, folder)
-        rows, dim = features_shape(path, found.shape, found.dtype)
-        there, coords = [file, found], None
+        dataset = _features(path, file, folder)
+        rows, dim = features_shape(path, dataset.shape, dataset.dtype)
+        there, coords = [file, dataset], None
         for name in headings(path, file, "coords").values():
             places = _linked(path, file, name, folder)
             if not isinstance(places, h5py.Dataset):
@@ -59,41 +63,42 @@ def describe_hdf5(path, folder):
         return Source(rows, dim, {}, coords, said)
 
 
-def blocks_of_hdf5(path, folder, most):
+def blocks_of_hdf5(path: Path, folder: Path, most: int) -> Iterator[tuple[int, NDArray[Any]]]:
+    """Yield (first row, numbers (n, D)) over an HDF5 file; see precomputed_readers.blocks."""
     with _opened(path) as file:
-        found = _features(path, file, folder)
-        rows, dim = features_shape(path, found.shape, found.dtype)
-        for start, end in steps(rows, dim * found.dtype.itemsize, most):
-            yield start, found[..., start:end, :].reshape(-1, dim)
+        dataset = _features(path, file, folder)
+        rows, dim = features_shape(path, dataset.shape, dataset.dtype)
+        for start, end in steps(rows, dim * dataset.dtype.itemsize, most):
+            yield start, dataset[..., start:end, :].reshape(-1, dim)
 
 
-def _features(path, file, folder):
-    """The features of an open HDF5 file, all of them written."""
+def _features(path: Path, file: h5py.File, folder: Path) -> h5py.Dataset:
+    """Return the features of an open HDF5 file, all of them written."""
     there = headings(path, file, "|".join(FEATURES))
     for name in (there[name] for name in FEATURES if name in there):
-        found = _linked(path, file, name, folder)
-        if isinstance(found, h5py.Dataset):
-            if found.shape is None:
+        dataset = _linked(path, file, name, folder)
+        if isinstance(dataset, h5py.Dataset):
+            if dataset.shape is None:
                 raise UserError(f"{path}: {name} holds nothing (a null data set), as of a slide without tissue: {OUT}")
-            features_shape(path, found.shape, found.dtype)
-            _written(path, name, found, folder)
-            return found
+            features_shape(path, dataset.shape, dataset.dtype)
+            _written(path, name, dataset, folder)
+            return dataset
     raise UserError(f"{path}: no dataset {' or '.join(FEATURES)}: it has {plain(few(file)) or 'none'}")
 
 
-def _linked(path, file, name, folder):
-    """An object of an open HDF5 file, which may be a link to another file below `folder`."""
+def _linked(path: Path, file: h5py.File, name: str, folder: Path) -> Any:
+    """Return an object of an open HDF5 file, which may be a link to another file below `folder`."""
     try:
-        found = file[name]
+        dataset = file[name]
     except Exception:
         if isinstance(file.get(name, getlink=True), h5py.HardLink):
             raise
         raise UserError(f"{path}: {name} is a link that leads nowhere: copy the data into this file") from None
-    _inside(path, name, found.file.filename, folder)
-    return found
+    _inside(path, name, dataset.file.filename, folder)
+    return dataset
 
 
-def _inside(path, name, target, folder):
+def _inside(path: Path, name: str, target: Path | str, folder: Path) -> None:
     target = Path(target).resolve()
     if target != Path(path).resolve() and not target.is_relative_to(Path(folder).resolve()):
         raise UserError(
@@ -102,40 +107,41 @@ def _inside(path, name, target, folder):
         )
 
 
-def _written(path, name, found, folder, depth=0):
+def _written(path: Path, name: str, dataset: h5py.Dataset, folder: Path, depth: int = 0) -> None:
     """Raise UserError unless all of a data set was written, fits the file, and lies in it or below `folder`.
 
     HDF5 gives the fill value, mostly 0, for what was never written and for sources that are gone.
     """
-    claimed = math.prod(found.shape) * found.dtype.itemsize
-    settings = found.id.get_create_plist()
-    if found.is_virtual:
-        _virtual(path, name, found, folder, depth)
-    elif found.external:
-        for raw, offset, size in found.external:
+    claimed = math.prod(dataset.shape) * dataset.dtype.itemsize
+    settings = dataset.id.get_create_plist()
+    if dataset.is_virtual:
+        _virtual(path, name, dataset, folder, depth)
+    elif dataset.external:
+        for raw, offset, size in dataset.external:
             _inside(path, name, raw, folder)
             if not Path(raw).is_file() or Path(raw).stat().st_size < offset + min(size, claimed):
                 raise UserError(f"{path}: {name} lies in {plain(raw)}, gone or too short: copy it into this file")
     elif settings.get_layout() != h5py.h5d.COMPACT:
-        due = [-(-n // chunk) for n, chunk in zip(found.shape, found.chunks or found.shape)]
-        there = found.id.get_num_chunks() if found.chunks else int(found.id.get_offset() is not None)
+        due = [-(-n // chunk) for n, chunk in zip(dataset.shape, dataset.chunks or dataset.shape)]
+        there = dataset.id.get_num_chunks() if dataset.chunks else int(dataset.id.get_offset() is not None)
         if there < math.prod(due):
             raise UserError(
                 f"{path}: {name}: {there:,} of {math.prod(due):,} parts were written, the rest would be 0: {OUT}"
             )
-        room = os.path.getsize(found.file.filename)
-        backed(path, name, claimed, found.id.get_storage_size(), room, RATIO if settings.get_nfilters() else 1)
+        room = os.path.getsize(dataset.file.filename)
+        ratio = RATIO if settings.get_nfilters() else 1
+        backed(path, name, claimed=claimed, stored=dataset.id.get_storage_size(), room=room, ratio=ratio)
 
 
-def _virtual(path, name, found, folder, depth):
-    """The same for a virtual data set: every row must be in a source that is there."""
-    axis, whole = found.ndim - 2, f"{path}: {name} is a virtual data set"
+def _virtual(path: Path, name: str, dataset: h5py.Dataset, folder: Path, depth: int) -> None:
+    """Do the same for a virtual data set: every row must be in a source that is there."""
+    axis, whole = dataset.ndim - 2, f"{path}: {name} is a virtual data set"
     if depth == DEPTH:
         raise UserError(f"{whole} of virtual data sets without end: copy the data into this file")
-    covered = np.zeros(found.shape[axis], dtype=bool)
-    for part in found.virtual_sources():
+    covered = np.zeros(dataset.shape[axis], dtype=bool)
+    for part in dataset.virtual_sources():
         own = part.file_name == "."
-        file = found.file.filename if own else Path(found.file.filename).parent / part.file_name
+        file = dataset.file.filename if own else Path(dataset.file.filename).parent / part.file_name
         _inside(path, name, file, folder)
         if not Path(file).is_file():
             raise UserError(f"{whole} whose source {plain(part.file_name)} is gone: copy the data into this file")
@@ -145,7 +151,7 @@ def _virtual(path, name, found, folder, depth):
             _inside(path, name, source.file.filename, folder)
             low, high = (np.array(bound) for bound in part.vspace.get_select_bounds())
             box = high - low + 1
-            rest = np.delete(box, axis), np.delete(found.shape, axis)
+            rest = np.delete(box, axis), np.delete(dataset.shape, axis)
             if part.src_space.get_select_type() == h5py.h5s.SEL_ALL:
                 fits = source.shape is not None and math.prod(source.shape) == part.vspace.get_select_npoints()
             else:
@@ -159,8 +165,8 @@ def _virtual(path, name, found, folder, depth):
         raise UserError(f"{whole} without a source of {np.sum(~covered):,} rows: copy the data into this file")
 
 
-def _said(name, value):
-    """An attribute as JSON has it, a number of the tiling as one (`20x`, `[256 256]`); None if nothing is there."""
+def _said(name: str, value: Any) -> Any:
+    """Return an attribute as JSON has it, a number of the tiling as one (`20x`, `[256 256]`); None of nothing."""
     if isinstance(value, h5py.Empty):
         return None
     if isinstance(value, np.ndarray) and value.size and (value == value.flat[0]).all():
@@ -170,8 +176,8 @@ def _said(name, value):
     return value if number is None or name in ENCODER else float(number[1])
 
 
-def _plain(value):
-    """An attribute as JSON has it."""
+def _plain(value: Any) -> Any:
+    """Return an attribute as JSON has it."""
     value = value.item() if isinstance(value, np.generic | np.ndarray) and np.size(value) == 1 else value
     if isinstance(value, int | float) and math.isfinite(value):
         return value

@@ -18,14 +18,16 @@ import math
 import os
 import re
 import zipfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
+from numpy.typing import NDArray
 
 from stratamil.core import names, npz
 from stratamil.core.errors import REFUSALS, UserError, few
@@ -47,6 +49,9 @@ from stratamil.features.precomputed_checks import (
 )
 from stratamil.features.precomputed_hdf5 import blocks_of_hdf5, describe_hdf5
 
+Describe = Callable[[Path, Path], Source]
+Blocks = Callable[[Path, Path, int], Iterator[tuple[int, NDArray[Any]]]]
+
 
 def describe(path: Path, folder: Path | None = None) -> Source:
     """Read what a file holds besides its features, which are not read.
@@ -57,14 +62,14 @@ def describe(path: Path, folder: Path | None = None) -> Source:
         return _format(path)[0](path, folder or Path(path).parent)
 
 
-def blocks(path: Path, folder: Path | None = None, most: int = 4096) -> Iterator[tuple[int, np.ndarray]]:
+def blocks(path: Path, folder: Path | None = None, most: int = 4096) -> Iterator[tuple[int, NDArray[Any]]]:
     """Yield (first row, numbers (n, D)) over a file, at most `most` rows at once. See `describe`."""
     with _readable(path):
         yield from _format(path)[1](path, folder or Path(path).parent, most)
 
 
 @contextmanager
-def _readable(path):
+def _readable(path: Path) -> Iterator[None]:
     """Say in one line what is wrong with a file: libraries raise anything on a damaged one."""
     try:
         yield
@@ -80,15 +85,15 @@ def _readable(path):
         raise UserError(f"{path}: cannot be read: {said}: {OUT}") from None
 
 
-def _number(error):
-    """The errno of an error; HDF5 may hide it in its text."""
+def _number(error: Exception) -> int | None:
+    """Return the errno of an error; HDF5 may hide it in its text."""
     number = getattr(error, "errno", None)
     hidden = re.search(r"errno = (\d+)", str(error)) if isinstance(error, OSError) and number is None else None
     return int(hidden[1]) if hidden else errno.EAGAIN if isinstance(error, BlockingIOError) else number
 
 
-def _format(path):
-    """The two functions that read the files of a suffix: what there is, and the features."""
+def _format(path: Path) -> tuple[Describe, Blocks]:
+    """Return the two functions that read the files of a suffix: what there is, and the features."""
     suffix = Path(path).suffix.lower()
     if suffix not in FORMATS:
         raise UserError(f"{path}: not one of {', '.join(FORMATS)}: convert it, or take it out of the manifest")
@@ -99,8 +104,8 @@ def _format(path):
 
 
 @contextmanager
-def _archive(path):
-    """The open archive, and its arrays that matter: name in lower case -> zipfile.ZipInfo."""
+def _archive(path: Path) -> Iterator[tuple[zipfile.ZipFile, dict[str, zipfile.ZipInfo]]]:
+    """Yield the open archive, and its arrays that matter: name in lower case -> zipfile.ZipInfo."""
     with open(path, "rb") as file:
         if not zipfile.is_zipfile(file):
             raise UserError(f"{path}: not an npz of named arrays: save it with numpy.savez")
@@ -114,8 +119,8 @@ def _archive(path):
             yield archive, {low: members[name] for low, name in there.items()}
 
 
-def _header(path, archive, info):
-    """Shape, order and type of an array in an npz, which is not read; as many bytes as these need are there."""
+def _header(path: Path, archive: zipfile.ZipFile, info: zipfile.ZipInfo) -> tuple[tuple[int, ...], bool, np.dtype]:
+    """Return shape, order and type of an array in an npz, which is not read; as many bytes as these need are there."""
     name = plain(info.filename.removesuffix(".npy"))
     if info.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
         raise UserError(f"{path}: {name} is compressed in a way that numpy does not: save it with numpy.savez")
@@ -126,11 +131,12 @@ def _header(path, archive, info):
     if any(n < 0 for n in shape) or size != info.file_size:
         raise UserError(f"{path}: {name} claims {size:,} bytes, but has {info.file_size:,}: {OUT}")
     stored = info.compress_type == zipfile.ZIP_STORED
-    backed(path, name, info.file_size, info.compress_size, os.path.getsize(path), 1 if stored else RATIO + 100)
+    room, ratio = os.path.getsize(path), 1 if stored else RATIO + 100
+    backed(path, name, claimed=info.file_size, stored=info.compress_size, room=room, ratio=ratio)
     return shape, fortran, dtype
 
 
-def _npz(path, folder):
+def _npz(path: Path, folder: Path) -> Source:
     with _archive(path) as (archive, there):
         shape, _, dtype = _header(path, archive, there["features"])
         rows, dim = features_shape(path, shape, dtype)
@@ -145,7 +151,7 @@ def _npz(path, folder):
         return Source(rows, dim, columns, coords)
 
 
-def _npz_blocks(path, folder, most):
+def _npz_blocks(path: Path, folder: Path, most: int) -> Iterator[tuple[int, NDArray[Any]]]:
     with _archive(path) as (archive, there):
         shape, by_column, dtype = _header(path, archive, there["features"])
         rows, dim = features_shape(path, shape, dtype)
@@ -164,8 +170,8 @@ def _npz_blocks(path, folder, most):
 
 
 @contextmanager
-def _table(path):
-    """The open file, the columns of its features, and (rows, dim) of these."""
+def _table(path: Path) -> Iterator[tuple[pq.ParquetFile, list[str], int, int]]:
+    """Yield the open file, the columns of its features, and (rows, dim) of these."""
     with pq.ParquetFile(path, pre_buffer=False) as file:
         rows, schema = file.metadata.num_rows, file.schema_arrow
         if rows != sum(file.metadata.row_group(i).num_rows for i in range(file.metadata.num_row_groups)):
@@ -180,11 +186,11 @@ def _table(path):
             features_shape(path, (rows, dim), np.dtype(kind.to_pandas_dtype()) if known else np.dtype(object))
         claimed = rows * dim * min(kind.bit_width for kind in kinds) // 8
         size = os.path.getsize(path)
-        backed(path, "features", claimed, size, size, RATIO)
+        backed(path, "features", claimed=claimed, stored=size, room=size, ratio=RATIO)
         yield file, columns, rows, dim
 
 
-def _parquet(path, folder):
+def _parquet(path: Path, folder: Path) -> Source:
     with _table(path) as (file, _, rows, dim):
         there = headings(path, file.schema_arrow.names, "|".join((*COLUMNS, "x", "y")))
         for low, name in there.items():
@@ -202,16 +208,16 @@ def _parquet(path, folder):
     return Source(rows, dim, columns, coords)
 
 
-def _ranges(schema, rows):
-    """Name in lower case -> numbers, of an index that pandas wrote as a range."""
-    found = (schema.pandas_metadata or {}).get("index_columns", [])
-    found = [index for index in found if isinstance(index, dict) and index.get("kind") == "range" and index["name"]]
-    numbers = {index["name"].lower(): range(index["start"], index["stop"], index["step"]) for index in found}
+def _ranges(schema: pa.Schema, rows: int) -> dict[str, NDArray[np.int64]]:
+    """Return name in lower case -> numbers, of an index that pandas wrote as a range."""
+    indices = (schema.pandas_metadata or {}).get("index_columns", [])
+    indices = [index for index in indices if isinstance(index, dict) and index.get("kind") == "range" and index["name"]]
+    numbers = {index["name"].lower(): range(index["start"], index["stop"], index["step"]) for index in indices}
     return {name: np.array(values) for name, values in numbers.items() if len(values) == rows}
 
 
-def _feature_columns(path, schema):
-    """The columns of a parquet file that hold its features: f0, f1, ... or one of lists."""
+def _feature_columns(path: Path, schema: pa.Schema) -> list[str]:
+    """Return the columns of a parquet file that hold its features: f0, f1, ... or one of lists."""
     there = headings(path, schema.names, r"f[0-9]+")
     numbered = [there[low] for low in sorted(there, key=names.natural)]
     lists = [name for name in schema.names if _is_list(schema.field(name).type) and name.lower() not in COLUMNS]
@@ -219,15 +225,15 @@ def _feature_columns(path, schema):
         return numbered
     if len(lists) == 1 and not numbered:
         return lists
-    found = plain(few(schema.names, 5)) or "none"
-    raise UserError(f"{path}: no columns f0, f1, ... without a gap, nor one of lists: it has {found}")
+    present = plain(few(schema.names, 5)) or "none"
+    raise UserError(f"{path}: no columns f0, f1, ... without a gap, nor one of lists: it has {present}")
 
 
-def _is_list(kind):
+def _is_list(kind: pa.DataType) -> bool:
     return pa.types.is_list(kind) or pa.types.is_large_list(kind) or pa.types.is_fixed_size_list(kind)
 
 
-def _parquet_blocks(path, folder, most):
+def _parquet_blocks(path: Path, folder: Path, most: int) -> Iterator[tuple[int, NDArray[Any]]]:
     with _table(path) as (file, columns, rows, dim):
         start = 0
         step = next(end for _, end in steps(rows, 8 * dim, most))

@@ -5,6 +5,7 @@ Everything comes from the feature files, which embed and the copying of external
 
 import hashlib
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -27,19 +28,20 @@ KINDS = {
 }
 
 
-def look(shards: list[Path], copies: pd.DataFrame, patient_of: dict[str, str], pictures: bool) -> dict:
-    """Return what there is to know of the patches in feature files of one encoder, ready for JSON.
+def look(shards: list[Path], copies: pd.DataFrame, patient_of: dict[str, str], images: bool) -> dict[str, Any]:
+    """Return what there is to know of the patches in the feature files of a study, ready for JSON.
 
-    copies: of duplicates.find. patient_of: case -> patient. pictures: whether the patches are images of which the
-    files hold Facts; else their features are looked at.
-    Keys: pictures, patches; kinds (kind, n, examples; an image may be of several); empty (case_id, empty, patches: of
-    images whose pixels, or rows whose features, are all equal); same (cases whose patches are all one);
+    copies: of duplicates.find. patient_of: case -> patient. images: whether the patches are images of which the
+    files hold Facts and colour; else their features are looked at.
+    Keys: pictures (as `images`), patches; kinds (kind, n, examples; an image may be of several); empty (case_id, empty,
+    patches: of images whose pixels, or rows whose features, are all equal); same (cases whose patches are all one);
     bits (bits in use, n, examples: of all 16-bit grey images); unreadable (n, examples); copies (of
     duplicates.by_cases, with same_patient); equal_rows (the same of features).
     """
     data = store.read(shards)
-    table, rows = data.table[["case_id", "path"]], _rows(data)
-    if pictures:
+    table = data.table[["case_id", "path"]]
+    rows = _rows(data.values if data.colour is None else data.colour)
+    if images:
         facts = store.facts(shards)
         kinds = {kind: facts[of(facts["odd"].to_numpy()) > 0] for kind, of in KINDS.items()}
         empty, narrow = data.blank, facts[facts["odd"].to_numpy() & Odd.GREY16 > 0]
@@ -54,27 +56,27 @@ def look(shards: list[Path], copies: pd.DataFrame, patient_of: dict[str, str], p
     by_case = by_case.agg(empty=("empty", "sum"), patches=("path", "size"), distinct=("row", "nunique")).reset_index()
     same = by_case[(by_case["distinct"] == 1) & (by_case["patches"] > 1) & (by_case["empty"] < by_case["patches"])]
     return {
-        "pictures": pictures,
+        "pictures": images,
         "patches": len(table),
-        "kinds": [{"kind": kind, **_some(found)} for kind, found in kinds.items() if len(found)],
+        "kinds": [{"kind": kind, **_some(patches)} for kind, patches in kinds.items() if len(patches)],
         "empty": by_case.loc[by_case["empty"] > 0, ["case_id", "empty", "patches"]].to_dict("records"),
         "same": same["case_id"].tolist(),
-        "bits": [{"bits": int(bits), **_some(found)} for bits, found in narrow.groupby("bits")],
+        "bits": [{"bits": int(bits), **_some(patches)} for bits, patches in narrow.groupby("bits")],
         "unreadable": _some(lost),
         "copies": _copies(copies, patient_of),
-        "equal_rows": [] if pictures else _copies(_shared(table, rows), patient_of),
+        "equal_rows": [] if images else _copies(_shared(table, rows), patient_of),
     }
 
 
-def _some(found: pd.DataFrame) -> dict:
-    return {"n": len(found), "examples": sorted(found["path"], key=natural)[:EXAMPLES]}
+def _some(patches: pd.DataFrame) -> dict[str, Any]:
+    return {"n": len(patches), "examples": sorted(patches["path"], key=natural)[:EXAMPLES]}
 
 
-def _rows(data: store.Features) -> pd.DataFrame:
-    """Return of each patch the digest of its features, and whether they are all equal, and all zero."""
+def _rows(matrix: store.Rows) -> pd.DataFrame:
+    """Return the digest of each row of a matrix, and whether its numbers are all equal, and all zero."""
     parts = []
-    for begin in range(0, len(data.values), BLOCK):
-        values = np.ascontiguousarray(data.values[begin : begin + BLOCK])
+    for begin in range(0, len(matrix), BLOCK):
+        values = np.ascontiguousarray(matrix[begin : begin + BLOCK])
         constant = (values == values[:, :1]).all(axis=1)
         digests = [hashlib.sha256(row).hexdigest()[:16] for row in values]
         parts.append(pd.DataFrame({"digest": digests, "constant": constant, "zero": constant & (values[:, 0] == 0)}))
@@ -83,14 +85,14 @@ def _rows(data: store.Features) -> pd.DataFrame:
 
 def _shared(table: pd.DataFrame, rows: pd.DataFrame) -> pd.DataFrame:
     """Return the patches whose features another case has, too, as duplicates.find does; none that are constant."""
-    found = table.assign(digest=rows["digest"])[~rows["constant"]]
-    pairs = found[["digest", "case_id"]].drop_duplicates()
-    found = found[found["digest"].isin(pairs.loc[pairs["digest"].duplicated(), "digest"])]
-    return found.assign(group=pd.factorize(found["digest"])[0] + 1)[duplicates.COLUMNS]
+    telling = table.assign(digest=rows["digest"])[~rows["constant"]]
+    pairs = telling[["digest", "case_id"]].drop_duplicates()
+    shared = telling[telling["digest"].isin(pairs.loc[pairs["digest"].duplicated(), "digest"])]
+    return shared.assign(group=pd.factorize(shared["digest"])[0] + 1)[duplicates.COLUMNS]
 
 
-def _copies(found: pd.DataFrame, patient_of: dict[str, str]) -> list[dict]:
+def _copies(equal: pd.DataFrame, patient_of: dict[str, str]) -> list[dict[str, Any]]:
     return [
         row | {"same_patient": len({patient_of[case] for case in row["cases"]}) == 1}
-        for row in duplicates.by_cases(found)
+        for row in duplicates.by_cases(equal)
     ]

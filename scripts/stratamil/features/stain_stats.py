@@ -25,12 +25,13 @@ SCALES = 4
 class StainStats(nn.Module):
     """Map pixels (B, 3, H, W), 0 to 255, to features (B, 60); H and W are at least 16."""
 
-    def __init__(self):
+    def __init__(self) -> None:
         super().__init__()
         vectors = functional.normalize(torch.tensor(STAINS, dtype=torch.float64), dim=1)
         self.register_buffer("unmix", torch.linalg.inv(vectors).T.float(), persistent=False)
 
-    def forward(self, pixels):
+    def forward(self, pixels: torch.Tensor) -> torch.Tensor:
+        """Return features (B, 60) of pixels (B, 3, H, W); see the head of this module for their order."""
         density = self.densities(pixels)
         # Means of 2 x 2 pixels: a quarter of the numbers to sort, and less noise in the tails.
         coarse = functional.avg_pool2d(density, 2).flatten(2).sort(dim=2).values
@@ -49,15 +50,15 @@ class StainStats(nn.Module):
             parts.append((density - density.mean((2, 3), keepdim=True)).square().mean((2, 3)).sqrt())
         return torch.cat(parts, dim=1)
 
-    def densities(self, pixels):
-        """Densities of H, E, DAB and the mean optical density, (B, 4, H, W). White is 0; black counts as 1 of 255."""
+    def densities(self, pixels: torch.Tensor) -> torch.Tensor:
+        """Return densities of H, E, DAB and the mean optical density, (B, 4, H, W). White is 0, black as 1 of 255."""
         optical = -torch.log10(pixels.clamp(min=1) / 255)
         stains = torch.einsum("sc,bchw->bshw", self.unmix, optical)
         return torch.cat([stains, optical.mean(1, keepdim=True)], dim=1)
 
 
-def _correlations(density):
-    """Correlation of each two of three channels over the pixels, (B, 3); 0 where a channel is flat."""
+def _correlations(density: torch.Tensor) -> torch.Tensor:
+    """Return the correlation of each two of three channels over the pixels, (B, 3); 0 where a channel is flat."""
     values = density.flatten(2)
     values = values - values.mean(2, keepdim=True)
     covariance = values @ values.mT / values.shape[2]

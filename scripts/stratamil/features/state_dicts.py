@@ -4,9 +4,13 @@ import logging
 import pickle
 import re
 from collections import Counter
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
 
 import safetensors.torch
 import torch
+from torch import Tensor, nn
 
 from stratamil.core.errors import UserError, few
 
@@ -16,21 +20,21 @@ BESIDE = re.compile(r"(^|[._])(student|ema|momentum|encoder_k|key|target)([._]|$
 OLD_DENSENET = re.compile(r"(denselayer\d+\.(?:norm|relu|conv))\.([12])\.")  # names of the published DenseNet files
 
 
-def load(network, path, encoder):
+def load(network: nn.Module, path: Path | str, encoder: str) -> None:
     """Copy the weights in a file into `network`, whatever prefix their names carry. Raises UserError if few fit."""
     read = _read_weights(path)
     if not isinstance(read, dict):
         raise UserError(f"{path}: holds a {type(read).__name__}, not a state dict: save the network's state_dict()")
-    found = {OLD_DENSENET.sub(r"\1\2.", name): value for name, value in _tensors(read)}
+    tensors = {OLD_DENSENET.sub(r"\1\2.", name): value for name, value in _tensors(read)}
     wanted = {
         name: value.shape for name, value in network.state_dict().items() if not name.endswith("num_batches_tracked")
     }
-    matched, prefix = _match(found, wanted, path, encoder)
+    matched, prefix = _match(tensors, wanted, path, encoder)
     missing = [name for name in wanted if name not in matched]
     if len(matched) < MATCHED * len(wanted):
         raise UserError(
             f"{path}: only {len(matched)} of the {len(wanted)} weights of {encoder} are in it "
-            f"(missing: {few(missing) or 'none'}; in the file: {_content(found) or few(read) or 'none'}): "
+            f"(missing: {few(missing) or 'none'}; in the file: {_content(tensors) or few(read) or 'none'}): "
             "give the weights of this encoder, or set embed.encoder to the network that they are of"
         )
     if hasattr(network, "pretrained_cfg"):  # timm's: a layer too many or too few makes it another network
@@ -39,7 +43,7 @@ def load(network, path, encoder):
         used = {id(value) for value in matched.values()}
         excess = [
             name
-            for name, value in found.items()
+            for name, value in tensors.items()
             if id(value) not in used
             and name.startswith(prefix)
             and not name.endswith("num_batches_tracked")
@@ -60,8 +64,8 @@ def load(network, path, encoder):
     network.load_state_dict(matched, strict=False)
 
 
-def _read_weights(path):
-    """What a file of weights holds, told by its first bytes; nothing that could run code is unpickled."""
+def _read_weights(path: Path | str) -> Any:
+    """Return what a file of weights holds, told by its first bytes; nothing that could run code is unpickled."""
     try:
         with open(path, "rb") as file:
             if file.read(9)[8:] == b"{":  # the length of a header in JSON, then the header
@@ -76,7 +80,7 @@ def _read_weights(path):
         ) from None
 
 
-def _tensors(value, prefix=""):
+def _tensors(value: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Tensor]]:
     """Yield (name, tensor) of dicts in dicts, whatever they are called: `teacher.backbone.conv1.weight`."""
     for key, inner in value.items():
         if torch.is_tensor(inner):
@@ -85,24 +89,28 @@ def _tensors(value, prefix=""):
             yield from _tensors(inner, f"{prefix}{key}.")
 
 
-def _match(found, wanted, path, encoder):
-    """(the entries of `found` under the names in `wanted`, prefix), by the one change of prefix that fits most.
+def _match(
+    tensors: dict[str, Tensor], wanted: dict[str, torch.Size], path: Path | str, encoder: str
+) -> tuple[dict[str, Tensor], str]:
+    """Return (entries of `tensors` under the names in `wanted`, prefix), by the one change of prefix that fits most.
 
-    found: name -> tensor. wanted: name -> shape. An entry matches by name and shape. Of several networks that fit
+    tensors: name -> tensor. wanted: name -> shape. An entry matches by name and shape. Of several networks that fit
     alike, a teacher is taken first, and a student or a running mean last. Raises UserError where two are left.
     """
     prefixes = Counter(
-        ".".join(parts[:depth]) + "." for parts in (name.split(".") for name in found) for depth in range(1, len(parts))
+        ".".join(parts[:depth]) + "."
+        for parts in (name.split(".") for name in tensors)
+        for depth in range(1, len(parts))
     )
     # A network's prefix is on many names; that of a block inside it is on few.
     strips = ["", *(prefix for prefix, n in prefixes.items() if n >= len(wanted) / 2)]
     adds = ["", *dict.fromkeys(name.split(".")[0] + "." for name in wanted)]
 
-    def renamed(strip, add):
-        names = {add + name.removeprefix(strip): name for name in found if name.startswith(strip)}
-        return {new: found[old] for new, old in names.items() if new in wanted and found[old].shape == wanted[new]}
+    def renamed(strip: str, add: str) -> dict[str, Tensor]:
+        names = {add + name.removeprefix(strip): name for name in tensors if name.startswith(strip)}
+        return {new: tensors[old] for new, old in names.items() if new in wanted and tensors[old].shape == wanted[new]}
 
-    def rank(fit):
+    def rank(fit: tuple[dict[str, Tensor], str]) -> tuple[int, int]:
         matched, strip = fit
         return -len(matched), 0 if TEACHER.search(strip) else 2 if BESIDE.search(strip) else 1
 
@@ -118,9 +126,9 @@ def _match(found, wanted, path, encoder):
     return best, prefix
 
 
-def _content(found):
+def _content(tensors: dict[str, Tensor]) -> str:
     """What weights there are: the parts of the network and how many each has, and the first names."""
-    parts = [name.split(".") for name in found]
+    parts = [name.split(".") for name in tensors]
     depth = next((i for i, level in enumerate(zip(*parts)) if len(set(level)) > 1), 0) + 1
     counts = Counter(".".join(part[:depth]) for part in parts).most_common()
-    return f"{few([f'{name} ({n})' for name, n in counts], 5)}, such as {few(list(found))}" if found else ""
+    return f"{few([f'{name} ({n})' for name, n in counts], 5)}, such as {few(list(tensors))}" if tensors else ""

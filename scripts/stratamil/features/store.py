@@ -6,26 +6,39 @@ import json
 import math
 import os
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any, Protocol
 
 import h5py
 import numpy as np
 import pandas as pd
+from numpy.typing import DTypeLike, NDArray
 
 from stratamil.core import files, names
 from stratamil.core.errors import UserError
 from stratamil.core.names import natural
 from stratamil.features import images
+from stratamil.features.encoder_registry import STAIN_STATS
 
 TEXT = ("case_id", "stain", "slice_id", "path")
 COLUMNS = ("case_id", "stain", "slice_id", "patch", "path")
 PLACE = ("x", "y")  # on the slide, of patches that have no file
-FACTS = {"width": "int32", "height": "int32", "bits": "uint8", "odd": "uint16"}  # images.Facts, of patches with images
+# images.Facts, of patches with images
+FACTS = {"width": "int32", "height": "int32", "bits": "uint8", "odd": "uint16", "sharpness": "float32"}
+COLOUR = 60  # features of stain_stats, which describe the colour of each image beside its features
 UNREADABLE = ("case_id", "path", "reason")
 BLOCK = 256  # rows written at once
+
+
+class Values(Protocol):
+    """A matrix (N, D) that gives its rows by slices: an array, Rows, or one that reads or computes them then."""
+
+    shape: tuple[int, ...]
+
+    def __getitem__(self, rows: slice) -> NDArray[np.float16]: ...
 
 
 def shard_of(case_id: str, shards: int) -> int:
@@ -42,18 +55,25 @@ class Rows:
 
     dtype = np.dtype(np.float16)
 
-    def __init__(self, parts, part, row, columns, width):
+    def __init__(
+        self,
+        parts: Sequence[NDArray[np.float16]],
+        part: NDArray[np.int64],
+        row: NDArray[np.int64],
+        columns: NDArray[np.int64],
+        width: int,
+    ) -> None:
         """parts: arrays (n, d); part, row (N,): where each row is; columns: where each part's begin among `width`."""
         self.parts, self.part, self.row, self.columns = parts, part, row, columns
         self.shape = (len(row), width)
 
-    def __len__(self):
+    def __len__(self) -> int:
         return len(self.row)
 
-    def __array__(self, dtype=None, copy=None):
+    def __array__(self, dtype: DTypeLike = None, copy: bool | None = None) -> NDArray[Any]:
         return self[:].astype(dtype or self.dtype)
 
-    def __getitem__(self, index):
+    def __getitem__(self, index: int | slice | NDArray[Any]) -> NDArray[np.float16]:
         if isinstance(index, int | np.integer):
             return self[np.array([index])][0]
         part, row = self.part[index], self.row[index]
@@ -72,39 +92,32 @@ class Features:
     """Features of some cases.
 
     values: float16 (N, D), an array or Rows. table: DataFrame of N rows with case_id, stain, slice_id, patch, path,
-    and x, y of features made elsewhere; cases in natural order, patches as in the inventory. identity: what the
-    features depend on. blank: bool (N,), of patches whose pixels are all equal, where that is known.
+    and x, y of precomputed features; cases in natural order, patches as in the inventory. identity: what the
+    features depend on. blank: bool (N,), of patches whose pixels are all equal, where that is known. colour: float16
+    (N, COLOUR), the stain_stats of each image; None of precomputed features.
     """
 
-    values: np.ndarray | Rows
+    values: NDArray[np.float16] | Rows
     table: pd.DataFrame
-    identity: dict
-    blank: np.ndarray | None = None
+    identity: dict[str, Any]
+    blank: NDArray[np.bool_] | None = None
+    colour: NDArray[np.float16] | Rows | None = None
 
 
-def read(paths, case_ids=None):
+def read(paths: Iterable[Path | str], case_ids: Iterable[str] | None = None) -> Features:
     """Read the shards at `paths`; all cases, or those in `case_ids`. Returns Features; its values are Rows.
 
     The shards in one folder are of one encoder. Features of several stand side by side in blocks of columns, in the
     order of the folders' names, with zeros in the other blocks; their identity is {"encoders": {folder: identity}}.
     Raises UserError if shards of a folder were made with different settings, or a wanted case has no patches in any.
     """
-    folders = {}
-    for path in sorted(paths, key=lambda path: Path(path).parent.name):
-        folders.setdefault(Path(path).parent.name, []).append((path, _read_shard(path)))
-    firsts = {name: found[0] for name, found in folders.items()}
-    problems = [
-        f"{path}: made with other settings than {firsts[name][0]} "
-        f"({_difference(firsts[name][1].identity, shard.identity)}): "
-        "delete the one that is out of date and run again; if machines differ, set embed.precision"
-        for name, found in folders.items()
-        for path, shard in found
-        if shard.identity != firsts[name][1].identity
-    ]
-    if problems:
-        raise UserError(*problems)
-    shards = [shard for found in folders.values() for _, shard in found]
-    identities = {name: first.identity for name, (_, first) in firsts.items()}
+    paths = sorted(map(Path, paths), key=lambda path: path.parent.name)
+    folders: dict[str, list[Features]] = {}
+    for path in paths:
+        folders.setdefault(path.parent.name, []).append(_read_shard(path))
+    shards = [shard for same in folders.values() for shard in same]
+    _check_identities(paths, shards)
+    identities = {name: same[0].identity for name, same in folders.items()}
     identity = {"encoders": identities} if len(identities) > 1 else shards[0].identity
     table = pd.concat([shard.table for shard in shards], ignore_index=True)
     blank = np.concatenate([shard.blank for shard in shards])
@@ -120,14 +133,31 @@ def read(paths, case_ids=None):
         wanted = table["case_id"].isin(set(map(str, case_ids))).to_numpy()
         table, part, row, blank = table[wanted], part[wanted], row[wanted], blank[wanted]
     order = np.lexsort([_ranks(table["stain"]), _ranks(table["case_id"])])
-    widths = [first.values.shape[1] for _, first in firsts.values()]
-    columns = np.repeat(np.cumsum([0, *widths[:-1]]), [len(found) for found in folders.values()])
+    widths = [same[0].values.shape[1] for same in folders.values()]
+    columns = np.repeat(np.cumsum([0, *widths[:-1]]), [len(same) for same in folders.values()])
     values = Rows([shard.values for shard in shards], part[order], row[order], columns, sum(widths))
-    return Features(values, table.iloc[order].reset_index(drop=True), identity, blank[order])
+    colour = None
+    if all(shard.colour is not None for shard in shards):
+        colour = Rows([shard.colour for shard in shards], part[order], row[order], np.zeros_like(columns), COLOUR)
+    return Features(values, table.iloc[order].reset_index(drop=True), identity, blank[order], colour)
 
 
-def _ranks(names):
-    """The place of each name in natural order, (N,)."""
+def _check_identities(paths: Iterable[Path], shards: Iterable[Features]) -> None:
+    """Raise UserError if shards of one folder were made with different settings."""
+    firsts, problems = {}, []
+    for path, shard in zip(paths, shards, strict=True):
+        first, identity = firsts.setdefault(path.parent.name, (path, shard.identity))
+        if shard.identity != identity:
+            problems.append(
+                f"{path}: made with other settings than {first} ({_difference(identity, shard.identity)}): "
+                "delete the one that is out of date and run again; if machines differ, set embed.precision"
+            )
+    if problems:
+        raise UserError(*problems)
+
+
+def _ranks(names: pd.Series) -> NDArray[np.int64]:
+    """Return the place of each name in natural order, (N,)."""
     ranks = {name: i for i, name in enumerate(sorted(names.unique(), key=natural))}
     return names.map(ranks).to_numpy(dtype=int)
 
@@ -149,27 +179,32 @@ def _opened(path: Path) -> Iterator[h5py.File]:
         ) from None
 
 
-def _read_shard(path):
+def _read_shard(path: Path) -> Features:
     with _opened(path) as file:
         identity = json.loads(file.attrs["identity"])
         numbers = {name: file[name][:] for name in ("patch", *PLACE) if name in file}
         table = pd.DataFrame({name: file[name].asstr()[:] for name in TEXT} | numbers)
         values = _mapped(path, file["features"])
+        colour = _mapped(path, file["colour"]) if "colour" in file else None
+        if colour is None and "odd" in file and identity["encoder"] == STAIN_STATS:
+            colour = values
         blank = file["odd"][:] & images.Odd.BLANK > 0 if "odd" in file else np.zeros(len(table), bool)
         if not isinstance(identity, dict) or values.shape != (len(table), values.shape[-1]) or len(blank) != len(table):
             raise ValueError("its parts do not fit")
+        if colour is not None and colour.shape != (len(table), COLOUR):
+            raise ValueError("its colours do not fit")
         if values.dtype != np.float16 or table["patch"].dtype.kind != "i":
             raise ValueError("its numbers are of another type")
-    return Features(values, table[[name for name in (*COLUMNS, *PLACE) if name in table]], identity, blank)
+    return Features(values, table[[name for name in (*COLUMNS, *PLACE) if name in table]], identity, blank, colour)
 
 
-def _mapped(path, dataset):
-    """A data set as a map of its file, or read, where it is not one piece (HDF5 compresses by chunks)."""
+def _mapped(path: Path, dataset: h5py.Dataset) -> NDArray[Any]:
+    """Return a data set as a map of its file, or read, where it is not one piece (HDF5 compresses by chunks)."""
     offset = dataset.id.get_offset()
     return dataset[:] if offset is None else np.memmap(path, dataset.dtype, "c", offset, dataset.shape)
 
 
-def facts(paths: list[Path]) -> pd.DataFrame:
+def facts(paths: Iterable[Path]) -> pd.DataFrame:
     """Return the images.Facts of all patches in shards: case_id, path and the columns of FACTS.
 
     A shard without them (of precomputed features, or of an earlier version) has no rows here.
@@ -184,31 +219,40 @@ def facts(paths: list[Path]) -> pd.DataFrame:
     return pd.concat(tables, ignore_index=True) if tables else pd.DataFrame(columns=columns).astype(FACTS)
 
 
-def unreadable(paths):
-    """The patches that the shards at `paths` have no features of: a DataFrame of case_id, path, reason."""
+def unreadable(paths: Iterable[Path]) -> pd.DataFrame:
+    """Return the patches that the shards at `paths` have no features of: case_id, path, reason."""
     tables = []
     for path in paths:
         with _opened(path) as file:
             tables.append(pd.DataFrame({name: file[f"unreadable_{name}"].asstr()[:] for name in UNREADABLE}))
     table = pd.concat(tables, ignore_index=True) if tables else pd.DataFrame(columns=UNREADABLE)
-    return table.sort_values("path", key=lambda found: found.map(natural), ignore_index=True)
+    return table.sort_values("path", key=lambda paths: paths.map(natural), ignore_index=True)
 
 
-def _difference(a, b):
+def _difference(a: dict[str, Any], b: dict[str, Any]) -> str:
     keys = [key for key in {**a, **b} if a.get(key) != b.get(key)]
     return "; ".join(f"{key} {b.get(key)}, not {a.get(key)}" for key in keys)
 
 
-def write(path, values, table, unreadable, identity):
+def write(
+    path: Path,
+    values: Values,
+    table: pd.DataFrame,
+    unreadable: pd.DataFrame,
+    identity: dict[str, Any],
+    colour: Values | None = None,
+) -> None:
     """Write a shard, whole or not at all; the same content gives the same bytes.
 
     values: float16 (N, D): an array, or what has its shape and gives its rows by slices, to be written as they are
     read. table: N rows with case_id, stain, slice_id, patch, path; x and y, and those of FACTS, may be there, too.
-    unreadable: DataFrame of case_id, path and reason of the patches that have no features.
+    unreadable: DataFrame of case_id, path and reason of the patches that have no features. colour: float16
+    (N, COLOUR), given as `values` are. Raises UserError if the file does not hold what was written.
     """
     text = h5py.string_dtype("utf-8")
+    matrices = {"features": values} | ({} if colour is None else {"colour": colour})
     with files.atomic(path) as temporary:
-        _reserve(temporary, values, table, unreadable)
+        _reserve(temporary, matrices, table, unreadable)
         with h5py.File(temporary, "w") as file:
             file.attrs["identity"] = json.dumps(identity, sort_keys=True)
             columns = {name: (table[name].to_numpy(dtype=object), text) for name in TEXT}
@@ -218,41 +262,48 @@ def write(path, values, table, unreadable, identity):
             columns |= {f"unreadable_{name}": (unreadable[name].to_numpy(dtype=object), text) for name in UNREADABLE}
             for name, (data, dtype) in columns.items():
                 file.create_dataset(name, data=data, shape=data.shape, dtype=dtype, track_times=False)
-            dataset = file.create_dataset("features", shape=values.shape, dtype="float16", track_times=False)
-            written = hashlib.sha256()
-            for begin in range(0, len(table), BLOCK):
-                block = np.ascontiguousarray(values[begin : begin + BLOCK], dtype=np.float16)
-                dataset[begin : begin + BLOCK] = block
-                written.update(block)
-        _verify(path, temporary, table, written.hexdigest())
+            digests = {name: _write_rows(file, name, rows) for name, rows in matrices.items()}
+        _verify(path, temporary, table, digests)
 
 
-def _verify(path, written, table, digest):
+def _write_rows(file: h5py.File, name: str, values: Values) -> str:
+    """Write a matrix block by block, and return the SHA-256 of its rows."""
+    dataset = file.create_dataset(name, shape=values.shape, dtype="float16", track_times=False)
+    digest = hashlib.sha256()
+    for begin in range(0, values.shape[0], BLOCK):
+        block = np.ascontiguousarray(values[begin : begin + BLOCK], dtype=np.float16)
+        dataset[begin : begin + BLOCK] = block
+        digest.update(block)
+    return digest.hexdigest()
+
+
+def _verify(path: Path, written: Path, table: pd.DataFrame, digests: dict[str, str]) -> None:
     """Raise UserError unless the file `written`, which is to become the shard `path`, holds what it was given."""
     try:
-        found = _read_shard(written)
+        shard = _read_shard(written)
     except UserError:
         same = False
     else:
         names = [*TEXT, "patch"]
-        same = found.table[names].to_numpy().tolist() == table[names].to_numpy().tolist()
-        same = same and _digest(found.values) == digest
+        same = shard.table[names].to_numpy().tolist() == table[names].to_numpy().tolist()
+        matrices = {"features": shard.values, "colour": shard.colour}
+        same = same and all(_digest(matrices[name]) == digest for name, digest in digests.items())
     if not same:
         raise UserError(f"{path}: what was read back is not what was written: check the disk, and run again")
 
 
-def _digest(values):
-    """SHA-256 of the rows of an array, read block by block."""
+def _digest(values: NDArray[np.float16]) -> str:
+    """Return the SHA-256 of the rows of an array, read block by block."""
     digest = hashlib.sha256()
     for begin in range(0, len(values), BLOCK):
         digest.update(np.ascontiguousarray(values[begin : begin + BLOCK]))
     return digest.hexdigest()
 
 
-def _reserve(path, values, table, unreadable):
+def _reserve(path: Path, matrices: dict[str, Values], table: pd.DataFrame, unreadable: pd.DataFrame) -> None:
     """Raise OSError if there is no room for a shard: HDF5 crashes the program when a write fails. Quotas count, too."""
     texts = [*(table[name] for name in TEXT), *(unreadable[name] for name in UNREADABLE)]
-    size = 2 * math.prod(values.shape) + 32 * len(table) + 2**14
+    size = sum(2 * math.prod(values.shape) for values in matrices.values()) + 32 * len(table) + 2**14
     size += sum(int(text.str.len().sum()) + 64 * len(text) for text in texts)
     try:
         with open(path, "wb") as file:

@@ -2,19 +2,24 @@
 
 import logging
 import re
+from collections.abc import Iterable
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 
+from stratamil.evaluation.runs import Run
 
-def resources(folder, runs, shards):
-    """Time and memory of each rule from Snakemake's benchmark files: jobs, total and longest seconds, most MB.
 
-    runs: those of the study, shards: paths of its feature files; what earlier settings left of others does not count.
+def resources(folder: Path | None, runs: Iterable[Run], shards: Iterable[Path]) -> list[dict[str, Any]]:
+    """Return time and memory of each rule from Snakemake's benchmark files: jobs, total and longest seconds, most MB.
+
+    folder: of the benchmark files, or None. runs: those of the study, shards: paths of its feature files; what earlier
+    settings left of others does not count.
     """
     rows = {}
     names = {f"split_{run.split}_seed_{run.seed}" for run in runs}
-    names |= {f"{encoder}_{path.stem}" for path in shards for encoder in (path.parent.name, "stain_stats")}
+    names |= {f"{path.parent.name}_{path.stem}" for path in shards}
     for path in sorted(Path(folder).rglob("*.tsv")) if folder else []:
         parts = path.relative_to(folder).with_suffix("").parts
         if re.search(r"(^|_)(split|shard)_", parts[-1]) and parts[-1] not in names:

@@ -1,11 +1,16 @@
 """Figures of attention in a case: patch weights, slice weights, maps; and of stain weights over cases."""
 
+from collections.abc import Mapping, Sequence
+
 import matplotlib
 import numpy as np
+import pandas as pd
+from matplotlib.axes import Axes
 from matplotlib.cm import ScalarMappable
 from matplotlib.colors import Normalize
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
+from numpy.typing import NDArray
 
 from stratamil.explain import attention_tables
 from stratamil.explain.attention_tables import Case
@@ -28,8 +33,8 @@ def facts(case: Case) -> list[str]:
 
 
 @matplotlib.rc_context(STYLE)
-def maps(case, heading):
-    """Each slice with coordinates as a map: a point a patch, y downwards, its colour the ratio to an equal share.
+def maps(case: Case, heading: str) -> Figure:
+    """Draw each slice with coordinates as a map: a point a patch, y downwards, its colour the ratio to an equal share.
 
     The share is that of the case, so that the slices of a case can be compared.
     """
@@ -67,24 +72,26 @@ def maps(case, heading):
     return figure
 
 
-def _axes(width, height, left, right, bottom, top):
-    """A figure of one axes; margins in inches, for a layout that is computed takes twice the time."""
-    figure = Figure(figsize=(width, height))
+def _axes(size: tuple[float, float], *, left: float, right: float, bottom: float, top: float) -> tuple[Figure, Axes]:
+    """Return a figure of one axes, sizes in inches: a layout that matplotlib computes takes twice the time."""
+    width, height = size
+    figure = Figure(figsize=size)
     box = (left / width, bottom / height, 1 - (left + right) / width, 1 - (bottom + top) / height)
     return figure, figure.add_axes(box)
 
 
-def _cut(text, size, inches, bold=False):
-    """Text of `size` points cut to fit a width."""
+def _cut(text: str, size: float, inches: float, bold: bool = False) -> str:
+    """Return a text of `size` points cut to fit a width."""
     return cut(text, font(size, bold), inches * 72)
 
 
-def _patches(n):
+def _patches(n: int) -> str:
+    """Return a number of patches in words."""
     return f"{n} patch{'es' if n != 1 else ''}"
 
 
-def _titled(axes, title, lines):
-    """A title and lines below it, above the axes, cut where the figure ends."""
+def _titled(axes: Axes, title: str, lines: Sequence[str]) -> None:
+    """Write a title and lines below it above the axes, cut where the figure ends."""
     room = axes.figure.get_figwidth() * (1 - axes.get_position().x0) - 0.1
     title, lines = _cut(title, 12, room, bold=True), [_cut(line, 9, room) for line in lines]
     axes.annotate(title, (0, 1), (0, 8 + 14 * len(lines)), "axes fraction", "offset points", weight="bold", size=12)
@@ -92,8 +99,8 @@ def _titled(axes, title, lines):
 
 
 @matplotlib.rc_context(STYLE)
-def histogram(case, stains, heading):
-    """Histogram of a case's effective weights as ratios to an equal share, on a logarithmic axis, stacked by stain.
+def histogram(case: Case, stains: Mapping[str, str], heading: str) -> Figure:
+    """Draw a case's effective weights as ratios to an equal share: a histogram, logarithmic, stacked by stain.
 
     stains: of `palette`.
     """
@@ -103,7 +110,7 @@ def histogram(case, stains, heading):
     edges = _log_bins(min(ratios.min(), -0.2), max(ratios.max(), 0.2), n)
     if alike(weights):  # one bar, on the line
         ratios[:], edges = 0, edges - (edges[1] - edges[0]) / 2
-    figure, axes = _axes(9, 3.8, 0.7, 2.6, 0.6, 0.85)
+    figure, axes = _axes((9, 3.8), left=0.7, right=2.6, bottom=0.6, top=0.85)
     base = np.zeros(len(edges) - 1)
     for stain in case.stains.index:
         here = (case.patches["stain"] == stain).to_numpy()
@@ -126,18 +133,19 @@ def histogram(case, stains, heading):
     return figure
 
 
-def _line(case, heading):
+def _line(case: Case, heading: str) -> str:
+    """Return the line below a title: the facts of a case, and split and seed."""
     return ", ".join([*facts(case), heading])
 
 
-def _log_bins(low, high, n):
-    """Edges of equal bins of decimal logarithms, one of them at 0, about as many as fit n values."""
+def _log_bins(low: float, high: float, n: int) -> NDArray[np.float64]:
+    """Return edges of equal bins of decimal logarithms, one of them at 0, about as many as fit n values."""
     width = (high - low) / np.clip(2 * np.sqrt(n), 10, BINS)
     return np.arange(np.floor(low / width), np.ceil(high / width + 1e-9) + 1) * width
 
 
-def _log_ticks(low, high):
-    """Positions and labels of round ratios between two decimal logarithms, at most nine."""
+def _log_ticks(low: float, high: float) -> tuple[NDArray[np.float64], list[str]]:
+    """Return positions and labels of round ratios between two decimal logarithms, at most nine."""
     powers = range(int(np.floor(low)), int(np.ceil(high)) + 1)
     for steps in ((1, 1.5, 2, 3, 5, 7), (1, 2, 5), (1, 3), (1,)):
         ticks = [step * 10.0**power for power in powers for step in steps if low <= np.log10(step) + power <= high]
@@ -147,8 +155,8 @@ def _log_ticks(low, high):
 
 
 @matplotlib.rc_context(STYLE)
-def slice_ranks(case, stains, heading):
-    """Bars of the slice weights of a case, sorted within each stain, with the equal share of each stain's slices.
+def slice_ranks(case: Case, stains: Mapping[str, str], heading: str) -> Figure:
+    """Draw bars of the slice weights of a case, sorted within each stain, with the equal share of each stain's slices.
 
     stains: of `palette`.
     """
@@ -161,9 +169,13 @@ def slice_ranks(case, stains, heading):
     longest = max(font(10).getlength(name) / 72 for _, name in labels)
     left = float(np.clip(longest + 0.3, *SLICE_NAMES))
     size = float(np.clip(10 * (left - 0.3) / longest, 6.5, 10))
-    figure, axes = _axes(left + 7.6, 1.3 + 0.27 * y, left, 0.3, 0.55, 0.65)
+    figure, axes = _axes((left + 7.6, 1.3 + 0.27 * y), left=left, right=0.3, bottom=0.55, top=0.65)
     for stain, start, slices in bars:
-        _stain_bars(axes, case, stain, stains[stain], start, slices)
+        if slices.empty:
+            axes.text(0, start, f"{stain}: missing", weight="bold", va="center", color=GREY)
+        else:
+            title = f"{stain}: stain weight {case.stains[stain]:.3f}, "
+            _stain_bars(axes, start, slices, title, stains[stain])
     # Many slices share little each: their bars are drawn larger.
     highest = max(slices["weight"].max() for _, _, slices in bars if len(slices))
     end = 1 if highest > 0.5 else highest
@@ -177,14 +189,10 @@ def slice_ranks(case, stains, heading):
     return figure
 
 
-def _stain_bars(axes, case, stain, color, start, slices):
-    if slices.empty:
-        axes.text(0, start, f"{stain}: missing", weight="bold", va="center", color=GREY)
-        return
+def _stain_bars(axes: Axes, start: float, slices: pd.DataFrame, title: str, color: str) -> None:
+    """Draw the slices of a stain below its title, which stands at `start`."""
     n, places = len(slices), start + 1 + np.arange(len(slices))
-    title = f"{stain}: stain weight {case.stains[stain]:.3f}, " + (
-        f"{n} slices, dashed: equal share {1 / n:.2g}" if n > 1 else "1 slice"
-    )
+    title += f"{n} slices, dashed: equal share {1 / n:.2g}" if n > 1 else "1 slice"
     axes.text(0, start, title, weight="bold", va="center")
     axes.barh(places, slices["weight"], height=0.72, color=color)
     for place, weight, patches in zip(places, slices["weight"], slices["patches"]):
@@ -203,12 +211,12 @@ def _stain_bars(axes, case, stain, color, start, slices):
 
 
 @matplotlib.rc_context(STYLE)
-def stain_distribution(cases, stains, heading):
-    """Weight of each stain, a box and a point a case; cases without the stain are counted below.
+def stain_distribution(cases: Sequence[Case], stains: Mapping[str, str], heading: str) -> Figure:
+    """Draw the weight of each stain, a box and a point a case; cases without the stain are counted below.
 
     stains: of `palette`.
     """
-    figure, axes = _axes(max(8.9, 4.4 + 1.6 * len(stains)), 5.0, 0.7, 2.6, 0.8, 0.85)
+    figure, axes = _axes((max(8.9, 4.4 + 1.6 * len(stains)), 5.0), left=0.7, right=2.6, bottom=0.8, top=0.85)
     classes = sorted({label for case in cases for label in (case.true_label, case.predicted_label)})
     marks = dict(zip(classes, "o^sDvP*X" * (1 + len(classes) // 8)))
     ticks = []
@@ -242,7 +250,8 @@ def stain_distribution(cases, stains, heading):
     return figure
 
 
-def _box(axes, x, weights):
+def _box(axes: Axes, x: float, weights: NDArray[np.float64]) -> None:
+    """Draw a box of the quartiles with the median."""
     line = {"color": GREY, "linewidth": 1.2}
     styles = dict.fromkeys(("boxprops", "whiskerprops", "capprops"), line)
     axes.boxplot(
@@ -250,8 +259,8 @@ def _box(axes, x, weights):
     )
 
 
-def _spread(weights):
-    """Sideways places of points so that near ones do not cover each other: centre, right, left, further right, ..."""
+def _spread(weights: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Return sideways places of points so that near ones do not cover each other: centre, right, left, right."""
     places, seen = np.zeros(len(weights)), {}
     for i in np.argsort(weights, kind="stable"):
         level = round(weights[i] / 0.025)

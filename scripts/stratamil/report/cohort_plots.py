@@ -1,11 +1,15 @@
 """Figures of a cohort: amounts, stains, and the flow of cases."""
 
 import textwrap
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
 
 import numpy as np
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullLocator
+from numpy.typing import ArrayLike, NDArray
 
 from stratamil.report.style import COLORS, GREY, class_legend, figure_of, styled
 
@@ -15,8 +19,17 @@ POINTS = 2000  # beyond, a strip shows boxes only: a page of more would be slow 
 
 
 @styled
-def strips(values, y, classes, title, xlabel, colors=COLORS, what="cases"):
-    """Amounts on a logarithmic axis: a row an entry of `values`, a colour a class, quartiles as a box, all as points.
+def strips(
+    values: Mapping[str, ArrayLike],
+    y: ArrayLike,
+    classes: Sequence[str],
+    title: str,
+    xlabel: str,
+    *,
+    colors: Sequence[str] = COLORS,
+    what: str = "cases",
+) -> Figure:
+    """Draw amounts on a logarithmic axis: a row an entry of `values`, a colour a class, boxes of quartiles, all points.
 
     values: name -> (n,) amounts above 0, NaN where there is none. y: (n,) labels. what: what is counted.
     """
@@ -28,7 +41,8 @@ def strips(values, y, classes, title, xlabel, colors=COLORS, what="cases"):
         for c in range(n_classes):
             amounts = np.sort(values[name][(y == c) & np.isfinite(values[name])])
             if len(amounts):
-                _strip(axes, row + (c - (n_classes - 1) / 2) * 0.8 / n_classes, amounts, colors[c % len(colors)], shown)
+                place = row + (c - (n_classes - 1) / 2) * 0.8 / n_classes
+                _strip(axes, place, amounts, colors[c % len(colors)], shown)
     axes.set_xscale("log")
     axes.xaxis.set_major_locator(LogLocator(10, (1, 2, 5), numticks=12))
     axes.xaxis.set_minor_locator(NullLocator())
@@ -41,8 +55,8 @@ def strips(values, y, classes, title, xlabel, colors=COLORS, what="cases"):
     return figure
 
 
-def _strip(axes, place, amounts, color, shown):
-    """One class of a row: a line over the range, a box of the quartiles with the median, and each amount."""
+def _strip(axes: Axes, place: float, amounts: NDArray, color: str, shown: bool) -> None:
+    """Draw one class of a row: a line over the range, a box of the quartiles with the median, and each amount."""
     low, median, high = np.quantile(amounts, [0.25, 0.5, 0.75])
     axes.plot([amounts[0], amounts[-1]], [place] * 2, color=color, linewidth=1)
     axes.plot([low, high], [place] * 2, color=color, linewidth=9, alpha=0.35, solid_capstyle="butt")
@@ -53,8 +67,16 @@ def _strip(axes, place, amounts, color, shown):
 
 
 @styled
-def stain_patterns(present, counts, stains, classes, title, colors=COLORS):
-    """How many cases of each class have which stains: a row a combination, dots for its stains, bars for its cases.
+def stain_patterns(
+    present: ArrayLike,
+    counts: ArrayLike,
+    stains: Sequence[str],
+    classes: Sequence[str],
+    title: str,
+    *,
+    colors: Sequence[str] = COLORS,
+) -> Figure:
+    """Draw how many cases of each class have which stains: a row a combination, dots of its stains, bars of its cases.
 
     present: (rows, stains) booleans. counts: (rows, classes).
     """
@@ -88,10 +110,10 @@ def stain_patterns(present, counts, stains, classes, title, colors=COLORS):
 
 
 @styled
-def flow(sources, steps):
-    """The flow of cases and patches as boxes, kept ones down the left, left out ones beside them (CONSORT, TRIPOD+AI).
+def flow(sources: Sequence[Mapping[str, Any]], steps: Sequence[Mapping[str, Any]]) -> Figure:
+    """Draw the flow of cases and patches as boxes, kept ones down the left, left out ones beside (CONSORT, TRIPOD+AI).
 
-    sources, steps: of stratamil.flow.follow.
+    sources, steps: of cohort.flow.follow.
     """
     figure = Figure(figsize=(9, 1))
     axes = figure.add_axes((0, 0, 1, 1))  # in inches across, in lines of text down
@@ -100,10 +122,10 @@ def flow(sources, steps):
     y, height = 0.4, max(map(len, [lost, *kept])) + BOX
     width = (KEPT - 0.2 * (len(sources) - 1)) / len(sources)
     for i, lines in enumerate(kept):
-        _box(axes, 0.2 + i * (width + 0.2), y, width, height, lines, "black", bold=len(lines))
+        _box(axes, (0.2 + i * (width + 0.2), y), (width, height), lines, "black", bold=len(lines))
     if lost:
         _arrow(axes, (0.2 + KEPT, y + height / 2), (LOST, y + height / 2))
-        _box(axes, LOST, y, 8.8 - LOST, height, lost, GREY)
+        _box(axes, (LOST, y), (8.8 - LOST, height), lost, GREY)
     middles = [0.2 + width / 2 + i * (width + 0.2) for i in range(len(sources))]
     for step in steps:
         lost = _lost(step["left_out"])
@@ -113,17 +135,27 @@ def flow(sources, steps):
         if lost:
             middle, tall = (y + height + below) / 2, len(lost) + BOX
             _arrow(axes, (middles[0], middle), (LOST, middle))
-            _box(axes, LOST, middle - tall / 2, 8.8 - LOST, tall, lost, GREY)
+            _box(axes, (LOST, middle - tall / 2), (8.8 - LOST, tall), lost, GREY)
         heading, text = _step(step)
         y, height, middles = below, len(heading + text) + BOX, [0.2 + KEPT / 2]
-        _box(axes, 0.2, y, KEPT, height, heading + text, "black", bold=len(heading))
+        _box(axes, (0.2, y), (KEPT, height), heading + text, "black", bold=len(heading))
     axes.set(xlim=(0, 9), ylim=(y + height + 0.4, 0))
     axes.set_axis_off()
     figure.set_size_inches(9, 0.22 * (y + height + 0.4))
     return figure
 
 
-def _box(axes, x, y, width, height, lines, color, bold=0):
+def _box(
+    axes: Axes,
+    corner: tuple[float, float],
+    size: tuple[float, float],
+    lines: Sequence[str],
+    color: str,
+    *,
+    bold: int = 0,
+) -> None:
+    """Draw a box with lines of text, the first of them bold."""
+    (x, y), (width, height) = corner, size
     axes.add_patch(Rectangle((x, y), width, height, facecolor="none", edgecolor=color, linewidth=0.9))
     top = y + (height - len(lines)) / 2 + 0.55
     for i, line in enumerate(lines):
@@ -131,12 +163,12 @@ def _box(axes, x, y, width, height, lines, color, bold=0):
         axes.text(x + 0.12, top + i, line, va="center", fontsize=9.5, fontweight=weight, color=color)
 
 
-def _arrow(axes, begin, end):
+def _arrow(axes: Axes, begin: tuple[float, float], end: tuple[float, float]) -> None:
     axes.annotate("", end, begin, arrowprops={"arrowstyle": "->", "color": GREY, "shrinkA": 0, "shrinkB": 0})
 
 
-def _step(step):
-    """Lines of a step: its heading, and its numbers."""
+def _step(step: Mapping[str, Any]) -> tuple[list[str], list[str]]:
+    """Return the lines of a step: its heading, and its numbers."""
     counts = ", ".join(f"{n:,} {name}" for name, n in step["counts"].items())
     other = step["cases"] - sum(step["counts"].values())
     counts += f", {other:,} of other codes" if other else ""
@@ -146,8 +178,8 @@ def _step(step):
     return _wrapped(heading, 44), _wrapped(numbers, 50) + _wrapped(counts, 50)
 
 
-def _lost(left_out, unit=None):
-    """Lines of what is left out, with its reasons."""
+def _lost(left_out: Iterable[Mapping[str, Any]], unit: str | None = None) -> list[str]:
+    """Return the lines of what is left out, with its reasons."""
     lines = []
     for part in left_out:
         amounts = [(part["n"], unit)] if unit else [(part[name], name) for name in ("cases", "patches") if part[name]]
@@ -155,9 +187,9 @@ def _lost(left_out, unit=None):
     return lines
 
 
-def _several(n, what):
+def _several(n: int, what: str) -> str:
     return f"{n:,} {what if n != 1 else {'patches': 'patch'}.get(what, what.removesuffix('s'))}"
 
 
-def _wrapped(text, width, indent=""):
+def _wrapped(text: str, width: int, indent: str = "") -> list[str]:
     return textwrap.wrap(text, width, subsequent_indent=indent) or [text]

@@ -1,15 +1,23 @@
 """Figures of the faithfulness page, from its numbers: each function returns a matplotlib Figure."""
 
+from collections.abc import Mapping, Sequence
+from typing import Any
+
 import matplotlib
 import numpy as np
 import pandas as pd
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
+from numpy.typing import ArrayLike
 
 from stratamil.core.names import column
 from stratamil.explain import faithfulness
-from stratamil.explain.faithfulness_runs import TOPS
+from stratamil.explain.faithfulness_runs import TOPS, Study
 from stratamil.report.style import COLORS, GREY, STAIN_COLORS, STYLE
+from stratamil.stats.intervals import Estimate
+
+Line = tuple[str, Any]  # colour and style
 
 # What a line of the curves is called; its colour is that of its place, or grey and black.
 ORDERS = {
@@ -24,15 +32,21 @@ PARTS = {"stain": "one stain left out", "slice": "one slice left out"}
 DASHED = (0, (4, 3))
 
 
-def _figure(width, height, **subplots):
+def _figure(width: float, height: float, **subplots: Any) -> tuple[Figure, Any]:
     figure = Figure(figsize=(width, height), layout="constrained")
     return figure, figure.subplots(squeeze=False, **subplots)
 
 
-def draw(study, numbers, table, stains, colors=COLORS):
-    """The figures of the page that there is anything to draw of: name -> (Figure, what it shows in words).
+def draw(
+    study: Study,
+    numbers: Mapping[str, Any],
+    table: pd.DataFrame,
+    stains: Sequence[str],
+    colors: Sequence[str] = COLORS,
+) -> dict[str, tuple[Figure, str]]:
+    """Draw the figures of the page that there is anything to draw of: name -> (Figure, what it shows in words).
 
-    study: faithfulness.Study. numbers: of faithfulness.numbers. table: of faithfulness.by_case. stains: in order.
+    study: faithfulness_runs.Study. numbers: of faithfulness.numbers. table: of faithfulness.by_case. stains: in order.
     """
     classes, n, drawn = study.classes, int((table["patches"] > 1).sum()), {}
     if n:
@@ -62,7 +76,7 @@ def draw(study, numbers, table, stains, colors=COLORS):
     label = f"probability of {classes[1]}" if binary else "probability of the true class"
     y = table["true_label"].map(classes.index)
     words = "Probability of each case with attention against that without"
-    drawn["uniform"] = uniform(p, q, y, classes, label, colors), words
+    drawn["uniform"] = uniform(p, q, y, classes=classes, xlabel=label, colors=colors), words
     if rows := _pairs(study):
         drawn["stability"] = stability(rows, colors), "How alike two models order the patches of each case"
     if rows := _properties(numbers):
@@ -71,8 +85,8 @@ def draw(study, numbers, table, stains, colors=COLORS):
     return drawn
 
 
-def _pairs(study):
-    """Rows of `stability`."""
+def _pairs(study: Study) -> list[tuple[str, pd.Series, float]]:
+    """Return the rows of `stability`."""
     pairs, rows = faithfulness.agreements(study), []
     for between in faithfulness.BETWEEN:
         means = pairs[pairs["between"] == between].groupby("case_id")[["correlation", "overlap", "chance"]].mean()
@@ -84,8 +98,8 @@ def _pairs(study):
     return rows
 
 
-def _properties(numbers):
-    """Rows of `intervals`: what is known of the patches, over cases and within slices."""
+def _properties(numbers: Mapping[str, Any]) -> list[tuple[str, Estimate, int]]:
+    """Return the rows of `intervals`: what is known of the patches, over cases and within slices."""
     words = {
         "pixels": "size in pixels",
         "bytes": "file size",
@@ -96,24 +110,23 @@ def _properties(numbers):
     scopes = {"case": "over a case", "slice": "within a slice"}
     rows = []
     for row in numbers["findings"]:
-        if row["section"] == "properties" and row["value"] is not None:
+        if row["section"] == "properties" and row["estimate"].value is not None:
             name, _, scope = row["measure"].rpartition("_")
-            figures = row["value"], row["low"], row["high"]
-            rows.append((f"{words[name]}, {scopes[scope]}", *figures, list(scopes).index(scope)))
+            rows.append((f"{words[name]}, {scopes[scope]}", row["estimate"], list(scopes).index(scope)))
     return rows
 
 
-def curves(found, n, colors=COLORS):
-    """Deletion, left, and insertion, right: mean probability of the predicted class with its 95 % band.
+def curves(means: Mapping[str, Any], n: int, colors: Sequence[str] = COLORS) -> Figure:
+    """Draw deletion, left, and insertion, right: mean probability of the predicted class with its 95 % band.
 
-    found: order -> {"probability": {fraction, mean, low, high}}. n: cases.
+    means: of faithfulness.curves. n: cases.
     """
     with matplotlib.rc_context(STYLE):
         figure, (axes,) = _figure(9.4, 4.3, ncols=2, sharey=True)
         for order in ORDERS:
             for panel, source in zip(axes, (order, REVERSED[order])):
-                if source in found:
-                    _band(panel, found[source]["probability"], panel is axes[1], *_line(order, colors))
+                if source in means:
+                    _band(panel, means[source]["probability"], panel is axes[1], _line(order, colors))
         axes[0].set(xlabel="share of patches removed", ylabel="probability of the predicted class", xlim=(0, 1))
         axes[1].set(xlabel="share of patches there", xlim=(0, 1))
         axes[0].set_title("Deletion: these first")
@@ -121,15 +134,15 @@ def curves(found, n, colors=COLORS):
         axes[0].set_ylim(top=min(axes[0].get_ylim()[1], 1.02))
         handles = [
             Line2D([], [], color=color, linestyle=style, linewidth=2, label=name)
-            for name, (color, style) in ((ORDERS[order], _line(order, colors)) for order in ORDERS if order in found)
+            for name, (color, style) in ((ORDERS[order], _line(order, colors)) for order in ORDERS if order in means)
         ]
         figure.legend(handles=handles, loc="outside lower center", ncols=4, fontsize=9)
         figure.suptitle(f"Patches taken away and given back (n = {n} cases)", fontsize=11, fontweight="bold")
         return figure
 
 
-def _line(order, colors):
-    """Colour and style of an order's line."""
+def _line(order: str, colors: Sequence[str]) -> Line:
+    """Return colour and style of an order's line."""
     return {
         "attention": (colors[0], "-"),
         "contribution": (colors[1], "-"),
@@ -138,18 +151,19 @@ def _line(order, colors):
     }[order]
 
 
-def _band(axes, line, backwards, color, style):
-    known = np.array([value is not None for value in line["mean"]])
-    x, mean = np.array(line["fraction"])[known], np.array(line["mean"], dtype=float)[known]
+def _band(axes: Axes, line: Mapping[str, Sequence], backwards: bool, drawn: Line) -> None:
+    color, style = drawn
+    known = [(x, mean) for x, mean in zip(line["fraction"], line["mean"]) if mean.value is not None]
+    x = np.array([x for x, _ in known])
     x = 1 - x if backwards else x
-    axes.plot(x, mean, color=color, linestyle=style, linewidth=2)
-    low, high = (np.array(line[bound], dtype=float)[known] for bound in ("low", "high"))
+    axes.plot(x, [mean.value for _, mean in known], color=color, linestyle=style, linewidth=2)
+    low, high = np.array([(mean.low, mean.high) for _, mean in known], dtype=float).reshape(-1, 2).T
     if np.isfinite(low).any() and color != "black":  # four bands would hide each other
         axes.fill_between(x, low, high, color=color, alpha=0.15, linewidth=0)
 
 
-def areas(table, classes, colors=COLORS):
-    """Each case's areas between attention and random, a row a predicted class, with the mean of each as a bar.
+def areas(table: pd.DataFrame, classes: Sequence[str], colors: Sequence[str] = COLORS) -> Figure:
+    """Draw each case's areas between attention and random, a row a predicted class, with the mean of each as a bar.
 
     table: of faithfulness.by_case.
     """
@@ -170,15 +184,15 @@ def areas(table, classes, colors=COLORS):
         return figure
 
 
-def _dots(axes, values, row, color):
-    """Sorted values as dots of a row, spread a little, always the same way, and their mean as a bar."""
+def _dots(axes: Axes, values: pd.Series | np.ndarray, row: int, color: str) -> None:
+    """Draw sorted values as dots of a row, spread a little, always the same way, and their mean as a bar."""
     axes.plot(values, row + 0.2 * np.sin(2.4 * np.arange(len(values))), "o", color=color, markersize=4.5, alpha=0.6)
     if len(values):
         axes.plot([values.mean()] * 2, [row - 0.32, row + 0.32], color="black", linewidth=2)
 
 
-def parts(table, stains, colors=COLORS):
-    """Weight of each stain and slice against what the margin loses without it, a colour a stain.
+def parts(table: pd.DataFrame, stains: Sequence[str], colors: Sequence[str] = COLORS) -> Figure:
+    """Draw the weight of each stain and slice against what the margin loses without it, a colour a stain.
 
     table: level, stain, weight, margin_change, one row a part.
     """
@@ -203,8 +217,10 @@ def parts(table, stains, colors=COLORS):
         return figure
 
 
-def tops(rows, labels, whole, colors=COLORS):
-    """Probability of the predicted class with nothing but, and without, the top and random patches; 95 % intervals.
+def tops(
+    rows: Sequence[Mapping[str, Any]], labels: Mapping[str, str], whole: float, colors: Sequence[str] = COLORS
+) -> Figure:
+    """Draw the probability of the predicted class with nothing but, and without, the top and random patches.
 
     rows: of faithfulness.tops. labels: top -> its words. whole: mean probability of whole bags.
     """
@@ -219,7 +235,7 @@ def tops(rows, labels, whole, colors=COLORS):
                 for place, name in enumerate(names):
                     for row in rows:
                         if (row["top"], row["kind"], row["group"], row["of"]) == (name, kind, group, "probability"):
-                            _interval(panel, place + offset, row, color)
+                            _interval(panel, place + offset, row["mean"], color)
             panel.set_xticks(range(len(names)), [labels[name] for name in names])
             panel.set(xlim=(-0.5, len(names) - 0.5), xlabel="patches")
             panel.set_title(words, fontsize=10)
@@ -235,16 +251,25 @@ def tops(rows, labels, whole, colors=COLORS):
         return figure
 
 
-def _interval(axes, place, row, color):
-    if row["mean"] is None:
+def _interval(axes: Axes, place: float, mean: Estimate, color: str) -> None:
+    """Draw an estimate as a dot with a vertical bar."""
+    if mean.value is None:
         return
-    if row["low"] is not None:
-        axes.plot([place] * 2, [row["low"], row["high"]], color=color, linewidth=2, alpha=0.6)
-    axes.plot(place, row["mean"], "o", color=color, markersize=6)
+    if mean.low is not None:
+        axes.plot([place] * 2, [mean.low, mean.high], color=color, linewidth=2, alpha=0.6)
+    axes.plot(place, mean.value, "o", color=color, markersize=6)
 
 
-def uniform(with_attention, without, y, classes, xlabel, colors=COLORS):
-    """Each case's probability with attention against that without, a colour a true class.
+def uniform(
+    with_attention: ArrayLike,
+    without: ArrayLike,
+    y: ArrayLike,
+    *,
+    classes: Sequence[str],
+    xlabel: str,
+    colors: Sequence[str] = COLORS,
+) -> Figure:
+    """Draw each case's probability with attention against that without, a colour a true class.
 
     with_attention, without (n,): probabilities. y (n,): true classes.
     """
@@ -270,8 +295,8 @@ def uniform(with_attention, without, y, classes, xlabel, colors=COLORS):
         return figure
 
 
-def stability(rows, colors=COLORS):
-    """How alike two models attend: a row a comparison, a dot a case, its mean as a bar, chance as a grey one.
+def stability(rows: Sequence[tuple[str, ArrayLike, float]], colors: Sequence[str] = COLORS) -> Figure:
+    """Draw how alike two models attend: a row a comparison, a dot a case, its mean as a bar, chance as a grey one.
 
     rows: [(label, values, chance)].
     """
@@ -287,16 +312,16 @@ def stability(rows, colors=COLORS):
         return figure
 
 
-def intervals(rows, xlabel, colors=COLORS):
-    """Estimates with their intervals beside 0: rows [(label, value, low, high, group)], a colour a group (0, 1)."""
+def intervals(rows: Sequence[tuple[str, Estimate, int]], xlabel: str, colors: Sequence[str] = COLORS) -> Figure:
+    """Draw estimates with their intervals beside 0: rows [(label, estimate, group)], a colour a group (0, 1)."""
     with matplotlib.rc_context(STYLE):
         figure, ((axes,),) = _figure(7.2, 1.3 + 0.42 * len(rows))
         axes.axvline(0, color=GREY, linewidth=0.9, linestyle=DASHED)
-        for place, (_, value, low, high, group) in enumerate(rows):
+        for place, (_, estimate, group) in enumerate(rows):
             color = colors[group % len(colors)]
-            if low is not None:
-                axes.plot([low, high], [place] * 2, color=color, linewidth=2, alpha=0.6)
-            axes.plot(value, place, "o", color=color, markersize=6)
+            if estimate.low is not None:
+                axes.plot([estimate.low, estimate.high], [place] * 2, color=color, linewidth=2, alpha=0.6)
+            axes.plot(estimate.value, place, "o", color=color, markersize=6)
         axes.set_yticks(range(len(rows)), [label for label, *_ in rows])
         axes.set(ylim=(len(rows) - 0.5, -0.5), xlim=(-1.02, 1.02), xlabel=xlabel)
         axes.grid(visible=False, axis="y")

@@ -1,7 +1,8 @@
-"""Pages that need nothing else: templates, numbers for readers, figures and pictures as part of the page."""
+"""Pages that need nothing else: templates, numbers for readers, figures and images as part of the page."""
 
 import base64
 import re
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from xml.etree import ElementTree
 
@@ -21,8 +22,8 @@ PAGE_COLORS = {
 }
 
 
-def template(path):
-    """The template in a file, with those beside it to build on; what comes from data is escaped."""
+def template(path: Path | str) -> jinja2.Template:
+    """Return the template in a file, with those beside it to build on; what comes from data is escaped."""
     environment = jinja2.Environment(
         loader=jinja2.FileSystemLoader(Path(path).parent),
         autoescape=True,
@@ -35,20 +36,20 @@ def template(path):
     return environment.get_template(Path(path).name)
 
 
-def check_colors(colors):
+def check_colors(colors: Sequence[str]) -> None:
     """Raise UserError unless these are two or more colours like #0072B2."""
     wrong = [color for color in colors if not re.fullmatch("#[0-9a-fA-F]{6}", color)]
     if wrong or len(colors) < 2:
         raise UserError(f"config: report.colors: {' '.join(wrong or colors)}: give two or more like #0072B2")
 
 
-def picture(path):
-    """A JPEG file as the address of an image that is part of the page."""
+def image(path: Path | str) -> str:
+    """Return a JPEG file as the address of an image that is part of the page."""
     return "data:image/jpeg;base64," + base64.b64encode(Path(path).read_bytes()).decode()
 
 
-def inline(svg, name, label, colors):
-    """A figure as an element of the page: its own ids, the page's colours, a label for screen readers.
+def inline(svg: str, name: str, label: str, colors: Sequence[str]) -> Markup:
+    """Return a figure as an element of the page: its own ids, the page's colours, a label for screen readers.
 
     svg: text of an SVG file. name: what makes its ids its own. colors: those that the page calls --c0, --c1, ...
     """
@@ -69,13 +70,13 @@ def inline(svg, name, label, colors):
     return Markup(ElementTree.tostring(root, encoding="unicode"))
 
 
-def _local(name):
-    """A tag or attribute without its namespace."""
+def _local(name: str) -> str:
+    """Return a tag or attribute without its namespace."""
     return name.rpartition("}")[2]
 
 
-def _attribute(key, value, name, swaps):
-    """An attribute's value with ids, and references to them, made the figure's own, and colours made the page's."""
+def _attribute(key: str, value: str, name: str, swaps: Mapping[str, str]) -> str:
+    """Return an attribute's value, with ids and references to them made the figure's own, colours the page's."""
     if key == "id":
         return f"{name}-{value}"
     if _local(key) == "href":

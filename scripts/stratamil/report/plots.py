@@ -1,35 +1,45 @@
-"""Figures of predictions and training, for one model and for the cross-split report.
+"""Figures of predictions, for one model and for the cross-split report.
 
 Each function returns a matplotlib Figure; `style.save` writes it. Labels y are integers;
 of two classes the last is positive.
 """
 
+from collections.abc import Sequence
+
 import numpy as np
+import pandas as pd
+from matplotlib.axes import Axes
 from matplotlib.colors import to_rgba
+from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.patches import Rectangle
 from matplotlib.ticker import MaxNLocator
+from numpy.typing import ArrayLike
 from sklearn.metrics import precision_recall_curve, roc_curve
 
 from stratamil.report.style import COLORS, GREY, WRONG, figure_of, styled
 from stratamil.stats import intervals, metrics
+
+Curve = tuple[str, ArrayLike, ArrayLike]  # its label, labels y and scores
 
 BROKEN = ((0, (6, 2)), (0, (2, 1.5)), (0, (6, 2, 1, 2)))
 APART = 0.035  # of an axis that thin ROC curves are moved at most, so that each is seen
 CASES_A_COLUMN = 40  # lines of a deviation plot before it goes on in a second column
 
 
-def _square(axes, xlabel, ylabel):
+def _square(axes: Axes, xlabel: str, ylabel: str) -> None:
     axes.set(xlim=(-0.02, 1.02), ylim=(-0.02, 1.02), xlabel=xlabel, ylabel=ylabel, aspect="equal")
 
 
-def _percent(k, n):
+def _percent(k: int, n: int) -> str:
     return f"{k / n:.0%}" if n else "no cases"
 
 
 @styled
-def confusion_matrix(y, predicted, classes, title, colors=COLORS):
-    """Counts of true (rows) against predicted class, each with its share of the row."""
+def confusion_matrix(
+    y: ArrayLike, predicted: ArrayLike, classes: Sequence[str], title: str, *, colors: Sequence[str] = COLORS
+) -> Figure:
+    """Draw the counts of true (rows) against predicted class, each with its share of the row."""
     counts = np.zeros((len(classes), len(classes)), dtype=int)
     np.add.at(counts, (np.asarray(y, dtype=int), np.asarray(predicted, dtype=int)), 1)
     rows = counts.sum(axis=1, keepdims=True)
@@ -55,8 +65,17 @@ def confusion_matrix(y, predicted, classes, title, colors=COLORS):
 
 
 @styled
-def deviation(case_ids, y, p, classes, title, wrong=None, colors=COLORS):
-    """One line a case from its true label to its predicted probability: short is good, across the middle is wrong.
+def deviation(
+    case_ids: Sequence[str],
+    y: ArrayLike,
+    p: ArrayLike,
+    classes: Sequence[str],
+    title: str,
+    *,
+    wrong: ArrayLike | None = None,
+    colors: Sequence[str] = COLORS,
+) -> Figure:
+    """Draw one line a case from its true label to its predicted probability: short is good, across the middle is wrong.
 
     p: (n,) with two classes the probability of the last class, drawn from the true label 0 or 1; with more the
     probability of the true class, drawn from 1. `wrong` (n,) marks the misclassified cases; with two classes it
@@ -70,8 +89,10 @@ def deviation(case_ids, y, p, classes, title, wrong=None, colors=COLORS):
     columns = max(1, -(-len(y) // CASES_A_COLUMN))
     lines = -(-len(y) // columns) if len(y) else 1
     figure, grid = figure_of(2.2 + 3.8 * columns, 1.7 + 0.2 * lines, ncols=columns, squeeze=False)
+    cases = pd.DataFrame({"name": [str(case) for case in case_ids], "truth": truth, "p": p, "wrong": wrong})
+    cases = cases.assign(color=[colors[c % len(colors)] for c in y]).iloc[order]
     for column, axes in enumerate(grid[0]):
-        _deviation_column(axes, order[column * lines : (column + 1) * lines], case_ids, y, p, truth, wrong, colors)
+        _deviation_column(axes, cases.iloc[column * lines : (column + 1) * lines])
         axes.set_ylim(lines - 0.4, -0.6)
         axes.set_xlabel(f"probability of {classes[-1]}" if binary else "probability of the true class")
     handles = [
@@ -86,19 +107,19 @@ def deviation(case_ids, y, p, classes, title, wrong=None, colors=COLORS):
     return figure
 
 
-def _deviation_column(axes, rows, case_ids, y, p, truth, wrong, colors):
-    for line, case in enumerate(rows):
-        color = colors[y[case] % len(colors)]
-        axes.plot([truth[case], p[case]], [line, line], color=color, linewidth=2.2, alpha=0.55, solid_capstyle="butt")
-        axes.plot(truth[case], line, marker="|", color=color, markersize=8, markeredgewidth=2)
-        if wrong[case]:
-            axes.plot(p[case], line, marker="X", color=WRONG, markersize=8, linestyle="")
+def _deviation_column(axes: Axes, cases: pd.DataFrame) -> None:
+    """Draw some cases: columns name, truth, p, wrong, color."""
+    for line, case in enumerate(cases.itertuples()):
+        axes.plot([case.truth, case.p], [line] * 2, color=case.color, linewidth=2.2, alpha=0.55, solid_capstyle="butt")
+        axes.plot(case.truth, line, marker="|", color=case.color, markersize=8, markeredgewidth=2)
+        if case.wrong:
+            axes.plot(case.p, line, marker="X", color=WRONG, markersize=8, linestyle="")
         else:
-            axes.plot(p[case], line, marker="o", color=color, markersize=5.5, linestyle="")
+            axes.plot(case.p, line, marker="o", color=case.color, markersize=5.5, linestyle="")
     axes.axvline(0.5, color=GREY, linewidth=0.9, linestyle=(0, (4, 3)))
-    axes.set_yticks(range(len(rows)), [str(case_ids[case]) for case in rows], fontsize=8)
-    for label, case in zip(axes.get_yticklabels(), rows):
-        if wrong[case]:
+    axes.set_yticks(range(len(cases)), list(cases["name"]), fontsize=8)
+    for label, wrong in zip(axes.get_yticklabels(), cases["wrong"]):
+        if wrong:
             label.set(color=WRONG, fontweight="bold")
     axes.set_xlim(-0.03, 1.03)
     axes.tick_params(axis="y", length=0)
@@ -106,8 +127,15 @@ def _deviation_column(axes, rows, case_ids, y, p, truth, wrong, colors):
 
 
 @styled
-def roc(curves, title, thin=(), beside=(), colors=COLORS):
-    """ROC curves of (label, y, score); a set of one class is named only. thin: more (y, score), in grey behind.
+def roc(
+    curves: Sequence[Curve],
+    title: str,
+    *,
+    thin: Sequence[tuple[ArrayLike, ArrayLike]] = (),
+    beside: Sequence[Curve] = (),
+    colors: Sequence[str] = COLORS,
+) -> Figure:
+    """Draw ROC curves; a set of one class is named only. thin: more (y, score), in grey behind.
 
     Thin curves are moved apart, up and to the left: with few cases most of them would lie on the axes, one on another.
     beside: curves to compare with, in broken lines and the colours from the third on.
@@ -135,15 +163,15 @@ def roc(curves, title, thin=(), beside=(), colors=COLORS):
     return figure
 
 
-def _counts(curves):
-    """The number of cases of the curves, one number if all have the same."""
+def _counts(curves: Sequence[Curve]) -> str:
+    """Return the number of cases of the curves, one number if all have the same."""
     sizes = sorted({len(y) for _, y, _ in curves})
     return f"n = {sizes[0]}" if len(sizes) == 1 else f"n = {sizes[0]} to {sizes[-1]}" if sizes else "n = 0"
 
 
 @styled
-def precision_recall(curves, title, colors=COLORS):
-    """Precision-recall curves of (label, y, score), with the prevalence, which a coin would give, as dashed line."""
+def precision_recall(curves: Sequence[Curve], title: str, *, colors: Sequence[str] = COLORS) -> Figure:
+    """Draw precision-recall curves, with the prevalence, which a coin would give, as dashed line."""
     figure, axes = figure_of(5.2, 5.2)
     for i, (label, y, score) in enumerate(curves):
         value, color = metrics.pr_auc(y, score), colors[i % len(colors)]
@@ -162,8 +190,17 @@ def precision_recall(curves, title, colors=COLORS):
 
 
 @styled
-def calibration(y, score, title, bins=10, scaled=None, colors=COLORS, names=("negative", "positive")):
-    """Observed share against mean probability of bins of equal width (Wilson 95 % bars), above the counts a class.
+def calibration(
+    y: ArrayLike,
+    score: ArrayLike,
+    title: str,
+    *,
+    bins: int = 10,
+    scaled: ArrayLike | None = None,
+    colors: Sequence[str] = COLORS,
+    names: tuple[str, str] = ("negative", "positive"),
+) -> Figure:
+    """Draw observed share against mean probability in bins of equal width (Wilson 95 % bars), above the counts a class.
 
     scaled: (n,) probabilities after temperature scaling, drawn as a broken line. names: what y is where 0 and where 1.
     """
@@ -173,9 +210,8 @@ def calibration(y, score, title, bins=10, scaled=None, colors=COLORS, names=("ne
     upper.plot([0, 1], [0, 1], color=GREY, linewidth=0.9, linestyle=(0, (4, 3)))
     full = [b for b in result["bins"] if b["n"]]
     for b in full:
-        upper.plot(
-            [b["mean"]] * 2, intervals.wilson(round(b["observed"] * b["n"]), b["n"]), color=colors[0], linewidth=1
-        )
+        share = intervals.wilson(round(b["observed"] * b["n"]), b["n"])
+        upper.plot([b["mean"]] * 2, [share.low, share.high], color=colors[0], linewidth=1)
     label = "as the model gives them" if scaled is not None else "observed, with 95 % interval"
     ends = [b["mean"] for b in full], [b["observed"] for b in full]
     upper.plot(*ends, "o-", color=colors[0], linewidth=1.5, label=label)
@@ -185,8 +221,8 @@ def calibration(y, score, title, bins=10, scaled=None, colors=COLORS, names=("ne
         color, label = colors[2 % len(colors)], "after temperature scaling"
         upper.plot(*ends, "s", linestyle=BROKEN[0], color=color, linewidth=1.2, markersize=4, label=label)
     upper.set(ylim=(-0.03, 1.03), ylabel=f"observed share of {names[1]}")
-    figures = ((name, result[name]) for name in ("ece", "slope", "intercept"))
-    note = ", ".join(f"{name} {'not defined' if value is None else format(value, '.2f')}" for name, value in figures)
+    shown = ((name, result[name]) for name in ("ece", "slope", "intercept"))
+    note = ", ".join(f"{name} {'not defined' if value is None else format(value, '.2f')}" for name, value in shown)
     # Above the axes: within, the curve would cross it.
     upper.text(0, 1.02, note.replace("ece", "ECE"), transform=upper.transAxes, va="bottom", fontsize=9)
     upper.set_title(f"{title} (n = {len(y)}, {bins} bins)", pad=20)
@@ -199,8 +235,10 @@ def calibration(y, score, title, bins=10, scaled=None, colors=COLORS, names=("ne
 
 
 @styled
-def stain_weights(weights, y, classes, title, colors=COLORS):
-    """Stain weight of each case, a row a stain, a colour a class, with the median of each as a bar.
+def stain_weights(
+    weights: pd.DataFrame, y: ArrayLike, classes: Sequence[str], title: str, *, colors: Sequence[str] = COLORS
+) -> Figure:
+    """Draw the stain weight of each case, a row a stain, a colour a class, with the median of each as a bar.
 
     weights: DataFrame (cases, stains), NaN where a case lacks the stain. y: (cases,) labels.
     """

@@ -2,17 +2,18 @@
 
 import numpy as np
 from matplotlib.colors import LinearSegmentedColormap
+from numpy.typing import ArrayLike, NDArray
 
 OCTAVES = 3  # the border's colour spans ratios of 1/8 to 8
 SCALE = ("≤ 1/8", "1/4", "1/2", "1", "2", "4", "≥ 8")
 RATIOS = LinearSegmentedColormap.from_list("ratio", ["#0072B2", "#cccccc", "#D55E00"])
 
 
-def octaves(ratios):
-    """Ratios to an equal share as places from 0 (1/8 and less) over .5 (1) to 1 (8 and more)."""
+def octaves(ratios: ArrayLike) -> NDArray[np.floating]:
+    """Return ratios to an equal share as places on the scale: 0 is 1/8 and less, 0.5 is 1, and 1 is 8 and more."""
     return (np.clip(np.log2(np.maximum(ratios, 1e-12)) / OCTAVES, -1, 1) + 1) / 2
 
 
-def ratio_color(ratio):
-    """Border colour of a ratio to an equal share: blue below, grey at and vermilion above 1; ends at 1/8 and 8."""
+def ratio_color(ratio: float) -> tuple[int, int, int]:
+    """Return the 8-bit RGB colour of a ratio to an equal share: blue below 1, grey at 1 and vermilion above it."""
     return tuple(round(255 * part) for part in RATIOS(octaves(ratio))[:3])

@@ -3,20 +3,28 @@
 import json
 import logging
 import os
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, fields
 from pathlib import Path
+from typing import Any
 from urllib.parse import quote
 
 import pandas as pd
 import yaml
+from matplotlib.figure import Figure
+from numpy.typing import NDArray
 
 from stratamil.cohort import cohort_warnings, flow
+from stratamil.cohort.splits import Split
 from stratamil.core import files, provenance
 from stratamil.core.errors import UserError
 from stratamil.core.names import file_name
 from stratamil.evaluation import cross_split, metrics_table
+from stratamil.evaluation.study import Study
 from stratamil.explain import stain_attention
 from stratamil.report import benchmarks, cohort_plots, page, plots, style, training_plots
 from stratamil.stats import metrics
+from stratamil.stats.intervals import Estimate
 
 GALLERIES = {
     "most": "case_effective_patches/case_{}_top_effective_patches.png",
@@ -35,36 +43,59 @@ BASELINES = {
 }
 
 
-def build(found, sources, template, title, colors, folder, final):
+@dataclass(frozen=True, kw_only=True)
+class Sources:
+    """What the report reads beside the runs; None where there is none.
+
+    cases, split_files, cohort_page, samples, baselines, benchmarks, config, faithfulness_page: paths. excluded,
+    unreadable: tables. shards: paths of the feature files. cohort: numbers of cohort.json. faithfulness: of
+    `read_answers`.
+    """
+
+    cases: Path
+    excluded: pd.DataFrame
+    split_files: Sequence[Path]
+    splits: Mapping[str, Split]
+    shards: Sequence[Path]
+    unreadable: pd.DataFrame
+    cohort: Mapping[str, Any]
+    cohort_page: Path
+    samples: Path | None
+    baselines: Path | None
+    benchmarks: Path | None
+    config: Path | None
+    faithfulness: dict[str, Any] | None
+    faithfulness_page: Path | None
+
+
+def build(
+    study: Study, sources: Sources, *, template: Path, title: str, colors: Sequence[str], folder: Path, final: Path
+) -> None:
     """Write index.html, metrics.csv, metrics.json, excluded.csv and figures/ into `folder`.
 
-    found: study.Study. sources: dict with splits {name: Split}; excluded and unreadable: tables; cohort: numbers of
-    cohort.json; faithfulness: answers of faithfulness.json or None; shards: paths of the feature files; cohort_page,
-    split_files, cases, samples, baselines, benchmarks, config, faithfulness_page: paths (all but the first three may be
-    None).
     template: index.html.j2. final: where the folder will be, for relative links.
     """
-    numbers = cross_split.numbers(found)
-    attention, weights = stain_attention.summarise(found)
-    bags = flow.bags([run.test for run in found.runs])
-    excluded, splits, unreadable = sources["excluded"], sources["splits"], sources["unreadable"]
-    patients = sources["cohort"]["patient_column"] is not None
+    numbers = cross_split.numbers(study)
+    attention, weights = stain_attention.summarise(study)
+    bags = flow.bags([run.test for run in study.runs])
+    excluded, splits, unreadable = sources.excluded, sources.splits, sources.unreadable
+    patients = sources.cohort["patient_column"] is not None
     used = {
         "attention": attention,
         "flow": flow.follow(
-            found.cases,
+            study.cases,
             excluded,
             splits,
-            found.classes,
+            study.classes,
             unreadable=unreadable,
             predicted=bags,
             patients=patients,
-            images=bool(sources["samples"]),
+            images=bool(sources.samples),
         ),
         "unreadable": unreadable.to_dict("records"),
-        "provenance": _provenance(found, sources),
+        "provenance": _provenance(study, sources),
     }
-    drawn = figures(found, weights, colors)
+    drawn = figures(study, weights, colors)
     words = "Flow of cases and patches from the labels table and the patches to the test predictions"
     drawn["flow"] = cohort_plots.flow(**used["flow"]), words
     svgs = {name: style.svg(figure) for name, (figure, _) in drawn.items()}
@@ -72,23 +103,23 @@ def build(found, sources, template, title, colors, folder, final):
         files.write_text(svg, folder / "figures" / f"{name}.svg")
     files.write_json({"title": title} | numbers | used, folder / "metrics.json")
     files.write_csv(metrics_table.long_table(numbers), folder / "metrics.csv")
-    files.write_csv(flow.left_out(excluded, splits, unreadable, found.cases, bags), folder / "excluded.csv")
+    files.write_csv(flow.left_out(excluded, splits, unreadable, study.cases, bags), folder / "excluded.csv")
     text = page.template(template).render(
         title=title,
         colors=colors,
         figures={name: page.inline(svgs[name], name, words, colors) for name, (_, words) in drawn.items()},
-        cohort=sources["cohort"],
-        samples=page.picture(sources["samples"]) if sources["samples"] else None,
-        links=links(found, final),
-        replicates=replicates(found),
-        resources=benchmarks.resources(sources["benchmarks"], found.runs, sources["shards"]),
-        settings=settings(found, sources["config"]),
+        cohort=sources.cohort,
+        samples=page.image(sources.samples) if sources.samples else None,
+        links=links(study, final),
+        replicates=replicates(study),
+        resources=benchmarks.resources(sources.benchmarks, study.runs, sources.shards),
+        settings=settings(study, sources.config),
         baseline_label=baseline_label,
         temperature_bounds=metrics.TEMPERATURES,
         at_bound=sum(metrics.at_bound(value) for value in numbers["temperatures"]),
-        class_weights=class_weights(found),
+        class_weights=class_weights(study),
         few=[(name, n) for name, n in numbers["patients_of"].items() if n < cohort_warnings.PATIENTS],
-        cohort_page=address(sources["cohort_page"], final),
+        cohort_page=address(sources.cohort_page, final),
         faithfulness=faithfulness(sources, final),
         **numbers,
         **used,
@@ -96,128 +127,132 @@ def build(found, sources, template, title, colors, folder, final):
     files.write_text(text, folder / "index.html")
 
 
-def class_weights(found):
-    """How the training loss weighed the classes, in words; None where it did not, or nothing tells."""
-    settings = found.runs[0].results.get("settings") or {}
+def class_weights(study: Study) -> str | None:
+    """Say how the training loss weighed the classes, in words; None where it did not, or nothing tells."""
+    settings = study.runs[0].results.get("settings") or {}
     weights = (settings.get("train") or {}).get("class_weights")
     return None if weights in (None, "none") else weights if isinstance(weights, str) else json.dumps(weights)
 
 
-def faithfulness(sources, final):
-    """The findings to show, with the address of their page if there is one; None where no check was made."""
-    if not sources["faithfulness"]:
+def faithfulness(sources: Sources, final: Path) -> dict[str, Any] | None:
+    """Return the findings to show, with the address of their page if there is one; None where no check was made."""
+    if not sources.faithfulness:
         return None
-    path = sources["faithfulness_page"]
-    return sources["faithfulness"] | {"page": address(path, final) if path and path.is_file() else None}
+    path = sources.faithfulness_page
+    return sources.faithfulness | {"page": address(path, final) if path and path.is_file() else None}
 
 
-def address(path, final):
-    """The relative address of a file, as seen from the folder `final`."""
+def address(path: Path, final: Path) -> str:
+    """Return the relative address of a file, as seen from the folder `final`."""
     return quote(Path(os.path.relpath(path, final)).as_posix())
 
 
-def baseline_label(name):
-    """A baseline's name for readers; that of one stain names the stain."""
+def baseline_label(name: str) -> str:
+    """Return a baseline's name for readers; that of one stain names the stain."""
     stain = name.removeprefix("mean_pool_")
     return BASELINES.get(name, BASELINES["mean_pool_"].format(stain) if stain != name else name)
 
 
-def figures(found, weights, colors):
-    """The figures of the page: name -> (Figure, what it shows in words)."""
-    cases, classes = found.ensemble, found.classes
-    y, p = cases["y"].to_numpy(), cases[found.probabilities].to_numpy()
-    what = "ensemble" if replicates(found) else "out of fold"
-    if found.binary:
-        curves, beside = [("model", y, p[:, 1])], list(_baseline_curves(found))
-        splits = [found.of_cases(part, found.probabilities) for _, part in found.predictions.groupby("split")]
-        thin = [(part["y"].to_numpy(), part[found.probabilities[1]].to_numpy()) for part in splits]
+def figures(study: Study, weights: pd.DataFrame | None, colors: Sequence[str]) -> dict[str, tuple[Figure, str]]:
+    """Draw the figures of the page: name -> (Figure, what it shows in words).
+
+    weights: stain weights of `stain_attention.summarise`.
+    """
+    cases, classes = study.ensemble, study.classes
+    y, p = cases["y"].to_numpy(), cases[study.probabilities].to_numpy()
+    what = "ensemble" if replicates(study) else "out of fold"
+    if study.binary:
+        curves, beside = [("model", y, p[:, 1])], list(_baseline_curves(study))
+        splits = [study.of_cases(part, study.probabilities) for _, part in study.predictions.groupby("split")]
+        thin = [(part["y"].to_numpy(), part[study.probabilities[1]].to_numpy()) for part in splits]
     else:
         beside = []
         curves = [(f"{name} against the rest", y == c, p[:, c]) for c, name in enumerate(classes)]
         thin = []
+    wrong = p.argmax(axis=1) != y
     drawn = {
         "roc": plots.roc(curves, f"ROC, {what}", thin=thin, beside=beside, colors=colors),
         "precision_recall": plots.precision_recall(curves, f"Precision-recall, {what}", colors=colors),
         "confusion": plots.confusion_matrix(y, p.argmax(axis=1), classes, "Most probable class", colors=colors),
         "deviation": plots.deviation(
-            list(cases["case_id"]), y, found.drawn(cases), classes, f"Each case, {what}", p.argmax(axis=1) != y, colors
+            list(cases["case_id"]), y, study.shown(cases), classes, f"Each case, {what}", wrong=wrong, colors=colors
         ),
     }
     threshold = cases["threshold"].to_numpy()
-    if found.binary and not pd.isna(threshold).any():
+    if study.binary and not pd.isna(threshold).any():
         called = (p[:, 1] >= threshold).astype(int)
         drawn["confusion_threshold"] = plots.confusion_matrix(y, called, classes, "Validation threshold", colors=colors)
-    scaled = cases[found.scaled].to_numpy()
-    for c, name in [(1, classes[1])] if found.binary else enumerate(classes):
+    scaled = cases[study.scaled].to_numpy()
+    for c, name in [(1, classes[1])] if study.binary else enumerate(classes):
         drawn[f"calibration_{c}"] = plots.calibration(
             y == c,
             p[:, c],
             f"Calibration, {name}",
             scaled=scaled[:, c],
             colors=colors,
-            names=classes if found.binary else ("other classes", name),
+            names=classes if study.binary else ("other classes", name),
         )
-    histories = [(run.name, run.history) for run in found.runs if run.history is not None]
+    histories = [(run.name, run.history) for run in study.runs if run.history is not None]
     if histories:
-        drawn["losses"] = training_plots.losses(histories, "Training", colors=colors, across=min(5, len(found.splits)))
+        drawn["losses"] = training_plots.losses(histories, "Training", colors=colors, across=min(5, len(study.splits)))
     if weights is not None:
         drawn["stains"] = plots.stain_weights(weights, y, classes, "Stain attention", colors=colors)
-    return {name: (figure, _words(name, found)) for name, figure in drawn.items()}
+    return {name: (figure, _words(name, study)) for name, figure in drawn.items()}
 
 
-def replicates(found):
-    """How many predictions of a case are averaged, in words; empty where it is one."""
-    seeds, repeats = len(found.seeds), found.repeats
+def replicates(study: Study) -> str:
+    """Say how many predictions of a case are averaged, in words; empty where it is one."""
+    seeds, repeats = len(study.seeds), study.repeats
     words = [f"{repeats} repeats"] * (repeats > 1) + [f"{seeds} seeds"] * (seeds > 1)
     return " x ".join(words)
 
 
-def _baseline_curves(found):
-    """(label, y, score) of the two baselines that see the pictures."""
+def _baseline_curves(study: Study) -> Iterator[tuple[str, NDArray, NDArray]]:
+    """Yield (label, y, score) of the two baselines that see the patches."""
     for name in ("mean_pool", "colour"):
-        if name in found.baseline_ensembles:
-            rows = found.baseline_ensembles[name]
-            yield BASELINES[name].lower(), rows["y"].to_numpy(), rows[found.probabilities[1]].to_numpy()
+        if name in study.baseline_ensembles:
+            rows = study.baseline_ensembles[name]
+            yield BASELINES[name].lower(), rows["y"].to_numpy(), rows[study.probabilities[1]].to_numpy()
 
 
-def _words(name, found):
-    """What a figure shows, for those who do not see it; more of its numbers are in the tables."""
-    n, value = len(found.ensemble), page.num(found.auc(found.ensemble))
+def _words(name: str, study: Study) -> str:
+    """Say what a figure shows, for those who do not see it; more of its numbers are in the tables."""
+    n, value = len(study.ensemble), page.num(study.auc(study.ensemble))
     words = {
         "roc": f"ROC curves of {n} cases out of fold; the AUROC of the model is {value}",
         "precision_recall": f"Precision-recall curves of {n} cases out of fold, with the prevalence as dashed line",
         "confusion": f"Confusion matrix of {n} cases, most probable class",
         "confusion_threshold": f"Confusion matrix of {n} cases at the thresholds chosen on validation cases",
         "deviation": f"True label and predicted probability of each of {n} cases, wrong ones marked",
-        "losses": f"Training and validation loss over the epochs of {len(found.runs)} runs",
+        "losses": f"Training and validation loss over the epochs of {len(study.runs)} runs",
         "stains": f"Stain attention weights of {n} cases by class",
     }
     return words.get(name, f"Reliability curve of {n} cases, with the number of cases a bin")
 
 
-def links(found, final):
-    """Galleries that exist: case_id -> [(run, [(label, relative address)])]; the run is its seed, or split and seed."""
+def links(study: Study, final: Path) -> dict[str, list[tuple[int | str, list[tuple[str, str]]]]]:
+    """Return the galleries there are: case_id -> [(seed, or split and seed, [(label, relative address)])]."""
     result = {}
-    for run in found.runs:
+    for run in study.runs:
         for case in run.test["case_id"]:
             own = file_name(case)
             paths = {label: run.folder / "attention_analysis" / name.format(own) for label, name in GALLERIES.items()}
             there = [(label, address(path, final)) for label, path in paths.items() if path.is_file()]
             if there:
-                result.setdefault(case, []).append((run.seed if found.repeats == 1 else run.name, there))
+                result.setdefault(case, []).append((run.seed if study.repeats == 1 else run.name, there))
     return result
 
 
-def settings(found, config):
-    """The settings shown: the resolved config, or else what the first run wrote down; [(dotted key, value)]."""
+def settings(study: Study, config: Path | None) -> list[tuple[str, str]]:
+    """Return the settings shown: the resolved config, or else what the first run wrote down; [(dotted key, value)]."""
     if config and Path(config).is_file():
         return list(_flat(yaml.safe_load(Path(config).read_text(encoding="utf-8")) or {}))
     if config:
         logging.warning("%s: no such file: the report shows the settings of the first run instead", config)
-    return list(_flat(found.runs[0].settings or found.runs[0].results.get("settings") or {}))
+    return list(_flat(study.runs[0].settings or study.runs[0].results.get("settings") or {}))
 
 
-def _flat(value, key=""):
+def _flat(value: Any, key: str = "") -> Iterator[tuple[str, str]]:
     if isinstance(value, dict) and value:
         for name, inner in value.items():
             yield from _flat(inner, f"{key}.{name}" if key else str(name))
@@ -225,38 +260,41 @@ def _flat(value, key=""):
         yield key, value if isinstance(value, str) else json.dumps(value, ensure_ascii=False, default=str)
 
 
-def _provenance(found, sources):
-    """Versions, commits and hashes: of the report, and of the runs where they wrote them down."""
-    kept = [run.settings for run in found.runs if run.settings]
-    inputs = [sources["cases"], *sources["split_files"], *([sources["baselines"]] if sources["baselines"] else [])]
+def _provenance(study: Study, sources: Sources) -> dict[str, Any]:
+    """Return versions, commits and hashes: of the report, and of the runs where they wrote them down."""
+    kept = [run.settings for run in study.runs if run.settings]
+    inputs = [sources.cases, *sources.split_files, *([sources.baselines] if sources.baselines else [])]
     return {
         "versions": provenance.versions(),
         "commit": provenance.commit(),
         "run_commits": sorted({str(item["commit"]) for item in kept if item.get("commit")}),
         "run_versions": sorted({json.dumps(item["versions"], sort_keys=True) for item in kept if item.get("versions")}),
-        "features": found.runs[0].results.get("features"),
+        "features": study.runs[0].results.get("features"),
         "inputs": {
-            Path(path).name if path is not sources["baselines"] else "baselines/predictions.csv": files.sha256(path)
+            Path(path).name if path is not sources.baselines else "baselines/predictions.csv": files.sha256(path)
             for path in inputs
         },
         "checkpoints": {
-            run.name: run.results["checkpoint_sha256"] for run in found.runs if run.results.get("checkpoint_sha256")
+            run.name: run.results["checkpoint_sha256"] for run in study.runs if run.results.get("checkpoint_sha256")
         },
     }
 
 
-def read_answers(path):
-    """What faithfulness.json says at a glance: overall and by_class (sentences), answers (rows of a table).
+def read_answers(path: Path) -> dict[str, Any]:
+    """Return what faithfulness.json says at a glance: overall and by_class (sentences), answers (rows of a table).
 
     Raises UserError where the file is of another form.
     """
-    wanted = {"question", "answer", "measured_by", "value", "low", "high", "reference", "n"}
+    wanted = {"question", "answer", "measured_by", "estimate", "reference"}
+    parts = {field.name for field in fields(Estimate)}
     try:
-        found = json.loads(Path(path).read_text(encoding="utf-8"))
-        result = {name: found[name] for name in ("overall", "by_class", "answers")}
-        fits = bool(result["answers"]) and all(wanted <= set(row) for row in result["answers"])
+        content = json.loads(Path(path).read_text(encoding="utf-8"))
+        told = {name: content[name] for name in ("overall", "by_class", "answers")}
+        fits = bool(told["answers"]) and all(
+            wanted <= set(row) and parts <= set(row["estimate"]) for row in told["answers"]
+        )
     except (OSError, ValueError, KeyError, TypeError):
         fits = False
     if not fits:
         raise UserError(f"{path}: no answers with {', '.join(sorted(wanted))}: run faithfulness again")
-    return result
+    return told

@@ -1,21 +1,20 @@
 """Colours and fonts of every figure, and how a figure becomes a file."""
 
+from collections.abc import Callable, Sequence
+from functools import wraps
 from io import StringIO
+from pathlib import Path
+from typing import Any
 
 import matplotlib
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
+from numpy.typing import NDArray
 
 from stratamil.core.files import atomic
 
-COLORS = (
-    "#0072B2",
-    "#D55E00",
-    "#009E73",
-    "#CC79A7",
-    "#E69F00",
-    "#56B4E9",
-)  # Okabe and Ito, safe for colour vision deficiency
+# Of classes: Okabe and Ito, safe for colour vision deficiency.
+COLORS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9")
 # Of stains: Paul Tol's muted colours, none of them a class colour.
 STAIN_COLORS = ("#AA4499", "#44AA99", "#DDCC77", "#332288", "#999933", "#882255")
 TEST, VALIDATION, TRAINING = 0, 1, 2  # which of the colours each set has, in every figure of a run
@@ -40,50 +39,49 @@ STYLE = {
 }
 
 
-def figure_of(width, height, **subplots):
+def figure_of(width: float, height: float, **subplots: Any) -> tuple[Figure, Any]:
+    """Return a figure of so many inches in this module's style, and its axes. subplots: of `Figure.subplots`."""
     with matplotlib.rc_context(STYLE):
         figure = Figure(figsize=(width, height), layout="constrained")
         return figure, figure.subplots(**subplots)
 
 
-def styled(draw):
-    """Draw with this module's style and leave matplotlib's settings as they were."""
+def styled(draw: Callable[..., Figure]) -> Callable[..., Figure]:
+    """Return `draw` so that it draws in this module's style and leaves matplotlib's settings as they were."""
 
-    def drawn(*args, **kwargs):
+    @wraps(draw)
+    def drawn(*args: Any, **kwargs: Any) -> Figure:
         with matplotlib.rc_context(STYLE):
             return draw(*args, **kwargs)
 
-    drawn.__name__, drawn.__doc__ = draw.__name__, draw.__doc__
     return drawn
 
 
-def save(figure, path):
+def save(figure: Figure, path: Path) -> None:
     """Write the figure to `path`, PNG (150 dpi) or SVG by its suffix; the same figure gives the same bytes."""
     undated = {"Date": None} if str(path).endswith(".svg") else {"Software": None}
     with matplotlib.rc_context(STYLE), atomic(path) as temporary:
         figure.savefig(temporary, dpi=150, facecolor="white", metadata=undated)
 
 
-def svg(figure):
-    """The figure as the text of an SVG file; the same figure gives the same text."""
+def svg(figure: Figure) -> str:
+    """Return the figure as the text of an SVG file; the same figure gives the same text."""
     text = StringIO()
     with matplotlib.rc_context(STYLE):
         figure.savefig(text, format="svg", facecolor="white", metadata={"Date": None})
     return text.getvalue()
 
 
-def class_legend(figure, y, classes, colors, marker="o"):
-    """The classes with their colours and numbers, below the figure."""
-    handles = [
-        Line2D(
-            [], [], color=colors[c % len(colors)], marker=marker, linestyle="", label=f"{name} (n = {(y == c).sum()})"
-        )
-        for c, name in enumerate(classes)
-    ]
+def class_legend(figure: Figure, y: NDArray, classes: Sequence[str], colors: Sequence[str], marker: str = "o") -> None:
+    """Draw the classes with their colours and numbers of cases below the figure. y: class of each case, an index."""
+    handles = []
+    for c, name in enumerate(classes):
+        label = f"{name} (n = {(y == c).sum()})"
+        handles.append(Line2D([], [], color=colors[c % len(colors)], marker=marker, linestyle="", label=label))
     figure.legend(handles=handles, loc="outside lower center", ncols=min(len(handles), 3), fontsize=9)
 
 
-def palette(stains, shown=None):
-    """The colour of each stain, the same whatever other stains are shown. shown: some of `stains`, or None for all."""
+def palette(stains: Sequence[str], shown: Sequence[str] | None = None) -> dict[str, str]:
+    """Return stain -> colour, the same whatever other stains are shown. shown: some of `stains`, or None for all."""
     colors = {stain: STAIN_COLORS[i % len(STAIN_COLORS)] for i, stain in enumerate(stains)}
     return colors if shown is None else {stain: colors[stain] for stain in shown}

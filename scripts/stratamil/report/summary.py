@@ -4,7 +4,7 @@ import json
 import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 from stratamil.core.errors import visible
 from stratamil.core.wording import duration, num, span
@@ -15,20 +15,8 @@ FLAGS = 3
 PAGES = {
     "report/index.html": "the result, split by split and case by case",
     "faithfulness/index.html": "is attention an explanation?",
-    "inventory/cohort.html": "the cohort and its splits",
+    "cohort/index.html": "the cohort and its splits",
 }
-
-
-class Estimate(NamedTuple):
-    """An AUROC with its 95% CI; None where it is not defined."""
-
-    value: float | None
-    low: float | None
-    high: float | None
-
-    def __str__(self) -> str:
-        ci = "" if self.low is None else f" (95% CI {span(self.low, self.high, 2)})"
-        return f"{num(self.value, 2)}{ci}"
 
 
 def of_folder(results: Path, seconds: float) -> list[str]:
@@ -38,8 +26,15 @@ def of_folder(results: Path, seconds: float) -> list[str]:
     predicted = [path.stat().st_mtime for path in results.glob("split_*/seed_*/predictions.csv")]
     if metrics and max(predicted, default=0) > (results / "report/metrics.json").stat().st_mtime:
         metrics, pages = None, [page for page in pages if page.parent.name != "report"]  # of a run before
-    cohort, faithfulness = _read(results / "inventory/cohort.json"), _read(results / "faithfulness/faithfulness.json")
-    return [visible(line) for line in lines(metrics, cohort, faithfulness, pages, seconds)]
+    cohort, faithfulness = _read(results / "cohort/cohort.json"), _read(results / "faithfulness/faithfulness.json")
+    try:
+        result = lines(metrics, cohort, faithfulness, pages, seconds)
+    except (
+        KeyError,
+        TypeError,
+    ):  # the numbers of another version of the program, in a folder that is not all made again
+        result = lines(None, None, None, pages, seconds)
+    return [visible(line) for line in result]
 
 
 def _read(path: Path) -> Numbers | None:
@@ -77,28 +72,16 @@ def headline(metrics: Numbers) -> str:
     classes, positive = metrics["classes"], metrics["positive"]
     question = f"{positive} against {classes[0]}" if positive else "each class against the rest, mean"
     replicates = len(metrics["by_seed"])
-    over = f", mean of {replicates} trainings a case" if replicates > 1 else ""
+    over = f", mean of {replicates} trainings per case" if replicates > 1 else ""
     cases, patients = metrics["cases"], metrics["patients"]
     counts = f"{cases} cases" + (f" of {patients} patients" if patients != cases else "")
-    return f"AUROC {auc(metrics['out_of_fold'])}, {question}: {counts}{over}, out of fold."
+    return f"AUROC {quoted(metrics['out_of_fold']['roc_auc'])}, {question}: {counts}{over}, out of fold."
 
 
-def auc(entry: Numbers) -> Estimate:
-    """Return the AUROC of an entry of metrics.json with its CI, as the report has it now or as it was before."""
-    entry = entry.get("discrimination", entry)
-    found = entry["roc_auc"]
-    return _estimate(found) if isinstance(found, Mapping) else Estimate(found, entry["low"], entry["high"])
-
-
-def difference(baseline: Numbers) -> Estimate:
-    """Return how much higher the AUROC of a model that is trained once is than that of a baseline."""
-    if "auc_difference" in baseline:
-        return _estimate(baseline["auc_difference"]["model"])
-    return Estimate(*(baseline[f"single_gain{end}"] for end in ("", "_low", "_high")))
-
-
-def _estimate(found: Numbers) -> Estimate:
-    return Estimate(found["value"], found["low"], found["high"])
+def quoted(estimate: Numbers) -> str:
+    """Return `0.91 (95% CI 0.84 to 0.95)`, from value, low and high."""
+    low, high = estimate["low"], estimate["high"]
+    return num(estimate["value"], 2) + ("" if low is None else f" (95% CI {span(low, high, 2)})")
 
 
 def flags(metrics: Numbers | None, cohort: Numbers | None) -> list[str]:
@@ -115,17 +98,17 @@ def flags(metrics: Numbers | None, cohort: Numbers | None) -> list[str]:
 
 def _against_baselines(metrics: Numbers) -> list[str]:
     """Return a line if the cohort cannot show that the model is better than the strongest baseline."""
-    known = [entry for entry in metrics["baselines"] if entry["name"] != "prevalence" and auc(entry).value is not None]
-    if not known:
+    judged = [entry for entry in metrics["baselines"] if entry["name"] != "prevalence"]
+    judged = [entry for entry in judged if entry["roc_auc"]["value"] is not None]
+    if not judged:
         return []
-    strongest = max(known, key=lambda entry: auc(entry).value)
-    gain = difference(strongest)
-    if gain.low is None or gain.low > 0:
+    strongest = max(judged, key=lambda entry: entry["roc_auc"]["value"])
+    gain = strongest["auc_difference"]["model"]  # of a model that is trained once, as in the headline
+    if gain["low"] is None or gain["low"] > 0:
         return []
-    name = strongest["name"].replace("_", " ")
     return [
-        f"The baseline {name} reaches {num(auc(strongest).value, 2)}; the 95% CI of the difference is "
-        f"{span(gain.low, gain.high, 2)}: this cohort cannot show that the model is better."
+        f"The baseline {strongest['name'].replace('_', ' ')} reaches {num(strongest['roc_auc']['value'], 2)}; the 95% CI "
+        f"of the difference is {span(gain['low'], gain['high'], 2)}: this cohort cannot show that the model is better."
     ]
 
 

@@ -1,5 +1,9 @@
 """Figures of training: losses over the epochs."""
 
+from collections.abc import Sequence
+
+import pandas as pd
+from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.ticker import MaxNLocator
 
@@ -7,8 +11,8 @@ from stratamil.report.style import COLORS, GREY, TRAINING, VALIDATION, figure_of
 
 
 @styled
-def loss(history, title, colors=COLORS):
-    """Training and validation loss, and validation AUROC, over the epochs; the epoch kept is marked.
+def loss(history: pd.DataFrame, title: str, *, colors: Sequence[str] = COLORS) -> Figure:
+    """Draw training and validation loss, and validation AUROC, over the epochs; the epoch kept is marked.
 
     history: columns epoch, train_loss, val_loss, val_auc, best (one True).
     """
@@ -33,8 +37,10 @@ def loss(history, title, colors=COLORS):
 
 
 @styled
-def losses(histories, title, colors=COLORS, across=5):
-    """Small multiples of (label, history): training and validation loss with the epoch kept, on one scale."""
+def losses(
+    histories: Sequence[tuple[str, pd.DataFrame]], title: str, *, colors: Sequence[str] = COLORS, across: int = 5
+) -> Figure:
+    """Draw small multiples of (label, history): training and validation loss with the epoch kept, on one scale."""
     across = max(1, min(across, len(histories)))
     down = max(1, -(-len(histories) // across))
     size = max(2.1 * across, 4.2), 0.9 + 1.7 * down

@@ -1,97 +1,96 @@
-"""Estimates with bootstrap intervals by patient, and what they rest on."""
+"""Estimates with bootstrap intervals by patient, of values by case."""
 
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable
+from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
+from numpy.typing import NDArray
 
 from stratamil.stats import intervals, metrics
+from stratamil.stats.intervals import Estimate, Scale
 
 PATIENTS = 5  # fewer give an interval that is narrow by luck: then nothing is claimed
 
 
-@dataclass(frozen=True)
-class Estimate:
-    """A figure with its 95 % interval (None where there is none), and what it rests on."""
+class Compared(NamedTuple):
+    """Two AUROCs, None where not defined, and the estimate of how much the first is higher."""
 
-    value: float | None
-    low: float | None
-    high: float | None
-    patients: int
-    cases: int
+    first: float | None
+    second: float | None
+    difference: Estimate
 
 
 class Sample:
-    """Cases with their patients, and bootstrap draws of these: estimates with intervals.
+    """Cases with their patients, and bootstrap samples of these: estimates with intervals, n patients each.
 
-    cases: DataFrame with index case_id and columns patient_id and y.
+    cases: DataFrame with index case_id and columns patient_id and y. weights: (bootstrap_samples, cases).
     """
 
-    def __init__(self, cases, draws, seed):
-        self.cases, self.draws, self.seed = cases, draws, seed
-        self.weights = intervals.bootstrap_weights(cases["patient_id"], draws, seed)
+    def __init__(self, cases: pd.DataFrame, bootstrap_samples: int, seed: int) -> None:
+        self.cases = cases
+        self.weights = intervals.bootstrap_weights(cases["patient_id"], bootstrap_samples, seed)
 
-    def mean(self, values, scale="plain"):
-        """Estimate of the mean of values by case (a Series; cases without one, or with NaN, are left out)."""
+    def mean(self, values: pd.Series, scale: Scale = "plain") -> Estimate:
+        """Return the mean of values by case (a Series; cases without one, or with NaN, are left out)."""
         return self.ratio(pd.DataFrame({"value": values, "one": np.where(values.isna(), np.nan, 1.0)}), _mean, scale)
 
-    def ratio(self, sums, figure, scale="plain"):
-        """Estimate of figure(totals), the totals of columns over cases: sums (cases, k) -> an array (draws,).
+    def ratio(self, sums: pd.DataFrame, measure: Callable[[NDArray], NDArray], scale: Scale = "plain") -> Estimate:
+        """Return the Estimate of measure(totals), of the totals of columns over cases: (B, k) -> (B,).
 
-        scale: of the interval, see `intervals.interval`.
+        sums: (cases, k), index case_id. scale: of the interval, see `intervals.interval`.
         """
         sums = sums.reindex(self.cases.index)
         known = sums.notna().all(axis=1).to_numpy()
         amounts = sums.to_numpy(dtype=float)[known]
         patients = int(self.cases["patient_id"][known].nunique())
         with np.errstate(invalid="ignore", divide="ignore"):
-            value = float(figure(amounts.sum(axis=0)[None])[0]) if known.any() else np.nan
-            drawn = figure(self.weights[:, known] @ amounts)
-        return _estimate(value, drawn, patients, int(known.sum()), scale)
+            value = float(measure(amounts.sum(axis=0)[None])[0]) if known.any() else np.nan
+            sampled = measure(self.weights[:, known] @ amounts)
+        return _estimate(value, sampled, patients, scale)
 
-    def auc_difference(self, pairs):
-        """AUROC of p, of q, means over the splits that have one, and the Estimate of the mean of their differences.
+    def auc_difference(self, pairs: Iterable[tuple[pd.DataFrame, pd.DataFrame]]) -> Compared:
+        """Return the AUROC of p and of q, means over the splits that have one, and the mean of their differences.
 
         pairs: (p, q) of each split: class probabilities (DataFrames, cases x classes). Within a split, for scores of
         different models do not compare: a shift of one of them would lower an AUROC over all cases.
         """
-        found, drawn, cases = [], [], []
+        aucs, sampled, cases = [], [], []
         for p, q in pairs:
             y = self.cases.loc[p.index, "y"].to_numpy()
             if metrics.auc(y, p.to_numpy()) is None:
                 continue
             weights = self.weights[:, self.cases.index.get_indexer(p.index)]
-            found.append([metrics.auc(y, each.to_numpy()) for each in (p, q)])
-            drawn.append(np.subtract(*(intervals.weighted_auc(y, each.to_numpy(), weights) for each in (p, q))))
+            aucs.append([metrics.auc(y, each.to_numpy()) for each in (p, q)])
+            sampled.append(np.subtract(*(intervals.weighted_auc(y, each.to_numpy(), weights) for each in (p, q))))
             cases += [*p.index]
         patients = int(self.cases.loc[cases, "patient_id"].nunique())
-        if not found:
-            return None, None, Estimate(None, None, None, patients, len(cases))
-        of_p, of_q = np.mean(found, axis=0)
-        drawn = np.ma.masked_invalid(drawn).mean(axis=0).filled(np.nan)  # of the splits that have one in a draw
-        return of_p, of_q, _estimate(of_p - of_q, drawn, patients, len(cases))
+        if not aucs:
+            return Compared(None, None, Estimate(None, n=patients))
+        of_p, of_q = (float(mean) for mean in np.mean(aucs, axis=0))
+        sampled = np.ma.masked_invalid(sampled).mean(axis=0).filled(np.nan)  # of the splits that have one in a sample
+        return Compared(of_p, of_q, _estimate(of_p - of_q, sampled, patients))
 
 
-def _mean(totals):
+def _mean(totals: NDArray) -> NDArray:
     return totals[:, 0] / totals[:, 1]
 
 
-def correlation(totals):
-    """Correlation from totals of xy, xx, yy of centred ranks."""
+def correlation(totals: NDArray) -> NDArray:
+    """Return correlations (B,) from totals (B, 3) of xy, xx, yy of centred ranks."""
     return totals[:, 0] / np.sqrt(totals[:, 1] * totals[:, 2])
 
 
-def _estimate(value, drawn, patients, cases, scale="plain"):
-    """An Estimate; without an interval where there are too few patients, or nothing differs in any draw."""
+def _estimate(value: float, sampled: NDArray, patients: int, scale: Scale = "plain") -> Estimate:
+    """Return an Estimate; without an interval where there are too few patients, or no sample differs."""
     if not np.isfinite(value):
-        return Estimate(None, None, None, patients, cases)
-    tells = patients >= PATIENTS and (value != 0 or np.nanstd(drawn) > 0)
-    low, high = intervals.interval(value, drawn, scale) if tells else (None, None)
-    return Estimate(value, low, high, patients, cases)
+        return Estimate(None, n=patients)
+    tells = patients >= PATIENTS and (value != 0 or np.nanstd(sampled) > 0)
+    return intervals.interval(value, sampled, scale, patients) if tells else Estimate(value, n=patients)
 
 
-def centred_sums(table, keys, x, y):
-    """Totals a case of xy, xx, yy of the centred ranks of two columns within groups: what correlations are made of.
+def centred_sums(table: pd.DataFrame, keys: list[str], x: str, y: str) -> pd.DataFrame:
+    """Return totals a case of xy, xx, yy of the centred ranks of two columns within groups, for `correlation`.
 
     keys: columns of the groups, `case_id` among them. A group where either is the same throughout, or unknown, counts
     for nothing; a case with no other is left out. Groups of several runs are added up.

@@ -1,37 +1,77 @@
-"""How sure a figure is: 95 % intervals by patient, and those of proportions.
+"""How sure a number is: 95 % intervals by patient, and those of proportions.
 
-`y` are integer labels, shape (n,), `p` class probabilities, shape (n, C), `group` patients, shape (n,), `weights` how
-often each case occurs in each bootstrap draw, shape (draws, n). An interval is (low, high), (None, None) where there is
-none.
+`y` are integer labels, shape (n,), `p` class probabilities, shape (n, C), `patients` the patient of each case, shape
+(n,), `weights` how often each case occurs in each bootstrap sample, shape (B, n), `sampled` the values of a metric in
+each of these samples, shape (B,), NaN where a sample does not define it.
 
-Why not the percentile interval of draws within class and split: in simulations of 90 patients it covers an AUROC of
-.75 to .95 in 87 to 92 % of cohorts, not in 95 %. Draws within strata hold fixed what differs from cohort to cohort, and
-percentiles take a skewed distribution for a symmetric one. Patients drawn without strata, and the SD of the draws on
-the logit scale, cover 93 to 95 %: bench/coverage.py, and in short tests/unit/test_intervals.py.
+Why not the percentile interval of samples within class and split: in simulations of 90 patients it covers an AUROC of
+.75 to .95 in 87 to 92 % of cohorts, not in 95 %. Samples within strata hold fixed what differs from cohort to cohort,
+and percentiles take a skewed distribution for a symmetric one. Patients sampled without strata, and the SD of the
+samples on the logit scale, cover 93 to 95 %: bench/coverage.py, and in short tests/unit/stats/test_intervals.py.
 """
 
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal, NamedTuple
+
 import numpy as np
+from numpy.typing import ArrayLike, NDArray
 from scipy.optimize import brentq
 from scipy.special import expit, logit
 from scipy.stats import binomtest, norm, rankdata
 
 from stratamil.stats import metrics
 
+Scale = Literal["plain", "log", "logit"]
+
 Z = float(norm.ppf(0.975))
-SCALES = {"roc_auc": "logit", "pr_auc": "logit", "accuracy": "logit", "balanced_accuracy": "logit"}
+SCALES: dict[str, Scale] = {"roc_auc": "logit", "pr_auc": "logit", "accuracy": "logit", "balanced_accuracy": "logit"}
 SCALES |= {"log_loss": "log", "brier": "log"}
 
 
-def bootstrap_weights(group, draws, seed):
-    """Weights (draws, n) of bootstrap draws: as many patients as there are, each with all their cases, no strata."""
-    groups, member = np.unique(np.asarray(group, dtype=str), return_inverse=True)
-    even = np.full(len(groups), 1 / max(len(groups), 1))
-    counts = np.random.default_rng(seed).multinomial(len(groups), even, size=draws)
+@dataclass(frozen=True)
+class Estimate:
+    """A number with its 95 % interval; in JSON an object of these four, in CSV four columns.
+
+    value: None where it is not defined. low, high: both None where there is no interval. n: how many independent units
+    the interval rests on: patients, with all their cases; cases for Wilson's and DeLong's, which take these as
+    independent; None where it is not known.
+    """
+
+    value: float | None
+    low: float | None = None
+    high: float | None = None
+    n: int | None = None
+
+    def holds(self, value: float) -> bool | None:
+        """Return whether the interval holds a value; None where there is no interval."""
+        return None if self.low is None else self.low <= value <= self.high
+
+
+class Sides(NamedTuple):
+    """How many patients have a case of a class, and how many one of another."""
+
+    positive: int
+    negative: int
+
+
+class Recalibration(NamedTuple):
+    """The logistic regression of labels on the logit of probabilities."""
+
+    slope: Estimate
+    intercept: Estimate
+
+
+def bootstrap_weights(patients: ArrayLike, bootstrap_samples: int, seed: int) -> NDArray[np.float64]:
+    """Return weights (B, n) of B bootstrap samples: as many patients as there are, with all their cases, no strata."""
+    names, member = np.unique(np.asarray(patients, dtype=str), return_inverse=True)
+    even = np.full(len(names), 1 / max(len(names), 1))
+    counts = np.random.default_rng(seed).multinomial(len(names), even, size=bootstrap_samples)
     return counts[:, member].astype(float)
 
 
-def weighted_auc(y, p, weights):
-    """`metrics.auc` of each row of case weights: shape (draws,), NaN where a row lacks a class."""
+def weighted_auc(y: ArrayLike, p: NDArray, weights: NDArray) -> NDArray[np.float64]:
+    """Return `metrics.auc` for each row of case weights: (B,), NaN where a row lacks a class."""
     truth, total = metrics.one_hot(y, p.shape[1]), 0
     for c in metrics.positive_columns(p.shape[1]):
         yes, no = truth[:, c], ~truth[:, c]
@@ -43,14 +83,14 @@ def weighted_auc(y, p, weights):
     return total / len(metrics.positive_columns(p.shape[1]))
 
 
-def weighted_pr_auc(y, p, weights):
-    """`pr_auc` of `metrics.summary` for each row of case weights: shape (draws,), NaN where a row lacks a class."""
+def weighted_pr_auc(y: ArrayLike, p: NDArray, weights: NDArray) -> NDArray[np.float64]:
+    """Return `pr_auc` of `metrics.summary` for each row of case weights: (B,), NaN where a row lacks a class."""
     truth = metrics.one_hot(y, p.shape[1])
     each = [_average_precision(truth[:, c], p[:, c], weights) for c in metrics.positive_columns(p.shape[1])]
     return np.mean(each, axis=0)
 
 
-def _average_precision(y, score, weights):
+def _average_precision(y: NDArray[np.bool_], score: NDArray, weights: NDArray) -> NDArray[np.float64]:
     order = np.argsort(-score, kind="stable")
     y, score, weights = y[order], score[order], weights[:, order]
     last = np.append(np.flatnonzero(np.diff(score)), len(score) - 1)  # of equal scores: they are called together
@@ -62,8 +102,8 @@ def _average_precision(y, score, weights):
     return np.divide(total, positives, out=np.full_like(total, np.nan), where=some)
 
 
-def weighted_figures(y, p, weights):
-    """Figures of each row of case weights: name -> (draws,), of the names in `SCALES`, NaN where not defined."""
+def weighted_metrics(y: ArrayLike, p: NDArray, weights: NDArray) -> dict[str, NDArray[np.float64]]:
+    """Return the metrics named in `SCALES` for each row of case weights: name -> (B,), NaN where not defined."""
     y, truth = np.asarray(y, dtype=int), metrics.one_hot(y, p.shape[1])
     right = (p.argmax(axis=1) == y).astype(float)
     squares = (p - truth) ** 2
@@ -80,8 +120,8 @@ def weighted_figures(y, p, weights):
     return means | {"roc_auc": weighted_auc(y, p, weights), "pr_auc": weighted_pr_auc(y, p, weights)}
 
 
-def weighted_decisions(y, called, weights):
-    """balanced_accuracy, f1 and mcc of binary decisions for each row of case weights: (draws,), NaN where 0/0."""
+def weighted_decisions(y: ArrayLike, called: ArrayLike, weights: NDArray) -> dict[str, NDArray[np.float64]]:
+    """Return balanced_accuracy, f1 and mcc of binary decisions for each row of case weights: (B,), NaN where 0/0."""
     y, called = np.asarray(y, dtype=bool), np.asarray(called, dtype=bool)
     tp, fp = weights[:, y & called].sum(axis=1), weights[:, ~y & called].sum(axis=1)
     tn, fn = weights[:, ~y & ~called].sum(axis=1), weights[:, y & ~called].sum(axis=1)
@@ -93,78 +133,80 @@ def weighted_decisions(y, called, weights):
         }
 
 
-def interval(value, drawn, scale):
-    """Interval of a figure from its bootstrap draws: the figure -+ 1.96 SD of the draws.
+def interval(value: float | None, sampled: NDArray, scale: Scale, n: int | None = None) -> Estimate:
+    """Return the Estimate of a number from its bootstrap samples: the number -+ 1.96 SD of these.
 
     scale: "plain"; "log", for losses, or "logit", for areas and shares, where the SD is brought to that
-    scale (delta method) and the ends back, so that they stay above 0 and below 1. No interval where the figure is at
-    a bound of its scale, or fewer than half of the draws define it.
+    scale (delta method) and the ends back, so that they stay above 0 and below 1. There is no interval where the number
+    is at a bound of its scale, or fewer than half of the samples define it. n: patients that were sampled.
     """
-    finite = drawn[np.isfinite(drawn)]
-    if value is None or len(finite) < max(2, len(drawn) / 2):
-        return None, None
-    return _of_error(value, finite.std(ddof=1), scale)
+    finite = sampled[np.isfinite(sampled)]
+    if value is None or len(finite) < max(2, len(sampled) / 2):
+        return Estimate(value, n=n)
+    return _of_error(value, finite.std(ddof=1), scale, n)
 
 
-def _of_error(value, error, scale):
-    """Interval of a figure from its standard error, see `interval`."""
+def _of_error(value: float, error: float, scale: Scale, n: int | None) -> Estimate:
+    """Return the Estimate of a number from its standard error, see `interval`."""
     half = Z * error
     if scale == "plain":
-        return float(value - half), float(value + half)
+        return Estimate(value, float(value - half), float(value + half), n)
     if value <= 0 or (scale == "logit" and value >= 1):
-        return None, None
+        return Estimate(value, n=n)
     if scale == "log":
-        return float(value * np.exp(-half / value)), float(value * np.exp(half / value))
+        return Estimate(value, float(value * np.exp(-half / value)), float(value * np.exp(half / value)), n)
     half /= value * (1 - value)
-    return float(expit(logit(value) - half)), float(expit(logit(value) + half))
+    return Estimate(value, float(expit(logit(value) - half)), float(expit(logit(value) + half)), n)
 
 
-def auc_interval(value, drawn, sizes):
-    """Interval of an AUROC from its bootstrap draws, see `interval`; at 0 or 1 that of `score_interval`."""
+def auc_interval(value: float | None, sampled: NDArray, sides: Sequence[Sides], n: int | None = None) -> Estimate:
+    """Return the Estimate of an AUROC from its bootstrap samples; at 0 or 1 that of `score_interval`."""
     if value is None or 0 < value < 1:
-        return interval(value, drawn, "logit")
-    return score_interval(value, sizes)
+        return interval(value, sampled, "logit", n)
+    return score_interval(value, sides, n)
 
 
-def score_interval(value, sizes):
-    """Score interval of an AUROC, or mean of independent ones, by Newcombe (2006), method 5.
+def score_interval(value: float | None, sides: Sequence[Sides], n: int | None = None) -> Estimate:
+    """Return an AUROC, or mean of independent ones, with the score interval of Newcombe (2006), method 5.
 
-    It needs the numbers of positive and negative patients alone, sizes: [(m, n)] of each AUROC, so that it holds where
-    the classes do not overlap and neither draws nor DeLong's variance tell anything.
+    It needs the numbers of positive and negative patients alone, `sides` of each AUROC, so that it holds where the
+    classes do not overlap and neither bootstrap samples nor DeLong's variance tell anything.
     """
-    if value is None or not sizes or not all(m and n for m, n in sizes):
-        return None, None
+    if value is None or not sides or not all(one.positive and one.negative for one in sides):
+        return Estimate(value, n=n)
 
-    def excess(area):
+    def excess(area: float) -> float:
         spread = (1 - area) / (2 - area) + area / (1 + area)
-        variance = sum(area * (1 - area) / (m * n) * (1 + ((m + n) / 2 - 1) * spread) for m, n in sizes)
-        return (value - area) ** 2 - Z**2 * variance / len(sizes) ** 2
+        variance = sum(area * (1 - area) / (m * k) * (1 + ((m + k) / 2 - 1) * spread) for m, k in sides)
+        return (value - area) ** 2 - Z**2 * variance / len(sides) ** 2
 
     edge = 1e-9
     low = 0.0 if value <= edge else brentq(excess, edge, min(value, 1 - edge))
     high = 1.0 if value >= 1 - edge else brentq(excess, max(value, edge), 1 - edge)
-    return float(low), float(high)
+    return Estimate(value, float(low), float(high), n)
 
 
-def sizes(y, group, n_classes):
-    """[(m, n)] patients with and without a case of the class, for `score_interval`; of more classes the rarest's."""
-    y, group = np.asarray(y, dtype=int), np.asarray(group, dtype=str)
-    counts = [(len(set(group[y == c])), len(set(group[y != c]))) for c in metrics.positive_columns(n_classes)]
-    return [min(counts, key=min)]
+def sides(y: ArrayLike, patients: ArrayLike, n_classes: int) -> Sides:
+    """Return the patients with and without a case of the class, for `score_interval`; of more classes the rarest's."""
+    y, patients = np.asarray(y, dtype=int), np.asarray(patients, dtype=str)
+    counts = [
+        Sides(len(set(patients[y == c])), len(set(patients[y != c]))) for c in metrics.positive_columns(n_classes)
+    ]
+    return min(counts, key=min)
 
 
-def bootstrap_auc(y, p, group, draws, seed):
-    """Interval of `metrics.auc` by patient: see `interval`, and `score_interval` where the classes do not overlap."""
+def bootstrap_auc(y: ArrayLike, p: ArrayLike, patients: ArrayLike, bootstrap_samples: int, seed: int) -> Estimate:
+    """Return `metrics.auc` with its interval by patient; `score_interval` where the classes do not overlap."""
     y, p = np.asarray(y, dtype=int), np.asarray(p, dtype=float)
-    value = metrics.auc(y, p)
+    value, n = metrics.auc(y, p), len(set(np.asarray(patients, dtype=str)))
     if value is None:
-        return None, None
-    drawn = weighted_auc(y, p, bootstrap_weights(group, draws, seed))
-    return auc_interval(value, drawn, sizes(y, group, p.shape[1]))
+        return Estimate(None, n=n)
+    sampled = weighted_auc(y, p, bootstrap_weights(patients, bootstrap_samples, seed))
+    return auc_interval(value, sampled, [sides(y, patients, p.shape[1])], n)
 
 
-def delong_error(y, score):
-    """Standard error of the ROC AUC by DeLong et al. (1988), with midranks (Sun and Xu 2014).
+def delong_error(y: ArrayLike, score: ArrayLike) -> float | None:
+    """Return the standard error of the ROC AUC by DeLong et al. (1988), with midranks (Sun and Xu 2014).
 
     Cases are taken as independent. None with fewer than two cases of a class.
     """
@@ -178,43 +220,45 @@ def delong_error(y, score):
     return float(np.sqrt(positive.var(ddof=1) / m + negative.var(ddof=1) / n))
 
 
-def delong(y, score):
-    """ROC AUC with DeLong's interval on the logit scale: (auc, low, high); cases are taken as independent.
+def delong(y: ArrayLike, score: ArrayLike) -> Estimate:
+    """Return the ROC AUC with DeLong's interval on the logit scale; cases are taken as independent.
 
     Where there is none, at 0 and 1 and for a single case of a class, it is that of `score_interval`.
     """
     y = np.asarray(y, dtype=bool)
     value, error = metrics.roc_auc(y, score), delong_error(y, score)
     if error is None or value in (0, 1):
-        return value, *score_interval(value, [(int(y.sum()), int((~y).sum()))])
-    return value, *_of_error(value, error, "logit")
+        return score_interval(value, [Sides(int(y.sum()), int((~y).sum()))], len(y))
+    return _of_error(value, error, "logit", len(y))
 
 
-def recalibration(y, score, group):
-    """Intervals of the slope and intercept of `metrics.calibration`, by patient: (low, high) of each.
+def recalibration(y: ArrayLike, score: ArrayLike, patients: ArrayLike) -> Recalibration:
+    """Return slope and intercept of `metrics.recalibration` with intervals by patient.
 
     The sandwich variance of the logistic regression, with the scores of a patient's cases added up (Liang and Zeger
     1986).
     """
     y = np.asarray(y, dtype=bool)
+    names, member = np.unique(np.asarray(patients, dtype=str), return_inverse=True)
     slope, intercept = metrics.recalibration(y, score)
     if slope is None:
-        return (None, None), (None, None)
+        return Recalibration(Estimate(None, n=len(names)), Estimate(None, n=len(names)))
     x = logit(np.clip(score, metrics.SMALLEST, 1 - metrics.SMALLEST))
     design = np.column_stack([np.ones_like(x), x])
     fitted = expit(intercept + slope * x)
-    groups, member = np.unique(np.asarray(group, dtype=str), return_inverse=True)
-    scores = np.zeros((len(groups), 2))
+    scores = np.zeros((len(names), 2))
     np.add.at(scores, member, design * (y - fitted)[:, None])
     bread = np.linalg.inv(design.T @ (design * (fitted * (1 - fitted))[:, None]))
-    variance = bread @ (scores.T @ scores) @ bread * len(groups) / (len(groups) - 1)
-    errors = np.sqrt(np.diag(variance))
-    return tuple(_of_error(value, error, "plain") for value, error in zip((slope, intercept), errors[::-1]))
+    variance = bread @ (scores.T @ scores) @ bread * len(names) / (len(names) - 1)
+    of_intercept, of_slope = np.sqrt(np.diag(variance))
+    return Recalibration(
+        _of_error(slope, of_slope, "plain", len(names)), _of_error(intercept, of_intercept, "plain", len(names))
+    )
 
 
-def wilson(k, n):
-    """Interval of a proportion k of n by Wilson (1927); cases are taken as independent. (None, None) for n = 0."""
+def wilson(k: int, n: int) -> Estimate:
+    """Return the share k of n with its interval by Wilson (1927); cases are taken as independent."""
     if n == 0:
-        return None, None
-    found = binomtest(int(k), int(n)).proportion_ci(method="wilson")
-    return float(found.low), float(found.high)
+        return Estimate(None, n=0)
+    bounds = binomtest(int(k), int(n)).proportion_ci(method="wilson")
+    return Estimate(int(k) / int(n), float(bounds.low), float(bounds.high), int(n))

@@ -1,10 +1,14 @@
 """What predictions are worth: discrimination, thresholds, calibration; their uncertainty is in `intervals`.
 
 Throughout, `y` are integer labels, shape (n,), and `p` class probabilities, shape (n, C). With two classes the last is
-the positive one and `score` is its probability. A figure that a set cannot give (one class only, 0/0) is None.
+the positive one and `score` is its probability. A metric that a set cannot give (one class only, 0/0) is None.
 """
 
+from collections.abc import Sequence
+from typing import Any
+
 import numpy as np
+from numpy.typing import ArrayLike, NDArray
 from scipy.optimize import minimize_scalar
 from scipy.special import log_softmax, logit
 from scipy.stats import rankdata
@@ -15,26 +19,26 @@ TEMPERATURES = (0.1, 10.0)  # bounds of `temperature`: a separable validation se
 SMALLEST = 1e-7  # probabilities are kept this far from 0 and 1 before a logarithm: float32 resolves no more near 1
 
 
-def _ratio(a, b):
+def _ratio(a: float, b: float) -> float | None:
     return float(a / b) if b else None
 
 
-def one_hot(y, n_classes):
-    """Whether each case is of each class, (n, C)."""
+def one_hot(y: ArrayLike, n_classes: int) -> NDArray[np.bool_]:
+    """Return whether each case is of each class, (n, C)."""
     return np.asarray(y)[:, None] == np.arange(n_classes)
 
 
-def _macro(per_class):
+def _macro(per_class: Sequence[float | None]) -> float | None:
     return None if any(value is None for value in per_class) else float(np.mean(per_class))
 
 
-def has_both(y):
-    """Whether the binary labels `y` hold both classes."""
-    return 0 < np.count_nonzero(y) < len(y)
+def has_both(y: ArrayLike) -> bool:
+    """Return whether the binary labels `y` hold both classes."""
+    return bool(0 < np.count_nonzero(y) < len(y))
 
 
-def roc_auc(y, score):
-    """Area under the ROC curve of binary labels (Mann-Whitney, ties count half), or None."""
+def roc_auc(y: ArrayLike, score: ArrayLike) -> float | None:
+    """Return the area under the ROC curve of binary labels (Mann-Whitney, ties count half), or None."""
     y = np.asarray(y, dtype=bool)
     if not has_both(y):
         return None
@@ -43,39 +47,39 @@ def roc_auc(y, score):
     return float((ranks - positives * (positives + 1) / 2) / (positives * negatives))
 
 
-def pr_auc(y, score):
-    """Average precision of binary labels, or None if one class is missing; a coin gives the prevalence."""
+def pr_auc(y: ArrayLike, score: ArrayLike) -> float | None:
+    """Return the average precision of binary labels, or None if one class is missing; a coin gives the prevalence."""
     return float(average_precision_score(y, score)) if has_both(y) else None
 
 
-def auc(y, p):
-    """ROC AUC from class probabilities (n, C): of the positive class, or the mean one-vs-rest of three or more."""
+def auc(y: ArrayLike, p: NDArray) -> float | None:
+    """Return the ROC AUC of probabilities (n, C): of the positive class, or the mean one-vs-rest of three or more."""
     truth = one_hot(y, p.shape[1])
     return _macro([roc_auc(truth[:, c], p[:, c]) for c in positive_columns(p.shape[1])])
 
 
-def positive_columns(n_classes):
-    """The classes that count as positive in turn: the last of two, or each of more."""
+def positive_columns(n_classes: int) -> Sequence[int]:
+    """Return the classes that count as positive in turn: the last of two, or each of more."""
     return [1] if n_classes == 2 else range(n_classes)
 
 
-def log_loss(y, p):
-    """Mean negative log probability of the true class; probabilities are clipped at `SMALLEST`. None for no cases."""
+def log_loss(y: NDArray, p: NDArray) -> float | None:
+    """Return the mean negative log probability of the true class, clipped at `SMALLEST`; None for no cases."""
     if len(y) == 0:
         return None
     return float(-np.log(np.clip(p[np.arange(len(y)), y], SMALLEST, 1)).mean())
 
 
-def brier(y, p):
-    """Brier score (1950): two classes, mean squared error of the positive one; more, summed over classes."""
+def brier(y: ArrayLike, p: NDArray) -> float | None:
+    """Return the Brier score (1950): two classes, mean squared error of the positive one; more, summed over classes."""
     if len(y) == 0:
         return None
     squares = (p - one_hot(y, p.shape[1])) ** 2
     return float(squares[:, 1].mean() if p.shape[1] == 2 else squares.sum(axis=1).mean())
 
 
-def summary(y, p, classes):
-    """Figures of a set of predictions that need no threshold but the most probable class.
+def summary(y: ArrayLike, p: ArrayLike, classes: Sequence[str]) -> dict[str, Any]:
+    """Return the metrics of a set of predictions that need no threshold but the most probable class.
 
     y: (n,) integer labels, p: (n, C) probabilities, classes: C names. `loss` is the unweighted log loss.
     Two classes add `positives` and `prevalence` (None for more). With three or more, `roc_auc` and `pr_auc` are means
@@ -101,8 +105,8 @@ def summary(y, p, classes):
     }
 
 
-def at_threshold(y, score, threshold):
-    """Binary figures when cases with score >= threshold are called positive; None where a figure would be 0/0."""
+def at_threshold(y: ArrayLike, score: ArrayLike, threshold: ArrayLike) -> dict[str, float | None]:
+    """Return binary metrics when cases with score >= threshold are called positive; None where one would be 0/0."""
     y, called = np.asarray(y, dtype=bool), np.asarray(score) >= threshold
     tp, fp = int((y & called).sum()), int((~y & called).sum())
     tn, fn = int((~y & ~called).sum()), int((y & ~called).sum())
@@ -124,18 +128,18 @@ def at_threshold(y, score, threshold):
     }
 
 
-def _thresholds(score):
-    """Each way to cut the scores in two, ascending: the lowest score (all positive), then midpoints of neighbours."""
+def _thresholds(score: ArrayLike) -> NDArray[np.float64]:
+    """Return each way to cut the scores in two: the lowest score (all positive), then midpoints, ascending."""
     values = np.unique(np.asarray(score, dtype=float))
     middle = values[:-1] + (values[1:] - values[:-1]) / 2
     # Between neighbouring floats the midpoint may round down to the lower score, which it must not include.
     return np.concatenate([values[:1], np.where(middle > values[:-1], middle, values[1:])])
 
 
-def youden_threshold(y, score):
-    """Threshold of the largest sensitivity + specificity - 1; the lowest (most sensitive) of equals. None if one class.
+def youden_threshold(y: ArrayLike, score: ArrayLike) -> float | None:
+    """Return the threshold of the largest sensitivity + specificity - 1; None if one class.
 
-    Choose it on validation cases, never on those it is then applied to.
+    Of equals it is the lowest, the most sensitive. Choose it on validation cases, never on those it is then applied to.
     """
     y, score = np.asarray(y, dtype=bool), np.asarray(score, dtype=float)
     if not has_both(y):
@@ -143,12 +147,12 @@ def youden_threshold(y, score):
     thresholds = _thresholds(score)
     called = score >= thresholds[:, None]
     # In whole numbers, so that equal values of Youden's index tie exactly.
-    gain = called[:, y].sum(axis=1) * (~y).sum() - called[:, ~y].sum(axis=1) * y.sum()
-    return float(thresholds[gain.argmax()])
+    index = called[:, y].sum(axis=1) * (~y).sum() - called[:, ~y].sum(axis=1) * y.sum()
+    return float(thresholds[index.argmax()])
 
 
-def sensitivity_threshold(y, score, target):
-    """Highest threshold with at least the target sensitivity (0 to 1); None if one class."""
+def sensitivity_threshold(y: ArrayLike, score: ArrayLike, target: float) -> float | None:
+    """Return the highest threshold with at least the target sensitivity (0 to 1); None if one class."""
     y, score = np.asarray(y, dtype=bool), np.asarray(score, dtype=float)
     if not has_both(y):
         return None
@@ -157,8 +161,8 @@ def sensitivity_threshold(y, score, target):
     return float(thresholds[sensitivity >= target - 1e-12].max())
 
 
-def temperature(y, logits):
-    """Temperature T that minimises the log loss of softmax(logits / T) (Guo et al. 2017), within `TEMPERATURES`.
+def temperature(y: ArrayLike, logits: ArrayLike) -> float | None:
+    """Return the temperature T, within `TEMPERATURES`, of the least log loss of softmax(logits / T) (Guo et al. 2017).
 
     y: (n,), logits: (n, C), of validation cases. None if y holds one class only. Where all are right the loss falls all
     the way to T = 0, so that it is the lower bound.
@@ -169,20 +173,20 @@ def temperature(y, logits):
     if (logits.argmax(axis=1) == y).all():
         return TEMPERATURES[0]
 
-    def loss(log_t):
+    def loss(log_t: float) -> float:
         return -log_softmax(logits / np.exp(log_t), axis=1)[np.arange(len(y)), y].mean()
 
-    found = minimize_scalar(loss, bounds=np.log(TEMPERATURES), method="bounded", options={"xatol": 1e-6})
-    return float(np.exp(found.x))
+    least = minimize_scalar(loss, bounds=np.log(TEMPERATURES), method="bounded", options={"xatol": 1e-6})
+    return float(np.exp(least.x))
 
 
-def at_bound(value):
-    """Whether a temperature is at a bound of its search, so that it fits nothing."""
+def at_bound(value: float | None) -> bool:
+    """Return whether a temperature is at a bound of its search, so that it fits nothing."""
     return value is not None and not 1.02 * TEMPERATURES[0] < value < 0.98 * TEMPERATURES[1]
 
 
-def recalibration(y, score):
-    """Slope and intercept of the logistic regression of y (bool) on logit(score) (Cox 1958); (1, 0) is perfect.
+def recalibration(y: NDArray[np.bool_], score: ArrayLike) -> tuple[float, float] | tuple[None, None]:
+    """Return slope and intercept of the logistic regression of y (bool) on logit(score) (Cox 1958); (1, 0) is perfect.
 
     None, None where the maximum likelihood does not exist: one class, one score, or classes that do not overlap.
     """
@@ -193,8 +197,8 @@ def recalibration(y, score):
     return float(fit.coef_[0, 0]), float(fit.intercept_[0])
 
 
-def calibration(y, score, bins=10):
-    """Reliability of binary probabilities.
+def calibration(y: ArrayLike, score: ArrayLike, bins: int = 10) -> dict[str, Any]:
+    """Return the reliability of binary probabilities: bins, ece, slope, intercept.
 
     bins: `bins` bins of equal width over 0 to 1, each {low, high, n, mean, observed} (mean, observed None if empty).
     ece: mean over cases of |mean - observed| of their bin; grows with the number of bins in small sets.

@@ -1,16 +1,18 @@
-"""The order of patches by attention: made here only, so that tables and pictures have the same."""
+"""The order of patches by attention: made here only, so that tables and images have the same."""
 
 import math
+from collections.abc import Sequence
 
 import numpy as np
+import pandas as pd
 
 COMPARED = ["effective_ratio", "rank"]
 EQUAL = "equal"  # in place of a stain, where none is the most attended
 ALIKE = 1e-3  # weights that differ by a smaller part of themselves are called equal
 
 
-def alike(weights):
-    """Whether weights are equal but for rounding."""
+def alike(weights: Sequence[float]) -> bool:
+    """Return whether weights are equal but for rounding."""
     return bool(max(weights) - min(weights) <= ALIKE * max(weights))
 
 
@@ -23,17 +25,18 @@ def top_count(n: int, percent: float) -> int:
     return max(1, math.ceil(round(n * percent / 100, 9)))
 
 
-def rank(patches, weight):
-    """`patches` from the most to the least of the column `weight`, equal ones by path, with columns rank and ratio.
+def rank(patches: pd.DataFrame, weight: str) -> pd.DataFrame:
+    """Return `patches` from the most to the least of the column `weight`, with columns rank and ratio.
 
-    rank: 1 is the most attended. ratio: weight x number of patches, so 1 is an equal share.
+    Equal ones are in the order of their paths. rank: 1 is the most attended. ratio: weight x number of patches, so 1 is
+    an equal share.
     """
     ranked = patches.sort_values([weight, "path"], ascending=[False, True], ignore_index=True)
     return ranked.assign(rank=np.arange(1, len(ranked) + 1), ratio=ranked[weight].astype(float) * len(ranked))
 
 
-def compared(patches):
-    """The patches of one case, as they stand, with the columns `COMPARED`.
+def compared(patches: pd.DataFrame) -> pd.DataFrame:
+    """Return the patches of one case, as they stand, with the columns `COMPARED`.
 
     effective_ratio: effective weight x number of the case's patches, so 1 is an equal share. rank: 1 has the highest
     effective weight of the case; equal ones by path.

@@ -29,10 +29,8 @@ def encoders(config: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
     rest = [stain for stain in stains(config) if stain not in own]
     by_folder = {}
     if rest:
-        # The colour baseline has stain_stats of all stains in the folder of that name.
-        others = "_others" if own and embed["encoder"] == encoder_registry.STAIN_STATS else ""
         main = embed | {"only_stains": rest if own else None}
-        by_folder[encoder_registry.folder(embed["encoder"]) + others] = encoder_registry.filled(main)
+        by_folder[encoder_registry.folder(embed["encoder"])] = encoder_registry.filled(main)
     shared = {key: embed[key] for key in ("batch_size", "shards", "max_unreadable")}
     for stain in stains(config):
         if stain in own:

@@ -7,23 +7,14 @@ from itertools import islice
 
 import pandas as pd
 import pytest
-from test_names import CONFIG
+from factories import CLASSES, GRAMMAR, NAMES
+from factories import STAIN_NAMES as STAINS
+from factories import read_labels as read
 
 from stratamil.cohort import folders, inventory, labels, patch_files
 from stratamil.core import schema
 from stratamil.core.errors import UserError
 from stratamil.core.names import LONGEST, Grammar, slice_id
-
-STAINS = {name: others for entry in CONFIG["stains"] for name, others in entry.items()}
-GRAMMAR = Grammar(CONFIG["pattern"], STAINS)
-CLASSES = {"benign": ["1"], "high-grade": ["3", "4"]}
-
-
-def read(tmp_path, text, patient_column=None, classes=CLASSES, encoding="utf-8"):
-    path = tmp_path / "labels.csv"
-    path.write_bytes(text.encode(encoding))
-    settings = schema.defaults("cohort") | {"patient_column": patient_column, "classes": classes}
-    return labels.read(path, **settings)
 
 
 def study(tmp_path, names, table="Case,Class\n1,1\n2,3\n10,4\n11,2\n12,1\n"):
@@ -95,6 +86,7 @@ FORMS = {
 }
 
 
+@pytest.mark.slow
 def test_the_names_of_a_real_folder(tmp_path):
     folder = tmp_path / "melanoma"
     expected = {}
@@ -199,7 +191,7 @@ def test_what_a_browser_kept_beside_its_original_is_another_patch(tmp_path):
 
 def test_letters_and_accents_apart_are_the_letters_together(tmp_path):
     stain = "mélan"
-    grammar = Grammar(CONFIG["pattern"], {unicodedata.normalize("NFC", stain): []})
+    grammar = Grammar(NAMES["pattern"], {unicodedata.normalize("NFC", stain): []})
     folder = tmp_path / unicodedata.normalize("NFD", "é")
     folder.mkdir()
     name = unicodedata.normalize("NFD", f"case_1_match_1_{stain}_patch1.png")
@@ -234,7 +226,7 @@ def test_odd_things_in_a_folder_are_listed(tmp_path):
 
 
 def test_a_copy_is_beside_its_original_in_either_form_of_unicode(tmp_path):
-    grammar = Grammar(CONFIG["pattern"], {"m\u00e9lan": []})
+    grammar = Grammar(NAMES["pattern"], {"m\u00e9lan": []})
     folder = tmp_path / "patches"
     folder.mkdir()
     apart = unicodedata.normalize("NFD", "case_1_match_1_m\u00e9lan_patch2{}.png")

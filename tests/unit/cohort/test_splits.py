@@ -10,6 +10,7 @@ import pandas as pd
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from seeds import SEED
 
 import splits as script
 from stratamil.cohort import generated_splits, splits
@@ -60,6 +61,7 @@ def generate(cases, classes, n_splits, seed, validation=None, n_repeats=1, left_
     )
 
 
+@pytest.mark.slow
 @QUICK
 @given(st.integers(5, 25), st.integers(5, 25), st.sampled_from([(2, 0.2), (3, None), (5, None), (4, 0.1)]), st.data())
 def test_each_repeat_is_a_partition_whatever_the_order_of_the_table(benign, low_grade, how, data):
@@ -75,6 +77,7 @@ def test_each_repeat_is_a_partition_whatever_the_order_of_the_table(benign, low_
     assert generate(cases.sample(frac=1, random_state=seed), CLASSES[:2], n, seed, validation, repeats) == made
 
 
+@pytest.mark.slow
 @QUICK
 @given(
     st.lists(st.lists(st.integers(0, 2), min_size=1, max_size=4), min_size=4, max_size=8),
@@ -122,6 +125,7 @@ def test_validation_is_the_next_test_set_of_the_same_repeat():
     assert [split.val for split in made] == [made[i].test for i in (1, 2, 0, 4, 5, 3)]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("n, share", [(2, 0.25), (3, 0.2), (5, 0.15), (5, 0.2), (10, 0.05)])
 def test_validation_has_about_the_share_asked_for(n, share):
     cases = simple((30, 60))
@@ -397,6 +401,12 @@ def fuzz(tmp_path, save, seed, n):
 @pytest.mark.parametrize("save", [np.savez, np.savez_compressed])
 def test_damaged_split_files_are_one_line(tmp_path, save):
     fuzz(tmp_path, save, seed=1, n=400)
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("save", [np.savez, np.savez_compressed])
+def test_many_damaged_split_files_are_one_line(tmp_path, save):
+    fuzz(tmp_path, save, seed=SEED, n=20_000)
 
 
 @pytest.mark.parametrize(

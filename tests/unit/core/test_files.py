@@ -35,6 +35,7 @@ def content(folder):
     }
 
 
+@pytest.mark.slow
 @settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None, max_examples=50)
 @given(runs=st.lists(SETS, min_size=1, max_size=4))
 def test_a_folder_holds_the_last_run_and_what_others_laid_there(tmp_path_factory, runs):
@@ -49,6 +50,7 @@ def test_a_folder_holds_the_last_run_and_what_others_laid_there(tmp_path_factory
     assert [path.name for path in folder.parent.iterdir()] == ["report"]
 
 
+@pytest.mark.slow
 @settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None, max_examples=50)
 @given(first=SETS, second=SETS, step=st.integers(0, 12))
 def test_a_run_that_is_killed_at_any_step_is_completed_by_the_next(tmp_path_factory, first, second, step):

@@ -90,6 +90,7 @@ def contend(path, barrier, found):
         lock.release()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("before", ["nothing", "dead", "dead in a takeover", "half-written"])
 def test_of_several_contenders_one_wins(tmp_path, before):
     for number in range(10):

@@ -5,6 +5,7 @@ import re
 import pytest
 import yaml
 from conftest import REPOSITORY
+from factories import GRAMMAR, NAMES
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -12,9 +13,6 @@ from stratamil.core import schema
 from stratamil.core.errors import UserError
 from stratamil.core.names import PORTABLE, Grammar, NotAPatch, PatchName, case_id, column, file_name, natural, slice_id
 from stratamil.workflow import config_checks
-
-CONFIG = yaml.safe_load((REPOSITORY / "config/config.yaml").read_text())["names"]
-GRAMMAR = Grammar(CONFIG["pattern"], {k: v for entry in CONFIG["stains"] for k, v in entry.items()})
 
 
 @pytest.mark.parametrize(
@@ -71,12 +69,14 @@ IDS = st.one_of(
 ).filter(lambda text: "match" not in text)
 
 
+@pytest.mark.slow
 @given(st.lists(IDS, unique=True))
 def test_slices_that_are_named_differently_are_different(ids):
     assert len({slice_id(text) for text in ids}) == len(ids)
     assert all(slice_id(text.upper()) == slice_id(text) == slice_id(slice_id(text)) for text in ids)
 
 
+@pytest.mark.slow
 @given(st.lists(IDS, unique=True))
 def test_cases_that_are_named_differently_are_different(ids):
     meant = {int(whole[1]) if (whole := re.fullmatch("([0-9]+)([.]0+)?", text)) else text for text in ids}
@@ -160,6 +160,7 @@ def test_names_that_are_refused(name):
     assert len(refused(name)) == 1
 
 
+@pytest.mark.slow
 @given(st.lists(st.one_of(IDS, st.text()), unique=True))
 def test_file_names_are_portable_and_distinct(texts):
     made = {text: file_name(text) for text in texts}
@@ -186,7 +187,7 @@ def test_a_bad_pattern_is_named(pattern, word):
 
 @pytest.mark.parametrize("stain", ["Melan-A.", "p16_", "e\u0301 x", "Ki-67"])
 def test_a_stain_is_known_by_its_own_name(stain):
-    grammar = Grammar(CONFIG["pattern"], {stain: ["other."]})
+    grammar = Grammar(NAMES["pattern"], {stain: ["other."]})
     for spelling in (stain, stain.upper(), f"{stain}.", "OTHER"):
         assert grammar.stain(spelling) == stain
     assert grammar.read(f"case_1_match_1_{stain}_patch1.png").stain == stain

@@ -37,6 +37,7 @@ VALUES = {
 }  # fmt: skip
 
 
+@pytest.mark.slow
 @given(st.fixed_dictionaries(VALUES))
 def test_a_script_gets_from_its_flags_what_the_config_says(values):
     config = schema.defaults("train") | values

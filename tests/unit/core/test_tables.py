@@ -6,6 +6,7 @@ import pandas as pd
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from seeds import SEED
 
 from stratamil.cohort import labels
 from stratamil.core import files, schema, tables
@@ -87,6 +88,7 @@ def test_ids_that_a_spreadsheet_would_run_are_refused(tmp_path):
     )
 
 
+@pytest.mark.slow
 def test_wide_tables_and_long_lines(tmp_path):
     """Looking for each column among all others, as before, would take minutes here."""
     n = 100_000
@@ -131,6 +133,7 @@ def fuzz(tmp_path, seed, n):
                 assert len(error.problems) < 5
 
 
+@pytest.mark.slow
 def test_damaged_tables_are_one_line(tmp_path):
     fuzz(tmp_path, seed=1, n=150)
     for name, content in {"empty": b"", "binary": b"\xff\xfe\0" * 50, "columns": b"a,b\n1,2\n"}.items():
@@ -140,6 +143,13 @@ def test_damaged_tables_are_one_line(tmp_path):
                 reader(tmp_path / f"{name}.csv")
 
 
+@pytest.mark.slow
+@pytest.mark.long
+def test_many_damaged_tables_are_one_line(tmp_path):
+    fuzz(tmp_path, seed=SEED, n=20_000)
+
+
+@pytest.mark.slow
 @given(st.lists(st.text(st.sampled_from("=+-@'\t\r\n＝＋－＠ 1.a,\""), max_size=6), min_size=1))
 def test_no_cell_is_a_formula_and_each_comes_back_as_it_was(tmp_path_factory, texts):
     path = tmp_path_factory.getbasetemp() / "cells.csv"

@@ -41,6 +41,7 @@ def default():
     return painter.plan(7, 60)
 
 
+@pytest.mark.slow
 def test_every_planned_file_is_painted_and_no_other(part, folder):
     assert {path.name for path in folder.iterdir()} == part.files()
     for patch in part.patches:
@@ -164,6 +165,7 @@ def test_committed_splits_are_those_of_the_default_demo(default):
                 np.testing.assert_array_equal(stored[name], cases)
 
 
+@pytest.mark.slow
 def test_stains_have_their_colours():
     """H&E is pink, the immunostains are pale; the signal is brown in immunostains, most of all in Melan-A."""
 
@@ -191,6 +193,7 @@ def test_refuses_a_folder_of_another_cohort_and_too_few_cases(cohort, tmp_path):
         painter.plan(SEED, 10)
 
 
+@pytest.mark.slow
 def test_script_writes_tables_and_splits(cohort, tmp_path):
     flags = ["--labels", tmp_path / "labels.csv", "--truth", tmp_path / "truth.csv", "--splits", tmp_path / "splits"]
     command = [sys.executable, ROOT / "scripts/demo.py", "--seed", SEED, "--cases", CASES, "--patch-px", 48, *flags]

@@ -25,14 +25,14 @@ def cohort():
     table.loc[4, "stain"] = "h&e"
     values = random.normal(size=(200, 6)) + np.repeat(y, 5)[:, None] * [4, 0, 0, 0, 0, 0]
     cases = pd.DataFrame({"case_id": ids, "n_patches": 5 + 3 * y, "n_slices": random.integers(1, 5, 40)})
-    features = SimpleNamespace(values=values.astype(np.float16), table=table)
-    colour = SimpleNamespace(values=random.normal(size=(200, 3)).astype(np.float16), table=table)
+    colour = random.normal(size=(200, 3)).astype(np.float16)
+    features = SimpleNamespace(values=values.astype(np.float16), table=table, colour=colour)
     splits = {
         "01": Split(train=ids[:20], val=ids[20:30], test=ids[30:]),
         "02": Split(train=ids[20:], val=ids[:10], test=ids[10:20]),
     }
     labels = {case: CLASSES[label] for case, label in zip(ids, y)}
-    return baselines.descriptions(cases, features, colour), labels, splits
+    return baselines.descriptions(cases, features), labels, splits
 
 
 def aucs(predictions):

@@ -4,9 +4,8 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
-from factories import model_settings
+from factories import STAINS, build, features, model_settings, scores
 from scipy.special import softmax
-from test_model import STAINS, build, features, scores
 
 from stratamil.core.names import column
 from stratamil.evaluation import predict
@@ -24,7 +23,7 @@ def predicted():
     torch.manual_seed(0)
     model = HierarchicalAttention(model_settings(6, 3, embed_dim=8, attention_dim=4, zero_start=False)).eval()
     data = features()
-    return model, data, *predict.predict(model, Bags(data, STAINS), data.table, ["10", "2", "1"], Y, CLASSES)
+    return model, data, *predict.predict(model, Bags(data, STAINS), data.table, ["10", "2", "1"], y=Y, classes=CLASSES)
 
 
 def test_predictions(predicted):
@@ -58,7 +57,7 @@ def test_each_weight_is_that_of_its_file_whatever_the_order_of_names_and_rows():
     order = np.random.default_rng(4).permutation(len(data.table))
     shuffled = Features(data.values[order], data.table.iloc[order].reset_index(drop=True), {})
     model = build().float()
-    _, attention = predict.predict(model, Bags(shuffled, STAINS), shuffled.table, ["1"], Y, CLASSES)
+    _, attention = predict.predict(model, Bags(shuffled, STAINS), shuffled.table, ["1"], y=Y, classes=CLASSES)
     score = {}
     for path, value in zip(data.table["path"], torch.from_numpy(data.values).float()):
         with torch.inference_mode():
@@ -84,7 +83,7 @@ def test_contributions_and_bias_add_up_to_the_logit_of_3000_patches(aggregation)
     settings = model_settings(64, 3, aggregation, zero_start=False)
     data = features({"1": [[900, 100], [800], [700, 300, 200]]}, dim=64)
     model = HierarchicalAttention(settings).eval()
-    predictions, attention = predict.predict(model, Bags(data, STAINS), data.table, ["1"], Y, CLASSES)
+    predictions, attention = predict.predict(model, Bags(data, STAINS), data.table, ["1"], y=Y, classes=CLASSES)
     assert attention["effective_weight"].sum() == pytest.approx(1, abs=1e-5)
     biases = predict.biases(model, CLASSES)
     for name, bias in biases.items():
@@ -94,7 +93,7 @@ def test_contributions_and_bias_add_up_to_the_logit_of_3000_patches(aggregation)
 
 def test_a_second_pass_gives_the_same_bytes(predicted):
     model, data, predictions, attention = predicted
-    again = predict.predict(model, Bags(data, STAINS), data.table, list(Y), Y, CLASSES)
+    again = predict.predict(model, Bags(data, STAINS), data.table, list(Y), y=Y, classes=CLASSES)
     assert again[0].equals(predictions)
     assert again[1].equals(attention)
 
@@ -118,14 +117,14 @@ def test_threshold_and_temperature_never_see_test_labels():
     score = rng.uniform(0.05, 0.95, 20)
     labels = rng.integers(0, 2, 20)
     chosen = [
-        {key: predict.figures(table(y, score), val, ["benign", "high"])[key] for key in ("threshold", "temperature")}
+        {key: predict.results(table(y, score), val, ["benign", "high"])[key] for key in ("threshold", "temperature")}
         for y in (labels, 1 - labels)
     ]
     assert chosen[0] == chosen[1]
 
 
 def test_one_class_is_not_defined():
-    result = predict.figures(table([1, 1], [0.2, 0.9]), table([0, 1], [0.2, 0.9]), ["benign", "high"])
+    result = predict.results(table([1, 1], [0.2, 0.9]), table([0, 1], [0.2, 0.9]), ["benign", "high"])
     assert result["roc_auc"] is None
     text = predict.text({"split": "01", "seed": 1, "checkpoint": "best.pth", "epoch": 3} | result)
     assert "AUROC: not defined" in text
@@ -136,15 +135,15 @@ def test_one_class_is_not_defined():
 def test_results_txt_has_counts_and_intervals():
     y = np.repeat([0, 1], 10)
     score = np.concatenate([np.linspace(0.05, 0.6, 10), np.linspace(0.3, 0.95, 10)])
-    result = predict.figures(table(y, score), table(y, score), ["benign", "high"])
+    result = predict.results(table(y, score), table(y, score), ["benign", "high"])
     text = predict.text({"split": "01", "seed": 1, "checkpoint": "best.pth", "epoch": 3} | result)
     assert "test cases: 20 (10 benign, 10 high)" in text
     assert text.count("loss") == 2 and f"test loss (log loss): {result['log_loss']:.4f}" in text
-    low, high = intervals.wilson((score[y == 0] < 0.5).sum(), 10)
-    assert f"recall benign: {result['recall']['benign']:.4f}, 8 of 10 ({low:.4f} to {high:.4f})" in text
-    low, high = intervals.delong(y, score)[1:]
-    assert f"AUROC: {result['roc_auc']:.4f} ({low:.4f} to {high:.4f})" in text
+    share = intervals.wilson((score[y == 0] < 0.5).sum(), 10)
+    assert f"recall benign: {share.value:.4f}, 8 of 10 ({share.low:.4f} to {share.high:.4f})" in text
+    auc = intervals.delong(y, score)
+    assert f"AUROC: {auc.value:.4f} ({auc.low:.4f} to {auc.high:.4f})" in text and result["roc_auc_delong"] == auc
     assert "at its bound" not in text
-    apart = predict.figures(table(y, score), table([0, 1], [0.2, 0.9]), ["benign", "high"])
+    apart = predict.results(table(y, score), table([0, 1], [0.2, 0.9]), ["benign", "high"])
     text = predict.text({"split": "01", "seed": 1, "checkpoint": "best.pth", "epoch": 3} | apart)
     assert "at its bound: no temperature fits these validation cases" in text

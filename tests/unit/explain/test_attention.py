@@ -115,6 +115,12 @@ def read_cases(study):
     return attention_tables.read_cases(study / "patch_attention.parquet", study / "predictions.csv", STAINS)
 
 
+def draw_all(case, study):
+    """Draw a case as rule attention does. Returns what cannot be read."""
+    patches, stains = study / "patches", style.palette(STAINS)
+    return galleries.draw_case(case, patches=patches, output=study, stains=stains, top_n=5, heading="split 01")
+
+
 def drawn(file, table):
     """path -> colour of its border, of the patches in a gallery of one row, left to right.
 
@@ -137,6 +143,7 @@ def expected(patches, weight, n=5):
     return [{path: ratio_scale.ratio_color(-minus) for minus, path in some} for some in (order[:n], order[::-1][:n])]
 
 
+@pytest.mark.slow
 def test_galleries_show_the_patches_that_the_table_ranks(study, monkeypatch):
     table, output = patch_table(), run(study, monkeypatch)
     files = set()
@@ -156,6 +163,7 @@ def test_galleries_show_the_patches_that_the_table_ranks(study, monkeypatch):
         assert {file.name for file in (output / folder).iterdir()} == {f"{name}_case_{case}.png" for case in COHORT}
 
 
+@pytest.mark.slow
 def test_only_the_highest_and_the_lowest_slice_are_drawn(study):
     table = patch_table().query("case_id == '2' and slice_id == 'match_1'").head(3)
     weights = dict(zip(("match_1", "match_2", "match_10"), (0.5, 0.2, 0.3)))
@@ -165,13 +173,14 @@ def test_only_the_highest_and_the_lowest_slice_are_drawn(study):
     case = one_case(pd.concat(slices))
     for folder in ("plots", "slice_attention"):
         (study / folder).mkdir()
-    galleries.draw_case(case, study / "patches", study, style.palette(STAINS), 5, "split 01")
+    draw_all(case, study)
     assert {file.name.split("_h&e_slice_")[1] for file in (study / "patch_attention").iterdir()} == {
         f"{name}_{end}_patches.png" for name in ("match_1", "match_2") for end in ("top", "bottom")
     }
     assert list(case.slices("h&e")["slice_id"]) == ["match_1", "match_10", "match_2"]
 
 
+@pytest.mark.slow
 def test_top_table_and_its_summary(study, monkeypatch):
     table, output = patch_table(), run(study, monkeypatch, "--top-percent", "15", "--max-cases", "1")
     top = pd.read_csv(output / "top_effective_patches_per_case_15.0pct.csv", dtype={"case_id": str})
@@ -191,6 +200,7 @@ def test_top_table_and_its_summary(study, monkeypatch):
     assert "6 of 27 patches of 3 cases" in text
 
 
+@pytest.mark.slow
 def test_summaries_tell_stain_weights_and_missing_stains(study, monkeypatch):
     table, output = patch_table(), run(study, monkeypatch, "--max-cases", "1")
     summary = pd.read_csv(output / "summary.csv", dtype={"case_id": str}).set_index("case_id")
@@ -215,6 +225,7 @@ def test_summaries_tell_stain_weights_and_missing_stains(study, monkeypatch):
     assert len(list((output / "plots").iterdir())) == 1
 
 
+@pytest.mark.slow
 def test_truth_is_scored_as_sklearn_does(study, monkeypatch):
     table, output = patch_table(), run(study, monkeypatch, "--max-cases", "1", "--truth", study / "truth.csv")
     signal = pd.Series(np.arange(len(table)) % 3 % 2)
@@ -248,6 +259,7 @@ def test_a_case_without_truth_or_of_one_kind_is_not_scored(study):
     assert list(attention_tables.summary(cases, STAINS, truth)["n_signal"]) == ["", "0", "0"]
 
 
+@pytest.mark.slow
 def test_missing_and_broken_images_leave_a_named_gap(study, monkeypatch):
     table = patch_table()
     of_case = table[table["case_id"] == "10"].sort_values("effective_weight", ascending=False)
@@ -259,7 +271,7 @@ def test_missing_and_broken_images_leave_a_named_gap(study, monkeypatch):
     case = read_cases(study)[-1]
     for folder in ("plots", "slice_attention"):
         (study / folder).mkdir()
-    unreadable = galleries.draw_case(case, study / "patches", study, style.palette(STAINS), 5, "split 01")
+    unreadable = draw_all(case, study)
     assert unreadable == [
         f"{of_case['path'].iloc[0]}: file not found",
         f"{of_case['path'].iloc[1]}: unreadable file",
@@ -296,6 +308,7 @@ def test_equal_weights_are_ranked_by_path_whatever_the_row_order():
     assert not set(ends["top"]["path"]) & set(ends["bottom"]["path"])
 
 
+@pytest.mark.slow
 def test_predictions_and_analysis_agree_to_the_last_digit(study, monkeypatch):
     summary = pd.read_csv(run(study, monkeypatch, "--max-cases", "1") / "summary.csv", dtype=str).set_index("case_id")
     predictions = pd.read_csv(study / "predictions.csv", dtype=str).set_index("case_id").loc[summary.index]
@@ -358,6 +371,7 @@ def test_a_stain_of_many_patches_may_be_attended_most_and_little_per_patch():
     assert "melan 2.00" in attention_text.summary_text([case], STAINS, "split 01")
 
 
+@pytest.mark.slow
 def test_chosen_cases_are_drawn_and_all_are_in_the_tables(study, monkeypatch):
     splits.write(splits.Split(["1"], ["3"], list(COHORT)), study / "split_1.npz")
     splits.write(splits.Split(["2"], ["7"], ["a-b"]), study / "split_2.npz")
@@ -371,6 +385,7 @@ def test_chosen_cases_are_drawn_and_all_are_in_the_tables(study, monkeypatch):
     assert len(error.value.problems) == 1
 
 
+@pytest.mark.slow
 def test_row_order_changes_nothing(study, monkeypatch):
     csv = "top_effective_patches_per_case_5.0pct.csv"
     before = (run(study, monkeypatch, "--max-cases", "1") / csv).read_bytes()
@@ -378,6 +393,7 @@ def test_row_order_changes_nothing(study, monkeypatch):
     assert (run(study, monkeypatch, "--max-cases", "1") / csv).read_bytes() == before
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGKILL])
 def test_a_stopped_program_changes_nothing_and_leaves_no_process(study, number):
     old = study / "attention_analysis"
@@ -398,6 +414,7 @@ def test_a_stopped_program_changes_nothing_and_leaves_no_process(study, number):
         assert not drawing[0].parent.exists()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("threads", [1, 2])
 def test_a_full_disk_leaves_nothing(study, monkeypatch, threads):
     def full(image, path):
@@ -411,6 +428,7 @@ def test_a_full_disk_leaves_nothing(study, monkeypatch, threads):
     assert not [file.name for file in study.iterdir() if "attention_analysis" in file.name]
 
 
+@pytest.mark.slow
 def test_the_folder_is_replaced_only_when_complete(study, monkeypatch):
     old = study / "attention_analysis"
     old.mkdir()
@@ -525,13 +543,14 @@ def test_margin_contributions_are_to_the_predicted_class_and_sum_to_its_log_odds
         logits = predict(patch_table()).set_index("case_id").loc[case.id]
         assert sum(added.values()) == pytest.approx(logits["logit_high_grade"] - logits["logit_benign"])
         assert added == pytest.approx((own["contribution_high_grade"] - own["contribution_benign"]).to_dict())
-        galleries.case_galleries(case, None, 3, "split 01", style.palette(STAINS))
+        galleries.case_galleries(case, style.palette(STAINS), tiles=None, n=3, heading="split 01")
         for path, caption in shown.items():
             told = float(caption[-1].removeprefix("adds ").replace("−", "-"))
             assert path not in added or told == pytest.approx(added[path], rel=0.06)
     assert {caption[-1][5] for caption in shown.values()} == set("+−")
 
 
+@pytest.mark.slow
 def test_a_stain_that_no_case_has_is_not_shown_and_changes_no_colour(study, monkeypatch):
     monkeypatch.setattr(sys, "argv", ["attention.py", *words(study, "--stains", "ki67", *STAINS, "--max-cases", "1")])
     script.main(script.arguments())

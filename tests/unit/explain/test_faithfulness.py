@@ -1,5 +1,6 @@
 """The faithfulness page: its estimates against plain ones, its sentences for every outcome, and the page itself."""
 
+import dataclasses
 import json
 import math
 import subprocess
@@ -11,7 +12,6 @@ import pandas as pd
 import pytest
 from conftest import REPOSITORY
 from pages import Elements, browse, outside
-from PIL import Image
 from scipy.stats import spearmanr
 from sklearn.metrics import roc_auc_score
 
@@ -21,7 +21,7 @@ from stratamil.core.names import column
 from stratamil.explain import faithfulness, faithfulness_runs, findings
 from stratamil.features import store
 from stratamil.stats import estimates
-from stratamil.stats.estimates import Estimate
+from stratamil.stats.intervals import Estimate
 
 TEMPLATE = REPOSITORY / "report/faithfulness.html.j2"
 NASTY = "<script>alert(1)</script>"
@@ -112,16 +112,17 @@ class Made:
                 rows.append(row | {"weight": weight, "probability_change": change, "margin_change": change})
         return pd.DataFrame(rows)
 
-    def study(self, draws=200, known=None):
+    def study(self, bootstrap_samples=200, known=None):
         known = pd.DataFrame(index=self.patches["path"]) if known is None else known
         runs = faithfulness_runs.read_runs(self.folders)
-        return faithfulness_runs.Study(runs, self.cases, known, 5.0, draws, 1)
+        return faithfulness_runs.Study(runs, self.cases, known, 5.0, bootstrap_samples, 1)
 
 
 def found(study):
     return {(item.scope, item.measure, item.value_of): item for item in faithfulness.of_study(study)}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "area, said, words",
     [
@@ -135,7 +136,7 @@ def test_the_page_says_whether_attention_is_better_than_random(tmp_path, area, s
     item = found(made.study())["study", "deletion_attention", "probability"]
     assert item.verdict == said and words in item.sentence
     assert ("the interval holds 0" in item.sentence) == (said == "no different")
-    assert item.estimate.patients == 10 and "10 patients" in item.sentence
+    assert item.estimate.n == 10 and "10 patients" in item.sentence
     assert {"above": "better", "no different": "no better", "below": "worse"}[said] in faithfulness.numbers(
         made.study()
     )["overall"]
@@ -146,6 +147,7 @@ def test_too_few_patients_claim_nothing(tmp_path):
     assert item.verdict == "too few" and "cannot be told" in item.sentence and "2 patients are too few" in item.sentence
 
 
+@pytest.mark.slow
 def test_without_attention_nothing_is_claimed_of_it(tmp_path):
     study = Made(tmp_path, n=12, attention="equal").study()
     of_attention = ("deletion_attention", "insertion_attention", "necessity", "sufficiency", "auc", "bytes", "number")
@@ -156,12 +158,13 @@ def test_without_attention_nothing_is_claimed_of_it(tmp_path):
     assert found(study)["study", "deletion_contribution", "probability"].verdict == "above"
 
 
+@pytest.mark.slow
 def test_seeds_of_a_case_are_averaged_and_patients_drawn(tmp_path):
     made = Made(tmp_path, runs=[("01", 1), ("01", 2)], n=12)
-    study, name = made.study(draws=4000), "deletion_attention_probability"
+    study, name = made.study(bootstrap_samples=4000), "deletion_attention_probability"
     of_runs = pd.concat([run.perturbation for run in study.runs]).groupby("case_id")[name].mean()
     estimate = found(study)["study", "deletion_attention", "probability"].estimate
-    assert estimate.value == pytest.approx(of_runs.mean()) and (estimate.cases, estimate.patients) == (12, 6)
+    assert estimate.value == pytest.approx(of_runs.mean()) and estimate.n == 6
     by_patient = of_runs.groupby(made.cases.set_index("case_id")["patient_id"]).mean()
     error = by_patient.std(ddof=0) / np.sqrt(len(by_patient))  # both cases of a patient are drawn together
     assert (estimate.high - estimate.low) / 2 == pytest.approx(1.96 * error, rel=0.15)
@@ -198,6 +201,7 @@ def test_ranks_within_cases_are_spearman_s():
             assert xy / np.sqrt(xx * yy) == pytest.approx(spearmanr(part["x"], part["y"])[0])
 
 
+@pytest.mark.slow
 def test_what_attention_goes_with(tmp_path):
     """Brightness is made of the attention itself: over a case and within a slice the correlation is 1."""
     made = Made(tmp_path, n=12)
@@ -214,6 +218,7 @@ def test_what_attention_goes_with(tmp_path):
     assert "it is not known" in found(made.study())["study", "pixels_case", "attention"].sentence
 
 
+@pytest.mark.slow
 def test_agreement_of_seeds_and_splits(tmp_path):
     """Random weights agree by chance; the same weights agree wholly."""
     made = Made(tmp_path, n=16, runs=[("01", 1), ("01", 2), ("02", 1)])
@@ -252,11 +257,11 @@ def test_chance_overlap_is_the_hypergeometric_mean():
 
 
 ESTIMATES = {
-    "above": Estimate(0.3, 0.1, 0.5, 20, 22),
-    "below": Estimate(-0.3, -0.5, -0.1, 20, 22),
-    "no different": Estimate(0.02, -0.1, 0.1, 20, 22),
-    "too few": Estimate(0.3, 0.1, 0.5, 4, 4),
-    "not defined": Estimate(None, None, None, 0, 0),
+    "above": Estimate(0.3, 0.1, 0.5, 20),
+    "below": Estimate(-0.3, -0.5, -0.1, 20),
+    "no different": Estimate(0.02, -0.1, 0.1, 20),
+    "too few": Estimate(0.3, 0.1, 0.5, 4),
+    "not defined": Estimate(None, None, None, 0),
 }
 SENTENCES = {
     "area": lambda e: findings.area("insertion", "attention", "probability", e),
@@ -270,7 +275,9 @@ SENTENCES = {
     "seeds": lambda e: findings.agreement("seeds", e),
     "splits": lambda e: findings.agreement("splits", e),
     "overlap": lambda e: findings.overlap("seeds", 5.0, 0.05, e, e),
-    "related": lambda e: findings.related("are larger", "are smaller", "size", "case", e, "it is not known"),
+    "related": lambda e: findings.related(
+        e, more="are larger", less="are smaller", subject="size", scope="case", reason="it is not known"
+    ),
 }
 
 
@@ -319,6 +326,7 @@ def test_the_answer_by_predicted_class():
     assert findings.ONE_CLASS not in findings.headline(up, {"a": up, "b": ("below", "no different")})["by_class"]
 
 
+@pytest.mark.slow
 def test_auroc_is_compared_within_splits(tmp_path):
     """A shift of one split's equal-weight probabilities changes no order within it, so no AUROC."""
     made = Made(tmp_path, n=24, runs=[("01", 1), ("01", 2), ("02", 1)])
@@ -338,9 +346,10 @@ def test_auroc_is_compared_within_splits(tmp_path):
 
 
 def made_again(study):
-    return faithfulness_runs.Study(study.runs, study.cases, study.known, study.percent, study.draws, study.seed)
+    return dataclasses.replace(study)
 
 
+@pytest.mark.slow
 def test_the_direction_of_what_is_left_out_is_told_not_its_size(tmp_path):
     """A change that grows with the weight whichever way it goes is no finding."""
     made = Made(tmp_path, n=40)
@@ -352,6 +361,7 @@ def test_the_direction_of_what_is_left_out_is_told_not_its_size(tmp_path):
     assert found(made_again(study))["study", "slice_support", "margin"].estimate.value == pytest.approx(1)
 
 
+@pytest.mark.slow
 def test_the_table_tells_where_probability_and_margin_disagree(tmp_path):
     study = Made(tmp_path, 0.2, n=20).study()
     for run in study.runs:
@@ -362,24 +372,23 @@ def test_the_table_tells_where_probability_and_margin_disagree(tmp_path):
 
 
 def test_a_bound_near_nothing_does_not_read_as_nothing():
-    assert "0.004 to 0.104" in findings.necessity("them", "margin", Estimate(0.05, 0.004, 0.104, 20, 20))
+    assert "0.004 to 0.104" in findings.necessity("them", "margin", Estimate(0.05, 0.004, 0.104, 20))
 
 
-def colour(root, made):
-    """A shard of stain_stats whose optical density is that of the patch's number."""
-    values = np.zeros((len(made.patches), 60), dtype=np.float16)
-    values[:, 3] = np.arange(len(values)) % 24 / 100
+def shard(root, made):
+    """A shard of images of different sizes whose optical density is that of the patch's number."""
+    numbers = np.arange(len(made.patches))
+    values = np.zeros((len(numbers), 60), dtype=np.float16)
+    values[:, 3] = numbers % 24 / 100
+    table = made.patches.assign(width=20 + numbers % 5, height=30, bits=8, odd=0, sharpness=1)
     none = pd.DataFrame(columns=store.UNREADABLE, dtype=str)
-    store.write(root / "shard_00.h5", values, made.patches, none, {"encoder": "stain_stats"})
+    store.write(root / "shard_00.h5", values[:, :6], table, none, {"encoder": "x"}, values)
     return root / "shard_00.h5"
 
 
 def run(root, made, monkeypatch, *more):
-    (root / "images").mkdir(exist_ok=True)
-    for i, path in enumerate(made.patches["path"]):
-        Image.new("1", (20 + i % 5, 30)).save(root / "images" / path)
     words = ["faithfulness.py", "--runs", *made.folders, "--cases", root / "cases.csv", "--stains", *STAINS]
-    words += ["--patches-table", root / "patches.parquet", "--patches", root / "images", "--bootstrap-samples", 100]
+    words += ["--patches-table", root / "patches.parquet", "--features", shard(root, made), "--bootstrap-samples", 100]
     words += ["--template", TEMPLATE, "--output", root / "out", *more]
     monkeypatch.setattr(sys, "argv", [str(word) for word in words])
     script.main(script.arguments())
@@ -391,8 +400,9 @@ def made(tmp_path):
     return Made(tmp_path, n=14, runs=[("01", 1), ("01", 2)])
 
 
+@pytest.mark.slow
 def test_page_needs_nothing_else_and_escapes_names(made, monkeypatch):
-    page = run(made.root, made, monkeypatch, "--colour", colour(made.root, made), "--patient-column", "P<b>")
+    page = run(made.root, made, monkeypatch, "--patient-column", "P<b>")
     elements = Elements(page)
     assert not outside(elements.found) and not elements.unclosed
     assert NASTY not in page and "&lt;script&gt;alert(1)" in page
@@ -405,12 +415,17 @@ def test_page_needs_nothing_else_and_escapes_names(made, monkeypatch):
     rows = json.loads((made.root / "out/faithfulness.json").read_text())["findings"]
     table = pd.read_csv(made.root / "out/faithfulness.csv")
     assert len(table) == len(rows) and list(table["sentence"]) == [row["sentence"] for row in rows]
-    assert {row["measure"]: row["verdict"] for row in rows}["brightness_case"] != "not defined"
+    for name in ("value", "low", "high", "n"):  # an object in JSON, columns in CSV
+        told = pd.Series([row["estimate"][name] for row in rows], dtype=float)
+        assert table[name].to_numpy() == pytest.approx(told.to_numpy(), nan_ok=True)
+    verdicts = {row["measure"]: row["verdict"] for row in rows}
+    assert verdicts["brightness_case"] != "not defined" and verdicts["uniform_changed"] is None
     assert not table.duplicated(["measure", "scope", "of"]).any()
     assert len(pd.read_csv(made.root / "out/cases.csv")) == 14
-    assert run(made.root, made, monkeypatch, "--colour", colour(made.root, made), "--patient-column", "P<b>") == page
+    assert run(made.root, made, monkeypatch, "--patient-column", "P<b>") == page
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("width", [1280, 500])
 def test_page_in_a_browser(made, monkeypatch, tmp_path, width):
     page = run(made.root, made, monkeypatch)
@@ -421,6 +436,7 @@ def test_page_in_a_browser(made, monkeypatch, tmp_path, width):
     assert shown["sorted"] == ["24"] * 14
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("how", [{"attention": "equal"}, {"n": 3}, {"classes": ("a", "b", "c"), "n": 12}])
 def test_page_of_odd_studies(tmp_path, monkeypatch, how):
     page = run(tmp_path, Made(tmp_path, **how), monkeypatch)
@@ -428,6 +444,7 @@ def test_page_of_odd_studies(tmp_path, monkeypatch, how):
     json.loads((tmp_path / "out/faithfulness.json").read_text())
 
 
+@pytest.mark.slow
 def test_single_patches(tmp_path, monkeypatch):
     """A study of single-patch cases has no curves, no top patches, no parts."""
     made = Made(tmp_path, n=6)
@@ -442,11 +459,16 @@ def test_single_patches(tmp_path, monkeypatch):
     assert "cannot explain anything" in page and 'id="figure-uniform"' in page and 'id="figure-curves"' not in page
 
 
-def test_gone_and_damaged_images_are_not_known(tmp_path):
-    Image.new("L", (30, 20)).save(tmp_path / "a.png")
-    (tmp_path / "b.png").write_text("no image")
-    areas = faithfulness_runs.pixels(["a.png", "b.png", "gone.png"], tmp_path)
-    assert areas[0] == 600 and np.isnan(areas[1:]).all()
+def test_sizes_and_brightness_come_from_the_shards_and_what_they_lack_is_not_known(made):
+    paths = pd.Index(["0_7.png", "0_1.png", "gone.png"], name="path")
+    table = faithfulness_runs.known([shard(made.root, made)], made.patches, paths)
+    assert table["pixels"].tolist()[:2] == [22 * 30, 21 * 30]
+    assert table["brightness"].tolist()[:2] == pytest.approx([-0.07, -0.01], abs=1e-3)
+    assert table["bytes"].tolist()[:2] == made.patches["bytes"][[7, 1]].tolist()
+    assert table.loc["gone.png"].isna().all()
+    external = made.root / "external.h5"
+    store.write(external, np.zeros((len(made.patches), 6)), made.patches, pd.DataFrame(columns=store.UNREADABLE), {})
+    assert faithfulness_runs.known([external], made.patches, paths).shape == (3, 0)
 
 
 def test_what_is_missing_is_named_with_its_rule(made):
@@ -476,6 +498,7 @@ def test_runs_of_other_cases_or_classes_are_refused(made):
     assert len(error.value.problems) == 2
 
 
+@pytest.mark.slow
 def test_the_page_needs_no_torch():
     """Its rule starts in a second; importing torch takes five."""
     scripts = Path(script.__file__).parent

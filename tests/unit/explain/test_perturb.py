@@ -6,8 +6,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
-from factories import model_settings, perturb_settings
-from test_model import STAINS, build, features
+from factories import STAINS, build, features, model_settings, perturb_settings
 
 from stratamil.explain import perturb
 from stratamil.features.store import Features
@@ -161,6 +160,7 @@ def test_margin_contributions_sum_to_the_margin():
     assert bag.margin_contribution.sum() + (1 if bag.predicted == 0 else -1) == pytest.approx(margin)
 
 
+@pytest.mark.slow
 def test_attention_that_means_nothing_is_no_better_than_random():
     random = np.random.default_rng(0)
     rows = []

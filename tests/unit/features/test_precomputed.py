@@ -11,83 +11,19 @@ import numpy as np
 import pandas as pd
 import pytest
 from conftest import REPOSITORY
-from test_inventory import GRAMMAR, STAINS
-from test_inventory import read as labels
+from factories import GRAMMAR
+from factories import STAIN_NAMES as STAINS
+from factories import read_labels as labels
+from feature_files import XY, D, X, clam, h5, listed, made, npz, parquet, problems, scan, stamp, trident
 
 from stratamil.cohort import inventory, manifest, patch_files
 from stratamil.core.errors import UserError
 from stratamil.features import precomputed, precomputed_readers, store
 
-D = 6
 SCRIPTS = REPOSITORY / "scripts"
 
 
-def made(n=5, d=D, seed=0):
-    """float32 (n, d) features and (n, 2) coordinates."""
-    rng = np.random.default_rng(seed)
-    return rng.normal(size=(n, d)).astype("float32"), rng.integers(0, 90_000, (n, 2))
-
-
-def trident(path, values, coords, leading=False):
-    """One file a slide; `name` is that of the slide, not of the encoder."""
-    with h5py.File(path, "w") as file:
-        file["features"] = values[None] if leading else values
-        file["features"].attrs.update({"name": path.stem, "savetodir": "/scratch/features_uni_v1"})
-        file["coords"] = coords
-        file["coords"].attrs.update({"patch_size": 256, "target_magnification": 20, "name": path.stem, "overlap": 0})
-
-
-def clam(path, values, coords):
-    """float32, one chunk a row, appended batch by batch, no attributes."""
-    with h5py.File(path, "w") as file:
-        for name, data in (("features", values), ("coords", coords.astype("int32"))):
-            file.create_dataset(name, data=data, maxshape=(None, data.shape[1]), chunks=(1, data.shape[1]))
-
-
-def stamp(path, values, coords, extractor="uni2-0123abcd", unit="um"):
-    """float16 `feats`, coordinates in um, attributes of the file."""
-    with h5py.File(path, "w") as file:
-        file["coords"], file["feats"] = coords.astype("float32"), values.astype("float16")
-        file.attrs.update({"stamp_version": "2.3.0", "extractor": extractor, "unit": unit, "tile_size_um": 256.0})
-        file.attrs.update({"tile_size_px": 224, "code_hash": path.stem, "feat_type": "tile"})
-
-
-def own(n):
-    """Columns of a file of several slices."""
-    return {"case": ["038", "2"] * n, "stain": ["HE"] * 2 * n, "slice": ["match1"] * 2 * n}
-
-
-def npz(path, values, coords):
-    assert len(values) % 2 == 0
-    columns = {name: np.array(column) for name, column in own(len(values) // 2).items()}
-    np.savez(path, features=values, coords=coords, instance=np.arange(len(values)) + 100, **columns)
-
-
-def parquet(path, values, coords, lists=False):
-    table = pd.DataFrame(own(len(values) // 2) | {"instance": np.arange(len(values)) + 100})
-    table["x"], table["y"] = coords.T
-    more = {"embedding": list(values)} if lists else {f"f{i}": values[:, i] for i in range(values.shape[1])}
-    pd.concat([table, pd.DataFrame(more)], axis=1).to_parquet(path)
-
-
 SLIDES = {"trident": trident, "clam": clam, "stamp": stamp}
-
-
-def listed(folder, *rows, head="file,case,stain,slice", encoding="utf-8"):
-    """A manifest in `folder`."""
-    path = folder / "manifest.csv"
-    path.write_bytes("\n".join([head, *rows, ""]).encode(encoding))
-    return path
-
-
-def scan(path, encoder=None):
-    return precomputed.scan(path, path.parent, GRAMMAR, encoder)
-
-
-def problems(path):
-    with pytest.raises(UserError) as error:
-        scan(path)
-    return error.value.problems
 
 
 @pytest.mark.parametrize("tool", [trident, lambda *args: trident(*args, leading=True), clam, stamp])
@@ -157,22 +93,10 @@ def test_everything_wrong_with_a_manifest_is_told_at_once(tmp_path):
     assert "no rows" in problems(listed(tmp_path))[0]
 
 
-def h5(**datasets):
-    """A function that writes these datasets."""
-
-    def write(path):
-        with h5py.File(path, "w") as file:
-            for name, data in datasets.items():
-                file[name] = data
-
-    return write
-
-
 def table_of(**columns):
     return lambda path: pd.DataFrame(columns).to_parquet(path)
 
 
-X, XY = made()
 WHOLE = {"case": ["1"] * 5, "stain": ["he"] * 5, "slice": ["a"] * 5}
 WRONG = {
     "another width": ("b.h5", h5(features=made(d=8)[0], coords=XY), "features of width 8, but a.h5 has 6"),
@@ -309,6 +233,7 @@ def test_hdf5_is_read_in_pieces(tmp_path, monkeypatch, tool):
     assert np.allclose(np.concatenate([piece for _, piece in pieces]), values, atol=1e-2)
 
 
+@pytest.mark.slow
 def test_memory_does_not_grow_with_a_file(tmp_path):
     peaks = []
     for n in (20_000, 100_000):
@@ -322,6 +247,7 @@ def test_memory_does_not_grow_with_a_file(tmp_path):
     assert peaks[1] < 1.2 * peaks[0]
 
 
+@pytest.mark.slow
 def test_identity_is_what_the_files_agree_on(tmp_path):
     for name in ("a", "b"):
         stamp(tmp_path / f"{name}.h5", X, XY)
@@ -397,6 +323,7 @@ def study(folder, manifest_path, shard):
     return [(folder / name).read_bytes() for name in ("p.parquet", "cases.csv", "features.json", "shard.h5")]
 
 
+@pytest.mark.slow
 def test_a_shard_holds_what_was_written_whatever_the_order_of_the_manifest(tmp_path):
     written = {}
     for case in range(6):

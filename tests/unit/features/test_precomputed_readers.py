@@ -12,9 +12,10 @@ import numpy as np
 import pandas as pd
 import pytest
 from conftest import REPOSITORY
+from feature_files import XY, D, X, clam, h5, listed, made, problems, scan
 from fuzz_features import damaged, layouts, read, trees
-from hypothesis import HealthCheck, given, settings
-from test_precomputed import XY, D, X, clam, h5, listed, made, problems, scan
+from hypothesis import HealthCheck, given, seed, settings
+from seeds import SEED
 
 from stratamil.core import isolated
 from stratamil.core.errors import REFUSALS, UserError
@@ -334,8 +335,8 @@ def test_a_reader_that_is_stopped_is_no_damage(tmp_path, monkeypatch):
 
 
 def test_blocks_may_be_read_side_by_side_and_left(tmp_path):
-    for seed, name in enumerate("ab"):
-        clam(tmp_path / f"{name}.h5", *made(5, seed=seed))
+    for n, name in enumerate("ab"):
+        clam(tmp_path / f"{name}.h5", *made(5, seed=n))
     a, b = (precomputed.blocks(tmp_path / f"{name}.h5") for name in "ab")
     assert not np.array_equal(next(a)[1], next(b)[1])
     a.close()
@@ -354,6 +355,7 @@ def test_what_the_machine_refuses_is_no_damage(tmp_path, monkeypatch, number):
     assert os.strerror(number) in said and REFUSALS[number] in said and "recreate" not in said
 
 
+@pytest.mark.slow
 def test_hdf5_needs_no_locks(tmp_path):
     """On a file system without them, flock fails."""
     source = "#include <errno.h>\nint flock(int f, int op) { errno = ENOLCK; return op & 8 ? 0 : -1; }\n"
@@ -422,6 +424,26 @@ def test_any_hdf5_file_is_read_or_refused_in_a_line(tmp_path, tree):
 @settings(deadline=None, max_examples=60, suppress_health_check=list(HealthCheck))
 @given(layout=layouts, damage=damaged)
 def test_any_damage_is_read_or_refused_in_a_line(tmp_path, layout, damage):
+    assert_line_or_rows(damage(layout(tmp_path)))
+
+
+MANY = settings(deadline=None, max_examples=2000, suppress_health_check=list(HealthCheck), database=None)
+
+
+@pytest.mark.long
+@seed(SEED)
+@MANY
+@given(tree=trees)
+def test_many_hdf5_files_are_read_or_refused_in_a_line(tmp_path, tree):
+    tree(tmp_path / "a.h5")
+    assert_line_or_rows(tmp_path / "a.h5")
+
+
+@pytest.mark.long
+@seed(SEED)
+@MANY
+@given(layout=layouts, damage=damaged)
+def test_much_damage_is_read_or_refused_in_a_line(tmp_path, layout, damage):
     assert_line_or_rows(damage(layout(tmp_path)))
 
 

@@ -5,8 +5,8 @@ from collections import defaultdict
 import numpy as np
 import pandas as pd
 import pytest
+from cohorts import TEMPLATE, Made
 from markupsafe import escape
-from test_cohort import TEMPLATE, Made
 
 from stratamil.cohort import cohort_warnings, duplicates
 from stratamil.features import quality, store
@@ -22,12 +22,14 @@ def shard(folder, odd=None, values=None, bits=8, lost=(), patches=4):
     rows = [(case, "h&e", "match_1", n, f"{case}_{n}.png") for case in CASES for n in range(patches)]
     table = pd.DataFrame(rows, columns=["case_id", "stain", "slice_id", "patch", "path"])
     if odd is not None:
-        table = table.assign(width=74, height=74, bits=bits, odd=[int(odd.get(path, 0)) for path in table["path"]])
+        table = table.assign(
+            width=74, height=74, bits=bits, sharpness=1, odd=[int(odd.get(path, 0)) for path in table["path"]]
+        )
     numbers = np.random.default_rng(0).normal(size=(len(table), 6)).astype(np.float16)
     for row, what in (values or {}).items():
         numbers[row] = what
     lost = pd.DataFrame([("1", path, "damaged") for path in lost], columns=list(store.UNREADABLE))
-    path = folder / "stain_stats" / "shard_00.h5"
+    path = folder / "x" / "shard_00.h5"
     store.write(path, numbers, table, lost, {"encoder": "x"})
     return [path], numbers
 
@@ -71,8 +73,7 @@ def test_ranges_of_16_bit_images_are_told_and_mixed_ones_warned_of(tmp_path, bit
     assert [row["bits"] for row in found["bits"]] == sorted(set(bits)) and ("different ranges" in said(found)) == warned
     made = Made()
     known = cohort_summary.classed(*made.tables()[:2])
-    rest = made.classes, made.stains, made.patient_column, 200, 1, made.plan
-    numbers = cohort_summary.numbers(known, *made.tables()[1:], made.splits(), made.sides, *rest, found)
+    numbers = cohort_summary.numbers(known, *made.tables()[1:], made.splits(), **made.settings(), quality=found)
     assert any("12 16-bit grey images use 12 bits" in line for line in numbers["notes"]) != warned
 
 
@@ -104,8 +105,7 @@ def test_the_page_names_cases_that_share_files(tmp_path):
     assert "Cases 1, 2 of different patients share 1 equal file (1_<b>.png = 2_0.png)" in said(found)
     made = Made()
     known = cohort_summary.classed(*made.tables()[:2])
-    rest = made.classes, made.stains, made.patient_column, 200, 1, made.plan
-    numbers = cohort_summary.numbers(known, *made.tables()[1:], made.splits(), made.sides, *rest, found)
+    numbers = cohort_summary.numbers(known, *made.tables()[1:], made.splits(), **made.settings(), quality=found)
     numbers |= {"samples": [], "folder": None, "commit": None, "inputs": {}}
     html = page.template(TEMPLATE).render(
         title="x", colors=["#111111"] * 3, cohort=numbers, samples=None, figures=defaultdict(str)

@@ -33,6 +33,7 @@ def two(tmp_path):
     return [second, first], a, b
 
 
+@pytest.mark.slow
 def test_blocks_are_one_projection_an_encoder(two):
     paths, a, b = two
     found = store.read(paths)

@@ -73,6 +73,7 @@ def test_without_internet_one_line_says_what_to_copy_where(tmp_path, cache, monk
     assert not list(tmp_path.glob("r.pth"))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("encoder", ["uni", "hf-hub:someone/else", "timm:vit_tiny_patch16_224"])
 def test_a_hub_that_cannot_be_reached_or_is_gated(encoder, tmp_path, monkeypatch):
     pytest.importorskip("timm")
@@ -91,6 +92,7 @@ def test_a_hub_that_cannot_be_reached_or_is_gated(encoder, tmp_path, monkeypatch
     assert not list(tmp_path.iterdir())
 
 
+@pytest.mark.slow
 def test_a_repository_of_the_hub(tmp_path, monkeypatch):
     """Its config.json tells the architecture; the weights are the file that there is, byte for byte."""
     timm = pytest.importorskip("timm")
@@ -162,6 +164,7 @@ def embed_script(folder, encoder, *flags):
     return subprocess.run(command, cwd=folder, env=os.environ | path, capture_output=True, text=True, check=False)
 
 
+@pytest.mark.slow
 def test_embedding_never_uses_the_network(tmp_path):
     download.fetch("efficientnet_lite0", "default", tmp_path / "lite0.pth")
     torch.save(torchvision.models.squeezenet1_1(weights=None).state_dict(), tmp_path / "s.pth")
@@ -173,6 +176,7 @@ def test_embedding_never_uses_the_network(tmp_path):
     assert absent.returncode == 1 and absent.stderr.count("\n") == 1 and "none.pth: no such file" in absent.stderr
 
 
+@pytest.mark.slow
 def test_embedding_with_timm_never_uses_the_network(tmp_path):
     timm = pytest.importorskip("timm")
     torch.save(timm.create_model("resnet18").state_dict(), tmp_path / "r.pth")

@@ -2,7 +2,7 @@
 
 import pytest
 import torch
-from test_model import SHAPE, STAINS, build, features
+from factories import SHAPE, STAINS, build, features
 
 from stratamil.mil import cpu
 from stratamil.mil.bags import Bags

@@ -3,10 +3,9 @@
 from dataclasses import replace
 
 import numpy as np
-import pandas as pd
 import pytest
 import torch
-from factories import model_settings
+from factories import DIM, SHAPE, STAINS, build, features, model_settings, scores
 from hypothesis import given
 from hypothesis import settings as tries
 from hypothesis import strategies as st
@@ -16,45 +15,10 @@ from stratamil.features.store import Features
 from stratamil.mil.bags import Bags, Sampling
 from stratamil.mil.model import AGGREGATIONS, AttentionScore, HierarchicalAttention, segment_softmax
 
-STAINS = ["h&e", "melan", "sox10"]
-SHAPE = {"1": [[3, 1], [4], [2]], "2": [[1], [5, 2, 2]], "10": [[6]]}  # case -> stain -> patches of each slice
-DIM = 6
-
-
-def features(shape=SHAPE, dim=DIM, seed=0):
-    """Features of random numbers; a stain without slices is missing."""
-    rows = [
-        (case, STAINS[t], f"match_{s + 1}", p, f"{case}/{t}/{s}/{p}")
-        for case, stains in shape.items()
-        for t, slices in enumerate(stains)
-        for s, n in enumerate(slices)
-        for p in range(n)
-    ]
-    values = np.random.default_rng(seed).standard_normal((len(rows), dim)).astype(np.float16)
-    return Features(values, pd.DataFrame(rows, columns=["case_id", "stain", "slice_id", "patch", "path"]), {})
-
-
-def build(aggregation="hierarchical", gated=False, dim=DIM, coupled=True):
-    torch.manual_seed(3)
-    settings = model_settings(
-        dim, 3, aggregation, embed_dim=8, attention_dim=4, gated=gated, zero_start=False, coupled=coupled
-    )
-    model = HierarchicalAttention(settings)
-    model.standardise(torch.randn(dim), torch.rand(dim) + 0.5)
-    return model.double().eval()
-
 
 @pytest.fixture(params=[False, True], ids=["tanh", "gated"])
 def model(request):
     return build(gated=request.param)
-
-
-def scores(module, rows):
-    """Attention scores the plain way: rows (n, E) -> (n,)."""
-    hidden = torch.tanh(rows @ module.value.weight.T + module.value.bias)
-    if module.gate is not None:
-        hidden = hidden * torch.sigmoid(rows @ module.gate.weight.T + module.gate.bias)
-    return hidden @ module.score.weight[0]
 
 
 def loop(model, data, case):
@@ -101,6 +65,7 @@ slices = st.lists(st.integers(1, 6), min_size=0, max_size=3)
 case_shapes = st.lists(slices, min_size=3, max_size=3).filter(any)  # an empty list is a missing stain
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("aggregation", AGGREGATIONS)
 @pytest.mark.parametrize(("dtype", "limit"), [(torch.float64, 1e-6), (torch.float32, 1e-5)])
 @tries(max_examples=25, deadline=None)
@@ -146,6 +111,7 @@ def test_equals_abmil_of_torchmil_for_one_stain_and_one_slice(aggregation, gated
     torch.testing.assert_close(output.effective, torch.softmax(score[0], 0), rtol=0, atol=1e-6)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("aggregation", AGGREGATIONS)
 def test_gradients_are_those_of_finite_differences(aggregation):
     model, batch = build(aggregation), Bags(features(), STAINS).batch(list(SHAPE))

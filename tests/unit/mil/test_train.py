@@ -9,8 +9,7 @@ import signal
 import numpy as np
 import pytest
 import torch
-from factories import model_settings
-from test_model import STAINS, features
+from factories import MODEL, STAINS, content, features, model_settings
 
 import cli
 from stratamil.core.errors import Stopped, UserError
@@ -20,7 +19,6 @@ from stratamil.mil.model import HierarchicalAttention
 
 CASES = [str(i) for i in range(1, 25)]
 Y = {case: i % 2 for i, case in enumerate(CASES)}
-MODEL = model_settings(6, 2, embed_dim=8, attention_dim=4, dropout=0.2)
 
 
 def settings(**changes):
@@ -54,6 +52,7 @@ def same(a, b):
     )
 
 
+@pytest.mark.slow
 def test_learns_a_planted_signal_and_keeps_the_best_epoch(bags):
     best, history = fit(bags, epochs=15)
     assert history["val_auc"].max() > 0.9
@@ -62,11 +61,13 @@ def test_learns_a_planted_signal_and_keeps_the_best_epoch(bags):
     assert not math.isclose(history["train_loss"].iloc[0], history["train_loss"].iloc[-1])
 
 
+@pytest.mark.slow
 def test_same_seed_same_weights(bags):
     assert same(fit(bags)[0], fit(bags)[0])
     assert not same(fit(bags)[0], fit(bags, seed=2)[0])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("scheduler", ["plateau", "cosine", "none"])
 @pytest.mark.parametrize("optimizer", ["adamw", "sgd"])
 def test_a_training_stopped_at_any_step_ends_as_an_undisturbed_one(bags, tmp_path, scheduler, optimizer):
@@ -114,12 +115,14 @@ def test_a_request_to_stop_is_heard_whatever_the_size_of_an_epoch(bags, tmp_path
         fit(bags, stop=lambda: True, batch_size=batch_size)
 
 
+@pytest.mark.slow
 def test_a_state_that_cannot_be_written_does_not_end_the_training(bags, tmp_path, caplog):
     (tmp_path / "file").write_text("")
     assert same(fit(bags, tmp_path / "file/state.pth")[0], fit(bags)[0])
     assert "cannot be resumed" in caplog.text
 
 
+@pytest.mark.slow
 def test_state_of_other_settings_or_data_is_not_taken_up(bags, tmp_path):
     state = tmp_path / "state.pth"
     fit(bags, state)
@@ -170,6 +173,7 @@ def test_bf16_is_chosen_where_it_gains(monkeypatch):
         assert training.precision("bf16", torch.device("cpu"), narrow) == "bf16"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("precision", ["fp32", "bf16"])
 def test_both_precisions_learn(bags, precision):
     assert fit(bags, epochs=15, precision=precision)[1]["val_auc"].max() > 0.9
@@ -276,13 +280,6 @@ def test_a_checkpoint_with_the_old_name_of_minhash_is_read_and_one_with_neither_
         checkpoint.read(path)
 
 
-def content(data, **changes):
-    return {
-        "weights": HierarchicalAttention(MODEL).state_dict(), "model": MODEL.asdict(), "classes": ["a", "b"],
-        "stains": STAINS, "features": data.identity, "epoch": 1, "minhash": [],
-    } | changes  # fmt: skip
-
-
 def broken(what, value):
     def change(content):
         part = content
@@ -319,6 +316,7 @@ def test_a_checkpoint_of_wrong_content_is_one_line(tmp_path, change):
     assert all(str(path) in line and "\n" not in line for line in error.value.problems)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("change", [
     *(broken([name], value) for name in (*training._Run.PROGRESS, "model", "optimizer", "scheduler")
       for value in (None, "x", [5], {"a": 5})),

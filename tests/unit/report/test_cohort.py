@@ -3,94 +3,21 @@
 import json
 import re
 import sys
+from dataclasses import asdict
 
 import numpy as np
 import pandas as pd
 import pytest
-from conftest import REPOSITORY
+from cohorts import COLORS, NASTY, STAINS, TEMPLATE, Made
 from markupsafe import escape
 from pages import Elements, browse, outside
 from PIL import Image
 from sklearn.metrics import roc_auc_score
 
 import cohort as script
-from stratamil.cohort import cohort_warnings, inventory, splits
+from stratamil.cohort import cohort_warnings, splits
 from stratamil.core.errors import UserError
-from stratamil.core.names import column
 from stratamil.report import cohort_summary, samples, style
-
-TEMPLATE = REPOSITORY / "report/cohort.html.j2"
-STAINS = ["h&e", "sox10"]
-CLASSES = ["benign", "high-grade"]
-COLORS = ["#0072B2", "#D55E00", "#009E73"]
-NASTY = "<b>7</b>"
-
-
-class Made:
-    """A cohort without anything to warn of: two classes of `n` cases with the same slices and patches each."""
-
-    def __init__(self, n=12, classes=CLASSES, stains=STAINS):
-        self.classes, self.stains = list(classes), list(stains)
-        self.cases = [self.case(f"{name[0]}{i}", name, i) for name in classes for i in range(n)]
-        self.excluded = []
-        self.sides = {"longer": [], "oblong": 0, "drawn": 1000, "of": 5000, "unreadable": []}
-        self.patient_column = "Patient"
-        self.plan = {"preset": "splits/{split}.npz"}
-        self.untested = []
-
-    def case(self, case_id, name, i=0):
-        slices = {stain: [8 + i, 5] for stain in self.stains}
-        return {"case_id": case_id, "label": "1", "class": name, "patient_id": f"p{case_id}", "slices": slices}
-
-    def of(self, name):
-        return [case for case in self.cases if case["class"] == name]
-
-    def tables(self):
-        """patches, cases and excluded as the inventory makes them, and four splits."""
-        cases, patches = [], []
-        for case in self.cases:
-            row = {key: value for key, value in case.items() if key != "slices"}
-            counts = {stain: case["slices"].get(stain, []) for stain in self.stains}
-            for stain in self.stains:
-                row |= {f"slices_{column(stain)}": len(counts[stain]), f"patches_{column(stain)}": sum(counts[stain])}
-            row["n_slices"] = sum(map(len, counts.values()))
-            row["n_patches"] = sum(map(sum, counts.values()))
-            row["missing_stains"] = ";".join(stain for stain in self.stains if not counts[stain])
-            cases.append({"status": inventory.USED if row["n_patches"] else "no patches"} | row)
-            patches += [
-                (case["case_id"], stain, f"match_{i}", k)
-                for stain in self.stains
-                for i, n in enumerate(counts[stain])
-                for k in range(n)
-            ]
-        columns = ["kind", "name", "reason", "detail", "patches"]
-        return (
-            pd.DataFrame(patches, columns=["case_id", "stain", "slice_id", "patch"]),
-            pd.DataFrame(cases),
-            pd.DataFrame(self.excluded, columns=columns).astype({"patches": int, "reason": str, "kind": str}),
-        )
-
-    def splits(self):
-        fold = {}
-        for name in self.classes:
-            fold |= {case["case_id"]: i % 4 for i, case in enumerate(self.of(name)) if any(case["slices"].values())}
-        found = {}
-        for k in range(4):
-            sets = [[], [], []]
-            for case, own in fold.items():
-                sets[2 if own == k else 1 if own == (k + 1) % 4 else 0].append(case)
-            sets[2] = [case for case in sets[2] if case not in self.untested]
-            found[f"{k + 1:02d}"] = splits.Split(*sets)
-        return found
-
-    def numbers(self):
-        patches, cases, excluded = self.tables()
-        known = cohort_summary.classed(patches, cases)
-        settings = self.classes, self.stains, self.patient_column, 200, 1, self.plan
-        return cohort_summary.numbers(known, cases, excluded, self.splits(), self.sides, *settings)
-
-    def warnings(self):
-        return self.numbers()["warnings"]
 
 
 def test_a_balanced_cohort_has_nothing_to_warn_of():
@@ -116,6 +43,7 @@ def test_a_class_of_few_patients():
     assert [line.split(":")[0] for line in made.warnings()] == ["Class benign has only 9 patients"]
 
 
+@pytest.mark.slow
 def test_amounts_that_tell_the_class():
     """The AUROC is that of scikit-learn, of the class that has more; a weak one or an uncertain one is no warning."""
     made, random = Made(40), np.random.default_rng(0)
@@ -125,15 +53,16 @@ def test_amounts_that_tell_the_class():
     used = made.tables()[1]
     for row, name in zip(found["predictors"], ("n_slices", "n_patches")):
         assert row["more"] == "benign"
-        assert row["auc"] == pytest.approx(roc_auc_score(used["class"] == "benign", used[name]))
-        assert 0.5 < row["low"] < row["auc"] < row["high"]
+        auc = row["auc"]
+        assert auc.value == pytest.approx(roc_auc_score(used["class"] == "benign", used[name])) and auc.n == len(used)
+        assert 0.5 < auc.low < auc.value < auc.high
         assert any(f"The {row['measure']} alone tells benign" in line for line in found["warnings"])
         assert f"median {used.loc[used['class'] == 'benign', name].median():g} against" in " ".join(found["warnings"])
     few = Made(10)  # the same AUROC from fewer patients is not told apart from chance
     for i, case in enumerate(few.cases):
         case["slices"] = {"h&e": [10 + (i * 7) % 10 + 2 * (i < 10)]}
-    row = few.numbers()["predictors"][0]
-    assert row["auc"] > cohort_warnings.TELLING and row["low"] <= 0.5
+    auc = few.numbers()["predictors"][0]["auc"]
+    assert auc.value > cohort_warnings.TELLING and auc.low <= 0.5
     assert not any("alone tells" in line for line in few.warnings())
 
 
@@ -143,8 +72,8 @@ def test_of_three_classes_the_one_told_best_is_shown():
         case["slices"] = {"h&e": [5, 5]}
     found = {row["measure"]: row for row in made.numbers()["predictors"]}
     assert (found["number of slices"]["more"], found["number of slices"]["fewer"]) == ("the rest", "b")
-    assert found["number of slices"]["auc"] == 1
-    assert found["presence of sox10"]["auc"] == 1
+    assert found["number of slices"]["auc"].value == 1
+    assert found["presence of sox10"]["auc"].value == 1
     assert found["presence of sox10"]["typical_more"] == 1 and found["presence of sox10"]["typical_fewer"] == 0
     assert any("The presence of sox10 alone tells the rest from b" in line for line in made.warnings())
 
@@ -160,6 +89,7 @@ def test_a_stain_almost_absent():
     assert any(line.startswith("Stain sox10 is in 4 of 24 cases") for line in made.warnings())
 
 
+@pytest.mark.slow
 def test_a_stain_that_no_case_has_is_named_once_and_shown_nowhere():
     made = Made(stains=["ki67", *STAINS])
     for case in made.cases:
@@ -279,11 +209,11 @@ def test_tables_count_what_is_there():
     assert found["stain_cases"][1]["missing"] == {"benign": 1, "high-grade": 0}
     assert [(row["missing"], row["cases"]) for row in found["combinations"]] == [([], 3), (["sox10"], 1)]
     rows = {(row["stain"], row["class"]): row for row in found["amounts"]}
-    assert rows["h&e", "benign"]["slices"] == {"median": 2.5, "low": 2.25, "high": 2.75, "max": 3}
+    assert rows["h&e", "benign"]["slices"] == {"median": 2.5, "q1": 2.25, "q3": 2.75, "max": 3}
     assert rows["h&e", "benign"]["per_slice"]["median"] == np.median([3, 4, 8, 9, 5])
-    assert rows["sox10", "benign"]["patches"] == {"median": 14, "low": 14, "high": 14, "max": 14}
+    assert rows["sox10", "benign"]["patches"] == {"median": 14, "q1": 14, "q3": 14, "max": 14}
     assert [case["status"] for case in found["cases"]] == ["used"] * 4 + ["no patches"]
-    json.dumps(found, allow_nan=False)
+    json.dumps(found, allow_nan=False, default=asdict)
 
 
 @pytest.fixture(scope="module")
@@ -324,6 +254,7 @@ def run(study, monkeypatch, *more):
     return (root / "cohort.html").read_text(encoding="utf-8")
 
 
+@pytest.mark.slow
 def test_page_needs_nothing_else_and_escapes_names(study, monkeypatch):
     page = run(study, monkeypatch)
     elements = Elements(page)
@@ -339,6 +270,7 @@ def test_page_needs_nothing_else_and_escapes_names(study, monkeypatch):
     assert run(study, monkeypatch) == page
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("width", [1280, 500])
 def test_page_in_a_browser(study, monkeypatch, tmp_path, width):
     page = run(study, monkeypatch, "--patient-column", "Patient")
@@ -357,8 +289,9 @@ def test_samples_show_the_patches_that_they_name(study):
     root, made = study
     patches = pd.read_parquet(root / "patches.parquet")
     known = cohort_summary.classed(patches, pd.read_csv(root / "cases.csv"))
-    picture, shown, unreadable = samples.montage(known, made.stains, made.classes, root / "patches", COLORS, 3)
-    pixels = np.asarray(picture).reshape(-1, 3)
+    settings = {"stains": made.stains, "classes": made.classes, "colors": COLORS, "seed": 3}
+    image, shown, unreadable = samples.montage(known, folder=root / "patches", **settings)
+    pixels = np.asarray(image).reshape(-1, 3)
     assert len(shown) == 2 * 2 * 4
     for stain in made.stains:
         for name in made.classes:
@@ -371,7 +304,7 @@ def test_samples_show_the_patches_that_they_name(study):
         expected = 0 if tile["case_id"] == "b3" else 80 * 160 if tile["path"] == "0.png" else 160 * 160
         assert drawn == expected
     assert len(unreadable) == 2 and all("unreadable file" in line for line in unreadable)
-    again = samples.montage(known.sample(frac=1), made.stains, made.classes, root / "patches", COLORS, 3)
+    again = samples.montage(known.sample(frac=1), folder=root / "patches", **settings)
     assert again[1] == shown
 
 

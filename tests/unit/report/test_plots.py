@@ -27,6 +27,7 @@ def texts(figure):
     return " ".join(text.get_text() for text in figure.findobj(lambda artist: hasattr(artist, "get_text")))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("n", [1, 18, 100])
 def test_every_figure_says_how_many_cases(n, tmp_path):
     y, score = sample(n)
@@ -67,13 +68,14 @@ def test_one_class_is_named_not_drawn():
     assert "not defined" in texts(plots.precision_recall([("model", [1, 1], [0.2, 0.3])], "Test"))
 
 
+@pytest.mark.slow
 def test_deviation_names_each_case_and_counts_the_wrong():
     y, score = sample(100)
     drawn = texts(plots.deviation([f"case-{i}" for i in range(100)], y, score, CLASSES, "Test"))
     assert all(f"case-{i}" in drawn for i in range(100))
     assert f"wrong (n = {((score > 0.5) != y).sum()})" in drawn
     assert "wrong (n = 1)" in texts(
-        plots.deviation("abc", [0, 1, 2], [0.4, 0.9, 0.45], "xyz", "T", [False, False, True])
+        plots.deviation("abc", [0, 1, 2], [0.4, 0.9, 0.45], "xyz", "T", wrong=[False, False, True])
     )
 
 
@@ -90,6 +92,7 @@ def test_names_are_text_not_formulas(tmp_path):
     assert "$\\frac{" in (tmp_path / "figure.svg").read_text()
 
 
+@pytest.mark.slow
 def test_same_figure_same_bytes_and_png_of_150_dpi(tmp_path):
     for suffix in ("svg", "png"):
         for name in "ab":

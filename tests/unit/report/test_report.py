@@ -18,12 +18,13 @@ from sklearn.metrics import roc_auc_score
 
 import report as script
 from stratamil.cohort import splits
-from stratamil.core import tables
+from stratamil.core import files, tables
 from stratamil.core.errors import UserError
 from stratamil.core.names import column
 from stratamil.evaluation import cross_split, study
 from stratamil.report import cohort_summary
 from stratamil.stats import intervals, metrics
+from stratamil.stats.intervals import Estimate
 
 TEMPLATE = REPOSITORY / "report/index.html.j2"
 NASTY = "<script>alert(1)</script>"
@@ -119,15 +120,15 @@ class Made:
             cases,
             excluded,
             {},
-            sides,
-            self.classes,
-            ["h&e"],
-            "Patient",
-            100,
-            1,
-            PLAN,
+            sides=sides,
+            classes=self.classes,
+            stains=["h&e"],
+            patient_column="Patient",
+            bootstrap_samples=100,
+            seed=1,
+            plan=PLAN,
         )
-        (self.root / "cohort.json").write_text(json.dumps(numbers | {"samples": [{"case_id": "1"}]}))
+        files.write_json(numbers | {"samples": [{"case_id": "1"}]}, self.root / "cohort.json")
         Image.new("RGB", (9, 9)).save(self.root / "samples.jpg")
 
     def predict(self, random, index):
@@ -175,7 +176,7 @@ class Made:
         return sorted(self.root.glob("split_*/seed_*"))
 
     def study(self, **settings):
-        return study.Study(study.read_runs(self.runs), tables.read_cases(self.root / "cases.csv"), 100, **settings)
+        return study.Study(study.read_runs(self.runs), tables.read_cases(self.root / "cases.csv"), 100, 42, **settings)
 
     def report(self, monkeypatch, *more):
         """Run the script; returns the page, metrics.json and metrics.csv."""
@@ -198,15 +199,16 @@ def two_seeds(tmp_path_factory):
         return made, *made.report(monkeypatch, "--title", "A & B <i>")
 
 
+@pytest.mark.slow
 def test_page_shows_the_numbers_of_metrics_json(two_seeds):
     _, page, numbers, _ = two_seeds
-    assert f"<strong>{numbers['out_of_fold']['roc_auc']:.3f}</strong>" in page
+    assert f"<strong>{numbers['out_of_fold']['roc_auc']['value']:.3f}</strong>" in page
     for run in numbers["runs"]:
-        assert f">{run['roc_auc']:.3f}<" in page and f">{run['brier']:.3f}<" in page
-    assert f"bootstrap {numbers['ensemble']['discrimination']['low']:.3f} to" in page
+        assert f">{run['roc_auc']['value']:.3f}<" in page and f">{run['brier']['value']:.3f}<" in page
+    assert f"bootstrap {numbers['ensemble']['roc_auc']['low']:.3f} to" in page
     assert "2 jobs took 62.5 s in all, the largest share for train (61.5 s)" in page  # not those of other settings
     assert "class code 0 excluded" in page and "case_1/broken.png" in page
-    assert "1 case has patches but no row in the labels" in page and 'href="../cohort.html"' in page
+    assert "1 case has patches but no row in the labels" in page and 'href="../index.html"' in page
 
 
 def test_numbers_are_those_of_the_predictions(two_seeds):
@@ -217,17 +219,18 @@ def test_numbers_are_those_of_the_predictions(two_seeds):
         seeds.append(pd.concat(parts, ignore_index=True))
     pooled = [roc_auc_score(rows["true_label"] == "high-grade", rows["prob_high_grade"]) for rows in seeds]
     mean = (seeds[0]["prob_high_grade"] + seeds[1]["prob_high_grade"]) / 2
-    assert numbers["out_of_fold"]["roc_auc"] == pytest.approx(np.mean(pooled))
+    assert numbers["out_of_fold"]["roc_auc"]["value"] == pytest.approx(np.mean(pooled))
     assert numbers["out_of_fold"]["seed_sd"] == pytest.approx(np.std(pooled, ddof=1))
-    ensemble = numbers["ensemble"]["discrimination"]
-    assert ensemble["roc_auc"] == pytest.approx(roc_auc_score(seeds[0]["true_label"] == "high-grade", mean))
-    assert ensemble["low"] <= ensemble["roc_auc"] <= ensemble["high"]
+    auc = numbers["ensemble"]["roc_auc"]
+    assert auc["value"] == pytest.approx(roc_auc_score(seeds[0]["true_label"] == "high-grade", mean))
+    assert auc["low"] <= auc["value"] <= auc["high"] and auc["n"] == 23
     row = table.query("level == 'ensemble' and metric == 'roc_auc'").iloc[0]
-    assert float(row["value"]) == pytest.approx(ensemble["roc_auc"]) and row["n"] == "24"
+    assert float(row["value"]) == pytest.approx(auc["value"]) and row["n"] == "24"
     assert set(table["level"]) == {"split", "seed", "out_of_fold", "ensemble", "baseline"}
     assert numbers["cases"] == 24 and numbers["patients"] == 23
 
 
+@pytest.mark.slow
 def test_repeats_are_replicates_like_seeds(tmp_path, monkeypatch):
     """Against figures put together by hand: two repeats (splits 01 and 02, 03 and 04) of two seeds."""
     made = Made(tmp_path, seeds=(1, 2), repeats=2)
@@ -244,32 +247,35 @@ def test_repeats_are_replicates_like_seeds(tmp_path, monkeypatch):
     pairs = {1: ("01", "02"), 2: ("03", "04")}
     replicates = {(r, seed): pd.concat([read[split, seed] for split in pairs[r]]) for r in (1, 2) for seed in (1, 2)}
     aucs = {key: auc(rows) for key, rows in replicates.items()}
-    assert {(row["repeat"], row["seed"]): row["roc_auc"] for row in numbers["by_seed"]} == pytest.approx(aucs)
+    assert {(row["repeat"], row["seed"]): row["roc_auc"]["value"] for row in numbers["by_seed"]} == pytest.approx(aucs)
     found = numbers["out_of_fold"]
-    assert found["roc_auc"] == pytest.approx(np.mean(list(aucs.values())))
+    assert found["roc_auc"]["value"] == pytest.approx(np.mean(list(aucs.values())))
     assert found["roc_auc_sd"] == pytest.approx(np.std(list(aucs.values()), ddof=1))
     assert found["seed_sd"] == pytest.approx(abs(aucs[1, 1] + aucs[2, 1] - aucs[1, 2] - aucs[2, 2]) / 2 / 2**0.5)
     assert found["repeat_sd"] == pytest.approx(abs(aucs[1, 1] + aucs[1, 2] - aucs[2, 1] - aucs[2, 2]) / 2 / 2**0.5)
-    assert found["fold_mean"] == pytest.approx(np.mean([auc(rows) for rows in read.values()]))
+    assert found["fold_mean"]["value"] == pytest.approx(np.mean([auc(rows) for rows in read.values()]))
     by_split = [np.mean([auc(read[split, seed]) for seed in (1, 2)]) for split in ("01", "02", "03", "04")]
     assert found["fold_sd"] == pytest.approx(np.std(by_split, ddof=1))
 
-    # the same patients are drawn for every replicate, without strata; an interval on the logit scale
+    # the same patients are sampled for every replicate, without strata; an interval on the logit scale
     cases = tables.read_cases(made.root / "cases.csv").query("status == 'used'").set_index("case_id")
     weights = pd.DataFrame(intervals.bootstrap_weights(cases["patient_id"], 100, 42).T, index=cases.index)
     drawn = [np.mean([auc(rows, weights.loc[rows["case_id"], i]) for rows in replicates.values()]) for i in range(100)]
-    half = 1.959964 * np.std(drawn, ddof=1) / found["roc_auc"] / (1 - found["roc_auc"])
-    assert [found["low"], found["high"]] == pytest.approx(expit(logit(found["roc_auc"]) + np.array([-half, half])))
+    pooled, low, high, n = found["roc_auc"].values()
+    half = 1.959964 * np.std(drawn, ddof=1) / pooled / (1 - pooled)
+    assert [low, high] == pytest.approx(expit(logit(pooled) + np.array([-half, half]))) and n == 23
 
     mean = pd.concat(read.values()).groupby(["case_id", "true_label"])["prob_high_grade"].mean().reset_index()
-    ensemble = numbers["ensemble"]["discrimination"]
-    assert (ensemble["roc_auc"], ensemble["fold_mean"], ensemble["folds"]) == (pytest.approx(auc(mean)), None, 0)
+    ensemble = numbers["ensemble"]
+    assert ensemble["roc_auc"]["value"] == pytest.approx(auc(mean))
+    assert (ensemble["fold_mean"]["value"], ensemble["folds"]) == (None, 0)
     baseline = pd.read_csv(made.root / "baselines.csv", dtype={"case_id": str}).query("baseline == 'mean_pool'")
     baseline = baseline.groupby(["case_id", "true_label"])["prob_high_grade"].mean().reset_index()
     assert numbers["baselines"][0]["n"] == 24
-    assert numbers["baselines"][0]["discrimination"]["roc_auc"] == pytest.approx(auc(baseline))
-    assert numbers["baselines"][0]["gain"] == pytest.approx(auc(mean) - auc(baseline))
-    assert numbers["baselines"][0]["single_gain"] == pytest.approx(found["roc_auc"] - auc(baseline))
+    assert numbers["baselines"][0]["roc_auc"]["value"] == pytest.approx(auc(baseline))
+    differences = {name: part["value"] for name, part in numbers["baselines"][0]["auc_difference"].items()}
+    assert differences["ensemble"] == pytest.approx(auc(mean) - auc(baseline))
+    assert differences["model"] == pytest.approx(pooled - auc(baseline))
 
     assert numbers["coverage"] == {"missing": {}, "repeated": {}}
     assert {case["times"] for case in numbers["per_case"]} == {4}
@@ -284,12 +290,13 @@ def test_repeats_are_replicates_like_seeds(tmp_path, monkeypatch):
         assert words in page
 
 
+@pytest.mark.slow
 def test_model_and_itself_as_baseline_do_not_differ(tmp_path):
     made = Made(tmp_path)
     own = made.study().predictions.assign(baseline="itself", true_label=lambda t: [made.classes[k] for k in t["y"]])
     same = cross_split.numbers(made.study(baselines=own))["baselines"][0]
-    for key in ("gain", "single_gain", "fold_gain"):
-        assert (same[key], same[f"{key}_low"], same[f"{key}_high"]) == (0, 0, 0)
+    assert list(same["auc_difference"]) == ["ensemble", "model", "fold_mean"]
+    assert set(same["auc_difference"].values()) == {Estimate(0, 0, 0, 23)}
 
 
 def test_page_needs_nothing_else_and_is_well_formed(two_seeds):
@@ -352,6 +359,7 @@ def test_every_case_and_patch_is_counted(two_seeds):
     assert (made.root / "report/figures/flow.svg").is_file() and 'id="figure-flow"' in page
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "table, column, row, value", [("cases.csv", "n_patches", 0, "99"), ("excluded.csv", "reason", 4, "no patches")]
 )
@@ -369,9 +377,10 @@ def test_stain_attention_leaves_missing_stains_out(two_seeds):
     found = {row["stain"]: row for row in numbers["attention"]["stains"]}
     assert found["sox10"]["n"] == 23 and found["sox10"]["mean"] == pytest.approx(0.25)
     assert found["h&e"]["ratio"] == pytest.approx((23 * 1.5 + 1) / 24)
-    assert numbers["attention"]["truth"]["mean_auc"] == pytest.approx(0.7)
+    assert numbers["attention"]["truth"]["mean_auc"]["value"] == pytest.approx(0.7)
 
 
+@pytest.mark.slow
 def test_cases_without_a_most_attended_stain_are_none_s(tmp_path, monkeypatch):
     made = Made(tmp_path)
     for run in made.runs:
@@ -390,6 +399,7 @@ def test_cases_without_a_most_attended_stain_are_none_s(tmp_path, monkeypatch):
     assert "1 case has one stain only and no choice" in page
 
 
+@pytest.mark.slow
 def test_a_stain_that_no_case_has_is_not_in_the_report(tmp_path, monkeypatch):
     made = Made(tmp_path)
     cases = pd.read_csv(tmp_path / "cases.csv", dtype=str, keep_default_na=False)
@@ -403,28 +413,33 @@ def test_a_stain_that_no_case_has_is_not_in_the_report(tmp_path, monkeypatch):
     assert [row["name"] for row in numbers["subgroups"] if row["kind"] == "stains"] == ["all stains", "without sox10"]
 
 
+@pytest.mark.slow
 def test_same_input_same_bytes(two_seeds, monkeypatch):
     made, page, _, _ = two_seeds
     assert made.report(monkeypatch, "--title", "A & B <i>")[0] == page
 
 
+@pytest.mark.slow
 def test_one_class_split_is_not_defined(tmp_path, monkeypatch):
     page, numbers, table = Made(tmp_path, one_class=1).report(monkeypatch)
-    assert numbers["runs"][0]["roc_auc"] is None and numbers["out_of_fold"]["fold_mean"] is None
+    assert numbers["runs"][0]["roc_auc"] == {"value": None, "low": None, "high": None, "n": 12}
+    assert numbers["out_of_fold"]["fold_mean"]["value"] is None
     assert "not defined" in page
     assert table.query("level == 'split' and split == '01' and metric == 'roc_auc'")["value"].isna().all()
 
 
+@pytest.mark.slow
 def test_three_classes_without_history(tmp_path, monkeypatch):
     made = Made(tmp_path, classes=("benign", "low-grade", "high-grade"), history=False)
     page, numbers, _ = made.report(monkeypatch)
     rows = pd.concat([pd.read_csv(run / "predictions.csv") for run in made.runs])
     p = rows[["prob_benign", "prob_low_grade", "prob_high_grade"]].to_numpy()
     expected = roc_auc_score(made.y, p, multi_class="ovr", labels=[0, 1, 2])
-    assert numbers["out_of_fold"]["roc_auc"] == pytest.approx(expected)
+    assert numbers["out_of_fold"]["roc_auc"]["value"] == pytest.approx(expected)
     assert "nothing was trained here" in page
 
 
+@pytest.mark.slow
 def test_cases_predicted_twice_or_never_are_named(tmp_path, monkeypatch):
     made = Made(tmp_path)
     first, second = (pd.read_csv(run / "predictions.csv", dtype={"case_id": str}) for run in made.runs)
@@ -457,6 +472,7 @@ def test_failed_report_leaves_the_old_one(tmp_path, monkeypatch):
     assert not list(tmp_path.glob(".report*"))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("width", [1280, 500, 390])
 def test_page_in_a_browser(two_seeds, tmp_path, width):
     """Its scripts run, its tables sort, and it is no wider than the window."""
@@ -503,12 +519,13 @@ def test_what_a_reviewer_asks_is_said(two_seeds):
         assert words in text, words
     strongest = numbers["baselines"][0]  # the other is the prevalence
     tells = "a difference that these cases cannot tell from none"
-    pairs = [(strongest[f"{name}_low"], strongest[f"{name}_high"]) for name in ("single_gain", "fold_gain")]
-    assert text.count(tells) == sum(low <= 0 <= high for low, high in pairs)
+    differences = [strongest["auc_difference"][name] for name in ("model", "fold_mean")]
+    assert text.count(tells) == sum(part["low"] <= 0 <= part["high"] for part in differences)
     assert "in the mean of folds it is " in text
-    assert f"reaches a pooled AUROC of {strongest['discrimination']['roc_auc']:.3f}" in text
+    assert f"reaches a pooled AUROC of {strongest['roc_auc']['value']:.3f}" in text
 
 
+@pytest.mark.slow
 def test_every_figure_of_the_ensemble_has_its_interval(tmp_path, monkeypatch):
     _, numbers, table = Made(tmp_path, seeds=(1, 2), signal=0.5).report(monkeypatch)
     rows = table.query("level in ('out_of_fold', 'ensemble') and model == 'model'").set_index(["level", "metric"])
@@ -521,7 +538,7 @@ def test_every_figure_of_the_ensemble_has_its_interval(tmp_path, monkeypatch):
             assert low <= value <= high, (level, name)
     for point in numbers["decisions"]:
         for row in point["rows"]:
-            assert row["low"] <= row["value"] <= row["high"], row
+            assert row["estimate"]["low"] <= row["estimate"]["value"] <= row["estimate"]["high"], row
 
 
 def test_scaling_that_worsens_and_a_temperature_at_its_bound_are_said(tmp_path, monkeypatch):
@@ -530,16 +547,16 @@ def test_scaling_that_worsens_and_a_temperature_at_its_bound_are_said(tmp_path, 
         results = json.loads((run / "results.json").read_text())
         (run / "results.json").write_text(json.dumps(results | {"temperature": 0.1}))
     page, numbers, _ = made.report(monkeypatch)
-    scaled = numbers["scaled"]
-    assert scaled["gain"] < 0 and "2 of 2 are at a bound" in page
-    decided = scaled["gain_high"] < 0
+    reduction = numbers["scaled"]["log_loss_reduction"]
+    assert reduction["value"] < 0 and "2 of 2 are at a bound" in page
+    decided = reduction["high"] < 0
     assert ("<strong>worsens</strong>" in page) == decided and ("; compatible with 0" in page) != decided
 
 
 @pytest.mark.parametrize("high, verdict", [(-0.01, True), (0.01, False)])
 def test_no_verdict_on_scaling_where_the_interval_holds_0(tmp_path, monkeypatch, high, verdict):
     told = cross_split.numbers
-    scaled = {"gain": -0.1, "gain_low": -0.2, "gain_high": high}
+    scaled = {"log_loss_reduction": Estimate(-0.1, -0.2, high, 23)}
 
     def numbers(found):
         result = told(found)
@@ -552,13 +569,13 @@ def test_no_verdict_on_scaling_where_the_interval_holds_0(tmp_path, monkeypatch,
     assert ("log loss of the test cases is 0.100 higher" in page) != verdict
 
 
-def test_gain_of_fold_means_is_by_hand_and_does_not_see_a_shift_of_a_fold(tmp_path):
+def test_difference_of_fold_means_is_by_hand_and_does_not_see_a_shift_of_a_fold(tmp_path):
     made = Made(tmp_path, seeds=(1, 2), signal=1)
 
-    def gain():
+    def differences():
         baselines = pd.read_csv(tmp_path / "baselines.csv", dtype={"case_id": str, "split": str})
         found = made.study(baselines=baselines)
-        entry = cross_split.numbers(found)["baselines"][0]
+        difference = cross_split.numbers(found)["baselines"][0]["auc_difference"]
         theirs = [
             roc_auc_score(rows["true_label"] == "high-grade", rows["prob_high_grade"])
             for _, rows in baselines[baselines["baseline"] == "mean_pool"].groupby("split")
@@ -567,18 +584,19 @@ def test_gain_of_fold_means_is_by_hand_and_does_not_see_a_shift_of_a_fold(tmp_pa
             roc_auc_score(rows["y"], rows["prob_high_grade"])
             for _, rows in found.predictions.groupby(["split", "seed"])
         ]
-        assert entry["fold_gain"] == pytest.approx(np.mean(ours) - np.mean(theirs))
-        assert entry["fold_gain_low"] < entry["fold_gain"] < entry["fold_gain_high"]
-        return [entry[f"fold_gain{end}"] for end in ("", "_low", "_high")], entry["single_gain"]
+        of_folds = difference["fold_mean"]
+        assert of_folds.value == pytest.approx(np.mean(ours) - np.mean(theirs))
+        assert of_folds.low < of_folds.value < of_folds.high
+        return [of_folds.value, of_folds.low, of_folds.high], difference["model"].value
 
-    before, pooled = gain()
+    before, pooled = differences()
     for seed in made.seeds:
         path = tmp_path / f"split_02/seed_{seed}/predictions.csv"
         rows = pd.read_csv(path)
         rows["prob_high_grade"] = rows["prob_high_grade"] / 20
         rows["prob_benign"] = 1 - rows["prob_high_grade"]
         rows.to_csv(path, index=False)
-    after, shifted = gain()
+    after, shifted = differences()
     assert after == pytest.approx(before) and abs(shifted - pooled) > 0.01
 
 
@@ -587,7 +605,7 @@ def test_few_cases_are_not_to_be_quoted(tmp_path, monkeypatch):
     assert numbers["patients_of"] == {"benign": 3, "high-grade": 2}
     assert "Too few to quote:</strong> there are 3 patients of benign and 2 patients of high-grade" in page
     assert "This is the figure to quote" not in page and "with 3 test cases a split" in page
-    shown = numbers["out_of_fold"]["fold_low"] is not None
+    shown = numbers["out_of_fold"]["fold_mean"]["low"] is not None
     assert ('class="label">AUROC, mean of folds<' in page) == shown
     assert ("It is not given here" in page) != shown
 
@@ -608,6 +626,7 @@ def test_attention_is_told_by_true_class(tmp_path, monkeypatch):
     assert [group["told"] for group in numbers["attention"]["by_class"]] == [12, 11]
 
 
+@pytest.mark.slow
 def test_attention_against_known_signal_has_an_interval_by_patient(tmp_path, monkeypatch):
     made, random, scores = Made(tmp_path), np.random.default_rng(0), {}
     for run in made.runs:
@@ -622,22 +641,24 @@ def test_attention_against_known_signal_has_an_interval_by_patient(tmp_path, mon
         (run / "attention_analysis/truth_auc.json").write_text(json.dumps(told))
     page, numbers, _ = made.report(monkeypatch)
     found, each = numbers["attention"]["truth"], np.concatenate(list(scores.values()))
-    assert found["class"] == "high-grade" and found["mean_auc"] == pytest.approx(each.mean())
+    assert found["class"] == "high-grade" and found["mean_auc"]["value"] == pytest.approx(each.mean())
     error = each.std() / len(each) ** 0.5
-    assert found["low"] < each.mean() < found["high"]
-    assert found["high"] - found["low"] == pytest.approx(2 * 1.96 * error, rel=0.35)
+    low, high = found["mean_auc"]["low"], found["mean_auc"]["high"]
+    assert low < each.mean() < high and found["mean_auc"]["n"] == 11
+    assert high - low == pytest.approx(2 * 1.96 * error, rel=0.35)
     text = re.sub(r"\s+", " ", re.sub("<.*?>", "", page))
     assert "In 12 high-grade cases with known signal patches" in text and "0.875 by its margin, that share less" in text
     told |= {"mean_auc": 0.5}
     (run / "attention_analysis/truth_auc.json").write_text(json.dumps(told))
-    assert made.report(monkeypatch)[1]["attention"]["truth"]["low"] is None  # summaries of another analysis
+    assert made.report(monkeypatch)[1]["attention"]["truth"]["mean_auc"]["low"] is None  # summaries of another analysis
 
 
+@pytest.mark.slow
 def test_faithfulness_is_shown_where_it_was_checked(tmp_path, monkeypatch):
     made, path = Made(tmp_path), tmp_path / "checks/faithfulness.json"
     assert "no check of faithfulness was given" in made.report(monkeypatch)[0]
-    row = {"question": "Does it fall <b>?", "answer": "yes", "measured_by": "area", "n": 24}
-    row |= {"value": 0.3125, "low": 0.2, "high": 0.4, "reference": 0.0}
+    row = {"question": "Does it fall <b>?", "answer": "yes", "measured_by": "area", "reference": 0.0}
+    row |= {"estimate": {"value": 0.3125, "low": 0.2, "high": 0.4, "n": 24}}
     path.parent.mkdir()
     told = {"overall": "Attention is better than random.", "by_class": "In both classes.", "answers": [row]}
     path.write_text(json.dumps(told))
@@ -646,7 +667,7 @@ def test_faithfulness_is_shown_where_it_was_checked(tmp_path, monkeypatch):
     assert "Attention is better than random. In both classes." in page and "Does it fall &lt;b&gt;?" in page
     assert "0.312" in page and 'href="../checks/index.html"' in page
     assert page.count('href="../checks/index.html"') == 2  # of the section, and beside the known signal
-    untold = row | {"value": None, "low": None, "high": None, "n": 0}
+    untold = row | {"estimate": {"value": None, "low": None, "high": None, "n": 0}}
     path.write_text(json.dumps(told | {"answers": [untold]}))
     cells = re.search(
         r"Does it fall &lt;b&gt;\?.*?</tr>", made.report(monkeypatch, "--faithfulness", path)[0], re.DOTALL
@@ -661,7 +682,7 @@ def test_subgroups_by_patches_never_overlap(tmp_path):
     made = Made(tmp_path)
     cases = tables.read_cases(tmp_path / "cases.csv")
     cases["n_patches"] = [10, 20, 20] * 9
-    found = study.Study(study.read_runs(made.runs), cases, 100)
+    found = study.Study(study.read_runs(made.runs), cases, 100, 42)
     groups = [row for row in cross_split.numbers(found)["subgroups"] if row["kind"] == "patches of a case"]
     ranges = [tuple(map(int, re.findall(r"\d+", row["name"]))) for row in groups]
     assert sum(row["n"] for row in groups) == 24

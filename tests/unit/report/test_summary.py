@@ -42,7 +42,7 @@ def changed(**parts):
 
 
 def test_a_study_is_about_ten_lines_with_the_result_first():
-    pages = [Path("results/report/index.html"), Path("results/inventory/cohort.html")]
+    pages = [Path("results/report/index.html"), Path("results/cohort/index.html")]
     lines = summary.lines(METRICS, COHORT, FAITHFULNESS, pages, 200)
     assert lines == [
         "AUROC 0.91 (95% CI 0.84 to 0.95), high-grade against benign: 87 cases of 80 patients, out of fold.",
@@ -53,8 +53,8 @@ def test_a_study_is_about_ten_lines_with_the_result_first():
         "  - Warning 0.",
         "  - Warning 1.",
         "Open:",
-        "  results/report/index.html      the result, split by split and case by case",
-        "  results/inventory/cohort.html  the cohort and its splits",
+        "  results/report/index.html  the result, split by split and case by case",
+        "  results/cohort/index.html  the cohort and its splits",
         "It took 3 min. Next: read the report. For other settings, copy the study file and give it a results "
         "folder of its own.",
     ]
@@ -79,11 +79,11 @@ def test_an_auroc_that_is_not_defined_is_said():
 
 
 def test_several_trainings_are_named():
-    assert "mean of 3 trainings a case" in summary.headline(changed(by_seed=[{}] * 3))
+    assert "mean of 3 trainings per case" in summary.headline(changed(by_seed=[{}] * 3))
 
 
 def test_a_look_at_the_cohort_names_the_next_step():
-    lines = summary.lines(None, COHORT, None, [Path("results/inventory/cohort.html")], 4)
+    lines = summary.lines(None, COHORT, None, [Path("results/cohort/index.html")], 4)
     assert not any("AUROC" in line for line in lines)
     assert lines[-1].endswith("run the same command without a target for the whole study.")
 
@@ -92,7 +92,7 @@ def test_a_look_at_the_cohort_names_the_next_step():
 def results(tmp_path):
     for name, numbers in (
         ("report/metrics.json", METRICS),
-        ("inventory/cohort.json", COHORT),
+        ("cohort/cohort.json", COHORT),
         ("faithfulness/faithfulness.json", FAITHFULNESS),
     ):
         (tmp_path / name).parent.mkdir(parents=True)
@@ -106,6 +106,12 @@ def test_a_folder_is_summed_up_and_an_empty_one_too(results, tmp_path):
     lines = summary.of_folder(results, 10)
     assert lines[0].startswith("AUROC 0.91") and f"  {results}/report/index.html" in "\n".join(lines)
     assert len(summary.of_folder(tmp_path / "none", 10)) == 1
+
+
+def test_numbers_of_another_version_are_not_quoted(results):
+    (results / "report/metrics.json").write_text(json.dumps(METRICS | {"out_of_fold": {"roc_auc": 0.9, "low": 0.8}}))
+    lines = summary.of_folder(results, 10)
+    assert not any("AUROC" in line for line in lines) and any("report/index.html" in line for line in lines)
 
 
 def test_a_report_older_than_the_predictions_is_not_quoted(results):

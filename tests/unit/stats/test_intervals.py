@@ -8,6 +8,7 @@ from scipy.stats import norm
 from sklearn import metrics as reference
 
 from stratamil.stats import intervals, metrics
+from stratamil.stats.intervals import Estimate, Sides
 
 # Ovarian cancer patients of DeLong et al. (1988) with complete tests, as in the example "Comparing Receiver Operating
 # Characteristic Curves" of the SAS/STAT user's guide: albumin, total protein, K-G score, and whether surgery helped.
@@ -32,50 +33,52 @@ def sample(n=120, seed=0):
 
 def cohort(random, patients, auc, several=0.0):
     """Labels, scores and patients of a cohort, a third positive; some patients have three cases, alike in score."""
-    group = np.repeat(np.arange(patients), np.where(random.random(patients) < several, 3, 1))
-    y = (random.random(patients) < 1 / 3)[group].astype(int)
-    noise = 0.6**0.5 * random.normal(size=patients)[group] + 0.4**0.5 * random.normal(size=len(group))
-    return y, noise + norm.ppf(auc) * 2**0.5 * y, group
+    patient = np.repeat(np.arange(patients), np.where(random.random(patients) < several, 3, 1))
+    y = (random.random(patients) < 1 / 3)[patient].astype(int)
+    noise = 0.6**0.5 * random.normal(size=patients)[patient] + 0.4**0.5 * random.normal(size=len(patient))
+    return y, noise + norm.ppf(auc) * 2**0.5 * y, patient
 
 
 def coverage(find, truth, cohorts=1600, **settings):
     """Share of cohorts whose interval holds the true AUROC; those of one class have none."""
     random = np.random.default_rng(7)
     drawn = (cohort(random, **settings) for _ in range(cohorts))
-    found = [find(*each) for each in drawn if metrics.has_both(each[0])]
-    return np.mean([low <= truth <= high for low, high in found])
+    return np.mean([find(*each).holds(truth) for each in drawn if metrics.has_both(each[0])])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("auc, several", [(0.75, 0), (0.9, 0), (0.95, 0.15)])
 def test_bootstrap_interval_covers_what_it_promises(auc, several):
     """A nominal 95 % interval holds the truth in 93 to 97 % of cohorts of 90 patients."""
 
-    def find(y, score, group):
-        return intervals.bootstrap_auc(y, np.column_stack([-score, score]), group, 250, 0)
+    def find(y, score, patients):
+        return intervals.bootstrap_auc(y, np.column_stack([-score, score]), patients, 250, 0)
 
     assert 0.93 <= coverage(find, auc, patients=90, auc=auc, several=several) <= 0.97
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("patients, auc", [(90, 0.9), (18, 0.9)])
 def test_delong_on_the_logit_scale_covers_too(patients, auc):
     """With 18 patients the classes are often apart: then it is the score interval."""
-    found = coverage(lambda y, score, _: intervals.delong(y, score)[1:], auc, patients=patients, auc=auc)
+    found = coverage(lambda y, score, _: intervals.delong(y, score), auc, patients=patients, auc=auc)
     assert 0.93 <= found <= 0.985
 
 
+@pytest.mark.slow
 def test_interval_of_a_difference_covers_too():
     random, held = np.random.default_rng(3), []
     for _ in range(600):
-        y, score, group = cohort(random, 90, 0.9)
+        y, score, patients = cohort(random, 90, 0.9)
         other = 0.6 * score + 0.8 * (random.normal(size=90) + norm.ppf(0.75) * 2**0.5 * y)
-        weights = intervals.bootstrap_weights(group, 250, 0)
+        weights = intervals.bootstrap_weights(patients, 250, 0)
         pair = [np.column_stack([-value, value]) for value in (score, other)]
         drawn = [intervals.weighted_auc(y, p, weights) for p in pair]
         value = metrics.auc(y, pair[0]) - metrics.auc(y, pair[1])
         held.append(intervals.interval(value, drawn[0] - drawn[1], "plain"))
     shift = (0.6 * norm.ppf(0.9) + 0.8 * norm.ppf(0.75)) * 2**0.5
     truth = 0.9 - norm.cdf(shift / 2**0.5)  # of a sum of two normal scores whose squared weights add up to 1
-    assert 0.93 <= np.mean([low <= truth <= high for low, high in held]) <= 0.97
+    assert 0.93 <= np.mean([estimate.holds(truth) for estimate in held]) <= 0.97
 
 
 @pytest.mark.parametrize(
@@ -91,11 +94,11 @@ def test_delong_gives_the_published_example(column, sign, area, error, low, high
     table = np.array(OVARIAN.split(), dtype=float).reshape(-1, 4)
     y, score = table[:, 3], sign * table[:, column]
     assert (len(y), y.sum()) == (43, 31)
-    found, lower, upper = intervals.delong(y, score)
-    assert (found, intervals.delong_error(y, score)) == (pytest.approx(area, abs=5e-5), pytest.approx(error, abs=5e-5))
-    wald = intervals.interval(found, found + intervals.delong_error(y, score) * np.array([-1, 1]) / 2**0.5, "plain")
-    assert wald == (pytest.approx(low, abs=1e-4), pytest.approx(high, abs=1e-4))
-    assert 0 < upper - found < found - lower  # the logit scale leans away from 1
+    auc, of_delong = intervals.delong(y, score), intervals.delong_error(y, score)
+    assert (auc.value, of_delong) == (pytest.approx(area, abs=5e-5), pytest.approx(error, abs=5e-5)) and auc.n == 43
+    wald = intervals.interval(auc.value, auc.value + of_delong * np.array([-1, 1]) / 2**0.5, "plain")
+    assert (wald.low, wald.high) == (pytest.approx(low, abs=1e-4), pytest.approx(high, abs=1e-4))
+    assert 0 < auc.high - auc.value < auc.value - auc.low  # the logit scale leans away from 1
 
 
 def naive_delong_error(y, score):
@@ -123,21 +126,22 @@ def test_delong_agrees_with_all_pairs_and_ties(n):
 def test_classes_apart_get_the_score_interval():
     """AUROC of 1: every draw gives 1, but 5 and 13 cases are no certainty."""
     y, score = np.repeat([0, 1], [13, 5]), np.arange(18) / 18
-    low, high = intervals.bootstrap_auc(y, both(score), np.arange(18), 200, 0)
-    assert (low, high) == intervals.score_interval(1, [(5, 13)]) == intervals.delong(y, score)[1:]
-    assert 0.6 < low < 0.85 and high == 1
-    assert intervals.bootstrap_auc(1 - y, both(score), np.arange(18), 200, 0) == pytest.approx((0, 1 - low))
-    low, high = intervals.score_interval(0.8, [(30, 60)])
-    for end in (low, high):  # at the ends the estimate is 1.96 standard errors away
+    auc = intervals.bootstrap_auc(y, both(score), np.arange(18), 200, 0)
+    assert auc == intervals.score_interval(1.0, [Sides(5, 13)], 18) == intervals.delong(y, score)
+    assert 0.6 < auc.low < 0.85 and auc.high == 1
+    turned = intervals.bootstrap_auc(1 - y, both(score), np.arange(18), 200, 0)
+    assert (turned.low, turned.high) == pytest.approx((0, 1 - auc.low))
+    some = intervals.score_interval(0.8, [Sides(30, 60)])
+    for end in (some.low, some.high):  # at the ends the estimate is 1.96 standard errors away
         spread = (1 - end) / (2 - end) + end / (1 + end)
         assert abs(0.8 - end) == pytest.approx(1.959964 * (end * (1 - end) / 1800 * (1 + 44 * spread)) ** 0.5, rel=1e-4)
-    assert intervals.score_interval(1, [(5, 13)] * 5)[0] > low  # a mean of five folds is surer than one
+    assert intervals.score_interval(1, [Sides(5, 13)] * 5).low > auc.low  # a mean of five folds is surer than one
 
 
-def test_weighted_figures_are_those_of_the_repeated_cases():
+def test_weighted_metrics_are_those_of_the_repeated_cases():
     y, score = sample(40)
     weights = np.random.default_rng(0).integers(0, 3, (5, 40)).astype(float)
-    found = intervals.weighted_figures(y, both(score), weights)
+    found = intervals.weighted_metrics(y, both(score), weights)
     for i, row in enumerate(weights.astype(int)):
         repeated = metrics.summary(np.repeat(y, row), both(np.repeat(score, row)), ["a", "b"])
         assert {name: values[i] for name, values in found.items()} == pytest.approx(
@@ -146,13 +150,13 @@ def test_weighted_figures_are_those_of_the_repeated_cases():
     assert found["roc_auc"][0] == pytest.approx(reference.roc_auc_score(y, score, sample_weight=weights[0]))
 
 
-def test_weighted_figures_of_three_classes_and_of_draws_without_one():
+def test_weighted_metrics_of_three_classes_and_of_samples_without_one():
     random = np.random.default_rng(1)
     y, p = np.arange(30) % 3, random.dirichlet([1, 1, 1], 30).round(2)
     p[:, 2] = 1 - p[:, 0] - p[:, 1]
     weights = random.integers(0, 3, (3, 30)).astype(float)
     weights[2, y == 1] = 0
-    found = intervals.weighted_figures(y, p, weights)
+    found = intervals.weighted_metrics(y, p, weights)
     for i, row in enumerate(weights[:2].astype(int)):
         repeated = metrics.summary(np.repeat(y, row), np.repeat(p, row, axis=0), ["a", "b", "c"])
         assert {name: values[i] for name, values in found.items()} == pytest.approx(
@@ -163,18 +167,20 @@ def test_weighted_figures_of_three_classes_and_of_draws_without_one():
 
 
 def test_patients_are_drawn_with_all_their_cases():
-    group = np.array(["a", "a", "b", "c", "c", "d"])
-    weights = intervals.bootstrap_weights(group, 500, 0)
+    patients = np.array(["a", "a", "b", "c", "c", "d"])
+    weights = intervals.bootstrap_weights(patients, 500, 0)
     assert (weights[:, 0] == weights[:, 1]).all() and (weights[:, 3] == weights[:, 4]).all()
     assert (weights[:, [0, 2, 3, 5]].sum(axis=1) == 4).all()
-    assert (weights == intervals.bootstrap_weights(group, 500, 0)).all()
+    assert (weights == intervals.bootstrap_weights(patients, 500, 0)).all()
     y, score = sample(80)
     four = [np.repeat(values, 4) for values in (y, score)]
     by_patient = intervals.bootstrap_auc(four[0], both(four[1]), np.repeat(np.arange(80), 4), 1000, 1)
     by_case = intervals.bootstrap_auc(four[0], both(four[1]), np.arange(320), 1000, 1)
-    assert by_patient[1] - by_patient[0] > 1.6 * (by_case[1] - by_case[0])
+    assert (by_patient.n, by_case.n) == (80, 320)
+    assert by_patient.high - by_patient.low > 1.6 * (by_case.high - by_case.low)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("slope", [0.6, 0.01])
 def test_intervals_of_slope_and_intercept_cover_and_grow_with_patients(slope):
     random, held = np.random.default_rng(2), []
@@ -182,36 +188,40 @@ def test_intervals_of_slope_and_intercept_cover_and_grow_with_patients(slope):
         x = random.normal(size=90) * 1.5
         y = random.random(90) < 1 / (1 + np.exp(-slope * x - 0.3))
         score = 1 / (1 + np.exp(-x))
-        (low, high), (below, above) = intervals.recalibration(y.astype(int), score, np.arange(90))
-        held.append((low <= slope <= high, below <= 0.3 <= above))
-        assert high - low < 3
+        found = intervals.recalibration(y.astype(int), score, np.arange(90))
+        held.append((found.slope.holds(slope), found.intercept.holds(0.3)))
+        assert found.slope.high - found.slope.low < 3
     assert (np.abs(np.mean(held, axis=0) - 0.95) < 0.025).all()
     four = intervals.recalibration(np.repeat(y, 4), np.repeat(score, 4), np.repeat(np.arange(90), 4))
-    assert np.ravel(four) == pytest.approx(np.ravel(intervals.recalibration(y, score, np.arange(90))))
+    once = intervals.recalibration(y, score, np.arange(90))
+    for name in ("value", "low", "high", "n"):
+        assert [getattr(part, name) for part in four] == pytest.approx([getattr(part, name) for part in once])
 
 
 @pytest.mark.parametrize("y", [[0, 0, 0], [1, 1, 1], []])
 def test_one_class_has_no_interval(y):
-    score, group = np.array([0.2, 0.5, 0.9][: len(y)]), np.arange(len(y))
-    assert intervals.bootstrap_auc(y, both(score), group, 100, 0) == (None, None)
-    assert intervals.delong(y, score) == (None, None, None)
-    assert intervals.recalibration(y, score, group) == ((None, None), (None, None))
-    assert intervals.score_interval(None, [(0, 3)]) == (None, None)
+    score, patients = np.array([0.2, 0.5, 0.9][: len(y)]), np.arange(len(y))
+    nothing = Estimate(None, None, None, len(y))
+    assert intervals.bootstrap_auc(y, both(score), patients, 100, 0) == nothing
+    assert intervals.delong(y, score) == nothing and nothing.holds(0.5) is None
+    assert intervals.recalibration(y, score, patients) == (nothing, nothing)
+    assert intervals.score_interval(None, [Sides(0, 3)]) == Estimate(None)
 
 
-def test_an_interval_needs_draws_and_a_value_within_its_scale():
+def test_an_interval_needs_samples_and_a_value_within_its_scale():
     some = np.array([0.7, 0.8, np.nan, 0.9])
-    assert intervals.interval(0.8, some, "logit")[0] == pytest.approx(
-        intervals.interval(0.8, some[[0, 1, 3]], "logit")[0]
-    )
-    assert intervals.interval(0.8, np.array([0.7, np.nan, np.nan, np.nan, 0.9]), "logit") == (None, None)
-    assert intervals.interval(1.0, np.ones(4), "logit") == intervals.interval(0.0, np.zeros(4), "log") == (None, None)
-    assert intervals.interval(None, some, "plain") == (None, None)
-    low, high = intervals.interval(2.0, np.array([1.5, 2.5]), "log")
-    assert low * high == pytest.approx(4) and low > 0
+    assert intervals.interval(0.8, some, "logit") == intervals.interval(0.8, some[[0, 1, 3]], "logit")
+    assert intervals.interval(0.8, np.array([0.7, np.nan, np.nan, np.nan, 0.9]), "logit") == Estimate(0.8)
+    assert intervals.interval(1.0, np.ones(4), "logit") == Estimate(1.0)
+    assert intervals.interval(0.0, np.zeros(4), "log", 7) == Estimate(0.0, n=7)
+    assert intervals.interval(None, some, "plain") == Estimate(None)
+    estimate = intervals.interval(2.0, np.array([1.5, 2.5]), "log")
+    assert estimate.low * estimate.high == pytest.approx(4) and estimate.low > 0
 
 
 def test_wilson():
-    assert intervals.wilson(0, 10) == (pytest.approx(0, abs=1e-9), pytest.approx(0.2775, abs=1e-4))
-    assert intervals.wilson(8, 10) == (pytest.approx(0.4902, abs=1e-4), pytest.approx(0.9433, abs=1e-4))
-    assert intervals.wilson(0, 0) == (None, None)
+    none, most = intervals.wilson(0, 10), intervals.wilson(8, 10)
+    assert (none.low, none.high) == (pytest.approx(0, abs=1e-9), pytest.approx(0.2775, abs=1e-4))
+    assert (most.low, most.high) == (pytest.approx(0.4902, abs=1e-4), pytest.approx(0.9433, abs=1e-4))
+    assert (most.value, most.n) == (0.8, 10)
+    assert intervals.wilson(0, 0) == Estimate(None, n=0)

@@ -12,6 +12,7 @@ SCHEMA = yaml.safe_load((REPOSITORY / "schemas/config.schema.yaml").read_text())
 THREE = {"classes": [{"a": ["1"]}, {"b": ["2"]}, {"c": ["3"]}], "excluded_codes": []}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "config, said",
     [

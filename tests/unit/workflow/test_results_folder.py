@@ -81,6 +81,7 @@ def test_a_run_at_work_is_named_and_nothing_is_marked(tmp_path):
     lock.release()
 
 
+@pytest.mark.slow
 def test_adopting(tmp_path):
     command = [sys.executable, REPOSITORY / "scripts/adopt.py", tmp_path]
     done = subprocess.run(command, capture_output=True, text=True)

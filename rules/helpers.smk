@@ -1,0 +1,82 @@
+"""How settings, code and files become parts of a rule: functions that the rules call."""
+
+from stratamil.core import files, provenance, schema
+from stratamil.core.errors import few
+from stratamil.core.schema import flag
+from stratamil.features import encoder_registry
+
+
+def flags(section, *only, **settings):
+    """A section of the config as flags, see `schema.flags`; the whole of it, or the settings named."""
+    return schema.flags(section, config[section], *only, **settings)
+
+
+def given(*words):
+    """A param from flags: as a function, so that braces in a setting are not taken for wildcards."""
+    return lambda wildcards: " ".join(words)
+
+
+def digest(*paths):
+    """What tells the content of the user's own files, as a param: a file put back with an old date counts, too."""
+    try:
+        return given(*(files.sha256(path)[:16] for path in paths if not config["demo"]))
+    except OSError as error:
+        raise stopped(f"{error.filename or few(paths)}: cannot be read ({error.strerror}): give read permission")
+
+
+def code(name):
+    """The script of a rule and every library module that it imports; an edit of one reruns the rule."""
+    return list(map(str, provenance.closure(ROOT / "scripts" / f"{name}.py", ROOT / "scripts")))
+
+
+def templates(page):
+    """The template of a page and those that it is built on; an edit of one reruns the rule."""
+    parts = ("base", "macros", "cohort_parts", "checklists")
+    return [str(ROOT / "report" / f"{name}.html.j2") for name in (page, *parts)]
+
+
+def attempts(amount):
+    """A resource that grows with each attempt: enough for most, and more for a job that was killed."""
+    return lambda wildcards, attempt: amount * attempt
+
+
+def images():
+    """The folder of patch images as a flag; nothing with precomputed features."""
+    return "" if PRECOMPUTED else flag("patches", config["patches"])
+
+
+def inventoried():
+    """What the inventory is taken from, as flags."""
+    if PRECOMPUTED:
+        return " ".join([flag("manifest", MANIFEST), flag("folder", FEATURES_FOLDER), flags("features", "encoder")])
+    return f"{images()} {flag('watched', WATCHED)}"
+
+
+def needs_gpu(wildcards):
+    """How many GPUs an encoder is given: stain_stats is no network and needs none."""
+    return int(ENCODINGS[wildcards.encoder]["encoder"] != encoder_registry.STAIN_STATS)
+
+
+def encoder_weights(wildcards):
+    """The weights file of an encoder, if it has one."""
+    encoder, weights = (ENCODINGS[wildcards.encoder][key] for key in ("encoder", "weights"))
+    if fetched := encoder_registry.fetched(encoder, weights):
+        return expand(rules.weights.output[0], weights=fetched)
+    return weights if encoder_registry.is_file(weights) and encoder != encoder_registry.STAIN_STATS else []
+
+
+def encoder_flags(wildcards):
+    """The settings of an encoder; its weights are an input."""
+    settings = ENCODINGS[wildcards.encoder]
+    stains = [flag("only_stains", settings["only_stains"])] if settings["only_stains"] else []
+    return " ".join([flags("embed", **(settings | {"weights": None, "by_stain": None})), *stains])
+
+
+def figure(name, caption, title):
+    """A figure of a run, with its place in Snakemake's report."""
+    return report(
+        f"<results>/split_{{split}}/seed_{{seed}}/{name}.png",
+        caption=f"../report/{caption}.rst",
+        category="Test cases",
+        labels={"split": "{split}", "seed": "{seed}", "figure": title},
+    )

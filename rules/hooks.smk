@@ -1,0 +1,75 @@
+"""What Snakemake does around a run: other names of targets, the lock on the results, where to look afterwards."""
+
+import os
+import subprocess
+import sys
+from datetime import datetime
+from pathlib import Path
+
+import yaml
+from snakemake.logging import logger
+
+from stratamil.core import files
+from stratamil.core.errors import UserError
+from stratamil.report import summary
+from stratamil.workflow import results_folder, slurm
+
+
+def alias(names):
+    """Let targets on the command line have other names: name -> target.
+
+    Snakemake has no such thing, and learns of the targets only after it has read the rules: they are renamed when it
+    begins to plan.
+    """
+    if not hasattr(workflow, "_prepare_dag"):
+        return  # another Snakemake than the pinned one: folders are no targets then
+    plan = workflow._prepare_dag
+    targets = {os.path.relpath(name): target for name, target in names.items()}
+
+    def renamed(*args, **kwargs):
+        asked = workflow.dag_settings
+        for setting in ("targets", "forcerun", "until", "omit_from"):
+            given = getattr(asked, setting)
+            setattr(asked, setting, {targets.get(os.path.relpath(target or "."), target) for target in given})
+        return plan(*args, **kwargs)
+
+    workflow._prepare_dag = renamed
+
+
+# Who asks for the folder of an analysis means what is in it.
+ANALYSES = [f"{config['results']}/split_{split}/seed_{seed}/attention_analysis" for split in SPLITS for seed in SEEDS]
+alias({folder: f"{folder}/attention_summary.txt" for folder in ANALYSES})
+
+
+def tell_summary():
+    """Say at the end of a run what came out, what to know of it, and where to look."""
+    seconds = (datetime.now() - workflow.start_time).total_seconds()
+    lines = summary.of_folder(Path(config["results"]), seconds)
+    logger.info("\n".join(lines), extra={"summary": True})
+
+
+def claim_results():
+    """Mark and lock the results folder until this run ends, and write the resolved config into it.
+
+    Every number can then be traced to its settings.
+    """
+    global RUNNING
+    path = Path(config["results"]) / "config.yaml"
+    try:
+        RUNNING = results_folder.claim(config["results"])
+        files.write_text(yaml.safe_dump(config, sort_keys=False, allow_unicode=True), path)
+    except UserError as error:
+        raise stopped(*error.problems)
+    except OSError as error:
+        raise stopped(f"{path}: cannot be written ({error.strerror}): set results to a folder of your own")
+
+
+def refuse_orphans():
+    """Stop where jobs of a run that was killed are still in SLURM's queue: they would write beside those of this run."""
+    try:
+        left = slurm.orphans(os.getcwd(), config["results"])
+    except (OSError, subprocess.SubprocessError) as error:
+        print(f"squeue does not answer, so jobs of an earlier run may be in the queue: {error}", file=sys.stderr)
+        return
+    if left:
+        raise stopped(f"{config['results']}: {slurm.ending(left)}")
