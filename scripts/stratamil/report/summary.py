@@ -106,9 +106,10 @@ def _against_baselines(metrics: Numbers) -> list[str]:
     gain = strongest["auc_difference"]["model"]  # of a model that is trained once, as in the headline
     if gain["low"] is None or gain["low"] > 0:
         return []
+    name, reached = strongest["name"].replace("_", " "), num(strongest["roc_auc"]["value"], 2)
     return [
-        f"The baseline {strongest['name'].replace('_', ' ')} reaches {num(strongest['roc_auc']['value'], 2)}; the 95% CI "
-        f"of the difference is {span(gain['low'], gain['high'], 2)}: this cohort cannot show that the model is better."
+        f"The baseline {name} reaches {reached}; the 95% CI of the difference is "
+        f"{span(gain['low'], gain['high'], 2)}: this cohort cannot show that the model is better."
     ]
 
 
