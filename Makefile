@@ -10,12 +10,11 @@
 # The programs are started as modules: the first line of bin/pytest has the path of the checkout, unquoted for a shell.
 PYTHON ?= python3
 BIN := .venv/bin
-DEMO := $(BIN)/python -m snakemake --profile profiles/local --configfile config/demo.yaml --quiet rules host
 
 .PHONY: demo doctor docs test test-fast coverage test-hostile test-slurm check-slurm bench checks lint format clean-demo
 
 demo: .venv/.run
-	$(DEMO) -- all
+	SNAKEMAKE_PROFILE=profiles/local $(BIN)/python -m snakemake --configfile config/demo.yaml
 
 doctor: # the environment may be absent or broken
 	@$(or $(wildcard $(BIN)/python),$(PYTHON)) scripts/doctor.py $(if $(CONFIG),--configfile $(CONFIG))

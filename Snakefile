@@ -67,7 +67,7 @@ onstart:
 
 onsuccess:
     RUNNING.release()
-    name_pages()
+    tell_summary()
 
 
 onerror:

@@ -20,7 +20,7 @@ if sys.getfilesystemencoding() != "utf-8" and not str(config).isascii():
     raise WorkflowError("config: it has letters that this locale has not: `export PYTHONUTF8=1` and run again")
 
 from stratamil.cohort import folders, manifest
-from stratamil.core import schema
+from stratamil.core import progress, schema
 from stratamil.core.errors import UserError, visible
 from stratamil.features import encoder_registry
 from stratamil.workflow import config_checks, config_files, config_paths, config_values, results_folder
@@ -66,6 +66,8 @@ if problems := config_paths.missing_files(config) or config_paths.misplaced(conf
 
 config_paths.tidy(config)
 MAIN = workflow.exec_mode == ExecMode.DEFAULT  # not Snakemake inside a job, which starts when files are being made
+if workflow.exec_mode == ExecMode.REMOTE:
+    os.environ.pop(progress.QUIET, None)  # SLURM's log of a job has its errors, too
 READ = {"the checkout": ROOT, "the working directory": os.getcwd()} | config_paths.inputs(config)
 if MAIN and (problems := results_folder.problems(config["results"], READ) or config_paths.painted_over(config)):
     raise stopped(*(f"config: {problem}" for problem in problems))

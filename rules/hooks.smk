@@ -1,15 +1,17 @@
 """What Snakemake does around a run: other names of targets, the lock on the results, where to look afterwards."""
 
-import json
 import os
 import subprocess
 import sys
+from datetime import datetime
 from pathlib import Path
 
 import yaml
+from snakemake.logging import logger
 
 from stratamil.core import files
-from stratamil.core.errors import UserError, visible
+from stratamil.core.errors import UserError
+from stratamil.report import summary
 from stratamil.workflow import results_folder, slurm
 
 
@@ -39,16 +41,11 @@ ANALYSES = [f"{config['results']}/split_{split}/seed_{seed}/attention_analysis" 
 alias({folder: f"{folder}/attention_summary.txt" for folder in ANALYSES})
 
 
-def name_pages():
-    """Say where to look after a run, and what the cohort page warns of."""
-    cohort, report, faithfulness = (Path(config["results"], name) for name in ("cohort", "report", "faithfulness"))
-    if (cohort / "cohort.json").is_file():
-        for line in json.loads((cohort / "cohort.json").read_text(encoding="utf-8"))["warnings"]:
-            print(f"Cohort: {visible(line)}")
-    named = {"Cohort:": cohort, "Report:": report, "Is attention an explanation?": faithfulness}
-    for name, folder in named.items():
-        if (folder / "index.html").is_file():
-            print(name, folder / "index.html")
+def tell_summary():
+    """Say at the end of a run what came out, what to know of it, and where to look."""
+    seconds = (datetime.now() - workflow.start_time).total_seconds()
+    lines = summary.of_folder(Path(config["results"]), seconds)
+    logger.info("\n".join(lines), extra={"summary": True})
 
 
 def claim_results():

@@ -16,11 +16,10 @@ from functools import partial
 from pathlib import Path
 
 import pandas as pd
-from tqdm import tqdm
 
 import cli
 from stratamil.cohort import splits
-from stratamil.core import files
+from stratamil.core import files, progress
 from stratamil.core.errors import Stopped, UserError
 from stratamil.explain import attention_tables, attention_text, planted_signal
 from stratamil.explain.attention_tables import Case
@@ -97,7 +96,7 @@ def draw_cases(
     with ProcessPoolExecutor(args.threads, initializer=end_with_parent) as pool:
         drawn = pool.map(draw, cases) if args.threads > 1 else map(draw, cases)
         try:
-            for unreadable in tqdm(drawn, total=len(cases), unit="case", desc="attention"):
+            for unreadable in progress.track(drawn, len(cases), "cases"):
                 for line in unreadable:
                     logging.warning("not drawn: %s", line)
                 if stop():

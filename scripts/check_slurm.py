@@ -32,6 +32,7 @@ def planned(args: argparse.Namespace, attempt: int) -> Counter[slurm_offer.Ask]:
     """Return what each job would ask for at an attempt, by a dry run of everything: Ask -> number of jobs."""
     command = [
         sys.executable, "-m", "snakemake", "--profile", args.profile, "--dry-run", "--forceall", "--nocolor",
+        "--printshellcmds",  # each job with its resources
         "--attempt", str(attempt), "--cores", "1000",  # not those of this machine, to which it would cut the threads
         *(["--configfile", *args.configfile] if args.configfile else []),
     ]  # fmt: skip

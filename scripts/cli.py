@@ -14,7 +14,7 @@ from pathlib import Path
 from types import FrameType
 from typing import Any
 
-from stratamil.core import locks, schema
+from stratamil.core import locks, progress, schema
 from stratamil.core.errors import REFUSALS, Stopped, UserError, visible
 
 # Sent by SLURM before a job's time runs out, and by Ctrl-C.
@@ -67,7 +67,7 @@ def add_settings(parser: argparse._ActionsContainer, section: str, *only: str) -
 def run(main: Callable[[argparse.Namespace], None], args: argparse.Namespace) -> None:
     """Call `main(args)` with logging set up; exit with status 1 and plain lines on a UserError, 143 when Stopped.
 
-    Log lines go to the file given by --log; the terminal gets progress bars and errors.
+    Log lines go to the file given by --log; the terminal gets progress bars and errors, unless the workflow shows them.
     An error of the program itself leaves its traceback in both places. Two programs never share a log: in the workflow
     each job has one of its own, so an orphan of a killed run and its successor do not work side by side.
     """
@@ -79,7 +79,9 @@ def run(main: Callable[[argparse.Namespace], None], args: argparse.Namespace) ->
     try:
         with locks.held(args.log) if args.log else nullcontext():
             if args.log:
-                logging.getLogger().addHandler(_log_file(args.log))
+                logging.getLogger().addHandler(log := _log_file(args.log))
+                if progress.quiet():
+                    _only_where_the_log_fails(terminal, log)
             main(args)
     except UserError as error:
         for problem in error.problems:
@@ -88,6 +90,9 @@ def run(main: Callable[[argparse.Namespace], None], args: argparse.Namespace) ->
     except Stopped as stopped:
         logging.error("%s", stopped)
         sys.exit(128 + signal.SIGTERM)
+    except KeyboardInterrupt:
+        logging.error("stopped by Ctrl-C")
+        sys.exit(128 + signal.SIGINT)
     except BrokenPipeError:
         os._exit(1)
     except Exception as error:
@@ -180,11 +185,19 @@ def _value(setting: dict[str, Any], text: str) -> str | int | float | dict[str, 
     raise argparse.ArgumentTypeError(f"{text!r} is not allowed{problem}{choices}")
 
 
-def _log_file(path: Path) -> logging.Handler:
+def _log_file(path: Path) -> "LogFile":
     path.parent.mkdir(parents=True, exist_ok=True)
     log = LogFile(path, mode="w", encoding="utf-8")
     log.setFormatter(Plain("%(asctime)s %(levelname)s %(message)s", "%Y-%m-%d %H:%M:%S"))
     return log
+
+
+def _only_where_the_log_fails(terminal: logging.Handler, log: "LogFile") -> None:
+    """Let the terminal say only what the log cannot take; warnings of libraries go to the log, too."""
+    logging.getLogger().removeHandler(terminal)
+    logging.getLogger().addHandler(terminal)  # behind the log
+    terminal.addFilter(lambda record: log.told)
+    logging.captureWarnings(True)
 
 
 class Plain(logging.Formatter):

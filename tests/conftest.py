@@ -8,6 +8,8 @@ import pytest
 
 # The tests run side by side; threads of each that wait for a busy core make them ten times slower.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
+# A profile of the person who runs the tests is not that of the tests.
+os.environ.pop("SNAKEMAKE_PROFILE", None)
 
 REPOSITORY = Path(__file__).parents[1]
 sys.path[:0] = [str(REPOSITORY / "scripts"), *map(str, Path(__file__).parent.glob("**/"))]

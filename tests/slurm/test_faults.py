@@ -80,7 +80,7 @@ def until(condition, seconds=180):
 
 def caught(study):
     """Halt the training after its third epoch; returns its process id."""
-    until(lambda: (study.folder / LOG).exists() and " epoch 3: train loss" in (study.folder / LOG).read_text())
+    until(lambda: (study.folder / LOG).exists() and " epoch 3 of " in (study.folder / LOG).read_text())
     (process,) = training(study)
     os.kill(process, signal.SIGSTOP)
     assert f" epoch {EPOCHS}: " not in (study.folder / LOG).read_text()
@@ -218,7 +218,7 @@ def test_a_full_disk_for_results(study, prepared):
     shutil.rmtree(study.folder / "results")
     (study.folder / "results").symlink_to(inside / "results")
     process = start(study, "--retries", "0")
-    until(lambda: (outside / LOG).exists() and " epoch 3: train loss" in (outside / LOG).read_text())
+    until(lambda: (outside / LOG).exists() and " epoch 3 of " in (outside / LOG).read_text())
     (halted,) = training(study)
     os.kill(halted, signal.SIGSTOP)
     with pytest.raises(OSError, match="No space left"), (outside / "ballast").open("wb") as ballast:

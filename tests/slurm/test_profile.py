@@ -17,7 +17,7 @@ def plan(folder, *args, changes=NETWORK, **site):
     checkout = Checkout(folder)
     path = folder / "profiles/slurm/site.yaml"
     path.write_text(yaml.safe_dump(yaml.safe_load(path.read_text()) | site))
-    done = checkout.snakemake("-n", "--profile", "profiles/slurm", *args, changes=changes)
+    done = checkout.snakemake("-n", "-p", "--profile", "profiles/slurm", *args, changes=changes)
     assert done.returncode == 0, done.stderr
     asked = re.findall(r"^rule (\w+):.*?^ +resources: (.*?)$", done.stdout, re.MULTILINE | re.DOTALL)
     return {

@@ -89,7 +89,7 @@ def test_results_and_logs_are_where_they_are_promised(study, jobs):
 
 def test_a_second_run_has_nothing_to_do(study):
     study.run("--", "all")
-    assert "Nothing to be done" in study.log
+    assert "Nothing to do" in study.log
 
 
 def test_nothing_needs_the_internet_and_weights_are_fetched_on_the_login_node(study, jobs):
@@ -100,7 +100,7 @@ def test_nothing_needs_the_internet_and_weights_are_fetched_on_the_login_node(st
     assert study.cluster.popen(command, cwd=study.folder, stdout=subprocess.DEVNULL).wait(timeout=60) != 0
     assert "Network is unreachable" in (study.folder / "connect.log").read_text()
     assert (study.folder / "resources/weights/efficientnet_lite0_default.pth").is_file()
-    assert "localrule weights" in study.first_log and "weights" not in set(jobs["rule"])
+    assert "done: weights" in study.first_log and "weights" not in set(jobs["rule"])
 
 
 def test_inside_one_allocation(study):
@@ -122,7 +122,7 @@ def test_inside_one_allocation(study):
     options = [f"--account={ACCOUNT}", "--partition=gengpu", "--gpus=1", "--cpus-per-task=2", "--output=inside.log"]
     study.cluster.run("sbatch", "--wait", *options, f"--wrap={inside}", cwd=study.folder, seconds=180)
     said = (study.folder / "inside.log").read_text()
-    assert "localrule evaluate" in said and "1 of 1 steps (100%) done" in said
+    assert "done: evaluate, split 01, seed 1" in said and "(1 of 1)" in said
 
 
 def test_what_scheduling_costs(study, jobs):

@@ -4,6 +4,7 @@ import argparse
 import errno
 import logging
 import os
+import warnings
 from pathlib import Path
 
 import pytest
@@ -25,6 +26,7 @@ from stratamil.core.errors import Stopped, UserError
             ["x.h5: No locks available: its file system"],
         ),
         (BlockingIOError(errno.EAGAIN, os.strerror(errno.EAGAIN)), 1, ["another program has locked it: wait"]),
+        (KeyboardInterrupt(), 130, ["stopped by Ctrl-C"]),
         (FileNotFoundError(errno.ENOENT, "of the program itself"), 2, ["please report it", "Traceback"]),
         (ValueError("of the program itself"), 2, ["please report it", "Traceback"]),
     ],
@@ -40,6 +42,24 @@ def test_ends(tmp_path, capsys, error, status, said):
     for text in said:
         assert text in terminal and text in log
     assert ("Traceback" in terminal) == (status == 2)
+
+
+def test_beside_the_view_of_the_run_the_log_alone_has_errors_and_warnings(tmp_path, capsys, monkeypatch):
+    def main(args):
+        warnings.warn("of a library", stacklevel=1)
+        raise UserError("a.csv row 2: no number")
+
+    monkeypatch.setenv("STRATAMIL_QUIET", "1")
+    try:
+        for log in (tmp_path / "x.log", Path("/dev/full")):
+            with pytest.raises(SystemExit):
+                cli.run(main, argparse.Namespace(log=log))
+            said = capsys.readouterr().err
+            assert ("error: a.csv row 2" in said) == (log.name == "full")
+    finally:
+        logging.captureWarnings(False)
+    text = (tmp_path / "x.log").read_text()
+    assert "error: a.csv row 2: no number" in text and "of a library" in text
 
 
 def test_no_name_commands_a_terminal(tmp_path, capsys):

@@ -1,7 +1,6 @@
 """The embedding stage: encode every patch of a shard once, and never again while it stays the same."""
 
 import errno
-import logging
 import time
 from collections import deque
 from collections.abc import Collection, Iterator, Sequence
@@ -14,16 +13,14 @@ import numpy as np
 import pandas as pd
 import torch
 from numpy.typing import NDArray
-from tqdm import tqdm
 
-from stratamil.core import locks
+from stratamil.core import locks, progress
 from stratamil.core.errors import UserError, few
 from stratamil.core.names import natural
 from stratamil.features import images, networks, store
 from stratamil.features.cache import Cache, Rows, key
 from stratamil.features.encoder_registry import STAIN_STATS
 
-LOG_SECONDS = 30
 SHOWN = 5  # files named in an error
 FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)  # no space, quota used up, limit on the size of a file
 # Patches encoded at once. A CPU is faster with maps that are small enough to be used again before they leave its
@@ -166,10 +163,8 @@ def _batches(
 
     The last one is filled up: the order of sums depends on the size.
     """
-    said = time.monotonic()
     ready = {}
-    # `disable=None` shows the bar on a terminal only.
-    decoded = tqdm(_decode(sources, identity, batch_size, threads), "patches", len(sources), disable=None)
+    decoded = progress.track(_decode(sources, identity, batch_size, threads), len(sources), "patches")
     for position, image in enumerate(decoded):
         if isinstance(image, images.Unreadable):
             reasons[position] = str(image)
@@ -180,9 +175,6 @@ def _batches(
             matrices = {"features": _stacked(pixels, batch_size), "colour": _stacked(thumbnails, batch_size)}
             yield Batch(list(ready), list(facts), matrices)
             ready = {}
-        if time.monotonic() - said > LOG_SECONDS:
-            said = time.monotonic()
-            logging.info("%d of %d patches", position + 1, len(sources))
 
 
 def _stacked(pixels: Sequence[NDArray[np.uint8]], batch_size: int) -> torch.Tensor:

@@ -16,7 +16,7 @@ import torch
 from torch import Tensor, nn
 from tqdm import tqdm
 
-from stratamil.core import devices, provenance
+from stratamil.core import devices, progress, provenance
 from stratamil.core.errors import Stopped, UserError
 from stratamil.mil import checkpoint, losses
 from stratamil.mil.bags import Bags, Sampling
@@ -121,14 +121,14 @@ def train(
         done = "finished after" if run.finished() else "resumed after"
         logging.info("%s epoch %d, step %d: taken from %s", done, run.epoch, run.at, state_path)
     for row in run.history:
-        logging.info("%s", _line(row, run.best["epoch"]))
+        logging.info("%s", _line(row, run.best["epoch"], settings.epochs))
         watch(row)
-    with tqdm(total=settings.epochs, initial=run.epoch, unit="epoch", disable=None) as bar:
+    with tqdm(total=settings.epochs, initial=run.epoch, unit="epoch", disable=progress.hidden()) as bar:
         while not run.finished():
             row = run.next_epoch(stop)
             saved = bool(state_path) and run.save(state_path, key)
             if row is not None:
-                logging.info("%s", _line(row, run.best["epoch"]))
+                logging.info("%s", _line(row, run.best["epoch"], settings.epochs))
                 watch(row)
                 bar.set_postfix(val_loss=f"{row['val_loss']:.4f}")
                 bar.update()
@@ -154,11 +154,11 @@ def _heading(run: "_Run") -> str:
     )
 
 
-def _line(row: Row, best: int) -> str:
+def _line(row: Row, best: int, epochs: int) -> str:
     auc = "not defined" if math.isnan(row["val_auc"]) else f"{row['val_auc']:.3f}"
     return (
-        f"epoch {row['epoch']}: train loss {row['train_loss']:.4f}, val loss {row['val_loss']:.4f}, val AUROC {auc}, "
-        f"lr {row['lr']:.2g}, {row['patches_per_second']:.0f} patches/s"
+        f"epoch {row['epoch']} of {epochs}: train loss {row['train_loss']:.4f}, val loss {row['val_loss']:.4f}, "
+        f"val AUROC {auc}, lr {row['lr']:.2g}, {row['patches_per_second']:.0f} patches/s"
         + (", best so far" if best == row["epoch"] else "")
     )
 

@@ -1,0 +1,125 @@
+"""The end of a run in ten lines: the result, what to know of it, the pages to open, and what to do next."""
+
+import json
+import re
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from stratamil.core.errors import visible
+from stratamil.core.wording import duration, num, span
+
+Numbers = Mapping[str, Any]
+FLAGS = 3
+
+PAGES = {
+    "report/index.html": "the result, split by split and case by case",
+    "faithfulness/index.html": "is attention an explanation?",
+    "cohort/index.html": "the cohort and its splits",
+}
+
+
+def of_folder(results: Path, seconds: float) -> list[str]:
+    """Return the lines on what stands in a results folder; seconds: what the run took."""
+    pages = [results / name for name in PAGES if (results / name).is_file()]
+    metrics = _read(results / "report/metrics.json")
+    predicted = [path.stat().st_mtime for path in results.glob("split_*/seed_*/predictions.csv")]
+    if metrics and max(predicted, default=0) > (results / "report/metrics.json").stat().st_mtime:
+        metrics, pages = None, [page for page in pages if page.parent.name != "report"]  # of a run before
+    cohort, faithfulness = _read(results / "cohort/cohort.json"), _read(results / "faithfulness/faithfulness.json")
+    try:
+        result = lines(metrics, cohort, faithfulness, pages, seconds)
+    except (
+        KeyError,
+        TypeError,
+    ):  # the numbers of another version of the program, in a folder that is not all made again
+        result = lines(None, None, None, pages, seconds)
+    return [visible(line) for line in result]
+
+
+def _read(path: Path) -> Numbers | None:
+    return json.loads(path.read_text(encoding="utf-8")) if path.is_file() else None
+
+
+def lines(
+    metrics: Numbers | None,
+    cohort: Numbers | None,
+    faithfulness: Numbers | None,
+    pages: Sequence[Path],
+    seconds: float,
+) -> list[str]:
+    """Return about ten lines for a terminal, from metrics.json, cohort.json and faithfulness.json, each if it is there.
+
+    pages: files to open, the most important first. seconds: what the run took.
+    """
+    result = [headline(metrics)] if metrics else []
+    if metrics and faithfulness:
+        result.append(faithfulness["overall"])
+    warnings = flags(metrics, cohort)
+    if warnings:
+        more = len(warnings) - FLAGS
+        left = f" (the first {FLAGS} of {len(warnings)}; the pages have all)" if more > 0 else ""
+        result += [f"Read with care{left}:", *(f"  - {_first_sentence(line)}" for line in warnings[:FLAGS])]
+    if pages:
+        width = max(len(str(page)) for page in pages)
+        about = {page: text for page in pages for name, text in PAGES.items() if page.as_posix().endswith(name)}
+        result += ["Open:", *(f"  {page!s:<{width}}  {about.get(page, '')}".rstrip() for page in pages)]
+    return [*result, f"It took {duration(seconds)}. {_next(metrics, pages)}"]
+
+
+def headline(metrics: Numbers) -> str:
+    """Return the result as a sentence: `AUROC 0.91 (95% CI 0.84 to 0.95) ...`."""
+    classes, positive = metrics["classes"], metrics["positive"]
+    question = f"{positive} against {classes[0]}" if positive else "each class against the rest, mean"
+    replicates = len(metrics["by_seed"])
+    over = f", mean of {replicates} trainings per case" if replicates > 1 else ""
+    cases, patients = metrics["cases"], metrics["patients"]
+    counts = f"{cases} cases" + (f" of {patients} patients" if patients != cases else "")
+    return f"AUROC {quoted(metrics['out_of_fold']['roc_auc'])}, {question}: {counts}{over}, out of fold."
+
+
+def quoted(estimate: Numbers) -> str:
+    """Return `0.91 (95% CI 0.84 to 0.95)`, from value, low and high."""
+    low, high = estimate["low"], estimate["high"]
+    return num(estimate["value"], 2) + ("" if low is None else f" (95% CI {span(low, high, 2)})")
+
+
+def flags(metrics: Numbers | None, cohort: Numbers | None) -> list[str]:
+    """Return what a reader must know of the result, the most important first."""
+    result = []
+    if metrics:
+        if metrics["disagreements"]:
+            result.append("results.json and predictions.csv of some runs do not agree: evaluate these runs again.")
+        if metrics["coverage"]["missing"] or metrics["coverage"]["repeated"]:
+            result.append("Some cases are predicted less or more often than others: the report names them.")
+        result += _against_baselines(metrics)
+    return result + list(cohort["warnings"] if cohort else [])
+
+
+def _against_baselines(metrics: Numbers) -> list[str]:
+    """Return a line if the cohort cannot show that the model is better than the strongest baseline."""
+    judged = [entry for entry in metrics["baselines"] if entry["name"] != "prevalence"]
+    judged = [entry for entry in judged if entry["roc_auc"]["value"] is not None]
+    if not judged:
+        return []
+    strongest = max(judged, key=lambda entry: entry["roc_auc"]["value"])
+    gain = strongest["auc_difference"]["model"]  # of a model that is trained once, as in the headline
+    if gain["low"] is None or gain["low"] > 0:
+        return []
+    name, reached = strongest["name"].replace("_", " "), num(strongest["roc_auc"]["value"], 2)
+    return [
+        f"The baseline {name} reaches {reached}; the 95% CI of the difference is "
+        f"{span(gain['low'], gain['high'], 2)}: this cohort cannot show that the model is better."
+    ]
+
+
+def _first_sentence(text: str) -> str:
+    return re.split(r"(?<=\.) (?=[A-Z])", text)[0]
+
+
+def _next(metrics: Numbers | None, pages: Sequence[Path]) -> str:
+    if metrics:
+        return "Next: read the report. For other settings, copy the study file and give it a results folder of its own."
+    if pages:
+        return "Next: read the page, then run the same command without a target for the whole study."
+    return "Next: run the same command without a target for the whole study."

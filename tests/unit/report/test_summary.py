@@ -1,0 +1,123 @@
+"""The end of a run in ten lines."""
+
+import copy
+import json
+import os
+from pathlib import Path
+
+import pytest
+
+from stratamil.report import summary
+
+OF_MODEL = {"value": 0.05, "low": -0.01, "high": 0.11, "n": 80}
+METRICS = {
+    "classes": ["benign", "high-grade"],
+    "positive": "high-grade",
+    "cases": 87,
+    "patients": 80,
+    "by_seed": [{}],
+    "out_of_fold": {"roc_auc": {"value": 0.912, "low": 0.841, "high": 0.953, "n": 80}},
+    "baselines": [
+        {
+            "name": "prevalence",
+            "roc_auc": {"value": 0.99, "low": 0.9, "high": 1.0},
+            "auc_difference": {"model": OF_MODEL},
+        },
+        {
+            "name": "mean_pool",
+            "roc_auc": {"value": 0.86, "low": 0.7, "high": 0.9},
+            "auc_difference": {"model": OF_MODEL},
+        },
+        {"name": "patch_count", "roc_auc": {"value": None, "low": None, "high": None}, "auc_difference": {}},
+    ],
+    "coverage": {"missing": {}, "repeated": {}},
+    "disagreements": [],
+}
+COHORT = {"warnings": [f"Warning {i}. More of it." for i in range(4)]}
+FAITHFULNESS = {"overall": "Attention is better than random."}
+
+
+def changed(**parts):
+    return copy.deepcopy(METRICS) | parts
+
+
+def test_a_study_is_about_ten_lines_with_the_result_first():
+    pages = [Path("results/report/index.html"), Path("results/cohort/index.html")]
+    lines = summary.lines(METRICS, COHORT, FAITHFULNESS, pages, 200)
+    assert lines == [
+        "AUROC 0.91 (95% CI 0.84 to 0.95), high-grade against benign: 87 cases of 80 patients, out of fold.",
+        "Attention is better than random.",
+        "Read with care (the first 3 of 5; the pages have all):",
+        "  - The baseline mean pool reaches 0.86; the 95% CI of the difference is −0.01 to 0.11: this cohort "
+        "cannot show that the model is better.",
+        "  - Warning 0.",
+        "  - Warning 1.",
+        "Open:",
+        "  results/report/index.html  the result, split by split and case by case",
+        "  results/cohort/index.html  the cohort and its splits",
+        "It took 3 min. Next: read the report. For other settings, copy the study file and give it a results "
+        "folder of its own.",
+    ]
+
+
+def test_a_model_that_is_better_than_its_baselines_needs_no_flag():
+    better = {"model": {"value": 0.1, "low": 0.02, "high": 0.2}}
+    metrics = changed(baselines=[METRICS["baselines"][1] | {"auc_difference": better}])
+    assert summary.flags(metrics, None) == []
+    assert summary.flags(changed(baselines=[]), None) == []
+
+
+def test_files_that_do_not_fit_come_first():
+    metrics = changed(disagreements=["split 01"], coverage={"missing": {"1": ["a"]}, "repeated": {}})
+    flags = summary.flags(metrics, COHORT)
+    assert "do not agree" in flags[0] and "less or more often" in flags[1]
+
+
+def test_an_auroc_that_is_not_defined_is_said():
+    metrics = changed(out_of_fold={"roc_auc": {"value": None, "low": None, "high": None}}, patients=87, positive=None)
+    assert summary.headline(metrics) == ("AUROC not defined, each class against the rest, mean: 87 cases, out of fold.")
+
+
+def test_several_trainings_are_named():
+    assert "mean of 3 trainings per case" in summary.headline(changed(by_seed=[{}] * 3))
+
+
+def test_a_look_at_the_cohort_names_the_next_step():
+    lines = summary.lines(None, COHORT, None, [Path("results/cohort/index.html")], 4)
+    assert not any("AUROC" in line for line in lines)
+    assert lines[-1].endswith("run the same command without a target for the whole study.")
+
+
+@pytest.fixture
+def results(tmp_path):
+    for name, numbers in (
+        ("report/metrics.json", METRICS),
+        ("cohort/cohort.json", COHORT),
+        ("faithfulness/faithfulness.json", FAITHFULNESS),
+    ):
+        (tmp_path / name).parent.mkdir(parents=True)
+        (tmp_path / name).write_text(json.dumps(numbers), encoding="utf-8")
+    for name in summary.PAGES:
+        (tmp_path / name).touch()
+    return tmp_path
+
+
+def test_a_folder_is_summed_up_and_an_empty_one_too(results, tmp_path):
+    lines = summary.of_folder(results, 10)
+    assert lines[0].startswith("AUROC 0.91") and f"  {results}/report/index.html" in "\n".join(lines)
+    assert len(summary.of_folder(tmp_path / "none", 10)) == 1
+
+
+def test_numbers_of_another_version_are_not_quoted(results):
+    (results / "report/metrics.json").write_text(json.dumps(METRICS | {"out_of_fold": {"roc_auc": 0.9, "low": 0.8}}))
+    lines = summary.of_folder(results, 10)
+    assert not any("AUROC" in line for line in lines) and any("report/index.html" in line for line in lines)
+
+
+def test_a_report_older_than_the_predictions_is_not_quoted(results):
+    predictions = results / "split_01/seed_1/predictions.csv"
+    predictions.parent.mkdir(parents=True)
+    predictions.touch()
+    os.utime(results / "report/metrics.json", (0, 0))
+    lines = summary.of_folder(results, 10)
+    assert not any("AUROC" in line or "report/index.html" in line for line in lines)
