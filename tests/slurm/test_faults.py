@@ -83,7 +83,7 @@ def caught(study):
     until(lambda: (study.folder / LOG).exists() and " epoch 3 of " in (study.folder / LOG).read_text())
     (process,) = training(study)
     os.kill(process, signal.SIGSTOP)
-    assert f" epoch {EPOCHS}: " not in (study.folder / LOG).read_text()
+    assert f" epoch {EPOCHS} of " not in (study.folder / LOG).read_text()
     return process
 
 
@@ -108,7 +108,7 @@ def goes_on_and_ends_as_undisturbed(study, prepared, folder=None):
     folder = folder or study.folder
     log = (folder / LOG).read_text()
     assert int(re.search(r"resumed after epoch (\d+)", log)[1]) >= 3
-    assert [int(n) for n in re.findall(r" epoch (\d+): train loss", log)] == list(range(1, EPOCHS + 1))
+    assert [int(n) for n in re.findall(r" epoch (\d+) of \d+: train loss", log)] == list(range(1, EPOCHS + 1))
     assert (folder / BEST).read_bytes() == (prepared.folder / BEST).read_bytes()
     assert training(study) == []
 

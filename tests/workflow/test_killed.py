@@ -83,7 +83,7 @@ def test_a_training_killed_at_random_moments_ends_as_an_undisturbed_one(study):
     assert train(study, killed).wait(120) == 0
     log = (killed / "train.log").read_text()
     assert int(re.search(r"resumed after epoch (\d+)", log)[1]) >= 1
-    assert [int(n) for n in re.findall(r" epoch (\d+): train loss", log)] == list(range(1, EPOCHS + 1))
+    assert [int(n) for n in re.findall(r" epoch (\d+) of \d+: train loss", log)] == list(range(1, EPOCHS + 1))
     assert (killed / "checkpoints/best.pth").read_bytes() == (whole / "checkpoints/best.pth").read_bytes()
     assert predictions(study, killed) == predictions(study, whole)
     columns = ["epoch", "lr", "train_loss", "val_loss", "best"]
