@@ -4,6 +4,7 @@ import re
 
 import pytest
 import yaml
+import yte
 from checkout import Checkout
 from conftest import REPOSITORY
 
@@ -106,3 +107,10 @@ def test_every_key_is_explained(path):
     for above, line in zip(["", *lines], lines):
         if re.match(r"[a-z-]+:", line) and not line.startswith("__"):
             assert "#" in line or above.startswith("#"), line
+
+
+def test_the_number_of_gpus_is_a_number(monkeypatch):
+    """A job that asks for the text "1" ends before it begins; a dry run shows both as 1."""
+    monkeypatch.chdir(REPOSITORY)
+    profile = yte.process_yaml(PROFILE.read_text(encoding="utf-8"), require_use_yte=True)
+    assert profile["set-resources"]["train"]["gpu"] == 1
