@@ -3,10 +3,14 @@
 Nothing is guessed silently: a guess is asked where a terminal is there, and marked "check this" in the file otherwise.
 """
 
+import argparse
 import shlex
 import sys
+from collections.abc import Iterable, Sequence
 from pathlib import Path
+from typing import Any
 
+import pandas as pd
 import yaml
 
 import cli
@@ -16,11 +20,14 @@ from stratamil.core.errors import UserError, few, visible
 from stratamil.core.names import natural
 from stratamil.features import images
 from stratamil.workflow import config_checks, proposal, propose_labels, propose_names, study_file
+from stratamil.workflow.proposal import Reading
+from stratamil.workflow.propose_labels import Meaning
+from stratamil.workflow.propose_names import Names
 
 SHAPES = 6  # shown
 
 
-def arguments():
+def arguments() -> argparse.Namespace:
     parser = cli.parser(__doc__)
     parser.add_argument("--patches", type=Path, required=True, help="folder of patch images")
     parser.add_argument("--labels", type=Path, required=True, help="labels table (CSV)")
@@ -30,7 +37,7 @@ def arguments():
     return parser.parse_args()
 
 
-def main(args):
+def main(args: argparse.Namespace) -> None:
     if args.output.exists():
         raise UserError(f"{args.output}: exists: choose another --output, or remove it")
     if not args.patches.is_dir():
@@ -73,8 +80,8 @@ def main(args):
     say(f"  snakemake --profile profiles/local --configfile {shlex.quote(str(args.output))} -n")
 
 
-def listed(root):
-    """The paths of all files below a folder but those in hidden folders, POSIX and relative, in natural order."""
+def listed(root: Path) -> list[str]:
+    """Return the paths of all files below a folder but those in hidden folders, POSIX and relative, in natural order."""
     found = []
     for folder, _, entries in folders.visit(root):
         below = Path(folder).relative_to(root).as_posix()
@@ -82,7 +89,7 @@ def listed(root):
     return sorted(found, key=natural)
 
 
-def show(accounts, reading, meaning):
+def show(accounts: Iterable[str], reading: Reading, meaning: Meaning) -> None:
     for path, name in proposal.examples(reading):
         number = name.patch if isinstance(name.patch, int) else f"at {name.patch[0]}, {name.patch[1]}"
         say(f"  {path}: case {name.case_id}, stain {name.stain}, slice {name.slice_id}, patch {number}")
@@ -92,7 +99,7 @@ def show(accounts, reading, meaning):
     say(f"Class: column {meaning.class_column}, {few(codes, 8)}")
 
 
-def ask(names, meaning, columns):
+def ask(names: Names, meaning: Meaning, columns: Sequence[str]) -> None:
     """Let the user answer what was guessed; an empty answer keeps the guess, and its mark in the file."""
     if "patient" in meaning.guesses and (answer := prompt(meaning.guesses["patient"], "a column, none, or y")):
         answer = meaning.patient_column if answer in ("y", "yes") else None if answer == "none" else answer
@@ -111,11 +118,13 @@ def ask(names, meaning, columns):
             del guesses[what]
 
 
-def prompt(guess, how):
+def prompt(guess: str, how: str) -> str:
     return input(f"{visible(guess)}: {how}; Enter to check it later: ").strip()
 
 
-def allowed(args, table, names, meaning, reading):
+def allowed(
+    args: argparse.Namespace, table: pd.DataFrame, names: Names, meaning: Meaning, reading: Reading
+) -> dict[str, Any]:
     of_class = proposal.patients(table, names.case_column, meaning, reading.cases)
     propose_labels.without_small(meaning, of_class, proposal.FEWEST)
     splits = proposal.splits(of_class, meaning.classes)
@@ -125,8 +134,8 @@ def allowed(args, table, names, meaning, reading):
     return splits
 
 
-def sides(root, reading):
-    """Longer sides of some images, in pixels."""
+def sides(root: Path, reading: Reading) -> list[int]:
+    """Return the longer sides of some images, in pixels."""
     found = []
     for path, _ in proposal.examples(reading):
         try:
@@ -136,13 +145,13 @@ def sides(root, reading):
     return found
 
 
-def has_gpu():
+def has_gpu() -> bool:
     import torch  # takes seconds
 
     return torch.cuda.is_available()
 
 
-def say(line):
+def say(line: str) -> None:
     print(visible(line))
 
 
