@@ -124,5 +124,6 @@ def test_faithfulness_knows_places_but_no_pictures(study):
     found = {row["measure"]: row for row in json.loads(text)["findings"] if row["scope"] == "study"}
     assert found["distance_slice"]["estimate"]["value"] is not None and "number_slice" not in found
     for name in ("pixels", "bytes", "brightness"):
-        assert found[f"{name}_case"]["estimate"]["value"] is None and "it is not known" in found[f"{name}_case"]["sentence"]
+        of_case = found[f"{name}_case"]
+        assert of_case["estimate"]["value"] is None and "it is not known" in of_case["sentence"]
     assert found["deletion_contribution"]["verdict"] == "above"
