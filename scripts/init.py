@@ -81,7 +81,7 @@ def main(args: argparse.Namespace) -> None:
 
 
 def listed(root: Path) -> list[str]:
-    """Return the paths of all files below a folder but those in hidden folders, POSIX and relative, in natural order."""
+    """Return the paths of all files that are not in hidden folders, POSIX and relative to `root`, in natural order."""
     found = []
     for folder, _, entries in folders.visit(root):
         below = Path(folder).relative_to(root).as_posix()

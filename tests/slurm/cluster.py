@@ -159,6 +159,8 @@ class Cluster:
             if process.poll() is None:
                 process.kill()
                 process.wait()
+        # Not by closing the pipe alone: a process that another test forked meanwhile holds it open, too.
+        print("end", file=self.process.stdin, flush=True)
         self.process.stdin.close()
         self.process.wait()
 
@@ -287,8 +289,10 @@ class Room:
         daemon.wait()
 
     def obey(self):
-        """Orders from standard input, until it ends."""
+        """Orders from standard input, until `end`, or until it ends with the tests."""
         for line in sys.stdin:
+            if line == "end\n":
+                return
             order, node = shlex.split(line)
             {"kill": self.kill_node, "start": self.start_node}[order](node)
             print("done", flush=True)

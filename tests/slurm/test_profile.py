@@ -97,7 +97,7 @@ def test_a_wrong_site_file_stops_with_one_line(tmp_path):
     (tmp_path / "profiles/slurm/site.yaml").write_text("{account: a, cpu: {partition: short}, gpu: {partiton: g}}")
     done = checkout.snakemake("-n", "--profile", "profiles/slurm")
     assert done.returncode != 0
-    assert "site.yaml: gpu: name its partition" in done.stderr.splitlines()[-1]
+    assert "site.yaml: gpu: name its partition" in done.stdout.splitlines()[-1]
 
 
 @pytest.mark.parametrize("path", [PROFILE, PROFILE.with_name("site.yaml")], ids=lambda path: path.name)

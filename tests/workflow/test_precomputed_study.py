@@ -122,7 +122,8 @@ def test_nothing_to_do_after_and_a_changed_file_reruns(study):
 def test_faithfulness_knows_places_but_no_pictures(study):
     text = (study.folder / RESULTS / "faithfulness/faithfulness.json").read_text()
     found = {row["measure"]: row for row in json.loads(text)["findings"] if row["scope"] == "study"}
-    assert found["distance_slice"]["value"] is not None and "number_slice" not in found
+    assert found["distance_slice"]["estimate"]["value"] is not None and "number_slice" not in found
     for name in ("pixels", "bytes", "brightness"):
-        assert found[f"{name}_case"]["value"] is None and "it is not known" in found[f"{name}_case"]["sentence"]
+        of_case = found[f"{name}_case"]
+        assert of_case["estimate"]["value"] is None and "it is not known" in of_case["sentence"]
     assert found["deletion_contribution"]["verdict"] == "above"

@@ -73,7 +73,7 @@ def read_study(root: Path, configfiles: list[Path]) -> Study:
     Raises UserError for what is wrong with a file, ImportError where packages are missing.
     """
     from stratamil.core import schema
-    from stratamil.workflow import config_checks, config_files
+    from stratamil.workflow import config_checks, config_files, config_values
 
     config: dict[str, Any] = {name: schema.defaults(name) for name in ("embed", "features", "names")}
     for path in [root / "config/config.yaml", *configfiles]:
@@ -85,7 +85,7 @@ def read_study(root: Path, configfiles: list[Path]) -> Study:
     if problems := config_checks.problems(config, schema.read()):
         raise UserError(*problems)
     precomputed = config["features"]["source"] == "precomputed"
-    used = [] if precomputed else config_checks.encoders(config, schema.read()).values()
+    used = [] if precomputed else config_values.encoders(config).values()
     encoders = tuple((each["encoder"], each["weights"]) for each in used)
     return Study(Path(config["results"]), encoders, tuple(configfiles))
 

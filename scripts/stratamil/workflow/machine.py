@@ -164,7 +164,7 @@ def memory() -> Iterator[Line]:
     """Check the memory and the CPUs that this process may use."""
     size = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
     with suppress(OSError, ValueError):  # "max" where a container or job has no limit
-        size = min(size, int(Path("/sys/fs/cgroup/memory.max").read_text()))
+        size = min(size, int(Path("/sys/fs/cgroup/memory.max").read_text(encoding="utf-8")))
     cpus = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
     what = f"{size / GB:.0f} GB, {cpus} CPU{'s' * (cpus != 1)}"
     if size < 7.5 * GB:  # a machine of 8 GB shows somewhat less
@@ -213,9 +213,9 @@ def _latency(name: str, folder: Path, rounds: int = 20) -> Line:
     took = []
     for number in range(rounds):
         start, content = time.perf_counter(), str(number)
-        (folder / "new").write_text(content)
+        (folder / "new").write_text(content, encoding="utf-8")
         (folder / "new").replace(folder / "file")
-        if (folder / "file").read_text() != content:
+        if (folder / "file").read_text(encoding="utf-8") != content:
             return Line("wrong", name, "a renamed file shows old content: choose a folder on another file system")
         took.append(time.perf_counter() - start)
     middle = 1000 * sorted(took)[rounds // 2]
@@ -227,7 +227,7 @@ def _latency(name: str, folder: Path, rounds: int = 20) -> Line:
 
 def _file_locks(name: str, path: Path) -> Line:
     """The workflow's own locks are hard links; flock is for programs that read the results."""
-    path.write_text("")
+    path.write_text("", encoding="utf-8")
     lacking = []
     try:
         os.link(path, path.with_suffix(".link"))
@@ -236,7 +236,7 @@ def _file_locks(name: str, path: Path) -> Line:
     try:
         import fcntl
 
-        with path.open("r+") as file:
+        with path.open("r+", encoding="utf-8") as file:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except (OSError, ImportError):
         lacking.append("file locks (flock)")
@@ -247,7 +247,7 @@ def _file_locks(name: str, path: Path) -> Line:
 
 def _times(name: str, path: Path) -> Line:
     """How finely times are kept, and whether the file server's clock is this machine's."""
-    path.write_text("")
+    path.write_text("", encoding="utf-8")
     apart = abs(path.stat().st_mtime - time.time())
     wanted = 1_600_000_001_123_456_789
     os.utime(path, ns=(wanted, wanted))
