@@ -124,6 +124,7 @@ def test_without_hard_links(tmp_path, monkeypatch):
     assert list(tmp_path.iterdir()) == []
 
 
+@pytest.mark.slow
 def test_a_holder_elsewhere_is_told_by_its_heartbeat(tmp_path):
     path = tmp_path / "x.lock"
     of_another_machine(path, locks.BOUND + 1)

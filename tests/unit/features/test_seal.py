@@ -28,6 +28,7 @@ def shard(path):
 MATRICES = ("features", "colour")
 
 
+@pytest.mark.slow
 @settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None, max_examples=60)
 @given(data=st.data())
 def test_every_changed_byte_but_a_number_of_a_matrix_is_noticed(tmp_path, data):

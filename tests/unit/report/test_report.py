@@ -543,6 +543,7 @@ def test_every_figure_of_the_ensemble_has_its_interval(tmp_path, monkeypatch):
             assert row["estimate"]["low"] <= row["estimate"]["value"] <= row["estimate"]["high"], row
 
 
+@pytest.mark.slow
 def test_scaling_that_worsens_and_a_temperature_at_its_bound_are_said(tmp_path, monkeypatch):
     made = Made(tmp_path)
     for run in made.runs:
@@ -555,6 +556,7 @@ def test_scaling_that_worsens_and_a_temperature_at_its_bound_are_said(tmp_path, 
     assert ("<strong>worsens</strong>" in page) == decided and ("; compatible with 0" in page) != decided
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("high, verdict", [(-0.01, True), (0.01, False)])
 def test_no_verdict_on_scaling_where_the_interval_holds_0(tmp_path, monkeypatch, high, verdict):
     told = cross_split.numbers
@@ -571,6 +573,7 @@ def test_no_verdict_on_scaling_where_the_interval_holds_0(tmp_path, monkeypatch,
     assert ("log loss of the test cases is 0.100 higher" in page) != verdict
 
 
+@pytest.mark.slow
 def test_difference_of_fold_means_is_by_hand_and_does_not_see_a_shift_of_a_fold(tmp_path):
     made = Made(tmp_path, seeds=(1, 2), signal=1)
 
@@ -602,6 +605,7 @@ def test_difference_of_fold_means_is_by_hand_and_does_not_see_a_shift_of_a_fold(
     assert after == pytest.approx(before) and abs(shifted - pooled) > 0.01
 
 
+@pytest.mark.slow
 def test_few_cases_are_not_to_be_quoted(tmp_path, monkeypatch):
     page, numbers, _ = Made(tmp_path, n=3).report(monkeypatch)
     assert numbers["patients_of"] == {"benign": 3, "high-grade": 2}
@@ -612,6 +616,7 @@ def test_few_cases_are_not_to_be_quoted(tmp_path, monkeypatch):
     assert ("It is not given here" in page) != shown
 
 
+@pytest.mark.slow
 def test_attention_is_told_by_true_class(tmp_path, monkeypatch):
     made = Made(tmp_path)
     for run in made.runs:
@@ -701,6 +706,7 @@ def test_checklists_point_to_what_is_there(two_seeds):
     assert found.count("for the author</span>") + len(re.findall("<td><a href", found)) == len(tripod) + len(claim)
 
 
+@pytest.mark.slow
 def test_report_needs_no_torch():
     probe = "import sys, report; sys.exit('torch' in sys.modules)"
     folder = REPOSITORY / "scripts"
