@@ -119,7 +119,7 @@ def test_over_its_time_and_mail_is_sent(study, prepared):
     caught(study)
     finished(process, study)
     assert [row[1:3] for row in jobs(study)] == [["TIMEOUT", "1"], ["COMPLETED", "2"]]
-    assert "stopped after epoch" in study.log, study.log
+    assert "SLURM status is: 'TIMEOUT'" in study.log
     assert "someone@example.org" in (study.cluster.folder / "mail").read_text()
     goes_on_and_ends_as_undisturbed(study, prepared)
 
@@ -146,7 +146,7 @@ def test_cancelled_by_hand(study, prepared):
     study.cluster.run("scancel", job(study))
     finished(process, study)
     assert [row[1].split()[0] for row in jobs(study)] == ["CANCELLED", "COMPLETED"]
-    assert "stopped after epoch" in study.log, study.log
+    assert "stopped after epoch" in study.job_log("train", jobs(study)[0][0])
     assert "'CANCELLED'" in study.log
     goes_on_and_ends_as_undisturbed(study, prepared)
 
