@@ -79,6 +79,6 @@ clean-demo:
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -r requirements.txt -c constraints.txt
 	touch $@
 
-.venv/.test: .venv/.run requirements-dev.txt requirements-timm.txt
+.venv/.test: .venv/.run requirements-dev.txt requirements-docs.txt requirements-timm.txt
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -r requirements-dev.txt -c constraints.txt
 	touch $@
