@@ -6,12 +6,14 @@
 # make test-slurm: every fault that a cluster can bring, on a real SLURM, 10 to 20 minutes; make test has the first jobs alone.
 # make check-slurm CONFIG=my_study.yaml: what the study asks for against what this cluster gives.
 # make doctor CONFIG=my_study.yaml: this machine and environment, a line each; paste it into a bug report.
+# make docs: the tables of config/README.md from the schema, then the site of docs/, which is read without a network.
+# make test-docs: run the commands of the documentation, as far as they need no cluster; minutes long.
 # make checks: figures of the demo cohort against their goals, and shuffled labels, minutes long; not part of the tests.
 # The programs are started as modules: the first line of bin/pytest has the path of the checkout, unquoted for a shell.
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: demo doctor docs test test-fast coverage test-hostile test-slurm check-slurm bench checks lint format clean-demo
+.PHONY: demo doctor docs test test-fast test-docs coverage test-hostile test-slurm check-slurm bench checks lint format clean-demo
 
 demo: .venv/.run
 	SNAKEMAKE_PROFILE=profiles/local $(BIN)/python -m snakemake --configfile config/demo.yaml
@@ -19,9 +21,10 @@ demo: .venv/.run
 doctor: # the environment may be absent or broken
 	@$(or $(wildcard $(BIN)/python),$(PYTHON)) scripts/doctor.py $(if $(CONFIG),--configfile $(CONFIG))
 
-# The tables of config/README.md, from the schema.
-docs: .venv/.run
+docs: .venv/.docs
 	$(BIN)/python docs/reference.py
+	$(BIN)/python -m sphinx -W --keep-going -q -b html docs docs/_build/html
+	@echo "docs/_build/html/index.html"
 
 test: .venv/.test
 	$(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder
@@ -42,6 +45,9 @@ test-hostile: .venv/.test
 
 test-slurm: .venv/.test
 	$(BIN)/python -m pytest -m "long or not long" --durations=0 tests/slurm
+
+test-docs: .venv/.test
+	$(BIN)/python -m pytest -m "long or not long" --durations=0 tests/workflow/test_docs.py
 
 check-slurm: .venv/.run
 	$(BIN)/python scripts/check_slurm.py $(if $(CONFIG),--configfile $(CONFIG))
@@ -77,6 +83,10 @@ clean-demo:
 	$(PYTHON) -c 'import sys; (3, 11) <= sys.version_info[:2] <= (3, 13) or sys.exit("Python 3.11, 3.12 or 3.13 is needed, this is %d.%d: make PYTHON=python3.13 ..." % sys.version_info[:2])'
 	$(PYTHON) -m venv .venv
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -r requirements.txt -c constraints.txt
+	touch $@
+
+.venv/.docs: .venv/.run requirements-docs.txt
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -r requirements-docs.txt -c constraints.txt
 	touch $@
 
 .venv/.test: .venv/.run requirements-dev.txt requirements-docs.txt requirements-timm.txt

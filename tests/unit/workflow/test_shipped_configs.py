@@ -134,5 +134,5 @@ def test_javascript_reads_the_patterns_as_python_does(tmp_path):
     assert reference.json.loads(done.stdout) == python
 
 
-def test_the_readme_says_how_a_study_file_elsewhere_finds_the_schema():
-    assert "# yaml-language-server: $schema=" in (REPOSITORY / "README.md").read_text(encoding="utf-8")
+def test_the_reference_says_how_a_study_file_elsewhere_finds_the_schema():
+    assert "# yaml-language-server: $schema=" in (REPOSITORY / "config/README.md").read_text(encoding="utf-8")
