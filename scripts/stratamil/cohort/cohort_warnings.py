@@ -163,7 +163,7 @@ def _is(number: int) -> str:
 
 def _of_patches(quality: Numbers) -> Iterator[str]:
     """Yield what is odd about the content of the patches."""
-    images = quality["pictures"]
+    images = quality["images"]
     for what, rows in (("equal file", quality["copies"]), ("equal feature row", quality["equal_rows"])):
         for row in [row for row in rows if not row["same_patient"]][:NAMED]:
             yield (
