@@ -99,7 +99,7 @@ def _of_predictors(cohort: Numbers) -> Iterator[str]:
         if (auc.value > TELLING or uneven) and (auc.low or 0) > 0.5:
             yield (
                 f"The {row['measure']} alone tells {row['more']} from {row['fewer']} with an AUROC of {auc.value:.2f} "
-                f"(95 % interval {auc.low:.2f} to {auc.high:.2f}): {_more(row)}. A model can learn this "
+                f"(95% CI {auc.low:.2f} to {auc.high:.2f}): {_more(row)}. A model can learn this "
                 "instead of what the tissue looks like."
             )
 

@@ -119,7 +119,7 @@ def results(
 
 
 def text(result: Mapping[str, Any]) -> str:
-    """Return results.txt: the numbers of a run for a reader, with 95 % intervals where the run's numbers give one."""
+    """Return results.txt: the numbers of a run for a reader, with 95% CIs where the run's numbers give one."""
     n, recall, auc = result["n"], result["recall"], result.get("roc_auc_delong")
     counts = result.get("counts") or {}
     lines = [
@@ -145,9 +145,7 @@ def text(result: Mapping[str, Any]) -> str:
             f"  accuracy {_share(at['accuracy'], n)}",
             f"  balanced accuracy {_number(at['balanced_accuracy'])}",
         ]
-    lines.append(
-        "intervals: 95 %, Wilson's for shares, DeLong's on the logit scale for the AUROC; cases as independent"
-    )
+    lines.append("95% CIs: Wilson for shares, DeLong on the logit scale for the AUROC; both assume independent cases")
     return "\n".join(lines) + "\n"
 
 
