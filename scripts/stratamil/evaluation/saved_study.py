@@ -170,12 +170,11 @@ def read_study(folder: str | Path) -> SavedStudy:
     stratamil.core.errors.UserError: results/config.yaml: no such file: give the folder that the setting results names
     """
     path = Path(folder) / "config.yaml"
+    with files.readable(path, "give the folder that the setting results names"):
+        text = path.read_bytes()
     try:
-        settings = yaml.safe_load(path.read_text(encoding="utf-8"))
+        settings = yaml.safe_load(text)
         settings["seeds"], settings["splits"]["n_splits"], settings["splits"]["n_repeats"]
-    except OSError as error:
-        why = "no such file" if isinstance(error, FileNotFoundError) else f"cannot be read ({error.strerror})"
-        raise UserError(f"{path}: {why}: give the folder that the setting results names") from None
     except (yaml.YAMLError, UnicodeDecodeError, KeyError, TypeError):
         raise UserError(f"{path}: not the settings of a study of this version: run snakemake again") from None
     return SavedStudy(Path(folder), settings)
