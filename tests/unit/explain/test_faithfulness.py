@@ -289,7 +289,7 @@ def test_a_sentence_for_every_outcome(sentence):
         assert findings.verdict(ESTIMATES[outcome]) == outcome
         assert text[0].isupper() and text.endswith(".") and "None" not in text and "nan" not in text
         if outcome in ("above", "below"):
-            assert "holds 0" not in text and "20 patients" in text
+            assert "includes 0" not in text and "20 patients" in text
     assert any(words in said["no different"] for words in ("no better than", "no more", "includes 0", "alike what"))
     assert any(words in said["too few"] for words in ("too few", "so few"))
     assert any(words in said["not defined"] for words in ("not defined", "cannot be", "no two to compare"))
