@@ -8,6 +8,7 @@ import pandas as pd
 import torch
 from numpy.typing import NDArray
 
+from stratamil.core import progress
 from stratamil.core.errors import UserError
 from stratamil.core.names import column, natural
 from stratamil.mil.bags import Bags, Batch
@@ -36,8 +37,8 @@ def predict(
     patch_weight, slice_weight, stain_weight, effective_weight, effective_ratio and rank (see `ranking.compared`),
     contribution_<class>: over a case, they and the class's entry of `biases` add up to its logit.
     """
-    rows, patches = [], []
-    for case in sorted(case_ids, key=natural):
+    rows, patches, cases = [], [], sorted(case_ids, key=natural)
+    for case in progress.track(cases, len(cases), "cases"):
         batch = bags.batch([case])
         output = model(batch)
         if not output.logits.isfinite().all():

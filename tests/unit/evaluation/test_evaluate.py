@@ -7,6 +7,7 @@ import torch
 from factories import STAINS, build, features, model_settings, scores
 from scipy.special import softmax
 
+from stratamil.core import progress
 from stratamil.core.names import column
 from stratamil.evaluation import predict
 from stratamil.features.store import Features
@@ -89,6 +90,14 @@ def test_contributions_and_bias_add_up_to_the_logit_of_3000_patches(aggregation)
     for name, bias in biases.items():
         told = attention[f"contribution_{column(name)}"].astype(float).sum() + bias
         assert told == pytest.approx(predictions[f"logit_{column(name)}"][0], abs=1e-5)
+
+
+def test_the_log_counts_the_cases_that_are_predicted(predicted, monkeypatch, caplog):
+    model, data, *_ = predicted
+    monkeypatch.setattr(progress, "SECONDS", 0)
+    with caplog.at_level("INFO"):
+        predict.predict(model, Bags(data, STAINS), data.table, ["10", "2"], y=Y, classes=CLASSES)
+    assert caplog.messages == ["1 of 2 cases", "2 of 2 cases"]
 
 
 def test_a_second_pass_gives_the_same_bytes(predicted):
