@@ -90,7 +90,7 @@ def arrays(predictions: pd.DataFrame, classes: Sequence[str]) -> tuple[NDArray, 
 
 
 def results(
-    test: pd.DataFrame, validation: pd.DataFrame, classes: Sequence[str], threshold: str | float = "youden"
+    test: pd.DataFrame, validation: pd.DataFrame, classes: Sequence[str], threshold: str | float
 ) -> dict[str, Any]:
     """Return all numbers of a run as a dict for results.json.
 

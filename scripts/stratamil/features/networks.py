@@ -219,7 +219,7 @@ def _build(
     if entry.library == "timm":
         return _timm(entry, encoder, weights_file)
     if entry.normalisation is None:
-        transforms = published(entry.network).transforms()
+        transforms = published(entry.network, "default").transforms()
         values = (tuple(round(float(value), 4) for value in part) for part in (transforms.mean, transforms.std))
         entry = replace(entry, normalisation=tuple(values))
     described = {} if entry.final_relu is None else {"final_relu": entry.final_relu}
@@ -334,7 +334,7 @@ def _last_map(outputs: dict[str, Any]) -> str | None:
     return name if name and len(shapes[name]) == 4 else None
 
 
-def published(encoder: str, weights: str = "default") -> WeightsEnum:
+def published(encoder: str, weights: str) -> WeightsEnum:
     """Return torchvision's enum entry of published weights. Raises UserError if there is none of that name."""
     if encoder not in torchvision.models.list_models(module=torchvision.models):
         raise UserError(f"config: embed.encoder: no encoder {encoder!r}: {_supported(encoder)}")

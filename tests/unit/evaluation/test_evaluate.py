@@ -126,14 +126,17 @@ def test_threshold_and_temperature_never_see_test_labels():
     score = rng.uniform(0.05, 0.95, 20)
     labels = rng.integers(0, 2, 20)
     chosen = [
-        {key: predict.results(table(y, score), val, ["benign", "high"])[key] for key in ("threshold", "temperature")}
+        {
+            key: predict.results(table(y, score), val, ["benign", "high"], "youden")[key]
+            for key in ("threshold", "temperature")
+        }
         for y in (labels, 1 - labels)
     ]
     assert chosen[0] == chosen[1]
 
 
 def test_one_class_is_not_defined():
-    result = predict.results(table([1, 1], [0.2, 0.9]), table([0, 1], [0.2, 0.9]), ["benign", "high"])
+    result = predict.results(table([1, 1], [0.2, 0.9]), table([0, 1], [0.2, 0.9]), ["benign", "high"], "youden")
     assert result["roc_auc"] is None
     text = predict.text({"split": "01", "seed": 1, "checkpoint": "best.pth", "epoch": 3} | result)
     assert "AUROC: not defined" in text
@@ -144,7 +147,7 @@ def test_one_class_is_not_defined():
 def test_results_txt_has_counts_and_intervals():
     y = np.repeat([0, 1], 10)
     score = np.concatenate([np.linspace(0.05, 0.6, 10), np.linspace(0.3, 0.95, 10)])
-    result = predict.results(table(y, score), table(y, score), ["benign", "high"])
+    result = predict.results(table(y, score), table(y, score), ["benign", "high"], "youden")
     text = predict.text({"split": "01", "seed": 1, "checkpoint": "best.pth", "epoch": 3} | result)
     assert "test cases: 20 (10 benign, 10 high)" in text
     assert text.count("loss") == 2 and f"test loss (log loss): {result['log_loss']:.4f}" in text
@@ -153,6 +156,6 @@ def test_results_txt_has_counts_and_intervals():
     auc = intervals.delong(y, score)
     assert f"AUROC: {auc.value:.4f} ({auc.low:.4f} to {auc.high:.4f})" in text and result["roc_auc_delong"] == auc
     assert "at its bound" not in text
-    apart = predict.results(table(y, score), table([0, 1], [0.2, 0.9]), ["benign", "high"])
+    apart = predict.results(table(y, score), table([0, 1], [0.2, 0.9]), ["benign", "high"], "youden")
     text = predict.text({"split": "01", "seed": 1, "checkpoint": "best.pth", "epoch": 3} | apart)
     assert "at its bound: no temperature fits these validation cases" in text
