@@ -1,6 +1,7 @@
 """read_study: the tables of a study from its files."""
 
 import doctest
+import re
 import shutil
 import subprocess
 import sys
@@ -131,3 +132,27 @@ def test_the_package_imports_nothing_of_it_before_it_is_asked_for():
     assert subprocess.run(asked, capture_output=True, text=True, cwd=REPOSITORY / "scripts").stdout == "[]\n"
     with pytest.raises(AttributeError, match="no attribute 'read_studies'"):
         _ = stratamil.read_studies
+
+
+def test_the_documentation_names_every_table():
+    page = (REPOSITORY / "docs/reference/api.md").read_text(encoding="utf-8")
+    for name in [*KEYS, "attention(case_id)", "settings", "classes", "folder", "runs"]:
+        assert f"`study.{name}`" in page
+    public = {name for name in vars(saved_study.SavedStudy) if not name.startswith("_")}
+    assert public == {*KEYS, "attention", "classes", "runs"}
+
+
+@pytest.mark.slow
+def test_the_notebook_runs(results, tmp_path):
+    shutil.copytree(results, tmp_path / "results/demo")
+    (tmp_path / "docs/reference").mkdir(parents=True)
+    output = tmp_path / "run.ipynb"
+    command = [sys.executable, REPOSITORY / "docs/run_notebook.py", "--folder", tmp_path / "docs/reference"]
+    subprocess.run([*command, "--output", output], check=True)
+    assert "AUROC " in output.read_text(encoding="utf-8")
+
+
+def test_the_notebook_has_the_outputs_of_the_demo_and_no_path_of_a_machine():
+    text = (REPOSITORY / "docs/reference/read_a_study.ipynb").read_text(encoding="utf-8")
+    assert "image/png" in text and "ename" not in text and len(text) < 300_000
+    assert not re.search(r'"[^"]*/(home|root|tmp|work|Users)/', text)
