@@ -18,7 +18,6 @@ pytestmark = pytest.mark.long
 RESULTS = "results/tiny"
 RUNS = ["split_01/seed_1", "split_02/seed_1"]
 CHANGES = {
-    "splits": {"n_splits": 2, "validation": 0.2},
     "embed": {"encoder": "efficientnet_lite0", "weights": "default", "input_size": 64, "shards": 1},
 }
 # Rules with one job for each of the runs, and the others; those that run on the login node are in neither.

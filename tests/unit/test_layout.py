@@ -1,8 +1,10 @@
 """The house: one room for each thing, doors that open one way, and nothing too large to be read."""
 
 import ast
+from collections.abc import Iterator
 from pathlib import Path
 
+import pytest
 from conftest import REPOSITORY
 
 LIBRARY = REPOSITORY / "scripts/stratamil"
@@ -24,6 +26,43 @@ def imported(path: Path) -> set[tuple[str, str]]:
             _, package, *module = node.module.split(".")
             imports |= {(package, *module)} if module else {(package, alias.name) for alias in node.names}
     return imports
+
+
+# What takes half a second or more to import; a program that is not named here imports none of it at its start.
+SLOW = ("torch", "torchvision", "timm", "sklearn", "scipy.stats", "scipy.optimize", "scipy.ndimage", "matplotlib")
+STARTS_WITH = {
+    "attention": {"matplotlib"},
+    "baselines": {"sklearn"},
+    "cohort": {"matplotlib"},
+    "demo": {"scipy.ndimage"},
+    "embed": {"torch"},
+    "evaluate": {"torch", "sklearn", "matplotlib"},
+    "faithfulness": {"matplotlib"},
+    "perturb": {"torch"},
+    "report": {"sklearn", "matplotlib"},
+    "train": {"torch", "matplotlib"},
+}
+
+
+def at_start(path: Path) -> Iterator[str]:
+    """Yield the modules that a file imports when it is loaded, not within functions."""
+    for node in ast.parse(path.read_text()).body:
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            yield from (node.module, *(f"{node.module}.{alias.name}" for alias in node.names))
+
+
+@pytest.mark.parametrize("script", SCRIPTS, ids=lambda path: path.stem)
+def test_a_program_starts_without_what_it_does_not_use(script):
+    files, modules = [script], set()
+    for file in files:  # grows while it is read
+        for module in at_start(file):
+            modules.add(module)
+            ours = script.parent / f"{module.replace('.', '/')}.py"
+            files += [ours] if ours.is_file() and ours not in files else []
+    slow = {name for name in SLOW if any(f"{module}.".startswith(f"{name}.") for module in modules)}
+    assert slow == STARTS_WITH.get(script.stem, set())
 
 
 def test_packages_are_the_folders_and_no_module_lies_beside_them():

@@ -15,12 +15,12 @@ from PIL import Image
 
 from stratamil.core import processes
 
-SHARD = "features/densenet121/shard_00.h5"
+SHARD = "features/efficientnet_lite0/shard_00.h5"
 STUDY = {
     "patches": "patches",
     "labels": "labels.csv",
     "results": "results/own",
-    "embed": {"encoder": "densenet121", "weights": "none", "input_size": 128, "shards": 1, "batch_size": 4},
+    "embed": {"encoder": "efficientnet_lite0", "weights": "none", "input_size": 224, "shards": 1, "batch_size": 2},
     "splits": {"n_splits": 2, "validation": 0.25},
 }
 
@@ -59,7 +59,7 @@ def features(study, results="results/own"):
 
 def test_an_orphan_is_named_and_its_successor_finishes(study):
     assert run(study, results="results/undisturbed").returncode == 0
-    cache = study.folder / "results/own/features/densenet121/cache"
+    cache = study.folder / "results/own/features/efficientnet_lite0/cache"
     command = study.command(
         "--", f"results/own/{SHARD}", configfiles=[REPOSITORY / "config/config.yaml"], changes=STUDY
     )

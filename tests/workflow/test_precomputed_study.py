@@ -12,14 +12,14 @@ import yaml
 from checkout import Checkout
 
 RESULTS = "results/elsewhere"
-RUNS = [f"{RESULTS}/split_{split}/seed_1" for split in ("01", "02", "03")]
-AFTER = {"splits": 1, "cohort": 1, "precomputed": 2, "train": 3, "baselines": 1}
-AFTER |= {"evaluate": 3, "attention": 3, "perturb": 3, "faithfulness": 1, "report": 1}
+RUNS = [f"{RESULTS}/split_{split}/seed_1" for split in ("01", "02")]
+AFTER = {"splits": 1, "cohort": 1, "precomputed": 2, "train": 2, "baselines": 1}
+AFTER |= {"evaluate": 2, "attention": 2, "perturb": 2, "faithfulness": 1, "report": 1}
 CONFIG = {
     "labels": "data/labels.csv",
     "results": RESULTS,
     "features": {"source": "precomputed", "manifest": "data/features/manifest.csv"},
-    "splits": {"n_splits": 3},
+    "splits": {"n_splits": 2, "validation": 0.2},
     "seeds": [1],
     "embed": {"shards": 2},
     "model": {"embed_dim": 16, "attention_dim": 8},

@@ -6,9 +6,6 @@ from fractions import Fraction
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
-from scipy.optimize import Bounds, LinearConstraint, milp
-from scipy.sparse import eye_array, kron
-from sklearn.model_selection import StratifiedGroupKFold
 
 from stratamil.cohort.inventory import USED
 from stratamil.cohort.splits import Split
@@ -110,6 +107,8 @@ def _folds(cases: pd.DataFrame, n: int, state: int, parts: int = 1) -> list[NDAr
 
     parts: 2 if each fold must itself be divisible into two sets with every class.
     """
+    from sklearn.model_selection import StratifiedGroupKFold  # a second, which the cohort page need not wait for
+
     folding = StratifiedGroupKFold(n, shuffle=True, random_state=state)
     fold_of_case = np.empty(len(cases), dtype=int)
     for fold, (_, test) in enumerate(folding.split(cases, cases["class"], cases["patient_id"])):
@@ -130,6 +129,9 @@ def _complete(fold_of: NDArray[np.int64], counts: NDArray[np.int64], n: int, par
     holds = (counts > 0).astype(float)
     if parts == 1 and all(holds[fold_of == fold].any(axis=0).all() for fold in range(n)):
         return fold_of
+    from scipy.optimize import Bounds, LinearConstraint, milp
+    from scipy.sparse import eye_array, kron
+
     home = np.arange(n * parts) // parts  # the fold of each part
     moved = counts.sum(axis=1)[:, None] * (home != fold_of[:, None])
     solved = milp(

@@ -14,7 +14,6 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 from PIL import Image
-from sklearn.model_selection import StratifiedGroupKFold
 
 from stratamil.cohort.folders import MARK
 from stratamil.core.errors import UserError
@@ -121,6 +120,8 @@ def splits(cohort: Cohort, seed: int) -> list[dict[str, NDArray[np.int64]]]:
     used = [case for case in cohort.cases if case.code in BENIGN + HIGH_GRADE and case.has_patches]
     ids = np.array([case.case_id for case in used], dtype=np.int64)
     positive = [case.code in HIGH_GRADE for case in used]
+    from sklearn.model_selection import StratifiedGroupKFold  # a second, which a dry run need not wait for
+
     folds = StratifiedGroupKFold(N_SPLITS, shuffle=True, random_state=seed)
     tests = [test for _, test in folds.split(ids, positive, [case.patient for case in used])]
     result = []

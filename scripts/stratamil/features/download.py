@@ -10,7 +10,7 @@ from pathlib import Path
 
 from stratamil.core import files
 from stratamil.core.errors import UserError
-from stratamil.features import encoder_registry, networks
+from stratamil.features import encoder_registry
 from stratamil.features.encoder_registry import Entry
 
 # Published hashes are in the names of torchvision's files; that of EfficientNet-Lite0's is this.
@@ -62,7 +62,9 @@ def _lite0(entry: Entry, weights: str, temporary: Path, output: Path) -> tuple[P
 def _torchvision(entry: Entry, weights: str, temporary: Path, output: Path) -> tuple[Path | str, str | None]:
     import torch
 
-    url = networks.published(entry.network, weights).url
+    from stratamil.features import torchvision_networks
+
+    url = torchvision_networks.published(entry.network, weights).url
     name = url.rpartition("/")[2]
     cached = Path(torch.hub.get_dir()) / "checkpoints" / name
     if cached.is_file():
@@ -79,6 +81,8 @@ def _torchvision(entry: Entry, weights: str, temporary: Path, output: Path) -> t
 
 
 def _hub(entry: Entry, weights: str, temporary: Path, output: Path) -> tuple[Path | str, str | None]:
+    from stratamil.features import networks
+
     timm = networks.import_timm()
     import huggingface_hub
     from huggingface_hub.errors import EntryNotFoundError, HfHubHTTPError

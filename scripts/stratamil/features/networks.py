@@ -20,11 +20,9 @@ from typing import Any, Literal
 import numpy as np
 import PIL
 import torch
-import torchvision
 from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn import functional
-from torchvision.models import WeightsEnum, feature_extraction
 
 from stratamil.core import devices, files, provenance
 from stratamil.core.errors import UserError
@@ -33,8 +31,6 @@ from stratamil.features.encoder_registry import LITE0, STAIN_STATS, Entry, Norma
 from stratamil.features.stain_stats import StainStats
 
 Precision = Literal["auto", "fp32", "bf16"]
-HEAD = ("classifier", "avgpool", "fc", "head", "heads")  # modules of torchvision's networks that follow the last map
-PROBE_SIZE = 224  # every torchvision network takes it, and has a last map larger than 1 x 1 for it
 
 
 class Encoder(nn.Module):
@@ -170,7 +166,6 @@ def load(
         "code": provenance.code_digest(__file__, images.__file__)[:16],
         "pillow": PIL.__version__,
         "torch": str(torch.__version__),
-        "torchvision": str(torchvision.__version__),
         **described,
     }
     return result
@@ -195,7 +190,7 @@ def _dim(loaded: Encoder, encoder: str, input_size: int) -> int:
     except (RuntimeError, ValueError, AssertionError) as error:
         raise UserError(
             f"config: embed.input_size: {encoder} does not take {input_size} px "
-            f"({str(error).splitlines()[0]}): set another size, such as {PROBE_SIZE}"
+            f"({str(error).splitlines()[0]}): set another size, such as 224"
         ) from None
 
 
@@ -218,12 +213,13 @@ def _build(
         return _lite0(input_size or entry.size), entry, {}
     if entry.library == "timm":
         return _timm(entry, encoder, weights_file)
+    from stratamil.features import torchvision_networks  # its import takes seconds
+
     if entry.normalisation is None:
-        transforms = published(entry.network).transforms()
-        values = (tuple(round(float(value), 4) for value in part) for part in (transforms.mean, transforms.std))
-        entry = replace(entry, normalisation=tuple(values))
+        entry = replace(entry, normalisation=torchvision_networks.normalisation(entry.network))
     described = {} if entry.final_relu is None else {"final_relu": entry.final_relu}
-    return _torchvision(entry.network, entry.final_relu), entry, described
+    network = torchvision_networks.build(entry.network, entry.final_relu)
+    return network, entry, {"torchvision": torchvision_networks.VERSION, **described}
 
 
 def _lite0(input_size: int) -> nn.Module:
@@ -300,64 +296,3 @@ def _repository(entry: Entry, weights_file: Path | str | None) -> tuple[Entry, d
             f"{path}: not the description of a timm network ({type(error).__name__}): copy config.json of "
             f"https://huggingface.co/{entry.hub} there"
         ) from None
-
-
-def _torchvision(encoder: str, final_relu: bool | None = None) -> nn.Module:
-    network = torchvision.models.get_model(encoder, weights=None).eval()
-    if hasattr(network, "transform_input"):
-        network.transform_input = True  # GoogLeNet and Inception turn the ImageNet normalisation into their own
-    in_training, in_eval = feature_extraction.get_graph_node_names(network, suppress_diff_warning=True)
-    probe = feature_extraction.create_feature_extractor(
-        network, train_return_nodes=in_training, eval_return_nodes=in_eval, suppress_diff_warning=True
-    ).eval()
-    with torch.inference_mode():
-        outputs = probe(torch.zeros(1, 3, PROBE_SIZE, PROBE_SIZE))
-    name = _last_map(outputs)
-    if name is None:
-        raise UserError(f"config: embed.encoder: {encoder} has no last feature map: {_supported(encoder)}")
-    if final_relu is False:
-        name = "features.norm5"
-    return feature_extraction.create_feature_extractor(
-        network, train_return_nodes={}, eval_return_nodes={name: "map"}, suppress_diff_warning=True
-    )
-
-
-def _last_map(outputs: dict[str, Any]) -> str | None:
-    """Name of the last (1, C, H, W) with H x W > 1 before the head; None where tokens (1, T, C) come after it."""
-    before_head = {
-        name: tuple(value.shape)
-        for name, value in outputs.items()
-        if isinstance(value, torch.Tensor) and value.dim() > 2 and name.split(".")[0] not in HEAD
-    }
-    shapes = {name: shape for name, shape in before_head.items() if shape[-2:] != (1, 1)}
-    name = next(reversed(shapes), None)
-    return name if name and len(shapes[name]) == 4 else None
-
-
-def published(encoder: str, weights: str = "default") -> WeightsEnum:
-    """Return torchvision's enum entry of published weights. Raises UserError if there is none of that name."""
-    if encoder not in torchvision.models.list_models(module=torchvision.models):
-        raise UserError(f"config: embed.encoder: no encoder {encoder!r}: {_supported(encoder)}")
-    entries = torchvision.models.get_model_weights(encoder)
-    if weights == "default":
-        return entries.DEFAULT
-    if weights not in entries.__members__:
-        names = ", ".join(entry.name for entry in entries)
-        raise UserError(
-            f"config: embed.weights: {encoder} has no weights {weights!r}: set default, none, {names} or a .pth file"
-        )
-    return entries[weights]
-
-
-def _supported(encoder: str) -> str:
-    known = [LITE0, STAIN_STATS, *torchvision.models.list_models(module=torchvision.models, exclude="vit_*")]
-    near = difflib.get_close_matches(encoder, known, n=3) or [
-        "densenet121",
-        "resnet50",
-        "efficientnet_b0",
-        "convnext_tiny",
-    ]
-    return (
-        f"set {', '.join(near)}, {LITE0}, {STAIN_STATS}, another convolutional classification network of torchvision, "
-        "or one of timm as timm:NAME"
-    )

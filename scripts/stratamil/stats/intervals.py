@@ -16,15 +16,13 @@ from typing import Literal, NamedTuple
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from scipy.optimize import brentq
-from scipy.special import expit, logit
-from scipy.stats import binomtest, norm, rankdata
+from scipy.special import expit, logit, ndtri
 
 from stratamil.stats import metrics
 
 Scale = Literal["plain", "log", "logit"]
 
-Z = float(norm.ppf(0.975))
+Z = float(ndtri(0.975))
 SCALES: dict[str, Scale] = {"roc_auc": "logit", "pr_auc": "logit", "accuracy": "logit", "balanced_accuracy": "logit"}
 SCALES |= {"log_loss": "log", "brier": "log"}
 
@@ -180,6 +178,8 @@ def score_interval(value: float | None, sides: Sequence[Sides], n: int | None = 
         variance = sum(area * (1 - area) / (m * k) * (1 + ((m + k) / 2 - 1) * spread) for m, k in sides)
         return (value - area) ** 2 - Z**2 * variance / len(sides) ** 2
 
+    from scipy.optimize import brentq  # half a second, which most programs need not wait for
+
     edge = 1e-9
     low = 0.0 if value <= edge else brentq(excess, edge, min(value, 1 - edge))
     high = 1.0 if value >= 1 - edge else brentq(excess, max(value, edge), 1 - edge)
@@ -214,9 +214,9 @@ def delong_error(y: ArrayLike, score: ArrayLike) -> float | None:
     m, n = int(y.sum()), int((~y).sum())
     if min(m, n) < 2:
         return None
-    ranks = rankdata(score)
-    positive = (ranks[y] - rankdata(score[y])) / n
-    negative = 1 - (ranks[~y] - rankdata(score[~y])) / m
+    ranks = metrics.midranks(score)
+    positive = (ranks[y] - metrics.midranks(score[y])) / n
+    negative = 1 - (ranks[~y] - metrics.midranks(score[~y])) / m
     return float(np.sqrt(positive.var(ddof=1) / m + negative.var(ddof=1) / n))
 
 
@@ -260,5 +260,7 @@ def wilson(k: int, n: int) -> Estimate:
     """Return the share k of n with its interval by Wilson (1927); cases are taken as independent."""
     if n == 0:
         return Estimate(None, n=0)
+    from scipy.stats import binomtest  # as above
+
     bounds = binomtest(int(k), int(n)).proportion_ci(method="wilson")
     return Estimate(int(k) / int(n), float(bounds.low), float(bounds.high), int(n))

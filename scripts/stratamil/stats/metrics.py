@@ -8,12 +8,9 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
+import pandas as pd
 from numpy.typing import ArrayLike, NDArray
-from scipy.optimize import minimize_scalar
 from scipy.special import log_softmax, logit
-from scipy.stats import rankdata
-from sklearn.linear_model import LogisticRegression
-from sklearn.metrics import average_precision_score
 
 TEMPERATURES = (0.1, 10.0)  # bounds of `temperature`: a separable validation set would push it to 0
 SMALLEST = 1e-7  # probabilities are kept this far from 0 and 1 before a logarithm: float32 resolves no more near 1
@@ -37,18 +34,25 @@ def has_both(y: ArrayLike) -> bool:
     return bool(0 < np.count_nonzero(y) < len(y))
 
 
+def midranks(values: ArrayLike) -> NDArray[np.float64]:
+    """Return the ranks of values (n,) from 1, of equal values their mean."""
+    return pd.Series(np.asarray(values)).rank().to_numpy()
+
+
 def roc_auc(y: ArrayLike, score: ArrayLike) -> float | None:
     """Return the area under the ROC curve of binary labels (Mann-Whitney, ties count half), or None."""
     y = np.asarray(y, dtype=bool)
     if not has_both(y):
         return None
     positives, negatives = y.sum(), (~y).sum()
-    ranks = rankdata(score)[y].sum()
+    ranks = midranks(score)[y].sum()
     return float((ranks - positives * (positives + 1) / 2) / (positives * negatives))
 
 
 def pr_auc(y: ArrayLike, score: ArrayLike) -> float | None:
     """Return the average precision of binary labels, or None if one class is missing; a coin gives the prevalence."""
+    from sklearn.metrics import average_precision_score  # a second, which training need not wait for
+
     return float(average_precision_score(y, score)) if has_both(y) else None
 
 
@@ -173,6 +177,8 @@ def temperature(y: ArrayLike, logits: ArrayLike) -> float | None:
     if (logits.argmax(axis=1) == y).all():
         return TEMPERATURES[0]
 
+    from scipy.optimize import minimize_scalar  # as above
+
     def loss(log_t: float) -> float:
         return -log_softmax(logits / np.exp(log_t), axis=1)[np.arange(len(y)), y].mean()
 
@@ -193,6 +199,8 @@ def recalibration(y: NDArray[np.bool_], score: ArrayLike) -> tuple[float, float]
     x = logit(np.clip(score, SMALLEST, 1 - SMALLEST))
     if not has_both(y) or x[y].min() >= x[~y].max() or x[y].max() <= x[~y].min():
         return None, None
+    from sklearn.linear_model import LogisticRegression  # as above
+
     fit = LogisticRegression(C=np.inf, solver="newton-cholesky", tol=1e-8, max_iter=200).fit(x[:, None], y)
     return float(fit.coef_[0, 0]), float(fit.intercept_[0])
 

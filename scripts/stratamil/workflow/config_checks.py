@@ -94,11 +94,13 @@ def _torchvision(where: str, encoder: str, weights: str) -> Iterator[str]:
     if usual or encoder_registry.entry(encoder).library != "torchvision":
         return
     try:
-        from stratamil.features import networks
+        from stratamil.features import torchvision_networks
     except ImportError:  # jobs have an environment of their own
         return
     try:
-        networks.published(encoder, "default" if weights == "none" or encoder_registry.is_file(weights) else weights)
+        torchvision_networks.published(
+            encoder, "default" if weights == "none" or encoder_registry.is_file(weights) else weights
+        )
     except UserError as error:
         yield from (line.removeprefix("config: ").replace("embed.", f"{where}.", 1) for line in error.problems)
 

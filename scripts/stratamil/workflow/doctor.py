@@ -155,9 +155,9 @@ def url(encoder: str, chosen: str) -> str | None:
         return None
     if row.library == "timm":
         return row.source or HUB
-    from stratamil.features import networks
+    from stratamil.features import torchvision_networks
 
-    return networks.published(row.network, chosen).url
+    return torchvision_networks.published(row.network, chosen).url
 
 
 def host(address: str) -> str:

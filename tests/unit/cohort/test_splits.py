@@ -11,6 +11,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from seeds import SEED
+from sklearn.model_selection import StratifiedGroupKFold
 
 import splits as script
 from stratamil.cohort import generated_splits, splits
@@ -100,7 +101,7 @@ def test_every_class_in_every_set_wherever_possible(patients, how, seed):
 
 def test_a_class_that_the_greedy_draw_misses_is_brought_in():
     cases = cohort([[0], [0], [1], [1], [0, 1]])
-    folding = generated_splits.StratifiedGroupKFold(3, shuffle=True, random_state=1)
+    folding = StratifiedGroupKFold(3, shuffle=True, random_state=1)
     drawn = [test for _, test in folding.split(cases, cases["class"], cases["patient_id"])]
     assert any(cases["class"].iloc[test].nunique() < 2 for test in drawn)
     check_all(generate(cases, CLASSES[:2], 3, 1), cases, CLASSES[:2])

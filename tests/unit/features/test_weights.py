@@ -16,7 +16,7 @@ from conftest import REPOSITORY
 from PIL import Image
 
 from stratamil.core.errors import UserError
-from stratamil.features import download, encoder_registry, networks
+from stratamil.features import download, encoder_registry, networks, torchvision_networks
 
 SCRIPTS = REPOSITORY / "scripts"
 
@@ -40,7 +40,7 @@ def test_lite0_is_the_pinned_file(tmp_path, monkeypatch):
 
 
 def test_torchvision_s_file_is_checked_by_the_hash_in_its_name_also_from_the_cache(tmp_path, cache, monkeypatch):
-    name = Path(networks.published("resnet18").url).name
+    name = Path(torchvision_networks.published("resnet18").url).name
     cached = cache / name
     cached.write_bytes(b"cut short")
     found = hashlib.sha256(b"cut short").hexdigest()
@@ -52,7 +52,7 @@ def test_torchvision_s_file_is_checked_by_the_hash_in_its_name_also_from_the_cac
     class Published:
         url = f"https://example.org/{right.name}"
 
-    monkeypatch.setattr(networks, "published", lambda *_: Published)
+    monkeypatch.setattr(torchvision_networks, "published", lambda *_: Published)
     assert download.fetch("resnet18", "default", tmp_path / "r.pth") == found
     assert (tmp_path / "r.pth").read_bytes() == b"cut short"
 
