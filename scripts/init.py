@@ -4,6 +4,7 @@ Nothing is guessed silently: a guess is asked where a terminal is there, and mar
 """
 
 import argparse
+import os
 import shlex
 import sys
 from collections.abc import Iterable, Sequence
@@ -25,6 +26,7 @@ from stratamil.workflow.propose_labels import Meaning
 from stratamil.workflow.propose_names import Names
 
 SHAPES = 6  # shown
+YES = ("y", "yes")
 
 
 def arguments() -> argparse.Namespace:
@@ -77,7 +79,8 @@ def main(args: argparse.Namespace) -> None:
     files.write_text(text, args.output)
     guesses = len(names.guesses) + len(meaning.guesses)
     say(f"{args.output}: written" + (f"; {guesses} lines say `check this`" if guesses else "") + ". Then:")
-    say(f"  snakemake --profile profiles/local --configfile {shlex.quote(str(args.output))} -n")
+    profile = "" if os.environ.get("SNAKEMAKE_PROFILE") else "--profile profiles/local "
+    say(f"  snakemake {profile}--configfile {shlex.quote(str(args.output))} -n")
 
 
 def listed(root: Path) -> list[str]:
@@ -95,31 +98,33 @@ def show(accounts: Iterable[str], reading: Reading, meaning: Meaning) -> None:
         say(f"  {path}: case {name.case_id}, stain {name.stain}, slice {name.slice_id}, patch {number}")
     for line in accounts:
         say(line)
-    codes = [f"{code} ({meaning.counts[code]})" for code in sorted(meaning.counts, key=natural)]
-    say(f"Class: column {meaning.class_column}, {few(codes, 8)}")
+    codes = [f"{code}: {meaning.counts[code]}" for code in sorted(meaning.counts, key=natural)]
+    say(f"Cases by code in column {meaning.class_column}: {few(codes, 8)}.")
 
 
 def ask(names: Names, meaning: Meaning, columns: Sequence[str]) -> None:
     """Let the user answer what was guessed; an empty answer keeps the guess, and its mark in the file."""
-    if "patient" in meaning.guesses and (answer := prompt(meaning.guesses["patient"], "a column, none, or y")):
-        answer = meaning.patient_column if answer in ("y", "yes") else None if answer == "none" else answer
+    if "patient" in meaning.guesses and (answer := prompt(meaning.guesses["patient"], "y, a column, or none")):
+        answer = meaning.patient_column if answer in YES else None if answer == "none" else answer
         if answer is not None and answer not in columns:
             raise UserError(f"{answer!r} is no column of the labels: it has {few(map(repr, columns), 12)}")
         meaning.patient_column = answer
         del meaning.guesses["patient"]
     if "classes" in meaning.guesses:
-        say("Classes: write each as NAME=CODE,CODE, the positive one last; codes that you leave out are excluded.")
-        if answer := prompt(meaning.guesses["classes"], "e.g. benign=1 high-grade=3,4"):
-            pairs = [word.partition("=") for word in shlex.split(answer)]
-            meaning.classes = {name: codes.split(",") for name, _, codes in pairs}
+        proposed = " ".join(shlex.quote(f"{name}={','.join(codes)}") for name, codes in meaning.classes.items())
+        say(f"Proposed classes: {proposed}. The last is the positive one; codes that are in none are excluded.")
+        if answer := prompt(meaning.guesses["classes"], "y, or your own in this form"):
+            if answer not in YES:
+                pairs = [word.partition("=") for word in shlex.split(answer)]
+                meaning.classes = {name: codes.split(",") for name, _, codes in pairs}
             del meaning.guesses["classes"]
     for guesses, what in ((names.guesses, "stains"), (names.guesses, "slice"), (meaning.guesses, "class")):
-        if what in guesses and prompt(guesses[what], "y if this is right") in ("y", "yes"):
+        if what in guesses and prompt(guesses[what], "y") in YES:
             del guesses[what]
 
 
 def prompt(guess: str, how: str) -> str:
-    return input(f"{visible(guess)}: {how}; Enter to check it later: ").strip()
+    return input(f"{visible(guess[0].upper() + guess[1:])}. Right? ({how}; Enter to check it later) ").strip()
 
 
 def allowed(

@@ -57,17 +57,16 @@ def accounts(reading: Reading, names: Names, labelled: Collection[str]) -> list[
     lines = [f"{_n(len(reading.patches), 'patch')} of {_n(len(there), 'case')} are read."]
     if reading.left_out:
         told = "; ".join(f"{n:,}: {reason}" for reason, n in reading.left_out.most_common(5))
-        lines.append(f"{_n(reading.left_out.total(), 'file')} are not read: {told}.")
+        lines.append(f"Not read: {_n(reading.left_out.total(), 'file')} ({told}).")
     counts = Counter(name.stain for name in reading.patches.values())
     spelt = {name: [text for text in texts if text != name] for name, texts in names.stains.items()}
-    told = [
-        f"{name} {n:,}" + (f" (as {', '.join(spelt[name])})" if spelt.get(name) else "") for name, n in counts.items()
-    ]
+    also = {name: f" (also spelt {', '.join(texts)})" if texts else "" for name, texts in spelt.items()}
+    told = [f"{name} {n:,}{also.get(name, '')}" for name, n in counts.items()]
     lines.append(f"Patches of each stain: {'; '.join(told)}.")
     lines.append(f"{_n(len(table), 'case')} in the labels, {len(both)} with patches.")
     for what, ids in (
-        ("In the labels without patches", [text for case, text in table.items() if case not in there]),
-        ("Patches of cases that the labels do not have", [text for case, text in there.items() if case not in table]),
+        ("Cases in the labels without patches", [text for case, text in table.items() if case not in there]),
+        ("Cases with patches that are not in the labels", [text for case, text in there.items() if case not in table]),
     ):
         if ids:
             lines.append(f"{what}: {few(sorted(ids, key=natural), 5)}.")

@@ -102,7 +102,7 @@ def _map(meaning: Meaning, codes: pd.Series) -> None:
     told = [bool(POSITIVE.match(text)) - bool(NEGATIVE.match(text)) for text in ordered]
     own = _own(meaning, ordered)
     if own:
-        meaning.classes, meaning.guesses["classes"] = own, "the codes are taken as the workflow's own"
+        meaning.classes, meaning.guesses["classes"] = own, "codes read as in the workflow's defaults"
         return
     named = {text: text if not _is_number(text) else f"class {text}" for text in ordered}
     meaning.classes = {named[text]: [text] for text in ordered}

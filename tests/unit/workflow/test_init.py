@@ -130,16 +130,20 @@ def test_columns_of_site_and_age_are_named_and_small_classes_excluded(tmp_path, 
     assert '"hospital" looks like the site' in text and '"age" looks like the age' in text
 
 
-def test_what_is_asked_is_not_marked(tmp_path, monkeypatch):
+@pytest.mark.parametrize(
+    "told, classes",
+    [("low=1 high=3", [{"low": ["1"]}, {"high": ["3"]}]), ("y", [{"benign": ["1"]}, {"high-grade": ["3"]}])],
+)
+def test_what_is_asked_is_not_marked(told, classes, tmp_path, monkeypatch):
     lay(tmp_path, [f"{c}_{t}_{n}.png" for c in CASES for t in ("abc", "xyz") for n in (1, 2)], table(more="Person"))
     asked = []
-    answers = iter(["none", "low=1 high=3", "y"])
+    answers = iter(["none", told, "y"])
     monkeypatch.setattr("builtins.input", lambda text: asked.append(text) or next(answers))
     monkeypatch.setattr(sys.stdin, "isatty", lambda: True, raising=False)
     text = run(tmp_path, monkeypatch)
     assert text.count("check this") == 1 and len(asked) == 3
     cohort = yaml.safe_load(text)["cohort"]
-    assert cohort["patient_column"] is None and cohort["classes"] == [{"low": ["1"]}, {"high": ["3"]}]
+    assert cohort["patient_column"] is None and cohort["classes"] == classes
 
 
 @pytest.mark.parametrize(
