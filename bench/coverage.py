@@ -1,4 +1,4 @@
-"""How often a nominal 95 % interval of the AUROC holds the truth, in simulated cohorts: the report's and others.
+"""How often a nominal 95% CI of the AUROC holds the truth, in simulated cohorts: the report's and others.
 
 Scores are normal in each class; a third of the patients is positive. In some cohorts 15 % of the patients have three
 cases, alike in score, or the splits are shifted against each other, as folds of different models are.
@@ -40,7 +40,7 @@ def main() -> None:
                 ends = find(*made, bootstrap_samples=args.bootstrap_samples)
                 held.append({name: low <= truth <= high for name, (low, high) in ends.items()})
         rows.append({"AUROC": round(truth, 3), "several cases": several, "shifted": shifted} | dict(means(held)))
-    print(f"coverage of nominal 95 % intervals, {args.patients} patients, {args.cohorts} cohorts a row")
+    print(f"coverage of nominal 95% CIs, {args.patients} patients, {args.cohorts} cohorts a row")
     print(pd.DataFrame(rows).to_string(index=False, float_format=lambda value: f"{value:.3f}"))
 
 

@@ -60,7 +60,7 @@ class Study:
         for precision in ("fp32", "bf16"):
             encoder = networks.load("densenet121", None, 224, "2x2", precision)
             size = extract.BATCH[encoder.device.type]
-            batch = torch.from_numpy(np.stack([images.read(path, 224) for path in self.paths[:size]]))
+            batch = torch.from_numpy(np.stack([images.read(path, 224, "squash") for path in self.paths[:size]]))
             encoder(batch)
             alone, stage = [], []
             for _ in range(repeats):
@@ -94,7 +94,7 @@ class Study:
         for file in self.place.glob("*.*"):
             file.unlink()
         begin = time.perf_counter()
-        place = {"output": self.place / "out.h5", "cache": self.place / "cache.h5"}
+        place = {"output": self.place / "out.h5", "cache": self.place / "cache.h5", "max_unreadable": 0}
         cases = self.table["case_id"].unique()
         extract.embed(self.table, cases, self.place / "patches", encoder, **place, threads=self.threads)
         return time.perf_counter() - begin
@@ -169,7 +169,7 @@ def encode_wide(place):
     encoder.identity = {"encoder": "wide", "input_size": 8, "resize": "squash", "dim": WIDE}
     encoder.device = torch.device("cpu")
     table = pd.read_parquet(place / "patches.parquet")
-    files = {"output": place / "out.h5", "cache": place / "cache.h5"}
+    files = {"output": place / "out.h5", "cache": place / "cache.h5", "max_unreadable": 0}
     extract.embed(table, table["case_id"].unique(), place / "patches", encoder, **files)
 
 

@@ -7,8 +7,8 @@ out of sight: its train and validation cases are split into K folds anew, so tha
 Without it the test cases are predicted, as in the workflow. The columns:
   AUROC, sd         pooled over the folds: mean and SD of the seeds
   folds             mean of the folds
-  ensemble, 95 %    AUROC of the mean of the seeds' probabilities, bootstrap by patient as in the report
-  difference        AUROC less the first row's, with 95 % interval: of the ensembles, in the same samples; with --inner
+  ensemble, 95% CI  AUROC of the mean of the seeds' probabilities, bootstrap by patient as in the report
+  difference        AUROC less the first row's, with 95% CI: of the ensembles, in the same samples; with --inner
                     mean and standard error (se) of the pairs of split and seed, which are not independent
   log loss          of all predictions
   attention         with --truth: how well weights find the signal in cases of other classes than the first

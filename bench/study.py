@@ -69,7 +69,7 @@ def per_patch(repeats, threads):
         def new_way():
             for file in folder.parent.glob("*.*"):
                 file.unlink()
-            place = {"output": folder.parent / "out.h5", "cache": folder.parent / "cache.h5"}
+            place = {"output": folder.parent / "out.h5", "cache": folder.parent / "cache.h5", "max_unreadable": 0}
             extract.embed(table, table["case_id"].unique(), folder, encoder, **place, threads=threads)
 
         new_way()

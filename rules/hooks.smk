@@ -12,7 +12,7 @@ from snakemake.logging import logger
 from stratamil.core import files
 from stratamil.core.errors import UserError
 from stratamil.report import summary
-from stratamil.workflow import results_folder, slurm
+from stratamil.workflow import machine, results_folder, slurm
 
 
 def alias(names):
@@ -69,7 +69,10 @@ def refuse_orphans():
     try:
         left = slurm.orphans(os.getcwd(), config["results"])
     except (OSError, subprocess.SubprocessError) as error:
-        print(f"squeue does not answer, so jobs of an earlier run may be in the queue: {error}", file=sys.stderr)
+        print(
+            f"squeue does not answer, so jobs of an earlier run may be in the queue: {machine.reason(error)}",
+            file=sys.stderr,
+        )
         return
     if left:
         raise stopped(f"{config['results']}: {slurm.ending(left)}")

@@ -79,7 +79,14 @@ def test_embed(patches, tmp_path, races):
 
     def work(output):
         return lambda: extract.embed(
-            table, CASES, folder, encoder, output=output, cache=output.with_suffix("") / "cache.h5", batch_size=4
+            table,
+            CASES,
+            folder,
+            encoder,
+            output=output,
+            cache=output.with_suffix("") / "cache.h5",
+            max_unreadable=0,
+            batch_size=4,
         )
 
     begin = time.monotonic()

@@ -35,7 +35,7 @@ def make(kind, path):
     else:
         form = {"jpg": "JPEG", "tif": "TIFF"}.get(kind, kind.upper())
         Image.fromarray(pixels).save(path, format=form, **({"compression": "tiff_lzw"} if kind == "tif" else {}))
-    return {"shard": read_shard, "pth": read_checkpoint}.get(kind, lambda path: images.examine(path, 32))
+    return {"shard": read_shard, "pth": read_checkpoint}.get(kind, lambda path: images.examine(path, 32, "squash"))
 
 
 # what a checkpoint is read for

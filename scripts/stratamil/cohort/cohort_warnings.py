@@ -99,7 +99,7 @@ def _of_predictors(cohort: Numbers) -> Iterator[str]:
         if (auc.value > TELLING or uneven) and (auc.low or 0) > 0.5:
             yield (
                 f"The {row['measure']} alone tells {row['more']} from {row['fewer']} with an AUROC of {auc.value:.2f} "
-                f"(95 % interval {auc.low:.2f} to {auc.high:.2f}): {_more(row)}. A model can learn this "
+                f"(95% CI {auc.low:.2f} to {auc.high:.2f}): {_more(row)}. A model can learn this "
                 "instead of what the tissue looks like."
             )
 
@@ -163,7 +163,7 @@ def _is(number: int) -> str:
 
 def _of_patches(quality: Numbers) -> Iterator[str]:
     """Yield what is odd about the content of the patches."""
-    images = quality["pictures"]
+    images = quality["images"]
     for what, rows in (("equal file", quality["copies"]), ("equal feature row", quality["equal_rows"])):
         for row in [row for row in rows if not row["same_patient"]][:NAMED]:
             yield (

@@ -16,7 +16,7 @@ from stratamil.cohort import duplicates
 from stratamil.cohort.inventory import USED
 from stratamil.core import npz
 from stratamil.core.errors import UserError, few
-from stratamil.core.files import atomic
+from stratamil.core.files import atomic, readable
 from stratamil.core.names import LONGEST, case_id, natural
 
 SETS = ("train", "val", "test")
@@ -59,13 +59,11 @@ def read(path: str | Path) -> Split:
     such file, or claims more than a split file holds.
     """
     try:
+        with readable(path, "set splits.preset and splits.n_splits to the split files"):
+            Path(path).open("rb").close()
         sets = {name: _text(_array(path, f"{name}_cases"), f"{path}: {name}_cases") for name in SETS}
     except UserError:
         raise
-    except FileNotFoundError:
-        raise UserError(f"{path}: no such file: set splits.preset and splits.n_splits to the split files") from None
-    except PermissionError as error:
-        raise UserError(f"{path}: cannot be read: {error.strerror}") from None
     except KeyError as error:
         raise UserError(f"{path}: no array {error.args[0]}: it needs train_cases, val_cases and test_cases") from None
     except Exception:  # zip, zlib, numpy and Python's own parser each have their errors for damaged bytes

@@ -88,6 +88,17 @@ def temporary(path: Path) -> Path:
     return path.with_name(f".{path.stem[:40]}.{processes.tag()}{PARTIAL}{path.suffix}")
 
 
+@contextmanager
+def readable(path: str | Path, remedy: str) -> Iterator[None]:
+    """Raise UserError where the block cannot read `path`; the remedy is for a file that is not there."""
+    try:
+        yield
+    except FileNotFoundError:
+        raise UserError(f"{path}: no such file: {remedy}") from None
+    except OSError as error:
+        raise UserError(f"{path}: cannot be read: {error.strerror}") from None
+
+
 def lacking(folders: Iterable[str | Path], needed: Mapping[str, str]) -> list[str]:
     """Return a line for each file that a folder lacks; needed: file name -> the rule that makes it."""
     return [

@@ -118,6 +118,11 @@ def natural(text: str) -> list[tuple]:
     return [(0, len(n), n) if part[0] in "0123456789" else (1, 0, part) for part, n in parts] + [(-1, 0, text)]
 
 
+def of_splits(n_splits: int, n_repeats: int) -> list[str]:
+    """Return the names of all splits of all repeats, in order: 01, 02, ..."""
+    return [f"{number:02d}" for number in range(1, n_splits * n_repeats + 1)]
+
+
 def composed(text: str) -> str:
     """Return text with letters and accents joined (NFC), without invisible characters (zero-width spaces)."""
     if text.isascii():

@@ -10,7 +10,7 @@ from pathlib import Path
 import pandas as pd
 
 from stratamil.core.errors import UserError, few
-from stratamil.core.files import as_typed
+from stratamil.core.files import as_typed, readable
 
 csv.field_size_limit(2**31 - 1)  # a cell may be as long as a line; the file is in memory anyway
 
@@ -49,19 +49,16 @@ def sheet(path: str | Path, remedy: str, wanted: Collection[str] = ()) -> tuple[
     them: the header is row 1.
     Raises UserError with every problem found; `remedy` says what to do where there is no such file.
     """
-    try:
+    with readable(path, remedy):
         if Path(path).stat().st_size > LARGEST:
             raise UserError(f"{path}: {Path(path).stat().st_size / 2**30:.1f} GiB: too large for a table: {remedy}")
         text = Path(path).read_bytes()
-        if b"\0" in text:
-            raise UserError(f"{path}: not a CSV table in UTF-8: save it as CSV UTF-8")
+    if b"\0" in text:
+        raise UserError(f"{path}: not a CSV table in UTF-8: save it as CSV UTF-8")
+    try:
         text = text.decode("utf-8-sig")
-    except FileNotFoundError:
-        raise UserError(f"{path}: no such file: {remedy}") from None
     except UnicodeDecodeError as error:
         raise UserError(f"{path}: not in UTF-8 (byte {error.start + 1}): save it as CSV UTF-8") from None
-    except OSError as error:
-        raise UserError(f"{path}: cannot be read: {error.strerror}") from None
     # blank lines count, a line break within quotes does not
     head = next((line for line in text.splitlines() if line.strip() and not SEPARATOR.fullmatch(line)), "")
     header = {sep: [name.strip() for name in next(csv.reader([head], delimiter=sep))] for sep in ",;\t"}

@@ -8,6 +8,7 @@ import pandas as pd
 import torch
 from numpy.typing import NDArray
 
+from stratamil.core import progress
 from stratamil.core.errors import UserError
 from stratamil.core.names import column, natural
 from stratamil.mil.bags import Bags, Batch
@@ -36,8 +37,8 @@ def predict(
     patch_weight, slice_weight, stain_weight, effective_weight, effective_ratio and rank (see `ranking.compared`),
     contribution_<class>: over a case, they and the class's entry of `biases` add up to its logit.
     """
-    rows, patches = [], []
-    for case in sorted(case_ids, key=natural):
+    rows, patches, cases = [], [], sorted(case_ids, key=natural)
+    for case in progress.track(cases, len(cases), "cases"):
         batch = bags.batch([case])
         output = model(batch)
         if not output.logits.isfinite().all():
@@ -89,7 +90,7 @@ def arrays(predictions: pd.DataFrame, classes: Sequence[str]) -> tuple[NDArray, 
 
 
 def results(
-    test: pd.DataFrame, validation: pd.DataFrame, classes: Sequence[str], threshold: str | float = "youden"
+    test: pd.DataFrame, validation: pd.DataFrame, classes: Sequence[str], threshold: str | float
 ) -> dict[str, Any]:
     """Return all numbers of a run as a dict for results.json.
 
@@ -119,7 +120,7 @@ def results(
 
 
 def text(result: Mapping[str, Any]) -> str:
-    """Return results.txt: the numbers of a run for a reader, with 95 % intervals where the run's numbers give one."""
+    """Return results.txt: the numbers of a run for a reader, with 95% CIs where the run's numbers give one."""
     n, recall, auc = result["n"], result["recall"], result.get("roc_auc_delong")
     counts = result.get("counts") or {}
     lines = [
@@ -145,9 +146,7 @@ def text(result: Mapping[str, Any]) -> str:
             f"  accuracy {_share(at['accuracy'], n)}",
             f"  balanced accuracy {_number(at['balanced_accuracy'])}",
         ]
-    lines.append(
-        "intervals: 95 %, Wilson's for shares, DeLong's on the logit scale for the AUROC; cases as independent"
-    )
+    lines.append("95% CIs: Wilson for shares, DeLong on the logit scale for the AUROC; both assume independent cases")
     return "\n".join(lines) + "\n"
 
 

@@ -65,6 +65,11 @@ class Run:
         wanted = ["case_id", "stain", "slice_id", "patch", "path", "effective_weight", "x", "y"]
         return table[[name for name in wanted if name in table]].astype(dict.fromkeys(KEYS, str))
 
+    def attention_of(self, case: str) -> pd.DataFrame:
+        """Return one row a patch of a test case, with all that evaluate wrote of it; other cases are not read."""
+        table = pd.read_parquet(self.folder / "patch_attention.parquet", filters=[("case_id", "==", case)])
+        return table.astype(dict.fromkeys(KEYS, str))
+
     @cached_property
     def perturbation(self) -> pd.DataFrame:
         """What perturb measured of each test case."""

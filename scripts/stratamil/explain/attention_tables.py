@@ -219,7 +219,10 @@ def effective_number(weights: ArrayLike) -> float:
 
 
 def normalised_entropy(weights: ArrayLike) -> float:
-    """Return -sum(w ln w) / ln N of weights that sum to 1: 1 is an equal share for all. NaN for a single weight."""
+    """Return -sum(w ln w) / ln N of weights that sum to 1: 1 is an equal share for all. NaN for a single weight.
+
+    Training has it with a gradient: losses.batch_entropy.
+    """
     w = np.asarray(weights, dtype=float)
     positive = w[w > 0]
     return float(-(positive * np.log(positive)).sum() / np.log(len(w))) + 0.0 if len(w) > 1 else math.nan

@@ -117,11 +117,10 @@ def _of_rows(study: Study, table: pd.DataFrame, parts: Sequence[pd.DataFrame], s
     for value in VALUES:
         for top in TOPS:
             words = findings.top(top, study.percent)
-            for measure, said in (("necessity", findings.necessity), ("sufficiency", findings.sufficiency)):
+            for measure in ("necessity", "sufficiency"):
                 estimate = mean[f"{measure}_{top}_{value}"]
-                yield _finding(
-                    "top", f"{measure}_{top}", scope, value, estimate=estimate, sentence=said(words, value, estimate)
-                )
+                sentence = findings.of_top(measure, words, value, estimate)
+                yield _finding("top", f"{measure}_{top}", scope, value, estimate=estimate, sentence=sentence)
     yield from _of_parts(pd.concat(parts, ignore_index=True), sample, scope)
     for kind in ("uniform", "levels"):
         yield from _of_uniform(study, table, sample, kind, scope)

@@ -15,11 +15,12 @@ Verdict = Literal["above", "below", "no different", "too few", "not defined"]
 Value = Literal["probability", "margin"]
 Order = Literal["attention", "contribution"]
 Direction = Literal["deletion", "insertion"]
+TopMeasure = Literal["necessity", "sufficiency"]
 Level = Literal["stain", "slice"]
 Uniform = Literal["uniform", "levels"]
 Between = Literal["seeds", "splits"]
 
-HELD = ", and the interval holds 0"
+HELD = ", and the CI includes 0"
 ABOVE, BELOW, SAME, FEW, NONE = "above", "below", "no different", "too few", "not defined"
 VALUES = {"probability": "probability of the predicted class", "margin": "margin (log odds) of the predicted class"}
 ALIKE = {"uniform": "all patches of a case", "levels": "all patches of a slice, slices of a stain and stains"}
@@ -87,7 +88,7 @@ def _basis(estimate: Estimate) -> str:
     if estimate.low is None:
         return f"({patients})"
     near = any(0 < abs(bound) < 0.005 for bound in (estimate.low, estimate.high))
-    return f"(95 % interval {span(estimate.low, estimate.high, 3 if near else 2)}; {patients})"
+    return f"(95% CI {span(estimate.low, estimate.high, 3 if near else 2)}; {patients})"
 
 
 def _size(estimate: Estimate, more: str, less: str) -> str:
@@ -163,33 +164,24 @@ def beside_contribution(value: Value, estimate: Estimate) -> str:
     }[said]
 
 
-def necessity(top: str, value: Value, estimate: Estimate) -> str:
-    """Say what is lost without the top patches, against random ones (ERASER: comprehensiveness)."""
+def of_top(measure: TopMeasure, top: str, value: Value, estimate: Estimate) -> str:
+    """Say what is lost without the top patches (necessity), or left with them alone (sufficiency), against random ones.
+
+    ERASER calls the first comprehensiveness.
+    """
+    subject, task, more, less, than = {
+        "necessity": (f"Taking away {top}", "lowering", "lower", "higher", "without"),
+        "sufficiency": (f"Keeping nothing but {top}", "keeping up", "higher", "lower", "with"),
+    }[measure]
     return against_random(
         estimate,
-        subject=f"Taking away {top}",
-        task=f"lowering the {VALUES[value]}",
-        more="lower",
-        less="higher",
-        than="than without as many at random",
-        reason=NO_TOP,
+        subject=subject,
+        task=f"{task} the {VALUES[value]}",
+        more=more,
+        less=less,
+        than=f"than {than} as many at random",
+        reason="no case has more patches than that, with different attention",
     )
-
-
-def sufficiency(top: str, value: Value, estimate: Estimate) -> str:
-    """Say what is left with nothing but the top patches, against random ones (ERASER: sufficiency)."""
-    return against_random(
-        estimate,
-        subject=f"Keeping nothing but {top}",
-        task=f"keeping up the {VALUES[value]}",
-        more="higher",
-        less="lower",
-        than="than with as many at random",
-        reason=NO_TOP,
-    )
-
-
-NO_TOP = "no case has more patches than that, with different attention"
 
 
 def top(name: str, percent: float) -> str:
@@ -245,7 +237,7 @@ def _percent(estimate: Estimate) -> str:
     patients = count(estimate.n, "patient")
     if estimate.low is None:
         return f"({patients})"
-    return f"(95 % interval {pct(estimate.low)} to {pct(estimate.high)}; {patients})"
+    return f"(95% CI {pct(estimate.low)} to {pct(estimate.high)}; {patients})"
 
 
 def agreement(between: Between, estimate: Estimate, attends: bool = True) -> str:

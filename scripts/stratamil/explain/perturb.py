@@ -25,6 +25,7 @@ from scipy.special import expit, logsumexp
 from torch import Tensor
 from torch.nn.functional import softmax
 
+from stratamil.core import progress
 from stratamil.core.names import column, natural
 from stratamil.explain.contributions import margin_contribution
 from stratamil.mil.bags import Bags, Batch
@@ -272,8 +273,8 @@ def perturb(
     levels_prob_<class> (patches of a slice, slices of a stain, stains weigh alike). Curves: case_id and `curves`.
     Parts: case_id and `left_out`. A case of one patch has no curves.
     """
-    rows, lines, parts = [], [], []
-    for case in sorted(case_ids, key=natural):
+    rows, lines, parts, cases = [], [], [], sorted(case_ids, key=natural)
+    for case in progress.track(cases, len(cases), "cases"):
         bag = embedded(model, bags.batch([case]))
         row = {"case_id": case, "true_label": classes[y[case]], **_whole(bag, classes)}
         curve = pd.DataFrame(columns=["order", "fraction", "removed", *VALUES])

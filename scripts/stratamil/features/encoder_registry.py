@@ -36,8 +36,8 @@ class Entry:
 
     library: str
     network: str | None
-    size: int | None = 224
-    resize: str = "squash"
+    size: int | None
+    resize: str
     pooling: str | None = "2x2"
     width: int | None = None
     normalisation: Normalisation | None = None
@@ -49,7 +49,9 @@ class Entry:
 
 
 def _torchvision(network: str, width: int | None = None) -> Entry:
-    return Entry("torchvision", network, width=width, final_relu=True if network.startswith("densenet") else None)
+    return Entry(
+        "torchvision", network, 224, "squash", width=width, final_relu=True if network.startswith("densenet") else None
+    )
 
 
 def _vit(
@@ -81,16 +83,16 @@ ENCODERS = {
     "convnext_tiny": _torchvision("convnext_tiny", 768),
     # In bf16 its features of tissue differ: cosine with those of fp32 from .986, median .998.
     LITE0: Entry(
-        LITE0, LITE0, 224, pooling="global", width=1280, normalisation=((127 / 255,) * 3, (128 / 255,) * 3),
+        LITE0, LITE0, 224, "squash", pooling="global", width=1280, normalisation=((127 / 255,) * 3, (128 / 255,) * 3),
         precision="fp32", source="Python package efficientnet-lite-pytorch",
     ),
     STAIN_STATS: Entry(
-        STAIN_STATS, STAIN_STATS, 96, pooling="global", width=60, normalisation=((0.0,) * 3, (1 / 255,) * 3),
+        STAIN_STATS, STAIN_STATS, 96, "squash", pooling="global", width=60, normalisation=((0.0,) * 3, (1 / 255,) * 3),
         precision="fp32",
     ),
     # Its authors' code pools right after `features`, without the ReLU, and takes patches as they are (1000 px at 20x).
     "kimianet": Entry(
-        "torchvision", "densenet121", pooling="global", width=1024, normalisation=IMAGENET, final_relu=False,
+        "torchvision", "densenet121", 224, "squash", "global", 1024, normalisation=IMAGENET, final_relu=False,
         source="https://github.com/KimiaLabMayo/KimiaNet",
     ),
     "uni": _vit("MahmoodLab/UNI", "vit_large_patch16_224", 1024, init_values=1e-5),
@@ -128,10 +130,10 @@ def entry(encoder: str) -> Entry:
     """Return the Entry of an encoder, by any of its names."""
     kind, _, name = encoder.partition(":")
     if kind == "timm":
-        return Entry("timm", name, size=None, pooling=None)
+        return Entry("timm", name, None, "squash", pooling=None)
     if kind == "hf-hub":
         repository = name.partition("@")[0].lower()
-        row = Entry("timm", None, size=None, pooling=None, source=f"https://huggingface.co/{repository}")
+        row = Entry("timm", None, None, "squash", pooling=None, source=f"https://huggingface.co/{repository}")
         row = next((known for known in ENCODERS.values() if (known.hub or "").lower() == repository), row)
         return replace(row, hub=name)
     return ENCODERS.get(encoder) or _torchvision(encoder)
@@ -169,7 +171,7 @@ def fetched(encoder: str, weights: str) -> str | None:
 
 
 def problems(
-    encoder: str, weights: str = "default", final_relu: bool | None = None, pooling: str | None = None
+    encoder: str, weights: str, final_relu: bool | None = None, pooling: str | None = None
 ) -> Iterator[tuple[str, str]]:
     """Yield (setting, message) of what cannot work, before anything is loaded."""
     name = column(encoder.rpartition("/")[2].partition("@")[0])

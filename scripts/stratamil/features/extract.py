@@ -68,9 +68,9 @@ def embed(
     *,
     output: Path,
     cache: Path,
+    max_unreadable: float,
     batch_size: int | None = None,
     threads: int = 1,
-    max_unreadable: float = 0.01,
 ) -> Counts:
     """Write the features of the patches of some cases. No more than a few batches of them are ever in memory.
 
@@ -79,8 +79,8 @@ def embed(
     patches: DataFrame with case_id, stain, slice_id, patch, path, in the order of the inventory.
     cases: ids of the cases to embed. folder: what the paths are relative to.
     output: feature file. cache: file of the last success, which need not exist; see Cache.
-    batch_size: patches encoded at once; None is what suits the device. threads: for decoding.
     max_unreadable: largest share of patches without a usable image.
+    batch_size: patches encoded at once; None is what suits the device. threads: for decoding.
     Raises UserError if too many patches are unreadable, a case has none left, the disk is full, or another process
     works with this cache; then output is not written, and what has been encoded is kept for the next run.
     """

@@ -71,7 +71,7 @@ class Examined(NamedTuple):
     facts: Facts
 
 
-def read(path: Path, size: int, resize: Resize = "squash") -> NDArray[np.uint8]:
+def read(path: Path, size: int, resize: Resize) -> NDArray[np.uint8]:
     """Decode an image file. Returns a uint8 array (size, size, 3).
 
     Transparent pixels are laid over white, which is what glass looks like. 16-bit grey values are scaled by the bits
@@ -81,7 +81,7 @@ def read(path: Path, size: int, resize: Resize = "squash") -> NDArray[np.uint8]:
     return np.asarray(fit(_decoded(path)[0], size, resize))
 
 
-def examine(path: Path, size: int, resize: Resize = "squash") -> Examined:
+def examine(path: Path, size: int, resize: Resize) -> Examined:
     """Return what `read` does, with a thumbnail of the whole image and its Facts. Raises Unreadable.
 
     The thumbnail is squashed, whatever `resize` is: without padding, and nothing of the image is cut off.

@@ -13,23 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from stratamil.core.errors import UserError, few
-from stratamil.features.precomputed_checks import (
-    ANEW,
-    ENCODER,
-    FEATURES,
-    OUT,
-    RATIO,
-    SCANNED,
-    TILING,
-    Source,
-    backed,
-    coords_of,
-    coords_shape,
-    features_shape,
-    headings,
-    plain,
-    steps,
-)
+from stratamil.features import precomputed_checks as checks
 
 DEPTH = 5  # virtual data sets of virtual data sets
 
@@ -40,50 +24,52 @@ def _opened(path: Path) -> Iterator[h5py.File]:
         yield file
 
 
-def describe_hdf5(path: Path, folder: Path) -> Source:
+def describe_hdf5(path: Path, folder: Path) -> checks.Source:
     """Return what an HDF5 file holds besides its features; see precomputed_readers.describe."""
     with _opened(path) as file:
         dataset = _features(path, file, folder)
-        rows, dim = features_shape(path, dataset.shape, dataset.dtype)
+        rows, dim = checks.features_shape(path, dataset.shape, dataset.dtype)
         there, coords = [file, dataset], None
-        for name in headings(path, file, "coords").values():
+        for name in checks.headings(path, file, "coords").values():
             places = _linked(path, file, name, folder)
             if not isinstance(places, h5py.Dataset):
-                raise UserError(f"{path}: coords are no dataset: {ANEW}")
-            coords_shape(path, places.shape, rows)
+                raise UserError(f"{path}: coords are no dataset: {checks.ANEW}")
+            checks.coords_shape(path, places.shape, rows)
             _written(path, name, places, folder)
-            coords = coords_of(path, places[:])
+            coords = checks.coords_of(path, places[:])
             there.append(places)
         said = {
-            "extractor" if name in ENCODER else name: value
+            "extractor" if name in checks.ENCODER else name: value
             for item in there
-            for name in (*ENCODER, *TILING, *SCANNED)
+            for name in (*checks.ENCODER, *checks.TILING, *checks.SCANNED)
             if name in item.attrs and (value := _said(name, item.attrs[name])) is not None
         }
-        return Source(rows, dim, {}, coords, said)
+        return checks.Source(rows, dim, {}, coords, said)
 
 
 def blocks_of_hdf5(path: Path, folder: Path, most: int) -> Iterator[tuple[int, NDArray[Any]]]:
     """Yield (first row, numbers (n, D)) over an HDF5 file; see precomputed_readers.blocks."""
     with _opened(path) as file:
         dataset = _features(path, file, folder)
-        rows, dim = features_shape(path, dataset.shape, dataset.dtype)
-        for start, end in steps(rows, dim * dataset.dtype.itemsize, most):
+        rows, dim = checks.features_shape(path, dataset.shape, dataset.dtype)
+        for start, end in checks.steps(rows, dim * dataset.dtype.itemsize, most):
             yield start, dataset[..., start:end, :].reshape(-1, dim)
 
 
 def _features(path: Path, file: h5py.File, folder: Path) -> h5py.Dataset:
     """Return the features of an open HDF5 file, all of them written."""
-    there = headings(path, file, "|".join(FEATURES))
-    for name in (there[name] for name in FEATURES if name in there):
+    there = checks.headings(path, file, "|".join(checks.FEATURES))
+    for name in (there[name] for name in checks.FEATURES if name in there):
         dataset = _linked(path, file, name, folder)
         if isinstance(dataset, h5py.Dataset):
             if dataset.shape is None:
-                raise UserError(f"{path}: {name} holds nothing (a null data set), as of a slide without tissue: {OUT}")
-            features_shape(path, dataset.shape, dataset.dtype)
+                raise UserError(
+                    f"{path}: {name} holds nothing (a null data set), as of a slide without tissue: {checks.OUT}"
+                )
+            checks.features_shape(path, dataset.shape, dataset.dtype)
             _written(path, name, dataset, folder)
             return dataset
-    raise UserError(f"{path}: no dataset {' or '.join(FEATURES)}: it has {plain(few(file)) or 'none'}")
+    raise UserError(f"{path}: no dataset {' or '.join(checks.FEATURES)}: it has {checks.plain(few(file)) or 'none'}")
 
 
 def _linked(path: Path, file: h5py.File, name: str, folder: Path) -> Any:
@@ -102,7 +88,7 @@ def _inside(path: Path, name: str, target: Path | str, folder: Path) -> None:
     target = Path(target).resolve()
     if target != Path(path).resolve() and not target.is_relative_to(Path(folder).resolve()):
         raise UserError(
-            f"{path}: {name} lies in {plain(target)}, outside of {folder}: copy the data into this file, "
+            f"{path}: {name} lies in {checks.plain(target)}, outside of {folder}: copy the data into this file, "
             "or set features.folder"
         )
 
@@ -120,17 +106,19 @@ def _written(path: Path, name: str, dataset: h5py.Dataset, folder: Path, depth: 
         for raw, offset, size in dataset.external:
             _inside(path, name, raw, folder)
             if not Path(raw).is_file() or Path(raw).stat().st_size < offset + min(size, claimed):
-                raise UserError(f"{path}: {name} lies in {plain(raw)}, gone or too short: copy it into this file")
+                raise UserError(
+                    f"{path}: {name} lies in {checks.plain(raw)}, gone or too short: copy it into this file"
+                )
     elif settings.get_layout() != h5py.h5d.COMPACT:
         due = [-(-n // chunk) for n, chunk in zip(dataset.shape, dataset.chunks or dataset.shape)]
         there = dataset.id.get_num_chunks() if dataset.chunks else int(dataset.id.get_offset() is not None)
         if there < math.prod(due):
             raise UserError(
-                f"{path}: {name}: {there:,} of {math.prod(due):,} parts were written, the rest would be 0: {OUT}"
+                f"{path}: {name}: {there:,} of {math.prod(due):,} parts were written, the rest would be 0: {checks.OUT}"
             )
         room = os.path.getsize(dataset.file.filename)
-        ratio = RATIO if settings.get_nfilters() else 1
-        backed(path, name, claimed=claimed, stored=dataset.id.get_storage_size(), room=room, ratio=ratio)
+        ratio = checks.RATIO if settings.get_nfilters() else 1
+        checks.backed(path, name, claimed=claimed, stored=dataset.id.get_storage_size(), room=room, ratio=ratio)
 
 
 def _virtual(path: Path, name: str, dataset: h5py.Dataset, folder: Path, depth: int) -> None:
@@ -144,10 +132,14 @@ def _virtual(path: Path, name: str, dataset: h5py.Dataset, folder: Path, depth: 
         file = dataset.file.filename if own else Path(dataset.file.filename).parent / part.file_name
         _inside(path, name, file, folder)
         if not Path(file).is_file():
-            raise UserError(f"{whole} whose source {plain(part.file_name)} is gone: copy the data into this file")
+            raise UserError(
+                f"{whole} whose source {checks.plain(part.file_name)} is gone: copy the data into this file"
+            )
         with _opened(file) as other:
             if part.dset_name not in other or not isinstance(source := other[part.dset_name], h5py.Dataset):
-                raise UserError(f"{whole}, and {plain(part.file_name)} has no {plain(part.dset_name)}: {ANEW}")
+                raise UserError(
+                    f"{whole}, and {checks.plain(part.file_name)} has no {checks.plain(part.dset_name)}: {checks.ANEW}"
+                )
             _inside(path, name, source.file.filename, folder)
             low, high = (np.array(bound) for bound in part.vspace.get_select_bounds())
             box = high - low + 1
@@ -173,7 +165,7 @@ def _said(name: str, value: Any) -> Any:
         value = value.flat[0]
     value = _plain(value)
     number = re.fullmatch(r"([0-9]+(?:\.[0-9]+)?)\s*[xX]?", value) if isinstance(value, str) else None
-    return value if number is None or name in ENCODER else float(number[1])
+    return value if number is None or name in checks.ENCODER else float(number[1])
 
 
 def _plain(value: Any) -> Any:
@@ -181,4 +173,4 @@ def _plain(value: Any) -> Any:
     value = value.item() if isinstance(value, np.generic | np.ndarray) and np.size(value) == 1 else value
     if isinstance(value, int | float) and math.isfinite(value):
         return value
-    return plain(value.decode(errors="replace") if isinstance(value, bytes) else value)
+    return checks.plain(value.decode(errors="replace") if isinstance(value, bytes) else value)

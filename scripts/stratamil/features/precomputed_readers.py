@@ -31,29 +31,14 @@ from numpy.typing import NDArray
 
 from stratamil.core import names, npz
 from stratamil.core.errors import REFUSALS, UserError, few
-from stratamil.features.precomputed_checks import (
-    ANEW,
-    COLUMNS,
-    OUT,
-    RATIO,
-    Source,
-    backed,
-    column_fits,
-    column_of,
-    coords_of,
-    coords_shape,
-    features_shape,
-    headings,
-    plain,
-    steps,
-)
+from stratamil.features import precomputed_checks as checks
 from stratamil.features.precomputed_hdf5 import blocks_of_hdf5, describe_hdf5
 
-Describe = Callable[[Path, Path], Source]
+Describe = Callable[[Path, Path], checks.Source]
 Blocks = Callable[[Path, Path, int], Iterator[tuple[int, NDArray[Any]]]]
 
 
-def describe(path: Path, folder: Path | None = None) -> Source:
+def describe(path: Path, folder: Path | None = None) -> checks.Source:
     """Read what a file holds besides its features, which are not read.
 
     folder: where the sources of links may lie; None is the file's own. Raises UserError if the file cannot be used.
@@ -76,13 +61,13 @@ def _readable(path: Path) -> Iterator[None]:
     except (UserError, GeneratorExit):
         raise
     except MemoryError:
-        raise UserError(f"{path}: claims more than memory can hold: {OUT}") from None
+        raise UserError(f"{path}: claims more than memory can hold: {checks.OUT}") from None
     except Exception as error:
         number = _number(error)
         if number in REFUSALS:  # the file may be good
             raise UserError(f"{path}: {os.strerror(number)}: {REFUSALS[number]} and run again") from None
-        said = plain(str(error) or type(error).__name__)
-        raise UserError(f"{path}: cannot be read: {said}: {OUT}") from None
+        said = checks.plain(str(error) or type(error).__name__)
+        raise UserError(f"{path}: cannot be read: {said}: {checks.OUT}") from None
 
 
 def _number(error: Exception) -> int | None:
@@ -113,15 +98,15 @@ def _archive(path: Path) -> Iterator[tuple[zipfile.ZipFile, dict[str, zipfile.Zi
             members = {info.filename.removesuffix(".npy"): info for info in archive.infolist()}
             if len(members) < len(archive.infolist()):
                 raise UserError(f"{path}: two arrays of one name: keep one")
-            there = headings(path, members, "|".join(("features", "coords", *COLUMNS)))
+            there = checks.headings(path, members, "|".join(("features", "coords", *checks.COLUMNS)))
             if "features" not in there:
-                raise UserError(f"{path}: no array features: it has {plain(few(members)) or 'none'}")
+                raise UserError(f"{path}: no array features: it has {checks.plain(few(members)) or 'none'}")
             yield archive, {low: members[name] for low, name in there.items()}
 
 
 def _header(path: Path, archive: zipfile.ZipFile, info: zipfile.ZipInfo) -> tuple[tuple[int, ...], bool, np.dtype]:
     """Return shape, order and type of an array in an npz, which is not read; as many bytes as these need are there."""
-    name = plain(info.filename.removesuffix(".npy"))
+    name = checks.plain(info.filename.removesuffix(".npy"))
     if info.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
         raise UserError(f"{path}: {name} is compressed in a way that numpy does not: save it with numpy.savez")
     shape, fortran, dtype, head = npz.header(archive, info)
@@ -129,36 +114,36 @@ def _header(path: Path, archive: zipfile.ZipFile, info: zipfile.ZipInfo) -> tupl
     if dtype.hasobject:
         raise UserError(f"{path}: cannot be read: Object arrays cannot be loaded: save {name} as an array of text")
     if any(n < 0 for n in shape) or size != info.file_size:
-        raise UserError(f"{path}: {name} claims {size:,} bytes, but has {info.file_size:,}: {OUT}")
+        raise UserError(f"{path}: {name} claims {size:,} bytes, but has {info.file_size:,}: {checks.OUT}")
     stored = info.compress_type == zipfile.ZIP_STORED
-    room, ratio = os.path.getsize(path), 1 if stored else RATIO + 100
-    backed(path, name, claimed=info.file_size, stored=info.compress_size, room=room, ratio=ratio)
+    room, ratio = os.path.getsize(path), 1 if stored else checks.RATIO + 100
+    checks.backed(path, name, claimed=info.file_size, stored=info.compress_size, room=room, ratio=ratio)
     return shape, fortran, dtype
 
 
-def _npz(path: Path, folder: Path) -> Source:
+def _npz(path: Path, folder: Path) -> checks.Source:
     with _archive(path) as (archive, there):
         shape, _, dtype = _header(path, archive, there["features"])
-        rows, dim = features_shape(path, shape, dtype)
+        rows, dim = checks.features_shape(path, shape, dtype)
         columns, coords = {}, None
-        for name in (name for name in COLUMNS if name in there):
+        for name in (name for name in checks.COLUMNS if name in there):
             shape, _, dtype = _header(path, archive, there[name])
-            column_fits(path, name, shape, dtype, rows)
-            columns[name] = column_of(path, name, npz.array(archive, there[name]), rows)
+            checks.column_fits(path, name, shape, dtype, rows)
+            columns[name] = checks.column_of(path, name, npz.array(archive, there[name]), rows)
         if "coords" in there:
-            coords_shape(path, _header(path, archive, there["coords"])[0], rows)
-            coords = coords_of(path, npz.array(archive, there["coords"]))
-        return Source(rows, dim, columns, coords)
+            checks.coords_shape(path, _header(path, archive, there["coords"])[0], rows)
+            coords = checks.coords_of(path, npz.array(archive, there["coords"]))
+        return checks.Source(rows, dim, columns, coords)
 
 
 def _npz_blocks(path: Path, folder: Path, most: int) -> Iterator[tuple[int, NDArray[Any]]]:
     with _archive(path) as (archive, there):
         shape, by_column, dtype = _header(path, archive, there["features"])
-        rows, dim = features_shape(path, shape, dtype)
+        rows, dim = checks.features_shape(path, shape, dtype)
         whole = npz.array(archive, there["features"]).reshape(rows, dim) if by_column else None
         with archive.open(there["features"]) as file:
             file.read(there["features"].file_size - rows * dim * dtype.itemsize)
-            for start, end in steps(rows, dim * dtype.itemsize, most):
+            for start, end in checks.steps(rows, dim * dtype.itemsize, most):
                 if by_column:
                     yield start, whole[start:end]
                 else:
@@ -175,7 +160,7 @@ def _table(path: Path) -> Iterator[tuple[pq.ParquetFile, list[str], int, int]]:
     with pq.ParquetFile(path, pre_buffer=False) as file:
         rows, schema = file.metadata.num_rows, file.schema_arrow
         if rows != sum(file.metadata.row_group(i).num_rows for i in range(file.metadata.num_row_groups)):
-            raise UserError(f"{path}: claims {rows:,} rows, but has others: {OUT}")
+            raise UserError(f"{path}: claims {rows:,} rows, but has others: {checks.OUT}")
         columns = _feature_columns(path, schema)
         kinds, dim = [schema.field(name).type for name in columns], len(columns)
         if _is_list(kinds[0]):
@@ -183,29 +168,29 @@ def _table(path: Path) -> Iterator[tuple[pq.ParquetFile, list[str], int, int]]:
             kinds, dim = [kinds[0].value_type], len(first) if first is not None and first.is_valid else 0
         for kind in dict.fromkeys(kinds):
             known = pa.types.is_integer(kind) or pa.types.is_floating(kind)
-            features_shape(path, (rows, dim), np.dtype(kind.to_pandas_dtype()) if known else np.dtype(object))
+            checks.features_shape(path, (rows, dim), np.dtype(kind.to_pandas_dtype()) if known else np.dtype(object))
         claimed = rows * dim * min(kind.bit_width for kind in kinds) // 8
         size = os.path.getsize(path)
-        backed(path, "features", claimed=claimed, stored=size, room=size, ratio=RATIO)
+        checks.backed(path, "features", claimed=claimed, stored=size, room=size, ratio=checks.RATIO)
         yield file, columns, rows, dim
 
 
-def _parquet(path: Path, folder: Path) -> Source:
+def _parquet(path: Path, folder: Path) -> checks.Source:
     with _table(path) as (file, _, rows, dim):
-        there = headings(path, file.schema_arrow.names, "|".join((*COLUMNS, "x", "y")))
+        there = checks.headings(path, file.schema_arrow.names, "|".join((*checks.COLUMNS, "x", "y")))
         for low, name in there.items():
             if pa.types.is_nested(kind := file.schema_arrow.field(name).type):
-                raise UserError(f"{path}: {low} is neither text nor numbers ({plain(kind)}): {ANEW}")
+                raise UserError(f"{path}: {low} is neither text nor numbers ({checks.plain(kind)}): {checks.ANEW}")
         # an index of pandas is a column like any other, but one of numbers in a row is written as their range
         ranges = _ranges(file.schema_arrow, rows)
         table = file.read(list(there.values()), use_threads=False).to_pandas(ignore_metadata=True, use_threads=False)
         values = {low: table[name].to_numpy() for low, name in there.items()}
     coords = None
     if {"x", "y"} <= set(values):
-        coords = coords_of(path, np.column_stack([values[axis].astype("float64") for axis in "xy"]))
+        coords = checks.coords_of(path, np.column_stack([values[axis].astype("float64") for axis in "xy"]))
     values = ranges | values
-    columns = {name: column_of(path, name, values[name], rows) for name in COLUMNS if name in values}
-    return Source(rows, dim, columns, coords)
+    columns = {name: checks.column_of(path, name, values[name], rows) for name in checks.COLUMNS if name in values}
+    return checks.Source(rows, dim, columns, coords)
 
 
 def _ranges(schema: pa.Schema, rows: int) -> dict[str, NDArray[np.int64]]:
@@ -218,14 +203,14 @@ def _ranges(schema: pa.Schema, rows: int) -> dict[str, NDArray[np.int64]]:
 
 def _feature_columns(path: Path, schema: pa.Schema) -> list[str]:
     """Return the columns of a parquet file that hold its features: f0, f1, ... or one of lists."""
-    there = headings(path, schema.names, r"f[0-9]+")
+    there = checks.headings(path, schema.names, r"f[0-9]+")
     numbered = [there[low] for low in sorted(there, key=names.natural)]
-    lists = [name for name in schema.names if _is_list(schema.field(name).type) and name.lower() not in COLUMNS]
+    lists = [name for name in schema.names if _is_list(schema.field(name).type) and name.lower() not in checks.COLUMNS]
     if numbered and set(there) == {f"f{i}" for i in range(len(there))} and not lists:
         return numbered
     if len(lists) == 1 and not numbered:
         return lists
-    present = plain(few(schema.names, 5)) or "none"
+    present = checks.plain(few(schema.names, 5)) or "none"
     raise UserError(f"{path}: no columns f0, f1, ... without a gap, nor one of lists: it has {present}")
 
 
@@ -236,12 +221,12 @@ def _is_list(kind: pa.DataType) -> bool:
 def _parquet_blocks(path: Path, folder: Path, most: int) -> Iterator[tuple[int, NDArray[Any]]]:
     with _table(path) as (file, columns, rows, dim):
         start = 0
-        step = next(end for _, end in steps(rows, 8 * dim, most))
+        step = next(end for _, end in checks.steps(rows, 8 * dim, most))
         for batch in file.iter_batches(step, columns=columns, use_threads=False):
             lists = batch.column(0) if _is_list(batch.schema.types[0]) else None
             lengths = pc.list_value_length(lists).to_pylist() if lists is not None else []
             if odd := [row for row, length in enumerate(lengths, start) if length != dim]:
-                raise UserError(f"{path}: row {odd[0]}: its list is missing or not of {dim} features: {ANEW}")
+                raise UserError(f"{path}: row {odd[0]}: its list is missing or not of {dim} features: {checks.ANEW}")
             values = [column.to_numpy(zero_copy_only=False) for column in batch.columns]
             yield start, np.stack(values[0]) if lists is not None else np.column_stack(values)
             start += len(batch)

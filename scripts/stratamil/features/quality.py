@@ -33,7 +33,7 @@ def look(shards: list[Path], copies: pd.DataFrame, patient_of: dict[str, str], i
 
     copies: of duplicates.find. patient_of: case -> patient. images: whether the patches are images of which the
     files hold Facts and colour; else their features are looked at.
-    Keys: pictures (as `images`), patches; kinds (kind, n, examples; an image may be of several); empty (case_id, empty,
+    Keys: images, patches; kinds (kind, n, examples; an image may be of several); empty (case_id, empty,
     patches: of images whose pixels, or rows whose features, are all equal); same (cases whose patches are all one);
     bits (bits in use, n, examples: of all 16-bit grey images); unreadable (n, examples); copies (of
     duplicates.by_cases, with same_patient); equal_rows (the same of features).
@@ -56,7 +56,7 @@ def look(shards: list[Path], copies: pd.DataFrame, patient_of: dict[str, str], i
     by_case = by_case.agg(empty=("empty", "sum"), patches=("path", "size"), distinct=("row", "nunique")).reset_index()
     same = by_case[(by_case["distinct"] == 1) & (by_case["patches"] > 1) & (by_case["empty"] < by_case["patches"])]
     return {
-        "pictures": images,
+        "images": images,
         "patches": len(table),
         "kinds": [{"kind": kind, **_some(patches)} for kind, patches in kinds.items() if len(patches)],
         "empty": by_case.loc[by_case["empty"] > 0, ["case_id", "empty", "patches"]].to_dict("records"),

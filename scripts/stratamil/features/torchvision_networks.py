@@ -52,7 +52,7 @@ def _last_map(outputs: dict[str, Any]) -> str | None:
     return name if name and len(shapes[name]) == 4 else None
 
 
-def published(encoder: str, weights: str = "default") -> WeightsEnum:
+def published(encoder: str, weights: str) -> WeightsEnum:
     """Return torchvision's enum entry of published weights. Raises UserError if there is none of that name."""
     if encoder not in torchvision.models.list_models(module=torchvision.models):
         raise UserError(f"config: embed.encoder: no encoder {encoder!r}: {_supported(encoder)}")
@@ -83,6 +83,6 @@ def _supported(encoder: str) -> str:
 
 def normalisation(encoder: str) -> Normalisation:
     """Return mean and SD (of 3 channels, pixels from 0 to 1) with which the published weights were trained."""
-    transforms = published(encoder).transforms()
+    transforms = published(encoder, "default").transforms()
     mean, std = (tuple(round(float(value), 4) for value in part) for part in (transforms.mean, transforms.std))
     return mean, std

@@ -70,9 +70,9 @@ class Sampling:
     per_slice_cap: patches. max_slices_per_stain: slices. instance_dropout: share of the patches of a slice left out.
     """
 
-    per_slice_cap: int | None = None
-    max_slices_per_stain: int | None = None
-    instance_dropout: float = 0.0
+    per_slice_cap: int | None
+    max_slices_per_stain: int | None
+    instance_dropout: float
 
 
 class Bags:

@@ -31,10 +31,11 @@ def class_weights(choice: ClassWeights, labels: NDArray[np.integer], classes: in
     return torch.tensor(weights * len(labels) / (weights * counts).sum(), dtype=torch.float32)
 
 
-def normalised_entropy(weights: Tensor, case_of_patch: Tensor, cases: int) -> Tensor:
-    """Return the entropy (C,) of each case's effective weights over log N: 1 is uniform attention, 0 all on one patch.
+def batch_entropy(weights: Tensor, case_of_patch: Tensor, cases: int) -> Tensor:
+    """Return attention_tables.normalised_entropy (C,) of each case's effective weights, with its gradient.
 
-    weights, case_of_patch: (P,).
+    weights, case_of_patch: (P,). A case of one patch has 0 here, for NaN would end the training; tables, which say NaN
+    of it, are made without torch.
     """
     terms = -weights * torch.log(weights.clamp_min(1e-12))
     entropy = weights.new_zeros(cases).index_add(0, case_of_patch, terms)

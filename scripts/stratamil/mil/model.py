@@ -64,7 +64,7 @@ class AttentionScore(nn.Module):
     zero_start: w starts at zero, so that the pool starts as a plain mean.
     """
 
-    def __init__(self, dim: int, hidden: int, gated: bool = False, zero_start: bool = False) -> None:
+    def __init__(self, dim: int, hidden: int, gated: bool, zero_start: bool) -> None:
         super().__init__()
         self.value = cpu.Linear(dim, hidden)
         self.gate = cpu.Linear(dim, hidden) if gated else None

@@ -273,7 +273,7 @@ class _Run:
             logits = losses.top_logits(logits, batch.case_of_patch, batch.cases, s.instance_share)
             objective = objective + s.instance_weight * self._loss(logits, y)
         if s.entropy_weight:
-            entropy = losses.normalised_entropy(output.effective, batch.case_of_patch, batch.cases)
+            entropy = losses.batch_entropy(output.effective, batch.case_of_patch, batch.cases)
             objective = objective - s.entropy_weight * entropy.mean()
         self.optimizer.zero_grad()
         objective.backward()

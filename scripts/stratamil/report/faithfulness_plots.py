@@ -80,7 +80,7 @@ def draw(
     if rows := _pairs(study):
         drawn["stability"] = stability(rows, colors), "How alike two models order the patches of each case"
     if rows := _properties(numbers):
-        xlabel = "mean rank correlation with attention, 95 % interval"
+        xlabel = "mean rank correlation with attention, 95% CI"
         drawn["properties"] = intervals(rows, xlabel, colors), "Correlation of attention with properties of patches"
     return drawn
 
@@ -117,7 +117,7 @@ def _properties(numbers: Mapping[str, Any]) -> list[tuple[str, Estimate, int]]:
 
 
 def curves(means: Mapping[str, Any], n: int, colors: Sequence[str] = COLORS) -> Figure:
-    """Draw deletion, left, and insertion, right: mean probability of the predicted class with its 95 % band.
+    """Draw deletion, left, and insertion, right: mean probability of the predicted class with its 95% CI.
 
     means: of faithfulness.curves. n: cases.
     """

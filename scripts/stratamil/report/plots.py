@@ -200,7 +200,7 @@ def calibration(
     colors: Sequence[str] = COLORS,
     names: tuple[str, str] = ("negative", "positive"),
 ) -> Figure:
-    """Draw observed share against mean probability in bins of equal width (Wilson 95 % bars), above the counts a class.
+    """Draw observed share against mean probability in bins of equal width (Wilson 95% CIs), above the counts a class.
 
     scaled: (n,) probabilities after temperature scaling, drawn as a broken line. names: what y is where 0 and where 1.
     """
@@ -212,7 +212,7 @@ def calibration(
     for b in full:
         share = intervals.wilson(round(b["observed"] * b["n"]), b["n"])
         upper.plot([b["mean"]] * 2, [share.low, share.high], color=colors[0], linewidth=1)
-    label = "as the model gives them" if scaled is not None else "observed, with 95 % interval"
+    label = "as the model gives them" if scaled is not None else "observed, with 95% CI"
     ends = [b["mean"] for b in full], [b["observed"] for b in full]
     upper.plot(*ends, "o-", color=colors[0], linewidth=1.5, label=label)
     if scaled is not None:

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from stratamil.cohort import cohort_warnings, flow
 from stratamil.cohort.splits import Split
-from stratamil.core import files, provenance
+from stratamil.core import files, progress, provenance
 from stratamil.core.errors import UserError
 from stratamil.core.names import file_name
 from stratamil.evaluation import cross_split, metrics_table
@@ -98,7 +98,8 @@ def build(
     drawn = figures(study, weights, colors)
     words = "Flow of cases and patches from the labels table and the patches to the test predictions"
     drawn["flow"] = cohort_plots.flow(**used["flow"]), words
-    svgs = {name: style.svg(figure) for name, (figure, _) in drawn.items()}
+    tracked = progress.track(drawn.items(), len(drawn), "figures")
+    svgs = {name: style.svg(figure) for name, (figure, _) in tracked}
     for name, svg in svgs.items():
         files.write_text(svg, folder / "figures" / f"{name}.svg")
     files.write_json({"title": title} | numbers | used, folder / "metrics.json")

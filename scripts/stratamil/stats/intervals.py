@@ -1,4 +1,4 @@
-"""How sure a number is: 95 % intervals by patient, and those of proportions.
+"""How sure a number is: patient-level 95% CIs, and those of proportions.
 
 `y` are integer labels, shape (n,), `p` class probabilities, shape (n, C), `patients` the patient of each case, shape
 (n,), `weights` how often each case occurs in each bootstrap sample, shape (B, n), `sampled` the values of a metric in
@@ -29,7 +29,7 @@ SCALES |= {"log_loss": "log", "brier": "log"}
 
 @dataclass(frozen=True)
 class Estimate:
-    """A number with its 95 % interval; in JSON an object of these four, in CSV four columns.
+    """A number with its 95% CI; in JSON an object of these four, in CSV four columns.
 
     value: None where it is not defined. low, high: both None where there is no interval. n: how many independent units
     the interval rests on: patients, with all their cases; cases for Wilson's and DeLong's, which take these as

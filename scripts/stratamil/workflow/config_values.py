@@ -3,14 +3,14 @@
 from collections.abc import Mapping
 from typing import Any
 
-from stratamil.core import schema
+from stratamil.core import names, schema
 from stratamil.core.names import column, file_name
 from stratamil.features import encoder_registry
 
 
 def split_names(config: Mapping[str, Any]) -> list[str]:
     """Return the names of all splits of all repeats, in order: 01, 02, ..."""
-    return [f"{number:02d}" for number in range(1, config["splits"]["n_splits"] * config["splits"]["n_repeats"] + 1)]
+    return names.of_splits(config["splits"]["n_splits"], config["splits"]["n_repeats"])
 
 
 def stains(config: Mapping[str, Any]) -> list[str]:

@@ -61,6 +61,8 @@ class Queued:
     what: str
 
 
+# squeue's words where no file, no variable and no name server tells of a cluster: its commands alone are installed.
+NO_CLUSTER = "DNS SRV lookup failed"
 RUN = re.compile(r"(?:[\w-]+_)?[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 
 
@@ -88,12 +90,17 @@ def read_site(path: str | Path) -> Site:
 def orphans(folder: str | Path, results: str) -> list[Queued]:
     """Return the jobs in the queue that an earlier run of Snakemake in `folder` submitted, and that write to `results`.
 
-    folder: where Snakemake runs. results: as in the config. The list is empty if there is no SLURM.
+    folder: where Snakemake runs. results: as in the config. The list is empty if there is no SLURM, or no cluster.
     Raises OSError or subprocess.SubprocessError if the queue cannot be read.
     """
     if not shutil.which("squeue"):
         return []
-    rows = lines("squeue", "--noheader", f"--user={os.getuid()}", "--format=%i|%j|%T|%k|%Z")
+    try:
+        rows = lines("squeue", "--noheader", f"--user={os.getuid()}", "--format=%i|%j|%T|%k|%Z")
+    except subprocess.CalledProcessError as error:
+        if NO_CLUSTER in error.stderr:
+            return []
+        raise
     here = []
     for row in rows:
         number, run, state, what, *_, place = row.split("|")

@@ -69,9 +69,9 @@ def test_text_arrives_as_it_is(title):
 
 
 # What an encoder of the registry is by itself; no setting says it.
-OWN = {("Entry", key) for key in ("resize", "pooling", "precision", "final_relu", "source")} | {("Study", "classes")}
-OWN |= {("Sampling", key) for key in ("per_slice_cap", "max_slices_per_stain", "instance_dropout")}
-OWN |= {("Study", "seed")}
+OWN = {("Entry", key) for key in ("pooling", "precision", "final_relu", "source")}
+# The same of functions: `auto` leaves the choice to the registry, as None does for other settings; a part of a path.
+OWN |= {("_vit", "pooling"), ("load", "precision"), ("spelt", "folder")}
 SCRIPTS = sorted((REPOSITORY / "scripts").rglob("*.py"))
 
 
@@ -97,6 +97,22 @@ def test_no_class_has_a_default_of_its_own_for_a_setting():
         if isinstance(field, ast.AnnAssign) and field.value is not None
     }
     assert {field for field in own if field[1] in SETTINGS} <= OWN
+
+
+def test_no_function_has_a_default_of_its_own_for_a_setting():
+    """None means nothing chosen, and COLORS of report/style.py are those of figures without a study."""
+    own = {
+        (node.name, name.arg)
+        for path in SCRIPTS
+        for node in ast.walk(ast.parse(path.read_text()))
+        if isinstance(node, ast.FunctionDef)
+        for name, default in (
+            *zip(reversed([*node.args.posonlyargs, *node.args.args]), reversed(node.args.defaults)),
+            *zip(node.args.kwonlyargs, node.args.kw_defaults),
+        )
+        if default is not None and not ast.unparse(default).endswith(("None", "COLORS"))
+    }
+    assert {argument for argument in own if argument[1] in SETTINGS} <= OWN
 
 
 def test_a_null_differs_from_a_flag_that_is_left_out():

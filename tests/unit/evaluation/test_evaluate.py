@@ -7,6 +7,7 @@ import torch
 from factories import STAINS, build, features, model_settings, scores
 from scipy.special import softmax
 
+from stratamil.core import progress
 from stratamil.core.names import column
 from stratamil.evaluation import predict
 from stratamil.features.store import Features
@@ -91,6 +92,14 @@ def test_contributions_and_bias_add_up_to_the_logit_of_3000_patches(aggregation)
         assert told == pytest.approx(predictions[f"logit_{column(name)}"][0], abs=1e-5)
 
 
+def test_the_log_counts_the_cases_that_are_predicted(predicted, monkeypatch, caplog):
+    model, data, *_ = predicted
+    monkeypatch.setattr(progress, "SECONDS", 0)
+    with caplog.at_level("INFO"):
+        predict.predict(model, Bags(data, STAINS), data.table, ["10", "2"], y=Y, classes=CLASSES)
+    assert caplog.messages == ["1 of 2 cases", "2 of 2 cases"]
+
+
 def test_a_second_pass_gives_the_same_bytes(predicted):
     model, data, predictions, attention = predicted
     again = predict.predict(model, Bags(data, STAINS), data.table, list(Y), y=Y, classes=CLASSES)
@@ -117,14 +126,17 @@ def test_threshold_and_temperature_never_see_test_labels():
     score = rng.uniform(0.05, 0.95, 20)
     labels = rng.integers(0, 2, 20)
     chosen = [
-        {key: predict.results(table(y, score), val, ["benign", "high"])[key] for key in ("threshold", "temperature")}
+        {
+            key: predict.results(table(y, score), val, ["benign", "high"], "youden")[key]
+            for key in ("threshold", "temperature")
+        }
         for y in (labels, 1 - labels)
     ]
     assert chosen[0] == chosen[1]
 
 
 def test_one_class_is_not_defined():
-    result = predict.results(table([1, 1], [0.2, 0.9]), table([0, 1], [0.2, 0.9]), ["benign", "high"])
+    result = predict.results(table([1, 1], [0.2, 0.9]), table([0, 1], [0.2, 0.9]), ["benign", "high"], "youden")
     assert result["roc_auc"] is None
     text = predict.text({"split": "01", "seed": 1, "checkpoint": "best.pth", "epoch": 3} | result)
     assert "AUROC: not defined" in text
@@ -135,7 +147,7 @@ def test_one_class_is_not_defined():
 def test_results_txt_has_counts_and_intervals():
     y = np.repeat([0, 1], 10)
     score = np.concatenate([np.linspace(0.05, 0.6, 10), np.linspace(0.3, 0.95, 10)])
-    result = predict.results(table(y, score), table(y, score), ["benign", "high"])
+    result = predict.results(table(y, score), table(y, score), ["benign", "high"], "youden")
     text = predict.text({"split": "01", "seed": 1, "checkpoint": "best.pth", "epoch": 3} | result)
     assert "test cases: 20 (10 benign, 10 high)" in text
     assert text.count("loss") == 2 and f"test loss (log loss): {result['log_loss']:.4f}" in text
@@ -144,6 +156,6 @@ def test_results_txt_has_counts_and_intervals():
     auc = intervals.delong(y, score)
     assert f"AUROC: {auc.value:.4f} ({auc.low:.4f} to {auc.high:.4f})" in text and result["roc_auc_delong"] == auc
     assert "at its bound" not in text
-    apart = predict.results(table(y, score), table([0, 1], [0.2, 0.9]), ["benign", "high"])
+    apart = predict.results(table(y, score), table([0, 1], [0.2, 0.9]), ["benign", "high"], "youden")
     text = predict.text({"split": "01", "seed": 1, "checkpoint": "best.pth", "epoch": 3} | apart)
     assert "at its bound: no temperature fits these validation cases" in text

@@ -528,7 +528,7 @@ def test_galleries_show_the_pixels_that_the_encoder_saw(tmp_path, mode):
     }[mode]()
     image.save(tmp_path / "patch.png")
     tile, _ = tiles.Tiles(tmp_path)("patch.png")
-    assert (np.asarray(tile) == images.read(tmp_path / "patch.png", tiles.TILE)).all()
+    assert (np.asarray(tile) == images.read(tmp_path / "patch.png", tiles.TILE, "squash")).all()
 
 
 def test_margin_contributions_are_to_the_predicted_class_and_sum_to_its_log_odds(study, monkeypatch):

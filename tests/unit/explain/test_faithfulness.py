@@ -135,7 +135,7 @@ def test_the_page_says_whether_attention_is_better_than_random(tmp_path, area, s
     made = Made(tmp_path, area, n=20)
     item = found(made.study())["study", "deletion_attention", "probability"]
     assert item.verdict == said and words in item.sentence
-    assert ("the interval holds 0" in item.sentence) == (said == "no different")
+    assert ("the CI includes 0" in item.sentence) == (said == "no different")
     assert item.estimate.n == 10 and "10 patients" in item.sentence
     assert {"above": "better", "no different": "no better", "below": "worse"}[said] in faithfulness.numbers(
         made.study()
@@ -268,8 +268,8 @@ SENTENCES = {
     "contribution": lambda e: findings.area("deletion", "contribution", "margin", e),
     "of_class": lambda e: findings.area_of_class("deletion", "benign", e),
     "beside": lambda e: findings.beside_contribution("margin", e),
-    "necessity": lambda e: findings.necessity(findings.top("percent", 5.0), "margin", e),
-    "sufficiency": lambda e: findings.sufficiency(findings.top("1", 5.0), "margin", e),
+    "necessity": lambda e: findings.of_top("necessity", findings.top("percent", 5.0), "margin", e),
+    "sufficiency": lambda e: findings.of_top("sufficiency", findings.top("1", 5.0), "margin", e),
     "slice_support": lambda e: findings.part("slice", e),
     "uniform": lambda e: findings.uniform("uniform", 0.9, 0.6, e, "there is one class"),
     "seeds": lambda e: findings.agreement("seeds", e),
@@ -289,8 +289,8 @@ def test_a_sentence_for_every_outcome(sentence):
         assert findings.verdict(ESTIMATES[outcome]) == outcome
         assert text[0].isupper() and text.endswith(".") and "None" not in text and "nan" not in text
         if outcome in ("above", "below"):
-            assert "holds 0" not in text and "20 patients" in text
-    assert any(words in said["no different"] for words in ("no better than", "no more", "holds 0", "alike what"))
+            assert "includes 0" not in text and "20 patients" in text
+    assert any(words in said["no different"] for words in ("no better than", "no more", "includes 0", "alike what"))
     assert any(words in said["too few"] for words in ("too few", "so few"))
     assert any(words in said["not defined"] for words in ("not defined", "cannot be", "no two to compare"))
 
@@ -372,7 +372,7 @@ def test_the_table_tells_where_probability_and_margin_disagree(tmp_path):
 
 
 def test_a_bound_near_nothing_does_not_read_as_nothing():
-    assert "0.004 to 0.104" in findings.necessity("them", "margin", Estimate(0.05, 0.004, 0.104, 20))
+    assert "0.004 to 0.104" in findings.of_top("necessity", "them", "margin", Estimate(0.05, 0.004, 0.104, 20))
 
 
 def shard(root, made):

@@ -74,7 +74,7 @@ class Study:
 
     def embed(self, encoder=None, name="out", **settings):
         self.output = self.root / f"{name}.h5"
-        settings = {"cases": self.cases, "batch_size": 2} | settings
+        settings = {"cases": self.cases, "batch_size": 2, "max_unreadable": 0.01} | settings
         return extract.embed(
             self.table,
             folder=self.folder,
@@ -137,10 +137,12 @@ def test_facts_and_colour_of_the_images_survive_every_way_through_the_cache(stud
         assert found["odd"].tolist() == [odd.get(path, images.Odd.BLANK) for path in study.table["path"]]
         sides = [Image.open(study.folder / path).size for path in study.table["path"]]
         assert list(zip(found["width"], found["height"])) == sides and (found["bits"] == 8).all()
-        sharp = [images.examine(study.folder / path, SIZE).facts.sharpness for path in study.table["path"]]
+        sharp = [images.examine(study.folder / path, SIZE, "squash").facts.sharpness for path in study.table["path"]]
         np.testing.assert_allclose(found["sharpness"], sharp, rtol=1e-6)
         shard, described = store.read([study.output]), networks.load("stain_stats", device="cpu")
-        pixels = np.stack([images.read(study.folder / path, images.THUMBNAIL) for path in shard.table["path"]])
+        pixels = np.stack(
+            [images.read(study.folder / path, images.THUMBNAIL, "squash") for path in shard.table["path"]]
+        )
         np.testing.assert_allclose(shard.colour[:], described(pixels), rtol=1e-3, atol=1e-4)
 
     odd, opened, examine = {}, [], images.examine
@@ -394,7 +396,7 @@ def saved(tmp_path):
 
 
 def pixel(path, size=1):
-    return images.read(path, size)[0, 0].tolist()
+    return images.read(path, size, "squash")[0, 0].tolist()
 
 
 def test_every_kind_of_png_becomes_rgb(saved):
@@ -452,13 +454,13 @@ def test_a_patch_of_the_right_size_is_left_alone(saved):
 def test_shrinking_averages(saved):
     y, x = np.mgrid[:512, :512]
     board = Image.fromarray(np.where((x + y) % 2, 255, 0).astype(np.uint8))
-    assert np.abs(images.read(saved(board), 32).astype(int) - 127.5).max() < 2
+    assert np.abs(images.read(saved(board), 32, "squash").astype(int) - 127.5).max() < 2
 
 
 @pytest.mark.slow
 @pytest.mark.filterwarnings("error")
 def test_the_largest_patches_are_read(saved):
-    assert images.read(saved(Image.new("1", (7600, 7600), 1)), 32).min() == 255
+    assert images.read(saved(Image.new("1", (7600, 7600), 1)), 32, "squash").min() == 255
 
 
 def test_damage_never_escapes(tmp_path):
@@ -473,7 +475,7 @@ def test_damage_never_escapes(tmp_path):
     for content in damaged:
         (tmp_path / "y.png").write_bytes(content)
         try:
-            images.read(tmp_path / "y.png", 16)
+            images.read(tmp_path / "y.png", 16, "squash")
         except images.Unreadable as reason:
             bad += 1
             assert str(reason) and "\n" not in str(reason) and str(tmp_path) not in str(reason)

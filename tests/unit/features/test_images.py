@@ -36,7 +36,7 @@ def png(path, values):
 
 
 def odd(path):
-    return Odd(images.examine(path, 16).facts.odd)
+    return Odd(images.examine(path, 16, "squash").facts.odd)
 
 
 def test_only_one_place_opens_images_and_names_their_formats():
@@ -65,7 +65,7 @@ def test_what_is_no_image_of_the_four_formats_starts_nothing(tmp_path, monkeypat
     monkeypatch.setenv("PATH", f"{program.parent}{os.pathsep}{os.environ['PATH']}")
     path = tmp_path / "a.png"
     path.write_bytes(content)
-    for look in (lambda: images.read(path, 16), lambda: images.load(path), lambda: images.sides(path)):
+    for look in (lambda: images.read(path, 16, "squash"), lambda: images.load(path), lambda: images.sides(path)):
         with pytest.raises(images.Unreadable, match="no PNG, JPEG, TIFF or BMP image"):
             look()
     assert not (tmp_path / "started").exists()
@@ -76,17 +76,17 @@ def test_other_formats_are_refused_and_the_four_are_read_whatever_their_suffix(t
     path = tmp_path / "a.png"
     Image.fromarray(TISSUE).save(path, format=kind)
     with pytest.raises(images.Unreadable, match="no PNG"):
-        images.read(path, 24)
+        images.read(path, 24, "squash")
     for good in images.FORMATS:
         Image.new("RGB", (24, 24), (200, 100, 50)).save(path, format=good)
-        assert np.abs(images.read(path, 24)[3, 3].astype(int) - (200, 100, 50)).max() < 5, good
+        assert np.abs(images.read(path, 24, "squash")[3, 3].astype(int) - (200, 100, 50)).max() < 5, good
         assert images.sides(path) == (24, 24)
 
 
 def test_the_first_of_several_pictures_in_a_jpeg_is_read(tmp_path):
     first, second = Image.new("RGB", (24, 24), (200, 100, 50)), Image.new("RGB", (24, 24), "blue")
     first.save(tmp_path / "a.jpg", format="MPO", save_all=True, append_images=[second])
-    assert np.abs(images.read(tmp_path / "a.jpg", 24)[0, 0].astype(int) - (200, 100, 50)).max() < 5
+    assert np.abs(images.read(tmp_path / "a.jpg", 24, "squash")[0, 0].astype(int) - (200, 100, 50)).max() < 5
 
 
 @settings(max_examples=30, deadline=None)
@@ -98,11 +98,11 @@ def test_16_bit_grey_is_scaled_by_the_bits_in_use(tmp_path_factory, bits, seed):
     values[0, 0] = 2**bits - 1
     Image.fromarray(values).save(path)
     used = next(each for each in (8, 10, 12, 14, 16) if each >= bits)
-    found, _, facts = images.examine(path, 24)
+    found, _, facts = images.examine(path, 24, "squash")
     assert (found[..., 0] == values // 2 ** (used - 8)).all() and facts.bits == used
     assert facts.odd & Odd.GREY16
     Image.fromarray(values).save(path.with_suffix(".tif"))
-    assert (images.read(path.with_suffix(".tif"), 24) == found).all()
+    assert (images.read(path.with_suffix(".tif"), 24, "squash") == found).all()
 
 
 @pytest.mark.parametrize("channels", [2, 3, 4])
@@ -110,12 +110,12 @@ def test_16_bit_colour_is_read_or_refused_but_never_black_without_a_word(tmp_pat
     tissue = np.dstack([TISSUE, TISSUE[..., :1]])[..., :channels].astype(np.uint16)
     if channels in (2, 4):
         tissue[..., -1] = 65535 >> 8
-    found = images.read(png(tmp_path / "a.png", tissue * 257), 24)
+    found = images.read(png(tmp_path / "a.png", tissue * 257), 24, "squash")
     assert (found[..., 0] == TISSUE[..., 0]).all()
     for narrow in (tissue, tissue * 16, tissue * 64):  # 8, 12 and 14 bits
         narrow[..., -1] = 65535 if channels in (2, 4) else narrow[..., -1]
         with pytest.raises(images.Unreadable, match="export it with 8 bits"):
-            images.read(png(tmp_path / "a.png", narrow), 24)
+            images.read(png(tmp_path / "a.png", narrow), 24, "squash")
 
 
 @pytest.mark.parametrize("value", [-5, 70000])
@@ -124,7 +124,7 @@ def test_grey_values_without_a_known_white_are_refused(tmp_path, value):
     values[3, 3] = value
     Image.fromarray(values).save(tmp_path / "a.tif")
     with pytest.raises(images.Unreadable, match="no known white"):
-        images.read(tmp_path / "a.tif", 24)
+        images.read(tmp_path / "a.tif", 24, "squash")
 
 
 @pytest.mark.parametrize("image, expected", [
@@ -144,7 +144,7 @@ def test_what_is_odd_about_an_image(tmp_path, image, expected):
     for suffix in ("png", "tif"):
         image.save(tmp_path / f"a.{suffix}")
         assert odd(tmp_path / f"a.{suffix}") == expected
-    facts = images.examine(tmp_path / "a.png", 16).facts
+    facts = images.examine(tmp_path / "a.png", 16, "squash").facts
     assert (facts.width, facts.height) == image.size
     assert set(images.Facts._fields) == set(store.FACTS)
 
@@ -156,7 +156,7 @@ def test_sharpness_is_that_of_the_view_whatever_the_size_of_the_file(tmp_path):
 
     def sharpness(image):
         image.save(tmp_path / "a.png")
-        return images.examine(tmp_path / "a.png", 32).facts.sharpness
+        return images.examine(tmp_path / "a.png", 32, "squash").facts.sharpness
 
     sharp = sharpness(tissue)
     for side in (100, 200, 333):

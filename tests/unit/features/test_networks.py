@@ -357,7 +357,7 @@ def test_tokens_are_pooled_as_asked(tmp_path):
     settings = {"reg_tokens": 4, "global_pool": "", "dynamic_img_size": True}
     network = saved_timm(tmp_path / "x.pth", "vit_tiny_patch16_224", **settings)
     entry = encoder_registry.Entry(
-        "timm", "vit_tiny_patch16_224", pooling="cls+mean", arguments=settings | {"img_size": 224}
+        "timm", "vit_tiny_patch16_224", 224, "squash", pooling="cls+mean", arguments=settings | {"img_size": 224}
     )
     with pytest.MonkeyPatch.context() as patch:
         patch.setitem(encoder_registry.ENCODERS, "small", entry)

@@ -34,8 +34,8 @@ def shard(folder, odd=None, values=None, bits=8, lost=(), patches=4):
     return [path], numbers
 
 
-def look(shards, copies=NONE, patients=CASES, pictures=True):
-    return quality.look(shards, copies, dict(zip(CASES, patients)), pictures)
+def look(shards, copies=NONE, patients=CASES, images=True):
+    return quality.look(shards, copies, dict(zip(CASES, patients)), images)
 
 
 def said(found):
@@ -63,7 +63,7 @@ def test_images_are_counted_by_kind_and_blank_ones_by_case(tmp_path):
 
 def test_a_sound_cohort_has_nothing_to_say(tmp_path):
     assert said(look(shard(tmp_path, {})[0])) == ""
-    assert said(look(shard(tmp_path)[0], pictures=False)) == ""
+    assert said(look(shard(tmp_path)[0], images=False)) == ""
 
 
 @pytest.mark.parametrize("bits, warned", [([12] * 12, False), ([12, 10] * 6, True), ([12, 16] * 6, True)])
@@ -79,19 +79,19 @@ def test_ranges_of_16_bit_images_are_told_and_mixed_ones_warned_of(tmp_path, bit
 
 def test_constant_and_zero_rows_of_external_features_and_rows_that_cases_share(tmp_path):
     shards, numbers = shard(tmp_path, values={0: 0, 1: 3, 8: 0, 9: 0, 10: 5, 11: 0})
-    found = look(shards, pictures=False)
+    found = look(shards, images=False)
     assert {row["kind"]: row["n"] for row in found["kinds"]} == {
         "features all zero": 4, "features all equal, but not zero": 2,
     }  # fmt: skip
     assert [row["empty"] for row in found["empty"]] == [2, 4] and found["equal_rows"] == []
     assert "1 case has nothing but features of one value" in said(found)
     shards, _ = shard(tmp_path, values={4: numbers[2], 5: numbers[3]})
-    found = look(shards, pictures=False)
+    found = look(shards, images=False)
     assert found["equal_rows"] == [
         {"cases": ["1", "2"], "files": 2, "examples": ["1_2.png", "2_0.png"], "same_patient": False}
     ]
     assert "Cases 1, 2 of different patients share 2 equal feature rows" in said(found)
-    assert said(look(shards, pictures=False, patients=["a", "a", "b"])) == ""
+    assert said(look(shards, images=False, patients=["a", "a", "b"])) == ""
 
 
 def test_a_case_whose_patches_are_all_one(tmp_path):

@@ -40,7 +40,7 @@ def test_lite0_is_the_pinned_file(tmp_path, monkeypatch):
 
 
 def test_torchvision_s_file_is_checked_by_the_hash_in_its_name_also_from_the_cache(tmp_path, cache, monkeypatch):
-    name = Path(torchvision_networks.published("resnet18").url).name
+    name = Path(torchvision_networks.published("resnet18", "default").url).name
     cached = cache / name
     cached.write_bytes(b"cut short")
     found = hashlib.sha256(b"cut short").hexdigest()

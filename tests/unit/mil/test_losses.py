@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 import torch
 
+from stratamil.explain import attention_tables
 from stratamil.mil import losses
 
 
@@ -19,9 +20,12 @@ def test_class_weights():
 def test_entropy_is_one_for_uniform_attention_and_its_gradient_is_not_zero():
     case = torch.tensor([0, 0, 0, 0, 1, 1])
     uniform = torch.tensor([0.25] * 4 + [0.5] * 2)
-    torch.testing.assert_close(losses.normalised_entropy(uniform, case, 2), torch.ones(2))
+    torch.testing.assert_close(losses.batch_entropy(uniform, case, 2), torch.ones(2))
     skewed = torch.tensor([0.7, 0.1, 0.1, 0.1, 0.9, 0.1], requires_grad=True)
-    losses.normalised_entropy(skewed, case, 2).sum().backward()
+    in_tables = [attention_tables.normalised_entropy(part) for part in ([0.7, 0.1, 0.1, 0.1], [0.9, 0.1])]
+    assert losses.batch_entropy(skewed, case, 2).tolist() == pytest.approx(in_tables)
+    assert losses.batch_entropy(torch.ones(1), torch.zeros(1, dtype=torch.long), 1) == 0
+    losses.batch_entropy(skewed, case, 2).sum().backward()
     assert skewed.grad.abs().min() > 0
 
 

@@ -483,7 +483,7 @@ def test_page_in_a_browser(two_seeds, tmp_path, width):
     assert found["width"] <= found["screen"]
     assert found["buttons"] > 10
     head, first, *_ = found["csv"].split("\r\n")
-    assert head.startswith("Predictor,n,AUROC pooled,AUROC pooled 95 %,mean of folds,") if width == 1280 else True
+    assert head.startswith("Predictor,n,AUROC pooled,AUROC pooled 95% CI,mean of folds,") if width == 1280 else True
     assert len(first.split(",")) == len(head.split(","))
     values = [float(text.split()[0][:5].replace("−", "-").strip() or 9) for text in found["sorted"] if text]
     assert values == sorted(values)

@@ -1,6 +1,7 @@
 """The site file, limits as SLURM writes them, and which jobs in the queue are left from an earlier run."""
 
 import base64
+import contextlib
 import math
 import subprocess
 
@@ -261,6 +262,24 @@ def test_orphans_are_jobs_of_this_folder_and_these_results(tmp_path, monkeypatch
 def test_no_slurm_no_orphans(tmp_path, monkeypatch):
     monkeypatch.setenv("PATH", str(tmp_path))
     assert slurm.orphans(tmp_path, "results") == []
+
+
+@pytest.mark.parametrize(
+    "said, told",
+    [
+        ("fetch_config: DNS SRV lookup failed\nsqueue: fatal: Could not establish a configuration source", False),
+        ("_fetch_child: failed to fetch remote configs: Unable to contact slurm controller (connect failure)", True),
+        ("Unable to contact slurm controller (connect failure)", True),
+        ("s_p_parse_file: cannot stat file /etc/slurm/slurm.conf: No such file or directory", True),
+    ],
+)
+def test_commands_without_a_cluster_are_no_reason_to_warn(tmp_path, monkeypatch, said, told):
+    squeue = tmp_path / "squeue"
+    squeue.write_text(f"#!/bin/sh\necho 'squeue: error: {said}' >&2\nexit 1\n")
+    squeue.chmod(0o755)
+    monkeypatch.setenv("PATH", str(tmp_path))
+    with pytest.raises(subprocess.CalledProcessError) if told else contextlib.nullcontext():
+        assert slurm.orphans(tmp_path, "results") == []
 
 
 def test_names_of_the_site_file_are_the_text_that_stands_there(tmp_path):
