@@ -73,18 +73,8 @@ def test_the_page_of_commands_has_every_target_and_script():
 @pytest.fixture(scope="module")
 def site(tmp_path_factory):
     folder = tmp_path_factory.mktemp("site")
-    command = [
-        sys.executable,
-        "-m",
-        "sphinx",
-        "-W",
-        "--keep-going",
-        "-q",
-        "-b",
-        "html",
-        doc_pages.DOCS,
-        folder / "html",
-    ]
+    options = "-W --keep-going -q -b html".split()
+    command = [sys.executable, "-m", "sphinx", *options, doc_pages.DOCS, folder / "html"]
     done = subprocess.run([*command, "-d", folder / "trees"], capture_output=True, encoding="utf-8", cwd=REPOSITORY)
     assert done.returncode == 0, done.stderr
     return folder / "html"
