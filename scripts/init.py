@@ -49,9 +49,9 @@ def main(args: argparse.Namespace) -> None:
     forms = propose_names.shapes(paths)
     if not forms:
         raise UserError(f"{args.patches}: no image in it: give the folder of patch images")
-    for form in forms[:SHAPES]:
-        say(f"  {form}: {len(form.names):,} files, e.g. {form.names[0]}")
     names = propose_names.propose_all(paths, forms, {c: list(table[c]) for c in propose_labels.likely_cases(table)})
+    for form in forms[:SHAPES] if names.pattern else ():  # names that the workflow knows need no shapes
+        say(f"  {form}: {len(form.names):,} files, e.g. {form.names[0]}")
     reading = proposal.read(names, paths)
     meaning = propose_labels.propose(table, names.case_column)
     if not meaning.class_column:

@@ -20,7 +20,7 @@ STUDY = {
     "patches": "patches",
     "labels": "labels.csv",
     "results": "results/own",
-    "embed": {"encoder": "efficientnet_lite0", "weights": "none", "input_size": 224, "shards": 1, "batch_size": 2},
+    "embed": {"encoder": "efficientnet_lite0", "weights": "none", "input_size": 128, "shards": 1, "batch_size": 2},
     "splits": {"n_splits": 2, "validation": 0.25},
 }
 
@@ -30,7 +30,7 @@ def study(tmp_path):
     checkout, rng = Checkout(tmp_path), np.random.default_rng(1)
     (tmp_path / "patches").mkdir()
     for case in range(1, 9):
-        for n in range(6):
+        for n in range(4):
             pixels = rng.integers(0, 256, (64, 64, 3), dtype=np.uint8)
             Image.fromarray(pixels).save(tmp_path / f"patches/case_{case}_match_1_h&e_patch{n}.png")
     (tmp_path / "labels.csv").write_text("Case,Class\n" + "".join(f"{i},{1 + 2 * (i % 2)}\n" for i in range(1, 9)))

@@ -14,7 +14,7 @@ from PIL import Image
 # A name that a shell takes for more than one.
 FOLDER = "my lab/a$(touch PWNED)b'c;d"
 COHORT = "results/tiny/cohort/index.html"
-SPLIT = "results/tiny/splits/data_splits_01.npz"
+INVENTORY = "results/tiny/inventory/patches.parquet"
 RUN = "results/tiny/split_01/seed_1"
 
 # What another system lacks, or does otherwise, for every Python that finds this on its path.
@@ -61,13 +61,13 @@ def test_in_an_odd_folder_without_a_home_and_without_linux(odd, configfiles, tmp
     elsewhere = {"HOME": str(tmp_path / "home"), "XDG_CACHE_HOME": None, "PYTHONPATH": str(tmp_path)}
     # with a profile, which says that nothing is kept in the home folder
     flags = ["--profile", "profiles/local", "--configfile", *configfiles]
-    done = snakemake(odd.folder, *flags, "--", f"{RUN}/attention_analysis", COHORT, **elsewhere)
+    done = snakemake(odd.folder, *flags, "--", f"{RUN}/attention_analysis", **elsewhere)
     assert done.returncode == 0, done.stdout + done.stderr
     assert (odd.folder / RUN / "attention_analysis/attention_summary.txt").is_file()
     assert not list(odd.folder.parents[1].rglob("PWNED*"))
 
 
-@pytest.mark.parametrize("directory, target", [(False, SPLIT), (True, COHORT)], ids=["from there", "with --directory"])
+@pytest.mark.parametrize("directory, target", [(False, INVENTORY), (True, COHORT)], ids=["from there", "with --directory"])
 def test_an_odd_checkout_from_elsewhere(odd, configfiles, tmp_path, directory, target):
     folder = tmp_path / FOLDER
     folder.mkdir(parents=True)
