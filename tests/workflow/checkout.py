@@ -39,13 +39,21 @@ class Checkout:
     def snakemake(self, *args, **options):
         """Run the `command` of these arguments. Returns the finished process; of a dry run, stdout has stderr, too."""
         command = [str(word) for word in self.command(*args, **options)]
+        if "-n" in args:
+            return self.forked(command)
+        return subprocess.run(
+            command, cwd=self.folder, env=self.environment, capture_output=True, encoding="utf-8", timeout=540
+        )
+
+    @property
+    def environment(self):
         environment = os.environ | {"OMP_NUM_THREADS": "1", "XDG_CACHE_HOME": str(self.folder / "cache")}
         environment.pop("SNAKEMAKE_PROFILE", None)
-        if "-n" in args:
-            return _forked(command, self.folder, environment)
-        return subprocess.run(
-            command, cwd=self.folder, env=environment, capture_output=True, encoding="utf-8", timeout=540
-        )
+        return environment
+
+    def forked(self, command):
+        """Run a command line of snakemake, the program's name first, in a process that has imported it."""
+        return _forked(command, self.folder, self.environment)
 
     def pending(self, *args, **options):
         """What a dry run would do: rule -> number of jobs."""

@@ -6,6 +6,7 @@ import os
 import shutil
 import zipfile
 
+import doc_pages
 import numpy as np
 import pandas as pd
 import pytest
@@ -122,6 +123,24 @@ def test_contributions_and_bias_add_up_to_the_logits_of_the_files(study):
             total = cases.groupby("case_id")[f"contribution_{column}"].apply(lambda values: values.astype(float).sum())
             logits = predictions[f"logit_{column}"]
             assert ((total[logits.index] + bias[name] - logits).abs() < 1e-5).all()
+
+
+def test_the_page_of_outputs_has_every_file_and_column(study):
+    """docs/reference/outputs.md: nothing of a finished study is missing there, and nothing there is made up."""
+    root, said = study.folder / RESULTS, doc_pages.outputs()
+    made = {path.relative_to(root).as_posix(): path for path in root.rglob("*") if path.is_file()}
+    assert [name for name in made if not any(doc_pages.fits(name, each) for each in said)] == []
+    assert [each.pattern for each in said if each.always and not any(doc_pages.fits(name, each) for name in made)] == []
+    tables = [path for path in made.values() if path.suffix in (".csv", ".parquet", ".tsv")]
+    for path in tables:
+        name = path.relative_to(root).as_posix()
+        told = next(each.columns for each in said if doc_pages.fits(name, each))
+        kinds = {doc_pages.pattern(column): always for column, always in told.items()}
+        separator = "\t" if path.suffix == ".tsv" else ","
+        columns = pd.read_parquet(path) if path.suffix == ".parquet" else pd.read_csv(path, sep=separator, nrows=1)
+        assert [column for column in columns if not any(kind.match(column) for kind in kinds)] == [], name
+        unseen = [kind.pattern for kind, always in kinds.items() if always and not any(map(kind.match, columns))]
+        assert unseen == [], name
 
 
 def test_nothing_to_do_after_a_finished_run(study):

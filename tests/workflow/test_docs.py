@@ -1,0 +1,103 @@
+"""Commands of the documentation: each line is checked, and `make test-docs` runs those that need no cluster."""
+
+import re
+import shutil
+import subprocess
+import sys
+
+import doc_pages
+import pytest
+import yaml
+from checkout import Checkout
+from conftest import REPOSITORY
+
+BLOCKS = [block for path in doc_pages.pages() for block in doc_pages.blocks(path)]
+SNAKEMAKE = sorted({tuple(words) for block in BLOCKS for words in block.commands if words[0] == "snakemake"})
+# Only of a finished study; its flags are read, and `make test-docs` runs it.
+FINISHED = {"--report", "--unlock", "--allowed-rules"}
+# What `make test-docs` lays over a study file of the documentation, so that it takes minutes.
+QUICK = {
+    "splits": {"n_splits": 3},
+    "seeds": [1],
+    "embed": {"encoder": "stain_stats", "input_size": 96, "shards": 2},
+    "model": {"embed_dim": 16, "attention_dim": 8},
+    "train": {"epochs": 2},
+    "attention": {"max_cases": 1},
+    "report": {"bootstrap_samples": 100},
+}
+PATCHES, LABELS = "data/patches", "data/labels.csv"
+
+
+@pytest.fixture(scope="module")
+def checkout(tmp_path_factory):
+    """A checkout with the names of a cohort and a study file, where the pages have them; a dry run opens no image."""
+    checkout = Checkout(tmp_path_factory.mktemp("docs"))
+    (checkout.folder / PATCHES).mkdir(parents=True)
+    (checkout.folder / PATCHES / "case_1_match_1_h&e_patch1.png").touch()
+    (checkout.folder / LABELS).write_text("Case,Class\n1,1\n")
+    study = {"patches": PATCHES, "labels": LABELS, "results": "results/my_study", **QUICK}
+    (checkout.folder / "my_study.yaml").write_text(yaml.safe_dump(study))
+    return checkout
+
+
+@pytest.mark.parametrize("words", SNAKEMAKE, ids=" ".join)
+def test_a_line_of_snakemake_is_a_dry_run_of_the_study(checkout, words):
+    if FINISHED & set(words):
+        from snakemake import cli
+
+        assert cli.get_argument_parser().parse_args(words[1:])
+        return
+    done = checkout.forked(["snakemake", "-n", "--cores", "2", *words[1:]])
+    assert done.returncode == 0, done.stdout
+
+
+@pytest.mark.parametrize("block", BLOCKS, ids=lambda block: f"{block.page}: {' '.join(block.commands[0])}")
+def test_the_programs_and_flags_of_a_block_are_there(block):
+    targets = re.findall(r"^([\w-]+):", (REPOSITORY / "Makefile").read_text(), re.MULTILINE)
+    for program, *words in block.commands:
+        if program == "python":
+            source = (REPOSITORY / words[0]).read_text() + (REPOSITORY / "scripts/cli.py").read_text() + '"--help"'
+            assert [word for word in words if word.startswith("--") and f'"{word}"' not in source] == []
+        elif program == "make":
+            assert words[0] in targets
+        elif program == "export":
+            name, _, value = words[0].partition("=")
+            assert name != "SNAKEMAKE_PROFILE" or (REPOSITORY / value / "config.yaml").is_file()
+        elif program == "pip":
+            assert [word for word in words if word.endswith(".txt") and not (REPOSITORY / word).is_file()] == []
+        else:
+            assert program in ("snakemake", "source") or block.reason, f"{program}: run it here, or say why not"
+
+
+@pytest.mark.long
+def test_the_commands_run(tmp_path):
+    """Page by page on a painted cohort, in the order of the pages; a study file that init.py wrote is made quick."""
+    checkout = Checkout(tmp_path)
+    for name in ("bench", "Makefile", *(path.name for path in REPOSITORY.glob("*.txt"))):
+        copy = shutil.copytree if (REPOSITORY / name).is_dir() else shutil.copy2
+        copy(REPOSITORY / name, tmp_path / name)
+    (tmp_path / ".venv").symlink_to(sys.prefix)
+    paint = f"--seed 3 --cases 30 --patch-px 48 --patches {PATCHES} --labels {LABELS} --truth patch_truth.csv"
+    run(checkout, f"scripts/demo.py {paint}".split(), program=sys.executable)
+    (tmp_path / "my_study").symlink_to("data")
+    for block in BLOCKS:
+        for words in [] if block.reason else block.commands:
+            if words[0] in ("source", "export"):
+                continue
+            proposes = words[1:2] == ["scripts/init.py"] and "--help" not in words
+            if proposes:
+                (tmp_path / "my_study.yaml").unlink(missing_ok=True)
+            run(checkout, words[1:], program=words[0])
+            if proposes:
+                study = yaml.safe_load((tmp_path / "my_study.yaml").read_text())
+                (tmp_path / "my_study.yaml").write_text(yaml.safe_dump(study | QUICK))
+
+
+def run(checkout, words, program):
+    """Run a command in an activated environment and with the local profile, as the first page says."""
+    path = f"{checkout.folder / '.venv/bin'}:{checkout.environment['PATH']}"
+    environment = checkout.environment | {"PATH": path, "SNAKEMAKE_PROFILE": "profiles/local"}
+    command = [shutil.which(program, path=path), *words]
+    options = {"cwd": checkout.folder, "env": environment, "stdin": subprocess.DEVNULL}
+    done = subprocess.run(command, capture_output=True, encoding="utf-8", timeout=1200, **options)
+    assert done.returncode == 0, f"{' '.join(words)}: {done.stdout[-3000:]}{done.stderr[-3000:]}"
