@@ -73,7 +73,7 @@ def test_the_page_of_commands_has_every_target_and_script():
 @pytest.fixture(scope="module")
 def site(tmp_path_factory):
     folder = tmp_path_factory.mktemp("site")
-    options = "-W --keep-going -q -b html".split()
+    options = ["-W", "--keep-going", "-q", "-b", "html"]
     command = [sys.executable, "-m", "sphinx", *options, doc_pages.DOCS, folder / "html"]
     done = subprocess.run([*command, "-d", folder / "trees"], capture_output=True, encoding="utf-8", cwd=REPOSITORY)
     assert done.returncode == 0, done.stderr
