@@ -12,7 +12,8 @@ from checkout import Checkout
 from conftest import REPOSITORY
 
 BLOCKS = [block for path in doc_pages.pages() for block in doc_pages.blocks(path)]
-SNAKEMAKE = sorted({tuple(words) for block in BLOCKS for words in block.commands if words[0] == "snakemake"})
+LINES = {tuple(words) for block in BLOCKS for words in block.commands if words[0] == "snakemake"}
+SNAKEMAKE = sorted({tuple(word for word in words if word != "-n") for words in LINES})
 # Only of a finished study; its flags are read, and `make test-docs` runs it.
 FINISHED = {"--report", "--unlock", "--allowed-rules"}
 # What `make test-docs` lays over a study file of the documentation, so that it takes minutes.
