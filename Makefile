@@ -2,6 +2,7 @@
 # make test-fast: what to run at each save, under a minute: the library and the scripts, without tests that are marked slow.
 # make coverage: all tests, and which lines of scripts/ they run; the programs that tests start count, too.
 # make bench: speed and memory as ratios, coverage of intervals, minutes long; not part of the tests.
+# make test-long: odd places and names, a toy problem with the defaults, killed runs; 5 to 10 minutes.
 # make test-hostile: thousands of damaged files, hundreds of races, kill -9 at random moments; seeds are printed, 20 to 30 minutes.
 # make test-slurm: every fault that a cluster can bring, on a real SLURM, 10 to 20 minutes; make test has the first jobs alone.
 # make check-slurm CONFIG=my_study.yaml: what the study asks for against what this cluster gives.
@@ -13,7 +14,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: demo doctor docs test test-fast test-docs coverage test-hostile test-slurm check-slurm bench checks lint format clean-demo
+.PHONY: demo doctor docs test test-fast test-docs test-long coverage test-hostile test-slurm check-slurm bench checks lint format clean-demo
 
 demo: .venv/.run
 	SNAKEMAKE_PROFILE=profiles/local $(BIN)/python -m snakemake --configfile config/demo.yaml
@@ -38,6 +39,9 @@ coverage: .venv/.test
 	$(BIN)/python -m coverage run -m pytest -n 2 --dist loadfile --no-loadscope-reorder
 	$(BIN)/python -m coverage combine --quiet
 	$(BIN)/python -m coverage report
+
+test-long: .venv/.test
+	$(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder -m long --ignore tests/workflow/test_docs.py tests/workflow
 
 test-hostile: .venv/.test
 	$(BIN)/python -m pytest -m "long or not long" -s --durations=0 tests/hostile tests/workflow/test_killed.py

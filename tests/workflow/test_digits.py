@@ -13,6 +13,8 @@ from checkout import Checkout
 from sklearn.datasets import load_digits
 from sklearn.metrics import roc_auc_score
 
+pytestmark = pytest.mark.long
+
 TARGET, SEED = 9, 1
 SPLITS = ("01", "02")  # the least that there can be; models of the first are trained
 BAGS = {"train": 100, "val": 50, "test": 200}

@@ -14,6 +14,8 @@ from PIL import Image
 
 from stratamil.core.names import column, file_name
 
+pytestmark = pytest.mark.long
+
 CLASSES = ["gutartig", "b\u00f6sartig (hg)"]
 STAINS = ["\u03b1-SMA", "PD-L1 (22C3)"]
 CASES = [*(f"TCGA-AA-{number:04d}" for number in range(1, 12)), "038"]

@@ -17,6 +17,8 @@ from factories import features as random_features
 from stratamil.cohort import splits
 from stratamil.features import store
 
+pytestmark = pytest.mark.long
+
 CASES = [str(i) for i in range(1, 33)]
 EPOCHS = 40
 

@@ -15,6 +15,8 @@ from PIL import Image
 
 from stratamil.core import processes
 
+pytestmark = pytest.mark.long
+
 SHARD = "features/efficientnet_lite0/shard_00.h5"
 STUDY = {
     "patches": "patches",

@@ -11,6 +11,8 @@ import yaml
 from checkout import TINY, Checkout
 from PIL import Image
 
+pytestmark = pytest.mark.long
+
 # A name that a shell takes for more than one.
 FOLDER = "my lab/a$(touch PWNED)b'c;d"
 COHORT = "results/tiny/cohort/index.html"
