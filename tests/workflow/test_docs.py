@@ -74,7 +74,7 @@ def test_the_programs_and_flags_of_a_block_are_there(block):
 def test_the_commands_run(tmp_path):
     """Page by page on a painted cohort, in the order of the pages; a study file that init.py wrote is made quick."""
     checkout = Checkout(tmp_path)
-    for name in ("bench", "Makefile", *(path.name for path in REPOSITORY.glob("*.txt"))):
+    for name in ("bench", "Makefile", "pyproject.toml", *(path.name for path in REPOSITORY.glob("*.txt"))):
         copy = shutil.copytree if (REPOSITORY / name).is_dir() else shutil.copy2
         copy(REPOSITORY / name, tmp_path / name)
     (tmp_path / ".venv").symlink_to(sys.prefix)
