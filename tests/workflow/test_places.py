@@ -67,7 +67,9 @@ def test_in_an_odd_folder_without_a_home_and_without_linux(odd, configfiles, tmp
     assert not list(odd.folder.parents[1].rglob("PWNED*"))
 
 
-@pytest.mark.parametrize("directory, target", [(False, INVENTORY), (True, COHORT)], ids=["from there", "with --directory"])
+@pytest.mark.parametrize(
+    "directory, target", [(False, INVENTORY), (True, COHORT)], ids=["from there", "with --directory"]
+)
 def test_an_odd_checkout_from_elsewhere(odd, configfiles, tmp_path, directory, target):
     folder = tmp_path / FOLDER
     folder.mkdir(parents=True)
