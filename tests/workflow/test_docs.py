@@ -97,7 +97,7 @@ def test_the_commands_run(tmp_path):
 
 
 def run(checkout, words, program):
-    """Run a command in an activated environment and with the local profile, as the first page says; return what failed."""
+    """Run a command in an activated environment with the local profile, as the first page says. Returns what failed."""
     path = f"{checkout.folder / '.venv/bin'}:{checkout.environment['PATH']}"
     environment = checkout.environment | {"PATH": path, "SNAKEMAKE_PROFILE": "profiles/local"}
     command = [shutil.which(program, path=path), *words]
