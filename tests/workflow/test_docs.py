@@ -74,13 +74,14 @@ def test_the_programs_and_flags_of_a_block_are_there(block):
 def test_the_commands_run(tmp_path):
     """Page by page on a painted cohort, in the order of the pages; a study file that init.py wrote is made quick."""
     checkout = Checkout(tmp_path)
-    for name in ("bench", "Makefile", *(path.name for path in REPOSITORY.glob("*.txt"))):
+    for name in ("bench", "Makefile", "pyproject.toml", *(path.name for path in REPOSITORY.glob("*.txt"))):
         copy = shutil.copytree if (REPOSITORY / name).is_dir() else shutil.copy2
         copy(REPOSITORY / name, tmp_path / name)
     (tmp_path / ".venv").symlink_to(sys.prefix)
     paint = f"--seed 3 --cases 30 --patch-px 48 --patches {PATCHES} --labels {LABELS} --truth patch_truth.csv"
-    run(checkout, f"scripts/demo.py {paint}".split(), program=sys.executable)
+    assert run(checkout, f"scripts/demo.py {paint}".split(), program=sys.executable) == []
     (tmp_path / "my_study").symlink_to("data")
+    failed = []
     for block in BLOCKS:
         for words in [] if block.reason else block.commands:
             if words[0] in ("source", "export"):
@@ -88,17 +89,18 @@ def test_the_commands_run(tmp_path):
             proposes = words[1:2] == ["scripts/init.py"] and "--help" not in words
             if proposes:
                 (tmp_path / "my_study.yaml").unlink(missing_ok=True)
-            run(checkout, words[1:], program=words[0])
+            failed += run(checkout, words[1:], program=words[0])
             if proposes:
                 study = yaml.safe_load((tmp_path / "my_study.yaml").read_text())
                 (tmp_path / "my_study.yaml").write_text(yaml.safe_dump(study | QUICK))
+    assert failed == [], "\n".join(failed)
 
 
 def run(checkout, words, program):
-    """Run a command in an activated environment and with the local profile, as the first page says."""
+    """Run a command in an activated environment with the local profile, as the first page says. Returns what failed."""
     path = f"{checkout.folder / '.venv/bin'}:{checkout.environment['PATH']}"
     environment = checkout.environment | {"PATH": path, "SNAKEMAKE_PROFILE": "profiles/local"}
     command = [shutil.which(program, path=path), *words]
     options = {"cwd": checkout.folder, "env": environment, "stdin": subprocess.DEVNULL}
     done = subprocess.run(command, capture_output=True, encoding="utf-8", timeout=1200, **options)
-    assert done.returncode == 0, f"{' '.join(words)}: {done.stdout[-3000:]}{done.stderr[-3000:]}"
+    return [f"{' '.join(words)}: {done.stdout[-3000:]}{done.stderr[-3000:]}"] if done.returncode else []
