@@ -31,6 +31,14 @@ CASES = [str(i) for i in range(1, 9)]
 RACES = {name: [2, pytest.param(number, marks=pytest.mark.long)] for name, number in (("embed", 200), ("train", 40))}
 
 
+@pytest.fixture
+def quiet():
+    """No logging, and again afterwards, whatever the test came to."""
+    logging.disable(logging.CRITICAL)
+    yield
+    logging.disable(logging.NOTSET)
+
+
 @pytest.fixture(scope="module")
 def patches(tmp_path_factory):
     """A folder of painted patches, their table, and the colour encoder."""
@@ -66,15 +74,14 @@ def race(rng, work, folder, longest):
     other = run(work, folder / "other.log")
     if rng.random() < 0.5:
         time.sleep(rng.uniform(0, longest))
-        os.kill(rng.choice([one, other]).pid, signal.SIGKILL)
+        rng.choice([one, other]).kill()  # if it has not ended
     for process in (one, other):
         process.join(60)
     return [one.exitcode, other.exitcode]
 
 
 @pytest.mark.parametrize("races", RACES["embed"])
-def test_embed(patches, tmp_path, races):
-    logging.disable(logging.CRITICAL)
+def test_embed(patches, tmp_path, quiet, races):
     rng, (folder, table, encoder) = random.Random(SEED), patches
 
     def work(output):
@@ -105,7 +112,6 @@ def test_embed(patches, tmp_path, races):
         assert not [path for path in (place / "shard").rglob("*") if path.suffix in (".lock", ".partial", ".part")]
     assert {status for pair in found for status in pair} <= {0, 1, -signal.SIGKILL}
     print({pair: found.count(pair) for pair in sorted(set(found))})
-    logging.disable(logging.NOTSET)
 
 
 @pytest.mark.parametrize("races", RACES["train"])
