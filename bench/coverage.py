@@ -1,4 +1,4 @@
-"""How often a nominal 95% CI of the AUROC holds the truth, in simulated cohorts: the report's and others.
+"""How often a nominal 95% CI of the AUROC covers the true value, in simulated cohorts: the report's and others.
 
 Scores are normal in each class; a third of the patients is positive. In some cohorts 15 % of the patients have three
 cases, alike in score, or the splits are shifted against each other, as folds of different models are.

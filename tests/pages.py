@@ -7,6 +7,8 @@ import subprocess
 from html import unescape
 from html.parser import HTMLParser
 
+import pytest
+
 WATCH = "<head><script>onerror = (error) => (window.failures ??= []).push(String(error))</script>"
 # Sorts every table by every column, and tells the values and CSV of the one named COLUMN once it is sorted.
 PROBE = """<script>
@@ -55,19 +57,24 @@ def outside(elements):
     return [entry for entry in fetching if not entry[1].get("src", "").startswith("data:image/jpeg;base64,")]
 
 
-def browse(page, width, column, folder):
-    """What headless Chromium makes of a page: errors, width, screen, buttons, sorted (texts of the column), csv.
+def dom(address, folder, width=1280):
+    """What headless Chromium shows of an address after its scripts; skips the test where it is not installed.
 
-    None if it is not installed. folder: an empty one for its profile.
+    folder: an empty one for its profile.
     """
     program = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
     if not program:
-        return None
+        pytest.skip("install chromium to run this")
+    flags = ["--headless", "--no-sandbox", "--disable-gpu", "--disable-background-networking", "--no-first-run"]
+    flags += ["--disable-component-update", "--disable-sync", f"--user-data-dir={folder / 'profile'}"]
+    command = [program, *flags, f"--window-size={width},900", "--virtual-time-budget=3000", "--dump-dom", address]
+    return subprocess.run(command, capture_output=True, encoding="utf-8", timeout=120).stdout
+
+
+def browse(page, width, column, folder):
+    """What headless Chromium makes of a page: errors, width, screen, buttons, sorted (texts of the column), csv."""
     file = folder / "page.html"
     probe = PROBE.replace("COLUMN", json.dumps(column))
     file.write_text(page.replace("<head>", WATCH, 1).replace("</body>", probe), encoding="utf-8")
-    flags = ["--headless", "--no-sandbox", "--disable-gpu", "--disable-background-networking", "--no-first-run"]
-    flags += ["--disable-component-update", "--disable-sync", f"--user-data-dir={folder / 'profile'}"]
-    command = [program, *flags, f"--window-size={width},900", "--virtual-time-budget=3000", "--dump-dom"]
-    done = subprocess.run([*command, file.as_uri()], capture_output=True, encoding="utf-8", timeout=120)
-    return json.loads(unescape(re.search(r"<title>(.*?)</title>", done.stdout, re.DOTALL)[1]))
+    shown = dom(file.as_uri(), folder, width)
+    return json.loads(unescape(re.search(r"<title>(.*?)</title>", shown, re.DOTALL)[1]))

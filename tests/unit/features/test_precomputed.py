@@ -1,4 +1,4 @@
-"""Features made elsewhere: every layout is read as its tool writes it, and what does not fit is named."""
+"""Precomputed features: every layout is read as its tool writes it, and what does not fit is named."""
 
 import json
 import os

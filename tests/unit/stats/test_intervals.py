@@ -49,7 +49,7 @@ def coverage(find, truth, cohorts=1600, **settings):
 @pytest.mark.slow
 @pytest.mark.parametrize("auc, several", [(0.75, 0), (0.9, 0), (0.95, 0.15)])
 def test_bootstrap_interval_covers_what_it_promises(auc, several):
-    """A nominal 95% CI holds the truth in 93 to 97 % of cohorts of 90 patients."""
+    """A nominal 95% CI covers the true AUROC in 93 to 97 % of cohorts of 90 patients."""
 
     def find(y, score, patients):
         return intervals.bootstrap_auc(y, np.column_stack([-score, score]), patients, 250, 0)
