@@ -31,7 +31,7 @@ def seconds(data: store.Features, net: model.HierarchicalAttention) -> float:
     """Return the seconds to perturb a case."""
     own, begin = bags.Bags(data, STAINS), time.perf_counter()
     settings = perturb.Settings(**schema.defaults("faithfulness"), top_percent=5.0, seed=42)
-    perturb.perturb(net, own, data.table, case_ids=["1"], y={"1": 0}, classes=["a", "b"], settings=settings)
+    perturb.perturb(net, own, data.table, case_ids=["1"], y={"1": 0}, classes=["a", "b"], settings=[(0, settings)])
     return time.perf_counter() - begin
 
 
@@ -39,7 +39,7 @@ def main(threads: int) -> None:
     torch.set_num_threads(threads)
     torch.manual_seed(0)
     shape = model.ModelSettings(DIM, 2, **(schema.defaults("model") | {"zero_start": False}))
-    net = model.HierarchicalAttention(shape).eval()
+    net = model.HierarchicalAttention(shape)
     cases = {n: case(n) for n in SIZES}
     seconds(cases[SIZES[0]], net)  # a turn to warm up
     # In turns, so that a busy machine slows all of them alike; the fastest is what the work takes.

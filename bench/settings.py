@@ -39,6 +39,7 @@ from stratamil.features import store
 from stratamil.mil import training
 from stratamil.mil.bags import Bags
 from stratamil.mil.model import HierarchicalAttention, ModelSettings
+from stratamil.mil.stack import Data, TrainSettings
 from stratamil.stats import intervals, metrics
 
 CONFIG = SCRIPTS.parent / "config"
@@ -196,14 +197,14 @@ def begin(study: Study) -> None:
 def fit(settings: dict[str, dict[str, Any]], fold: str, seed: int) -> pd.DataFrame:
     """Train on a fold and predict its test cases: a row a case, with the AUROC of attention for the known signal."""
     split, train = STUDY.folds[fold], settings["train"]
-    chosen = {name: train[name] for name in training.TrainSettings.__dataclass_fields__ if name in train}
+    chosen = {name: train[name] for name in TrainSettings.__dataclass_fields__ if name in train}
     shape = ModelSettings(DATA.values.shape[1], len(STUDY.classes), **settings["model"])
     chosen["precision"] = training.precision(train["precision"], BAGS.device, shape)
-    cases = training.Data(BAGS, split.train, split.val, STUDY.y)
-    best, _ = training.train(cases, shape, training.TrainSettings(**chosen, seed=seed))
+    cases = Data(BAGS, split.train, split.val, STUDY.y, fold)
+    outcome = training.train(cases, shape, TrainSettings(**chosen), [seed])[seed]
     model = HierarchicalAttention(shape)
-    model.load_state_dict(best["weights"])
-    table, patches = predict.predict(model.eval(), BAGS, DATA.table, split.test, y=STUDY.y, classes=STUDY.classes)
+    model.load(outcome.best["weights"])
+    [(table, patches)] = predict.predict(model, BAGS, DATA.table, split.test, y=STUDY.y, classes=STUDY.classes)
     return table.assign(attention=[signal_auroc(case, patches) for case in table["case_id"]])
 
 

@@ -6,7 +6,7 @@ from patches import SCRIPTS  # noqa: F401  puts the library on the path
 
 from stratamil.core import devices, schema
 from stratamil.features import store
-from stratamil.mil import bags, model, training
+from stratamil.mil import bags, model, stack, training
 
 STAINS = ("h&e", "melan", "sox10")
 SPREAD = 0.79  # of the logarithm of a slice's patches: with a mean of 133 the median is 97, as in a real study
@@ -57,12 +57,12 @@ def settings(epochs, dim, **changed):
     default = {
         name: value
         for name, value in schema.defaults("train").items()
-        if name in training.TrainSettings.__dataclass_fields__
+        if name in stack.TrainSettings.__dataclass_fields__
     }
-    default |= {"epochs": epochs, "min_epochs": epochs, "per_slice_cap": None, "instance_dropout": 0.0, "seed": 42}
+    default |= {"epochs": epochs, "min_epochs": epochs, "per_slice_cap": None, "instance_dropout": 0.0}
     shape = shape_of(dim)
     default["precision"] = training.precision(default["precision"], devices.best(), shape)
-    return training.TrainSettings(**default | changed)
+    return stack.TrainSettings(**default | changed)
 
 
 def shape_of(dim, **changes):
@@ -77,8 +77,9 @@ def load(shards):
     return bags.Bags(store.read(shards), STAINS, devices.best())
 
 
-def train(cohort, train_cases, val_cases, settings):
-    """The history of the real trainer, with a model as wide as in what it is compared with."""
+def train(cohort, train_cases, val_cases, settings, seeds=(42,)):
+    """The history of the first seed of the real trainer, with a model as wide as in what it is compared with."""
     y = {case: number % 2 for number, case in enumerate(cohort.cases)}
     shape = shape_of(cohort.values.shape[1])
-    return training.train(training.Data(cohort, train_cases, val_cases, y), shape, settings)[1]
+    data = stack.Data(cohort, train_cases, val_cases, y, "01")
+    return training.train(data, shape, settings, seeds)[seeds[0]].table()

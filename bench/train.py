@@ -235,10 +235,8 @@ def memory(shards: list[Path], args: argparse.Namespace) -> None:
     _, peak = measure.run([
         sys.executable, SCRIPTS / "train.py", "--features", *shards, "--cases", folder / "cases.csv",
         "--split", folder / "split.npz", "--name", "01", "--classes", "a", "b", "--stains", *synthetic.STAINS,
-        "--seed", 42, "--epochs", 1, "--embed-dim", EMBED, "--instance-dropout", 0, "--threads", args.threads,
-        "--checkpoint", folder / "best.pth",
-        "--history", folder / "history.csv", "--loss-plot", folder / "loss.png", "--settings", folder / "settings.yaml",
-        "--log", folder / "log",
+        "--seeds", 42, "--epochs", 1, "--embed-dim", EMBED, "--instance-dropout", 0, "--threads", args.threads,
+        "--output", folder / "split_01", "--log", folder / "log",
     ])  # fmt: skip
     size = 2 * args.patches * args.dim
     said = measure.verdict(peak, round((MEMORY * size + MEMORY_BASE) / 2**20))

@@ -97,6 +97,17 @@ WATCHED = f"{config['results']}/inventory/watched.json"
 # A stray file among the patches; the folder is not declared, because Snakemake would delete it with all that is in it.
 PAINTED_LAST = f"{config['patches']}/Thumbs.db"
 
+# The model of each seed of a split, or those that the config gives: one a seed, or one for all.
+CHECKPOINTS = list(
+    dict.fromkeys(
+        expand(
+            config["evaluate"]["checkpoint"] or "<results>/split_{split}/seed_{seed}/checkpoints/best.pth",
+            seed=SEEDS,
+            allow_missing=True,
+        )
+    )
+)
+
 # Outputs that only some studies have, and those that several rules name.
 IDENTITY = {"identity": "<results>/inventory/features.json"} if PRECOMPUTED else {}
 SAMPLES = {} if PRECOMPUTED else {"samples": "<results>/cohort/samples.jpg"}

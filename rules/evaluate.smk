@@ -1,6 +1,6 @@
-"""Evaluate the best checkpoint, or one that the config gives, on whole bags: every number of a run comes from here.
+"""Evaluate the best checkpoint of each seed, or one that the config gives: every number of a run comes from here.
 
-INPUTS: checkpoint, feature shards, inventory/cases.csv, splits/data_splits_{split}.npz
+INPUTS: checkpoints, feature shards, inventory/cases.csv, splits/data_splits_{split}.npz
 OUTPUTS: split_{split}/seed_{seed}/predictions.csv, validation_predictions.csv, results.json, results.txt,
     patch_attention.parquet, data_splits.npz and figures of the test cases
 """
@@ -8,38 +8,37 @@ OUTPUTS: split_{split}/seed_{seed}/predictions.csv, validation_predictions.csv, 
 
 rule evaluate:
     input:
-        checkpoint=config["evaluate"]["checkpoint"] or "<results>/split_{split}/seed_{seed}/checkpoints/best.pth",
+        checkpoints=CHECKPOINTS,
         features=expand("<results>/features/{encoder}/shard_{shard}.h5", encoder=ENCODERS, shard=SHARDS),
         cases="<results>/inventory/cases.csv",
         split="<results>/splits/data_splits_{split}.npz",
         code=code("evaluate"),
     output:
-        predictions="<results>/split_{split}/seed_{seed}/predictions.csv",
-        validation="<results>/split_{split}/seed_{seed}/validation_predictions.csv",
-        attention="<results>/split_{split}/seed_{seed}/patch_attention.parquet",
-        json="<results>/split_{split}/seed_{seed}/results.json",
-        text="<results>/split_{split}/seed_{seed}/results.txt",
-        split="<results>/split_{split}/seed_{seed}/data_splits.npz",
-        confusion=figure("confusion_matrix", "confusion", "confusion matrix"),
-        deviation=figure("deviation_plot", "deviation", "deviation"),
-        roc=figure("roc_curve", "roc", "ROC"),
-        pr=figure("pr_curve", "roc", "precision and recall"),
-        calibration=figure("calibration_curve", "calibration", "calibration"),
+        **figures("confusion_matrix", "confusion", "confusion matrix"),
+        **figures("deviation_plot", "deviation", "deviation"),
+        **figures("roc_curve", "roc", "ROC"),
+        **figures("pr_curve", "roc", "precision and recall"),
+        **figures("calibration_curve", "calibration", "calibration"),
+        predictions=of_seeds("predictions.csv"),
+        validation=of_seeds("validation_predictions.csv"),
+        attention=of_seeds("patch_attention.parquet"),
+        json=of_seeds("results.json"),
+        text=of_seeds("results.txt"),
+        split=of_seeds("data_splits.npz"),
     log:
-        "<logs>/evaluate/split_{split}_seed_{seed}.log",
+        "<logs>/evaluate/split_{split}.log",
     benchmark:
-        "<benchmarks>/evaluate/split_{split}_seed_{seed}.tsv"
+        "<benchmarks>/evaluate/split_{split}.tsv"
     conda:
         "../envs/stratamil.yaml"
     resources:
-        mem_mb=attempts(8000),
+        mem_mb=attempts(8000 + 60 * len(SEEDS)),
         runtime=attempts(30),
     params:
         flags=given(flag("classes", CLASSES), flag("stains", STAINS), flags("evaluate", "threshold")),
         foreign="--foreign" if config["evaluate"]["checkpoint"] else "",
-        folder=subpath(output.predictions, parent=True),
+        folder=f"{config['results']}/split_{{split}}",
     shell:
-        "python {input.code[0]:q} --checkpoint {input.checkpoint:q} {params.foreign} --features {input.features:q}"
-        " --cases {input.cases:q}"
-        " --split {input.split:q} --name {wildcards.split} --seed {wildcards.seed} {params.flags}"
+        "python {input.code[0]:q} --checkpoints {input.checkpoints:q} {params.foreign} --features {input.features:q}"
+        " --cases {input.cases:q} --split {input.split:q} --name {wildcards.split} --seeds {SEEDS} {params.flags}"
         " --threads {threads} --output {params.folder:q} --log {log:q}"

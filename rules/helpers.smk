@@ -72,11 +72,19 @@ def encoder_flags(wildcards):
     return " ".join([flags("embed", **(settings | {"weights": None, "by_stain": None})), *stains])
 
 
-def figure(name, caption, title):
-    """A figure of a run, with its place in Snakemake's report."""
-    return report(
-        f"<results>/split_{{split}}/seed_{{seed}}/{name}.png",
-        caption=f"../report/{caption}.rst",
-        category="Test cases",
-        labels={"split": "{split}", "seed": "{seed}", "figure": title},
-    )
+def of_seeds(name):
+    """A file of each seed of a split."""
+    return expand("<results>/split_{{split}}/seed_{seed}/{name}", seed=SEEDS, name=name)
+
+
+def figures(name, caption, title, category="Test cases"):
+    """A figure of each seed of a split, with its place in Snakemake's report: output name -> file."""
+    return {
+        f"{name}_{seed}": report(
+            f"<results>/split_{{split}}/seed_{seed}/{name}.png",
+            caption=f"../report/{caption}.rst",
+            category=category,
+            labels={"split": "{split}", "seed": str(seed), "figure": title},
+        )
+        for seed in SEEDS
+    }

@@ -1,6 +1,6 @@
-"""Predict the test cases of a split and seed whole and with parts taken away, from the cached features.
+"""Predict the test cases of a split whole and with parts taken away, by the model of each seed, from the features.
 
-INPUTS: checkpoint, feature shards, inventory/cases.csv, splits/data_splits_{split}.npz
+INPUTS: checkpoints, feature shards, inventory/cases.csv, splits/data_splits_{split}.npz
 OUTPUTS: split_{split}/seed_{seed}/perturbation.csv (a row a case), perturbation_curves.csv (a row a step of a curve),
     perturbation_parts.csv (a row a stain and slice that was left out)
 """
@@ -8,19 +8,19 @@ OUTPUTS: split_{split}/seed_{seed}/perturbation.csv (a row a case), perturbation
 
 rule perturb:
     input:
-        checkpoint=config["evaluate"]["checkpoint"] or "<results>/split_{split}/seed_{seed}/checkpoints/best.pth",
+        checkpoints=CHECKPOINTS,
         features=expand("<results>/features/{encoder}/shard_{shard}.h5", encoder=ENCODERS, shard=SHARDS),
         cases="<results>/inventory/cases.csv",
         split="<results>/splits/data_splits_{split}.npz",
         code=code("perturb"),
     output:
-        cases="<results>/split_{split}/seed_{seed}/perturbation.csv",
-        curves="<results>/split_{split}/seed_{seed}/perturbation_curves.csv",
-        parts="<results>/split_{split}/seed_{seed}/perturbation_parts.csv",
+        cases=of_seeds("perturbation.csv"),
+        curves=of_seeds("perturbation_curves.csv"),
+        parts=of_seeds("perturbation_parts.csv"),
     log:
-        "<logs>/perturb/split_{split}_seed_{seed}.log",
+        "<logs>/perturb/split_{split}.log",
     benchmark:
-        "<benchmarks>/perturb/split_{split}_seed_{seed}.tsv"
+        "<benchmarks>/perturb/split_{split}.tsv"
     conda:
         "../envs/stratamil.yaml"
     resources:
@@ -34,9 +34,8 @@ rule perturb:
             flags("attention", "top_percent"),
         ),
         foreign="--foreign" if config["evaluate"]["checkpoint"] else "",
-        folder=subpath(output.cases, parent=True),
+        folder=f"{config['results']}/split_{{split}}",
     shell:
-        "python {input.code[0]:q} --checkpoint {input.checkpoint:q} {params.foreign} --features {input.features:q}"
-        " --cases {input.cases:q}"
-        " --split {input.split:q} --seed {wildcards.seed} {params.flags} --threads {threads} --output {params.folder:q}"
-        " --log {log:q}"
+        "python {input.code[0]:q} --checkpoints {input.checkpoints:q} {params.foreign} --features {input.features:q}"
+        " --cases {input.cases:q} --split {input.split:q} --seeds {SEEDS} {params.flags} --threads {threads}"
+        " --output {params.folder:q} --log {log:q}"

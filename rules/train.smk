@@ -1,8 +1,9 @@
-"""Train one model a split and seed; the best epoch on the validation cases is kept.
+"""Train the models of a split, all seeds at once; the best epoch of each on the validation cases is kept.
 
 INPUTS: feature shards, inventory/cases.csv, splits/data_splits_{split}.npz
 OUTPUTS: split_{split}/seed_{seed}/checkpoints/best.pth, history.csv, model_loss.png, settings.yaml;
-    undeclared: checkpoints/state.pth, with which a killed job goes on where it stopped
+    undeclared: split_{split}/training_state.pth, with which a killed job goes on where it stopped, and which keeps what
+    each seed came to: a seed that is added trains alone
 """
 
 
@@ -13,31 +14,26 @@ rule train:
         split="<results>/splits/data_splits_{split}.npz",
         code=code("train"),
     output:
-        checkpoint="<results>/split_{split}/seed_{seed}/checkpoints/best.pth",
-        history="<results>/split_{split}/seed_{seed}/history.csv",
-        loss_plot=report(
-            "<results>/split_{split}/seed_{seed}/model_loss.png",
-            caption="../report/loss.rst",
-            category="Training",
-            labels={"split": "{split}", "seed": "{seed}", "figure": "loss"},
-        ),
-        settings="<results>/split_{split}/seed_{seed}/settings.yaml",
+        **figures("model_loss", "loss", "loss", category="Training"),
+        checkpoints=of_seeds("checkpoints/best.pth"),
+        histories=of_seeds("history.csv"),
+        settings=of_seeds("settings.yaml"),
     log:
-        "<logs>/train/split_{split}_seed_{seed}.log",
+        "<logs>/train/split_{split}.log",
     benchmark:
-        "<benchmarks>/train/split_{split}_seed_{seed}.tsv"
+        "<benchmarks>/train/split_{split}.tsv"
     conda:
         "../envs/stratamil.yaml"
     resources:
-        mem_mb=attempts(8000),
+        mem_mb=attempts(8000 + 60 * len(SEEDS)),
         runtime=attempts(120),
         gpu=1,
     params:
         flags=given(flag("classes", CLASSES), flag("stains", STAINS), flags("model"), flags("train")),
-        state=f"{config['results']}/split_{{split}}/seed_{{seed}}/checkpoints/state.pth",
+        folder=f"{config['results']}/split_{{split}}",
     shell:
-        # exec, for a signal to the shell alone would end the job with the training inside it
+        # exec, for a signal to the shell alone would end the job with the training inside it; seeds are no param, for
+        # one less trains nothing again
         "exec python {input.code[0]:q} --features {input.features:q} --cases {input.cases:q} --split {input.split:q}"
-        " --name {wildcards.split} --seed {wildcards.seed} {params.flags} --threads {threads} --checkpoint {output.checkpoint:q}"
-        " --history {output.history:q} --loss-plot {output.loss_plot:q} --settings {output.settings:q}"
-        " --state {params.state:q} --log {log:q}"
+        " --name {wildcards.split} --seeds {SEEDS} {params.flags} --threads {threads} --output {params.folder:q}"
+        " --state {params.folder:q}/training_state.pth --log {log:q}"

@@ -64,6 +64,13 @@ def add_settings(parser: argparse._ActionsContainer, section: str, *only: str) -
         parser.add_argument(f"--{key.replace('_', '-')}", **flag)
 
 
+def members(seeds: Sequence[int], checkpoints: Sequence[Path]) -> list[tuple[int, int]]:
+    """Return each seed with the place of its checkpoint; a lone checkpoint serves all seeds."""
+    if len(checkpoints) not in (1, len(seeds)):
+        raise UserError(f"{len(checkpoints)} checkpoints for {len(seeds)} seeds: give one a seed, or one for all")
+    return [(seed, place if len(checkpoints) > 1 else 0) for place, seed in enumerate(seeds)]
+
+
 def run(main: Callable[[argparse.Namespace], None], args: argparse.Namespace) -> None:
     """Call `main(args)` with logging set up; exit with status 1 and plain lines on a UserError, 143 when Stopped.
 

@@ -1,8 +1,9 @@
-"""Evaluate a checkpoint on whole bags of the test and validation cases: predictions, metrics, figures, attention."""
+"""Evaluate the models of one split on whole bags of the test and validation cases, all seeds at once."""
 
 import argparse
 import shutil
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 import torch
@@ -18,18 +19,20 @@ from stratamil.report import plots, style
 
 def arguments() -> argparse.Namespace:
     parser = cli.parser(__doc__)
-    parser.add_argument("--checkpoint", type=Path, required=True)
-    parser.add_argument("--foreign", action="store_true", help="refuse test cases that the checkpoint has seen")
+    parser.add_argument("--checkpoints", nargs="+", type=Path, required=True, help="one a seed, or one for all")
+    parser.add_argument("--foreign", action="store_true", help="refuse test cases that a checkpoint has seen")
     parser.add_argument("--features", nargs="+", type=Path, required=True, help="feature shards")
     parser.add_argument("--cases", type=Path, required=True, help="cases.csv of the inventory")
     parser.add_argument("--split", type=Path, required=True, help="npz with val_cases and test_cases")
     parser.add_argument("--name", required=True, help="name of the split, e.g. 01")
-    parser.add_argument("--seed", type=int, required=True)
+    parser.add_argument("--seeds", nargs="+", type=int, required=True)
     parser.add_argument("--classes", nargs="+", required=True)
     parser.add_argument("--stains", nargs="+", required=True)
     cli.add_settings(parser, "evaluate", "threshold")
     parser.add_argument("--threads", type=int, default=1)
-    parser.add_argument("--output", type=Path, required=True, help="folder of the run")
+    parser.add_argument(
+        "--output", type=Path, required=True, help="folder of the split, in which each seed has its own"
+    )
     return parser.parse_args()
 
 
@@ -38,37 +41,52 @@ def main(args: argparse.Namespace) -> None:
     split = splits.read(args.split)
     y = inventory.class_indices(args.cases, args.classes)
     data = store.read(args.features, [*split.val, *split.test])
-    model, all_bags, content = checkpoint.for_test(
-        args.checkpoint, data, classes=args.classes, stains=args.stains, case_ids=split.test, foreign=args.foreign
+    model, all_bags, contents = checkpoint.for_test(
+        args.checkpoints, data, classes=args.classes, stains=args.stains, case_ids=split.test, foreign=args.foreign
     )
-    validation, _ = predict.predict(model, all_bags, data.table, split.val, y=y, classes=args.classes)
-    test, attention = predict.predict(model, all_bags, data.table, split.test, y=y, classes=args.classes)
-    result = {
-        "split": args.name,
-        "seed": args.seed,
-        "checkpoint": str(args.checkpoint),
-        "checkpoint_sha256": files.sha256(args.checkpoint),
-        "epoch": content["epoch"],
-        "classes": args.classes,
-        "stains": args.stains,
-        "bias": predict.biases(model, args.classes),
-        **predict.results(test, validation, args.classes, args.threshold),
-        "features": data.identity,
-        "settings": {"model": content["model"], "train": content.get("train")},
-    }
-    files.write_csv(test, args.output / "predictions.csv")
-    files.write_csv(validation, args.output / "validation_predictions.csv")
-    files.write_parquet(attention, args.output / "patch_attention.parquet")
-    files.write_json(result, args.output / "results.json")
-    files.write_text(predict.text(result), args.output / "results.txt")
-    with files.atomic(args.output / "data_splits.npz") as temporary:
+    validation = predict.predict(model, all_bags, data.table, split.val, y=y, classes=args.classes)
+    test = predict.predict(model, all_bags, data.table, split.test, y=y, classes=args.classes)
+    for seed, member in cli.members(args.seeds, args.checkpoints):
+        described = {
+            "split": args.name,
+            "seed": seed,
+            "checkpoint": str(args.checkpoints[member]),
+            "checkpoint_sha256": files.sha256(args.checkpoints[member]),
+            "epoch": contents[member]["epoch"],
+            "classes": args.classes,
+            "stains": args.stains,
+            "bias": predict.biases(model, member, args.classes),
+        }
+        provided = {
+            "features": data.identity,
+            "settings": {"model": contents[member]["model"], "train": contents[member].get("train")},
+        }
+        write(test[member], validation[member][0], described, provided, args, args.output / f"seed_{seed}")
+
+
+def write(
+    tested: tuple[pd.DataFrame, pd.DataFrame],
+    validation: pd.DataFrame,
+    described: dict[str, Any],
+    provided: dict[str, Any],
+    args: argparse.Namespace,
+    folder: Path,
+) -> None:
+    """Write the tables, numbers and figures of one seed. tested: predictions and attention of the test cases."""
+    test, attention = tested
+    result = described | predict.results(test, validation, args.classes, args.threshold) | provided
+    files.write_csv(test, folder / "predictions.csv")
+    files.write_csv(validation, folder / "validation_predictions.csv")
+    files.write_parquet(attention, folder / "patch_attention.parquet")
+    files.write_json(result, folder / "results.json")
+    files.write_text(predict.text(result), folder / "results.txt")
+    with files.atomic(folder / "data_splits.npz") as temporary:
         shutil.copyfile(args.split, temporary)
-    draw(test, validation, args)
+    draw(test, validation, args.classes, f"split {args.name}, seed {described['seed']}: test cases", folder)
 
 
-def draw(test: pd.DataFrame, validation: pd.DataFrame, args: argparse.Namespace) -> None:
+def draw(test: pd.DataFrame, validation: pd.DataFrame, classes: list[str], title: str, folder: Path) -> None:
     """Draw the figures of the test cases, with validation beside it where that helps."""
-    classes, title = args.classes, f"split {args.name}, seed {args.seed}: test cases"
     y, p, _ = predict.arrays(test, classes)
     val_y, val_p, _ = predict.arrays(validation, classes)
     curves = (
@@ -89,7 +107,7 @@ def draw(test: pd.DataFrame, validation: pd.DataFrame, args: argparse.Namespace)
         else plots.calibration(p.argmax(1) == y, p.max(1), f"{title}, predicted class", names=("wrong", "right")),
     }
     for name, figure in drawings.items():
-        style.save(figure, args.output / f"{name}.png")
+        style.save(figure, folder / f"{name}.png")
 
 
 if __name__ == "__main__":

@@ -1,6 +1,7 @@
-"""Predict the test cases of one split and seed whole and with parts taken away: see stratamil/explain/perturb.py.
+"""Predict the test cases of one split whole and with parts taken away, by the models of all seeds.
 
-Bags are the cached features; a case is embedded once and its parts are aggregated many at a time.
+See stratamil/explain/perturb.py. Bags are the cached features; a case is embedded once and its parts are aggregated
+many at a time.
 """
 
 import argparse
@@ -19,18 +20,20 @@ from stratamil.mil import checkpoint
 
 def arguments() -> argparse.Namespace:
     parser = cli.parser(__doc__)
-    parser.add_argument("--checkpoint", type=Path, required=True)
-    parser.add_argument("--foreign", action="store_true", help="refuse test cases that the checkpoint has seen")
+    parser.add_argument("--checkpoints", nargs="+", type=Path, required=True, help="one a seed, or one for all")
+    parser.add_argument("--foreign", action="store_true", help="refuse test cases that a checkpoint has seen")
     parser.add_argument("--features", nargs="+", type=Path, required=True, help="feature shards")
     parser.add_argument("--cases", type=Path, required=True, help="cases.csv of the inventory")
     parser.add_argument("--split", type=Path, required=True, help="npz with test_cases")
-    parser.add_argument("--seed", type=int, required=True, help="of the training; seeds the random orders, too")
+    parser.add_argument("--seeds", nargs="+", type=int, required=True, help="of the trainings; of random orders, too")
     parser.add_argument("--classes", nargs="+", required=True)
     parser.add_argument("--stains", nargs="+", required=True)
     cli.add_settings(parser, "faithfulness")
     cli.add_settings(parser, "attention", "top_percent")
     parser.add_argument("--threads", type=int, default=1)
-    parser.add_argument("--output", type=Path, required=True, help="folder of the run")
+    parser.add_argument(
+        "--output", type=Path, required=True, help="folder of the split, in which each seed has its own"
+    )
     return parser.parse_args()
 
 
@@ -40,16 +43,27 @@ def main(args: argparse.Namespace) -> None:
     y = inventory.class_indices(args.cases, args.classes)
     data = store.read(args.features, split.test)
     model, all_bags, _ = checkpoint.for_test(
-        args.checkpoint, data, classes=args.classes, stains=args.stains, case_ids=split.test, foreign=args.foreign
+        args.checkpoints, data, classes=args.classes, stains=args.stains, case_ids=split.test, foreign=args.foreign
     )
-    settings = perturb.Settings(random_orders=args.random_orders, top_percent=args.top_percent, seed=args.seed)
-    of_cases, curves, parts = perturb.perturb(
-        model, all_bags, data.table, case_ids=split.test, y=y, classes=args.classes, settings=settings
+    members = cli.members(args.seeds, args.checkpoints)
+    tables = perturb.perturb(
+        model,
+        all_bags,
+        data.table,
+        case_ids=split.test,
+        y=y,
+        classes=args.classes,
+        settings=[
+            (member, perturb.Settings(random_orders=args.random_orders, top_percent=args.top_percent, seed=seed))
+            for seed, member in members
+        ],
     )
-    files.write_csv(of_cases, args.output / "perturbation.csv")
-    files.write_csv(curves, args.output / "perturbation_curves.csv")
-    files.write_csv(parts, args.output / "perturbation_parts.csv")
-    logging.info("%s: %d cases, %d patches", args.output, len(of_cases), of_cases["patches"].sum())
+    for (seed, _), (of_cases, curves, parts) in zip(members, tables, strict=True):
+        folder = args.output / f"seed_{seed}"
+        files.write_csv(of_cases, folder / "perturbation.csv")
+        files.write_csv(curves, folder / "perturbation_curves.csv")
+        files.write_csv(parts, folder / "perturbation_parts.csv")
+        logging.info("%s: %d cases, %d patches", folder, len(of_cases), of_cases["patches"].sum())
 
 
 if __name__ == "__main__":

@@ -1,9 +1,10 @@
-"""Train one model: one split, one seed; the best epoch on the validation cases is kept."""
+"""Train the models of one split, all seeds at once; the best epoch of each on the validation cases is kept."""
 
 import argparse
 import contextlib
 import hashlib
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +15,7 @@ import cli
 from stratamil.cohort import inventory, splits
 from stratamil.core import devices, files, locks, provenance
 from stratamil.features import store
-from stratamil.mil import bags, checkpoint, training
+from stratamil.mil import bags, checkpoint, stack, training
 from stratamil.mil.model import ModelSettings
 from stratamil.report import style, training_plots
 
@@ -27,15 +28,14 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--name", required=True, help="name of the split, e.g. 01")
     parser.add_argument("--classes", nargs="+", required=True)
     parser.add_argument("--stains", nargs="+", required=True)
-    parser.add_argument("--seed", type=int, required=True)
+    parser.add_argument("--seeds", nargs="+", type=int, required=True)
     cli.add_settings(parser.add_argument_group("model"), "model")
     cli.add_settings(parser.add_argument_group("training"), "train")
     parser.add_argument("--threads", type=int, default=1)
-    parser.add_argument("--checkpoint", type=Path, required=True, help="best.pth to write")
-    parser.add_argument("--history", type=Path, required=True)
-    parser.add_argument("--loss-plot", type=Path, required=True)
-    parser.add_argument("--settings", type=Path, required=True)
-    parser.add_argument("--state", type=Path, help="resumable state, written each epoch")
+    parser.add_argument(
+        "--output", type=Path, required=True, help="folder of the split, in which each seed has its own"
+    )
+    parser.add_argument("--state", type=Path, help="resumable state")
     return parser.parse_args()
 
 
@@ -45,37 +45,42 @@ def given(args: argparse.Namespace, settings: type, without: tuple[str, ...]) ->
 
 
 @contextlib.contextmanager
-def watched(args: argparse.Namespace) -> Iterator[Callable[[training.Row], None]]:
+def watched(folders: dict[int, Path], tensorboard: bool) -> Iterator[training.Watch]:
     """Yield what to do with each epoch's row: write TensorBoard events beside the history, or nothing.
 
-    The events are recreated from the history, so that a resumed training shows each epoch once. Events of other
-    programs, which lack the suffix, stay.
+    folders: of the runs, by seed. The events are recreated from the history, so that a resumed training shows each
+    epoch once. Events of other programs, which lack the suffix, stay.
     """
-    folder, own = args.history.parent / "tensorboard", ".stratamil"
-    for events in folder.glob(f"events.out.tfevents.*{own}"):
-        events.unlink()
-    if not args.tensorboard:
-        yield lambda row: None
+    own = ".stratamil"
+    for folder in folders.values():
+        for events in folder.glob(f"tensorboard/events.out.tfevents.*{own}"):
+            events.unlink()
+    if not tensorboard:
+        yield lambda seed, row: None
         return
     from torch.utils.tensorboard import SummaryWriter  # takes seconds to import
 
-    with SummaryWriter(folder, flush_secs=10, filename_suffix=own) as writer:
+    with contextlib.ExitStack() as writers:
+        writer = {
+            seed: writers.enter_context(SummaryWriter(folder / "tensorboard", flush_secs=10, filename_suffix=own))
+            for seed, folder in folders.items()
+        }
 
-        def watch(row: training.Row) -> None:
+        def watch(seed: int, row: stack.Row) -> None:
             for name, value in row.items():
                 if name != "epoch":
-                    writer.add_scalar(name, value, row["epoch"])
+                    writer[seed].add_scalar(name, value, row["epoch"])
 
         yield watch
 
 
 def main(args: argparse.Namespace) -> None:
-    with locks.held(args.state or args.checkpoint):
+    with locks.held(args.state or args.output / "train"):
         train(args)
 
 
 def train(args: argparse.Namespace) -> None:
-    """Train, and write the checkpoint last, after history, plot and settings."""
+    """Train, and write each seed's checkpoint last, after its history, plot and settings."""
     torch.set_num_threads(args.threads)
     split = splits.read(args.split)
     y = inventory.class_indices(args.cases, args.classes)
@@ -86,33 +91,34 @@ def train(args: argparse.Namespace) -> None:
         **given(args, ModelSettings, without=("in_dim", "classes")),
     )
     device = devices.best()
-    settings = training.TrainSettings(
-        **given(args, training.TrainSettings, without=("precision",)),
+    settings = stack.TrainSettings(
+        **given(args, stack.TrainSettings, without=("precision",)),
         precision=training.precision(args.precision, device, model_settings),
     )
     all_bags = bags.Bags(data, args.stains, device)
     seen = {case: all_bags.fingerprint(case) for case in (*split.train, *split.val)}
     rows = data.table[list(store.TEXT)].to_csv(index=False)
     data_hash = hashlib.sha256("\n".join([*seen.values(), rows]).encode()).hexdigest()
-    cases = training.Data(
+    cases = stack.Data(
         bags=all_bags,
         train=split.train,
         val=split.val,
         y={case: y[case] for case in seen},
+        name=args.name,
         identity={"data": data_hash, "stains": args.stains, "classes": args.classes},
     )
-    with cli.stoppable() as stop, watched(args) as watch:
-        best, history = training.train(cases, model_settings, settings, state_path=args.state, watch=watch, stop=stop)
+    folders = {seed: args.output / f"seed_{seed}" for seed in args.seeds}
+    with cli.stoppable() as stop, watched(folders, args.tensorboard) as watch:
+        outcomes = training.train(
+            cases, model_settings, settings, args.seeds, state_path=args.state, watch=watch, stop=stop
+        )
     described = {
         "model": model_settings.asdict(),
-        "train": training.asdict(settings),
         "classes": args.classes,
         "stains": args.stains,
         "features": data.identity,
-        "epoch": best["epoch"],
+        "minhash": sorted({digest for case in seen for digest in all_bags.minhash(case)}),
     }
-    files.write_csv(history, args.history, float_format="%.6g")
-    style.save(training_plots.loss(history, f"split {args.name}, seed {args.seed}"), args.loss_plot)
     provided = {
         "split": {"file": str(args.split), "sha256": files.sha256(args.split)},
         "cases": {"file": str(args.cases), "sha256": files.sha256(args.cases)},
@@ -120,9 +126,21 @@ def train(args: argparse.Namespace) -> None:
         "versions": provenance.versions(),
         "commit": provenance.commit(),
     }
-    files.write_text(yaml.safe_dump(described | provided, sort_keys=False, allow_unicode=True), args.settings)
-    minhash = sorted({digest for case in seen for digest in all_bags.minhash(case)})
-    checkpoint.save({"weights": best["weights"], "minhash": minhash, **described}, args.checkpoint)
+    for seed, outcome in outcomes.items():
+        own = described | {"train": asdict(settings) | {"seed": seed}, "epoch": outcome.best["epoch"]}
+        write(outcome, own, provided, f"split {args.name}, seed {seed}", folders[seed])
+
+
+def write(
+    outcome: stack.Outcome, described: dict[str, Any], provided: dict[str, Any], title: str, folder: Path
+) -> None:
+    """Write what a seed came to. described: of the checkpoint. provided: what settings.yaml has beside it."""
+    history = outcome.table()
+    files.write_csv(history, folder / "history.csv", float_format="%.6g")
+    style.save(training_plots.loss(history, title), folder / "model_loss.png")
+    listed = {name: value for name, value in described.items() if name != "minhash"} | provided
+    files.write_text(yaml.safe_dump(listed, sort_keys=False, allow_unicode=True), folder / "settings.yaml")
+    checkpoint.save({"weights": outcome.best["weights"], **described}, folder / "checkpoints/best.pth")
 
 
 if __name__ == "__main__":

@@ -9,8 +9,8 @@ from stratamil.core import schema
 from stratamil.core.names import Grammar
 from stratamil.explain import perturb
 from stratamil.features.store import Features
-from stratamil.mil import training
 from stratamil.mil.model import HierarchicalAttention, ModelSettings
+from stratamil.mil.stack import TrainSettings
 
 STAINS = ["h&e", "melan", "sox10"]
 SHAPE = {"1": [[3, 1], [4], [2]], "2": [[1], [5, 2, 2]], "10": [[6]]}  # case -> stain -> patches of each slice
@@ -26,10 +26,10 @@ def model_settings(in_dim: int, classes: int, aggregation: str = "hierarchical",
     return ModelSettings(in_dim, classes, **(schema.defaults("model") | {"aggregation": aggregation} | changes))
 
 
-def train_settings(**changes: object) -> training.TrainSettings:
+def train_settings(**changes: object) -> TrainSettings:
     """Return the settings of a training in fp32, which all machines compute alike."""
-    chosen = schema.defaults("train") | {"precision": "fp32", "seed": 1} | changes
-    return training.TrainSettings(**{name: chosen[name] for name in training.TrainSettings.__dataclass_fields__})
+    chosen = schema.defaults("train") | {"precision": "fp32"} | changes
+    return TrainSettings(**{name: chosen[name] for name in TrainSettings.__dataclass_fields__})
 
 
 def perturb_settings(**changes: object) -> perturb.Settings:
@@ -51,23 +51,28 @@ def features(shape=SHAPE, dim=DIM, seed=0):
     return Features(values, pd.DataFrame(rows, columns=["case_id", "stain", "slice_id", "patch", "path"]), {})
 
 
-def build(aggregation="hierarchical", gated=False, dim=DIM, coupled=True):
+def build(aggregation="hierarchical", gated=False, dim=DIM, coupled=True, seed=3):
     """A model of three classes with random weights, in float64."""
-    torch.manual_seed(3)
+    torch.manual_seed(seed)
     settings = model_settings(
         dim, 3, aggregation, embed_dim=8, attention_dim=4, gated=gated, zero_start=False, coupled=coupled
     )
     model = HierarchicalAttention(settings)
-    model.standardise(torch.randn(dim), torch.rand(dim) + 0.5)
-    return model.double().eval()
+    generator = torch.Generator().manual_seed(4)
+    model.standardise(torch.randn(dim, generator=generator), torch.rand(dim, generator=generator) + 0.5)
+    return model.double()
 
 
-def scores(module, rows):
-    """Attention scores the plain way: rows (n, E) -> (n,)."""
-    hidden = torch.tanh(rows @ module.value.weight.T + module.value.bias)
+def scores(module, rows, member=0):
+    """Attention scores of a member the plain way: rows (n, E) -> (n,)."""
+
+    def layer(linear):
+        return rows @ linear.weight[member].T + linear.bias[member]
+
+    hidden = torch.tanh(layer(module.value))
     if module.gate is not None:
-        hidden = hidden * torch.sigmoid(rows @ module.gate.weight.T + module.gate.bias)
-    return hidden @ module.score.weight[0]
+        hidden = hidden * torch.sigmoid(layer(module.gate))
+    return hidden @ module.score.weight[member, 0]
 
 
 MODEL = model_settings(DIM, 2, embed_dim=8, attention_dim=4, dropout=0.2)
@@ -76,7 +81,7 @@ MODEL = model_settings(DIM, 2, embed_dim=8, attention_dim=4, dropout=0.2)
 def content(data, **changes):
     """What a checkpoint of `MODEL` holds that was trained on `data`."""
     return {
-        "weights": HierarchicalAttention(MODEL).state_dict(), "model": MODEL.asdict(), "classes": ["a", "b"],
+        "weights": HierarchicalAttention(MODEL).weights(0), "model": MODEL.asdict(), "classes": ["a", "b"],
         "stains": STAINS, "features": data.identity, "epoch": 1, "minhash": [],
     } | changes  # fmt: skip
 

@@ -52,17 +52,22 @@ def write_run(folder: Path, split: str, ids: splits.Split, data: object, y: dict
     """Write what the rules of one split and seed write."""
     torch.manual_seed(int(split))
     settings = model_settings(DIM, 2, embed_dim=8, attention_dim=4, zero_start=False)
-    model, classes = HierarchicalAttention(settings).eval(), list(CLASSES)
+    model, classes = HierarchicalAttention(settings), list(CLASSES)
     both = {"y": y, "classes": classes}
-    validation, _ = predict.predict(model, Bags(data, STAINS), data.table, ids.val, **both)
-    test, attention = predict.predict(model, Bags(data, STAINS), data.table, ids.test, **both)
+    [(validation, _)] = predict.predict(model, Bags(data, STAINS), data.table, ids.val, **both)
+    [(test, attention)] = predict.predict(model, Bags(data, STAINS), data.table, ids.test, **both)
     numbers = predict.results(test, validation, classes, "youden")
     files.write_json({"split": split, "seed": SEED, "classes": classes, "epoch": 1} | numbers, folder / "results.json")
     files.write_csv(test, folder / "predictions.csv")
     files.write_csv(validation, folder / "validation_predictions.csv")
     files.write_parquet(attention, folder / "patch_attention.parquet")
-    perturbed = perturb.perturb(
-        model, Bags(data, STAINS), data.table, case_ids=ids.test, settings=perturb_settings(random_orders=2), **both
+    [perturbed] = perturb.perturb(
+        model,
+        Bags(data, STAINS),
+        data.table,
+        case_ids=ids.test,
+        settings=[(0, perturb_settings(random_orders=2))],
+        **both,
     )
     for name, table in zip(("perturbation", "perturbation_curves", "perturbation_parts"), perturbed):
         files.write_csv(table, folder / f"{name}.csv")

@@ -128,10 +128,8 @@ def test_train(tmp_path, races):
     def work(place):
         words = [
             "train", "--features", shard, "--cases", tmp_path / "cases.csv", "--split", tmp_path / "split.npz",
-            "--name", "01", "--seed", "3", "--classes", "benign", "high", "--stains", *STAINS, "--epochs=6",
-            "--history", place / "history.csv", "--loss-plot", place / "loss.png",
-            "--settings", place / "settings.yaml",
-            "--checkpoint", place / "checkpoints/best.pth", "--state", place / "checkpoints/state.pth",
+            "--name", "01", "--seeds", "3", "--classes", "benign", "high", "--stains", *STAINS, "--epochs=6",
+            "--output", place, "--state", place / "state.pth",
         ]  # fmt: skip
 
         def train():
@@ -144,7 +142,7 @@ def test_train(tmp_path, races):
     first = run(work(tmp_path / "undisturbed"), tmp_path / "log")
     first.join(60)
     longest = time.monotonic() - begin
-    whole, found = (tmp_path / "undisturbed/checkpoints/best.pth").read_bytes(), []
+    whole, found = (tmp_path / "undisturbed/seed_3/checkpoints/best.pth").read_bytes(), []
     for number in range(races):
         place: Path = tmp_path / f"{number}"
         place.mkdir()
@@ -152,6 +150,6 @@ def test_train(tmp_path, races):
         last = run(work(place), place / "one.log")
         last.join(60)
         assert last.exitcode == 0, (number, SEED)
-        assert (place / "checkpoints/best.pth").read_bytes() == whole, (number, SEED)
+        assert (place / "seed_3/checkpoints/best.pth").read_bytes() == whole, (number, SEED)
     assert {status for pair in found for status in pair} <= {0, 1, -signal.SIGKILL}
     print({pair: found.count(pair) for pair in sorted(set(found))})

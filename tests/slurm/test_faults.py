@@ -17,7 +17,7 @@ from login import Study
 pytestmark = pytest.mark.long
 
 RUN = "results/tiny/split_01/seed_1"
-BEST, LOG = f"{RUN}/checkpoints/best.pth", "results/tiny/logs/train/split_01_seed_1.log"
+BEST, LOG = f"{RUN}/checkpoints/best.pth", "results/tiny/logs/train/split_01.log"
 EPOCHS = 60
 CHANGES = {
     "splits": {"n_splits": 2, "validation": 0.2},

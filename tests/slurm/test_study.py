@@ -121,7 +121,7 @@ def test_inside_one_allocation(study):
     options = [f"--account={ACCOUNT}", "--partition=gengpu", "--gpus=1", "--cpus-per-task=2", "--output=inside.log"]
     study.cluster.run("sbatch", "--wait", *options, f"--wrap={inside}", cwd=study.folder, seconds=180)
     said = (study.folder / "inside.log").read_text()
-    assert "done: evaluate, split 01, seed 1" in said and "(1 of 1)" in said
+    assert "done: evaluate, split 01" in said and "(1 of 1)" in said
 
 
 def test_what_scheduling_costs(study, jobs):

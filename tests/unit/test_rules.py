@@ -12,7 +12,7 @@ RULES = sorted((REPOSITORY / "rules").glob("*.smk"))
 # Parameters that are flags, made by flag() or flags(), which quote each word.
 FLAGS = {"flags", "images", "truth", "tested", "samples", "identity", "source", "weights", "foreign"}
 # No paths: numbers, or names that the schema or the wildcards' constraints allow.
-PLAIN = {"threads", "wildcards.split", "wildcards.seed", "wildcards.shard"}
+PLAIN = {"threads", "wildcards.split", "wildcards.seed", "SEEDS", "wildcards.shard"}
 
 
 @pytest.mark.parametrize("path", RULES, ids=lambda path: path.stem)

@@ -130,7 +130,7 @@ def test_checkpoint_of_other_features(folder):
     settings = model_settings(8, 2, embed_dim=4, attention_dim=2)
     checkpoint.save(
         {
-            "weights": HierarchicalAttention(settings).state_dict(), "model": settings.asdict(), "epoch": 1,
+            "weights": HierarchicalAttention(settings).weights(0), "model": settings.asdict(), "epoch": 1,
             "classes": ["benign", "high-grade"], "stains": ["h&e"], "features": {"encoder": "densenet121"},
             "minhash": [],
         },
@@ -140,8 +140,9 @@ def test_checkpoint_of_other_features(folder):
     splits.write(splits.Split([], ["1"], ["1"]), folder / "s.npz")
     for name, words in (("old", "trained on features with encoder 'densenet121'"), ("list", "not a checkpoint")):
         status, lines = script(
-            "evaluate", folder, "--checkpoint", f"{name}.pth", "--features", "out/shard.h5", "--cases", "out/cases.csv",
-            "--split", "s.npz", "--name", "01", "--seed", "1", "--classes", "benign", "high-grade", "--stains", "h&e",
+            "evaluate", folder, "--checkpoints", f"{name}.pth", "--features", "out/shard.h5",
+            "--cases", "out/cases.csv",
+            "--split", "s.npz", "--name", "01", "--seeds", "1", "--classes", "benign", "high-grade", "--stains", "h&e",
             "--output", "run",
         )  # fmt: skip
         assert (status, len(lines)) == (1, 1)

@@ -41,11 +41,10 @@ def train(study, run):
     return subprocess.Popen(
         [
             sys.executable, REPOSITORY / "scripts/train.py", "--features", study / "features/shard_00.h5",
-            "--cases", study / "cases.csv", "--split", study / "split.npz", "--name", "01", "--seed", "3",
-            "--classes", "benign", "high", "--stains", *STAINS, "--checkpoint", run / "checkpoints/best.pth",
+            "--cases", study / "cases.csv", "--split", study / "split.npz", "--name", "01",
+            "--seeds", "3", "4", "--classes", "benign", "high", "--stains", *STAINS, "--output", run,
             "--log", run / "train.log", f"--epochs={EPOCHS}", f"--patience={EPOCHS}", "--embed-dim=64", "--tensorboard",
-            "--history", run / "history.csv", "--loss-plot", run / "model_loss.png", "--settings",
-            run / "settings.yaml", "--state", run / "checkpoints/state.pth",
+            "--state", run / "state.pth",
         ],
         stderr=subprocess.DEVNULL,
     )  # fmt: skip
@@ -68,18 +67,21 @@ def test_a_training_killed_at_random_moments_ends_as_an_undisturbed_one(study):
     statuses = []
     for number in (signal.SIGTERM, signal.SIGKILL):
         process = train(study, killed)
-        statuses.append(disturb(process, killed / "checkpoints/state.pth", number, rng.uniform(0, 0.2)))
-        assert not (killed / "checkpoints/best.pth").exists()
+        statuses.append(disturb(process, killed / "state.pth", number, rng.uniform(0, 0.2)))
+        assert not list(killed.glob("*/checkpoints/best.pth"))
     assert statuses == [128 + signal.SIGTERM, -signal.SIGKILL]
     assert train(study, killed).wait(120) == 0
     log = (killed / "train.log").read_text()
     assert int(re.search(r"resumed after epoch (\d+)", log)[1]) >= 1
-    assert [int(n) for n in re.findall(r" epoch (\d+) of \d+: train loss", log)] == list(range(1, EPOCHS + 1))
-    assert (killed / "checkpoints/best.pth").read_bytes() == (whole / "checkpoints/best.pth").read_bytes()
-    columns = ["epoch", "lr", "train_loss", "val_loss", "best"]
-    histories = [pd.read_csv(run / "history.csv") for run in (whole, killed)]
-    assert histories[0][columns].equals(histories[1][columns]) and len(histories[0]) == EPOCHS
-    assert shown(killed) == pytest.approx(list(histories[0]["val_loss"]), rel=1e-5)
+    for seed in (3, 4):
+        epochs = re.findall(rf"seed {seed}, epoch (\d+) of \d+: train loss", log)
+        assert [int(n) for n in epochs] == list(range(1, EPOCHS + 1))
+        best = [run / f"seed_{seed}/checkpoints/best.pth" for run in (whole, killed)]
+        assert best[0].read_bytes() == best[1].read_bytes()
+        columns = ["epoch", "lr", "train_loss", "val_loss", "best"]
+        histories = [pd.read_csv(run / f"seed_{seed}/history.csv") for run in (whole, killed)]
+        assert histories[0][columns].equals(histories[1][columns]) and len(histories[0]) == EPOCHS
+        assert shown(killed / f"seed_{seed}") == pytest.approx(list(histories[0]["val_loss"]), rel=1e-5)
 
 
 def shown(run):

@@ -27,17 +27,18 @@ def predict(
     *,
     y: Mapping[str, int],
     classes: Sequence[str],
-) -> tuple[pd.DataFrame, pd.DataFrame]:
+) -> list[tuple[pd.DataFrame, pd.DataFrame]]:
     """Predict whole bags, one case at a time, nothing sampled.
 
-    model: HierarchicalAttention in evaluation mode, on the device of the bags. bags: Bags. table: the features' table
-    (case_id, stain, slice_id, patch, path). y: case id -> class index. classes: K names.
-    Returns (predictions, attention). predictions, one row a case: case_id, true_label, predicted_label,
+    model: on the device of the bags. bags: Bags. table: the features' table (case_id, stain, slice_id, patch, path).
+    y: case id -> class index. classes: K names.
+    Returns (predictions, attention) of each member. predictions, one row a case: case_id, true_label, predicted_label,
     prob_<class>, correct, logit_<class>, patches (of the bag). attention, one row a patch: the columns of `table`,
     patch_weight, slice_weight, stain_weight, effective_weight, effective_ratio and rank (see `ranking.compared`),
     contribution_<class>: over a case, they and the class's entry of `biases` add up to its logit.
     """
-    rows, patches, cases = [], [], sorted(case_ids, key=natural)
+    rows, patches = ([[] for _ in range(model.members)] for _ in range(2))
+    cases = sorted(case_ids, key=natural)
     for case in progress.track(cases, len(cases), "cases"):
         batch = bags.batch([case])
         output = model(batch)
@@ -45,10 +46,12 @@ def predict(
             raise UserError(
                 f"case {case}: the model gives no finite prediction: train again with a lower learning rate, or in fp32"
             )
-        prediction = _prediction(case, y[case], output.logits[0].double().cpu(), classes)
-        rows.append(prediction | {"patches": len(batch.rows)})
-        patches.append(_attention(model, output, batch, table, classes))
-    return pd.DataFrame(rows), pd.concat(patches, ignore_index=True)
+        logits, contributions = output.logits[0].double().cpu(), model.contributions(output).cpu().numpy()
+        for member in range(model.members):
+            prediction = _prediction(case, y[case], logits[member], classes)
+            rows[member].append(prediction | {"patches": len(batch.rows)})
+            patches[member].append(_attention(output, member, contributions[:, member], batch, table, classes))
+    return [(pd.DataFrame(row), pd.concat(patch, ignore_index=True)) for row, patch in zip(rows, patches)]
 
 
 def _prediction(case: str, truth: int, logits: torch.Tensor, classes: Sequence[str]) -> dict[str, Any]:
@@ -63,23 +66,22 @@ def _prediction(case: str, truth: int, logits: torch.Tensor, classes: Sequence[s
 
 
 def _attention(
-    model: HierarchicalAttention, output: Output, batch: Batch, table: pd.DataFrame, classes: Sequence[str]
+    output: Output, member: int, contributions: NDArray, batch: Batch, table: pd.DataFrame, classes: Sequence[str]
 ) -> pd.DataFrame:
     stain_of_patch = batch.stain_of_slice[batch.slice_of_patch]
-    contributions = model.contributions(output).cpu().numpy()
     weighed = table.iloc[batch.rows].assign(
-        patch_weight=output.patch.cpu().numpy(),
-        slice_weight=output.slice[batch.slice_of_patch].cpu().numpy(),
-        stain_weight=output.stain[stain_of_patch].cpu().numpy(),
-        effective_weight=output.effective.cpu().numpy(),
+        patch_weight=output.patch[:, member].cpu().numpy(),
+        slice_weight=output.slice[batch.slice_of_patch, member].cpu().numpy(),
+        stain_weight=output.stain[stain_of_patch, member].cpu().numpy(),
+        effective_weight=output.effective[:, member].cpu().numpy(),
     )
     columns = {f"contribution_{column(name)}": contributions[:, k] for k, name in enumerate(classes)}
     return compared(weighed).assign(**columns)
 
 
-def biases(model: HierarchicalAttention, classes: Sequence[str]) -> dict[str, float]:
-    """Return the classifier's bias of each class: what a logit is before any patch contributes."""
-    return dict(zip(classes, model.classifier[-1].bias.tolist(), strict=True))
+def biases(model: HierarchicalAttention, member: int, classes: Sequence[str]) -> dict[str, float]:
+    """Return a member's bias of each class: what a logit is before any patch contributes."""
+    return dict(zip(classes, model.classifier.bias[member].tolist(), strict=True))
 
 
 def arrays(predictions: pd.DataFrame, classes: Sequence[str]) -> tuple[NDArray, NDArray, NDArray]:

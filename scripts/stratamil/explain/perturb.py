@@ -62,8 +62,9 @@ class Settings:
 class Bag:
     """A case embedded once, its parts ready to be predicted.
 
-    batch: of one case, with embeddings (P, E) for x. whole: logits (K,) of the whole bag. effective: (P,) weights.
-    margin_contribution: (P,) to the margin of the predicted class, see explain/contributions.py.
+    model: of one member. batch: of one case, with embeddings (P, 1, E) for x. whole: logits (K,) of the whole bag.
+    effective: (P,) weights. margin_contribution: (P,) to the margin of the predicted class, see
+    explain/contributions.py.
     """
 
     model: HierarchicalAttention
@@ -80,7 +81,7 @@ class Bag:
 
     def _logits(self, masks: NDArray[np.bool_]) -> NDArray[np.float64]:
         parts = self.batch.parts(torch.from_numpy(masks).to(self.batch.x.device))
-        return self.model.aggregate(parts.x, parts).logits.double().cpu().numpy()
+        return self.model.aggregate(parts.x, parts).logits[:, 0].double().cpu().numpy()
 
     @property
     def predicted(self) -> int:
@@ -101,13 +102,13 @@ class Bag:
         slices = _means(h, batch.slice_of_patch, len(batch.stain_of_slice))
         stains = _means(slices, batch.stain_of_slice, len(batch.case_of_stain))
         pooled = torch.stack([h.mean(0), stains.mean(0)])
-        return softmax(self.model.classifier(pooled).double(), 1).cpu().numpy()
+        return softmax(self.model.classifier(pooled)[:, 0].double(), 1).cpu().numpy()
 
 
 def _means(x: Tensor, segment: Tensor, n: int) -> Tensor:
-    """Return the means (n, E) of the rows of x (N, E) within each of n segments."""
-    total = x.new_zeros(n, x.shape[1]).index_add(0, segment, x)
-    return total / torch.bincount(segment, minlength=n)[:, None]
+    """Return the means (n, ...) of the rows of x (N, ...) within each of n segments."""
+    total = x.new_zeros(n, *x.shape[1:]).index_add(0, segment, x)
+    return total / torch.bincount(segment, minlength=n).view(n, *[1] * (x.dim() - 1))
 
 
 def values(logits: NDArray[np.float64], predicted: int) -> NDArray[np.float64]:
@@ -116,17 +117,17 @@ def values(logits: NDArray[np.float64], predicted: int) -> NDArray[np.float64]:
     return np.column_stack([expit(margin), margin])
 
 
-def embedded(model: HierarchicalAttention, batch: Batch) -> Bag:
-    """Return the Bag of a Batch of one case; its whole prediction is that of the model on the batch."""
-    h = model.embed(batch.x)
+def embedded(model: HierarchicalAttention, batch: Batch, h: Tensor | None = None) -> Bag:
+    """Return the Bag of a Batch of one case, by a model of one member. h: (P, 1, E), its embeddings if known."""
+    h = model.embed(batch.x) if h is None else h
     output = model.aggregate(h, batch)
-    whole = output.logits[0].double().cpu().numpy()
-    contributions = model.contributions(output).double().cpu().numpy()
+    whole = output.logits[0, 0].double().cpu().numpy()
+    contributions = model.contributions(output)[:, 0].double().cpu().numpy()
     return Bag(
         model=model,
         batch=replace(batch, x=h),
         whole=whole,
-        effective=output.effective.double().cpu().numpy(),
+        effective=output.effective[:, 0].double().cpu().numpy(),
         margin_contribution=margin_contribution(contributions, whole.argmax()),
     )
 
@@ -253,6 +254,9 @@ def left_out(bag: Bag, table: pd.DataFrame) -> pd.DataFrame:
     return pd.DataFrame(rows).assign(**{f"{value}_change": changes[:, i] for i, value in enumerate(VALUES)})
 
 
+Tables = tuple[pd.DataFrame, pd.DataFrame, pd.DataFrame]
+
+
 @torch.inference_mode()
 def perturb(
     model: HierarchicalAttention,
@@ -262,33 +266,41 @@ def perturb(
     case_ids: Sequence[str],
     y: dict[str, int],
     classes: Sequence[str],
-    settings: Settings,
-) -> tuple[pd.DataFrame, pd.DataFrame, pd.DataFrame]:
+    settings: Sequence[tuple[int, Settings]],
+) -> list[Tables]:
     """Predict cases whole and changed, one after the other; see the module.
 
-    model: in evaluation mode, on the device of the bags. table: the features' table. y: case id -> class index.
-    classes: K names.
-    Returns three DataFrames. Cases, one row each: labels, number of stains, slices, patches, prob_<class>, the whole
-    probability and margin, `gaps`, `tops`, and without attention uniform_prob_<class> (all patches weigh alike) and
-    levels_prob_<class> (patches of a slice, slices of a stain, stains weigh alike). Curves: case_id and `curves`.
+    model: on the device of the bags; all its members embed a case at once. table: the features' table. y: case id ->
+    class index. classes: K names. settings: of each run, and the number of its member.
+    Returns three DataFrames a run. Cases, one row each: labels, number of stains, slices, patches, prob_<class>, the
+    whole probability and margin, `gaps`, `tops`, and without attention uniform_prob_<class> (all patches weigh alike)
+    and levels_prob_<class> (patches of a slice, slices of a stain, stains weigh alike). Curves: case_id and `curves`.
     Parts: case_id and `left_out`. A case of one patch has no curves.
     """
-    rows, lines, parts, cases = [], [], [], sorted(case_ids, key=natural)
+    members = [model.member(number) for number in range(model.members)]
+    tables, cases = [([], [], []) for _ in settings], sorted(case_ids, key=natural)
     for case in progress.track(cases, len(cases), "cases"):
-        bag = embedded(model, bags.batch([case]))
-        row = {"case_id": case, "true_label": classes[y[case]], **_whole(bag, classes)}
-        curve = pd.DataFrame(columns=["order", "fraction", "removed", *VALUES])
-        if len(bag.effective) > 1:
-            ranked = orders(bag, settings, case)
-            curve = curves(bag, ranked)
-            row |= gaps(curve) | tops(bag, ranked, settings.top_percent)
-        part = left_out(bag, table.iloc[bag.batch.rows])
-        for frame in (curve, part):
-            frame.insert(0, "case_id", case)
-        rows.append(row)
-        lines.append(curve)
-        parts.append(part)
-    return pd.DataFrame(rows), pd.concat(lines, ignore_index=True), pd.concat(parts, ignore_index=True)
+        batch = bags.batch([case])
+        h, rows = model.embed(batch.x), table.iloc[batch.rows]
+        for run, (number, chosen) in zip(tables, settings):
+            bag = embedded(members[number], batch, h[:, number : number + 1])
+            for frames, frame in zip(run, _of_case(bag, rows, case, y[case], classes, chosen)):
+                frames.append(frame)
+    return [tuple(pd.concat(frames, ignore_index=True) for frames in each) for each in tables]
+
+
+def _of_case(bag: Bag, rows: pd.DataFrame, case: str, truth: int, classes: Sequence[str], settings: Settings) -> Tables:
+    """Return what one member says of a case, as in `perturb`. rows: of the features' table, its patches."""
+    row = {"case_id": case, "true_label": classes[truth], **_whole(bag, classes)}
+    curve = pd.DataFrame(columns=["order", "fraction", "removed", *VALUES])
+    if len(bag.effective) > 1:
+        ranked = orders(bag, settings, case)
+        curve = curves(bag, ranked)
+        row |= gaps(curve) | tops(bag, ranked, settings.top_percent)
+    part = left_out(bag, rows)
+    for frame in (curve, part):
+        frame.insert(0, "case_id", case)
+    return pd.DataFrame([row]), curve, part
 
 
 def _whole(bag: Bag, classes: Sequence[str]) -> dict[str, Any]:

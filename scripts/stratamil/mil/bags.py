@@ -22,16 +22,21 @@ class Batch:
     """Cases ready for the model.
 
     x: (P, D) features of the patches, float16 as stored. slice_of_patch: (P,), stain_of_slice: (S,) and
-    case_of_stain: (T,) give each row its parent; they count up from 0 without gaps. cases: number of cases C.
-    rows: (P,) rows of the patches in the features' table, to name them.
+    case_of_stain: (T,) give each row its parent; they count up from 0 without gaps. rows: (P,) rows of the patches in
+    the features' table, to name them. sizes: C numbers of patches; those of a case lie after one another.
     """
 
     x: Tensor
     slice_of_patch: Tensor
     stain_of_slice: Tensor
     case_of_stain: Tensor
-    cases: int
     rows: NDArray[np.integer]
+    sizes: list[int]
+
+    @property
+    def cases(self) -> int:
+        """Number of cases C."""
+        return len(self.sizes)
 
     @property
     def case_of_patch(self) -> Tensor:
@@ -53,8 +58,8 @@ class Batch:
             slice_of_patch=slice_of_patch,
             stain_of_slice=stain_of_slice,
             case_of_stain=stains // len(self.case_of_stain),
-            cases=len(masks),
             rows=self.rows[patch.cpu().numpy()],
+            sizes=masks.sum(1).tolist(),
         )
 
 
@@ -178,13 +183,15 @@ class Bags:
         missing = [case for case in case_ids if case not in self.cases]
         if missing:
             raise UserError(f"features: no patches of cases {', '.join(missing)}: run embed again")
-        rows, slice_of_patch, stain_of_slice, case_of_stain = [], [], [], []
+        rows, slice_of_patch, stain_of_slice, case_of_stain, sizes = [], [], [], [], []
         for i, case in enumerate(case_ids):
+            sizes.append(0)
             for slices in self.cases[case]:
                 for patches in _sample(slices, sampling, generator) if sampling else slices:
                     rows.append(patches)
                     slice_of_patch.append(np.full(len(patches), len(stain_of_slice)))
                     stain_of_slice.append(len(case_of_stain))
+                    sizes[-1] += len(patches)
                 case_of_stain.append(i)
         rows = np.concatenate(rows)
         return Batch(
@@ -192,8 +199,8 @@ class Bags:
             slice_of_patch=self._there(np.concatenate(slice_of_patch)),
             stain_of_slice=self._there(np.array(stain_of_slice)),
             case_of_stain=self._there(np.array(case_of_stain)),
-            cases=len(case_ids),
             rows=rows,
+            sizes=sizes,
         )
 
     def _x(self, rows: NDArray[np.integer]) -> Tensor:

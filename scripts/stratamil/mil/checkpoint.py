@@ -14,7 +14,7 @@ from stratamil.core.errors import UserError
 from stratamil.core.files import atomic
 from stratamil.features.store import Features
 from stratamil.mil.bags import Bags
-from stratamil.mil.model import AGGREGATIONS, HierarchicalAttention, ModelSettings
+from stratamil.mil.model import AGGREGATIONS, HierarchicalAttention, ModelSettings, stack
 
 # Parts of the features' identity that may differ where the features mean the same.
 VERSIONS = ("code", "pillow", "torch", "torchvision", "timm")
@@ -131,32 +131,39 @@ def refuse_seen(content: dict[str, Any], path: Path | str, bags: Bags, case_ids:
 
 
 def for_test(
-    path: Path,
+    paths: Sequence[Path],
     features: Features,
     *,
     classes: Sequence[str],
     stains: Sequence[str],
     case_ids: Sequence[str],
     foreign: bool = False,
-) -> tuple[HierarchicalAttention, Bags, dict[str, Any]]:
-    """Return the model of a checkpoint and the Bags of the features, both on the best device, and what `read` gives.
+) -> tuple[HierarchicalAttention, Bags, list[dict[str, Any]]]:
+    """Return the models of checkpoints as the members of one, the Bags of the features, and what `read` gives of each.
 
-    foreign: whether the checkpoint is of another study or split. The splits guarantee that one of this study has not
-    seen its test cases; those that another has seen are recognised by minhash.
+    Model and bags are on the best device. foreign: whether the checkpoints are of another study or split. The splits
+    guarantee that those of this study have not seen its test cases; what others have seen is recognised by minhash.
     Raises UserError with all that does not fit, and where a foreign one has seen one of the test cases.
     """
-    content = read(path)
-    result, device = model(content, path, features, classes, stains), devices.best()
+    contents = [read(path) for path in paths]
+    models = [model(content, path, features, classes, stains) for content, path in zip(contents, paths, strict=True)]
+    device = devices.best()
     all_bags = Bags(features, stains, device)
     if foreign:
-        refuse_seen(content, path, all_bags, case_ids)
-    return result.to(device), all_bags, content
+        for content, path in zip(contents, paths, strict=True):
+            refuse_seen(content, path, all_bags, case_ids)
+    try:
+        return stack(models).to(device), all_bags, contents
+    except ValueError:
+        raise UserError(
+            f"{paths[0]}: trained with other settings or on other cases than {paths[-1]}: train the split again"
+        ) from None
 
 
 def model(
     content: dict[str, Any], path: Path | str, features: Features, classes: Sequence[str], stains: Sequence[str]
 ) -> HierarchicalAttention:
-    """Return the model of a checkpoint, in evaluation mode, for these features, classes and stains.
+    """Return the model of a checkpoint, of one member, for these features, classes and stains.
 
     Raises UserError with all that does not fit: a model refuses features that are not its own.
     """
@@ -180,7 +187,7 @@ def model(
             )
     if problems:
         raise UserError(*problems)
-    return result.eval()
+    return result
 
 
 def _built(content: dict[str, Any], path: Path | str) -> HierarchicalAttention:
@@ -190,11 +197,11 @@ def _built(content: dict[str, Any], path: Path | str) -> HierarchicalAttention:
         if settings.aggregation not in AGGREGATIONS:
             raise ValueError(settings.aggregation)
         with torch.device("meta"):
-            shapes = {name: tensor.shape for name, tensor in HierarchicalAttention(settings).state_dict().items()}
+            shapes = HierarchicalAttention(settings).shapes()
         if shapes != {name: tensor.shape for name, tensor in content["weights"].items()}:
             raise ValueError("other shapes")
         result = HierarchicalAttention(settings)
-        result.load_state_dict(content["weights"])
+        result.load(content["weights"])
     except Exception:
         raise UserError(f"{path}: its model is of another version of this workflow, or damaged: train again") from None
     if settings.classes != len(content["classes"]):

@@ -1,5 +1,6 @@
 """What a training adds up to its loss: weights of classes, the instance loss's logits, the entropy of attention."""
 
+from collections.abc import Sequence
 from typing import Literal
 
 import numpy as np
@@ -32,32 +33,30 @@ def class_weights(choice: ClassWeights, labels: NDArray[np.integer], classes: in
 
 
 def batch_entropy(weights: Tensor, case_of_patch: Tensor, cases: int) -> Tensor:
-    """Return attention_tables.normalised_entropy (C,) of each case's effective weights, with its gradient.
+    """Return attention_tables.normalised_entropy (C, M) of each case's effective weights, with its gradient.
 
-    weights, case_of_patch: (P,). A case of one patch has 0 here, for NaN would end the training; tables, which say NaN
-    of it, are made without torch.
+    weights: (P, M). case_of_patch: (P,). A case of one patch has 0 here, for NaN would end the training; tables, which
+    say NaN of it, are made without torch.
     """
     terms = -weights * torch.log(weights.clamp_min(1e-12))
-    entropy = weights.new_zeros(cases).index_add(0, case_of_patch, terms)
+    entropy = weights.new_zeros(cases, weights.shape[1]).index_add(0, case_of_patch, terms)
     n = torch.bincount(case_of_patch, minlength=cases).clamp_min(2)
-    return entropy / torch.log(n.to(weights.dtype))
+    return entropy / torch.log(n.to(weights.dtype))[:, None]
 
 
-def top_logits(patch_logits: Tensor, case_of_patch: Tensor, cases: int, share: float) -> Tensor:
-    """Return the logits (C, K) of each case from its most suspect patches, which the instance loss is taken of.
+def top_logits(patch_logits: Tensor, sizes: Sequence[int], share: float) -> Tensor:
+    """Return the logits (C, M, K) of each case from its most suspect patches, which the instance loss is taken of.
 
-    patch_logits: (P, K). case_of_patch: (P,). share: of a case's patches, above 0.
+    patch_logits: (P, M, K), a case's patches after one another. sizes: C numbers of patches. share: of a case's
+    patches, above 0.
     The first class is that of cases without suspect patches. For every other class, the mean of the highest `share` of
     a case's patches in logit over that of the first class, whose own logit is 0: a case is of a class if some of its
     patches are, and of the first if none is of another (the assumption of multiple-instance learning; Dietterich,
     Lathrop, Lozano-Perez 1997).
     """
-    over_first, rank = (patch_logits[:, 1:] - patch_logits[:, :1]).sort(dim=0, descending=True)
-    case, order = case_of_patch[rank].sort(dim=0, stable=True)  # now by case, the highest first
-    counts = torch.bincount(case_of_patch, minlength=cases)
-    kept = counts.new_tensor([top_count(n, 100 * share) for n in counts.tolist()])
-    place = torch.arange(len(rank), device=rank.device)[:, None] - (counts.cumsum(0) - counts)[case]
-    values = over_first.gather(0, order) * (place < kept[case])
-    columns = torch.arange(values.shape[1], device=values.device).expand_as(case)
-    total = values.new_zeros(cases, values.shape[1]).index_put((case, columns), values, accumulate=True)
-    return nn.functional.pad(total / kept[:, None], (1, 0))
+    over_first = patch_logits[..., 1:] - patch_logits[..., :1]
+    means = [
+        of_case.topk(top_count(len(of_case), 100 * share), dim=0, sorted=False).values.mean(0)
+        for of_case in over_first.split(list(sizes))
+    ]
+    return nn.functional.pad(torch.stack(means), (1, 0))

@@ -1,8 +1,12 @@
 """The hierarchical attention model: patch -> slice -> stain -> case, on ragged bags without padding.
 
 P patches of S slices of T stains of C cases; D features of a patch, E its embedding, K classes.
+M members, models of one shape and different weights such as the seeds of a split, are computed side by side; a single
+model is M = 1.
 """
 
+import copy
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import Literal
 
@@ -11,10 +15,12 @@ from torch import Tensor, nn
 
 from stratamil.mil import cpu
 from stratamil.mil.bags import Batch
+from stratamil.mil.layers import Linear, dropout
 
 Aggregation = Literal["hierarchical", "flat", "mean"]
 LEVELS = {"hierarchical": ("patch", "slice", "stain"), "flat": ("patch",), "mean": ()}  # that have attention
 AGGREGATIONS = tuple(LEVELS)
+DROPOUTS = 2  # of the embeddings and before the classifier: keys that a member needs a step
 
 
 @dataclass(frozen=True)
@@ -41,12 +47,16 @@ class ModelSettings:
 
     asdict = asdict
 
+    def __post_init__(self) -> None:
+        if not all(0 <= share <= 1 for share in (self.dropout, self.classifier_dropout)):
+            raise ValueError("dropout is a share")
+
 
 @dataclass(frozen=True)
 class Output:
-    """logits (C, K), the attention weights patch (P,), slice (S,) and stain (T,), and the embedded patches h (P, E).
+    """logits (C, M, K), attention weights patch (P, M), slice (S, M), stain (T, M), and embedded patches h (P, M, E).
 
-    effective (P,): patch x slice x stain weight, what each patch contributes to its case; sums to 1 over a case.
+    effective (P, M): patch x slice x stain weight, what each patch contributes to its case; sums to 1 over a case.
     """
 
     logits: Tensor
@@ -66,36 +76,37 @@ class AttentionScore(nn.Module):
 
     def __init__(self, dim: int, hidden: int, gated: bool, zero_start: bool) -> None:
         super().__init__()
-        self.value = cpu.Linear(dim, hidden)
-        self.gate = cpu.Linear(dim, hidden) if gated else None
+        self.value = Linear(dim, hidden)
+        self.gate = Linear(dim, hidden) if gated else None
         # A bias would cancel in the softmax.
-        self.score = cpu.Linear(hidden, 1, bias=False)
+        self.score = Linear(hidden, 1, bias=False)
         if zero_start:
             nn.init.zeros_(self.score.weight)
 
     def forward(self, x: Tensor) -> Tensor:
-        """Return the scores (N,) of x (N, E), in float32 at least."""
+        """Return the scores (N, M) of x (N, M, E), in float32 at least."""
         hidden = torch.tanh(self.value(x))
         if self.gate is not None:
             hidden = hidden * torch.sigmoid(self.gate(x))
-        scores = self.score(hidden).squeeze(1)
+        scores = self.score(hidden).squeeze(2)
         return scores.to(torch.promote_types(scores.dtype, torch.float32))
 
 
 def segment_softmax(scores: Tensor, segment: Tensor, n: int) -> tuple[Tensor, Tensor]:
-    """Return the softmax (N,) of scores (N,) within each of n segments, and their log sums of exponentials (n,).
+    """Return the softmax (N, M) of scores (N, M) within each of n segments, and their log sums of exponentials (n, M).
 
-    segment: (N,) the segment of each score.
+    segment: (N,) the segment of each row.
     """
-    highest = scores.new_full((n,), -torch.inf).scatter_reduce(0, segment, scores.detach(), "amax")
+    lowest = scores.new_full((n, scores.shape[1]), -torch.inf)
+    highest = lowest.scatter_reduce(0, segment[:, None].expand_as(scores), scores.detach(), "amax")
     exponential = torch.exp(scores - highest[segment])
-    total = scores.new_zeros(n).index_add(0, segment, exponential)
+    total = torch.zeros_like(highest).index_add(0, segment, exponential)
     return exponential / total[segment], highest + torch.log(total)
 
 
 def segment_sum(x: Tensor, weights: Tensor, segment: Tensor, n: int) -> Tensor:
-    """Return the weighted sums (n, E) of the rows of x (N, E) within each of n segments."""
-    return x.new_zeros(n, x.shape[1], dtype=weights.dtype).index_add(0, segment, weights[:, None] * x)
+    """Return the sums (n, M, E) of the rows of x (N, M, E), weighted (N, M), within each of n segments."""
+    return x.new_zeros(n, *x.shape[1:], dtype=weights.dtype).index_add(0, segment, weights[..., None] * x)
 
 
 class HierarchicalAttention(nn.Module):
@@ -103,6 +114,8 @@ class HierarchicalAttention(nn.Module):
 
     A missing stain is simply absent from the batch. Every pool is a weighted mean and the classifier is linear, so a
     patch's effective weight x (class vector . patch embedding) is its exact share of the logit.
+    One member when made; `stack` puts several side by side. Parameters have the members first, mean and scale (D,) of
+    the features are the same for all.
     """
 
     def __init__(self, settings: ModelSettings) -> None:
@@ -111,9 +124,9 @@ class HierarchicalAttention(nn.Module):
         width, score = settings.embed_dim, (settings.attention_dim, settings.gated, settings.zero_start)
         self.register_buffer("mean", torch.zeros(settings.in_dim))
         self.register_buffer("scale", torch.ones(settings.in_dim))
-        self.projector = nn.Sequential(nn.Linear(settings.in_dim, width), nn.ReLU(), cpu.Dropout(settings.dropout))
+        self.projector = Linear(settings.in_dim, width)
         self.attention = nn.ModuleDict({level: AttentionScore(width, *score) for level in LEVELS[settings.aggregation]})
-        self.classifier = nn.Sequential(nn.Dropout(settings.classifier_dropout), nn.Linear(width, settings.classes))
+        self.classifier = Linear(width, settings.classes)
 
     def standardise(self, mean: Tensor, deviation: Tensor) -> None:
         """Take the mean and standard deviation (D,) of the training patches.
@@ -126,31 +139,36 @@ class HierarchicalAttention(nn.Module):
         self.mean.copy_(mean)
         self.scale.copy_(torch.where(varies, 1 / torch.hypot(deviation, torch.as_tensor(floor).to(deviation)), 0.0))
 
-    def forward(self, batch: Batch) -> Output:
-        """Return the Output of a Batch."""
-        return self.aggregate(self.embed(batch.x), batch)
+    def forward(self, batch: Batch, keys: Tensor | None = None) -> Output:
+        """Return the Output of a Batch. keys: (M, DROPOUTS) int64, of the dropout of a training step."""
+        of_patches, of_cases = (None, None) if keys is None else keys.unbind(1)
+        return self.aggregate(self.embed(batch.x, of_patches), batch, of_cases)
 
-    def embed(self, x: Tensor) -> Tensor:
-        """Return the embeddings (P, E) of features (P, D)."""
-        return self.projector(cpu.standardised(x, self.mean, self.scale))[: len(x)]
+    def embed(self, x: Tensor, keys: Tensor | None = None) -> Tensor:
+        """Return the embeddings (P, M, E) of features (P, D)."""
+        h = torch.relu(self.projector(cpu.standardised(x, self.mean, self.scale))[: len(x)])
+        return dropout(h, self.settings.dropout, keys)
 
-    def aggregate(self, h: Tensor, batch: Batch) -> Output:
-        """Return the Output of the embeddings h (P, E) of a Batch's patches; those of a bag serve for all its parts."""
+    def aggregate(self, h: Tensor, batch: Batch, keys: Tensor | None = None) -> Output:
+        """Return the Output of the embeddings h (P, M, E) of a Batch's patches; those of a bag serve for its parts."""
         slice_of, stain_of, case_of = batch.slice_of_patch, batch.stain_of_slice, batch.case_of_stain
-        slices, patch, summed = self._pool("patch", h, self.mean.new_zeros(len(h)), slice_of, len(stain_of))
+        nothing = self.mean.new_zeros(h.shape[:2])
+        slices, patch, summed = self._pool("patch", h, nothing, slice_of, len(stain_of))
         stains, slice_, summed = self._pool("slice", slices, summed, stain_of, len(case_of))
         cases, stain, _ = self._pool("stain", stains, summed, case_of, batch.cases)
         effective = patch * slice_[slice_of] * stain[stain_of[slice_of]]
         if not self.attention:  # equal to the last digit, or ranks would be made of rounding
-            effective = (1 / torch.bincount(batch.case_of_patch).to(patch))[batch.case_of_patch]
-        return Output(self.classifier(cases), patch, slice_, stain, effective, h)
+            equal = (1 / torch.bincount(batch.case_of_patch).to(patch))[batch.case_of_patch]
+            effective = equal[:, None].expand_as(patch)
+        logits = self.classifier(dropout(cases, self.settings.classifier_dropout, keys))
+        return Output(logits, patch, slice_, stain, effective, h)
 
     def _pool(self, level: str, x: Tensor, summed: Tensor, segment: Tensor, n: int) -> tuple[Tensor, Tensor, Tensor]:
-        """Return the pooled rows (n, E) of x (N, E) by segment (N,), their weights (N,), log sums of exponentials (n,).
+        """Return the pooled rows (n, M, E) of x (N, M, E), their weights (N, M), log sums of exponentials (n, M).
 
-        summed (N,): those of the level below, the logarithm of the attention that a row's own patches draw. Coupled,
-        they count in its score; where no level has attention of its own, the three softmaxes are then one over all
-        patches of the case.
+        segment: (N,). summed: (N, M), those of the level below, the logarithm of the attention that a row's own
+        patches draw. Coupled, they count in its score; where no level has attention of its own, the three softmaxes
+        are then one over all patches of the case.
         """
         scores = self.attention[level](x) if level in self.attention else 0
         if self.settings.coupled or level not in self.attention:
@@ -159,5 +177,52 @@ class HierarchicalAttention(nn.Module):
         return segment_sum(x, weights, segment, n), weights, summed
 
     def contributions(self, output: Output) -> Tensor:
-        """Return the exact share (P, K) of each patch in each logit; over a case they sum to logit - bias."""
-        return output.effective[:, None] * (output.h @ self.classifier[-1].weight.T)
+        """Return the exact share (P, M, K) of each patch in each logit; over a case they sum to logit - bias."""
+        return output.effective[..., None] * torch.einsum("pme,mke->pmk", output.h, self.classifier.weight)
+
+    @property
+    def members(self) -> int:
+        """How many models stand side by side."""
+        return len(self.classifier.weight)
+
+    def keep(self, members: Sequence[int]) -> None:
+        """Go on with some members alone."""
+        for parameter in self.parameters():
+            parameter.data, parameter.grad = parameter.data[list(members)], None
+
+    def member(self, number: int) -> "HierarchicalAttention":
+        """Return one member as a model of its own."""
+        result = copy.deepcopy(self)
+        result.keep([number])
+        return result
+
+    def weights(self, number: int) -> dict[str, Tensor]:
+        """Return copies of the parameters and buffers of one member on the CPU, as a checkpoint holds them."""
+        own = {name: parameter[number] for name, parameter in self.named_parameters()} | dict(self.named_buffers())
+        return {name: own[name].detach().cpu().clone() for name in self.state_dict()}
+
+    def shapes(self) -> dict[str, torch.Size]:
+        """Return the shapes of what `weights` returns."""
+        shared = dict(self.named_buffers())
+        return {name: x.shape if name in shared else x.shape[1:] for name, x in self.state_dict().items()}
+
+    def load(self, weights: dict[str, Tensor]) -> None:
+        """Take the weights of the only member, as `weights` returns them."""
+        shared = dict(self.named_buffers())
+        self.load_state_dict({name: tensor if name in shared else tensor[None] for name, tensor in weights.items()})
+
+
+def stack(models: Sequence[HierarchicalAttention]) -> HierarchicalAttention:
+    """Return models of the same settings, mean and scale as the members of one.
+
+    Raises ValueError where they differ.
+    """
+    result = copy.deepcopy(models[0])
+    for model in models[1:]:
+        buffers = zip(model.buffers(), result.buffers(), strict=True)
+        if model.settings != result.settings or not all(torch.equal(*pair) for pair in buffers):
+            raise ValueError("members of other settings, mean or scale")
+    of_members = zip(*(model.parameters() for model in models), strict=True)
+    for parameter, parts in zip(result.parameters(), of_members, strict=True):
+        parameter.data = torch.cat([part.data for part in parts])
+    return result

@@ -12,7 +12,7 @@ from stratamil.core.names import column
 from stratamil.evaluation import predict
 from stratamil.features.store import Features
 from stratamil.mil.bags import Bags
-from stratamil.mil.model import HierarchicalAttention
+from stratamil.mil.model import HierarchicalAttention, stack
 from stratamil.stats import intervals
 
 CLASSES = ["benign", "in-situ", "high grade"]
@@ -22,9 +22,10 @@ Y = {"1": 0, "2": 1, "10": 2}
 @pytest.fixture
 def predicted():
     torch.manual_seed(0)
-    model = HierarchicalAttention(model_settings(6, 3, embed_dim=8, attention_dim=4, zero_start=False)).eval()
+    model = HierarchicalAttention(model_settings(6, 3, embed_dim=8, attention_dim=4, zero_start=False))
     data = features()
-    return model, data, *predict.predict(model, Bags(data, STAINS), data.table, ["10", "2", "1"], y=Y, classes=CLASSES)
+    [tables] = predict.predict(model, Bags(data, STAINS), data.table, ["10", "2", "1"], y=Y, classes=CLASSES)
+    return model, data, *tables
 
 
 def test_predictions(predicted):
@@ -47,7 +48,7 @@ def test_attention_names_every_patch_and_explains_the_logit(predicted):
     product = attention["patch_weight"] * attention["slice_weight"] * attention["stain_weight"]
     np.testing.assert_allclose(product, attention["effective_weight"], rtol=1e-5)
     for k, name in enumerate(["benign", "in_situ", "high_grade"]):
-        logit = total[f"contribution_{name}"].sum() + predict.biases(model, CLASSES)[CLASSES[k]]
+        logit = total[f"contribution_{name}"].sum() + predict.biases(model, 0, CLASSES)[CLASSES[k]]
         np.testing.assert_allclose(logit, predictions[f"logit_{name}"], atol=1e-5)
 
 
@@ -58,11 +59,11 @@ def test_each_weight_is_that_of_its_file_whatever_the_order_of_names_and_rows():
     order = np.random.default_rng(4).permutation(len(data.table))
     shuffled = Features(data.values[order], data.table.iloc[order].reset_index(drop=True), {})
     model = build().float()
-    _, attention = predict.predict(model, Bags(shuffled, STAINS), shuffled.table, ["1"], y=Y, classes=CLASSES)
+    [(_, attention)] = predict.predict(model, Bags(shuffled, STAINS), shuffled.table, ["1"], y=Y, classes=CLASSES)
     score = {}
     for path, value in zip(data.table["path"], torch.from_numpy(data.values).float()):
         with torch.inference_mode():
-            h = model.projector((value[None] - model.mean) * model.scale)
+            h = model.embed(value[None])[:, 0]
             score[path] = scores(model.attention["patch"], h).item()
     assert sorted(attention["path"]) == sorted(score)
     for _, of_slice in attention.groupby(["stain", "slice_id"]):
@@ -83,10 +84,10 @@ def test_contributions_and_bias_add_up_to_the_logit_of_3000_patches(aggregation)
     torch.manual_seed(0)
     settings = model_settings(64, 3, aggregation, zero_start=False)
     data = features({"1": [[900, 100], [800], [700, 300, 200]]}, dim=64)
-    model = HierarchicalAttention(settings).eval()
-    predictions, attention = predict.predict(model, Bags(data, STAINS), data.table, ["1"], y=Y, classes=CLASSES)
+    model = HierarchicalAttention(settings)
+    [(predictions, attention)] = predict.predict(model, Bags(data, STAINS), data.table, ["1"], y=Y, classes=CLASSES)
     assert attention["effective_weight"].sum() == pytest.approx(1, abs=1e-5)
-    biases = predict.biases(model, CLASSES)
+    biases = predict.biases(model, 0, CLASSES)
     for name, bias in biases.items():
         told = attention[f"contribution_{column(name)}"].astype(float).sum() + bias
         assert told == pytest.approx(predictions[f"logit_{column(name)}"][0], abs=1e-5)
@@ -102,9 +103,21 @@ def test_the_log_counts_the_cases_that_are_predicted(predicted, monkeypatch, cap
 
 def test_a_second_pass_gives_the_same_bytes(predicted):
     model, data, predictions, attention = predicted
-    again = predict.predict(model, Bags(data, STAINS), data.table, list(Y), y=Y, classes=CLASSES)
+    [again] = predict.predict(model, Bags(data, STAINS), data.table, list(Y), y=Y, classes=CLASSES)
     assert again[0].equals(predictions)
     assert again[1].equals(attention)
+
+
+def test_each_member_predicts_what_it_does_alone(predicted):
+    model, data, *alone = predicted
+    torch.manual_seed(1)
+    other = HierarchicalAttention(model.settings)
+    for place, both in enumerate((stack([model, other]), stack([other, model]))):
+        tables = predict.predict(both, Bags(data, STAINS), data.table, list(Y), y=Y, classes=CLASSES)
+        for ours, expected in zip(tables[place], alone):
+            pd.testing.assert_frame_equal(ours, expected, rtol=1e-5)
+        assert not tables[1 - place][0].equals(alone[0])
+        assert predict.biases(both, place, CLASSES) == predict.biases(model, 0, CLASSES)
 
 
 def table(y, score):

@@ -20,9 +20,10 @@ SETTINGS = perturb_settings(random_orders=4)
 
 def run(model, data, cases=tuple(Y), classes=CLASSES, settings=SETTINGS):
     y = {case: Y.get(case, 0) for case in cases}
-    return perturb.perturb(
-        model, Bags(data, STAINS), data.table, case_ids=cases, y=y, classes=classes, settings=settings
+    [tables] = perturb.perturb(
+        model, Bags(data, STAINS), data.table, case_ids=cases, y=y, classes=classes, settings=[(0, settings)]
     )
+    return tables
 
 
 def reduced(data, rows):
@@ -32,7 +33,7 @@ def reduced(data, rows):
 
 def predicted(model, data, case):
     with torch.inference_mode():
-        return model(Bags(data, STAINS).batch([case])).logits.numpy()
+        return model(Bags(data, STAINS).batch([case])).logits[:, 0].numpy()
 
 
 @pytest.mark.parametrize("aggregation", AGGREGATIONS)
@@ -45,7 +46,7 @@ def test_a_part_is_as_if_there_was_nothing_else(aggregation, coupled):
     masks[np.arange(30), random.integers(0, len(batch.rows), 30)] = True
     with torch.inference_mode():
         bag = perturb.embedded(model, batch)
-        plain = model(batch.parts(torch.from_numpy(masks))).logits.numpy()
+        plain = model(batch.parts(torch.from_numpy(masks))).logits[:, 0].numpy()
         of_parts = bag.logits(masks)
     expected = np.concatenate([predicted(model, reduced(data, batch.rows[mask]), "2") for mask in masks])
     np.testing.assert_allclose(of_parts, expected, atol=1e-10)
@@ -112,15 +113,15 @@ def known(strength):
         model_settings(2, 2, "flat", embed_dim=2, attention_dim=1, zero_start=False, standardise=False)
     ).double()
     with torch.no_grad():
-        model.projector[0].weight.copy_(torch.eye(2))
-        model.projector[0].bias.zero_()
+        model.projector.weight.copy_(torch.eye(2))
+        model.projector.bias.zero_()
         score = model.attention["patch"]
         score.value.weight.copy_(torch.tensor([[1e-3, 0.0]]))  # tanh is linear there
         score.value.bias.zero_()
         score.score.weight.fill_(strength * 1e3)
-        model.classifier[-1].weight.copy_(torch.tensor([[0.0, -1.0], [0.0, 1.0]]))
-        model.classifier[-1].bias.copy_(torch.tensor([0.5, -0.5]))
-    return model.eval()
+        model.classifier.weight.copy_(torch.tensor([[0.0, -1.0], [0.0, 1.0]]))
+        model.classifier.bias.copy_(torch.tensor([0.5, -0.5]))
+    return model
 
 
 def test_one_patch_that_decides_is_found():
@@ -179,7 +180,7 @@ def test_attention_that_means_nothing_is_no_better_than_random():
 def test_without_attention_there_is_no_order_by_it(aggregation):
     """Neither in a mean, nor in a model that has not learned any: weights differ by rounding alone."""
     torch.manual_seed(0)
-    model = HierarchicalAttention(model_settings(6, 3, aggregation, embed_dim=8, attention_dim=4)).eval()
+    model = HierarchicalAttention(model_settings(6, 3, aggregation, embed_dim=8, attention_dim=4))
     cases, curves, _ = run(model, features())
     assert cases[[name for name in cases if "attention" in name]].isna().all(axis=None)
     assert not any("top" in name for name in cases)

@@ -82,7 +82,7 @@ def test_a_model_refuses_blocks_that_are_not_its_own(two, tmp_path):
     found = store.read(two[0])
     settings = model_settings(12, 2, embed_dim=4, attention_dim=2)
     content = {
-        "weights": HierarchicalAttention(settings).state_dict(), "model": settings.asdict(), "classes": ["x", "y"],
+        "weights": HierarchicalAttention(settings).weights(0), "model": settings.asdict(), "classes": ["x", "y"],
         "stains": STAINS, "features": found.identity,
     }  # fmt: skip
 

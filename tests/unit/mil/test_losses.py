@@ -20,26 +20,26 @@ def test_class_weights():
 def test_entropy_is_one_for_uniform_attention_and_its_gradient_is_not_zero():
     case = torch.tensor([0, 0, 0, 0, 1, 1])
     uniform = torch.tensor([0.25] * 4 + [0.5] * 2)
-    torch.testing.assert_close(losses.batch_entropy(uniform, case, 2), torch.ones(2))
     skewed = torch.tensor([0.7, 0.1, 0.1, 0.1, 0.9, 0.1], requires_grad=True)
+    entropy = losses.batch_entropy(torch.stack([uniform, skewed], 1), case, 2)
+    torch.testing.assert_close(entropy[:, 0], torch.ones(2))
     in_tables = [attention_tables.normalised_entropy(part) for part in ([0.7, 0.1, 0.1, 0.1], [0.9, 0.1])]
-    assert losses.batch_entropy(skewed, case, 2).tolist() == pytest.approx(in_tables)
-    assert losses.batch_entropy(torch.ones(1), torch.zeros(1, dtype=torch.long), 1) == 0
-    losses.batch_entropy(skewed, case, 2).sum().backward()
+    assert entropy[:, 1].tolist() == pytest.approx(in_tables)
+    assert losses.batch_entropy(torch.ones(1, 1), torch.zeros(1, dtype=torch.long), 1) == 0
+    entropy.sum().backward()
     assert skewed.grad.abs().min() > 0
 
 
 def test_top_logits_are_the_mean_margins_of_the_most_suspect_patches():
-    generator = torch.Generator().manual_seed(0)
-    logits = torch.randn(40, 3, generator=generator, requires_grad=True)
-    case = torch.tensor([1] * 7 + [0] * 1 + [2] * 32)[torch.randperm(40, generator=generator)]
-    logits_of_cases = losses.top_logits(logits, case, 3, 0.25)
-    assert torch.equal(logits_of_cases[:, 0], torch.zeros(3))
-    falling = torch.stack([torch.zeros(100), -torch.arange(100.0)], dim=1)
-    assert losses.top_logits(falling, torch.zeros(100, dtype=torch.long), 1, 0.15)[0, 1] == -7  # 15 patches, not 16
-    for i, k in enumerate([1, 2, 8]):
+    sizes, share = [7, 1, 32], 0.25
+    logits = torch.randn(40, 2, 3, generator=torch.Generator().manual_seed(0), requires_grad=True)
+    of_cases = losses.top_logits(logits, sizes, share)
+    assert of_cases.shape == (3, 2, 3) and torch.equal(of_cases[..., 0], torch.zeros(3, 2))
+    falling = torch.stack([torch.zeros(100), -torch.arange(100.0)], dim=1)[:, None]
+    assert losses.top_logits(falling, [100], 0.15)[0, 0, 1] == -7  # 15 patches, not 16
+    for i, (part, k) in enumerate(zip(logits.split(sizes), [2, 1, 8])):
         for c in (1, 2):
-            expected = (logits[case == i, c] - logits[case == i, 0]).sort(descending=True).values[:k].mean()
-            torch.testing.assert_close(logits_of_cases[i, c], expected)
-    logits_of_cases[2].sum().backward()
-    assert (logits.grad[case == 2] != 0).any(1).sum() <= 16 and not logits.grad[case != 2].any()
+            expected = (part[..., c] - part[..., 0]).sort(dim=0, descending=True).values[:k].mean(0)
+            torch.testing.assert_close(of_cases[i, :, c], expected)
+    of_cases[2, 1].sum().backward()
+    assert (logits.grad[8:, 1] != 0).any(1).sum() <= 16 and not logits.grad[:8].any() and not logits.grad[:, 0].any()

@@ -13,47 +13,53 @@ from torchmil.models import ABMIL
 
 from stratamil.features.store import Features
 from stratamil.mil.bags import Bags, Sampling
-from stratamil.mil.model import AGGREGATIONS, AttentionScore, HierarchicalAttention, segment_softmax
+from stratamil.mil.model import AGGREGATIONS, AttentionScore, HierarchicalAttention, segment_softmax, stack
 
 
 @pytest.fixture(params=[False, True], ids=["tanh", "gated"])
 def model(request):
-    return build(gated=request.param)
+    """Of two members."""
+    return stack([build(gated=request.param, seed=seed) for seed in (3, 4)])
 
 
-def loop(model, data, case):
-    """The model as nested loops over one case: logits and effective weights."""
+def loop(model, data, case, member=0):
+    """A member as nested loops over one case: logits and effective weights."""
     table = data.table[data.table["case_id"] == case]
-    linear = model.projector[0]
 
     def embedded(rows):
         x = (torch.from_numpy(data.values[rows]).to(model.mean.dtype) - model.mean) * model.scale
-        return torch.relu(x @ linear.weight.T + linear.bias)
+        return torch.relu(x @ model.projector.weight[member].T + model.projector.bias[member])
+
+    def scored(level, h):
+        return scores(model.attention[level], h, member)
+
+    def classified(h):
+        return h @ model.classifier.weight[member].T + model.classifier.bias[member]
 
     if model.settings.aggregation != "hierarchical":
         h = embedded(table.index)
         flat = model.settings.aggregation == "flat"
-        weights = torch.softmax(scores(model.attention["patch"], h) if flat else h.new_zeros(len(h)), 0)
-        return model.classifier(weights @ h), weights
+        weights = torch.softmax(scored("patch", h) if flat else h.new_zeros(len(h)), 0)
+        return classified(weights @ h), weights
     coupled = 1.0 if model.settings.coupled else 0.0
     stains, effective, of_stain_sums = [], [], []
     for _, of_stain in table.groupby("stain", sort=False):
         slices, weights, sums = [], [], []
         for _, of_slice in of_stain.groupby("slice_id", sort=False):
             h = embedded(of_slice.index)
-            patch_scores = scores(model.attention["patch"], h)
+            patch_scores = scored("patch", h)
             weights.append(torch.softmax(patch_scores, 0))
             sums.append(torch.log(torch.exp(patch_scores).sum()))
             slices.append(weights[-1] @ h)
         slices = torch.stack(slices)
-        slice_scores = scores(model.attention["slice"], slices) + coupled * torch.stack(sums)
+        slice_scores = scored("slice", slices) + coupled * torch.stack(sums)
         of_slices = torch.softmax(slice_scores, 0)
         of_stain_sums.append(torch.log(torch.exp(slice_scores).sum()))
         stains.append(of_slices @ slices)
         effective.append(torch.cat([w * s for w, s in zip(weights, of_slices)]))
     stains = torch.stack(stains)
-    of_stains = torch.softmax(scores(model.attention["stain"], stains) + coupled * torch.stack(of_stain_sums), 0)
-    return model.classifier(of_stains @ stains), torch.cat([w * s for w, s in zip(effective, of_stains)])
+    of_stains = torch.softmax(scored("stain", stains) + coupled * torch.stack(of_stain_sums), 0)
+    return classified(of_stains @ stains), torch.cat([w * s for w, s in zip(effective, of_stains)])
 
 
 def run(model, data, cases):
@@ -73,18 +79,24 @@ case_shapes = st.lists(slices, min_size=3, max_size=3).filter(any)  # an empty l
     shapes=st.lists(case_shapes, min_size=1, max_size=4),
     gated=st.booleans(),
     coupled=st.booleans(),
+    members=st.integers(1, 3),
     seed=st.integers(0, 99),
 )
-def test_equals_a_loop_forward_and_gradient(aggregation, dtype, limit, shapes, gated, coupled, seed):
+def test_each_member_equals_a_loop_forward_and_gradient(
+    aggregation, dtype, limit, shapes, gated, coupled, members, seed
+):
     shape = {str(i): stains for i, stains in enumerate(shapes)}
-    model, data = build(aggregation, gated, coupled=coupled).to(dtype), features(shape, seed=seed)
+    model = stack([build(aggregation, gated, coupled=coupled, seed=3 + i) for i in range(members)]).to(dtype)
+    data = features(shape, seed=seed)
     _batch, output = run(model, data, list(shape))
-    looped = [loop(model, data, case) for case in shape]
-    torch.testing.assert_close(output.logits, torch.stack([logits for logits, _ in looped]), rtol=limit, atol=limit)
-    torch.testing.assert_close(output.effective, torch.cat([w for _, w in looped]), rtol=limit, atol=limit)
+    looped = [[loop(model, data, case, member) for member in range(members)] for case in shape]
+    logits = torch.stack([torch.stack([logits for logits, _ in of_case]) for of_case in looped])
+    weights = torch.cat([torch.stack([w for _, w in of_case], 1) for of_case in looped])
+    torch.testing.assert_close(output.logits, logits, rtol=limit, atol=limit)
+    torch.testing.assert_close(output.effective, weights, rtol=limit, atol=limit)
     parameters = list(model.parameters())
     ours = torch.autograd.grad(output.logits.square().sum(), parameters)
-    theirs = torch.autograd.grad(sum(logits.square().sum() for logits, _ in looped), parameters)
+    theirs = torch.autograd.grad(logits.square().sum(), parameters)
     largest = max(1, *(gradient.abs().max().item() for gradient in theirs))
     for a, b in zip(ours, theirs):
         torch.testing.assert_close(a, b, rtol=limit, atol=limit * largest)
@@ -95,20 +107,20 @@ def test_equals_a_loop_forward_and_gradient(aggregation, dtype, limit, shapes, g
 def test_equals_abmil_of_torchmil_for_one_stain_and_one_slice(aggregation, gated):
     ours, data = build(aggregation, gated), features({"1": [[9]]})
     theirs = ABMIL((8,), att_dim=4, gated=gated).double().eval()
-    theirs.feat_ext = ours.projector
+    theirs.feat_ext = torch.nn.Sequential(torch.nn.Linear(DIM, 8), torch.nn.ReLU()).double()
     patch = ours.attention["patch"]
-    theirs.pool.fc1.module.load_state_dict(patch.value.state_dict())
-    theirs.pool.fc2.load_state_dict(patch.score.state_dict())
-    if gated:
-        theirs.pool.fc_gated.module.load_state_dict(patch.gate.state_dict())
+    layers = {"feat_ext.0": ours.projector, "pool.fc1.module": patch.value, "pool.fc2": patch.score}
+    for name, layer in (layers | ({"pool.fc_gated.module": patch.gate} if gated else {})).items():
+        one = {name: parameter[0] for name, parameter in layer.named_parameters()}
+        theirs.get_submodule(name).load_state_dict(one)
     batch, output = run(ours, data, ["1"])
     x = (batch.x.double() - ours.mean) * ours.scale
     for k in range(3):
-        theirs.classifier.module.weight.data = ours.classifier[-1].weight[k : k + 1].detach().clone()
-        theirs.classifier.module.bias.data = ours.classifier[-1].bias[k : k + 1].detach().clone()
+        theirs.classifier.module.weight.data = ours.classifier.weight[0, k : k + 1].detach().clone()
+        theirs.classifier.module.bias.data = ours.classifier.bias[0, k : k + 1].detach().clone()
         logit, score = theirs(x[None], return_att=True)
-        torch.testing.assert_close(output.logits[0, k], logit[0], rtol=0, atol=1e-6)
-    torch.testing.assert_close(output.effective, torch.softmax(score[0], 0), rtol=0, atol=1e-6)
+        torch.testing.assert_close(output.logits[0, 0, k], logit[0], rtol=0, atol=1e-6)
+    torch.testing.assert_close(output.effective[:, 0], torch.softmax(score[0], 0), rtol=0, atol=1e-6)
 
 
 @pytest.mark.slow
@@ -125,11 +137,11 @@ def test_gradients_are_those_of_finite_differences(aggregation):
 
 def test_effective_weights_sum_to_one_and_contributions_to_the_logit(model):
     batch, output = run(model, features(), list(SHAPE))
-    total = torch.zeros(3, dtype=torch.double).index_add(0, batch.case_of_patch, output.effective)
-    torch.testing.assert_close(total, torch.ones(3, dtype=torch.double))
+    total = torch.zeros(3, 2, dtype=torch.double).index_add(0, batch.case_of_patch, output.effective)
+    torch.testing.assert_close(total, torch.ones(3, 2, dtype=torch.double))
     shares = model.contributions(output)
-    logits = torch.zeros(3, 3, dtype=torch.double).index_add(0, batch.case_of_patch, shares)
-    torch.testing.assert_close(logits + model.classifier[-1].bias, output.logits)
+    logits = torch.zeros(3, 2, 3, dtype=torch.double).index_add(0, batch.case_of_patch, shares)
+    torch.testing.assert_close(logits + model.classifier.bias, output.logits)
 
 
 @pytest.mark.parametrize("aggregation", AGGREGATIONS)
@@ -138,7 +150,7 @@ def test_weights_of_each_level_sum_to_one(aggregation):
     for weights, parent in (
         (output.patch, batch.slice_of_patch), (output.slice, batch.stain_of_slice), (output.stain, batch.case_of_stain),
     ):  # fmt: skip
-        total = weights.new_zeros(int(parent.max()) + 1).index_add(0, parent, weights)
+        total = weights.new_zeros(int(parent.max()) + 1, 1).index_add(0, parent, weights)
         torch.testing.assert_close(total, torch.ones_like(total))
 
 
@@ -169,13 +181,14 @@ def test_a_missing_stain_is_as_if_never_given(model):
 
 def test_one_patch_has_weight_one(model):
     _batch, output = run(model, features({"1": [[1]]}), ["1"])
-    assert output.effective.tolist() == [1.0]
+    assert output.effective.tolist() == [[1.0, 1.0]]
 
 
 def test_zero_start_is_the_mean_of_all_patches():
     model = HierarchicalAttention(model_settings(DIM, 2, embed_dim=8, attention_dim=4, gated=True))
     batch, output = run(model, features(), list(SHAPE))
-    torch.testing.assert_close(output.effective, 1 / torch.bincount(batch.case_of_patch)[batch.case_of_patch])
+    equal = 1 / torch.bincount(batch.case_of_patch)[batch.case_of_patch]
+    torch.testing.assert_close(output.effective[:, 0], equal)
 
 
 def test_without_attention_above_the_patches_coupled_levels_are_flat_attention():
@@ -196,19 +209,22 @@ def test_zero_start_without_coupling_is_the_mean_of_means():
         (output.slice, [2, 1, 1, 1, 3, 1]),
         (output.stain, [3, 2, 1]),
     ):
-        torch.testing.assert_close(weights, 1 / torch.repeat_interleave(torch.tensor(counts), torch.tensor(counts)))
+        torch.testing.assert_close(
+            weights[:, 0], 1 / torch.repeat_interleave(torch.tensor(counts), torch.tensor(counts))
+        )
 
 
 def test_huge_scores_do_not_overflow():
-    scores = torch.tensor([1e4, 1e4 - 1, -1e4, 3.0])
+    scores = torch.tensor([[1e4, 1], [1e4 - 1, 1], [-1e4, 1], [3.0, 1]])
     weights, summed = segment_softmax(scores, torch.tensor([0, 0, 1, 1]), 2)
     torch.testing.assert_close(weights, torch.cat([torch.softmax(scores[:2], 0), torch.softmax(scores[2:], 0)]))
-    torch.testing.assert_close(summed, torch.stack([torch.logsumexp(scores[:2], 0), torch.logsumexp(scores[2:], 0)]))
+    expected = torch.stack([torch.logsumexp(scores[:2], 0), torch.logsumexp(scores[2:], 0)])
+    torch.testing.assert_close(summed, expected)
 
 
 def test_scores_of_bf16_are_float32():
     with torch.autocast("cpu", torch.bfloat16):
-        assert AttentionScore(8, 4, gated=False, zero_start=True)(torch.ones(3, 8)).dtype == torch.float32
+        assert AttentionScore(8, 4, gated=False, zero_start=True)(torch.ones(3, 1, 8)).dtype == torch.float32
 
 
 def test_what_hardly_varies_is_not_blown_up_and_what_does_not_is_left_out():
@@ -261,3 +277,27 @@ def test_weights_of_the_mean_are_equal_to_the_last_digit():
     shape = {str(i): [[i + 1, 7], [3, 11, 5], [i]] for i in range(1, 20)}
     batch, output = run(build("mean").float(), features(shape), list(shape))
     assert all(len(output.effective[batch.case_of_patch == i].unique()) == 1 for i in range(len(shape)))
+
+
+def test_members_are_drawn_as_plain_layers_are_kept_and_taken_apart():
+    torch.manual_seed(3)
+    plain = torch.nn.Linear(DIM, 8).double()
+    assert torch.equal(build(seed=3).projector.weight[0], plain.weight)
+    alone = [build(seed=seed) for seed in (3, 4, 5)]
+    model = stack(alone)
+    assert model.members == 3
+    for number, each in enumerate(alone):
+        again = build(seed=6)
+        again.load(model.weights(number))
+        for one in (model.member(number), again):
+            assert all(torch.equal(a, b) for a, b in zip(one.state_dict().values(), each.state_dict().values()))
+        assert {name: tensor.shape for name, tensor in model.weights(number).items()} == model.shapes()
+    model.keep([2, 0])
+    torch.testing.assert_close(
+        run(model, features(), ["1"])[1].logits[:, 0], run(alone[2], features(), ["1"])[1].logits[:, 0]
+    )
+    other = build()
+    other.standardise(torch.zeros(DIM), torch.ones(DIM))
+    for different in (other, build("flat")):
+        with pytest.raises(ValueError, match="other settings"):
+            stack([alone[0], different])

@@ -5,6 +5,8 @@ import hashlib
 import itertools
 import math
 import signal
+import zlib
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -13,7 +15,7 @@ from factories import MODEL, STAINS, content, features, model_settings
 
 import cli
 from stratamil.core.errors import Stopped, UserError
-from stratamil.mil import checkpoint, training
+from stratamil.mil import checkpoint, losses, stack, training
 from stratamil.mil.bags import Bags
 from stratamil.mil.model import HierarchicalAttention
 
@@ -27,9 +29,14 @@ def settings(**changes):
         "class_weights": "balanced", "monitor": "loss", "patience": 10, "min_delta": 0.0, "min_epochs": 1,
         "per_slice_cap": 4, "max_slices_per_stain": None, "instance_dropout": 0.2, "instance_weight": 0.0,
         "label_smoothing": 0.1, "instance_share": 0.25, "entropy_weight": 0.0,
-        "clip_norm": None, "precision": "fp32", "seed": 1,
+        "clip_norm": None, "precision": "fp32",
     }  # fmt: skip
-    return training.TrainSettings(**(defaults | changes))
+    return stack.TrainSettings(**(defaults | changes))
+
+
+# All that adds up to the loss, and clipping.
+EVERYTHING = {"entropy_weight": 0.1, "clip_norm": 1.0, "instance_weight": 0.5}
+TIMED = ["seconds", "patches_per_second"]
 
 
 @pytest.fixture(scope="module")
@@ -41,58 +48,161 @@ def bags():
     return Bags(data, STAINS)
 
 
-def fit(bags, state=None, stop=lambda: False, watch=lambda row: None, **changes):
-    data = training.Data(bags, CASES[:16], CASES[16:], Y, identity={"data": 1})
-    return training.train(data, MODEL, settings(**changes), state_path=state, watch=watch, stop=stop)
+def cohort(bags):
+    return stack.Data(bags, CASES[:16], CASES[16:], Y, name="01", identity={"data": 1})
+
+
+def fit_all(bags, seeds, state=None, stop=lambda: False, watch=lambda seed, row: None, **changes):
+    """What each seed came to."""
+    return training.train(cohort(bags), MODEL, settings(**changes), seeds, state_path=state, watch=watch, stop=stop)
+
+
+def fit(bags, state=None, seed=1, **changes):
+    """What a single seed came to."""
+    return fit_all(bags, [seed], state, **changes)[seed]
 
 
 def same(a, b):
-    return a["epoch"] == b["epoch"] and all(
-        torch.equal(a["weights"][name], b["weights"][name]) for name in a["weights"]
+    """Whether two outcomes are equal to the last bit, but for the time that they took."""
+    weights = a.best["weights"], b.best["weights"]
+    return (
+        a.best["epoch"] == b.best["epoch"]
+        and all(torch.equal(weights[0][name], weights[1][name]) for name in weights[0])
+        and a.table().drop(columns=TIMED).equals(b.table().drop(columns=TIMED))
     )
 
 
 @pytest.mark.slow
 def test_learns_a_planted_signal_and_keeps_the_best_epoch(bags):
-    best, history = fit(bags, epochs=15)
+    outcome = fit(bags, epochs=15)
+    history = outcome.table()
     assert history["val_auc"].max() > 0.9
-    assert best["epoch"] == history.loc[history["val_loss"].idxmin(), "epoch"]
-    assert history.loc[history["best"], "epoch"].tolist() == [best["epoch"]]
+    assert outcome.best["epoch"] == history.loc[history["val_loss"].idxmin(), "epoch"]
+    assert history.loc[history["best"], "epoch"].tolist() == [outcome.best["epoch"]]
     assert not math.isclose(history["train_loss"].iloc[0], history["train_loss"].iloc[-1])
 
 
 @pytest.mark.slow
 def test_same_seed_same_weights(bags):
-    assert same(fit(bags)[0], fit(bags)[0])
-    assert not same(fit(bags)[0], fit(bags, seed=2)[0])
+    assert same(fit(bags), fit(bags))
+    assert not same(fit(bags), fit(bags, seed=2))
+
+
+def plain(bags, seed, **changes):
+    """An epoch of one member by plain layers and torch.optim, on the same draws: its weights."""
+    s, data = settings(**changes), cohort(bags)
+    torch.manual_seed(seed)
+    model = HierarchicalAttention(MODEL)
+    model.standardise(*bags.statistics(data.train))
+    optimizer = torch.optim.AdamW(model.parameters(), s.lr, weight_decay=s.weight_decay)
+    labels = torch.tensor([Y[case] for case in data.train])
+    of_class = losses.class_weights("balanced", labels.numpy(), 2)
+    split = zlib.crc32(b"01")
+    order = np.random.default_rng([split, 1]).permutation(16)
+    keys = np.random.default_rng([seed, 1]).integers(-(2**63), 2**63, (8, 2))
+    for step in range(8):
+        chosen = order[2 * step : 2 * step + 2]
+        batch = bags.batch([data.train[i] for i in chosen], s.sampling, np.random.default_rng([split, 1, step + 1]))
+        output, y = model(batch, torch.from_numpy(keys[step])[None]), labels[chosen]
+
+        def loss(logits, smoothing=0.0, y=y):
+            each = torch.nn.functional.cross_entropy(logits[:, 0], y, reduction="none", label_smoothing=smoothing)
+            return (each * of_class[y]).mean()
+
+        top = losses.top_logits(model.classifier(output.h), batch.sizes, s.instance_share)
+        entropy = losses.batch_entropy(output.effective, batch.case_of_patch, 2).mean()
+        optimizer.zero_grad()
+        (loss(output.logits, s.label_smoothing) + s.instance_weight * loss(top) - s.entropy_weight * entropy).backward()
+        torch.nn.utils.clip_grad_norm_(model.parameters(), s.clip_norm)
+        optimizer.step()
+    return model.weights(0)
+
+
+def close(a, b, limit=1e-5):
+    """Whether weights agree to a share of the largest."""
+    return all((a[name] - b[name]).abs().max() <= limit * max(1.0, a[name].abs().max()) for name in a)
+
+
+def test_an_epoch_is_that_of_plain_layers_and_torch_optim_alone_and_beside_others(bags):
+    together = fit_all(bags, [1, 2, 3], epochs=1, weight_decay=0.1, **EVERYTHING)
+    for seed, outcome in together.items():
+        expected = plain(bags, seed, weight_decay=0.1, **EVERYTHING)
+        assert close(expected, fit(bags, seed=seed, epochs=1, weight_decay=0.1, **EVERYTHING).best["weights"])
+        assert close(expected, outcome.best["weights"])
+    assert not close(together[1].best["weights"], together[2].best["weights"], 1e-2)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("aggregation", ["flat", "mean"])
+def test_members_of_every_aggregation_are_what_they_are_alone(bags, aggregation):
+    shape = replace(MODEL, aggregation=aggregation)
+    together = training.train(cohort(bags), shape, settings(epochs=2), [1, 2])
+    for seed in (1, 2):
+        alone = training.train(cohort(bags), shape, settings(epochs=2), [seed])[seed]
+        assert close(alone.best["weights"], together[seed].best["weights"])
+
+
+def test_a_member_that_has_finished_leaves_the_others_as_they_are(bags):
+    """Each stops after its own best epoch, at its own learning rate."""
+    options = {"epochs": 40, "patience": 2, "lr": 0.05, "min_delta": 0.01}
+    together = fit_all(bags, [1, 2, 3, 4, 5], **options)
+    assert len({len(outcome.history) for outcome in together.values()}) > 1
+    for seed, outcome in together.items():
+        alone = fit(bags, seed=seed, **options)
+        assert len(alone.history) == len(outcome.history) and alone.best["epoch"] == outcome.best["epoch"]
+        np.testing.assert_allclose(alone.table()["lr"], outcome.table()["lr"])
+        np.testing.assert_allclose(alone.table()["val_loss"], outcome.table()["val_loss"], rtol=1e-2)
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("scheduler", ["plateau", "cosine", "none"])
 @pytest.mark.parametrize("optimizer", ["adamw", "sgd"])
 def test_a_training_stopped_at_any_step_ends_as_an_undisturbed_one(bags, tmp_path, scheduler, optimizer):
-    """Asked to stop after every third step, again and again."""
-    options = {
-        "scheduler": scheduler,
-        "optimizer": optimizer,
-        "entropy_weight": 0.1,
-        "clip_norm": 1.0,
-        "instance_weight": 0.5,
-    }
-    whole, history = fit(bags, tmp_path / "whole.pth", **options)
+    """Asked to stop after every third step, again and again; members finish at different epochs."""
+    options = {"scheduler": scheduler, "optimizer": optimizer, "patience": 2, **EVERYTHING}
+    whole = fit_all(bags, [1, 2, 3], tmp_path / "whole.pth", **options)
     steps, rows, stopped = itertools.count(1), [], 0
+
+    def watch(seed, row):
+        rows.append((seed, row["epoch"]))
+
     while True:
         rows.clear()
         try:
-            resumed, rest = fit(bags, tmp_path / "state.pth", lambda: next(steps) % 3 == 0, rows.append, **options)
+            resumed = fit_all(bags, [1, 2, 3], tmp_path / "state.pth", lambda: next(steps) % 3 == 0, watch, **options)
             break
         except Stopped:
             stopped += 1
-    assert stopped > 10
-    assert same(whole, resumed)
-    timed = ["seconds", "patches_per_second"]
-    assert history.drop(columns=timed).equals(rest.drop(columns=timed))
-    assert [row["epoch"] for row in rows] == list(history["epoch"])
+    assert stopped > 8
+    assert all(same(whole[seed], resumed[seed]) for seed in whole)
+    for seed in whole:
+        assert [epoch for other, epoch in rows if other == seed] == list(whole[seed].table()["epoch"])
+
+
+def test_a_seed_that_is_added_trains_alone_and_one_that_is_left_out_nothing(bags, tmp_path, monkeypatch):
+    state = tmp_path / "state.pth"
+    first = fit_all(bags, [1, 2], state)
+    trained = []
+    monkeypatch.setattr(stack.Stack, "next_epoch", noted(stack.Stack.next_epoch, trained))
+    more = fit_all(bags, [1, 2, 3], state)
+    assert set(trained) == {(3,)}
+    assert same(more[1], first[1]) and same(more[2], first[2]) and same(more[3], fit(bags, seed=3))
+    trained.clear()
+    assert list(fit_all(bags, [3, 1], state)) == [3, 1] and not trained
+    # Stopped in the midst of two, then asked for one of them: it begins anew, for alone it has other last digits.
+    with pytest.raises(Stopped):
+        fit_all(bags, [4, 5], state, stop=lambda: True)
+    assert same(fit_all(bags, [4, 1], state)[4], fit(bags, seed=4))
+
+
+def noted(function, seeds):
+    """A step of a stack that notes whose it is."""
+
+    def step(self, *args):
+        seeds.append(tuple(self.seeds))
+        return function(self, *args)
+
+    return step
 
 
 def test_slurm_may_say_twice_that_time_is_up_and_a_second_ctrl_c_ends_at_once():
@@ -118,7 +228,7 @@ def test_a_request_to_stop_is_heard_whatever_the_size_of_an_epoch(bags, tmp_path
 @pytest.mark.slow
 def test_a_state_that_cannot_be_written_does_not_end_the_training(bags, tmp_path, caplog):
     (tmp_path / "file").write_text("")
-    assert same(fit(bags, tmp_path / "file/state.pth")[0], fit(bags)[0])
+    assert same(fit(bags, tmp_path / "file/state.pth"), fit(bags))
     assert "cannot be resumed" in caplog.text
 
 
@@ -126,22 +236,22 @@ def test_a_state_that_cannot_be_written_does_not_end_the_training(bags, tmp_path
 def test_state_of_other_settings_or_data_is_not_taken_up(bags, tmp_path):
     state = tmp_path / "state.pth"
     fit(bags, state)
-    assert same(fit(bags, state, lr=0.001)[0], fit(bags, lr=0.001)[0])
+    assert same(fit(bags, state, lr=0.001), fit(bags, lr=0.001))
     whole = state.read_bytes()
     middle = len(whole) // 2
     for damaged in (b"cut off", whole[:middle], whole[:middle] + bytes([whole[middle] ^ 1]) + whole[middle + 1 :]):
         state.write_bytes(damaged)
-        assert same(fit(bags, state)[0], fit(bags)[0])
+        assert same(fit(bags, state), fit(bags))
 
 
 def test_a_finished_training_is_not_repeated(bags, tmp_path, monkeypatch):
-    first = fit(bags, tmp_path / "state.pth")[0]
-    monkeypatch.setattr(training._Run, "next_epoch", lambda run, stop: pytest.fail("trained again"))
-    assert same(first, fit(bags, tmp_path / "state.pth")[0])
+    first = fit(bags, tmp_path / "state.pth")
+    monkeypatch.setattr(stack.Stack, "next_epoch", lambda run, stop: pytest.fail("trained again"))
+    assert same(first, fit(bags, tmp_path / "state.pth"))
 
 
 def test_early_stopping_waits_for_min_epochs(bags):
-    assert len(fit(bags, epochs=30, lr=1e-9, patience=2, min_delta=0.5, min_epochs=7)[1]) == 7
+    assert len(fit(bags, epochs=30, lr=1e-9, patience=2, min_delta=0.5, min_epochs=7).history) == 7
 
 
 def test_divergence_is_named(bags):
@@ -151,11 +261,11 @@ def test_divergence_is_named(bags):
 
 def test_batch_gradient_is_the_mean_over_cases(bags):
     torch.manual_seed(0)
-    model = HierarchicalAttention(MODEL).eval()
+    model = HierarchicalAttention(MODEL)
     criterion = torch.nn.CrossEntropyLoss(torch.tensor([0.5, 2.0]), reduction="none")
 
     def gradient(cases):
-        loss = criterion(model(bags.batch(cases)).logits, torch.tensor([Y[case] for case in cases])).mean()
+        loss = criterion(model(bags.batch(cases)).logits[:, 0], torch.tensor([Y[case] for case in cases])).mean()
         return torch.autograd.grad(loss, list(model.parameters()))
 
     singles = [gradient([case]) for case in CASES[:4]]
@@ -176,19 +286,19 @@ def test_bf16_is_chosen_where_it_gains(monkeypatch):
 @pytest.mark.slow
 @pytest.mark.parametrize("precision", ["fp32", "bf16"])
 def test_both_precisions_learn(bags, precision):
-    assert fit(bags, epochs=15, precision=precision)[1]["val_auc"].max() > 0.9
+    assert fit(bags, epochs=15, precision=precision).table()["val_auc"].max() > 0.9
 
 
 def test_checkpoints_refuse_what_is_not_theirs(tmp_path):
     data = features()
     content = {
-        "weights": HierarchicalAttention(MODEL).state_dict(), "model": MODEL.asdict(), "classes": ["a", "b"],
+        "weights": HierarchicalAttention(MODEL).weights(0), "model": MODEL.asdict(), "classes": ["a", "b"],
         "stains": STAINS, "features": {"encoder": "x", "dim": 6, "torch": "1"}, "epoch": 1, "minhash": [],
     }  # fmt: skip
     path = tmp_path / "best.pth"
     checkpoint.save(content, path)
     data.identity.update({"encoder": "x", "dim": 6, "torch": "2"})
-    assert not checkpoint.model(checkpoint.read(path), path, data, ["a", "b"], STAINS).training
+    assert checkpoint.model(checkpoint.read(path), path, data, ["a", "b"], STAINS).members == 1
     data.identity["encoder"] = "y"
     with pytest.raises(UserError) as error:
         checkpoint.model(content, path, data, ["a", "c"], STAINS)
@@ -264,9 +374,9 @@ def test_only_a_foreign_checkpoint_is_asked_what_it_has_seen(bags, tmp_path):
     all_bags = Bags(data, STAINS)
     checkpoint.save(content(data, minhash=all_bags.minhash("1")), tmp_path / "best.pth")
     given = {"classes": ["a", "b"], "stains": STAINS, "case_ids": ["1", "2"]}
-    checkpoint.for_test(tmp_path / "best.pth", data, **given)
+    checkpoint.for_test([tmp_path / "best.pth"], data, **given)
     with pytest.raises(UserError, match="has seen test cases 1 "):
-        checkpoint.for_test(tmp_path / "best.pth", data, **given, foreign=True)
+        checkpoint.for_test([tmp_path / "best.pth"], data, **given, foreign=True)
 
 
 def test_a_checkpoint_with_the_old_name_of_minhash_is_read_and_one_with_neither_is_one_line(tmp_path):
@@ -290,7 +400,7 @@ def broken(what, value):
     return change
 
 
-FIRST = next(iter(HierarchicalAttention(MODEL).state_dict()))
+FIRST = next(iter(HierarchicalAttention(MODEL).shapes()))
 
 
 @pytest.mark.parametrize("change", [
@@ -312,16 +422,21 @@ def test_a_checkpoint_of_wrong_content_is_one_line(tmp_path, change):
     change(whole)
     checkpoint.save(whole, path)
     with pytest.raises(UserError) as error:
-        checkpoint.for_test(path, data, classes=["a", "b"], stains=STAINS, case_ids=["1"], foreign=True)
+        checkpoint.for_test([path], data, classes=["a", "b"], stains=STAINS, case_ids=["1"], foreign=True)
     assert all(str(path) in line and "\n" not in line for line in error.value.problems)
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("change", [
-    *(broken([name], value) for name in (*training._Run.PROGRESS, "model", "optimizer", "scheduler")
-      for value in (None, "x", [5], {"a": 5})),
-    broken(["history", 0], {"epoch": 1}), broken(["best", "weights"], {FIRST: torch.zeros(2)}),
-    broken(["model", FIRST], torch.zeros(2)), broken(["optimizer", "state"], {0: {"exp_avg": torch.zeros(77)}}),
+    *(broken([*place, name], value) for value in (None, "x", [5], {"a": 5})
+      for place, names in (([], ["done", "stack"]), (["stack"], [*stack.Stack.PROGRESS, "model", "members"]),
+                           (["stack", "members", 1], [*stack.Member.PROGRESS, "optimizer", "scheduler"]))
+      for name in names if (name, value) != ("stack", None)),
+    broken(["stack", "members", 1, "history", 0], {"epoch": 1}),
+    broken(["stack", "members", 1, "best", "weights"], {FIRST: torch.zeros(2)}),
+    broken(["stack", "model", FIRST], torch.zeros(2)),
+    broken(["stack", "members", 1, "optimizer", "state"], {0: {"exp_avg": torch.zeros(77)}}),
+    broken(["done", 9], {"best": {"value": 0.5, "epoch": 1, "weights": {}}, "history": []}),
     lambda state: [state.pop(name) for name in list(state) if name != "key"],
 ])  # fmt: skip
 def test_a_state_of_wrong_content_under_a_right_digest_is_begun_anew(bags, tmp_path, caplog, change):
@@ -331,12 +446,13 @@ def test_a_state_of_wrong_content_under_a_right_digest_is_begun_anew(bags, tmp_p
     state = checkpoint.read_state(path)
     change(state)
     checkpoint.save_state(state, path)
-    assert same(fit(bags, path, epochs=4)[0], fit(bags, epochs=4)[0])
+    assert same(fit(bags, path, epochs=4), fit(bags, epochs=4))
     assert "not the state of a training" in caplog.text
     path.write_bytes(b"x" + hashlib.sha256(b"x").digest())
     assert checkpoint.read_state(path) is None
 
 
 def test_the_best_epoch_is_kept_whatever_counts_as_improvement(bags):
-    best, history = fit(bags, epochs=12, min_delta=10.0)
-    assert best["epoch"] == history.loc[history["val_loss"].idxmin(), "epoch"]
+    outcome = fit(bags, epochs=12, min_delta=10.0)
+    history = outcome.table()
+    assert outcome.best["epoch"] == history.loc[history["val_loss"].idxmin(), "epoch"]

@@ -105,7 +105,7 @@ class Made:
             for name, text in (("case_id", self.ids[0]), ("path", "case_1/broken.png"), ("reason", "truncated")):
                 file.create_dataset(f"unreadable_{name}", data=[text], dtype=h5py.string_dtype())
         seal.put(self.root / "shard_00.h5", [])
-        for name in ("train/split_02_seed_1", "train/split_77_seed_1", "embed/lite_shard_09", "splits/splits"):
+        for name in ("train/split_02", "train/split_77", "embed/lite_shard_09", "splits/splits"):
             benchmark = self.root / f"benchmarks/{name}.tsv"
             benchmark.parent.mkdir(parents=True, exist_ok=True)
             seconds = 1 if name.startswith("splits") else 61.5
