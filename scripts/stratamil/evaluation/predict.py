@@ -32,10 +32,11 @@ def predict(
 
     model: HierarchicalAttention in evaluation mode, on the device of the bags. bags: Bags. table: the features' table
     (case_id, stain, slice_id, patch, path). y: case id -> class index. classes: K names.
-    Returns (predictions, attention). predictions, one row a case: case_id, true_label, predicted_label,
-    prob_<class>, correct, logit_<class>, patches (of the bag). attention, one row a patch: the columns of `table`,
-    patch_weight, slice_weight, stain_weight, effective_weight, effective_ratio and rank (see `ranking.compared`),
-    contribution_<class>: over a case, they and the class's entry of `biases` add up to its logit.
+    Returns (predictions, attention). predictions, one row a case: case_id, true_label, predicted_label (indices of
+    classes), prob_<class>, correct, true_class, predicted_class, logit_<class>, patches (of the bag). attention, one
+    row a patch: the columns of `table`, patch_weight, slice_weight, stain_weight, effective_weight, effective_ratio and
+    rank (see `ranking.compared`), contribution_<class>: over a case, they and the class's entry of `biases` add up to
+    its logit.
     """
     rows, patches, cases = [], [], sorted(case_ids, key=natural)
     for case in progress.track(cases, len(cases), "cases"):
@@ -55,9 +56,9 @@ def _prediction(case: str, truth: int, logits: torch.Tensor, classes: Sequence[s
     probabilities = torch.softmax(logits, 0).numpy()
     predicted = int(probabilities.argmax())
     return (
-        {"case_id": case, "true_label": classes[truth], "predicted_label": classes[predicted]}
+        {"case_id": case, "true_label": truth, "predicted_label": predicted}
         | {f"prob_{column(name)}": p for name, p in zip(classes, probabilities)}
-        | {"correct": predicted == truth}
+        | {"correct": predicted == truth, "true_class": classes[truth], "predicted_class": classes[predicted]}
         | {f"logit_{column(name)}": z for name, z in zip(classes, logits.numpy())}
     )
 
@@ -84,7 +85,7 @@ def biases(model: HierarchicalAttention, classes: Sequence[str]) -> dict[str, fl
 
 def arrays(predictions: pd.DataFrame, classes: Sequence[str]) -> tuple[NDArray, NDArray, NDArray]:
     """Return labels (n,), probabilities (n, K) and logits (n, K) of a predictions table."""
-    y = predictions["true_label"].map(classes.index).to_numpy(dtype=int)
+    y = predictions["true_label"].to_numpy(dtype=int)
     names = [column(name) for name in classes]
     return (y, *(predictions[[f"{kind}_{name}" for name in names]].to_numpy() for kind in ("prob", "logit")))
 
@@ -126,8 +127,9 @@ def text(result: Mapping[str, Any]) -> str:
     lines = [
         f"split {result['split']}, seed {result['seed']}",
         f"checkpoint: {result['checkpoint']} (epoch {result['epoch']}, best on validation)",
-        f"test cases: {n}" + (f" ({', '.join(f'{count} {name}' for name, count in counts.items())})" if counts else ""),
-        f"test loss (log loss): {_number(result['loss'])}",
+        f"number of samples: {n} test cases"
+        + (f" ({', '.join(f'{count} {name}' for name, count in counts.items())})" if counts else ""),
+        f"test loss: {_number(result['loss'])} (log loss)",
         f"accuracy: {_share(result['accuracy'], n)}",
         f"balanced accuracy: {_number(result['balanced_accuracy'])}",
         *(f"recall {name}: {_share(value, counts.get(name))}" for name, value in recall.items()),

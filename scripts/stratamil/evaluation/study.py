@@ -34,9 +34,9 @@ def read_runs(folders: Iterable[Path | str]) -> list[runs.Run]:
 def _faults(run: runs.Run) -> Iterator[str]:
     wanted = ["patches", *(f"{kind}_{column(name)}" for kind in ("prob", "logit") for name in run.classes)]
     for name, table in (("predictions.csv", run.test), ("validation_predictions.csv", run.validation)):
-        for lacking in (item for item in ["case_id", "true_label", *wanted] if item not in table):
+        for lacking in (item for item in ["case_id", "true_class", *wanted] if item not in table):
             yield f"{run.folder}/{name}: missing column {lacking}: evaluate the run again"
-        for label in sorted(set(table.get("true_label", [])) - set(run.classes)):
+        for label in sorted(set(table.get("true_class", [])) - set(run.classes)):
             yield f"{run.folder}/{name}: class {label!r} is none of {', '.join(run.classes)}: evaluate the run again"
 
 
@@ -129,7 +129,7 @@ class Study:
                 run.test[["case_id", *self.probabilities]].assign(
                     split=run.split,
                     seed=run.seed,
-                    y=run.test["true_label"].map(self.classes.index),
+                    y=run.test["true_class"].map(self.classes.index),
                     threshold=np.nan if threshold is None else threshold,
                     **dict(zip(self.scaled, scaled.T)),
                 )

@@ -68,7 +68,8 @@ class Made:
                 self.write_run(random, split, seed, test, others[-4:], history)
             rows = self.predict(random, test)[0]
             baseline += [rows.assign(split=split, baseline=name) for name in ("mean_pool", "prevalence")]
-        pd.concat(baseline).to_csv(root / "baselines.csv", index=False)
+        baseline = pd.concat(baseline)
+        baseline.assign(true_label=baseline.pop("true_class")).to_csv(root / "baselines.csv", index=False)
 
     def write_tables(self, sets):
         cases = pd.DataFrame({"case_id": self.ids, "label": self.y + 1, "class": [self.classes[k] for k in self.y]})
@@ -140,8 +141,9 @@ class Made:
         p = softmax(logits, axis=1)
         names = [column(name) for name in self.classes]
         table = pd.DataFrame({"case_id": [self.ids[i] for i in index]})
-        table["true_label"] = [self.classes[k] for k in self.y[index]]
-        table["predicted_label"] = [self.classes[k] for k in p.argmax(axis=1)]
+        table["true_label"], table["predicted_label"] = self.y[index], p.argmax(axis=1)
+        for kind in ("true", "predicted"):
+            table[f"{kind}_class"] = [self.classes[k] for k in table[f"{kind}_label"]]
         for kind, values in (("prob", p), ("logit", logits)):
             table[[f"{kind}_{name}" for name in names]] = values
         table["patches"] = [i + 9 if i == 0 else i + 10 for i in index]  # one of the first case is unreadable
@@ -219,12 +221,12 @@ def test_numbers_are_those_of_the_predictions(two_seeds):
     for seed in made.seeds:
         parts = [pd.read_csv(made.root / f"split_{split}/seed_{seed}/predictions.csv") for split in ("01", "02")]
         seeds.append(pd.concat(parts, ignore_index=True))
-    pooled = [roc_auc_score(rows["true_label"] == "high-grade", rows["prob_high_grade"]) for rows in seeds]
+    pooled = [roc_auc_score(rows["true_label"], rows["prob_high_grade"]) for rows in seeds]
     mean = (seeds[0]["prob_high_grade"] + seeds[1]["prob_high_grade"]) / 2
     assert numbers["out_of_fold"]["roc_auc"]["value"] == pytest.approx(np.mean(pooled))
     assert numbers["out_of_fold"]["seed_sd"] == pytest.approx(np.std(pooled, ddof=1))
     auc = numbers["ensemble"]["roc_auc"]
-    assert auc["value"] == pytest.approx(roc_auc_score(seeds[0]["true_label"] == "high-grade", mean))
+    assert auc["value"] == pytest.approx(roc_auc_score(seeds[0]["true_label"], mean))
     assert auc["low"] <= auc["value"] <= auc["high"] and auc["n"] == 23
     row = table.query("level == 'ensemble' and metric == 'roc_auc'").iloc[0]
     assert float(row["value"]) == pytest.approx(auc["value"]) and row["n"] == "24"
@@ -244,7 +246,7 @@ def test_repeats_are_replicates_like_seeds(tmp_path, monkeypatch):
     }
 
     def auc(rows, weights=None):
-        return roc_auc_score(rows["true_label"] == "high-grade", rows["prob_high_grade"], sample_weight=weights)
+        return roc_auc_score(rows["true_class"] == "high-grade", rows["prob_high_grade"], sample_weight=weights)
 
     pairs = {1: ("01", "02"), 2: ("03", "04")}
     replicates = {(r, seed): pd.concat([read[split, seed] for split in pairs[r]]) for r in (1, 2) for seed in (1, 2)}
@@ -267,12 +269,13 @@ def test_repeats_are_replicates_like_seeds(tmp_path, monkeypatch):
     half = 1.959964 * np.std(drawn, ddof=1) / pooled / (1 - pooled)
     assert [low, high] == pytest.approx(expit(logit(pooled) + np.array([-half, half]))) and n == 23
 
-    mean = pd.concat(read.values()).groupby(["case_id", "true_label"])["prob_high_grade"].mean().reset_index()
+    mean = pd.concat(read.values()).groupby(["case_id", "true_class"])["prob_high_grade"].mean().reset_index()
     ensemble = numbers["ensemble"]
     assert ensemble["roc_auc"]["value"] == pytest.approx(auc(mean))
     assert (ensemble["fold_mean"]["value"], ensemble["folds"]) == (None, 0)
     baseline = pd.read_csv(made.root / "baselines.csv", dtype={"case_id": str}).query("baseline == 'mean_pool'")
-    baseline = baseline.groupby(["case_id", "true_label"])["prob_high_grade"].mean().reset_index()
+    baseline = baseline.rename(columns={"true_label": "true_class"})
+    baseline = baseline.groupby(["case_id", "true_class"])["prob_high_grade"].mean().reset_index()
     assert numbers["baselines"][0]["n"] == 24
     assert numbers["baselines"][0]["roc_auc"]["value"] == pytest.approx(auc(baseline))
     differences = {name: part["value"] for name, part in numbers["baselines"][0]["auc_difference"].items()}
@@ -638,7 +641,7 @@ def test_attention_against_known_signal_has_an_interval_by_patient(tmp_path, mon
     made, random, scores = Made(tmp_path), np.random.default_rng(0), {}
     for run in made.runs:
         path = run / "attention_analysis/summary.csv"
-        labels = pd.read_csv(run / "predictions.csv")["true_label"]
+        labels = pd.read_csv(run / "predictions.csv")["true_class"]
         auc = np.round(random.uniform(0.6, 0.95, len(labels)), 6)
         pd.read_csv(path).assign(true_label=labels, attention_auc=auc).to_csv(path, index=False)
         auc = auc[labels == "high-grade"]
