@@ -24,7 +24,7 @@ from stratamil.report import cohort_summary
 from stratamil.stats import metrics
 
 CLASSES, STAINS = ["benign", "high-grade"], ["h&e", "melan", "sox10"]
-BASELINES = ("mean_pool", *(f"mean_pool_{stain}" for stain in STAINS), "colour", "patch_count", "prevalence")
+BASELINES = ("summary", "mean_pool", *(f"mean_pool_{stain}" for stain in STAINS), "colour", "patch_count", "prevalence")
 LIMIT = 60  # seconds
 
 

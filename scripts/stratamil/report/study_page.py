@@ -34,6 +34,7 @@ GALLERIES = {
     "slices": "slice_attention/slice_attn_rankplot_case_{}.png",
 }
 BASELINES = {
+    "summary": "Mean, maximum and SD of patch features",
     "mean_pool": "Mean of patch features",
     "mean_pool_": "Mean of patch features, {} alone",
     "colour": "Colour and coarse texture",
@@ -210,7 +211,7 @@ def replicates(study: Study) -> str:
 
 def _baseline_curves(study: Study) -> Iterator[tuple[str, NDArray, NDArray]]:
     """Yield (label, y, score) of the two baselines that see the patches."""
-    for name in ("mean_pool", "colour"):
+    for name in ("summary", "colour"):
         if name in study.baseline_ensembles:
             rows = study.baseline_ensembles[name]
             yield BASELINES[name].lower(), rows["y"].to_numpy(), rows[study.probabilities[1]].to_numpy()
