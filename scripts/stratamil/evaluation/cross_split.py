@@ -51,8 +51,10 @@ def numbers(study: Study) -> dict[str, Any]:
         "out_of_fold": _over_replicates(study, by_seed, sampled),
         "ensemble": study.estimates(cases, of_ensemble),
         "decisions": _decisions(study),
-        "scaled": _rescaled(study, of_ensemble),
-        "temperatures": [run.results.get("temperature") for run in study.runs],
+        "scaled": _rescaled(study, of_ensemble) if study.rescaled else None,
+        "temperatures": [
+            {"value": run.results.get("temperature"), "off": run.results.get("temperature_off")} for run in study.runs
+        ],
         "baselines": _baselines(study, of_ensemble, sampled),
         "per_case": _per_case(study),
         "subgroups": _subgroups(study),

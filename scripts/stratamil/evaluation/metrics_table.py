@@ -42,8 +42,9 @@ def long_table(numbers: dict[str, Any]) -> pd.DataFrame:
     parts += [
         {"level": "out_of_fold", "of": numbers["out_of_fold"]},
         {"level": "ensemble", "of": numbers["ensemble"] | {"decisions": numbers["decisions"]}},
-        {"level": "ensemble", "model": "temperature-scaled", "of": numbers["scaled"]},
     ]
+    if numbers["scaled"]:
+        parts.append({"level": "ensemble", "model": "temperature-scaled", "of": numbers["scaled"]})
     parts += [{"level": "baseline", "model": entry["name"], "of": entry} for entry in numbers["baselines"]]
     rows = [
         {"model": "model"} | part | {"metric": name, "n": part["of"].get("n", numbers["cases"])} | _flat(number)

@@ -17,6 +17,13 @@ from stratamil.stats import intervals, metrics
 from stratamil.stats.intervals import Estimate
 from stratamil.stats.ranking import compared
 
+OFF = {
+    None: "fitted on validation cases",
+    "few": f"not fitted: fewer than {metrics.TEMPERATURE_CASES} validation cases",
+    "one class": "not fitted: validation cases of one class only",
+    "bound": "not fitted: the search ends at a bound",
+}
+
 
 @torch.inference_mode()
 def predict(
@@ -102,7 +109,7 @@ def results(
     val_y, val_p, val_logits = arrays(validation, classes)
     result = metrics.summary(y, p, classes)
     result["counts"] = {name: int((y == k).sum()) for k, name in enumerate(classes)}
-    result["temperature"] = metrics.temperature(val_y, val_logits)
+    result["temperature"], result["temperature_off"] = metrics.temperature(val_y, val_logits)
     if len(classes) == 2:
         score, val_score = p[:, 1], val_p[:, 1]
         result["roc_auc_delong"] = intervals.delong(y, score)
@@ -137,7 +144,7 @@ def text(result: Mapping[str, Any]) -> str:
         f"PR AUC: {_number(result['pr_auc'])}"
         + (f" (prevalence {result['prevalence']:.4f})" if result.get("prevalence") is not None else ""),
         f"Brier score: {_number(result['brier'])}",
-        f"temperature from validation: {_number(result['temperature'])}{_bound(result['temperature'])}",
+        f"temperature: {_number(result['temperature'])} ({OFF[result['temperature_off']]})",
     ]
     if result.get("at_threshold"):
         at = result["at_threshold"]
@@ -166,10 +173,6 @@ def _share(value: float | None, n: int | None) -> str:
         return _number(value)
     k = round(value * n)
     return f"{_number(value)}, {k} of {n}{_range(intervals.wilson(k, n))}"
-
-
-def _bound(value: float | None) -> str:
-    return ", at its bound: no temperature fits these validation cases" if metrics.at_bound(value) else ""
 
 
 def true_probability(y: NDArray, p: NDArray) -> NDArray:

@@ -85,6 +85,11 @@ class Study:
         return [f"scaled_{column(name)}" for name in self.classes]
 
     @property
+    def rescaled(self) -> bool:
+        """Whether a temperature was fitted for any run."""
+        return any(run.results.get("temperature", 1.0) != 1 for run in self.runs)
+
+    @property
     def seeds(self) -> list[int]:
         """Seeds of the runs, ascending."""
         return sorted({run.seed for run in self.runs})
@@ -121,9 +126,7 @@ class Study:
         tables = []
         for run in self.runs:
             logits = run.test[[f"logit_{column(name)}" for name in self.classes]].to_numpy(dtype=float)
-            temperature = run.results.get("temperature")
-            # Without a temperature (one-class validation) nothing is rescaled, rather than the case left out.
-            scaled = softmax(logits / (temperature or 1.0), axis=1)
+            scaled = softmax(logits / run.results.get("temperature", 1.0), axis=1)
             threshold = run.results.get("threshold")
             tables.append(
                 run.test[["case_id", *self.probabilities]].assign(

@@ -158,7 +158,7 @@ def test_results_txt_has_counts_and_intervals():
     assert f"recall benign: {share.value:.4f}, 8 of 10 ({share.low:.4f} to {share.high:.4f})" in text
     auc = intervals.delong(y, score)
     assert f"AUROC: {auc.value:.4f} ({auc.low:.4f} to {auc.high:.4f})" in text and result["roc_auc_delong"] == auc
-    assert "at its bound" not in text
-    apart = predict.results(table(y, score), table([0, 1], [0.2, 0.9]), ["benign", "high"], "youden")
-    text = predict.text({"split": "01", "seed": 1, "checkpoint": "best.pth", "epoch": 3} | apart)
-    assert "at its bound: no temperature fits these validation cases" in text
+    assert (result["temperature"], result["temperature_off"]) == (1, "few")
+    assert "temperature: 1.0000 (not fitted: fewer than 50 validation cases)" in text
+    many = predict.results(table(y, score), table(np.tile(y, 3), np.tile(score, 3)), ["benign", "high"], "youden")
+    assert many["temperature"] != 1 and many["temperature_off"] is None

@@ -23,7 +23,7 @@ from stratamil.core.errors import UserError
 from stratamil.core.names import column
 from stratamil.evaluation import cross_split, study
 from stratamil.features import seal
-from stratamil.report import cohort_summary
+from stratamil.report import cohort_summary, sentences
 from stratamil.stats import intervals, metrics
 from stratamil.stats.intervals import Estimate
 
@@ -158,7 +158,7 @@ class Made:
         other.to_csv(folder / "validation_predictions.csv", index=False)
         results = {"split": split, "seed": seed, "classes": self.classes, "epoch": 2, "features": {"encoder": "x"}}
         results |= metrics.summary(self.y[test], p, self.classes)
-        results["temperature"] = metrics.temperature(self.y[validation], logits)
+        results["temperature"], results["temperature_off"] = metrics.temperature(self.y[validation], logits)
         if len(self.classes) == 2:
             results["threshold"] = metrics.youden_threshold(self.y[validation], q[:, 1])
         (folder / "results.json").write_text(json.dumps(results))
@@ -547,33 +547,18 @@ def test_every_figure_of_the_ensemble_has_its_interval(tmp_path, monkeypatch):
 
 
 @pytest.mark.slow
-def test_scaling_that_worsens_and_a_temperature_at_its_bound_are_said(tmp_path, monkeypatch):
+def test_scaled_probabilities_are_shown_only_where_a_temperature_was_fitted(tmp_path, monkeypatch):
     made = Made(tmp_path)
-    for run in made.runs:
-        results = json.loads((run / "results.json").read_text())
-        (run / "results.json").write_text(json.dumps(results | {"temperature": 0.1}))
-    page, numbers, _ = made.report(monkeypatch)
-    reduction = numbers["scaled"]["log_loss_reduction"]
-    assert reduction["value"] < 0 and "2 of 2 are at a bound" in page
-    decided = reduction["high"] < 0
-    assert ("<strong>worsens</strong>" in page) == decided and ("; compatible with 0" in page) != decided
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize("high, verdict", [(-0.01, True), (0.01, False)])
-def test_no_verdict_on_scaling_where_the_interval_holds_0(tmp_path, monkeypatch, high, verdict):
-    told = cross_split.numbers
-    scaled = {"log_loss_reduction": Estimate(-0.1, -0.2, high, 23)}
-
-    def numbers(found):
-        result = told(found)
-        result["scaled"] |= scaled
-        return result
-
-    monkeypatch.setattr(cross_split, "numbers", numbers)
-    page, _, _ = Made(tmp_path).report(monkeypatch)
-    assert ("<strong>worsens</strong>" in page) == verdict
-    assert ("log loss of the test cases is 0.100 higher" in page) != verdict
+    page, numbers, table = made.report(monkeypatch)
+    assert numbers["scaled"] is None and "temperature-scaled" not in set(table["model"])
+    assert "each run has fewer than 50 validation cases" in page and "<th>after temperature scaling" not in page
+    results = json.loads((made.runs[0] / "results.json").read_text())
+    fitted = results | {"temperature": 0.2, "temperature_off": None}
+    (made.runs[0] / "results.json").write_text(json.dumps(fitted))
+    page, numbers, table = made.report(monkeypatch)
+    assert "<th>after temperature scaling</th>" in page and "temperature-scaled" in set(table["model"])
+    assert sentences.temperature(numbers["temperatures"], Estimate(**numbers["scaled"]["log_loss_reduction"])) in page
+    assert "1 of 2 runs has fewer than 50 validation cases" in page
 
 
 @pytest.mark.slow
