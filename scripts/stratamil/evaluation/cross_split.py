@@ -139,14 +139,34 @@ def _decisions(study: Study) -> list[dict[str, Any]]:
     y, p = cases["y"].to_numpy(), cases[study.probabilities].to_numpy()
     if not study.binary:
         return [{"name": "most probable class", "rows": _class_decisions(study, y, p.argmax(axis=1))}]
-    points = [("at 0.5", np.full(len(y), 0.5)), ("at the threshold from validation", cases["threshold"].to_numpy())]
+    score, threshold = p[:, 1], cases["threshold"].to_numpy()
+    chosen = None
+    if not np.isnan(threshold).any():
+        chosen = _with_choice(study, _binary_decisions(study, y, score, threshold), y, score)
     return [
-        {
-            "name": name,
-            "rows": None if np.isnan(threshold).any() else _binary_decisions(study, y, p[:, 1], threshold),
-        }
-        for name, threshold in points
+        {"name": "at 0.5", "rows": _binary_decisions(study, y, score, np.full(len(y), 0.5))},
+        {"name": "at the threshold from validation", "rows": chosen},
     ]
+
+
+def _with_choice(study: Study, rows: list[dict[str, Any]], y: NDArray, score: NDArray) -> list[dict[str, Any]]:
+    """Return the rows with `with_choice`: an Estimate whose bootstrap samples choose the thresholds anew."""
+    thresholds, patients = study.rechosen(study.ensemble), study.ensemble["patient_id"].nunique()
+    if thresholds is None:
+        return [row | {"with_choice": Estimate(row["estimate"].value)} for row in rows]
+    sampled = intervals.weighted_decisions(y, score >= thresholds, study.weights)
+    undefined = np.isnan(thresholds).any(axis=1)
+    return [
+        row | {"with_choice": _decided(row["name"], row["estimate"].value, np.where(undefined, np.nan, own), patients)}
+        for row, own in ((row, sampled[row["name"]]) for row in rows)
+    ]
+
+
+def _decided(name: str, value: float | None, sampled: NDArray, patients: int) -> Estimate:
+    """Return the Estimate of a metric of decisions from its bootstrap samples."""
+    if name == "mcc":
+        return _within_one(intervals.interval(value, sampled, "plain", patients))
+    return intervals.interval(value, sampled, "logit", patients)
 
 
 def _binary_decisions(study: Study, y: NDArray, score: NDArray, threshold: NDArray) -> list[dict[str, Any]]:
@@ -154,10 +174,8 @@ def _binary_decisions(study: Study, y: NDArray, score: NDArray, threshold: NDArr
     sampled = intervals.weighted_decisions(y, score >= threshold, study.weights)
     rows = [_share("accuracy", decided["tp"] + decided["tn"], len(y))]
     rows += [_share(name, decided[hit], decided[hit] + decided[miss]) for name, (hit, miss) in PROPORTIONS.items()]
-    for name, scale in (("balanced_accuracy", "logit"), ("f1", "logit"), ("mcc", "plain")):
-        estimate = intervals.interval(decided[name], sampled[name], scale, patients)
-        if name == "mcc":
-            estimate = _within_one(estimate)
+    for name in ("balanced_accuracy", "f1", "mcc"):
+        estimate = _decided(name, decided[name], sampled[name], patients)
         rows.append({"name": name, "label": LABELS[name], "estimate": estimate, "k": None})
     return rows
 

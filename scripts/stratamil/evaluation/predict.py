@@ -113,11 +113,7 @@ def results(
     if len(classes) == 2:
         score, val_score = p[:, 1], val_p[:, 1]
         result["roc_auc_delong"] = intervals.delong(y, score)
-        chosen = (
-            metrics.youden_threshold(val_y, val_score)
-            if threshold == "youden"
-            else metrics.sensitivity_threshold(val_y, val_score, float(threshold))
-        )
+        chosen = metrics.chosen_threshold(val_y, val_score, threshold)
         result["at_0.5"] = metrics.at_threshold(y, score, 0.5)
         result["threshold"] = chosen
         result["threshold_rule"] = threshold

@@ -9,7 +9,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -38,6 +38,16 @@ def _faults(run: runs.Run) -> Iterator[str]:
             yield f"{run.folder}/{name}: missing column {lacking}: evaluate the run again"
         for label in sorted(set(table.get("true_class", [])) - set(run.classes)):
             yield f"{run.folder}/{name}: class {label!r} is none of {', '.join(run.classes)}: evaluate the run again"
+
+
+class Validation(NamedTuple):
+    """What the ensemble of a split says of its validation cases, and the threshold that it chooses on them."""
+
+    case_ids: list[str]
+    y: NDArray[np.bool_]
+    score: NDArray[np.float64]
+    rule: str | float
+    threshold: float | None
 
 
 @dataclass(frozen=True)
@@ -147,9 +157,42 @@ class Study:
     def ensemble(self) -> pd.DataFrame:
         """One row a case in natural order: see `of_cases`; `sd` of the shown probability, `right` of `times`."""
         groups = self.predictions.assign(shown=self.shown(self.predictions)).groupby("case_id")
-        table = self.of_cases(self.predictions, [*self.probabilities, *self.scaled, "threshold"]).set_index("case_id")
+        table = self.of_cases(self.predictions, [*self.probabilities, *self.scaled]).set_index("case_id")
+        thresholds = self.predictions.drop_duplicates(["case_id", "split"]).set_index("case_id")["split"]
+        thresholds = thresholds.map({split: part.threshold for split, part in self.validation.items()})
+        table["threshold"] = thresholds.astype(float).groupby("case_id").mean(skipna=False)
         table["right"], table["times"], table["sd"] = groups["right"].sum(), groups.size(), groups["shown"].std(ddof=1)
         return table.reset_index().sort_values("case_id", key=lambda ids: ids.map(natural), ignore_index=True)
+
+    @cached_property
+    def validation(self) -> dict[str, Validation]:
+        """Split -> what its ensemble, the mean of its seeds, says of its validation cases; with two classes only."""
+        result = {}
+        for split in self.splits if self.binary else ():
+            runs_of = [run for run in self.runs if run.split == split]
+            rows = pd.concat([run.validation for run in runs_of]).groupby("case_id", sort=False)
+            y = rows["true_class"].first().map(self.classes.index).to_numpy() == 1
+            score = rows[self.probabilities[1]].mean()
+            rule = runs_of[0].results.get("threshold_rule", "youden")
+            chosen = metrics.chosen_threshold(y, score, rule)
+            result[split] = Validation(list(score.index), y, score.to_numpy(), rule, chosen)
+        return result
+
+    def rechosen(self, table: pd.DataFrame) -> NDArray[np.float64] | None:
+        """Return thresholds (B, rows) for the rows of `table`, chosen anew on each bootstrap sample's validation cases.
+
+        None where a validation case is tested in no split, so that it is in no sample, or `table` has no thresholds.
+        """
+        known = set(self.ensemble["case_id"])
+        if table["threshold"].isna().any() or not all(set(part.case_ids) <= known for part in self.validation.values()):
+            return None
+        position = pd.Series(range(len(self.ensemble)), index=self.ensemble["case_id"])
+        sampled = {
+            split: metrics.chosen_thresholds(part.y, part.score, part.rule, self.weights[:, position[part.case_ids]])
+            for split, part in self.validation.items()
+        }
+        splits = self.predictions.groupby("case_id")["split"].unique()
+        return np.column_stack([np.mean([sampled[s] for s in splits[case]], axis=0) for case in table["case_id"]])
 
     @cached_property
     def baseline_ensembles(self) -> dict[str, pd.DataFrame]:

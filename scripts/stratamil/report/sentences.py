@@ -17,7 +17,10 @@ OFF = {
 def of_study(numbers: Mapping[str, Any]) -> dict[str, str]:
     """Return all sentences, by name, from `cross_split.numbers`."""
     scaled = numbers["scaled"]
-    return {"temperature": temperature(numbers["temperatures"], scaled and scaled["log_loss_reduction"])}
+    return {
+        "temperature": temperature(numbers["temperatures"], scaled and scaled["log_loss_reduction"]),
+        "threshold": threshold(numbers["decisions"]),
+    }
 
 
 def ci(estimate: Estimate, digits: int = 3) -> str:
@@ -62,3 +65,22 @@ def temperature(runs: Sequence[Mapping[str, Any]], reduction: Estimate | None) -
         effect = f"Temperature scaling helped: {size}."
     rest = f" Other runs keep a temperature of 1: {because}." if because else ""
     return f"{effect} Fitted temperatures: {num(min(values), 2)} to {num(max(values), 2)}.{rest}"
+
+
+def threshold(decisions: Sequence[Mapping[str, Any]]) -> str:
+    """Say whether the thresholds chosen on validation did better than 0.5; empty where there are none."""
+    if len(decisions) < 2 or not decisions[1]["rows"]:
+        return ""
+    at_half, chosen = (_value(point, "balanced_accuracy") for point in decisions)
+    if at_half is None or chosen is None:
+        return ""
+    both = f"balanced accuracy {num(chosen, 2)}, at 0.5 {num(at_half, 2)}"
+    if chosen < at_half:
+        return f"The thresholds chosen on validation cases did worse than 0.5 on the test cases: {both}."
+    if chosen > at_half:
+        return f"The thresholds chosen on validation cases did better than 0.5 on the test cases: {both}."
+    return f"The thresholds chosen on validation cases did as well as 0.5 on the test cases: {both}."
+
+
+def _value(point: Mapping[str, Any], name: str) -> float | None:
+    return next(row["estimate"].value for row in point["rows"] if row["name"] == name)

@@ -119,12 +119,19 @@ def weighted_metrics(y: ArrayLike, p: NDArray, weights: NDArray) -> dict[str, ND
 
 
 def weighted_decisions(y: ArrayLike, called: ArrayLike, weights: NDArray) -> dict[str, NDArray[np.float64]]:
-    """Return balanced_accuracy, f1 and mcc of binary decisions for each row of case weights: (B,), NaN where 0/0."""
+    """Return the metrics of binary decisions for each row of case weights: (B,), NaN where 0/0.
+
+    called: (n,), or (B, n) where each row decides by a threshold of its own.
+    """
     y, called = np.asarray(y, dtype=bool), np.asarray(called, dtype=bool)
-    tp, fp = weights[:, y & called].sum(axis=1), weights[:, ~y & called].sum(axis=1)
-    tn, fn = weights[:, ~y & ~called].sum(axis=1), weights[:, y & ~called].sum(axis=1)
+    tp, fp, tn, fn = ((weights * each).sum(axis=1) for each in (y & called, ~y & called, ~y & ~called, y & ~called))
     with np.errstate(invalid="ignore", divide="ignore"):
         return {
+            "accuracy": (tp + tn) / (tp + tn + fp + fn),
+            "sensitivity": tp / (tp + fn),
+            "specificity": tn / (tn + fp),
+            "ppv": tp / (tp + fp),
+            "npv": tn / (tn + fn),
             "balanced_accuracy": (tp / (tp + fn) + tn / (tn + fp)) / 2,
             "f1": 2 * tp / (2 * tp + fp + fn),
             "mcc": (tp * tn - fp * fn) / np.sqrt((tp + fp) * (tp + fn) * (tn + fp) * (tn + fn)),

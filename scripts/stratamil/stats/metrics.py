@@ -166,6 +166,26 @@ def sensitivity_threshold(y: ArrayLike, score: ArrayLike, target: float) -> floa
     return float(thresholds[sensitivity >= target - 1e-12].max())
 
 
+def chosen_threshold(y: ArrayLike, score: ArrayLike, rule: str | float) -> float | None:
+    """Return the threshold by a rule: "youden" or a target sensitivity; None if one class."""
+    return youden_threshold(y, score) if rule == "youden" else sensitivity_threshold(y, score, float(rule))
+
+
+def chosen_thresholds(y: ArrayLike, score: ArrayLike, rule: str | float, weights: NDArray) -> NDArray[np.float64]:
+    """Return `chosen_threshold` for each row of case weights: (B,), NaN where a row lacks a class."""
+    y, score = np.asarray(y, dtype=bool), np.asarray(score, dtype=float)
+    thresholds = _thresholds(score)  # those that cut a sample's scores in two are among them
+    called = (score >= thresholds[:, None]).astype(float)
+    positives, negatives = weights[:, y].sum(axis=1), weights[:, ~y].sum(axis=1)
+    hits, alarms = weights[:, y] @ called[:, y].T, weights[:, ~y] @ called[:, ~y].T
+    if rule == "youden":
+        best = (hits * negatives[:, None] - alarms * positives[:, None]).argmax(axis=1)
+    else:
+        enough = hits >= (float(rule) - 1e-12) * positives[:, None]
+        best = enough.shape[1] - 1 - enough[:, ::-1].argmax(axis=1)
+    return np.where((positives > 0) & (negatives > 0), thresholds[best], np.nan)
+
+
 class Temperature(NamedTuple):
     """What logits are divided by; off: why it is 1 and not fitted, None where it is fitted."""
 

@@ -547,6 +547,42 @@ def test_every_figure_of_the_ensemble_has_its_interval(tmp_path, monkeypatch):
 
 
 @pytest.mark.slow
+def test_the_ensemble_chooses_its_threshold_and_its_interval_chooses_anew(tmp_path, monkeypatch):
+    """By hand: the mean of the seeds on the validation cases of each split, again in each bootstrap sample."""
+    made, random = Made(tmp_path, seeds=(1, 2), signal=0.7), np.random.default_rng(1)
+    for run in made.runs:  # 12 validation cases: of the 4, most samples have one class only
+        others = np.arange(12, 24) if "split_01" in str(run) else np.arange(12)
+        made.predict(random, others)[0].to_csv(run / "validation_predictions.csv", index=False)
+    page, numbers, table = made.report(monkeypatch)
+    read = {}
+    for split, name in itertools.product(("01", "02"), ("predictions", "validation_predictions")):
+        paths = [made.root / f"split_{split}/seed_{seed}/{name}.csv" for seed in (1, 2)]
+        rows = pd.concat([pd.read_csv(path, dtype={"case_id": str}) for path in paths]).groupby("case_id")
+        read[split, name] = rows[["true_label", "prob_high_grade"]].mean()
+    found = made.study()
+    weights = pd.DataFrame(found.weights.T, index=found.ensemble["case_id"])
+
+    def accuracy(weight):
+        hits = 0
+        for split in ("01", "02"):
+            test, val = read[split, "predictions"], read[split, "validation_predictions"]
+            of_val = weight[val.index].to_numpy()[None]
+            (threshold,) = metrics.chosen_thresholds(val["true_label"], val["prob_high_grade"], "youden", of_val)
+            right = (test["prob_high_grade"] >= threshold) == test["true_label"]
+            hits += np.nan if np.isnan(threshold) else weight[test.index][right].sum()
+        return hits / weight.sum()
+
+    (row,) = [row for row in numbers["decisions"][1]["rows"] if row["name"] == "accuracy"]
+    value = accuracy(pd.Series(1.0, index=weights.index))
+    assert row["estimate"]["value"] == pytest.approx(value)
+    drawn = np.array([accuracy(weights[i]) for i in range(100)])
+    half = 1.959964 * np.nanstd(drawn, ddof=1) / value / (1 - value)
+    ends = expit(logit(value) + np.array([-half, half]))
+    assert [row["with_choice"]["low"], row["with_choice"]["high"]] == pytest.approx(ends)
+    assert "95% CI with the choice" in page and "at_threshold_accuracy_with_choice" in set(table["metric"])
+
+
+@pytest.mark.slow
 def test_scaled_probabilities_are_shown_only_where_a_temperature_was_fitted(tmp_path, monkeypatch):
     made = Made(tmp_path)
     page, numbers, table = made.report(monkeypatch)

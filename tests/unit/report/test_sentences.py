@@ -35,3 +35,24 @@ RANGE = " Fitted temperatures: 1.50 to 1.50."
 )  # fmt: skip
 def test_temperature(runs, reduction, text):
     assert sentences.temperature(runs, reduction) == text
+
+
+@pytest.mark.parametrize(
+    "half, chosen, words", [(0.85, 0.8, "worse than"), (0.8, 0.85, "better than"), (0.8, 0.8, "as well as")]
+)
+def test_chosen_thresholds_against_one_half(half, chosen, words):
+    points = [{"rows": [{"name": "balanced_accuracy", "estimate": Estimate(value)}]} for value in (half, chosen)]
+    assert sentences.threshold(points) == (
+        f"The thresholds chosen on validation cases did {words} 0.5 on the test cases: balanced accuracy {chosen:.2f}, "
+        f"at 0.5 {half:.2f}."
+    )
+
+
+def test_nothing_is_said_of_thresholds_that_there_are_not():
+    one = {"rows": [{"name": "balanced_accuracy", "estimate": Estimate(None)}]}
+    assert (
+        sentences.threshold([one])
+        == sentences.threshold([one, {"rows": None}])
+        == sentences.threshold([one, one])
+        == ""
+    )

@@ -85,6 +85,16 @@ def test_thresholds_are_the_best_of_all_and_between_scores():
     assert metrics.youden_threshold([0, 1], [0.2, 0.6]) == pytest.approx(0.4)
 
 
+@pytest.mark.parametrize("rule", ["youden", 0.8])
+def test_thresholds_of_weighted_cases_are_those_of_repeated_ones(rule):
+    random = np.random.default_rng(5)
+    y, score = random.integers(0, 2, 25), random.random(25).round(1)
+    weights = random.integers(1, 4, (40, 25))
+    found = metrics.chosen_thresholds(y, score, rule, weights.astype(float))
+    assert list(found) == [metrics.chosen_threshold(y.repeat(each), score.repeat(each), rule) for each in weights]
+    assert np.isnan(metrics.chosen_thresholds(y, score, rule, np.where(y == 1, 0.0, 1.0)[None])).all()
+
+
 def test_threshold_is_finite_where_scores_say_nothing_or_are_neighbours():
     assert metrics.youden_threshold([0, 1], [0.5, 0.5]) == 0.5
     assert metrics.youden_threshold([1, 0], [0.2, 0.8]) == 0.2
