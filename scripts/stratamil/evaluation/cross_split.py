@@ -220,11 +220,13 @@ def _baselines(study: Study, of_ensemble: Sampled, sampled: Sequence[Sampled]) -
     }
     baselines = []
     for name, rows in study.baseline_ensembles.items():
-        theirs, patients = study.sampled(rows), rows["patient_id"].nunique()
+        theirs, patients, constant = study.sampled(rows), rows["patient_id"].nunique(), study.constant(rows)
         row = {"name": name, "n": len(rows)} | study.discrimination(rows, theirs)
         brier = metrics.brier(rows["y"].to_numpy(), rows[study.probabilities].to_numpy())
         differences = {
-            of: _difference(value, row[measure].value, samples - theirs[measure], patients)
+            of: Estimate(_minus(value, row[measure].value), n=patients)
+            if constant
+            else _difference(value, row[measure].value, samples - theirs[measure], patients)
             for of, (measure, value, samples) in ours.items()
         }
         baselines.append(row | {"brier": Estimate(brier, n=patients), "auc_difference": differences})
@@ -233,11 +235,15 @@ def _baselines(study: Study, of_ensemble: Sampled, sampled: Sequence[Sampled]) -
 
 def _difference(ours: float | None, theirs: float | None, sampled: NDArray, patients: int) -> Estimate:
     """Return the difference of two AUCs."""
-    difference = None if ours is None or theirs is None else ours - theirs
+    difference = _minus(ours, theirs)
     # Where both tell the classes apart without fault, no sample differs, and the data say nothing of the next.
     if ours == theirs == 1:
         return Estimate(difference, n=patients)
     return intervals.interval(difference, sampled, "plain", patients)
+
+
+def _minus(ours: float | None, theirs: float | None) -> float | None:
+    return None if ours is None or theirs is None else ours - theirs
 
 
 def _per_case(study: Study) -> list[dict[str, Any]]:

@@ -259,6 +259,10 @@ class Study:
         """Return `metrics.auc` of the rows of `table`, pooled."""
         return metrics.auc(table["y"].to_numpy(), table[self.probabilities].to_numpy())
 
+    def constant(self, table: pd.DataFrame) -> bool:
+        """Return whether all cases of each fold, or of `table` where there are none, have the same probabilities."""
+        return all((part[self.probabilities].nunique() <= 1).all() for part in self.folds(table) or [table])
+
     def fold_aucs(self, table: pd.DataFrame) -> list[float | None]:
         """Return the AUC of each of the `folds` of `table`."""
         return [self.auc(part) for part in self.folds(table)]
@@ -301,9 +305,17 @@ class Study:
         return result | self.discrimination(table, sampled)
 
     def discrimination(self, table: pd.DataFrame, sampled: dict[str, NDArray]) -> dict[str, Any]:
-        """Return pooled AUC and mean of folds with intervals by patient, DeLong's beside; SD over folds."""
+        """Return pooled AUC and mean of folds with intervals by patient, DeLong's beside; SD over folds.
+
+        Predictions that are the same for all cases of a fold have no intervals: their AUC is known beforehand.
+        """
         value, folds, patients = self.auc(table), self.fold_aucs(table), table["patient_id"].nunique()
         score = table[self.probabilities].to_numpy()[:, 1]
+        if self.constant(table):
+            aucs = {
+                name: Estimate(each, n=patients) for name, each in (("roc_auc", value), ("fold_mean", mean_of(folds)))
+            }
+            return aucs | {"delong": Estimate(value), "fold_sd": sd_of(folds), "folds": len(folds)}
         return {
             "roc_auc": intervals.auc_interval(value, sampled["roc_auc"], self.sides(table), patients),
             "delong": intervals.delong(table["y"], score) if self.binary else Estimate(value),

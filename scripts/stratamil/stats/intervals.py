@@ -23,6 +23,8 @@ from stratamil.stats import metrics
 Scale = Literal["plain", "log", "logit"]
 
 Z = float(ndtri(0.975))
+FEW = 20  # patients of a class: below, the bootstrap's interval of an AUROC is much too wide near 1 (bench/coverage.py)
+STILL = 1e-12  # SD of samples that are all the same but for rounding: of what is constant by construction
 SCALES: dict[str, Scale] = {"roc_auc": "logit", "pr_auc": "logit", "accuracy": "logit", "balanced_accuracy": "logit"}
 SCALES |= {"log_loss": "log", "brier": "log"}
 
@@ -143,12 +145,12 @@ def interval(value: float | None, sampled: NDArray, scale: Scale, n: int | None 
 
     scale: "plain"; "log", for losses, or "logit", for areas and shares, where the SD is brought to that
     scale (delta method) and the ends back, so that they stay above 0 and below 1. There is no interval where the number
-    is at a bound of its scale, or fewer than half of the samples define it. n: patients that were sampled.
+    is at a bound of its scale, no sample differs, or fewer than half of them define it. n: patients that were sampled.
     """
     finite = sampled[np.isfinite(sampled)]
-    if value is None or len(finite) < max(2, len(sampled) / 2):
+    if value is None or len(finite) < max(2, len(sampled) / 2) or (error := finite.std(ddof=1)) < STILL:
         return Estimate(value, n=n)
-    return _of_error(value, finite.std(ddof=1), scale, n)
+    return _of_error(value, error, scale, n)
 
 
 def _of_error(value: float, error: float, scale: Scale, n: int | None) -> Estimate:
@@ -165,8 +167,11 @@ def _of_error(value: float, error: float, scale: Scale, n: int | None) -> Estima
 
 
 def auc_interval(value: float | None, sampled: NDArray, sides: Sequence[Sides], n: int | None = None) -> Estimate:
-    """Return the Estimate of an AUROC from its bootstrap samples; at 0 or 1 that of `score_interval`."""
-    if value is None or 0 < value < 1:
+    """Return the Estimate of an AUROC from its bootstrap samples; at 0 or 1, or of a few, that of `score_interval`.
+
+    sides: of each AUROC, if it is a mean of several. Few are less than `FEW` patients of a class in all of them.
+    """
+    if value is None or (0 < value < 1 and min(map(sum, zip(*sides)), default=0) >= FEW):
         return interval(value, sampled, "logit", n)
     return score_interval(value, sides, n)
 

@@ -236,6 +236,7 @@ def test_numbers_are_those_of_the_predictions(two_seeds):
 
 @pytest.mark.slow
 def test_repeats_are_replicates_like_seeds(tmp_path, monkeypatch):
+    monkeypatch.setattr(intervals, "FEW", 0)  # the bootstrap, also of 24 cases
     """Against figures put together by hand: two repeats (splits 01 and 02, 03 and 04) of two seeds."""
     made = Made(tmp_path, seeds=(1, 2), repeats=2)
     page, numbers, table = made.report(monkeypatch)
@@ -544,6 +545,20 @@ def test_every_figure_of_the_ensemble_has_its_interval(tmp_path, monkeypatch):
     for point in numbers["decisions"]:
         for row in point["rows"]:
             assert row["estimate"]["low"] <= row["estimate"]["value"] <= row["estimate"]["high"], row
+
+
+@pytest.mark.slow
+def test_what_is_constant_by_construction_has_no_interval(tmp_path):
+    made = Made(tmp_path)
+    rows = made.study().predictions.assign(
+        baseline="prevalence", true_label=lambda t: [made.classes[k] for k in t["y"]]
+    )
+    share = rows.groupby("split")["y"].transform("mean")
+    rows = rows.assign(prob_high_grade=share, prob_benign=1 - share)
+    (found,) = cross_split.numbers(made.study(baselines=rows))["baselines"]
+    assert found["fold_mean"].value == 0.5
+    for estimate in (found["roc_auc"], found["delong"], found["fold_mean"], *found["auc_difference"].values()):
+        assert estimate.low is estimate.high is None
 
 
 @pytest.mark.slow
