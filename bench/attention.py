@@ -117,7 +117,7 @@ def predictions(logits: NDArray[np.float64]) -> pd.DataFrame:
     """Return logits (cases, 2) as evaluate writes them."""
     p = softmax(logits, axis=1)
     label = np.array(["benign", "high-grade"])[p.argmax(axis=1)]
-    table = pd.DataFrame({"case_id": np.arange(1, len(p) + 1), "true_label": label, "predicted_label": label})
+    table = pd.DataFrame({"case_id": np.arange(1, len(p) + 1), "true_class": label, "predicted_class": label})
     for kind, values in (("prob", p), ("logit", logits)):
         table[[f"{kind}_benign", f"{kind}_high_grade"]] = values
     return table

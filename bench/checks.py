@@ -101,7 +101,7 @@ class Study:
         changes = {"demo": None, "labels": labels, "results": results, "splits": {"preset": None}}
         seconds = self.run("predictions", changes)
         tables = [pd.read_csv(file) for file in (self.folder / results).glob("split_*/seed_*/predictions.csv")]
-        positive = np.concatenate([table["true_label"] == "high-grade" for table in tables])
+        positive = np.concatenate([table["true_class"] == "high-grade" for table in tables])
         self.counts = positive.sum(), (~positive).sum()
         auc = roc_auc_score(positive, np.concatenate([table["prob_high_grade"] for table in tables]))
         print(f"  shuffle {number}     AUROC {auc:.3f}, {len(positive)} cases, {seconds:.0f} s", flush=True)

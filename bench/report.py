@@ -24,7 +24,7 @@ from stratamil.report import cohort_summary
 from stratamil.stats import metrics
 
 CLASSES, STAINS = ["benign", "high-grade"], ["h&e", "melan", "sox10"]
-BASELINES = ("mean_pool", *(f"mean_pool_{stain}" for stain in STAINS), "colour", "patch_count", "prevalence")
+BASELINES = ("summary", "mean_pool", *(f"mean_pool_{stain}" for stain in STAINS), "colour", "patch_count", "prevalence")
 LIMIT = 60  # seconds
 
 
@@ -121,7 +121,7 @@ def made_cohort(cases: pd.DataFrame, excluded: pd.DataFrame, sets: dict[str, spl
 def predicted(random: np.random.Generator, ids: NDArray, y: NDArray, index: NDArray, noise: float = 2) -> pd.DataFrame:
     """Return a predictions table of these cases."""
     logits = np.eye(2)[y[index]] * 2 + noise * random.normal(size=(len(index), 2))
-    table = pd.DataFrame({"case_id": ids[index], "true_label": [CLASSES[label] for label in y[index]]})
+    table = pd.DataFrame({"case_id": ids[index], "true_class": [CLASSES[label] for label in y[index]]})
     table[["prob_benign", "prob_high_grade"]] = softmax(logits, axis=1)
     table[["logit_benign", "logit_high_grade"]] = logits
     return table
@@ -133,7 +133,7 @@ def write_run(random: np.random.Generator, folder: Path, split: str, seed: int, 
     for name, table in zip(("predictions", "validation_predictions"), tables):
         table.to_csv(folder / f"{name}.csv", index=False)
     results = {"split": split, "seed": seed, "classes": CLASSES, "epoch": 9, "temperature": 1.2, "threshold": 0.4}
-    y = (tables[0]["true_label"] == CLASSES[1]).to_numpy().astype(int)
+    y = (tables[0]["true_class"] == CLASSES[1]).to_numpy().astype(int)
     results |= metrics.summary(y, tables[0][["prob_benign", "prob_high_grade"]].to_numpy(), CLASSES)
     (folder / "results.json").write_text(json.dumps(results), encoding="utf-8")
     epochs = {"epoch": range(1, 31), "train_loss": 0.5, "val_loss": 0.6, "val_auc": 0.8}

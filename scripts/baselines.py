@@ -1,6 +1,6 @@
 """Predict the test cases of every split without attention, for comparison: see stratamil/evaluation/baselines.py.
 
-Reads the features of the model and the colour of images; a fit sees the training cases of its split only.
+Reads the features of the model and the colour of images; a fit sees training and validation cases of its split only.
 """
 
 import argparse
@@ -27,7 +27,7 @@ def arguments() -> argparse.Namespace:
 def main(args: argparse.Namespace) -> None:
     cases = inventory.used_cases(args.cases)
     sets = {path.stem.removeprefix("data_splits_"): splits.read(path) for path in args.splits}
-    wanted = sorted({case for split in sets.values() for case in [*split.train, *split.test]})
+    wanted = sorted({case for split in sets.values() for case in [*split.train, *split.val, *split.test]})
     described = baselines.descriptions(cases, store.read(args.features, wanted))
     labels = dict(zip(cases["case_id"], cases["class"]))
     predictions = baselines.predict(described, labels, sets, args.classes)

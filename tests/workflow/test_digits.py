@@ -86,7 +86,7 @@ def study(tmp_path_factory):
 
 def bag_auc(bags):
     """AUROC of the probability of a 9 over the test bags."""
-    return roc_auc_score(bags["true_label"] == "nine", bags["prob_nine"])
+    return roc_auc_score(bags["true_class"] == "nine", bags["prob_nine"])
 
 
 def instance_auc(patches, nines):

@@ -105,7 +105,7 @@ def test_names_stand_everywhere_as_in_the_config(study):
         assert CLASSES[1] in (study / run / "results.txt").read_text(encoding="utf-8")
         predictions = pd.read_csv(study / run / "predictions.csv")
         assert {f"prob_{column(name)}" for name in CLASSES} < set(predictions)
-        assert set(predictions["true_label"]) == set(CLASSES)
+        assert set(predictions["true_class"]) == set(CLASSES)
     page = (study / RESULTS / "report/index.html").read_text(encoding="utf-8")
     assert all(text in page for text in (*CLASSES, *STAINS, *CASES))
 

@@ -61,6 +61,44 @@ def test_every_promised_file_is_there(study):
         assert list((study.folder / RESULTS / "logs" / rule).glob("*.log")), rule
 
 
+OLD_TREE = (
+    "results.txt", "results.json", "predictions.csv", "confusion_matrix.png", "deviation_plot.png", "model_loss.png",
+    "data_splits.npz", "checkpoints/*.pth", "attention_analysis/attention_summary.txt",
+    "attention_analysis/stain_attention_distribution.png",
+    "attention_analysis/patch_attention/case_*_*_slice*_top_patches.png",
+    "attention_analysis/patch_attention/case_*_*_slice*_bottom_patches.png",
+    "attention_analysis/case_effective_patches/case_*_top_effective_patches.png",
+    "attention_analysis/case_effective_patches/case_*_bottom_effective_patches.png",
+    "attention_analysis/plots/effective_patch_attn_distro_case_*.png",
+    "attention_analysis/slice_attention/slice_attn_rankplot_case_*.png",
+    "attention_analysis/top_effective_patches_per_case_5.0pct.csv",
+    "attention_analysis/top_effective_patches_per_case_summary_5.0pct.txt",
+)  # fmt: skip
+
+
+@pytest.mark.parametrize("run", RUNS)
+def test_scripts_for_the_old_tool_find_its_files_columns_and_words(study, run):
+    folder = study.folder / run
+    assert [pattern for pattern in OLD_TREE if not list(folder.glob(pattern))] == []
+    predictions = pd.read_csv(folder / "predictions.csv", dtype={"case_id": str})
+    columns = ["case_id", "true_label", "predicted_label", "prob_benign", "prob_high_grade", "correct"]
+    assert list(predictions)[:6] == columns
+    classes = np.array(["benign", "high-grade"])
+    for kind in ("true", "predicted"):
+        assert (classes[predictions[f"{kind}_label"]] == predictions[f"{kind}_class"]).all()
+    assert (predictions["predicted_label"] == (predictions["prob_high_grade"] > 0.5)).all()
+    assert (predictions["correct"] == (predictions["true_label"] == predictions["predicted_label"])).all()
+    text = (folder / "results.txt").read_text().lower()
+    assert all(f"{word}: " in text for word in ("test loss", "accuracy", "number of samples", "checkpoint"))
+    assert all(f"recall {name}: " in text for name in classes) and "(epoch " in text
+    top = pd.read_csv(folder / "attention_analysis/top_effective_patches_per_case_5.0pct.csv")
+    weights = [f"{name}_weight" for name in ("patch", "slice", "stain", "effective")]
+    wanted = ["case_id", "stain", "slice", "patch", "path", *weights, "true_label", "pred_label"]
+    assert [name for name in top if name in wanted] == wanted
+    with np.load(folder / "data_splits.npz") as arrays:
+        assert {"train_cases", "val_cases", "test_cases"} <= set(arrays)
+
+
 def test_every_case_is_predicted_once_and_agrees_with_the_report(study):
     cases = pd.read_csv(study.folder / RESULTS / "inventory/cases.csv", dtype=str)
     predictions = pd.concat([pd.read_csv(study.folder / run / "predictions.csv", dtype=str) for run in RUNS])
@@ -83,6 +121,8 @@ def test_perturbed_cases_are_those_that_were_predicted(study):
     """The whole bag gives the same probabilities, its parts have the weights of their patches."""
     for run in RUNS:
         read = {name: pd.read_csv(study.folder / run / f"{name}.csv") for name in ("predictions", "perturbation")}
+        classes = {f"{kind}_label": read["predictions"][f"{kind}_class"] for kind in ("true", "predicted")}
+        read["predictions"] = read["predictions"].assign(**classes)
         same = ["case_id", "true_label", "predicted_label", "prob_benign", "prob_high_grade", "patches"]
         pd.testing.assert_frame_equal(read["predictions"][same], read["perturbation"][same], rtol=1e-4)
         parts = pd.read_csv(study.folder / run / "perturbation_parts.csv", dtype={"case_id": str})
@@ -107,7 +147,7 @@ def test_attention_finds_the_planted_patches(study):
         aucs = [
             roc_auc_score(case["signal"], case["effective_weight"])
             for name, case in cases
-            if predictions.loc[name, "true_label"] == "high-grade" and 0 < case["signal"].mean() < 1
+            if predictions.loc[name, "true_class"] == "high-grade" and 0 < case["signal"].mean() < 1
         ]
         told = json.loads((study.folder / run / "attention_analysis/truth_auc.json").read_text())
         assert told["cases"] == len(aucs) >= 3 and told["mean_auc"] == pytest.approx(np.mean(aucs), abs=1e-6)

@@ -17,7 +17,8 @@ csv.field_size_limit(2**31 - 1)  # a cell may be as long as a line; the file is 
 LARGEST = 2**30  # bytes of a user's table
 SEPARATOR = re.compile(r"sep=.\s*", re.IGNORECASE)  # the line by which a spreadsheet program tells itself
 TEXT = ("case_id", "stain", "slice_id", "name", "label", "class", "patient_id", "split")
-LABELS = ("true_label", "predicted_label", "most_attended_stain")
+LABELS = ("true_label", "predicted_label", "true_class", "predicted_class", "most_attended_stain")
+INDICES = ("true_label", "predicted_label")
 
 
 def read(path: str | Path) -> pd.DataFrame:
@@ -26,6 +27,18 @@ def read(path: str | Path) -> pd.DataFrame:
     Only an empty cell is missing, so a case may be called `nan`. Raises UserError if it is not a table.
     """
     return _own(path, (), dtype=dict.fromkeys(TEXT + LABELS, str), na_values=[""])
+
+
+def read_predictions(path: str | Path) -> pd.DataFrame:
+    """Read a run's predictions: labels are indices of classes, classes are names.
+
+    Raises UserError if they are of a version that wrote names as labels, or no table.
+    """
+    table = read(path)
+    try:
+        return table.astype({name: int for name in INDICES if name in table})
+    except ValueError:
+        raise UserError(f"{path}: labels are not indices of classes: evaluate the run again") from None
 
 
 def read_cases(path: str | Path) -> pd.DataFrame:

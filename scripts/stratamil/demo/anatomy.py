@@ -13,7 +13,7 @@ Scene = SimpleNamespace  # what the functions below add, one after the other
 FIELD = 96.0
 EPITHELIUM, FIBROBLAST, LYMPHOCYTE, MELANOCYTE, NEVUS, ATYPICAL = range(6)
 # By kind of cell: the room that it needs, in nuclear radii.
-ROOM = np.array([0.88, 0.95, 1.0, 1.15, 1.08, 0.98], np.float32)
+ROOM = np.array([0.88, 0.95, 1.0, 1.15, 1.02, 1.02], np.float32)
 
 
 class _Canvas:
@@ -80,6 +80,7 @@ def lay_out(rng: np.random.Generator, pixels: int, signal: bool, distractor: str
     """Return a scene: maps of epithelium, stroma, fibres, holes, and cells with their nuclear and cell outlines."""
     canvas = _Canvas(rng, pixels)
     scene = SimpleNamespace(canvas=canvas, rng=rng, signal=signal, distractor=distractor)
+    scene.nested = signal or distractor == "nevus"
     _place_layers(scene)
     _place_nests(scene)
     _place_vessel(scene)
@@ -91,7 +92,7 @@ def lay_out(rng: np.random.Generator, pixels: int, signal: bool, distractor: str
     scene.nucleus, _, scene.nucleus_of = canvas.ellipses(cells[:, :5], 1.4)
     # A melanocyte's cytoplasm reaches well beyond its nucleus; a lone one has dendrites and is drawn long and narrow.
     bodies = cells[:, :5].copy()
-    bodies[:, 2:4] += np.where(scene.kind == ATYPICAL, 3.4, np.where(scene.kind == NEVUS, 2.2, 1.3))[:, None]
+    bodies[:, 2:4] += np.where(scene.kind >= NEVUS, 2.8, 1.3)[:, None]
     bodies[scene.kind == MELANOCYTE, 2] += 2.0
     scene.melanocytes = np.flatnonzero(scene.kind >= MELANOCYTE)
     body, second, owner = canvas.ellipses(bodies[scene.melanocytes], 1.35)
@@ -112,7 +113,7 @@ def _place_layers(scene: Scene) -> None:
     scene.angle = angle = rng.uniform(0, 2 * np.pi)
     scene.thickness = rng.uniform(28, 62)
     # How deep the middle of the patch lies: mostly stroma or the junction, at times mostly glass.
-    middle = rng.uniform(-5, 110) if scene.signal else rng.uniform(-scene.thickness - 12, 115)
+    middle = rng.uniform(-5, 110) if scene.nested else rng.uniform(-scene.thickness - 12, 115)
     slow, quick = (
         (rng.uniform(*swing), 2 * math.pi / rng.uniform(*length), rng.uniform(0, 2 * math.pi))
         for swing, length in [((1, 5), (35, 80)), ((0.4, 2), (14, 30))]
@@ -154,15 +155,12 @@ def _fibres(scene: Scene) -> tuple[Map, Map]:
 
 
 def _place_nests(scene: Scene) -> None:
-    """Place `nest`: 0 to 1 where melanocytes lie back to back; large and confluent for signal, small for a naevus."""
+    """Place `nest`: 0 to 1 where melanocytes lie back to back; as large in a naevus as in a melanoma."""
     rng, canvas = scene.rng, scene.canvas
     scene.nest = np.zeros_like(canvas.x)
-    if scene.signal:
-        count, radius, margin = rng.integers(1, 5), (15, 34), 20
-    elif scene.distractor == "nevus" and rng.random() < 0.4:
-        count, radius, margin = rng.integers(1, 5), (9, 21), 8
-    else:
+    if not scene.nested:
         return
+    count, radius, margin = rng.integers(1, 5), (15, 34), 20
     tissue = scene.stroma + scene.epithelium
     rough = 0.16 * canvas.noise(16)
     candidates = rng.uniform(margin, FIELD - margin, (40, 2)).astype(np.float32)
@@ -227,20 +225,20 @@ def _place_pigment(scene: Scene) -> None:
         distance, _, _ = canvas.ellipses(spots, 1.4)
         where = np.clip((1.1 - distance) * 2, 0, 1) * 1.1
     basal = np.exp(-(((scene.depth + 5) / 4) ** 2)) * np.clip(canvas.noise(12) - 0.6, 0, 1)
-    dusted = np.clip(canvas.noise(11) - rng.uniform(0.3, 2.2), 0, 1) * scene.nest * (0.8 if scene.signal else 0.4)
+    dusted = np.clip(canvas.noise(11) - rng.uniform(0.3, 2.2), 0, 1) * scene.nest * 0.6
     scene.melanin = granules * (where + 0.5 * basal * (scene.distractor == "pigment") + dusted)
 
 
 def _nest_cells(scene: Scene) -> Map:
-    """Return the nuclei of the nests: large and pleomorphic in a melanoma, small and alike in a naevus."""
+    """Return the nuclei of the nests, of the same area: long, bent and at odds in a melanoma, round in a naevus."""
     rng, canvas = scene.rng, scene.canvas
     if not scene.nest.any():
         return np.empty((0, 6), np.float32)
-    x, y = rng.uniform(-6, FIELD + 6, (2, 600 if scene.signal else 300))
+    x, y = rng.uniform(-6, FIELD + 6, (2, 450))
     inside = canvas.sample(scene.nest, x, y) > 0.5
     x, y = x[inside], y[inside]
-    size = rng.lognormal(np.log(rng.uniform(5.2, 6.6)), 0.2, len(x)) if scene.signal else rng.normal(3.7, 0.3, len(x))
-    stretch = np.sqrt(rng.uniform(1, 1.9 if scene.signal else 1.3, len(x)))
+    size = rng.lognormal(np.log(rng.uniform(4.4, 5.4)), 0.12, len(x))
+    stretch = np.sqrt(rng.uniform(*((2.2, 3.4) if scene.signal else (1.0, 1.15)), len(x)))
     kind = ATYPICAL if scene.signal else NEVUS
     angle = rng.uniform(0, np.pi, len(x))
     return _as_cells(x, y, a=size * stretch, b=size / stretch, angle=angle, kind=kind)

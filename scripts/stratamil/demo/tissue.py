@@ -29,8 +29,8 @@ MELANIN = (0.42, 0.60, 0.68)
 RED_CELLS = (0.08, 0.88, 0.46)
 
 # By kind of cell, in the order of anatomy: nuclear hematoxylin, how vesicular its nucleus is.
-CHROMATIN = np.array([0.86, 0.95, 1.2, 1.05, 0.9, 0.95], np.float32)
-VESICULAR = np.array([0.32, 0.15, 0.1, 0.1, 0.25, 0.5], np.float32)
+CHROMATIN = np.array([0.86, 0.95, 1.2, 1.05, 0.92, 0.92], np.float32)
+VESICULAR = np.array([0.32, 0.15, 0.1, 0.1, 0.4, 0.4], np.float32)
 
 
 def paint(
@@ -39,8 +39,8 @@ def paint(
     """Return one patch as (side, side, 3).
 
     `look` comes from `staining` and is shared by a case's patches of a stain. `signal` plants confluent nests of
-    large atypical melanocytes. `distractor` is "", "nevus" (nests of small bland melanocytes), "pigment"
-    (melanophages) or "inflammation".
+    melanocytes with long nuclei. `distractor` is "", "nevus" (the same nests with round nuclei, of the same size and
+    colour), "pigment" (melanophages) or "inflammation".
     """
     scene = lay_out(rng, 2 * side, signal, distractor)
     stained = _he(scene) if stain == "h&e" else _ihc(scene, nuclear=stain == "sox10", look=look)
@@ -67,7 +67,7 @@ def _nuclei(scene: Scene) -> tuple[Map, Map, Map]:
     size = np.sqrt(scene.cells[:, 2] * scene.cells[:, 3])
     radius = of_cells(size, scene.nucleus_of)
     cover = np.clip((1.04 - scene.nucleus) * radius * 1.1, 0, 1)
-    strength = CHROMATIN[scene.kind] * rng.lognormal(0, np.where(scene.kind == ATYPICAL, 0.25, 0.13))
+    strength = CHROMATIN[scene.kind] * rng.lognormal(0, np.where(scene.kind >= NEVUS, 0.2, 0.13))
     pale = np.clip(VESICULAR[scene.kind] + rng.normal(0, 0.14, len(size)), 0, 0.72)
     clumps = 0.2 * canvas.noise(2.4) + 0.14 * canvas.noise(1.2)
     membrane = np.exp(-(((scene.nucleus - 0.93) * radius / 0.75) ** 2))
@@ -77,13 +77,13 @@ def _nuclei(scene: Scene) -> tuple[Map, Map, Map]:
 
 
 def _nucleoli(scene: Scene, size: Map) -> Map:
-    """Return the nucleoli: prominent in atypical melanocytes (one or two, large), dot-like in some epithelial cells."""
+    """Return the nucleoli: one or two in melanocytes of a nest, dot-like in some epithelial cells."""
     rng, cells = scene.rng, scene.cells
-    prominent = (scene.kind == ATYPICAL) & (rng.random(len(cells)) < 0.85)
+    prominent = (scene.kind >= NEVUS) & (rng.random(len(cells)) < 0.85)
     dots = (scene.kind == EPITHELIUM) & (rng.random(len(cells)) < 0.35)
     chosen = np.concatenate([np.flatnonzero(prominent), np.flatnonzero(prominent & (rng.random(len(cells)) < 0.3))])
     chosen = np.concatenate([chosen, np.flatnonzero(dots)])
-    radius = np.where(scene.kind[chosen] == ATYPICAL, size[chosen] * rng.uniform(0.2, 0.31, len(chosen)), 0.8)
+    radius = np.where(scene.kind[chosen] >= NEVUS, size[chosen] * rng.uniform(0.18, 0.26, len(chosen)), 0.8)
     offset = rng.normal(0, 0.25, (len(chosen), 2)) * size[chosen, None]
     shapes = np.column_stack([cells[chosen, :2] + offset, radius, radius, np.zeros(len(chosen))])
     distance, _, _ = scene.canvas.ellipses(shapes, 1.6)
@@ -125,7 +125,7 @@ def _ihc(scene: Scene, nuclear: bool, look: Look) -> Map:
     counter = 0.033 * stroma + (0.075 * epithelium + 0.06 * scene.nest) * grainy + 0.03 * scene.mucin_rim
     counter = counter * (1 - cover) + 0.5 * nuclei + 0.12 * nucleoli * cover
     brown = look.unspecific * (0.5 * stroma + epithelium + scene.nest)
-    depth = {MELANOCYTE: 0.8, NEVUS: 0.85, ATYPICAL: 1.0}
+    depth = {MELANOCYTE: 0.8, NEVUS: 0.95, ATYPICAL: 0.95}
     strength = np.array([depth.get(kind, 0) for kind in scene.kind]) * rng.lognormal(0, 0.28, len(scene.kind))
     if nuclear:
         taken = of_cells(strength, scene.nucleus_of) * cover
@@ -133,7 +133,7 @@ def _ihc(scene: Scene, nuclear: bool, look: Look) -> Map:
         counter = counter * (1 - 0.45 * (taken > 0))
     else:
         taken = of_cells(strength, scene.body_of) * scene.body
-        taken = np.maximum(taken, 0.6 * scene.nest * (scene.kind == ATYPICAL).any())
+        taken = np.maximum(taken, 0.6 * scene.nest * (scene.kind >= NEVUS).any())
         brown = brown + taken * grainy * (1 - 0.3 * scene.border) * (1 - 0.8 * cover)
     no_eosin = np.zeros_like(brown)
     return np.stack([counter, no_eosin, brown, 0.9 * scene.melanin + 0.1 * scene.blood, 0.06 * scene.blood])

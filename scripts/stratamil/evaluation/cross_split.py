@@ -51,8 +51,10 @@ def numbers(study: Study) -> dict[str, Any]:
         "out_of_fold": _over_replicates(study, by_seed, sampled),
         "ensemble": study.estimates(cases, of_ensemble),
         "decisions": _decisions(study),
-        "scaled": _rescaled(study, of_ensemble),
-        "temperatures": [run.results.get("temperature") for run in study.runs],
+        "scaled": _rescaled(study, of_ensemble) if study.rescaled else None,
+        "temperatures": [
+            {"value": run.results.get("temperature"), "off": run.results.get("temperature_off")} for run in study.runs
+        ],
         "baselines": _baselines(study, of_ensemble, sampled),
         "per_case": _per_case(study),
         "subgroups": _subgroups(study),
@@ -137,14 +139,34 @@ def _decisions(study: Study) -> list[dict[str, Any]]:
     y, p = cases["y"].to_numpy(), cases[study.probabilities].to_numpy()
     if not study.binary:
         return [{"name": "most probable class", "rows": _class_decisions(study, y, p.argmax(axis=1))}]
-    points = [("at 0.5", np.full(len(y), 0.5)), ("at the threshold from validation", cases["threshold"].to_numpy())]
+    score, threshold = p[:, 1], cases["threshold"].to_numpy()
+    chosen = None
+    if not np.isnan(threshold).any():
+        chosen = _with_choice(study, _binary_decisions(study, y, score, threshold), y, score)
     return [
-        {
-            "name": name,
-            "rows": None if np.isnan(threshold).any() else _binary_decisions(study, y, p[:, 1], threshold),
-        }
-        for name, threshold in points
+        {"name": "at 0.5", "rows": _binary_decisions(study, y, score, np.full(len(y), 0.5))},
+        {"name": "at the threshold from validation", "rows": chosen},
     ]
+
+
+def _with_choice(study: Study, rows: list[dict[str, Any]], y: NDArray, score: NDArray) -> list[dict[str, Any]]:
+    """Return the rows with `with_choice`: an Estimate whose bootstrap samples choose the thresholds anew."""
+    thresholds, patients = study.rechosen(study.ensemble), study.ensemble["patient_id"].nunique()
+    if thresholds is None:
+        return [row | {"with_choice": Estimate(row["estimate"].value)} for row in rows]
+    sampled = intervals.weighted_decisions(y, score >= thresholds, study.weights)
+    undefined = np.isnan(thresholds).any(axis=1)
+    return [
+        row | {"with_choice": _decided(row["name"], row["estimate"].value, np.where(undefined, np.nan, own), patients)}
+        for row, own in ((row, sampled[row["name"]]) for row in rows)
+    ]
+
+
+def _decided(name: str, value: float | None, sampled: NDArray, patients: int) -> Estimate:
+    """Return the Estimate of a metric of decisions from its bootstrap samples."""
+    if name == "mcc":
+        return _within_one(intervals.interval(value, sampled, "plain", patients))
+    return intervals.interval(value, sampled, "logit", patients)
 
 
 def _binary_decisions(study: Study, y: NDArray, score: NDArray, threshold: NDArray) -> list[dict[str, Any]]:
@@ -152,10 +174,8 @@ def _binary_decisions(study: Study, y: NDArray, score: NDArray, threshold: NDArr
     sampled = intervals.weighted_decisions(y, score >= threshold, study.weights)
     rows = [_share("accuracy", decided["tp"] + decided["tn"], len(y))]
     rows += [_share(name, decided[hit], decided[hit] + decided[miss]) for name, (hit, miss) in PROPORTIONS.items()]
-    for name, scale in (("balanced_accuracy", "logit"), ("f1", "logit"), ("mcc", "plain")):
-        estimate = intervals.interval(decided[name], sampled[name], scale, patients)
-        if name == "mcc":
-            estimate = _within_one(estimate)
+    for name in ("balanced_accuracy", "f1", "mcc"):
+        estimate = _decided(name, decided[name], sampled[name], patients)
         rows.append({"name": name, "label": LABELS[name], "estimate": estimate, "k": None})
     return rows
 
@@ -200,11 +220,13 @@ def _baselines(study: Study, of_ensemble: Sampled, sampled: Sequence[Sampled]) -
     }
     baselines = []
     for name, rows in study.baseline_ensembles.items():
-        theirs, patients = study.sampled(rows), rows["patient_id"].nunique()
+        theirs, patients, constant = study.sampled(rows), rows["patient_id"].nunique(), study.constant(rows)
         row = {"name": name, "n": len(rows)} | study.discrimination(rows, theirs)
         brier = metrics.brier(rows["y"].to_numpy(), rows[study.probabilities].to_numpy())
         differences = {
-            of: _difference(value, row[measure].value, samples - theirs[measure], patients)
+            of: Estimate(_minus(value, row[measure].value), n=patients)
+            if constant
+            else _difference(value, row[measure].value, samples - theirs[measure], patients)
             for of, (measure, value, samples) in ours.items()
         }
         baselines.append(row | {"brier": Estimate(brier, n=patients), "auc_difference": differences})
@@ -213,11 +235,15 @@ def _baselines(study: Study, of_ensemble: Sampled, sampled: Sequence[Sampled]) -
 
 def _difference(ours: float | None, theirs: float | None, sampled: NDArray, patients: int) -> Estimate:
     """Return the difference of two AUCs."""
-    difference = None if ours is None or theirs is None else ours - theirs
+    difference = _minus(ours, theirs)
     # Where both tell the classes apart without fault, no sample differs, and the data say nothing of the next.
     if ours == theirs == 1:
         return Estimate(difference, n=patients)
     return intervals.interval(difference, sampled, "plain", patients)
+
+
+def _minus(ours: float | None, theirs: float | None) -> float | None:
+    return None if ours is None or theirs is None else ours - theirs
 
 
 def _per_case(study: Study) -> list[dict[str, Any]]:

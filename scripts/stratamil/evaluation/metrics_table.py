@@ -42,8 +42,9 @@ def long_table(numbers: dict[str, Any]) -> pd.DataFrame:
     parts += [
         {"level": "out_of_fold", "of": numbers["out_of_fold"]},
         {"level": "ensemble", "of": numbers["ensemble"] | {"decisions": numbers["decisions"]}},
-        {"level": "ensemble", "model": "temperature-scaled", "of": numbers["scaled"]},
     ]
+    if numbers["scaled"]:
+        parts.append({"level": "ensemble", "model": "temperature-scaled", "of": numbers["scaled"]})
     parts += [{"level": "baseline", "model": entry["name"], "of": entry} for entry in numbers["baselines"]]
     rows = [
         {"model": "model"} | part | {"metric": name, "n": part["of"].get("n", numbers["cases"])} | _flat(number)
@@ -67,7 +68,9 @@ def _named(entry: dict[str, Any]) -> Iterator[tuple[str, Estimate | float | None
     yield from ((f"recall_{column(name)}", value) for name, value in entry.get("recall", {}).items())
     for i, point in enumerate(POINTS):
         if entry.get(point):
-            yield from _decided(point, entry[point], entry["decisions"][i]["rows"] if "decisions" in entry else [])
+            yield from _decided(
+                point, entry[point], (entry["decisions"][i]["rows"] or []) if "decisions" in entry else []
+            )
     for name in ("ece", "slope", "intercept"):
         if entry.get("calibration"):
             yield f"calibration_{name}", entry["calibration"][name]
@@ -84,3 +87,4 @@ def _decided(
         hits, misses = (decided[count] for count in PROPORTIONS[name]) if name in PROPORTIONS else (None, None)
         share = value if hits is None else intervals.wilson(hits, hits + misses)
         yield f"{point}_{name}", known.get(name, share)
+    yield from ((f"{point}_{row['name']}_with_choice", row["with_choice"]) for row in rows if "with_choice" in row)

@@ -17,6 +17,13 @@ from stratamil.stats import intervals, metrics
 from stratamil.stats.intervals import Estimate
 from stratamil.stats.ranking import compared
 
+OFF = {
+    None: "fitted on validation cases",
+    "few": f"not fitted: fewer than {metrics.TEMPERATURE_CASES} validation cases",
+    "one class": "not fitted: validation cases of one class only",
+    "bound": "not fitted: the search ends at a bound",
+}
+
 
 @torch.inference_mode()
 def predict(
@@ -32,10 +39,11 @@ def predict(
 
     model: on the device of the bags. bags: Bags. table: the features' table (case_id, stain, slice_id, patch, path).
     y: case id -> class index. classes: K names.
-    Returns (predictions, attention) of each member. predictions, one row a case: case_id, true_label, predicted_label,
-    prob_<class>, correct, logit_<class>, patches (of the bag). attention, one row a patch: the columns of `table`,
-    patch_weight, slice_weight, stain_weight, effective_weight, effective_ratio and rank (see `ranking.compared`),
-    contribution_<class>: over a case, they and the class's entry of `biases` add up to its logit.
+    Returns (predictions, attention) of each member. predictions, one row a case: case_id, true_label, predicted_label
+    (indices of classes), prob_<class>, correct, true_class, predicted_class, logit_<class>, patches (of the bag).
+    attention, one row a patch: the columns of `table`, patch_weight, slice_weight, stain_weight, effective_weight,
+    effective_ratio and rank (see `ranking.compared`), contribution_<class>: over a case, they and the class's entry of
+    `biases` add up to its logit.
     """
     rows, patches = ([[] for _ in range(model.members)] for _ in range(2))
     cases = sorted(case_ids, key=natural)
@@ -58,9 +66,9 @@ def _prediction(case: str, truth: int, logits: torch.Tensor, classes: Sequence[s
     probabilities = torch.softmax(logits, 0).numpy()
     predicted = int(probabilities.argmax())
     return (
-        {"case_id": case, "true_label": classes[truth], "predicted_label": classes[predicted]}
+        {"case_id": case, "true_label": truth, "predicted_label": predicted}
         | {f"prob_{column(name)}": p for name, p in zip(classes, probabilities)}
-        | {"correct": predicted == truth}
+        | {"correct": predicted == truth, "true_class": classes[truth], "predicted_class": classes[predicted]}
         | {f"logit_{column(name)}": z for name, z in zip(classes, logits.numpy())}
     )
 
@@ -86,7 +94,7 @@ def biases(model: HierarchicalAttention, member: int, classes: Sequence[str]) ->
 
 def arrays(predictions: pd.DataFrame, classes: Sequence[str]) -> tuple[NDArray, NDArray, NDArray]:
     """Return labels (n,), probabilities (n, K) and logits (n, K) of a predictions table."""
-    y = predictions["true_label"].map(classes.index).to_numpy(dtype=int)
+    y = predictions["true_label"].to_numpy(dtype=int)
     names = [column(name) for name in classes]
     return (y, *(predictions[[f"{kind}_{name}" for name in names]].to_numpy() for kind in ("prob", "logit")))
 
@@ -103,15 +111,11 @@ def results(
     val_y, val_p, val_logits = arrays(validation, classes)
     result = metrics.summary(y, p, classes)
     result["counts"] = {name: int((y == k).sum()) for k, name in enumerate(classes)}
-    result["temperature"] = metrics.temperature(val_y, val_logits)
+    result["temperature"], result["temperature_off"] = metrics.temperature(val_y, val_logits)
     if len(classes) == 2:
         score, val_score = p[:, 1], val_p[:, 1]
         result["roc_auc_delong"] = intervals.delong(y, score)
-        chosen = (
-            metrics.youden_threshold(val_y, val_score)
-            if threshold == "youden"
-            else metrics.sensitivity_threshold(val_y, val_score, float(threshold))
-        )
+        chosen = metrics.chosen_threshold(val_y, val_score, threshold)
         result["at_0.5"] = metrics.at_threshold(y, score, 0.5)
         result["threshold"] = chosen
         result["threshold_rule"] = threshold
@@ -128,8 +132,9 @@ def text(result: Mapping[str, Any]) -> str:
     lines = [
         f"split {result['split']}, seed {result['seed']}",
         f"checkpoint: {result['checkpoint']} (epoch {result['epoch']}, best on validation)",
-        f"test cases: {n}" + (f" ({', '.join(f'{count} {name}' for name, count in counts.items())})" if counts else ""),
-        f"test loss (log loss): {_number(result['loss'])}",
+        f"number of samples: {n} test cases"
+        + (f" ({', '.join(f'{count} {name}' for name, count in counts.items())})" if counts else ""),
+        f"test loss: {_number(result['loss'])} (log loss)",
         f"accuracy: {_share(result['accuracy'], n)}",
         f"balanced accuracy: {_number(result['balanced_accuracy'])}",
         *(f"recall {name}: {_share(value, counts.get(name))}" for name, value in recall.items()),
@@ -137,7 +142,7 @@ def text(result: Mapping[str, Any]) -> str:
         f"PR AUC: {_number(result['pr_auc'])}"
         + (f" (prevalence {result['prevalence']:.4f})" if result.get("prevalence") is not None else ""),
         f"Brier score: {_number(result['brier'])}",
-        f"temperature from validation: {_number(result['temperature'])}{_bound(result['temperature'])}",
+        f"temperature: {_number(result['temperature'])} ({OFF[result['temperature_off']]})",
     ]
     if result.get("at_threshold"):
         at = result["at_threshold"]
@@ -166,10 +171,6 @@ def _share(value: float | None, n: int | None) -> str:
         return _number(value)
     k = round(value * n)
     return f"{_number(value)}, {k} of {n}{_range(intervals.wilson(k, n))}"
-
-
-def _bound(value: float | None) -> str:
-    return ", at its bound: no temperature fits these validation cases" if metrics.at_bound(value) else ""
 
 
 def true_probability(y: NDArray, p: NDArray) -> NDArray:

@@ -51,12 +51,12 @@ class Run:
     @cached_property
     def test(self) -> pd.DataFrame:
         """Predictions of the test cases, one row a case."""
-        return tables.read(self.folder / "predictions.csv")
+        return tables.read_predictions(self.folder / "predictions.csv")
 
     @cached_property
     def validation(self) -> pd.DataFrame:
         """Predictions of the validation cases, one row a case."""
-        return tables.read(self.folder / "validation_predictions.csv")
+        return tables.read_predictions(self.folder / "validation_predictions.csv")
 
     @cached_property
     def patch_attention(self) -> pd.DataFrame:

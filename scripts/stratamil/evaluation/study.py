@@ -9,7 +9,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -34,10 +34,20 @@ def read_runs(folders: Iterable[Path | str]) -> list[runs.Run]:
 def _faults(run: runs.Run) -> Iterator[str]:
     wanted = ["patches", *(f"{kind}_{column(name)}" for kind in ("prob", "logit") for name in run.classes)]
     for name, table in (("predictions.csv", run.test), ("validation_predictions.csv", run.validation)):
-        for lacking in (item for item in ["case_id", "true_label", *wanted] if item not in table):
+        for lacking in (item for item in ["case_id", "true_class", *wanted] if item not in table):
             yield f"{run.folder}/{name}: missing column {lacking}: evaluate the run again"
-        for label in sorted(set(table.get("true_label", [])) - set(run.classes)):
+        for label in sorted(set(table.get("true_class", [])) - set(run.classes)):
             yield f"{run.folder}/{name}: class {label!r} is none of {', '.join(run.classes)}: evaluate the run again"
+
+
+class Validation(NamedTuple):
+    """What the ensemble of a split says of its validation cases, and the threshold that it chooses on them."""
+
+    case_ids: list[str]
+    y: NDArray[np.bool_]
+    score: NDArray[np.float64]
+    rule: str | float
+    threshold: float | None
 
 
 @dataclass(frozen=True)
@@ -85,6 +95,11 @@ class Study:
         return [f"scaled_{column(name)}" for name in self.classes]
 
     @property
+    def rescaled(self) -> bool:
+        """Whether a temperature was fitted for any run."""
+        return any(run.results.get("temperature", 1.0) != 1 for run in self.runs)
+
+    @property
     def seeds(self) -> list[int]:
         """Seeds of the runs, ascending."""
         return sorted({run.seed for run in self.runs})
@@ -121,15 +136,13 @@ class Study:
         tables = []
         for run in self.runs:
             logits = run.test[[f"logit_{column(name)}" for name in self.classes]].to_numpy(dtype=float)
-            temperature = run.results.get("temperature")
-            # Without a temperature (one-class validation) nothing is rescaled, rather than the case left out.
-            scaled = softmax(logits / (temperature or 1.0), axis=1)
+            scaled = softmax(logits / run.results.get("temperature", 1.0), axis=1)
             threshold = run.results.get("threshold")
             tables.append(
                 run.test[["case_id", *self.probabilities]].assign(
                     split=run.split,
                     seed=run.seed,
-                    y=run.test["true_label"].map(self.classes.index),
+                    y=run.test["true_class"].map(self.classes.index),
                     threshold=np.nan if threshold is None else threshold,
                     **dict(zip(self.scaled, scaled.T)),
                 )
@@ -144,9 +157,42 @@ class Study:
     def ensemble(self) -> pd.DataFrame:
         """One row a case in natural order: see `of_cases`; `sd` of the shown probability, `right` of `times`."""
         groups = self.predictions.assign(shown=self.shown(self.predictions)).groupby("case_id")
-        table = self.of_cases(self.predictions, [*self.probabilities, *self.scaled, "threshold"]).set_index("case_id")
+        table = self.of_cases(self.predictions, [*self.probabilities, *self.scaled]).set_index("case_id")
+        thresholds = self.predictions.drop_duplicates(["case_id", "split"]).set_index("case_id")["split"]
+        thresholds = thresholds.map({split: part.threshold for split, part in self.validation.items()})
+        table["threshold"] = thresholds.astype(float).groupby("case_id").mean(skipna=False)
         table["right"], table["times"], table["sd"] = groups["right"].sum(), groups.size(), groups["shown"].std(ddof=1)
         return table.reset_index().sort_values("case_id", key=lambda ids: ids.map(natural), ignore_index=True)
+
+    @cached_property
+    def validation(self) -> dict[str, Validation]:
+        """Split -> what its ensemble, the mean of its seeds, says of its validation cases; with two classes only."""
+        result = {}
+        for split in self.splits if self.binary else ():
+            runs_of = [run for run in self.runs if run.split == split]
+            rows = pd.concat([run.validation for run in runs_of]).groupby("case_id", sort=False)
+            y = rows["true_class"].first().map(self.classes.index).to_numpy() == 1
+            score = rows[self.probabilities[1]].mean()
+            rule = runs_of[0].results.get("threshold_rule", "youden")
+            chosen = metrics.chosen_threshold(y, score, rule)
+            result[split] = Validation(list(score.index), y, score.to_numpy(), rule, chosen)
+        return result
+
+    def rechosen(self, table: pd.DataFrame) -> NDArray[np.float64] | None:
+        """Return thresholds (B, rows) for the rows of `table`, chosen anew on each bootstrap sample's validation cases.
+
+        None where a validation case is tested in no split, so that it is in no sample, or `table` has no thresholds.
+        """
+        known = set(self.ensemble["case_id"])
+        if table["threshold"].isna().any() or not all(set(part.case_ids) <= known for part in self.validation.values()):
+            return None
+        position = pd.Series(range(len(self.ensemble)), index=self.ensemble["case_id"])
+        sampled = {
+            split: metrics.chosen_thresholds(part.y, part.score, part.rule, self.weights[:, position[part.case_ids]])
+            for split, part in self.validation.items()
+        }
+        splits = self.predictions.groupby("case_id")["split"].unique()
+        return np.column_stack([np.mean([sampled[s] for s in splits[case]], axis=0) for case in table["case_id"]])
 
     @cached_property
     def baseline_ensembles(self) -> dict[str, pd.DataFrame]:
@@ -213,6 +259,10 @@ class Study:
         """Return `metrics.auc` of the rows of `table`, pooled."""
         return metrics.auc(table["y"].to_numpy(), table[self.probabilities].to_numpy())
 
+    def constant(self, table: pd.DataFrame) -> bool:
+        """Return whether all cases of each fold, or of `table` where there are none, have the same probabilities."""
+        return all((part[self.probabilities].nunique() <= 1).all() for part in self.folds(table) or [table])
+
     def fold_aucs(self, table: pd.DataFrame) -> list[float | None]:
         """Return the AUC of each of the `folds` of `table`."""
         return [self.auc(part) for part in self.folds(table)]
@@ -255,9 +305,17 @@ class Study:
         return result | self.discrimination(table, sampled)
 
     def discrimination(self, table: pd.DataFrame, sampled: dict[str, NDArray]) -> dict[str, Any]:
-        """Return pooled AUC and mean of folds with intervals by patient, DeLong's beside; SD over folds."""
+        """Return pooled AUC and mean of folds with intervals by patient, DeLong's beside; SD over folds.
+
+        Predictions that are the same for all cases of a fold have no intervals: their AUC is known beforehand.
+        """
         value, folds, patients = self.auc(table), self.fold_aucs(table), table["patient_id"].nunique()
         score = table[self.probabilities].to_numpy()[:, 1]
+        if self.constant(table):
+            aucs = {
+                name: Estimate(each, n=patients) for name, each in (("roc_auc", value), ("fold_mean", mean_of(folds)))
+            }
+            return aucs | {"delong": Estimate(value), "fold_sd": sd_of(folds), "folds": len(folds)}
         return {
             "roc_auc": intervals.auc_interval(value, sampled["roc_auc"], self.sides(table), patients),
             "delong": intervals.delong(table["y"], score) if self.binary else Estimate(value),

@@ -24,7 +24,7 @@ from stratamil.stats.ranking import COMPARED, EQUAL, alike, top_count
 
 WEIGHTS = ["patch_weight", "slice_weight", "stain_weight", "effective_weight"]
 COLUMNS = ["case_id", "stain", "slice_id", "patch", "path", *WEIGHTS, *COMPARED]
-PREDICTION_COLUMNS = ["case_id", "true_label", "predicted_label"]
+PREDICTION_COLUMNS = ["case_id", "true_class", "predicted_class"]
 PLACE = ["x", "y"]  # on the slide, of precomputed features
 TOLERANCE = 1e-3  # float32 weights of some thousand patches add up to 1 within this, and contributions to a logit
 
@@ -122,10 +122,10 @@ def read_cases(patch_attention: Path, predictions: Path, stains: list[str]) -> l
 
 
 def _case(row: dict[str, Any], patches: pd.DataFrame) -> Case:
-    label = str(row["predicted_label"])
+    label = str(row["predicted_class"])
     return Case(
         id=row["case_id"],
-        true_label=str(row["true_label"]),
+        true_label=str(row["true_class"]),
         predicted_label=label,
         probability=row[f"prob_{names.column(label)}"],
         patches=patches,
@@ -139,7 +139,7 @@ def _disagreements(patches: pd.DataFrame, predicted: pd.DataFrame, classes: list
         yield f"case {case} has " + ("patches but no prediction" if case in have else "a prediction but no patches")
     for case in predicted.loc[predicted["case_id"].duplicated(), "case_id"]:
         yield f"case {case} is predicted twice"
-    for label in predicted["predicted_label"].unique():
+    for label in predicted["predicted_class"].unique():
         if f"prob_{names.column(str(label))}" not in predicted:
             yield f"class {label} has no column of probabilities"
     if have == wanted and predicted["case_id"].is_unique:

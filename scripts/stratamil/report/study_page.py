@@ -22,8 +22,7 @@ from stratamil.core.names import file_name
 from stratamil.evaluation import cross_split, metrics_table
 from stratamil.evaluation.study import Study
 from stratamil.explain import stain_attention
-from stratamil.report import benchmarks, cohort_plots, page, plots, style, training_plots
-from stratamil.stats import metrics
+from stratamil.report import benchmarks, cohort_plots, page, plots, sentences, style, training_plots
 from stratamil.stats.intervals import Estimate
 
 GALLERIES = {
@@ -34,6 +33,7 @@ GALLERIES = {
     "slices": "slice_attention/slice_attn_rankplot_case_{}.png",
 }
 BASELINES = {
+    "summary": "Mean, maximum and SD of patch features",
     "mean_pool": "Mean of patch features",
     "mean_pool_": "Mean of patch features, {} alone",
     "colour": "Colour and coarse texture",
@@ -116,8 +116,7 @@ def build(
         resources=benchmarks.resources(sources.benchmarks, study.runs, sources.shards),
         settings=settings(study, sources.config),
         baseline_label=baseline_label,
-        temperature_bounds=metrics.TEMPERATURES,
-        at_bound=sum(metrics.at_bound(value) for value in numbers["temperatures"]),
+        said=sentences.of_study(numbers),
         class_weights=class_weights(study),
         few=[(name, n) for name, n in numbers["patients_of"].items() if n < cohort_warnings.PATIENTS],
         cohort_page=address(sources.cohort_page, final),
@@ -189,7 +188,7 @@ def figures(study: Study, weights: pd.DataFrame | None, colors: Sequence[str]) -
             y == c,
             p[:, c],
             f"Calibration, {name}",
-            scaled=scaled[:, c],
+            scaled=scaled[:, c] if study.rescaled else None,
             colors=colors,
             names=classes if study.binary else ("other classes", name),
         )
@@ -210,7 +209,7 @@ def replicates(study: Study) -> str:
 
 def _baseline_curves(study: Study) -> Iterator[tuple[str, NDArray, NDArray]]:
     """Yield (label, y, score) of the two baselines that see the patches."""
-    for name in ("mean_pool", "colour"):
+    for name in ("summary", "colour"):
         if name in study.baseline_ensembles:
             rows = study.baseline_ensembles[name]
             yield BASELINES[name].lower(), rows["y"].to_numpy(), rows[study.probabilities[1]].to_numpy()

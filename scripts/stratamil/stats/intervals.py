@@ -23,6 +23,8 @@ from stratamil.stats import metrics
 Scale = Literal["plain", "log", "logit"]
 
 Z = float(ndtri(0.975))
+FEW = 20  # patients of a class: below, the bootstrap's interval of an AUROC is much too wide near 1 (bench/coverage.py)
+STILL = 1e-12  # SD of samples that are all the same but for rounding: of what is constant by construction
 SCALES: dict[str, Scale] = {"roc_auc": "logit", "pr_auc": "logit", "accuracy": "logit", "balanced_accuracy": "logit"}
 SCALES |= {"log_loss": "log", "brier": "log"}
 
@@ -119,12 +121,19 @@ def weighted_metrics(y: ArrayLike, p: NDArray, weights: NDArray) -> dict[str, ND
 
 
 def weighted_decisions(y: ArrayLike, called: ArrayLike, weights: NDArray) -> dict[str, NDArray[np.float64]]:
-    """Return balanced_accuracy, f1 and mcc of binary decisions for each row of case weights: (B,), NaN where 0/0."""
+    """Return the metrics of binary decisions for each row of case weights: (B,), NaN where 0/0.
+
+    called: (n,), or (B, n) where each row decides by a threshold of its own.
+    """
     y, called = np.asarray(y, dtype=bool), np.asarray(called, dtype=bool)
-    tp, fp = weights[:, y & called].sum(axis=1), weights[:, ~y & called].sum(axis=1)
-    tn, fn = weights[:, ~y & ~called].sum(axis=1), weights[:, y & ~called].sum(axis=1)
+    tp, fp, tn, fn = ((weights * each).sum(axis=1) for each in (y & called, ~y & called, ~y & ~called, y & ~called))
     with np.errstate(invalid="ignore", divide="ignore"):
         return {
+            "accuracy": (tp + tn) / (tp + tn + fp + fn),
+            "sensitivity": tp / (tp + fn),
+            "specificity": tn / (tn + fp),
+            "ppv": tp / (tp + fp),
+            "npv": tn / (tn + fn),
             "balanced_accuracy": (tp / (tp + fn) + tn / (tn + fp)) / 2,
             "f1": 2 * tp / (2 * tp + fp + fn),
             "mcc": (tp * tn - fp * fn) / np.sqrt((tp + fp) * (tp + fn) * (tn + fp) * (tn + fn)),
@@ -136,12 +145,12 @@ def interval(value: float | None, sampled: NDArray, scale: Scale, n: int | None 
 
     scale: "plain"; "log", for losses, or "logit", for areas and shares, where the SD is brought to that
     scale (delta method) and the ends back, so that they stay above 0 and below 1. There is no interval where the number
-    is at a bound of its scale, or fewer than half of the samples define it. n: patients that were sampled.
+    is at a bound of its scale, no sample differs, or fewer than half of them define it. n: patients that were sampled.
     """
     finite = sampled[np.isfinite(sampled)]
-    if value is None or len(finite) < max(2, len(sampled) / 2):
+    if value is None or len(finite) < max(2, len(sampled) / 2) or (error := finite.std(ddof=1)) < STILL:
         return Estimate(value, n=n)
-    return _of_error(value, finite.std(ddof=1), scale, n)
+    return _of_error(value, error, scale, n)
 
 
 def _of_error(value: float, error: float, scale: Scale, n: int | None) -> Estimate:
@@ -158,8 +167,11 @@ def _of_error(value: float, error: float, scale: Scale, n: int | None) -> Estima
 
 
 def auc_interval(value: float | None, sampled: NDArray, sides: Sequence[Sides], n: int | None = None) -> Estimate:
-    """Return the Estimate of an AUROC from its bootstrap samples; at 0 or 1 that of `score_interval`."""
-    if value is None or 0 < value < 1:
+    """Return the Estimate of an AUROC from its bootstrap samples; at 0 or 1, or of a few, that of `score_interval`.
+
+    sides: of each AUROC, if it is a mean of several. Few are less than `FEW` patients of a class in all of them.
+    """
+    if value is None or (0 < value < 1 and min(map(sum, zip(*sides)), default=0) >= FEW):
         return interval(value, sampled, "logit", n)
     return score_interval(value, sides, n)
 

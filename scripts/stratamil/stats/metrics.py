@@ -5,7 +5,7 @@ the positive one and `score` is its probability. A metric that a set cannot give
 """
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -13,6 +13,7 @@ from numpy.typing import ArrayLike, NDArray
 from scipy.special import log_softmax, logit
 
 TEMPERATURES = (0.1, 10.0)  # bounds of `temperature`: a separable validation set would push it to 0
+TEMPERATURE_CASES = 50  # fitted to 10 cases, it raised the log loss of a cohort from .245 to .669
 SMALLEST = 1e-7  # probabilities are kept this far from 0 and 1 before a logarithm: float32 resolves no more near 1
 
 
@@ -165,30 +166,56 @@ def sensitivity_threshold(y: ArrayLike, score: ArrayLike, target: float) -> floa
     return float(thresholds[sensitivity >= target - 1e-12].max())
 
 
-def temperature(y: ArrayLike, logits: ArrayLike) -> float | None:
-    """Return the temperature T, within `TEMPERATURES`, of the least log loss of softmax(logits / T) (Guo et al. 2017).
+def chosen_threshold(y: ArrayLike, score: ArrayLike, rule: str | float) -> float | None:
+    """Return the threshold by a rule: "youden" or a target sensitivity; None if one class."""
+    return youden_threshold(y, score) if rule == "youden" else sensitivity_threshold(y, score, float(rule))
 
-    y: (n,), logits: (n, C), of validation cases. None if y holds one class only. Where all are right the loss falls all
-    the way to T = 0, so that it is the lower bound.
+
+def chosen_thresholds(y: ArrayLike, score: ArrayLike, rule: str | float, weights: NDArray) -> NDArray[np.float64]:
+    """Return `chosen_threshold` for each row of case weights: (B,), NaN where a row lacks a class."""
+    y, score = np.asarray(y, dtype=bool), np.asarray(score, dtype=float)
+    thresholds = _thresholds(score)  # those that cut a sample's scores in two are among them
+    called = (score >= thresholds[:, None]).astype(float)
+    positives, negatives = weights[:, y].sum(axis=1), weights[:, ~y].sum(axis=1)
+    hits, alarms = weights[:, y] @ called[:, y].T, weights[:, ~y] @ called[:, ~y].T
+    if rule == "youden":
+        best = (hits * negatives[:, None] - alarms * positives[:, None]).argmax(axis=1)
+    else:
+        enough = hits >= (float(rule) - 1e-12) * positives[:, None]
+        best = enough.shape[1] - 1 - enough[:, ::-1].argmax(axis=1)
+    return np.where((positives > 0) & (negatives > 0), thresholds[best], np.nan)
+
+
+class Temperature(NamedTuple):
+    """What logits are divided by; off: why it is 1 and not fitted, None where it is fitted."""
+
+    value: float
+    off: Literal["few", "one class", "bound"] | None = None
+
+
+def temperature(y: ArrayLike, logits: ArrayLike, least: int = TEMPERATURE_CASES) -> Temperature:
+    """Return the temperature T of the least log loss of softmax(logits / T) (Guo et al. 2017).
+
+    y: (n,), logits: (n, C), of validation cases. T is 1 with fewer than `least` cases, with one class, and where the
+    search ends at a bound of `TEMPERATURES`: if all cases are right the loss falls all the way to T = 0.
     """
     y, logits = np.asarray(y, dtype=int), np.asarray(logits, dtype=float)
     if len(np.unique(y)) < 2:
-        return None
+        return Temperature(1.0, "one class")
+    if len(y) < least:
+        return Temperature(1.0, "few")
     if (logits.argmax(axis=1) == y).all():
-        return TEMPERATURES[0]
+        return Temperature(1.0, "bound")
 
     from scipy.optimize import minimize_scalar  # as above
 
     def loss(log_t: float) -> float:
         return -log_softmax(logits / np.exp(log_t), axis=1)[np.arange(len(y)), y].mean()
 
-    least = minimize_scalar(loss, bounds=np.log(TEMPERATURES), method="bounded", options={"xatol": 1e-6})
-    return float(np.exp(least.x))
-
-
-def at_bound(value: float | None) -> bool:
-    """Return whether a temperature is at a bound of its search, so that it fits nothing."""
-    return value is not None and not 1.02 * TEMPERATURES[0] < value < 0.98 * TEMPERATURES[1]
+    found = minimize_scalar(loss, bounds=np.log(TEMPERATURES), method="bounded", options={"xatol": 1e-6})
+    value = float(np.exp(found.x))
+    inside = 1.02 * TEMPERATURES[0] < value < 0.98 * TEMPERATURES[1]
+    return Temperature(value) if inside else Temperature(1.0, "bound")
 
 
 def recalibration(y: NDArray[np.bool_], score: ArrayLike) -> tuple[float, float] | tuple[None, None]:

@@ -11,7 +11,7 @@ from conftest import REPOSITORY
 from PIL import Image
 
 from stratamil.core.errors import UserError
-from stratamil.demo import painter, tissue
+from stratamil.demo import anatomy, painter, tissue
 
 ROOT = REPOSITORY
 SEED, CASES, SIDE = 3, 30, 48
@@ -183,6 +183,32 @@ def test_stains_have_their_colours():
         assert mean_colour(stain, False).min() > 200
         assert brown(stain, True) > brown(stain, False) + 10
     assert brown("melan", True) > brown("sox10", True)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("stain", tissue.STAINS)
+def test_benign_and_malignant_nests_differ_in_the_shape_of_their_nuclei_not_in_colour(stain):
+    def painted(**what):
+        rngs = (np.random.default_rng([seed, 1]) for seed in range(24))
+        return np.mean([tissue.paint(rng, stain, SIDE, tissue.staining(rng), **what).mean((0, 1)) for rng in rngs], 0)
+
+    assert np.abs(painted(signal=True) - painted(distractor="nevus")).max() < 2
+
+    def nests(signal, distractor):
+        scenes = [anatomy.lay_out(np.random.default_rng(seed), 2 * SIDE, signal, distractor) for seed in range(24)]
+        cells = np.concatenate([scene.cells[scene.kind >= anatomy.NEVUS] for scene in scenes])
+        return len(cells), np.sqrt(cells[:, 2] * cells[:, 3]).mean(), cells[:, 2] / cells[:, 3]
+
+    (n, size, long), (others, usual, round_) = nests(True, ""), nests(False, "nevus")
+    assert n == pytest.approx(others, rel=0.05) and size == pytest.approx(usual, rel=0.05)
+    assert long.min() > 2 > 1.2 > round_.max()
+
+
+def test_benign_cases_have_as_many_nests_as_malignant_ones(default):
+    table = pd.DataFrame(default.patches).merge(painter.labels(default), left_on="case_id", right_on="Case")
+    benign, high = table[table["Class"] == 1], table[table["Class"] >= 3]
+    assert (benign["distractor"] == "nevus").mean() == pytest.approx(high["signal"].mean(), abs=0.05)
+    assert not benign["signal"].any() and not (high["distractor"] == "nevus").any()
 
 
 def test_refuses_a_folder_of_another_cohort_and_too_few_cases(cohort, tmp_path):

@@ -5,6 +5,9 @@ from types import SimpleNamespace
 import numpy as np
 import pandas as pd
 import pytest
+from sklearn.linear_model import LogisticRegression
+from sklearn.metrics import log_loss
+from sklearn.preprocessing import StandardScaler
 
 from stratamil.cohort.splits import Split
 from stratamil.core.errors import UserError
@@ -44,7 +47,7 @@ def aucs(predictions):
 
 def test_a_separable_signal_is_found_where_it_is(cohort):
     found = aucs(baselines.predict(*cohort, CLASSES))
-    assert found["mean_pool"] == 1
+    assert found["mean_pool"] == 1 and found["summary"] > 0.95
     assert found["patch_count"] == 1
     assert found["mean_pool_h&e"] > 0.95 and found["mean_pool_sox10"] > 0.9
     assert found["colour"] < 0.9
@@ -53,22 +56,58 @@ def test_a_separable_signal_is_found_where_it_is(cohort):
 
 def test_each_test_case_once_a_split_and_baseline(cohort):
     predictions = baselines.predict(*cohort, CLASSES)
-    assert list(predictions) == ["split", "baseline", "case_id", "true_label", "prob_benign", "prob_high_grade"]
-    assert len(predictions) == 2 * 10 * 7
+    assert list(predictions) == ["split", "baseline", "case_id", "true_label", "prob_benign", "prob_high_grade", "C"]
+    assert len(predictions) == 2 * 10 * 8
     assert not predictions.duplicated(["split", "baseline", "case_id"]).any()
     np.testing.assert_allclose(predictions[["prob_benign", "prob_high_grade"]].sum(axis=1), 1)
     assert list(predictions["case_id"][:10]) == [str(i) for i in range(31, 41)]
 
 
-def test_neither_test_nor_validation_labels_are_seen(cohort):
+def test_no_test_case_has_a_part_in_what_is_fitted_or_chosen(cohort):
+    """Other labels and features of the test cases, and the penalties and all predictions of other cases stay."""
     described, labels, splits = cohort
     before = baselines.predict(described, labels, splits, CLASSES)
-    other = dict(zip(CLASSES, reversed(CLASSES)))
+    other, random = dict(zip(CLASSES, reversed(CLASSES))), np.random.default_rng(9)
     for name, split in splits.items():
-        swapped = {case: label if case in split.train else other[label] for case, label in labels.items()}
+        swapped = {case: other[label] if case in split.test else label for case, label in labels.items()}
+        mine = before[before["split"] == name].reset_index(drop=True)
         after = baselines.predict(described, swapped, {name: split}, CLASSES)
-        mine = before[before["split"] == name]
-        np.testing.assert_array_equal(mine["prob_high_grade"], after["prob_high_grade"])
+        pd.testing.assert_frame_equal(after.drop(columns="true_label"), mine.drop(columns="true_label"))
+        changed = {key: table.copy() for key, table in described.items()}
+        for table in changed.values():
+            table.loc[split.test[1:]] = random.normal(size=(9, table.shape[1]))
+        after = baselines.predict(changed, swapped, {name: split}, CLASSES)
+        pd.testing.assert_series_equal(after["C"], mine["C"])
+        first = after["case_id"] == split.test[0]
+        np.testing.assert_array_equal(after.loc[first, "prob_high_grade"], mine.loc[first, "prob_high_grade"])
+
+
+def test_validation_chooses_the_penalty_and_the_fit_has_converged(cohort):
+    """Against scikit-learn on the features as they are, by another solver."""
+    described, labels, splits = cohort
+    predictions, split = baselines.predict(described, labels, splits, CLASSES), splits["01"]
+    x = described["summary"]
+    y = {case: CLASSES.index(label) for case, label in labels.items()}
+    scale = StandardScaler().fit(x.loc[split.train])
+    losses, tests = {}, {}
+    for strength in baselines.STRENGTHS:
+        fit = LogisticRegression(C=strength, class_weight="balanced", solver="newton-cg", tol=1e-12, max_iter=1000)
+        fit.fit(scale.transform(x.loc[split.train]), [y[case] for case in split.train])
+        p = {part: fit.predict_proba(scale.transform(x.loc[getattr(split, part)])) for part in ("val", "test")}
+        losses[strength], tests[strength] = (
+            log_loss([y[case] for case in split.val], p["val"], labels=[0, 1]),
+            p["test"],
+        )
+    best = min(losses, key=losses.get)
+    found = predictions.query("split == '01' and baseline == 'summary'")
+    assert set(found["C"]) == {best}
+    np.testing.assert_allclose(found["prob_high_grade"], tests[best][:, 1], atol=1e-6)
+
+
+def test_the_summary_is_mean_maximum_and_sd_of_a_case():
+    values = np.array([[1, 5], [3, 1], [7, 7]], dtype=np.float16)
+    found = baselines.summary(values, ["2", "2", "1"])
+    assert found.loc["2"].tolist() == [2, 3, 3, 5, 1, 2] and found.loc["1"].tolist() == [7, 7, 7, 7, 0, 0]
 
 
 def test_half_precision_does_not_overflow_in_the_mean():

@@ -30,14 +30,18 @@ def predicted():
 
 def test_predictions(predicted):
     _, _, predictions, _ = predicted
-    assert list(predictions)[:7] == [
+    assert list(predictions) == [
         "case_id", "true_label", "predicted_label", "prob_benign", "prob_in_situ", "prob_high_grade", "correct",
+        "true_class", "predicted_class", "logit_benign", "logit_in_situ", "logit_high_grade", "patches",
     ]  # fmt: skip
     assert list(predictions["case_id"]) == ["1", "2", "10"]
     y, p, logits = predict.arrays(predictions, CLASSES)
     np.testing.assert_allclose(p.sum(1), 1)
     np.testing.assert_allclose(p, np.exp(logits) / np.exp(logits).sum(1, keepdims=True))
     assert list(predictions["correct"]) == list(p.argmax(1) == y)
+    assert list(y) == [0, 1, 2] and list(predictions["true_class"]) == CLASSES
+    assert list(predictions["predicted_label"]) == list(p.argmax(1))
+    assert [CLASSES[k] for k in predictions["predicted_label"]] == list(predictions["predicted_class"])
 
 
 def test_attention_names_every_patch_and_explains_the_logit(predicted):
@@ -123,11 +127,10 @@ def test_each_member_predicts_what_it_does_alone(predicted):
 def table(y, score):
     """A predictions table of two classes."""
     score = np.asarray(score)
-    names = np.array(["benign", "high"])
     return pd.DataFrame(
         {
-            "case_id": [str(i) for i in range(len(y))], "true_label": names[y],
-            "predicted_label": names[(score > 0.5).astype(int)], "prob_benign": 1 - score, "prob_high": score,
+            "case_id": [str(i) for i in range(len(y))], "true_label": y,
+            "predicted_label": (score > 0.5).astype(int), "prob_benign": 1 - score, "prob_high": score,
             "logit_benign": np.log(1 - score), "logit_high": np.log(score),
         }
     )  # fmt: skip
@@ -162,13 +165,13 @@ def test_results_txt_has_counts_and_intervals():
     score = np.concatenate([np.linspace(0.05, 0.6, 10), np.linspace(0.3, 0.95, 10)])
     result = predict.results(table(y, score), table(y, score), ["benign", "high"], "youden")
     text = predict.text({"split": "01", "seed": 1, "checkpoint": "best.pth", "epoch": 3} | result)
-    assert "test cases: 20 (10 benign, 10 high)" in text
-    assert text.count("loss") == 2 and f"test loss (log loss): {result['log_loss']:.4f}" in text
+    assert "number of samples: 20 test cases (10 benign, 10 high)" in text
+    assert text.count("loss") == 2 and f"test loss: {result['log_loss']:.4f} (log loss)" in text
     share = intervals.wilson((score[y == 0] < 0.5).sum(), 10)
     assert f"recall benign: {share.value:.4f}, 8 of 10 ({share.low:.4f} to {share.high:.4f})" in text
     auc = intervals.delong(y, score)
     assert f"AUROC: {auc.value:.4f} ({auc.low:.4f} to {auc.high:.4f})" in text and result["roc_auc_delong"] == auc
-    assert "at its bound" not in text
-    apart = predict.results(table(y, score), table([0, 1], [0.2, 0.9]), ["benign", "high"], "youden")
-    text = predict.text({"split": "01", "seed": 1, "checkpoint": "best.pth", "epoch": 3} | apart)
-    assert "at its bound: no temperature fits these validation cases" in text
+    assert (result["temperature"], result["temperature_off"]) == (1, "few")
+    assert "temperature: 1.0000 (not fitted: fewer than 50 validation cases)" in text
+    many = predict.results(table(y, score), table(np.tile(y, 3), np.tile(score, 3)), ["benign", "high"], "youden")
+    assert many["temperature"] != 1 and many["temperature_off"] is None

@@ -74,8 +74,8 @@ def one_case(table):
 def predict(table):
     """Predictions whose logits are the contributions and a bias."""
     logits = table.groupby("case_id")[["contribution_benign", "contribution_high_grade"]].sum().loc[list(COHORT)] + 0.2
-    labels = {"case_id": list(COHORT), "true_label": [label for label, _ in COHORT.values()]}
-    predictions = pd.DataFrame(labels | {"predicted_label": "high-grade", "prob_benign": 1 - P, "prob_high_grade": P})
+    labels = {"case_id": list(COHORT), "true_class": [label for label, _ in COHORT.values()]}
+    predictions = pd.DataFrame(labels | {"predicted_class": "high-grade", "prob_benign": 1 - P, "prob_high_grade": P})
     return predictions.assign(logit_benign=logits.iloc[:, 0].to_numpy(), logit_high_grade=logits.iloc[:, 1].to_numpy())
 
 
@@ -314,7 +314,7 @@ def test_predictions_and_analysis_agree_to_the_last_digit(study, monkeypatch):
     predictions = pd.read_csv(study / "predictions.csv", dtype=str).set_index("case_id").loc[summary.index]
     assert (summary["probability"] == predictions["prob_high_grade"]).all() and str(P) in set(summary["probability"])
     for column in ("true_label", "predicted_label"):
-        assert (summary[column] == predictions[column]).all()
+        assert (summary[column] == predictions[column.replace("label", "class")]).all()
     patches = patch_table().groupby("case_id").size().loc[summary.index]
     assert (summary["n_patches"].astype(int) == patches).all()
 

@@ -219,6 +219,24 @@ def test_an_interval_needs_samples_and_a_value_within_its_scale():
     assert estimate.low * estimate.high == pytest.approx(4) and estimate.low > 0
 
 
+def test_below_20_patients_of_a_class_the_interval_is_newcombes():
+    samples = np.array([0.9, 0.95, 1.0])
+    few = intervals.auc_interval(0.958, samples, [Sides(4, 6)], 10)
+    assert few == intervals.score_interval(0.958, [Sides(4, 6)], 10)
+    for end in (few.low, few.high):  # the ends solve (value - area)^2 = z^2 var(area)
+        spread = (1 - end) / (2 - end) + end / (1 + end)
+        variance = end * (1 - end) / 24 * (1 + (5 - 1) * spread)
+        assert (0.958 - end) ** 2 == pytest.approx(intervals.Z**2 * variance, rel=1e-6)
+    assert intervals.auc_interval(0.9, samples, [Sides(19, 60)]) == intervals.score_interval(0.9, [Sides(19, 60)])
+    assert intervals.auc_interval(0.9, samples, [Sides(20, 60)]) == intervals.interval(0.9, samples, "logit")
+    folds = [Sides(4, 12)] * 5  # 20 patients in all
+    assert intervals.auc_interval(0.9, samples, folds) == intervals.interval(0.9, samples, "logit")
+
+
+def test_what_is_the_same_in_all_samples_has_no_interval():
+    assert intervals.interval(0.5, np.full(9, 0.1 + 0.4), "logit", 8) == Estimate(0.5, n=8)
+
+
 def test_wilson():
     none, most = intervals.wilson(0, 10), intervals.wilson(8, 10)
     assert (none.low, none.high) == (pytest.approx(0, abs=1e-9), pytest.approx(0.2775, abs=1e-4))

@@ -51,7 +51,7 @@ def test_one_class_is_not_defined_never_a_number(y):
     found = metrics.summary(y, both(score), ["a", "b"])
     assert found["roc_auc"] is found["pr_auc"] is found["balanced_accuracy"] is None
     assert metrics.youden_threshold(y, score) is metrics.sensitivity_threshold(y, score, 0.9) is None
-    assert metrics.temperature(y, both(score)) is None
+    assert metrics.temperature(y, both(score)) == (1, "one class")
     assert metrics.calibration(y, score)["slope"] is None
 
 
@@ -85,6 +85,16 @@ def test_thresholds_are_the_best_of_all_and_between_scores():
     assert metrics.youden_threshold([0, 1], [0.2, 0.6]) == pytest.approx(0.4)
 
 
+@pytest.mark.parametrize("rule", ["youden", 0.8])
+def test_thresholds_of_weighted_cases_are_those_of_repeated_ones(rule):
+    random = np.random.default_rng(5)
+    y, score = random.integers(0, 2, 25), random.random(25).round(1)
+    weights = random.integers(1, 4, (40, 25))
+    found = metrics.chosen_thresholds(y, score, rule, weights.astype(float))
+    assert list(found) == [metrics.chosen_threshold(y.repeat(each), score.repeat(each), rule) for each in weights]
+    assert np.isnan(metrics.chosen_thresholds(y, score, rule, np.where(y == 1, 0.0, 1.0)[None])).all()
+
+
 def test_threshold_is_finite_where_scores_say_nothing_or_are_neighbours():
     assert metrics.youden_threshold([0, 1], [0.5, 0.5]) == 0.5
     assert metrics.youden_threshold([1, 0], [0.2, 0.8]) == 0.2
@@ -97,12 +107,18 @@ def test_temperature_recovers_a_known_one():
     random = np.random.default_rng(3)
     logits = random.normal(size=(20000, 2)) * 2
     y = (random.random(20000) < 1 / (1 + np.exp(logits[:, 0] - logits[:, 1]))).astype(int)
-    assert metrics.temperature(y, logits * 3) == pytest.approx(3, rel=0.05)
-    right = np.random.default_rng(0).normal(30, 9, 40) * np.repeat([-1, 1], 20)  # no temperature fits: all are right
-    assert metrics.at_bound(metrics.temperature(np.repeat([0, 1], 20), np.column_stack([0 * right, right])))
-    assert metrics.temperature([0, 1], np.array([[1.0, 0], [0, 1.0]])) == pytest.approx(
-        metrics.TEMPERATURES[0], rel=1e-3
-    )
+    assert metrics.temperature(y, logits * 3) == (pytest.approx(3, rel=0.05), None)
+
+
+def test_a_temperature_that_cannot_be_fitted_is_1():
+    y, random = np.repeat([0, 1], 30), np.random.default_rng(0)
+    logits = np.column_stack([np.zeros(60), random.normal(size=60) + y])
+    assert metrics.temperature(y, logits).off is None
+    assert metrics.temperature(y[:49], logits[:49]) == metrics.temperature(y[-49:], logits[-49:]) == (1, "few")
+    assert metrics.temperature(y[5:54], logits[5:54], least=49).off is None
+    right = np.column_stack([np.zeros(60), random.normal(30, 9, 60) * (2 * y - 1)])
+    assert metrics.temperature(y, right) == (1, "bound")  # all right: the loss falls all the way to T = 0
+    assert metrics.temperature(y, -right) == (1, "bound")  # all wrong: the less sure the better
 
 
 def test_calibration_of_known_probabilities():
