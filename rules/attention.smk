@@ -33,7 +33,7 @@ rule attention:
         mem_mb=attempts(4000),
         runtime=attempts(60),
     params:
-        signal=digest(*([config["attention"]["truth"]] if config["attention"]["truth"] else [])),
+        signal=digest("attention.truth", config["attention"]["truth"]),
         images=given(images()),
         flags=given(flag("stains", STAINS), flags("attention", truth=None)),
         truth=lambda wildcards, input: flag("truth", input.truth) if input.truth else "",

@@ -4,6 +4,7 @@ from stratamil.core import files, provenance, schema
 from stratamil.core.errors import few
 from stratamil.core.schema import flag
 from stratamil.features import encoder_registry
+from stratamil.workflow import changed_settings
 
 
 def flags(section, *only, **settings):
@@ -16,10 +17,11 @@ def given(*words):
     return lambda wildcards: " ".join(words)
 
 
-def digest(*paths):
-    """What tells the content of the user's own files, as a param: a file put back with an old date counts, too."""
+def digest(setting, *paths):
+    """The user's own files that a setting names, as a param: a file put back with an old date counts, too."""
+    paths = [path for path in paths if path and not config["demo"]]
     try:
-        return given(*(files.sha256(path)[:16] for path in paths if not config["demo"]))
+        return given(changed_settings.content(setting, paths, [files.sha256(path)[:16] for path in paths]))
     except OSError as error:
         raise stopped(f"{error.filename or few(paths)}: cannot be read ({error.strerror}): give read permission")
 
