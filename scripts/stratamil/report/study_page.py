@@ -19,6 +19,7 @@ from stratamil.cohort.splits import Split
 from stratamil.core import files, progress, provenance
 from stratamil.core.errors import UserError
 from stratamil.core.names import file_name
+from stratamil.core.wording import BASELINES, baseline_label
 from stratamil.evaluation import cross_split, metrics_table
 from stratamil.evaluation.study import Study
 from stratamil.explain import stain_attention
@@ -32,14 +33,6 @@ GALLERIES = {
     "map": "attention_maps/case_{}_attention_map.png",
     "weights": "plots/effective_patch_attn_distro_case_{}.png",
     "slices": "slice_attention/slice_attn_rankplot_case_{}.png",
-}
-BASELINES = {
-    "mean_pool": "Mean of patch features",
-    "mean_pool_": "Mean of patch features, {} alone",
-    "colour": "Colour and coarse texture",
-    "patch_count": "Number of patches",
-    "slice_count": "Number of slices",
-    "prevalence": "Prevalence",
 }
 
 
@@ -146,12 +139,6 @@ def faithfulness(sources: Sources, final: Path) -> dict[str, Any] | None:
 def address(path: Path, final: Path) -> str:
     """Return the relative address of a file, as seen from the folder `final`."""
     return quote(Path(os.path.relpath(path, final)).as_posix())
-
-
-def baseline_label(name: str) -> str:
-    """Return a baseline's name for readers; that of one stain names the stain."""
-    stain = name.removeprefix("mean_pool_")
-    return BASELINES.get(name, BASELINES["mean_pool_"].format(stain) if stain != name else name)
 
 
 def figures(study: Study, weights: pd.DataFrame | None, colors: Sequence[str]) -> dict[str, tuple[Figure, str]]:

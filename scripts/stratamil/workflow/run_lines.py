@@ -113,6 +113,8 @@ def reason(text: str, inputs: Collection[str] = ()) -> str:
             kinds.append(few(told, SETTINGS) or kind)
         else:
             kinds.append({MISSING: "not there yet", ABOVE: ""}.get(kind, kind))
+    if any(" -> " in kind for kind in kinds):  # which says what the others are
+        kinds = [kind for kind in kinds if kind != OTHERS]
     return "; ".join(dict.fromkeys(filter(None, kinds))) or "follows from the rules above"
 
 

@@ -130,6 +130,7 @@ def test_files_in_params_are_told_by_their_setting():
     old, same, none = (changed_settings.content("labels", paths, ["0" * 16]) for paths in (["a b.csv"], ["c.csv"], []))
     assert run_lines.reason(params([old], [same])) == "labels: a b.csv -> c.csv"
     assert run_lines.reason(params([old], [old.replace("000", "111")])) == "labels: content of a b.csv"
+    assert run_lines.reason(f"{run_lines.OTHERS}; {params([old], [same])}") == "labels: a b.csv -> c.csv"
     assert run_lines.reason(params([old], [])) == "labels: a b.csv -> none" and none == ""
     assert run_lines.reason(params(["47a6"], ["1f3c"])) == "files of the study"
     assert run_lines.reason("Params have changed since last execution: otherwise") == "settings"
