@@ -68,7 +68,7 @@ def accounts(reading: Reading, names: Names, labelled: Collection[str]) -> list[
     lines = [f"{_n(len(reading.patches), 'patch')} of {_n(len(there), 'case')}, by the names of their files."]
     if reading.left_out:
         reasons = Counter(each.why for each in reading.left_out).most_common()
-        told = few([f"{n:,} {reason}" for reason, n in reasons], REASONS)
+        told = few([f"{reason}: {n:,}" for reason, n in reasons], REASONS)
         lines.append(f"Left out by name or size: {_n(len(reading.left_out), 'file')} ({told}).")
     counts = reading.patches["stain"].value_counts()
     spelt = {name: [text for text in texts if text != name] for name, texts in names.stains.items()}

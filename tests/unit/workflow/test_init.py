@@ -239,7 +239,7 @@ def test_what_is_left_out_is_counted_as_in_the_inventory(tmp_path, monkeypatch, 
     taken = inventory.take(patches, labelled, grammar, list(of_stain), "exclude")
     counts = taken.excluded["reason"].value_counts()
     assert len(counts) == 8 and f"{counts.sum()} files" in said
-    assert all(f"{n} {reason}" in said for reason, n in counts.items()), (said, counts)
+    assert all(f"{reason}: {n}" in said for reason, n in counts.items()), (said, counts)
 
 
 @pytest.mark.parametrize("side, proposed", [(48, 128), (74, 128), (96, 128), (130, 160), (200, 224), (1000, 224)])
