@@ -20,8 +20,8 @@ EXAMPLES = 5
 REASONS = 8  # named, for files left out
 FEWEST = 3  # splits: validation cases are the next split's test cases
 USUAL = 5
-# Input sizes in pixels that suit the small encoder. Real patches of 48 and 74 px were measured at 128; at 96 and at 224
-# those of 74 px gave a lower AUROC (docs/how-to/encoders.md), so small patches are enlarged to 128 and none by more.
+# Input sizes in pixels that suit the small encoder. Real patches of 48 and 74 px were measured at 128; at 96 those of
+# 74 px gave a lower AUROC (docs/how-to/encoders.md), so small patches are enlarged to 128.
 SIDES = (128, 160, 192, 224)
 SMALL_ENCODER = {"encoder": "efficientnet_lite0", "pooling": "global"}
 
