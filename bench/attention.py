@@ -126,9 +126,9 @@ def predictions(logits: NDArray[np.float64]) -> pd.DataFrame:
 def command(place: Path, threads: int) -> list[object]:
     """Return the program of the rule, as Snakemake calls it."""
     return [
-        sys.executable, SCRIPTS / "attention.py", "--patch-attention", place / "patch_attention.parquet",
-        "--predictions", place / "predictions.csv", "--patches", place / "patches", "--split", "01", "--seed", "42",
-        "--stains", *STAINS, "--threads", threads, "--output", place / "attention_analysis", "--log", place / "log",
+        sys.executable, SCRIPTS / "attention.py", "--folders", place, "--names", "seed 42",
+        "--patches", place / "patches", "--split", "01", "--stains", *STAINS, "--threads", threads,
+        "--log", place / "log",
     ]  # fmt: skip
 
 

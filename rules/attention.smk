@@ -1,45 +1,41 @@
-"""Draw and tabulate what the model attended to, from the numbers that evaluate wrote.
+"""Draw and tabulate what the models of a split attended to, from the numbers that evaluate wrote.
 
-INPUTS: split_{split}/seed_{seed}/patch_attention.parquet and predictions.csv, the patch images if there are any,
+INPUTS: patch_attention.parquet and predictions.csv of each seed and of their ensemble, the patch images if there are any,
     planted signal if known, all split files if cases are chosen
-OUTPUTS: split_{split}/seed_{seed}/attention_analysis: what stands here and, undeclared, what its listing names; no
-    folder is declared, because Snakemake deletes those with all that is in them
+OUTPUTS: split_{split}/seed_{seed}/attention_analysis and, with several seeds, split_{split}/ensemble/attention_analysis:
+    what stands here and, undeclared, what its listing names; no folder is declared, because Snakemake deletes those with
+    all that is in them. Galleries are drawn of the ensemble, of each seed only with `attention.runs: all`
 """
 
 
 rule attention:
     input:
-        attention="<results>/split_{split}/seed_{seed}/patch_attention.parquet",
-        predictions="<results>/split_{split}/seed_{seed}/predictions.csv",
+        attention=of_runs("patch_attention.parquet"),
+        predictions=of_runs("predictions.csv"),
         truth=config["attention"]["truth"] or [],
         tested=expand("<results>/splits/data_splits_{split}.npz", split=SPLITS if config["attention"]["cases"] else []),
         code=code("attention"),
     output:
-        text="<results>/split_{split}/seed_{seed}/attention_analysis/attention_summary.txt",
-        summary="<results>/split_{split}/seed_{seed}/attention_analysis/summary.csv",
-        distribution=report(
-            "<results>/split_{split}/seed_{seed}/attention_analysis/stain_attention_distribution.png",
-            caption="../report/attention.rst",
-            category="Attention",
-            labels={"split": "{split}", "seed": "{seed}", "figure": "stain_attention"},
-        ),
+        **figures("attention_analysis/stain_attention_distribution", "attention", "stain_attention", "Attention"),
+        text=of_runs("attention_analysis/attention_summary.txt"),
+        summary=of_runs("attention_analysis/summary.csv"),
     log:
-        "<logs>/attention/split_{split}_seed_{seed}.log",
+        "<logs>/attention/split_{split}.log",
     benchmark:
-        "<benchmarks>/attention/split_{split}_seed_{seed}.tsv"
+        "<benchmarks>/attention/split_{split}.tsv"
     conda:
         "../envs/stratamil.yaml"
     resources:
         mem_mb=attempts(4000),
         runtime=attempts(60),
     params:
-        signal=digest(*([config["attention"]["truth"]] if config["attention"]["truth"] else [])),
+        signal=digest("attention.truth", config["attention"]["truth"]),
         images=given(images()),
         flags=given(flag("stains", STAINS), flags("attention", truth=None)),
         truth=lambda wildcards, input: flag("truth", input.truth) if input.truth else "",
         tested=lambda wildcards, input: flag("tested", list(input.tested)) if input.tested else "",
-        folder=subpath(output.text, parent=True),
+        folders=[f"{config['results']}/split_{{split}}/{run}" for run in RUNS],
+        names=given(flag("names", list(RUNS.values()))),
     shell:
-        "python {input.code[0]:q} --patch-attention {input.attention:q} --predictions {input.predictions:q}"
-        " {params.images} --split {wildcards.split} --seed {wildcards.seed} {params.flags} {params.truth} {params.tested}"
-        " --threads {threads} --output {params.folder:q} --log {log:q}"
+        "python {input.code[0]:q} --folders {params.folders:q} {params.names} {params.images} --split {wildcards.split}"
+        " {params.flags} {params.truth} {params.tested} --threads {threads} --log {log:q}"

@@ -76,6 +76,9 @@ if MAIN and (problems := results_folder.problems(config["results"], READ) or con
 SPLITS = config_values.split_names(config)
 SHARDS = [f"{i:02d}" for i in range(config["embed"]["shards"])]
 SEEDS = config["seeds"]
+# Folders of a split: name -> what it is called. Several seeds have an ensemble.
+RUNS = {f"seed_{seed}": f"seed {seed}" for seed in SEEDS}
+RUNS |= {"ensemble": f"ensemble of {len(SEEDS)} seeds"} if len(SEEDS) > 1 else {}
 STAINS = config_values.stains(config)
 CLASSES = [name for entry in config["cohort"]["classes"] for name in entry]
 PRESET = config["splits"]["preset"]

@@ -2,7 +2,8 @@
 
 INPUTS: checkpoints, feature shards, inventory/cases.csv, splits/data_splits_{split}.npz
 OUTPUTS: split_{split}/seed_{seed}/predictions.csv, validation_predictions.csv, results.json, results.txt,
-    patch_attention.parquet, data_splits.npz and figures of the test cases
+    patch_attention.parquet, data_splits.npz and figures of the test cases; with several seeds split_{split}/ensemble/
+    holds the same of their mean
 """
 
 
@@ -19,12 +20,12 @@ rule evaluate:
         **figures("roc_curve", "roc", "ROC"),
         **figures("pr_curve", "roc", "precision and recall"),
         **figures("calibration_curve", "calibration", "calibration"),
-        predictions=of_seeds("predictions.csv"),
-        validation=of_seeds("validation_predictions.csv"),
-        attention=of_seeds("patch_attention.parquet"),
-        json=of_seeds("results.json"),
-        text=of_seeds("results.txt"),
-        split=of_seeds("data_splits.npz"),
+        predictions=of_runs("predictions.csv"),
+        validation=of_runs("validation_predictions.csv"),
+        attention=of_runs("patch_attention.parquet"),
+        json=of_runs("results.json"),
+        text=of_runs("results.txt"),
+        split=of_runs("data_splits.npz"),
     log:
         "<logs>/evaluate/split_{split}.log",
     benchmark:

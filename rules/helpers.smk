@@ -4,6 +4,7 @@ from stratamil.core import files, provenance, schema
 from stratamil.core.errors import few
 from stratamil.core.schema import flag
 from stratamil.features import encoder_registry
+from stratamil.workflow import changed_settings
 
 
 def flags(section, *only, **settings):
@@ -16,10 +17,11 @@ def given(*words):
     return lambda wildcards: " ".join(words)
 
 
-def digest(*paths):
-    """What tells the content of the user's own files, as a param: a file put back with an old date counts, too."""
+def digest(setting, *paths):
+    """The user's own files that a setting names, as a param: a file put back with an old date counts, too."""
+    paths = [path for path in paths if path and not config["demo"]]
     try:
-        return given(*(files.sha256(path)[:16] for path in paths if not config["demo"]))
+        return given(changed_settings.content(setting, paths, [files.sha256(path)[:16] for path in paths]))
     except OSError as error:
         raise stopped(f"{error.filename or few(paths)}: cannot be read ({error.strerror}): give read permission")
 
@@ -77,14 +79,19 @@ def of_seeds(name):
     return expand("<results>/split_{{split}}/seed_{seed}/{name}", seed=SEEDS, name=name)
 
 
-def figures(name, caption, title, category="Test cases"):
-    """A figure of each seed of a split, with its place in Snakemake's report: output name -> file."""
+def of_runs(name):
+    """A file of each seed of a split, and of their ensemble."""
+    return expand("<results>/split_{{split}}/{run}/{name}", run=RUNS, name=name)
+
+
+def figures(name, caption, title, category="Test cases", runs=RUNS):
+    """A figure of each run of a split, with its place in Snakemake's report: output name -> file."""
     return {
-        f"{name}_{seed}": report(
-            f"<results>/split_{{split}}/seed_{seed}/{name}.png",
+        f"{Path(name).name}_{run}": report(
+            f"<results>/split_{{split}}/{run}/{name}.png",
             caption=f"../report/{caption}.rst",
             category=category,
-            labels={"split": "{split}", "seed": str(seed), "figure": title},
+            labels={"split": "{split}", "run": called, "figure": title},
         )
-        for seed in SEEDS
+        for run, called in runs.items()
     }

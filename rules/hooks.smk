@@ -12,7 +12,7 @@ from snakemake.logging import logger
 from stratamil.core import files
 from stratamil.core.errors import UserError
 from stratamil.report import summary
-from stratamil.workflow import machine, results_folder, slurm
+from stratamil.workflow import changed_settings, machine, results_folder, slurm
 
 
 def alias(names):
@@ -37,8 +37,22 @@ def alias(names):
 
 
 # Who asks for the folder of an analysis means what is in it.
-ANALYSES = [f"{config['results']}/split_{split}/seed_{seed}/attention_analysis" for split in SPLITS for seed in SEEDS]
+ANALYSES = [f"{config['results']}/split_{split}/{run}/attention_analysis" for split in SPLITS for run in RUNS]
 alias({folder: f"{folder}/attention_summary.txt" for folder in ANALYSES})
+
+
+def settings_of_files():
+    """Let a dry run say which setting names a file that changed, and what it named in the last run."""
+    path = Path(config["results"]) / "config.yaml"
+    try:
+        before = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError, yaml.YAMLError):
+        before = None
+    changed_settings.FILES.update(changed_settings.of_files(config, before))
+
+
+if MAIN:
+    settings_of_files()
 
 
 def tell_summary():

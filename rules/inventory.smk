@@ -30,7 +30,7 @@ rule inventory:
         runtime=attempts(20),
     params:
         flags=given(flags("cohort"), flags("names")),
-        labels=digest(config["labels"]),
+        labels=digest("labels", config["labels"]),
         source=given(inventoried()),
         identity=lambda wildcards, output: flag("identity", output.identity) if IDENTITY else "",
         state=given(STATE),

@@ -24,7 +24,7 @@ rule splits:
         mem_mb=attempts(2000),
         runtime=attempts(10),
     params:
-        preset=digest(*(expand(PRESET, split=SPLITS) if PRESET else [])),
+        preset=digest("splits.preset", *(expand(PRESET, split=SPLITS) if PRESET else [])),
         flags=given(flag("classes", CLASSES), *([] if PRESET else [flags("splits"), flag("labels", config["labels"])])),
     shell:
         "python {input.code[0]:q} --cases {input.cases:q} --duplicates {input.duplicates:q} {params.flags} --preset {input.preset:q}"

@@ -14,7 +14,13 @@ rule train:
         split="<results>/splits/data_splits_{split}.npz",
         code=code("train"),
     output:
-        **figures("model_loss", "loss", "loss", category="Training"),
+        **figures(
+            "model_loss",
+            "loss",
+            "loss",
+            category="Training",
+            runs={run: name for run, name in RUNS.items() if run != "ensemble"},
+        ),
         checkpoints=of_seeds("checkpoints/best.pth"),
         histories=of_seeds("history.csv"),
         settings=of_seeds("settings.yaml"),

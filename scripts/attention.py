@@ -1,4 +1,4 @@
-"""Show what the attention of one split and seed says: tables, galleries of patches, figures.
+"""Show what the attention of one split says, of each seed and of their ensemble: tables, galleries, figures.
 
 Reads the weights that evaluate wrote and the patches as they are on disk; the model is not run again. Where patches
 have no images, maps of attention over their coordinates take the place of galleries.
@@ -14,6 +14,7 @@ from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 
@@ -28,16 +29,14 @@ from stratamil.report import case_plots, galleries, style
 
 def arguments() -> argparse.Namespace:
     parser = cli.parser(__doc__)
-    parser.add_argument("--patch-attention", type=Path, required=True, help="patch_attention.parquet of evaluate")
-    parser.add_argument("--predictions", type=Path, required=True, help="predictions.csv of evaluate")
+    parser.add_argument("--folders", nargs="+", type=Path, required=True, help="of the runs, the ensemble's last")
+    parser.add_argument("--names", nargs="+", required=True, help="of the runs, for titles: 'seed 1'")
     parser.add_argument("--patches", type=Path, help="folder of patch images, if there are any")
     parser.add_argument("--split", required=True)
-    parser.add_argument("--seed", type=int, required=True)
     parser.add_argument("--stains", nargs="+", required=True, metavar="STAIN", help="all stains, in order")
-    cli.add_settings(parser, "attention", "top_n", "top_percent", "cases", "max_cases")
+    cli.add_settings(parser, "attention", "top_n", "top_percent", "cases", "max_cases", "runs")
     parser.add_argument("--tested", nargs="*", type=Path, default=[], help="split files of the study, to check --cases")
     parser.add_argument("--truth", type=Path, help="table with columns file and signal (0 or 1)")
-    parser.add_argument("--output", type=Path, required=True, help="folder, whose files are replaced when all is done")
     parser.add_argument("--threads", type=int, default=1, help="cases drawn at once")
     return parser.parse_args()
 
@@ -45,26 +44,34 @@ def arguments() -> argparse.Namespace:
 def main(args: argparse.Namespace) -> None:
     if args.patches and not args.patches.is_dir():
         raise UserError(f"{args.patches}: no such folder: give the folder of the patch images")
-    cases = attention_tables.read_cases(args.patch_attention, args.predictions, args.stains)
+    with cli.stoppable() as stop:
+        for folder, name in zip(args.folders, args.names, strict=True):
+            galleries_too = args.runs == "all" or folder == args.folders[-1]
+            analyse(folder, name, args, stop, galleries_too)
+
+
+def analyse(folder: Path, name: str, args: argparse.Namespace, stop: Callable[[], bool], galleries_too: bool) -> None:
+    """Write attention_analysis of one run; its files are replaced when all is done."""
+    cases = attention_tables.read_cases(folder / "patch_attention.parquet", folder / "predictions.csv", args.stains)
     patches = pd.concat([case.patches for case in cases], ignore_index=True)
     truth = planted_signal.read_truth(args.truth, patches) if args.truth else None
     tested = [case for path in args.tested for case in splits.read(path).test]
     chosen = attention_tables.choose(cases, args.cases, args.max_cases, tested)
     # A stain that no test case of the split has says nothing here; the others keep their colours.
     stains = style.palette(args.stains, attention_tables.stains_of(cases, args.stains))
-    run = f"split {args.split}, seed {args.seed}"
+    run = f"split {args.split}, {name}"
     heading = f"{run}, {len(cases)} test cases, {len(patches)} patches"
-    with cli.stoppable() as stop, files.updated_folder(args.output) as folder:
-        write_tables(cases, list(stains), args, heading, folder)
-        files.write_csv(attention_tables.summary(cases, args.stains, truth), folder / "summary.csv")
+    with files.updated_folder(folder / "attention_analysis") as output:
+        write_tables(cases, list(stains), args, heading, output)
+        files.write_csv(attention_tables.summary(cases, args.stains, truth), output / "summary.csv")
         if args.truth:
-            score_truth(cases, truth, args, folder)
-        figure = case_plots.stain_distribution(cases, stains, heading)
-        style.save(figure, folder / "stain_attention_distribution.png")
-        draw = partial(
-            galleries.draw_case, patches=args.patches, output=folder, stains=stains, top_n=args.top_n, heading=run
-        )
-        draw_cases(chosen, draw, args, stop)
+            files.write_json(score_truth(cases, truth, args, name, folder), output / "truth_auc.json")
+        style.save(case_plots.stain_distribution(cases, stains, heading), output / "stain_attention_distribution.png")
+        if galleries_too:
+            draw = partial(
+                galleries.draw_case, patches=args.patches, output=output, stains=stains, top_n=args.top_n, heading=run
+            )
+            draw_cases(chosen, draw, args.threads, folder, stop)
 
 
 def write_tables(cases: list[Case], stains: list[str], args: argparse.Namespace, heading: str, folder: Path) -> None:
@@ -77,24 +84,24 @@ def write_tables(cases: list[Case], stains: list[str], args: argparse.Namespace,
     files.write_text(text, folder / f"top_effective_patches_per_case_summary_{percent}pct.txt")
 
 
-def score_truth(cases: list[Case], truth: pd.Series, args: argparse.Namespace, folder: Path) -> None:
-    """Write how well attention finds the planted or annotated signal."""
+def score_truth(cases: list[Case], truth: pd.Series, args: argparse.Namespace, name: str, run: Path) -> dict[str, Any]:
+    """Return how well attention finds the planted or annotated signal, for truth_auc.json. run: folder of the run."""
     if truth.isna().any():
         logging.warning("%s: %d patches are not in it; their cases are not scored", args.truth, truth.isna().sum())
-    scores = planted_signal.truth_scores(cases, truth, planted_signal.positive_class(args.predictions))
-    files.write_json({"split": args.split, "seed": args.seed, **scores}, folder / "truth_auc.json")
-    logging.info("attention AUROC of signal patches: %s (%d cases)", scores["mean_auc"], scores["cases"])
+    scores = planted_signal.truth_scores(cases, truth, planted_signal.positive_class(run / "predictions.csv"))
+    logging.info("%s: attention AUROC of signal patches: %s (%d cases)", name, scores["mean_auc"], scores["cases"])
+    return {"split": args.split, "run": name, **scores}
 
 
 def draw_cases(
-    cases: list[Case], draw: Callable[[Case], list[str]], args: argparse.Namespace, stop: Callable[[], bool]
+    cases: list[Case], draw: Callable[[Case], list[str]], threads: int, folder: Path, stop: Callable[[], bool]
 ) -> None:
-    """Draw the figures of each case, `args.threads` cases at once. Raises Stopped when `stop` says so.
+    """Draw the figures of each case, `threads` cases at once. Raises Stopped when `stop` says so.
 
     draw: draws those of one case and returns a line for each image that it could not read.
     """
-    with ProcessPoolExecutor(args.threads, initializer=end_with_parent) as pool:
-        drawn = pool.map(draw, cases) if args.threads > 1 else map(draw, cases)
+    with ProcessPoolExecutor(threads, initializer=end_with_parent) as pool:
+        drawn = pool.map(draw, cases) if threads > 1 else map(draw, cases)
         try:
             for unreadable in progress.track(drawn, len(cases), "cases"):
                 for line in unreadable:
@@ -104,8 +111,7 @@ def draw_cases(
                     raise Stopped("stopped: nothing half-written is left: run again")
         except BrokenProcessPool:
             raise UserError(
-                f"{args.output}: a process that drew was killed, as for want of memory: give the job more, or"
-                " fewer threads"
+                f"{folder}: a process that drew was killed, as for want of memory: give the job more, or fewer threads"
             ) from None
 
 

@@ -11,7 +11,7 @@ import torch
 import cli
 from stratamil.cohort import inventory, splits
 from stratamil.core import files
-from stratamil.evaluation import predict
+from stratamil.evaluation import ensemble, predict
 from stratamil.features import store
 from stratamil.mil import checkpoint
 from stratamil.report import plots, style
@@ -46,35 +46,46 @@ def main(args: argparse.Namespace) -> None:
     )
     validation = predict.predict(model, all_bags, data.table, split.val, y=y, classes=args.classes)
     test = predict.predict(model, all_bags, data.table, split.test, y=y, classes=args.classes)
-    for seed, member in cli.members(args.seeds, args.checkpoints):
-        described = {
-            "split": args.name,
+    members = cli.members(args.seeds, args.checkpoints)
+    described = [
+        {
             "seed": seed,
-            "checkpoint": str(args.checkpoints[member]),
-            "checkpoint_sha256": files.sha256(args.checkpoints[member]),
-            "epoch": contents[member]["epoch"],
-            "classes": args.classes,
-            "stains": args.stains,
-            "bias": predict.biases(model, member, args.classes),
+            "checkpoint": str(args.checkpoints[place]),
+            "checkpoint_sha256": files.sha256(args.checkpoints[place]),
+            "epoch": contents[place]["epoch"],
+            "bias": predict.biases(model, place, args.classes),
         }
-        provided = {
-            "features": data.identity,
-            "settings": {"model": contents[member]["model"], "train": contents[member].get("train")},
-        }
-        write(test[member], validation[member][0], described, provided, args, args.output / f"seed_{seed}")
+        for seed, place in members
+    ]
+    for (seed, place), own in zip(members, described):
+        settings = {"model": contents[place]["model"], "train": contents[place].get("train")}
+        about = {"split": args.name, **own, "features": data.identity, "settings": settings}
+        write(test[place], validation[place][0], about, f"seed {seed}", args, args.output / f"seed_{seed}")
+    if len(members) > 1:
+        tables = [predictions for predictions, _ in (test[place] for _, place in members)]
+        mean = ensemble.predictions(tables, args.classes)
+        weights = ensemble.attention([attention for _, attention in (test[place] for _, place in members)])
+        chosen_on = ensemble.predictions([validation[place][0] for _, place in members], args.classes)
+        about = {"split": args.name, "members": described, "features": data.identity}
+        title = f"ensemble of {len(members)} seeds"
+        write((mean, weights), chosen_on, about, title, args, args.output / "ensemble")
 
 
 def write(
     tested: tuple[pd.DataFrame, pd.DataFrame],
     validation: pd.DataFrame,
-    described: dict[str, Any],
-    provided: dict[str, Any],
+    about: dict[str, Any],
+    name: str,
     args: argparse.Namespace,
     folder: Path,
 ) -> None:
-    """Write the tables, numbers and figures of one seed. tested: predictions and attention of the test cases."""
+    """Write the tables, numbers and figures of one seed or the ensemble, whose name that is.
+
+    tested: predictions and attention of the test cases. about: what results.json has beside the numbers.
+    """
     test, attention = tested
-    result = described | predict.results(test, validation, args.classes, args.threshold) | provided
+    shared = {"classes": args.classes, "stains": args.stains}
+    result = about | shared | predict.results(test, validation, args.classes, args.threshold)
     files.write_csv(test, folder / "predictions.csv")
     files.write_csv(validation, folder / "validation_predictions.csv")
     files.write_parquet(attention, folder / "patch_attention.parquet")
@@ -82,7 +93,7 @@ def write(
     files.write_text(predict.text(result), folder / "results.txt")
     with files.atomic(folder / "data_splits.npz") as temporary:
         shutil.copyfile(args.split, temporary)
-    draw(test, validation, args.classes, f"split {args.name}, seed {described['seed']}: test cases", folder)
+    draw(test, validation, args.classes, f"split {args.name}, {name}: test cases", folder)
 
 
 def draw(test: pd.DataFrame, validation: pd.DataFrame, classes: list[str], title: str, folder: Path) -> None:

@@ -7,11 +7,11 @@ import argparse
 import os
 import shlex
 import sys
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
-import pandas as pd
 import yaml
 
 import cli
@@ -20,13 +20,11 @@ from stratamil.core import files, schema, tables
 from stratamil.core.errors import UserError, few, visible
 from stratamil.core.names import natural
 from stratamil.features import images
-from stratamil.workflow import config_checks, proposal, propose_labels, propose_names, study_file
+from stratamil.workflow import config_checks, proposal, propose_labels, propose_names, questions, study_file
 from stratamil.workflow.proposal import Reading
 from stratamil.workflow.propose_labels import Meaning
-from stratamil.workflow.propose_names import Names
 
 SHAPES = 6  # shown
-YES = ("y", "yes")
 
 
 def arguments() -> argparse.Namespace:
@@ -52,7 +50,7 @@ def main(args: argparse.Namespace) -> None:
     names = propose_names.propose_all(paths, forms, {c: list(table[c]) for c in propose_labels.likely_cases(table)})
     for form in forms[:SHAPES] if names.pattern else ():  # names that the workflow knows need no shapes
         say(f"  {form}: {len(form.names):,} files, e.g. {form.names[0]}")
-    reading = proposal.read(names, paths)
+    reading = proposal.read(names, args.patches, table[names.case_column])
     meaning = propose_labels.propose(table, names.case_column)
     if not meaning.class_column:
         raise UserError(
@@ -60,15 +58,16 @@ def main(args: argparse.Namespace) -> None:
         )
     accounts = proposal.accounts(reading, names, table[names.case_column])
     show(accounts, reading, meaning)
+    splits = partial(proposal.splits, table, names.case_column, cases=reading.cases)
     if sys.stdin.isatty() and not args.yes:
-        ask(names, meaning, list(table))
+        ask(questions.Questions(table, names, meaning, splits))
     study = study_file.Study(
         patches=str(args.patches),
         labels=str(args.labels),
         results=args.results or f"results/{args.output.stem}",
         names=names,
         meaning=meaning,
-        splits=allowed(args, table, names, meaning, reading),
+        splits=of_table(args.labels, splits, meaning),
         embed={} if has_gpu() else proposal.small_encoder(sides(args.patches, reading)),
         seeds=[1, 2, 3],
         accounts=accounts,
@@ -93,58 +92,42 @@ def listed(root: Path) -> list[str]:
 
 
 def show(accounts: Iterable[str], reading: Reading, meaning: Meaning) -> None:
-    for path, name in proposal.examples(reading):
-        number = name.patch if isinstance(name.patch, int) else f"at {name.patch[0]}, {name.patch[1]}"
-        say(f"  {path}: case {name.case_id}, stain {name.stain}, slice {name.slice_id}, patch {number}")
+    for row in proposal.examples(reading):
+        number = f"at {row.x:.0f}, {row.y:.0f}" if "x" in reading.patches else row.patch
+        say(f"  {row.path}: case {row.case_id}, stain {row.stain}, slice {row.slice_id}, patch {number}")
     for line in accounts:
         say(line)
+    say("The cohort page lists the files left out, and images that cannot be opened: init opens none.")
     codes = [f"{code}: {meaning.counts[code]}" for code in sorted(meaning.counts, key=natural)]
     say(f"Cases by code in column {meaning.class_column}: {few(codes, 8)}.")
 
 
-def ask(names: Names, meaning: Meaning, columns: Sequence[str]) -> None:
-    """Let the user answer what was guessed; an empty answer keeps the guess, and its mark in the file."""
-    if "patient" in meaning.guesses and (answer := prompt(meaning.guesses["patient"], "y, a column, or none")):
-        answer = meaning.patient_column if answer in YES else None if answer == "none" else answer
-        if answer is not None and answer not in columns:
-            raise UserError(f"{answer!r} is no column of the labels: it has {few(map(repr, columns), 12)}")
-        meaning.patient_column = answer
-        del meaning.guesses["patient"]
-    if "classes" in meaning.guesses:
-        proposed = " ".join(shlex.quote(f"{name}={','.join(codes)}") for name, codes in meaning.classes.items())
-        say(f"Proposed classes: {proposed}. The last is the positive one; codes that are in none are excluded.")
-        if answer := prompt(meaning.guesses["classes"], "y, or your own in this form"):
-            if answer not in YES:
-                pairs = [word.partition("=") for word in shlex.split(answer)]
-                meaning.classes = {name: codes.split(",") for name, _, codes in pairs}
-            del meaning.guesses["classes"]
-    for guesses, what in ((names.guesses, "stains"), (names.guesses, "slice"), (meaning.guesses, "class")):
-        if what in guesses and prompt(guesses[what], "y") in YES:
-            del guesses[what]
+def ask(asked: questions.Questions) -> None:
+    """Ask what was guessed, and end in one line where the answers do."""
+    try:
+        asked.ask()
+    except EOFError:
+        print()
+        raise UserError("the input ended before the last question: nothing was written; --yes asks nothing") from None
+    except KeyboardInterrupt:
+        print()
+        raise
 
 
-def prompt(guess: str, how: str) -> str:
-    return input(f"{visible(guess[0].upper() + guess[1:])}. Right? ({how}; Enter to check it later) ").strip()
-
-
-def allowed(
-    args: argparse.Namespace, table: pd.DataFrame, names: Names, meaning: Meaning, reading: Reading
-) -> dict[str, Any]:
-    of_class = proposal.patients(table, names.case_column, meaning, reading.cases)
-    propose_labels.without_small(meaning, of_class, proposal.FEWEST)
-    splits = proposal.splits(of_class, meaning.classes)
-    if splits is None:
-        told = few([f"{name} {of_class[name]}" for name in meaning.classes], 8)
-        raise UserError(f"{args.labels}: patients with patches by class: {told}: each class needs at least 3")
-    return splits
+def of_table(path: Path, splits: Callable[[Meaning], dict[str, Any]], meaning: Meaning) -> dict[str, Any]:
+    """Return the settings of the splits. Raises UserError with the table's path in it."""
+    try:
+        return splits(meaning)
+    except UserError as error:
+        raise UserError(*(f"{path}: {problem}" for problem in error.problems)) from None
 
 
 def sides(root: Path, reading: Reading) -> list[int]:
     """Return the longer sides of some images, in pixels."""
     found = []
-    for path, _ in proposal.examples(reading):
+    for row in proposal.examples(reading):
         try:
-            found.append(max(images.sides(root / path)))
+            found.append(max(images.sides(root / row.path)))
         except images.Unreadable:
             continue
     return found

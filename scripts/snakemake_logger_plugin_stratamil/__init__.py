@@ -79,6 +79,10 @@ def clock(seconds: float) -> str:
     return f"{minutes // 60}:{minutes % 60:02d}:{seconds:02d}"
 
 
+def _jobs(number: int) -> str:
+    return f"{number} job{'' if number == 1 else 's'}"
+
+
 class LogHandler(LogHandlerBase):
     """Draws the run on a terminal, or prints a line for each start and end of a job where there is none."""
 
@@ -86,6 +90,7 @@ class LogHandler(LogHandlerBase):
         settings = self.common_settings
         self.began, self.total, self.done, self.failed = time.monotonic(), 0, 0, 0
         self.jobs: dict[int, Job] = {}
+        self.targets: set[int] = set()  # jobs of rules that only name files of others
         self.planned: list[tuple[str, str]] = []
         self.counts: dict[str, int] = {}
         self.told: dict[str, list[str]] = {}
@@ -152,9 +157,10 @@ class LogHandler(LogHandlerBase):
         self.remote = self.remote or hasattr(record, "nodes")
 
     def planned_all(self, record: Any) -> None:
-        self.total = record.stats.get("total", 0)
+        jobs = {rule: count for rule, count in record.stats.items() if rule not in {"total", *run_lines.TARGETS}}
+        self.total = sum(jobs.values())
         if self.common_settings.dryrun:
-            self.counts = {rule: count for rule, count in record.stats.items() if rule not in ("total", "all")}
+            self.counts = jobs
             return
         if not self.total:
             return
@@ -169,13 +175,14 @@ class LogHandler(LogHandlerBase):
             )
             self.live.start()
         else:
-            self.say(f"{self.total} jobs to run")
+            self.say(f"{_jobs(self.total)} to run")
 
     def started(self, record: Any) -> None:
-        if not record.output:
-            return  # a rule that only names files of others
+        if record.rule_name in run_lines.TARGETS:
+            self.targets.add(record.jobid)
+            return
         if self.common_settings.dryrun:
-            self.planned.append((record.rule_name, record.reason))
+            self.planned.append((record.rule_name, run_lines.reason(record.reason, record.input)))
             return
         name = run_lines.job(record.rule_name, record.wildcards)
         log = Path(record.log[0]) if record.log else None
@@ -183,7 +190,7 @@ class LogHandler(LogHandlerBase):
         self.stamped(f"started: {name}")
 
     def finished(self, record: Any) -> None:
-        self.done += 1
+        self.done += record.job_id not in self.targets
         if job := self.jobs.pop(record.job_id, None):
             self.stamped(f"done: {job.name} in {job.spent} ({self.done} of {self.total})")
 
@@ -231,7 +238,8 @@ class LogHandler(LogHandlerBase):
     def tell_plan(self) -> None:
         """Say what a dry run found; with --quiet Snakemake does not list the jobs, and tells their numbers alone."""
         planned = self.planned or [(rule, "") for rule, count in self.counts.items() for _ in range(count)]
-        self.say(f"{len(planned)} jobs would run:", *run_lines.plan(planned))
+        width = self.console.width if self.console.is_terminal else run_lines.WIDTH
+        self.say(f"{_jobs(len(planned))} would run:", *run_lines.plan(planned, width))
         self.say("Nothing was run (-n). Each job with its files: -n -p.")
         self.counts = {}
 
@@ -261,7 +269,7 @@ class LogHandler(LogHandlerBase):
 
     def ended(self) -> str:
         """Return how a run that did not succeed ended, and what to do."""
-        how = "Stopped" if self.interrupted else f"{self.failed} job{'' if self.failed == 1 else 's'} failed"
+        how = "Stopped" if self.interrupted else f"{_jobs(self.failed)} failed"
         remedy = "" if self.interrupted else "Mend what is said above; "
         again = "the same command goes on from there." if remedy else "The same command goes on from there."
         spent = clock(time.monotonic() - self.began)

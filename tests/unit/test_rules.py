@@ -7,6 +7,7 @@ import pytest
 from conftest import REPOSITORY
 
 from stratamil.core import schema
+from stratamil.workflow import run_lines
 
 RULES = sorted((REPOSITORY / "rules").glob("*.smk"))
 # Parameters that are flags, made by flag() or flags(), which quote each word.
@@ -24,6 +25,12 @@ def test_every_path_in_a_command_is_quoted(path):
         for name in (field.removeprefix("params.") for field in bare):
             made = re.search(rf"^ +{name}=(.*?)(?=^ +\w+=|\Z)", params, re.MULTILINE | re.DOTALL)[1]
             assert re.match(r"given\(|lambda .*\bflags?\(|encoder_flags|\"--", made), made
+
+
+def test_rules_without_files_of_their_own_are_those_that_a_run_does_not_count():
+    texts = [path.read_text(encoding="utf-8") for path in [*RULES, REPOSITORY / "Snakefile"]]
+    rules = [rule for text in texts for rule in re.split(r"^ *rule (?=\w+:)", text, flags=re.MULTILINE)[1:]]
+    assert {rule.partition(":")[0] for rule in rules if "    output:" not in rule} == run_lines.TARGETS
 
 
 def test_flags_quote_their_words():

@@ -199,6 +199,7 @@ def test_nothing_to_do_after_a_finished_run(study):
         ({"train": {"epochs": 4}}, {"train": 2, **AFTER_TRAIN}),
         ({"model": {"gated": True}}, {"train": 2, **AFTER_TRAIN}),
         ({"seeds": [1, 2]}, {"train": 2, **AFTER_TRAIN}),
+        ({"attention": {"runs": "all"}}, {"attention": 2, "report": 1}),
         ({"splits": {"seed": 7}}, {"splits": 1, **AFTER_SPLITS}),
         (
             {"embed": {"encoder": "efficientnet_lite0", "weights": "default"}},
@@ -368,7 +369,7 @@ def test_a_moved_picture_is_a_gap_and_an_unknown_case_one_line(study):
     try:
         done = study.snakemake(*alone)
         assert done.returncode == 0, done.stdout + done.stderr
-        log = (study.folder / RESULTS / "logs/attention/split_02_seed_1.log").read_text()
+        log = (study.folder / RESULTS / "logs/attention/split_02.log").read_text()
         assert f"not drawn: {path}: file not found" in log
         assert {name: (target / name).read_bytes() for name in tables} == tables
         assert gallery.read_bytes() != content

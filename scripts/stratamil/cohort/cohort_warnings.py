@@ -66,7 +66,8 @@ def _of_patients(cohort: Numbers) -> Iterator[str]:
     if cohort["patient_column"] is None:
         yield (
             "No patient column is given, so each case counts as a patient. If a patient has several cases, they can be "
-            "in training and in test, and every interval is too narrow: name the column in cohort.patient_column."
+            "in training and in test, and every interval is too narrow: name the column in cohort.patient_column; if "
+            "each case is one patient, name the case column there."
         )
 
 

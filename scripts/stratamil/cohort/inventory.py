@@ -9,7 +9,7 @@ from typing import Literal
 import numpy as np
 import pandas as pd
 
-from stratamil.cohort.patch_files import LeftOut, numbered, ordered, scan, spelt, without_copies
+from stratamil.cohort.patch_files import LeftOut, scan, settled
 from stratamil.core import tables
 from stratamil.core.errors import UserError, few
 from stratamil.core.names import UNKNOWN_STAIN, Grammar, column, natural
@@ -43,13 +43,12 @@ def take(
     such stains.
     """
     scanned = scan(root, grammar)
-    numbers = numbered(spelt(scanned.patches, labels["case_id"]))
-    patches, copies = without_copies(ordered(numbers, stains), root)
+    kept = settled(scanned, root, labels["case_id"], stains)
     return join(
-        patches,
+        kept.patches,
         labels,
         stains,
-        left_out=scanned.left_out + copies,
+        left_out=kept.left_out,
         n_read=len(scanned.patches) + len(scanned.left_out),
         unknown_stains=unknown_stains,
         where=root,
@@ -76,7 +75,7 @@ def join(
     file that they come from, for messages. remedy: what to do where there are none. For the rest see `take`.
     Raises UserError as `take` does, and RuntimeError if a patch or a row got lost: a fault of the program.
     """
-    unknown = Counter()
+    left_out, unknown = [LeftOut(*each) for each in left_out], Counter()
     for _, reason, detail, number in left_out:
         if reason == UNKNOWN_STAIN:
             unknown[detail] += max(1, number)
@@ -150,8 +149,8 @@ def _excluded_table(
 ) -> pd.DataFrame:
     """Return the rows of excluded.csv: files, rows of the labels and cases, each with its reason."""
     rows = [
-        ("file", path, f"stain {detail!r} not in the config" if reason == UNKNOWN_STAIN else reason, detail, number)
-        for path, reason, detail, number in sorted(left_out, key=lambda row: natural(row[0]))
+        ("file", each.name, each.why, each.detail, each.patches)
+        for each in sorted(left_out, key=lambda each: natural(each.name))
     ]
     first = labels.drop_duplicates("case_id").set_index("case_id")["row"]
     rows += [

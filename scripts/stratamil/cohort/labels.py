@@ -30,7 +30,7 @@ def read(
     classes: class name -> list of its codes. excluded_codes: codes left out on purpose. `1`, `01` and `1.0` are one
     code; codes of letters are compared without regard to case. missing_words: what stands for a patient who is not
     known; case, spaces and punctuation do not matter, and a cell without letter and digit is missing, too. One case may
-    be called so, as its files are.
+    be called so, as its files are. patient_column: None if patients are not known, `case_column` if each case is one.
     Returns a DataFrame with one row a row of the file, in its order: case_id and patient_id (each as its first row
     spells it; patient_id is the case itself without a patient column), label (code as in the config), class (name,
     empty where the code is left out), row (its number in the file; the header is row 1). Rows that repeat a
@@ -56,7 +56,7 @@ def read(
     absent = {_bare(word) for word in missing_words} | {""}
     problems = [*_without_id(path, table[case_column], numbers, absent)]
     problems += _too_long(path, table[case_column], numbers)
-    if patient_column:
+    if patient_column not in (None, case_column):
         problems += _without_patient(path, table[patient_column], numbers, absent)
     problems += _formulas(path, table[list(dict.fromkeys(wanted[:1] + wanted[2:]))], numbers)
     problems += _unknown_codes(path, rows[known.isna()], codes)

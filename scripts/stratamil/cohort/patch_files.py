@@ -14,7 +14,17 @@ from numpy.typing import NDArray
 
 from stratamil.cohort.folders import hidden, visit
 from stratamil.core.errors import UserError
-from stratamil.core.names import COPY, Grammar, NotAPatch, PatchName, case_id, composed, natural, slice_id
+from stratamil.core.names import (
+    COPY,
+    UNKNOWN_STAIN,
+    Grammar,
+    NotAPatch,
+    PatchName,
+    case_id,
+    composed,
+    natural,
+    slice_id,
+)
 
 BROKEN_LINK = "broken link"
 HIDDEN_FOLDER = "in a hidden or system folder"
@@ -29,6 +39,11 @@ class LeftOut(NamedTuple):
     reason: str
     detail: str
     patches: int
+
+    @property
+    def why(self) -> str:
+        """The reason as tables and pages have it; it names the stain that the config does not."""
+        return f"stain {self.detail!r} not in the config" if self.reason == UNKNOWN_STAIN else self.reason
 
 
 class Scan(NamedTuple):
@@ -92,6 +107,15 @@ def scan(root: str | Path, grammar: Grammar) -> Scan:
                 left_out.append((path, f"{COPY}, original missing", f"rename it to {original} to use it"))
     listed = [LeftOut(_readable(path), reason, _readable(detail), 0) for path, reason, detail in left_out]
     return Scan(kept.table(), listed, visited)
+
+
+def settled(scanned: Scan, root: str | Path, labelled: Iterable[str], stains: Sequence[str]) -> Scan:
+    """Return a scan of the folder `root` with each id spelt one way, patches numbered and in order, copies left out.
+
+    labelled: ids of the labels table. stains: canonical stains in the order of tables.
+    """
+    patches, copies = without_copies(ordered(numbered(spelt(scanned.patches, labelled)), stains), root)
+    return Scan(patches, scanned.left_out + copies, scanned.folders)
 
 
 class _Kept:

@@ -1,4 +1,14 @@
-"""Numbers as words for readers."""
+"""Words for readers: of numbers, and of the baselines."""
+
+# Baseline in tables -> its name on pages and terminals.
+BASELINES = {
+    "mean_pool": "Mean of patch features",
+    "mean_pool_": "Mean of patch features, {} alone",
+    "colour": "Colour and coarse texture",
+    "patch_count": "Number of patches",
+    "slice_count": "Number of slices",
+    "prevalence": "Prevalence",
+}
 
 
 def num(value: float | None, digits: int = 3) -> str:
@@ -32,3 +42,9 @@ def duration(seconds: float) -> str:
     if seconds < 90:
         return f"{seconds:.1f} s"
     return f"{minutes} min" if minutes < 90 else f"{minutes // 60} h {minutes % 60:02d} min"
+
+
+def baseline_label(name: str) -> str:
+    """Return a baseline's name for readers; that of one stain names the stain."""
+    stain = name.removeprefix("mean_pool_")
+    return BASELINES.get(name, BASELINES["mean_pool_"].format(stain) if stain != name else name)

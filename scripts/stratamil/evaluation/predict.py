@@ -108,7 +108,9 @@ def results(
     temperature are chosen on validation cases, never on test cases. With more than two classes there is no threshold.
     """
     y, p, _ = arrays(test, classes)
-    val_y, val_p, val_logits = arrays(validation, classes)
+    val_y, val_p, _ = arrays(validation, classes)
+    # Of one model they are its logits but for a constant, which no temperature sees; of an ensemble the mean's.
+    val_logits = np.log(np.maximum(val_p, np.finfo(float).tiny))
     result = metrics.summary(y, p, classes)
     result["counts"] = {name: int((y == k).sum()) for k, name in enumerate(classes)}
     result["temperature"], result["temperature_off"] = metrics.temperature(val_y, val_logits)
@@ -130,8 +132,7 @@ def text(result: Mapping[str, Any]) -> str:
     n, recall, auc = result["n"], result["recall"], result.get("roc_auc_delong")
     counts = result.get("counts") or {}
     lines = [
-        f"split {result['split']}, seed {result['seed']}",
-        f"checkpoint: {result['checkpoint']} (epoch {result['epoch']}, best on validation)",
+        *_made_by(result),
         f"number of samples: {n} test cases"
         + (f" ({', '.join(f'{count} {name}' for name, count in counts.items())})" if counts else ""),
         f"test loss: {_number(result['loss'])} (log loss)",
@@ -155,6 +156,13 @@ def text(result: Mapping[str, Any]) -> str:
         ]
     lines.append("95% CIs: Wilson for shares, DeLong on the logit scale for the AUROC; both assume independent cases")
     return "\n".join(lines) + "\n"
+
+
+def _made_by(result: Mapping[str, Any]) -> list[str]:
+    members = result.get("members", [result])
+    ensemble = f"ensemble of seeds {', '.join(str(member['seed']) for member in members)}, mean probability"
+    named = [f"checkpoint: {each['checkpoint']} (epoch {each['epoch']}, best on validation)" for each in members]
+    return [f"split {result['split']}, {ensemble if len(members) > 1 else f'seed {members[0]["seed"]}'}", *named]
 
 
 def _number(value: float | None) -> str:

@@ -18,7 +18,7 @@ def resources(folder: Path | None, runs: Iterable[Run], shards: Iterable[Path]) 
     settings left of others does not count.
     """
     rows = {}
-    names = {name for run in runs for name in (f"split_{run.split}", f"split_{run.split}_seed_{run.seed}")}
+    names = {f"split_{run.split}" for run in runs}
     names |= {f"{path.parent.name}_{path.stem}" for path in shards}
     for path in sorted(Path(folder).rglob("*.tsv")) if folder else []:
         parts = path.relative_to(folder).with_suffix("").parts

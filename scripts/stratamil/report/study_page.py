@@ -19,6 +19,7 @@ from stratamil.cohort.splits import Split
 from stratamil.core import files, progress, provenance
 from stratamil.core.errors import UserError
 from stratamil.core.names import file_name
+from stratamil.core.wording import BASELINES, baseline_label
 from stratamil.evaluation import cross_split, metrics_table
 from stratamil.evaluation.study import Study
 from stratamil.explain import stain_attention
@@ -31,15 +32,6 @@ GALLERIES = {
     "map": "attention_maps/case_{}_attention_map.png",
     "weights": "plots/effective_patch_attn_distro_case_{}.png",
     "slices": "slice_attention/slice_attn_rankplot_case_{}.png",
-}
-BASELINES = {
-    "summary": "Mean, maximum and SD of patch features",
-    "mean_pool": "Mean of patch features",
-    "mean_pool_": "Mean of patch features, {} alone",
-    "colour": "Colour and coarse texture",
-    "patch_count": "Number of patches",
-    "slice_count": "Number of slices",
-    "prevalence": "Prevalence",
 }
 
 
@@ -147,12 +139,6 @@ def address(path: Path, final: Path) -> str:
     return quote(Path(os.path.relpath(path, final)).as_posix())
 
 
-def baseline_label(name: str) -> str:
-    """Return a baseline's name for readers; that of one stain names the stain."""
-    stain = name.removeprefix("mean_pool_")
-    return BASELINES.get(name, BASELINES["mean_pool_"].format(stain) if stain != name else name)
-
-
 def figures(study: Study, weights: pd.DataFrame | None, colors: Sequence[str]) -> dict[str, tuple[Figure, str]]:
     """Draw the figures of the page: name -> (Figure, what it shows in words).
 
@@ -231,15 +217,21 @@ def _words(name: str, study: Study) -> str:
 
 
 def links(study: Study, final: Path) -> dict[str, list[tuple[int | str, list[tuple[str, str]]]]]:
-    """Return the galleries there are: case_id -> [(seed, or split and seed, [(label, relative address)])]."""
+    """Return the galleries there are: case_id -> [(seed or ensemble, after the split, [(label, relative address)])]."""
     result = {}
+    folders = {}  # of the ensemble once a split, before those of the seeds
     for run in study.runs:
+        folders.setdefault(run.folder.parent / "ensemble", (run, "ensemble"))
+        folders[run.folder] = (run, f"seed {run.seed}")
+    for folder, (run, name) in folders.items():
         for case in run.test["case_id"]:
-            own = file_name(case)
-            paths = {label: run.folder / "attention_analysis" / name.format(own) for label, name in GALLERIES.items()}
+            paths = {
+                label: folder / "attention_analysis" / file.format(file_name(case)) for label, file in GALLERIES.items()
+            }
             there = [(label, address(path, final)) for label, path in paths.items() if path.is_file()]
             if there:
-                result.setdefault(case, []).append((run.seed if study.repeats == 1 else run.name, there))
+                called = name if study.repeats == 1 else f"split {run.split}, {name}"
+                result.setdefault(case, []).append((called, there))
     return result
 
 

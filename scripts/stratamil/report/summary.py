@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from stratamil.core.errors import visible
-from stratamil.core.wording import duration, num, span
+from stratamil.core.wording import baseline_label, duration, num, span
 
 Numbers = Mapping[str, Any]
 FLAGS = 3
@@ -106,9 +106,9 @@ def _against_baselines(metrics: Numbers) -> list[str]:
     gain = strongest["auc_difference"]["model"]  # of a model that is trained once, as in the headline
     if gain["low"] is None or gain["low"] > 0:
         return []
-    name, reached = strongest["name"].replace("_", " "), num(strongest["roc_auc"]["value"], 2)
+    name, reached = baseline_label(strongest["name"]), num(strongest["roc_auc"]["value"], 2)
     return [
-        f"The baseline {name} reaches {reached}; the 95% CI of the difference is "
+        f"The baseline “{name}” reaches {reached}; the 95% CI of the difference is "
         f"{span(gain['low'], gain['high'], 2)}: this cohort cannot show that the model is better."
     ]
 

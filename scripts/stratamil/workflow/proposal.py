@@ -3,62 +3,74 @@
 from collections import Counter
 from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import pandas as pd
 
-from stratamil.core.errors import few
-from stratamil.core.names import NotAPatch, PatchName, case_id, natural
+from stratamil.cohort import patch_files
+from stratamil.cohort.patch_files import LeftOut
+from stratamil.core.errors import UserError, few
+from stratamil.core.names import case_id, natural
+from stratamil.workflow import propose_labels
 from stratamil.workflow.propose_labels import Meaning
 from stratamil.workflow.propose_names import Names
 
 EXAMPLES = 5
+REASONS = 8  # named, for files left out
 FEWEST = 3  # splits: validation cases are the next split's test cases
 USUAL = 5
-SIDES = (96, 128, 160, 192, 224)  # input sizes in pixels that suit the small encoder
+# Input sizes in pixels that suit the small encoder. Real patches of 48 and 74 px were measured at 128; at 96 those of
+# 74 px gave a lower AUROC (docs/how-to/encoders.md), so small patches are enlarged to 128.
+SIDES = (128, 160, 192, 224)
 SMALL_ENCODER = {"encoder": "efficientnet_lite0", "pooling": "global"}
 
 
 @dataclass(frozen=True)
 class Reading:
-    """What the names say: path -> PatchName of each patch, and reason -> files of the rest."""
+    """What the names say, as the inventory will have it.
 
-    patches: dict[str, PatchName]
-    left_out: Counter
+    patches: DataFrame of case_id, stain, slice_id, patch and path, with x and y where names tell places.
+    """
+
+    patches: pd.DataFrame
+    left_out: list[LeftOut]
 
     @property
     def cases(self) -> dict[str, str]:
-        """The cases: normal form -> as the first name spells it."""
-        return {case_id(text): text for text in dict.fromkeys(name.case_id for name in self.patches.values())}
+        """The cases: normal form -> as it is spelt."""
+        return {case_id(text): text for text in self.patches["case_id"].unique()}
 
 
-def read(names: Names, paths: Sequence[str]) -> Reading:
-    """Read all file names as proposed. paths: below the patches folder."""
-    grammar, patches, left_out = names.grammar, {}, Counter()
-    for path in paths:
-        folder, slash, name = path.rpartition("/")
-        try:
-            patches[path] = grammar.spelt(name, folder + slash)
-        except NotAPatch as why:
-            left_out[why.reason + (f" ({why.detail})" if why.detail and len(why.detail) < 20 else "")] += 1
-    return Reading(patches, left_out)
+def read(names: Names, root: Path, labelled: Collection[str]) -> Reading:
+    """Read all file names below `root` as proposed. labelled: ids of the labels table.
+
+    Raises UserError if none is that of a patch.
+    """
+    scanned = patch_files.scan(root, names.grammar)
+    if scanned.patches.empty:
+        told = few([f"{each.name}: {each.why}" for each in scanned.left_out])
+        raise UserError(f"{root}: no file is a patch ({told}): give the folder of patch images")
+    settled = patch_files.settled(scanned, root, [text for text in labelled if text], list(names.stains))
+    return Reading(settled.patches, settled.left_out)
 
 
-def examples(reading: Reading) -> Iterator[tuple[str, PatchName]]:
-    """Yield some patches from all over the list: path and what its name says."""
-    paths = list(reading.patches)
-    yield from ((path, reading.patches[path]) for path in paths[:: max(1, len(paths) // EXAMPLES)][:EXAMPLES])
+def examples(reading: Reading) -> Iterator[Any]:
+    """Yield some patches from all over the list: rows with the columns of `Reading.patches`."""
+    step = max(1, len(reading.patches) // EXAMPLES)
+    yield from reading.patches.iloc[::step][:EXAMPLES].itertuples()
 
 
 def accounts(reading: Reading, names: Names, labelled: Collection[str]) -> list[str]:
     """Return what was counted, a sentence each. labelled: ids of the labels table."""
     table, there = {case_id(text): text for text in labelled if text}, reading.cases
     both = [case for case in table if case in there]
-    lines = [f"{_n(len(reading.patches), 'patch')} of {_n(len(there), 'case')} are read."]
+    lines = [f"{_n(len(reading.patches), 'patch')} of {_n(len(there), 'case')}, by the names of their files."]
     if reading.left_out:
-        told = "; ".join(f"{n:,}: {reason}" for reason, n in reading.left_out.most_common(5))
-        lines.append(f"Not read: {_n(reading.left_out.total(), 'file')} ({told}).")
-    counts = Counter(name.stain for name in reading.patches.values())
+        reasons = Counter(each.why for each in reading.left_out).most_common()
+        told = few([f"{reason}: {n:,}" for reason, n in reasons], REASONS)
+        lines.append(f"Left out by name or size: {_n(len(reading.left_out), 'file')} ({told}).")
+    counts = reading.patches["stain"].value_counts()
     spelt = {name: [text for text in texts if text != name] for name, texts in names.stains.items()}
     also = {name: f" (also spelt {', '.join(texts)})" if texts else "" for name, texts in spelt.items()}
     told = [f"{name} {n:,}{also.get(name, '')}" for name, n in counts.items()]
@@ -82,13 +94,19 @@ def patients(table: pd.DataFrame, case_column: str, meaning: Meaning, cases: Col
     return Counter(dict.fromkeys(meaning.classes, 0)) + Counter(name for name, _ in pairs)
 
 
-def splits(of_class: Counter, classes: Collection[str]) -> dict[str, Any] | None:
-    """Return the settings of the splits: five, or as many as the smallest class has patients; None for fewer than 3.
+def splits(table: pd.DataFrame, case_column: str, meaning: Meaning, cases: Collection[str]) -> dict[str, Any]:
+    """Return the settings of the splits: five, or as many as the smallest class has patients.
 
-    of_class: class -> patients.
+    Classes of fewer than three are taken out of `meaning`. cases: those with patches, in normal form. Raises UserError
+    if two classes are not left.
     """
-    fewest = min(of_class[name] for name in classes)
-    return {"n_splits": min(USUAL, fewest)} if fewest >= FEWEST else None
+    of_class = patients(table, case_column, meaning, cases)
+    propose_labels.without_small(meaning, of_class, FEWEST)
+    fewest = min(of_class[name] for name in meaning.classes)
+    if fewest < FEWEST:
+        told = few([f"{name} {of_class[name]}" for name in meaning.classes], 8)
+        raise UserError(f"patients with patches by class: {told}: each class needs at least {FEWEST}")
+    return {"n_splits": min(USUAL, fewest)}
 
 
 def small_encoder(sides: Sequence[int]) -> dict[str, Any]:

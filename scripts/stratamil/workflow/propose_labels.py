@@ -7,10 +7,11 @@ from dataclasses import dataclass, field
 import pandas as pd
 
 from stratamil.core import schema
-from stratamil.core.errors import few
+from stratamil.core.errors import UserError, few
 from stratamil.core.names import class_code, natural
 
 MOST_CLASSES = 10
+NO_PATIENT = "no column looks like the patient, so each case counts as one"
 CLASS = re.compile(
     r"class|klasse|label|diagnos|grade|grading|target|outcome|status|malign|dignit|subtype|respon|tumou?r", re.I
 )
@@ -65,11 +66,7 @@ def propose(table: pd.DataFrame, case_column: str) -> Meaning:
     age = next((name for name in columns if AGE.search(name) and _numbers(table[name])), None)
     others = {what: name for what, name in (("site", site), ("age", age)) if name}
     meaning = Meaning(None, {}, {}, patient, others)
-    meaning.guesses["patient"] = (
-        f"column {patient!r} taken for the patient, by its name"
-        if patient
-        else "no column looks like the patient, so each case counts as one"
-    )
+    meaning.guesses["patient"] = f"column {patient!r} taken for the patient, by its name" if patient else NO_PATIENT
     taken = {patient, site, age}
     candidates = [name for name in columns if name not in taken and 2 <= _codes(table[name]) <= MOST_CLASSES]
     candidates.sort(key=lambda name: (not CLASS.search(name), _codes(table[name])))
@@ -81,6 +78,21 @@ def propose(table: pd.DataFrame, case_column: str) -> Meaning:
             )
         _map(meaning, table.drop_duplicates(case_column)[meaning.class_column])
     return meaning
+
+
+def take_class(meaning: Meaning, table: pd.DataFrame, case_column: str, column: str) -> None:
+    """Let `column` be that of the class, with its codes mapped anew. Raises UserError if it cannot be."""
+    if not 2 <= _codes(table[column]) <= MOST_CLASSES or column == case_column:
+        able = [name for name in table if name and name != case_column and 2 <= _codes(table[name]) <= MOST_CLASSES]
+        raise UserError(
+            f"column {column!r} has {_codes(table[column])} different values, a class needs 2 to {MOST_CLASSES}: "
+            f"choose from {few(map(repr, able), 8)}"
+        )
+    meaning.class_column, meaning.counts = column, {}
+    if meaning.patient_column == column:
+        meaning.patient_column, meaning.guesses["patient"] = None, NO_PATIENT
+    meaning.guesses.pop("classes", None)
+    _map(meaning, table.drop_duplicates(case_column)[column])
 
 
 def _codes(column: pd.Series) -> int:

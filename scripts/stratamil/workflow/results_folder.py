@@ -16,7 +16,7 @@ LOCK = f".stratamil{locks.SUFFIX}"
 # What operating systems lay into a folder on their own.
 SYSTEM = {".DS_Store", "Thumbs.db", "desktop.ini", ".directory", ".localized"}
 # Where the locks of jobs are; see cli.run and those who call locks.held.
-JOBS = ("logs/*/*", "features/*/cache/*", "split_*/seed_*/checkpoints/*")
+JOBS = ("logs/*/*", "features/*/cache/*", "split_*/*")
 
 
 def problems(folder: str, inputs: dict[str, str | Path]) -> list[str]:

@@ -1,14 +1,22 @@
 """What a person reads of a run in its terminal: of jobs, how far they are by their logs, and why they failed."""
 
 import re
-from collections.abc import Iterable, Mapping
+import textwrap
+from collections.abc import Collection, Iterable, Mapping
 from pathlib import Path
 from typing import NamedTuple
 
 from stratamil.core.errors import few, visible
+from stratamil.workflow import changed_settings
 
 TAIL = 8192  # bytes of a log that tell how far a job is
+# Snakemake's reasons for a job.
 MISSING, ABOVE = "Missing output files", "Input files updated by another job"
+UPDATED, OTHERS = "Updated input files", "Set of input files has changed since last execution"
+PARAMS = "Params have changed since last execution"
+TARGETS = {"all", "predictions"}  # rules that only name files of others, so they are no jobs to a reader
+SETTINGS = 6  # that a reason names
+WIDTH = 110  # of a line of a dry run where no terminal says
 SHOWN = 5  # lines of an error, and reasons of a rule
 STAMP = r"^\d{4}-\d\d-\d\d \d\d:\d\d:\d\d "
 FRACTION = re.compile(STAMP + r"INFO (?:(epoch) )?(\d+) of (\d+)(?::| (\w+)$)", re.MULTILINE)
@@ -86,27 +94,42 @@ def failure(name: str, why: Iterable[str], logs: Iterable[str], said: str = "") 
     return [f"failed: {name}", *(f"  {line}" for line in [*why[:SHOWN], *more]), *(f"  log: {log}" for log in logs)]
 
 
-def reason(text: str) -> str:
-    """Return why Snakemake plans a job, without the names of files: they differ from job to job of a rule."""
+def reason(text: str, inputs: Collection[str] = ()) -> str:
+    """Return why Snakemake plans a job, by the settings that changed, without the files that differ from job to job.
+
+    inputs: of the job.
+    """
     if not text:
         return ""
     kinds = []
     for part in re.split(r"; (?=[A-Z])", text):
-        kind = part.partition(": ")[0]
-        kinds.append({MISSING: "not there yet", ABOVE: ""}.get(kind, part if kind.startswith("Params") else kind))
-    return "; ".join(filter(None, kinds)) or "follows from the rules above"
+        kind, _, rest = part.partition(": ")
+        if kind == PARAMS:
+            kinds.append(few(changed_settings.of_params(rest), SETTINGS))
+        elif kind in (UPDATED, OTHERS):
+            named = inputs if kind == OTHERS else rest.split(", ")
+            told = [changed_settings.FILES[path] for path in named if path in changed_settings.FILES]
+            told = [each for each in told if kind == UPDATED or " -> " in each]
+            kinds.append(few(told, SETTINGS) or kind)
+        else:
+            kinds.append({MISSING: "not there yet", ABOVE: ""}.get(kind, kind))
+    if any(" -> " in kind for kind in kinds):  # which says what the others are
+        kinds = [kind for kind in kinds if kind != OTHERS]
+    return "; ".join(dict.fromkeys(filter(None, kinds))) or "follows from the rules above"
 
 
-def plan(jobs: Iterable[tuple[str, str]]) -> list[str]:
-    """Return the lines of a dry run, from pairs (rule, why): rule, number of jobs, reasons."""
+def plan(jobs: Iterable[tuple[str, str]], width: int = WIDTH) -> list[str]:
+    """Return the lines of a dry run, from pairs (rule, `reason`): rule, number of jobs, reasons; broken at `width`."""
     rules: dict[str, list[str]] = {}
     for rule, why in jobs:
-        rules.setdefault(rule, []).append(reason(why))
-    width = max(map(len, rules), default=0)
+        rules.setdefault(rule, []).append(why)
+    wide = max(map(len, rules), default=0)
     lines = []
     for rule, reasons in rules.items():
         different = list(dict.fromkeys(visible(" ".join(why.split())) for why in reasons if why))
-        lines.append(f"  {rule:<{width}}  {len(reasons):>5,}  {few(different, 1)}".rstrip())
+        head = f"  {rule:<{wide}}  {len(reasons):>5,}  "
+        rest = textwrap.wrap(few(different, 1), max(width - len(head), 20), break_long_words=False) or [""]
+        lines += [(before + line).rstrip() for before, line in zip([head] + [" " * len(head)] * len(rest), rest)]
     return lines
 
 

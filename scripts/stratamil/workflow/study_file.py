@@ -39,8 +39,11 @@ def text(study: Study) -> str:
 
 
 def _cohort(case_column: str, meaning: Meaning) -> list[str]:
-    guesses = meaning.guesses
-    patient = _quoted(meaning.patient_column) if meaning.patient_column else "null"
+    guesses, patient = dict(meaning.guesses), _quoted(meaning.patient_column) if meaning.patient_column else "null"
+    if meaning.patient_column == case_column:
+        patient += "  # each case is one patient"
+    elif "patient" in guesses and not meaning.patient_column:
+        guesses["patient"] += f"; if that is true, write {_quoted(case_column)}"
     lines = [
         "cohort:",
         f"  case_column: {_quoted(case_column)}",

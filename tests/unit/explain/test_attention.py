@@ -100,9 +100,8 @@ def study(tmp_path):
 
 
 def words(study, *more):
-    inputs = ["--patch-attention", study / "patch_attention.parquet", "--predictions", study / "predictions.csv"]
-    inputs += ["--patches", study / "patches", "--output", study / "attention_analysis"]
-    return list(map(str, [*inputs, "--split", "01", "--seed", "42", "--stains", *STAINS, *more]))
+    inputs = ["--folders", study, "--names", "seed 42", "--patches", study / "patches"]
+    return list(map(str, [*inputs, "--split", "01", "--stains", *STAINS, *more]))
 
 
 def run(study, monkeypatch, *more):

@@ -48,8 +48,8 @@ def test_a_study_is_about_ten_lines_with_the_result_first():
         "AUROC 0.91 (95% CI 0.84 to 0.95), high-grade against benign: 87 cases of 80 patients, out of fold.",
         "Attention is better than random.",
         "Read with care (the first 3 of 5; the pages have all):",
-        "  - The baseline mean pool reaches 0.86; the 95% CI of the difference is −0.01 to 0.11: this cohort "
-        "cannot show that the model is better.",
+        "  - The baseline “Mean of patch features” reaches 0.86; the 95% CI of the difference is −0.01 to 0.11: "
+        "this cohort cannot show that the model is better.",
         "  - Warning 0.",
         "  - Warning 1.",
         "Open:",

@@ -11,7 +11,7 @@ from stratamil.cohort import inventory, labels
 from stratamil.core import schema
 from stratamil.core.errors import UserError
 from stratamil.core.names import Grammar
-from stratamil.workflow import config_checks
+from stratamil.workflow import config_checks, proposal
 
 CASES = range(1, 13)
 TWO = [f"{c}_he_{n}.png" for c in CASES for n in (1, 2)]
@@ -130,20 +130,121 @@ def test_columns_of_site_and_age_are_named_and_small_classes_excluded(tmp_path, 
     assert '"hospital" looks like the site' in text and '"age" looks like the age' in text
 
 
+def answer(monkeypatch, *answers):
+    """Be a terminal that gives these answers, and then is closed; returns the list of what is asked."""
+    asked, given = [], iter(answers)
+
+    def one(text):
+        asked.append(text)
+        if (reply := next(given, EOFError)) in (EOFError, KeyboardInterrupt):
+            raise reply
+        return reply
+
+    monkeypatch.setattr("builtins.input", one)
+    monkeypatch.setattr(sys.stdin, "isatty", lambda: True, raising=False)
+    return asked
+
+
 @pytest.mark.parametrize(
     "told, classes",
     [("low=1 high=3", [{"low": ["1"]}, {"high": ["3"]}]), ("y", [{"benign": ["1"]}, {"high-grade": ["3"]}])],
 )
 def test_what_is_asked_is_not_marked(told, classes, tmp_path, monkeypatch):
     lay(tmp_path, [f"{c}_{t}_{n}.png" for c in CASES for t in ("abc", "xyz") for n in (1, 2)], table(more="Person"))
-    asked = []
-    answers = iter(["none", told, "y"])
-    monkeypatch.setattr("builtins.input", lambda text: asked.append(text) or next(answers))
-    monkeypatch.setattr(sys.stdin, "isatty", lambda: True, raising=False)
+    asked = answer(monkeypatch, "none", told, "y")
     text = run(tmp_path, monkeypatch)
     assert text.count("check this") == 1 and len(asked) == 3
     cohort = yaml.safe_load(text)["cohort"]
     assert cohort["patient_column"] is None and cohort["classes"] == classes
+
+
+WRONG = {
+    "a column mistyped": ("Persn", "no column 'Persn': choose from 'Case', 'Class', 'Person'"),
+    "the class": ("Class", "column 'Class' is that of the class"),
+    "no class": ("low", "not two or more classes with their codes: write it as benign=1 high-grade=3"),
+    "one class": ("low=1", "not two or more classes"),
+    "twice the same": ("low=1 low=3", "not two or more classes"),
+    "no code": ("low=1 high=", "not two or more classes"),
+    "a code mistyped": ("low=1 high=33", "no case has code '33': choose from 1, 3"),
+    "a code twice": ("low=1 high=1,3", "cohort.classes: "),
+    "a quote": ("low=1 'high=3", "a quotation mark is not closed"),
+    "not a yes": ("ja", "answer y, or press Enter and change it in the file"),
+}
+
+
+@pytest.mark.parametrize("wrong", WRONG)
+def test_a_wrong_answer_is_asked_again_and_loses_none(wrong, tmp_path, monkeypatch, capsys):
+    lay(tmp_path, [f"{c}_{t}_{n}.png" for c in CASES for t in ("abc", "xyz") for n in (1, 2)], table(more="Person"))
+    said, why = WRONG[wrong]
+    at = 0 if why.startswith(("no column", "column")) else 2 if said == "ja" else 1
+    answers = ["Person", "low=1 high=03", "y"]
+    asked = answer(monkeypatch, *answers[:at], said, *answers[at:])
+    cohort = yaml.safe_load(run(tmp_path, monkeypatch))["cohort"]
+    assert len(asked) == 4 and asked[at] == asked[at + 1] and f"  {why}" in capsys.readouterr().out
+    assert cohort["patient_column"] == "Person" and cohort["classes"] == [{"low": ["1"]}, {"high": ["3"]}]
+
+
+def test_another_class_column_brings_its_own_codes(tmp_path, monkeypatch):
+    rows = [f"{c},{('a', 'b')[c % 2]},{('nevus', 'melanoma')[c % 2]},{c % 3}" for c in CASES]
+    lay(
+        tmp_path,
+        [f"{c}_he_{n}.png" for c in CASES for n in (1, 2)],
+        "Case,grade,diagnosis,free\n" + "\n".join(rows) + "\n",
+    )
+    answer(monkeypatch, "Case", "diagnosis", "y")
+    cohort = yaml.safe_load(run(tmp_path, monkeypatch))["cohort"]
+    assert cohort["class_column"] == "diagnosis" and cohort["classes"] == [
+        {"nevus": ["nevus"]},
+        {"melanoma": ["melanoma"]},
+    ]
+
+
+@pytest.mark.parametrize("end, error", [(EOFError, UserError), (KeyboardInterrupt, KeyboardInterrupt)])
+def test_answers_that_end_leave_no_file(end, error, tmp_path, monkeypatch):
+    lay(tmp_path, TWO, table())
+    answer(monkeypatch, "y", end)
+    with pytest.raises(error):
+        run(tmp_path, monkeypatch)
+    assert not (tmp_path / "study.yaml").exists()
+
+
+def test_each_case_a_patient_is_told_by_the_case_column(tmp_path, monkeypatch):
+    lay(tmp_path, TWO, table())
+    answer(monkeypatch, "y", "y")
+    text = run(tmp_path, monkeypatch)
+    assert 'patient_column: "Case"  # each case is one patient' in text
+    settings = schema.defaults("cohort") | {"patient_column": "Case", "classes": {"a": ["1"], "b": ["3"]}}
+    labelled = labels.read(tmp_path / "labels.csv", **settings)
+    assert list(labelled["patient_id"]) == list(labelled["case_id"])
+    (tmp_path / "study.yaml").unlink()
+    assert 'so each case counts as one; if that is true, write "Case"' in run(tmp_path, monkeypatch, "--yes")
+
+
+def test_what_is_left_out_is_counted_as_in_the_inventory(tmp_path, monkeypatch, capsys):
+    lay(tmp_path, [f"case_{c}_match_1_he_patch{n}.png" for c in CASES for n in (1, 2)], table())
+    patches = tmp_path / "patches"
+    for name in ("notes.txt", ".DS_Store", "Thumbs.db", "case_3_overview.png", ".trash/a.png"):
+        (patches / name).parent.mkdir(exist_ok=True)
+        (patches / name).write_bytes(b"x")
+    (patches / "case_4_match_1_he_patch9.png").write_bytes(b"")
+    (patches / "case_5_match_1_he_patch9.png").symlink_to("nowhere.png")
+    (patches / "case_6_match_1_xyz_patch1.png").write_bytes(b"x")
+    for copy in ("case_7_match_1_he_patch1 (1).png", "case_07_match_1_he_patch1.png"):
+        (patches / copy).write_bytes((patches / "case_7_match_1_he_patch1.png").read_bytes())
+    names = yaml.safe_load(run(tmp_path, monkeypatch, "--yes"))["names"]
+    said = next(line for line in capsys.readouterr().out.splitlines() if line.startswith("Left out"))
+    of_stain = {k: v for entry in names["stains"] for k, v in entry.items()}
+    labelled = labels.read(tmp_path / "labels.csv", **(schema.defaults("cohort") | {"classes": {"a": "1", "b": "3"}}))
+    grammar = Grammar(schema.defaults("names")["pattern"], of_stain)
+    taken = inventory.take(patches, labelled, grammar, list(of_stain), "exclude")
+    counts = taken.excluded["reason"].value_counts()
+    assert len(counts) == 8 and f"{counts.sum()} files" in said
+    assert all(f"{reason}: {n}" in said for reason, n in counts.items()), (said, counts)
+
+
+@pytest.mark.parametrize("side, proposed", [(48, 128), (74, 128), (96, 128), (130, 160), (200, 224), (1000, 224)])
+def test_small_patches_are_encoded_at_the_size_that_was_measured(side, proposed):
+    assert proposal.small_encoder([side])["input_size"] == proposed
 
 
 @pytest.mark.parametrize(
@@ -158,7 +259,7 @@ def test_what_is_asked_is_not_marked(told, classes, tmp_path, monkeypatch):
 def test_what_cannot_be_proposed_is_one_line_and_no_file(paths, content, said, tmp_path, monkeypatch):
     (tmp_path / "patches").mkdir()
     for path in paths:
-        (tmp_path / "patches" / path).write_bytes(b"")
+        (tmp_path / "patches" / path).write_bytes(b"x")
     (tmp_path / "labels.csv").write_text(content)
     with pytest.raises(UserError, match=said) as error:
         run(tmp_path, monkeypatch)

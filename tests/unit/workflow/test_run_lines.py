@@ -2,7 +2,7 @@
 
 import pytest
 
-from stratamil.workflow import run_lines
+from stratamil.workflow import changed_settings, run_lines
 
 AT = "2026-11-26 02:30:11 "
 
@@ -56,20 +56,84 @@ def test_a_name_cannot_command_the_terminal():
 
 
 def test_a_dry_run_is_a_line_a_rule():
-    changed = "Params have changed since last execution: before: --lr 0.1 now: --lr 0.2"
     above = "Input files updated by another job: a.h5"
     jobs = [
         ("embed", "Missing output files: a.h5"),
         ("embed", f"Missing output files: b.h5; {above}"),
-        ("train", changed),
         ("report", above),
+        ("split", ""),
     ]
-    assert run_lines.plan(jobs) == [
+    assert run_lines.plan([(rule, run_lines.reason(why)) for rule, why in jobs]) == [
         "  embed       2  not there yet",
-        f"  train       1  {changed}",
         "  report      1  follows from the rules above",
+        "  split       1",
     ]
     assert run_lines.plan([]) == []
+
+
+BEFORE = (
+    "--classes benign high-grade --embed-dim=16 --no-gated --epochs=3 --lr=0.003 --class-weights=balanced "
+    "--monitor=loss --tensorboard"
+)
+
+
+def params(before, now):
+    """What Snakemake says where these params differ."""
+    sides = [",".join(map(repr, side)) or "<nothing exclusive>" for side in (before, now)]
+    said = f"Union of exclusive params before and now across all output: before: {sides[0]} now: {sides[1]} "
+    return f"Params have changed since last execution: {said}"
+
+
+@pytest.mark.parametrize(
+    "changes, said",
+    [
+        ({"lr=0.003": "lr=0.001"}, "train.lr: 0.003 -> 0.001"),
+        ({"--no-gated": "--gated"}, "model.gated: no -> yes"),
+        ({"--tensorboard": "--no-tensorboard"}, "train.tensorboard: yes -> no"),
+        ({"epochs=3": "epochs=5", "benign": "'low grade'"},
+         "cohort.classes: benign high-grade -> low grade high-grade, train.epochs: 3 -> 5"),
+        ({" --monitor=loss": ""}, "train.monitor: loss -> none"),
+    ],
+)  # fmt: skip
+def test_of_changed_params_only_the_changed_settings_are_told(changes, said):
+    now = BEFORE
+    for old, new in changes.items():
+        now = now.replace(old, new)
+    assert run_lines.reason(params([BEFORE], [now])) == said
+
+
+def test_many_changed_settings_are_a_short_wrapped_list():
+    before = " ".join(f"--setting-{i}=old-value" for i in range(25))
+    told = run_lines.reason(params([before], [before.replace("old", "new")]))
+    lines = run_lines.plan([("train", told)], width=80)
+    assert max(map(len, lines)) <= 80 and len(lines) > 3
+    assert told.count(" -> ") == 6 and lines[-1].endswith("and 19 more")
+    assert all(line.startswith(" " * 16) for line in lines[1:])
+
+
+def test_files_of_the_user_are_told_by_their_setting(monkeypatch):
+    before = {"labels": "a.csv", "attention": {"truth": None}, "embed": {}}
+    config = {name: dict.fromkeys(keys) for name, keys in changed_settings.PATHS.items() if name}
+    config |= {"labels": "a.csv", "patches": "images", "attention": {"truth": "truth.csv"}}
+    monkeypatch.setattr(changed_settings, "FILES", changed_settings.of_files(config, before))
+    updated = "Updated input files: {}"
+    assert run_lines.reason(updated.format("b.h5, truth.csv")) == "attention.truth: none -> truth.csv"
+    assert run_lines.reason(updated.format("a.csv")) == "labels: content of a.csv"
+    assert run_lines.reason(updated.format("b.h5")) == "Updated input files"
+    others = "Set of input files has changed since last execution"
+    assert run_lines.reason(others, ["a.csv", "truth.csv"]) == "attention.truth: none -> truth.csv"
+    assert run_lines.reason(others, ["a.csv"]) == others
+    assert changed_settings.of_files(config, None)["a.csv"] == "labels: content of a.csv"
+
+
+def test_files_in_params_are_told_by_their_setting():
+    old, same, none = (changed_settings.content("labels", paths, ["0" * 16]) for paths in (["a b.csv"], ["c.csv"], []))
+    assert run_lines.reason(params([old], [same])) == "labels: a b.csv -> c.csv"
+    assert run_lines.reason(params([old], [old.replace("000", "111")])) == "labels: content of a b.csv"
+    assert run_lines.reason(f"{run_lines.OTHERS}; {params([old], [same])}") == "labels: a b.csv -> c.csv"
+    assert run_lines.reason(params([old], [])) == "labels: a b.csv -> none" and none == ""
+    assert run_lines.reason(params(["47a6"], ["1f3c"])) == "files of the study"
+    assert run_lines.reason("Params have changed since last execution: otherwise") == "settings"
 
 
 def test_an_error_of_the_config_is_told_without_the_lines_of_the_snakefile():

@@ -1,0 +1,118 @@
+"""What init asks on a terminal: each question again until the study file can have its answer."""
+
+import shlex
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from typing import Any
+
+import pandas as pd
+
+from stratamil.core import schema
+from stratamil.core.errors import UserError, few, visible
+from stratamil.core.names import class_code, natural
+from stratamil.workflow import config_checks, propose_labels
+from stratamil.workflow.propose_labels import Meaning
+from stratamil.workflow.propose_names import Names
+
+YES = ("y", "yes")
+SHOWN = 12  # columns and codes that a line names
+
+
+@dataclass(frozen=True)
+class Questions:
+    """The questions on what was guessed; answers go into `names` and `meaning`.
+
+    table: the labels, all values as text. splits: returns the settings of the splits of a Meaning, which it may change,
+    or raises UserError.
+    """
+
+    table: pd.DataFrame
+    names: Names
+    meaning: Meaning
+    splits: Callable[[Meaning], dict[str, Any]]
+
+    def ask(self) -> None:
+        """Ask what was guessed, the columns first. An empty answer keeps the guess, and its mark in the file."""
+        self.one("class", self.meaning.guesses, "y, or another column", self.class_column)
+        yes = "y" if self.meaning.patient_column else "y if each case is one patient"
+        how = f"{yes}, another column, or none if patients are not known"
+        self.one("patient", self.meaning.guesses, how, self.patient_column)
+        if "classes" in self.meaning.guesses:
+            print(visible(f"Proposed classes: {self.proposed()}."))
+            print("The last is the positive one; codes that are in none are excluded.")
+        self.one("classes", self.meaning.guesses, "y, or your own in this form", self.classes)
+        self.one("stains", self.names.guesses, "y", confirmed)
+        self.one("slice", self.names.guesses, "y", confirmed)
+
+    def one(self, what: str, guesses: dict[str, str], how: str, take: Callable[[str], None]) -> None:
+        """Ask one question, if there is such a guess, until `take` accepts the answer."""
+        if what not in guesses:
+            return
+        told = visible(guesses[what][0].upper() + guesses[what][1:])
+        while answer := input(f"{told}. Right? ({how}; Enter to check it later) ").strip():
+            try:
+                take(answer)
+            except UserError as error:
+                for problem in error.problems:
+                    print(f"  {visible(problem)}")
+            else:
+                del guesses[what]
+                return
+
+    def class_column(self, answer: str) -> None:
+        if answer.lower() not in YES:
+            propose_labels.take_class(self.meaning, self.table, self.names.case_column, self.column(answer))
+
+    def patient_column(self, answer: str) -> None:
+        """Take a column for the patient; that of the case says that each case is one."""
+        if answer.lower() == "none":
+            self.meaning.patient_column = None
+            return
+        if answer.lower() in YES:
+            answer = self.meaning.patient_column or self.names.case_column
+        if self.column(answer) == self.meaning.class_column:
+            raise UserError(f"column {answer!r} is that of the class: name that of the patient")
+        if empty := int((self.table[answer] == "").sum()):
+            raise UserError(f"column {answer!r} is empty in {empty} rows: fill it in first, or name another")
+        self.meaning.patient_column = answer
+
+    def column(self, answer: str) -> str:
+        """Return the name of a column. Raises UserError with those that there are."""
+        if answer not in self.table:
+            raise UserError(f"no column {answer!r}: choose from {few(map(repr, filter(None, self.table)), SHOWN)}")
+        return answer
+
+    def classes(self, answer: str) -> None:
+        """Take the classes and their codes: `benign=1 high-grade=3,4`."""
+        classes = self.meaning.classes if answer.lower() in YES else self.parsed(answer)
+        tried = replace(self.meaning, classes=classes, guesses=dict(self.meaning.guesses))
+        cohort = {"classes": [{name: codes} for name, codes in classes.items()], "excluded_codes": tried.excluded}
+        if problems := config_checks.problems({"cohort": cohort}, schema.read()):
+            raise UserError(*problems)
+        self.splits(tried)
+        self.meaning.classes = classes
+
+    def parsed(self, answer: str) -> dict[str, list[str]]:
+        """Return what an answer says: class -> codes as the table spells them."""
+        form = f"write it as {self.proposed()}"
+        try:
+            pairs = [word.partition("=") for word in shlex.split(answer)]
+        except ValueError:
+            raise UserError(f"a quotation mark is not closed: {form}") from None
+        classes = {name.strip(): [code.strip() for code in codes.split(",")] for name, _, codes in pairs}
+        if len(classes) < max(2, len(pairs)) or not all(name and all(codes) for name, codes in classes.items()):
+            raise UserError(f"not two or more classes with their codes: {form}")
+        spelt = {class_code(code): code for code in self.meaning.counts}
+        unknown = [code for codes in classes.values() for code in codes if class_code(code) not in spelt]
+        if unknown:
+            known = few(sorted(self.meaning.counts, key=natural), SHOWN)
+            raise UserError(f"no case has code {few(map(repr, unknown))}: choose from {known}")
+        return {name: [spelt[class_code(code)] for code in codes] for name, codes in classes.items()}
+
+    def proposed(self) -> str:
+        return " ".join(shlex.quote(f"{name}={','.join(codes)}") for name, codes in self.meaning.classes.items())
+
+
+def confirmed(answer: str) -> None:
+    if answer.lower() not in YES:
+        raise UserError("answer y, or press Enter and change it in the file")
