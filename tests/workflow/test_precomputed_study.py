@@ -20,7 +20,7 @@ CONFIG = {
     "results": RESULTS,
     "features": {"source": "precomputed", "manifest": "data/features/manifest.csv"},
     "splits": {"n_splits": 2, "validation": 0.2},
-    "seeds": [1],
+    "seeds": [1, 2],
     "embed": {"shards": 2},
     "model": {"embed_dim": 16, "attention_dim": 8},
     "train": {"epochs": 6, "lr": 0.01},
@@ -79,8 +79,33 @@ def test_the_planted_signal_is_found_and_attention_knows_where(study):
         assert np.array_equal(top[["x", "y"]], where[["x", "y"]])
 
 
+def test_several_seeds_have_an_ensemble_that_is_drawn(study):
+    for split in ("01", "02"):
+        folder = study.folder / RESULTS / f"split_{split}"
+        seeds, mean = [folder / f"seed_{seed}" for seed in (1, 2)], folder / "ensemble"
+        tables = [pd.read_csv(run / "predictions.csv") for run in (*seeds, mean)]
+        np.testing.assert_allclose(tables[2]["prob_benign"], (tables[0]["prob_benign"] + tables[1]["prob_benign"]) / 2)
+        assert json.loads((mean / "results.json").read_text())["threshold"] is not None
+        assert "ensemble of seeds 1, 2" in (mean / "results.txt").read_text()
+        for run in (*seeds, mean):
+            assert (run / "attention_analysis/summary.csv").is_file() and (run / "roc_curve.png").is_file()
+            assert (run / "attention_analysis/attention_maps").exists() == (run == mean)
+
+
+def test_a_seed_less_trains_nothing_and_one_more_only_itself(study):
+    assert "train" not in study.pending(configfiles=(study.config,), changes={"seeds": [1]})
+    best = [study.folder / run / "checkpoints/best.pth" for run in RUNS]
+    before = [path.read_bytes() for path in best]
+    three = study.snakemake(*best[:1], configfiles=(study.config,), changes={"seeds": [1, 2, 3]})
+    assert three.returncode == 0, three.stderr
+    log = (study.folder / RESULTS / "logs/train/split_01.log").read_text()
+    assert "seed 1 finished after" in log and "seed 2 finished after" in log
+    assert before[0] == best[0].read_bytes()
+    assert (study.folder / RESULTS / "split_01/seed_3/checkpoints/best.pth").is_file()
+
+
 def test_pages_say_that_there_are_no_pictures_and_link_to_what_there_is(study):
-    analysis = study.folder / RUNS[0] / "attention_analysis"
+    analysis = study.folder / RESULTS / "split_01/ensemble/attention_analysis"
     assert "There are no images of patches" in (analysis / "attention_summary.txt").read_text()
     assert not (analysis / "patch_attention").exists()
     assert len(list((analysis / "attention_maps").glob("*.png"))) == 2

@@ -2,6 +2,7 @@
 
 # Baseline in tables -> its name on pages and terminals.
 BASELINES = {
+    "summary": "Mean, maximum and SD of patch features",
     "mean_pool": "Mean of patch features",
     "mean_pool_": "Mean of patch features, {} alone",
     "colour": "Colour and coarse texture",

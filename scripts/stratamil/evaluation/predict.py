@@ -160,9 +160,10 @@ def text(result: Mapping[str, Any]) -> str:
 
 def _made_by(result: Mapping[str, Any]) -> list[str]:
     members = result.get("members", [result])
-    ensemble = f"ensemble of seeds {', '.join(str(member['seed']) for member in members)}, mean probability"
+    seeds = ", ".join(str(member["seed"]) for member in members)
+    name = f"ensemble of seeds {seeds}, mean probability" if len(members) > 1 else f"seed {seeds}"
     named = [f"checkpoint: {each['checkpoint']} (epoch {each['epoch']}, best on validation)" for each in members]
-    return [f"split {result['split']}, {ensemble if len(members) > 1 else f'seed {members[0]["seed"]}'}", *named]
+    return [f"split {result['split']}, {name}", *named]
 
 
 def _number(value: float | None) -> str:
