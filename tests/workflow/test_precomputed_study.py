@@ -96,7 +96,7 @@ def test_a_seed_less_trains_nothing_and_one_more_only_itself(study):
     assert "train" not in study.pending(configfiles=(study.config,), changes={"seeds": [1]})
     best = [study.folder / run / "checkpoints/best.pth" for run in RUNS]
     before = [path.read_bytes() for path in best]
-    three = study.snakemake(*best[:1], configfiles=(study.config,), changes={"seeds": [1, 2, 3]})
+    three = study.snakemake("--", *best[:1], configfiles=(study.config,), changes={"seeds": [1, 2, 3]})
     assert three.returncode == 0, three.stderr
     log = (study.folder / RESULTS / "logs/train/split_01.log").read_text()
     assert "seed 1 finished after" in log and "seed 2 finished after" in log
