@@ -145,12 +145,12 @@ def interval(value: float | None, sampled: NDArray, scale: Scale, n: int | None 
 
     scale: "plain"; "log", for losses, or "logit", for areas and shares, where the SD is brought to that
     scale (delta method) and the ends back, so that they stay above 0 and below 1. There is no interval where the number
-    is at a bound of its scale, no sample differs, or fewer than half of them define it. n: patients that were sampled.
+    is at a bound of its scale, or fewer than half of the samples define it. n: patients that were sampled.
     """
     finite = sampled[np.isfinite(sampled)]
-    if value is None or len(finite) < max(2, len(sampled) / 2) or (error := finite.std(ddof=1)) < STILL:
+    if value is None or len(finite) < max(2, len(sampled) / 2):
         return Estimate(value, n=n)
-    return _of_error(value, error, scale, n)
+    return _of_error(value, finite.std(ddof=1), scale, n)
 
 
 def _of_error(value: float, error: float, scale: Scale, n: int | None) -> Estimate:
@@ -166,11 +166,20 @@ def _of_error(value: float, error: float, scale: Scale, n: int | None) -> Estima
     return Estimate(value, float(expit(logit(value) - half)), float(expit(logit(value) + half)), n)
 
 
+def still(sampled: NDArray) -> bool:
+    """Return whether all samples that define a value have the same, but for rounding."""
+    finite = sampled[np.isfinite(sampled)]
+    return len(finite) > 1 and bool(finite.std() < STILL)
+
+
 def auc_interval(value: float | None, sampled: NDArray, sides: Sequence[Sides], n: int | None = None) -> Estimate:
     """Return the Estimate of an AUROC from its bootstrap samples; at 0 or 1, or of a few, that of `score_interval`.
 
-    sides: of each AUROC, if it is a mean of several. Few are less than `FEW` patients of a class in all of them.
+    sides: of each AUROC, if it is a mean of several. Few are less than `FEW` patients of a class in all of them. There
+    is no interval where all samples are the same, as of predictions that are the same for all cases.
     """
+    if value is not None and 0 < value < 1 and still(sampled):
+        return Estimate(value, n=n)
     if value is None or (0 < value < 1 and min(map(sum, zip(*sides)), default=0) >= FEW):
         return interval(value, sampled, "logit", n)
     return score_interval(value, sides, n)
