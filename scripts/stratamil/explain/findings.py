@@ -200,30 +200,30 @@ def part(level: Level, estimate: Estimate) -> str:
 
 
 def uniform(kind: Uniform, model: float | None, without: float | None, estimate: Estimate, reason: str) -> str:
-    """Say what attention adds to the AUROC.
+    """Say what equal weights do to the AUROC of the model that was trained with attention.
 
     model, without: the two AUROCs; estimate: of their difference. reason: why there may be no estimate.
     """
     said = verdict(estimate)
     alike = ALIKE[kind]
     if said == NONE:
-        return f"What attention adds over {alike} weighing alike is not defined, for {reason}."
-    both = f"with {alike} weighing alike the AUROC within a split is {num(without, 2)}, with attention {num(model, 2)}"
+        return f"What equal weights of {alike} change in this model is not defined, for {reason}."
+    both = f"AUROC within a split {num(model, 2)} with attention, {num(without, 2)} with equal weights of {alike}"
     size = f"difference {num(estimate.value, 2)} {_basis(estimate)}"
     return {
-        ABOVE: f"Attention adds to the discrimination: {both}; {size}.",
-        BELOW: f"Attention takes away from the discrimination: {both}; {size}.",
-        SAME: f"Attention adds nothing to the discrimination that these cases can show: {both}; {size}{HELD}.",
-        FEW: f"Whether attention adds to the discrimination cannot be told from so few: {both}; {size}.",
+        ABOVE: f"Equal weights lower the AUROC of this model: {both}; {size}.",
+        BELOW: f"Equal weights raise the AUROC of this model: {both}; {size}.",
+        SAME: f"Equal weights are not shown to change the AUROC of this model: {both}; {size}{HELD}.",
+        FEW: f"Whether equal weights change the AUROC of this model cannot be told from so few: {both}; {size}.",
     }[said]
 
 
 def changed(kind: Uniform, estimate: Estimate) -> str:
-    """Say how often the prediction changes without attention."""
+    """Say how often the prediction changes with equal weights."""
     alike = ALIKE[kind]
     if estimate.value is None:
-        return "How often predictions change without attention: not defined, for there are none."
-    return f"With {alike} weighing alike, {pct(estimate.value)} of the predictions change {_percent(estimate)}."
+        return "How often predictions change with equal weights: not defined, for there are none."
+    return f"With equal weights of {alike}, {pct(estimate.value)} of the predictions change {_percent(estimate)}."
 
 
 def _percent(estimate: Estimate) -> str:
