@@ -13,7 +13,7 @@ from typing import Any
 import pandas as pd
 
 import cli
-from stratamil.core import files, provenance, tables
+from stratamil.core import files, names, provenance, tables
 from stratamil.explain import faithfulness, faithfulness_runs, findings
 from stratamil.report import faithfulness_plots, page, style
 
@@ -44,6 +44,7 @@ def main(args: argparse.Namespace) -> None:
         percent=args.top_percent,
         bootstrap_samples=args.bootstrap_samples,
         seed=args.seed,
+        unit="patient" if args.patient_column else "case",
     )
     numbers = faithfulness.numbers(study) | {
         "patient_column": args.patient_column,
@@ -85,6 +86,7 @@ def write(
         },
         strongest=max(properties, key=lambda row: abs(row["estimate"].value), default=None),
         table=json.loads(table.to_json(orient="records")),  # what is not defined is None
+        slugs=[names.column(name) for name in numbers["classes"]],
         numbers=numbers,
     )
     files.write_text(text, folder / "index.html")

@@ -12,6 +12,11 @@ from stratamil.core.names import natural
 
 RARE_SHARE, RARE_CASES = 0.1, 5  # cases with a stain: with fewer, some of five folds have none to test or to learn from
 IMBALANCE = 3  # cases of the largest class for one of the smallest; beyond, accuracy says little: 3 of 4 by guessing
+NO_PATIENTS = (
+    "No patient column is given, so cases count as independent. If a patient has several, they can be in training and "
+    "in test, and every interval is too narrow: name the column in cohort.patient_column; if each case is one patient, name "
+    "the case column there."
+)
 PATIENTS = 10  # of a class: with fewer, one patient moves sensitivity or specificity by more than 10 points
 TELLING = 0.6  # AUROC of a count: below, a shortcut is too weak to carry a model
 UNEVEN = 0.1  # difference of the shares of two classes that have a stain: an AUROC says little of what is mostly there
@@ -64,11 +69,7 @@ def notes(cohort: Numbers) -> list[str]:
 
 def _of_patients(cohort: Numbers) -> Iterator[str]:
     if cohort["patient_column"] is None:
-        yield (
-            "No patient column is given, so each case counts as a patient. If a patient has several cases, they can be "
-            "in training and in test, and every interval is too narrow: name the column in cohort.patient_column; if "
-            "each case is one patient, name the case column there."
-        )
+        yield NO_PATIENTS
 
 
 def _of_classes(cohort: Numbers) -> Iterator[str]:
@@ -80,10 +81,11 @@ def _of_classes(cohort: Numbers) -> Iterator[str]:
             f"The classes are of very different size: {most['cases']} {most['class']} cases against {least['cases']} "
             f"{least['class']}{ratio}. Accuracy flatters a model here: read the balanced accuracy and the AUROC."
         )
+    unit = "case" if cohort["patient_column"] is None else "patient"
     for row in sizes:
         if row["patients"] < PATIENTS:
             yield (
-                f"Class {row['class']} has only {_n(row['patients'], 'patient')}: single patients decide every figure, "
+                f"Class {row['class']} has only {_n(row['patients'], unit)}: single {unit}s decide every figure, "
                 "and its intervals will be wide."
             )
 

@@ -27,6 +27,11 @@ def span(low: float | None, high: float | None, digits: int = 3) -> str:
     return "not defined" if low is None or high is None else f"{num(low, digits)} to {num(high, digits)}"
 
 
+def of_unit(text: str, unit: str) -> str:
+    """Return a text on patients as one on the units that there are: `case` without a patient column."""
+    return text if unit == "patient" else text.replace("patient", unit)
+
+
 def thousands(value: int) -> str:
     """Return a count: 1,234."""
     return f"{value:,}"

@@ -31,9 +31,10 @@ def numbers(study: Study) -> dict[str, Any]:
         study.estimates(rows, own) | {"repeat": int(repeat), "seed": int(seed)}
         for (repeat, seed, rows), own in zip(replicates, sampled)
     ]
-    cases = study.ensemble
+    cases, out_of_fold = study.ensemble, _over_replicates(study, by_seed, sampled)
     of_ensemble = study.sampled(cases)
     return {
+        "headline": "roc_auc" if out_of_fold["fold_mean"].low is None else "fold_mean",
         "classes": study.classes,
         "positive": study.classes[-1] if study.binary else None,
         "cases": len(cases),
@@ -48,7 +49,7 @@ def numbers(study: Study) -> dict[str, Any]:
         "bootstrap": {"samples": study.bootstrap_samples, "seed": study.seed},
         "runs": [_of_run(study, run) for run in study.runs],
         "by_seed": by_seed,
-        "out_of_fold": _over_replicates(study, by_seed, sampled),
+        "out_of_fold": out_of_fold,
         "ensemble": study.estimates(cases, of_ensemble),
         "decisions": _decisions(study),
         "scaled": _rescaled(study, of_ensemble) if study.rescaled else None,
@@ -236,8 +237,8 @@ def _baselines(study: Study, of_ensemble: Sampled, sampled: Sequence[Sampled]) -
 def _difference(ours: float | None, theirs: float | None, sampled: NDArray, patients: int) -> Estimate:
     """Return the difference of two AUCs."""
     difference = _minus(ours, theirs)
-    # Where both tell the classes apart without fault, no sample differs, and the data say nothing of the next.
-    if ours == theirs == 1:
+    # Where both separate the classes without fault, or are the same, the data say nothing of the next cohort.
+    if intervals.still(sampled):
         return Estimate(difference, n=patients)
     return intervals.interval(difference, sampled, "plain", patients)
 

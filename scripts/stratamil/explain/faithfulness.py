@@ -6,6 +6,8 @@ Intervals are of bootstrap samples of patients with all their cases, see `interv
 """
 
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
+from functools import partial
 from itertools import combinations
 from typing import Any, Literal
 
@@ -13,76 +15,15 @@ import numpy as np
 import pandas as pd
 
 from stratamil.core.names import column, natural
+from stratamil.core.wording import of_unit
 from stratamil.explain import findings
+from stratamil.explain.answers import answers
 from stratamil.explain.faithfulness_runs import TOPS, VALUES, Study, differences
 from stratamil.explain.findings import Finding, Uniform
 from stratamil.stats.estimates import Sample, centred_sums, correlation
 from stratamil.stats.intervals import Estimate
 from stratamil.stats.ranking import top_count
 
-# What a reader asks first -> the finding that answers it (measure, of), how that is measured, and why it may have none.
-QUESTIONS = (
-    (
-        "Does the prediction fall without what is attended?",
-        ("deletion_attention", "probability"),
-        "area between random and attention, deletion",
-        "not defined",
-    ),
-    (
-        "Does what is attended restore the prediction?",
-        ("insertion_attention", "probability"),
-        "area between attention and random, insertion",
-        "not defined",
-    ),
-    (
-        "Are the top {percent:g} % necessary?",
-        ("necessity_percent", "probability"),
-        "fall of the probability, beyond random patches",
-        "not defined",
-    ),
-    (
-        "Are the top {percent:g} % enough?",
-        ("sufficiency_percent", "probability"),
-        "probability with them alone, beyond random patches",
-        "not defined",
-    ),
-    (
-        "Does a stain with more attention speak more for the prediction?",
-        ("stain_support", "margin"),
-        "rank correlation with what the margin loses without it",
-        "not defined",
-    ),
-    (
-        "Does a slice with more attention speak more for the prediction?",
-        ("slice_support", "margin"),
-        "rank correlation with what the margin loses without it",
-        "not defined",
-    ),
-    (
-        "Does attention help to tell the classes?",
-        ("auc_over_uniform", "AUROC"),
-        "AUROC within a split, less that with equal weights",
-        "not defined",
-    ),
-    (
-        "Do two seeds attend to the same patches?",
-        ("seeds_correlation", "attention"),
-        "rank correlation within a case",
-        "cannot be told: one seed",
-    ),
-    (
-        "Do models of two splits attend to the same patches?",
-        ("splits_correlation", "attention"),
-        "rank correlation within a case",
-        "cannot be told: a case is tested once",
-    ),
-)
-ANSWERS = {
-    findings.ABOVE: "yes",
-    findings.SAME: "not shown",
-    findings.BELOW: "less than chance",
-    findings.FEW: "cannot be told: too few",
-}
 # What attention may go with -> what more and less attended patches are then, and how the property is called.
 PROPERTIES = {
     "pixels": ("are larger", "are smaller", "the size of a patch in pixels"),
@@ -121,7 +62,9 @@ def _of_rows(study: Study, table: pd.DataFrame, parts: Sequence[pd.DataFrame], s
                 estimate = mean[f"{measure}_{top}_{value}"]
                 sentence = findings.of_top(measure, words, value, estimate)
                 yield _finding("top", f"{measure}_{top}", scope, value, estimate=estimate, sentence=sentence)
-    yield from _of_parts(pd.concat(parts, ignore_index=True), sample, scope)
+    parts = pd.concat(parts, ignore_index=True)
+    yield from _of_parts(parts, sample, scope)
+    yield from _of_classes(study, table, parts, sample, scope)
     for kind in ("uniform", "levels"):
         yield from _of_uniform(study, table, sample, kind, scope)
 
@@ -138,15 +81,35 @@ def _of_areas(
         estimate = mean[f"contribution_{value}"]
         sentence = findings.beside_contribution(value, estimate)
         yield _finding("curves", "contribution_over_attention", scope, value, estimate=estimate, sentence=sentence)
+
+
+def _of_classes(
+    study: Study, table: pd.DataFrame, parts: pd.DataFrame, sample: Sample, scope: str
+) -> Iterator[Finding]:
+    """Yield the findings of `findings.BY_CLASS` among the cases that are predicted as each class."""
     predicted = _predicted(table)
     for name in study.classes:
-        rows = table[table["case_id"].map(predicted) == name]
-        for direction in ("deletion", "insertion"):
-            values = rows.groupby("case_id")[f"{direction}_attention_probability"].mean()
-            estimate = sample.mean(values.reindex(sample.cases.index))
-            measure = f"{direction}_attention_predicted_{column(name)}"
-            sentence = findings.area_of_class(direction, name, estimate)
-            yield _finding("curves", measure, scope, "probability", estimate=estimate, sentence=sentence)
+        of = predicted.index[predicted == name]
+        rows = table[table["case_id"].isin(of)].groupby("case_id")
+        sentences = {
+            **{f"{part}_attention": partial(findings.area, part, "attention") for part in ("deletion", "insertion")},
+            **{
+                f"{part}_percent": partial(findings.of_top, part, findings.top("percent", study.percent))
+                for part in ("necessity", "sufficiency")
+            },
+            "contribution_over_attention": findings.beside_contribution,
+        }
+        for measure, sentence in sentences.items():
+            section = "curves" if measure.endswith("attention") else "top"
+            of_table = measure.removesuffix("_over_attention")
+            for value in VALUES:
+                estimate = sample.mean(rows[f"{of_table}_{value}"].mean().reindex(sample.cases.index))
+                said = findings.in_class(name, sentence(value, estimate))
+                own = findings.of_predicted(measure, column(name))
+                yield _finding(section, own, scope, value, estimate=estimate, sentence=said)
+        for item in _of_parts(parts[parts["case_id"].isin(of)], sample, scope):
+            own = findings.of_predicted(item.measure, column(name))
+            yield replace(item, measure=own, sentence=findings.in_class(name, item.sentence))
 
 
 def _predicted(table: pd.DataFrame) -> pd.Series:
@@ -294,9 +257,16 @@ def _of_properties(study: Study) -> Iterator[Finding]:
             yield _finding("properties", f"{name}_{scope}", "study", "attention", estimate=estimate, sentence=sentence)
 
 
-def curves(study: Study) -> dict[str, dict[str, dict[str, list]]]:
-    """Return mean curves over cases: order -> {value: {fraction: [...], mean: [Estimates]}}."""
+def by_predicted(study: Study) -> dict[str, list[str]]:
+    """Return class -> the cases that most runs predict as it; classes without any are left out."""
+    predicted = _predicted(study.table)
+    return {name: list(of) for name in study.classes if len(of := predicted.index[predicted == name])}
+
+
+def curves(study: Study, cases: Sequence[str]) -> dict[str, dict[str, dict[str, list]]]:
+    """Return mean curves over some cases: order -> {value: {fraction: [...], mean: [Estimates]}}."""
     table = pd.concat([run.curves.assign(run=run.name) for run in study.runs], ignore_index=True)
+    table = table[table["case_id"].isin(cases)]
     sample, result = study.sample(study.table), {}
     for order, lines in table.groupby("order", sort=False):
         result[order] = {}
@@ -309,16 +279,16 @@ def curves(study: Study) -> dict[str, dict[str, dict[str, list]]]:
     return result
 
 
-def tops(study: Study) -> list[dict[str, Any]]:
-    """Return mean values with only and without the top and random patches: one dict a top, kind, group and value."""
-    sample, table, rows = study.sample(study.table), study.table, []
+def tops(study: Study, cases: Sequence[str]) -> list[dict[str, Any]]:
+    """Return means over some cases with only and without top and random patches: a dict a top, kind, group, value."""
+    sample, table, rows = study.sample(study.table), study.table[study.table["case_id"].isin(cases)], []
     for top in TOPS:
         for kind in ("only", "without"):
             for group in ("top", "random"):
                 for value in VALUES:
                     name = f"{kind}_{group}_{top}_{value}"
                     if name in table and f"only_top_{top}_{value}" in table:
-                        mean = sample.mean(table.groupby("case_id")[name].mean())
+                        mean = sample.mean(table.groupby("case_id")[name].mean().reindex(sample.cases.index))
                         rows.append({"top": top, "kind": kind, "group": group, "of": value, "mean": mean})
     return rows
 
@@ -337,33 +307,6 @@ def by_case(study: Study) -> pd.DataFrame:
     return result.sort_index(key=lambda ids: ids.map(natural)).reset_index()
 
 
-def answers(items: Sequence[Finding], percent: float, classes: Sequence[str]) -> list[dict[str, Any]]:
-    """Return the `QUESTIONS` answered: question, answer, measured_by, and estimate and reference of the finding."""
-    of_study = {(item.measure, item.value_of): item for item in items if item.scope == "study"}
-    rows = []
-    for question, (measure, of), measured_by, nothing in QUESTIONS:
-        item = of_study[measure, of]
-        rows.append(_answer(question.format(percent=percent), item, _said(item, nothing, of_study), measured_by))
-        if measure == "deletion_attention":
-            for name in classes:
-                item = of_study[f"{measure}_predicted_{column(name)}", of]
-                rows.append(_answer(f"… of cases predicted {name}?", item, _said(item, nothing, {}), measured_by))
-    return rows
-
-
-def _said(item: Finding, nothing: str, of_study: Mapping[tuple[str, str], Finding]) -> str:
-    """Return the answer of a finding; also what the margin says, where a probability, which saturates, says another."""
-    answer, margin = ANSWERS.get(item.verdict, nothing), of_study.get((item.measure, "margin"))
-    if item.value_of == "probability" and margin is not None and margin.verdict != item.verdict:
-        answer += f"; by the margin: {ANSWERS.get(margin.verdict, nothing)}"
-    return answer
-
-
-def _answer(question: str, item: Finding, answer: str, measured_by: str) -> dict[str, Any]:
-    said = {"question": question, "answer": answer, "measured_by": measured_by}
-    return said | {"estimate": item.estimate, "reference": item.reference}
-
-
 def _top_counts(study: Study) -> list[int]:
     """Return the least and the most patches that the top share of a case is."""
     n = study.table["patches"]
@@ -375,18 +318,23 @@ def numbers(study: Study) -> dict[str, Any]:
     items = of_study(study)
     said = {item.measure: item.verdict for item in items if (item.scope, item.value_of) == ("study", "probability")}
     both = [f"{direction}_attention" for direction in ("deletion", "insertion")]
-    by_class = {name: tuple(said[f"{part}_predicted_{column(name)}"] for part in both) for name in study.classes}
+    told = findings.headline(
+        {name: tuple(said[findings.of_predicted(part, column(name))] for part in both) for name in study.classes}
+    )
+    items = [findings.pooled(item) if item.measure in findings.POOLED else item for item in items]
+    items = [replace(item, sentence=of_unit(item.sentence, study.unit)) for item in items]
     return {
-        **findings.headline(tuple(said[part] for part in both), by_class),
+        **{name: text and of_unit(text, study.unit) for name, text in told.items()},
         "classes": study.classes,
         "cases": int(study.table["case_id"].nunique()),
         "patients": int(study.table["patient_id"].nunique()),
+        "unit": study.unit,
         "runs": [run.name for run in study.runs],
         "top_percent": study.percent,
         "bootstrap": {"samples": study.bootstrap_samples, "seed": study.seed},
         "top_counts": _top_counts(study),
         "answers": answers(items, study.percent, study.classes),
         "findings": [item.entry() for item in items],
-        "curves": curves(study),
-        "tops": tops(study),
+        "curves": {name: curves(study, of) for name, of in by_predicted(study).items()},
+        "tops": {name: tops(study, of) for name, of in by_predicted(study).items()},
     }

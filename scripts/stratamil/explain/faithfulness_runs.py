@@ -72,7 +72,7 @@ class Study:
     """Runs, the inventory's cases table (case_id, patient_id), and what else is known of patches.
 
     known: DataFrame with index path and columns out of pixels, bytes, brightness. percent: share of a case's patches
-    that is its top. bootstrap_samples, seed: of the bootstrap.
+    that is its top. bootstrap_samples, seed: of the bootstrap. unit: what counts as independent, for sentences.
     """
 
     runs: list[runs.Run]
@@ -81,6 +81,7 @@ class Study:
     percent: float
     bootstrap_samples: int
     seed: int
+    unit: str = "patient"
 
     @property
     def classes(self) -> list[str]:

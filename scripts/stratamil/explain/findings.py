@@ -4,7 +4,7 @@ An interval decides: above the reference, below it, or holding it. Sentences are
 """
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any, Literal
 
 from stratamil.core.wording import num, pct, span
@@ -24,6 +24,11 @@ HELD = ", and the CI includes 0"
 ABOVE, BELOW, SAME, FEW, NONE = "above", "below", "no different", "too few", "not defined"
 VALUES = {"probability": "probability of the predicted class", "margin": "margin (log odds) of the predicted class"}
 ALIKE = {"uniform": "all patches of a case", "levels": "all patches of a slice, slices of a stain and stains"}
+# What is asked of the cases predicted as each class; over all cases it is a number without a verdict.
+BY_CLASS = ("deletion_attention", "insertion_attention", "necessity_percent", "sufficiency_percent")
+BY_CLASS += ("contribution_over_attention", "stain_support", "slice_support")
+POOLED = (*BY_CLASS, *(f"{kind}_{top}" for kind in ("necessity", "sufficiency") for top in ("1", "5", "20")))
+POOLED += ("deletion_contribution", "insertion_contribution")
 WORDS = {ABOVE: "better than random", BELOW: "worse than random", SAME: "no better than random"}
 
 
@@ -138,18 +143,6 @@ def area(direction: Direction, order: Order, value: Value, estimate: Estimate) -
     )
 
 
-def area_of_class(direction: Direction, name: str, estimate: Estimate) -> str:
-    """Say what the same area tells in cases predicted as one class."""
-    said = verdict(estimate)
-    begin = f"In cases predicted {name}, {'removing' if direction == 'deletion' else 'adding'} the most attended first"
-    if said == NONE:
-        return f"{begin}: not defined, for there is none with two patches of different attention."
-    if said == FEW:
-        patients = f"{count(estimate.n, 'patient')} {_are(estimate.n)}"
-        return f"{begin}: {num(estimate.value, 2)}, but {patients} too few to tell."
-    return f"{begin} is {WORDS[said]}: {num(estimate.value, 2)} {_basis(estimate)}."
-
-
 def beside_contribution(value: Value, estimate: Estimate) -> str:
     """Say whether the exact contribution finds what matters better than attention: the difference of the two areas."""
     said = verdict(estimate)
@@ -207,30 +200,30 @@ def part(level: Level, estimate: Estimate) -> str:
 
 
 def uniform(kind: Uniform, model: float | None, without: float | None, estimate: Estimate, reason: str) -> str:
-    """Say what attention adds to the AUROC.
+    """Say what equal weights do to the AUROC of the model that was trained with attention.
 
     model, without: the two AUROCs; estimate: of their difference. reason: why there may be no estimate.
     """
     said = verdict(estimate)
     alike = ALIKE[kind]
     if said == NONE:
-        return f"What attention adds over {alike} weighing alike is not defined, for {reason}."
-    both = f"with {alike} weighing alike the AUROC within a split is {num(without, 2)}, with attention {num(model, 2)}"
+        return f"What equal weights of {alike} change in this model is not defined, for {reason}."
+    both = f"AUROC within a split {num(model, 2)} with attention, {num(without, 2)} with equal weights of {alike}"
     size = f"difference {num(estimate.value, 2)} {_basis(estimate)}"
     return {
-        ABOVE: f"Attention adds to the discrimination: {both}; {size}.",
-        BELOW: f"Attention takes away from the discrimination: {both}; {size}.",
-        SAME: f"Attention adds nothing to the discrimination that these cases can show: {both}; {size}{HELD}.",
-        FEW: f"Whether attention adds to the discrimination cannot be told from so few: {both}; {size}.",
+        ABOVE: f"Equal weights lower the AUROC of this model: {both}; {size}.",
+        BELOW: f"Equal weights raise the AUROC of this model: {both}; {size}.",
+        SAME: f"Equal weights are not shown to change the AUROC of this model: {both}; {size}{HELD}.",
+        FEW: f"Whether equal weights change the AUROC of this model cannot be told from so few: {both}; {size}.",
     }[said]
 
 
 def changed(kind: Uniform, estimate: Estimate) -> str:
-    """Say how often the prediction changes without attention."""
+    """Say how often the prediction changes with equal weights."""
     alike = ALIKE[kind]
     if estimate.value is None:
-        return "How often predictions change without attention: not defined, for there are none."
-    return f"With {alike} weighing alike, {pct(estimate.value)} of the predictions change {_percent(estimate)}."
+        return "How often predictions change with equal weights: not defined, for there are none."
+    return f"With equal weights of {alike}, {pct(estimate.value)} of the predictions change {_percent(estimate)}."
 
 
 def _percent(estimate: Estimate) -> str:
@@ -306,56 +299,58 @@ def related(
     }[said]
 
 
-def overall(deletion: Verdict, insertion: Verdict) -> str:
-    """Give the answer in one sentence, from the verdicts of both areas of attention by probability."""
-    verdicts = {deletion, insertion}
-    if NONE in verdicts:
-        return (
+def headline(
+    by_class: Mapping[str, tuple[Verdict, Verdict]],
+) -> dict[Literal["overall", "by_class"], str | None]:
+    """Give the answer in a sentence, overall, and what to know of it, by_class, which may be None.
+
+    by_class: class -> verdicts of deletion and insertion of the cases predicted so. There is no verdict over all cases:
+    an attention that finds one class's patches wherever they are explains predictions of that class only.
+    """
+    pairs = [pair for pair in by_class.values() if NONE not in pair]
+    if not pairs:
+        alike = (
             "Attention cannot explain anything here: the model weighs all patches of a case alike, or a case has one."
         )
-    if FEW in verdicts:
-        return "Whether attention explains the predictions cannot be told: there are too few patients."
-    if len(verdicts) == 1:
-        return (
-            f"As a guide to what the predictions rest on, attention is {WORDS[deletion]}, by deletion and by insertion."
-        )
-    return (
-        f"As a guide to what the predictions rest on, attention is {WORDS[deletion]} by deletion, but "
-        f"{WORDS[insertion]} by insertion."
-    )
-
-
-def headline(
-    both: tuple[Verdict, Verdict], by_class: Mapping[str, tuple[Verdict, Verdict]]
-) -> dict[Literal["overall", "by_class"], str | None]:
-    """Give the answer in two parts, overall and by_class, the more important first; by_class may be None.
-
-    both: verdicts of deletion and insertion over all cases; by_class: class -> those of the cases predicted so. An
-    attention that finds one class's patches wherever they are explains predictions of that class only: then a mean over
-    all cases tells how many are predicted as which.
-    """
-    told = {name: pair for name, pair in by_class.items() if NONE not in pair and FEW not in pair}
-    if not any({ABOVE, BELOW} <= set(of_direction) for of_direction in zip(*told.values())):
-        return {"overall": overall(*both), "by_class": None}
-    parts = "; ".join(f"in cases predicted {name} attention is {_both(*pair)}" for name, pair in told.items())
-    opposed = {(ABOVE, ABOVE), (BELOW, BELOW)} <= set(told.values())
+        return {"overall": alike, "by_class": None}
+    if all(FEW in pair for pair in pairs):
+        few = "Whether attention explains the predictions cannot be told: there are too few patients."
+        return {"overall": few, "by_class": None}
+    parts = "; ".join(f"{_both(*pair)} in cases predicted {name}" for name, pair in by_class.items())
+    opposed = {(ABOVE, ABOVE), (BELOW, BELOW)} <= set(pairs)
     return {
-        "overall": f"What attention tells hangs on the predicted class: {parts}.",
-        "by_class": (f"{ONE_CLASS} " if opposed else "") + f"Over all cases together: {_lower(overall(*both))}",
+        "overall": f"As a guide to what the predictions rest on, attention is {parts}.",
+        "by_class": ONE_CLASS if opposed else None,
     }
 
 
-def _lower(sentence: str) -> str:
-    return sentence[0].lower() + sentence[1:]
-
-
 ONE_CLASS = (
-    "This fits an attention that marks what speaks for one class wherever it is, as train.instance_weight makes it: "
-    "where another class is predicted, the most attended patches are then evidence against it."
+    "This fits an attention that marks evidence for one class wherever it is, as the instance loss of training makes "
+    "it: where another class is predicted, the most attended patches are evidence against it."
 )
 
 
 def _both(deletion: Verdict, insertion: Verdict) -> str:
+    if NONE in (deletion, insertion):
+        return "not defined"
+    if FEW in (deletion, insertion):
+        return "unknown (too few patients)"
     if deletion == insertion:
         return f"{WORDS[deletion]} by deletion and by insertion"
     return f"{WORDS[deletion]} by deletion, {WORDS[insertion]} by insertion"
+
+
+def of_predicted(measure: str, slug: str) -> str:
+    """Return the name of a measure among the cases predicted as one class."""
+    return f"{measure}_predicted_{slug}"
+
+
+def in_class(name: str, sentence: str) -> str:
+    """Return a sentence as one on the cases predicted as a class."""
+    return f"In cases predicted {name}: {sentence[0].lower()}{sentence[1:]}"
+
+
+def pooled(item: Finding) -> Finding:
+    """Return a finding over cases of several predicted classes without a verdict."""
+    size = "not defined" if item.estimate.value is None else f"{num(item.estimate.value, 2)} {_basis(item.estimate)}"
+    return replace(item, verdict=None, sentence=f"Over all cases, of which no verdict is made: {size}.")

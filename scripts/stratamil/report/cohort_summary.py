@@ -90,7 +90,8 @@ def numbers(
 def _made(plan: Mapping[str, Any], patient_column: str | None) -> str:
     """Say how the splits came about, in a sentence or two."""
     if plan.get("preset"):
-        return f"Preset, read from {plan['preset']} and checked: no case and no patient is in two sets of a split."
+        whole = "no case and no patient" if patient_column else "no case"
+        return f"Preset, read from {plan['preset']} and checked: {whole} is in two sets of a split."
     n, repeats, validation = plan["n_splits"], plan["n_repeats"], plan["validation"]
     asked = "the test cases of the next split" if validation is None else f"{validation:.0%} of the cohort"
     again = (

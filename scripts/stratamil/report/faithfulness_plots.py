@@ -50,17 +50,21 @@ def draw(
     """
     classes, n, drawn = study.classes, int((table["patches"] > 1).sum()), {}
     if n:
-        words = f"Mean probability of the predicted class of {n} cases as patches are removed and added in four orders"
-        drawn["curves"] = curves(numbers["curves"], n, colors), words
+        words = (
+            f"Mean probability of the predicted class of {n} cases as patches are removed or added, by predicted class"
+        )
+        counts = table.loc[table["patches"] > 1, "predicted"].value_counts()
+        drawn["curves"] = curves(numbers["curves"], counts, colors), words
     if table["deletion_attention_probability"].notna().any():
         drawn["areas"] = (
             areas(table, classes, colors),
             "Area between attention and random of each case by predicted class",
         )
-    if numbers["tops"]:
+    if any(numbers["tops"].values()):
         labels = {name: f"{study.percent:g} %" if name == "percent" else name for name in TOPS}
-        words = "Probability of the predicted class without, and with nothing but, most attended and random patches"
-        drawn["tops"] = tops(numbers["tops"], labels, float(table["probability"].mean()), colors), words
+        words = "Probability of the predicted class without, and with only, top or random patches, by class"
+        whole = table.groupby("predicted")["probability"].agg(["mean", "size"])
+        drawn["tops"] = tops(numbers["tops"], labels, whole, colors), words
     of_parts = pd.concat([run.parts for run in study.runs])
     keys = ["case_id", "level", "stain", "slice_id"]
     means = of_parts.groupby(keys, dropna=False)[["weight", "margin_change"]].mean().reset_index()
@@ -75,7 +79,7 @@ def draw(
     )
     label = f"probability of {classes[1]}" if binary else "probability of the true class"
     y = table["true_label"].map(classes.index)
-    words = "Probability of each case with attention against that without"
+    words = "Probability of each case with attention against that with equal weights"
     drawn["uniform"] = uniform(p, q, y, classes=classes, xlabel=label, colors=colors), words
     if rows := _pairs(study):
         drawn["stability"] = stability(rows, colors), "How alike two models order the patches of each case"
@@ -116,28 +120,32 @@ def _properties(numbers: Mapping[str, Any]) -> list[tuple[str, Estimate, int]]:
     return rows
 
 
-def curves(means: Mapping[str, Any], n: int, colors: Sequence[str] = COLORS) -> Figure:
-    """Draw deletion, left, and insertion, right: mean probability of the predicted class with its 95% CI.
+def curves(by_class: Mapping[str, Any], counts: Mapping[str, int], colors: Sequence[str] = COLORS) -> Figure:
+    """Draw deletion, left, and insertion, right, a row a class: mean probability of the predicted class with 95% CIs.
 
-    means: of faithfulness.curves. n: cases.
+    by_class: predicted class -> faithfulness.curves. counts: predicted class -> cases.
     """
+    shown = {name: means for name, means in by_class.items() if means}
     with matplotlib.rc_context(STYLE):
-        figure, (axes,) = _figure(9.4, 4.3, ncols=2, sharey=True)
-        for order in ORDERS:
-            for panel, source in zip(axes, (order, REVERSED[order])):
-                if source in means:
-                    _band(panel, means[source]["probability"], panel is axes[1], _line(order, colors))
-        axes[0].set(xlabel="share of patches removed", ylabel="probability of the predicted class", xlim=(0, 1))
-        axes[1].set(xlabel="share of patches there", xlim=(0, 1))
-        axes[0].set_title("Deletion: these first")
-        axes[1].set_title("Insertion: these first")
-        axes[0].set_ylim(top=min(axes[0].get_ylim()[1], 1.02))
+        figure, rows = _figure(9.4, 1.0 + 3.3 * len(shown), nrows=len(shown), ncols=2, sharex=True, sharey=True)
+        for axes, (name, means) in zip(rows, shown.items()):
+            for order in ORDERS:
+                for panel, source in zip(axes, (order, REVERSED[order])):
+                    if source in means:
+                        _band(panel, means[source]["probability"], panel is axes[1], _line(order, colors))
+            axes[0].set(ylabel=f"probability of {name}", xlim=(0, 1))
+            axes[0].set_title(f"Predicted {name} (n = {counts[name]}): removed first", fontsize=10)
+            axes[1].set_title("added first", fontsize=10)
+        rows[-1][0].set(xlabel="share of patches removed")
+        rows[-1][1].set(xlabel="share of patches there")
+        rows[0][0].set_ylim(top=min(rows[0][0].get_ylim()[1], 1.02))
+        drawn = [order for order in ORDERS if any(order in means for means in shown.values())]
         handles = [
-            Line2D([], [], color=color, linestyle=style, linewidth=2, label=name)
-            for name, (color, style) in ((ORDERS[order], _line(order, colors)) for order in ORDERS if order in means)
+            Line2D([], [], color=color, linestyle=style, linewidth=2, label=ORDERS[order])
+            for order, (color, style) in ((order, _line(order, colors)) for order in drawn)
         ]
         figure.legend(handles=handles, loc="outside lower center", ncols=4, fontsize=9)
-        figure.suptitle(f"Patches taken away and given back (n = {n} cases)", fontsize=11, fontweight="bold")
+        figure.suptitle("Patches removed and added, by predicted class", fontsize=11, fontweight="bold")
         return figure
 
 
@@ -218,29 +226,32 @@ def parts(table: pd.DataFrame, stains: Sequence[str], colors: Sequence[str] = CO
 
 
 def tops(
-    rows: Sequence[Mapping[str, Any]], labels: Mapping[str, str], whole: float, colors: Sequence[str] = COLORS
+    by_class: Mapping[str, Sequence[Mapping[str, Any]]],
+    labels: Mapping[str, str],
+    whole: pd.DataFrame,
+    colors: Sequence[str] = COLORS,
 ) -> Figure:
-    """Draw the probability of the predicted class with nothing but, and without, the top and random patches.
+    """Draw the probability of the predicted class without, and with nothing but, top and random patches, a row a class.
 
-    rows: of faithfulness.tops. labels: top -> its words. whole: mean probability of whole bags.
+    by_class: predicted class -> rows of faithfulness.tops. labels: top -> its words. whole: index predicted class; mean
+    probability of whole bags, and size, cases.
     """
+    shown = {name: rows for name, rows in by_class.items() if rows}
     with matplotlib.rc_context(STYLE):
-        figure, (axes,) = _figure(9.4, 4.0, ncols=2, sharey=True)
-        names = [name for name in labels if any(row["top"] == name for row in rows)]
-        for panel, (kind, words) in zip(
-            axes, (("without", "Without them: are they necessary?"), ("only", "Nothing but them: are they enough?"))
-        ):
-            panel.axhline(whole, color="black", linewidth=1, linestyle=(0, (1.5, 2)))
-            for offset, group, color in ((-0.09, "top", colors[0]), (0.09, "random", GREY)):
-                for place, name in enumerate(names):
-                    for row in rows:
-                        if (row["top"], row["kind"], row["group"], row["of"]) == (name, kind, group, "probability"):
-                            _interval(panel, place + offset, row["mean"], color)
-            panel.set_xticks(range(len(names)), [labels[name] for name in names])
-            panel.set(xlim=(-0.5, len(names) - 0.5), xlabel="patches")
-            panel.set_title(words, fontsize=10)
-            panel.grid(visible=False, axis="x")
-        axes[0].set_ylabel("probability of the predicted class")
+        figure, grid = _figure(9.4, 1.0 + 3.0 * len(shown), nrows=len(shown), ncols=2, sharex=True, sharey=True)
+        names = [name for name in labels if any(row["top"] == name for rows in shown.values() for row in rows)]
+        for axes, (predicted, rows) in zip(grid, shown.items()):
+            for panel, kind in zip(axes, ("without", "only")):
+                panel.axhline(whole.loc[predicted, "mean"], color="black", linewidth=1, linestyle=(0, (1.5, 2)))
+                _tops(panel, rows, kind, names, colors)
+                panel.set_xticks(range(len(names)), [labels[name] for name in names])
+                panel.set(xlim=(-0.5, len(names) - 0.5))
+                panel.grid(visible=False, axis="x")
+            axes[0].set_ylabel(f"probability of {predicted}")
+            axes[0].set_title(f"Predicted {predicted} (n = {whole.loc[predicted, 'size']}): without them", fontsize=10)
+            axes[1].set_title("nothing but them", fontsize=10)
+        for panel in grid[-1]:
+            panel.set(xlabel="patches")
         handles = [
             Line2D([], [], color=colors[0], marker="o", linestyle="", label="most attended"),
             Line2D([], [], color=GREY, marker="o", linestyle="", label="random"),
@@ -249,6 +260,15 @@ def tops(
         figure.legend(handles=handles, loc="outside lower center", ncols=3, fontsize=9)
         figure.suptitle("The most attended patches, and as many at random", fontsize=11, fontweight="bold")
         return figure
+
+
+def _tops(
+    axes: Axes, rows: Sequence[Mapping[str, Any]], kind: str, names: Sequence[str], colors: Sequence[str]
+) -> None:
+    for offset, group, color in ((-0.09, "top", colors[0]), (0.09, "random", GREY)):
+        for row in rows:
+            if (row["kind"], row["group"], row["of"]) == (kind, group, "probability") and row["top"] in names:
+                _interval(axes, names.index(row["top"]) + offset, row["mean"], color)
 
 
 def _interval(axes: Axes, place: float, mean: Estimate, color: str) -> None:
@@ -283,7 +303,7 @@ def uniform(
             color = colors[c % len(colors)]
             axes.plot(np.asarray(with_attention)[y == c], np.asarray(without)[y == c], "o", color=color, alpha=0.6)
         axes.set(xlim=(-0.02, 1.02), ylim=(-0.02, 1.02), aspect="equal")
-        axes.set(xlabel=f"{xlabel}, with attention", ylabel="with all patches weighing alike")
+        axes.set(xlabel=f"{xlabel}, with attention", ylabel="with equal weights of all patches")
         handles = [
             Line2D(
                 [], [], color=colors[c % len(colors)], marker="o", linestyle="", label=f"{name} (n = {(y == c).sum()})"
@@ -291,7 +311,7 @@ def uniform(
             for c, name in enumerate(classes)
         ]
         figure.legend(handles=handles, loc="outside lower center", ncols=min(len(handles), 3), fontsize=9)
-        figure.suptitle(f"Without attention (n = {len(y)} cases)", fontsize=11, fontweight="bold")
+        figure.suptitle(f"Equal weights in the trained model (n = {len(y)} cases)", fontsize=11, fontweight="bold")
         return figure
 
 

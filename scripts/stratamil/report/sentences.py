@@ -14,10 +14,12 @@ OFF = {
 }
 
 
-def of_study(numbers: Mapping[str, Any]) -> dict[str, str]:
-    """Return all sentences, by name, from `cross_split.numbers`."""
+def of_study(numbers: Mapping[str, Any], training: Sequence[int]) -> dict[str, str]:
+    """Return all sentences, by name, from `cross_split.numbers`; training: how many cases each split trains on."""
     scaled = numbers["scaled"]
     return {
+        "result": result(numbers),
+        "trained": trained(training, numbers["cases"]),
         "temperature": temperature(numbers["temperatures"], scaled and scaled["log_loss_reduction"]),
         "threshold": threshold(numbers["decisions"]),
     }
@@ -26,6 +28,41 @@ def of_study(numbers: Mapping[str, Any]) -> dict[str, str]:
 def ci(estimate: Estimate, digits: int = 3) -> str:
     """Return ` (95% CI 0.81 to 0.93)`, or nothing where there is none."""
     return "" if estimate.low is None else f" (95% CI {span(estimate.low, estimate.high, digits)})"
+
+
+def question(classes: Sequence[str], positive: str | None) -> str:
+    """Return what is told apart, in words."""
+    return f"{positive} against {classes[0]}" if positive else "each class against the rest, mean"
+
+
+def trainings(numbers: Mapping[str, Any]) -> str:
+    """Return `a single training`, or that several are averaged."""
+    several = len(numbers["by_seed"])
+    return "a single training" if several == 1 else f"a single training, averaged over {several} trainings per case"
+
+
+def result(numbers: Mapping[str, Any]) -> str:
+    """Say the headline figure: the fold mean, or where it is not defined the pooled AUROC and why."""
+    estimate, folds = numbers["out_of_fold"][numbers["headline"]], numbers["out_of_fold"]["folds"]
+    apart = question(numbers["classes"], numbers["positive"])
+    if estimate.value is None:
+        return f"The AUROC is not defined: the {numbers['cases']} predicted cases are not of every class."
+    begin = f"AUROC {num(estimate.value, 2)}{ci(estimate, 2)}, {apart}, {numbers['cases']} cases"
+    if numbers["headline"] == "fold_mean":
+        return f"{begin}: mean of the {folds} test sets, each ranked by its own model; of {trainings(numbers)}."
+    return (
+        f"{begin}: all test cases ranked together; of {trainings(numbers)}. The mean of the test sets is not given, "
+        "because a test set lacks a class."
+    )
+
+
+def trained(training: Sequence[int], cases: int) -> str:
+    """Say what share of the cases each model saw, and that none was fitted to all."""
+    least, most = min(training), max(training)
+    counts = f"{least}" if least == most else f"{least} to {most}"
+    share = round(100 * sum(training) / len(training) / cases)
+    seen = f"Each model was trained on about {share}% of the cases ({counts} of {cases})."
+    return f"{seen} No final model was fitted to all cases."
 
 
 def negative(estimate: Estimate) -> Estimate:

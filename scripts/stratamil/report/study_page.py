@@ -108,7 +108,7 @@ def build(
         resources=benchmarks.resources(sources.benchmarks, study.runs, sources.shards),
         settings=settings(study, sources.config),
         baseline_label=baseline_label,
-        said=sentences.of_study(numbers),
+        said=sentences.of_study(numbers, [len(split.train) for split in splits.values()]),
         class_weights=class_weights(study),
         few=[(name, n) for name, n in numbers["patients_of"].items() if n < cohort_warnings.PATIENTS],
         cohort_page=address(sources.cohort_page, final),
@@ -277,7 +277,7 @@ def read_answers(path: Path) -> dict[str, Any]:
 
     Raises UserError where the file is of another form.
     """
-    wanted = {"question", "answer", "measured_by", "estimate", "reference"}
+    wanted = {"question", "predicted", "answer", "measured_by", "estimate", "reference"}
     parts = {field.name for field in fields(Estimate)}
     try:
         content = json.loads(Path(path).read_text(encoding="utf-8"))

@@ -8,6 +8,7 @@ from typing import Any
 
 from stratamil.core.errors import visible
 from stratamil.core.wording import baseline_label, duration, num, span
+from stratamil.report.sentences import question, trainings
 
 Numbers = Mapping[str, Any]
 FLAGS = 3
@@ -69,13 +70,11 @@ def lines(
 
 def headline(metrics: Numbers) -> str:
     """Return the result as a sentence: `AUROC 0.91 (95% CI 0.84 to 0.95) ...`."""
-    classes, positive = metrics["classes"], metrics["positive"]
-    question = f"{positive} against {classes[0]}" if positive else "each class against the rest, mean"
-    replicates = len(metrics["by_seed"])
-    over = f", mean of {replicates} trainings per case" if replicates > 1 else ""
+    apart, of = question(metrics["classes"], metrics["positive"]), metrics["out_of_fold"]
     cases, patients = metrics["cases"], metrics["patients"]
     counts = f"{cases} cases" + (f" of {patients} patients" if patients != cases else "")
-    return f"AUROC {quoted(metrics['out_of_fold']['roc_auc'])}, {question}: {counts}{over}, out of fold."
+    how = f"mean of {of['folds']} folds" if metrics["headline"] == "fold_mean" else "pooled"
+    return f"AUROC {quoted(of[metrics['headline']])}, {apart}: {counts}, out of fold, {how}, of {trainings(metrics)}."
 
 
 def quoted(estimate: Numbers) -> str:
@@ -99,14 +98,15 @@ def flags(metrics: Numbers | None, cohort: Numbers | None) -> list[str]:
 def _against_baselines(metrics: Numbers) -> list[str]:
     """Return a line if the cohort cannot show that the model is better than the strongest baseline."""
     judged = [entry for entry in metrics["baselines"] if entry["name"] != "prevalence"]
-    judged = [entry for entry in judged if entry["roc_auc"]["value"] is not None]
+    measure = metrics["headline"]
+    judged = [entry for entry in judged if entry[measure]["value"] is not None]
     if not judged:
         return []
-    strongest = max(judged, key=lambda entry: entry["roc_auc"]["value"])
-    gain = strongest["auc_difference"]["model"]  # of a model that is trained once, as in the headline
+    strongest = max(judged, key=lambda entry: entry[measure]["value"])
+    gain = strongest["auc_difference"]["fold_mean" if measure == "fold_mean" else "model"]
     if gain["low"] is None or gain["low"] > 0:
         return []
-    name, reached = baseline_label(strongest["name"]), num(strongest["roc_auc"]["value"], 2)
+    name, reached = baseline_label(strongest["name"]), num(strongest[measure]["value"], 2)
     return [
         f"The baseline “{name}” reaches {reached}; the 95% CI of the difference is "
         f"{span(gain['low'], gain['high'], 2)}: this cohort cannot show that the model is better."

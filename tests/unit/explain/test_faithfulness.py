@@ -266,7 +266,6 @@ ESTIMATES = {
 SENTENCES = {
     "area": lambda e: findings.area("insertion", "attention", "probability", e),
     "contribution": lambda e: findings.area("deletion", "contribution", "margin", e),
-    "of_class": lambda e: findings.area_of_class("deletion", "benign", e),
     "beside": lambda e: findings.beside_contribution("margin", e),
     "necessity": lambda e: findings.of_top("necessity", findings.top("percent", 5.0), "margin", e),
     "sufficiency": lambda e: findings.of_top("sufficiency", findings.top("1", 5.0), "margin", e),
@@ -295,35 +294,85 @@ def test_a_sentence_for_every_outcome(sentence):
     assert any(words in said["not defined"] for words in ("not defined", "cannot be", "no two to compare"))
 
 
+GUIDE = "As a guide to what the predictions rest on, attention is "
+
+
 @pytest.mark.parametrize(
     "deletion, insertion, words",
     [
-        ("above", "above", "is better than random, by deletion and by insertion"),
-        ("no different", "no different", "is no better than random, by deletion and by insertion"),
-        ("below", "below", "is worse than random, by deletion and by insertion"),
-        ("above", "no different", "is better than random by deletion, but no better than random by insertion"),
-        ("below", "above", "is worse than random by deletion, but better than random by insertion"),
+        ("above", "above", f"{GUIDE}better than random by deletion and by insertion in cases predicted a."),
+        ("no different", "no different", f"{GUIDE}no better than random by deletion and by insertion in cases"),
+        ("below", "below", f"{GUIDE}worse than random by deletion and by insertion in cases"),
+        ("above", "no different", f"{GUIDE}better than random by deletion, no better than random by insertion in"),
+        ("below", "above", f"{GUIDE}worse than random by deletion, better than random by insertion in"),
         ("not defined", "above", "cannot explain anything"),
         ("too few", "above", "too few patients"),
     ],
 )
 def test_the_answer(deletion, insertion, words):
-    assert words in findings.overall(deletion, insertion)
+    told = findings.headline({"a": (deletion, insertion)})
+    assert words in told["overall"] and told["by_class"] is None
 
 
-def test_the_answer_by_predicted_class():
+def test_the_answer_is_by_predicted_class_and_never_of_all_cases():
     up, down, same, few = ("above",) * 2, ("below",) * 2, ("no different",) * 2, ("too few",) * 2
-    for alike in ({"a": up, "b": up}, {"a": up, "b": few}):
-        assert findings.headline(up, alike) == {"overall": findings.overall(*up), "by_class": None}
-    told = findings.headline(up, {"a": up, "b": down})
-    both = "by deletion and by insertion"
-    assert (
-        f"predicted a attention is better than random {both}; in cases predicted b attention is worse"
-        in told["overall"]
-    )
-    assert findings.ONE_CLASS in told["by_class"] and "attention is better than random" in told["by_class"]
-    assert findings.headline(up, {"a": up, "b": same})["by_class"] is None  # undecided is not different
-    assert findings.ONE_CLASS not in findings.headline(up, {"a": up, "b": ("below", "no different")})["by_class"]
+    both = "by deletion and by insertion in cases predicted"
+    assert findings.headline({"a": down, "b": up}) == {
+        "overall": f"{GUIDE}worse than random {both} a; better than random {both} b.",
+        "by_class": findings.ONE_CLASS,
+    }
+    assert findings.headline({"a": up, "b": few}) == {
+        "overall": f"{GUIDE}better than random {both} a; unknown (too few patients) in cases predicted b.",
+        "by_class": None,
+    }
+    assert findings.headline({"a": up, "b": same})["by_class"] is None  # undecided is not different
+    assert findings.headline({"a": up, "b": ("below", "no different")})["by_class"] is None
+
+
+@pytest.mark.slow
+def test_opposite_effects_by_predicted_class_are_not_pooled(tmp_path):
+    """Half of the cases lose by deletion what the other half gains: over all cases no verdict is made."""
+    study = Made(tmp_path, n=40).study()
+    (run,) = study.runs
+    high = (run.perturbation["predicted_label"] == "high-grade").to_numpy()
+    for name in ("deletion_attention", "insertion_attention"):
+        run.perturbation[f"{name}_probability"] = np.where(high, 0.3, -0.2) + 0.01 * np.arange(40) / 40
+    for kind, sign in (("without", -1), ("only", 1)):
+        run.perturbation[f"{kind}_top_percent_probability"] = 0.5 + sign * np.where(high, 0.3, -0.2)
+        run.perturbation[f"{kind}_random_percent_probability"] = 0.5 + 0.001 * np.arange(40)
+    told = faithfulness.numbers(made_again(study))
+    answers = {(row["question"], row["predicted"]): row for row in told["answers"]}
+    for question in (
+        "Does the prediction fall without what is attended?",
+        "Does what is attended restore the prediction?",
+        "Are the top 5 % necessary?",
+        "Are the top 5 % enough?",
+    ):
+        rows = [answers[question, name] for name in ("benign", "high-grade")]
+        assert [row["answer"].split(";")[0] for row in rows] == ["less than chance", "yes"]
+        assert (question, None) not in answers
+        values = [row["estimate"].value for row in rows]
+        assert values == pytest.approx([-0.2, 0.3], abs=0.03)
+    of_study = {
+        row["measure"]: row for row in told["findings"] if (row["scope"], row["of"]) == ("study", "probability")
+    }
+    pooled = of_study["deletion_attention"]
+    assert pooled["verdict"] is None and pooled["sentence"].startswith("Over all cases, of which no verdict is made: ")
+    assert "worse than random" in told["overall"] and "better than random" in told["overall"]
+    assert set(told["curves"]) == set(told["tops"]) == {"benign", "high-grade"}
+    (mean,) = [
+        row["mean"] for row in told["tops"]["high-grade"]
+        if (row["top"], row["kind"], row["group"], row["of"]) == ("percent", "only", "top", "probability")
+    ]  # fmt: skip
+    assert mean.value == pytest.approx(0.8)
+
+
+@pytest.mark.slow
+def test_without_a_patient_column_sentences_count_cases(tmp_path):
+    study = dataclasses.replace(Made(tmp_path, n=14).study(), unit="case")
+    told = faithfulness.numbers(study)
+    assert "patient" not in json.dumps([row["sentence"] for row in told["findings"]]) + told["overall"]
+    assert any("cases)" in row["sentence"] for row in told["findings"])
 
 
 @pytest.mark.slow
@@ -366,9 +415,9 @@ def test_the_table_tells_where_probability_and_margin_disagree(tmp_path):
     study = Made(tmp_path, 0.2, n=20).study()
     for run in study.runs:
         run.perturbation["deletion_attention_margin"] = np.random.default_rng(0).normal(0, 1, len(run.perturbation))
-    answers = {row["question"]: row["answer"] for row in faithfulness.numbers(study)["answers"]}
-    assert answers["Does the prediction fall without what is attended?"] == "yes; by the margin: not shown"
-    assert {"… of cases predicted benign?", "… of cases predicted high-grade?"} < set(answers)
+    answers = {(row["question"], row["predicted"]): row["answer"] for row in faithfulness.numbers(study)["answers"]}
+    for name in ("benign", "high-grade"):
+        assert answers["Does the prediction fall without what is attended?", name] == "yes; by the margin: not shown"
 
 
 def test_a_bound_near_nothing_does_not_read_as_nothing():

@@ -17,7 +17,7 @@ from scipy.special import expit, logit, softmax
 from sklearn.metrics import roc_auc_score
 
 import report as script
-from stratamil.cohort import splits
+from stratamil.cohort import cohort_warnings, splits
 from stratamil.core import files, tables
 from stratamil.core.errors import UserError
 from stratamil.core.names import column
@@ -34,6 +34,8 @@ PLAN = {"preset": "splits/{split}.npz"}
 
 class Made:
     """Runs of 2 splits a repeat, of `n` cases each, on disk as the workflow writes them."""
+
+    patient_column = "Patient"
 
     def __init__(
         self,
@@ -73,7 +75,8 @@ class Made:
 
     def write_tables(self, sets):
         cases = pd.DataFrame({"case_id": self.ids, "label": self.y + 1, "class": [self.classes[k] for k in self.y]})
-        cases["patient_id"] = [*self.ids[:-1], self.ids[-3]]
+        last = self.ids[-3] if self.patient_column else self.ids[-1]
+        cases["patient_id"] = [*self.ids[:-1], last]
         cases = cases.assign(n_slices=2, n_patches=range(10, 10 + len(cases)), missing_stains="", status="used")
         left_out = cases.iloc[:3].assign(
             case_id=["901", "902", "903"], patient_id=["901", "902", "903"], label=[0, 0, 1], n_patches=[5, 5, 0]
@@ -126,7 +129,7 @@ class Made:
             sides=sides,
             classes=self.classes,
             stains=["h&e"],
-            patient_column="Patient",
+            patient_column=self.patient_column,
             bootstrap_samples=100,
             seed=1,
             plan=PLAN,
@@ -206,10 +209,12 @@ def two_seeds(tmp_path_factory):
 @pytest.mark.slow
 def test_page_shows_the_numbers_of_metrics_json(two_seeds):
     _, page, numbers, _ = two_seeds
-    assert f"<strong>{numbers['out_of_fold']['roc_auc']['value']:.3f}</strong>" in page
+    headline = numbers["out_of_fold"][numbers["headline"]]
+    assert f"<strong>AUROC {headline['value']:.2f} (95% CI {headline['low']:.2f} to" in page
+    assert f"<b>{headline['value']:.3f}</b>" in page and "Each model was trained on about 33% of the cases" in page
     for run in numbers["runs"]:
         assert f">{run['roc_auc']['value']:.3f}<" in page and f">{run['brier']['value']:.3f}<" in page
-    assert f"bootstrap {numbers['ensemble']['roc_auc']['low']:.3f} to" in page
+    assert f"pooled, is {numbers['ensemble']['roc_auc']['value']:.3f}" in page
     assert "2 jobs took 62.5 s in all, the largest share for train (61.5 s)" in page  # not those of other settings
     assert "class code 0 excluded" in page and "case_1/broken.png" in page
     assert "1 case has patches but no row in the labels" in page and 'href="../index.html"' in page
@@ -288,7 +293,7 @@ def test_repeats_are_replicates_like_seeds(tmp_path, monkeypatch):
     assert {len(case["split"].split(", ")) for case in numbers["per_case"]} == {2}
     assert len(table.query("level == 'seed' and metric == 'roc_auc'")[["repeat", "seed"]].drop_duplicates()) == 4
     for words in (
-        "the mean over 2 repeats x 2 seeds",
+        "of a single training, averaged over 4 trainings per case",
         "exactly 2 times per seed, once in each repeat",
         "repeat 2, seed 1",
         "SD over replicates",
@@ -302,7 +307,7 @@ def test_model_and_itself_as_baseline_do_not_differ(tmp_path):
     own = made.study().predictions.assign(baseline="itself", true_label=lambda t: [made.classes[k] for k in t["y"]])
     same = cross_split.numbers(made.study(baselines=own))["baselines"][0]
     assert list(same["auc_difference"]) == ["ensemble", "model", "fold_mean"]
-    assert set(same["auc_difference"].values()) == {Estimate(0, 0, 0, 23)}
+    assert set(same["auc_difference"].values()) == {Estimate(0, n=23)}  # in every sample
 
 
 def test_page_needs_nothing_else_and_is_well_formed(two_seeds):
@@ -514,7 +519,8 @@ def test_what_a_reviewer_asks_is_said(two_seeds):
     _, page, numbers, _ = two_seeds
     text = re.sub(r"\s+", " ", re.sub("<.*?>", "", page))
     for words in (
-        "This is the figure to quote for a model that is trained once",
+        "of a single training, averaged over 2 trainings per case",
+        "This section, Calibration, Cases and Subgroups are of the ensemble",
         "The SD over splits is no standard error",
         "not that of splits or of training runs",
         "Settings that were changed after a look",
@@ -524,11 +530,9 @@ def test_what_a_reviewer_asks_is_said(two_seeds):
     ):
         assert words in text, words
     strongest = numbers["baselines"][0]  # the other is the prevalence
-    tells = "a difference that these cases cannot tell from none"
-    differences = [strongest["auc_difference"][name] for name in ("model", "fold_mean")]
-    assert text.count(tells) == sum(part["low"] <= 0 <= part["high"] for part in differences)
-    assert "in the mean of folds it is " in text
-    assert f"reaches a pooled AUROC of {strongest['roc_auc']['value']:.3f}" in text
+    difference = strongest["auc_difference"]["fold_mean"]
+    assert ("so the CI includes 0" in text) == (difference["low"] <= 0 <= difference["high"])
+    assert f"reaches a mean of folds of {strongest['fold_mean']['value']:.3f}" in text
 
 
 @pytest.mark.slow
@@ -649,10 +653,20 @@ def test_few_cases_are_not_to_be_quoted(tmp_path, monkeypatch):
     page, numbers, _ = Made(tmp_path, n=3).report(monkeypatch)
     assert numbers["patients_of"] == {"benign": 3, "high-grade": 2}
     assert "Too few to quote:</strong> there are 3 patients of benign and 2 patients of high-grade" in page
-    assert "This is the figure to quote" not in page and "with 3 test cases a split" in page
+    assert "with 3 test cases a split" in page
     shown = numbers["out_of_fold"]["fold_mean"]["low"] is not None
-    assert ('class="label">AUROC, mean of folds<' in page) == shown
-    assert ("It is not given here" in page) != shown
+    assert ('class="label">AUROC, mean of folds, single training<' in page) == shown
+    assert ("The mean of the test sets is not given" in page) != shown
+
+
+@pytest.mark.slow
+def test_without_a_patient_column_the_page_says_cases(tmp_path, monkeypatch):
+    monkeypatch.setattr(Made, "patient_column", None)
+    page, _, _ = Made(tmp_path, n=6).report(monkeypatch)
+    text = re.sub(r"\s+", " ", re.sub("<.*?>", "", page.split("<main>")[1].split('id="checklists"')[0]))
+    text = text.replace(cohort_warnings.NO_PATIENTS, "")
+    text = text.lower().replace("no patient column", "").replace("cohort.patient_column", "")
+    assert [text[place.start() - 40 : place.end() + 40] for place in re.finditer("patient", text)] == []
 
 
 @pytest.mark.slow
@@ -703,7 +717,13 @@ def test_attention_against_known_signal_has_an_interval_by_patient(tmp_path, mon
 def test_faithfulness_is_shown_where_it_was_checked(tmp_path, monkeypatch):
     made, path = Made(tmp_path), tmp_path / "checks/faithfulness.json"
     assert "no check of faithfulness was given" in made.report(monkeypatch)[0]
-    row = {"question": "Does it fall <b>?", "answer": "yes", "measured_by": "area", "reference": 0.0}
+    row = {
+        "question": "Does it fall <b>?",
+        "predicted": "benign",
+        "answer": "yes",
+        "measured_by": "area",
+        "reference": 0.0,
+    }
     row |= {"estimate": {"value": 0.3125, "low": 0.2, "high": 0.4, "n": 24}}
     path.parent.mkdir()
     told = {"overall": "Attention is better than random.", "by_class": "In both classes.", "answers": [row]}

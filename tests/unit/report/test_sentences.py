@@ -56,3 +56,32 @@ def test_nothing_is_said_of_thresholds_that_there_are_not():
         == sentences.threshold([one, one])
         == ""
     )
+
+
+def numbers(**parts):
+    value = Estimate(0.912, 0.841, 0.953, 80)
+    of = {"fold_mean": value, "roc_auc": value, "folds": 5}
+    made = {"headline": "fold_mean", "out_of_fold": of, "classes": ["benign", "high-grade"], "positive": "high-grade"}
+    return made | {"cases": 87, "by_seed": [{}]} | parts
+
+
+def test_the_result_is_the_fold_mean_of_a_single_training():
+    begin = "AUROC 0.91 (95% CI 0.84 to 0.95), high-grade against benign, 87 cases: "
+    assert sentences.result(numbers()) == (
+        f"{begin}mean of the 5 test sets, each ranked by its own model; of a single training."
+    )
+    assert sentences.result(numbers(by_seed=[{}] * 3)).endswith(
+        "of a single training, averaged over 3 trainings per case."
+    )
+    assert sentences.result(numbers(headline="roc_auc")) == (
+        f"{begin}all test cases ranked together; of a single training. The mean of the test sets is not given, because "
+        "a test set lacks a class."
+    )
+    nothing = {"roc_auc": Estimate(None), "folds": 5}
+    assert "AUROC is not defined" in sentences.result(numbers(headline="roc_auc", out_of_fold=nothing))
+
+
+def test_what_a_model_saw():
+    end = " No final model was fitted to all cases."
+    assert sentences.trained([30, 31], 51) == f"Each model was trained on about 60% of the cases (30 to 31 of 51).{end}"
+    assert sentences.trained([30, 30], 50) == f"Each model was trained on about 60% of the cases (30 of 50).{end}"

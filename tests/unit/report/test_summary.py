@@ -16,19 +16,20 @@ METRICS = {
     "cases": 87,
     "patients": 80,
     "by_seed": [{}],
-    "out_of_fold": {"roc_auc": {"value": 0.912, "low": 0.841, "high": 0.953, "n": 80}},
+    "headline": "fold_mean",
+    "out_of_fold": {"fold_mean": {"value": 0.912, "low": 0.841, "high": 0.953, "n": 80}, "folds": 5},
     "baselines": [
         {
             "name": "prevalence",
-            "roc_auc": {"value": 0.99, "low": 0.9, "high": 1.0},
-            "auc_difference": {"model": OF_MODEL},
+            "fold_mean": {"value": 0.99, "low": 0.9, "high": 1.0},
+            "auc_difference": {"fold_mean": OF_MODEL},
         },
         {
             "name": "mean_pool",
-            "roc_auc": {"value": 0.86, "low": 0.7, "high": 0.9},
-            "auc_difference": {"model": OF_MODEL},
+            "fold_mean": {"value": 0.86, "low": 0.7, "high": 0.9},
+            "auc_difference": {"fold_mean": OF_MODEL},
         },
-        {"name": "patch_count", "roc_auc": {"value": None, "low": None, "high": None}, "auc_difference": {}},
+        {"name": "patch_count", "fold_mean": {"value": None, "low": None, "high": None}, "auc_difference": {}},
     ],
     "coverage": {"missing": {}, "repeated": {}},
     "disagreements": [],
@@ -45,7 +46,8 @@ def test_a_study_is_about_ten_lines_with_the_result_first():
     pages = [Path("results/report/index.html"), Path("results/cohort/index.html")]
     lines = summary.lines(METRICS, COHORT, FAITHFULNESS, pages, 200)
     assert lines == [
-        "AUROC 0.91 (95% CI 0.84 to 0.95), high-grade against benign: 87 cases of 80 patients, out of fold.",
+        "AUROC 0.91 (95% CI 0.84 to 0.95), high-grade against benign: 87 cases of 80 patients, out of fold, mean of 5 "
+        "folds, of a single training.",
         "Attention is better than random.",
         "Read with care (the first 3 of 5; the pages have all):",
         "  - The baseline “Mean of patch features” reaches 0.86; the 95% CI of the difference is −0.01 to 0.11: "
@@ -61,7 +63,7 @@ def test_a_study_is_about_ten_lines_with_the_result_first():
 
 
 def test_a_model_that_is_better_than_its_baselines_needs_no_flag():
-    better = {"model": {"value": 0.1, "low": 0.02, "high": 0.2}}
+    better = {"fold_mean": {"value": 0.1, "low": 0.02, "high": 0.2}}
     metrics = changed(baselines=[METRICS["baselines"][1] | {"auc_difference": better}])
     assert summary.flags(metrics, None) == []
     assert summary.flags(changed(baselines=[]), None) == []
@@ -74,12 +76,14 @@ def test_files_that_do_not_fit_come_first():
 
 
 def test_an_auroc_that_is_not_defined_is_said():
-    metrics = changed(out_of_fold={"roc_auc": {"value": None, "low": None, "high": None}}, patients=87, positive=None)
-    assert summary.headline(metrics) == ("AUROC not defined, each class against the rest, mean: 87 cases, out of fold.")
+    none = {"headline": "roc_auc", "out_of_fold": {"roc_auc": {"value": None, "low": None, "high": None}}}
+    assert summary.headline(changed(**none, patients=87, positive=None)) == (
+        "AUROC not defined, each class against the rest, mean: 87 cases, out of fold, pooled, of a single training."
+    )
 
 
 def test_several_trainings_are_named():
-    assert "mean of 3 trainings per case" in summary.headline(changed(by_seed=[{}] * 3))
+    assert "of a single training, averaged over 3 trainings per case" in summary.headline(changed(by_seed=[{}] * 3))
 
 
 def test_a_look_at_the_cohort_names_the_next_step():

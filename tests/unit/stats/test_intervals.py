@@ -234,7 +234,7 @@ def test_below_20_patients_of_a_class_the_interval_is_newcombes():
 
 
 def test_what_is_the_same_in_all_samples_has_no_interval():
-    assert intervals.interval(0.5, np.full(9, 0.1 + 0.4), "logit", 8) == Estimate(0.5, n=8)
+    assert intervals.auc_interval(0.5, np.full(9, 0.1 + 0.4), [Sides(5, 7)], 12) == Estimate(0.5, n=12)
 
 
 def test_wilson():

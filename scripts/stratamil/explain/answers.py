@@ -1,0 +1,101 @@
+"""The questions that a reader asks first, answered by the findings, by predicted class where they are of predictions.
+
+Attention that marks what supports one class, wherever it is, explains predictions of that class only: a mean over all
+cases would show how many are predicted as which.
+"""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from stratamil.core.names import column
+from stratamil.explain import findings
+from stratamil.explain.findings import BY_CLASS, Finding
+
+# What a reader asks first -> the finding that answers it (measure, of), how that is measured, and why it may have none.
+QUESTIONS = (
+    (
+        "Does the prediction fall without what is attended?",
+        ("deletion_attention", "probability"),
+        "area between random and attention, deletion",
+        "not defined",
+    ),
+    (
+        "Does what is attended restore the prediction?",
+        ("insertion_attention", "probability"),
+        "area between attention and random, insertion",
+        "not defined",
+    ),
+    (
+        "Are the top {percent:g} % necessary?",
+        ("necessity_percent", "probability"),
+        "fall of the probability, beyond random patches",
+        "not defined",
+    ),
+    (
+        "Are the top {percent:g} % enough?",
+        ("sufficiency_percent", "probability"),
+        "probability with them alone, beyond random patches",
+        "not defined",
+    ),
+    (
+        "Does a stain with more attention speak more for the prediction?",
+        ("stain_support", "margin"),
+        "rank correlation with what the margin loses without it",
+        "not defined",
+    ),
+    (
+        "Does a slice with more attention speak more for the prediction?",
+        ("slice_support", "margin"),
+        "rank correlation with what the margin loses without it",
+        "not defined",
+    ),
+    (
+        "Do equal weights change the AUROC of this model?",
+        ("auc_over_uniform", "AUROC"),
+        "AUROC within a split, less that with equal weights in the trained model",
+        "not defined",
+    ),
+    (
+        "Do two seeds attend to the same patches?",
+        ("seeds_correlation", "attention"),
+        "rank correlation within a case",
+        "cannot be told: one seed",
+    ),
+    (
+        "Do models of two splits attend to the same patches?",
+        ("splits_correlation", "attention"),
+        "rank correlation within a case",
+        "cannot be told: a case is tested once",
+    ),
+)
+ANSWERS = {
+    findings.ABOVE: "yes",
+    findings.SAME: "not shown",
+    findings.BELOW: "less than chance",
+    findings.FEW: "cannot be told: too few",
+}
+
+
+def answers(items: Sequence[Finding], percent: float, classes: Sequence[str]) -> list[dict[str, Any]]:
+    """Return the `QUESTIONS` answered: question, predicted, answer, measured_by, estimate and reference of the finding.
+
+    predicted: the class that the cases are predicted as, one row each; None where the question is not of predictions.
+    """
+    of_study = {(item.measure, item.value_of): item for item in items if item.scope == "study"}
+    rows = []
+    for question, (measure, of), measured_by, nothing in QUESTIONS:
+        for name in classes if measure in BY_CLASS else (None,):
+            own = measure if name is None else findings.of_predicted(measure, column(name))
+            item = of_study[own, of]
+            said = {"question": question.format(percent=percent), "predicted": name, "measured_by": measured_by}
+            said |= {"answer": _said(item, nothing, of_study), "estimate": item.estimate, "reference": item.reference}
+            rows.append(said)
+    return rows
+
+
+def _said(item: Finding, nothing: str, of_study: Mapping[tuple[str, str], Finding]) -> str:
+    """Return the answer of a finding; also what the margin says, where a probability, which saturates, says another."""
+    answer, margin = ANSWERS.get(item.verdict, nothing), of_study.get((item.measure, "margin"))
+    if item.value_of == "probability" and margin is not None and margin.verdict != item.verdict:
+        answer += f"; by the margin: {ANSWERS.get(margin.verdict, nothing)}"
+    return answer
