@@ -14,8 +14,8 @@ RARE_SHARE, RARE_CASES = 0.1, 5  # cases with a stain: with fewer, some of five 
 IMBALANCE = 3  # cases of the largest class for one of the smallest; beyond, accuracy says little: 3 of 4 by guessing
 NO_PATIENTS = (
     "No patient column is given, so cases count as independent. If a patient has several, they can be in training and "
-    "in test, and every interval is too narrow: name the column in cohort.patient_column; if each case is one patient, name "
-    "the case column there."
+    "in test, and every interval is too narrow: name the column in cohort.patient_column; if each case is one patient, "
+    "name the case column there."
 )
 PATIENTS = 10  # of a class: with fewer, one patient moves sensitivity or specificity by more than 10 points
 TELLING = 0.6  # AUROC of a count: below, a shortcut is too weak to carry a model
