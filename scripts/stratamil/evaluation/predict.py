@@ -117,6 +117,7 @@ def results(
     if len(classes) == 2:
         score, val_score = p[:, 1], val_p[:, 1]
         result["roc_auc_delong"] = intervals.delong(y, score)
+        result["roc_auc_interval"] = intervals.of_cases(y, score)
         chosen = metrics.chosen_threshold(val_y, val_score, threshold)
         result["at_0.5"] = metrics.at_threshold(y, score, 0.5)
         result["threshold"] = chosen
@@ -129,7 +130,7 @@ def results(
 
 def text(result: Mapping[str, Any]) -> str:
     """Return results.txt: the numbers of a run for a reader, with 95% CIs where the run's numbers give one."""
-    n, recall, auc = result["n"], result["recall"], result.get("roc_auc_delong")
+    n, recall, auc = result["n"], result["recall"], result.get("roc_auc_interval")
     counts = result.get("counts") or {}
     lines = [
         *_made_by(result),
@@ -154,7 +155,8 @@ def text(result: Mapping[str, Any]) -> str:
             f"  accuracy {_share(at['accuracy'], n)}",
             f"  balanced accuracy {_number(at['balanced_accuracy'])}",
         ]
-    lines.append("95% CIs: Wilson for shares, DeLong on the logit scale for the AUROC; both assume independent cases")
+    few = f"Newcombe's for the AUROC with fewer than {intervals.FEW} cases of a class, else DeLong's"
+    lines.append(f"95% CIs: Wilson's for shares, {few}; all assume independent cases")
     return "\n".join(lines) + "\n"
 
 

@@ -255,6 +255,13 @@ def delong(y: ArrayLike, score: ArrayLike) -> Estimate:
     return _of_error(value, error, "logit", len(y))
 
 
+def of_cases(y: ArrayLike, score: ArrayLike) -> Estimate:
+    """Return the ROC AUC of independent cases: `score_interval` with fewer than `FEW` of a class, else DeLong's."""
+    y = np.asarray(y, dtype=bool)
+    counts = Sides(int(y.sum()), int((~y).sum()))
+    return score_interval(metrics.roc_auc(y, score), [counts], len(y)) if min(counts) < FEW else delong(y, score)
+
+
 def recalibration(y: ArrayLike, score: ArrayLike, patients: ArrayLike) -> Recalibration:
     """Return slope and intercept of `metrics.recalibration` with intervals by patient.
 

@@ -169,8 +169,10 @@ def test_results_txt_has_counts_and_intervals():
     assert text.count("loss") == 2 and f"test loss: {result['log_loss']:.4f} (log loss)" in text
     share = intervals.wilson((score[y == 0] < 0.5).sum(), 10)
     assert f"recall benign: {share.value:.4f}, 8 of 10 ({share.low:.4f} to {share.high:.4f})" in text
-    auc = intervals.delong(y, score)
-    assert f"AUROC: {auc.value:.4f} ({auc.low:.4f} to {auc.high:.4f})" in text and result["roc_auc_delong"] == auc
+    auc = intervals.score_interval(intervals.delong(y, score).value, [intervals.Sides(10, 10)], 20)
+    assert f"AUROC: {auc.value:.4f} ({auc.low:.4f} to {auc.high:.4f})" in text
+    assert result["roc_auc_interval"] == auc and result["roc_auc_delong"] == intervals.delong(y, score)
+    assert intervals.of_cases(np.tile(y, 2), np.tile(score, 2)) == intervals.delong(np.tile(y, 2), np.tile(score, 2))
     assert (result["temperature"], result["temperature_off"]) == (1, "few")
     assert "temperature: 1.0000 (not fitted: fewer than 50 validation cases)" in text
     many = predict.results(table(y, score), table(np.tile(y, 3), np.tile(score, 3)), ["benign", "high"], "youden")
