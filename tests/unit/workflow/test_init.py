@@ -1,6 +1,7 @@
 """A study file from a folder and a table that it was not written for: what is read, what is marked, what it refuses."""
 
 import sys
+import unicodedata
 
 import pytest
 import yaml
@@ -14,6 +15,7 @@ from stratamil.core.names import Grammar
 from stratamil.workflow import config_checks, proposal
 
 CASES = range(1, 13)
+BROWN = {"übersicht", "brauna", "braunb"}
 TWO = [f"{c}_he_{n}.png" for c in CASES for n in (1, 2)]
 
 
@@ -74,6 +76,57 @@ LAYOUTS = {
     ),
     "spaces": (
         lambda c: [f"Case {c} H&E {n}.png" for n in (1, 2, 3)], table(), {"h&e"}, 1, {"patient", "classes"},
+    ),
+    "stain first, tilde and dot": (
+        lambda c: [
+            f"{t}~{19 + c % 3}H{100 + c}.{s}~feld{n:03d}.png"
+            for t in ("Übersicht", "braunA", "braunB") for s in "AB" for n in (1, 2)
+        ],
+        table("Einsendung", lambda c: f"{19 + c % 3}H{100 + c}", of=lambda c: "GB"[c % 2], head="Befundschlüssel"),
+        BROWN, 2, {"patient", "classes", "stains", "slice"},
+    ),
+    "number first, case last, umlauts taken apart": (
+        lambda c: [
+            unicodedata.normalize("NFD", f"{n:04d}+{t}+Schnitt {s}+Prüfling-Ä{c}.png")
+            for t in ("grün", "rötlich") for s in (1, 2) for n in (1, 2, 3)
+        ],
+        table("Prüfling", lambda c: f"Ä{c}"), {"grün", "rötlich"}, 2, {"patient", "classes", "stains", "slice"},
+    ),
+    "a folder of each stain, dots in the ids, places in brackets": (
+        lambda c: [
+            f"{t}/H19.{c:04d}.{s} (x={x},y={y}).png"
+            for t in ("HE", "S-100") for s in (1, 2) for x in (0, 7) for y in (3, 9)
+        ],
+        table("Fall", lambda c: f"H19.{c:04d}"), {"h&e", "s100"}, 2, {"patient", "classes", "slice"},
+    ),
+    "a hyphen in one stain only": (
+        lambda c: [
+            f"Case.{c:03d}/{t}/s{s}@{n:05d}.tif" for t in ("HE", "Ki-67", "CD3") for s in (1, 2) for n in (1, 2)
+        ],
+        table(), {"h&e", "ki67", "cd3"}, 2, {"patient", "classes", "slice"},
+    ),
+    "no separators": (
+        lambda c: [f"{t}19H{200 + c}{s}{n:03d}.png" for t in ("HE", "SOX10") for s in "AB" for n in (1, 2)],
+        table("Nummer", lambda c: f"19H{200 + c}"), {"h&e", "sox10"}, 2, {"patient", "classes", "slice"},
+    ),
+    "a folder of each case that says more": (
+        lambda c: [f"rot/Probe E19-{c:02d} vom Kolon/bild{n}.png" for n in (1, 2)]
+        + [f"blau/Probe E19-{c:02d} vom Kolon/bild{n}.png" for n in (1, 2)],
+        table("Eingang", lambda c: f"E19-{c:02d}"), {"rot", "blau"}, 1, {"patient", "classes", "stains"},
+    ),
+    "places first": (
+        lambda c: [
+            f"{x},{y};{t};{s};S21-{c:04d}.png"
+            for x in (0, 256) for y in (0, 256, 512) for t in ("HE", "p16") for s in (1, 2)
+        ],
+        table("Accession", lambda c: f"S21-{c:04d}"), {"h&e", "p16"}, 2, {"patient", "classes", "slice"},
+    ),
+    "a letter behind the case, the stain with the slice": (
+        lambda c: [
+            f"19H{100 + c}{'AB'[c % 2]}_{t}-{d}_{n:02d}.jpg"
+            for t in ("blau", "rot") for d in "uv" for n in (1, 2, 3)
+        ],
+        table("Nr", lambda c: f"19H{100 + c}"), {"blau", "rot"}, 2, {"patient", "classes", "stains", "slice"},
     ),
 }  # fmt: skip
 
