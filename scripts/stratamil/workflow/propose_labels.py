@@ -120,8 +120,7 @@ def _map(meaning: Meaning, codes: pd.Series) -> None:
     named = {text: text if not _is_number(text) else f"class {text}" for text in ordered}
     meaning.classes = {named[text]: [text] for text in ordered}
     if not (len(ordered) == 2 and told == [-1, 1]):
-        last = named[ordered[-1]]
-        meaning.guesses["classes"] = f"each code its own class, and {last!r} the positive one, which comes last"
+        meaning.guesses["classes"] = "each code its own class, the last one positive"
 
 
 def _own(meaning: Meaning, codes: list[str]) -> dict[str, list[str]] | None:

@@ -141,11 +141,11 @@ def _rank(names: Names, paths: Sequence[str], ids: dict[str, Sequence[str]]) -> 
 
 def _missing(forms: Sequence[Shape], ids: dict[str, Sequence[str]]) -> str:
     """Return what keeps names from being read, as one line."""
+    columns = [f"{name!r} ({next(filter(None, values))})" for name, values in ids.items()]
     return (
         "no part of the patches' names is an id of the labels table, or none numbers the patches: "
-        f"names are like {few([shape.names[0] for shape in forms], 3)}; columns are "
-        f"{few([f'{name!r} ({next(filter(None, values), None)})' for name, values in ids.items()], 6)}: "
-        "name the column of the ids that the files have, or set names.pattern yourself"
+        f"names are like {few([shape.names[0] for shape in forms], 3)}; columns are like {few(columns, 6)}: "
+        "add a column with the ids as the names have them, or set names.pattern yourself"
     )
 
 
@@ -216,7 +216,8 @@ def _case(shape: Shape, ids: dict[str, Sequence[str]]) -> tuple[str, int, str, s
                 common = {case_id(text) for text in of_field} & known
                 if not common:
                     continue
-                share = len(common) / len(of_field), len(common) / len(known)
+                # a sample of names cannot have more cases than names
+                share = len(common) / len(of_field), len(common) / min(len(known), len(shape.names))
                 if max(share) > ENOUGH and sum(share) / 2 > score:
                     note = "" if share[0] > 0.8 else f"{len(common)} of {len(of_field)} ids in names are in the table"
                     best, score = (column, at, pattern, note), sum(share) / 2
@@ -323,7 +324,8 @@ def _span(free: list[int], groups: dict[int, str], guesses: dict[str, str], shap
             begin = at
     span = max(spans, key=len)
     left = [i for i in free if i not in span]
-    told = "_".join(str(shape.fields[i]) for i in span)
+    fields = [shape.fields[i] for i in span]
+    told = "_".join(few_values(each) if each.kind == "text" else str(each) for each in fields)
     guesses["slice"] = f"{told} taken for the slice" + (
         f"; {', '.join(str(shape.fields[i]) for i in left)} is not used" if left else ""
     )

@@ -12,7 +12,7 @@ from stratamil.cohort import inventory, labels
 from stratamil.core import schema
 from stratamil.core.errors import UserError
 from stratamil.core.names import Grammar
-from stratamil.workflow import config_checks, proposal
+from stratamil.workflow import config_checks, proposal, propose_names
 
 CASES = range(1, 13)
 BROWN = {"übersicht", "brauna", "braunb"}
@@ -168,6 +168,25 @@ def test_what_it_proposes_reads_every_patch(name, tmp_path, monkeypatch):
     assert not taken.patches.duplicated(["case_id", "stain", "slice_id", "patch"]).any()
 
 
+def test_a_table_of_more_cases_than_names_are_sampled(tmp_path, monkeypatch):
+    """A third of the cases have no label; numbers of patches are ids of the table, too."""
+    paths = [f"feld{n}~{c}~rot.png" for c in range(1, 901) for n in (1, 2)]
+    ids = {"Nr": [str(c) for c in range(301, 1301)] + ["1", "2"]}
+    names = propose_names.propose_all(paths, ids)
+    assert names.pattern == r"^feld(?P<patch>[0-9]+)~(?P<case>[0-9]+)~rot\.png$"
+
+
+def test_the_sex_of_patients_is_not_proposed_as_the_class(tmp_path, monkeypatch, capsys):
+    lay(tmp_path, [f"{t}~{c}~{n}.png" for c in CASES for t in ("rot", "blau") for n in (1, 2, 3)], "")
+    rows = [f"{c};{'mw'[c % 2]};{('G1', 'B3', 'B4')[c % 3] if c > 1 else 'X'}" for c in CASES]
+    (tmp_path / "labels.csv").write_text("Einsendung;Geschlecht;Befundschlüssel\n" + "\n".join(rows) + "\n")
+    text = run(tmp_path, monkeypatch)
+    assert yaml.safe_load(text)["cohort"]["class_column"] == "Befundschlüssel"
+    assert "for their few patients: X (1); each code its own class, the last one positive" in text
+    shown = [line for line in capsys.readouterr().out.splitlines() if ": case " in line]
+    assert len(shown) == 5 and {line.split("stain ")[1].split(",")[0] for line in shown} == {"rot", "blau"}
+
+
 def test_columns_of_site_and_age_are_named_and_small_classes_excluded(tmp_path, monkeypatch):
     lay(tmp_path, [f"{c}_he_{n}.png" for c in CASES for n in (1, 2)], "")
     rows = [
@@ -305,6 +324,7 @@ def test_small_patches_are_encoded_at_the_size_that_was_measured(side, proposed)
     [
         (["1_he_1.txt"], table(), "no image in it"),
         (["x_he_1.png", "y_he_2.png"], table(), "no part of the patches' names is an id of the labels table"),
+        (["x~1.A~b.png"], table(), r"names are like x~1.A~b.png; columns are like 'Case' \(1\), 'Class' \(3\): add a"),
         (TWO, table(of=lambda c: f"note {c}"), "no column with 2 to 10"),
         (TWO, table(of=lambda c: "13"[c == 1]), "high-grade 1: each class needs at least 3"),
     ],
