@@ -40,7 +40,7 @@ STAINS = {
     **{name: (name,) for name in ("pas", "trichrome", "masson", "jones", "sirius", "giemsa", "ihc", "dab", "pax8")},
 }
 KNOWN = {text: name for name, texts in STAINS.items() for text in texts}
-MOST_STAINS = 12  # different words in a field that may name stains
+MOST_STAINS = 12  # different words in a field that may name stains; a column of so few that recur has no case ids
 ENOUGH = 0.5  # share of a field's values, or of the labels' ids, that makes it the case
 WELL_READ = 0.5  # share of the images whose names the workflow's own pattern must read
 COORDINATES = 16  # least common divisor of coordinates, in pixels
@@ -210,6 +210,8 @@ def _case(shape: Shape, ids: dict[str, Sequence[str]]) -> tuple[str, int, str, s
     best, score = None, ENOUGH
     for column, values in ids.items():
         known = {case_id(text) for text in values if text}
+        if len(known) <= MOST_STAINS and len(known) < sum(map(bool, values)):
+            continue  # codes, such as those of the class
         for at, each in enumerate(shape.fields):
             for pattern, read in _readings(shape, at):
                 of_field = {read(text) for text in each.values} - {None}
@@ -235,7 +237,7 @@ def _readings(shape: Shape, at: int) -> list:
         head = len(each.head)
         return [whole, (f"{re.escape(each.head)}(?P<case>[0-9]+)", lambda text: text[head:])]
     if each.kind == "constant":
-        return [whole]
+        return []
     parts = max(text.count("-") for text in each.values)
     cut = [
         (

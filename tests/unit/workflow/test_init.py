@@ -176,6 +176,15 @@ def test_a_table_of_more_cases_than_names_are_sampled(tmp_path, monkeypatch):
     assert names.pattern == r"^feld(?P<patch>[0-9]+)~(?P<case>[0-9]+)~rot\.png$"
 
 
+def test_a_folder_of_each_class_is_not_the_case():
+    """Every class has files, and one case has none."""
+    paths = [f"{'abc'[c % 3]}/{n}~{c}~rot.png" for c in range(1, 40) for n in (1, 2)]
+    ids = {"case_group": ["abc"[c % 3] for c in range(41)], "Nr": [str(c) for c in range(41)]}
+    assert propose_names.propose_all(paths, ids).case_column == "Nr"
+    with pytest.raises(UserError, match="no part of the patches' names is an id"):
+        propose_names.propose_all(paths, {"case_group": ids["case_group"]})
+
+
 def test_the_sex_of_patients_is_not_proposed_as_the_class(tmp_path, monkeypatch, capsys):
     lay(tmp_path, [f"{t}~{c}~{n}.png" for c in CASES for t in ("rot", "blau") for n in (1, 2, 3)], "")
     rows = [f"{c};{'mw'[c % 2]};{('G1', 'B3', 'B4')[c % 3] if c > 1 else 'X'}" for c in CASES]
