@@ -20,7 +20,15 @@ from stratamil.core import files, schema, tables
 from stratamil.core.errors import UserError, few, visible
 from stratamil.core.names import natural
 from stratamil.features import images
-from stratamil.workflow import config_checks, proposal, propose_labels, propose_names, questions, study_file
+from stratamil.workflow import (
+    config_checks,
+    proposal,
+    propose_labels,
+    propose_names,
+    propose_shapes,
+    questions,
+    study_file,
+)
 from stratamil.workflow.proposal import Reading
 from stratamil.workflow.propose_labels import Meaning
 
@@ -43,12 +51,11 @@ def main(args: argparse.Namespace) -> None:
     if not args.patches.is_dir():
         raise UserError(f"{args.patches}: no such folder: give the folder of patch images")
     table, _ = tables.sheet(args.labels, "give the labels table")
-    paths = listed(args.patches)
-    forms = propose_names.shapes(paths)
-    if not forms:
+    paths = propose_shapes.images(listed(args.patches))
+    if not paths:
         raise UserError(f"{args.patches}: no image in it: give the folder of patch images")
-    names = propose_names.propose_all(paths, forms, {c: list(table[c]) for c in propose_labels.likely_cases(table)})
-    for form in forms[:SHAPES] if names.pattern else ():  # names that the workflow knows need no shapes
+    names = propose_names.propose_all(paths, {c: list(table[c]) for c in propose_labels.likely_cases(table)})
+    for form in names.shapes[:SHAPES]:  # names that the workflow knows need no shapes
         say(f"  {form}: {len(form.names):,} files, e.g. {form.names[0]}")
     reading = proposal.read(names, args.patches, table[names.case_column])
     meaning = propose_labels.propose(table, names.case_column)

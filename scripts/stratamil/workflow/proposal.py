@@ -56,9 +56,13 @@ def read(names: Names, root: Path, labelled: Collection[str]) -> Reading:
 
 
 def examples(reading: Reading) -> Iterator[Any]:
-    """Yield some patches from all over the list: rows with the columns of `Reading.patches`."""
+    """Yield some patches from all over the list, of each stain in turn: rows with the columns of `Reading.patches`."""
     step = max(1, len(reading.patches) // EXAMPLES)
-    yield from reading.patches.iloc[::step][:EXAMPLES].itertuples()
+    stains = list(reading.patches["stain"].unique())
+    for i, start in enumerate(range(0, len(reading.patches), step)[:EXAMPLES]):
+        here = reading.patches.iloc[start : start + step]
+        of_stain = here[here["stain"] == stains[i % len(stains)]]
+        yield next((of_stain if len(of_stain) else here).itertuples())
 
 
 def accounts(reading: Reading, names: Names, labelled: Collection[str]) -> list[str]:

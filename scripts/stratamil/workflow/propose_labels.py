@@ -13,10 +13,11 @@ from stratamil.core.names import class_code, natural
 MOST_CLASSES = 10
 NO_PATIENT = "no column looks like the patient, so each case counts as one"
 CLASS = re.compile(
-    r"class|klasse|label|diagnos|grade|grading|target|outcome|status|malign|dignit|subtype|respon|tumou?r", re.I
+    r"class|klasse|label|diagnos|grade|grading|target|outcome|status|malign|dignit|subtype|respon|tumou?r|befund", re.I
 )
 PATIENT = re.compile(r"patient|subject|person|participant|^pid$|donor|individual", re.I)
 SITE = re.compile(r"site|cent(er|re)|hospital|clinic|institut|scanner|lab(?!el)", re.I)
+SEX = re.compile(r"^(sex|gender|geschlecht)", re.I)
 AGE = re.compile(r"^(age|alter)([ _(].*)?$|age_at", re.I)
 CASE = re.compile(r"case|fall|slide|patient|subject|specimen|accession|image|^id$|_id$", re.I)
 # Words for what is looked for, and for its absence.
@@ -69,7 +70,7 @@ def propose(table: pd.DataFrame, case_column: str) -> Meaning:
     meaning.guesses["patient"] = f"column {patient!r} taken for the patient, by its name" if patient else NO_PATIENT
     taken = {patient, site, age}
     candidates = [name for name in columns if name not in taken and 2 <= _codes(table[name]) <= MOST_CLASSES]
-    candidates.sort(key=lambda name: (not CLASS.search(name), _codes(table[name])))
+    candidates.sort(key=lambda name: (not CLASS.search(name), bool(SEX.search(name)), _codes(table[name])))
     if candidates:
         meaning.class_column = candidates[0]
         if not CLASS.search(candidates[0]) or sum(bool(CLASS.search(name)) for name in candidates) > 1:
@@ -119,8 +120,7 @@ def _map(meaning: Meaning, codes: pd.Series) -> None:
     named = {text: text if not _is_number(text) else f"class {text}" for text in ordered}
     meaning.classes = {named[text]: [text] for text in ordered}
     if not (len(ordered) == 2 and told == [-1, 1]):
-        last = named[ordered[-1]]
-        meaning.guesses["classes"] = f"each code its own class, and {last!r} the positive one, which comes last"
+        meaning.guesses["classes"] = "each code its own class, the last one positive"
 
 
 def _own(meaning: Meaning, codes: list[str]) -> dict[str, list[str]] | None:

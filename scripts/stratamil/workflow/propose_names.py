@@ -1,23 +1,25 @@
-"""Propose how patch files are named, from the names alone: their shapes, and what each part means.
+"""Propose how patch files are named, from the names and the labels table: what each part of a name means.
 
-A name is cut at its separators into fields. Names with the same separators are of one shape; in it each field is the
-same everywhere, or varies as a number, a word with a number behind it (x1024, slide2), or any text. The case is the
-field whose values are ids of the labels table; the stain one of few words; coordinates and patch numbers the last
-numbers; the slice what varies between them. Every step that is more than counting is noted as a guess.
+Names are cut at what may be their separators into fields, each the same everywhere, a number, a word with a number
+behind it (x1024, slide2), or any text (propose_shapes.py). The case is the field whose values are ids of the labels
+table; the stain one of few words that recur in most cases; coordinates two numbers side by side, or the patch number
+the one that runs; the slice what varies between them. Of the ways to cut that is taken by which most files are each a
+patch of a labelled case. Every step that is more than counting is noted as a guess.
 """
 
 import math
+import random
 import re
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
-from functools import cached_property
 from itertools import pairwise
-from typing import Literal
 
 from stratamil.core import schema
 from stratamil.core.errors import UserError, few
-from stratamil.core.names import IMAGE_SUFFIXES, Grammar, case_id, natural, spelling
+from stratamil.core.names import Grammar, NotAPatch, case_id, natural, spelling
+from stratamil.workflow.propose_shapes import Cut, Field, Shape, cuts, plain, shapes
 
 # Spellings of stains in file names, without separators; the first is how the proposal calls it.
 STAINS = {
@@ -38,44 +40,16 @@ STAINS = {
     **{name: (name,) for name in ("pas", "trichrome", "masson", "jones", "sirius", "giemsa", "ihc", "dab", "pax8")},
 }
 KNOWN = {text: name for name, texts in STAINS.items() for text in texts}
-MOST_STAINS = 12  # different words in a field that may name stains
+MOST_STAINS = 12  # different words in a field that may name stains; a column of so few that recur has no case ids
 ENOUGH = 0.5  # share of a field's values, or of the labels' ids, that makes it the case
 WELL_READ = 0.5  # share of the images whose names the workflow's own pattern must read
 COORDINATES = 16  # least common divisor of coordinates, in pixels
-
-
-@dataclass(frozen=True)
-class Field:
-    """A field of a shape. kind: constant, number, numbered (letters and a number), or text.
-
-    head: the letters of a numbered field, or the constant. column: its value in each name.
-    """
-
-    kind: Literal["constant", "number", "numbered", "text"]
-    head: str
-    column: tuple[str, ...]
-
-    @cached_property
-    def values(self) -> Counter:
-        """What occurs -> number of files."""
-        return Counter(self.column)
-
-    def __str__(self) -> str:
-        return {"constant": self.head, "number": "#", "numbered": f"{self.head}#", "text": "*"}[self.kind]
-
-
-@dataclass(frozen=True)
-class Shape:
-    """Files named alike. parts: fields with the separators between them, separators last in each pair."""
-
-    fields: tuple[Field, ...]
-    separators: tuple[str, ...]
-    suffix: str
-    names: tuple[str, ...]
-
-    def __str__(self) -> str:
-        """Return the names' form, such as `case_#_slide#_*_x#_y#.tif`."""
-        return "".join(f"{each}{after}" for each, after in zip(self.fields, (*self.separators, ""))) + self.suffix
+SAMPLE = 400  # names that each way to cut is tried on
+CERTAIN = (18, True)  # rank of a reading that leaves nothing to look for between letters and numbers
+DENSE = 0.5  # share of the numbers from the least to the largest that patch numbers have
+RECURS = 0.5  # share of the stains that a case has on average
+PATCH = re.compile(r"patch|tile|img|image|bild|feld|field|kachel|roi|crop", re.I)
+SLICE = re.compile(r"sli[cd]e|sec|schnitt|block|level|^s$", re.I)
 
 
 @dataclass
@@ -83,7 +57,8 @@ class Names:
     """How the patches are named.
 
     case_column: of the labels table. pattern: for names.pattern, None for the workflow's own. shape: of the names that
-    it reads. stains: name -> spelling -> files. guesses: what a person should check, by what it decides.
+    it reads. stains: name -> spelling -> files. guesses: what a person should check, by what it decides. shapes: of all
+    names.
     """
 
     case_column: str
@@ -91,6 +66,7 @@ class Names:
     shape: Shape | None
     stains: dict[str, dict[str, int]]
     guesses: dict[str, str] = field(default_factory=dict)
+    shapes: list[Shape] = field(default_factory=list)
 
     @property
     def spellings(self) -> dict[str, list[str]]:
@@ -106,73 +82,78 @@ class Names:
         return Grammar(self.pattern or schema.section("names")["pattern"]["default"], self.spellings)
 
 
-def shapes(paths: Iterable[str]) -> list[Shape]:
-    """Return the shapes of image files, that of most files first.
-
-    paths: POSIX paths below the patches folder; folders are fields, too, if they vary.
-    """
-    groups: dict[tuple, list[tuple[str, list[str]]]] = {}
-    for path in paths:
-        stem, dot, suffix = path.rpartition(".")
-        name = stem.rpartition("/")[2]
-        if f".{suffix.lower()}" not in IMAGE_SUFFIXES or name.startswith("."):
-            continue
-        cut = "_/" if "_" in name else "- /" if "-" in name else " /"
-        pieces = re.split(f"([{re.escape(cut)}])", stem)
-        groups.setdefault((tuple(pieces[1::2]), f"{dot}{suffix}".lower()), []).append((path, pieces[0::2]))
-    return sorted(
-        (_shape(separators, suffix, rows) for (separators, suffix), rows in groups.items()),
-        key=lambda shape: -len(shape.names),
-    )
-
-
-def _shape(separators: tuple[str, ...], suffix: str, rows: list[tuple[str, list[str]]]) -> Shape:
-    columns = zip(*(values for _, values in rows))
-    return Shape(tuple(map(_field, columns)), separators, suffix, tuple(path for path, _ in rows))
-
-
-def _field(column: tuple[str, ...]) -> Field:
-    different = set(column)
-    if len(different) == 1:
-        return Field("constant", column[0], column)
-    if all(re.fullmatch("[0-9]+", text) for text in different):
-        return Field("number", "", column)
-    split = [re.fullmatch("(.*?[^0-9])([0-9]+)", text) for text in different]
-    heads = {match[1].lower() for match in split if match}
-    if all(split) and len(heads) == 1:
-        return Field("numbered", split[0][1], column)
-    return Field("text", "", column)
-
-
-def propose_all(paths: Sequence[str], forms: Sequence[Shape], ids: dict[str, Sequence[str]]) -> Names:
+def propose_all(paths: Sequence[str], ids: dict[str, Sequence[str]]) -> Names:
     """Return how patch files are named.
 
-    paths: of all files, below the patches folder. forms: of `shapes`. ids: column of the labels table -> its values,
-    the likeliest to be the case first.
-    Raises UserError where no shape can be read: with the shapes, for the user to write a pattern.
+    paths: of images, below the patches folder. ids: column of the labels table -> its values, the likeliest to be the
+    case first.
+    Raises UserError where no way to cut the names lets most of them be read, with what is missing.
     """
-    if own := _own(paths, forms, ids):
+    if own := _own(paths, ids):
         return own
-    for shape in forms:
-        if found := propose(shape, ids):
-            if not found.stains:
-                constant = [_plain(each.head) for each in shape.fields if each.kind == "constant"]
-                known = [KNOWN[word] for word in constant if word in KNOWN]
-                found.stains = {known[0] if known else "h&e": {}}
-                found.guesses |= {} if known else {"stains": "the names tell no stain, so it is called h&e"}
-            return found
-    raise UserError(
+    some = random.Random(0).sample(paths, min(SAMPLE, len(paths)))
+    best, cut = None, Cut()
+    for each in cuts(some, ids):
+        if best and each.glued and best >= CERTAIN:
+            break
+        found = _first(shapes(some, each), ids)
+        rank = _rank(found, some, ids) if found else None
+        if rank and (best is None or rank > best):
+            best, cut = rank, each
+    found = _first(shapes(paths, cut), ids) if best else None
+    if found:
+        return found
+    raise UserError(_missing(shapes(paths, Cut()), ids))
+
+
+def _first(forms: list[Shape], ids: dict[str, Sequence[str]]) -> Names | None:
+    """Return how to read the names of the first shape that can be read; with a stain, if the names tell none."""
+    found = next(filter(None, (propose(shape, ids) for shape in forms)), None)
+    if found:
+        found.shapes = forms
+        if not found.stains:
+            constant = [_plain(each.head) for each in found.shape.fields if each.kind == "constant"]
+            known = [KNOWN[word] for word in constant if word in KNOWN]
+            found.stains = {known[0] if known else "h&e": {}}
+            found.guesses |= {} if known else {"stains": "the names tell no stain, so it is called h&e"}
+    return found
+
+
+def _rank(names: Names, paths: Sequence[str], ids: dict[str, Sequence[str]]) -> tuple:
+    """Return what speaks for a reading, first what counts most.
+
+    These are the share of files that are each a patch of its own of a case in the labels, in steps of 5%; whether all
+    stains are known; whether names tell places, and stains; and how many fields and stains are more than a word.
+    """
+    grammar, labelled, different = names.grammar, set(map(case_id, ids[names.case_column])), set()
+    for path in paths:
+        folder, slash, name = path.rpartition("/")
+        with suppress(NotAPatch):
+            read = grammar.read(name) if not grammar.of_paths else grammar.spelt(name, folder + slash)
+            if case_id(read.case_id) in labelled:
+                different.add((case_id(read.case_id), *read[1:]))
+    known = "stains" not in names.guesses
+    mixed = 0 if known else sum(not text.isalnum() for texts in names.stains.values() for text in texts)
+    varying = [each for each in names.shape.fields if each.kind != "constant"]
+    mixed += sum(not all(text[:1].isalnum() and text[-1:].isalnum() for text in each.values) for each in varying)
+    return round(20 * len(different) / len(paths)), known, grammar.placed, "stain" in grammar.groups, -mixed
+
+
+def _missing(forms: Sequence[Shape], ids: dict[str, Sequence[str]]) -> str:
+    """Return what keeps names from being read, as one line."""
+    columns = [f"{name!r} ({next(filter(None, values))})" for name, values in ids.items()]
+    return (
         "no part of the patches' names is an id of the labels table, or none numbers the patches: "
-        f"names are like {few([str(shape) for shape in forms], 3)}; columns are {few(map(repr, ids), 6)}: "
-        "set names.pattern yourself"
+        f"names are like {few([shape.names[0] for shape in forms], 3)}; columns are like {few(columns, 6)}: "
+        "add a column with the ids as the names have them, or set names.pattern yourself"
     )
 
 
-def _own(paths: Sequence[str], forms: Sequence[Shape], ids: dict[str, Sequence[str]]) -> Names | None:
+def _own(paths: Sequence[str], ids: dict[str, Sequence[str]]) -> Names | None:
     """Return Names by the workflow's own pattern, if it reads most images and a column has their cases."""
     pattern = re.compile(schema.section("names")["pattern"]["default"], re.IGNORECASE)
     read = [match for path in paths if (match := pattern.match(path.rpartition("/")[2]))]
-    if len(read) <= WELL_READ * sum(len(shape.names) for shape in forms):
+    if len(read) <= WELL_READ * len(paths):
         return None
     cases = {case_id(match["case"]) for match in read}
     shared = {name: len(cases & set(map(case_id, values))) for name, values in ids.items()}
@@ -196,12 +177,12 @@ def propose(shape: Shape, ids: dict[str, Sequence[str]]) -> Names | None:
     column, at, pattern, why = case
     groups, guesses = {at: pattern}, {"case": why} if why else {}
     free = [i for i, each in enumerate(shape.fields) if each.kind != "constant" and i not in groups]
-    place = _place(shape, free)
+    place = _place(shape, free, shape.fields[at])
     if not place:
         return None
     groups |= place
     free = [i for i in free if i not in groups]
-    stain, certain = _stain(shape, free)
+    stain, certain = _stain(shape, free, shape.fields[at])
     stains = {}
     if stain is not None:
         groups[stain] = "(?P<stain>[^/]+?)"
@@ -229,28 +210,34 @@ def _case(shape: Shape, ids: dict[str, Sequence[str]]) -> tuple[str, int, str, s
     best, score = None, ENOUGH
     for column, values in ids.items():
         known = {case_id(text) for text in values if text}
+        if len(known) <= MOST_STAINS and len(known) < sum(map(bool, values)):
+            continue  # codes, such as those of the class
         for at, each in enumerate(shape.fields):
-            for pattern, read in _readings(each):
+            for pattern, read in _readings(shape, at):
                 of_field = {read(text) for text in each.values} - {None}
                 common = {case_id(text) for text in of_field} & known
                 if not common:
                     continue
-                share = len(common) / len(of_field), len(common) / len(known)
+                # a sample of names cannot have more cases than names
+                share = len(common) / len(of_field), len(common) / min(len(known), len(shape.names))
                 if max(share) > ENOUGH and sum(share) / 2 > score:
                     note = "" if share[0] > 0.8 else f"{len(common)} of {len(of_field)} ids in names are in the table"
                     best, score = (column, at, pattern, note), sum(share) / 2
     return best
 
 
-def _readings(each: Field) -> list:
+def _readings(shape: Shape, at: int) -> list:
+    each, around = shape.fields[at], ("/", *shape.separators, "/")
     whole = ("(?P<case>[^/]+?)", lambda text: text)
+    if "" in around[at : at + 2]:
+        return [(f"(?P<case>{shape.cut.ids})", whole[1])]
     if each.kind == "number":
         return [("(?P<case>[0-9]+)", lambda text: text)]
     if each.kind == "numbered":
         head = len(each.head)
         return [whole, (f"{re.escape(each.head)}(?P<case>[0-9]+)", lambda text: text[head:])]
     if each.kind == "constant":
-        return [whole]
+        return []
     parts = max(text.count("-") for text in each.values)
     cut = [
         (
@@ -262,15 +249,24 @@ def _readings(each: Field) -> list:
     return [whole, *cut]
 
 
-def _place(shape: Shape, free: list[int]) -> dict[int, str]:
+def _place(shape: Shape, free: list[int], cases: Field) -> dict[int, str]:
     """Return the groups of coordinates, where the last two numbers are some, or of the patch number."""
     numbers = [i for i in free if shape.fields[i].kind in ("number", "numbered")]
-    if len(numbers) > 1:
-        x, y = numbers[-2:]
-        heads = tuple(shape.fields[i].head.lower().strip("-=") for i in (x, y))
-        if heads == ("x", "y") or (heads == ("", "") and _stepped(shape.fields[x], shape.fields[y])):
+    for x, y in reversed(list(pairwise(numbers))):
+        bare = not shape.fields[x].head and not shape.fields[y].head
+        if (shape.head(x), shape.head(y)) == ("x", "y") or (bare and _stepped(shape.fields[x], shape.fields[y])):
             return {x: _numbered(shape.fields[x], "x"), y: _numbered(shape.fields[y], "y")}
-    return {numbers[-1]: _numbered(shape.fields[numbers[-1]], "patch")} if numbers else {}
+    at = max(numbers, key=lambda i: _runs(shape, i, cases), default=None)
+    return {} if at is None else {at: _numbered(shape.fields[at], "patch")}
+
+
+def _runs(shape: Shape, at: int, cases: Field) -> tuple:
+    """Return what speaks for a number as that of patches: its word, few gaps, how many a case has, and its place."""
+    word, each = shape.head(at), shape.fields[at]
+    whole = {int(re.search("[0-9]+$", text)[0]) for text in each.values}
+    dense = len(whole) > DENSE * (max(whole) - min(whole) + 1)
+    told = bool(PATCH.search(word)) - bool(SLICE.search(word))
+    return told, dense, len(set(zip(cases.column, each.column))), at
 
 
 def _numbered(each: Field, group: str) -> str:
@@ -288,17 +284,23 @@ def _varies(each: Field, cases: Field) -> bool:
     return len(set(zip(cases.column, each.column))) > len(cases.values)
 
 
-def _stain(shape: Shape, free: list[int]) -> tuple[int | None, bool]:
+def _stain(shape: Shape, free: list[int], cases: Field) -> tuple[int | None, bool]:
     """Return the field of stains, if there is one, and whether its words are known stains."""
     few = [i for i in free if shape.fields[i].kind != "number" and len(shape.fields[i].values) <= MOST_STAINS]
     known = {i: sum(_plain(text) in KNOWN for text in shape.fields[i].values) for i in few}
-    if best := max(few, key=known.get, default=None):
-        if known[best]:
-            return best, known[best] == len(shape.fields[best].values)
-        words = [i for i in few if all(re.search("[^0-9]", text) for text in shape.fields[i].values)]
-        if words and shape.fields[words[-1]].kind == "text":
-            return words[-1], False
+    best = max(few, key=known.get, default=None)
+    if best is not None and known[best]:
+        return best, known[best] == len(shape.fields[best].values)
+    words = [i for i in few if shape.fields[i].kind == "text" and _recurs(shape.fields[i], cases) > RECURS]
+    words = [i for i in words if all(re.search("[^0-9]", text) for text in shape.fields[i].values)]
+    if words:
+        return max(words, key=lambda i: (max(len(_plain(text)) for text in shape.fields[i].values) > 1, i)), False
     return None, True
+
+
+def _recurs(each: Field, cases: Field) -> float:
+    """Return the share of a field's values that a case has, as the mean over cases."""
+    return len(set(zip(cases.column, each.column))) / len(cases.values) / len(each.values)
 
 
 def _plain(text: str) -> str:
@@ -324,7 +326,8 @@ def _span(free: list[int], groups: dict[int, str], guesses: dict[str, str], shap
             begin = at
     span = max(spans, key=len)
     left = [i for i in free if i not in span]
-    told = "_".join(str(shape.fields[i]) for i in span)
+    fields = [shape.fields[i] for i in span]
+    told = "_".join(few_values(each) if each.kind == "text" else str(each) for each in fields)
     guesses["slice"] = f"{told} taken for the slice" + (
         f"; {', '.join(str(shape.fields[i]) for i in left)} is not used" if left else ""
     )
@@ -339,10 +342,10 @@ def _joined(shape: Shape, groups: dict[int, str], span: range) -> str:
         if i in groups:
             parts.append(groups[i])
         elif each.kind == "constant":
-            parts.append(re.escape(each.head).replace(r"\&", "&").replace(r"\ ", " ").replace(r"\-", "-"))
+            parts.append(plain(each.head))
         else:
             parts.append("[0-9]+" if each.kind == "number" else "[^/]+?")
         if span and i == span.stop - 1:
             parts.append(")")
-        parts.append("" if i == len(shape.separators) else shape.separators[i])
+        parts.append("" if i == len(shape.separators) else plain(shape.separators[i]))
     return f"^{''.join(parts)}{re.escape(shape.suffix)}$"

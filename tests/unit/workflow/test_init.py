@@ -1,6 +1,7 @@
 """A study file from a folder and a table that it was not written for: what is read, what is marked, what it refuses."""
 
 import sys
+import unicodedata
 
 import pytest
 import yaml
@@ -11,9 +12,10 @@ from stratamil.cohort import inventory, labels
 from stratamil.core import schema
 from stratamil.core.errors import UserError
 from stratamil.core.names import Grammar
-from stratamil.workflow import config_checks, proposal
+from stratamil.workflow import config_checks, proposal, propose_names
 
 CASES = range(1, 13)
+BROWN = {"übersicht", "brauna", "braunb"}
 TWO = [f"{c}_he_{n}.png" for c in CASES for n in (1, 2)]
 
 
@@ -75,6 +77,57 @@ LAYOUTS = {
     "spaces": (
         lambda c: [f"Case {c} H&E {n}.png" for n in (1, 2, 3)], table(), {"h&e"}, 1, {"patient", "classes"},
     ),
+    "stain first, tilde and dot": (
+        lambda c: [
+            f"{t}~{19 + c % 3}H{100 + c}.{s}~feld{n:03d}.png"
+            for t in ("Übersicht", "braunA", "braunB") for s in "AB" for n in (1, 2)
+        ],
+        table("Einsendung", lambda c: f"{19 + c % 3}H{100 + c}", of=lambda c: "GB"[c % 2], head="Befundschlüssel"),
+        BROWN, 2, {"patient", "classes", "stains", "slice"},
+    ),
+    "number first, case last, umlauts taken apart": (
+        lambda c: [
+            unicodedata.normalize("NFD", f"{n:04d}+{t}+Schnitt {s}+Prüfling-Ä{c}.png")
+            for t in ("grün", "rötlich") for s in (1, 2) for n in (1, 2, 3)
+        ],
+        table("Prüfling", lambda c: f"Ä{c}"), {"grün", "rötlich"}, 2, {"patient", "classes", "stains", "slice"},
+    ),
+    "a folder of each stain, dots in the ids, places in brackets": (
+        lambda c: [
+            f"{t}/H19.{c:04d}.{s} (x={x},y={y}).png"
+            for t in ("HE", "S-100") for s in (1, 2) for x in (0, 7) for y in (3, 9)
+        ],
+        table("Fall", lambda c: f"H19.{c:04d}"), {"h&e", "s100"}, 2, {"patient", "classes", "slice"},
+    ),
+    "a hyphen in one stain only": (
+        lambda c: [
+            f"Case.{c:03d}/{t}/s{s}@{n:05d}.tif" for t in ("HE", "Ki-67", "CD3") for s in (1, 2) for n in (1, 2)
+        ],
+        table(), {"h&e", "ki67", "cd3"}, 2, {"patient", "classes", "slice"},
+    ),
+    "no separators": (
+        lambda c: [f"{t}19H{200 + c}{s}{n:03d}.png" for t in ("HE", "SOX10") for s in "AB" for n in (1, 2)],
+        table("Nummer", lambda c: f"19H{200 + c}"), {"h&e", "sox10"}, 2, {"patient", "classes", "slice"},
+    ),
+    "a folder of each case that says more": (
+        lambda c: [f"rot/Probe E19-{c:02d} vom Kolon/bild{n}.png" for n in (1, 2)]
+        + [f"blau/Probe E19-{c:02d} vom Kolon/bild{n}.png" for n in (1, 2)],
+        table("Eingang", lambda c: f"E19-{c:02d}"), {"rot", "blau"}, 1, {"patient", "classes", "stains"},
+    ),
+    "places first": (
+        lambda c: [
+            f"{x},{y};{t};{s};S21-{c:04d}.png"
+            for x in (0, 256) for y in (0, 256, 512) for t in ("HE", "p16") for s in (1, 2)
+        ],
+        table("Accession", lambda c: f"S21-{c:04d}"), {"h&e", "p16"}, 2, {"patient", "classes", "slice"},
+    ),
+    "a letter behind the case, the stain with the slice": (
+        lambda c: [
+            f"19H{100 + c}{'AB'[c % 2]}_{t}-{d}_{n:02d}.jpg"
+            for t in ("blau", "rot") for d in "uv" for n in (1, 2, 3)
+        ],
+        table("Nr", lambda c: f"19H{100 + c}"), {"blau", "rot"}, 2, {"patient", "classes", "stains", "slice"},
+    ),
 }  # fmt: skip
 
 
@@ -113,6 +166,34 @@ def test_what_it_proposes_reads_every_patch(name, tmp_path, monkeypatch):
     assert set(taken.patches["stain"]) == stains == set(of_stain)
     assert (taken.patches.groupby(["case_id", "stain"])["slice_id"].nunique() == slices).all()
     assert not taken.patches.duplicated(["case_id", "stain", "slice_id", "patch"]).any()
+
+
+def test_a_table_of_more_cases_than_names_are_sampled(tmp_path, monkeypatch):
+    """A third of the cases have no label; numbers of patches are ids of the table, too."""
+    paths = [f"feld{n}~{c}~rot.png" for c in range(1, 901) for n in (1, 2)]
+    ids = {"Nr": [str(c) for c in range(301, 1301)] + ["1", "2"]}
+    names = propose_names.propose_all(paths, ids)
+    assert names.pattern == r"^feld(?P<patch>[0-9]+)~(?P<case>[0-9]+)~rot\.png$"
+
+
+def test_a_folder_of_each_class_is_not_the_case():
+    """Every class has files, and one case has none."""
+    paths = [f"{'abc'[c % 3]}/{n}~{c}~rot.png" for c in range(1, 40) for n in (1, 2)]
+    ids = {"case_group": ["abc"[c % 3] for c in range(41)], "Nr": [str(c) for c in range(41)]}
+    assert propose_names.propose_all(paths, ids).case_column == "Nr"
+    with pytest.raises(UserError, match="no part of the patches' names is an id"):
+        propose_names.propose_all(paths, {"case_group": ids["case_group"]})
+
+
+def test_the_sex_of_patients_is_not_proposed_as_the_class(tmp_path, monkeypatch, capsys):
+    lay(tmp_path, [f"{t}~{c}~{n}.png" for c in CASES for t in ("rot", "blau") for n in (1, 2, 3)], "")
+    rows = [f"{c};{'mw'[c % 2]};{('G1', 'B3', 'B4')[c % 3] if c > 1 else 'X'}" for c in CASES]
+    (tmp_path / "labels.csv").write_text("Einsendung;Geschlecht;Befundschlüssel\n" + "\n".join(rows) + "\n")
+    text = run(tmp_path, monkeypatch)
+    assert yaml.safe_load(text)["cohort"]["class_column"] == "Befundschlüssel"
+    assert "for their few patients: X (1); each code its own class, the last one positive" in text
+    shown = [line for line in capsys.readouterr().out.splitlines() if ": case " in line]
+    assert len(shown) == 5 and {line.split("stain ")[1].split(",")[0] for line in shown} == {"rot", "blau"}
 
 
 def test_columns_of_site_and_age_are_named_and_small_classes_excluded(tmp_path, monkeypatch):
@@ -252,6 +333,7 @@ def test_small_patches_are_encoded_at_the_size_that_was_measured(side, proposed)
     [
         (["1_he_1.txt"], table(), "no image in it"),
         (["x_he_1.png", "y_he_2.png"], table(), "no part of the patches' names is an id of the labels table"),
+        (["x~1.A~b.png"], table(), r"names are like x~1.A~b.png; columns are like 'Case' \(1\), 'Class' \(3\): add a"),
         (TWO, table(of=lambda c: f"note {c}"), "no column with 2 to 10"),
         (TWO, table(of=lambda c: "13"[c == 1]), "high-grade 1: each class needs at least 3"),
     ],
