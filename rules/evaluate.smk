@@ -38,8 +38,9 @@ rule evaluate:
     params:
         flags=given(flag("classes", CLASSES), flag("stains", STAINS), flags("evaluate", "threshold")),
         foreign="--foreign" if config["evaluate"]["checkpoint"] else "",
-        folder=f"{config['results']}/split_{{split}}",
+        seeds=seeds_of_outputs,
+        folder=lambda wildcards, output: Path(output.predictions[0]).parents[1],
     shell:
         "python {input.code[0]:q} --checkpoints {input.checkpoints:q} {params.foreign} --features {input.features:q}"
-        " --cases {input.cases:q} --split {input.split:q} --name {wildcards.split} --seeds {SEEDS} {params.flags}"
+        " --cases {input.cases:q} --split {input.split:q} --name {wildcards.split} --seeds {params.seeds} {params.flags}"
         " --threads {threads} --output {params.folder:q} --log {log:q}"

@@ -79,6 +79,11 @@ def of_seeds(name):
     return expand("<results>/split_{{split}}/seed_{seed}/{name}", seed=SEEDS, name=name)
 
 
+def seeds_of_outputs(wildcards, output):
+    """The seeds. As they come with the outputs, Snakemake does not note them: one seed less is no reason to run."""
+    return SEEDS
+
+
 def of_runs(name):
     """A file of each seed of a split, and of their ensemble."""
     return expand("<results>/split_{{split}}/{run}/{name}", run=RUNS, name=name)

@@ -36,10 +36,10 @@ rule train:
         gpu=1,
     params:
         flags=given(flag("classes", CLASSES), flag("stains", STAINS), flags("model"), flags("train")),
-        folder=f"{config['results']}/split_{{split}}",
+        seeds=seeds_of_outputs,
+        folder=lambda wildcards, output: Path(output.checkpoints[0]).parents[2],
     shell:
-        # exec, for a signal to the shell alone would end the job with the training inside it; seeds are no param, for
-        # one less trains nothing again
+        # exec, for a signal to the shell alone would end the job with the training inside it
         "exec python {input.code[0]:q} --features {input.features:q} --cases {input.cases:q} --split {input.split:q}"
-        " --name {wildcards.split} --seeds {SEEDS} {params.flags} --threads {threads} --output {params.folder:q}"
+        " --name {wildcards.split} --seeds {params.seeds} {params.flags} --threads {threads} --output {params.folder:q}"
         " --state {params.folder:q}/training_state.pth --log {log:q}"

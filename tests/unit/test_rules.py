@@ -13,7 +13,7 @@ RULES = sorted((REPOSITORY / "rules").glob("*.smk"))
 # Parameters that are flags, made by flag() or flags(), which quote each word.
 FLAGS = {"flags", "images", "names", "truth", "tested", "samples", "identity", "source", "weights", "foreign"}
 # No paths: numbers, or names that the schema or the wildcards' constraints allow.
-PLAIN = {"threads", "wildcards.split", "wildcards.seed", "SEEDS", "wildcards.shard"}
+PLAIN = {"threads", "wildcards.split", "wildcards.seed", "params.seeds", "wildcards.shard"}
 
 
 @pytest.mark.parametrize("path", RULES, ids=lambda path: path.stem)
