@@ -60,6 +60,7 @@ bench: .venv/.test
 	$(BIN)/python bench/inventory.py
 	$(BIN)/python bench/embed.py
 	$(BIN)/python bench/train.py
+	$(BIN)/python bench/members.py
 	$(BIN)/python bench/faithfulness.py
 	$(BIN)/python bench/study.py
 	$(BIN)/python bench/attention.py

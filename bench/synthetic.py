@@ -77,9 +77,9 @@ def load(shards):
     return bags.Bags(store.read(shards), STAINS, devices.best())
 
 
-def train(cohort, train_cases, val_cases, settings, seeds=(42,)):
+def train(cohort, train_cases, val_cases, settings, seeds=(42,), **changes):
     """The history of the first seed of the real trainer, with a model as wide as in what it is compared with."""
     y = {case: number % 2 for number, case in enumerate(cohort.cases)}
-    shape = shape_of(cohort.values.shape[1])
+    shape = shape_of(cohort.values.shape[1], **changes)
     data = stack.Data(cohort, train_cases, val_cases, y, "01")
     return training.train(data, shape, settings, seeds)[seeds[0]].table()
