@@ -65,9 +65,7 @@ def by_cases(copied: pd.DataFrame) -> list[dict]:
             "cases": list(cases),
             "files": len(groups),
             "examples": groups[0].drop_duplicates("case_id")["path"].tolist()[:3],
-            "whole": bool(
-                (pd.concat(groups).groupby("case_id")["of"].agg(lambda of: len(of) == int(of.iloc[0]))).all()
-            ),
+            "whole": all(len(of) == int(of.iloc[0]) for _, of in pd.concat(groups).groupby("case_id")["of"]),
         }
         for cases, groups in of_cases.items()
     ]
@@ -75,7 +73,7 @@ def by_cases(copied: pd.DataFrame) -> list[dict]:
 
 
 def parted(rows: list[dict], splits: dict, patient_of: dict[str, str]) -> Iterable[tuple[dict, str, dict]]:
-    """Yield (row of `by_cases`, split, set -> first case) where a split has cases of different patients in different sets.
+    """Yield (row of `by_cases`, split, set -> first case) where a split parts cases of different patients.
 
     splits: name -> Split; the first that does so is named. patient_of: case -> patient.
     """

@@ -118,12 +118,10 @@ def copies(splits: dict[str, Split], copied: pd.DataFrame, cases: pd.DataFrame, 
     lines = list(duplicates.parted(duplicates.by_cases(copied), splits, patient_of))
     for row, split, sets in lines[:MOST_COPIES]:
         number = f"{row['files']} equal file{'s' if row['files'] > 1 else ''}"
-        remedy = (
-            f"they have nothing else, so leave {'one' if len(row['cases']) == 2 else 'all but one'} out: remove its row "
-            "from the labels table"
-            if row["whole"]
-            else "give them the same patient in the column that cohort.patient_column names, or remove all but one"
-        )
+        remedy = "give them the same patient in the column that cohort.patient_column names, or remove all but one"
+        if row["whole"]:
+            out = "one" if len(row["cases"]) == 2 else "all but one"
+            remedy = f"they have nothing else, so leave {out} out: remove its row from the labels table"
         places = ", ".join(f"case {case} in {part}" for part, case in sets.items())
         yield (
             f"{name}: cases {few(row['cases'])} share {number} (e.g. {' = '.join(row['examples'])}), but are of "

@@ -14,7 +14,7 @@ import yaml
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
-from stratamil.cohort import cohort_warnings, flow
+from stratamil.cohort import flow
 from stratamil.cohort.splits import Split
 from stratamil.core import files, progress, provenance
 from stratamil.core.errors import UserError
@@ -108,9 +108,10 @@ def build(
         resources=benchmarks.resources(sources.benchmarks, study.runs, sources.shards),
         settings=settings(study, sources.config),
         baseline_label=baseline_label,
-        said=sentences.of_study(numbers, [len(split.train) for split in splits.values()]),
+        said=sentences.of_study(
+            numbers, [len(split.train) for split in splits.values()], "patient" if patients else "case"
+        ),
         class_weights=class_weights(study),
-        few=[(name, n) for name, n in numbers["patients_of"].items() if n < cohort_warnings.PATIENTS],
         cohort_page=address(sources.cohort_page, final),
         faithfulness=faithfulness(sources, final),
         **numbers,

@@ -331,11 +331,11 @@ def test_sides_come_from_the_head_of_a_file(tmp_path):
 def test_what_can_make_a_result_untrue_comes_before_what_is_small():
     made = Made()
     made.patient_column = None
-    for i, case in enumerate(made.cases):
+    for case in made.cases:
         case["slices"] = {stain: [1] * (1 + 9 * (case["class"] == "benign")) for stain in made.stains}
     numbers = made.numbers()
     copies = {"copies": [{"cases": ["b1", "b2"], "files": 1, "examples": ["x"], "whole": False, "same_patient": False}]}
-    quality = dict.fromkeys(("equal_rows", "empty", "same", "kinds", "bits"), []) | {"images": True} | copies
+    quality = {key: [] for key in ("equal_rows", "empty", "same", "kinds", "bits")} | {"images": True} | copies
     excluded = made.tables()[2]
     told = cohort_warnings.warnings(numbers | {"quality": quality | {"unreadable": {"n": 0}}}, excluded)
     assert told[0].startswith("Cases b1, b2 share 1 equal file") and told[1] == cohort_warnings.NO_PATIENTS
