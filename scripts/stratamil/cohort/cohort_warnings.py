@@ -9,6 +9,7 @@ from stratamil.cohort.inventory import USED, of_files
 from stratamil.cohort.patch_files import BROKEN_LINK
 from stratamil.core.errors import few
 from stratamil.core.names import natural
+from stratamil.core.wording import of_class
 
 RARE_SHARE, RARE_CASES = 0.1, 5  # cases with a stain: with fewer, some of five folds have none to test or to learn from
 IMBALANCE = 3  # cases of the largest class for one of the smallest; beyond, accuracy says little: 3 of 4 by guessing
@@ -94,9 +95,13 @@ def _of_classes(cohort: Numbers) -> Iterator[str]:
     for row in sizes:
         if row["patients"] < PATIENTS:
             yield (
-                f"Class {row['class']} has only {_n(row['patients'], unit)}: single {unit}s decide every figure, "
-                "and its intervals will be wide."
+                f"{_capital(of_class(row['class']))} has only {_n(row['patients'], unit)}: single {unit}s decide every "
+                "figure, and its intervals will be wide."
             )
+
+
+def _capital(text: str) -> str:
+    return text[0].upper() + text[1:]
 
 
 def _n(number: int, noun: str) -> str:

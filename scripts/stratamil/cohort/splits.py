@@ -18,6 +18,7 @@ from stratamil.core import npz
 from stratamil.core.errors import UserError, few
 from stratamil.core.files import atomic, readable
 from stratamil.core.names import LONGEST, case_id, natural
+from stratamil.core.wording import of_class
 
 SETS = ("train", "val", "test")
 MOST, LARGEST = 1_000_000, 2**28  # cases and bytes of a set in a split file
@@ -97,7 +98,8 @@ def check(split: Split, cases: pd.DataFrame, name: str | Path, classes: Sequence
         if not ids:
             yield f"{name}: {part}_cases is empty: every set needs cases of every class"
         elif absent:
-            yield f"{name}: {part}_cases holds no used case of class {', '.join(absent)}: every set needs every class"
+            which = of_class(", ".join(absent))
+            yield f"{name}: {part}_cases holds no used case of {which}: every set needs every class"
     for a, b in (("train", "val"), ("train", "test"), ("val", "test")):
         both = set(sets[a]) & set(sets[b])
         if both:

@@ -3,6 +3,7 @@
 import json
 import logging
 import os
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, fields
 from pathlib import Path
@@ -32,6 +33,12 @@ GALLERIES = {
     "map": "attention_maps/case_{}_attention_map.png",
     "weights": "plots/effective_patch_attn_distro_case_{}.png",
     "slices": "slice_attention/slice_attn_rankplot_case_{}.png",
+}
+
+# Source of the features -> settings that such a study does not use.
+UNUSED = {
+    "precomputed": re.compile(r"patches|names\.pattern|demo(\..*)?|embed\.(?!shards$).*"),
+    "patches": re.compile(r"features\.(?!source$).*"),
 }
 
 
@@ -237,9 +244,14 @@ def links(study: Study, final: Path) -> dict[str, list[tuple[int | str, list[tup
 
 
 def settings(study: Study, config: Path | None) -> list[tuple[str, str]]:
-    """Return the settings shown: the resolved config, or else what the first run wrote down; [(dotted key, value)]."""
+    """Return the settings shown: the resolved config, or else what the first run wrote down; [(dotted key, value)].
+
+    Settings of another source of features are left out.
+    """
     if config and Path(config).is_file():
-        return list(_flat(yaml.safe_load(Path(config).read_text(encoding="utf-8")) or {}))
+        shown = list(_flat(yaml.safe_load(Path(config).read_text(encoding="utf-8")) or {}))
+        unused = UNUSED[dict(shown).get("features.source", "patches")]
+        return [(key, value) for key, value in shown if not unused.fullmatch(key)]
     if config:
         logging.warning("%s: no such file: the report shows the settings of the first run instead", config)
     return list(_flat(study.runs[0].settings or study.runs[0].results.get("settings") or {}))

@@ -785,3 +785,15 @@ def test_report_needs_no_torch():
     probe = "import sys, report; sys.exit('torch' in sys.modules)"
     folder = REPOSITORY / "scripts"
     subprocess.run([sys.executable, "-c", probe], cwd=folder, check=True)
+
+
+@pytest.mark.parametrize("source, shown", [
+    ("precomputed", {"features.manifest", "embed.shards", "names.stains", "labels"}),
+    ("patches", {"patches", "names.pattern", "names.stains", "embed.encoder", "embed.shards", "labels"}),
+])  # fmt: skip
+def test_settings_of_another_source_of_features_are_not_shown(source, shown, tmp_path):
+    config = {"patches": "p", "labels": "l", "names": {"pattern": "x", "stains": "h&e"}, "demo": None}
+    config |= {"features": {"source": source, "manifest": "m"}, "embed": {"encoder": "uni", "shards": 8}}
+    (tmp_path / "config.yaml").write_text(json.dumps(config))
+    keys = {key for key, _ in study_page.settings(None, tmp_path / "config.yaml")}
+    assert keys - {"demo"} == shown | {"features.source"}
