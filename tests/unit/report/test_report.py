@@ -23,7 +23,7 @@ from stratamil.core.errors import UserError
 from stratamil.core.names import column
 from stratamil.evaluation import cross_split, study
 from stratamil.features import seal
-from stratamil.report import cohort_summary, sentences
+from stratamil.report import cohort_summary, sentences, study_page
 from stratamil.stats import intervals, metrics
 from stratamil.stats.intervals import Estimate
 
