@@ -1,6 +1,7 @@
 """Write a study file: the settings that a folder of patches and a labels table call for, each with what it rests on."""
 
 import json
+import os
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -43,10 +44,15 @@ def unchecked(paths: Iterable[str | Path]) -> list[str]:
     """Return a line for each study file in which guesses are still marked; a YAML reader does not see comments."""
     marked = {str(path): Path(path).read_text(encoding="utf-8").count(CHECK.strip()) for path in paths}
     return [
-        f"{path}: {_lines(n)} `check this`: check what was guessed, then delete the mark"
+        f"{_near(path)}: {_lines(n)} `check this`: check what was guessed, then delete the mark"
         for path, n in marked.items()
         if n
     ]
+
+
+def _near(path: str) -> str:
+    near = os.path.relpath(path)
+    return path if near.startswith("..") else near
 
 
 def _lines(n: int) -> str:
