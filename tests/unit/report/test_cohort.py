@@ -341,3 +341,8 @@ def test_what_can_make_a_result_untrue_comes_before_what_is_small():
     assert told[0].startswith("Cases b1, b2 share 1 equal file") and told[1] == cohort_warnings.NO_PATIENTS
     assert "alone tells benign" in told[2] and "fewer than 10 patches" in told[-1]
     assert numbers["grave"] == len(told) - 2 and numbers["warnings"] == told[1:]
+
+
+def test_a_class_whose_name_is_a_class_is_called_so_once():
+    made = Made(n=9, classes=["class 1", "other"])
+    assert [line.split(" has only")[0] for line in made.warnings()] == ["Class 1", "Class other"]
