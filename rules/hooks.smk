@@ -10,35 +10,40 @@ import yaml
 from snakemake.logging import logger
 
 from stratamil.core import files
-from stratamil.core.errors import UserError
+from stratamil.core.errors import UserError, visible
 from stratamil.report import summary
-from stratamil.workflow import changed_settings, machine, results_folder, slurm
+from stratamil.workflow import changed_settings, machine, results_folder, slurm, study_file
 
 
-def alias(names):
-    """Let targets on the command line have other names: name -> target.
+def before_planning(names):
+    """Refuse to work beside another run, and let targets on the command line have other names: name -> target.
 
-    Snakemake has no such thing, and learns of the targets only after it has read the rules: they are renamed when it
-    begins to plan.
+    Snakemake learns of the targets, and of what it shall do, only after it has read the rules: both are done when it
+    begins to plan, before it takes its own lock, whose error names no run. A dry run may look at any time.
     """
     if not hasattr(workflow, "_prepare_dag"):
         return  # another Snakemake than the pinned one: folders are no targets then
     plan = workflow._prepare_dag
     targets = {os.path.relpath(name): target for name, target in names.items()}
 
-    def renamed(*args, **kwargs):
+    def prepared(*args, **kwargs):
+        if MAIN and not kwargs.get("lock_warn_only"):
+            try:
+                results_folder.refuse_second(config["results"])
+            except UserError as error:
+                raise stopped(*error.problems)
         asked = workflow.dag_settings
         for setting in ("targets", "forcerun", "until", "omit_from"):
             given = getattr(asked, setting)
             setattr(asked, setting, {targets.get(os.path.relpath(target or "."), target) for target in given})
         return plan(*args, **kwargs)
 
-    workflow._prepare_dag = renamed
+    workflow._prepare_dag = prepared
 
 
 # Who asks for the folder of an analysis means what is in it.
 ANALYSES = [f"{config['results']}/split_{split}/{run}/attention_analysis" for split in SPLITS for run in RUNS]
-alias({folder: f"{folder}/attention_summary.txt" for folder in ANALYSES})
+before_planning({folder: f"{folder}/attention_summary.txt" for folder in ANALYSES})
 
 
 def settings_of_files():
@@ -53,6 +58,8 @@ def settings_of_files():
 
 if MAIN:
     settings_of_files()
+    for line in study_file.unchecked(workflow.overwrite_configfiles):
+        print(visible(line), file=sys.stderr)
 
 
 def tell_summary():

@@ -7,6 +7,7 @@ import argparse
 import os
 import shlex
 import sys
+from collections import Counter
 from collections.abc import Callable, Iterable
 from functools import partial
 from pathlib import Path
@@ -33,6 +34,7 @@ from stratamil.workflow.proposal import Reading
 from stratamil.workflow.propose_labels import Meaning
 
 SHAPES = 6  # shown
+FEATURES = {".h5", ".hdf5", ".pt", ".pth", ".npy", ".npz", ".parquet", ".zarr", ".pkl", ".safetensors"}
 
 
 def arguments() -> argparse.Namespace:
@@ -51,9 +53,10 @@ def main(args: argparse.Namespace) -> None:
     if not args.patches.is_dir():
         raise UserError(f"{args.patches}: no such folder: give the folder of patch images")
     table, _ = tables.sheet(args.labels, "give the labels table")
-    paths = propose_shapes.images(listed(args.patches))
+    everything = listed(args.patches)
+    paths = propose_shapes.images(everything)
     if not paths:
-        raise UserError(f"{args.patches}: no image in it: give the folder of patch images")
+        raise UserError(f"{args.patches}: {no_image(everything)}")
     names = propose_names.propose_all(paths, {c: list(table[c]) for c in propose_labels.likely_cases(table)})
     for form in names.shapes[:SHAPES]:  # names that the workflow knows need no shapes
         say(f"  {form}: {len(form.names):,} files, e.g. {form.names[0]}")
@@ -96,6 +99,23 @@ def listed(root: Path) -> list[str]:
         below = Path(folder).relative_to(root).as_posix()
         found += [entry.name if below == "." else f"{below}/{entry.name}" for entry in entries]
     return sorted(found, key=natural)
+
+
+def no_image(paths: Iterable[str]) -> str:
+    """Say what is in a folder without images; paths: of all its files."""
+    suffixes = Counter(suffix for path in paths if (suffix := features_suffix(path)))
+    if not suffixes:
+        return "no image in it: give the folder of patch images"
+    counts = ", ".join(f"{n:,} {suffix}" for suffix, n in suffixes.most_common())
+    return (
+        f"no image in it, but feature files ({counts}), which init cannot read: docs/how-to/precomputed.md has a study "
+        "file for them"
+    )
+
+
+def features_suffix(path: str) -> str | None:
+    """Return the suffix of a file of features, also of one that is a folder (x.zarr/0)."""
+    return next((suffix for part in path.lower().split("/") if (suffix := Path(part).suffix) in FEATURES), None)
 
 
 def show(accounts: Iterable[str], reading: Reading, meaning: Meaning) -> None:

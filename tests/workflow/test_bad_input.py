@@ -8,9 +8,11 @@ import numpy as np
 import pandas as pd
 import pytest
 import yaml
-from checkout import Checkout
+from checkout import TINY, Checkout
 from conftest import REPOSITORY
 from PIL import Image
+
+from stratamil.workflow import results_folder
 
 CONFIG = yaml.safe_load((REPOSITORY / "config/config.yaml").read_text())
 
@@ -203,3 +205,19 @@ def test_an_error_in_a_job_is_shown_on_the_terminal_once(checkout):
     assert "  log: results/own/logs/inventory/inventory.log" in shown
     assert not [word for word in ("Traceback", "Select jobs", "CalledProcessError", "host:") if word in shown]
     assert not list((checkout.folder / "results/own/inventory").glob("*.*"))
+
+
+def test_a_second_run_names_the_first_and_a_dry_run_counts_the_marks(checkout):
+    study = checkout.folder / "marked.yaml"
+    study.write_text("results: results/shared  # check this: a\nseeds: [1]  # check this: b\n", encoding="utf-8")
+    files = (TINY, study)
+    lock = results_folder.claim(checkout.folder / "results/shared")
+    try:
+        for also in ((), ("--unlock",)):
+            done = checkout.snakemake(*also, configfiles=files)
+            assert done.returncode == 1 and f"results/shared: in use by {lock.holder}" in done.stdout + done.stderr
+            assert "LockException" not in done.stderr and not list(checkout.folder.glob("results/shared/inventory"))
+        dry = checkout.snakemake("-n", configfiles=files)
+        assert dry.returncode == 0 and "marked.yaml: 2 lines say `check this`" in dry.stdout
+    finally:
+        lock.release()

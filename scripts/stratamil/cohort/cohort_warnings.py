@@ -9,6 +9,7 @@ from stratamil.cohort.inventory import USED, of_files
 from stratamil.cohort.patch_files import BROKEN_LINK
 from stratamil.core.errors import few
 from stratamil.core.names import natural
+from stratamil.core.wording import of_class
 
 RARE_SHARE, RARE_CASES = 0.1, 5  # cases with a stain: with fewer, some of five folds have none to test or to learn from
 IMBALANCE = 3  # cases of the largest class for one of the smallest; beyond, accuracy says little: 3 of 4 by guessing
@@ -27,17 +28,26 @@ UNKNOWN = r"^stain ['\"](.*)['\"] not in the config$"  # the reason that the inv
 
 
 def warnings(cohort: Numbers, excluded: pd.DataFrame) -> list[str]:
-    """Return sentences on what could mislead.
+    """Return sentences on what could mislead, the most dangerous first; those of `grave` lead.
 
     cohort: the numbers of the page, as report.cohort_summary.numbers returns them. excluded: excluded.csv.
     """
     return [
-        *_of_patients(cohort),
+        *grave(cohort),
         *_of_classes(cohort),
-        *_of_predictors(cohort),
         *_of_stains(cohort, excluded),
-        *_of_cases(cohort, excluded),
         *(_of_patches(cohort["quality"]) if cohort["quality"] else _of_sample(cohort["sides"])),
+        *_of_cases(cohort, excluded),
+    ]
+
+
+def grave(cohort: Numbers) -> list[str]:
+    """Return the warnings after which a good result may be none: leaks, wrong labels and shortcuts, in this order."""
+    return [
+        *(_of_copies(cohort["quality"], cohort["patient_column"]) if cohort["quality"] else []),
+        *_of_patients(cohort),
+        *_of_mixed_patients(cohort),
+        *_of_predictors(cohort),
     ]
 
 
@@ -85,9 +95,13 @@ def _of_classes(cohort: Numbers) -> Iterator[str]:
     for row in sizes:
         if row["patients"] < PATIENTS:
             yield (
-                f"Class {row['class']} has only {_n(row['patients'], unit)}: single {unit}s decide every figure, "
-                "and its intervals will be wide."
+                f"{_capital(of_class(row['class']))} has only {_n(row['patients'], unit)}: single {unit}s decide every "
+                "figure, and its intervals will be wide."
             )
+
+
+def _capital(text: str) -> str:
+    return text[0].upper() + text[1:]
 
 
 def _n(number: int, noun: str) -> str:
@@ -133,16 +147,15 @@ def _of_stains(cohort: Numbers, excluded: pd.DataFrame) -> Iterator[str]:
         )
 
 
-def _of_cases(cohort: Numbers, excluded: pd.DataFrame) -> Iterator[str]:
-    used = [case for case in cohort["cases"] if case["status"] == USED]
-    small = [f"{case['case_id']} ({case['patches']})" for case in used if case["patches"] < PATCHES]
-    if small:
-        yield f"{_have(small, 'case')} fewer than {PATCHES} patches: {few(small, NAMED)}."
+def _of_mixed_patients(cohort: Numbers) -> Iterator[str]:
     mixed = [
         f"{row['patient_id']} ({', '.join(row['classes'])})" for row in cohort["patients"] if len(row["classes"]) > 1
     ]
     if mixed:
         yield f"{_have(mixed, 'patient')} cases of several classes: {few(mixed, NAMED)}. Check the labels."
+
+
+def _of_cases(cohort: Numbers, excluded: pd.DataFrame) -> Iterator[str]:
     empty = [case["case_id"] for case in cohort["cases"] if case["status"] == "no patches"]
     if empty:
         yield f"{_have(empty, 'labelled case')} no patches and {_are(empty)} left out: {few(empty, NAMED)}."
@@ -150,6 +163,10 @@ def _of_cases(cohort: Numbers, excluded: pd.DataFrame) -> Iterator[str]:
     if len(rows):
         named = [f"{name} ({_n(n, 'patch')})" for name, n in zip(rows["name"], rows["patches"])]
         yield f"{_have(rows, 'case')} patches but no row in the labels, and {_are(rows)} left out: {few(named, NAMED)}."
+    used = [case for case in cohort["cases"] if case["status"] == USED]
+    small = [f"{case['case_id']} ({case['patches']})" for case in used if case["patches"] < PATCHES]
+    if small:
+        yield f"{_have(small, 'case')} fewer than {PATCHES} patches: {few(small, NAMED)}."
 
 
 def _have(items: Sized, noun: str) -> str:
@@ -164,16 +181,29 @@ def _is(number: int) -> str:
     return "is" if number == 1 else "are"
 
 
+def _of_copies(quality: Numbers, patient_column: str | None) -> Iterator[str]:
+    """Yield the cases that are the same tissue: those of one patient, too, where all that they have is equal."""
+    for what, rows in (("equal file", quality["copies"]), ("equal feature row", quality["equal_rows"])):
+        for row in [row for row in rows if row["whole"] or not row["same_patient"]][:NAMED]:
+            of = "one patient" if row["same_patient"] else "different patients"
+            cases = f"Cases {few(row['cases'], NAMED)}" + (f" of {of}" if patient_column else "")
+            same = f"{_n(row['files'], what)} ({' = '.join(row['examples'])})"
+            if row["whole"]:
+                one = "one" if len(row["cases"]) == 2 else "all but one"
+                yield (
+                    f"{cases} have nothing but {same}: the same tissue counts {len(row['cases'])} times. Leave {one} "
+                    "out: remove its row from the labels table."
+                )
+            else:
+                yield (
+                    f"{cases} share {same}: the same tissue under several ids? Give them one patient, or remove all "
+                    "but one."
+                )
+
+
 def _of_patches(quality: Numbers) -> Iterator[str]:
     """Yield what is odd about the content of the patches."""
     images = quality["images"]
-    for what, rows in (("equal file", quality["copies"]), ("equal feature row", quality["equal_rows"])):
-        for row in [row for row in rows if not row["same_patient"]][:NAMED]:
-            yield (
-                f"Cases {few(row['cases'], NAMED)} of different patients share {_n(row['files'], what)} "
-                f"({' = '.join(row['examples'])}): the same tissue under several ids? Give them one patient, or remove "
-                "all but one."
-            )
     whole = [row["case_id"] for row in quality["empty"] if row["empty"] == row["patches"]]
     if whole:
         what = "blank patches" if images else "features of one value"

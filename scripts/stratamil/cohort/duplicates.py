@@ -15,45 +15,65 @@ import pandas as pd
 from stratamil.core import files
 from stratamil.core.names import natural
 
-COLUMNS = ["group", "case_id", "path"]
+COLUMNS = ["group", "case_id", "path", "of"]
 BLOCK = 4096  # bytes of each part of a sketch
 READERS = 8  # files read at once: a slow file system answers several as fast as one
 
 
 def find(listed: pd.DataFrame, root: Path, shows: Callable[[Path], bool] | None = None) -> pd.DataFrame:
-    """Return the files that another case has, too: a row each of group (of equal files, from 1), case_id and path.
+    """Return the files that another case has, too: a row each of group (of equal files, from 1), case_id, path and of.
+
+    of: how many files the case has in all, without blank ones that others have, too.
 
     listed: case_id, path (relative to `root`) and bytes of each file, in order. shows: whether a file counts, asked
     once for each group; None counts all.
     """
-    listed = _shared(listed, "bytes")
+    every, listed = listed, shared(listed, "bytes")
     for read in (_sketch, _whole):
         with ThreadPoolExecutor(READERS) as pool:
             digests = list(pool.map(read, (Path(root, path) for path in listed["path"]), listed["bytes"]))
-        listed = _shared(listed.assign(digest=digests).dropna(subset="digest"), "digest")
+        listed = shared(listed.assign(digest=digests).dropna(subset="digest"), "digest")
     if shows:
         first = listed.drop_duplicates("digest")
         with ThreadPoolExecutor(READERS) as pool:
             shown = list(pool.map(shows, (Path(root, path) for path in first["path"])))
-        listed = listed[listed["digest"].isin(first.loc[shown, "digest"])]
-    return listed.assign(group=pd.factorize(listed["digest"])[0] + 1).sort_values("group", kind="stable")[COLUMNS]
+        blank = listed.index[~listed["digest"].isin(first.loc[shown, "digest"])]
+        every, listed = every.drop(blank), listed.drop(blank)
+    return grouped(listed, every)
+
+
+def grouped(equal: pd.DataFrame, every: pd.DataFrame) -> pd.DataFrame:
+    """Return the rows of `equal` (case_id, path, digest) that are in `every`, with COLUMNS; `of` counts in `every`."""
+    equal = equal[equal.index.isin(every.index)]
+    sizes = every.groupby("case_id").size()
+    equal = equal.assign(group=pd.factorize(equal["digest"])[0] + 1, of=equal["case_id"].map(sizes))
+    return equal.sort_values("group", kind="stable")[COLUMNS]
 
 
 def by_cases(copied: pd.DataFrame) -> list[dict]:
-    """Return what is shared by which cases: a dict each of cases, files (how many of a case) and examples (paths).
+    """Return what is shared by which cases: a dict each of cases, files (how many of a case), examples (paths).
 
+    whole tells whether none of these cases has anything else.
     copied: as of `find`. Most files first; the example is one such file of each case, of three at most.
     """
-    shared: dict[tuple, list] = {}
+    of_cases: dict[tuple, list] = {}
     for _, rows in copied.groupby("group", sort=False):
         cases = tuple(sorted(set(rows["case_id"]), key=natural))
-        shared.setdefault(cases, []).append(rows.drop_duplicates("case_id")["path"].tolist()[:3])
-    rows = [{"cases": list(cases), "files": len(of), "examples": of[0]} for cases, of in shared.items()]
+        of_cases.setdefault(cases, []).append(rows)
+    rows = [
+        {
+            "cases": list(cases),
+            "files": len(groups),
+            "examples": groups[0].drop_duplicates("case_id")["path"].tolist()[:3],
+            "whole": all(len(of) == int(of.iloc[0]) for _, of in pd.concat(groups).groupby("case_id")["of"]),
+        }
+        for cases, groups in of_cases.items()
+    ]
     return sorted(rows, key=lambda row: (-row["files"], [natural(case) for case in row["cases"]]))
 
 
-def parted(shared: list[dict], splits: dict, patient_of: dict[str, str]) -> Iterable[tuple[dict, str, dict]]:
-    """Yield (of `by_cases`, split, set -> first case) where a split has cases of different patients in different sets.
+def parted(rows: list[dict], splits: dict, patient_of: dict[str, str]) -> Iterable[tuple[dict, str, dict]]:
+    """Yield (row of `by_cases`, split, set -> first case) where a split parts cases of different patients.
 
     splits: name -> Split; the first that does so is named. patient_of: case -> patient.
     """
@@ -61,7 +81,7 @@ def parted(shared: list[dict], splits: dict, patient_of: dict[str, str]) -> Iter
         name: {case: part for part in ("train", "val", "test") for case in getattr(split, part)}
         for name, split in splits.items()
     }
-    for row in shared:
+    for row in rows:
         for name, of_case in sets.items():
             here = [case for case in row["cases"] if case in of_case]
             first = {of_case[case]: case for case in reversed(here)}
@@ -70,7 +90,7 @@ def parted(shared: list[dict], splits: dict, patient_of: dict[str, str]) -> Iter
                 break
 
 
-def _shared(listed: pd.DataFrame, name: str) -> pd.DataFrame:
+def shared(listed: pd.DataFrame, name: str) -> pd.DataFrame:
     """Return the rows whose value in column `name` occurs in several cases."""
     pairs = listed[[name, "case_id"]].drop_duplicates()
     return listed[listed[name].isin(pairs.loc[pairs[name].duplicated(), name])]

@@ -11,6 +11,7 @@ from stratamil.cohort.inventory import USED
 from stratamil.cohort.splits import Split
 from stratamil.core.errors import UserError
 from stratamil.core.names import natural
+from stratamil.core.wording import of_class
 
 FINEST = 20  # a share for validation is drawn as m of at most so many folds
 
@@ -92,7 +93,7 @@ def _enough_patients(cases: pd.DataFrame, classes: Sequence[str], n: int, left_o
     patients = cases.groupby("class")["patient_id"].nunique().reindex(classes, fill_value=0)
     needed, remedy = (4, "add cases") if n == 2 else (n, "lower splits.n_splits or add cases")
     short = [
-        f"splits.n_splits is {n}, but class {name} has {there} patients: {needed} are needed, one for every set; "
+        f"splits.n_splits is {n}, but {of_class(name)} has {there} patients: {needed} are needed, one for every set; "
         f"{remedy if there else 'add cases, or correct its codes in cohort.classes'}{left_out}"
         for name, there in patients.items()
         if there < needed

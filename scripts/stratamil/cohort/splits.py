@@ -18,6 +18,7 @@ from stratamil.core import npz
 from stratamil.core.errors import UserError, few
 from stratamil.core.files import atomic, readable
 from stratamil.core.names import LONGEST, case_id, natural
+from stratamil.core.wording import of_class
 
 SETS = ("train", "val", "test")
 MOST, LARGEST = 1_000_000, 2**28  # cases and bytes of a set in a split file
@@ -97,7 +98,8 @@ def check(split: Split, cases: pd.DataFrame, name: str | Path, classes: Sequence
         if not ids:
             yield f"{name}: {part}_cases is empty: every set needs cases of every class"
         elif absent:
-            yield f"{name}: {part}_cases holds no used case of class {', '.join(absent)}: every set needs every class"
+            which = of_class(", ".join(absent))
+            yield f"{name}: {part}_cases holds no used case of {which}: every set needs every class"
     for a, b in (("train", "val"), ("train", "test"), ("val", "test")):
         both = set(sets[a]) & set(sets[b])
         if both:
@@ -118,11 +120,14 @@ def copies(splits: dict[str, Split], copied: pd.DataFrame, cases: pd.DataFrame, 
     lines = list(duplicates.parted(duplicates.by_cases(copied), splits, patient_of))
     for row, split, sets in lines[:MOST_COPIES]:
         number = f"{row['files']} equal file{'s' if row['files'] > 1 else ''}"
+        remedy = "give them the same patient in the column that cohort.patient_column names, or remove all but one"
+        if row["whole"]:
+            out = "one" if len(row["cases"]) == 2 else "all but one"
+            remedy = f"they have nothing else, so leave {out} out: remove its row from the labels table"
         places = ", ".join(f"case {case} in {part}" for part, case in sets.items())
         yield (
             f"{name}: cases {few(row['cases'])} share {number} (e.g. {' = '.join(row['examples'])}), but are of "
-            f"different patients, and split {split} has {places}: give them the same patient in the column that "
-            "cohort.patient_column names, or remove all but one"
+            f"different patients, and split {split} has {places}: {remedy}"
         )
     if len(lines) > MOST_COPIES:
         yield f"{name}: {len(lines) - MOST_COPIES} more groups of cases share files in the same way: see the table"

@@ -23,7 +23,7 @@ import socket
 import sys
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass, field, fields
@@ -107,13 +107,18 @@ def acquire(path: Path, what: str) -> Lock:
     path.parent.mkdir(parents=True, exist_ok=True)
     me = Holder()
     if other := _take(path, me):
-        raise UserError(f"{what}: in use by {other}: wait for it, or end it with {other.ending}, and run again")
+        raise busy(what, other)
     for spent in path.parent.glob(f"{path.name}.*"):  # of takeovers that were killed; see _take
         spent.unlink(missing_ok=True)
     return Lock(path, me)
 
 
-def living(paths: Iterator[Path]) -> dict[Path, Holder]:
+def busy(what: str, holder: Holder) -> UserError:
+    """Return the error for who wants what another one holds."""
+    return UserError(f"{what}: in use by {holder}: wait for it, or end it with {holder.ending}, and run again")
+
+
+def living(paths: Iterable[Path]) -> dict[Path, Holder]:
     """Return the holders that live of the locks at `paths`."""
     locked = [(path, holder) for path in paths if (holder := read(path))]
     with ThreadPoolExecutor(max(1, min(32, len(locked)))) as pool:  # a beat from another machine takes seconds

@@ -32,6 +32,11 @@ def of_unit(text: str, unit: str) -> str:
     return text if unit == "patient" else text.replace("patient", unit)
 
 
+def of_class(name: str) -> str:
+    """Return `class benign`; a name that begins with the word, `class 2`, stays as it is."""
+    return name if name.lower().startswith("class") else f"class {name}"
+
+
 def thousands(value: int) -> str:
     """Return a count: 1,234."""
     return f"{value:,}"

@@ -206,7 +206,7 @@ def _baselines(study: Study, of_ensemble: Sampled, sampled: Sequence[Sampled]) -
 
     sampled: one a replicate. auc_difference: `ensemble` of the ensemble, `model` of the mean of the replicates, which
     is what a model that is trained once gains, `fold_mean` the same of the means over folds, which do not see folds
-    shift against each other; None where a baseline has no folds.
+    shift against each other; None where a baseline has no folds. fitted: of `Study.fitted`.
     """
     replicates = [rows for _, rows in study.predictions.groupby(["repeat", "seed"])]
     once = {name: np.mean([own[name] for own in sampled], axis=0) for name in ("roc_auc", "fold_mean")}
@@ -222,7 +222,7 @@ def _baselines(study: Study, of_ensemble: Sampled, sampled: Sequence[Sampled]) -
     baselines = []
     for name, rows in study.baseline_ensembles.items():
         theirs, patients, constant = study.sampled(rows), rows["patient_id"].nunique(), study.constant(rows)
-        row = {"name": name, "n": len(rows)} | study.discrimination(rows, theirs)
+        row = {"name": name, "n": len(rows), "fitted": study.fitted(name)} | study.discrimination(rows, theirs)
         brier = metrics.brier(rows["y"].to_numpy(), rows[study.probabilities].to_numpy())
         differences = {
             of: Estimate(_minus(value, row[measure].value), n=patients)

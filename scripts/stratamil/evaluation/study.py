@@ -23,6 +23,7 @@ from stratamil.evaluation import runs
 from stratamil.stats import intervals, metrics
 from stratamil.stats.intervals import Estimate, Sides
 
+SAME = 1e-9  # probabilities closer than this differ by rounding alone
 NEEDED = ("results.json", "predictions.csv", "validation_predictions.csv")
 
 
@@ -261,7 +262,15 @@ class Study:
 
     def constant(self, table: pd.DataFrame) -> bool:
         """Return whether all cases of each fold, or of `table` where there are none, have the same probabilities."""
-        return all((part[self.probabilities].nunique() <= 1).all() for part in self.folds(table) or [table])
+        return all(self._alike(part) for part in self.folds(table) or [table])
+
+    def _alike(self, table: pd.DataFrame) -> bool:
+        return bool((np.ptp(table[self.probabilities].to_numpy(), axis=0) < SAME).all())
+
+    def fitted(self, baseline: str) -> int:
+        """Return the number of splits in which a baseline does not give all test cases the same probabilities."""
+        rows = self.baselines[(self.baselines["baseline"] == baseline) & self.baselines["split"].isin(self.splits)]
+        return sum(not self._alike(part) for _, part in rows.groupby("split"))
 
     def fold_aucs(self, table: pd.DataFrame) -> list[float | None]:
         """Return the AUC of each of the `folds` of `table`."""

@@ -17,6 +17,7 @@ from stratamil.features.images import OBLONG, SMALL, Odd
 
 EXAMPLES = 3
 BLOCK = 4096  # rows read at once
+TELLING = 10  # different numbers of a row: with fewer it is background, which many cases have
 KINDS = {
     "fully transparent, read as white": lambda odd: odd & Odd.TRANSPARENT,
     "all white": lambda odd: (odd & Odd.WHITE) * ((odd & Odd.TRANSPARENT) == 0),
@@ -36,10 +37,11 @@ def look(shards: list[Path], copies: pd.DataFrame, patient_of: dict[str, str], i
     Keys: images, patches; kinds (kind, n, examples; an image may be of several); empty (case_id, empty,
     patches: of images whose pixels, or rows whose features, are all equal); same (cases whose patches are all one);
     bits (bits in use, n, examples: of all 16-bit grey images); unreadable (n, examples); copies (of
-    duplicates.by_cases, with same_patient); equal_rows (the same of features).
+    duplicates.by_cases, with same_patient); equal_rows (the same of features of one stain, for cases that share no
+    files).
     """
     data = store.read(shards)
-    table = data.table[["case_id", "path"]]
+    table = data.table[["case_id", "stain", "path"]]
     rows = _rows(data.values if data.colour is None else data.colour)
     if images:
         facts = store.facts(shards)
@@ -55,6 +57,8 @@ def look(shards: list[Path], copies: pd.DataFrame, patient_of: dict[str, str], i
     by_case = table.assign(empty=empty, row=rows["digest"]).groupby("case_id", sort=False)
     by_case = by_case.agg(empty=("empty", "sum"), patches=("path", "size"), distinct=("row", "nunique")).reset_index()
     same = by_case[(by_case["distinct"] == 1) & (by_case["patches"] > 1) & (by_case["empty"] < by_case["patches"])]
+    copied = _copies(copies, patient_of)
+    equal = [] if images else _copies(_shared(table, rows, data.values), patient_of)
     return {
         "images": images,
         "patches": len(table),
@@ -63,8 +67,8 @@ def look(shards: list[Path], copies: pd.DataFrame, patient_of: dict[str, str], i
         "same": same["case_id"].tolist(),
         "bits": [{"bits": int(bits), **_some(patches)} for bits, patches in narrow.groupby("bits")],
         "unreadable": _some(lost),
-        "copies": _copies(copies, patient_of),
-        "equal_rows": [] if images else _copies(_shared(table, rows), patient_of),
+        "copies": copied,
+        "equal_rows": [row for row in equal if row["cases"] not in [each["cases"] for each in copied]],
     }
 
 
@@ -83,12 +87,18 @@ def _rows(matrix: store.Rows) -> pd.DataFrame:
     return pd.concat(parts, ignore_index=True)
 
 
-def _shared(table: pd.DataFrame, rows: pd.DataFrame) -> pd.DataFrame:
-    """Return the patches whose features another case has, too, as duplicates.find does; none that are constant."""
-    telling = table.assign(digest=rows["digest"])[~rows["constant"]]
-    pairs = telling[["digest", "case_id"]].drop_duplicates()
-    shared = telling[telling["digest"].isin(pairs.loc[pairs["digest"].duplicated(), "digest"])]
-    return shared.assign(group=pd.factorize(shared["digest"])[0] + 1)[duplicates.COLUMNS]
+def _shared(table: pd.DataFrame, rows: pd.DataFrame, values: store.Rows) -> pd.DataFrame:
+    """Return the patches whose features another case has in the same stain, as duplicates.find does; no background."""
+    keyed = table.assign(digest=rows["digest"] + table["stain"])[~rows["constant"]]
+    shared = duplicates.shared(keyed, "digest")
+    first, least = shared.drop_duplicates("digest"), min(TELLING, values.shape[1])
+    background = [
+        digest
+        for begin in range(0, len(first), BLOCK)
+        for digest, row in zip(first["digest"][begin : begin + BLOCK], values[first.index[begin : begin + BLOCK]])
+        if len(np.unique(row)) < least
+    ]
+    return duplicates.grouped(shared, keyed[~keyed["digest"].isin(background)])
 
 
 def _copies(equal: pd.DataFrame, patient_of: dict[str, str]) -> list[dict[str, Any]]:

@@ -51,7 +51,8 @@ def numbers(
     samples.sides, or None where patches have no images. patient_column: of the labels table, or None where each case
     counts as a patient. bootstrap_samples, seed: of the bootstrap by patient. plan: how the splits came about: preset,
     or n_splits, n_repeats, validation and seed. quality: of quality.look, or None where nothing is known of what the
-    patches hold. Of `stains`, those that no used case has are only named (absent_stains).
+    patches hold. Of `stains`, those that no used case has are only named (absent_stains). `grave` counts the first
+    warnings that are `cohort_warnings.grave`.
     """
     used = cases[cases["status"] == USED].reset_index(drop=True)
     absent = [stain for stain in stains if not (used[f"patches_{column(stain)}"] > 0).any()]
@@ -84,7 +85,11 @@ def numbers(
     }
     shares = None if plan.get("preset") else generated_splits.shares(plan["n_splits"], plan["validation"])
     said = cohort_warnings.warnings(result, excluded) + splits.warnings(sets, used, classes, shares)
-    return {"warnings": said, "notes": cohort_warnings.notes(result)} | result
+    return {
+        "warnings": said,
+        "grave": len(cohort_warnings.grave(result)),
+        "notes": cohort_warnings.notes(result),
+    } | result
 
 
 def _made(plan: Mapping[str, Any], patient_column: str | None) -> str:

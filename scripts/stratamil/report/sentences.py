@@ -3,6 +3,7 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from stratamil.cohort.cohort_warnings import PATIENTS
 from stratamil.core.wording import num, span
 from stratamil.stats.intervals import Estimate
 from stratamil.stats.metrics import TEMPERATURE_CASES
@@ -14,10 +15,15 @@ OFF = {
 }
 
 
-def of_study(numbers: Mapping[str, Any], training: Sequence[int]) -> dict[str, str]:
-    """Return all sentences, by name, from `cross_split.numbers`; training: how many cases each split trains on."""
+def of_study(numbers: Mapping[str, Any], training: Sequence[int], unit: str) -> dict[str, str]:
+    """Return all sentences, by name, from `cross_split.numbers`.
+
+    training: how many cases each split trains on. unit: patient, or case where patients are not known.
+    """
     scaled = numbers["scaled"]
     return {
+        "below_chance": below_chance(numbers["out_of_fold"][numbers["headline"]].high),
+        "few": few(numbers["patients_of"], unit),
         "result": result(numbers),
         "trained": trained(training, numbers["cases"]),
         "temperature": temperature(numbers["temperatures"], scaled and scaled["log_loss_reduction"]),
@@ -53,6 +59,28 @@ def result(numbers: Mapping[str, Any]) -> str:
     return (
         f"{begin}: all test cases ranked together; of {trainings(numbers)}. The mean of the test sets is not given, "
         "because a test set lacks a class."
+    )
+
+
+def below_chance(high: float | None) -> str:
+    """Say that the CI of an AUROC, which ends at `high`, lies below 0.5; empty where it does not."""
+    if high is None or high >= 0.5:
+        return ""
+    return (
+        "The whole 95% CI lies below 0.5, which is worse than chance: check the classes and their order, and whether "
+        "the splits are too small."
+    )
+
+
+def few(patients: Mapping[str, int], unit: str) -> str:
+    """Say that there are too few of a class to quote a figure; empty where there are not. patients: of each class."""
+    rare = [(n, name) for name, n in patients.items() if n < PATIENTS]
+    if not rare:
+        return ""
+    named = " and ".join(f"{n} {unit}{'' if n == 1 else 's'} of {name}" for n, name in rare)
+    return (
+        f"Too few to quote: there {'is' if rare[0][0] == 1 else 'are'} {named}, and one of so few moves sensitivity or "
+        "specificity by more than 10 points."
     )
 
 

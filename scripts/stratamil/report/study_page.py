@@ -3,6 +3,7 @@
 import json
 import logging
 import os
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, fields
 from pathlib import Path
@@ -14,7 +15,7 @@ import yaml
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
-from stratamil.cohort import cohort_warnings, flow
+from stratamil.cohort import flow
 from stratamil.cohort.splits import Split
 from stratamil.core import files, progress, provenance
 from stratamil.core.errors import UserError
@@ -32,6 +33,12 @@ GALLERIES = {
     "map": "attention_maps/case_{}_attention_map.png",
     "weights": "plots/effective_patch_attn_distro_case_{}.png",
     "slices": "slice_attention/slice_attn_rankplot_case_{}.png",
+}
+
+# Source of the features -> settings that such a study does not use.
+UNUSED = {
+    "precomputed": re.compile(r"patches|names\.pattern|demo(\..*)?|embed\.(?!shards$).*"),
+    "patches": re.compile(r"features\.(?!source$).*"),
 }
 
 
@@ -108,9 +115,10 @@ def build(
         resources=benchmarks.resources(sources.benchmarks, study.runs, sources.shards),
         settings=settings(study, sources.config),
         baseline_label=baseline_label,
-        said=sentences.of_study(numbers, [len(split.train) for split in splits.values()]),
+        said=sentences.of_study(
+            numbers, [len(split.train) for split in splits.values()], "patient" if patients else "case"
+        ),
         class_weights=class_weights(study),
-        few=[(name, n) for name, n in numbers["patients_of"].items() if n < cohort_warnings.PATIENTS],
         cohort_page=address(sources.cohort_page, final),
         faithfulness=faithfulness(sources, final),
         **numbers,
@@ -236,9 +244,14 @@ def links(study: Study, final: Path) -> dict[str, list[tuple[int | str, list[tup
 
 
 def settings(study: Study, config: Path | None) -> list[tuple[str, str]]:
-    """Return the settings shown: the resolved config, or else what the first run wrote down; [(dotted key, value)]."""
+    """Return the settings shown: the resolved config, or else what the first run wrote down; [(dotted key, value)].
+
+    Settings of another source of features are left out.
+    """
     if config and Path(config).is_file():
-        return list(_flat(yaml.safe_load(Path(config).read_text(encoding="utf-8")) or {}))
+        shown = list(_flat(yaml.safe_load(Path(config).read_text(encoding="utf-8")) or {}))
+        unused = UNUSED[dict(shown).get("features.source", "patches")]
+        return [(key, value) for key, value in shown if not unused.fullmatch(key)]
     if config:
         logging.warning("%s: no such file: the report shows the settings of the first run instead", config)
     return list(_flat(study.runs[0].settings or study.runs[0].results.get("settings") or {}))

@@ -8,7 +8,7 @@ from typing import Any
 
 from stratamil.core.errors import visible
 from stratamil.core.wording import baseline_label, duration, num, span
-from stratamil.report.sentences import question, trainings
+from stratamil.report import sentences
 
 Numbers = Mapping[str, Any]
 FLAGS = 3
@@ -53,7 +53,7 @@ def lines(
 
     pages: files to open, the most important first. seconds: what the run took.
     """
-    result = [headline(metrics)] if metrics else []
+    result = [headline(metrics, cohort)] if metrics else []
     if metrics and faithfulness:
         result.append(faithfulness["overall"])
     warnings = flags(metrics, cohort)
@@ -68,13 +68,17 @@ def lines(
     return [*result, f"It took {duration(seconds)}. {_next(metrics, pages)}"]
 
 
-def headline(metrics: Numbers) -> str:
-    """Return the result as a sentence: `AUROC 0.91 (95% CI 0.84 to 0.95) ...`."""
-    apart, of = question(metrics["classes"], metrics["positive"]), metrics["out_of_fold"]
+def headline(metrics: Numbers, cohort: Numbers | None = None) -> str:
+    """Return the result as a sentence, `AUROC 0.91 (95% CI 0.84 to 0.95) ...`, and what keeps one from quoting it."""
+    apart, of = sentences.question(metrics["classes"], metrics["positive"]), metrics["out_of_fold"]
     cases, patients = metrics["cases"], metrics["patients"]
     counts = f"{cases} cases" + (f" of {patients} patients" if patients != cases else "")
     how = f"mean of {of['folds']} folds" if metrics["headline"] == "fold_mean" else "pooled"
-    return f"AUROC {quoted(of[metrics['headline']])}, {apart}: {counts}, out of fold, {how}, of {trainings(metrics)}."
+    trained = sentences.trainings(metrics)
+    told = f"AUROC {quoted(of[metrics['headline']])}, {apart}: {counts}, out of fold, {how}, of {trained}."
+    unit = "case" if cohort and cohort["patient_column"] is None else "patient"
+    doubts = (sentences.below_chance(of[metrics["headline"]]["high"]), sentences.few(metrics["patients_of"], unit))
+    return " ".join(filter(None, (told, *doubts)))
 
 
 def quoted(estimate: Numbers) -> str:
@@ -84,20 +88,20 @@ def quoted(estimate: Numbers) -> str:
 
 
 def flags(metrics: Numbers | None, cohort: Numbers | None) -> list[str]:
-    """Return what a reader must know of the result, the most important first."""
+    """Return what a reader must know of the result, the most dangerous first; those of the cohort in their order."""
     result = []
+    warnings, grave = (cohort["warnings"], cohort["grave"]) if cohort else ([], 0)
     if metrics:
         if metrics["disagreements"]:
             result.append("results.json and predictions.csv of some runs do not agree: evaluate these runs again.")
         if metrics["coverage"]["missing"] or metrics["coverage"]["repeated"]:
             result.append("Some cases are predicted less or more often than others: the report names them.")
-        result += _against_baselines(metrics)
-    return result + list(cohort["warnings"] if cohort else [])
+    return [*result, *warnings[:grave], *(_against_baselines(metrics) if metrics else []), *warnings[grave:]]
 
 
 def _against_baselines(metrics: Numbers) -> list[str]:
     """Return a line if the cohort cannot show that the model is better than the strongest baseline."""
-    judged = [entry for entry in metrics["baselines"] if entry["name"] != "prevalence"]
+    judged = [entry for entry in metrics["baselines"] if entry["name"] != "prevalence" and entry["fitted"]]
     measure = metrics["headline"]
     judged = [entry for entry in judged if entry[measure]["value"] is not None]
     if not judged:

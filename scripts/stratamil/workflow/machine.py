@@ -114,7 +114,9 @@ def torch_build(facts: dict[str, Any]) -> Iterator[Line]:
 def gpu(torch: dict[str, Any]) -> Iterator[Line]:
     """Check the GPUs, their driver, and whether this torch runs on them. torch: its facts, empty if it is broken."""
     if not shutil.which("nvidia-smi"):
-        yield Line("note", "GPU", "no nvidia-smi here: everything runs on the CPU, training some times slower")
+        yield Line(
+            "note", "GPU", "no nvidia-smi here: the CPU does everything, and training takes several times as long"
+        )
         return
     try:
         fields = "name,driver_version,compute_cap,memory.total"

@@ -81,11 +81,11 @@ def accounts(reading: Reading, names: Names, labelled: Collection[str]) -> list[
     lines.append(f"Patches of each stain: {'; '.join(told)}.")
     lines.append(f"{_n(len(table), 'case')} in the labels, {len(both)} with patches.")
     for what, ids in (
-        ("Cases in the labels without patches", [text for case, text in table.items() if case not in there]),
-        ("Cases with patches that are not in the labels", [text for case, text in there.items() if case not in table]),
+        ("in the labels without patches", [text for case, text in table.items() if case not in there]),
+        ("with patches, but not in the labels", [text for case, text in there.items() if case not in table]),
     ):
         if ids:
-            lines.append(f"{what}: {few(sorted(ids, key=natural), 5)}.")
+            lines.append(f"{_n(len(ids), 'case')} {what}: {few(sorted(ids, key=natural), 5)}.")
     return lines
 
 

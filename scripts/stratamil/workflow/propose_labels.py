@@ -34,6 +34,7 @@ class Meaning:
     """What the columns mean.
 
     classes: name -> codes, the positive class last. counts: code -> cases. others: what -> column. guesses: to check.
+    open: codes of a single case, neither of a class nor excluded before somebody has said that they are not mistyped.
     """
 
     class_column: str | None
@@ -42,11 +43,12 @@ class Meaning:
     patient_column: str | None
     others: dict[str, str]
     guesses: dict[str, str] = field(default_factory=dict)
+    open: list[str] = field(default_factory=list)
 
     @property
     def excluded(self) -> list[str]:
-        """The codes of the table that are of no class."""
-        used = {code for codes in self.classes.values() for code in codes}
+        """The codes of the table that are of no class, but those that are open."""
+        used = {code for codes in self.classes.values() for code in codes} | set(self.open)
         return sorted((code for code in self.counts if code not in used), key=natural)
 
 
@@ -89,10 +91,11 @@ def take_class(meaning: Meaning, table: pd.DataFrame, case_column: str, column: 
             f"column {column!r} has {_codes(table[column])} different values, a class needs 2 to {MOST_CLASSES}: "
             f"choose from {few(map(repr, able), 8)}"
         )
-    meaning.class_column, meaning.counts = column, {}
+    meaning.class_column, meaning.counts, meaning.open = column, {}, []
     if meaning.patient_column == column:
         meaning.patient_column, meaning.guesses["patient"] = None, NO_PATIENT
-    meaning.guesses.pop("classes", None)
+    for what in ("classes", "excluded"):
+        meaning.guesses.pop(what, None)
     _map(meaning, table.drop_duplicates(case_column)[column])
 
 
@@ -135,13 +138,19 @@ def _own(meaning: Meaning, codes: list[str]) -> dict[str, list[str]] | None:
 
 
 def without_small(meaning: Meaning, patients: Counter, fewest: int) -> None:
-    """Take the classes of fewer patients than `fewest` out of a Meaning. patients: class -> number."""
+    """Take the classes of fewer patients than `fewest` out of a Meaning, and mark it. patients: class -> number.
+
+    The code of a single case may be a mistyped one, so it is not excluded: the inventory names its row.
+    """
     small = [name for name in meaning.classes if patients[name] < fewest]
     if small and len(meaning.classes) - len(small) >= 2:
-        meaning.classes = {name: codes for name, codes in meaning.classes.items() if name not in small}
-        told = few([f"{name} ({patients[name]})" for name in small])
-        before = meaning.guesses.get("classes")
-        meaning.guesses["classes"] = f"excluded for their few patients: {told}" + (f"; {before}" if before else "")
+        codes = [code for name in small for code in meaning.classes.pop(name)]
+        meaning.open = [*meaning.open, *(code for code in codes if meaning.counts[code] == 1)]
+        rare = [f"{code} ({meaning.counts[code]} cases)" for code in codes if code not in meaning.open]
+        told = [f"excluded for few patients: {few(rare)}"] if rare else []
+        if meaning.open:
+            told.append(f"code {few(meaning.open)} has a single case: correct the table, or add it to a class or here")
+        meaning.guesses["excluded"] = "; ".join(told)
 
 
 def _is_number(text: str) -> bool:

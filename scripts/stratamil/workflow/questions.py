@@ -2,6 +2,7 @@
 
 import shlex
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -15,6 +16,7 @@ from stratamil.workflow.propose_labels import Meaning
 from stratamil.workflow.propose_names import Names
 
 YES = ("y", "yes")
+NO = ("n", "no")
 SHOWN = 12  # columns and codes that a line names
 
 
@@ -37,6 +39,9 @@ class Questions:
         yes = "y" if self.meaning.patient_column else "y if each case is one patient"
         how = f"{yes}, another column, or none if patients are not known"
         self.one("patient", self.meaning.guesses, how, self.patient_column)
+        with suppress(UserError):  # told when all questions are answered
+            self.splits(self.meaning)
+        self.one("excluded", self.meaning.guesses, "y to exclude what is named here", self.excluded)
         if "classes" in self.meaning.guesses:
             print(visible(f"Proposed classes: {self.proposed()}."))
             print("The last is the positive one; codes that are in none are excluded.")
@@ -65,6 +70,8 @@ class Questions:
 
     def patient_column(self, answer: str) -> None:
         """Take a column for the patient; that of the case says that each case is one."""
+        if answer.lower() in NO and answer not in self.table:
+            raise UserError("then name the column of the patient, or answer none if patients are not known")
         if answer.lower() == "none":
             self.meaning.patient_column = None
             return
@@ -76,8 +83,14 @@ class Questions:
             raise UserError(f"column {answer!r} is empty in {empty} rows: fill it in first, or name another")
         self.meaning.patient_column = answer
 
+    def excluded(self, answer: str) -> None:
+        confirmed(answer)
+        self.meaning.open.clear()
+
     def column(self, answer: str) -> str:
         """Return the name of a column. Raises UserError with those that there are."""
+        if answer not in self.table and answer.lower() in NO:
+            raise UserError(f"then name the column: {few(map(repr, filter(None, self.table)), SHOWN)}")
         if answer not in self.table:
             raise UserError(f"no column {answer!r}: choose from {few(map(repr, filter(None, self.table)), SHOWN)}")
         return answer
@@ -85,12 +98,15 @@ class Questions:
     def classes(self, answer: str) -> None:
         """Take the classes and their codes: `benign=1 high-grade=3,4`."""
         classes = self.meaning.classes if answer.lower() in YES else self.parsed(answer)
-        tried = replace(self.meaning, classes=classes, guesses=dict(self.meaning.guesses))
+        tried = replace(self.meaning, classes=dict(classes), guesses={}, open=[])
         cohort = {"classes": [{name: codes} for name, codes in classes.items()], "excluded_codes": tried.excluded}
         if problems := config_checks.problems({"cohort": cohort}, schema.read()):
             raise UserError(*problems)
         self.splits(tried)
         self.meaning.classes = classes
+        if answer.lower() not in YES:  # all that is in none is excluded, as was said
+            self.meaning.open.clear()
+            self.meaning.guesses.pop("excluded", None)
 
     def parsed(self, answer: str) -> dict[str, list[str]]:
         """Return what an answer says: class -> codes as the table spells them."""

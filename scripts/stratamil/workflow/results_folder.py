@@ -67,6 +67,12 @@ def painted(patches: str | Path) -> Path:
     return Path(patches).with_name(f".{Path(patches).name}{files.LISTING}")
 
 
+def refuse_second(folder: str) -> None:
+    """Raise UserError, one line, where another run works in `folder`; nothing is locked or written."""
+    for holder in locks.living([Path(folder) / LOCK]).values():
+        raise locks.busy(folder, holder)
+
+
 def claim(folder: str) -> locks.Lock:
     """Mark `folder` as results and lock it for this process; returns the lock.
 

@@ -1,8 +1,10 @@
 """Write a study file: the settings that a folder of patches and a labels table call for, each with what it rests on."""
 
 import json
-from collections.abc import Mapping, Sequence
+import os
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from stratamil.workflow.propose_labels import Meaning
@@ -38,6 +40,25 @@ def text(study: Study) -> str:
     return "\n".join(lines) + "\n"
 
 
+def unchecked(paths: Iterable[str | Path]) -> list[str]:
+    """Return a line for each study file in which guesses are still marked; a YAML reader does not see comments."""
+    marked = {str(path): Path(path).read_text(encoding="utf-8").count(CHECK.strip()) for path in paths}
+    return [
+        f"{_near(path)}: {_lines(n)} `check this`: check what was guessed, then delete the mark"
+        for path, n in marked.items()
+        if n
+    ]
+
+
+def _near(path: str) -> str:
+    near = os.path.relpath(path)
+    return path if near.startswith("..") else near
+
+
+def _lines(n: int) -> str:
+    return "1 line says" if n == 1 else f"{n} lines say"
+
+
 def _cohort(case_column: str, meaning: Meaning) -> list[str]:
     guesses, patient = dict(meaning.guesses), _quoted(meaning.patient_column) if meaning.patient_column else "null"
     if meaning.patient_column == case_column:
@@ -54,7 +75,7 @@ def _cohort(case_column: str, meaning: Meaning) -> list[str]:
     for name, codes in meaning.classes.items():
         n = sum(meaning.counts.get(code, 0) for code in codes)
         lines.append(f"    - {_quoted(name)}: {_list(codes)}  # {n} case{'s' if n != 1 else ''}")
-    lines.append(f"  excluded_codes: {_list(meaning.excluded)}")
+    lines.append(f"  excluded_codes: {_list(meaning.excluded)}{_check(guesses, 'excluded')}")
     return lines + [
         f"  # column {_quoted(column)} looks like the {what}; it is not used" for what, column in meaning.others.items()
     ]

@@ -57,9 +57,9 @@ def test_blank_images_and_what_is_no_image_do_not_count(tmp_path):
         ("1", "f.png"): tissue(2), ("1", "g.png"): tissue(2), ("3", "h.png"): tissue(3),
     })  # fmt: skip
     found = duplicates.find(table, tmp_path, images.shows)
-    assert found.values.tolist() == [[1, "1", "case_1_d.png"], [1, "2", "case_2_e.png"]]
+    assert found.values.tolist() == [[1, "1", "case_1_d.png", 3], [1, "2", "case_2_e.png", 1]]
     assert duplicates.by_cases(found) == [
-        {"cases": ["1", "2"], "files": 1, "examples": ["case_1_d.png", "case_2_e.png"]}
+        {"cases": ["1", "2"], "files": 1, "examples": ["case_1_d.png", "case_2_e.png"], "whole": False}
     ]
 
 
@@ -71,8 +71,19 @@ def test_a_file_that_is_gone_or_linked_is_no_trouble(tmp_path):
     assert duplicates.find(table, tmp_path, images.shows)["case_id"].tolist() == ["2", "3"]
 
 
-def equal(*groups):
-    rows = [(number, case, f"{case}_{number}.png") for number, group in enumerate(groups, 1) for case in group]
+def test_cases_without_anything_of_their_own_are_whole_copies_whatever_blank_files_they_have(tmp_path):
+    white = Image.new("RGB", (16, 16), "white")
+    contents = {(case, f"{n}.png"): tissue(n) for case in "123" for n in (1, 2)}
+    contents |= {("1", "w.png"): white, ("2", "w.png"): white, ("3", "own.png"): tissue(9)}
+    found = duplicates.by_cases(duplicates.find(listed(tmp_path, contents), tmp_path, images.shows))
+    assert [(row["cases"], row["files"], row["whole"]) for row in found] == [(["1", "2", "3"], 2, False)]
+    del contents["3", "own.png"]
+    found = duplicates.by_cases(duplicates.find(listed(tmp_path, contents), tmp_path, images.shows))
+    assert [(row["files"], row["whole"]) for row in found] == [(2, True)]
+
+
+def equal(*groups, of=99):
+    rows = [(number, case, f"{case}_{number}.png", of) for number, group in enumerate(groups, 1) for case in group]
     return pd.DataFrame(rows, columns=duplicates.COLUMNS)
 
 
@@ -99,6 +110,12 @@ def test_equal_files_of_strangers_in_different_sets_are_refused(group, patients,
     if refused:
         assert "2 equal files" in lines[0] and "split 01" in lines[0] and "cohort.patient_column" in lines[0]
         assert all(f"case {case} in" in lines[0] for case in (group[0], group[-1])) and f"{group[0]}_1.png" in lines[0]
+
+
+def test_a_case_that_is_another_whole_is_to_be_left_out():
+    split = {"01": Split(["1", "2", "3", "4"], ["5", "6"], ["7", "8"])}
+    (line,) = splits.copies(split, equal("17", "17", of=2), cases(), "duplicates.csv")
+    assert line.endswith("so leave one out: remove its row from the labels table")
 
 
 def test_every_pair_has_its_line_until_there_are_too_many():

@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import subprocess
 import sys
 import tracemalloc
@@ -10,6 +11,7 @@ import h5py
 import numpy as np
 import pandas as pd
 import pytest
+import yaml
 from conftest import REPOSITORY
 from factories import GRAMMAR
 from factories import STAIN_NAMES as STAINS
@@ -17,8 +19,11 @@ from factories import read_labels as labels
 from feature_files import XY, D, X, clam, h5, listed, made, npz, parquet, problems, scan, stamp, trident
 
 from stratamil.cohort import inventory, manifest, patch_files
+from stratamil.core import schema
 from stratamil.core.errors import UserError
+from stratamil.core.names import Grammar
 from stratamil.features import precomputed, precomputed_readers, store
+from stratamil.workflow import config_checks
 
 SCRIPTS = REPOSITORY / "scripts"
 
@@ -354,3 +359,25 @@ def test_a_change_of_any_file_is_seen_without_opening_it(tmp_path, monkeypatch):
     assert after != before
     listed(tmp_path, "a.h5,1,he,match1", "b.h5,3,he,match1")
     assert manifest.state(path, tmp_path) != after
+
+
+def test_the_page_has_a_whole_study_file_and_a_manifest_that_fits(tmp_path, monkeypatch):
+    page = (REPOSITORY / "docs/how-to/precomputed.md").read_text(encoding="utf-8")
+    blocks = {kind: re.search(f"```{kind}\n(.*?)```", page, re.DOTALL)[1] for kind in ("yaml", "python", "text")}
+    folder = tmp_path / "data/features"
+    folder.mkdir(parents=True)
+    for stain in ("HE", "SOX10"):
+        trident(folder / f"S21-0001_A1_{stain}.h5", *made())
+    monkeypatch.chdir(tmp_path)
+    exec(blocks["python"], {})
+    config = yaml.safe_load(blocks["yaml"])
+    manifest = folder / "manifest.csv"
+    assert manifest.read_text() == blocks["text"] and config["features"]["manifest"] == "data/features/manifest.csv"
+    assert config_checks.problems(config, schema.read()) == []
+    np.savez(folder / "S21-0002_B2_HE.npz", features=made()[0])
+    manifest.write_text(manifest.read_text() + "S21-0002_B2_HE.npz,S21-0002,HE,B2\n")
+    grammar = Grammar(schema.defaults("names")["pattern"], schema.merged(config["names"]["stains"]))
+    found = precomputed.scan(manifest, folder, grammar, "uni2").patches
+    assert found.groupby(["case_id", "stain", "slice_id"]).size().to_dict() == {
+        ("S21-0001", "h&e", "A1"): 5, ("S21-0001", "sox10", "A1"): 5, ("S21-0002", "h&e", "B2"): 5,
+    }  # fmt: skip

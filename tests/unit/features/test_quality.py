@@ -38,8 +38,8 @@ def look(shards, copies=NONE, patients=CASES, images=True):
     return quality.look(shards, copies, dict(zip(CASES, patients)), images)
 
 
-def said(found):
-    return " ".join(cohort_warnings._of_patches(found))
+def said(found, patient_column="Patient"):
+    return " ".join([*cohort_warnings._of_copies(found, patient_column), *cohort_warnings._of_patches(found)])
 
 
 def test_images_are_counted_by_kind_and_blank_ones_by_case(tmp_path):
@@ -88,10 +88,41 @@ def test_constant_and_zero_rows_of_external_features_and_rows_that_cases_share(t
     shards, _ = shard(tmp_path, values={4: numbers[2], 5: numbers[3]})
     found = look(shards, images=False)
     assert found["equal_rows"] == [
-        {"cases": ["1", "2"], "files": 2, "examples": ["1_2.png", "2_0.png"], "same_patient": False}
+        {"cases": ["1", "2"], "files": 2, "examples": ["1_2.png", "2_0.png"], "whole": False, "same_patient": False}
     ]
+    assert "Cases 1, 2 share 2 equal feature rows" in said(found, None)
     assert "Cases 1, 2 of different patients share 2 equal feature rows" in said(found)
     assert said(look(shards, images=False, patients=["a", "a", "b"])) == ""
+
+
+def test_background_and_rows_of_other_stains_are_no_evidence(tmp_path):
+    background, tissue = np.zeros(64, dtype=np.float16), np.arange(64, dtype=np.float16)
+    background[7] = 1
+    path = tmp_path / "x" / "shard_00.h5"
+    stains = {"1": ["h&e", "h&e", "sox10"], "2": ["h&e", "sox10", "h&e"]}
+    rows = [(case, stain, "a", n, f"{case}.h5#{n}") for case in stains for n, stain in enumerate(stains[case])]
+    table = pd.DataFrame(rows, columns=["case_id", "stain", "slice_id", "patch", "path"])
+    numbers = np.stack([background, tissue, tissue + 1, background, tissue, tissue + 2])
+    none = pd.DataFrame([], columns=list(store.UNREADABLE))
+    store.write(path, numbers, table, none, {"encoder": "x"})
+    assert look([path], images=False)["equal_rows"] == []
+    numbers[5] = tissue
+    store.write(path, numbers, table, none, {"encoder": "x"})
+    found = look([path], images=False)
+    assert [(row["files"], row["examples"]) for row in found["equal_rows"]] == [(1, ["1.h5#1", "2.h5#2"])]
+    copies = pd.DataFrame([(1, "1", "1.h5", 1), (1, "2", "2.h5", 1)], columns=duplicates.COLUMNS)
+    found = look([path], copies, images=False)  # said once, of the files
+    assert found["equal_rows"] == [] and found["copies"][0]["whole"]
+
+
+def test_cases_that_are_the_same_whole_are_warned_of_in_one_patient_too(tmp_path):
+    copies = pd.DataFrame([(1, "1", "1_0.png", 1), (1, "2", "2_0.png", 1)], columns=duplicates.COLUMNS)
+    shards, _ = shard(tmp_path, {})
+    for patients, of in ((CASES, "different patients"), ("aab", "one patient")):
+        assert said(look(shards, copies, patients)) == (
+            f"Cases 1, 2 of {of} have nothing but 1 equal file (1_0.png = 2_0.png): the same tissue counts 2 times. "
+            "Leave one out: remove its row from the labels table."
+        )
 
 
 def test_a_case_whose_patches_are_all_one(tmp_path):
@@ -100,7 +131,7 @@ def test_a_case_whose_patches_are_all_one(tmp_path):
 
 
 def test_the_page_names_cases_that_share_files(tmp_path):
-    copies = pd.DataFrame([(1, "1", "1_<b>.png"), (1, "2", "2_0.png")], columns=duplicates.COLUMNS)
+    copies = pd.DataFrame([(1, "1", "1_<b>.png", 5), (1, "2", "2_0.png", 5)], columns=duplicates.COLUMNS)
     found = look(shard(tmp_path, {"3_0.png": Odd.BLANK | Odd.WHITE})[0], copies)
     assert "Cases 1, 2 of different patients share 1 equal file (1_<b>.png = 2_0.png)" in said(found)
     made = Made()

@@ -326,3 +326,23 @@ def test_sides_come_from_the_head_of_a_file(tmp_path):
     found = samples.sides(table, tmp_path, 1)
     assert found["longer"] == [{"stain": "h&e", "class": "benign", "pixels": 90}]
     assert (found["oblong"], found["drawn"], sorted(found["unreadable"])) == (1, 3, ["gone.png", "text.png"])
+
+
+def test_what_can_make_a_result_untrue_comes_before_what_is_small():
+    made = Made()
+    made.patient_column = None
+    for case in made.cases:
+        case["slices"] = {stain: [1] * (1 + 9 * (case["class"] == "benign")) for stain in made.stains}
+    numbers = made.numbers()
+    copies = {"copies": [{"cases": ["b1", "b2"], "files": 1, "examples": ["x"], "whole": False, "same_patient": False}]}
+    quality = {key: [] for key in ("equal_rows", "empty", "same", "kinds", "bits")} | {"images": True} | copies
+    excluded = made.tables()[2]
+    told = cohort_warnings.warnings(numbers | {"quality": quality | {"unreadable": {"n": 0}}}, excluded)
+    assert told[0].startswith("Cases b1, b2 share 1 equal file") and told[1] == cohort_warnings.NO_PATIENTS
+    assert "alone tells benign" in told[2] and "fewer than 10 patches" in told[-1]
+    assert numbers["grave"] == len(told) - 2 and numbers["warnings"] == told[1:]
+
+
+def test_a_class_whose_name_is_a_class_is_called_so_once():
+    made = Made(n=9, classes=["class 1", "other"])
+    assert [line.split(" has only")[0] for line in made.warnings()] == ["Class 1", "Class other"]

@@ -23,7 +23,7 @@ from stratamil.core.errors import UserError
 from stratamil.core.names import column
 from stratamil.evaluation import cross_split, study
 from stratamil.features import seal
-from stratamil.report import cohort_summary, sentences
+from stratamil.report import cohort_summary, sentences, study_page
 from stratamil.stats import intervals, metrics
 from stratamil.stats.intervals import Estimate
 
@@ -648,11 +648,26 @@ def test_difference_of_fold_means_is_by_hand_and_does_not_see_a_shift_of_a_fold(
     assert after == pytest.approx(before) and abs(shifted - pooled) > 0.01
 
 
+@pytest.mark.parametrize("splits, words", [("all", ">not fitted<"), ("one", "; not fitted in 1 of 2 splits<")])
+@pytest.mark.slow
+def test_a_baseline_that_tells_no_cases_apart_is_not_fitted(splits, words, tmp_path, monkeypatch):
+    made = Made(tmp_path, seeds=(1,))
+    rows = pd.read_csv(tmp_path / "baselines.csv", dtype={"split": str, "case_id": str})
+    alike = (rows["baseline"] == "mean_pool") & (rows["split"].isin([rows["split"].min()]) | (splits == "all"))
+    rows.loc[alike, ["prob_benign", "prob_high_grade"]] = [0.75, 0.25]
+    rows.loc[alike[alike].index[0], "prob_benign"] += 1e-16
+    rows.to_csv(tmp_path / "baselines.csv", index=False)
+    page, numbers, _ = made.report(monkeypatch)
+    assert words in page and "no training case has its stain" in page
+    assert numbers["baselines"][0]["fitted"] == (0 if splits == "all" else 1)
+    assert ("none with a defined AUROC" in page) == (splits == "all")
+
+
 @pytest.mark.slow
 def test_few_cases_are_not_to_be_quoted(tmp_path, monkeypatch):
     page, numbers, _ = Made(tmp_path, n=3).report(monkeypatch)
     assert numbers["patients_of"] == {"benign": 3, "high-grade": 2}
-    assert "Too few to quote:</strong> there are 3 patients of benign and 2 patients of high-grade" in page
+    assert "<strong>Too few to quote: there are 3 patients of benign and 2 patients of high-grade" in page
     assert "with 3 test cases a split" in page
     shown = numbers["out_of_fold"]["fold_mean"]["low"] is not None
     assert ('class="label">AUROC, mean of folds, single training<' in page) == shown
@@ -770,3 +785,15 @@ def test_report_needs_no_torch():
     probe = "import sys, report; sys.exit('torch' in sys.modules)"
     folder = REPOSITORY / "scripts"
     subprocess.run([sys.executable, "-c", probe], cwd=folder, check=True)
+
+
+@pytest.mark.parametrize("source, shown", [
+    ("precomputed", {"features.manifest", "embed.shards", "names.stains", "labels"}),
+    ("patches", {"patches", "names.pattern", "names.stains", "embed.encoder", "embed.shards", "labels"}),
+])  # fmt: skip
+def test_settings_of_another_source_of_features_are_not_shown(source, shown, tmp_path):
+    config = {"patches": "p", "labels": "l", "names": {"pattern": "x", "stains": "h&e"}, "demo": None}
+    config |= {"features": {"source": source, "manifest": "m"}, "embed": {"encoder": "uni", "shards": 8}}
+    (tmp_path / "config.yaml").write_text(json.dumps(config))
+    keys = {key for key, _ in study_page.settings(None, tmp_path / "config.yaml")}
+    assert keys - {"demo"} == shown | {"features.source"}

@@ -15,26 +15,34 @@ METRICS = {
     "positive": "high-grade",
     "cases": 87,
     "patients": 80,
+    "patients_of": {"benign": 50, "high-grade": 30},
     "by_seed": [{}],
     "headline": "fold_mean",
     "out_of_fold": {"fold_mean": {"value": 0.912, "low": 0.841, "high": 0.953, "n": 80}, "folds": 5},
     "baselines": [
         {
             "name": "prevalence",
+            "fitted": 0,
             "fold_mean": {"value": 0.99, "low": 0.9, "high": 1.0},
             "auc_difference": {"fold_mean": OF_MODEL},
         },
         {
             "name": "mean_pool",
+            "fitted": 5,
             "fold_mean": {"value": 0.86, "low": 0.7, "high": 0.9},
             "auc_difference": {"fold_mean": OF_MODEL},
         },
-        {"name": "patch_count", "fold_mean": {"value": None, "low": None, "high": None}, "auc_difference": {}},
+        {
+            "name": "patch_count",
+            "fitted": 5,
+            "fold_mean": {"value": None, "low": None, "high": None},
+            "auc_difference": {},
+        },
     ],
     "coverage": {"missing": {}, "repeated": {}},
     "disagreements": [],
 }
-COHORT = {"warnings": [f"Warning {i}. More of it." for i in range(4)]}
+COHORT = {"warnings": [f"Warning {i}. More of it." for i in range(4)], "grave": 1, "patient_column": "Patient"}
 FAITHFULNESS = {"overall": "Attention is better than random."}
 
 
@@ -50,9 +58,9 @@ def test_a_study_is_about_ten_lines_with_the_result_first():
         "folds, of a single training.",
         "Attention is better than random.",
         "Read with care (the first 3 of 5; the pages have all):",
+        "  - Warning 0.",
         "  - The baseline “Mean of patch features” reaches 0.86; the 95% CI of the difference is −0.01 to 0.11: "
         "this cohort cannot show that the model is better.",
-        "  - Warning 0.",
         "  - Warning 1.",
         "Open:",
         "  results/report/index.html  the result, split by split and case by case",
@@ -67,6 +75,21 @@ def test_a_model_that_is_better_than_its_baselines_needs_no_flag():
     metrics = changed(baselines=[METRICS["baselines"][1] | {"auc_difference": better}])
     assert summary.flags(metrics, None) == []
     assert summary.flags(changed(baselines=[]), None) == []
+
+
+def test_a_baseline_that_was_never_fitted_is_no_rival():
+    metrics = changed(baselines=[METRICS["baselines"][1] | {"fitted": 0}])
+    assert summary.flags(metrics, None) == []
+
+
+@pytest.mark.parametrize("unit, column", [("patient", "Patient"), ("case", None)])
+def test_what_must_not_be_quoted_is_said_with_the_result(unit, column):
+    worse = {"fold_mean": {"value": 0.2, "low": 0.1, "high": 0.49, "n": 80}, "folds": 5}
+    metrics = changed(out_of_fold=worse, patients_of={"benign": 50, "high-grade": 3})
+    told = summary.headline(metrics, COHORT | {"patient_column": column})
+    assert "The whole 95% CI lies below 0.5, which is worse than chance: check the classes and their order" in told
+    assert f"Too few to quote: there are 3 {unit}s of high-grade, and one of so few" in told
+    assert "chance" not in summary.headline(METRICS, COHORT) and "quote" not in summary.headline(METRICS, COHORT)
 
 
 def test_files_that_do_not_fit_come_first():

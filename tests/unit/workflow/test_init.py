@@ -12,7 +12,7 @@ from stratamil.cohort import inventory, labels
 from stratamil.core import schema
 from stratamil.core.errors import UserError
 from stratamil.core.names import Grammar
-from stratamil.workflow import config_checks, proposal, propose_names
+from stratamil.workflow import config_checks, proposal, propose_names, study_file
 
 CASES = range(1, 13)
 BROWN = {"übersicht", "brauna", "braunb"}
@@ -191,7 +191,7 @@ def test_the_sex_of_patients_is_not_proposed_as_the_class(tmp_path, monkeypatch,
     (tmp_path / "labels.csv").write_text("Einsendung;Geschlecht;Befundschlüssel\n" + "\n".join(rows) + "\n")
     text = run(tmp_path, monkeypatch)
     assert yaml.safe_load(text)["cohort"]["class_column"] == "Befundschlüssel"
-    assert "for their few patients: X (1); each code its own class, the last one positive" in text
+    assert "code X has a single case" in text and "each code its own class, the last one positive" in text
     shown = [line for line in capsys.readouterr().out.splitlines() if ": case " in line]
     assert len(shown) == 5 and {line.split("stain ")[1].split(",")[0] for line in shown} == {"rot", "blau"}
 
@@ -204,10 +204,8 @@ def test_columns_of_site_and_age_are_named_and_small_classes_excluded(tmp_path, 
     (tmp_path / "labels.csv").write_text("case;diagnosis;hospital;age\n" + "\n".join(rows).replace(",", ";") + "\n")
     text = run(tmp_path, monkeypatch)
     cohort = yaml.safe_load(text)["cohort"]
-    assert cohort["classes"] == [{"nevus": ["nevus"]}, {"melanoma": ["melanoma"]}] and cohort["excluded_codes"] == [
-        "other"
-    ]
-    assert "excluded for their few patients: other (1)" in text
+    assert cohort["classes"] == [{"nevus": ["nevus"]}, {"melanoma": ["melanoma"]}] and cohort["excluded_codes"] == []
+    assert "excluded_codes: []  # check this: code other has a single case: correct the table, or add it to a" in text
     assert '"hospital" looks like the site' in text and '"age" looks like the age' in text
 
 
@@ -239,7 +237,54 @@ def test_what_is_asked_is_not_marked(told, classes, tmp_path, monkeypatch):
     assert cohort["patient_column"] is None and cohort["classes"] == classes
 
 
+def mistyped(c):
+    return {5: "33", 11: "9", 12: "9"}.get(c, "13"[c % 2])
+
+
+def test_the_code_of_a_single_case_is_not_excluded_before_somebody_says_so(tmp_path, monkeypatch):
+    lay(tmp_path, TWO, table(of=mistyped))
+    text = run(tmp_path, monkeypatch, "--yes")
+    cohort = yaml.safe_load(text)["cohort"]
+    assert [next(iter(each.values())) for each in cohort["classes"]] == [["1"], ["3"]] and "class 33" not in text
+    assert cohort["excluded_codes"] == ["9"] and "excluded for few patients: 9 (2 cases); code 33 has a single" in text
+    settings = schema.defaults("cohort") | cohort | {"classes": {"a": ["1"], "b": ["3"]}}
+    with pytest.raises(UserError, match=r"row 6: .*33"):
+        labels.read(tmp_path / "labels.csv", **settings)
+
+
+@pytest.mark.parametrize("answers, excluded", [
+    (("", ""), ["9"]), (("y", "y"), ["9", "33"]), (("", "a=1 b=3"), ["9", "33"]), (("", "a=1 b=3,33"), ["9"]),
+])  # fmt: skip
+def test_codes_that_would_be_dropped_are_asked_about(answers, excluded, tmp_path, monkeypatch):
+    lay(tmp_path, TWO, table(of=mistyped))
+    asked = answer(monkeypatch, "y", *answers)
+    text = run(tmp_path, monkeypatch)
+    assert "few patients: 9 (2 cases); code 33" in asked[1] and len(asked) == 3
+    assert yaml.safe_load(text)["cohort"]["excluded_codes"] == excluded
+    assert ("excluded_codes" in text and "code 33 has" in text) == (answers[1] == "")
+
+
+def test_a_folder_of_feature_files_is_told_from_an_empty_one(tmp_path, monkeypatch):
+    (tmp_path / "patches/3.zarr").mkdir(parents=True)
+    for name in ("1.h5", "2.h5", "3.zarr/0.0"):
+        (tmp_path / "patches" / name).write_bytes(b"x")
+    (tmp_path / "labels.csv").write_text(table())
+    with pytest.raises(UserError, match=r"feature files \(2 .h5, 1 .zarr\), .* docs/how-to/precomputed.md"):
+        run(tmp_path, monkeypatch)
+
+
+def test_marks_that_are_left_in_a_study_file_are_counted(tmp_path, monkeypatch):
+    lay(tmp_path, TWO, table())
+    run(tmp_path, monkeypatch, "--yes")
+    path = tmp_path / "study.yaml"
+    assert study_file.unchecked([path]) == [f"{path}: 2 lines say `check this`: check what was guessed, then delete "
+                                            "the mark"]  # fmt: skip
+    path.write_text(path.read_text().replace("# check this:", "# checked:"))
+    assert study_file.unchecked([path]) == []
+
+
 WRONG = {
+    "a no": ("n", "then name the column of the patient, or answer none"),
     "a column mistyped": ("Persn", "no column 'Persn': choose from 'Case', 'Class', 'Person'"),
     "the class": ("Class", "column 'Class' is that of the class"),
     "no class": ("low", "not two or more classes with their codes: write it as benign=1 high-grade=3"),
@@ -257,7 +302,7 @@ WRONG = {
 def test_a_wrong_answer_is_asked_again_and_loses_none(wrong, tmp_path, monkeypatch, capsys):
     lay(tmp_path, [f"{c}_{t}_{n}.png" for c in CASES for t in ("abc", "xyz") for n in (1, 2)], table(more="Person"))
     said, why = WRONG[wrong]
-    at = 0 if why.startswith(("no column", "column")) else 2 if said == "ja" else 1
+    at = 0 if why.startswith(("no column", "column", "then name")) else 2 if said == "ja" else 1
     answers = ["Person", "low=1 high=03", "y"]
     asked = answer(monkeypatch, *answers[:at], said, *answers[at:])
     cohort = yaml.safe_load(run(tmp_path, monkeypatch))["cohort"]

@@ -103,3 +103,13 @@ def test_the_demo_paints_over_nobody_s_files(tmp_path):
     with files.updated_folder(patches, results_folder.painted(patches)) as new:
         (new / "x.png").touch()
     assert results_folder.painted_over(str(patches), {"labels": str(labels)}) == []
+
+
+def test_a_second_run_is_refused_by_the_name_of_the_first_and_leaves_nothing(tmp_path):
+    results_folder.refuse_second(str(tmp_path / "new"))
+    assert not (tmp_path / "new").exists()
+    lock = results_folder.claim(str(tmp_path))
+    with pytest.raises(UserError, match=rf"in use by .*pid {os.getpid()} .*`kill {os.getpid()}`"):
+        results_folder.refuse_second(str(tmp_path))
+    lock.release()
+    results_folder.refuse_second(str(tmp_path))
