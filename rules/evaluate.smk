@@ -33,7 +33,7 @@ rule evaluate:
     conda:
         "../envs/stratamil.yaml"
     resources:
-        mem_mb=attempts(8000 + 60 * len(SEEDS)),
+        mem_mb=attempts(8000 + 60 * (len(SEEDS) - 1)),
         runtime=attempts(30),
     params:
         flags=given(flag("classes", CLASSES), flag("stains", STAINS), flags("evaluate", "threshold")),

@@ -31,7 +31,7 @@ rule train:
     conda:
         "../envs/stratamil.yaml"
     resources:
-        mem_mb=attempts(8000 + 60 * len(SEEDS)),
+        mem_mb=attempts(8000 + 60 * (len(SEEDS) - 1)),
         runtime=attempts(120),
         gpu=1,
     params:

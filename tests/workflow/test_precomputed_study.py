@@ -145,11 +145,11 @@ def test_faithfulness_knows_places_but_no_pictures(study):
 
 def test_a_seed_less_trains_nothing_and_one_more_only_itself(study):
     assert "train" not in study.pending(configfiles=(study.config,), changes={"seeds": [1]})
-    target = f"{RUNS[0]}/checkpoints/best.pth"
-    before = (study.folder / target).read_bytes()
+    first, third = (study.folder / RESULTS / f"split_01/seed_{seed}/checkpoints/best.pth" for seed in (1, 3))
+    before = first.read_bytes()
+    target = f"{RESULTS}/split_01/seed_3/checkpoints/best.pth"
     three = study.snakemake("--", target, configfiles=(study.config,), changes={"seeds": [1, 2, 3]})
     assert three.returncode == 0, three.stderr
     log = (study.folder / RESULTS / "logs/train/split_01.log").read_text()
     assert "seed 1 finished after" in log and "seed 2 finished after" in log
-    assert before == (study.folder / target).read_bytes()
-    assert (study.folder / RESULTS / "split_01/seed_3/checkpoints/best.pth").is_file()
+    assert before == first.read_bytes() and third.is_file()
