@@ -81,7 +81,8 @@ def study(tmp_path_factory):
     bags = pd.read_csv(checkout.folder / run / "predictions.csv")
     patches = pd.read_parquet(checkout.folder / run / "patch_attention.parquet")
     others = pd.read_csv(checkout.folder / baselines / "predictions.csv", dtype={"split": str})
-    return bags, patches, others[others["split"] == SPLITS[0]], nines
+    others = others[others["split"] == SPLITS[0]].rename(columns={"true_label": "true_class"})
+    return bags, patches, others, nines
 
 
 def bag_auc(bags):
