@@ -107,7 +107,7 @@ def goes_on_and_ends_as_undisturbed(study, prepared, folder=None):
     """The last training took up the state of the first, and ended with the same bytes; nothing else runs."""
     folder = folder or study.folder
     log = (folder / LOG).read_text()
-    assert int(re.search(r"resumed after epoch (\d+)", log)[1]) >= 3
+    assert int(re.search(r"resumed after epoch (\d+)", log)[1]) >= 1  # states are written in a twentieth of the time
     assert [int(n) for n in re.findall(r" epoch (\d+) of \d+: train loss", log)] == list(range(1, EPOCHS + 1))
     assert (folder / BEST).read_bytes() == (prepared.folder / BEST).read_bytes()
     assert training(study) == []
