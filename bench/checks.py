@@ -2,7 +2,7 @@
 
 The demo must be classified out of fold, and attention must find its planted patches: both numbers are the report's.
 With its labels shuffled among the patients, each of whom gives all of theirs to another with as many cases, the same
-workflow must find nothing: an AUROC off .5 would be that of a leak. Splits are drawn anew for each shuffle, for the
+workflow must find nothing: an AUROC off .5 would be that of a leak. Each shuffle has new splits, for the
 preset ones may lack a class; patches are not encoded again. Exit status 1 if a goal is missed.
 """
 

@@ -151,7 +151,7 @@ def _decisions(study: Study) -> list[dict[str, Any]]:
 
 
 def _with_choice(study: Study, rows: list[dict[str, Any]], y: NDArray, score: NDArray) -> list[dict[str, Any]]:
-    """Return the rows with `with_choice`: an Estimate whose bootstrap samples choose the thresholds anew."""
+    """Return the rows with `with_choice`: an Estimate whose bootstrap samples each choose their own thresholds."""
     thresholds, patients = study.rechosen(study.ensemble), study.ensemble["patient_id"].nunique()
     if thresholds is None:
         return [row | {"with_choice": Estimate(row["estimate"].value)} for row in rows]

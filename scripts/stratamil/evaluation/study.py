@@ -67,7 +67,7 @@ class Study:
     def __post_init__(self) -> None:
         known = set(self.cases["case_id"])
         strangers = [
-            f"{run.folder}/predictions.csv: case {case} is not in the cases table: run the inventory and evaluate anew"
+            f"{run.folder}/predictions.csv: case {case} is not in the cases table: run the inventory and evaluate again"
             for run in self.runs
             for case in run.test["case_id"]
             if case not in known
@@ -180,7 +180,7 @@ class Study:
         return result
 
     def rechosen(self, table: pd.DataFrame) -> NDArray[np.float64] | None:
-        """Return thresholds (B, rows) for the rows of `table`, chosen anew on each bootstrap sample's validation cases.
+        """Return thresholds (B, rows) for the rows of `table`, chosen on each bootstrap sample's own validation cases.
 
         None where a validation case is tested in no split, so that it is in no sample, or `table` has no thresholds.
         """

@@ -243,7 +243,7 @@ def agreement(between: Between, estimate: Estimate, attends: bool = True) -> str
         between
     ]
     if said == NONE and not attends:
-        return f"How alike {models} attend is not defined: all patches of a case weigh alike."
+        return f"How alike {models} attend is not defined: all patches of a case have equal weight."
     if said == NONE:
         return {
             "seeds": "How far attention depends on the seed cannot be told: each split was trained with one seed "
@@ -310,7 +310,7 @@ def headline(
     pairs = [pair for pair in by_class.values() if NONE not in pair]
     if not pairs:
         alike = (
-            "Attention cannot explain anything here: the model weighs all patches of a case alike, or a case has one."
+            "Attention cannot explain anything here: all patches of a case have equal weight, or the case has a single patch."
         )
         return {"overall": alike, "by_class": None}
     if all(FEW in pair for pair in pairs):

@@ -97,7 +97,7 @@ class Cache:
         except FileNotFoundError:
             return {}
         except (OSError, KeyError, ValueError) as error:
-            logging.warning("%s: not readable, so its patches are encoded anew (%s)", self.path, error)
+            logging.warning("%s: not readable, so its patches are encoded again (%s)", self.path, error)
             return {}
         return {key: Place(self.path, begin, each) for key, begin, each in rows}
 

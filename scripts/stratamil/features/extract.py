@@ -24,7 +24,7 @@ from stratamil.features.encoder_registry import STAIN_STATS
 SHOWN = 5  # files named in an error
 FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)  # no space, quota used up, limit on the size of a file
 # Patches encoded at once. A CPU is faster with maps that are small enough to be used again before they leave its
-# cache, and for which memory need not be asked for anew: bench/embed.py.
+# cache, and for which no new memory is needed: bench/embed.py.
 BATCH = {"cuda": 64, "cpu": 16}
 
 

@@ -128,7 +128,7 @@ def read(paths: Iterable[Path | str], case_ids: Iterable[str] | None = None) -> 
         if lacking:
             raise UserError(
                 f"features: no patches of {len(lacking)} cases in {paths[0]} and its like: {', '.join(lacking)}: "
-                "run embed again, or make the splits anew from the inventory"
+                "run embed again, or recreate the splits from the inventory"
             )
         wanted = table["case_id"].isin(set(map(str, case_ids))).to_numpy()
         table, part, row, blank = table[wanted], part[wanted], row[wanted], blank[wanted]

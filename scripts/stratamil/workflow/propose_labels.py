@@ -84,7 +84,7 @@ def propose(table: pd.DataFrame, case_column: str) -> Meaning:
 
 
 def take_class(meaning: Meaning, table: pd.DataFrame, case_column: str, column: str) -> None:
-    """Let `column` be that of the class, with its codes mapped anew. Raises UserError if it cannot be."""
+    """Let `column` be that of the class, with a new mapping of its codes. Raises UserError if it cannot be."""
     if not 2 <= _codes(table[column]) <= MOST_CLASSES or column == case_column:
         able = [name for name in table if name and name != case_column and 2 <= _codes(table[name]) <= MOST_CLASSES]
         raise UserError(

@@ -154,7 +154,7 @@ def test_without_attention_nothing_is_claimed_of_it(tmp_path):
     claimed = [item for item in found(study).values() if item.measure.startswith(of_attention)]
     assert len(claimed) > 20
     assert all(item.verdict == "not defined" and "not defined" in item.sentence for item in claimed)
-    assert "all patches of a case alike" in faithfulness.numbers(study)["overall"]
+    assert "all patches of a case have equal weight" in faithfulness.numbers(study)["overall"]
     assert found(study)["study", "deletion_contribution", "probability"].verdict == "above"
 
 

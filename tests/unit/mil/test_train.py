@@ -189,7 +189,7 @@ def test_a_seed_that_is_added_trains_alone_and_one_that_is_left_out_nothing(bags
     assert same(more[1], first[1]) and same(more[2], first[2]) and same(more[3], fit(bags, seed=3))
     trained.clear()
     assert list(fit_all(bags, [3, 1], state)) == [3, 1] and not trained
-    # Stopped in the midst of two, then asked for one of them: it begins anew, for alone it has other last digits.
+    # Stopped in the midst of two, then asked for one of them: it starts again, because alone its last digits differ.
     with pytest.raises(Stopped):
         fit_all(bags, [4, 5], state, stop=lambda: True)
     assert same(fit_all(bags, [4, 1], state)[4], fit(bags, seed=4))
