@@ -523,7 +523,7 @@ def test_what_a_reviewer_asks_is_said(two_seeds):
         "This section, Calibration, Cases and Subgroups are of the ensemble",
         "The SD over splits is no standard error",
         "not that of splits or of training runs",
-        "Settings that were changed after a look",
+        "If settings were changed after a look",
         "Class weights in the training loss shift probabilities",
         "that gives the validation cases the least log loss",
         "mean probability of its 2 seeds",
