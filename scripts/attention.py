@@ -44,18 +44,23 @@ def arguments() -> argparse.Namespace:
 def main(args: argparse.Namespace) -> None:
     if args.patches and not args.patches.is_dir():
         raise UserError(f"{args.patches}: no such folder: give the folder of the patch images")
+    tested = [case for path in args.tested for case in splits.read(path).test]
     with cli.stoppable() as stop:
         for folder, name in zip(args.folders, args.names, strict=True):
             galleries_too = args.runs == "all" or folder == args.folders[-1]
-            analyse(folder, name, args, stop, galleries_too)
+            analyse(folder, name, args, tested, stop if galleries_too else None)
 
 
-def analyse(folder: Path, name: str, args: argparse.Namespace, stop: Callable[[], bool], galleries_too: bool) -> None:
-    """Write attention_analysis of one run; its files are replaced when all is done."""
+def analyse(
+    folder: Path, name: str, args: argparse.Namespace, tested: list[str], stop: Callable[[], bool] | None
+) -> None:
+    """Write attention_analysis of one run; its files are replaced when all is done.
+
+    tested: test cases of the whole study. stop: whether to stop drawing galleries; None draws none.
+    """
     cases = attention_tables.read_cases(folder / "patch_attention.parquet", folder / "predictions.csv", args.stains)
     patches = pd.concat([case.patches for case in cases], ignore_index=True)
     truth = planted_signal.read_truth(args.truth, patches) if args.truth else None
-    tested = [case for path in args.tested for case in splits.read(path).test]
     chosen = attention_tables.choose(cases, args.cases, args.max_cases, tested)
     # A stain that no test case of the split has says nothing here; the others keep their colours.
     stains = style.palette(args.stains, attention_tables.stains_of(cases, args.stains))
@@ -67,7 +72,7 @@ def analyse(folder: Path, name: str, args: argparse.Namespace, stop: Callable[[]
         if args.truth:
             files.write_json(score_truth(cases, truth, args, name, folder), output / "truth_auc.json")
         style.save(case_plots.stain_distribution(cases, stains, heading), output / "stain_attention_distribution.png")
-        if galleries_too:
+        if stop:
             draw = partial(
                 galleries.draw_case, patches=args.patches, output=output, stains=stains, top_n=args.top_n, heading=run
             )

@@ -62,9 +62,8 @@ def main(args: argparse.Namespace) -> None:
         about = {"split": args.name, **own, "features": data.identity, "settings": settings}
         write(test[place], validation[place][0], about, f"seed {seed}", args, args.output / f"seed_{seed}")
     if len(members) > 1:
-        tables = [predictions for predictions, _ in (test[place] for _, place in members)]
-        mean = ensemble.predictions(tables, args.classes)
-        weights = ensemble.attention([attention for _, attention in (test[place] for _, place in members)])
+        predictions, attention = zip(*(test[place] for _, place in members))
+        mean, weights = ensemble.predictions(predictions, args.classes), ensemble.attention(attention)
         chosen_on = ensemble.predictions([validation[place][0] for _, place in members], args.classes)
         about = {"split": args.name, "members": described, "features": data.identity}
         title = f"ensemble of {len(members)} seeds"

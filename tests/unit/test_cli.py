@@ -97,3 +97,10 @@ def test_a_log_that_cannot_be_made_is_one_line(tmp_path, capsys):
         assert ended.value.code == 1
         (line,) = capsys.readouterr().err.splitlines()
         assert line.startswith(f"error: {tmp_path}") and line.endswith("and run again")
+
+
+def test_each_seed_has_its_checkpoint_or_all_have_one():
+    paths = [Path("a.pth"), Path("b.pth")]
+    assert cli.members([7, 9], paths) == [(7, 0), (9, 1)] and cli.members([7, 9], paths[:1]) == [(7, 0), (9, 0)]
+    with pytest.raises(UserError, match="2 checkpoints for 3 seeds"):
+        cli.members([1, 2, 3], paths)

@@ -309,9 +309,7 @@ def headline(
     """
     pairs = [pair for pair in by_class.values() if NONE not in pair]
     if not pairs:
-        alike = (
-            "Attention cannot explain anything here: all patches of a case have equal weight, or the case has a single patch."
-        )
+        alike = "Attention cannot explain anything here: all patches of a case have equal weight, or there is only one."
         return {"overall": alike, "by_class": None}
     if all(FEW in pair for pair in pairs):
         few = "Whether attention explains the predictions cannot be told: there are too few patients."
