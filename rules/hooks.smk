@@ -11,7 +11,6 @@ from snakemake.logging import logger
 
 from stratamil.core import files
 from stratamil.core.errors import UserError, visible
-from stratamil.report import summary
 from stratamil.workflow import changed_settings, machine, results_folder, slurm, study_file
 
 
@@ -64,6 +63,8 @@ if MAIN:
 
 def tell_summary():
     """Say at the end of a run what came out, what to know of it, and where to look."""
+    from stratamil.report import summary  # scipy comes with it, which a dry run need not wait for
+
     seconds = (datetime.now() - workflow.start_time).total_seconds()
     lines = summary.of_folder(Path(config["results"]), seconds)
     logger.info("\n".join(lines), extra={"summary": True})
