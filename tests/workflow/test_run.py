@@ -312,6 +312,7 @@ def test_a_job_does_not_look_at_the_patches_again(study):
         file.write_text(text)
 
 
+@pytest.mark.long
 def test_a_stain_with_an_encoder_of_its_own(study):
     """Its features have columns of their own, and a change of its encoder encodes its patches only."""
     sox10 = {"encoder": "stain_stats", "input_size": 64}
@@ -386,6 +387,7 @@ def test_a_moved_picture_is_a_gap_and_an_unknown_case_one_line(study):
     assert {path for path, time in stamps(study).items() if before.get(path) != time} <= set(target.rglob("*"))
 
 
+@pytest.mark.long
 def test_what_others_laid_into_the_results_stays(study):
     """Every rule but those whose outputs are the same files always, and every folder that there is."""
     places = [path for path in (study.folder / RESULTS).rglob("*") if path.is_dir()]
