@@ -3,7 +3,7 @@
 Each row is `study` (its own settings), `defaults`, an overlay of config/ or a file, with changes: `classic`,
 `study model.aggregation=flat`.
 The study's features and splits are used; nothing of it is changed. With --inner K the test cases of each split stay
-out of sight: its train and validation cases are split into K folds anew, so that settings can be chosen without them.
+out of sight: its train and validation cases are split into K new folds, so that settings can be chosen without them.
 Without it the test cases are predicted, as in the workflow. The columns:
   AUROC, sd         pooled over the folds: mean and SD of the seeds
   folds             mean of the folds

@@ -233,7 +233,7 @@ def left_out(bag: Bag, table: pd.DataFrame) -> pd.DataFrame:
 
     table: rows of the bag's patches (stain, slice_id). Columns: level, stain, slice_id (empty for a stain), patches,
     weight (its share of the case), and probability_change, margin_change: whole less without, so above 0 where it
-    speaks for the predicted class; NaN for a case's only part.
+    supports the predicted class; NaN for a case's only part.
     """
     batch = bag.batch
     stain_of_patch = batch.stain_of_slice[batch.slice_of_patch].cpu().numpy()

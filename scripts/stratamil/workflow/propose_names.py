@@ -120,7 +120,7 @@ def _first(forms: list[Shape], ids: dict[str, Sequence[str]]) -> Names | None:
 
 
 def _rank(names: Names, paths: Sequence[str], ids: dict[str, Sequence[str]]) -> tuple:
-    """Return what speaks for a reading, first what counts most.
+    """Return the evidence for a reading, strongest first.
 
     These are the share of files that are each a patch of its own of a case in the labels, in steps of 5%; whether all
     stains are known; whether names tell places, and stains; and how many fields and stains are more than a word.
@@ -261,7 +261,7 @@ def _place(shape: Shape, free: list[int], cases: Field) -> dict[int, str]:
 
 
 def _runs(shape: Shape, at: int, cases: Field) -> tuple:
-    """Return what speaks for a number as that of patches: its word, few gaps, how many a case has, and its place."""
+    """Return the evidence that a number is that of patches: its word, few gaps, how many a case has, and its place."""
     word, each = shape.head(at), shape.fields[at]
     whole = {int(re.search("[0-9]+$", text)[0]) for text in each.values}
     dense = len(whole) > DENSE * (max(whole) - min(whole) + 1)
