@@ -19,7 +19,7 @@ os.environ.update(PYTHONUTF8="1")
 if sys.getfilesystemencoding() != "utf-8" and not str(config).isascii():
     raise WorkflowError("config: it has letters that this locale has not: `export PYTHONUTF8=1` and run again")
 
-from stratamil.cohort import folders, manifest
+from stratamil.cohort import folders, labels, manifest
 from stratamil.core import progress, schema
 from stratamil.core.errors import UserError, visible
 from stratamil.features import encoder_registry
@@ -147,6 +147,18 @@ def source():
 
 
 SOURCE, STATE = source()
+
+
+def check_labels():
+    """Stop a dry run, too, where the labels table lacks a column or has a code that the config does not know."""
+    try:
+        labels.read(config["labels"], **labels.settings(config["cohort"]))
+    except UserError as error:
+        raise stopped(*error.problems)
+
+
+if MAIN and not config["demo"]:
+    check_labels()
 
 
 wildcard_constraints:

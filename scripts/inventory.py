@@ -33,15 +33,7 @@ def arguments() -> argparse.Namespace:
 
 
 def main(args: argparse.Namespace) -> None:
-    labelled = labels.read(
-        args.labels,
-        case_column=args.case_column,
-        class_column=args.class_column,
-        patient_column=args.patient_column,
-        classes=schema.merged(args.classes),
-        excluded_codes=args.excluded_codes,
-        missing_words=args.missing_words,
-    )
+    labelled = labels.read(args.labels, **labels.settings(vars(args)))
     grammar = names.Grammar(args.pattern, schema.merged(args.stains))
     taken = take_features(args, labelled, grammar) if args.manifest else take_patches(args, labelled, grammar)
     files.write_parquet(taken.patches, args.output)

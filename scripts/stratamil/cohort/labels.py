@@ -1,17 +1,25 @@
 """Reading the labels table: one row a case, with its class code and its patient."""
 
+import difflib
 import re
 import unicodedata
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 
-from stratamil.core import files, tables
+from stratamil.core import files, schema, tables
 from stratamil.core.errors import UserError, few, in_rows
 from stratamil.core.names import LONGEST, case_id, class_code
 
 SHOWN = 3  # of one kind, named each in a line
+
+
+def settings(cohort: Mapping[str, Any]) -> dict[str, Any]:
+    """Return what `read` needs of the settings of section `cohort`, as its arguments."""
+    names = ("case_column", "class_column", "patient_column", "excluded_codes", "missing_words")
+    return {name: cohort[name] for name in names} | {"classes": schema.merged(cohort["classes"])}
 
 
 def read(
@@ -37,12 +45,11 @@ def read(
     case agree with each other.
     Raises UserError with every problem found: columns, codes, contradicting rows.
     """
-    wanted = [case_column, class_column, *([patient_column] if patient_column else [])]
+    columns = {"case_column": case_column, "class_column": class_column, "patient_column": patient_column}
+    wanted = [name for name in columns.values() if name]
     table, numbers = tables.sheet(path, "set `labels` to the labels table", wanted)
-    missing = [name for name in wanted if name not in table]
-    if missing:
-        absent = ", ".join(map(repr, missing))
-        raise UserError(f"{path}: no column {absent}: it has {few(map(repr, table.columns), 12)}; set cohort.*_column")
+    if absent := {name: setting for setting, name in columns.items() if name and name not in table}:
+        raise UserError(_no_column(path, absent, list(table)))
     codes = _codes(classes, excluded_codes)
     rows = pd.DataFrame(
         {
@@ -68,6 +75,15 @@ def read(
         raise UserError(f"{path}: no rows: add one row a case")
     rows["class"] = [name for _, name in known]
     return rows
+
+
+def _no_column(path: object, absent: Mapping[str, str], there: Sequence[str]) -> str:
+    """Return the line on columns that a table lacks. absent: name -> its setting."""
+    close = {name: difflib.get_close_matches(name, there, 1) for name in absent}
+    meant = [f"did you mean {found[0]!r}?" for found in close.values() if found]
+    settings = few([f"cohort.{setting}" for setting in absent.values()])
+    lacking = ", ".join(map(repr, absent))
+    return f"{path}: no column {lacking}: it has {few(map(repr, there), 12)}; {' '.join([*meant, 'set'])} {settings}"
 
 
 def _as_first_spelt(values: pd.Series) -> pd.Series:

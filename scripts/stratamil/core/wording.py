@@ -59,3 +59,8 @@ def baseline_label(name: str) -> str:
     """Return a baseline's name for readers; that of one stain names the stain."""
     stain = name.removeprefix("mean_pool_")
     return BASELINES.get(name, BASELINES["mean_pool_"].format(stain) if stain != name else name)
+
+
+def counted(n: int, word: str) -> str:
+    """Return `1 case`, `1,200 patches`."""
+    return f"{n:,} {word}" + ("" if n == 1 else "es" if word.endswith("ch") else "s")

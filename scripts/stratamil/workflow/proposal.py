@@ -12,6 +12,7 @@ from stratamil.cohort import patch_files
 from stratamil.cohort.patch_files import LeftOut
 from stratamil.core.errors import UserError, few
 from stratamil.core.names import case_id, natural
+from stratamil.core.wording import counted
 from stratamil.workflow import propose_labels
 from stratamil.workflow.propose_labels import Meaning
 from stratamil.workflow.propose_names import Names
@@ -69,23 +70,23 @@ def accounts(reading: Reading, names: Names, labelled: Collection[str]) -> list[
     """Return what was counted, a sentence each. labelled: ids of the labels table."""
     table, there = {case_id(text): text for text in labelled if text}, reading.cases
     both = [case for case in table if case in there]
-    lines = [f"{_n(len(reading.patches), 'patch')} of {_n(len(there), 'case')}, by the names of their files."]
+    lines = [f"{counted(len(reading.patches), 'patch')} of {counted(len(there), 'case')}, by the names of their files."]
     if reading.left_out:
         reasons = Counter(each.why for each in reading.left_out).most_common()
         told = few([f"{reason}: {n:,}" for reason, n in reasons], REASONS)
-        lines.append(f"Left out by name or size: {_n(len(reading.left_out), 'file')} ({told}).")
+        lines.append(f"Left out by name or size: {counted(len(reading.left_out), 'file')} ({told}).")
     counts = reading.patches["stain"].value_counts()
     spelt = {name: [text for text in texts if text != name] for name, texts in names.stains.items()}
     also = {name: f" (also spelt {', '.join(texts)})" if texts else "" for name, texts in spelt.items()}
     told = [f"{name} {n:,}{also.get(name, '')}" for name, n in counts.items()]
     lines.append(f"Patches of each stain: {'; '.join(told)}.")
-    lines.append(f"{_n(len(table), 'case')} in the labels, {len(both)} with patches.")
+    lines.append(f"{counted(len(table), 'case')} in the labels, {len(both)} with patches.")
     for what, ids in (
         ("in the labels without patches", [text for case, text in table.items() if case not in there]),
         ("with patches, but not in the labels", [text for case, text in there.items() if case not in table]),
     ):
         if ids:
-            lines.append(f"{_n(len(ids), 'case')} {what}: {few(sorted(ids, key=natural), 5)}.")
+            lines.append(f"{counted(len(ids), 'case')} {what}: {few(sorted(ids, key=natural), 5)}.")
     return lines
 
 
@@ -117,7 +118,3 @@ def small_encoder(sides: Sequence[int]) -> dict[str, Any]:
     """Return the settings of embed for a machine without a GPU. sides: longer sides of some images, in pixels."""
     middle = sorted(sides)[len(sides) // 2] if sides else SIDES[-1]
     return SMALL_ENCODER | {"input_size": next((side for side in SIDES if side >= middle), SIDES[-1])}
-
-
-def _n(n: int, word: str) -> str:
-    return f"{n:,} {word}" + ("" if n == 1 else "es" if word.endswith("ch") else "s")

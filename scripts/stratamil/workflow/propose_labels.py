@@ -9,6 +9,7 @@ import pandas as pd
 from stratamil.core import schema
 from stratamil.core.errors import UserError, few
 from stratamil.core.names import class_code, natural
+from stratamil.core.wording import counted
 
 MOST_CLASSES = 10
 NO_PATIENT = "no column looks like the patient, so each case counts as one"
@@ -146,7 +147,7 @@ def without_small(meaning: Meaning, patients: Counter, fewest: int) -> None:
     if small and len(meaning.classes) - len(small) >= 2:
         codes = [code for name in small for code in meaning.classes.pop(name)]
         meaning.open = [*meaning.open, *(code for code in codes if meaning.counts[code] == 1)]
-        rare = [f"{code} ({meaning.counts[code]} cases)" for code in codes if code not in meaning.open]
+        rare = [f"{code} ({counted(meaning.counts[code], 'case')})" for code in codes if code not in meaning.open]
         told = [f"excluded for few patients: {few(rare)}"] if rare else []
         if meaning.open:
             told.append(f"code {few(meaning.open)} has a single case: correct the table, or add it to a class or here")

@@ -308,10 +308,14 @@ def _plain(text: str) -> str:
 
 
 def named(values: Counter) -> dict[str, dict[str, int]]:
-    """Return the stains of a field: name -> spelling -> files; known spellings of one stain come together."""
+    """Return the stains of a field: name -> spelling -> files.
+
+    Known spellings of one stain come together; another stain has the name that most of its files give it.
+    """
     stains: dict[str, dict[str, int]] = {}
+    own: dict[str, str] = {}
     for text, n in values.most_common():
-        stains.setdefault(KNOWN.get(_plain(text), spelling(text)), {})[text] = n
+        stains.setdefault(KNOWN.get(_plain(text)) or own.setdefault(spelling(text), text), {})[text] = n
     return stains
 
 

@@ -3,7 +3,7 @@
 import shlex
 from collections.abc import Callable
 from contextlib import suppress
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import pandas as pd
@@ -11,6 +11,7 @@ import pandas as pd
 from stratamil.core import schema
 from stratamil.core.errors import UserError, few, visible
 from stratamil.core.names import class_code, natural
+from stratamil.core.wording import counted
 from stratamil.workflow import config_checks, propose_labels
 from stratamil.workflow.propose_labels import Meaning
 from stratamil.workflow.propose_names import Names
@@ -25,13 +26,14 @@ class Questions:
     """The questions on what was guessed; answers go into `names` and `meaning`.
 
     table: the labels, all values as text. splits: returns the settings of the splits of a Meaning, which it may change,
-    or raises UserError.
+    or raises UserError. agreed: codes that somebody has excluded.
     """
 
     table: pd.DataFrame
     names: Names
     meaning: Meaning
     splits: Callable[[Meaning], dict[str, Any]]
+    agreed: list[str] = field(default_factory=list)
 
     def ask(self) -> None:
         """Ask what was guessed, the columns first. An empty answer keeps the guess, and its mark in the file."""
@@ -41,7 +43,9 @@ class Questions:
         self.one("patient", self.meaning.guesses, how, self.patient_column)
         with suppress(UserError):  # told when all questions are answered
             self.splits(self.meaning)
-        self.one("excluded", self.meaning.guesses, "y to exclude what is named here", self.excluded)
+        self.one(
+            "excluded", self.meaning.guesses, "y to exclude what is named here; the classes come next", self.excluded
+        )
         if "classes" in self.meaning.guesses:
             print(visible(f"Proposed classes: {self.proposed()}."))
             print("The last is the positive one; codes that are in none are excluded.")
@@ -86,6 +90,7 @@ class Questions:
     def excluded(self, answer: str) -> None:
         confirmed(answer)
         self.meaning.open.clear()
+        self.agreed.extend(self.meaning.excluded)
 
     def column(self, answer: str) -> str:
         """Return the name of a column. Raises UserError with those that there are."""
@@ -104,15 +109,21 @@ class Questions:
             raise UserError(*problems)
         self.splits(tried)
         self.meaning.classes = classes
-        if answer.lower() not in YES:  # all that is in none is excluded, as was said
-            self.meaning.open.clear()
-            self.meaning.guesses.pop("excluded", None)
+        if answer.lower() in YES:
+            return
+        self.meaning.open.clear()
+        self.meaning.guesses.pop("excluded", None)
+        if new := [code for code in self.meaning.excluded if code not in self.agreed]:  # one of them may be forgotten
+            told = few([f"{code} ({counted(self.meaning.counts[code], 'case')})" for code in new], SHOWN)
+            self.meaning.guesses["excluded"] = f"codes in no class, whose cases are left out: {told}"
+            self.one("excluded", self.meaning.guesses, "y to exclude them", self.excluded)
 
     def parsed(self, answer: str) -> dict[str, list[str]]:
         """Return what an answer says: class -> codes as the table spells them."""
-        form = f"write it as {self.proposed()}"
+        form = f"write each class with its codes, like {self.example()}"
         try:
-            pairs = [word.partition("=") for word in shlex.split(answer)]
+            words = [word.rstrip(",;") for word in shlex.split(answer)]  # commas between classes are meant well
+            pairs = [word.partition("=") for word in words if word]
         except ValueError:
             raise UserError(f"a quotation mark is not closed: {form}") from None
         classes = {name.strip(): [code.strip() for code in codes.split(",")] for name, _, codes in pairs}
@@ -124,6 +135,11 @@ class Questions:
             known = few(sorted(self.meaning.counts, key=natural), SHOWN)
             raise UserError(f"no case has code {few(map(repr, unknown))}: choose from {known}")
         return {name: [spelt[class_code(code)] for code in codes] for name, codes in classes.items()}
+
+    def example(self) -> str:
+        """Return an answer of two classes, of which the second has two codes where there are three."""
+        codes = sorted(self.meaning.counts, key=natural)
+        return f"benign={shlex.quote(codes[0])} malignant={shlex.quote(','.join(codes[1:3]))}"
 
     def proposed(self) -> str:
         return " ".join(shlex.quote(f"{name}={','.join(codes)}") for name, codes in self.meaning.classes.items())

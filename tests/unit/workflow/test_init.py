@@ -15,7 +15,7 @@ from stratamil.core.names import Grammar
 from stratamil.workflow import config_checks, proposal, propose_names, study_file
 
 CASES = range(1, 13)
-BROWN = {"übersicht", "brauna", "braunb"}
+BROWN = {"Übersicht", "braunA", "braunB"}
 TWO = [f"{c}_he_{n}.png" for c in CASES for n in (1, 2)]
 
 
@@ -253,15 +253,18 @@ def test_the_code_of_a_single_case_is_not_excluded_before_somebody_says_so(tmp_p
 
 
 @pytest.mark.parametrize("answers, excluded", [
-    (("", ""), ["9"]), (("y", "y"), ["9", "33"]), (("", "a=1 b=3"), ["9", "33"]), (("", "a=1 b=3,33"), ["9"]),
+    (("", ""), ["9"]), (("y", "y"), ["9", "33"]), (("", "a=1 b=3", "y"), ["9", "33"]),
+    (("", "a=1, b=3,33", "y"), ["9"]), (("y", "a=1; b=3"), ["9", "33"]), (("", "a=1 b=3", ""), ["9", "33"]),
 ])  # fmt: skip
 def test_codes_that_would_be_dropped_are_asked_about(answers, excluded, tmp_path, monkeypatch):
     lay(tmp_path, TWO, table(of=mistyped))
     asked = answer(monkeypatch, "y", *answers)
     text = run(tmp_path, monkeypatch)
-    assert "few patients: 9 (2 cases); code 33" in asked[1] and len(asked) == 3
+    assert "few patients: 9 (2 cases); code 33" in asked[1] and len(asked) == 1 + len(answers)
+    assert len(answers) < 3 or "Codes in no class, whose cases are left out: 9 (2 cases)" in asked[3]
     assert yaml.safe_load(text)["cohort"]["excluded_codes"] == excluded
     assert ("excluded_codes" in text and "code 33 has" in text) == (answers[1] == "")
+    assert ("check this: codes in no class" in text) == (answers[2:] == ("",))
 
 
 def test_a_folder_of_feature_files_is_told_from_an_empty_one(tmp_path, monkeypatch):
@@ -287,7 +290,7 @@ WRONG = {
     "a no": ("n", "then name the column of the patient, or answer none"),
     "a column mistyped": ("Persn", "no column 'Persn': choose from 'Case', 'Class', 'Person'"),
     "the class": ("Class", "column 'Class' is that of the class"),
-    "no class": ("low", "not two or more classes with their codes: write it as benign=1 high-grade=3"),
+    "no class": ("low", "not two or more classes with their codes: write each class with its codes, like benign=1 malignant=3"),
     "one class": ("low=1", "not two or more classes"),
     "twice the same": ("low=1 low=3", "not two or more classes"),
     "no code": ("low=1 high=", "not two or more classes"),
