@@ -194,14 +194,19 @@ def test_an_error_in_a_job_is_shown_on_the_terminal_once(checkout):
     patches = checkout.folder / "own/patches"
     patches.mkdir(parents=True)
     Image.new("RGB", (20, 20)).save(patches / "case_1_match_1_h&e_patch1.png")
-    (checkout.folder / "own/labels.csv").write_text("Case,Klass\n1,1\n")
+    table = checkout.folder / "own/labels.csv"
+    table.write_text("Case,Klass,Patient\n7,1,A\n")
     own = {"demo": None, "patches": "own/patches", "labels": "own/labels.csv", "results": "results/own"}
     own["attention"] = {"truth": None}
+    dry = checkout.snakemake("-n", changes=own)
+    lacking = "own/labels.csv: no column 'Class': it has 'Case', 'Klass', 'Patient'; did you mean 'Klass'?"
+    assert dry.returncode == 1 and lacking in dry.stdout + dry.stderr
+    table.write_text("Case,Class,Patient\n7,1,A\n")
     done = checkout.snakemake("--profile", "profiles/local", changes=own)
     assert done.returncode == 1
     shown = done.stdout + done.stderr
-    assert shown.count("error: own/labels.csv: no column 'Class'") == 1
-    assert "failed: inventory\n  error: own/labels.csv" in shown
+    assert shown.count("error: own/patches: none of the 1 cases in the labels has a patch") == 1
+    assert "failed: inventory\n  error: own/patches" in shown
     assert "  log: results/own/logs/inventory/inventory.log" in shown
     assert not [word for word in ("Traceback", "Select jobs", "CalledProcessError", "host:") if word in shown]
     assert not list((checkout.folder / "results/own/inventory").glob("*.*"))

@@ -290,7 +290,7 @@ WRONG = {
     "a no": ("n", "then name the column of the patient, or answer none"),
     "a column mistyped": ("Persn", "no column 'Persn': choose from 'Case', 'Class', 'Person'"),
     "the class": ("Class", "column 'Class' is that of the class"),
-    "no class": ("low", "not two or more classes with their codes: write each class with its codes, like benign=1 malignant=3"),
+    "no class": ("low", "not two or more classes with their codes: write each class with its codes, like benign=1"),
     "one class": ("low=1", "not two or more classes"),
     "twice the same": ("low=1 low=3", "not two or more classes"),
     "no code": ("low=1 high=", "not two or more classes"),
