@@ -62,6 +62,7 @@ rule predictions:
 
 onstart:
     refuse_orphans()
+    say_what_is_replaced()
     claim_results()
 
 

@@ -10,7 +10,7 @@ import yaml
 from snakemake.logging import logger
 
 from stratamil.core import files
-from stratamil.core.errors import UserError, visible
+from stratamil.core.errors import UserError, few, visible
 from stratamil.workflow import changed_settings, machine, results_folder, slurm, study_file
 
 
@@ -45,18 +45,28 @@ ANALYSES = [f"{config['results']}/split_{split}/{run}/attention_analysis" for sp
 before_planning({folder: f"{folder}/attention_summary.txt" for folder in ANALYSES})
 
 
-def settings_of_files():
-    """Let a dry run say which setting names a file that changed, and what it named in the last run."""
-    path = Path(config["results"]) / "config.yaml"
+def last_config():
+    """The config of the last run in this results folder; None where there was none."""
     try:
-        before = yaml.safe_load(path.read_text(encoding="utf-8"))
+        return yaml.safe_load((Path(config["results"]) / "config.yaml").read_text(encoding="utf-8"))
     except (OSError, ValueError, yaml.YAMLError):
-        before = None
-    changed_settings.FILES.update(changed_settings.of_files(config, before))
+        return None
+
+
+def say_what_is_replaced():
+    """Say before a run that a finished report of other settings will be replaced, and which settings they are."""
+    changes = changed_settings.of_configs(last_config(), config)
+    if changes and (Path(config["results"]) / "report/index.html").is_file():
+        print(
+            visible(
+                f"{few(changes, 4)}. The report of the earlier settings is replaced; to keep both, set another `results`."
+            ),
+            file=sys.stderr,
+        )
 
 
 if MAIN:
-    settings_of_files()
+    changed_settings.FILES.update(changed_settings.of_files(config, last_config()))
     for line in study_file.unchecked(workflow.overwrite_configfiles):
         print(visible(line), file=sys.stderr)
 

@@ -11,6 +11,7 @@ from stratamil.workflow.config_paths import PATHS
 
 # Path of a file that a setting names -> that setting, and how it differs from the last run; the Snakefile fills it in.
 FILES: dict[str, str] = {}
+NUMBERS = ("cohort", "splits", "seeds", "features", "embed", "model", "train", "evaluate")  # sections
 SIDES = re.compile(r"before: (.*) now: (.*)", re.DOTALL)
 NOTHING = "<nothing exclusive>"
 CONTENT = "content-of-"
@@ -43,6 +44,23 @@ def _paths(config: Mapping[str, Any], before: Any) -> Iterator[tuple[str, Any, A
             known = isinstance(old, dict) and key in old
             now = (config[section] if section else config)[key]
             yield f"{section}.{key}" if section else key, now, old[key] if known else None, known
+
+
+def of_configs(before: Any, now: Mapping[str, Any]) -> list[str]:
+    """Return `train.epochs: 20 -> 12` for each setting that decides the numbers and differs from the last run.
+
+    before: config of the last run, None where there was none.
+    """
+    lines = []
+    for section in NUMBERS:
+        was, new = (each.get(section) if isinstance(each, Mapping) else None for each in (before, now))
+        if was is None or was == new:
+            continue
+        if not (isinstance(was, Mapping) and isinstance(new, Mapping)):
+            was, new, section = {section: was}, {section: new}, ""
+        names = [name for name in new if name in was and was[name] != new[name]]
+        lines += [f"{section}.{name}: {was[name]} -> {new[name]}".removeprefix(".") for name in names]
+    return lines
 
 
 def of_params(text: str) -> list[str]:

@@ -171,3 +171,10 @@ def test_what_snakemake_says_of_itself_is_noise(line):
     assert not run_lines.FOLLOWS.search(line)
     assert not run_lines.NOISE.match("SLURM run ID: stratamil_189c089e")
     assert not run_lines.NOISE.match("Unlocked working directory.")
+
+
+def test_what_a_run_with_other_settings_replaces_is_said_in_the_names_of_settings():
+    before = {"seeds": [1], "train": {"epochs": 20, "lr": 0.1}, "report": {"bootstrap_samples": 9}, "results": "a"}
+    now = {"seeds": [1, 2], "train": {"epochs": 12, "lr": 0.1, "new": 1}, "report": {"bootstrap_samples": 7}}
+    assert changed_settings.of_configs(before, now) == ["seeds: [1] -> [1, 2]", "train.epochs: 20 -> 12"]
+    assert changed_settings.of_configs(None, now) == changed_settings.of_configs("", now) == []
