@@ -30,6 +30,7 @@ from stratamil.core.names import column, natural
 from stratamil.explain.contributions import margin_contribution
 from stratamil.mil.bags import Bags, Batch
 from stratamil.mil.model import HierarchicalAttention
+from stratamil.mil.segments import Segments
 from stratamil.stats.ranking import top_count
 
 # Symmetric (but for 1, where nothing is left), because curves are read in both directions.
@@ -99,16 +100,10 @@ class Bag:
         stains do.
         """
         h, batch = self.batch.x, self.batch
-        slices = _means(h, batch.slice_of_patch, len(batch.stain_of_slice))
-        stains = _means(slices, batch.stain_of_slice, len(batch.case_of_stain))
+        slices = Segments(batch.slice_of_patch, len(batch.stain_of_slice)).mean(h)
+        stains = Segments(batch.stain_of_slice, len(batch.case_of_stain)).mean(slices)
         pooled = torch.stack([h.mean(0), stains.mean(0)])
         return softmax(self.model.classifier(pooled)[:, 0].double(), 1).cpu().numpy()
-
-
-def _means(x: Tensor, segment: Tensor, n: int) -> Tensor:
-    """Return the means (n, ...) of the rows of x (N, ...) within each of n segments."""
-    total = x.new_zeros(n, *x.shape[1:]).index_add(0, segment, x)
-    return total / torch.bincount(segment, minlength=n).view(n, *[1] * (x.dim() - 1))
 
 
 def values(logits: NDArray[np.float64], predicted: int) -> NDArray[np.float64]:

@@ -102,7 +102,7 @@ class Outcome:
 class Member:
     """One member of a stack: its part of the weights, its optimiser and schedule, and when it is to stop.
 
-    best, history: as of an Outcome.
+    best, history: as of an Outcome. The stack takes the optimiser's steps.
     """
 
     PROGRESS = ("best", "history", "mark", "stale")
@@ -121,14 +121,6 @@ class Member:
         for own, stacked in zip(self.parameters, model.parameters(), strict=True):
             own.data = stacked.data[place]
 
-    def step(self, model: HierarchicalAttention, place: int) -> None:
-        """Take a step of the optimiser along its part of the stack's gradient."""
-        for own, stacked in zip(self.parameters, model.parameters(), strict=True):
-            own.grad = stacked.grad[place]
-        if self.settings.clip_norm:
-            nn.utils.clip_grad_norm_(self.parameters, self.settings.clip_norm)
-        self.optimizer.step()
-
     def end_epoch(self, row: Row, weights: Callable[[], dict[str, Tensor]]) -> None:
         """Note an epoch, whose weights are asked for where they are the best so far."""
         s = self.settings
@@ -139,6 +131,7 @@ class Member:
             self.mark, self.stale = value, 0
         else:
             self.stale += 1
+        self.optimizer.step()  # of no gradients: a schedule asks that there was a step
         self.scheduler.step(*([value] if s.scheduler == "plateau" else []))
         self.history.append(row)
 
@@ -195,6 +188,7 @@ class Stack:
         self.weights = weights.to(self.device)
         self.epoch, self.at, self.patches = 0, 0, 0
         self.loss = torch.zeros(len(seeds), dtype=torch.float64, device=self.device)
+        self.optimizer = _optimizer([p for member in self.members for p in member.parameters], settings)
 
     @property
     def seeds(self) -> list[int]:
@@ -225,6 +219,7 @@ class Stack:
         labels = self.labels[torch.from_numpy(order).to(self.device)]
         steps = -(-n // size)
         keys = self._keys(epoch, steps)
+        self._share_steps()
         while self.at < steps:
             part = slice(size * self.at, size * (self.at + 1))
             generator = np.random.default_rng([split, epoch, self.at + 1])
@@ -256,11 +251,31 @@ class Stack:
             objective = objective - s.entropy_weight * entropy.mean(0)
         self.model.zero_grad()
         objective.sum().backward()  # no member's loss has a gradient in another's weights
-        for place, member in enumerate(self.members):
-            member.step(self.model, place)
+        self._descend()
         # Without smoothing, as in validation. Read once an epoch: at each step it would wait for the GPU.
         self.loss += self._losses(output.logits.detach(), y) * len(cases)
         self.patches += len(batch.rows)
+
+    def _share_steps(self) -> None:
+        """Let members of the same learning rate share the kernels of the optimiser's steps, but not its state."""
+        by_rate: dict[float, list[nn.Parameter]] = {}
+        for member in self.members:
+            by_rate.setdefault(member.lr, []).extend(member.parameters)
+        self.optimizer.param_groups = [
+            self.optimizer.defaults | {"lr": lr, "params": parameters} for lr, parameters in by_rate.items()
+        ]
+        self.optimizer.state = {p: member.optimizer.state[p] for member in self.members for p in member.parameters}
+
+    def _descend(self) -> None:
+        """Take a step of each member's optimiser along its part of the gradient."""
+        if self.settings.clip_norm:
+            _clip([parameter.grad for parameter in self.model.parameters()], self.settings.clip_norm)
+        parts = [parameter.grad.unbind() for parameter in self.model.parameters()]
+        for member, gradients in zip(self.members, zip(*parts, strict=True), strict=True):
+            for parameter, gradient in zip(member.parameters, gradients, strict=True):
+                parameter.grad = gradient
+        self.optimizer.step()
+        self.optimizer.zero_grad()
 
     def _losses(self, logits: Tensor, y: Tensor, smoothing: float = 0.0) -> Tensor:
         """Return the members' mean cross-entropies (M,) over cases, each weighted by its class.
@@ -344,6 +359,14 @@ def _drawn(settings: ModelSettings, seed: int) -> HierarchicalAttention:
 def _auc(y: NDArray[np.integer], p: NDArray[np.float64]) -> float:
     auc = metrics.auc(y, p)
     return math.nan if auc is None else auc
+
+
+def _clip(gradients: list[Tensor], norm: float) -> None:
+    """Scale the gradients (M, ...) of each member to a norm of at most `norm`, all of its parameters taken together."""
+    norms = torch.stack([gradient.flatten(1).norm(dim=1) for gradient in gradients]).norm(dim=0)
+    share = (norm / (norms + 1e-6)).clamp(max=1)
+    for gradient in gradients:
+        gradient.mul_(share.view(-1, *[1] * (gradient.dim() - 1)))
 
 
 def _optimizer(parameters: list[nn.Parameter], s: TrainSettings) -> torch.optim.Optimizer:
