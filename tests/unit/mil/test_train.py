@@ -12,12 +12,13 @@ import numpy as np
 import pytest
 import torch
 from factories import MODEL, STAINS, content, features, model_settings
+from torch.utils._python_dispatch import TorchDispatchMode
 
 import cli
 from stratamil.core.errors import Stopped, UserError
 from stratamil.mil import checkpoint, losses, stack, training
 from stratamil.mil.bags import Bags
-from stratamil.mil.model import HierarchicalAttention
+from stratamil.mil.model import AGGREGATIONS, HierarchicalAttention
 
 CASES = [str(i) for i in range(1, 25)]
 Y = {case: i % 2 for i, case in enumerate(CASES)}
@@ -456,3 +457,30 @@ def test_the_best_epoch_is_kept_whatever_counts_as_improvement(bags):
     outcome = fit(bags, epochs=12, min_delta=10.0)
     history = outcome.table()
     assert outcome.best["epoch"] == history.loc[history["val_loss"].idxmin(), "epoch"]
+
+
+class NoWait(TorchDispatchMode):
+    """Fails at what a GPU would have to be waited for: a number that the program reads, a shape that data decides."""
+
+    WAITS = (
+        "_local_scalar_dense", "nonzero", "bincount", "unique", "masked_select", "repeat_interleave.Tensor", "equal",
+    )  # fmt: skip
+    READS = ("item", "tolist", "cpu", "numpy", "__bool__", "__int__", "__float__", "__index__", "__array__")
+
+    def __torch_dispatch__(self, operation, types, args=(), kwargs=None):
+        name = operation.name().split("::")[1]
+        masked = name.startswith("index.") and any(part is not None and part.dtype == torch.bool for part in args[1])
+        assert not name.startswith(self.WAITS) and not masked, name
+        return operation(*args, **kwargs or {})
+
+
+@pytest.mark.parametrize("aggregation", AGGREGATIONS)
+@pytest.mark.parametrize("options", [{}, EVERYTHING], ids=["default", "everything"])
+def test_no_step_waits_for_a_gpu(bags, monkeypatch, aggregation, options):
+    """On a CPU, by the operations that it takes: an epoch is read once, at its end."""
+    members = stack.Stack(cohort(bags), replace(MODEL, aggregation=aggregation), settings(**options), [1, 2])
+    with monkeypatch.context() as patched, NoWait():
+        for name in NoWait.READS:
+            patched.setattr(torch.Tensor, name, lambda *_, name=name: pytest.fail(f"Tensor.{name} in a step"))
+        assert members._train_epoch(lambda: False)
+    assert all(math.isfinite(value) and value > 0 for value in members.loss.tolist())
