@@ -430,13 +430,15 @@ def test_a_checkpoint_of_wrong_content_is_one_line(tmp_path, change):
 @pytest.mark.slow
 @pytest.mark.parametrize("change", [
     *(broken([*place, name], value) for value in (None, "x", [5], {"a": 5})
-      for place, names in (([], ["done", "stack"]), (["stack"], [*stack.Stack.PROGRESS, "model", "members"]),
-                           (["stack", "members", 1], [*stack.Member.PROGRESS, "optimizer", "scheduler"]))
+      for place, names in (([], ["done", "stack"]),
+                           (["stack"], [*stack.Stack.PROGRESS, "model", "optimiser", "members"]),
+                           (["stack", "optimiser"], ["steps", "moments"]),
+                           (["stack", "members", 1], stack.Member.PROGRESS))
       for name in names if (name, value) != ("stack", None)),
     broken(["stack", "members", 1, "history", 0], {"epoch": 1}),
     broken(["stack", "members", 1, "best", "weights"], {FIRST: torch.zeros(2)}),
     broken(["stack", "model", FIRST], torch.zeros(2)),
-    broken(["stack", "members", 1, "optimizer", "state"], {0: {"exp_avg": torch.zeros(77)}}),
+    broken(["stack", "optimiser", "moments", 0, 0], torch.zeros(77)),
     broken(["done", 9], {"best": {"value": 0.5, "epoch": 1, "weights": {}}, "history": []}),
     lambda state: [state.pop(name) for name in list(state) if name != "key"],
 ])  # fmt: skip
@@ -482,5 +484,5 @@ def test_no_step_waits_for_a_gpu(bags, monkeypatch, aggregation, options):
     with monkeypatch.context() as patched, NoWait():
         for name in NoWait.READS:
             patched.setattr(torch.Tensor, name, lambda *_, name=name: pytest.fail(f"Tensor.{name} in a step"))
-        assert members._train_epoch(lambda: False)
+        assert members._train_epoch([0.02, 0.01], lambda: False)
     assert all(math.isfinite(value) and value > 0 for value in members.loss.tolist())
