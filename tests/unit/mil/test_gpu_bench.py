@@ -1,5 +1,6 @@
 """The benchmark of a GPU takes the same steps on a CPU, in small."""
 
+import re
 import subprocess
 import sys
 
@@ -13,4 +14,5 @@ def test_every_part_of_the_benchmark_runs_in_small():
     said = subprocess.run(command, capture_output=True, text=True, check=True).stdout
     parts = {line.split(maxsplit=1)[0] for line in said.splitlines()}
     assert parts == {"machine", "features", "study", "members", "step", "exact", "embed"}
-    assert "after epoch 1 and resumed: the same bytes" in said and "0 warnings of waiting" in said
+    assert re.search(r"killed \(exit -9\) after epoch \d+ and resumed: the same bytes", said)
+    assert "0 warnings of waiting" in said

@@ -15,6 +15,7 @@ from factories import MODEL, STAINS, content, features, model_settings
 from torch.utils._python_dispatch import TorchDispatchMode
 
 import cli
+from stratamil.core import devices
 from stratamil.core.errors import Stopped, UserError
 from stratamil.mil import checkpoint, losses, stack, training
 from stratamil.mil.bags import Bags
@@ -276,10 +277,11 @@ def test_batch_gradient_is_the_mean_over_cases(bags):
 
 def test_bf16_is_chosen_where_it_gains(monkeypatch):
     wide, narrow = model_settings(4096, 2, embed_dim=128), model_settings(1280, 2, embed_dim=128)
-    for tiles in (True, False):
-        monkeypatch.setattr(torch.cpu, "get_capabilities", lambda tiles=tiles: {"amx_bf16": tiles})
+    for flags in ({"amx_bf16": True}, {"amx_bf16": False, "avx512_bf16": True}, {"avx512_f": True}, {}):
+        monkeypatch.setattr(torch.cpu, "get_capabilities", lambda flags=flags: flags)
         chosen = training.precision("auto", torch.device("cpu"), wide)
-        assert chosen == ("bf16" if tiles else "fp32")
+        assert chosen == ("bf16" if flags.get("amx_bf16") or flags.get("avx512_bf16") else "fp32")
+        assert devices.fast_bf16(torch.device("cpu")) == (chosen == "bf16")  # of which embedding asks
         assert training.precision("auto", torch.device("cpu"), narrow) == "fp32"
         assert training.precision("bf16", torch.device("cpu"), narrow) == "bf16"
 
