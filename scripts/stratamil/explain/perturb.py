@@ -21,7 +21,6 @@ import numpy as np
 import pandas as pd
 import torch
 from numpy.typing import NDArray
-from scipy.special import expit, logsumexp
 from torch import Tensor
 from torch.nn.functional import softmax
 
@@ -108,8 +107,8 @@ class Bag:
 
 def values(logits: NDArray[np.float64], predicted: int) -> NDArray[np.float64]:
     """Return logits (M, K) as values (M, 2) of one class: its probability p, and its margin log p - log(1 - p)."""
-    margin = logits[:, predicted] - logsumexp(np.delete(logits, predicted, axis=1), axis=1)
-    return np.column_stack([expit(margin), margin])
+    margin = logits[:, predicted] - np.logaddexp.reduce(np.delete(logits, predicted, axis=1), axis=1)
+    return np.column_stack([np.exp(-np.logaddexp(0, -margin)), margin])
 
 
 def embedded(model: HierarchicalAttention, batch: Batch, h: Tensor | None = None) -> Bag:
