@@ -15,6 +15,7 @@ import measure
 import numpy as np
 import pandas as pd
 import torch
+from embedding import Work
 from patches import SCRIPTS, SIDE, paint, spread
 
 from stratamil.features import cache, extract, images, networks, store
@@ -46,13 +47,8 @@ def main():
             Study(Path(folder) / place, sides, args.threads).compare(name, args.repeats)
 
 
-class Study:
-    """Painted patches and what to do with them."""
-
-    def __init__(self, place, sides, threads):
-        self.place, self.threads, self.n = place, threads, len(sides)
-        self.table = paint(place / "patches", sides)
-        self.paths = [place / "patches" / path for path in self.table["path"]]
+class Study(Work):
+    """What is done with painted patches."""
 
     def compare(self, name, repeats):
         print(f"embedding of {self.n:,} patches of {name}, {repeats} turns, {self.threads} threads")
@@ -82,22 +78,6 @@ class Study:
             f"  cosine of a patch's features in fp32 and bf16: median {np.median(cosine):.5f}, "
             f"least {cosine.min():.5f}: {measure.goal(cosine.min(), COSINE)}"
         )
-
-    def alone(self, encoder, batch):
-        begin = time.perf_counter()
-        for _ in range(0, self.n, len(batch)):
-            found = encoder(batch)
-        found.cpu()  # a GPU is done only now
-        return (time.perf_counter() - begin) * self.n / (-(-self.n // len(batch)) * len(batch))
-
-    def stage(self, encoder):
-        for file in self.place.glob("*.*"):
-            file.unlink()
-        begin = time.perf_counter()
-        place = {"output": self.place / "out.h5", "cache": self.place / "cache.h5", "max_unreadable": 0}
-        cases = self.table["case_id"].unique()
-        extract.embed(self.table, cases, self.place / "patches", encoder, **place, threads=self.threads)
-        return time.perf_counter() - begin
 
     def script(self, precision):
         """The rule's program, with an empty cache."""

@@ -9,12 +9,10 @@ import argparse
 import time
 
 import measure
-import numpy as np
 import synthetic
 import torch
 
 from stratamil.core import devices, schema
-from stratamil.features.store import Features
 from stratamil.mil.bags import Bags
 
 CASES, TRAIN = 60, 45
@@ -29,16 +27,9 @@ def main() -> None:
     args = parser.parse_args()
     torch.set_num_threads(args.threads)
     for name, (patches, dim, epochs, goal) in SHAPES.items():
-        bags = cohort(patches, dim)
+        bags = synthetic.memory(patches * CASES, 4 * CASES, CASES, dim)
         for precision in ["fp32", "bf16"] if devices.fast_bf16(bags.device) else ["fp32"]:
             compare(f"{name}, {precision}", bags, dim, epochs, precision, goal, args)
-
-
-def cohort(patches: int, dim: int) -> Bags:
-    """Return bags of random features."""
-    table = synthetic.inventory(patches * CASES, 4 * CASES, CASES)
-    values = np.random.default_rng(0).random((len(table), dim), dtype=np.float32).astype(np.float16)
-    return Bags(Features(values, table, {}), synthetic.STAINS, devices.best())
 
 
 def compare(

@@ -77,9 +77,22 @@ def load(shards):
     return bags.Bags(store.read(shards), STAINS, devices.best())
 
 
+def memory(patches, slices, cases, dim, device=None):
+    """The bags of a cohort that is no file: on the device, by default on the GPU where there is one."""
+    table, noise = inventory(patches, slices, cases), Noise(patches, dim)
+    values = np.empty((patches, dim), np.float16)
+    for begin in range(0, patches, store.BLOCK):
+        values[begin : begin + store.BLOCK] = noise[begin : begin + store.BLOCK]
+    return bags.Bags(store.Features(values, table, {}), STAINS, device or devices.best())
+
+
+def data(cohort, train_cases, val_cases, name="01"):
+    """The cases of a training; every other one is of the second class."""
+    y = {case: number % 2 for number, case in enumerate(cohort.cases)}
+    return stack.Data(cohort, train_cases, val_cases, y, name)
+
+
 def train(cohort, train_cases, val_cases, settings, seeds=(42,), **changes):
     """The history of the first seed of the real trainer, with a model as wide as in what it is compared with."""
-    y = {case: number % 2 for number, case in enumerate(cohort.cases)}
     shape = shape_of(cohort.values.shape[1], **changes)
-    data = stack.Data(cohort, train_cases, val_cases, y, "01")
-    return training.train(data, shape, settings, seeds)[seeds[0]].table()
+    return training.train(data(cohort, train_cases, val_cases), shape, settings, seeds)[seeds[0]].table()

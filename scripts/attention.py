@@ -24,7 +24,6 @@ from stratamil.core import files, progress
 from stratamil.core.errors import Stopped, UserError
 from stratamil.explain import attention_tables, attention_text, planted_signal
 from stratamil.explain.attention_tables import Case
-from stratamil.report import case_plots, galleries, style
 
 
 def arguments() -> argparse.Namespace:
@@ -58,6 +57,8 @@ def analyse(
 
     tested: test cases of the whole study. stop: whether to stop drawing galleries; None draws none.
     """
+    from stratamil.report import case_plots, galleries, style  # matplotlib takes half a second
+
     cases = attention_tables.read_cases(folder / "patch_attention.parquet", folder / "predictions.csv", args.stains)
     patches = pd.concat([case.patches for case in cases], ignore_index=True)
     truth = planted_signal.read_truth(args.truth, patches) if args.truth else None

@@ -10,7 +10,6 @@ from pathlib import Path
 import cli
 from stratamil.cohort import inventory, splits
 from stratamil.core import files
-from stratamil.evaluation import baselines
 from stratamil.features import store
 
 
@@ -28,6 +27,8 @@ def main(args: argparse.Namespace) -> None:
     cases = inventory.used_cases(args.cases)
     sets = {path.stem.removeprefix("data_splits_"): splits.read(path) for path in args.splits}
     wanted = sorted({case for split in sets.values() for case in [*split.train, *split.val, *split.test]})
+    from stratamil.evaluation import baselines  # scikit-learn takes a second; not before it is needed
+
     described = baselines.descriptions(cases, store.read(args.features, wanted))
     labels = dict(zip(cases["case_id"], cases["class"]))
     predictions = baselines.predict(described, labels, sets, args.classes)

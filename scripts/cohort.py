@@ -17,7 +17,6 @@ from stratamil.cohort import duplicates, splits
 from stratamil.core import files, provenance, tables
 from stratamil.core.errors import UserError
 from stratamil.features import quality
-from stratamil.report import cohort_summary, page, samples, style
 
 
 def arguments() -> argparse.Namespace:
@@ -44,6 +43,8 @@ def arguments() -> argparse.Namespace:
 
 
 def main(args: argparse.Namespace) -> None:
+    from stratamil.report import cohort_summary, page, samples  # matplotlib takes half a second
+
     page.check_colors(args.colors)
     if args.patches and not args.patches.is_dir():
         raise UserError(f"{args.patches}: no such folder: give the folder of the patch images")
@@ -93,6 +94,8 @@ def look(args: argparse.Namespace, cases: pd.DataFrame) -> dict[str, Any] | None
 
 def draw(patches: pd.DataFrame, stains: Sequence[str], args: argparse.Namespace) -> list[dict[str, Any]]:
     """Write the image of sample patches and return what it shows."""
+    from stratamil.report import samples
+
     image, shown, unreadable = samples.montage(
         patches, stains=stains, classes=args.classes, folder=args.patches, colors=args.colors, seed=args.seed
     )
@@ -104,6 +107,8 @@ def draw(patches: pd.DataFrame, stains: Sequence[str], args: argparse.Namespace)
 
 def render(numbers: Mapping[str, Any], args: argparse.Namespace) -> str:
     """Return the page with its figures and the image of samples."""
+    from stratamil.report import cohort_summary, page, style
+
     figures = {
         name: page.inline(style.svg(figure), name, words, args.colors)
         for name, (figure, words) in cohort_summary.figures(numbers, args.colors).items()

@@ -14,7 +14,6 @@ from stratamil.core import files
 from stratamil.evaluation import ensemble, predict
 from stratamil.features import store
 from stratamil.mil import checkpoint
-from stratamil.report import plots, style
 
 
 def arguments() -> argparse.Namespace:
@@ -97,6 +96,11 @@ def write(
 
 def draw(test: pd.DataFrame, validation: pd.DataFrame, classes: list[str], title: str, folder: Path) -> None:
     """Draw the figures of the test cases, with validation beside it where that helps."""
+    from stratamil.report import (
+        plots,
+        style,
+    )  # scikit-learn and matplotlib take two seconds; not before they are needed
+
     y, p, _ = predict.arrays(test, classes)
     val_y, val_p, _ = predict.arrays(validation, classes)
     curves = (

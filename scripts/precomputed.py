@@ -30,7 +30,8 @@ def main(args: argparse.Namespace) -> None:
     cases = [case for case in used if store.shard_of(case, args.shards) == args.shard]
     patches = pd.read_parquet(args.patches_table)
     patches = patches[patches["case_id"].isin(cases)].reset_index(drop=True)
-    values = precomputed.take(patches, args.folder, identity["dim"])
+    args.output.parent.mkdir(parents=True, exist_ok=True)
+    values = precomputed.take(patches, args.folder, identity["dim"], scratch=args.output.parent)
     store.write(args.output, values, patches, pd.DataFrame(columns=store.UNREADABLE), identity)
     logging.info("%s: %d patches of %d cases", identity, len(patches), len(cases))
 

@@ -17,7 +17,6 @@ from stratamil.core import devices, files, locks, provenance
 from stratamil.features import store
 from stratamil.mil import bags, checkpoint, stack, training
 from stratamil.mil.model import ModelSettings
-from stratamil.report import style, training_plots
 
 
 def arguments() -> argparse.Namespace:
@@ -135,6 +134,8 @@ def write(
     outcome: stack.Outcome, described: dict[str, Any], provided: dict[str, Any], title: str, folder: Path
 ) -> None:
     """Write what a seed came to. described: of the checkpoint. provided: what settings.yaml has beside it."""
+    from stratamil.report import style, training_plots  # matplotlib takes half a second; not before it is needed
+
     history = outcome.table()
     files.write_csv(history, folder / "history.csv", float_format="%.6g")
     style.save(training_plots.loss(history, title), folder / "model_loss.png")

@@ -29,18 +29,25 @@ def imported(path: Path) -> set[tuple[str, str]]:
 
 
 # What takes half a second or more to import; a program that is not named here imports none of it at its start.
-SLOW = ("torch", "torchvision", "timm", "sklearn", "scipy.stats", "scipy.optimize", "scipy.ndimage", "matplotlib")
+SLOW = (
+    "torch",
+    "torchvision",
+    "timm",
+    "sklearn",
+    "scipy.special",
+    "scipy.stats",
+    "scipy.optimize",
+    "scipy.ndimage",
+    "matplotlib",
+)
 STARTS_WITH = {
-    "attention": {"matplotlib"},
-    "baselines": {"sklearn"},
-    "cohort": {"matplotlib"},
     "demo": {"scipy.ndimage"},
     "embed": {"torch"},
-    "evaluate": {"torch", "sklearn", "matplotlib"},
+    "evaluate": {"torch"},
     "faithfulness": {"matplotlib"},
     "perturb": {"torch"},
-    "report": {"sklearn", "matplotlib"},
-    "train": {"torch", "matplotlib"},
+    "report": {"sklearn", "scipy.special", "matplotlib"},
+    "train": {"torch"},
 }
 
 

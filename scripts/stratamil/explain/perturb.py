@@ -21,7 +21,6 @@ import numpy as np
 import pandas as pd
 import torch
 from numpy.typing import NDArray
-from scipy.special import expit, logsumexp
 from torch import Tensor
 from torch.nn.functional import softmax
 
@@ -30,6 +29,7 @@ from stratamil.core.names import column, natural
 from stratamil.explain.contributions import margin_contribution
 from stratamil.mil.bags import Bags, Batch
 from stratamil.mil.model import HierarchicalAttention
+from stratamil.mil.segments import Segments
 from stratamil.stats.ranking import top_count
 
 # Symmetric (but for 1, where nothing is left), because curves are read in both directions.
@@ -99,22 +99,16 @@ class Bag:
         stains do.
         """
         h, batch = self.batch.x, self.batch
-        slices = _means(h, batch.slice_of_patch, len(batch.stain_of_slice))
-        stains = _means(slices, batch.stain_of_slice, len(batch.case_of_stain))
+        slices = Segments(batch.slice_of_patch, len(batch.stain_of_slice)).mean(h)
+        stains = Segments(batch.stain_of_slice, len(batch.case_of_stain)).mean(slices)
         pooled = torch.stack([h.mean(0), stains.mean(0)])
         return softmax(self.model.classifier(pooled)[:, 0].double(), 1).cpu().numpy()
 
 
-def _means(x: Tensor, segment: Tensor, n: int) -> Tensor:
-    """Return the means (n, ...) of the rows of x (N, ...) within each of n segments."""
-    total = x.new_zeros(n, *x.shape[1:]).index_add(0, segment, x)
-    return total / torch.bincount(segment, minlength=n).view(n, *[1] * (x.dim() - 1))
-
-
 def values(logits: NDArray[np.float64], predicted: int) -> NDArray[np.float64]:
     """Return logits (M, K) as values (M, 2) of one class: its probability p, and its margin log p - log(1 - p)."""
-    margin = logits[:, predicted] - logsumexp(np.delete(logits, predicted, axis=1), axis=1)
-    return np.column_stack([expit(margin), margin])
+    margin = logits[:, predicted] - np.logaddexp.reduce(np.delete(logits, predicted, axis=1), axis=1)
+    return np.column_stack([np.exp(-np.logaddexp(0, -margin)), margin])
 
 
 def embedded(model: HierarchicalAttention, batch: Batch, h: Tensor | None = None) -> Bag:

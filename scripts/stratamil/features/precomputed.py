@@ -11,7 +11,6 @@ features of another cohort; that a file has changed is for the inventory to noti
 
 import logging
 import math
-import mmap
 import signal
 from collections import Counter
 from collections.abc import Iterable, Iterator
@@ -29,6 +28,7 @@ from stratamil.core import isolated, names
 from stratamil.core.errors import UserError, by_kind, few, in_rows
 from stratamil.features import precomputed_readers
 from stratamil.features.precomputed_checks import NATIVE, OUT, SCANNED, TILING, Source
+from stratamil.features.spool import Spool
 
 BLOCK = 4096  # rows read at once
 FEW = 5  # rows of a file: fewer may well be equal, as of blank tiles
@@ -272,16 +272,15 @@ def _identity(sources: dict[str, Source], encoder: str | None) -> dict[str, Any]
     return {"encoder": "precomputed", "dim": dim} | ({"named": encoder} if encoder else {}) | said
 
 
-def take(patches: pd.DataFrame, folder: Path, dim: int) -> NDArray[np.float16]:
+def take(patches: pd.DataFrame, folder: Path, dim: int, scratch: Path | None = None) -> Spool:
     """Return the features of patches from their files: float16 (N, dim), in the order of `patches`.
 
-    patches: as of the inventory, with columns path and others. folder: what its paths are relative to.
+    patches: as of the inventory, with columns path and others. folder: what its paths are relative to. scratch: a
+    folder on a disk that has room for the features; the default is that of temporary files.
     Warns of rows without information. Raises UserError with every file that has changed since the inventory, that
     holds features that are no number or too large for float16 (and in which rows), or that holds no information.
     """
-    # The process that reads writes into this memory; anonymous maps are shared with it.
-    memory = mmap.mmap(-1, max(1, len(patches) * dim * 2))
-    values = np.frombuffer(memory, np.float16, len(patches) * dim).reshape(len(patches), dim)
+    values = Spool(len(patches), dim, scratch)  # on disk, which the process that reads shares: see isolated.Worker
     places = pd.DataFrame([path.rpartition("#") for path in patches["path"]], columns=["file", "#", "row"])
     rows = places["row"].to_numpy(dtype=int)
     positions = {Path(folder, file): here for file, here in places.groupby("file", sort=False).indices.items()}
@@ -315,7 +314,7 @@ def _take(
     folder: Path,
     *,
     rows: NDArray[np.int64],
-    values: NDArray[np.float16],
+    values: Spool,
     positions: NDArray[np.int64],
 ) -> Iterator[tuple[int, int] | None]:
     """Copy these rows of a file to their positions in `values` (N, dim).
@@ -335,7 +334,7 @@ def _take(
         wrong = ~fits.all(axis=1)
         bad += rows[here[wrong]].tolist()
         columns |= ~fits.all(axis=0)
-        values[positions[here]] = copied
+        values.put(positions[here], copied)
         constant += int((copied == copied[:, :1]).all(axis=1).sum())
         zero += int((copied == 0).all(axis=1).sum())
         first = copied[:1] if first is None or not len(first) else first

@@ -164,7 +164,8 @@ class Bags:
         """Return mean and standard deviation (D,) of the features of all patches of some cases, in float64."""
         rows, total, squares = np.concatenate([self.rows(case) for case in case_ids]), 0, 0
         for begin in range(0, len(rows), BLOCK):
-            x = torch.from_numpy(self.values[rows[begin : begin + BLOCK]]).double()
+            part = rows[begin : begin + BLOCK]
+            x = self._x(part, self._there(part)).double()
             total, squares = total + x.sum(0), squares + x.square().sum(0)
         mean = total / len(rows)
         return mean, (squares / len(rows) - mean.square()).clamp_min(0).sqrt()
@@ -194,20 +195,18 @@ class Bags:
                     sizes[-1] += len(patches)
                 case_of_stain.append(i)
         rows = np.concatenate(rows)
-        return Batch(
-            x=self._x(rows),
-            slice_of_patch=self._there(np.concatenate(slice_of_patch)),
-            stain_of_slice=self._there(np.array(stain_of_slice)),
-            case_of_stain=self._there(np.array(case_of_stain)),
-            rows=rows,
-            sizes=sizes,
-        )
+        parts = rows, np.concatenate(slice_of_patch), stain_of_slice, case_of_stain
+        there, *parents = self._there(np.concatenate(parts)).split(list(map(len, parts)))  # one copy of four
+        return Batch(self._x(rows, there), *parents, rows=rows, sizes=sizes)
 
-    def _x(self, rows: NDArray[np.integer]) -> Tensor:
-        return self._there(self.values[rows]) if self.kept is None else self.kept[self._there(rows)]
+    def _x(self, rows: NDArray[np.integer], there: Tensor) -> Tensor:
+        """Return the features of some rows, whose numbers are on the device, too."""
+        return self._there(self.values[rows]) if self.kept is None else self.kept.index_select(0, there)
 
     def _there(self, array: NDArray) -> Tensor:
-        return torch.from_numpy(array).to(self.device, non_blocking=True)
+        """Return an array on the device. A GPU copies pinned memory while the program goes on."""
+        here = torch.from_numpy(array)
+        return here.pin_memory().to(self.device, non_blocking=True) if self.device.type == "cuda" else here
 
 
 def _sample(

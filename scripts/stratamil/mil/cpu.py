@@ -43,5 +43,10 @@ def padded(x: Tensor) -> Tensor:
     return nn.functional.pad(x, (0, 0) * (x.dim() - 1) + (0, more)) if more else x
 
 
+def first(x: Tensor, n: int) -> Tensor:
+    """Return the first n rows of x, which may have more: see `padded`. A slice of all rows would copy its gradient."""
+    return x if len(x) == n else x[:n]
+
+
 def _rows(n: int, dtype: torch.dtype, kind: str) -> int:
     return -(-n // ROUND) * ROUND if (kind, dtype) == ("cpu", torch.bfloat16) else n

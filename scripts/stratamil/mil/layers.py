@@ -27,10 +27,10 @@ class Linear(nn.Module):
         rows, weight, bias = cpu.padded(x), self.weight, self.bias
         if x.dim() == 2:
             flat = nn.functional.linear(rows, weight.flatten(0, 1), None if bias is None else bias.flatten())
-            return flat.unflatten(1, weight.shape[:2])[: len(x)]
+            return cpu.first(flat.unflatten(1, weight.shape[:2]), len(x))
         rows = rows.transpose(0, 1)
         result = torch.bmm(rows, weight.mT) if bias is None else torch.baddbmm(bias[:, None], rows, weight.mT)
-        return result.transpose(0, 1)[: len(x)]
+        return cpu.first(result.transpose(0, 1), len(x))
 
 
 def dropout(x: Tensor, p: float, keys: Tensor | None) -> Tensor:

@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from stratamil.core.errors import UserError
+from stratamil.mil.segments import Segments
 from stratamil.stats.ranking import top_count
 
 ClassWeights = Literal["balanced", "none"] | list[float]
@@ -39,9 +40,8 @@ def batch_entropy(weights: Tensor, case_of_patch: Tensor, cases: int) -> Tensor:
     say NaN of it, are made without torch.
     """
     terms = -weights * torch.log(weights.clamp_min(1e-12))
-    entropy = weights.new_zeros(cases, weights.shape[1]).index_add(0, case_of_patch, terms)
-    n = torch.bincount(case_of_patch, minlength=cases).clamp_min(2)
-    return entropy / torch.log(n.to(weights.dtype))[:, None]
+    bags = Segments(case_of_patch, cases)
+    return bags.sum(terms) / torch.log(bags.sizes.clamp_min(2).to(weights.dtype))[:, None]
 
 
 def top_logits(patch_logits: Tensor, sizes: Sequence[int], share: float) -> Tensor:

@@ -16,6 +16,7 @@ from torch import Tensor, nn
 from stratamil.mil import cpu
 from stratamil.mil.bags import Batch
 from stratamil.mil.layers import Linear, dropout
+from stratamil.mil.segments import Segments
 
 Aggregation = Literal["hierarchical", "flat", "mean"]
 LEVELS = {"hierarchical": ("patch", "slice", "stain"), "flat": ("patch",), "mean": ()}  # that have attention
@@ -92,23 +93,6 @@ class AttentionScore(nn.Module):
         return scores.to(torch.promote_types(scores.dtype, torch.float32))
 
 
-def segment_softmax(scores: Tensor, segment: Tensor, n: int) -> tuple[Tensor, Tensor]:
-    """Return the softmax (N, M) of scores (N, M) within each of n segments, and their log sums of exponentials (n, M).
-
-    segment: (N,) the segment of each row.
-    """
-    lowest = scores.new_full((n, scores.shape[1]), -torch.inf)
-    highest = lowest.scatter_reduce(0, segment[:, None].expand_as(scores), scores.detach(), "amax")
-    exponential = torch.exp(scores - highest[segment])
-    total = torch.zeros_like(highest).index_add(0, segment, exponential)
-    return exponential / total[segment], highest + torch.log(total)
-
-
-def segment_sum(x: Tensor, weights: Tensor, segment: Tensor, n: int) -> Tensor:
-    """Return the sums (n, M, E) of the rows of x (N, M, E), weighted (N, M), within each of n segments."""
-    return x.new_zeros(n, *x.shape[1:], dtype=weights.dtype).index_add(0, segment, weights[..., None] * x)
-
-
 class HierarchicalAttention(nn.Module):
     """projector -> pool patches of a slice -> slices of a stain -> stains of a case -> linear classifier.
 
@@ -146,7 +130,7 @@ class HierarchicalAttention(nn.Module):
 
     def embed(self, x: Tensor, keys: Tensor | None = None) -> Tensor:
         """Return the embeddings (P, M, E) of features (P, D)."""
-        h = torch.relu(self.projector(cpu.standardised(x, self.mean, self.scale))[: len(x)])
+        h = torch.relu(cpu.first(self.projector(cpu.standardised(x, self.mean, self.scale)), len(x)))
         return dropout(h, self.settings.dropout, keys)
 
     def aggregate(self, h: Tensor, batch: Batch, keys: Tensor | None = None) -> Output:
@@ -158,8 +142,8 @@ class HierarchicalAttention(nn.Module):
         cases, stain, _ = self._pool("stain", stains, summed, case_of, batch.cases)
         effective = patch * slice_[slice_of] * stain[stain_of[slice_of]]
         if not self.attention:  # equal to the last digit, or ranks would be made of rounding
-            equal = (1 / torch.bincount(batch.case_of_patch).to(patch))[batch.case_of_patch]
-            effective = equal[:, None].expand_as(patch)
+            bags = Segments(batch.case_of_patch, batch.cases)
+            effective = bags.spread(1 / bags.sizes.to(patch))[:, None].expand_as(patch)
         logits = self.classifier(dropout(cases, self.settings.classifier_dropout, keys))
         return Output(logits, patch, slice_, stain, effective, h)
 
@@ -173,8 +157,9 @@ class HierarchicalAttention(nn.Module):
         scores = self.attention[level](x) if level in self.attention else 0
         if self.settings.coupled or level not in self.attention:
             scores = scores + summed
-        weights, summed = segment_softmax(scores, segment, n)
-        return segment_sum(x, weights, segment, n), weights, summed
+        rows = Segments(segment, n)
+        weights, summed = rows.softmax(scores)
+        return rows.sum(weights[..., None] * x), weights, summed
 
     def contributions(self, output: Output) -> Tensor:
         """Return the exact share (P, M, K) of each patch in each logit; over a case they sum to logit - bias."""

@@ -21,6 +21,7 @@ from stratamil.mil import losses
 from stratamil.mil.bags import Bags, Sampling
 from stratamil.mil.losses import ClassWeights
 from stratamil.mil.model import DROPOUTS, HierarchicalAttention, ModelSettings, stack
+from stratamil.mil.optimiser import Choice, Optimiser, Scheduler, clip, learning_rate
 from stratamil.stats import metrics
 
 # Columns of history.csv, a row an epoch. Speed and seconds are those of all members together.
@@ -58,8 +59,8 @@ class TrainSettings:
     epochs: int
     lr: float
     weight_decay: float
-    optimizer: Literal["adamw", "sgd"]
-    scheduler: Literal["plateau", "cosine", "none"]
+    optimizer: Choice
+    scheduler: Scheduler
     batch_size: int
     class_weights: ClassWeights
     monitor: Literal["loss", "auc"]
@@ -100,52 +101,38 @@ class Outcome:
 
 
 class Member:
-    """One member of a stack: its part of the weights, its optimiser and schedule, and when it is to stop.
+    """One member of a stack: what it came to, its learning rate, and when it is to stop.
 
     best, history: as of an Outcome.
     """
 
     PROGRESS = ("best", "history", "mark", "stale")
 
-    def __init__(self, seed: int, settings: TrainSettings, model: HierarchicalAttention, place: int) -> None:
+    def __init__(self, seed: int, settings: TrainSettings) -> None:
         self.seed, self.settings = seed, settings
-        self.parameters = [nn.Parameter(parameter.data[place]) for parameter in model.parameters()]
-        self.optimizer = _optimizer(self.parameters, settings)
-        self.scheduler = _scheduler(self.optimizer, settings)
         self.best, self.history = {"value": math.inf, "epoch": 0}, []
         # what an epoch has to beat by min_delta, and for how many epochs none has
         self.mark, self.stale = math.inf, 0
 
-    def follow(self, model: HierarchicalAttention, place: int) -> None:
-        """Take the weights at a place of the stack for its own, after those of the stack have moved."""
-        for own, stacked in zip(self.parameters, model.parameters(), strict=True):
-            own.data = stacked.data[place]
-
-    def step(self, model: HierarchicalAttention, place: int) -> None:
-        """Take a step of the optimiser along its part of the stack's gradient."""
-        for own, stacked in zip(self.parameters, model.parameters(), strict=True):
-            own.grad = stacked.grad[place]
-        if self.settings.clip_norm:
-            nn.utils.clip_grad_norm_(self.parameters, self.settings.clip_norm)
-        self.optimizer.step()
-
     def end_epoch(self, row: Row, weights: Callable[[], dict[str, Tensor]]) -> None:
         """Note an epoch, whose weights are asked for where they are the best so far."""
-        s = self.settings
-        value = row["val_loss"] if s.monitor == "loss" or math.isnan(row["val_auc"]) else -row["val_auc"]
+        value = self._value(row)
         if value < self.best["value"]:
             self.best = {"value": value, "epoch": row["epoch"], "weights": weights()}
-        if value < self.mark - s.min_delta:
+        if value < self.mark - self.settings.min_delta:
             self.mark, self.stale = value, 0
         else:
             self.stale += 1
-        self.scheduler.step(*([value] if s.scheduler == "plateau" else []))
         self.history.append(row)
+
+    def _value(self, row: Row) -> float:
+        """Return what is to fall from epoch to epoch."""
+        return row["val_loss"] if self.settings.monitor == "loss" or math.isnan(row["val_auc"]) else -row["val_auc"]
 
     @property
     def lr(self) -> float:
-        """The learning rate of its next step."""
-        return self.optimizer.param_groups[0]["lr"]
+        """The learning rate of its next epoch."""
+        return learning_rate(self.settings, [self._value(row) for row in self.history])
 
     def finished(self) -> bool:
         """Return whether no epoch is to follow."""
@@ -157,9 +144,8 @@ class Member:
         return Outcome(self.best, self.history)
 
     def state(self) -> dict[str, Any]:
-        """Return what it needs to go on, besides its weights."""
-        content = {name: getattr(self, name) for name in self.PROGRESS}
-        return content | {"optimizer": self.optimizer.state_dict(), "scheduler": self.scheduler.state_dict()}
+        """Return what it needs to go on, besides its part of the stack."""
+        return {name: getattr(self, name) for name in self.PROGRESS}
 
     def restore(self, content: dict[str, Any]) -> None:
         """Take up what `state` returned. Raises any Exception where it is of another form."""
@@ -167,12 +153,6 @@ class Member:
             if not isinstance(content[name], type(getattr(self, name))):
                 raise TypeError(f"{name} is a {type(content[name]).__name__}")
             setattr(self, name, content[name])
-        self.optimizer.load_state_dict(content["optimizer"])
-        for weights, kept in self.optimizer.state.items():
-            same_shapes(kept, dict.fromkeys(kept, weights.shape), torch.Size())
-        if set(content["scheduler"]) != set(self.scheduler.state_dict()):
-            raise ValueError("scheduler of another form")
-        self.scheduler.load_state_dict(content["scheduler"])
 
 
 class Stack:
@@ -188,7 +168,8 @@ class Stack:
         if model_settings.standardise:
             self.model.standardise(*data.bags.statistics(data.train))
         self.model.to(self.device)
-        self.members = [Member(seed, settings, self.model, place) for place, seed in enumerate(seeds)]
+        self.members = [Member(seed, settings) for seed in seeds]
+        self.optimiser = Optimiser(list(self.model.parameters()), settings.optimizer, settings.weight_decay)
         self.autocast = torch.autocast(self.device.type, torch.bfloat16, enabled=settings.precision == "bf16")
         self.labels = data.labels(data.train)
         weights = losses.class_weights(settings.class_weights, self.labels.cpu().numpy(), model_settings.classes)
@@ -205,7 +186,7 @@ class Stack:
         """Train the rest of an epoch and validate; return whether it came to its end, else stopped."""
         begin, before = time.perf_counter(), self.patches
         rates = [member.lr for member in self.members]
-        if not self._train_epoch(stop):
+        if not self._train_epoch(rates, stop):
             return False
         train_loss = (self.loss / len(self.data.train)).tolist()
         speed = (self.patches - before) * len(self.members) / (time.perf_counter() - begin)
@@ -217,8 +198,8 @@ class Stack:
             member.end_epoch(dict(zip(ROW, values, strict=True)), lambda place=place: self.model.weights(place))
         return True
 
-    def _train_epoch(self, stop: Callable[[], bool]) -> bool:
-        """Take the steps of an epoch that are left; return whether it came to the end."""
+    def _train_epoch(self, rates: list[float], stop: Callable[[], bool]) -> bool:
+        """Take the steps of an epoch that are left, at each member's rate; return whether it came to the end."""
         size, n = self.settings.batch_size, len(self.data.train)
         split, epoch = zlib.crc32(self.data.name.encode()), self.epoch + 1
         order = np.random.default_rng([split, epoch]).permutation(n)
@@ -228,7 +209,7 @@ class Stack:
         while self.at < steps:
             part = slice(size * self.at, size * (self.at + 1))
             generator = np.random.default_rng([split, epoch, self.at + 1])
-            self._step([self.data.train[i] for i in order[part]], labels[part], keys[self.at], generator)
+            self._step([self.data.train[i] for i in order[part]], labels[part], keys[self.at], rates, generator)
             self.at += 1
             if self.at < steps and stop():
                 return False
@@ -241,7 +222,9 @@ class Stack:
         ]
         return torch.from_numpy(np.stack(drawn, 1)).to(self.device)
 
-    def _step(self, cases: list[str], y: Tensor, keys: Tensor, generator: np.random.Generator) -> None:
+    def _step(
+        self, cases: list[str], y: Tensor, keys: Tensor, rates: list[float], generator: np.random.Generator
+    ) -> None:
         """Take one step of the optimisers on a batch of cases."""
         s = self.settings
         batch = self.data.bags.batch(cases, s.sampling, generator)
@@ -254,10 +237,10 @@ class Stack:
         if s.entropy_weight:
             entropy = losses.batch_entropy(output.effective, batch.case_of_patch, batch.cases)
             objective = objective - s.entropy_weight * entropy.mean(0)
-        self.model.zero_grad()
         objective.sum().backward()  # no member's loss has a gradient in another's weights
-        for place, member in enumerate(self.members):
-            member.step(self.model, place)
+        if s.clip_norm:
+            clip([parameter.grad for parameter in self.optimiser.parameters], s.clip_norm)
+        self.optimiser.step(rates)
         # Without smoothing, as in validation. Read once an epoch: at each step it would wait for the GPU.
         self.loss += self._losses(output.logits.detach(), y) * len(cases)
         self.patches += len(batch.rows)
@@ -287,17 +270,17 @@ class Stack:
         finished = [member for member in self.members if member.finished()]
         if finished and going:
             self.model.keep(going)
+            self.optimiser.keep(going)
             self.loss = self.loss[going]
         self.members = [self.members[place] for place in going]
-        for place, member in enumerate(self.members):
-            member.follow(self.model, place)
         return finished
 
     def state(self) -> dict[str, Any]:
         """Return all that the members need to go on."""
         content = {name: getattr(self, name) for name in self.PROGRESS}
         members = {member.seed: member.state() for member in self.members}
-        return content | {"model": self.model.state_dict(), "members": members}
+        own = {"model": self.model.state_dict(), "optimiser": self.optimiser.state(), "members": members}
+        return content | own
 
     def restore(self, content: dict[str, Any]) -> None:
         """Take up what `state` returned of members of the same seeds.
@@ -310,6 +293,7 @@ class Stack:
             setattr(self, name, content[name])
         self.loss = self.loss.reshape(len(self.members)).to(self.device)
         self.model.load_state_dict(content["model"])
+        self.optimiser.restore(content["optimiser"])
         for member in self.members:
             member.restore(content["members"][member.seed])
             check_outcome(member.outcome(), self.epoch, self.model)
@@ -324,15 +308,7 @@ def check_outcome(outcome: Outcome, epochs: int, model: HierarchicalAttention) -
         raise ValueError("history of another form")
     if not isinstance(best["value"], float) or not isinstance(best["epoch"], int):
         raise ValueError("best epoch of another form")
-    if "weights" in best:
-        same_shapes(best["weights"], model.shapes())
-
-
-def same_shapes(tensors: dict[str, Tensor], wanted: dict[str, torch.Size], *also: torch.Size) -> None:
-    """Raise ValueError if tensors have other names than those wanted, or neither their shapes nor a shape of `also`."""
-    if set(tensors) != set(wanted) or any(
-        tensor.shape not in (wanted[name], *also) for name, tensor in tensors.items()
-    ):
+    if "weights" in best and {name: tensor.shape for name, tensor in best["weights"].items()} != model.shapes():
         raise ValueError("weights of another form")
 
 
@@ -344,18 +320,3 @@ def _drawn(settings: ModelSettings, seed: int) -> HierarchicalAttention:
 def _auc(y: NDArray[np.integer], p: NDArray[np.float64]) -> float:
     auc = metrics.auc(y, p)
     return math.nan if auc is None else auc
-
-
-def _optimizer(parameters: list[nn.Parameter], s: TrainSettings) -> torch.optim.Optimizer:
-    if s.optimizer == "sgd":
-        return torch.optim.SGD(parameters, s.lr, momentum=0.9, weight_decay=s.weight_decay, fused=True)
-    return torch.optim.AdamW(parameters, s.lr, weight_decay=s.weight_decay, fused=True)
-
-
-def _scheduler(optimizer: torch.optim.Optimizer, s: TrainSettings) -> torch.optim.lr_scheduler.LRScheduler:
-    schedule = torch.optim.lr_scheduler
-    if s.scheduler == "plateau":
-        return schedule.ReduceLROnPlateau(optimizer, factor=0.5, patience=3)  # the fourth epoch halves it
-    if s.scheduler == "cosine":
-        return schedule.CosineAnnealingLR(optimizer, s.epochs)
-    return schedule.ConstantLR(optimizer, factor=1.0)

@@ -21,7 +21,8 @@ from stratamil.mil import checkpoint
 from stratamil.mil.model import HierarchicalAttention, ModelSettings
 from stratamil.mil.stack import Data, Outcome, Precision, Row, Stack, TrainSettings, check_outcome
 
-# Weights of a projector from which bf16 saves time: measured on CPUs with 1024 x 128 (none) and 4096 x 128 (a third).
+# Weights of a projector from which bf16 saves time on CPUs with instructions for it: 1024 x 128 saved none, 4096 x 128
+# a third with AMX as with AVX-512 alone. Figures: docs/background/performance.md.
 WORTH_BF16 = 2**18
 SAVING = 0.05  # share of the time that states are written in
 

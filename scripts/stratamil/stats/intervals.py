@@ -18,13 +18,12 @@ from typing import Literal, NamedTuple
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from scipy.special import expit, logit, ndtri
 
 from stratamil.stats import metrics
 
 Scale = Literal["plain", "log", "logit"]
 
-Z = float(ndtri(0.975))
+Z = 1.959963984540054  # of 95%, two-sided
 FEW = 20  # patients of a class: below, the bootstrap's interval covers up to 98 % (bench/coverage.py few)
 STILL = 1e-12  # SD of samples that are all the same but for rounding: of what is constant by construction
 SCALES: dict[str, Scale] = {"roc_auc": "logit", "pr_auc": "logit", "accuracy": "logit", "balanced_accuracy": "logit"}
@@ -164,6 +163,8 @@ def _of_error(value: float, error: float, scale: Scale, n: int | None) -> Estima
         return Estimate(value, n=n)
     if scale == "log":
         return Estimate(value, float(value * np.exp(-half / value)), float(value * np.exp(half / value)), n)
+    from scipy.special import expit, logit  # a quarter of a second, as below
+
     half /= value * (1 - value)
     return Estimate(value, float(expit(logit(value) - half)), float(expit(logit(value) + half)), n)
 
@@ -273,6 +274,8 @@ def recalibration(y: ArrayLike, score: ArrayLike, patients: ArrayLike) -> Recali
     slope, intercept = metrics.recalibration(y, score)
     if slope is None:
         return Recalibration(Estimate(None, n=len(names)), Estimate(None, n=len(names)))
+    from scipy.special import expit, logit  # as above
+
     x = logit(np.clip(score, metrics.SMALLEST, 1 - metrics.SMALLEST))
     design = np.column_stack([np.ones_like(x), x])
     fitted = expit(intercept + slope * x)

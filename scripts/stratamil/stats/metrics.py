@@ -10,7 +10,6 @@ from typing import Any, Literal, NamedTuple
 import numpy as np
 import pandas as pd
 from numpy.typing import ArrayLike, NDArray
-from scipy.special import log_softmax, logit
 
 TEMPERATURES = (0.1, 10.0)  # bounds of `temperature`: a separable validation set would push it to 0
 TEMPERATURE_CASES = 50  # fitted to 10 cases, it raised the log loss of a cohort from .245 to .669
@@ -208,6 +207,7 @@ def temperature(y: ArrayLike, logits: ArrayLike, least: int = TEMPERATURE_CASES)
         return Temperature(1.0, "bound")
 
     from scipy.optimize import minimize_scalar  # as above
+    from scipy.special import log_softmax
 
     def loss(log_t: float) -> float:
         return -log_softmax(logits / np.exp(log_t), axis=1)[np.arange(len(y)), y].mean()
@@ -223,6 +223,8 @@ def recalibration(y: NDArray[np.bool_], score: ArrayLike) -> tuple[float, float]
 
     None, None where the maximum likelihood does not exist: one class, one score, or classes that do not overlap.
     """
+    from scipy.special import logit  # a quarter of a second, which most programs need not wait for
+
     x = logit(np.clip(score, SMALLEST, 1 - SMALLEST))
     if not has_both(y) or x[y].min() >= x[~y].max() or x[y].max() <= x[~y].min():
         return None, None

@@ -13,7 +13,8 @@ from torchmil.models import ABMIL
 
 from stratamil.features.store import Features
 from stratamil.mil.bags import Bags, Sampling
-from stratamil.mil.model import AGGREGATIONS, AttentionScore, HierarchicalAttention, segment_softmax, stack
+from stratamil.mil.model import AGGREGATIONS, AttentionScore, HierarchicalAttention, stack
+from stratamil.mil.segments import Segments
 
 
 @pytest.fixture(params=[False, True], ids=["tanh", "gated"])
@@ -216,7 +217,7 @@ def test_zero_start_without_coupling_is_the_mean_of_means():
 
 def test_huge_scores_do_not_overflow():
     scores = torch.tensor([[1e4, 1], [1e4 - 1, 1], [-1e4, 1], [3.0, 1]])
-    weights, summed = segment_softmax(scores, torch.tensor([0, 0, 1, 1]), 2)
+    weights, summed = Segments(torch.tensor([0, 0, 1, 1]), 2).softmax(scores)
     torch.testing.assert_close(weights, torch.cat([torch.softmax(scores[:2], 0), torch.softmax(scores[2:], 0)]))
     expected = torch.stack([torch.logsumexp(scores[:2], 0), torch.logsumexp(scores[2:], 0)])
     torch.testing.assert_close(summed, expected)

@@ -12,12 +12,14 @@ import numpy as np
 import pytest
 import torch
 from factories import MODEL, STAINS, content, features, model_settings
+from torch.utils._python_dispatch import TorchDispatchMode
 
 import cli
+from stratamil.core import devices
 from stratamil.core.errors import Stopped, UserError
 from stratamil.mil import checkpoint, losses, stack, training
 from stratamil.mil.bags import Bags
-from stratamil.mil.model import HierarchicalAttention
+from stratamil.mil.model import AGGREGATIONS, HierarchicalAttention
 
 CASES = [str(i) for i in range(1, 25)]
 Y = {case: i % 2 for i, case in enumerate(CASES)}
@@ -275,10 +277,11 @@ def test_batch_gradient_is_the_mean_over_cases(bags):
 
 def test_bf16_is_chosen_where_it_gains(monkeypatch):
     wide, narrow = model_settings(4096, 2, embed_dim=128), model_settings(1280, 2, embed_dim=128)
-    for tiles in (True, False):
-        monkeypatch.setattr(torch.cpu, "get_capabilities", lambda tiles=tiles: {"amx_bf16": tiles})
+    for flags in ({"amx_bf16": True}, {"amx_bf16": False, "avx512_bf16": True}, {"avx512_f": True}, {}):
+        monkeypatch.setattr(torch.cpu, "get_capabilities", lambda flags=flags: flags)
         chosen = training.precision("auto", torch.device("cpu"), wide)
-        assert chosen == ("bf16" if tiles else "fp32")
+        assert chosen == ("bf16" if flags.get("amx_bf16") or flags.get("avx512_bf16") else "fp32")
+        assert devices.fast_bf16(torch.device("cpu")) == (chosen == "bf16")  # of which embedding asks
         assert training.precision("auto", torch.device("cpu"), narrow) == "fp32"
         assert training.precision("bf16", torch.device("cpu"), narrow) == "bf16"
 
@@ -429,13 +432,15 @@ def test_a_checkpoint_of_wrong_content_is_one_line(tmp_path, change):
 @pytest.mark.slow
 @pytest.mark.parametrize("change", [
     *(broken([*place, name], value) for value in (None, "x", [5], {"a": 5})
-      for place, names in (([], ["done", "stack"]), (["stack"], [*stack.Stack.PROGRESS, "model", "members"]),
-                           (["stack", "members", 1], [*stack.Member.PROGRESS, "optimizer", "scheduler"]))
+      for place, names in (([], ["done", "stack"]),
+                           (["stack"], [*stack.Stack.PROGRESS, "model", "optimiser", "members"]),
+                           (["stack", "optimiser"], ["steps", "moments"]),
+                           (["stack", "members", 1], stack.Member.PROGRESS))
       for name in names if (name, value) != ("stack", None)),
     broken(["stack", "members", 1, "history", 0], {"epoch": 1}),
     broken(["stack", "members", 1, "best", "weights"], {FIRST: torch.zeros(2)}),
     broken(["stack", "model", FIRST], torch.zeros(2)),
-    broken(["stack", "members", 1, "optimizer", "state"], {0: {"exp_avg": torch.zeros(77)}}),
+    broken(["stack", "optimiser", "moments", 0, 0], torch.zeros(77)),
     broken(["done", 9], {"best": {"value": 0.5, "epoch": 1, "weights": {}}, "history": []}),
     lambda state: [state.pop(name) for name in list(state) if name != "key"],
 ])  # fmt: skip
@@ -456,3 +461,30 @@ def test_the_best_epoch_is_kept_whatever_counts_as_improvement(bags):
     outcome = fit(bags, epochs=12, min_delta=10.0)
     history = outcome.table()
     assert outcome.best["epoch"] == history.loc[history["val_loss"].idxmin(), "epoch"]
+
+
+class NoWait(TorchDispatchMode):
+    """Fails at what a GPU would have to be waited for: a number that the program reads, a shape that data decides."""
+
+    WAITS = (
+        "_local_scalar_dense", "nonzero", "bincount", "unique", "masked_select", "repeat_interleave.Tensor", "equal",
+    )  # fmt: skip
+    READS = ("item", "tolist", "cpu", "numpy", "__bool__", "__int__", "__float__", "__index__", "__array__")
+
+    def __torch_dispatch__(self, operation, types, args=(), kwargs=None):
+        name = operation.name().split("::")[1]
+        masked = name.startswith("index.") and any(part is not None and part.dtype == torch.bool for part in args[1])
+        assert not name.startswith(self.WAITS) and not masked, name
+        return operation(*args, **kwargs or {})
+
+
+@pytest.mark.parametrize("aggregation", AGGREGATIONS)
+@pytest.mark.parametrize("options", [{}, EVERYTHING], ids=["default", "everything"])
+def test_no_step_waits_for_a_gpu(bags, monkeypatch, aggregation, options):
+    """On a CPU, by the operations that it takes: an epoch is read once, at its end."""
+    members = stack.Stack(cohort(bags), replace(MODEL, aggregation=aggregation), settings(**options), [1, 2])
+    with monkeypatch.context() as patched, NoWait():
+        for name in NoWait.READS:
+            patched.setattr(torch.Tensor, name, lambda *_, name=name: pytest.fail(f"Tensor.{name} in a step"))
+        assert members._train_epoch([0.02, 0.01], lambda: False)
+    assert all(math.isfinite(value) and value > 0 for value in members.loss.tolist())

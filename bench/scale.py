@@ -1,0 +1,134 @@
+"""Seconds and memory of each stage from precomputed features to predictions, for cohorts of growing size.
+
+1,000 cases of 1,024 float16 features, a file a case, made on the fly and deleted afterwards; 0.1 and 1 million patches,
+with --large 10 million, too (20 GB of files and as much again of shards). The rules' programs themselves, one split of
+60/20/20. Memory: the most that a program holds of its own (RssAnon); pages of mapped files, which the system takes
+back when it runs short, do not count. A stage is linear where the seconds of a patch stay the same.
+"""
+
+import argparse
+import contextlib
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+import h5py
+import measure
+import numpy as np
+import pandas as pd
+from patches import SCRIPTS
+
+CASES, DIM, SHARDS = 1000, 1024, 4
+SIZES, LARGE = (100_000, 1_000_000), 10_000_000
+CLASSES, STAIN = ("a", "b"), "h&e"
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--large", action="store_true", help=f"{LARGE:,} patches, too")
+    parser.add_argument("--patches", type=int, nargs="+", help="other sizes")
+    parser.add_argument("--seeds", type=int, default=2)
+    parser.add_argument("--epochs", type=int, default=1)
+    parser.add_argument("--threads", type=int, default=measure.cores())
+    parser.add_argument("--folder", help="where all is written; it is removed afterwards")
+    args = parser.parse_args()
+    before = {}
+    for patches in args.patches or (*SIZES, *([LARGE] if args.large else [])):
+        with tempfile.TemporaryDirectory(dir=args.folder) as folder:
+            made = write(Path(folder), patches)
+            print(
+                f"{patches:,} patches, {2 * patches * DIM / 2**30:.2f} GB of features, made in {made:.0f} s", flush=True
+            )
+            taken = {}
+            for stage, command in commands(Path(folder), args):
+                seconds, memory = run(command)
+                spent, most = taken.get(stage, (0, 0))
+                taken[stage] = spent + seconds, max(most, memory)
+            for stage, (seconds, memory) in taken.items():
+                of = f", {memory / before[stage]:.2f} of that of the size before" if stage in before else ""
+                print(f"  {stage:12}{seconds:8.1f} s{1e6 * seconds / patches:9.1f} us a patch{memory:8.0f} MB{of}")
+                before[stage] = memory
+
+
+def write(folder: Path, patches: int) -> float:
+    """Write a cohort's files, manifest and labels; returns the seconds that it took."""
+    begin, rng, n = time.perf_counter(), np.random.default_rng(0), patches // CASES
+    (folder / "features").mkdir()
+    noise = rng.normal(size=(n + 997, DIM)).astype(np.float16)
+    for case in range(CASES):
+        with h5py.File(folder / f"features/{case}.h5", "w") as file:
+            values = noise[case % 997 : case % 997 + n].copy()
+            values[:, 0] += case % 2
+            values[:, 1] = rng.normal(size=n)  # no two patches are equal
+            file["features"], file["coords"] = values, np.indices((n, 1)).reshape(2, n).T.astype("int32")
+    cases = np.arange(CASES)
+    manifest = pd.DataFrame({"file": [f"{case}.h5" for case in cases], "case": cases, "stain": STAIN, "slice": "s1"})
+    manifest.to_csv(folder / "features/manifest.csv", index=False)
+    pd.DataFrame({"Case": cases, "Class": 1 + 2 * (cases % 2)}).to_csv(folder / "labels.csv", index=False)
+    return time.perf_counter() - begin
+
+
+def commands(folder: Path, args: argparse.Namespace) -> list[tuple[str, list]]:
+    """Stage and command of each program that a study runs up to the predictions of its first split."""
+    patches, cases, identity = (folder / name for name in ("patches.parquet", "cases.csv", "features.json"))
+    shards = [folder / f"shard_{number}.h5" for number in range(SHARDS)]
+    names, seeds = [folder / f"split_{number}.npz" for number in range(1, 6)], range(1, args.seeds + 1)
+    checkpoints = [folder / f"split_01/seed_{seed}/checkpoints/best.pth" for seed in seeds]
+    shared = ["--features", *shards, "--cases", cases, "--split", names[0], "--name", "01", "--classes", *CLASSES]
+    shared += ["--stains", STAIN, "--seeds", *seeds, "--threads", args.threads, "--output", folder / "split_01"]
+
+    def program(name: str, *flags: object) -> list:
+        return [SCRIPTS / f"{name}.py", *flags, "--log", folder / f"{name}.log"]
+
+    inventory = program(
+        "inventory", "--manifest", folder / "features/manifest.csv", "--labels", folder / "labels.csv", "--classes",
+        "a=1", "b=3", "--output", patches, "--cases", cases,
+        "--excluded", folder / "excluded.csv", "--duplicates", folder / "duplicates.csv", "--identity", identity,
+    )  # fmt: skip
+    precomputed = [
+        program(
+            "precomputed", "--patches-table", patches, "--cases", cases, "--identity", identity,
+            "--folder", folder / "features", "--shard", number, "--shards", SHARDS, "--output", path,
+        )
+        for number, path in enumerate(shards)
+    ]  # fmt: skip
+    return [
+        ("inventory", inventory),
+        ("splits", program("splits", "--cases", cases, "--classes", *CLASSES, "--n-splits", 5, "--output", *names)),
+        *(("precomputed", command) for command in precomputed),
+        ("train", program("train", *shared, "--epochs", args.epochs, "--state", folder / "state.pth")),
+        ("evaluate", program("evaluate", *shared, "--checkpoints", *checkpoints)),
+    ]
+
+
+def run(command: list) -> tuple[float, float]:
+    """Seconds, and the most MB that the program and those that it started held of their own at once."""
+    begin, most = time.perf_counter(), 0.0
+    process = subprocess.Popen([sys.executable, *map(str, command)], stdout=subprocess.DEVNULL, stderr=subprocess.PIPE)
+    while process.poll() is None:
+        most = max(most, own(process.pid))
+        time.sleep(0.05)
+    if process.returncode:
+        sys.exit(f"{command[0]}: failed\n{process.stderr.read().decode()[-2000:]}")
+    return time.perf_counter() - begin, most
+
+
+def own(pid: int) -> float:
+    """MB of memory that a process and those that it started hold, without mapped files."""
+    parents = {}
+    for stat in Path("/proc").glob("[0-9]*/stat"):
+        with contextlib.suppress(OSError):  # it has just ended
+            parents.setdefault(int(stat.read_text().rpartition(")")[2].split()[1]), []).append(int(stat.parent.name))
+    family, total = [pid], 0
+    for each in family:  # grows while it is read
+        family += parents.get(each, [])
+        with contextlib.suppress(OSError, ValueError):
+            status = Path(f"/proc/{each}/status").read_text().split()
+            total += int(status[status.index("RssAnon:") + 1])
+    return total / 1024
+
+
+if __name__ == "__main__":
+    main()
