@@ -12,19 +12,17 @@ from urllib.parse import quote
 
 import pandas as pd
 import yaml
-from matplotlib.figure import Figure
-from numpy.typing import NDArray
 
 from stratamil.cohort import flow
 from stratamil.cohort.splits import Split
 from stratamil.core import files, progress, provenance
 from stratamil.core.errors import UserError
 from stratamil.core.names import file_name
-from stratamil.core.wording import BASELINES, baseline_label
+from stratamil.core.wording import baseline_label
 from stratamil.evaluation import cross_split, metrics_table
 from stratamil.evaluation.study import Study
 from stratamil.explain import stain_attention
-from stratamil.report import benchmarks, cohort_plots, page, plots, sentences, style, training_plots
+from stratamil.report import benchmarks, cohort_plots, page, sentences, study_figures, style
 from stratamil.stats.intervals import Estimate
 
 GALLERIES = {
@@ -94,13 +92,11 @@ def build(
         "unreadable": unreadable.to_dict("records"),
         "provenance": _provenance(study, sources),
     }
-    drawn = figures(study, weights, colors)
+    drawn = study_figures.figures(study, numbers, weights, colors)
     words = "Flow of cases and patches from the labels table and the patches to the test predictions"
     drawn["flow"] = cohort_plots.flow(**used["flow"]), words
     tracked = progress.track(drawn.items(), len(drawn), "figures")
-    svgs = {name: style.svg(figure) for name, (figure, _) in tracked}
-    for name, svg in svgs.items():
-        files.write_text(svg, folder / "figures" / f"{name}.svg")
+    svgs = {name: style.publish(figure, folder / "figures" / name) for name, (figure, _) in tracked}
     files.write_json({"title": title} | numbers | used, folder / "metrics.json")
     files.write_csv(metrics_table.long_table(numbers), folder / "metrics.csv")
     files.write_csv(flow.left_out(excluded, splits, unreadable, study.cases, bags), folder / "excluded.csv")
@@ -147,81 +143,11 @@ def address(path: Path, final: Path) -> str:
     return quote(Path(os.path.relpath(path, final)).as_posix())
 
 
-def figures(study: Study, weights: pd.DataFrame | None, colors: Sequence[str]) -> dict[str, tuple[Figure, str]]:
-    """Draw the figures of the page: name -> (Figure, what it shows in words).
-
-    weights: stain weights of `stain_attention.summarise`.
-    """
-    cases, classes = study.ensemble, study.classes
-    y, p = cases["y"].to_numpy(), cases[study.probabilities].to_numpy()
-    what = "ensemble" if replicates(study) else "out of fold"
-    if study.binary:
-        curves, beside = [("model", y, p[:, 1])], list(_baseline_curves(study))
-        splits = [study.of_cases(part, study.probabilities) for _, part in study.predictions.groupby("split")]
-        thin = [(part["y"].to_numpy(), part[study.probabilities[1]].to_numpy()) for part in splits]
-    else:
-        beside = []
-        curves = [(f"{name} against the rest", y == c, p[:, c]) for c, name in enumerate(classes)]
-        thin = []
-    wrong = p.argmax(axis=1) != y
-    drawn = {
-        "roc": plots.roc(curves, f"ROC, {what}", thin=thin, beside=beside, colors=colors),
-        "precision_recall": plots.precision_recall(curves, f"Precision-recall, {what}", colors=colors),
-        "confusion": plots.confusion_matrix(y, p.argmax(axis=1), classes, "Most probable class", colors=colors),
-        "deviation": plots.deviation(
-            list(cases["case_id"]), y, study.shown(cases), classes, f"Each case, {what}", wrong=wrong, colors=colors
-        ),
-    }
-    threshold = cases["threshold"].to_numpy()
-    if study.binary and not pd.isna(threshold).any():
-        called = (p[:, 1] >= threshold).astype(int)
-        drawn["confusion_threshold"] = plots.confusion_matrix(y, called, classes, "Validation threshold", colors=colors)
-    scaled = cases[study.scaled].to_numpy()
-    for c, name in [(1, classes[1])] if study.binary else enumerate(classes):
-        drawn[f"calibration_{c}"] = plots.calibration(
-            y == c,
-            p[:, c],
-            f"Calibration, {name}",
-            scaled=scaled[:, c] if study.rescaled else None,
-            colors=colors,
-            names=classes if study.binary else ("other classes", name),
-        )
-    histories = [(run.name, run.history) for run in study.runs if run.history is not None]
-    if histories:
-        drawn["losses"] = training_plots.losses(histories, "Training", colors=colors, across=min(5, len(study.splits)))
-    if weights is not None:
-        drawn["stains"] = plots.stain_weights(weights, y, classes, "Stain attention", colors=colors)
-    return {name: (figure, _words(name, study)) for name, figure in drawn.items()}
-
-
 def replicates(study: Study) -> str:
     """Say how many predictions of a case are averaged, in words; empty where it is one."""
     seeds, repeats = len(study.seeds), study.repeats
     words = [f"{repeats} repeats"] * (repeats > 1) + [f"{seeds} seeds"] * (seeds > 1)
     return " x ".join(words)
-
-
-def _baseline_curves(study: Study) -> Iterator[tuple[str, NDArray, NDArray]]:
-    """Yield (label, y, score) of the two baselines that see the patches."""
-    for name in ("summary", "colour"):
-        if name in study.baseline_ensembles:
-            rows = study.baseline_ensembles[name]
-            yield BASELINES[name].lower(), rows["y"].to_numpy(), rows[study.probabilities[1]].to_numpy()
-
-
-def _words(name: str, study: Study) -> str:
-    """Say what a figure shows, for those who do not see it; more of its numbers are in the tables."""
-    n, value = len(study.ensemble), page.num(study.auc(study.ensemble))
-    words = {
-        "roc": f"ROC curves of {n} cases out of fold; the AUROC of the model is {value}",
-        "precision_recall": f"Precision-recall curves of {n} cases out of fold, with the prevalence as dashed line",
-        "confusion": f"Confusion matrix of {n} cases, most probable class",
-        "confusion_threshold": f"Confusion matrix of {n} cases at the thresholds chosen on validation cases",
-        "deviation": f"True label and predicted probability of each of {n} cases, wrong ones marked",
-        "losses": f"Training and validation loss over the epochs of {len(study.runs)} runs",
-        "stains": f"Stain attention weights of {n} cases by class",
-    }
-    return words.get(name, f"Reliability curve of {n} cases, with the number of cases a bin")
 
 
 def links(study: Study, final: Path) -> dict[str, list[tuple[int | str, list[tuple[str, str]]]]]:
