@@ -17,27 +17,13 @@ def read(path: Path) -> list[dict[str, Any]]:
     return yaml.safe_load(path.read_text(encoding="utf-8"))
 
 
-def facts(
-    cohort: Mapping[str, Any],
-    *,
-    scaled: bool,
-    faithfulness: bool,
-    class_weights: bool,
-    trained: bool,
-    images: bool,
-    columns: bool,
-    clinical: bool,
-) -> set[str]:
-    """Return the names of what a study lacks: the conditions of `unless`."""
+def facts(cohort: Mapping[str, Any], *, faithfulness: bool, class_weights: bool, columns: bool) -> set[str]:
+    """Return what a study lacks: the conditions of `unless`. columns: of the labels table, to describe cases by."""
     lacks = {
         "no patients": cohort["patient_column"] is None,
-        "no temperature": not scaled,
         "no faithfulness": not faithfulness,
         "no class weights": not class_weights,
-        "no training": not trained,
-        "no images": not images,
         "no columns": not columns,
-        "no clinical": not clinical,
     }
     return {name for name, lacking in lacks.items() if lacking}
 

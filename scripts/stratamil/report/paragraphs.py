@@ -1,5 +1,6 @@
 """Paragraphs for a paper: methods and results of a study, with every number filled in (report/summary.txt)."""
 
+import re
 import textwrap
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -11,14 +12,13 @@ from stratamil.report import sentences_performance as performance
 from stratamil.report.sentences import Numbers, quoted
 
 RULES = {"youden": "Youden’s index"}
+NAMES = {"adamw": "AdamW", "adam": "Adam", "sgd": "SGD", "python": "Python", "torch": "PyTorch"}
 WIDTH = 100
 
 
-def text(
-    numbers: Numbers, cohort: Mapping[str, Any], used: Mapping[str, Any], runs: Mapping[str, Any], unit: str
-) -> str:
-    """Return summary.txt. used: attention, flow and provenance of the page, and faithfulness. runs: of `facts`."""
-    parts = {"Methods": methods(numbers, cohort, used, runs, unit), "Results": results(numbers, used, unit)}
+def text(numbers: Numbers, used: Mapping[str, Any], unit: str) -> str:
+    """Return summary.txt. used: cohort, flow, provenance and faithfulness of the page, and `run`, of `facts`."""
+    parts = {"Methods": methods(numbers, used, unit), "Results": results(numbers, used, unit)}
     return "\n\n".join(f"{name}\n\n{textwrap.fill(body, WIDTH)}" for name, body in parts.items()) + "\n"
 
 
@@ -37,10 +37,9 @@ def facts(results: Mapping[str, Any], sizes: Mapping[str, Sequence[int]]) -> dic
     }
 
 
-def methods(
-    numbers: Numbers, cohort: Mapping[str, Any], used: Mapping[str, Any], runs: Mapping[str, Any], unit: str
-) -> str:
+def methods(numbers: Numbers, used: Mapping[str, Any], unit: str) -> str:
     """Return the methods paragraph."""
+    cohort, runs = used["cohort"], used["run"]
     total, stains = cohort["total"], cohort["stains"]
     of = f" of {n_of(total['patients'], 'patient')}" if unit == "patient" else ""
     lines = [
@@ -49,7 +48,7 @@ def methods(
         f"The cohort had {n_of(total['cases'], 'case')}{of} ({sentences.by_class(numbers['counts'])}) with "
         f"{thousands(total['slices'])} slices and {thousands(total['patches'])} patches.",
         *_model(runs),
-        f"Splits: {cohort['plan'][0].lower()}{cohort['plan'][1:]}",
+        f"Splits: {_first_lower(re.sub(', read from .*? and checked', '', cohort['plan']))}",
         *_training(numbers, runs),
         *_statistics(numbers, unit),
         *_software(used["provenance"]),
@@ -86,13 +85,17 @@ def _training(numbers: Numbers, runs: Mapping[str, Any]) -> list[str]:
     if train:
         weights = train.get("class_weights") or "none"
         lines.append(
-            f"Training took up to {train['epochs']} epochs ({train['optimizer']}, learning rate {train['lr']:g}, weight "
-            f"decay {train['weight_decay']:g}, class weights {weights}, label smoothing {train['label_smoothing']:g}, "
-            f"dropout {runs['model'].get('dropout', 0):g})."
+            f"Training took up to {train['epochs']} epochs ({NAMES.get(train['optimizer'], train['optimizer'])}, learning rate {train['lr']:g}, "
+            f"weight decay {train['weight_decay']:g}, class weights {weights}, "
+            f"label smoothing {train['label_smoothing']:g}, dropout {runs['model'].get('dropout', 0):g})."
         )
     rule = RULES.get(runs["rule"], runs["rule"])
     threshold = f" and the threshold ({rule})" if numbers["positive"] else ""
     return [*lines, f"Validation cases alone chose the epoch{threshold}; no model was fitted to all cases."]
+
+
+def _first_lower(text: str) -> str:
+    return text[:1].lower() + text[1:]
 
 
 def _range(values: Sequence[int]) -> str:
@@ -101,7 +104,7 @@ def _range(values: Sequence[int]) -> str:
 
 def _statistics(numbers: Numbers, unit: str) -> list[str]:
     measure = "mean of the test sets" if numbers["headline"] == "fold_mean" else "pooled over test sets"
-    names = [baseline_label(entry["name"]) for entry in sentences.compared(numbers)]
+    names = [_first_lower(baseline_label(entry["name"])) for entry in sentences.compared(numbers)]
     lines = [
         f"The primary measure was the out-of-fold AUROC ({measure}), with 95% CIs from "
         f"{thousands(numbers['bootstrap']['samples'])} {unit}-level bootstrap samples, or Newcombe’s method with fewer "
@@ -116,7 +119,11 @@ def _statistics(numbers: Numbers, unit: str) -> list[str]:
 
 def _software(provenance: Mapping[str, Any]) -> list[str]:
     versions = provenance["versions"]
-    shown = [f"{name} {versions[name]}" for name in ("python", "torch", "scikit-learn") if versions.get(name)]
+    shown = [
+        f"{NAMES.get(name, name)} {versions[name]}"
+        for name in ("python", "torch", "scikit-learn")
+        if versions.get(name)
+    ]
     commit = f", commit {provenance['commit'][:10]}" if provenance["commit"] else ""
     return [f"Software: StrataMIL{commit} ({', '.join(shown)})."]
 

@@ -60,11 +60,12 @@ def result(numbers: Numbers) -> str:
         return f"The AUROC is not defined: the {numbers['cases']} predicted cases are not of every class."
     apart = question(numbers["classes"], numbers["positive"])
     begin = f"AUROC {quoted(estimate)}, {apart}, {cases(numbers)}, out of fold"
+    several = len(numbers["by_seed"])
+    how = "single training" if several == 1 else f"averaged over {several} single trainings"
     if numbers["headline"] == "fold_mean":
-        return f"{begin}: mean of {n_of(folds, 'test set')}, of {trainings(numbers)}."
+        return f"{begin}: mean of {n_of(folds, 'test set')}, {how}."
     return (
-        f"{begin}: all test cases ranked together, of {trainings(numbers)}. There is no mean of the test sets, because "
-        "one lacks a class."
+        f"{begin}: all test cases ranked together, {how}. There is no mean of the test sets, because one lacks a class."
     )
 
 
@@ -86,7 +87,9 @@ def cards(numbers: Numbers, replicates: str) -> list[Card]:
     if not best:
         return [*found, Card("Best baseline", "none", "no baseline has a defined AUROC")]
     auc, gain = best[numbers["headline"]], difference(best, numbers)
-    found.append(Card("Best baseline, AUROC", num(auc.value, 2), f"{baseline_label(best['name'])}; 95% CI {_span(auc)}"))
+    found.append(
+        Card("Best baseline, AUROC", num(auc.value, 2), f"{baseline_label(best['name'])}; 95% CI {_span(auc)}")
+    )
     sign = "+" if (gain.value or 0) > 0 else ""
     figure = "not defined" if gain.value is None else sign + num(gain.value, 2)
     return [*found, Card("Model − baseline", figure, f"paired, 95% CI {_span(gain)}: {shown(gain)}")]
@@ -145,12 +148,12 @@ def few(patients: Mapping[str, int], unit: str) -> str:
     )
 
 
-def small(patients: Mapping[str, int], unit: str) -> str:
-    """Say how much one error weighs in the smallest class; empty where it weighs little, or `few` says it."""
-    name, n = min(patients.items(), key=lambda item: item[1])
-    if not PATIENTS <= n <= SMALL:
+def small(counts: Mapping[str, int]) -> str:
+    """Say how much one error weighs in the smallest class; empty where it weighs little. counts: its cases."""
+    name, n = min(counts.items(), key=lambda item: item[1])
+    if not 0 < n <= SMALL:
         return ""
-    return f"Few {unit}s: one more error among the {n} of {name} moves its share by {100 / n:.0f} points."
+    return f"Few cases: one more error among {n_of(n, f'{name} case')} moves their share by {100 / n:.0f} points."
 
 
 def flags(
@@ -168,7 +171,7 @@ def flags(
         *(["Some cases were predicted more or less often than others: see Single trainings."] if missing else []),
         *filter(None, (few(numbers["patients_of"], unit),)),
         *grave,
-        *filter(None, (small(numbers["patients_of"], unit),)),
+        *filter(None, ("" if few(numbers["patients_of"], unit) else small(numbers["counts"]),)),
         *filter(None, (one_class(explained),)),
         "Internal test only: no other hospital, scanner or laboratory was tested.",
     ]

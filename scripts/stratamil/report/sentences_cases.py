@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from stratamil.core.wording import listed, n_of, num, percentages, thousands
-from stratamil.report.sentences import Numbers, first_sentence, quoted
+from stratamil.report.sentences import first_sentence, quoted
 
 CHANCE = 0.5
 EQUAL_SHARE = (0.95, 1.05)  # mean weight of a stain, as a multiple of an equal share, that counts as equal
@@ -12,7 +12,7 @@ UNIFORM = 0.98  # normalised entropy beyond which attention is close to equal we
 OPEN = 5  # warnings that the report itself shows
 
 
-def cohort(numbers: Numbers, cohort: Mapping[str, Any], flow: Mapping[str, Any]) -> list[str]:
+def cohort(cohort: Mapping[str, Any], flow: Mapping[str, Any]) -> list[str]:
     """Return what the cohort is, how it was split and what was excluded, a line each."""
     total, stains = cohort["total"], cohort["stains"]
     of = "" if cohort["patient_column"] is None else f" of {n_of(total['patients'], 'patient')}"
@@ -20,8 +20,8 @@ def cohort(numbers: Numbers, cohort: Mapping[str, Any], flow: Mapping[str, Any])
     shares = percentages(list(counts.values()))
     classes = listed([f"{n} {name} ({share} %)" for (name, n), share in zip(counts.items(), shares)])
     return [
-        f"{n_of(total['cases'], 'case')}{of}: {classes}; {thousands(total['slices'])} slices (one tissue section in one "
-        f"stain) and {thousands(total['patches'])} patches in {n_of(len(stains), 'stain')} ({listed(stains)}).",
+        f"{n_of(total['cases'], 'case')}{of}: {classes}; {thousands(total['slices'])} slices (one tissue section in "
+        f"one stain) and {thousands(total['patches'])} patches in {n_of(len(stains), 'stain')} ({listed(stains)}).",
         excluded(flow),
         f"Splits: {cohort['plan'][0].lower()}{cohort['plan'][1:]}",
         *warned(cohort["warnings"]),
@@ -38,9 +38,15 @@ def warned(warnings: Sequence[str]) -> list[str]:
 def excluded(flow: Mapping[str, Any]) -> str:
     """Say how many labelled cases were predicted, and why the others were not."""
     steps = flow["steps"]
-    reasons = [f"{part['cases']} {part['reason']}" for step in steps for part in step["left_out"] if part["cases"]]
+    parts = [part for step in steps for part in step["left_out"] if part["cases"]]
+    reasons = [f"{part['reason'].removesuffix(' excluded')}: {part['cases']}" for part in parts]
+    n = sum(part["cases"] for part in parts)
     begin = f"Of {n_of(steps[0]['cases'], 'labelled case')}, {steps[-1]['cases']} were predicted out of fold"
-    return f"{begin}; excluded: {', '.join(reasons)}." if reasons else f"{begin}; none was excluded."
+    return (
+        f"{begin}; {n} {'was' if n == 1 else 'were'} excluded ({', '.join(reasons)})."
+        if reasons
+        else f"{begin}; none was excluded."
+    )
 
 
 def errors(rows: Sequence[Mapping[str, Any]], unit: str, several: bool) -> str:
@@ -120,8 +126,8 @@ def known_signal(truth: Mapping[str, Any] | None) -> str:
     if truth.get("contribution_auc") is None or truth.get("margin_auc") is None:
         return f"{text}."
     return (
-        f"{text}. Ranked by their signed contribution to the logit the AUROC is {num(truth['contribution_auc'], 2)}, by "
-        f"their contribution to the margin {num(truth['margin_auc'], 2)}."
+        f"{text}. Ranked by signed contribution to the logit the AUROC is {num(truth['contribution_auc'], 2)}, by "
+        f"contribution to the margin {num(truth['margin_auc'], 2)}."
     )
 
 
@@ -130,5 +136,3 @@ def faithfulness(found: Mapping[str, Any] | None) -> str:
     if not found:
         return "Faithfulness was not checked, so whether the model needs the patches that it attends to is unknown."
     return " ".join(filter(None, (found["overall"], found["by_class"])))
-
-

@@ -15,11 +15,11 @@ def intervals(numbers: Numbers, unit: str) -> list[str]:
         f"95% CIs come from {samples}{whole}: the estimate ± 1.96 SD of the samples, on the logit or log scale for "
         f"bounded measures. With fewer than 20 {unit}s of a class the CI of an AUROC is Newcombe’s (2006, method 5). "
         "Coverage was checked by simulation: see Statistics in the documentation.",
-        "CIs of shares of cases are Wilson’s; like DeLong’s they assume independent cases. The CI “with the choice” comes "
-        f"from bootstrap samples of {unit}s that each choose their own thresholds on validation cases.",
-        f"A CI reflects the sampling of {unit}s, not of splits or training runs. What is constant by construction has no "
-        "CI. Paired differences use the same bootstrap samples for both models; no correction was made for the number "
-        "of comparisons.",
+        "CIs of shares of cases are Wilson’s; like DeLong’s they assume independent cases. The CI “with the choice” "
+        f"comes from bootstrap samples of {unit}s that each choose their own thresholds on validation cases.",
+        f"A CI reflects the sampling of {unit}s, not of splits or training runs. What is constant by construction has "
+        "no CI. Paired differences use the same bootstrap samples for both models; no correction was made for the "
+        "number of comparisons.",
         "Calibration slope and intercept follow Cox (1958). The ECE in 10 bins of equal width has no CI, because "
         "resampling adds to it. The CI of the log loss is too narrow where a few confident errors make up most of it.",
     ]
@@ -40,7 +40,7 @@ def flow(steps: Sequence[Mapping[str, Any]]) -> str:
     first, last = steps[0], steps[-1]
     return (
         f"{last['cases']} of {first['cases']} labelled cases and {thousands(last['patches'])} of "
-        f"{thousands(first['patches'])} patches were predicted. Everything excluded is in excluded.csv, with its reason."
+        f"{thousands(first['patches'])} patches were predicted. Everything excluded is in excluded.csv."
     )
 
 
@@ -51,12 +51,16 @@ def resources(rows: Sequence[Mapping[str, Any]]) -> str:
     slowest = max(rows, key=lambda row: row["seconds"])
     jobs, seconds = sum(row["jobs"] for row in rows), sum(row["seconds"] for row in rows)
     most = f"{slowest['rule']} took the most ({duration(slowest['seconds'])})"
-    return f"{n_of(jobs, 'job')} took {duration(seconds)} in all; {most}. Waiting times and earlier runs are not counted."
+    return (
+        f"{n_of(jobs, 'job')} took {duration(seconds)} in all; {most}. Waiting times and earlier runs are not counted."
+    )
 
 
 def settings(shown: Sequence[Any], provenance: Mapping[str, Any]) -> list[str]:
     """Return what stands behind the numbers, and that the runs are of one kind or not."""
-    lines = [f"{n_of(len(shown), 'setting')} and {n_of(len(provenance['inputs']), 'input table')} stand behind the results."]
+    lines = [
+        f"{n_of(len(shown), 'setting')} and {n_of(len(provenance['inputs']), 'input table')} stand behind the results."
+    ]
     for key, words in (("run_commits", "commits"), ("run_versions", "sets of library versions")):
         if len(provenance[key]) > 1:
             lines.append(f"The runs were trained with {len(provenance[key])} different {words}.")

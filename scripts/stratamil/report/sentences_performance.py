@@ -147,8 +147,8 @@ def calibration(numbers: Numbers, replicates: str) -> str:
     if slope.value is None:
         return f"The calibration slope is not defined: the classes are perfectly separated or only one. {scores}."
     return (
-        f"Calibration slope {quoted(slope)}: {slope_verdict(slope)}. Intercept {quoted(intercept)}; 1 and 0 are perfect. "
-        f"{scores}."
+        f"Calibration slope {quoted(slope)}: {slope_verdict(slope)}. Intercept {quoted(intercept)}; 1 and 0 are "
+        f"perfect. {scores}."
     )
 
 
@@ -163,7 +163,7 @@ def slope_verdict(slope: Estimate) -> str:
     return "probabilities are too extreme" if slope.value < 1 else "probabilities are too close to the middle"
 
 
-def calibration_limits(numbers: Numbers, class_weights: str | None, replicates: str) -> str:
+def calibration_limits(class_weights: bool, replicates: str) -> str:
     """Say what shifts probabilities here, and what the figures leave open."""
     weights = "Class weights in the training loss shift probabilities on purpose. " if class_weights else ""
     mean = "The mean of several models lies closer to the middle than each of them. " if replicates else ""
@@ -208,20 +208,23 @@ def temperature(fits: Sequence[Mapping[str, Any]], reduction: Estimate | None) -
 
 
 def baselines(numbers: Numbers) -> str:
-    """Say what the strongest baseline reaches and how the model compares, and what it does without attention."""
+    """Say what the strongest baseline reaches, and how the model compares."""
     judged, best, headline = sentences.compared(numbers), sentences.strongest(numbers), numbers["headline"]
     if not best:
         return f"None of {n_of(len(numbers['baselines']), 'baseline')} has a defined AUROC."
-    names = [f"“{baseline_label(best['name'])}”"]
-    text = f"The strongest of {n_of(len(judged), 'baseline')}, {names[0]}, reached an AUROC of {quoted(best[headline])}. "
-    text += against(best, numbers)
-    pooling = next((entry for entry in judged if entry["name"] == "mean_pool" and entry is not best), None)
-    if pooling:
-        text += (
-            f" Mean pooling of patch features, without attention, reached {quoted(pooling[headline])}. "
-            f"{against(pooling, numbers)}"
-        )
-    return text
+    named = f"“{baseline_label(best['name'])}”"
+    text = f"The strongest of {n_of(len(judged), 'baseline')}, {named}, reached an AUROC of {quoted(best[headline])}."
+    return f"{text} {against(best, numbers)}"
+
+
+def mean_pooling(numbers: Numbers) -> str:
+    """Say what the mean of patch features reaches, without attention; empty where it is the strongest, or missing."""
+    best = sentences.strongest(numbers)
+    pooled = [entry for entry in sentences.compared(numbers) if entry["name"] == "mean_pool" and entry is not best]
+    if not pooled:
+        return ""
+    reached = quoted(pooled[0][numbers["headline"]])
+    return f"The mean of patch features, without attention, reached {reached}. {against(pooled[0], numbers)}"
 
 
 def against(entry: Mapping[str, Any], numbers: Numbers) -> str:
@@ -266,6 +269,6 @@ def baselines_made(numbers: Numbers, images: bool) -> str:
     none = "" if images else " There is no colour baseline, because it needs patch images."
     return (
         "Baselines are standardised logistic regressions with balanced class weights, trained on the same splits, with "
-        f"the L2 penalty of least validation log loss, on {listed(inputs)}. The pooled AUROC of the training prevalence "
-        f"is at most 0.5 by construction.{none}"
+        f"the L2 penalty of least validation log loss, on {listed(inputs)}. The pooled AUROC of the training "
+        f"prevalence is at most 0.5 by construction.{none}"
     )
