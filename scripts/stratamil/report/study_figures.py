@@ -20,6 +20,7 @@ Drawn = dict[str, tuple[Figure, str]]
 Numbers = Mapping[str, Any]
 
 BESIDE = ("summary", "colour")  # baselines whose ROC curves are drawn: those that see the patches
+MOST = 12  # rows of the forest of runs: beyond, one a split instead of one a run
 SUBGROUP = 5  # cases; of fewer a share says nothing
 
 
@@ -56,16 +57,9 @@ def _of_runs(study: Study, numbers: Numbers, colors: Sequence[str]) -> Drawn:
         runs = [(rows["y"], rows[study.probabilities[1]]) for _, rows in study.predictions.groupby(["split", "seed"])]
         label = f"mean of {len(runs)} runs: AUROC {num(_mean_auc(runs), 2)}"
         beside = list(_baseline_curves(study))
-        figure = roc_band(runs, band, label, title, points=list(_points(numbers)), beside=beside)
+        figure = roc_band(runs, band, label, title, points=list(_points(study, numbers)), beside=beside)
     drawn = {"roc": (figure, f"ROC curves of {n} cases out of fold; AUROC {value}")}
-    rows = [Row(f"split {run['split']}, seed {run['seed']}", run["roc_auc"], run["n"]) for run in numbers["runs"]]
-    name = "mean of folds" if numbers["headline"] == "fold_mean" else "all test cases pooled"
-    rows.append(Row(name, mean, n, mean=True))
-    title = f"How much do the runs differ? (n = {n})"
-    drawn["runs"] = (
-        forest(rows, title, "AUROC of the test cases", reference=0.5),
-        f"AUROC of each run with 95% CI: {title}",
-    )
+    drawn["runs"] = _runs(study, numbers), f"AUROC of each of {len(study.runs)} runs with its 95% CI, and their mean"
     return drawn | _baselines(numbers) | _subgroups(numbers)
 
 
@@ -79,19 +73,10 @@ def _mean_auc(runs: Sequence[tuple[pd.Series, pd.Series]]) -> float:
     return float(np.mean([value for y, score in runs if (value := roc_auc(y, score)) is not None]))
 
 
-def _points(numbers: Numbers) -> Iterator[Point]:
-    """Yield the operating points of a single training, the mean over replicates; with Wilson's CIs if there is one."""
-    one, labels = len(numbers["by_seed"]) == 1, {"at_0.5": "at 0.5", "at_threshold": "validation threshold"}
-    for (key, label), decided in zip(labels.items(), numbers["decisions"]):
-        points = [entry[key] for entry in numbers["by_seed"]]
-        if not all(points):
-            continue
-        shares = {}
-        for name in ("sensitivity", "specificity"):
-            own = next(row["estimate"] for row in decided["rows"] if row["name"] == name)
-            values = [point[name] for point in points]
-            shares[name] = own if one else Estimate(None if None in values else float(np.mean(values)))
-        yield Point(label, **shares)
+def _points(study: Study, numbers: Numbers) -> Iterator[Point]:
+    """Yield the operating point of the first screen: what is decided at 0.5."""
+    shares = {row["name"]: row["estimate"] for row in numbers["decisions"][0]["rows"]}
+    yield Point("ensemble at 0.5" if replicates(study) else "at 0.5", shares["sensitivity"], shares["specificity"])
 
 
 def _baseline_curves(study: Study) -> Iterator[tuple[str, Band]]:
@@ -110,6 +95,29 @@ def _baseline_curves(study: Study) -> Iterator[tuple[str, Band]]:
 def _splits(rows: pd.DataFrame) -> Iterator[np.ndarray]:
     for split in rows["split"].unique():
         yield (rows["split"] == split).to_numpy()
+
+
+def _runs(study: Study, numbers: Numbers) -> Figure:
+    """Draw the AUROC of each run, or of each split where there are many, over the headline."""
+    runs = numbers["runs"]
+    if len(runs) <= MOST:
+        seeds = {run["seed"]: f", seed {run['seed']}" if len(study.seeds) > 1 else "" for run in runs}
+        rows = [Row(f"split {run['split']}{seeds[run['seed']]}", run["roc_auc"], run["n"]) for run in runs]
+    else:
+        rows = [_of_split(split, [run for run in runs if run["split"] == split]) for split in study.splits]
+    name = "mean of folds" if numbers["headline"] == "fold_mean" else "all test cases pooled"
+    rows.append(Row(name, numbers["out_of_fold"][numbers["headline"]], numbers["cases"], mean=True))
+    values = [row.estimate.value for row in rows if row.estimate.value is not None]
+    limits = min([0.4, *(value - 0.1 for value in values)]), 1.02
+    title = f"How much do the runs differ? (n = {numbers['cases']})"
+    return forest(rows, title, "AUROC of the test cases", reference=0.5, limits=limits)
+
+
+def _of_split(split: str, runs: Sequence[Numbers]) -> Row:
+    """Return the mean of the runs of a split as a row, without an interval, and each run as a dot."""
+    values = [run["roc_auc"].value for run in runs if run["roc_auc"].value is not None]
+    mean = float(np.mean(values)) if values else None
+    return Row(f"split {split}", Estimate(mean), runs[0]["n"], runs=values)
 
 
 def _baselines(numbers: Numbers) -> Drawn:
@@ -196,3 +204,10 @@ def _calibration(study: Study, colors: Sequence[str]) -> Drawn:
         words = f"Observed share of {name} against its probability, {len(cases)} cases in five bins"
         drawn[f"calibration_{c}"] = figure, words
     return drawn
+
+
+def replicates(study: Study) -> str:
+    """Say how many predictions of a case are averaged, in words; empty where it is one."""
+    seeds, repeats = len(study.seeds), study.repeats
+    words = [f"{repeats} repeats"] * (repeats > 1) + [f"{seeds} seeds"] * (seeds > 1)
+    return " x ".join(words)
