@@ -322,6 +322,11 @@ def headline(
     }
 
 
+def explains(deletion: Verdict, insertion: Verdict) -> bool:
+    """Return whether attention explains predictions: both ways of testing it find it better than random."""
+    return deletion == insertion == ABOVE
+
+
 ONE_CLASS = (
     "This fits an attention that marks evidence for one class wherever it is, as the instance loss of training makes "
     "it: where another class is predicted, the most attended patches are evidence against it."
