@@ -91,4 +91,8 @@ def test_the_page_needs_nothing_else_and_escapes_what_it_is_given(results, monke
     monkeypatch.setattr(sys, "argv", ["index", "--pages", *map(str, paths(results)), *flags])
     script.main(script.arguments())
     text = (results / "index.html").read_text()
-    assert outside(Elements(text).found) == [] and "&lt;b&gt;Neither&lt;/b&gt;" in text and 'href="faithfulness/index.html"' in text
+    assert (
+        outside(Elements(text).found) == []
+        and "&lt;b&gt;Neither&lt;/b&gt;" in text
+        and 'href="faithfulness/index.html"' in text
+    )
