@@ -321,13 +321,13 @@ def test_the_answer(deletion, insertion, words):
 
 def test_the_answer_is_by_predicted_class_and_never_of_all_cases():
     up, down, same, few = ("above",) * 2, ("below",) * 2, ("no different",) * 2, ("too few",) * 2
-    both = "(deletion and insertion)"
+    a, b = (f"in cases predicted {name} (deletion and insertion)" for name in "ab")
     assert findings.headline({"a": down, "b": up}) == {
-        "overall": f"{GUIDE}worse than random in cases predicted a {both}; better than random in cases predicted b {both}.",
+        "overall": f"{GUIDE}worse than random {a}; better than random {b}.",
         "by_class": findings.ONE_CLASS,
     }
     assert findings.headline({"a": up, "b": few}) == {
-        "overall": f"{GUIDE}better than random in cases predicted a {both}; undecided in cases predicted b (too few patients).",
+        "overall": f"{GUIDE}better than random {a}; undecided in cases predicted b (too few patients).",
         "by_class": None,
     }
     assert findings.headline({"a": up, "b": same})["by_class"] is None  # undecided is not different

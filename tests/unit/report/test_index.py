@@ -80,7 +80,7 @@ def test_numbers_of_another_version_are_refused(results):
     with pytest.raises(UserError, match=r"metrics.json: of another version .* make its page again"):
         door.entries(paths(results), results)
     (results / "report/metrics.json").write_text("{")
-    with pytest.raises(UserError, match="metrics.json: no JSON"):
+    with pytest.raises(UserError, match=r"metrics.json: no JSON"):
         door.entries(paths(results), results)
     with pytest.raises(UserError, match="no such file: make its page first"):
         door.entries([results / "x.json"], results)
