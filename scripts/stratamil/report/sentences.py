@@ -33,7 +33,7 @@ def quoted(estimate: Estimate, digits: int = 2, more: str = "") -> str:
 
 def question(classes: Sequence[str], positive: str | None) -> str:
     """Return what is classified, in words."""
-    return f"{positive} against {classes[0]}" if positive else "each class against the rest, mean"
+    return f"{positive} against {classes[0]}" if positive else "mean of each class against the rest"
 
 
 def trainings(numbers: Numbers) -> str:
@@ -61,7 +61,7 @@ def result(numbers: Numbers) -> str:
     apart = question(numbers["classes"], numbers["positive"])
     begin = f"AUROC {quoted(estimate)}, {apart}, {cases(numbers)}, out of fold"
     several = len(numbers["by_seed"])
-    how = "single training" if several == 1 else f"averaged over {several} single trainings"
+    how = "each model trained once" if several == 1 else f"averaged over {several} trainings per case"
     if numbers["headline"] == "fold_mean":
         return f"{begin}: mean of {n_of(folds, 'test set')}, {how}."
     return (
@@ -148,12 +148,13 @@ def few(patients: Mapping[str, int], unit: str) -> str:
     )
 
 
-def small(counts: Mapping[str, int]) -> str:
+def small(counts: Mapping[str, int], positive: str | None) -> str:
     """Say how much one error weighs in the smallest class; empty where it weighs little. counts: its cases."""
     name, n = min(counts.items(), key=lambda item: item[1])
     if not 0 < n <= SMALL:
         return ""
-    return f"Few cases: one more error among {n_of(n, f'{name} case')} moves their share by {100 / n:.0f} points."
+    measure = "recall" if positive is None else "sensitivity" if name == positive else "specificity"
+    return f"Few cases: one more error among {n_of(n, f'{name} case')} moves {measure} by {100 / n:.0f} points."
 
 
 def flags(
@@ -171,7 +172,7 @@ def flags(
         *(["Some cases were predicted more or less often than others: see Single trainings."] if missing else []),
         *filter(None, (few(numbers["patients_of"], unit),)),
         *grave,
-        *filter(None, ("" if few(numbers["patients_of"], unit) else small(numbers["counts"]),)),
+        *filter(None, ("" if few(numbers["patients_of"], unit) else small(numbers["counts"], numbers["positive"]),)),
         *filter(None, (one_class(explained),)),
         "Internal test only: no other hospital, scanner or laboratory was tested.",
     ]
