@@ -116,7 +116,7 @@ IDENTITY = {"identity": "<results>/inventory/features.json"} if PRECOMPUTED else
 SAMPLES = {} if PRECOMPUTED else {"samples": "<results>/cohort/samples.jpg"}
 PERTURBED = ("perturbation.csv", "perturbation_curves.csv", "perturbation_parts.csv")
 FIGURES = [
-    *("roc", "runs", "precision_recall", "confusion", "deviation", "stains", "flow"),
+    *("roc", "runs", "baselines", "subgroups", "precision_recall", "confusion", "deviation", "stains", "flow"),
     *(["calibration_1"] if len(CLASSES) == 2 else [f"calibration_{i}" for i in range(len(CLASSES))]),
     *(["confusion_threshold"] if len(CLASSES) == 2 else []),
     *([] if config["evaluate"]["checkpoint"] else ["losses"]),

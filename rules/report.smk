@@ -54,6 +54,7 @@ rule report:
         metrics="<results>/report/metrics.csv",
         json="<results>/report/metrics.json",
         excluded="<results>/report/excluded.csv",
+        print=expand("<results>/report/figures/{figure}.png", figure=FIGURES),
     log:
         "<logs>/report/report.log",
     benchmark:

@@ -82,9 +82,7 @@ def build(
     words = "Flow of cases and patches from the labels table and the patches to the test predictions"
     drawn["flow"] = cohort_plots.flow(**followed), words
     tracked = progress.track(drawn.items(), len(drawn), "figures")
-    svgs = {name: style.svg(figure) for name, (figure, _) in tracked}
-    for name, svg in svgs.items():
-        files.write_text(svg, folder / "figures" / f"{name}.svg")
+    svgs = {name: style.publish(figure, folder / "figures" / name) for name, (figure, _) in tracked}
     files.write_json({"title": title} | numbers | kept, folder / "metrics.json")
     files.write_csv(metrics_table.long_table(numbers), folder / "metrics.csv")
     bags = flow.bags([run.test for run in study.runs])
