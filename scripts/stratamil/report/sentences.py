@@ -11,6 +11,8 @@ from stratamil.stats.intervals import Estimate
 Numbers = Mapping[str, Any]  # of `cross_split.numbers`
 SMALL = 50  # of a class: with as many, one more error moves sensitivity or specificity by 2 points
 
+GRAVE = 3  # warnings of the cohort that the first screen shows
+
 
 class Card(NamedTuple):
     """A figure of the first screen: its label, the figure itself, what it is of."""
@@ -166,12 +168,14 @@ def flags(
     """
     missing = numbers["coverage"]["missing"] or numbers["coverage"]["repeated"]
     grave = [first_sentence(line) for line in cohort["warnings"][: cohort["grave"]]]
+    more = len(grave) - GRAVE
     return [
         *filter(None, (below_chance(numbers["out_of_fold"][numbers["headline"]].high),)),
         *(["results.json and predictions.csv disagree: see Single trainings."] if numbers["disagreements"] else []),
         *(["Some cases were predicted more or less often than others: see Single trainings."] if missing else []),
         *filter(None, (few(numbers["patients_of"], unit),)),
-        *grave,
+        *grave[:GRAVE],
+        *([f"{n_of(more, 'more grave warning')} on the cohort page."] if more > 0 else []),
         *filter(None, ("" if few(numbers["patients_of"], unit) else small(numbers["counts"], numbers["positive"]),)),
         *filter(None, (one_class(explained),)),
         "Internal test only: no other hospital, scanner or laboratory was tested.",

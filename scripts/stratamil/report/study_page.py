@@ -17,11 +17,11 @@ from stratamil.cohort import flow
 from stratamil.cohort.splits import Split
 from stratamil.core import files, progress, provenance
 from stratamil.core.errors import UserError
-from stratamil.core.names import column, file_name
+from stratamil.core.names import file_name
 from stratamil.core.wording import baseline_label, percentages
 from stratamil.evaluation import cross_split, metrics_table
 from stratamil.evaluation.study import Study
-from stratamil.explain import findings, stain_attention
+from stratamil.explain import stain_attention
 from stratamil.report import benchmarks, checklists, cohort_plots, page, paragraphs, report_text, study_figures, style
 from stratamil.stats.intervals import Estimate
 
@@ -222,14 +222,13 @@ def _provenance(study: Study, sources: Sources) -> dict[str, Any]:
 def read_answers(path: Path) -> dict[str, Any]:
     """Return what faithfulness.json says at a glance: overall and by_class (sentences), answers (rows of a table).
 
-    explained: class -> whether both deletion and insertion show that attention explains its predictions. Raises
-    UserError where the file is of another form.
+    explained: class -> whether attention explains its predictions. Raises UserError where the file is of another form.
     """
     wanted = {"question", "predicted", "answer", "measured_by", "estimate", "reference"}
     parts = {field.name for field in fields(Estimate)}
     try:
         content = json.loads(Path(path).read_text(encoding="utf-8"))
-        told = {name: content[name] for name in ("overall", "by_class", "answers")}
+        told = {name: content[name] for name in ("overall", "by_class", "answers", "explained")}
         fits = bool(told["answers"]) and all(
             wanted <= set(row) and parts <= set(row["estimate"]) for row in told["answers"]
         )
@@ -237,20 +236,4 @@ def read_answers(path: Path) -> dict[str, Any]:
         fits = False
     if not fits:
         raise UserError(f"{path}: no answers with {', '.join(sorted(wanted))}: run faithfulness again")
-    return told | {"explained": _explained(content)}
-
-
-def _explained(content: Mapping[str, Any]) -> dict[str, bool]:
-    of_study = {
-        (item["measure"], item["of"]): item["verdict"]
-        for item in content.get("findings", [])
-        if item["scope"] == "study"
-    }
-    measures = ("deletion_attention", "insertion_attention")
-    return {
-        name: all(
-            of_study.get((findings.of_predicted(measure, column(name)), "probability")) == findings.ABOVE
-            for measure in measures
-        )
-        for name in content.get("classes", [])
-    }
+    return told

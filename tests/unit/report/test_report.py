@@ -808,9 +808,11 @@ def test_faithfulness_is_shown_where_it_was_checked(tmp_path, monkeypatch):
     row |= {"estimate": {"value": 0.3125, "low": 0.2, "high": 0.4, "n": 24}}
     path.parent.mkdir()
     told = {"overall": "Attention is better than random.", "by_class": "In both classes.", "answers": [row]}
+    told["explained"] = {"benign": False, "high-grade": True}
     path.write_text(json.dumps(told))
     (path.parent / "index.html").touch()
     page = made.report(monkeypatch, "--faithfulness", path)[0]
+    assert "<li>Attention explains predictions of high-grade only, not of benign.</li>" in page
     assert "Attention is better than random. In both classes." in page and "Does it fall &lt;b&gt;?" in page
     assert "0.312" in page and 'href="../checks/index.html"' in page
     assert page.count('href="../checks/index.html"') == 2  # of the section, and in the contents

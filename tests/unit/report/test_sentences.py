@@ -94,6 +94,11 @@ def test_flags_are_short_and_the_most_dangerous_first():
     assert found[3].startswith("Too few to quote: there are 3 cases of high-grade, and one of so few")
 
 
+def test_many_warnings_leave_room():
+    found = sentences.flags(numbers(), {"warnings": ["W."] * 5, "grave": 5}, {"a": True}, "case")
+    assert found[:4] == ["W.", "W.", "W.", "2 more grave warnings on the cohort page."]
+
+
 def test_a_large_cohort_that_is_explained_has_one_flag():
     large = {"benign": 400, "high-grade": 300}
     found = sentences.flags(numbers(counts=large, patients_of=large), {"warnings": [], "grave": 0}, {"a": True}, "case")
