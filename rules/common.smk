@@ -87,6 +87,8 @@ PRECOMPUTED = config["features"]["source"] == "precomputed"
 # Each encoder by its feature folder, with its settings.
 ENCODINGS = config_values.encoders(config)
 ENCODERS = ["precomputed"] if PRECOMPUTED else list(ENCODINGS)
+# How the model is trained again for comparison, by name.
+VARIANTS = config_values.variants(config)
 # What rule weights fetches, by file name, with the settings of its encoder.
 WEIGHTS = {encoder_registry.fetched(each["encoder"], each["weights"]): each for each in ENCODINGS.values()}
 WEIGHTS.pop(None, None)
@@ -154,4 +156,5 @@ wildcard_constraints:
     shard="|".join(SHARDS),
     seed="|".join(map(str, SEEDS)),
     encoder="|".join(ENCODINGS),
+    variant="|".join(VARIANTS) or "none",
     weights="|".join(map(re.escape, WEIGHTS)) or "none",

@@ -23,6 +23,9 @@ rule report:
         unreadable=expand("<results>/features/{encoder}/shard_{shard}.h5", encoder=ENCODERS, shard=SHARDS),
         splits=expand("<results>/splits/data_splits_{split}.npz", split=SPLITS),
         baselines="<results>/baselines/predictions.csv",
+        retrained=expand(
+            "<results>/split_{split}/seed_{seed}/retrained/{variant}.csv", split=SPLITS, seed=SEEDS, variant=VARIANTS
+        ),
         cohort="<results>/cohort/cohort.json",
         faithfulness="<results>/faithfulness/faithfulness.json",
         template=templates("index"),
@@ -57,7 +60,10 @@ rule report:
         runtime=attempts(30),
     params:
         runs=[f"{config['results']}/split_{split}/seed_{seed}" for split in SPLITS for seed in SEEDS],
-        flags=given(flags("report")),
+        flags=given(
+            flags("report", "title", "bootstrap_samples", "seed", "colors"),
+            *([flag("variants", list(VARIANTS))] if VARIANTS else []),
+        ),
         samples=lambda wildcards, input: flag("samples", input.samples) if SAMPLES else "",
         benchmarks=f"{config['results']}/benchmarks",
         config=f"{config['results']}/config.yaml",

@@ -11,6 +11,7 @@ from pathlib import Path
 import cli
 from stratamil.cohort import splits
 from stratamil.core import files, tables
+from stratamil.evaluation import retrained
 from stratamil.evaluation.study import Study, read_runs
 from stratamil.features import store
 from stratamil.report import page, study_page
@@ -26,9 +27,10 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--cohort", type=Path, required=True, help="cohort.json of rule cohort")
     parser.add_argument("--samples", type=Path, help="samples.jpg of rule cohort, if patches have images")
     parser.add_argument("--baselines", type=Path, help="predictions.csv of the baselines")
+    parser.add_argument("--variants", nargs="*", default=[], help="names of retrained/<variant>.csv in each run")
     parser.add_argument("--faithfulness", type=Path, help="faithfulness.json, if attention was checked")
     parser.add_argument("--benchmarks", type=Path, help="folder of Snakemake's benchmark files")
-    cli.add_settings(parser, "report")
+    cli.add_settings(parser, "report", "title", "bootstrap_samples", "seed", "colors")
     parser.add_argument("--config", type=Path, help="resolved settings (YAML) to show")
     parser.add_argument("--template", type=Path, required=True, help="index.html.j2")
     parser.add_argument("--output", type=Path, required=True, help="folder to write")
@@ -38,12 +40,14 @@ def arguments() -> argparse.Namespace:
 def main(args: argparse.Namespace) -> None:
     page.check_colors(args.colors)
     baselines = tables.read(args.baselines) if args.baselines else None
+    runs = read_runs(args.runs)
     study = Study(
-        runs=read_runs(args.runs),
+        runs=runs,
         cases=tables.read_cases(args.cases),
         bootstrap_samples=args.bootstrap_samples,
         seed=args.seed,
         baselines=baselines,
+        retrained=retrained.read(runs, args.variants),
     )
     sources = study_page.Sources(
         cases=args.cases,

@@ -40,6 +40,7 @@ STARTS_WITH = {
     "faithfulness": {"matplotlib"},
     "perturb": {"torch"},
     "report": {"sklearn", "matplotlib"},
+    "retrain": {"torch"},
     "train": {"torch", "matplotlib"},
 }
 

@@ -63,6 +63,7 @@ class Study:
     bootstrap_samples: int
     seed: int
     baselines: pd.DataFrame | None = None
+    retrained: pd.DataFrame | None = None
 
     def __post_init__(self) -> None:
         known = set(self.cases["case_id"])
@@ -203,10 +204,25 @@ class Study:
         patient_of = self.ensemble.set_index("case_id")["patient_id"]
         known = self.baselines["case_id"].isin(patient_of.index) & self.baselines["split"].isin(self.splits)
         table = self.baselines[known]
-        table = table.assign(y=table["true_label"].map(self.classes.index), patient_id=table["case_id"].map(patient_of))
+        table = table.assign(y=table["true_class"].map(self.classes.index), patient_id=table["case_id"].map(patient_of))
         return {
             str(name): self.of_cases(rows, self.probabilities).assign(threshold=np.nan)
             for name, rows in table.groupby("baseline", sort=False)
+        }
+
+    def baseline_rows(self, name: str) -> pd.DataFrame:
+        """Return the predictions of a baseline, a row a split and case."""
+        return self.baselines[(self.baselines["baseline"] == name) & self.baselines["split"].isin(self.splits)]
+
+    @cached_property
+    def retrained_rows(self) -> dict[str, pd.DataFrame]:
+        """Variant of the model -> its predictions, rows as of `predictions` with repeat, y and patient_id."""
+        if self.retrained is None:
+            return {}
+        facts = self.predictions[["split", "seed", "repeat", "case_id", "y", "patient_id"]]
+        return {
+            str(name): facts.merge(table.drop(columns="variant"), on=["split", "seed", "case_id"])
+            for name, table in self.retrained.groupby("variant", sort=False)
         }
 
     def of_cases(self, table: pd.DataFrame, columns: list[str]) -> pd.DataFrame:
@@ -267,10 +283,9 @@ class Study:
     def _alike(self, table: pd.DataFrame) -> bool:
         return bool((np.ptp(table[self.probabilities].to_numpy(), axis=0) < SAME).all())
 
-    def fitted(self, baseline: str) -> int:
-        """Return the number of splits in which a baseline does not give all test cases the same probabilities."""
-        rows = self.baselines[(self.baselines["baseline"] == baseline) & self.baselines["split"].isin(self.splits)]
-        return sum(not self._alike(part) for _, part in rows.groupby("split"))
+    def fitted(self, tables: Iterable[pd.DataFrame]) -> int:
+        """Return how many of these tables do not give all cases the same probabilities."""
+        return sum(not self._alike(part) for part in tables)
 
     def fold_aucs(self, table: pd.DataFrame) -> list[float | None]:
         """Return the AUC of each of the `folds` of `table`."""

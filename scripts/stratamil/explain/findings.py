@@ -87,7 +87,7 @@ def count(n: int, noun: str) -> str:
     return f"{n} {noun}{'' if n == 1 else 's'}"
 
 
-def _basis(estimate: Estimate) -> str:
+def basis(estimate: Estimate) -> str:
     """Return the interval and the number of patients, in brackets; a bound that is not 0 does not read as 0.00."""
     patients = count(estimate.n, "patient")
     if estimate.low is None:
@@ -117,7 +117,7 @@ def against_random(estimate: Estimate, *, subject: str, task: str, more: str, le
             f"{size}, but {count(estimate.n, 'patient')} {_are(estimate.n)} too few."
         )
     held = HELD if said == SAME else ""
-    return f"{subject} is {WORDS[said]} at {task}: {size}{held} {_basis(estimate)}."
+    return f"{subject} is {WORDS[said]} at {task}: {size}{held} {basis(estimate)}."
 
 
 def _are(n: int) -> str:
@@ -148,7 +148,7 @@ def beside_contribution(value: Value, estimate: Estimate) -> str:
     said = verdict(estimate)
     if said == NONE:
         return "Attention and contribution cannot be compared: there is no order by attention."
-    size = f"difference of the areas {num(estimate.value, 2)}, {VALUES[value]} {_basis(estimate)}"
+    size = f"difference of the areas {num(estimate.value, 2)}, {VALUES[value]} {basis(estimate)}"
     return {
         ABOVE: f"The signed contribution of patches tells better than attention what the prediction rests on: {size}.",
         BELOW: f"The attention of patches tells better than contribution what the prediction rests on: {size}.",
@@ -189,7 +189,7 @@ def part(level: Level, estimate: Estimate) -> str:
     said, parts = verdict(estimate), f"{level}s"
     if said == NONE:
         return f"Attention of {parts} and what changes without them: not defined, for no case has two to compare."
-    size = f"rank correlation {num(estimate.value, 2)} {_basis(estimate)}"
+    size = f"rank correlation {num(estimate.value, 2)} {basis(estimate)}"
     what = "whether it speaks for the predicted class"
     return {
         ABOVE: f"{parts.capitalize()} with more attention speak more for the predicted class: {size}.",
@@ -209,7 +209,7 @@ def uniform(kind: Uniform, model: float | None, without: float | None, estimate:
     if said == NONE:
         return f"What equal weights of {alike} change in this model is not defined, for {reason}."
     both = f"AUROC within a split {num(model, 2)} with attention, {num(without, 2)} with equal weights of {alike}"
-    size = f"difference {num(estimate.value, 2)} {_basis(estimate)}"
+    size = f"difference {num(estimate.value, 2)} {basis(estimate)}"
     return {
         ABOVE: f"Equal weights lower the AUROC of this model: {both}; {size}.",
         BELOW: f"Equal weights raise the AUROC of this model: {both}; {size}.",
@@ -251,7 +251,7 @@ def agreement(between: Between, estimate: Estimate, attends: bool = True) -> str
             "splits": "How far attention depends on the training cases cannot be told: each case is tested in one "
             "split (set splits.n_repeats to several).",
         }[between]
-    size = f"mean rank correlation {num(estimate.value, 2)} {_basis(estimate)}"
+    size = f"mean rank correlation {num(estimate.value, 2)} {basis(estimate)}"
     return {
         ABOVE: f"The order that {models} give to the patches of a case is alike more than by chance: {size}.",
         BELOW: f"The order that {models} give to the patches of a case is opposed more than by chance: {size}.",
@@ -290,7 +290,7 @@ def related(
     where = {"case": "Over a whole case", "slice": "Within a slice"}[scope]
     if said == NONE:
         return f"{where}: whether attention goes with {subject} is not defined, for {reason}."
-    size = f"mean rank correlation {num(estimate.value, 2)} {_basis(estimate)}"
+    size = f"mean rank correlation {num(estimate.value, 2)} {basis(estimate)}"
     return {
         ABOVE: f"{where}, more attended patches {more}: {size}.",
         BELOW: f"{where}, more attended patches {less}: {size}.",
@@ -350,5 +350,5 @@ def in_class(name: str, sentence: str) -> str:
 
 def pooled(item: Finding) -> Finding:
     """Return a finding over cases of several predicted classes without a verdict."""
-    size = "not defined" if item.estimate.value is None else f"{num(item.estimate.value, 2)} {_basis(item.estimate)}"
+    size = "not defined" if item.estimate.value is None else f"{num(item.estimate.value, 2)} {basis(item.estimate)}"
     return replace(item, verdict=None, sentence=f"Over all cases, of which no verdict is made: {size}.")
