@@ -33,8 +33,12 @@ def code(name):
 
 def templates(page):
     """The template of a page and those that it is built on; an edit of one reruns the rule."""
-    parts = ("base", "macros", "cohort_parts", "checklists")
-    return [str(ROOT / "report" / f"{name}.html.j2") for name in (page, *parts)]
+    found, parts = [], [f"{page}.html.j2"]
+    while parts:
+        found.append(ROOT / "report" / parts.pop())
+        named = re.findall(r"[\w/]+\.html\.j2", found[-1].read_text(encoding="utf-8"))
+        parts += [name for name in dict.fromkeys(named) if ROOT / "report" / name not in found and name not in parts]
+    return list(map(str, found))
 
 
 def attempts(amount):
