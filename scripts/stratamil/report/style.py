@@ -20,6 +20,10 @@ STAIN_COLORS = ("#AA4499", "#44AA99", "#DDCC77", "#332288", "#999933", "#882255"
 TEST, VALIDATION, TRAINING = 0, 1, 2  # which of the colours each set has, in every figure of a run
 WRONG = "#B00020"
 GREY = "#6b6b6b"
+MODEL = "#000000"  # of the model as a whole: its mean, its operating point, its row in a forest
+DASHED = (0, (4, 3))  # of what would be by chance, or perfect
+BROKEN = ((0, (6, 2)), (0, (2, 1.5)), (0, (6, 2, 1, 2)))  # of baselines
+SINGLE, DOUBLE = 5.2, 9.6  # inches a figure is drawn wide, for one and for two columns of a journal
 STYLE = {
     "font.family": "DejaVu Sans",
     "font.size": 10,
