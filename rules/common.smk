@@ -120,7 +120,8 @@ PERTURBED = ("perturbation.csv", "perturbation_curves.csv", "perturbation_parts.
 FIGURES = [
     *("roc", "precision_recall", "confusion", "deviation", "stains", "flow"),
     *(["calibration_1"] if len(CLASSES) == 2 else [f"calibration_{i}" for i in range(len(CLASSES))]),
-    *(["confusion_threshold"] if len(CLASSES) == 2 else []),
+    *(["confusion_threshold", "decision"] if len(CLASSES) == 2 else []),
+    *(["learning"] if any(name.startswith("train_") for name in VARIANTS) else []),
     *([] if config["evaluate"]["checkpoint"] else ["losses"]),
 ]
 

@@ -48,12 +48,13 @@ def main(args: argparse.Namespace) -> None:
         seed=args.seed,
         baselines=baselines,
         retrained=retrained.read(runs, args.variants),
+        sets={path.stem.removeprefix("data_splits_"): splits.read(path) for path in args.splits},
     )
     sources = study_page.Sources(
         cases=args.cases,
         excluded=tables.read_excluded(args.excluded),
         split_files=args.splits,
-        splits={path.stem.removeprefix("data_splits_"): splits.read(path) for path in args.splits},
+        splits=study.sets,
         shards=args.unreadable,
         unreadable=store.unreadable(args.unreadable),
         cohort=json.loads(args.cohort.read_text(encoding="utf-8")),

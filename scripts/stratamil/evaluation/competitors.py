@@ -10,7 +10,8 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from stratamil.evaluation.study import Study, mean_of
+from stratamil.evaluation.retrained import SHARE
+from stratamil.evaluation.study import Study, mean_of, sd_of
 from stratamil.stats import intervals, metrics
 from stratamil.stats.intervals import Estimate
 
@@ -57,7 +58,15 @@ def rows(study: Study, ours: Mapping[str, Measured]) -> list[dict[str, Any]]:
     of a baseline, else the variant. auc_difference: by `ours`; of a baseline, which has no seeds, each with the same.
     """
     result = [_baseline(study, name, table, ours) for name, table in study.baseline_ensembles.items()]
-    return result + [_retrained(study, name, table, ours) for name, table in study.retrained_rows.items()]
+    others = {name: table for name, table in study.retrained_rows.items() if not name.startswith(SHARE)}
+    return result + [_retrained(study, name, table, ours) for name, table in others.items()]
+
+
+def strongest(found: Sequence[Mapping[str, Any]], headline: str) -> Mapping[str, Any] | None:
+    """Return the baseline of the highest AUROC, as the headline is; None without one. Retrained models are none."""
+    judged = [row for row in found if row["retrained"] is None and row["name"] != "prevalence" and row["fitted"]]
+    known = [row for row in judged if row[headline].value is not None]
+    return max(known, key=lambda row: row[headline].value, default=None)
 
 
 def _baseline(study: Study, name: str, table: pd.DataFrame, ours: Mapping[str, Measured]) -> dict[str, Any]:
@@ -91,6 +100,8 @@ def summary(study: Study, table: pd.DataFrame, ours: Mapping[str, Measured]) -> 
         for of, each in single.items()
     }
     theirs = {"ensemble": Measured("roc_auc", study.auc(ensemble), study.sampled(ensemble)["roc_auc"]), **single}
+    of_split = [mean_of([study.auc(one) for _, one in rows.groupby("seed")]) for _, rows in table.groupby("split")]
+    row |= {"fold_sd": sd_of(of_split), "folds": len(of_split)}
     return row | losses(study, tables, sampled) | {"auc_difference": differences(ours, theirs, patients, False)}
 
 

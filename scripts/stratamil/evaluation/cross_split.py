@@ -1,6 +1,6 @@
 """Every number of the cross-split report, before any page."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from stratamil.cohort.inventory import USED
 from stratamil.core.names import natural
-from stratamil.evaluation import competitors
+from stratamil.evaluation import competitors, decision_curve, learning_curve, power
 from stratamil.evaluation.runs import Run
 from stratamil.evaluation.study import Study, mean_of, sd_of
 from stratamil.stats import intervals, metrics
@@ -35,8 +35,10 @@ def numbers(study: Study) -> dict[str, Any]:
     cases, out_of_fold = study.ensemble, _over_replicates(study, by_seed, sampled)
     of_ensemble = study.sampled(cases)
     ours = competitors.of_model(study, of_ensemble, sampled)
+    headline = "roc_auc" if out_of_fold["fold_mean"].low is None else "fold_mean"
+    baselines = competitors.rows(study, ours)
     return {
-        "headline": "roc_auc" if out_of_fold["fold_mean"].low is None else "fold_mean",
+        "headline": headline,
         "classes": study.classes,
         "positive": study.classes[-1] if study.binary else None,
         "cases": len(cases),
@@ -58,11 +60,25 @@ def numbers(study: Study) -> dict[str, Any]:
         "temperatures": [
             {"value": run.results.get("temperature"), "off": run.results.get("temperature_off")} for run in study.runs
         ],
-        "baselines": competitors.rows(study, ours),
+        "baselines": baselines,
+        **_beyond(study, headline, competitors.strongest(baselines, headline)),
+        "learning": learning_curve.points(study, ours, out_of_fold),
         "per_case": _per_case(study),
         "subgroups": _subgroups(study),
         "coverage": coverage(study),
         "disagreements": _disagreements(study),
+    }
+
+
+def _beyond(study: Study, headline: str, best: Mapping[str, Any] | None) -> dict[str, Any]:
+    """Return what the model is worth beside the best baseline, and what this cohort can detect."""
+    one = next(rows for _, rows in study.predictions.groupby(["repeat", "seed"]))
+    sides = study.sides(*study.folds(one)) if headline == "fold_mean" else study.sides(one)
+    difference = best and best["auc_difference"]["fold_mean" if headline == "fold_mean" else "model"]
+    return {
+        "best_baseline": best and best["name"],
+        "decision_curve": decision_curve.curve(study, best),
+        "detectable": power.smallest(sides, difference, best and best["name"], study.ensemble["patient_id"].nunique()),
     }
 
 

@@ -5,8 +5,8 @@ one repeat is a replicate: it predicts the whole cohort once. The ensemble is th
 its predictions. With two classes the last is the positive one.
 """
 
-from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from scipy.special import softmax
 
 from stratamil.cohort.inventory import USED
+from stratamil.cohort.splits import Split
 from stratamil.core.errors import UserError
 from stratamil.core.names import column, natural
 from stratamil.evaluation import runs
@@ -55,7 +56,8 @@ class Validation(NamedTuple):
 class Study:
     """Runs, the cases table, and the settings of the bootstrap; everything else is computed from them.
 
-    seed: of the bootstrap. Raises UserError if a case of a run is not in the table.
+    seed: of the bootstrap. retrained: of `retrained.read`. sets: the cases of each split. Raises UserError if a case of
+    a run is not in the table.
     """
 
     runs: list[runs.Run]
@@ -64,6 +66,7 @@ class Study:
     seed: int
     baselines: pd.DataFrame | None = None
     retrained: pd.DataFrame | None = None
+    sets: Mapping[str, Split] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         known = set(self.cases["case_id"])

@@ -24,7 +24,7 @@ from stratamil.core.wording import BASELINES, baseline_label
 from stratamil.evaluation import cross_split, metrics_table
 from stratamil.evaluation.study import Study
 from stratamil.explain import stain_attention
-from stratamil.report import benchmarks, cohort_plots, page, plots, sentences, style, training_plots
+from stratamil.report import benchmarks, beyond, cohort_plots, page, plots, sentences, style, training_plots
 from stratamil.stats.intervals import Estimate
 
 GALLERIES = {
@@ -94,7 +94,7 @@ def build(
         "unreadable": unreadable.to_dict("records"),
         "provenance": _provenance(study, sources),
     }
-    drawn = figures(study, weights, colors)
+    drawn = figures(study, weights, colors) | beyond.figures(numbers)
     words = "Flow of cases and patches from the labels table and the patches to the test predictions"
     drawn["flow"] = cohort_plots.flow(**used["flow"]), words
     tracked = progress.track(drawn.items(), len(drawn), "figures")
@@ -118,6 +118,7 @@ def build(
         said=sentences.of_study(
             numbers, [len(split.train) for split in splits.values()], "patient" if patients else "case"
         ),
+        beyond=beyond.said(numbers, "patient" if patients else "case"),
         class_weights=class_weights(study),
         cohort_page=address(sources.cohort_page, final),
         faithfulness=faithfulness(sources, final),
