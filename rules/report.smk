@@ -26,6 +26,7 @@ rule report:
         retrained=expand(
             "<results>/split_{split}/seed_{seed}/retrained/{variant}.csv", split=SPLITS, seed=SEEDS, variant=VARIANTS
         ),
+        labels=config["labels"] if COLUMNS else [],
         cohort="<results>/cohort/cohort.json",
         faithfulness="<results>/faithfulness/faithfulness.json",
         template=templates("index"),
@@ -40,6 +41,7 @@ rule report:
             )
             for name in FIGURES
         },
+        **({"characteristics": "<results>/report/characteristics.csv"} if config["report"]["columns"] else {}),
         html=report(
             "<results>/report/index.html",
             caption="../report/report.rst",
@@ -63,14 +65,21 @@ rule report:
         flags=given(
             flags("report", "title", "bootstrap_samples", "seed", "colors"),
             *([flag("variants", list(VARIANTS))] if VARIANTS else []),
+            *(
+                [flags("report", "columns", "clinical"), flags("cohort", "case_column", "missing_words")]
+                if COLUMNS
+                else []
+            ),
         ),
+        content=digest("labels", config["labels"]) if COLUMNS else "",
+        labels=lambda wildcards, input: flag("labels", input.labels) if COLUMNS else "",
         samples=lambda wildcards, input: flag("samples", input.samples) if SAMPLES else "",
         benchmarks=f"{config['results']}/benchmarks",
         config=f"{config['results']}/config.yaml",
         folder=subpath(output.html, parent=True),
     shell:
         "python {input.code[0]:q} --runs {params.runs:q} --cases {input.cases:q} --excluded {input.excluded:q}"
-        " --unreadable {input.unreadable:q} --splits {input.splits:q} --cohort {input.cohort:q} {params.samples}"
+        " --unreadable {input.unreadable:q} --splits {input.splits:q} --cohort {input.cohort:q} {params.samples} {params.labels}"
         " --baselines {input.baselines:q} --faithfulness {input.faithfulness:q}"
         " --benchmarks {params.benchmarks:q} --config {params.config:q} --template {input.template[0]:q} {params.flags}"
         " --output {params.folder:q} --log {log:q}"

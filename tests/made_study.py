@@ -6,6 +6,7 @@ import numpy as np
 import pandas as pd
 from scipy.special import expit
 
+from stratamil.cohort.splits import Split
 from stratamil.evaluation.runs import Run
 from stratamil.evaluation.study import Study
 
@@ -37,7 +38,12 @@ def study(score, y, seeds=(1,), splits=5, noise=0.0, patients=None, bootstrap_sa
             runs.append(run)
     cases = pd.DataFrame({"case_id": ids, "class": [CLASSES[k] for k in y], "patient_id": patients or ids})
     cases = cases.assign(label="1", n_slices=2, n_patches=np.arange(len(y)) + 5, missing_stains="", status="used")
-    return Study(runs, cases, bootstrap_samples, 42, **more)
+    sets = {}
+    for split in range(splits):
+        parts = {"test": fold == split, "val": fold == (split + 1) % splits}
+        parts["train"] = ~parts["test"] & ~parts["val"]
+        sets[f"{split + 1:02d}"] = Split(**{name: list(ids[part]) for name, part in parts.items()})
+    return Study(runs, cases, bootstrap_samples, 42, sets=sets, **more)
 
 
 def retrained(made, variant, score, training_cases=10):

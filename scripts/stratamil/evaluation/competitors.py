@@ -85,6 +85,14 @@ def _retrained(study: Study, name: str, table: pd.DataFrame, ours: Mapping[str, 
     return row | summary(study, table, ours)
 
 
+def measured(study: Study, table: pd.DataFrame) -> dict[str, Measured]:
+    """Return the same of models trained with several seeds as `of_model` of the model. table: as of `summary`."""
+    tables = [rows for _, rows in table.groupby(["repeat", "seed"])]
+    ensemble = study.of_cases(table, study.probabilities)
+    pooled = Measured("roc_auc", study.auc(ensemble), study.sampled(ensemble)["roc_auc"])
+    return {"ensemble": pooled, **_single(study, tables, [study.sampled(rows) for rows in tables])}
+
+
 def summary(study: Study, table: pd.DataFrame, ours: Mapping[str, Measured]) -> dict[str, Any]:
     """Return metrics of models trained with several seeds, each a mean over replicates, and the differences.
 

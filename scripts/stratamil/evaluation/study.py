@@ -16,6 +16,7 @@ import pandas as pd
 from numpy.typing import NDArray
 from scipy.special import softmax
 
+from stratamil.cohort.columns import Column
 from stratamil.cohort.inventory import USED
 from stratamil.cohort.splits import Split
 from stratamil.core.errors import UserError
@@ -56,8 +57,9 @@ class Validation(NamedTuple):
 class Study:
     """Runs, the cases table, and the settings of the bootstrap; everything else is computed from them.
 
-    seed: of the bootstrap. retrained: of `retrained.read`. sets: the cases of each split. Raises UserError if a case of
-    a run is not in the table.
+    seed: of the bootstrap. retrained: of `retrained.read`. sets: the cases of each split. columns, clinical: columns of
+    the labels table to look at, and those that the clinic knows. Raises UserError if a case of a run is not in the
+    table.
     """
 
     runs: list[runs.Run]
@@ -67,6 +69,8 @@ class Study:
     baselines: pd.DataFrame | None = None
     retrained: pd.DataFrame | None = None
     sets: Mapping[str, Split] = field(default_factory=dict)
+    columns: Mapping[str, Column] = field(default_factory=dict)
+    clinical: Mapping[str, Column] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         known = set(self.cases["case_id"])

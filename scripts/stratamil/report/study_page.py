@@ -21,7 +21,7 @@ from stratamil.core import files, progress, provenance
 from stratamil.core.errors import UserError
 from stratamil.core.names import file_name
 from stratamil.core.wording import BASELINES, baseline_label
-from stratamil.evaluation import cross_split, metrics_table
+from stratamil.evaluation import characteristics, cross_split, metrics_table
 from stratamil.evaluation.study import Study
 from stratamil.explain import stain_attention
 from stratamil.report import benchmarks, beyond, cohort_plots, page, plots, sentences, style, training_plots
@@ -103,6 +103,9 @@ def build(
         files.write_text(svg, folder / "figures" / f"{name}.svg")
     files.write_json({"title": title} | numbers | used, folder / "metrics.json")
     files.write_csv(metrics_table.long_table(numbers), folder / "metrics.csv")
+    if numbers["columns"]:
+        found = characteristics.long_table(numbers["columns"]["characteristics"])
+        files.write_csv(found, folder / "characteristics.csv")
     files.write_csv(flow.left_out(excluded, splits, unreadable, study.cases, bags), folder / "excluded.csv")
     text = page.template(template).render(
         title=title,
