@@ -23,6 +23,10 @@ rule report:
         unreadable=expand("<results>/features/{encoder}/shard_{shard}.h5", encoder=ENCODERS, shard=SHARDS),
         splits=expand("<results>/splits/data_splits_{split}.npz", split=SPLITS),
         baselines="<results>/baselines/predictions.csv",
+        retrained=expand(
+            "<results>/split_{split}/seed_{seed}/retrained/{variant}.csv", split=SPLITS, seed=SEEDS, variant=VARIANTS
+        ),
+        labels=config["labels"] if COLUMNS else [],
         cohort="<results>/cohort/cohort.json",
         faithfulness="<results>/faithfulness/faithfulness.json",
         template=list(dict.fromkeys([*templates("index"), *templates("appendix")])),
@@ -38,6 +42,7 @@ rule report:
             )
             for name in FIGURES
         },
+        **({"characteristics": "<results>/report/characteristics.csv"} if config["report"]["columns"] else {}),
         html=report(
             "<results>/report/index.html",
             caption="../report/report.rst",
@@ -66,13 +71,23 @@ rule report:
         runtime=attempts(30),
     params:
         runs=[f"{config['results']}/split_{split}/seed_{seed}" for split in SPLITS for seed in SEEDS],
-        flags=given(flags("report")),
+        flags=given(
+            flags("report", "title", "bootstrap_samples", "seed", "colors"),
+            *([flag("variants", list(VARIANTS))] if VARIANTS else []),
+            *(
+                [flags("report", "columns", "clinical"), flags("cohort", "case_column", "missing_words")]
+                if COLUMNS
+                else []
+            ),
+        ),
+        content=digest("labels", config["labels"]) if COLUMNS else "",
+        labels=lambda wildcards, input: flag("labels", input.labels) if COLUMNS else "",
         benchmarks=f"{config['results']}/benchmarks",
         config=f"{config['results']}/config.yaml",
         folder=subpath(output.html, parent=True),
     shell:
         "python {input.code[0]:q} --runs {params.runs:q} --cases {input.cases:q} --excluded {input.excluded:q}"
-        " --unreadable {input.unreadable:q} --splits {input.splits:q} --cohort {input.cohort:q}"
+        " --unreadable {input.unreadable:q} --splits {input.splits:q} --cohort {input.cohort:q} {params.labels}"
         " --baselines {input.baselines:q} --faithfulness {input.faithfulness:q}"
         " --benchmarks {params.benchmarks:q} --config {params.config:q} --template {input.template[0]:q} {params.flags}"
         " --output {params.folder:q} --log {log:q}"

@@ -11,6 +11,9 @@ BASELINES = {
     "patch_count": "Number of patches",
     "slice_count": "Number of slices",
     "prevalence": "Prevalence",
+    "retrained_mean": "The model retrained without attention (mean of all patches)",
+    "retrained_flat": "The model retrained with one attention over all patches",
+    "retrained_hierarchical": "The model retrained with hierarchical attention",
 }
 
 

@@ -20,10 +20,15 @@ SECTIONS = {
     "calibration": "Calibration",
     "baselines": "Baselines",
     "subgroups": "Subgroups",
+    "characteristics": "Columns",
+    "clinical": "What images add",
+    "decision": "Net benefit, power",
+    "learning": "Training cases",
     "attention": "Attention",
     "faithfulness": "Faithfulness",
     "runs": "Single trainings",
 }
+OPTIONAL = {"characteristics": "columns", "clinical": "clinical", "learning": "learning"}  # section -> its numbers
 APPENDIX = {
     "methods": "Methods",
     "training": "Training",
@@ -42,7 +47,7 @@ def of_study(numbers: Numbers, used: Mapping[str, Any], replicates: str, unit: s
     """
     repeated = "seed" if numbers["repeats"] == 1 else "repeat" if len(numbers["seeds"]) == 1 else "replicate"
     return {
-        "sections": SECTIONS,
+        "sections": {key: name for key, name in SECTIONS.items() if numbers.get(OPTIONAL.get(key, "cases"))},
         "appendix": APPENDIX,
         "repeated": repeated,
         **_results(numbers, used, replicates, unit),

@@ -19,10 +19,20 @@ from stratamil.core import files, progress, provenance
 from stratamil.core.errors import UserError
 from stratamil.core.names import file_name
 from stratamil.core.wording import baseline_label, percentages
-from stratamil.evaluation import cross_split, metrics_table
+from stratamil.evaluation import characteristics, cross_split, metrics_table
 from stratamil.evaluation.study import Study
 from stratamil.explain import stain_attention
-from stratamil.report import benchmarks, checklists, cohort_plots, page, paragraphs, report_text, study_figures, style
+from stratamil.report import (
+    benchmarks,
+    beyond,
+    checklists,
+    cohort_plots,
+    page,
+    paragraphs,
+    report_text,
+    study_figures,
+    style,
+)
 from stratamil.stats.intervals import Estimate
 
 GALLERIES = {
@@ -78,13 +88,16 @@ def build(
     kept = {"attention": attention, "flow": followed, "unreadable": sources.unreadable.to_dict("records")}
     kept["provenance"] = _provenance(study, sources)
     used = kept | {"faithfulness": faithfulness(sources, final), "images": images, "cohort": sources.cohort}
-    drawn = study_figures.figures(study, numbers, weights, colors)
+    drawn = study_figures.figures(study, numbers, weights, colors) | beyond.figures(numbers)
     words = "Flow of cases and patches from the labels table and the patches to the test predictions"
     drawn["flow"] = cohort_plots.flow(**followed), words
     tracked = progress.track(drawn.items(), len(drawn), "figures")
     svgs = {name: style.publish(figure, folder / "figures" / name) for name, (figure, _) in tracked}
     files.write_json({"title": title} | numbers | kept, folder / "metrics.json")
     files.write_csv(metrics_table.long_table(numbers), folder / "metrics.csv")
+    if numbers["columns"]:
+        found = characteristics.long_table(numbers["columns"]["characteristics"])
+        files.write_csv(found, folder / "characteristics.csv")
     bags = flow.bags([run.test for run in study.runs])
     left_out = flow.left_out(sources.excluded, sources.splits, sources.unreadable, study.cases, bags)
     files.write_csv(left_out, folder / "excluded.csv")
@@ -106,6 +119,7 @@ def build(
         percentages=percentages,
         baseline_label=baseline_label,
         said=report_text.of_study(numbers, used, replicates, unit),
+        beyond=beyond.said(numbers, unit),
         cohort_page=address(sources.cohort_page, final),
         **numbers,
         **used,

@@ -71,7 +71,7 @@ class Made:
             rows = self.predict(random, test)[0]
             baseline += [rows.assign(split=split, baseline=name) for name in ("mean_pool", "prevalence")]
         baseline = pd.concat(baseline)
-        baseline.assign(true_label=baseline.pop("true_class")).to_csv(root / "baselines.csv", index=False)
+        baseline.to_csv(root / "baselines.csv", index=False)
 
     def write_tables(self, sets):
         cases = pd.DataFrame({"case_id": self.ids, "label": self.y + 1, "class": [self.classes[k] for k in self.y]})
@@ -291,7 +291,6 @@ def test_repeats_are_replicates_like_seeds(tmp_path, monkeypatch):
     assert ensemble["roc_auc"]["value"] == pytest.approx(auc(mean))
     assert (ensemble["fold_mean"]["value"], ensemble["folds"]) == (None, 0)
     baseline = pd.read_csv(made.root / "baselines.csv", dtype={"case_id": str}).query("baseline == 'mean_pool'")
-    baseline = baseline.rename(columns={"true_label": "true_class"})
     baseline = baseline.groupby(["case_id", "true_class"])["prob_high_grade"].mean().reset_index()
     assert numbers["baselines"][0]["n"] == 24
     assert numbers["baselines"][0]["roc_auc"]["value"] == pytest.approx(auc(baseline))
@@ -315,7 +314,7 @@ def test_repeats_are_replicates_like_seeds(tmp_path, monkeypatch):
 @pytest.mark.slow
 def test_model_and_itself_as_baseline_do_not_differ(tmp_path):
     made = Made(tmp_path)
-    own = made.study().predictions.assign(baseline="itself", true_label=lambda t: [made.classes[k] for k in t["y"]])
+    own = made.study().predictions.assign(baseline="itself", true_class=lambda t: [made.classes[k] for k in t["y"]])
     same = cross_split.numbers(made.study(baselines=own))["baselines"][0]
     assert list(same["auc_difference"]) == ["ensemble", "model", "fold_mean"]
     assert set(same["auc_difference"].values()) == {Estimate(0, n=23)}  # in every sample
@@ -614,7 +613,7 @@ def test_every_figure_of_the_ensemble_has_its_interval(tmp_path, monkeypatch):
 def test_what_is_constant_by_construction_has_no_interval(tmp_path):
     made = Made(tmp_path)
     rows = made.study().predictions.assign(
-        baseline="prevalence", true_label=lambda t: [made.classes[k] for k in t["y"]]
+        baseline="prevalence", true_class=lambda t: [made.classes[k] for k in t["y"]]
     )
     share = rows.groupby("split")["y"].transform("mean")
     rows = rows.assign(prob_high_grade=share, prob_benign=1 - share)
@@ -687,7 +686,7 @@ def test_difference_of_fold_means_is_by_hand_and_does_not_see_a_shift_of_a_fold(
         found = made.study(baselines=baselines)
         difference = cross_split.numbers(found)["baselines"][0]["auc_difference"]
         theirs = [
-            roc_auc_score(rows["true_label"] == "high-grade", rows["prob_high_grade"])
+            roc_auc_score(rows["true_class"] == "high-grade", rows["prob_high_grade"])
             for _, rows in baselines[baselines["baseline"] == "mean_pool"].groupby("split")
         ]
         ours = [
@@ -774,7 +773,7 @@ def test_attention_against_known_signal_has_an_interval_by_patient(tmp_path, mon
         path = run / "attention_analysis/summary.csv"
         labels = pd.read_csv(run / "predictions.csv")["true_class"]
         auc = np.round(random.uniform(0.6, 0.95, len(labels)), 6)
-        pd.read_csv(path).assign(true_label=labels, attention_auc=auc).to_csv(path, index=False)
+        pd.read_csv(path).assign(true_class=labels, attention_auc=auc).to_csv(path, index=False)
         auc = auc[labels == "high-grade"]
         scores[run] = auc
         told = {"positive_class": "high_grade", "cases": len(auc), "mean_auc": auc.mean()}
