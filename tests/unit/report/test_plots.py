@@ -1,11 +1,14 @@
 """Plots: every figure can be drawn and saved, for the sizes and degenerate sets that occur."""
 
+import re
+
 import numpy as np
 import pandas as pd
 import pytest
 from PIL import Image
 
-from stratamil.report import cohort_plots, plots, style, training_plots
+from stratamil.report import cohort_plots, forest, plots, style, training_plots
+from stratamil.stats.intervals import Estimate
 
 CLASSES = ["benign", "high-grade"]
 
@@ -94,6 +97,27 @@ def test_strips_of_very_many_are_boxes(n):
     figure = cohort_plots.strips({"all": np.arange(1, n + 1)}, np.arange(n) % 2, CLASSES, "Test", "patches")
     points = [line for line in figure.axes[0].lines if line.get_marker() == "o"]
     assert sum(len(line.get_xdata()) for line in points) == (n if n == cohort_plots.POINTS else 0)
+
+
+@pytest.mark.slow
+def test_text_is_at_least_6_points_in_a_journal(tmp_path):
+    y, score = sample(100)
+    weights = pd.DataFrame({"h&e": score, "melan": 1 - score})
+    drawn = {
+        "confusion": plots.confusion_matrix(y, score > 0.5, CLASSES, "Test"),
+        "deviation": plots.deviation([f"case {i}" for i in range(100)], y, score, CLASSES, "Test"),
+        "roc": plots.roc([("model", y, score)], "Test"),
+        "calibration": plots.calibration(y, score, "Test"),
+        "stains": plots.stain_weights(weights, y, CLASSES, "Test"),
+        "losses": training_plots.losses([(f"run {i}", history()) for i in range(10)], "Test"),
+        "forest": forest.forest([forest.Row("row", Estimate(0.5, 0.2, 0.8), 9)], "Test", "AUROC"),
+    }
+    for name, figure in drawn.items():
+        text = style.publish(figure, tmp_path / name)
+        printed = float(re.search(r'width="([\d.]+)mm"', text)[1]) / 25.4 * 72
+        scale = printed / float(re.search(r'viewBox="0 0 ([\d.]+)', text)[1])
+        sizes = [float(size) for size in re.findall(r"font(?:-size)?: (?:bold )?([\d.]+)px", text)]
+        assert min(sizes) * scale >= 6, name
 
 
 def test_names_are_text_not_formulas(tmp_path):
