@@ -3,6 +3,7 @@
 patches + labels -> inventory -> splits, embed -> cohort
                                                -> train -> evaluate -> attention -> report
                                                         -> perturb -> faithfulness -> index
+                                               -> retrain --------------------------->
 """
 
 from snakemake.utils import min_version
@@ -31,6 +32,7 @@ include: "rules/cohort.smk"
 include: "rules/embed.smk"
 include: "rules/precomputed.smk"
 include: "rules/train.smk"
+include: "rules/retrain.smk"
 include: "rules/evaluate.smk"
 include: "rules/attention.smk"
 include: "rules/perturb.smk"

@@ -78,6 +78,13 @@ def encoder_flags(wildcards):
     return " ".join([flags("embed", **(settings | {"weights": None, "by_stain": None})), *stains])
 
 
+def variant_flags(wildcards):
+    """How a variant of the model is trained; of settings that it does not use there is no flag."""
+    variant = VARIANTS[wildcards.variant]
+    model, share = flags("model", **variant["model"]), [flag(*item) for item in variant["share"].items()]
+    return " ".join([flag("classes", CLASSES), flag("stains", STAINS), model, flags("train", tensorboard=None), *share])
+
+
 def of_seeds(name):
     """A file of each seed of a split."""
     return expand("<results>/split_{{split}}/seed_{seed}/{name}", seed=SEEDS, name=name)

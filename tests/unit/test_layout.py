@@ -41,6 +41,7 @@ STARTS_WITH = {
     "perturb": {"torch"},
     "index": {"matplotlib"},
     "report": {"sklearn", "matplotlib"},
+    "retrain": {"torch"},
     "train": {"torch", "matplotlib"},
 }
 

@@ -21,7 +21,7 @@ RESULTS = "results/tiny"
 RUNS = [f"{RESULTS}/split_{split}/seed_1" for split in ("01", "02")]
 AFTER_EVALUATE = {"evaluate": 2, "attention": 2, "faithfulness": 1, "report": 1, "index": 1}
 AFTER_TRAIN = {"perturb": 2, **AFTER_EVALUATE}
-AFTER_FEATURES = {"train": 2, "baselines": 1, **AFTER_TRAIN}
+AFTER_FEATURES = {"train": 2, "retrain": 2, "baselines": 1, **AFTER_TRAIN}
 AFTER_SPLITS = AFTER_EMBED = {"cohort": 1, **AFTER_FEATURES}
 AFTER_INVENTORY = {"splits": 1, "embed": 2, **AFTER_SPLITS}
 EVERYTHING = {"demo": 1, "inventory": 1, **AFTER_INVENTORY}
@@ -53,7 +53,7 @@ def test_every_promised_file_is_there(study):
         "attention_analysis/attention_summary.txt", "attention_analysis/stain_attention_distribution.png",
         "attention_analysis/top_effective_patches_per_case_5.0pct.csv",
         "attention_analysis/top_effective_patches_per_case_summary_5.0pct.txt",
-        "perturbation.csv", "perturbation_curves.csv", "perturbation_parts.csv",
+        "perturbation.csv", "perturbation_curves.csv", "perturbation_parts.csv", "retrained/mean.csv",
     ]  # fmt: skip
     promised = [f"{RESULTS}/{name}" for name in promised] + [f"{run}/{name}" for run in RUNS for name in of_run]
     assert [name for name in promised if not (study.folder / name).is_file()] == []
@@ -122,9 +122,7 @@ def test_perturbed_cases_are_those_that_were_predicted(study):
     """The whole bag gives the same probabilities, its parts have the weights of their patches."""
     for run in RUNS:
         read = {name: pd.read_csv(study.folder / run / f"{name}.csv") for name in ("predictions", "perturbation")}
-        classes = {f"{kind}_label": read["predictions"][f"{kind}_class"] for kind in ("true", "predicted")}
-        read["predictions"] = read["predictions"].assign(**classes)
-        same = ["case_id", "true_label", "predicted_label", "prob_benign", "prob_high_grade", "patches"]
+        same = ["case_id", "true_class", "predicted_class", "prob_benign", "prob_high_grade", "patches"]
         pd.testing.assert_frame_equal(read["predictions"][same], read["perturbation"][same], rtol=1e-4)
         parts = pd.read_csv(study.folder / run / "perturbation_parts.csv", dtype={"case_id": str})
         attention = pd.read_parquet(study.folder / run / "patch_attention.parquet")
@@ -200,9 +198,13 @@ def test_nothing_to_do_after_a_finished_run(study):
         ({"attention": {"top_n": 3}}, {"attention": 2, "report": 1, "index": 1}),
         ({"attention": {"cases": [1, "2"]}}, {"attention": 2, "report": 1, "index": 1}),
         ({"evaluate": {"threshold": 0.9}}, AFTER_EVALUATE),
-        ({"train": {"epochs": 4}}, {"train": 2, **AFTER_TRAIN}),
-        ({"model": {"gated": True}}, {"train": 2, **AFTER_TRAIN}),
-        ({"seeds": [1, 2]}, {"train": 2, **AFTER_TRAIN}),
+        ({"train": {"epochs": 4}}, {"train": 2, "retrain": 2, **AFTER_TRAIN}),
+        ({"model": {"gated": True}}, {"train": 2, **AFTER_TRAIN}),  # of which a mean has no use
+        ({"model": {"aggregation": "mean"}}, {"train": 2, **AFTER_TRAIN}),
+        ({"report": {"retrained": ["mean", "flat"]}}, {"retrain": 2, "report": 1, "index": 1}),
+        ({"report": {"retrained": []}}, {"faithfulness": 1, "report": 1, "index": 1}),
+        ({"report": {"learning_curve": True}}, {"retrain": 6, "report": 1, "index": 1}),
+        ({"seeds": [1, 2]}, {"train": 2, "retrain": 2, **AFTER_TRAIN}),
         ({"attention": {"runs": "all"}}, {"attention": 2, "report": 1, "index": 1}),
         ({"splits": {"seed": 7}}, {"splits": 1, **AFTER_SPLITS}),
         (
@@ -239,7 +241,9 @@ def test_a_setting_reruns_what_depends_on_it(study, changes, expected):
         ("scripts/stratamil/report/case_plots.py", {"attention": 2, "report": 1, "index": 1}),
         ("scripts/stratamil/evaluation/metrics_table.py", {"report": 1, "index": 1}),
         ("scripts/train.py", {"train": 2, **AFTER_TRAIN}),
-        ("scripts/stratamil/mil/model.py", {"train": 2, **AFTER_TRAIN}),
+        ("scripts/stratamil/mil/model.py", {"train": 2, "retrain": 2, **AFTER_TRAIN}),
+        ("scripts/retrain.py", {"retrain": 2, "faithfulness": 1, "report": 1}),
+        ("scripts/stratamil/evaluation/retrained.py", {"faithfulness": 1, "report": 1}),
         ("scripts/stratamil/features/networks.py", {"embed": 2, **AFTER_EMBED}),
         ("scripts/stratamil/features/cache.py", {"embed": 2, **AFTER_EMBED}),
         ("scripts/stratamil/features/quality.py", {"cohort": 1, "report": 1, "index": 1}),

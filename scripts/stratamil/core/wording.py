@@ -11,6 +11,9 @@ BASELINES = {
     "patch_count": "Number of patches",
     "slice_count": "Number of slices",
     "prevalence": "Prevalence",
+    "retrained_mean": "The model retrained without attention (mean of all patches)",
+    "retrained_flat": "The model retrained with one attention over all patches",
+    "retrained_hierarchical": "The model retrained with hierarchical attention",
 }
 
 
@@ -66,9 +69,9 @@ def n_of(n: int, noun: str) -> str:
     return f"{thousands(n)} {noun}{'' if n == 1 else 'es' if noun.endswith(('ch', 's')) else 's'}"
 
 
-def listed(names: Sequence[str]) -> str:
+def listed(names: Sequence[str], last: str = "and") -> str:
     """Return names as a person lists them: a, b and c."""
-    return " and ".join(filter(None, (", ".join(names[:-1]), *names[-1:])))
+    return f" {last} ".join(filter(None, (", ".join(names[:-1]), *names[-1:])))
 
 
 def duration(seconds: float) -> str:

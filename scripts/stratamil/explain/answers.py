@@ -50,6 +50,12 @@ QUESTIONS = (
         "not defined",
     ),
     (
+        "Does attention help to tell the classes?",
+        ("auc_over_retrained", "AUROC"),
+        "AUROC within a split, less that of the same model trained without attention",
+        "cannot be told: no model was trained without it",
+    ),
+    (
         "Do equal weights change the AUROC of this model?",
         ("auc_over_uniform", "AUROC"),
         "AUROC within a split, minus that with equal weights",
@@ -75,6 +81,9 @@ ANSWERS = {
     findings.FEW: "too few to say",
 }
 
+# A difference of AUROCs below 0, for which chance is the wrong word.
+LOWER = {"auc_over_retrained": "no: better without", "auc_over_uniform": "yes: it rises"}
+
 
 def answers(items: Sequence[Finding], percent: float, classes: Sequence[str]) -> list[dict[str, Any]]:
     """Return the `QUESTIONS` answered: question, predicted, answer, measured_by, estimate and reference of the finding.
@@ -95,6 +104,8 @@ def answers(items: Sequence[Finding], percent: float, classes: Sequence[str]) ->
 
 def _said(item: Finding, nothing: str, of_study: Mapping[tuple[str, str], Finding]) -> str:
     """Return the answer of a finding; also what the margin says, where a probability, which saturates, says another."""
+    if item.verdict == findings.BELOW and item.measure in LOWER:
+        return LOWER[item.measure]
     answer, margin = ANSWERS.get(item.verdict, nothing), of_study.get((item.measure, "margin"))
     if item.value_of == "probability" and margin is not None and margin.verdict != item.verdict:
         answer += f"; by the margin: {ANSWERS.get(margin.verdict, nothing)}"

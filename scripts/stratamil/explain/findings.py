@@ -87,7 +87,7 @@ def count(n: int, noun: str) -> str:
     return f"{n} {noun}{'' if n == 1 else 's'}"
 
 
-def _basis(estimate: Estimate) -> str:
+def basis(estimate: Estimate) -> str:
     """Return the interval and the number of patients, in brackets; a bound that is not 0 does not read as 0.00."""
     patients = count(estimate.n, "patient")
     if estimate.low is None:
@@ -107,7 +107,7 @@ def against_random(estimate: Estimate, *, subject: str, did: str, ends: tuple[st
         return f"{subject}: not defined, because {reason}."
     size = f"{subject} {did} {num(abs(estimate.value), 2)} {ends[estimate.value < 0]}"
     end = {SAME: f"; {HELD}", FEW: "; too few to conclude"}.get(said, "")
-    return f"{size} {_basis(estimate)}{end}."
+    return f"{size} {basis(estimate)}{end}."
 
 
 def area(direction: Direction, order: Order, value: Value, estimate: Estimate) -> str:
@@ -128,7 +128,7 @@ def beside_contribution(value: Value, estimate: Estimate) -> str:
     said = verdict(estimate)
     if said == NONE:
         return "Contribution and attention cannot be compared: there is no order by attention."
-    size = f"difference of the areas {num(estimate.value, 2)}, {VALUES[value]} {_basis(estimate)}"
+    size = f"difference of the areas {num(estimate.value, 2)}, {VALUES[value]} {basis(estimate)}"
     return {
         ABOVE: f"Signed contributions find what the prediction rests on better than attention does: {size}.",
         BELOW: f"Attention finds what the prediction rests on better than signed contributions do: {size}.",
@@ -170,7 +170,7 @@ def part(level: Level, estimate: Estimate) -> str:
     said, parts = verdict(estimate), f"{level}s"
     if said == NONE:
         return f"Attention and support of {parts}: not defined, because no case has two {parts} to compare."
-    size = f"rank correlation {num(estimate.value, 2)} {_basis(estimate)}"
+    size = f"rank correlation {num(estimate.value, 2)} {basis(estimate)}"
     more = f"{parts} with more attention support the predicted class more"
     return {
         ABOVE: f"{more.capitalize()}: {size}.",
@@ -190,7 +190,7 @@ def uniform(kind: Uniform, model: float | None, without: float | None, estimate:
     if said == NONE:
         return f"What equal weights of {alike} change in this model is not defined, because {reason}."
     both = f"AUROC within a split {num(model, 2)} with attention, {num(without, 2)} with equal weights of {alike}"
-    size = f"difference {num(estimate.value, 2)} {_basis(estimate)}"
+    size = f"difference {num(estimate.value, 2)} {basis(estimate)}"
     return {
         ABOVE: f"Equal weights lower the AUROC of this model: {both}; {size}.",
         BELOW: f"Equal weights raise the AUROC of this model: {both}; {size}.",
@@ -230,7 +230,7 @@ def agreement(between: Between, estimate: Estimate, attends: bool = True) -> str
             "seeds": "Whether attention depends on the seed is unknown: each split was trained with one seed.",
             "splits": "Whether attention depends on the training cases is unknown: each case is tested in one split.",
         }[between]
-    size, capital = f"mean rank correlation {num(estimate.value, 2)} {_basis(estimate)}", models[0].upper() + models[1:]
+    size, capital = f"mean rank correlation {num(estimate.value, 2)} {basis(estimate)}", models[0].upper() + models[1:]
     return {
         ABOVE: f"{capital} rank the patches of a case more alike than chance: {size}.",
         BELOW: f"{capital} rank the patches of a case less alike than chance: {size}.",
@@ -269,7 +269,7 @@ def related(
     where = {"case": "Over a whole case", "slice": "Within a slice"}[scope]
     if said == NONE:
         return f"{where}: whether attention depends on {subject} is not defined, because {reason}."
-    size = f"mean rank correlation {num(estimate.value, 2)} {_basis(estimate)}"
+    size = f"mean rank correlation {num(estimate.value, 2)} {basis(estimate)}"
     return {
         ABOVE: f"{where}, more attended patches {more}: {size}.",
         BELOW: f"{where}, more attended patches {less}: {size}.",
@@ -334,5 +334,5 @@ def in_class(name: str, sentence: str) -> str:
 
 def pooled(item: Finding) -> Finding:
     """Return a finding over cases of several predicted classes without a verdict."""
-    size = "not defined" if item.estimate.value is None else f"{num(item.estimate.value, 2)} {_basis(item.estimate)}"
+    size = "not defined" if item.estimate.value is None else f"{num(item.estimate.value, 2)} {basis(item.estimate)}"
     return replace(item, verdict=None, sentence=f"All cases together, without a verdict: {size}.")

@@ -78,13 +78,13 @@ def draw(
         words = "Attention of each stain and slice against the margin that its case loses without it"
         drawn["parts"] = parts(means, palette(stains)), words
     binary = len(classes) == 2
-    shown = table["true_label"].map(classes.index) if not binary else pd.Series(1, index=table.index)
+    shown = table["true_class"].map(classes.index) if not binary else pd.Series(1, index=table.index)
     p, q = (
         np.choose(shown, table[[f"{kind}prob_{column(name)}" for name in classes]].to_numpy().T)
         for kind in ("", "uniform_")
     )
     label = f"probability of {classes[1]}" if binary else "probability of the true class"
-    y = table["true_label"].map(classes.index)
+    y = table["true_class"].map(classes.index)
     words = "Probability of each case with attention against that with equal weights"
     drawn["uniform"] = uniform(p, q, y, classes=classes, xlabel=label, colors=colors), words
     if rows := _pairs(study):

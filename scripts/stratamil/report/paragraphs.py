@@ -19,7 +19,10 @@ WIDTH = 100
 def text(numbers: Numbers, used: Mapping[str, Any], unit: str) -> str:
     """Return summary.txt. used: cohort, flow, provenance and faithfulness of the page, and `run`, of `facts`."""
     parts = {"Methods": methods(numbers, used, unit), "Results": results(numbers, used, unit)}
-    return "\n\n".join(f"{name}\n\n{textwrap.fill(body, WIDTH)}" for name, body in parts.items()) + "\n"
+    return (
+        "\n\n".join(f"{name}\n\n{textwrap.fill(body, WIDTH, break_on_hyphens=False)}" for name, body in parts.items())
+        + "\n"
+    )
 
 
 def facts(results: Mapping[str, Any], sizes: Mapping[str, Sequence[int]]) -> dict[str, Any]:
@@ -43,12 +46,12 @@ def methods(numbers: Numbers, used: Mapping[str, Any], unit: str) -> str:
     total, stains = cohort["total"], cohort["stains"]
     of = f" of {n_of(total['patients'], 'patient')}" if unit == "patient" else ""
     lines = [
-        f"Cases were classified ({sentences.question(numbers['classes'], numbers['positive'])}) from image patches of "
+        f"Cases were classified as {listed(numbers['classes'], 'or')} from image patches of "
         f"{n_of(len(stains), 'stain')} ({listed(stains)}) by multiple-instance learning.",
         f"The cohort had {n_of(total['cases'], 'case')}{of} ({sentences.by_class(numbers['counts'])}) with "
         f"{thousands(total['slices'])} slices and {thousands(total['patches'])} patches.",
         *_model(runs),
-        f"Splits: {_first_lower(re.sub(', read from .*? and checked', '', cohort['plan']))}",
+        f"Splits were {_first_lower(re.sub(', read from .*? and checked', '', cohort['plan']))}",
         *_training(numbers, runs),
         *_statistics(numbers, unit),
         *_software(used["provenance"]),
@@ -84,10 +87,11 @@ def _training(numbers: Numbers, runs: Mapping[str, Any]) -> list[str]:
     ]
     if train:
         weights = train.get("class_weights") or "none"
+        optimizer = NAMES.get(train["optimizer"], train["optimizer"])
         lines.append(
-            f"Training took up to {train['epochs']} epochs ({NAMES.get(train['optimizer'], train['optimizer'])}, learning rate {train['lr']:g}, "
-            f"weight decay {train['weight_decay']:g}, class weights {weights}, "
-            f"label smoothing {train['label_smoothing']:g}, dropout {runs['model'].get('dropout', 0):g})."
+            f"Training took up to {train['epochs']} epochs ({optimizer}, learning rate {train['lr']:g}, weight decay "
+            f"{train['weight_decay']:g}, class weights {weights}, label smoothing {train['label_smoothing']:g}, "
+            f"dropout {runs['model'].get('dropout', 0):g})."
         )
     rule = RULES.get(runs["rule"], runs["rule"])
     threshold = f" and the threshold ({rule})" if numbers["positive"] else ""
@@ -125,7 +129,7 @@ def _software(provenance: Mapping[str, Any]) -> list[str]:
         if versions.get(name)
     ]
     commit = f", commit {provenance['commit'][:10]}" if provenance["commit"] else ""
-    return [f"Software: StrataMIL{commit} ({', '.join(shown)})."]
+    return [f"Software: StrataMIL{commit}" + (f" ({', '.join(shown)})." if shown else ".")]
 
 
 def results(numbers: Numbers, used: Mapping[str, Any], unit: str) -> str:
@@ -136,7 +140,10 @@ def results(numbers: Numbers, used: Mapping[str, Any], unit: str) -> str:
     if numbers["headline"] == "fold_mean":
         lines.append(f"The pooled AUROC was {quoted(numbers['out_of_fold']['roc_auc'])}.")
     lines += [_operating(numbers, replicates), performance.calibration(numbers, replicates)]
-    lines += [performance.baselines(numbers), of_cases.errors(numbers["per_case"], "training", several)]
+    lines += [
+        performance.baselines(numbers) if numbers["baselines"] else "",
+        of_cases.errors(numbers["per_case"], "training", several),
+    ]
     if used["faithfulness"]:
         lines.append(used["faithfulness"]["overall"])
     lines.append("All figures are internal; no external cohort was tested.")

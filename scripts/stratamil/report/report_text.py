@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from typing import Any
 
+from stratamil.core.wording import n_of
 from stratamil.report import paragraphs, sentences
 from stratamil.report import sentences_cases as cases
 from stratamil.report import sentences_methods as methods
@@ -19,10 +20,15 @@ SECTIONS = {
     "calibration": "Calibration",
     "baselines": "Baselines",
     "subgroups": "Subgroups",
+    "characteristics": "Columns",
+    "clinical": "What images add",
+    "decision": "Net benefit, power",
+    "learning": "Training cases",
     "attention": "Attention",
     "faithfulness": "Faithfulness",
     "runs": "Single trainings",
 }
+OPTIONAL = {"characteristics": "columns", "clinical": "clinical", "learning": "learning"}  # section -> its numbers
 APPENDIX = {
     "methods": "Methods",
     "training": "Training",
@@ -41,7 +47,7 @@ def of_study(numbers: Numbers, used: Mapping[str, Any], replicates: str, unit: s
     """
     repeated = "seed" if numbers["repeats"] == 1 else "repeat" if len(numbers["seeds"]) == 1 else "replicate"
     return {
-        "sections": SECTIONS,
+        "sections": {key: name for key, name in SECTIONS.items() if numbers.get(OPTIONAL.get(key, "cases"))},
         "appendix": APPENDIX,
         "repeated": repeated,
         **_results(numbers, used, replicates, unit),
@@ -75,7 +81,7 @@ def _results(numbers: Numbers, used: Mapping[str, Any], replicates: str, unit: s
         "curves": {
             "whose": performance.decisions(numbers, replicates),
             "threshold": performance.threshold(numbers["decisions"]),
-            "limits": "Predictive values and precision depend on the prevalence, which in a clinic is another.",
+            "limits": "Predictive values and precision depend on the prevalence, which differs in a clinic.",
         },
         "calibration": {
             "fit": performance.calibration(numbers, replicates),
@@ -111,23 +117,20 @@ FAITHFULNESS_LIMITS = "This tests what moves the model, not what a pathologist w
 
 
 def header(numbers: Numbers) -> str:
-    """Say in a line what was studied."""
+    """Say in a line how it was studied."""
     repeats = f" in {numbers['repeats']} repeats" if numbers["repeats"] > 1 else ""
     seeds, splits = len(numbers["seeds"]), len(numbers["splits"])
-    return (
-        f"{sentences.cases(numbers)}: {sentences.by_class(numbers['counts'])}. {splits} splits{repeats}, {seeds} "
-        f"seed{'s' if seeds > 1 else ''}. For research, not for diagnosis."
-    )
+    return f"{n_of(splits, 'split')}{repeats}, {n_of(seeds, 'seed')}. For research, not for diagnosis."
 
 
 def captions(numbers: Numbers, name: str) -> str:
     """Return the caption of a figure of the first screen, with its n."""
     runs, n = len(numbers["runs"]), sentences.cases(numbers)
     if name == "runs":
-        return f"Squares: AUROC of the test cases of each run, 95% CI. Diamond: the headline. n = {n}."
+        return f"Squares: AUROC of the test cases of each run, 95% CI. Diamond: all runs. n = {n}."
     if numbers["positive"] is None:
         return f"One class against the rest, n = {n}."
-    return f"{runs} runs and their mean with pointwise 95% band; dot: 0.5 as threshold. n = {n}."
+    return f"{runs} runs and their mean with pointwise 95% band; dot: threshold 0.5. n = {n}."
 
 
 def _of_cases(numbers: Numbers, used: Mapping[str, Any], repeated: str, unit: str) -> Text:

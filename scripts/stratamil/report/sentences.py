@@ -11,6 +11,8 @@ from stratamil.stats.intervals import Estimate
 Numbers = Mapping[str, Any]  # of `cross_split.numbers`
 SMALL = 50  # of a class: with as many, one more error moves sensitivity or specificity by 2 points
 
+GRAVE = 3  # warnings of the cohort that the first screen shows
+
 
 class Card(NamedTuple):
     """A figure of the first screen: its label, the figure itself, what it is of."""
@@ -33,7 +35,7 @@ def quoted(estimate: Estimate, digits: int = 2, more: str = "") -> str:
 
 def question(classes: Sequence[str], positive: str | None) -> str:
     """Return what is classified, in words."""
-    return f"{positive} against {classes[0]}" if positive else "each class against the rest, mean"
+    return f"{positive} against {classes[0]}" if positive else "mean of each class against the rest"
 
 
 def trainings(numbers: Numbers) -> str:
@@ -61,7 +63,7 @@ def result(numbers: Numbers) -> str:
     apart = question(numbers["classes"], numbers["positive"])
     begin = f"AUROC {quoted(estimate)}, {apart}, {cases(numbers)}, out of fold"
     several = len(numbers["by_seed"])
-    how = "single training" if several == 1 else f"averaged over {several} single trainings"
+    how = "each model trained once" if several == 1 else f"averaged over {several} trainings per case"
     if numbers["headline"] == "fold_mean":
         return f"{begin}: mean of {n_of(folds, 'test set')}, {how}."
     return (
@@ -148,12 +150,13 @@ def few(patients: Mapping[str, int], unit: str) -> str:
     )
 
 
-def small(counts: Mapping[str, int]) -> str:
+def small(counts: Mapping[str, int], positive: str | None) -> str:
     """Say how much one error weighs in the smallest class; empty where it weighs little. counts: its cases."""
     name, n = min(counts.items(), key=lambda item: item[1])
     if not 0 < n <= SMALL:
         return ""
-    return f"Few cases: one more error among {n_of(n, f'{name} case')} moves their share by {100 / n:.0f} points."
+    measure = "recall" if positive is None else "sensitivity" if name == positive else "specificity"
+    return f"Few cases: one more error among {n_of(n, f'{name} case')} moves {measure} by {100 / n:.0f} points."
 
 
 def flags(
@@ -165,13 +168,15 @@ def flags(
     """
     missing = numbers["coverage"]["missing"] or numbers["coverage"]["repeated"]
     grave = [first_sentence(line) for line in cohort["warnings"][: cohort["grave"]]]
+    more = len(grave) - GRAVE
     return [
         *filter(None, (below_chance(numbers["out_of_fold"][numbers["headline"]].high),)),
         *(["results.json and predictions.csv disagree: see Single trainings."] if numbers["disagreements"] else []),
         *(["Some cases were predicted more or less often than others: see Single trainings."] if missing else []),
         *filter(None, (few(numbers["patients_of"], unit),)),
-        *grave,
-        *filter(None, ("" if few(numbers["patients_of"], unit) else small(numbers["counts"]),)),
+        *grave[:GRAVE],
+        *([f"{n_of(more, 'more grave warning')} on the cohort page."] if more > 0 else []),
+        *filter(None, ("" if few(numbers["patients_of"], unit) else small(numbers["counts"], numbers["positive"]),)),
         *filter(None, (one_class(explained),)),
         "Internal test only: no other hospital, scanner or laboratory was tested.",
     ]

@@ -13,7 +13,10 @@ OPEN = 5  # warnings that the report itself shows
 
 
 def cohort(cohort: Mapping[str, Any], flow: Mapping[str, Any]) -> list[str]:
-    """Return what the cohort is, how it was split and what was excluded, a line each."""
+    """Return what the cohort is, how it was split and what was excluded, a line each.
+
+    Its grave warnings are flags of the first screen.
+    """
     total, stains = cohort["total"], cohort["stains"]
     of = "" if cohort["patient_column"] is None else f" of {n_of(total['patients'], 'patient')}"
     counts = {row["class"]: row["cases"] for row in cohort["by_class"]}
@@ -24,12 +27,12 @@ def cohort(cohort: Mapping[str, Any], flow: Mapping[str, Any]) -> list[str]:
         f"one stain) and {thousands(total['patches'])} patches in {n_of(len(stains), 'stain')} ({listed(stains)}).",
         excluded(flow),
         f"Splits: {cohort['plan'][0].lower()}{cohort['plan'][1:]}",
-        *warned(cohort["warnings"]),
+        *warned(cohort["warnings"][cohort["grave"] :]),
     ]
 
 
 def warned(warnings: Sequence[str]) -> list[str]:
-    """Return the first warnings of the cohort page, each in a sentence, and how many more there are."""
+    """Return the first of these warnings, each in a sentence, and how many more there are."""
     more = len(warnings) - OPEN
     lines = [f"Warning: {first_sentence(line)}" for line in warnings[:OPEN]]
     return [*lines, *([f"{n_of(more, 'more warning')} on the cohort page."] if more > 0 else [])]

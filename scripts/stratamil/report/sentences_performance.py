@@ -22,7 +22,7 @@ def estimand(numbers: Numbers) -> str:
     if numbers["headline"] != "fold_mean":
         return "The pooled AUROC ranks cases across models and falls where their probabilities are shifted."
     return (
-        "Each test set is ranked by the one model that did not see it. The pooled AUROC ranks cases across models and "
+        "One model at a time ranks a test set that it did not see. The pooled AUROC ranks cases across models and "
         f"falls where their probabilities are shifted; here it is {quoted(pooled)}."
     )
 
@@ -223,8 +223,8 @@ def mean_pooling(numbers: Numbers) -> str:
     pooled = [entry for entry in sentences.compared(numbers) if entry["name"] == "mean_pool" and entry is not best]
     if not pooled:
         return ""
-    reached = quoted(pooled[0][numbers["headline"]])
-    return f"The mean of patch features, without attention, reached {reached}. {against(pooled[0], numbers)}"
+    reached, gain = quoted(pooled[0][numbers["headline"]]), sentences.difference(pooled[0], numbers)
+    return f"The mean of patch features, without attention, reached {reached}; paired difference {quoted(gain)}."
 
 
 def against(entry: Mapping[str, Any], numbers: Numbers) -> str:

@@ -17,12 +17,22 @@ from stratamil.cohort import flow
 from stratamil.cohort.splits import Split
 from stratamil.core import files, progress, provenance
 from stratamil.core.errors import UserError
-from stratamil.core.names import column, file_name
+from stratamil.core.names import file_name
 from stratamil.core.wording import baseline_label, percentages
-from stratamil.evaluation import cross_split, metrics_table
+from stratamil.evaluation import characteristics, cross_split, metrics_table
 from stratamil.evaluation.study import Study
-from stratamil.explain import findings, stain_attention
-from stratamil.report import benchmarks, checklists, cohort_plots, page, paragraphs, report_text, study_figures, style
+from stratamil.explain import stain_attention
+from stratamil.report import (
+    benchmarks,
+    beyond,
+    checklists,
+    cohort_plots,
+    page,
+    paragraphs,
+    report_text,
+    study_figures,
+    style,
+)
 from stratamil.stats.intervals import Estimate
 
 GALLERIES = {
@@ -78,13 +88,16 @@ def build(
     kept = {"attention": attention, "flow": followed, "unreadable": sources.unreadable.to_dict("records")}
     kept["provenance"] = _provenance(study, sources)
     used = kept | {"faithfulness": faithfulness(sources, final), "images": images, "cohort": sources.cohort}
-    drawn = study_figures.figures(study, numbers, weights, colors)
+    drawn = study_figures.figures(study, numbers, weights, colors) | beyond.figures(numbers)
     words = "Flow of cases and patches from the labels table and the patches to the test predictions"
     drawn["flow"] = cohort_plots.flow(**followed), words
     tracked = progress.track(drawn.items(), len(drawn), "figures")
     svgs = {name: style.publish(figure, folder / "figures" / name) for name, (figure, _) in tracked}
     files.write_json({"title": title} | numbers | kept, folder / "metrics.json")
     files.write_csv(metrics_table.long_table(numbers), folder / "metrics.csv")
+    if numbers["columns"]:
+        found = characteristics.long_table(numbers["columns"]["characteristics"])
+        files.write_csv(found, folder / "characteristics.csv")
     bags = flow.bags([run.test for run in study.runs])
     left_out = flow.left_out(sources.excluded, sources.splits, sources.unreadable, study.cases, bags)
     files.write_csv(left_out, folder / "excluded.csv")
@@ -106,6 +119,7 @@ def build(
         percentages=percentages,
         baseline_label=baseline_label,
         said=report_text.of_study(numbers, used, replicates, unit),
+        beyond=beyond.said(numbers, unit),
         cohort_page=address(sources.cohort_page, final),
         **numbers,
         **used,
@@ -222,14 +236,13 @@ def _provenance(study: Study, sources: Sources) -> dict[str, Any]:
 def read_answers(path: Path) -> dict[str, Any]:
     """Return what faithfulness.json says at a glance: overall and by_class (sentences), answers (rows of a table).
 
-    explained: class -> whether both deletion and insertion show that attention explains its predictions. Raises
-    UserError where the file is of another form.
+    explained: class -> whether attention explains its predictions. Raises UserError where the file is of another form.
     """
     wanted = {"question", "predicted", "answer", "measured_by", "estimate", "reference"}
     parts = {field.name for field in fields(Estimate)}
     try:
         content = json.loads(Path(path).read_text(encoding="utf-8"))
-        told = {name: content[name] for name in ("overall", "by_class", "answers")}
+        told = {name: content[name] for name in ("overall", "by_class", "answers", "explained")}
         fits = bool(told["answers"]) and all(
             wanted <= set(row) and parts <= set(row["estimate"]) for row in told["answers"]
         )
@@ -237,20 +250,4 @@ def read_answers(path: Path) -> dict[str, Any]:
         fits = False
     if not fits:
         raise UserError(f"{path}: no answers with {', '.join(sorted(wanted))}: run faithfulness again")
-    return told | {"explained": _explained(content)}
-
-
-def _explained(content: Mapping[str, Any]) -> dict[str, bool]:
-    of_study = {
-        (item["measure"], item["of"]): item["verdict"]
-        for item in content.get("findings", [])
-        if item["scope"] == "study"
-    }
-    measures = ("deletion_attention", "insertion_attention")
-    return {
-        name: all(
-            of_study.get((findings.of_predicted(measure, column(name)), "probability")) == findings.ABOVE
-            for measure in measures
-        )
-        for name in content.get("classes", [])
-    }
+    return told

@@ -312,8 +312,8 @@ def test_predictions_and_analysis_agree_to_the_last_digit(study, monkeypatch):
     summary = pd.read_csv(run(study, monkeypatch, "--max-cases", "1") / "summary.csv", dtype=str).set_index("case_id")
     predictions = pd.read_csv(study / "predictions.csv", dtype=str).set_index("case_id").loc[summary.index]
     assert (summary["probability"] == predictions["prob_high_grade"]).all() and str(P) in set(summary["probability"])
-    for column in ("true_label", "predicted_label"):
-        assert (summary[column] == predictions[column.replace("label", "class")]).all()
+    for column in ("true_class", "predicted_class"):
+        assert (summary[column] == predictions[column]).all()
     patches = patch_table().groupby("case_id").size().loc[summary.index]
     assert (summary["n_patches"].astype(int) == patches).all()
 

@@ -18,7 +18,7 @@ from sklearn.metrics import roc_auc_score
 import faithfulness as script
 from stratamil.core.errors import UserError
 from stratamil.core.names import column
-from stratamil.explain import faithfulness, faithfulness_runs, findings
+from stratamil.explain import faithfulness, faithfulness_runs, findings, without_attention
 from stratamil.features import store
 from stratamil.report import faithfulness_sentences
 from stratamil.stats import estimates
@@ -74,8 +74,8 @@ class Made:
 
     def row(self, i):
         p = self.random.dirichlet(np.ones(len(self.classes)))
-        found = {"case_id": self.ids[i], "true_label": self.classes[self.y[i]]}
-        found |= {"predicted_label": self.classes[p.argmax()], "stains": 2, "slices": 4, "patches": 24}
+        found = {"case_id": self.ids[i], "true_class": self.classes[self.y[i]]}
+        found |= {"predicted_class": self.classes[p.argmax()], "stains": 2, "slices": 4, "patches": 24}
         found |= {"probability": p.max(), "margin": math.log(p.max() / (1 - p.max()))}
         for kind in ("", "uniform_", "levels_"):
             q = p if kind == "" else self.random.dirichlet(np.ones(len(self.classes)))
@@ -183,7 +183,7 @@ def test_differences_are_from_the_right_columns(tmp_path):
         assert items["study", f"necessity_{top}", "margin"].estimate.value == pytest.approx(necessity)
         assert items["study", f"sufficiency_{top}", "margin"].estimate.value == pytest.approx(sufficiency)
     assert items["study", "necessity_20", "margin"].verdict == "not defined"
-    y = rows["true_label"] == "high-grade"
+    y = rows["true_class"] == "high-grade"
     difference = roc_auc_score(y, rows["prob_high_grade"]) - roc_auc_score(y, rows["uniform_prob_high_grade"])
     assert items["study", "auc_over_uniform", "AUROC"].estimate.value == pytest.approx(difference)
     changed = ((rows["prob_benign"] > 0.5) != (rows["uniform_prob_benign"] > 0.5)).mean()
@@ -272,6 +272,7 @@ SENTENCES = {
     "sufficiency": lambda e: findings.of_top("sufficiency", findings.top("1", 5.0), "margin", e),
     "slice_support": lambda e: findings.part("slice", e),
     "uniform": lambda e: findings.uniform("uniform", 0.9, 0.6, e, "there is one class"),
+    "without_attention": lambda e: without_attention.sentence(0.9, 0.8, e, "no model was trained without it"),
     "seeds": lambda e: findings.agreement("seeds", e),
     "splits": lambda e: findings.agreement("splits", e),
     "overlap": lambda e: findings.overlap("seeds", 5.0, 0.05, e, e),
@@ -339,7 +340,7 @@ def test_opposite_effects_by_predicted_class_are_not_pooled(tmp_path):
     """Half of the cases lose by deletion what the other half gains: over all cases no verdict is made."""
     study = Made(tmp_path, n=40).study()
     (run,) = study.runs
-    high = (run.perturbation["predicted_label"] == "high-grade").to_numpy()
+    high = (run.perturbation["predicted_class"] == "high-grade").to_numpy()
     for name in ("deletion_attention", "insertion_attention"):
         run.perturbation[f"{name}_probability"] = np.where(high, 0.3, -0.2) + 0.01 * np.arange(40) / 40
     for kind, sign in (("without", -1), ("only", 1)):
@@ -389,7 +390,7 @@ def test_auroc_is_compared_within_splits(tmp_path):
     differences = []
     for split in ("01", "02"):
         rows = pd.concat([run.perturbation for run in study.runs if run.split == split]).groupby("case_id")
-        y = (rows["true_label"].first() == "high-grade").to_numpy()
+        y = (rows["true_class"].first() == "high-grade").to_numpy()
         model, equal = (rows[f"{kind}prob_high_grade"].mean() for kind in ("", "uniform_"))
         differences.append(roc_auc_score(y, model) - roc_auc_score(y, equal))
     assert item.estimate.value == pytest.approx(np.mean(differences))
@@ -579,3 +580,34 @@ def test_the_page_says_what_was_done(change, name, words):
     assert words in prose[name]
     assert "corners" in prose["captions"]["uniform"]
     assert "corners" not in faithfulness_sentences.of_page(numbers | {"classes": [*"abc"]})["captions"]["uniform"]
+
+
+def without(study, shift):
+    """The model retrained without attention: the same probabilities, moved towards the truth or away from it."""
+    rows = study.table[["split", "seed", "case_id", "y", "prob_benign", "prob_high_grade"]].assign(variant="mean")
+    high = np.clip(rows["prob_high_grade"] + shift * (2 * rows["y"] - 1), 0, 1)
+    return dataclasses.replace(
+        study, retrained=rows.assign(prob_high_grade=high, prob_benign=1 - high).drop(columns="y")
+    )
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("shift, said, answer", [(-0.4, "above", "yes"), (0.4, "below", "no: better without")])
+def test_a_model_retrained_without_attention_answers_whether_it_helps(tmp_path, shift, said, answer):
+    study = without(Made(tmp_path, n=24).study(), shift)
+    item = found(study)["study", "auc_over_retrained", "AUROC"]
+    differences = []
+    for split, rows in study.table.groupby("split"):
+        other = study.retrained[study.retrained["split"] == split].set_index("case_id")["prob_high_grade"]
+        auc = [roc_auc_score(rows["y"], p) for p in (rows["prob_high_grade"], other[rows["case_id"]])]
+        differences.append(auc[0] - auc[1])
+    assert item.estimate.value == pytest.approx(np.mean(differences)) and item.verdict == said
+    rows = faithfulness.numbers(study)["answers"]
+    (row,) = [row for row in rows if row["question"] == "Does attention help to tell the classes?"]
+    assert row["answer"] == answer
+
+
+def test_without_such_a_model_nothing_is_said_of_it(tmp_path):
+    study = Made(tmp_path, n=8).study()
+    item = found(study)["study", "auc_over_retrained", "AUROC"]
+    assert item.sentence == "What attention adds to the AUROC is not defined: no model was trained without it."
