@@ -84,7 +84,7 @@ def test_constant_and_zero_rows_of_external_features_and_rows_that_cases_share(t
         "features all zero": 4, "features all equal, but not zero": 2,
     }  # fmt: skip
     assert [row["empty"] for row in found["empty"]] == [2, 4] and found["equal_rows"] == []
-    assert "1 case has nothing but features of one value" in said(found)
+    assert "1 case has nothing but constant features" in said(found)
     shards, _ = shard(tmp_path, values={4: numbers[2], 5: numbers[3]})
     found = look(shards, images=False)
     assert found["equal_rows"] == [
@@ -127,7 +127,7 @@ def test_cases_that_are_the_same_whole_are_warned_of_in_one_patient_too(tmp_path
 
 def test_a_case_whose_patches_are_all_one(tmp_path):
     found = look(shard(tmp_path, {}, values={n: np.arange(6) for n in range(4, 8)})[0])
-    assert found["same"] == ["2"] and "1 case has patches that are all the same: 2." in said(found)
+    assert found["same"] == ["2"] and "1 case has patches that are all identical: 2." in said(found)
 
 
 def test_the_page_names_cases_that_share_files(tmp_path):
