@@ -246,7 +246,8 @@ def test_numbers_are_those_of_the_predictions(two_seeds):
     assert auc["low"] <= auc["value"] <= auc["high"] and auc["n"] == 23
     row = table.query("level == 'ensemble' and metric == 'roc_auc'").iloc[0]
     assert float(row["value"]) == pytest.approx(auc["value"]) and row["n"] == "24"
-    assert set(table["level"]) == {"split", "seed", "out_of_fold", "ensemble", "baseline"}
+    levels = {"split", "seed", "out_of_fold", "ensemble", "baseline", "detectable", "decision_curve"}
+    assert set(table["level"]) == levels
     assert numbers["cases"] == 24 and numbers["patients"] == 23
 
 
