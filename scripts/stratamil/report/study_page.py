@@ -102,10 +102,7 @@ def build(
     for name, svg in svgs.items():
         files.write_text(svg, folder / "figures" / f"{name}.svg")
     files.write_json({"title": title} | numbers | used, folder / "metrics.json")
-    files.write_csv(metrics_table.long_table(numbers), folder / "metrics.csv")
-    if numbers["columns"]:
-        found = characteristics.long_table(numbers["columns"]["characteristics"])
-        files.write_csv(found, folder / "characteristics.csv")
+    write_tables(numbers, folder)
     files.write_csv(flow.left_out(excluded, splits, unreadable, study.cases, bags), folder / "excluded.csv")
     text = page.template(template).render(
         title=title,
@@ -129,6 +126,14 @@ def build(
         **used,
     )
     files.write_text(text, folder / "index.html")
+
+
+def write_tables(numbers: Mapping[str, Any], folder: Path) -> None:
+    """Write metrics.csv, and characteristics.csv where there are columns."""
+    files.write_csv(metrics_table.long_table(numbers), folder / "metrics.csv")
+    if numbers["columns"]:
+        found = characteristics.long_table(numbers["columns"]["characteristics"])
+        files.write_csv(found, folder / "characteristics.csv")
 
 
 def class_weights(study: Study) -> str | None:
