@@ -2,7 +2,7 @@
 
 patches + labels -> inventory -> splits, embed -> cohort
                                                -> train -> evaluate -> attention -> report
-                                                        -> perturb -> faithfulness ->
+                                                        -> perturb -> faithfulness -> index
                                                -> retrain --------------------------->
 """
 
@@ -39,6 +39,7 @@ include: "rules/perturb.smk"
 include: "rules/baselines.smk"
 include: "rules/faithfulness.smk"
 include: "rules/report.smk"
+include: "rules/index.smk"
 
 
 # They take seconds, and weights the internet: they run where Snakemake does.
@@ -48,11 +49,13 @@ localrules:
     inventory,
     splits,
     weights,
+    index,
 
 
 rule all:
     default_target: True
     input:
+        "<results>/index.html",
         "<results>/report/index.html",
         "<results>/faithfulness/index.html",
 

@@ -123,7 +123,7 @@ IDENTITY = {"identity": "<results>/inventory/features.json"} if PRECOMPUTED else
 SAMPLES = {} if PRECOMPUTED else {"samples": "<results>/cohort/samples.jpg"}
 PERTURBED = ("perturbation.csv", "perturbation_curves.csv", "perturbation_parts.csv")
 FIGURES = [
-    *("roc", "precision_recall", "confusion", "deviation", "stains", "flow"),
+    *("roc", "runs", "baselines", "subgroups", "precision_recall", "confusion", "deviation", "stains", "flow"),
     *(["calibration_1"] if len(CLASSES) == 2 else [f"calibration_{i}" for i in range(len(CLASSES))]),
     *(["confusion_threshold", "decision"] if len(CLASSES) == 2 else []),
     *(["groups"] if config["report"]["columns"] else []),

@@ -16,7 +16,7 @@ import cli
 from stratamil.core import files, names, provenance, tables
 from stratamil.evaluation import retrained
 from stratamil.explain import faithfulness, faithfulness_runs, findings
-from stratamil.report import faithfulness_plots, page, style
+from stratamil.report import faithfulness_plots, faithfulness_sentences, page, style
 
 
 def arguments() -> argparse.Namespace:
@@ -69,9 +69,7 @@ def write(
 ) -> None:
     """Write the page, its tables and its figures into `folder`."""
     drawn = faithfulness_plots.draw(study, numbers, table, args.stains, args.colors)
-    svgs = {name: style.svg(figure) for name, (figure, _) in drawn.items()}
-    for name, svg in svgs.items():
-        files.write_text(svg, folder / "figures" / f"{name}.svg")
+    svgs = {name: style.publish(figure, folder / "figures" / name) for name, (figure, _) in drawn.items()}
     files.write_csv(pd.DataFrame([findings.row(entry) for entry in numbers["findings"]]), folder / "faithfulness.csv")
     files.write_csv(table, folder / "cases.csv")
     files.write_json(numbers, folder / "faithfulness.json")
@@ -91,6 +89,7 @@ def write(
         table=json.loads(table.to_json(orient="records")),  # what is not defined is None
         slugs=[names.column(name) for name in numbers["classes"]],
         numbers=numbers,
+        prose=faithfulness_sentences.of_page(numbers),
     )
     files.write_text(text, folder / "index.html")
 

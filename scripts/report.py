@@ -1,4 +1,4 @@
-"""Write the cross-split report: one self-contained page, metrics.csv, metrics.json, excluded.csv and figures.
+"""Write the cross-split report: page, appendix, summary.txt, metrics.csv, metrics.json, excluded.csv and figures.
 
 Reads tables only. The folder's files are replaced when all is done.
 """
@@ -25,7 +25,6 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--unreadable", nargs="*", type=Path, default=[], help="feature shards, for unreadable patches")
     parser.add_argument("--splits", nargs="+", type=Path, required=True, help="data_splits_<split>.npz")
     parser.add_argument("--cohort", type=Path, required=True, help="cohort.json of rule cohort")
-    parser.add_argument("--samples", type=Path, help="samples.jpg of rule cohort, if patches have images")
     parser.add_argument("--baselines", type=Path, help="predictions.csv of the baselines")
     parser.add_argument("--variants", nargs="*", default=[], help="names of retrained/<variant>.csv in each run")
     parser.add_argument("--faithfulness", type=Path, help="faithfulness.json, if attention was checked")
@@ -34,7 +33,9 @@ def arguments() -> argparse.Namespace:
     cli.add_settings(parser, "cohort", "case_column", "missing_words")
     cli.add_settings(parser, "report", "title", "bootstrap_samples", "seed", "colors", "columns", "clinical")
     parser.add_argument("--config", type=Path, help="resolved settings (YAML) to show")
-    parser.add_argument("--template", type=Path, required=True, help="index.html.j2")
+    parser.add_argument(
+        "--template", type=Path, required=True, help="index.html.j2; appendix.html.j2 and checklists.yaml lie beside it"
+    )
     parser.add_argument("--output", type=Path, required=True, help="folder to write")
     return parser.parse_args()
 
@@ -66,7 +67,6 @@ def main(args: argparse.Namespace) -> None:
         unreadable=store.unreadable(args.unreadable),
         cohort=json.loads(args.cohort.read_text(encoding="utf-8")),
         cohort_page=args.cohort.with_name("index.html"),
-        samples=args.samples,
         baselines=args.baselines,
         benchmarks=args.benchmarks,
         config=args.config,

@@ -39,6 +39,7 @@ STARTS_WITH = {
     "evaluate": {"torch", "sklearn", "matplotlib"},
     "faithfulness": {"matplotlib"},
     "perturb": {"torch"},
+    "index": {"matplotlib"},
     "report": {"sklearn", "matplotlib"},
     "retrain": {"torch"},
     "train": {"torch", "matplotlib"},

@@ -319,13 +319,13 @@ def numbers(study: Study) -> dict[str, Any]:
     items = of_study(study)
     said = {item.measure: item.verdict for item in items if (item.scope, item.value_of) == ("study", "probability")}
     both = [f"{direction}_attention" for direction in ("deletion", "insertion")]
-    told = findings.headline(
-        {name: tuple(said[findings.of_predicted(part, column(name))] for part in both) for name in study.classes}
-    )
+    by_class = {name: tuple(said[findings.of_predicted(part, column(name))] for part in both) for name in study.classes}
+    told = findings.headline(by_class)
     items = [findings.pooled(item) if item.measure in findings.POOLED else item for item in items]
     items = [replace(item, sentence=of_unit(item.sentence, study.unit)) for item in items]
     return {
         **{name: text and of_unit(text, study.unit) for name, text in told.items()},
+        "explained": {name: findings.explains(*verdicts) for name, verdicts in by_class.items()},
         "classes": study.classes,
         "cases": int(study.table["case_id"].nunique()),
         "patients": int(study.table["patient_id"].nunique()),

@@ -3,6 +3,7 @@
 Both take data alone, no study: runs, baselines and subgroups are rows of the same forest.
 """
 
+import textwrap
 from collections.abc import Sequence
 from typing import NamedTuple
 
@@ -18,6 +19,7 @@ from stratamil.stats.intervals import Estimate
 
 ROW = 0.235  # inches a line of a forest
 DIGIT = 5.3  # points that a character of 9 points takes, on average
+LABEL = 24  # characters, beyond which a label goes on in the next line
 HEAD = "value (95% CI)"
 
 
@@ -70,7 +72,9 @@ def forest(
         y += 0.4 if row.mean and i and not rows[i - 1].mean else 0
         places.append(y)
         y += 1
-    figure, axes = figure_of(SINGLE, 1.25 + ROW * y + (0.2 if sides else 0))
+    labels = [textwrap.fill(row.label, LABEL) for row in rows]
+    line = ROW * (1.4 if any("\n" in label for label in labels) else 1)
+    figure, axes = figure_of(SINGLE, 1.25 + line * y + (0.2 if sides else 0))
     limits = limits or _limits(rows, reference)
     axes.set(xlim=limits, ylim=(y - 0.4, -1.5))
     if reference is not None:
@@ -85,7 +89,7 @@ def forest(
     _beside(axes, -1, HEAD, 8, "left", "bold")
     if any(row.n is not None for row in rows):
         _beside(axes, -1, "n", column + 18, "right", "bold")
-    ticks = sorted([*((at, row.label) for at, row in zip(places, rows)), *headings])
+    ticks = sorted([*zip(places, labels), *headings])
     axes.set_yticks([at for at, _ in ticks], [name for _, name in ticks], fontsize=9)
     bold = {at for at, _ in headings} | {at for at, row in zip(places, rows) if row.mean}
     for (at, _), label in zip(ticks, axes.get_yticklabels()):
@@ -195,5 +199,5 @@ def _point(axes: Axes, point: Point, marker: str) -> None:
         axes.plot([1 - specificity.high, 1 - specificity.low], [y, y], color=MODEL, linewidth=1.2)
     if sensitivity.low is not None:
         axes.plot([x, x], [sensitivity.low, sensitivity.high], color=MODEL, linewidth=1.2)
-    text = f"{point.label}: sensitivity {num(y, 2)}, specificity {num(specificity.value, 2)}"
+    text = f"{point.label}: sens. {num(y, 2)}, spec. {num(specificity.value, 2)}"
     axes.plot(x, y, marker, color=MODEL, markeredgecolor="white", markersize=8, label=text)

@@ -4,11 +4,14 @@ from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
+from scipy.special import expit, logit
 
 from stratamil.stats import intervals, metrics
+from stratamil.stats.intervals import Estimate
 
 GRID = np.linspace(0, 1, 201)  # places of 1 - specificity at which ROC curves are averaged
+FLEXIBLE = 200  # cases of a class from which a calibration curve may bend as it likes
 
 
 class Band(NamedTuple):
@@ -25,8 +28,10 @@ def mean_roc(cases: pd.DataFrame, bootstrap_samples: int, seed: int) -> Band | N
 
     cases: columns run, patient_id, y (0 or 1) and score, a row a case and run. The mean is of sensitivities at the
     same specificity, so that its area is the mean AUROC of the runs. The band holds the middle 95% of the samples at
-    each place.
+    each place; there is none without samples, or if most lack a class.
     """
+    if cases.empty:
+        return None
     cases = cases.reset_index(drop=True)
     weights = intervals.bootstrap_weights(cases["patient_id"], bootstrap_samples, seed)
     curves, sampled = [], []
@@ -56,3 +61,39 @@ def _sensitivities(y: NDArray[np.bool_], score: NDArray, weights: NDArray) -> ND
     for row in np.flatnonzero((hits[:, -1] > 0) & (alarms[:, -1] > 0)):
         result[row] = np.interp(GRID, alarms[row] / alarms[row, -1], hits[row] / hits[row, -1])
     return result
+
+
+def quantile_bins(y: ArrayLike, score: ArrayLike, bins: int = 5) -> list[dict[str, float | Estimate]]:
+    """Return the cases in bins of equal number by score: mean score, and the observed share with Wilson's interval.
+
+    Equal scores lie in the same bin, so that there may be fewer bins.
+    """
+    y, score = np.asarray(y, dtype=bool), np.asarray(score, dtype=float)
+    place = np.minimum(((metrics.midranks(score) - 0.5) / len(score) * bins).astype(int), bins - 1)
+    return [
+        {"mean": float(score[place == b].mean()), "observed": intervals.wilson(y[place == b].sum(), (place == b).sum())}
+        for b in np.unique(place)
+    ]
+
+
+def smooth_calibration(y: ArrayLike, score: ArrayLike) -> Band | None:
+    """Return the observed share as a smooth function of the score; None with fewer than `FEW` cases of a class.
+
+    Logistic regression on the logit of the score (Cox 1958): straight on that scale, and from `FLEXIBLE` cases of a
+    class on a cubic spline (Van Calster et al. 2016).
+    """
+    y, score = np.asarray(y, dtype=bool), np.clip(score, metrics.SMALLEST, 1 - metrics.SMALLEST)
+    few = min(y.sum(), (~y).sum())
+    slope, intercept = metrics.recalibration(y, score)
+    if few < intervals.FEW or slope is None:
+        return None
+    x = np.linspace(score.min(), score.max(), len(GRID))
+    if few < FLEXIBLE:
+        return Band(x, expit(intercept + slope * logit(x)))
+    from sklearn.linear_model import LogisticRegression  # a second, which other curves need not wait for
+    from sklearn.pipeline import make_pipeline
+    from sklearn.preprocessing import SplineTransformer
+
+    spline = SplineTransformer(n_knots=4, knots="quantile", include_bias=False)
+    fitted = make_pipeline(spline, LogisticRegression(C=1e6, max_iter=2000)).fit(logit(score)[:, None], y)
+    return Band(x, fitted.predict_proba(logit(x)[:, None])[:, 1])

@@ -17,7 +17,8 @@ from sklearn.metrics import roc_auc_score
 import cohort as script
 from stratamil.cohort import cohort_warnings, splits
 from stratamil.core.errors import UserError
-from stratamil.report import cohort_summary, samples, style
+from stratamil.report import cohort_sentences, cohort_summary, samples, style
+from stratamil.stats.intervals import Estimate
 
 
 def test_a_balanced_cohort_has_nothing_to_warn_of():
@@ -346,3 +347,93 @@ def test_what_can_make_a_result_untrue_comes_before_what_is_small():
 def test_a_class_whose_name_is_a_class_is_called_so_once():
     made = Made(n=9, classes=["class 1", "other"])
     assert [line.split(" has only")[0] for line in made.warnings()] == ["Class 1", "Class other"]
+
+
+QUALITY = {"images": True, "patches": 40, "empty": [], "kinds": [], "bits": [], "copies": [], "equal_rows": []}
+QUALITY |= {"unreadable": {"n": 0}}
+SIDES = {"longer": [{"pixels": 96}, {"pixels": 128}], "of": 2, "drawn": 2, "oblong": 0, "unreadable": []}
+MORE = {"measure": "number of slices", "auc": Estimate(0.7, 0.6, 0.8, 9)}
+
+
+@pytest.mark.parametrize(
+    ("said", "given", "words"),
+    [
+        (cohort_sentences.quality, QUALITY, "None of 40 images is empty."),
+        (cohort_sentences.quality, QUALITY | {"images": False}, "No two cases have an identical file."),
+        (cohort_sentences.quality, QUALITY | {"empty": [{"empty": 1}]}, "1 of 40 images is empty: all pixels equal."),
+        (
+            cohort_sentences.quality,
+            QUALITY | {"empty": [{"empty": 3}, {"empty": 2}], "images": False},
+            "5 of 40 rows are empty: all features equal.",
+        ),
+        (cohort_sentences.quality, QUALITY | {"empty": [{"empty": 3}]}, "1 case has empty patches"),
+        (cohort_sentences.quality, QUALITY | {"unreadable": {"n": 2}}, "2 images could not be read."),
+        (cohort_sentences.quality, QUALITY | {"copies": [1]}, "These cases have identical files."),
+        (cohort_sentences.quality, QUALITY | {"equal_rows": [1]}, "These cases have identical features"),
+        (cohort_sentences.quality, QUALITY | {"bits": [1]}, "scaled by the bits"),
+        (cohort_sentences.quality, QUALITY | {"kinds": [{"kind": cohort_sentences.TRANSPARENT}]}, "alpha channel"),
+        (cohort_sentences.sizes, None, "unknown"),
+        (
+            cohort_sentences.sizes,
+            SIDES,
+            "The longer side is 96 to 128 pixels; all are square.",
+        ),
+        (cohort_sentences.sizes, SIDES | {"of": 9, "oblong": 1}, "measured, drawn at random."),
+        (cohort_sentences.sizes, SIDES | {"of": 9, "oblong": 1}, "1 patch not square."),
+        (
+            cohort_sentences.sizes,
+            SIDES | {"longer": [], "unreadable": [*"abcdefghij"]},
+            "(a, b, c, d, e, f, g, h and 2 more).",
+        ),
+    ],
+)
+def test_a_sentence_of_the_page_for_every_outcome(said, given, words):
+    told = said(given)
+    assert words in (" ".join(told.values()) if isinstance(told, dict) else told)
+
+
+@pytest.mark.parametrize(
+    ("change", "name", "words"),
+    [
+        ({}, "header", "24 cases of 24 patients (12 benign, 12 high-grade) before training."),
+        ({"patient_column": None}, "header", "24 cases (12 benign"),
+        ({}, "mixed", ""),
+        ({"predictors": []}, "shortcuts", "No shortcut: all cases have the same numbers"),
+        (
+            {"predictors": [MORE]},
+            "shortcuts",
+            "number of slices separates the classes best: AUROC 0.70 (95% CI",
+        ),
+        (
+            {"predictors": [MORE | {"auc": Estimate(0.6, 0.4, 0.8)}]},
+            "shortcuts",
+            "CI includes 0.5, which is chance.",
+        ),
+        ({"predictors": [MORE | {"auc": Estimate(0.6)}]}, "shortcuts", "AUROC 0.60."),
+        ({"patient_column": None}, "shortcut_cis", "case-level bootstrap"),
+        ({"patients": [1]}, "patients", "1 patient has several cases"),
+        ({"patients": [1, 2]}, "patients", "2 patients have several cases"),
+        ({"folder": None, "commit": None}, "inputs", "Patches: rows of precomputed feature files."),
+        ({"folder": "a/b", "commit": "c0"}, "inputs", "Patches: a/b. Code: commit c0."),
+    ],
+)
+def test_the_prose_of_the_page(change, name, words):
+    numbers = Made().numbers() | {"samples": [], "folder": "a", "commit": "c"} | change
+    prose = cohort_sentences.of_page(numbers)
+    assert words in prose[name]
+    assert all(sum(shares) in (0, 100) for shares in prose["combination_shares"].values())
+    assert all(text.endswith(".") and text[0].isupper() for text in prose["limits"].values())
+
+
+def test_a_patient_of_several_classes_is_said_to_count_twice():
+    numbers = Made().numbers()
+    numbers["total"]["patients"] -= 1
+    assert "counted in each" in cohort_sentences.mixed(numbers)
+
+
+def test_shares_of_one_whole_add_up_to_100(study, monkeypatch):
+    """As the page shows them: of each row of the splits, and of the classes."""
+    page = run(study, monkeypatch)
+    rows = re.findall(r"<tr><th>[^<]*</th><td>(?:train|val|test)</td>.*?</tr>", page)
+    shares = [[int(share) for share in re.findall(r'"share">(\d+)%', row)] for row in rows]
+    assert shares and all(sum(row) == 100 for row in shares)

@@ -68,5 +68,5 @@ def test_the_roc_curve_has_true_coordinates_a_band_and_its_operating_point():
         "95% CI, pointwise",
         "baseline",
         "mean",
-        "at 0.5: sensitivity 0.80, specificity 0.70",
+        "at 0.5: sens. 0.80, spec. 0.70",
     ]
