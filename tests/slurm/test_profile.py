@@ -9,7 +9,7 @@ from checkout import Checkout
 from conftest import REPOSITORY
 
 PROFILE = REPOSITORY / "profiles/slurm/config.yaml"
-ON_LOGIN_NODE = {"all", "inventory", "splits"}
+ON_LOGIN_NODE = {"all", "inventory", "splits", "index"}
 NETWORK = {"embed": {"encoder": "efficientnet_lite0", "weights": "none"}}
 
 
