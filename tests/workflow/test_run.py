@@ -348,6 +348,12 @@ def test_a_stain_with_an_encoder_of_its_own(study):
     assert study.pending("--", *targets, changes=own) == after
 
 
+def test_a_column_that_the_labels_table_lacks_is_one_line(study):
+    done = study.snakemake("-n", changes={"report": {"columns": ["Scanner"]}})
+    line = "config: report.columns: no column 'Scanner' in resources/tiny/labels.csv: it has 'Case', 'Class', 'Patient'"
+    assert done.returncode != 0 and line in done.stdout + done.stderr and "Traceback" not in done.stdout + done.stderr
+
+
 def test_one_split_alone(study):
     target = f"{RUNS[1]}/attention_analysis"
     assert study.pending("-R", "attention", "--", target) == {"attention": 1}
