@@ -242,8 +242,8 @@ def test_a_setting_reruns_what_depends_on_it(study, changes, expected):
         ("scripts/stratamil/evaluation/metrics_table.py", {"report": 1, "index": 1}),
         ("scripts/train.py", {"train": 2, **AFTER_TRAIN}),
         ("scripts/stratamil/mil/model.py", {"train": 2, "retrain": 2, **AFTER_TRAIN}),
-        ("scripts/retrain.py", {"retrain": 2, "faithfulness": 1, "report": 1}),
-        ("scripts/stratamil/evaluation/retrained.py", {"faithfulness": 1, "report": 1}),
+        ("scripts/retrain.py", {"retrain": 2, "faithfulness": 1, "report": 1, "index": 1}),
+        ("scripts/stratamil/evaluation/retrained.py", {"faithfulness": 1, "report": 1, "index": 1}),
         ("scripts/stratamil/features/networks.py", {"embed": 2, **AFTER_EMBED}),
         ("scripts/stratamil/features/cache.py", {"embed": 2, **AFTER_EMBED}),
         ("scripts/stratamil/features/quality.py", {"cohort": 1, "report": 1, "index": 1}),
@@ -346,6 +346,12 @@ def test_a_stain_with_an_encoder_of_its_own(study):
     assert study.pending("--", *targets, changes=own) == after
     own["embed"]["by_stain"]["sox10"] = {"encoder": "squeezenet1_1", "weights": "none"}
     assert study.pending("--", *targets, changes=own) == after
+
+
+def test_a_column_that_the_labels_table_lacks_is_one_line(study):
+    done = study.snakemake("-n", changes={"report": {"columns": ["Scanner"]}})
+    line = "config: report.columns: no column 'Scanner' in resources/tiny/labels.csv: it has 'Case', 'Class', 'Patient'"
+    assert done.returncode != 0 and line in done.stdout + done.stderr and "Traceback" not in done.stdout + done.stderr
 
 
 def test_one_split_alone(study):

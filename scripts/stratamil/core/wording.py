@@ -24,7 +24,7 @@ def num(value: float | None, digits: int = 3) -> str:
 
 def pct(value: float | None, digits: int = 0) -> str:
     """Return a share in percent."""
-    return "not defined" if value is None else f"{100 * value:.{digits}f} %"
+    return "not defined" if value is None else f"{100 * value:.{digits}f}%"
 
 
 def span(low: float | None, high: float | None, digits: int = 3) -> str:

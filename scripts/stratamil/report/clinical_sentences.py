@@ -23,8 +23,8 @@ def cell(row: Mapping[str, Any], group: str, level: str | None = None) -> str:
 
 
 def plain(value: float) -> str:
-    """Return a number of a user's column in at most four digits."""
-    return f"{value:.4g}".replace("-", "−")
+    """Return a number of a user's column in at most five digits."""
+    return f"{value:.5g}".replace("-", "−")
 
 
 def unlike(rows: Sequence[Mapping[str, Any]]) -> str:
@@ -73,14 +73,14 @@ def error(found: Mapping[str, Any], unit: str) -> str:
     if not hits:
         least = min(rows, key=lambda row: row["adjusted"])
         names = listed([row["name"] for row in rows]) if n < 2 else f"any of {listed([row['name'] for row in rows])}"
-        return f"The model's error is not shown to go with {names} (smallest p = {p_value(least['adjusted'])}; {test})."
-    each = [f"{row['name']} (p = {p_value(row['adjusted'])}; {_how(row)})" for row in hits]
+        return f"The model's error is not shown to go with {names} (smallest p {p_value(least['adjusted'])}; {test})."
+    each = [f"{row['name']} (p {p_value(row['adjusted'])}; {_how(row)})" for row in hits]
     return f"The model's error goes with {listed(each)}: {test}."
 
 
 def p_value(p: float) -> str:
-    """Return `0.03`, `0.004` or `< 0.001`."""
-    return "< 0.001" if p < 0.001 else num(p, 3 if p < 0.01 else 2)
+    """Return `= 0.03`, `= 0.004` or `< 0.001`."""
+    return "< 0.001" if p < 0.001 else f"= {num(p, 3 if p < 0.01 else 2)}"
 
 
 def _how(row: Mapping[str, Any]) -> str:

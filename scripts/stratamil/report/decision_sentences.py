@@ -1,4 +1,4 @@
-"""Sentences on what decisions by the model are worth, what the cohort can detect, and what more cases would give."""
+"""Sentences on what decisions are worth, what the cohort can detect, and on models that were trained in another way."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -80,6 +80,36 @@ LEARNING_LIMITS = (
     "The curve does not say how it goes on beyond this cohort. Shares are drawn by class and patient, each within the "
     "next; the validation cases, which choose the epoch, stay the same."
 )
+
+
+WAYS = {
+    "mean": ("without attention, on the mean of all patches", "attention adds"),
+    "flat": ("with one attention over all patches", "the levels of slices and stains add"),
+    "hierarchical": ("with hierarchical attention", "the simpler model adds"),
+}
+
+
+def retrained(baselines: Sequence[Mapping[str, Any]], headline: str) -> str:
+    """Say what the model trained with another aggregation reaches, and what its own adds; empty without one."""
+    said = []
+    for row in baselines:
+        if row["retrained"] is None:
+            continue
+        how, gains = WAYS[row["retrained"]]
+        gain = row["auc_difference"]["fold_mean" if headline == "fold_mean" else "model"]
+        if gain.value is None:
+            said.append(f"The AUROC of the model trained {how} is not defined.")
+            continue
+        text = f"Trained {how}, the model reaches an AUROC of {num(row[headline].value, 2)}{ci(row[headline])}"
+        if gain.low is None:
+            said.append(f"{text}; difference {num(gain.value, 2)}.")
+        elif gain.low <= 0 <= gain.high:
+            said.append(f"{text}: it is not shown that {gains} anything, difference {num(gain.value, 2)}{ci(gain)}.")
+        elif gain.low > 0:
+            said.append(f"{text}: {gains} {num(gain.value, 2)}{ci(gain)}.")
+        else:
+            said.append(f"{text}, higher than its own: difference {num(gain.value, 2)}{ci(gain)}.")
+    return " ".join(said)
 
 
 def learning(points: Sequence[Mapping[str, Any]], headline: str) -> str:

@@ -108,10 +108,10 @@ def strongest(numbers: Numbers) -> Mapping[str, Any] | None:
 
 
 def compared(numbers: Numbers) -> list[Mapping[str, Any]]:
-    """Return the baselines that were fitted and have an AUROC."""
+    """Return the baselines that were fitted and have an AUROC; the model trained in another way is none."""
     measure = numbers["headline"]
     known = [entry for entry in numbers["baselines"] if entry["fitted"] and entry[measure].value is not None]
-    return [entry for entry in known if entry["name"] != "prevalence"]
+    return [entry for entry in known if entry["name"] != "prevalence" and not entry.get("retrained")]
 
 
 def difference(entry: Mapping[str, Any], numbers: Numbers) -> Estimate:

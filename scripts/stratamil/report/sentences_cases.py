@@ -21,7 +21,7 @@ def cohort(cohort: Mapping[str, Any], flow: Mapping[str, Any]) -> list[str]:
     of = "" if cohort["patient_column"] is None else f" of {n_of(total['patients'], 'patient')}"
     counts = {row["class"]: row["cases"] for row in cohort["by_class"]}
     shares = percentages(list(counts.values()))
-    classes = listed([f"{n} {name} ({share} %)" for (name, n), share in zip(counts.items(), shares)])
+    classes = listed([f"{n} {name} ({share}%)" for (name, n), share in zip(counts.items(), shares)])
     return [
         f"{n_of(total['cases'], 'case')}{of}: {classes}; {thousands(total['slices'])} slices (one tissue section in "
         f"one stain) and {thousands(total['patches'])} patches in {n_of(len(stains), 'stain')} ({listed(stains)}).",
@@ -73,7 +73,7 @@ def attention(found: Mapping[str, Any] | None) -> str:
     if len(stains) == 1:
         text = f"The only stain, {stains[0]['stain']}, has all stain attention"
     elif ratios and all(EQUAL_SHARE[0] <= ratio <= EQUAL_SHARE[1] for ratio in ratios):
-        text = "Each stain has on average within 5 % of an equal share of attention, so none stands out"
+        text = "Each stain has on average within 5% of an equal share of attention, so none stands out"
     elif not any(row["most"] for row in stains):
         text = "No stain has the largest weight in any case"
     else:

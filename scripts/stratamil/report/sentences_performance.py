@@ -244,7 +244,7 @@ def subgroups(numbers: Numbers) -> str:
     share = worst["accuracy"]
     return (
         f"The least accurate of {n_of(len(groups), 'subgroup')} is “{worst['name']}”: {worst['right']} of {worst['n']} "
-        f"correct ({pct(share.value)}, 95% CI {round(100 * share.low)} to {round(100 * share.high)} %)."
+        f"correct ({pct(share.value)}, 95% CI {round(100 * share.low)} to {round(100 * share.high)}%)."
     )
 
 

@@ -96,3 +96,27 @@ def test_no_sentence_has_a_hole():
     every += [sentences.decision_limits(True, "b"), sentences.decision_limits(False, None), sentences.LEARNING_LIMITS]
     for said in every:
         assert said.endswith(".") and "None" not in said and "nan" not in said and "  " not in said
+
+
+@pytest.mark.parametrize(
+    "way, gain, words",
+    [
+        (
+            "mean",
+            Estimate(0.05, 0.01, 0.09),
+            "Trained without attention, on the mean of all patches, the model reaches",
+        ),
+        ("mean", Estimate(0.05, 0.01, 0.09), ": attention adds 0.05 (95% CI 0.01 to 0.09)."),
+        ("mean", Estimate(0.05, -0.01, 0.11), "it is not shown that attention adds anything, difference 0.05 (95% CI"),
+        ("flat", Estimate(-0.05, -0.09, -0.01), ", higher than its own: difference −0.05 (95% CI −0.09 to −0.01)."),
+        ("flat", Estimate(0.05, 0.01, 0.09), "the levels of slices and stains add 0.05"),
+        ("hierarchical", Estimate(0.0), "; difference 0.00."),
+        ("flat", Estimate(None), "The AUROC of the model trained with one attention over all patches is not defined."),
+    ],
+)
+def test_what_the_model_reaches_when_trained_in_another_way(way, gain, words):
+    auc = Estimate(0.8, 0.7, 0.9)
+    row = {"retrained": way, "fold_mean": auc, "roc_auc": auc, "auc_difference": {"fold_mean": gain, "model": gain}}
+    said = sentences.retrained([{"retrained": None}, row], "fold_mean")
+    assert words in said and said == sentences.retrained([row], "roc_auc") and said.endswith(".")
+    assert sentences.retrained([{"retrained": None}], "fold_mean") == ""

@@ -246,7 +246,8 @@ def test_numbers_are_those_of_the_predictions(two_seeds):
     assert auc["low"] <= auc["value"] <= auc["high"] and auc["n"] == 23
     row = table.query("level == 'ensemble' and metric == 'roc_auc'").iloc[0]
     assert float(row["value"]) == pytest.approx(auc["value"]) and row["n"] == "24"
-    assert set(table["level"]) == {"split", "seed", "out_of_fold", "ensemble", "baseline"}
+    levels = {"split", "seed", "out_of_fold", "ensemble", "baseline", "detectable", "decision_curve"}
+    assert set(table["level"]) == levels
     assert numbers["cases"] == 24 and numbers["patients"] == 23
 
 
@@ -865,3 +866,20 @@ def test_settings_of_another_source_of_features_are_not_shown(source, shown, tmp
     (tmp_path / "config.yaml").write_text(json.dumps(config))
     keys = {key for key, _ in study_page.settings(None, tmp_path / "config.yaml")}
     assert keys - {"demo"} == shown | {"features.source"}
+
+
+@pytest.mark.slow
+def test_columns_of_the_labels_table_are_a_table_subgroups_and_a_regression(tmp_path, monkeypatch):
+    made, random = Made(tmp_path, n=20), np.random.default_rng(0)
+    labels = pd.DataFrame({"Case": made.ids, "Class": 1, "Site": random.choice([NASTY, "B"], 40)})
+    labels.assign(Age=random.normal(60, 9, 40).round(1)).to_csv(tmp_path / "labels.csv", index=False)
+    flags = ["--labels", tmp_path / "labels.csv", "--columns", "Site", "Age", "--clinical", "Age"]
+    page, numbers, table = made.report(monkeypatch, *flags)
+    assert NASTY not in page and all(f'<section id="{name}">' in page for name in ("characteristics", "clinical"))
+    found = pd.read_csv(tmp_path / "report/characteristics.csv")
+    of_all = found[(found["group"] == "all") & (found["column"] == "Site")].set_index("level")["count"]
+    assert of_all.sum() == numbers["patients"] and set(of_all.index) == {NASTY, "B"}
+    assert {"column_group", "column_error", "clinical"} <= set(table["level"])
+    page, numbers, _ = made.report(monkeypatch)
+    assert numbers["columns"] is None and 'id="characteristics"' not in page
+    assert not (tmp_path / "report/characteristics.csv").exists()

@@ -22,7 +22,7 @@ STEPS = [
 
 def test_the_cohort_in_a_few_lines():
     assert cases.cohort(cohort(), {"steps": STEPS}) == [
-        "3 cases of 2 patients: 2 a (67 %) and 1 b (33 %); 7 slices (one tissue section in one stain) and 1,234 "
+        "3 cases of 2 patients: 2 a (67%) and 1 b (33%); 7 slices (one tissue section in one stain) and 1,234 "
         "patches in 2 stains (h&e and sox10).",
         "Of 5 labelled cases, 3 were predicted out of fold; 2 were excluded (class code 0: 1, no patches: 1).",
         "Splits: generated with seed 1.",
@@ -61,7 +61,7 @@ def attention(*stains, **parts):
         (attention(("h&e", 1, 0)), "The only stain, h&e, has all stain attention."),
         (
             attention(("h&e", 1.0, 3), ("sox10", 1.01, 1)),
-            "Each stain has on average within 5 % of an equal share of attention, so none stands out.",
+            "Each stain has on average within 5% of an equal share of attention, so none stands out.",
         ),
         (attention(("h&e", 1.5, 0), ("sox10", 0.5, 0)), "No stain has the largest weight in any case."),
         (

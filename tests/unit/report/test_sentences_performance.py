@@ -187,7 +187,7 @@ def test_the_worst_subgroup_has_five_cases_where_one_has():
     group = {"right": 4, "accuracy": Estimate(0.8, 0.376, 0.964)}
     groups = [group | {"name": "large", "n": 5}, {"name": "tiny", "n": 1, "right": 0, "accuracy": Estimate(0, 0, 0.8)}]
     text = performance.subgroups({"subgroups": groups})
-    assert text == "The least accurate of 2 subgroups is “large”: 4 of 5 correct (80 %, 95% CI 38 to 96 %)."
+    assert text == "The least accurate of 2 subgroups is “large”: 4 of 5 correct (80%, 95% CI 38 to 96%)."
     assert "“tiny”" in performance.subgroups({"subgroups": groups[1:]})
 
 
