@@ -2,7 +2,8 @@
 
 patches + labels -> inventory -> splits, embed -> cohort
                                                -> train -> evaluate -> attention -> report
-                                                        -> perturb -> faithfulness ->
+                                                        -> perturb -> faithfulness -> index
+                                               -> retrain --------------------------->
 """
 
 from snakemake.utils import min_version
@@ -31,12 +32,14 @@ include: "rules/cohort.smk"
 include: "rules/embed.smk"
 include: "rules/precomputed.smk"
 include: "rules/train.smk"
+include: "rules/retrain.smk"
 include: "rules/evaluate.smk"
 include: "rules/attention.smk"
 include: "rules/perturb.smk"
 include: "rules/baselines.smk"
 include: "rules/faithfulness.smk"
 include: "rules/report.smk"
+include: "rules/index.smk"
 
 
 # They take seconds, and weights the internet: they run where Snakemake does.
@@ -46,11 +49,13 @@ localrules:
     inventory,
     splits,
     weights,
+    index,
 
 
 rule all:
     default_target: True
     input:
+        "<results>/index.html",
         "<results>/report/index.html",
         "<results>/faithfulness/index.html",
 

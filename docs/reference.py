@@ -70,6 +70,8 @@ def _list(setting: dict[str, Any]) -> str:
     if "items" not in setting:
         return "list"
     items, least = setting["items"], setting.get("minItems", 0)
+    if "enum" in items:
+        return f"list of any of {', '.join(items['enum'])}"
     each = f", each {items['x-form']}" if "x-form" in items else ""
     return f"list of {f'{least} or more ' if least > 1 else ''}{MANY[items['type']]}{_range(items)}{each}"
 

@@ -69,6 +69,8 @@ MAIN = workflow.exec_mode == ExecMode.DEFAULT  # not Snakemake inside a job, whi
 if workflow.exec_mode == ExecMode.REMOTE:
     os.environ.pop(progress.QUIET, None)  # SLURM's log of a job has its errors, too
 READ = {"the checkout": ROOT, "the working directory": os.getcwd()} | config_paths.inputs(config)
+if MAIN and (problems := config_paths.missing_columns(config)):
+    raise stopped(*(f"config: {problem}" for problem in problems))
 if MAIN and (problems := results_folder.problems(config["results"], READ) or config_paths.painted_over(config)):
     raise stopped(*(f"config: {problem}" for problem in problems))
 
@@ -87,6 +89,8 @@ PRECOMPUTED = config["features"]["source"] == "precomputed"
 # Each encoder by its feature folder, with its settings.
 ENCODINGS = config_values.encoders(config)
 ENCODERS = ["precomputed"] if PRECOMPUTED else list(ENCODINGS)
+# How the model is trained again for comparison, by name.
+VARIANTS = config_values.variants(config)
 # What rule weights fetches, by file name, with the settings of its encoder.
 WEIGHTS = {encoder_registry.fetched(each["encoder"], each["weights"]): each for each in ENCODINGS.values()}
 WEIGHTS.pop(None, None)
@@ -111,14 +115,19 @@ CHECKPOINTS = list(
     )
 )
 
+# Columns of the labels table that the report reads.
+COLUMNS = [*config["report"]["columns"], *config["report"]["clinical"]]
+
 # Outputs that only some studies have, and those that several rules name.
 IDENTITY = {"identity": "<results>/inventory/features.json"} if PRECOMPUTED else {}
 SAMPLES = {} if PRECOMPUTED else {"samples": "<results>/cohort/samples.jpg"}
 PERTURBED = ("perturbation.csv", "perturbation_curves.csv", "perturbation_parts.csv")
 FIGURES = [
-    *("roc", "precision_recall", "confusion", "deviation", "stains", "flow"),
+    *("roc", "runs", "baselines", "subgroups", "precision_recall", "confusion", "deviation", "stains", "flow"),
     *(["calibration_1"] if len(CLASSES) == 2 else [f"calibration_{i}" for i in range(len(CLASSES))]),
-    *(["confusion_threshold"] if len(CLASSES) == 2 else []),
+    *(["confusion_threshold", "decision"] if len(CLASSES) == 2 else []),
+    *(["groups"] if config["report"]["columns"] else []),
+    *(["learning"] if any(name.startswith("train_") for name in VARIANTS) else []),
     *([] if config["evaluate"]["checkpoint"] else ["losses"]),
 ]
 
@@ -166,4 +175,5 @@ wildcard_constraints:
     shard="|".join(SHARDS),
     seed="|".join(map(str, SEEDS)),
     encoder="|".join(ENCODINGS),
+    variant="|".join(VARIANTS) or "none",
     weights="|".join(map(re.escape, WEIGHTS)) or "none",

@@ -11,6 +11,12 @@ rule faithfulness:
         perturbed=expand("<results>/split_{split}/seed_{seed}/{table}", split=SPLITS, seed=SEEDS, table=PERTURBED),
         attention=expand("<results>/split_{split}/seed_{seed}/patch_attention.parquet", split=SPLITS, seed=SEEDS),
         results=expand("<results>/split_{split}/seed_{seed}/results.json", split=SPLITS, seed=SEEDS),
+        retrained=expand(
+            "<results>/split_{split}/seed_{seed}/retrained/{variant}.csv",
+            split=SPLITS,
+            seed=SEEDS,
+            variant=VARIANTS.keys() & {"mean"},
+        ),
         features=expand("<results>/features/{encoder}/shard_{shard}.h5", encoder=ENCODERS, shard=SHARDS),
         patches="<results>/inventory/patches.parquet",
         cases="<results>/inventory/cases.csv",
@@ -42,6 +48,7 @@ rule faithfulness:
             flags("attention", "top_percent"),
             flags("cohort", "patient_column"),
             flags("report", "bootstrap_samples", "seed", "colors"),
+            *([flag("variants", ["mean"])] if "mean" in VARIANTS else []),
         ),
         folder=subpath(output.html, parent=True),
     shell:

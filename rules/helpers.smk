@@ -33,8 +33,12 @@ def code(name):
 
 def templates(page):
     """The template of a page and those that it is built on; an edit of one reruns the rule."""
-    parts = ("base", "macros", "cohort_parts", "checklists")
-    return [str(ROOT / "report" / f"{name}.html.j2") for name in (page, *parts)]
+    found, parts = [], [f"{page}.html.j2"]
+    while parts:
+        found.append(ROOT / "report" / parts.pop())
+        named = re.findall(r"[\w/]+\.html\.j2", found[-1].read_text(encoding="utf-8"))
+        parts += [name for name in dict.fromkeys(named) if ROOT / "report" / name not in found and name not in parts]
+    return list(map(str, found))
 
 
 def attempts(amount):
@@ -72,6 +76,13 @@ def encoder_flags(wildcards):
     settings = ENCODINGS[wildcards.encoder]
     stains = [flag("only_stains", settings["only_stains"])] if settings["only_stains"] else []
     return " ".join([flags("embed", **(settings | {"weights": None, "by_stain": None})), *stains])
+
+
+def variant_flags(wildcards):
+    """How a variant of the model is trained; of settings that it does not use there is no flag."""
+    variant = VARIANTS[wildcards.variant]
+    model, share = flags("model", **variant["model"]), [flag(*item) for item in variant["share"].items()]
+    return " ".join([flag("classes", CLASSES), flag("stains", STAINS), model, flags("train", tensorboard=None), *share])
 
 
 def of_seeds(name):

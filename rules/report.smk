@@ -1,14 +1,14 @@
 """One page over all splits and seeds, from tables only.
 
 INPUTS: predictions, results, histories and attention summaries of all runs, baselines, faithfulness, inventory, splits,
-    cohort.json and samples.jpg of the cohort page
-OUTPUTS: report/index.html (self-contained), metrics.csv, metrics.json, excluded.csv, figures
+    cohort.json of the cohort page
+OUTPUTS: report/index.html and appendix.html (self-contained), summary.txt, metrics.csv, metrics.json, excluded.csv,
+    figures
 """
 
 
 rule report:
     input:
-        **SAMPLES,
         predictions=expand("<results>/split_{split}/seed_{seed}/predictions.csv", split=SPLITS, seed=SEEDS),
         validation=expand("<results>/split_{split}/seed_{seed}/validation_predictions.csv", split=SPLITS, seed=SEEDS),
         results=expand("<results>/split_{split}/seed_{seed}/results.json", split=SPLITS, seed=SEEDS),
@@ -23,9 +23,14 @@ rule report:
         unreadable=expand("<results>/features/{encoder}/shard_{shard}.h5", encoder=ENCODERS, shard=SHARDS),
         splits=expand("<results>/splits/data_splits_{split}.npz", split=SPLITS),
         baselines="<results>/baselines/predictions.csv",
+        retrained=expand(
+            "<results>/split_{split}/seed_{seed}/retrained/{variant}.csv", split=SPLITS, seed=SEEDS, variant=VARIANTS
+        ),
+        labels=config["labels"] if COLUMNS else [],
         cohort="<results>/cohort/cohort.json",
         faithfulness="<results>/faithfulness/faithfulness.json",
-        template=templates("index"),
+        template=list(dict.fromkeys([*templates("index"), *templates("appendix")])),
+        checklists=str(ROOT / "report/checklists.yaml"),
         code=code("report"),
     output:
         **{
@@ -37,15 +42,24 @@ rule report:
             )
             for name in FIGURES
         },
+        **({"characteristics": "<results>/report/characteristics.csv"} if config["report"]["columns"] else {}),
         html=report(
             "<results>/report/index.html",
             caption="../report/report.rst",
             category="Report",
             labels={"figure": "cross-split report"},
         ),
+        appendix=report(
+            "<results>/report/appendix.html",
+            caption="../report/appendix.rst",
+            category="Report",
+            labels={"figure": "appendix: methods, settings, checklists"},
+        ),
+        summary="<results>/report/summary.txt",
         metrics="<results>/report/metrics.csv",
         json="<results>/report/metrics.json",
         excluded="<results>/report/excluded.csv",
+        print=expand("<results>/report/figures/{figure}.png", figure=FIGURES),
     log:
         "<logs>/report/report.log",
     benchmark:
@@ -57,14 +71,23 @@ rule report:
         runtime=attempts(30),
     params:
         runs=[f"{config['results']}/split_{split}/seed_{seed}" for split in SPLITS for seed in SEEDS],
-        flags=given(flags("report")),
-        samples=lambda wildcards, input: flag("samples", input.samples) if SAMPLES else "",
+        flags=given(
+            flags("report", "title", "bootstrap_samples", "seed", "colors"),
+            *([flag("variants", list(VARIANTS))] if VARIANTS else []),
+            *(
+                [flags("report", "columns", "clinical"), flags("cohort", "case_column", "missing_words")]
+                if COLUMNS
+                else []
+            ),
+        ),
+        content=digest("labels", config["labels"]) if COLUMNS else "",
+        labels=lambda wildcards, input: flag("labels", input.labels) if COLUMNS else "",
         benchmarks=f"{config['results']}/benchmarks",
         config=f"{config['results']}/config.yaml",
         folder=subpath(output.html, parent=True),
     shell:
         "python {input.code[0]:q} --runs {params.runs:q} --cases {input.cases:q} --excluded {input.excluded:q}"
-        " --unreadable {input.unreadable:q} --splits {input.splits:q} --cohort {input.cohort:q} {params.samples}"
+        " --unreadable {input.unreadable:q} --splits {input.splits:q} --cohort {input.cohort:q} {params.labels}"
         " --baselines {input.baselines:q} --faithfulness {input.faithfulness:q}"
         " --benchmarks {params.benchmarks:q} --config {params.config:q} --template {input.template[0]:q} {params.flags}"
         " --output {params.folder:q} --log {log:q}"

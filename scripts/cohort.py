@@ -17,6 +17,7 @@ from stratamil.cohort import duplicates, splits
 from stratamil.core import files, provenance, tables
 from stratamil.core.errors import UserError
 from stratamil.features import quality
+from stratamil.report import cohort_sentences
 
 
 def arguments() -> argparse.Namespace:
@@ -117,6 +118,7 @@ def render(numbers: Mapping[str, Any], args: argparse.Namespace) -> str:
         title="The cohort",
         colors=args.colors,
         cohort=numbers,
+        prose=cohort_sentences.of_page(numbers),
         samples=page.image(args.samples) if args.patches else None,
         figures=figures,
     )

@@ -108,17 +108,24 @@ def draw(test: pd.DataFrame, validation: pd.DataFrame, classes: list[str], title
         if len(classes) == 2
         else [(name, y == k, p[:, k]) for k, name in enumerate(classes)]
     )
+    colors = () if len(classes) == 2 else style.COLORS  # of classes, not of sets
     drawings = {
         "confusion_matrix": plots.confusion_matrix(y, p.argmax(1), classes, title),
         "deviation_plot": plots.deviation(
             list(test["case_id"]), y, predict.true_probability(y, p), classes, title, wrong=p.argmax(1) != y
         ),
-        "roc_curve": plots.roc(curves, title.removesuffix(": test cases")),
-        "pr_curve": plots.precision_recall(curves, title.removesuffix(": test cases")),
+        "roc_curve": plots.roc(curves, title.removesuffix(": test cases"), colors=colors),
+        "pr_curve": plots.precision_recall(curves, title.removesuffix(": test cases"), colors=colors),
         # With several classes, calibration is that of the predicted class.
         "calibration_curve": plots.calibration(y, p[:, 1], title, names=classes)
         if len(classes) == 2
-        else plots.calibration(p.argmax(1) == y, p.max(1), f"{title}, predicted class", names=("wrong", "right")),
+        else plots.calibration(
+            p.argmax(1) == y,
+            p.max(1),
+            f"{title}, predicted class",
+            names=("wrong", "right"),
+            colors=(style.WRONG, style.GREY),
+        ),
     }
     for name, figure in drawings.items():
         style.save(figure, folder / f"{name}.png")

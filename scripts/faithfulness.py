@@ -14,8 +14,9 @@ import pandas as pd
 
 import cli
 from stratamil.core import files, names, provenance, tables
+from stratamil.evaluation import retrained
 from stratamil.explain import faithfulness, faithfulness_runs, findings
-from stratamil.report import faithfulness_plots, page, style
+from stratamil.report import faithfulness_plots, faithfulness_sentences, page, style
 
 
 def arguments() -> argparse.Namespace:
@@ -26,6 +27,7 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--features", nargs="+", type=Path, required=True, help="feature shards of the study")
     parser.add_argument("--patient-column", help="column of the patient, if the labels table has one")
     parser.add_argument("--stains", nargs="+", required=True, metavar="STAIN", help="all stains, in order")
+    parser.add_argument("--variants", nargs="*", default=[], help="names of retrained/<variant>.csv in each run")
     cli.add_settings(parser, "attention", "top_percent")
     cli.add_settings(parser, "report", "bootstrap_samples", "seed", "colors")
     parser.add_argument("--template", type=Path, required=True, help="faithfulness.html.j2")
@@ -45,6 +47,7 @@ def main(args: argparse.Namespace) -> None:
         bootstrap_samples=args.bootstrap_samples,
         seed=args.seed,
         unit="patient" if args.patient_column else "case",
+        retrained=retrained.read(runs, args.variants),
     )
     numbers = faithfulness.numbers(study) | {
         "patient_column": args.patient_column,
@@ -66,9 +69,7 @@ def write(
 ) -> None:
     """Write the page, its tables and its figures into `folder`."""
     drawn = faithfulness_plots.draw(study, numbers, table, args.stains, args.colors)
-    svgs = {name: style.svg(figure) for name, (figure, _) in drawn.items()}
-    for name, svg in svgs.items():
-        files.write_text(svg, folder / "figures" / f"{name}.svg")
+    svgs = {name: style.publish(figure, folder / "figures" / name) for name, (figure, _) in drawn.items()}
     files.write_csv(pd.DataFrame([findings.row(entry) for entry in numbers["findings"]]), folder / "faithfulness.csv")
     files.write_csv(table, folder / "cases.csv")
     files.write_json(numbers, folder / "faithfulness.json")
@@ -88,6 +89,7 @@ def write(
         table=json.loads(table.to_json(orient="records")),  # what is not defined is None
         slugs=[names.column(name) for name in numbers["classes"]],
         numbers=numbers,
+        prose=faithfulness_sentences.of_page(numbers),
     )
     files.write_text(text, folder / "index.html")
 

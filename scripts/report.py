@@ -1,4 +1,4 @@
-"""Write the cross-split report: one self-contained page, metrics.csv, metrics.json, excluded.csv and figures.
+"""Write the cross-split report: page, appendix, summary.txt, metrics.csv, metrics.json, excluded.csv and figures.
 
 Reads tables only. The folder's files are replaced when all is done.
 """
@@ -9,8 +9,9 @@ import logging
 from pathlib import Path
 
 import cli
-from stratamil.cohort import splits
+from stratamil.cohort import columns, splits
 from stratamil.core import files, tables
+from stratamil.evaluation import retrained
 from stratamil.evaluation.study import Study, read_runs
 from stratamil.features import store
 from stratamil.report import page, study_page
@@ -24,13 +25,17 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--unreadable", nargs="*", type=Path, default=[], help="feature shards, for unreadable patches")
     parser.add_argument("--splits", nargs="+", type=Path, required=True, help="data_splits_<split>.npz")
     parser.add_argument("--cohort", type=Path, required=True, help="cohort.json of rule cohort")
-    parser.add_argument("--samples", type=Path, help="samples.jpg of rule cohort, if patches have images")
     parser.add_argument("--baselines", type=Path, help="predictions.csv of the baselines")
+    parser.add_argument("--variants", nargs="*", default=[], help="names of retrained/<variant>.csv in each run")
     parser.add_argument("--faithfulness", type=Path, help="faithfulness.json, if attention was checked")
     parser.add_argument("--benchmarks", type=Path, help="folder of Snakemake's benchmark files")
-    cli.add_settings(parser, "report")
+    parser.add_argument("--labels", type=Path, help="labels table, for columns and clinical")
+    cli.add_settings(parser, "cohort", "case_column", "missing_words")
+    cli.add_settings(parser, "report", "title", "bootstrap_samples", "seed", "colors", "columns", "clinical")
     parser.add_argument("--config", type=Path, help="resolved settings (YAML) to show")
-    parser.add_argument("--template", type=Path, required=True, help="index.html.j2")
+    parser.add_argument(
+        "--template", type=Path, required=True, help="index.html.j2; appendix.html.j2 and checklists.yaml lie beside it"
+    )
     parser.add_argument("--output", type=Path, required=True, help="folder to write")
     return parser.parse_args()
 
@@ -38,23 +43,30 @@ def arguments() -> argparse.Namespace:
 def main(args: argparse.Namespace) -> None:
     page.check_colors(args.colors)
     baselines = tables.read(args.baselines) if args.baselines else None
+    runs, cases = read_runs(args.runs), tables.read_cases(args.cases)
+    known = {}
+    if names := [*args.columns, *args.clinical]:
+        known = columns.read(args.labels, names, cases, case_column=args.case_column, missing_words=args.missing_words)
     study = Study(
-        runs=read_runs(args.runs),
-        cases=tables.read_cases(args.cases),
+        runs=runs,
+        cases=cases,
         bootstrap_samples=args.bootstrap_samples,
         seed=args.seed,
         baselines=baselines,
+        retrained=retrained.read(runs, args.variants),
+        sets={path.stem.removeprefix("data_splits_"): splits.read(path) for path in args.splits},
+        columns={name: known[name] for name in args.columns},
+        clinical={name: known[name] for name in args.clinical},
     )
     sources = study_page.Sources(
         cases=args.cases,
         excluded=tables.read_excluded(args.excluded),
         split_files=args.splits,
-        splits={path.stem.removeprefix("data_splits_"): splits.read(path) for path in args.splits},
+        splits=study.sets,
         shards=args.unreadable,
         unreadable=store.unreadable(args.unreadable),
         cohort=json.loads(args.cohort.read_text(encoding="utf-8")),
         cohort_page=args.cohort.with_name("index.html"),
-        samples=args.samples,
         baselines=args.baselines,
         benchmarks=args.benchmarks,
         config=args.config,

@@ -2,7 +2,6 @@
 
 import argparse
 import contextlib
-import hashlib
 from collections.abc import Iterator
 from dataclasses import asdict
 from pathlib import Path
@@ -14,9 +13,7 @@ import yaml
 import cli
 from stratamil.cohort import inventory, splits
 from stratamil.core import devices, files, locks, provenance
-from stratamil.features import store
-from stratamil.mil import bags, checkpoint, stack, training
-from stratamil.mil.model import ModelSettings
+from stratamil.mil import checkpoint, stack, training, training_data
 
 
 def arguments() -> argparse.Namespace:
@@ -36,11 +33,6 @@ def arguments() -> argparse.Namespace:
     )
     parser.add_argument("--state", type=Path, help="resumable state")
     return parser.parse_args()
-
-
-def given(args: argparse.Namespace, settings: type, without: tuple[str, ...]) -> dict[str, Any]:
-    """Return the fields of a dataclass of settings as the command line gives them."""
-    return {name: getattr(args, name) for name in settings.__dataclass_fields__ if name not in without}
 
 
 @contextlib.contextmanager
@@ -83,45 +75,27 @@ def train(args: argparse.Namespace) -> None:
     torch.set_num_threads(args.threads)
     split = splits.read(args.split)
     y = inventory.class_indices(args.cases, args.classes)
-    data = store.read(args.features, [*split.train, *split.val])
-    model_settings = ModelSettings(
-        in_dim=data.values.shape[1],
-        classes=len(args.classes),
-        **given(args, ModelSettings, without=("in_dim", "classes")),
-    )
     device = devices.best()
-    settings = stack.TrainSettings(
-        **given(args, stack.TrainSettings, without=("precision",)),
-        precision=training.precision(args.precision, device, model_settings),
+    features, data = training_data.read(
+        args.features, split, y=y, classes=args.classes, stains=args.stains, name=args.name, device=device
     )
-    all_bags = bags.Bags(data, args.stains, device)
-    seen = {case: all_bags.fingerprint(case) for case in (*split.train, *split.val)}
-    rows = data.table[list(store.TEXT)].to_csv(index=False)
-    data_hash = hashlib.sha256("\n".join([*seen.values(), rows]).encode()).hexdigest()
-    cases = stack.Data(
-        bags=all_bags,
-        train=split.train,
-        val=split.val,
-        y={case: y[case] for case in seen},
-        name=args.name,
-        identity={"data": data_hash, "stains": args.stains, "classes": args.classes},
-    )
+    model_settings, settings = training_data.settings(vars(args), features.values.shape[1], device)
     folders = {seed: args.output / f"seed_{seed}" for seed in args.seeds}
     with cli.stoppable() as stop, watched(folders, args.tensorboard) as watch:
         outcomes = training.train(
-            cases, model_settings, settings, args.seeds, state_path=args.state, watch=watch, stop=stop
+            data, model_settings, settings, args.seeds, state_path=args.state, watch=watch, stop=stop
         )
     described = {
         "model": model_settings.asdict(),
         "classes": args.classes,
         "stains": args.stains,
-        "features": data.identity,
-        "minhash": sorted({digest for case in seen for digest in all_bags.minhash(case)}),
+        "features": features.identity,
+        "minhash": sorted({digest for case in data.y for digest in data.bags.minhash(case)}),
     }
     provided = {
         "split": {"file": str(args.split), "sha256": files.sha256(args.split)},
         "cases": {"file": str(args.cases), "sha256": files.sha256(args.cases)},
-        "features_sha256": data_hash,
+        "features_sha256": data.identity["data"],
         "versions": provenance.versions(),
         "commit": provenance.commit(),
     }

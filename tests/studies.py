@@ -42,7 +42,6 @@ def write(results: Path) -> Path:
     excluded = {"kind": "row", "name": "row 9", "reason": "repeats a case", "detail": "", "patches": 0}
     files.write_csv(pd.DataFrame([excluded]), results / "report/excluded.csv")
     baseline = pd.concat([run.test.assign(split=run.split, baseline="mean_pool") for run in runs])
-    baseline["true_label"] = baseline["true_class"]
     files.write_csv(baseline, results / "baselines/predictions.csv")
     finding = findings.Finding("curves", "area", "study", "margin", Estimate(0.1, 0, 0.2, 12), 0.0, "above", "Better.")
     files.write_csv(pd.DataFrame([findings.row(finding.entry())]), results / "faithfulness/faithfulness.csv")

@@ -9,7 +9,7 @@ from checkout import Checkout
 from conftest import REPOSITORY
 
 PROFILE = REPOSITORY / "profiles/slurm/config.yaml"
-ON_LOGIN_NODE = {"all", "inventory", "splits"}
+ON_LOGIN_NODE = {"all", "inventory", "splits", "index"}
 NETWORK = {"embed": {"encoder": "efficientnet_lite0", "weights": "none"}}
 
 
@@ -30,7 +30,7 @@ def test_resources_of_each_rule(tmp_path):
     asked = plan(tmp_path)
     assert {"embed", "train", "evaluate", "attention", "report", "cohort", "baselines"} <= asked.keys()
     for rule, found in asked.items():
-        on_gpu = rule in ("embed", "train")
+        on_gpu = rule in ("embed", "train", "retrain")
         assert found["slurm_partition"] == ("gengpu" if on_gpu else "short"), rule
         assert found.get("gpu") == ("1" if on_gpu else None), rule
         assert (found["slurm_account"], found["nodes"]) == ("my_account", "1")

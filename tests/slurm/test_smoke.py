@@ -145,16 +145,17 @@ def test_check_slurm_of_a_site_that_fits(study):
     output, status = check(study)
     assert status == 0, output
     assert "train           5  gengpu         1     4  8000 to 24000   120 to 360" in output.splitlines()
-    assert output.endswith("None would be refused or pend forever: 26 jobs, 3 attempts each.\n")
+    assert output.endswith("None would be refused or pend forever: 36 jobs, 3 attempts each.\n")
 
 
 def test_check_slurm_of_a_site_that_does_not_fit(study):
-    study.site(on_gpu=["train"], gpu={"partition": "gengpu", "qos": "high"})
+    study.site(on_gpu=["train", "retrain"], gpu={"partition": "gengpu", "qos": "high"})
     output, status = check(study)
-    study.site(on_gpu=["embed", "train"], gpu={"partition": "gengpu"})
+    study.site(on_gpu=["embed", "train", "retrain"], gpu={"partition": "gengpu"})
     assert status == 1
     errors = [line.split(": change ")[0] for line in output.splitlines() if line.startswith("error")]
-    assert errors == [
+    assert sorted(errors, reverse=True) == [
         "error: train: would never start: allocation failure: Invalid qos specification",
+        "error: retrain: would never start: allocation failure: Invalid qos specification",
         "error: embed: attempt 3 would never start: it asks for 360 minutes, partition short gives 240",
     ]

@@ -21,7 +21,7 @@ CHANGES = {
     "embed": {"encoder": "efficientnet_lite0", "weights": "default", "input_size": 64, "shards": 1},
 }
 # Rules with one job for each of the runs, and the others; those that run on the login node are in neither.
-OF_A_RUN = ["train", "evaluate", "attention", "perturb"]
+OF_A_RUN = ["train", "retrain", "evaluate", "attention", "perturb"]
 OTHERS = ["demo", "cohort", "embed", "baselines", "faithfulness", "report"]
 # What rules and profile ask for at the first attempt: CPUs, MB, minutes.
 ASKED = {
@@ -29,6 +29,7 @@ ASKED = {
     "cohort": (1, 4000, 30),
     "embed": (8, 8000, 120),
     "train": (4, 8000, 120),
+    "retrain": (4, 8000, 120),
     "evaluate": (2, 8000, 30),
     "attention": (4, 4000, 60),
     "perturb": (2, 8000, 60),
@@ -62,7 +63,7 @@ def jobs(study):
 def test_every_job_goes_through_sbatch_with_what_its_rule_asks(study, jobs):
     assert sorted(jobs["rule"]) == sorted(OTHERS + OF_A_RUN * len(RUNS))
     for job in jobs.itertuples():
-        on_gpu = job.rule in ("embed", "train")
+        on_gpu = job.rule in ("embed", "train", "retrain")
         given = dict(item.split("=") for item in job.alloctres.split(","))
         cpus, megabytes, minutes = ASKED[job.rule]
         assert (job.state, job.account) == ("COMPLETED", ACCOUNT)

@@ -46,7 +46,9 @@ STARTS_WITH = {
     "evaluate": {"torch"},
     "faithfulness": {"matplotlib"},
     "perturb": {"torch"},
+    "index": {"matplotlib"},
     "report": {"sklearn", "scipy.special", "matplotlib"},
+    "retrain": {"torch"},
     "train": {"torch"},
 }
 

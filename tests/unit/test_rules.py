@@ -11,9 +11,9 @@ from stratamil.workflow import run_lines
 
 RULES = sorted((REPOSITORY / "rules").glob("*.smk"))
 # Parameters that are flags, made by flag() or flags(), which quote each word.
-FLAGS = {"flags", "images", "names", "truth", "tested", "samples", "identity", "source", "weights", "foreign"}
+FLAGS = {"flags", "images", "names", "truth", "tested", "samples", "labels", "identity", "source", "weights", "foreign"}
 # No paths: numbers, or names that the schema or the wildcards' constraints allow.
-PLAIN = {"threads", "wildcards.split", "wildcards.seed", "params.seeds", "wildcards.shard"}
+PLAIN = {"threads", "wildcards.split", "wildcards.seed", "wildcards.variant", "params.seeds", "wildcards.shard"}
 
 
 @pytest.mark.parametrize("path", RULES, ids=lambda path: path.stem)
@@ -24,7 +24,7 @@ def test_every_path_in_a_command_is_quoted(path):
         assert bare <= {f"params.{name}" for name in FLAGS}
         for name in (field.removeprefix("params.") for field in bare):
             made = re.search(rf"^ +{name}=(.*?)(?=^ +\w+=|\Z)", params, re.MULTILINE | re.DOTALL)[1]
-            assert re.match(r"given\(|lambda .*\bflags?\(|encoder_flags|\"--", made), made
+            assert re.match(r"given\(|lambda .*\bflags?\(|encoder_flags|variant_flags|\"--", made), made
 
 
 def test_rules_without_files_of_their_own_are_those_that_a_run_does_not_count():

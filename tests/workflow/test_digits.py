@@ -81,7 +81,7 @@ def study(tmp_path_factory):
     bags = pd.read_csv(checkout.folder / run / "predictions.csv")
     patches = pd.read_parquet(checkout.folder / run / "patch_attention.parquet")
     others = pd.read_csv(checkout.folder / baselines / "predictions.csv", dtype={"split": str})
-    others = others[others["split"] == SPLITS[0]].rename(columns={"true_label": "true_class"})
+    others = others[others["split"] == SPLITS[0]]
     return bags, patches, others, nines
 
 

@@ -13,8 +13,8 @@ from checkout import Checkout
 
 RESULTS = "results/elsewhere"
 RUNS = [f"{RESULTS}/split_{split}/seed_1" for split in ("01", "02")]
-AFTER = {"splits": 1, "cohort": 1, "precomputed": 2, "train": 2, "baselines": 1}
-AFTER |= {"evaluate": 2, "attention": 2, "perturb": 2, "faithfulness": 1, "report": 1}
+AFTER = {"splits": 1, "cohort": 1, "precomputed": 2, "train": 2, "retrain": 2, "baselines": 1}
+AFTER |= {"evaluate": 2, "attention": 2, "perturb": 2, "faithfulness": 1, "report": 1, "index": 1}
 CONFIG = {
     "labels": "data/labels.csv",
     "results": RESULTS,
@@ -25,7 +25,7 @@ CONFIG = {
     "model": {"embed_dim": 16, "attention_dim": 8},
     "train": {"epochs": 6, "lr": 0.01},
     "attention": {"max_cases": 2},
-    "report": {"bootstrap_samples": 100},
+    "report": {"bootstrap_samples": 100, "retrained": ["mean"]},
 }
 
 

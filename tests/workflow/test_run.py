@@ -19,9 +19,9 @@ from stratamil.features import store
 
 RESULTS = "results/tiny"
 RUNS = [f"{RESULTS}/split_{split}/seed_1" for split in ("01", "02")]
-AFTER_EVALUATE = {"evaluate": 2, "attention": 2, "faithfulness": 1, "report": 1}
+AFTER_EVALUATE = {"evaluate": 2, "attention": 2, "faithfulness": 1, "report": 1, "index": 1}
 AFTER_TRAIN = {"perturb": 2, **AFTER_EVALUATE}
-AFTER_FEATURES = {"train": 2, "baselines": 1, **AFTER_TRAIN}
+AFTER_FEATURES = {"train": 2, "retrain": 2, "baselines": 1, **AFTER_TRAIN}
 AFTER_SPLITS = AFTER_EMBED = {"cohort": 1, **AFTER_FEATURES}
 AFTER_INVENTORY = {"splits": 1, "embed": 2, **AFTER_SPLITS}
 EVERYTHING = {"demo": 1, "inventory": 1, **AFTER_INVENTORY}
@@ -43,6 +43,7 @@ def test_every_promised_file_is_there(study):
         "splits/data_splits_01.npz", "features/stain_stats/shard_00.h5", "baselines/predictions.csv",
         "report/index.html", "report/metrics.csv", "report/metrics.json", "cohort/index.html",
         "cohort/cohort.json", "cohort/samples.jpg", "faithfulness/index.html", "faithfulness/faithfulness.csv",
+        "index.html", "report/figures/roc.svg", "report/figures/roc.png", "faithfulness/figures/curves.png",
         "faithfulness/faithfulness.json", "faithfulness/cases.csv", "faithfulness/figures/curves.svg",
     ]  # fmt: skip
     of_run = [
@@ -52,7 +53,7 @@ def test_every_promised_file_is_there(study):
         "attention_analysis/attention_summary.txt", "attention_analysis/stain_attention_distribution.png",
         "attention_analysis/top_effective_patches_per_case_5.0pct.csv",
         "attention_analysis/top_effective_patches_per_case_summary_5.0pct.txt",
-        "perturbation.csv", "perturbation_curves.csv", "perturbation_parts.csv",
+        "perturbation.csv", "perturbation_curves.csv", "perturbation_parts.csv", "retrained/mean.csv",
     ]  # fmt: skip
     promised = [f"{RESULTS}/{name}" for name in promised] + [f"{run}/{name}" for run in RUNS for name in of_run]
     assert [name for name in promised if not (study.folder / name).is_file()] == []
@@ -121,9 +122,7 @@ def test_perturbed_cases_are_those_that_were_predicted(study):
     """The whole bag gives the same probabilities, its parts have the weights of their patches."""
     for run in RUNS:
         read = {name: pd.read_csv(study.folder / run / f"{name}.csv") for name in ("predictions", "perturbation")}
-        classes = {f"{kind}_label": read["predictions"][f"{kind}_class"] for kind in ("true", "predicted")}
-        read["predictions"] = read["predictions"].assign(**classes)
-        same = ["case_id", "true_label", "predicted_label", "prob_benign", "prob_high_grade", "patches"]
+        same = ["case_id", "true_class", "predicted_class", "prob_benign", "prob_high_grade", "patches"]
         pd.testing.assert_frame_equal(read["predictions"][same], read["perturbation"][same], rtol=1e-4)
         parts = pd.read_csv(study.folder / run / "perturbation_parts.csv", dtype={"case_id": str})
         attention = pd.read_parquet(study.folder / run / "patch_attention.parquet")
@@ -190,16 +189,23 @@ def test_nothing_to_do_after_a_finished_run(study):
 @pytest.mark.parametrize(
     "changes, expected",
     [
-        ({"report": {"colors": ["#112233", "#445566"]}}, {"cohort": 1, "faithfulness": 1, "report": 1}),
-        ({"faithfulness": {"random_orders": 3}}, {"perturb": 2, "faithfulness": 1, "report": 1}),
-        ({"attention": {"top_percent": 10.0}}, {"attention": 2, "perturb": 2, "faithfulness": 1, "report": 1}),
-        ({"attention": {"top_n": 3}}, {"attention": 2, "report": 1}),
-        ({"attention": {"cases": [1, "2"]}}, {"attention": 2, "report": 1}),
+        ({"report": {"colors": ["#112233", "#445566"]}}, {"cohort": 1, "faithfulness": 1, "report": 1, "index": 1}),
+        ({"faithfulness": {"random_orders": 3}}, {"perturb": 2, "faithfulness": 1, "report": 1, "index": 1}),
+        (
+            {"attention": {"top_percent": 10.0}},
+            {"attention": 2, "perturb": 2, "faithfulness": 1, "report": 1, "index": 1},
+        ),
+        ({"attention": {"top_n": 3}}, {"attention": 2, "report": 1, "index": 1}),
+        ({"attention": {"cases": [1, "2"]}}, {"attention": 2, "report": 1, "index": 1}),
         ({"evaluate": {"threshold": 0.9}}, AFTER_EVALUATE),
-        ({"train": {"epochs": 4}}, {"train": 2, **AFTER_TRAIN}),
-        ({"model": {"gated": True}}, {"train": 2, **AFTER_TRAIN}),
-        ({"seeds": [1, 2]}, {"train": 2, **AFTER_TRAIN}),
-        ({"attention": {"runs": "all"}}, {"attention": 2, "report": 1}),
+        ({"train": {"epochs": 4}}, {"train": 2, "retrain": 2, **AFTER_TRAIN}),
+        ({"model": {"gated": True}}, {"train": 2, **AFTER_TRAIN}),  # of which a mean has no use
+        ({"model": {"aggregation": "mean"}}, {"train": 2, **AFTER_TRAIN}),
+        ({"report": {"retrained": ["mean", "flat"]}}, {"retrain": 2, "report": 1, "index": 1}),
+        ({"report": {"retrained": []}}, {"faithfulness": 1, "report": 1, "index": 1}),
+        ({"report": {"learning_curve": True}}, {"retrain": 6, "report": 1, "index": 1}),
+        ({"seeds": [1, 2]}, {"train": 2, "retrain": 2, **AFTER_TRAIN}),
+        ({"attention": {"runs": "all"}}, {"attention": 2, "report": 1, "index": 1}),
         ({"splits": {"seed": 7}}, {"splits": 1, **AFTER_SPLITS}),
         (
             {"embed": {"encoder": "efficientnet_lite0", "weights": "default"}},
@@ -221,23 +227,26 @@ def test_a_setting_reruns_what_depends_on_it(study, changes, expected):
 @pytest.mark.parametrize(
     "path, expected",
     [
-        ("scripts/report.py", {"report": 1}),
-        ("report/index.html.j2", {"report": 1}),
-        ("report/cohort.html.j2", {"cohort": 1, "report": 1}),
-        ("report/faithfulness.html.j2", {"faithfulness": 1, "report": 1}),
-        ("report/base.html.j2", {"cohort": 1, "faithfulness": 1, "report": 1}),
-        ("scripts/stratamil/explain/findings.py", {"faithfulness": 1, "report": 1}),
-        ("scripts/stratamil/explain/perturb.py", {"perturb": 2, "faithfulness": 1, "report": 1}),
-        ("scripts/stratamil/report/samples.py", {"cohort": 1, "report": 1}),
-        ("scripts/stratamil/report/galleries.py", {"attention": 2, "report": 1}),
+        ("report/door.html.j2", {"index": 1}),
+        ("scripts/report.py", {"report": 1, "index": 1}),
+        ("report/index.html.j2", {"report": 1, "index": 1}),
+        ("report/cohort.html.j2", {"cohort": 1, "report": 1, "index": 1}),
+        ("report/faithfulness.html.j2", {"faithfulness": 1, "report": 1, "index": 1}),
+        ("report/base.html.j2", {"cohort": 1, "faithfulness": 1, "report": 1, "index": 1}),
+        ("scripts/stratamil/explain/findings.py", {"faithfulness": 1, "report": 1, "index": 1}),
+        ("scripts/stratamil/explain/perturb.py", {"perturb": 2, "faithfulness": 1, "report": 1, "index": 1}),
+        ("scripts/stratamil/report/samples.py", {"cohort": 1, "report": 1, "index": 1}),
+        ("scripts/stratamil/report/galleries.py", {"attention": 2, "report": 1, "index": 1}),
         ("scripts/stratamil/report/plots.py", AFTER_EVALUATE),
-        ("scripts/stratamil/report/case_plots.py", {"attention": 2, "report": 1}),
-        ("scripts/stratamil/evaluation/metrics_table.py", {"report": 1}),
+        ("scripts/stratamil/report/case_plots.py", {"attention": 2, "report": 1, "index": 1}),
+        ("scripts/stratamil/evaluation/metrics_table.py", {"report": 1, "index": 1}),
         ("scripts/train.py", {"train": 2, **AFTER_TRAIN}),
-        ("scripts/stratamil/mil/model.py", {"train": 2, **AFTER_TRAIN}),
+        ("scripts/stratamil/mil/model.py", {"train": 2, "retrain": 2, **AFTER_TRAIN}),
+        ("scripts/retrain.py", {"retrain": 2, "faithfulness": 1, "report": 1, "index": 1}),
+        ("scripts/stratamil/evaluation/retrained.py", {"faithfulness": 1, "report": 1, "index": 1}),
         ("scripts/stratamil/features/networks.py", {"embed": 2, **AFTER_EMBED}),
         ("scripts/stratamil/features/cache.py", {"embed": 2, **AFTER_EMBED}),
-        ("scripts/stratamil/features/quality.py", {"cohort": 1, "report": 1}),
+        ("scripts/stratamil/features/quality.py", {"cohort": 1, "report": 1, "index": 1}),
         ("scripts/stratamil/cohort/labels.py", {"inventory": 1, **AFTER_INVENTORY}),
     ],
 )
@@ -340,6 +349,12 @@ def test_a_stain_with_an_encoder_of_its_own(study):
     assert study.pending("--", *targets, changes=own) == after
 
 
+def test_a_column_that_the_labels_table_lacks_is_one_line(study):
+    done = study.snakemake("-n", changes={"report": {"columns": ["Scanner"]}})
+    line = "config: report.columns: no column 'Scanner' in resources/tiny/labels.csv: it has 'Case', 'Class', 'Patient'"
+    assert done.returncode != 0 and line in done.stdout + done.stderr and "Traceback" not in done.stdout + done.stderr
+
+
 def test_one_split_alone(study):
     target = f"{RUNS[1]}/attention_analysis"
     assert study.pending("-R", "attention", "--", target) == {"attention": 1}
@@ -350,7 +365,7 @@ def test_one_split_alone(study):
     assert changed
     assert all(path.is_relative_to(study.folder / target) for path in changed)
     # the report follows, and nothing else
-    assert study.pending() in ({}, {"report": 1})
+    assert study.pending() in ({}, {"report": 1, "index": 1})
 
 
 def test_a_moved_picture_is_a_gap_and_an_unknown_case_one_line(study):

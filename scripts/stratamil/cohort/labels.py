@@ -60,7 +60,7 @@ def read(
         }
     )
     known = rows["label"].map(lambda text: codes.get(class_code(text)))
-    absent = {_bare(word) for word in missing_words} | {""}
+    absent = {bare(word) for word in missing_words} | {""}
     problems = [*_without_id(path, table[case_column], numbers, absent)]
     problems += _too_long(path, table[case_column], numbers)
     if patient_column not in (None, case_column):
@@ -103,7 +103,7 @@ def _codes(classes: Mapping[str, Sequence[str]], excluded_codes: Sequence[str]) 
     return dict(zip(codes, entries))
 
 
-def _bare(text: str) -> str:
+def bare(text: str) -> str:
     """Return what is left of a word without spaces and punctuation: `na` of `N/A`, nothing of `-`."""
     return "".join(character for character in unicodedata.normalize("NFKC", text).casefold() if character.isalnum())
 
@@ -112,7 +112,7 @@ def _words(column: pd.Series, numbers: list[int], absent: Collection[str]) -> di
     """Return the words that mean nothing in a column: the word as it stands there -> its rows."""
     rows_of = {}
     for text, number in zip(column, numbers):
-        if _bare(text) in absent:
+        if bare(text) in absent:
             rows_of.setdefault(text, []).append(number)
     return rows_of
 
@@ -120,10 +120,10 @@ def _words(column: pd.Series, numbers: list[int], absent: Collection[str]) -> di
 def _without_id(path: object, column: pd.Series, numbers: list[int], absent: Collection[str]) -> Iterator[str]:
     """Yield a line for rows without a case id; a word for nothing may be the name of one case."""
     words = _words(column, numbers, absent)
-    rows = sorted(number for word, same in words.items() if not _bare(word) for number in same)
+    rows = sorted(number for word, same in words.items() if not bare(word) for number in same)
     if rows:
         yield f"{path}: {in_rows(rows)}: no case id: fill it in or delete the row"
-    several = {word: rows for word, rows in words.items() if _bare(word)}
+    several = {word: rows for word, rows in words.items() if bare(word)}
     if sum(map(len, several.values())) > 1:
         told = few(f"{word!r} in {in_rows(rows)}" for word, rows in several.items())
         yield f"{path}: no case id: {told}: name the cases or delete the rows"
@@ -139,7 +139,7 @@ def _without_patient(path: object, column: pd.Series, numbers: list[int], absent
     """Yield a line for the rows that name no patient; different people would be one patient otherwise."""
     if words := _words(column, numbers, absent):
         told = few((f"{word!r} in {in_rows(rows)}" if word else in_rows(rows) for word, rows in words.items()), 6)
-        names = "; if it is a name, take the word out of cohort.missing_words" if any(map(_bare, words)) else ""
+        names = "; if it is a name, take the word out of cohort.missing_words" if any(map(bare, words)) else ""
         yield (
             f"{path}: nothing in column {column.name!r}: {told}: name the patient, "
             f"or set cohort.patient_column to null{names}"

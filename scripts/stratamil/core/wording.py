@@ -1,5 +1,7 @@
 """Words for readers: of numbers, and of the baselines."""
 
+from collections.abc import Sequence
+
 # Baseline in tables -> its name on pages and terminals.
 BASELINES = {
     "summary": "Mean, maximum and SD of patch features",
@@ -9,6 +11,9 @@ BASELINES = {
     "patch_count": "Number of patches",
     "slice_count": "Number of slices",
     "prevalence": "Prevalence",
+    "retrained_mean": "The model retrained without attention (mean of all patches)",
+    "retrained_flat": "The model retrained with one attention over all patches",
+    "retrained_hierarchical": "The model retrained with hierarchical attention",
 }
 
 
@@ -19,7 +24,7 @@ def num(value: float | None, digits: int = 3) -> str:
 
 def pct(value: float | None, digits: int = 0) -> str:
     """Return a share in percent."""
-    return "not defined" if value is None else f"{100 * value:.{digits}f} %"
+    return "not defined" if value is None else f"{100 * value:.{digits}f}%"
 
 
 def span(low: float | None, high: float | None, digits: int = 3) -> str:
@@ -45,6 +50,28 @@ def thousands(value: int) -> str:
 def about(value: float) -> str:
     """Return a median or quartile of counts: 7.5 as it is, above 10 to the whole."""
     return f"{value:,.0f}" if value > 10 else f"{value:,.1f}".removesuffix(".0")
+
+
+def percentages(counts: Sequence[int]) -> list[int]:
+    """Return the shares of a whole in percent, rounded so that they add up to 100 (largest remainder)."""
+    whole = sum(counts)
+    if not whole:
+        return [0] * len(counts)
+    floors = [100 * n // whole for n in counts]
+    largest = sorted(range(len(counts)), key=lambda i: (-(100 * counts[i] % whole), i))
+    for i in largest[: 100 - sum(floors)]:
+        floors[i] += 1
+    return floors
+
+
+def n_of(n: int, noun: str) -> str:
+    """Return a count with its noun: 1 case, 3 cases, 2 patches."""
+    return f"{thousands(n)} {noun}{'' if n == 1 else 'es' if noun.endswith(('ch', 's')) else 's'}"
+
+
+def listed(names: Sequence[str], last: str = "and") -> str:
+    """Return names as a person lists them: a, b and c."""
+    return f" {last} ".join(filter(None, (", ".join(names[:-1]), *names[-1:])))
 
 
 def duration(seconds: float) -> str:

@@ -93,7 +93,7 @@ def predict(
     """Predict by every baseline the test cases of every split.
 
     described: see `descriptions`. labels: case_id -> class name. splits: name -> Split. classes: K names.
-    Returns a DataFrame: split, baseline, case_id, true_label, prob_<class>..., C (of the penalty that the validation
+    Returns a DataFrame: split, baseline, case_id, true_class, prob_<class>..., C (of the penalty that the validation
     cases chose; NaN of the prevalence); cases in natural order.
     Raises UserError if a case of a split has no features, or a training set holds one class only.
     """
@@ -117,7 +117,7 @@ def predict(
             for name, table in described.items()
         ],
         ignore_index=True,
-    )[["split", "baseline", "case_id", "true_label", *(f"prob_{column(name)}" for name in classes), "C"]]
+    )[["split", "baseline", "case_id", "true_class", *(f"prob_{column(name)}" for name in classes), "C"]]
 
 
 def _predict_split(table: pd.DataFrame, labels: Mapping[str, str], sets: Split, classes: Sequence[str]) -> pd.DataFrame:
@@ -135,7 +135,7 @@ def _predict_split(table: pd.DataFrame, labels: Mapping[str, str], sets: Split, 
         chosen = min(fits, key=lambda strength: metrics.log_loss(validation, p[strength]))  # of equals the first
         p = _probabilities(fits[chosen], x["test"], len(classes))
     frame = pd.DataFrame(p, columns=[f"prob_{column(name)}" for name in classes])
-    return frame.assign(case_id=test, true_label=[labels[case] for case in test], C=chosen)
+    return frame.assign(case_id=test, true_class=[labels[case] for case in test], C=chosen)
 
 
 def _fit(x: NDArray, y: NDArray, strength: float) -> Pipeline:

@@ -1,6 +1,6 @@
 """Every number of the cross-split report, before any page."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from stratamil.cohort.inventory import USED
 from stratamil.core.names import natural
+from stratamil.evaluation import by_column, clinical, competitors, decision_curve, learning_curve, power
 from stratamil.evaluation.runs import Run
 from stratamil.evaluation.study import Study, mean_of, sd_of
 from stratamil.stats import intervals, metrics
@@ -33,8 +34,11 @@ def numbers(study: Study) -> dict[str, Any]:
     ]
     cases, out_of_fold = study.ensemble, _over_replicates(study, by_seed, sampled)
     of_ensemble = study.sampled(cases)
+    ours = competitors.of_model(study, of_ensemble, sampled)
+    headline = "roc_auc" if out_of_fold["fold_mean"].low is None else "fold_mean"
+    baselines = competitors.rows(study, ours)
     return {
-        "headline": "roc_auc" if out_of_fold["fold_mean"].low is None else "fold_mean",
+        "headline": headline,
         "classes": study.classes,
         "positive": study.classes[-1] if study.binary else None,
         "cases": len(cases),
@@ -56,11 +60,27 @@ def numbers(study: Study) -> dict[str, Any]:
         "temperatures": [
             {"value": run.results.get("temperature"), "off": run.results.get("temperature_off")} for run in study.runs
         ],
-        "baselines": _baselines(study, of_ensemble, sampled),
+        "baselines": baselines,
+        **_beyond(study, headline, competitors.strongest(baselines, headline)),
+        "learning": learning_curve.points(study, ours, out_of_fold),
+        "columns": by_column.found(study, study.columns) if study.columns else None,
+        "clinical": clinical.found(study, study.clinical, ours, out_of_fold),
         "per_case": _per_case(study),
         "subgroups": _subgroups(study),
         "coverage": coverage(study),
         "disagreements": _disagreements(study),
+    }
+
+
+def _beyond(study: Study, headline: str, best: Mapping[str, Any] | None) -> dict[str, Any]:
+    """Return what the model is worth beside the best baseline, and what this cohort can detect."""
+    one = next(rows for _, rows in study.predictions.groupby(["repeat", "seed"]))
+    sides = study.sides(*study.folds(one)) if headline == "fold_mean" else study.sides(one)
+    difference = best and best["auc_difference"]["fold_mean" if headline == "fold_mean" else "model"]
+    return {
+        "best_baseline": best and best["name"],
+        "decision_curve": decision_curve.curve(study, best),
+        "detectable": power.smallest(sides, difference, best and best["name"], study.ensemble["patient_id"].nunique()),
     }
 
 
@@ -199,52 +219,6 @@ def _class_decisions(study: Study, y: NDArray, called: NDArray) -> list[dict[str
 
 def _share(name: str, k: int, n: int) -> dict[str, Any]:
     return {"name": name, "label": LABELS.get(name, name), "estimate": intervals.wilson(k, n), "k": int(k)}
-
-
-def _baselines(study: Study, of_ensemble: Sampled, sampled: Sequence[Sampled]) -> list[dict[str, Any]]:
-    """Return each baseline on the cases of the study: its AUC, and how much the model is better, sample by sample.
-
-    sampled: one a replicate. auc_difference: `ensemble` of the ensemble, `model` of the mean of the replicates, which
-    is what a model that is trained once gains, `fold_mean` the same of the means over folds, which do not see folds
-    shift against each other; None where a baseline has no folds. fitted: of `Study.fitted`.
-    """
-    replicates = [rows for _, rows in study.predictions.groupby(["repeat", "seed"])]
-    once = {name: np.mean([own[name] for own in sampled], axis=0) for name in ("roc_auc", "fold_mean")}
-    ours = {
-        "ensemble": ("roc_auc", study.auc(study.ensemble), of_ensemble["roc_auc"]),
-        "model": ("roc_auc", mean_of([study.auc(rows) for rows in replicates]), once["roc_auc"]),
-        "fold_mean": (
-            "fold_mean",
-            mean_of([mean_of(study.fold_aucs(rows)) for rows in replicates]),
-            once["fold_mean"],
-        ),
-    }
-    baselines = []
-    for name, rows in study.baseline_ensembles.items():
-        theirs, patients, constant = study.sampled(rows), rows["patient_id"].nunique(), study.constant(rows)
-        row = {"name": name, "n": len(rows), "fitted": study.fitted(name)} | study.discrimination(rows, theirs)
-        brier = metrics.brier(rows["y"].to_numpy(), rows[study.probabilities].to_numpy())
-        differences = {
-            of: Estimate(_minus(value, row[measure].value), n=patients)
-            if constant
-            else _difference(value, row[measure].value, samples - theirs[measure], patients)
-            for of, (measure, value, samples) in ours.items()
-        }
-        baselines.append(row | {"brier": Estimate(brier, n=patients), "auc_difference": differences})
-    return baselines
-
-
-def _difference(ours: float | None, theirs: float | None, sampled: NDArray, patients: int) -> Estimate:
-    """Return the difference of two AUCs."""
-    difference = _minus(ours, theirs)
-    # Where both separate the classes without fault, or are the same, the data say nothing of the next cohort.
-    if intervals.still(sampled):
-        return Estimate(difference, n=patients)
-    return intervals.interval(difference, sampled, "plain", patients)
-
-
-def _minus(ours: float | None, theirs: float | None) -> float | None:
-    return None if ours is None or theirs is None else ours - theirs
 
 
 def _per_case(study: Study) -> list[dict[str, Any]]:

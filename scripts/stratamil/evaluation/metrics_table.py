@@ -6,6 +6,7 @@ from typing import Any
 import pandas as pd
 
 from stratamil.core.names import column
+from stratamil.evaluation import further_rows
 from stratamil.evaluation.cross_split import PROPORTIONS
 from stratamil.stats import intervals
 from stratamil.stats.intervals import Estimate
@@ -22,7 +23,7 @@ DISCRIMINATION = {
     "repeat_sd": "roc_auc_repeat_sd",
 }
 OTHERS = ("positives", "prevalence", "pr_auc", "log_loss", "brier", "balanced_accuracy", "threshold", "temperature")
-OTHERS += ("epoch", "accuracy")
+OTHERS += ("epoch", "accuracy", "training_cases")
 DIFFERENCES = {
     "ensemble": "ensemble_minus_baseline_roc_auc",
     "model": "model_minus_baseline_roc_auc",
@@ -46,10 +47,17 @@ def long_table(numbers: dict[str, Any]) -> pd.DataFrame:
     if numbers["scaled"]:
         parts.append({"level": "ensemble", "model": "temperature-scaled", "of": numbers["scaled"]})
     parts += [{"level": "baseline", "model": entry["name"], "of": entry} for entry in numbers["baselines"]]
+    parts += [
+        {"level": "learning_curve", "model": f"train_{entry['percent']}", "of": entry} for entry in numbers["learning"]
+    ]
     rows = [
         {"model": "model"} | part | {"metric": name, "n": part["of"].get("n", numbers["cases"])} | _flat(number)
         for part in parts
         for name, number in _named(part["of"])
+    ]
+    rows += [
+        {"level": level, "model": model, "metric": metric, "n": numbers["cases"]} | _flat(number)
+        for level, model, metric, number in further_rows.rows(numbers)
     ]
     return pd.DataFrame(rows, columns=COLUMNS).astype({"repeat": "Int64", "seed": "Int64"})
 
@@ -74,7 +82,7 @@ def _named(entry: dict[str, Any]) -> Iterator[tuple[str, Estimate | float | None
     for name in ("ece", "slope", "intercept"):
         if entry.get("calibration"):
             yield f"calibration_{name}", entry["calibration"][name]
-    if "auc_difference" in entry:
+    if entry.get("auc_difference"):
         yield from ((name, entry["auc_difference"][key]) for key, name in DIFFERENCES.items())
 
 

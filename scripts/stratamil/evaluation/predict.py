@@ -48,18 +48,30 @@ def predict(
     rows, patches = ([[] for _ in range(model.members)] for _ in range(2))
     cases = sorted(case_ids, key=natural)
     for case in progress.track(cases, len(cases), "cases"):
-        batch = bags.batch([case])
-        output = model(batch)
-        if not output.logits.isfinite().all():
-            raise UserError(
-                f"case {case}: the model gives no finite prediction: train again with a lower learning rate, or in fp32"
-            )
+        batch, output = _output(model, bags, case)
         logits, contributions = output.logits[0].double().cpu(), model.contributions(output).cpu().numpy()
         for member in range(model.members):
             prediction = _prediction(case, y[case], logits[member], classes)
             rows[member].append(prediction | {"patches": len(batch.rows)})
             patches[member].append(_attention(output, member, contributions[:, member], batch, table, classes))
     return [(pd.DataFrame(row), pd.concat(patch, ignore_index=True)) for row, patch in zip(rows, patches)]
+
+
+def _output(model: HierarchicalAttention, bags: Bags, case: str) -> tuple[Batch, Output]:
+    batch = bags.batch([case])
+    output = model(batch)
+    if not output.logits.isfinite().all():
+        raise UserError(
+            f"case {case}: the model gives no finite prediction: train again with a lower learning rate, or in fp32"
+        )
+    return batch, output
+
+
+@torch.inference_mode()
+def probabilities(model: HierarchicalAttention, bags: Bags, case_ids: Sequence[str]) -> NDArray[np.float64]:
+    """Return the class probabilities (M, cases, K) of whole bags by each member, without attention."""
+    logits = [_output(model, bags, case)[1].logits[0] for case in progress.track(case_ids, len(case_ids), "cases")]
+    return torch.softmax(torch.stack(logits, 1).double(), 2).cpu().numpy()
 
 
 def _prediction(case: str, truth: int, logits: torch.Tensor, classes: Sequence[str]) -> dict[str, Any]:

@@ -5,8 +5,8 @@ one repeat is a replicate: it predicts the whole cohort once. The ensemble is th
 its predictions. With two classes the last is the positive one.
 """
 
-from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -16,7 +16,9 @@ import pandas as pd
 from numpy.typing import NDArray
 from scipy.special import softmax
 
+from stratamil.cohort.columns import Column
 from stratamil.cohort.inventory import USED
+from stratamil.cohort.splits import Split
 from stratamil.core.errors import UserError
 from stratamil.core.names import column, natural
 from stratamil.evaluation import runs
@@ -55,7 +57,9 @@ class Validation(NamedTuple):
 class Study:
     """Runs, the cases table, and the settings of the bootstrap; everything else is computed from them.
 
-    seed: of the bootstrap. Raises UserError if a case of a run is not in the table.
+    seed: of the bootstrap. retrained: of `retrained.read`. sets: the cases of each split. columns, clinical: columns of
+    the labels table to look at, and those that the clinic knows. Raises UserError if a case of a run is not in the
+    table.
     """
 
     runs: list[runs.Run]
@@ -63,6 +67,10 @@ class Study:
     bootstrap_samples: int
     seed: int
     baselines: pd.DataFrame | None = None
+    retrained: pd.DataFrame | None = None
+    sets: Mapping[str, Split] = field(default_factory=dict)
+    columns: Mapping[str, Column] = field(default_factory=dict)
+    clinical: Mapping[str, Column] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         known = set(self.cases["case_id"])
@@ -203,10 +211,25 @@ class Study:
         patient_of = self.ensemble.set_index("case_id")["patient_id"]
         known = self.baselines["case_id"].isin(patient_of.index) & self.baselines["split"].isin(self.splits)
         table = self.baselines[known]
-        table = table.assign(y=table["true_label"].map(self.classes.index), patient_id=table["case_id"].map(patient_of))
+        table = table.assign(y=table["true_class"].map(self.classes.index), patient_id=table["case_id"].map(patient_of))
         return {
             str(name): self.of_cases(rows, self.probabilities).assign(threshold=np.nan)
             for name, rows in table.groupby("baseline", sort=False)
+        }
+
+    def baseline_rows(self, name: str) -> pd.DataFrame:
+        """Return the predictions of a baseline, a row a split and case."""
+        return self.baselines[(self.baselines["baseline"] == name) & self.baselines["split"].isin(self.splits)]
+
+    @cached_property
+    def retrained_rows(self) -> dict[str, pd.DataFrame]:
+        """Variant of the model -> its predictions, rows as of `predictions` with repeat, y and patient_id."""
+        if self.retrained is None:
+            return {}
+        facts = self.predictions[["split", "seed", "repeat", "case_id", "y", "patient_id"]]
+        return {
+            str(name): facts.merge(table.drop(columns="variant"), on=["split", "seed", "case_id"])
+            for name, table in self.retrained.groupby("variant", sort=False)
         }
 
     def of_cases(self, table: pd.DataFrame, columns: list[str]) -> pd.DataFrame:
@@ -267,10 +290,9 @@ class Study:
     def _alike(self, table: pd.DataFrame) -> bool:
         return bool((np.ptp(table[self.probabilities].to_numpy(), axis=0) < SAME).all())
 
-    def fitted(self, baseline: str) -> int:
-        """Return the number of splits in which a baseline does not give all test cases the same probabilities."""
-        rows = self.baselines[(self.baselines["baseline"] == baseline) & self.baselines["split"].isin(self.splits)]
-        return sum(not self._alike(part) for _, part in rows.groupby("split"))
+    def fitted(self, tables: Iterable[pd.DataFrame]) -> int:
+        """Return how many of these tables do not give all cases the same probabilities."""
+        return sum(not self._alike(part) for part in tables)
 
     def fold_aucs(self, table: pd.DataFrame) -> list[float | None]:
         """Return the AUC of each of the `folds` of `table`."""

@@ -14,66 +14,75 @@ from stratamil.explain.findings import BY_CLASS, Finding
 # What a reader asks first -> the finding that answers it (measure, of), how that is measured, and why it may have none.
 QUESTIONS = (
     (
-        "Does the prediction fall without what is attended?",
+        "Does removing the most attended patches lower the prediction?",
         ("deletion_attention", "probability"),
         "area between random and attention, deletion",
         "not defined",
     ),
     (
-        "Does what is attended restore the prediction?",
+        "Do the most attended patches restore the prediction?",
         ("insertion_attention", "probability"),
         "area between attention and random, insertion",
         "not defined",
     ),
     (
-        "Are the top {percent:g} % necessary?",
+        "Are the top {percent:g}% necessary?",
         ("necessity_percent", "probability"),
-        "fall of the probability, beyond random patches",
+        "fall of the probability, compared with random patches",
         "not defined",
     ),
     (
-        "Are the top {percent:g} % enough?",
+        "Are the top {percent:g}% sufficient?",
         ("sufficiency_percent", "probability"),
-        "probability with them alone, beyond random patches",
+        "probability with them alone, compared with random patches",
         "not defined",
     ),
     (
-        "Does a stain with more attention speak more for the prediction?",
+        "Do stains with more attention support the prediction more?",
         ("stain_support", "margin"),
-        "rank correlation with what the margin loses without it",
+        "rank correlation with the margin lost without them",
         "not defined",
     ),
     (
-        "Does a slice with more attention speak more for the prediction?",
+        "Do slices with more attention support the prediction more?",
         ("slice_support", "margin"),
-        "rank correlation with what the margin loses without it",
+        "rank correlation with the margin lost without them",
         "not defined",
+    ),
+    (
+        "Does attention help to tell the classes?",
+        ("auc_over_retrained", "AUROC"),
+        "AUROC within a split, less that of the same model trained without attention",
+        "cannot be told: no model was trained without it",
     ),
     (
         "Do equal weights change the AUROC of this model?",
         ("auc_over_uniform", "AUROC"),
-        "AUROC within a split, less that with equal weights in the trained model",
+        "AUROC within a split, minus that with equal weights",
         "not defined",
     ),
     (
         "Do two seeds attend to the same patches?",
         ("seeds_correlation", "attention"),
         "rank correlation within a case",
-        "cannot be told: one seed",
+        "unknown: one seed",
     ),
     (
         "Do models of two splits attend to the same patches?",
         ("splits_correlation", "attention"),
         "rank correlation within a case",
-        "cannot be told: a case is tested once",
+        "unknown: a case is tested once",
     ),
 )
 ANSWERS = {
     findings.ABOVE: "yes",
     findings.SAME: "not shown",
     findings.BELOW: "less than chance",
-    findings.FEW: "cannot be told: too few",
+    findings.FEW: "too few to say",
 }
+
+# A difference of AUROCs below 0, for which chance is the wrong word.
+LOWER = {"auc_over_retrained": "no: better without", "auc_over_uniform": "yes: it rises"}
 
 
 def answers(items: Sequence[Finding], percent: float, classes: Sequence[str]) -> list[dict[str, Any]]:
@@ -95,6 +104,8 @@ def answers(items: Sequence[Finding], percent: float, classes: Sequence[str]) ->
 
 def _said(item: Finding, nothing: str, of_study: Mapping[tuple[str, str], Finding]) -> str:
     """Return the answer of a finding; also what the margin says, where a probability, which saturates, says another."""
+    if item.verdict == findings.BELOW and item.measure in LOWER:
+        return LOWER[item.measure]
     answer, margin = ANSWERS.get(item.verdict, nothing), of_study.get((item.measure, "margin"))
     if item.value_of == "probability" and margin is not None and margin.verdict != item.verdict:
         answer += f"; by the margin: {ANSWERS.get(margin.verdict, nothing)}"

@@ -241,8 +241,8 @@ def _summary_row(case: Case, stains: list[str], truth: pd.Series | None) -> dict
     weights, effective = case.stains, case.patches["effective_weight"]
     row = {
         "case_id": case.id,
-        "true_label": case.true_label,
-        "predicted_label": case.predicted_label,
+        "true_class": case.true_label,
+        "predicted_class": case.predicted_label,
         "probability": case.probability,
         "n_patches": len(case.patches),
         "most_attended_stain": case.most_attended,

@@ -8,17 +8,17 @@ from stratamil.explain.attention_tables import PLACE, Case, effective_number
 from stratamil.stats.ranking import EQUAL, alike, rank
 
 NO_IMAGES = (
-    "There are no images of patches, because their features are precomputed: a patch is identified by the row of its\n"
-    "feature file, and by its coordinates on the slide where that file has them."
+    "There are no images, because features are precomputed. A patch is identified by its row in the feature file, and\n"
+    "by its coordinates if the file has them."
 )
-UNIFORM = "none: all patches weigh the same"
+UNIFORM = "none: all patches have equal weight"
 EQUAL_NOTE = (
-    "Equal: the two highest stain weights are the same, or all patches weigh the same, so that slices and stains\n"
-    "weigh only what their number of patches gives them."
+    "Equal: the two highest stain weights are the same, or all patches have equal weight: then the weights of slices\n"
+    "and stains only reflect their numbers of patches."
 )
 CAVEAT = (
-    "Attention is what the model weighed, not why it decided: it is no explanation by itself.\n"
-    "A weighed patch may speak for either class, or for none: compare its contributions in patch_attention.parquet."
+    "Limits: Attention shows what the model weighted, not why it decided; it is not an explanation by itself. A patch\n"
+    "with a large weight may be evidence for either class or none: patch_attention.parquet has its contributions."
 )
 
 
@@ -51,7 +51,7 @@ def top_text(cases: list[Case], top: pd.DataFrame, stains: list[str], percent: f
                 str(len(everywhere.drop_duplicates(all_slices))),
             ]
         )
-    by_case = [["case", "true", "predicted", "top", "of", "hold", *stains, "slices with one", "of slices"]]
+    by_case = [["case", "true", "predicted", "top", "of", "attention", *stains, "slices with one", "of slices"]]
     for case in cases:
         here = top[top["case_id"] == case.id]
         by_case.append(
@@ -70,16 +70,16 @@ def top_text(cases: list[Case], top: pd.DataFrame, stains: list[str], percent: f
     held = top.groupby("case_id")["effective_weight"].sum()
     return "\n".join(
         [
-            f"Patches with the highest effective weight: the top {percent} % of each case",
+            f"Patches with the highest effective weight: the top {percent:g}% of each case",
             heading,
             "",
             f"{len(top)} of {len(patches)} patches of {len(cases)} cases.",
-            f"Attention of a case that they hold: median {held.median():.1%}, {held.min():.1%} to {held.max():.1%}.",
+            f"They have {held.median():.1%} of a case's attention (median; {held.min():.1%} to {held.max():.1%}).",
             "",
             "By stain",
             *aligned(by_stain, left=1),
             "",
-            "By case (hold: share of the case's attention; stains: top patches, - if the case lacks the stain)",
+            "By case (attention: share of it on the top patches; stains: number of top patches, - without the stain)",
             *aligned(by_case, left=3),
             "",
             CAVEAT,
@@ -129,16 +129,18 @@ def summary_text(cases: list[Case], stains: list[str], heading: str, images: boo
             + ", ".join(f"{stain} in {most[stain]}" for stain in [*stains, *([EQUAL] if EQUAL in most else [])])
             + " cases.",
             "",
-            "Cases (p: probability of the predicted class; under each stain its weight, - if the case lacks it;",
-            "per patch: the stain whose patches weigh most on average, and how many equal shares that is, for a stain",
-            "may be attended most because it has the most patches;",
-            "slice pattern: the highest slice and its weight; in brackets the effective number of slices, 1/sum(w^2),",
-            "of how many there are: 1 of 3 is all on one slice, 3 of 3 is an equal share)",
+            "Cases",
+            "p: probability of the predicted class. Under each stain: its weight, - without the stain.",
+            "per patch: the stain with the highest mean weight per patch, as a multiple of the equal share; a stain",
+            "can be attended most only because it has the most patches.",
+            "slice pattern: the slice with the highest weight, and this weight; in brackets the effective number of",
+            "slices, 1/sum(w^2): 1.0 of 3 means all weight on one slice, 3.0 of 3 equal weights.",
             *([EQUAL_NOTE] if EQUAL in most or any(case.uniform for case in cases) else []),
             *aligned(overview, left=3, right_end=len(overview[0]) - 2),
             "",
-            "Slices (x equal: weight x number of slices of the stain, so 1 is an equal share; effective patches: of the"
-            " slice)",
+            "Slices",
+            "x equal: weight times number of slices of the stain; 1 is the equal share. effective patches: 1/sum(w^2)",
+            "of the patches of the slice.",
             *aligned(_slice_rows(cases), left=3),
             "",
         ]

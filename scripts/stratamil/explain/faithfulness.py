@@ -16,7 +16,7 @@ import pandas as pd
 
 from stratamil.core.names import column, natural
 from stratamil.core.wording import of_unit
-from stratamil.explain import findings
+from stratamil.explain import findings, without_attention
 from stratamil.explain.answers import answers
 from stratamil.explain.faithfulness_runs import TOPS, VALUES, Study, differences
 from stratamil.explain.findings import Finding, Uniform
@@ -41,6 +41,7 @@ def of_study(study: Study) -> list[Finding]:
     """Return all findings: those of the study, then those of each run that can be told of one."""
     result = [
         *_of_rows(study, study.table, [run.parts.assign(run=run.name) for run in study.runs], "study"),
+        without_attention.finding(study),
         *_of_pairs(study),
         *_of_properties(study),
     ]
@@ -114,7 +115,7 @@ def _of_classes(
 
 def _predicted(table: pd.DataFrame) -> pd.Series:
     """Return the class that each case is predicted as by most of its runs."""
-    return table.groupby("case_id")["predicted_label"].agg(lambda labels: labels.mode()[0])
+    return table.groupby("case_id")["predicted_class"].agg(lambda labels: labels.mode()[0])
 
 
 def _finding(section: str, measure: str, scope: str, value_of: str, *, estimate: Estimate, sentence: str) -> Finding:
@@ -301,7 +302,7 @@ def by_case(study: Study) -> pd.DataFrame:
     names = ["patches", "probability", "margin", *differences(table, study.classes), *tops_]
     names += [f"{kind}prob_{column(name)}" for kind in ("", "uniform_", "levels_") for name in study.classes]
     groups = table.groupby("case_id")
-    facts = groups[["true_label", "patient_id"]].first()
+    facts = groups[["true_class", "patient_id"]].first()
     facts["predicted"] = _predicted(table)
     result = facts.join(groups[names].mean())
     return result.sort_index(key=lambda ids: ids.map(natural)).reset_index()
@@ -318,13 +319,13 @@ def numbers(study: Study) -> dict[str, Any]:
     items = of_study(study)
     said = {item.measure: item.verdict for item in items if (item.scope, item.value_of) == ("study", "probability")}
     both = [f"{direction}_attention" for direction in ("deletion", "insertion")]
-    told = findings.headline(
-        {name: tuple(said[findings.of_predicted(part, column(name))] for part in both) for name in study.classes}
-    )
+    by_class = {name: tuple(said[findings.of_predicted(part, column(name))] for part in both) for name in study.classes}
+    told = findings.headline(by_class)
     items = [findings.pooled(item) if item.measure in findings.POOLED else item for item in items]
     items = [replace(item, sentence=of_unit(item.sentence, study.unit)) for item in items]
     return {
         **{name: text and of_unit(text, study.unit) for name, text in told.items()},
+        "explained": {name: findings.explains(*verdicts) for name, verdicts in by_class.items()},
         "classes": study.classes,
         "cases": int(study.table["case_id"].nunique()),
         "patients": int(study.table["patient_id"].nunique()),

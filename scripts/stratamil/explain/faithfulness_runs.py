@@ -73,6 +73,7 @@ class Study:
 
     known: DataFrame with index path and columns out of pixels, bytes, brightness. percent: share of a case's patches
     that is its top. bootstrap_samples, seed: of the bootstrap. unit: what counts as independent, for sentences.
+    retrained: of `evaluation.retrained.read`.
     """
 
     runs: list[runs.Run]
@@ -82,6 +83,7 @@ class Study:
     bootstrap_samples: int
     seed: int
     unit: str = "patient"
+    retrained: pd.DataFrame | None = None
 
     @property
     def classes(self) -> list[str]:
@@ -93,7 +95,7 @@ class Study:
         parts = [run.perturbation.assign(split=run.split, seed=run.seed, run=run.name) for run in self.runs]
         table = pd.concat(parts, ignore_index=True)
         table["patient_id"] = table["case_id"].map(self.cases.set_index("case_id")["patient_id"])
-        table["y"] = table["true_label"].map(self.classes.index)
+        table["y"] = table["true_class"].map(self.classes.index)
         if table["patient_id"].isna().any():
             strangers = table.loc[table["patient_id"].isna(), "case_id"].unique()
             raise UserError(f"perturbation.csv: cases {', '.join(strangers)} are not in the cases table: run all again")

@@ -20,7 +20,7 @@ Level = Literal["stain", "slice"]
 Uniform = Literal["uniform", "levels"]
 Between = Literal["seeds", "splits"]
 
-HELD = ", and the CI includes 0"
+HELD = "the CI includes 0"
 ABOVE, BELOW, SAME, FEW, NONE = "above", "below", "no different", "too few", "not defined"
 VALUES = {"probability": "probability of the predicted class", "margin": "margin (log odds) of the predicted class"}
 ALIKE = {"uniform": "all patches of a case", "levels": "all patches of a slice, slices of a stain and stains"}
@@ -87,7 +87,7 @@ def count(n: int, noun: str) -> str:
     return f"{n} {noun}{'' if n == 1 else 's'}"
 
 
-def _basis(estimate: Estimate) -> str:
+def basis(estimate: Estimate) -> str:
     """Return the interval and the number of patients, in brackets; a bound that is not 0 does not read as 0.00."""
     patients = count(estimate.n, "patient")
     if estimate.low is None:
@@ -96,50 +96,30 @@ def _basis(estimate: Estimate) -> str:
     return f"(95% CI {span(estimate.low, estimate.high, 3 if near else 2)}; {patients})"
 
 
-def _size(estimate: Estimate, more: str, less: str) -> str:
-    """Return `0.12 lower`."""
-    return f"{num(abs(estimate.value), 2)} {more if estimate.value >= 0 else less}"
+def against_random(estimate: Estimate, *, subject: str, did: str, ends: tuple[str, str], reason: str) -> str:
+    """Say how much more a choice of patches did than a random one.
 
-
-def against_random(estimate: Estimate, *, subject: str, task: str, more: str, less: str, than: str, reason: str) -> str:
-    """Say whether a choice of patches does its task better than a random choice.
-
-    estimate: of the difference, above 0 where the choice does better; then what is measured is `more`, else `less`.
-    than: what it is compared with. reason: why there may be no estimate.
+    estimate: of the difference, above 0 where the choice did more. subject, did: who did what, as `Removing them` and
+    `lowered the margin`. ends: what follows the number, where it is above 0 and below. reason: why there may be none.
     """
     said = verdict(estimate)
     if said == NONE:
-        return f"{subject}: not defined, for {reason}."
-    size = f"it is {_size(estimate, more, less)} {than}"
-    if said == FEW:
-        return (
-            f"Whether {subject[0].lower()}{subject[1:]} is better than random cannot be told: "
-            f"{size}, but {count(estimate.n, 'patient')} {_are(estimate.n)} too few."
-        )
-    held = HELD if said == SAME else ""
-    return f"{subject} is {WORDS[said]} at {task}: {size}{held} {_basis(estimate)}."
-
-
-def _are(n: int) -> str:
-    return "is" if n == 1 else "are"
+        return f"{subject}: not defined, because {reason}."
+    size = f"{subject} {did} {num(abs(estimate.value), 2)} {ends[estimate.value < 0]}"
+    end = {SAME: f"; {HELD}", FEW: "; too few to conclude"}.get(said, "")
+    return f"{size} {basis(estimate)}{end}."
 
 
 def area(direction: Direction, order: Order, value: Value, estimate: Estimate) -> str:
-    """Say what the area between the curves of an order of patches and of a random one tells."""
-    which = {"attention": "most attended patches", "contribution": "patches that speak most for the predicted class"}
-    subject, task, more, less = {
-        "deletion": (f"Removing the {which[order]} first", "lowering", "lower", "higher"),
-        "insertion": (f"Adding the {which[order]} first", "restoring", "higher", "lower"),
-    }[direction]
-    reason = "no case has two patches" + (" of different attention" if order == "attention" else "")
+    """Say what the area between the curves of an order of patches and of a random one shows."""
+    which = {"attention": "most attended patches", "contribution": "patches of the largest contribution"}[order]
+    verb, did = {"deletion": ("Removing", "lowered"), "insertion": ("Adding", "raised")}[direction]
     return against_random(
         estimate,
-        subject=subject,
-        task=f"{task} the {VALUES[value]}",
-        more=more,
-        less=less,
-        than="along the curve than with patches at random",
-        reason=reason,
+        subject=f"{verb} the {which} first",
+        did=f"{did} the {VALUES[value]}",
+        ends=tuple(f"{than} than {verb.lower()} random patches" for than in ("more", "less")),
+        reason="no case has two patches" + (" of different attention" if order == "attention" else ""),
     )
 
 
@@ -147,13 +127,13 @@ def beside_contribution(value: Value, estimate: Estimate) -> str:
     """Say whether the exact contribution finds what matters better than attention: the difference of the two areas."""
     said = verdict(estimate)
     if said == NONE:
-        return "Attention and contribution cannot be compared: there is no order by attention."
-    size = f"difference of the areas {num(estimate.value, 2)}, {VALUES[value]} {_basis(estimate)}"
+        return "Contribution and attention cannot be compared: there is no order by attention."
+    size = f"difference of the areas {num(estimate.value, 2)}, {VALUES[value]} {basis(estimate)}"
     return {
-        ABOVE: f"The signed contribution of patches tells better than attention what the prediction rests on: {size}.",
-        BELOW: f"The attention of patches tells better than contribution what the prediction rests on: {size}.",
-        SAME: f"Contribution and attention tell alike what the prediction rests on: {size}.",
-        FEW: f"Whether contribution tells more than attention cannot be told from so few: {size}.",
+        ABOVE: f"Signed contributions find what the prediction rests on better than attention does: {size}.",
+        BELOW: f"Attention finds what the prediction rests on better than signed contributions do: {size}.",
+        SAME: f"No difference is shown between signed contributions and attention: {size}; {HELD}.",
+        FEW: f"Too few to compare signed contributions with attention: {size}.",
     }[said]
 
 
@@ -162,25 +142,26 @@ def of_top(measure: TopMeasure, top: str, value: Value, estimate: Estimate) -> s
 
     ERASER calls the first comprehensiveness.
     """
-    subject, task, more, less, than = {
-        "necessity": (f"Taking away {top}", "lowering", "lower", "higher", "without"),
-        "sufficiency": (f"Keeping nothing but {top}", "keeping up", "higher", "lower", "with"),
+    subject, did, ends = {
+        "necessity": (
+            f"Removing {top}",
+            f"lowered the {VALUES[value]}",
+            tuple(f"{than} than removing as many random patches" for than in ("more", "less")),
+        ),
+        "sufficiency": (
+            f"Keeping only {top}",
+            f"left the {VALUES[value]}",
+            tuple(f"{than} than keeping as many random patches" for than in ("higher", "lower")),
+        ),
     }[measure]
-    return against_random(
-        estimate,
-        subject=subject,
-        task=f"{task} the {VALUES[value]}",
-        more=more,
-        less=less,
-        than=f"than {than} as many at random",
-        reason="no case has more patches than that, with different attention",
-    )
+    reason = "no case has more patches than that, with different attention"
+    return against_random(estimate, subject=subject, did=did, ends=ends, reason=reason)
 
 
 def top(name: str, percent: float) -> str:
     """Return the top patches in words: `the 5 % most attended patches`, `the most attended patch`."""
     if name == "percent":
-        return f"the {percent:g} % most attended patches"
+        return f"the {percent:g}% most attended patches"
     return "the most attended patch" if name == "1" else f"the {name} most attended patches"
 
 
@@ -188,14 +169,14 @@ def part(level: Level, estimate: Estimate) -> str:
     """Say whether the attention of a stain or slice tells which way the prediction changes without it."""
     said, parts = verdict(estimate), f"{level}s"
     if said == NONE:
-        return f"Attention of {parts} and what changes without them: not defined, for no case has two to compare."
-    size = f"rank correlation {num(estimate.value, 2)} {_basis(estimate)}"
-    what = "whether it speaks for the predicted class"
+        return f"Attention and support of {parts}: not defined, because no case has two {parts} to compare."
+    size = f"rank correlation {num(estimate.value, 2)} {basis(estimate)}"
+    more = f"{parts} with more attention support the predicted class more"
     return {
-        ABOVE: f"{parts.capitalize()} with more attention speak more for the predicted class: {size}.",
-        BELOW: f"{parts.capitalize()} with more attention speak less for the predicted class: {size}.",
-        SAME: f"The attention of a {level} is no better than random at telling {what}: {size}{HELD}.",
-        FEW: f"Whether the attention of a {level} tells {what} cannot be told from so few: {size}.",
+        ABOVE: f"{more.capitalize()}: {size}.",
+        BELOW: f"{more.capitalize().removesuffix('more')}less: {size}.",
+        SAME: f"It is not shown that {more}: {size}; {HELD}.",
+        FEW: f"Too few to say whether {more}: {size}.",
     }[said]
 
 
@@ -207,14 +188,14 @@ def uniform(kind: Uniform, model: float | None, without: float | None, estimate:
     said = verdict(estimate)
     alike = ALIKE[kind]
     if said == NONE:
-        return f"What equal weights of {alike} change in this model is not defined, for {reason}."
+        return f"What equal weights of {alike} change in this model is not defined, because {reason}."
     both = f"AUROC within a split {num(model, 2)} with attention, {num(without, 2)} with equal weights of {alike}"
-    size = f"difference {num(estimate.value, 2)} {_basis(estimate)}"
+    size = f"difference {num(estimate.value, 2)} {basis(estimate)}"
     return {
         ABOVE: f"Equal weights lower the AUROC of this model: {both}; {size}.",
         BELOW: f"Equal weights raise the AUROC of this model: {both}; {size}.",
-        SAME: f"Equal weights are not shown to change the AUROC of this model: {both}; {size}{HELD}.",
-        FEW: f"Whether equal weights change the AUROC of this model cannot be told from so few: {both}; {size}.",
+        SAME: f"Equal weights are not shown to change the AUROC of this model: {both}; {size}; {HELD}.",
+        FEW: f"Too few to say whether equal weights change the AUROC of this model: {both}; {size}.",
     }[said]
 
 
@@ -222,7 +203,7 @@ def changed(kind: Uniform, estimate: Estimate) -> str:
     """Say how often the prediction changes with equal weights."""
     alike = ALIKE[kind]
     if estimate.value is None:
-        return "How often predictions change with equal weights: not defined, for there are none."
+        return "How often predictions change with equal weights is not defined, because there are none."
     return f"With equal weights of {alike}, {pct(estimate.value)} of the predictions change {_percent(estimate)}."
 
 
@@ -246,17 +227,15 @@ def agreement(between: Between, estimate: Estimate, attends: bool = True) -> str
         return f"How alike {models} attend is not defined: all patches of a case have equal weight."
     if said == NONE:
         return {
-            "seeds": "How far attention depends on the seed cannot be told: each split was trained with one seed "
-            "(set seeds to several).",
-            "splits": "How far attention depends on the training cases cannot be told: each case is tested in one "
-            "split (set splits.n_repeats to several).",
+            "seeds": "Whether attention depends on the seed is unknown: each split was trained with one seed.",
+            "splits": "Whether attention depends on the training cases is unknown: each case is tested in one split.",
         }[between]
-    size = f"mean rank correlation {num(estimate.value, 2)} {_basis(estimate)}"
+    size, capital = f"mean rank correlation {num(estimate.value, 2)} {basis(estimate)}", models[0].upper() + models[1:]
     return {
-        ABOVE: f"The order that {models} give to the patches of a case is alike more than by chance: {size}.",
-        BELOW: f"The order that {models} give to the patches of a case is opposed more than by chance: {size}.",
-        SAME: f"The order that {models} give to the patches of a case is alike no more than by chance: {size}.",
-        FEW: f"Whether {models} order the patches of a case alike cannot be told from so few: {size}.",
+        ABOVE: f"{capital} rank the patches of a case more alike than chance: {size}.",
+        BELOW: f"{capital} rank the patches of a case less alike than chance: {size}.",
+        SAME: f"{capital} are not shown to rank the patches of a case more alike than chance: {size}; {HELD}.",
+        FEW: f"Too few to say whether {models} rank the patches of a case alike: {size}.",
     }[said]
 
 
@@ -270,32 +249,32 @@ def overlap(between: Between, percent: float, chance: float | None, excess: Esti
     if said == NONE:
         return f"{models}: there are no two to compare."
     size = f"{pct(estimate.value)} {_percent(estimate)}, {pct(chance)} by chance"
-    top_ = f"the {percent:g} % most attended patches of a case"
+    top_ = f"the {percent:g}% most attended patches of a case"
     return {
         ABOVE: f"{models} share more of {top_} than by chance: {size}.",
         BELOW: f"{models} share fewer of {top_} than by chance: {size}.",
-        SAME: f"{models} share no more of {top_} than by chance: {size}.",
-        FEW: f"{models} share of {top_} {size}; so few tell nothing.",
+        SAME: f"{models} are not shown to share more of {top_} than by chance: {size}.",
+        FEW: f"{models} share {size}, of {top_}; too few to conclude.",
     }[said]
 
 
 def related(
     estimate: Estimate, *, more: str, less: str, subject: str, scope: Literal["case", "slice"], reason: str
 ) -> str:
-    """Say whether attention goes with a property of a patch: more attended ones are `more` or `less`.
+    """Say whether attention depends on a property of a patch: more attended ones are `more` or `less`.
 
     reason: why there may be no estimate.
     """
     said = verdict(estimate)
     where = {"case": "Over a whole case", "slice": "Within a slice"}[scope]
     if said == NONE:
-        return f"{where}: whether attention goes with {subject} is not defined, for {reason}."
-    size = f"mean rank correlation {num(estimate.value, 2)} {_basis(estimate)}"
+        return f"{where}: whether attention depends on {subject} is not defined, because {reason}."
+    size = f"mean rank correlation {num(estimate.value, 2)} {basis(estimate)}"
     return {
         ABOVE: f"{where}, more attended patches {more}: {size}.",
         BELOW: f"{where}, more attended patches {less}: {size}.",
-        SAME: f"{where}, attention does not go with {subject}: {size}{HELD}.",
-        FEW: f"{where}, whether attention goes with {subject} cannot be told from so few: {size}.",
+        SAME: f"{where}, attention is not shown to depend on {subject}: {size}; {HELD}.",
+        FEW: f"{where}, too few to say whether attention depends on {subject}: {size}.",
     }[said]
 
 
@@ -312,30 +291,35 @@ def headline(
         alike = "Attention cannot explain anything here: all patches of a case have equal weight, or there is only one."
         return {"overall": alike, "by_class": None}
     if all(FEW in pair for pair in pairs):
-        few = "Whether attention explains the predictions cannot be told: there are too few patients."
+        few = "There are too few patients to say whether attention explains the predictions."
         return {"overall": few, "by_class": None}
-    parts = "; ".join(f"{_both(*pair)} in cases predicted {name}" for name, pair in by_class.items())
+    parts = "; ".join(_both(f"in cases predicted {name}", *pair) for name, pair in by_class.items())
     opposed = {(ABOVE, ABOVE), (BELOW, BELOW)} <= set(pairs)
     return {
-        "overall": f"As a guide to what the predictions rest on, attention is {parts}.",
+        "overall": f"As a guide to what predictions rest on, attention is {parts}.",
         "by_class": ONE_CLASS if opposed else None,
     }
 
 
+def explains(deletion: Verdict, insertion: Verdict) -> bool:
+    """Return whether attention explains predictions: both ways of testing it find it better than random."""
+    return deletion == insertion == ABOVE
+
+
 ONE_CLASS = (
-    "This fits an attention that marks evidence for one class wherever it is, as the instance loss of training makes "
-    "it: where another class is predicted, the most attended patches are evidence against it."
+    "Attention probably marks evidence for one class, as the instance loss of training favours: where another class is "
+    "predicted, the most attended patches are evidence against it."
 )
 
 
-def _both(deletion: Verdict, insertion: Verdict) -> str:
+def _both(where: str, deletion: Verdict, insertion: Verdict) -> str:
     if NONE in (deletion, insertion):
-        return "not defined"
+        return f"not defined {where}"
     if FEW in (deletion, insertion):
-        return "unknown (too few patients)"
+        return f"undecided {where} (too few patients)"
     if deletion == insertion:
-        return f"{WORDS[deletion]} by deletion and by insertion"
-    return f"{WORDS[deletion]} by deletion, {WORDS[insertion]} by insertion"
+        return f"{WORDS[deletion]} {where} (deletion and insertion)"
+    return f"{WORDS[deletion]} by deletion but {WORDS[insertion]} by insertion {where}"
 
 
 def of_predicted(measure: str, slug: str) -> str:
@@ -350,5 +334,5 @@ def in_class(name: str, sentence: str) -> str:
 
 def pooled(item: Finding) -> Finding:
     """Return a finding over cases of several predicted classes without a verdict."""
-    size = "not defined" if item.estimate.value is None else f"{num(item.estimate.value, 2)} {_basis(item.estimate)}"
-    return replace(item, verdict=None, sentence=f"Over all cases, of which no verdict is made: {size}.")
+    size = "not defined" if item.estimate.value is None else f"{num(item.estimate.value, 2)} {basis(item.estimate)}"
+    return replace(item, verdict=None, sentence=f"All cases together, without a verdict: {size}.")

@@ -285,7 +285,7 @@ def perturb(
 
 def _of_case(bag: Bag, rows: pd.DataFrame, case: str, truth: int, classes: Sequence[str], settings: Settings) -> Tables:
     """Return what one member says of a case, as in `perturb`. rows: of the features' table, its patches."""
-    row = {"case_id": case, "true_label": classes[truth], **_whole(bag, classes)}
+    row = {"case_id": case, "true_class": classes[truth], **_whole(bag, classes)}
     curve = pd.DataFrame(columns=["order", "fraction", "removed", *VALUES])
     if len(bag.effective) > 1:
         ranked = orders(bag, settings, case)
@@ -303,7 +303,7 @@ def _whole(bag: Bag, classes: Sequence[str]) -> dict[str, Any]:
     uniform, levels = bag.uniform()
     whole = softmax(torch.from_numpy(bag.whole), 0).numpy()
     return {
-        "predicted_label": classes[bag.predicted],
+        "predicted_class": classes[bag.predicted],
         "stains": len(bag.batch.case_of_stain),
         "slices": len(bag.batch.stain_of_slice),
         "patches": len(bag.batch.rows),

@@ -135,7 +135,7 @@ def _truth_estimate(study: Study, scored: Sequence[Run], value: float, scored_cl
     if not tables:
         return Estimate(value)
     table = pd.concat(tables).assign(auc=lambda rows: pd.to_numeric(rows["attention_auc"], errors="coerce"))
-    table = table[table["true_label"].eq(scored_class) & table["auc"].notna()]
+    table = table[table["true_class"].eq(scored_class) & table["auc"].notna()]
     if table.empty or abs(table["auc"].mean() - value) > ROUNDED:
         return Estimate(value)
     weights = study.weights_of(table)

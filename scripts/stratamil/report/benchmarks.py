@@ -2,7 +2,7 @@
 
 import logging
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +11,7 @@ import pandas as pd
 from stratamil.evaluation.runs import Run
 
 
-def resources(folder: Path | None, runs: Iterable[Run], shards: Iterable[Path]) -> list[dict[str, Any]]:
+def resources(folder: Path | None, runs: Sequence[Run], shards: Iterable[Path]) -> list[dict[str, Any]]:
     """Return time and memory of each rule from Snakemake's benchmark files: jobs, total and longest seconds, most MB.
 
     folder: of the benchmark files, or None. runs: those of the study, shards: paths of its feature files; what earlier
@@ -19,6 +19,7 @@ def resources(folder: Path | None, runs: Iterable[Run], shards: Iterable[Path]) 
     """
     rows = {}
     names = {f"split_{run.split}" for run in runs}
+    names |= {f"split_{run.split}_{path.stem}" for run in runs for path in (run.folder / "retrained").glob("*.csv")}
     names |= {f"{path.parent.name}_{path.stem}" for path in shards}
     for path in sorted(Path(folder).rglob("*.tsv")) if folder else []:
         parts = path.relative_to(folder).with_suffix("").parts

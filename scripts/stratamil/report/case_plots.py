@@ -22,6 +22,10 @@ from stratamil.stats.ranking import alike
 PAPER = {"facecolor": "white", "edgecolor": "none", "pad": 0.6}
 SMALLEST_RATIO = 1e-6  # smaller ratios fall in the first bar of a histogram
 BINS = 40
+FRAME = (
+    "dots: patches at x, y of the feature file, y downwards; each frame has its own scale",
+    "percent: share of the case's attention",
+)
 MAPS = 4  # side by side
 SLICE_NAMES = 1.4, 4.0  # inches that names of slices take, at least and at most
 
@@ -42,10 +46,10 @@ def maps(case: Case, heading: str) -> Figure:
     slices = list(patches[patches["x"].notna()].groupby(["stain", "slice_id"], sort=False, observed=True))
     columns = min(MAPS, len(slices))
     rows = -(-len(slices) // columns)
-    width, height = max(6.0, 3.0 * columns), 3.2 * rows + 1.6
+    width, height = max(6.0, 3.0 * columns), 3.2 * rows + 1.75
     figure = Figure(figsize=(width, height))
     grid = figure.subplots(rows, columns, squeeze=False)
-    figure.subplots_adjust(0.03, 0.7 / height, 0.97, 1 - 1.3 / height, 0.08, 0.24)
+    figure.subplots_adjust(0.03, 0.7 / height, 0.97, 1 - 1.45 / height, 0.08, 0.24)
     for axes in grid.flat:
         axes.set_axis_off()
     for axes, ((stain, slice_id), here) in zip(grid.flat, slices):
@@ -66,7 +70,7 @@ def maps(case: Case, heading: str) -> Figure:
     bar.set_label("effective weight ÷ equal share of the case", fontsize=8)
     title = _cut(f"Case {case.id}: attention over its slices", 12, 0.94 * width, bold=True)
     figure.text(0.03, 1 - 0.3 / height, title, weight="bold", size=12)
-    lines = [_line(case, heading), "in percent: the share of the case's attention; each slice fills its frame"]
+    lines = [_line(case, heading), *FRAME]
     text = "\n".join(_cut(line, 9, 0.94 * width) for line in lines)
     figure.text(0.03, 1 - 0.4 / height, text, size=9, linespacing=1.4, va="top")
     return figure

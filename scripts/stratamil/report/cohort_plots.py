@@ -11,7 +11,7 @@ from matplotlib.patches import Rectangle
 from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullLocator
 from numpy.typing import ArrayLike, NDArray
 
-from stratamil.report.style import COLORS, GREY, class_legend, figure_of, styled
+from stratamil.report.style import COLORS, GREY, SINGLE, class_legend, figure_of, styled
 
 BOX = 0.7  # lines that a box of a flow is higher than its text
 KEPT, LOST = 4.3, 5.0  # inches: width of a box that is kept, beginning of one that is left out
@@ -36,7 +36,7 @@ def strips(
     y, rows, n_classes = np.asarray(y, dtype=int), list(values), len(classes)
     values = {name: np.asarray(column, dtype=float) for name, column in values.items()}
     shown = sum(np.isfinite(column).sum() for column in values.values()) <= POINTS
-    figure, axes = figure_of(5.4, 1.5 + (0.2 + 0.22 * n_classes) * len(rows))
+    figure, axes = figure_of(SINGLE, 1.5 + (0.2 + 0.22 * n_classes) * len(rows))
     for row, name in enumerate(rows):
         for c in range(n_classes):
             amounts = np.sort(values[name][(y == c) & np.isfinite(values[name])])

@@ -100,7 +100,7 @@ def _made(plan: Mapping[str, Any], patient_column: str | None) -> str:
     n, repeats, validation = plan["n_splits"], plan["n_repeats"], plan["validation"]
     asked = "the test cases of the next split" if validation is None else f"{validation:.0%} of the cohort"
     again = (
-        f" Each of {repeats} repeats is a partition of its own: "
+        f" Each of {repeats} repeats is a separate partition: "
         + ", ".join(f"{r * n + 1:02d} to {(r + 1) * n:02d}" for r in range(repeats))
         + "."
         if repeats > 1
@@ -109,7 +109,7 @@ def _made(plan: Mapping[str, Any], patient_column: str | None) -> str:
     return (
         f"Generated with seed {plan['seed']}, stratified by class"
         + (f" and grouped by patient (column {patient_column})" if patient_column else "")
-        + f": {n} splits whose test sets share out the cohort, validation on {asked}."
+        + f": {n} splits with each case in one test set, validation on {asked}."
         + again
     )
 
@@ -307,27 +307,27 @@ def figures(numbers: Mapping[str, Any], colors: Sequence[str]) -> dict[str, tupl
         counts = {ALL: [case[what] for case in used]}
         counts |= {stain: [case["by_stain"][stain][i] or np.nan for case in used] for stain in stains}
         figure = cohort_plots.strips(
-            counts, y, classes, f"{what.capitalize()} a case", f"{what} of a case, log scale", colors=colors
+            counts, y, classes, f"How many {what} per case?", f"{what} per case, log scale", colors=colors
         )
-        drawn[f"cohort_{what}"] = figure, f"{what.capitalize()} a case by stain and class; its numbers are in the table"
+        drawn[f"cohort_{what}"] = figure, f"{what.capitalize()} per case by stain and class; the table has the numbers"
     shown = numbers["combinations"][: numbers["combinations_drawn"]]
     figure = cohort_plots.stain_patterns(
         [[stain not in row["missing"] for stain in stains] for row in shown],
         [[row["counts"][name] for name in classes] for row in shown],
         stains,
         classes,
-        "Stains of a case",
+        "Which stains do cases have?",
         colors=colors,
     )
     words = "Flow of cases and patches from the labels table and the patches folder to the splits"
     drawn["cohort_flow"] = cohort_plots.flow(**numbers["flow"]), words
-    drawn["cohort_stains"] = figure, "How many cases of each class have which stains; its numbers are in the table"
+    drawn["cohort_stains"] = figure, "How many cases of each class have which stains; the table has the numbers"
     sides = numbers["sides"]["longer"] if numbers["sides"] else []
     if len({side["pixels"] for side in sides}) > 1:
         y = np.array([classes.index(side["class"]) for side in sides])
         pixels = {stain: [side["pixels"] if side["stain"] == stain else np.nan for side in sides] for stain in stains}
         figure = cohort_plots.strips(
-            pixels, y, classes, "Longer side of a patch", "pixels, log scale", colors=colors, what="patches"
+            pixels, y, classes, "How large are patches?", "pixels, log scale", colors=colors, what="patches"
         )
         drawn["cohort_sides"] = figure, f"Longer side of {len(sides)} patches by stain and class"
     return drawn

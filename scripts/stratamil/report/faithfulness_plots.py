@@ -14,22 +14,28 @@ from numpy.typing import ArrayLike
 from stratamil.core.names import column
 from stratamil.explain import faithfulness
 from stratamil.explain.faithfulness_runs import TOPS, Study
-from stratamil.report.style import COLORS, GREY, STAIN_COLORS, STYLE
+from stratamil.report.forest import Row, forest
+from stratamil.report.style import ATTENTION, COLORS, CONTRIBUTION, DASHED, GREY, SINGLE, STYLE, palette
 from stratamil.stats.intervals import Estimate
 
 Line = tuple[str, Any]  # colour and style
 
-# What a line of the curves is called; its colour is that of its place, or grey and black.
+# What a line of the curves is called, and how it is drawn.
+LINES = {
+    "attention": (ATTENTION, "-"),
+    "contribution": (CONTRIBUTION, "-"),
+    "least": ("black", (0, (1.5, 2))),
+    "random": (GREY, DASHED),
+}
 ORDERS = {
     "attention": "most attended",
-    "contribution": "most in favour, by contribution",
+    "contribution": "largest contribution",
     "least": "least attended",
     "random": "random",
 }
 REVERSED = {"attention": "least", "least": "attention", "contribution": "against", "random": "random"}
 AREAS = {"deletion": "removed first", "insertion": "added first"}
 PARTS = {"stain": "one stain left out", "slice": "one slice left out"}
-DASHED = (0, (4, 3))
 
 
 def _figure(width: float, height: float, **subplots: Any) -> tuple[Figure, Any]:
@@ -54,38 +60,39 @@ def draw(
             f"Mean probability of the predicted class of {n} cases as patches are removed or added, by predicted class"
         )
         counts = table.loc[table["patches"] > 1, "predicted"].value_counts()
-        drawn["curves"] = curves(numbers["curves"], counts, colors), words
+        drawn["curves"] = curves(numbers["curves"], counts), words
     if table["deletion_attention_probability"].notna().any():
         drawn["areas"] = (
             areas(table, classes, colors),
             "Area between attention and random of each case by predicted class",
         )
     if any(numbers["tops"].values()):
-        labels = {name: f"{study.percent:g} %" if name == "percent" else name for name in TOPS}
+        labels = {name: f"{study.percent:g}%" if name == "percent" else name for name in TOPS}
         words = "Probability of the predicted class without, and with only, top or random patches, by class"
         whole = table.groupby("predicted")["probability"].agg(["mean", "size"])
-        drawn["tops"] = tops(numbers["tops"], labels, whole, colors), words
+        drawn["tops"] = tops(numbers["tops"], labels, whole), words
     of_parts = pd.concat([run.parts for run in study.runs])
     keys = ["case_id", "level", "stain", "slice_id"]
     means = of_parts.groupby(keys, dropna=False)[["weight", "margin_change"]].mean().reset_index()
     if means["margin_change"].notna().any():
         words = "Attention of each stain and slice against the margin that its case loses without it"
-        drawn["parts"] = parts(means, stains, STAIN_COLORS), words
+        drawn["parts"] = parts(means, palette(stains)), words
     binary = len(classes) == 2
-    shown = table["true_label"].map(classes.index) if not binary else pd.Series(1, index=table.index)
+    shown = table["true_class"].map(classes.index) if not binary else pd.Series(1, index=table.index)
     p, q = (
         np.choose(shown, table[[f"{kind}prob_{column(name)}" for name in classes]].to_numpy().T)
         for kind in ("", "uniform_")
     )
     label = f"probability of {classes[1]}" if binary else "probability of the true class"
-    y = table["true_label"].map(classes.index)
+    y = table["true_class"].map(classes.index)
     words = "Probability of each case with attention against that with equal weights"
     drawn["uniform"] = uniform(p, q, y, classes=classes, xlabel=label, colors=colors), words
     if rows := _pairs(study):
-        drawn["stability"] = stability(rows, colors), "How alike two models order the patches of each case"
+        drawn["stability"] = stability(rows), "How alike two models order the patches of each case"
     if rows := _properties(numbers):
-        xlabel = "mean rank correlation with attention, 95% CI"
-        drawn["properties"] = intervals(rows, xlabel, colors), "Correlation of attention with properties of patches"
+        title = f"What does attention go with? (n = {numbers['cases']} cases)"
+        figure = forest(rows, title, "mean rank correlation with attention", reference=0)
+        drawn["properties"] = figure, "Correlation of attention with properties of patches"
     return drawn
 
 
@@ -97,13 +104,13 @@ def _pairs(study: Study) -> list[tuple[str, pd.Series, float]]:
         means = means.dropna()
         if len(means):
             rows.append((f"two {between}: rank correlation", means["correlation"], 0.0))
-            label = f"two {between}: share of the top {study.percent:g} % in common"
+            label = f"two {between}: share of the top {study.percent:g}% in common"
             rows.append((label, means["overlap"], float(means["chance"].mean())))
     return rows
 
 
-def _properties(numbers: Mapping[str, Any]) -> list[tuple[str, Estimate, int]]:
-    """Return the rows of `intervals`: what is known of the patches, over cases and within slices."""
+def _properties(numbers: Mapping[str, Any]) -> list[Row]:
+    """Return the rows of the forest of what is known of the patches, over cases and within slices."""
     words = {
         "pixels": "size in pixels",
         "bytes": "file size",
@@ -116,11 +123,11 @@ def _properties(numbers: Mapping[str, Any]) -> list[tuple[str, Estimate, int]]:
     for row in numbers["findings"]:
         if row["section"] == "properties" and row["estimate"].value is not None:
             name, _, scope = row["measure"].rpartition("_")
-            rows.append((f"{words[name]}, {scopes[scope]}", row["estimate"], list(scopes).index(scope)))
-    return rows
+            rows.append(Row(words[name], row["estimate"], row["estimate"].n, scopes[scope]))
+    return sorted(rows, key=lambda row: row.group != scopes["case"])
 
 
-def curves(by_class: Mapping[str, Any], counts: Mapping[str, int], colors: Sequence[str] = COLORS) -> Figure:
+def curves(by_class: Mapping[str, Any], counts: Mapping[str, int]) -> Figure:
     """Draw deletion, left, and insertion, right, a row a class: mean probability of the predicted class with 95% CIs.
 
     by_class: predicted class -> faithfulness.curves. counts: predicted class -> cases.
@@ -132,7 +139,7 @@ def curves(by_class: Mapping[str, Any], counts: Mapping[str, int], colors: Seque
             for order in ORDERS:
                 for panel, source in zip(axes, (order, REVERSED[order])):
                     if source in means:
-                        _band(panel, means[source]["probability"], panel is axes[1], _line(order, colors))
+                        _band(panel, means[source]["probability"], panel is axes[1], LINES[order])
             axes[0].set(ylabel=f"probability of {name}", xlim=(0, 1))
             axes[0].set_title(f"Predicted {name} (n = {counts[name]}): removed first", fontsize=10)
             axes[1].set_title("added first", fontsize=10)
@@ -142,21 +149,11 @@ def curves(by_class: Mapping[str, Any], counts: Mapping[str, int], colors: Seque
         drawn = [order for order in ORDERS if any(order in means for means in shown.values())]
         handles = [
             Line2D([], [], color=color, linestyle=style, linewidth=2, label=ORDERS[order])
-            for order, (color, style) in ((order, _line(order, colors)) for order in drawn)
+            for order, (color, style) in ((order, LINES[order]) for order in drawn)
         ]
         figure.legend(handles=handles, loc="outside lower center", ncols=4, fontsize=9)
-        figure.suptitle("Patches removed and added, by predicted class", fontsize=11, fontweight="bold")
+        figure.suptitle("Does the prediction follow what is attended?", fontsize=11, fontweight="bold")
         return figure
-
-
-def _line(order: str, colors: Sequence[str]) -> Line:
-    """Return colour and style of an order's line."""
-    return {
-        "attention": (colors[0], "-"),
-        "contribution": (colors[1], "-"),
-        "least": ("black", (0, (1.5, 2))),
-        "random": (GREY, DASHED),
-    }[order]
 
 
 def _band(axes: Axes, line: Mapping[str, Sequence], backwards: bool, drawn: Line) -> None:
@@ -188,7 +185,8 @@ def areas(table: pd.DataFrame, classes: Sequence[str], colors: Sequence[str] = C
             panel.grid(visible=False, axis="y")
         counts = table.groupby("predicted")["deletion_attention_probability"].count()
         axes[0].set_yticks(range(len(classes)), [f"predicted {name}\nn = {counts.get(name, 0)}" for name in classes])
-        figure.suptitle(f"Area between attention and random (n = {counts.sum()} cases)", fontsize=11, fontweight="bold")
+        title = f"In how many cases is attention better than random? (n = {counts.sum()})"
+        figure.suptitle(title, fontsize=11, fontweight="bold")
         return figure
 
 
@@ -199,29 +197,28 @@ def _dots(axes: Axes, values: pd.Series | np.ndarray, row: int, color: str) -> N
         axes.plot([values.mean()] * 2, [row - 0.32, row + 0.32], color="black", linewidth=2)
 
 
-def parts(table: pd.DataFrame, stains: Sequence[str], colors: Sequence[str] = COLORS) -> Figure:
-    """Draw the weight of each stain and slice against what the margin loses without it, a colour a stain.
+def parts(table: pd.DataFrame, colors: Mapping[str, str]) -> Figure:
+    """Draw the weight of each stain and slice against what the margin loses without it.
 
-    table: level, stain, weight, margin_change, one row a part.
+    table: level, stain, weight, margin_change, one row a part. colors: of each stain.
     """
     with matplotlib.rc_context(STYLE):
         figure, (axes,) = _figure(9.4, 4.2, ncols=2)
         for panel, (level, words) in zip(axes, PARTS.items()):
             of_level = table[(table["level"] == level) & table["margin_change"].notna()]
             panel.axhline(0, color=GREY, linewidth=0.9, linestyle=DASHED)
-            for i, stain in enumerate(stains):
+            for stain, color in colors.items():
                 mine = of_level[of_level["stain"] == stain]
-                color = colors[i % len(colors)]
                 panel.plot(mine["weight"], mine["margin_change"], "o", color=color, markersize=4, alpha=0.55)
             panel.set(xlabel=f"attention of the {level} (share of the case)", xlim=(-0.02, 1.02))
             panel.set_title(f"{words[0].upper()}{words[1:]} (n = {len(of_level)})", fontsize=10)
         axes[0].set_ylabel("margin lost without it")
         handles = [
-            Line2D([], [], color=colors[i % len(colors)], marker="o", linestyle="", label=stain)
-            for i, stain in enumerate(stains)
+            Line2D([], [], color=color, marker="o", linestyle="", label=stain) for stain, color in colors.items()
         ]
         figure.legend(handles=handles, loc="outside lower center", ncols=min(len(handles), 6), fontsize=9)
-        figure.suptitle("Above 0 it spoke for the predicted class, below against it", fontsize=11, fontweight="bold")
+        title = "Do stains and slices with more attention support the predicted class?"
+        figure.suptitle(title, fontsize=11, fontweight="bold")
         return figure
 
 
@@ -229,7 +226,6 @@ def tops(
     by_class: Mapping[str, Sequence[Mapping[str, Any]]],
     labels: Mapping[str, str],
     whole: pd.DataFrame,
-    colors: Sequence[str] = COLORS,
 ) -> Figure:
     """Draw the probability of the predicted class without, and with nothing but, top and random patches, a row a class.
 
@@ -243,7 +239,7 @@ def tops(
         for axes, (predicted, rows) in zip(grid, shown.items()):
             for panel, kind in zip(axes, ("without", "only")):
                 panel.axhline(whole.loc[predicted, "mean"], color="black", linewidth=1, linestyle=(0, (1.5, 2)))
-                _tops(panel, rows, kind, names, colors)
+                _tops(panel, rows, kind, names)
                 panel.set_xticks(range(len(names)), [labels[name] for name in names])
                 panel.set(xlim=(-0.5, len(names) - 0.5))
                 panel.grid(visible=False, axis="x")
@@ -253,19 +249,17 @@ def tops(
         for panel in grid[-1]:
             panel.set(xlabel="patches")
         handles = [
-            Line2D([], [], color=colors[0], marker="o", linestyle="", label="most attended"),
+            Line2D([], [], color=ATTENTION, marker="o", linestyle="", label="most attended"),
             Line2D([], [], color=GREY, marker="o", linestyle="", label="random"),
             Line2D([], [], color="black", linestyle=(0, (1.5, 2)), label="all patches"),
         ]
         figure.legend(handles=handles, loc="outside lower center", ncols=3, fontsize=9)
-        figure.suptitle("The most attended patches, and as many at random", fontsize=11, fontweight="bold")
+        figure.suptitle("Are the most attended patches necessary, and are they enough?", fontsize=11, fontweight="bold")
         return figure
 
 
-def _tops(
-    axes: Axes, rows: Sequence[Mapping[str, Any]], kind: str, names: Sequence[str], colors: Sequence[str]
-) -> None:
-    for offset, group, color in ((-0.09, "top", colors[0]), (0.09, "random", GREY)):
+def _tops(axes: Axes, rows: Sequence[Mapping[str, Any]], kind: str, names: Sequence[str]) -> None:
+    for offset, group, color in ((-0.09, "top", ATTENTION), (0.09, "random", GREY)):
         for row in rows:
             if (row["kind"], row["group"], row["of"]) == (kind, group, "probability") and row["top"] in names:
                 _interval(axes, names.index(row["top"]) + offset, row["mean"], color)
@@ -295,7 +289,7 @@ def uniform(
     """
     y = np.asarray(y)
     with matplotlib.rc_context(STYLE):
-        figure, ((axes,),) = _figure(5.2, 5.2)
+        figure, ((axes,),) = _figure(SINGLE, SINGLE)
         axes.plot([0, 1], [0, 1], color=GREY, linewidth=0.9, linestyle=DASHED)
         axes.axhline(0.5, color=GREY, linewidth=0.7, linestyle=(0, (1, 3)))
         axes.axvline(0.5, color=GREY, linewidth=0.7, linestyle=(0, (1, 3)))
@@ -311,11 +305,11 @@ def uniform(
             for c, name in enumerate(classes)
         ]
         figure.legend(handles=handles, loc="outside lower center", ncols=min(len(handles), 3), fontsize=9)
-        figure.suptitle(f"Equal weights in the trained model (n = {len(y)} cases)", fontsize=11, fontweight="bold")
+        figure.suptitle(f"Do equal weights change predictions? (n = {len(y)})", fontsize=11, fontweight="bold")
         return figure
 
 
-def stability(rows: Sequence[tuple[str, ArrayLike, float]], colors: Sequence[str] = COLORS) -> Figure:
+def stability(rows: Sequence[tuple[str, ArrayLike, float]]) -> Figure:
     """Draw how alike two models attend: a row a comparison, a dot a case, its mean as a bar, chance as a grey one.
 
     rows: [(label, values, chance)].
@@ -323,27 +317,10 @@ def stability(rows: Sequence[tuple[str, ArrayLike, float]], colors: Sequence[str
     with matplotlib.rc_context(STYLE):
         figure, ((axes,),) = _figure(7.2, 1.3 + 0.62 * len(rows))
         for row, (_, values, chance) in enumerate(rows):
-            _dots(axes, np.sort(np.asarray(values, dtype=float)), row, colors[0])
+            _dots(axes, np.sort(np.asarray(values, dtype=float)), row, ATTENTION)
             axes.plot([chance] * 2, [row - 0.32, row + 0.32], color=GREY, linewidth=2, linestyle=(0, (2, 1.5)))
         axes.set_yticks(range(len(rows)), [f"{label}\nn = {len(values)}" for label, values, _ in rows])
         axes.set(ylim=(len(rows) - 0.5, -0.5), xlabel="black: mean over cases; dashed: by chance")
         axes.grid(visible=False, axis="y")
-        figure.suptitle("The same case, attended by two models", fontsize=11, fontweight="bold")
-        return figure
-
-
-def intervals(rows: Sequence[tuple[str, Estimate, int]], xlabel: str, colors: Sequence[str] = COLORS) -> Figure:
-    """Draw estimates with their intervals beside 0: rows [(label, estimate, group)], a colour a group (0, 1)."""
-    with matplotlib.rc_context(STYLE):
-        figure, ((axes,),) = _figure(7.2, 1.3 + 0.42 * len(rows))
-        axes.axvline(0, color=GREY, linewidth=0.9, linestyle=DASHED)
-        for place, (_, estimate, group) in enumerate(rows):
-            color = colors[group % len(colors)]
-            if estimate.low is not None:
-                axes.plot([estimate.low, estimate.high], [place] * 2, color=color, linewidth=2, alpha=0.6)
-            axes.plot(estimate.value, place, "o", color=color, markersize=6)
-        axes.set_yticks(range(len(rows)), [label for label, *_ in rows])
-        axes.set(ylim=(len(rows) - 0.5, -0.5), xlim=(-1.02, 1.02), xlabel=xlabel)
-        axes.grid(visible=False, axis="y")
-        figure.suptitle("What attention goes with", fontsize=11, fontweight="bold")
+        figure.suptitle("Do two models attend to the same patches?", fontsize=11, fontweight="bold")
         return figure

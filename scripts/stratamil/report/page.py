@@ -10,12 +10,13 @@ import jinja2
 from markupsafe import Markup
 
 from stratamil.core.errors import UserError
-from stratamil.core.wording import about, duration, num, pct, span, thousands
+from stratamil.core.wording import about, duration, num, pct, percentages, span, thousands
 from stratamil.report import style
 
 # Colours of a figure that the page sets itself, so that it reads on light and on dark paper.
 PAGE_COLORS = {
     "#000000": "currentColor",
+    style.MODEL: "currentColor",
     style.GREY: "var(--muted)",
     "#e4e4e4": "var(--grid)",
     style.WRONG: "var(--wrong)",
@@ -32,7 +33,7 @@ def template(path: Path | str) -> jinja2.Template:
         lstrip_blocks=True,
     )
     environment.filters |= {"num": num, "pct": pct, "span": span, "duration": duration}
-    environment.filters |= {"thousands": thousands, "about": about}
+    environment.filters |= {"thousands": thousands, "about": about, "percentages": percentages}
     return environment.get_template(Path(path).name)
 
 

@@ -4,9 +4,12 @@ import numpy as np
 from matplotlib.colors import LinearSegmentedColormap
 from numpy.typing import ArrayLike, NDArray
 
+from stratamil.report.style import ATTENTION
+
+LESS = "#00695C"
 OCTAVES = 3  # the border's colour spans ratios of 1/8 to 8
 SCALE = ("≤ 1/8", "1/4", "1/2", "1", "2", "4", "≥ 8")
-RATIOS = LinearSegmentedColormap.from_list("ratio", ["#0072B2", "#cccccc", "#D55E00"])
+RATIOS = LinearSegmentedColormap.from_list("ratio", [LESS, "#cccccc", ATTENTION])
 
 
 def octaves(ratios: ArrayLike) -> NDArray[np.floating]:
@@ -15,5 +18,5 @@ def octaves(ratios: ArrayLike) -> NDArray[np.floating]:
 
 
 def ratio_color(ratio: float) -> tuple[int, int, int]:
-    """Return the 8-bit RGB colour of a ratio to an equal share: blue below 1, grey at 1 and vermilion above it."""
+    """Return the 8-bit RGB colour of a ratio to an equal share: teal below 1, grey at 1 and violet above it."""
     return tuple(round(255 * part) for part in RATIOS(octaves(ratio))[:3])

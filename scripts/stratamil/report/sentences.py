@@ -1,65 +1,131 @@
-"""Sentences of the report, made from its numbers."""
+"""The result in sentences: the headline, what a reader must know of it, and the words that all sentences share."""
 
+import re
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 from stratamil.cohort.cohort_warnings import PATIENTS
-from stratamil.core.wording import num, span
+from stratamil.core.wording import baseline_label, listed, n_of, num, span
 from stratamil.stats.intervals import Estimate
-from stratamil.stats.metrics import TEMPERATURE_CASES
 
-OFF = {
-    "few": f"fewer than {TEMPERATURE_CASES} validation cases, too few to fit a temperature",
-    "one class": "validation cases of one class only",
-    "bound": "a fit that ends at its bound",
-}
+Numbers = Mapping[str, Any]  # of `cross_split.numbers`
+SMALL = 50  # of a class: with as many, one more error moves sensitivity or specificity by 2 points
+
+GRAVE = 3  # warnings of the cohort that the first screen shows
 
 
-def of_study(numbers: Mapping[str, Any], training: Sequence[int], unit: str) -> dict[str, str]:
-    """Return all sentences, by name, from `cross_split.numbers`.
+class Card(NamedTuple):
+    """A figure of the first screen: its label, the figure itself, what it is of."""
 
-    training: how many cases each split trains on. unit: patient, or case where patients are not known.
-    """
-    scaled = numbers["scaled"]
-    return {
-        "below_chance": below_chance(numbers["out_of_fold"][numbers["headline"]].high),
-        "few": few(numbers["patients_of"], unit),
-        "result": result(numbers),
-        "trained": trained(training, numbers["cases"]),
-        "temperature": temperature(numbers["temperatures"], scaled and scaled["log_loss_reduction"]),
-        "threshold": threshold(numbers["decisions"]),
-    }
+    label: str
+    figure: str
+    note: str
 
 
-def ci(estimate: Estimate, digits: int = 3) -> str:
-    """Return ` (95% CI 0.81 to 0.93)`, or nothing where there is none."""
-    return "" if estimate.low is None else f" (95% CI {span(estimate.low, estimate.high, digits)})"
+def ci(estimate: Estimate, digits: int = 2, more: str = "") -> str:
+    """Return ` (95% CI 0.81 to 0.93)`, or nothing where there is none. more: said before it, in the same brackets."""
+    parts = [more, "" if estimate.low is None else f"95% CI {span(estimate.low, estimate.high, digits)}"]
+    return f" ({'; '.join(filter(None, parts))})" if any(parts) else ""
+
+
+def quoted(estimate: Estimate, digits: int = 2, more: str = "") -> str:
+    """Return `0.91 (95% CI 0.84 to 0.95)`."""
+    return num(estimate.value, digits) + ci(estimate, digits, more)
 
 
 def question(classes: Sequence[str], positive: str | None) -> str:
-    """Return what is told apart, in words."""
-    return f"{positive} against {classes[0]}" if positive else "each class against the rest, mean"
+    """Return what is classified, in words."""
+    return f"{positive} against {classes[0]}" if positive else "mean of each class against the rest"
 
 
-def trainings(numbers: Mapping[str, Any]) -> str:
+def trainings(numbers: Numbers) -> str:
     """Return `a single training`, or that several are averaged."""
     several = len(numbers["by_seed"])
     return "a single training" if several == 1 else f"a single training, averaged over {several} trainings per case"
 
 
-def result(numbers: Mapping[str, Any]) -> str:
+def cases(numbers: Numbers) -> str:
+    """Return `51 cases of 43 patients`."""
+    of = "" if numbers["patients"] == numbers["cases"] else f" of {n_of(numbers['patients'], 'patient')}"
+    return n_of(numbers["cases"], "case") + of
+
+
+def by_class(counts: Mapping[str, int]) -> str:
+    """Return `31 benign and 20 high-grade`."""
+    return listed([f"{n} {name}" for name, n in counts.items()])
+
+
+def result(numbers: Numbers) -> str:
     """Say the headline figure: the fold mean, or where it is not defined the pooled AUROC and why."""
     estimate, folds = numbers["out_of_fold"][numbers["headline"]], numbers["out_of_fold"]["folds"]
-    apart = question(numbers["classes"], numbers["positive"])
     if estimate.value is None:
         return f"The AUROC is not defined: the {numbers['cases']} predicted cases are not of every class."
-    begin = f"AUROC {num(estimate.value, 2)}{ci(estimate, 2)}, {apart}, {numbers['cases']} cases"
+    apart = question(numbers["classes"], numbers["positive"])
+    begin = f"AUROC {quoted(estimate)}, {apart}, {cases(numbers)}, out of fold"
+    several = len(numbers["by_seed"])
+    how = "each model trained once" if several == 1 else f"averaged over {several} trainings per case"
     if numbers["headline"] == "fold_mean":
-        return f"{begin}: mean of the {folds} test sets, each ranked by its own model; of {trainings(numbers)}."
+        return f"{begin}: mean of {n_of(folds, 'test set')}, {how}."
     return (
-        f"{begin}: all test cases ranked together; of {trainings(numbers)}. The mean of the test sets is not given, "
-        "because a test set lacks a class."
+        f"{begin}: all test cases ranked together, {how}. There is no mean of the test sets, because one lacks a class."
     )
+
+
+def cards(numbers: Numbers, replicates: str) -> list[Card]:
+    """Return the figures of the first screen beside the AUROC. replicates: what the ensemble averages, or empty."""
+    of = f"{'ensemble of ' + replicates if replicates else 'out of fold'}, at 0.5"
+    if numbers["positive"] is None:
+        of = of.removesuffix(", at 0.5")
+    names = ("sensitivity", "specificity") if numbers["positive"] else ("accuracy",)
+    rows = {row["name"]: row for row in numbers["decisions"][0]["rows"]}
+    positive, negative = numbers["classes"][-1], numbers["classes"][0]
+    kinds = {"sensitivity": positive, "specificity": negative, "accuracy": "cases"}
+    found = []
+    for name in names:
+        row, estimate = rows[name], rows[name]["estimate"]
+        share = f"{row['k']} of {estimate.n} {kinds[name]}"
+        found.append(Card(name.capitalize(), num(estimate.value, 2), f"{share}; 95% CI {_span(estimate)}; {of}"))
+    best = strongest(numbers)
+    if not best:
+        return [*found, Card("Best baseline", "none", "no baseline has a defined AUROC")]
+    auc, gain = best[numbers["headline"]], difference(best, numbers)
+    found.append(
+        Card("Best baseline, AUROC", num(auc.value, 2), f"{baseline_label(best['name'])}; 95% CI {_span(auc)}")
+    )
+    sign = "+" if (gain.value or 0) > 0 else ""
+    figure = "not defined" if gain.value is None else sign + num(gain.value, 2)
+    return [*found, Card("Model − baseline", figure, f"paired, 95% CI {_span(gain)}: {shown(gain)}")]
+
+
+def _span(estimate: Estimate) -> str:
+    return span(estimate.low, estimate.high, 2)
+
+
+def strongest(numbers: Numbers) -> Mapping[str, Any] | None:
+    """Return the baseline with the highest AUROC, None where no AUROC is defined; the prevalence is not one."""
+    judged = compared(numbers)
+    return max(judged, key=lambda entry: entry[numbers["headline"]].value) if judged else None
+
+
+def compared(numbers: Numbers) -> list[Mapping[str, Any]]:
+    """Return the baselines that were fitted and have an AUROC; the model trained in another way is none."""
+    measure = numbers["headline"]
+    known = [entry for entry in numbers["baselines"] if entry["fitted"] and entry[measure].value is not None]
+    return [entry for entry in known if entry["name"] != "prevalence" and not entry.get("retrained")]
+
+
+def difference(entry: Mapping[str, Any], numbers: Numbers) -> Estimate:
+    """Return how much higher than a baseline's the model's AUROC is, by the measure of the headline."""
+    return entry["auc_difference"]["fold_mean" if numbers["headline"] == "fold_mean" else "model"]
+
+
+def shown(gain: Estimate) -> str:
+    """Say what the CI of a difference shows."""
+    if gain.low is None:
+        return "no CI is defined"
+    if gain.holds(0):
+        return "no difference shown"
+    return "the model is better" if gain.low > 0 else "the model is worse"
 
 
 def below_chance(high: float | None) -> str:
@@ -84,68 +150,49 @@ def few(patients: Mapping[str, int], unit: str) -> str:
     )
 
 
-def trained(training: Sequence[int], cases: int) -> str:
-    """Say what share of the cases each model saw, and that none was fitted to all."""
-    least, most = min(training), max(training)
-    counts = f"{least}" if least == most else f"{least} to {most}"
-    share = round(100 * sum(training) / len(training) / cases)
-    seen = f"Each model was trained on about {share}% of the cases ({counts} of {cases})."
-    return f"{seen} No final model was fitted to all cases."
+def small(counts: Mapping[str, int], positive: str | None) -> str:
+    """Say how much one error weighs in the smallest class; empty where it weighs little. counts: its cases."""
+    name, n = min(counts.items(), key=lambda item: item[1])
+    if not 0 < n <= SMALL:
+        return ""
+    measure = "recall" if positive is None else "sensitivity" if name == positive else "specificity"
+    return f"Few cases: one more error among {n_of(n, f'{name} case')} moves {measure} by {100 / n:.0f} points."
 
 
-def negative(estimate: Estimate) -> Estimate:
-    """Return minus an estimate, with its interval."""
-    return Estimate(
-        -estimate.value, *(None if end is None else -end for end in (estimate.high, estimate.low)), estimate.n
-    )
+def flags(
+    numbers: Numbers, cohort: Mapping[str, Any], explained: Mapping[str, bool | None] | None, unit: str
+) -> list[str]:
+    """Return what a reader must know of the result, short, the most dangerous first.
 
-
-def of(n: int, total: int) -> str:
-    """Return `each run has`, `the run has` or `2 of 5 runs have`."""
-    if n == total:
-        return "the run has" if total == 1 else "each run has"
-    return f"{n} of {total} runs {'has' if n == 1 else 'have'}"
-
-
-def temperature(runs: Sequence[Mapping[str, Any]], reduction: Estimate | None) -> str:
-    """Say whether temperatures were fitted, and what they did to the log loss of the test cases.
-
-    runs: value and off (why it was not fitted) of each. reduction: of the log loss, None where no run is rescaled.
+    explained: class -> whether attention explains its predictions, None where nothing is shown; None without a check.
     """
-    off = {reason: sum(run["off"] == reason for run in runs) for reason in OFF}
-    because = "; ".join(f"{of(n, len(runs))} {OFF[reason]}" for reason, n in off.items() if n)
-    if reduction is None:
-        return f"Probabilities are shown as the model gives them: {because or 'no temperature was fitted'}."
-    values = [run["value"] for run in runs if run["off"] is None]
-    better = reduction.value > 0
-    loss = f"log loss of the test cases {'lower' if better else 'higher'} by {num(abs(reduction.value))}"
-    size = f"{loss}{ci(reduction if better else negative(reduction))}"
-    if not better:
-        effect = f"Temperature scaling did not help: {size}. Use the probabilities as the model gives them."
-    elif reduction.low is None or reduction.low <= 0:
-        effect = (
-            f"Temperature scaling is not shown to help: {size}{'' if reduction.low is None else '; the CI includes 0'}."
-        )
-    else:
-        effect = f"Temperature scaling helped: {size}."
-    rest = f" Other runs keep a temperature of 1: {because}." if because else ""
-    return f"{effect} Fitted temperatures: {num(min(values), 2)} to {num(max(values), 2)}.{rest}"
+    missing = numbers["coverage"]["missing"] or numbers["coverage"]["repeated"]
+    grave = [first_sentence(line) for line in cohort["warnings"][: cohort["grave"]]]
+    more = len(grave) - GRAVE
+    return [
+        *filter(None, (below_chance(numbers["out_of_fold"][numbers["headline"]].high),)),
+        *(["results.json and predictions.csv disagree: see Single trainings."] if numbers["disagreements"] else []),
+        *(["Some cases were predicted more or less often than others: see Single trainings."] if missing else []),
+        *filter(None, (few(numbers["patients_of"], unit),)),
+        *grave[:GRAVE],
+        *([f"{n_of(more, 'more grave warning')} on the cohort page."] if more > 0 else []),
+        *filter(None, ("" if few(numbers["patients_of"], unit) else small(numbers["counts"], numbers["positive"]),)),
+        *filter(None, (one_class(explained),)),
+        "Internal test only: no other hospital, scanner or laboratory was tested.",
+    ]
 
 
-def threshold(decisions: Sequence[Mapping[str, Any]]) -> str:
-    """Say whether the thresholds chosen on validation did better than 0.5; empty where there are none."""
-    if len(decisions) < 2 or not decisions[1]["rows"]:
-        return ""
-    at_half, chosen = (_value(point, "balanced_accuracy") for point in decisions)
-    if at_half is None or chosen is None:
-        return ""
-    both = f"balanced accuracy {num(chosen, 2)}, at 0.5 {num(at_half, 2)}"
-    if chosen < at_half:
-        return f"The thresholds chosen on validation cases did worse than 0.5 on the test cases: {both}."
-    if chosen > at_half:
-        return f"The thresholds chosen on validation cases did better than 0.5 on the test cases: {both}."
-    return f"The thresholds chosen on validation cases did as well as 0.5 on the test cases: {both}."
+def one_class(explained: Mapping[str, bool | None] | None) -> str:
+    """Say of which predicted classes attention is no explanation; empty where it explains all, or was not checked."""
+    if explained is None:
+        return "Whether attention explains the predictions was not checked."
+    yes = [name for name, known in explained.items() if known]
+    if not yes:
+        return "Attention is not shown to explain the predictions of any class."
+    rest = [name for name, known in explained.items() if not known]
+    return f"Attention explains predictions of {listed(yes)} only, not of {listed(rest)}." if rest else ""
 
 
-def _value(point: Mapping[str, Any], name: str) -> float | None:
-    return next(row["estimate"].value for row in point["rows"] if row["name"] == name)
+def first_sentence(text: str) -> str:
+    """Return the first sentence of a text."""
+    return re.split(r"(?<=\.) (?=[A-Z])", text)[0]

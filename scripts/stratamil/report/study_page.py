@@ -1,4 +1,4 @@
-"""The cross-split report as one page that needs nothing else: figures as SVG, numbers from `cross_split`."""
+"""The cross-split report: its page, its appendix and a summary to paste, from the numbers of `cross_split`."""
 
 import json
 import logging
@@ -12,19 +12,27 @@ from urllib.parse import quote
 
 import pandas as pd
 import yaml
-from matplotlib.figure import Figure
-from numpy.typing import NDArray
 
 from stratamil.cohort import flow
 from stratamil.cohort.splits import Split
 from stratamil.core import files, progress, provenance
 from stratamil.core.errors import UserError
 from stratamil.core.names import file_name
-from stratamil.core.wording import BASELINES, baseline_label
-from stratamil.evaluation import cross_split, metrics_table
+from stratamil.core.wording import baseline_label, percentages
+from stratamil.evaluation import characteristics, cross_split, metrics_table
 from stratamil.evaluation.study import Study
 from stratamil.explain import stain_attention
-from stratamil.report import benchmarks, cohort_plots, page, plots, sentences, style, training_plots
+from stratamil.report import (
+    benchmarks,
+    beyond,
+    checklists,
+    cohort_plots,
+    page,
+    paragraphs,
+    report_text,
+    study_figures,
+    style,
+)
 from stratamil.stats.intervals import Estimate
 
 GALLERIES = {
@@ -46,9 +54,8 @@ UNUSED = {
 class Sources:
     """What the report reads beside the runs; None where there is none.
 
-    cases, split_files, cohort_page, samples, baselines, benchmarks, config, faithfulness_page: paths. excluded,
-    unreadable: tables. shards: paths of the feature files. cohort: numbers of cohort.json. faithfulness: of
-    `read_answers`.
+    cases, split_files, cohort_page, baselines, benchmarks, config, faithfulness_page: paths. excluded, unreadable:
+    tables. shards: paths of the feature files. cohort: numbers of cohort.json. faithfulness: of `read_answers`.
     """
 
     cases: Path
@@ -59,7 +66,6 @@ class Sources:
     unreadable: pd.DataFrame
     cohort: Mapping[str, Any]
     cohort_page: Path
-    samples: Path | None
     baselines: Path | None
     benchmarks: Path | None
     config: Path | None
@@ -70,68 +76,87 @@ class Sources:
 def build(
     study: Study, sources: Sources, *, template: Path, title: str, colors: Sequence[str], folder: Path, final: Path
 ) -> None:
-    """Write index.html, metrics.csv, metrics.json, excluded.csv and figures/ into `folder`.
+    """Write index.html, appendix.html, summary.txt, metrics.csv and .json, excluded.csv and figures/ into `folder`.
 
-    template: index.html.j2. final: where the folder will be, for relative links.
+    template: index.html.j2, beside which appendix.html.j2 and checklists.yaml lie. final: where the folder will be, for
+    relative links.
     """
     numbers = cross_split.numbers(study)
     attention, weights = stain_attention.summarise(study)
-    bags = flow.bags([run.test for run in study.runs])
-    excluded, splits, unreadable = sources.excluded, sources.splits, sources.unreadable
-    patients = sources.cohort["patient_column"] is not None
-    used = {
-        "attention": attention,
-        "flow": flow.follow(
-            study.cases,
-            excluded,
-            splits,
-            study.classes,
-            unreadable=unreadable,
-            predicted=bags,
-            patients=patients,
-            images=bool(sources.samples),
-        ),
-        "unreadable": unreadable.to_dict("records"),
-        "provenance": _provenance(study, sources),
-    }
-    drawn = figures(study, weights, colors)
+    images = bool(sources.cohort["samples"])
+    followed = _flow(study, sources, images)
+    kept = {"attention": attention, "flow": followed, "unreadable": sources.unreadable.to_dict("records")}
+    kept["provenance"] = _provenance(study, sources)
+    used = kept | {"faithfulness": faithfulness(sources, final), "images": images, "cohort": sources.cohort}
+    drawn = study_figures.figures(study, numbers, weights, colors) | beyond.figures(numbers)
     words = "Flow of cases and patches from the labels table and the patches to the test predictions"
-    drawn["flow"] = cohort_plots.flow(**used["flow"]), words
+    drawn["flow"] = cohort_plots.flow(**followed), words
     tracked = progress.track(drawn.items(), len(drawn), "figures")
-    svgs = {name: style.svg(figure) for name, (figure, _) in tracked}
-    for name, svg in svgs.items():
-        files.write_text(svg, folder / "figures" / f"{name}.svg")
-    files.write_json({"title": title} | numbers | used, folder / "metrics.json")
+    svgs = {name: style.publish(figure, folder / "figures" / name) for name, (figure, _) in tracked}
+    files.write_json({"title": title} | numbers | kept, folder / "metrics.json")
     files.write_csv(metrics_table.long_table(numbers), folder / "metrics.csv")
-    files.write_csv(flow.left_out(excluded, splits, unreadable, study.cases, bags), folder / "excluded.csv")
-    text = page.template(template).render(
+    if numbers["columns"]:
+        found = characteristics.long_table(numbers["columns"]["characteristics"])
+        files.write_csv(found, folder / "characteristics.csv")
+    bags = flow.bags([run.test for run in study.runs])
+    left_out = flow.left_out(sources.excluded, sources.splits, sources.unreadable, study.cases, bags)
+    files.write_csv(left_out, folder / "excluded.csv")
+    used |= {"settings": settings(study, sources.config), "drawn": set(drawn)}
+    used["resources"] = benchmarks.resources(sources.benchmarks, study.runs, sources.shards)
+    used["run"] = paragraphs.facts(study.runs[0].results, _sizes(sources.splits))
+    used["checklists"] = _checklists(template.with_name("checklists.yaml"), numbers, used)
+    replicates, unit = (
+        study_figures.replicates(study),
+        "case" if sources.cohort["patient_column"] is None else "patient",
+    )
+    shown = dict(
         title=title,
         colors=colors,
         figures={name: page.inline(svgs[name], name, words, colors) for name, (_, words) in drawn.items()},
-        cohort=sources.cohort,
-        samples=page.image(sources.samples) if sources.samples else None,
         links=links(study, final),
-        replicates=replicates(study),
-        resources=benchmarks.resources(sources.benchmarks, study.runs, sources.shards),
-        settings=settings(study, sources.config),
+        replicates=replicates,
+        unit=unit,
+        percentages=percentages,
         baseline_label=baseline_label,
-        said=sentences.of_study(
-            numbers, [len(split.train) for split in splits.values()], "patient" if patients else "case"
-        ),
-        class_weights=class_weights(study),
+        said=report_text.of_study(numbers, used, replicates, unit),
+        beyond=beyond.said(numbers, unit),
         cohort_page=address(sources.cohort_page, final),
-        faithfulness=faithfulness(sources, final),
         **numbers,
         **used,
     )
-    files.write_text(text, folder / "index.html")
+    for name in ("index", "appendix"):
+        files.write_text(page.template(template.with_name(f"{name}.html.j2")).render(**shown), folder / f"{name}.html")
+    files.write_text(paragraphs.text(numbers, used, unit), folder / "summary.txt")
 
 
-def class_weights(study: Study) -> str | None:
-    """Say how the training loss weighed the classes, in words; None where it did not, or nothing tells."""
-    settings = study.runs[0].results.get("settings") or {}
-    weights = (settings.get("train") or {}).get("class_weights")
-    return None if weights in (None, "none") else weights if isinstance(weights, str) else json.dumps(weights)
+def _flow(study: Study, sources: Sources, images: bool) -> dict[str, Any]:
+    """Return the flow of cases and patches to the predictions."""
+    return flow.follow(
+        study.cases,
+        sources.excluded,
+        sources.splits,
+        study.classes,
+        unreadable=sources.unreadable,
+        predicted=flow.bags([run.test for run in study.runs]),
+        patients=sources.cohort["patient_column"] is not None,
+        images=images,
+    )
+
+
+def _sizes(splits: Mapping[str, Split]) -> dict[str, list[int]]:
+    """Return the cases of each set, one a split."""
+    return {name: [len(getattr(split, name)) for split in splits.values()] for name in ("train", "val", "test")}
+
+
+def _checklists(path: Path, numbers: Mapping[str, Any], used: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """Return the checklists with the state of each item in this study."""
+    lacks = checklists.facts(
+        used["cohort"],
+        faithfulness=used["faithfulness"] is not None,
+        class_weights=used["run"]["train"].get("class_weights") not in (None, "none"),
+        columns=bool(numbers.get("columns")),
+    )
+    return checklists.states(checklists.read(path), lacks)
 
 
 def faithfulness(sources: Sources, final: Path) -> dict[str, Any] | None:
@@ -145,83 +170,6 @@ def faithfulness(sources: Sources, final: Path) -> dict[str, Any] | None:
 def address(path: Path, final: Path) -> str:
     """Return the relative address of a file, as seen from the folder `final`."""
     return quote(Path(os.path.relpath(path, final)).as_posix())
-
-
-def figures(study: Study, weights: pd.DataFrame | None, colors: Sequence[str]) -> dict[str, tuple[Figure, str]]:
-    """Draw the figures of the page: name -> (Figure, what it shows in words).
-
-    weights: stain weights of `stain_attention.summarise`.
-    """
-    cases, classes = study.ensemble, study.classes
-    y, p = cases["y"].to_numpy(), cases[study.probabilities].to_numpy()
-    what = "ensemble" if replicates(study) else "out of fold"
-    if study.binary:
-        curves, beside = [("model", y, p[:, 1])], list(_baseline_curves(study))
-        splits = [study.of_cases(part, study.probabilities) for _, part in study.predictions.groupby("split")]
-        thin = [(part["y"].to_numpy(), part[study.probabilities[1]].to_numpy()) for part in splits]
-    else:
-        beside = []
-        curves = [(f"{name} against the rest", y == c, p[:, c]) for c, name in enumerate(classes)]
-        thin = []
-    wrong = p.argmax(axis=1) != y
-    drawn = {
-        "roc": plots.roc(curves, f"ROC, {what}", thin=thin, beside=beside, colors=colors),
-        "precision_recall": plots.precision_recall(curves, f"Precision-recall, {what}", colors=colors),
-        "confusion": plots.confusion_matrix(y, p.argmax(axis=1), classes, "Most probable class", colors=colors),
-        "deviation": plots.deviation(
-            list(cases["case_id"]), y, study.shown(cases), classes, f"Each case, {what}", wrong=wrong, colors=colors
-        ),
-    }
-    threshold = cases["threshold"].to_numpy()
-    if study.binary and not pd.isna(threshold).any():
-        called = (p[:, 1] >= threshold).astype(int)
-        drawn["confusion_threshold"] = plots.confusion_matrix(y, called, classes, "Validation threshold", colors=colors)
-    scaled = cases[study.scaled].to_numpy()
-    for c, name in [(1, classes[1])] if study.binary else enumerate(classes):
-        drawn[f"calibration_{c}"] = plots.calibration(
-            y == c,
-            p[:, c],
-            f"Calibration, {name}",
-            scaled=scaled[:, c] if study.rescaled else None,
-            colors=colors,
-            names=classes if study.binary else ("other classes", name),
-        )
-    histories = [(run.name, run.history) for run in study.runs if run.history is not None]
-    if histories:
-        drawn["losses"] = training_plots.losses(histories, "Training", colors=colors, across=min(5, len(study.splits)))
-    if weights is not None:
-        drawn["stains"] = plots.stain_weights(weights, y, classes, "Stain attention", colors=colors)
-    return {name: (figure, _words(name, study)) for name, figure in drawn.items()}
-
-
-def replicates(study: Study) -> str:
-    """Say how many predictions of a case are averaged, in words; empty where it is one."""
-    seeds, repeats = len(study.seeds), study.repeats
-    words = [f"{repeats} repeats"] * (repeats > 1) + [f"{seeds} seeds"] * (seeds > 1)
-    return " x ".join(words)
-
-
-def _baseline_curves(study: Study) -> Iterator[tuple[str, NDArray, NDArray]]:
-    """Yield (label, y, score) of the two baselines that see the patches."""
-    for name in ("summary", "colour"):
-        if name in study.baseline_ensembles:
-            rows = study.baseline_ensembles[name]
-            yield BASELINES[name].lower(), rows["y"].to_numpy(), rows[study.probabilities[1]].to_numpy()
-
-
-def _words(name: str, study: Study) -> str:
-    """Say what a figure shows, for those who do not see it; more of its numbers are in the tables."""
-    n, value = len(study.ensemble), page.num(study.auc(study.ensemble))
-    words = {
-        "roc": f"ROC curves of {n} cases out of fold; the AUROC of the model is {value}",
-        "precision_recall": f"Precision-recall curves of {n} cases out of fold, with the prevalence as dashed line",
-        "confusion": f"Confusion matrix of {n} cases, most probable class",
-        "confusion_threshold": f"Confusion matrix of {n} cases at the thresholds chosen on validation cases",
-        "deviation": f"True label and predicted probability of each of {n} cases, wrong ones marked",
-        "losses": f"Training and validation loss over the epochs of {len(study.runs)} runs",
-        "stains": f"Stain attention weights of {n} cases by class",
-    }
-    return words.get(name, f"Reliability curve of {n} cases, with the number of cases a bin")
 
 
 def links(study: Study, final: Path) -> dict[str, list[tuple[int | str, list[tuple[str, str]]]]]:
@@ -288,13 +236,13 @@ def _provenance(study: Study, sources: Sources) -> dict[str, Any]:
 def read_answers(path: Path) -> dict[str, Any]:
     """Return what faithfulness.json says at a glance: overall and by_class (sentences), answers (rows of a table).
 
-    Raises UserError where the file is of another form.
+    explained: class -> whether attention explains its predictions. Raises UserError where the file is of another form.
     """
     wanted = {"question", "predicted", "answer", "measured_by", "estimate", "reference"}
     parts = {field.name for field in fields(Estimate)}
     try:
         content = json.loads(Path(path).read_text(encoding="utf-8"))
-        told = {name: content[name] for name in ("overall", "by_class", "answers")}
+        told = {name: content[name] for name in ("overall", "by_class", "answers", "explained")}
         fits = bool(told["answers"]) and all(
             wanted <= set(row) and parts <= set(row["estimate"]) for row in told["answers"]
         )

@@ -102,6 +102,7 @@ def flags(metrics: Numbers | None, cohort: Numbers | None) -> list[str]:
 def _against_baselines(metrics: Numbers) -> list[str]:
     """Return a line if the cohort cannot show that the model is better than the strongest baseline."""
     judged = [entry for entry in metrics["baselines"] if entry["name"] != "prevalence" and entry["fitted"]]
+    judged = [entry for entry in judged if not entry.get("retrained")]
     measure = metrics["headline"]
     judged = [entry for entry in judged if entry[measure]["value"] is not None]
     if not judged:

@@ -198,9 +198,7 @@ def score_interval(value: float | None, sides: Sequence[Sides], n: int | None = 
         return Estimate(value, n=n)
 
     def excess(area: float) -> float:
-        spread = (1 - area) / (2 - area) + area / (1 + area)
-        variance = sum(area * (1 - area) / (m * k) * (1 + ((m + k) / 2 - 1) * spread) for m, k in sides)
-        return (value - area) ** 2 - Z**2 * variance / len(sides) ** 2
+        return (value - area) ** 2 - (Z * area_error(area, sides)) ** 2
 
     from scipy.optimize import brentq  # half a second, which most programs need not wait for
 
@@ -208,6 +206,13 @@ def score_interval(value: float | None, sides: Sequence[Sides], n: int | None = 
     low = 0.0 if value <= edge else brentq(excess, edge, min(value, 1 - edge))
     high = 1.0 if value >= 1 - edge else brentq(excess, max(value, edge), 1 - edge)
     return Estimate(value, float(low), float(high), n)
+
+
+def area_error(area: float, sides: Sequence[Sides]) -> float:
+    """Return the standard error of an AUROC of this true value, or of the mean of several (Newcombe 2006, method 5)."""
+    spread = (1 - area) / (2 - area) + area / (1 + area)
+    variance = sum(area * (1 - area) / (m * k) * (1 + ((m + k) / 2 - 1) * spread) for m, k in sides)
+    return float(np.sqrt(variance)) / len(sides)
 
 
 def sides(y: ArrayLike, patients: ArrayLike, n_classes: int) -> Sides:

@@ -23,6 +23,7 @@ def problems(config: Mapping[str, Any], schema: Mapping[str, Any]) -> list[str]:
         *_features(config),
         *_embed(config, schema),
         *_by_class(config, schema),
+        *_columns(_section("cohort", config, schema), _section("report", config, schema)),
         *_splits(_section("splits", config, schema)),
     ]
 
@@ -122,6 +123,17 @@ def _by_class(config: Mapping[str, Any], schema: Mapping[str, Any]) -> Iterator[
         yield f"report.colors: {len(colors)} for {len(classes)} classes: give one a class"
     elif len({color.lower() for color in colors[: len(classes)]}) < len(classes):
         yield f"report.colors: two of the {len(classes)} classes have the same colour: give each one of its own"
+
+
+def _columns(cohort: Mapping[str, Any], report: Mapping[str, Any]) -> Iterator[str]:
+    """Yield a line for columns that tell the class or name the case, of which nothing can be learned."""
+    taken = {cohort[key]: f"cohort.{key}" for key in ("patient_column", "class_column", "case_column")}
+    for key in ("columns", "clinical"):
+        for name in report[key]:
+            if name in taken:
+                yield f"report.{key}: {name!r} is {taken[name]}: take it out"
+    if report["clinical"] and len(merged(cohort["classes"])) > 2:
+        yield "report.clinical: is for two classes: set it to []"
 
 
 def _clashes(where: str, pairs: Iterable[tuple[str, str]], what: str) -> Iterator[str]:

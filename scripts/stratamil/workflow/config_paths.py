@@ -5,6 +5,8 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+from stratamil.core import tables
+from stratamil.core.errors import UserError, few
 from stratamil.features import encoder_registry
 from stratamil.workflow import results_folder
 from stratamil.workflow.config_values import split_names
@@ -47,6 +49,23 @@ def missing_files(config: Mapping[str, Any]) -> list[str]:
         if not os.path.isfile(config["labels"]):
             lines.append(f"labels: {config['labels']}: no such file: {hint}")
     return lines
+
+
+def missing_columns(config: Mapping[str, Any]) -> list[str]:
+    """Return one line for each setting that names columns which the labels table does not have, if it is there yet."""
+    wanted = {f"report.{key}": config["report"][key] for key in ("columns", "clinical")}
+    if not any(wanted.values()) or not os.path.isfile(config["labels"]):
+        return []
+    try:
+        table, _ = tables.sheet(config["labels"], "set `labels` to the labels table", [*wanted["report.columns"]])
+    except UserError as error:
+        return list(error.problems)
+    return [
+        f"{setting}: no column {few(map(repr, absent), 12)} in {config['labels']}: it has "
+        f"{few(map(repr, table.columns), 12)}"
+        for setting, names in wanted.items()
+        if (absent := [name for name in names if name not in table])
+    ]
 
 
 def inputs(config: Mapping[str, Any]) -> dict[str, str]:

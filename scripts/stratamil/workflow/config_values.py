@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from typing import Any
 
+from stratamil.cohort import shares
 from stratamil.core import names, schema
 from stratamil.core.names import column, file_name
 from stratamil.features import encoder_registry
@@ -16,6 +17,29 @@ def split_names(config: Mapping[str, Any]) -> list[str]:
 def stains(config: Mapping[str, Any]) -> list[str]:
     """Return the stains of the model, in order."""
     return list(schema.merged(config["names"]["stains"]))
+
+
+# Aggregation -> the settings of the model that it does not use.
+NOT_USED = {"hierarchical": (), "flat": ("coupled",), "mean": ("attention_dim", "gated", "zero_start", "coupled")}
+
+
+def variants(config: Mapping[str, Any]) -> dict[str, dict[str, dict[str, Any]]]:
+    """Return how the model is trained again for comparison: name -> `model`, settings in place of its own, and `share`.
+
+    None of a setting leaves it out. share: flags by which a share of the training cases is drawn. Models that
+    evaluate.checkpoint gives were trained elsewhere: there is nothing to compare then.
+    """
+    if config["evaluate"]["checkpoint"]:
+        return {}
+    own, report = config["model"]["aggregation"], config["report"]
+    result = {
+        name: {"model": {"aggregation": name} | dict.fromkeys(NOT_USED[name]), "share": {}}
+        for name in report["retrained"]
+        if name != own
+    }
+    percents = shares.PERCENT if report["learning_curve"] else ()
+    seed = config["splits"]["seed"]
+    return result | {f"train_{each}": {"model": {}, "share": {"share": each, "share_seed": seed}} for each in percents}
 
 
 def encoders(config: Mapping[str, Any]) -> dict[str, dict[str, Any]]:

@@ -17,7 +17,7 @@ from stratamil.core.errors import UserError
 from stratamil.workflow import config_files
 
 # Rules that ask for a GPU themselves.
-GPU_RULES = ("embed", "train")
+GPU_RULES = ("embed", "train", "retrain")
 
 
 @dataclass(frozen=True)
@@ -142,7 +142,7 @@ def _site_problems(content: dict[str, Any]) -> Iterator[str]:
         yield f"gpu.model: {model}: the executor takes no hyphens: use gpu.constraint, or null"
     on_gpu = content.get("on_gpu")
     if on_gpu is not None and not (isinstance(on_gpu, list) and all(isinstance(rule, str) for rule in on_gpu)):
-        yield "on_gpu: a list of rules is wanted, such as [embed, train]"
+        yield "on_gpu: a list of rules is wanted, such as [embed, train, retrain]"
     if re.search(r"[\s,]", str(content.get("mail") or "")):
         yield f"mail: {content['mail']}: one address is wanted"
 

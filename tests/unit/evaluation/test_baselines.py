@@ -40,7 +40,7 @@ def cohort():
 
 def aucs(predictions):
     return {
-        name: metrics.roc_auc(rows["true_label"] == "high-grade", rows["prob_high_grade"])
+        name: metrics.roc_auc(rows["true_class"] == "high-grade", rows["prob_high_grade"])
         for name, rows in predictions.groupby("baseline")
     }
 
@@ -56,7 +56,7 @@ def test_a_separable_signal_is_found_where_it_is(cohort):
 
 def test_each_test_case_once_a_split_and_baseline(cohort):
     predictions = baselines.predict(*cohort, CLASSES)
-    assert list(predictions) == ["split", "baseline", "case_id", "true_label", "prob_benign", "prob_high_grade", "C"]
+    assert list(predictions) == ["split", "baseline", "case_id", "true_class", "prob_benign", "prob_high_grade", "C"]
     assert len(predictions) == 2 * 10 * 8
     assert not predictions.duplicated(["split", "baseline", "case_id"]).any()
     np.testing.assert_allclose(predictions[["prob_benign", "prob_high_grade"]].sum(axis=1), 1)
@@ -72,7 +72,7 @@ def test_no_test_case_has_a_part_in_what_is_fitted_or_chosen(cohort):
         swapped = {case: other[label] if case in split.test else label for case, label in labels.items()}
         mine = before[before["split"] == name].reset_index(drop=True)
         after = baselines.predict(described, swapped, {name: split}, CLASSES)
-        pd.testing.assert_frame_equal(after.drop(columns="true_label"), mine.drop(columns="true_label"))
+        pd.testing.assert_frame_equal(after.drop(columns="true_class"), mine.drop(columns="true_class"))
         changed = {key: table.copy() for key, table in described.items()}
         for table in changed.values():
             table.loc[split.test[1:]] = random.normal(size=(9, table.shape[1]))

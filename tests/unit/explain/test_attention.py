@@ -218,7 +218,7 @@ def test_summaries_tell_stain_weights_and_missing_stains(study, monkeypatch):
         assert row["normalised_entropy"] == pytest.approx(-(w * np.log(w)).sum() / np.log(len(w)), abs=1e-5)
     text = (output / "attention_summary.txt").read_text()
     assert "split 01, seed 42, 3 test cases, 27 patches" in text
-    assert "no explanation by itself" in text
+    assert "not an explanation by itself" in text
     line = next(line for line in text.splitlines() if line.startswith("10 "))
     assert line.split()[5:] == ["4", "sox10", "-", "-", "1.000", "sox10", "1.00", "sox10", "one", "slice"]
     assert len(list((output / "plots").iterdir())) == 1
@@ -312,8 +312,8 @@ def test_predictions_and_analysis_agree_to_the_last_digit(study, monkeypatch):
     summary = pd.read_csv(run(study, monkeypatch, "--max-cases", "1") / "summary.csv", dtype=str).set_index("case_id")
     predictions = pd.read_csv(study / "predictions.csv", dtype=str).set_index("case_id").loc[summary.index]
     assert (summary["probability"] == predictions["prob_high_grade"]).all() and str(P) in set(summary["probability"])
-    for column in ("true_label", "predicted_label"):
-        assert (summary[column] == predictions[column.replace("label", "class")]).all()
+    for column in ("true_class", "predicted_class"):
+        assert (summary[column] == predictions[column]).all()
     patches = patch_table().groupby("case_id").size().loc[summary.index]
     assert (summary["n_patches"].astype(int) == patches).all()
 
@@ -355,7 +355,7 @@ def test_where_all_patches_weigh_the_same_no_stain_does_more_for_having_more_of_
     row = next(
         line for line in attention_text.summary_text([case], STAINS, "split 01").splitlines() if line[0:2] == "2 "
     )
-    assert row.split()[4:9] == ["8", "equal", "0.750", "0.250", "-"] and row.endswith("all patches weigh the same")
+    assert row.split()[4:9] == ["8", "equal", "0.750", "0.250", "-"] and row.endswith("all patches have equal weight")
 
 
 def test_a_stain_of_many_patches_may_be_attended_most_and_little_per_patch():

@@ -18,8 +18,9 @@ from sklearn.metrics import roc_auc_score
 import faithfulness as script
 from stratamil.core.errors import UserError
 from stratamil.core.names import column
-from stratamil.explain import faithfulness, faithfulness_runs, findings
+from stratamil.explain import faithfulness, faithfulness_runs, findings, without_attention
 from stratamil.features import store
+from stratamil.report import faithfulness_sentences
 from stratamil.stats import estimates
 from stratamil.stats.intervals import Estimate
 
@@ -73,8 +74,8 @@ class Made:
 
     def row(self, i):
         p = self.random.dirichlet(np.ones(len(self.classes)))
-        found = {"case_id": self.ids[i], "true_label": self.classes[self.y[i]]}
-        found |= {"predicted_label": self.classes[p.argmax()], "stains": 2, "slices": 4, "patches": 24}
+        found = {"case_id": self.ids[i], "true_class": self.classes[self.y[i]]}
+        found |= {"predicted_class": self.classes[p.argmax()], "stains": 2, "slices": 4, "patches": 24}
         found |= {"probability": p.max(), "margin": math.log(p.max() / (1 - p.max()))}
         for kind in ("", "uniform_", "levels_"):
             q = p if kind == "" else self.random.dirichlet(np.ones(len(self.classes)))
@@ -126,9 +127,9 @@ def found(study):
 @pytest.mark.parametrize(
     "area, said, words",
     [
-        (0.2, "above", "is better than random at lowering the probability of the predicted class: it is 0.20 lower"),
-        (0.0, "no different", "is no better than random at lowering"),
-        (-0.2, "below", "is worse than random at lowering the probability of the predicted class: it is 0.20 higher"),
+        (0.2, "above", "lowered the probability of the predicted class 0.20 more than removing random patches (95% CI"),
+        (0.0, "no different", "than removing random patches (95% CI"),
+        (-0.2, "below", "lowered the probability of the predicted class 0.20 less than removing random patches"),
     ],
 )
 def test_the_page_says_whether_attention_is_better_than_random(tmp_path, area, said, words):
@@ -144,7 +145,7 @@ def test_the_page_says_whether_attention_is_better_than_random(tmp_path, area, s
 
 def test_too_few_patients_claim_nothing(tmp_path):
     item = found(Made(tmp_path, 0.2, n=4).study())["study", "deletion_attention", "probability"]
-    assert item.verdict == "too few" and "cannot be told" in item.sentence and "2 patients are too few" in item.sentence
+    assert item.verdict == "too few" and "2 patients" in item.sentence and "too few to conclude" in item.sentence
 
 
 @pytest.mark.slow
@@ -182,7 +183,7 @@ def test_differences_are_from_the_right_columns(tmp_path):
         assert items["study", f"necessity_{top}", "margin"].estimate.value == pytest.approx(necessity)
         assert items["study", f"sufficiency_{top}", "margin"].estimate.value == pytest.approx(sufficiency)
     assert items["study", "necessity_20", "margin"].verdict == "not defined"
-    y = rows["true_label"] == "high-grade"
+    y = rows["true_class"] == "high-grade"
     difference = roc_auc_score(y, rows["prob_high_grade"]) - roc_auc_score(y, rows["uniform_prob_high_grade"])
     assert items["study", "auc_over_uniform", "AUROC"].estimate.value == pytest.approx(difference)
     changed = ((rows["prob_benign"] > 0.5) != (rows["uniform_prob_benign"] > 0.5)).mean()
@@ -241,13 +242,13 @@ def test_agreement_of_seeds_and_splits(tmp_path):
     items = found(made.study())
     assert items["study", "seeds_correlation", "attention"].estimate.value == pytest.approx(1)
     assert items["study", "seeds_overlap", "attention"].estimate.value == 1
-    assert "share more of the 5 % most attended" in items["study", "seeds_overlap", "attention"].sentence
+    assert "share more of the 5% most attended" in items["study", "seeds_overlap", "attention"].sentence
 
 
 def test_one_seed_and_no_repeats_cannot_tell_stability(tmp_path):
     items = found(Made(tmp_path, n=12).study())
     for between in ("seeds", "splits"):
-        assert "cannot be told" in items["study", f"{between}_correlation", "attention"].sentence
+        assert "is unknown" in items["study", f"{between}_correlation", "attention"].sentence
 
 
 def test_chance_overlap_is_the_hypergeometric_mean():
@@ -271,6 +272,7 @@ SENTENCES = {
     "sufficiency": lambda e: findings.of_top("sufficiency", findings.top("1", 5.0), "margin", e),
     "slice_support": lambda e: findings.part("slice", e),
     "uniform": lambda e: findings.uniform("uniform", 0.9, 0.6, e, "there is one class"),
+    "without_attention": lambda e: without_attention.sentence(0.9, 0.8, e, "no model was trained without it"),
     "seeds": lambda e: findings.agreement("seeds", e),
     "splits": lambda e: findings.agreement("splits", e),
     "overlap": lambda e: findings.overlap("seeds", 5.0, 0.05, e, e),
@@ -289,22 +291,26 @@ def test_a_sentence_for_every_outcome(sentence):
         assert text[0].isupper() and text.endswith(".") and "None" not in text and "nan" not in text
         if outcome in ("above", "below"):
             assert "includes 0" not in text and "20 patients" in text
-    assert any(words in said["no different"] for words in ("no better than", "no more", "includes 0", "alike what"))
-    assert any(words in said["too few"] for words in ("too few", "so few"))
-    assert any(words in said["not defined"] for words in ("not defined", "cannot be", "no two to compare"))
+    assert any(words in said["no different"] for words in ("includes 0", "not shown"))
+    assert "oo few" in said["too few"]
+    assert any(words in said["not defined"] for words in ("not defined", "cannot be", "unknown", "no two to compare"))
 
 
-GUIDE = "As a guide to what the predictions rest on, attention is "
+GUIDE = "As a guide to what predictions rest on, attention is "
 
 
 @pytest.mark.parametrize(
     "deletion, insertion, words",
     [
-        ("above", "above", f"{GUIDE}better than random by deletion and by insertion in cases predicted a."),
-        ("no different", "no different", f"{GUIDE}no better than random by deletion and by insertion in cases"),
-        ("below", "below", f"{GUIDE}worse than random by deletion and by insertion in cases"),
-        ("above", "no different", f"{GUIDE}better than random by deletion, no better than random by insertion in"),
-        ("below", "above", f"{GUIDE}worse than random by deletion, better than random by insertion in"),
+        ("above", "above", f"{GUIDE}better than random in cases predicted a (deletion and insertion)."),
+        (
+            "no different",
+            "no different",
+            f"{GUIDE}no better than random in cases predicted a (deletion and insertion).",
+        ),
+        ("below", "below", f"{GUIDE}worse than random in cases predicted a (deletion and insertion)."),
+        ("above", "no different", f"{GUIDE}better than random by deletion but no better than random by insertion in"),
+        ("below", "above", f"{GUIDE}worse than random by deletion but better than random by insertion in cases"),
         ("not defined", "above", "cannot explain anything"),
         ("too few", "above", "too few patients"),
     ],
@@ -316,13 +322,13 @@ def test_the_answer(deletion, insertion, words):
 
 def test_the_answer_is_by_predicted_class_and_never_of_all_cases():
     up, down, same, few = ("above",) * 2, ("below",) * 2, ("no different",) * 2, ("too few",) * 2
-    both = "by deletion and by insertion in cases predicted"
+    a, b = (f"in cases predicted {name} (deletion and insertion)" for name in "ab")
     assert findings.headline({"a": down, "b": up}) == {
-        "overall": f"{GUIDE}worse than random {both} a; better than random {both} b.",
+        "overall": f"{GUIDE}worse than random {a}; better than random {b}.",
         "by_class": findings.ONE_CLASS,
     }
     assert findings.headline({"a": up, "b": few}) == {
-        "overall": f"{GUIDE}better than random {both} a; unknown (too few patients) in cases predicted b.",
+        "overall": f"{GUIDE}better than random {a}; undecided in cases predicted b (too few patients).",
         "by_class": None,
     }
     assert findings.headline({"a": up, "b": same})["by_class"] is None  # undecided is not different
@@ -334,7 +340,7 @@ def test_opposite_effects_by_predicted_class_are_not_pooled(tmp_path):
     """Half of the cases lose by deletion what the other half gains: over all cases no verdict is made."""
     study = Made(tmp_path, n=40).study()
     (run,) = study.runs
-    high = (run.perturbation["predicted_label"] == "high-grade").to_numpy()
+    high = (run.perturbation["predicted_class"] == "high-grade").to_numpy()
     for name in ("deletion_attention", "insertion_attention"):
         run.perturbation[f"{name}_probability"] = np.where(high, 0.3, -0.2) + 0.01 * np.arange(40) / 40
     for kind, sign in (("without", -1), ("only", 1)):
@@ -343,10 +349,10 @@ def test_opposite_effects_by_predicted_class_are_not_pooled(tmp_path):
     told = faithfulness.numbers(made_again(study))
     answers = {(row["question"], row["predicted"]): row for row in told["answers"]}
     for question in (
-        "Does the prediction fall without what is attended?",
-        "Does what is attended restore the prediction?",
-        "Are the top 5 % necessary?",
-        "Are the top 5 % enough?",
+        "Does removing the most attended patches lower the prediction?",
+        "Do the most attended patches restore the prediction?",
+        "Are the top 5% necessary?",
+        "Are the top 5% sufficient?",
     ):
         rows = [answers[question, name] for name in ("benign", "high-grade")]
         assert [row["answer"].split(";")[0] for row in rows] == ["less than chance", "yes"]
@@ -357,7 +363,7 @@ def test_opposite_effects_by_predicted_class_are_not_pooled(tmp_path):
         row["measure"]: row for row in told["findings"] if (row["scope"], row["of"]) == ("study", "probability")
     }
     pooled = of_study["deletion_attention"]
-    assert pooled["verdict"] is None and pooled["sentence"].startswith("Over all cases, of which no verdict is made: ")
+    assert pooled["verdict"] is None and pooled["sentence"].startswith("All cases together, without a verdict: ")
     assert "worse than random" in told["overall"] and "better than random" in told["overall"]
     assert set(told["curves"]) == set(told["tops"]) == {"benign", "high-grade"}
     (mean,) = [
@@ -384,7 +390,7 @@ def test_auroc_is_compared_within_splits(tmp_path):
     differences = []
     for split in ("01", "02"):
         rows = pd.concat([run.perturbation for run in study.runs if run.split == split]).groupby("case_id")
-        y = (rows["true_label"].first() == "high-grade").to_numpy()
+        y = (rows["true_class"].first() == "high-grade").to_numpy()
         model, equal = (rows[f"{kind}prob_high_grade"].mean() for kind in ("", "uniform_"))
         differences.append(roc_auc_score(y, model) - roc_auc_score(y, equal))
     assert item.estimate.value == pytest.approx(np.mean(differences))
@@ -416,8 +422,9 @@ def test_the_table_tells_where_probability_and_margin_disagree(tmp_path):
     for run in study.runs:
         run.perturbation["deletion_attention_margin"] = np.random.default_rng(0).normal(0, 1, len(run.perturbation))
     answers = {(row["question"], row["predicted"]): row["answer"] for row in faithfulness.numbers(study)["answers"]}
+    question = "Does removing the most attended patches lower the prediction?"
     for name in ("benign", "high-grade"):
-        assert answers["Does the prediction fall without what is attended?", name] == "yes; by the margin: not shown"
+        assert answers[question, name] == "yes; by the margin: not shown"
 
 
 def test_a_bound_near_nothing_does_not_read_as_nothing():
@@ -554,3 +561,53 @@ def test_the_page_needs_no_torch():
     code = "import sys; sys.path.insert(0, sys.argv[1]); import faithfulness; print('torch' in sys.modules)"
     done = subprocess.run([sys.executable, "-c", code, scripts], capture_output=True, text=True)
     assert done.stdout.strip() == "False", done.stderr
+
+
+@pytest.mark.parametrize(
+    ("change", "name", "words"),
+    [
+        ({}, "header", "9 test cases of 8 patients, predicted whole and with parts removed by 2 models."),
+        ({"patient_column": None}, "header", "9 test cases, predicted"),
+        ({"runs": ["a"]}, "header", "by 1 model."),
+        ({}, "top", "The top 5% of a case are 1 to 3 patches."),
+        ({"top_counts": [1, 1]}, "top", "The top 5% of a case are 1 patch."),
+    ],
+)
+def test_the_page_says_what_was_done(change, name, words):
+    numbers = {"cases": 9, "patients": 8, "patient_column": "P", "runs": ["a", "b"], "top_counts": [1, 3]}
+    numbers |= {"classes": ["a", "b"], "top_percent": 5.0, "unit": "patient", "bootstrap": {"samples": 9, "seed": 1}}
+    prose = faithfulness_sentences.of_page(numbers | change)
+    assert words in prose[name]
+    assert "corners" in prose["captions"]["uniform"]
+    assert "corners" not in faithfulness_sentences.of_page(numbers | {"classes": [*"abc"]})["captions"]["uniform"]
+
+
+def without(study, shift):
+    """The model retrained without attention: the same probabilities, moved towards the truth or away from it."""
+    rows = study.table[["split", "seed", "case_id", "y", "prob_benign", "prob_high_grade"]].assign(variant="mean")
+    high = np.clip(rows["prob_high_grade"] + shift * (2 * rows["y"] - 1), 0, 1)
+    return dataclasses.replace(
+        study, retrained=rows.assign(prob_high_grade=high, prob_benign=1 - high).drop(columns="y")
+    )
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("shift, said, answer", [(-0.4, "above", "yes"), (0.4, "below", "no: better without")])
+def test_a_model_retrained_without_attention_answers_whether_it_helps(tmp_path, shift, said, answer):
+    study = without(Made(tmp_path, n=24).study(), shift)
+    item = found(study)["study", "auc_over_retrained", "AUROC"]
+    differences = []
+    for split, rows in study.table.groupby("split"):
+        other = study.retrained[study.retrained["split"] == split].set_index("case_id")["prob_high_grade"]
+        auc = [roc_auc_score(rows["y"], p) for p in (rows["prob_high_grade"], other[rows["case_id"]])]
+        differences.append(auc[0] - auc[1])
+    assert item.estimate.value == pytest.approx(np.mean(differences)) and item.verdict == said
+    rows = faithfulness.numbers(study)["answers"]
+    (row,) = [row for row in rows if row["question"] == "Does attention help to tell the classes?"]
+    assert row["answer"] == answer
+
+
+def test_without_such_a_model_nothing_is_said_of_it(tmp_path):
+    study = Made(tmp_path, n=8).study()
+    item = found(study)["study", "auc_over_retrained", "AUROC"]
+    assert item.sentence == "What attention adds to the AUROC is not defined: no model was trained without it."

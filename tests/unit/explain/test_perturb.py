@@ -81,7 +81,7 @@ def test_what_a_stain_and_a_slice_weigh_and_change():
             assert np.isnan(row["margin_change"])
             continue
         left = reduced(data, np.flatnonzero(own & ~here))
-        c = CLASSES.index(whole.loc[case, "predicted_label"])
+        c = CLASSES.index(whole.loc[case, "predicted_class"])
         p, margin = perturb.values(predicted(model, left, case), c)[0]
         assert row["probability_change"] == pytest.approx(whole.loc[case, "probability"] - p, abs=1e-9)
         assert row["margin_change"] == pytest.approx(whole.loc[case, "margin"] - margin, abs=1e-9)
@@ -144,7 +144,7 @@ def test_one_patch_that_decides_is_found():
     share = [(np.argmax(ranked["random"] == 7, axis=1) >= count).mean() for count in counts]
     np.testing.assert_allclose(lines["random"], without + (with_it - without) * np.array(share), atol=1e-3)
     row = cases.iloc[0]
-    assert (row["predicted_label"], row["only_top_1_margin"]) == ("b", pytest.approx(with_it, abs=1e-3))
+    assert (row["predicted_class"], row["only_top_1_margin"]) == ("b", pytest.approx(with_it, abs=1e-3))
     assert row["without_top_1_margin"] == pytest.approx(without, abs=1e-9)
     p = np.trapezoid(lines["random"] - lines["attention"], perturb.FRACTIONS) / 0.99
     assert row["deletion_attention_margin"] == pytest.approx(p) and p > 2

@@ -17,7 +17,8 @@ from sklearn.metrics import roc_auc_score
 import cohort as script
 from stratamil.cohort import cohort_warnings, splits
 from stratamil.core.errors import UserError
-from stratamil.report import cohort_summary, samples, style
+from stratamil.report import cohort_sentences, cohort_summary, samples, style
+from stratamil.stats.intervals import Estimate
 
 
 def test_a_balanced_cohort_has_nothing_to_warn_of():
@@ -30,7 +31,7 @@ def test_imbalance(n, words):
     made = Made()
     some = [made.case(f"x{i}", "high-grade", i % 12) for i in range(n - 12)]
     made.cases += some
-    said = [line for line in made.warnings() if "very different size" in line]
+    said = [line for line in made.warnings() if "Class sizes differ" in line]
     assert (words in said[0]) if words else not said
 
 
@@ -56,14 +57,14 @@ def test_amounts_that_tell_the_class():
         auc = row["auc"]
         assert auc.value == pytest.approx(roc_auc_score(used["class"] == "benign", used[name])) and auc.n == len(used)
         assert 0.5 < auc.low < auc.value < auc.high
-        assert any(f"The {row['measure']} alone tells benign" in line for line in found["warnings"])
+        assert any(f"The {row['measure']} alone separates benign" in line for line in found["warnings"])
         assert f"median {used.loc[used['class'] == 'benign', name].median():g} against" in " ".join(found["warnings"])
     few = Made(10)  # the same AUROC from fewer patients is not told apart from chance
     for i, case in enumerate(few.cases):
         case["slices"] = {"h&e": [10 + (i * 7) % 10 + 2 * (i < 10)]}
     auc = few.numbers()["predictors"][0]["auc"]
     assert auc.value > cohort_warnings.TELLING and auc.low <= 0.5
-    assert not any("alone tells" in line for line in few.warnings())
+    assert not any("alone separates" in line for line in few.warnings())
 
 
 def test_of_three_classes_the_one_told_best_is_shown():
@@ -75,7 +76,7 @@ def test_of_three_classes_the_one_told_best_is_shown():
     assert found["number of slices"]["auc"].value == 1
     assert found["presence of sox10"]["auc"].value == 1
     assert found["presence of sox10"]["typical_more"] == 1 and found["presence of sox10"]["typical_fewer"] == 0
-    assert any("The presence of sox10 alone tells the rest from b" in line for line in made.warnings())
+    assert any("The presence of sox10 alone separates the rest from b" in line for line in made.warnings())
 
 
 def test_a_stain_almost_absent():
@@ -96,7 +97,7 @@ def test_a_stain_that_no_case_has_is_named_once_and_shown_nowhere():
         case["slices"]["ki67"] = []
     found = made.numbers()
     assert found["warnings"] == [] and found["absent_stains"] == ["ki67"] and found["stains"] == STAINS
-    assert found["notes"] == ["No used case has ki67, which names.stains lists: it is left out of the pages."]
+    assert found["notes"] == ["No used case has ki67, although the study names it: not shown on the pages."]
     assert not any("ki67" in str(value) for name, value in found.items() if name not in ("notes", "absent_stains"))
     assert found["combinations"] == [{"missing": [], "cases": 24, "counts": {"benign": 12, "high-grade": 12}}]
     assert all("ki67" not in style.svg(figure) for figure, _ in cohort_summary.figures(found, COLORS).values())
@@ -147,9 +148,9 @@ def change_damaged(made):
     [
         (change_few_patches, "1 case has fewer than 10 patches: b0 (9)."),
         (change_patient_of_two_classes, "1 patient has cases of several classes: ph0 (benign, high-grade)."),
-        (change_unknown_stain, "so they are left out: cd31 (3 patches)."),
-        (change_no_patches, "1 labelled case has no patches and is left out: e1."),
-        (change_no_row, "1 case has patches but no row in the labels, and is left out: 77 (12 patches)."),
+        (change_unknown_stain, "are excluded: cd31 (3 patches)."),
+        (change_no_patches, "1 labelled case has no patches and is excluded: e1."),
+        (change_no_row, "1 case has patches but no row in the labels, and is excluded: 77 (12 patches)."),
         (change_untested, "b3"),
         (change_no_patients, "No patient column is given, so cases count as independent."),
         (change_stain_of_one_class, "100% of high-grade cases have it, 50% of benign"),
@@ -193,8 +194,8 @@ def test_notes():
     found = made.numbers()
     assert found["warnings"] == []
     assert [line.split(",")[0] for line in found["notes"]] == [
-        "1 file left out (copy made by an operating system)",
-        "1 row of the labels left out (repeats a case)",
+        "1 file excluded (copy made by an operating system)",
+        "1 row of the labels excluded (repeats a case)",
     ]
 
 
@@ -339,10 +340,100 @@ def test_what_can_make_a_result_untrue_comes_before_what_is_small():
     excluded = made.tables()[2]
     told = cohort_warnings.warnings(numbers | {"quality": quality | {"unreadable": {"n": 0}}}, excluded)
     assert told[0].startswith("Cases b1, b2 share 1 equal file") and told[1] == cohort_warnings.NO_PATIENTS
-    assert "alone tells benign" in told[2] and "fewer than 10 patches" in told[-1]
+    assert "alone separates benign" in told[2] and "fewer than 10 patches" in told[-1]
     assert numbers["grave"] == len(told) - 2 and numbers["warnings"] == told[1:]
 
 
 def test_a_class_whose_name_is_a_class_is_called_so_once():
     made = Made(n=9, classes=["class 1", "other"])
     assert [line.split(" has only")[0] for line in made.warnings()] == ["Class 1", "Class other"]
+
+
+QUALITY = {"images": True, "patches": 40, "empty": [], "kinds": [], "bits": [], "copies": [], "equal_rows": []}
+QUALITY |= {"unreadable": {"n": 0}}
+SIDES = {"longer": [{"pixels": 96}, {"pixels": 128}], "of": 2, "drawn": 2, "oblong": 0, "unreadable": []}
+MORE = {"measure": "number of slices", "auc": Estimate(0.7, 0.6, 0.8, 9)}
+
+
+@pytest.mark.parametrize(
+    ("said", "given", "words"),
+    [
+        (cohort_sentences.quality, QUALITY, "None of 40 images is empty."),
+        (cohort_sentences.quality, QUALITY | {"images": False}, "No two cases have an identical file."),
+        (cohort_sentences.quality, QUALITY | {"empty": [{"empty": 1}]}, "1 of 40 images is empty: all pixels equal."),
+        (
+            cohort_sentences.quality,
+            QUALITY | {"empty": [{"empty": 3}, {"empty": 2}], "images": False},
+            "5 of 40 rows are empty: all features equal.",
+        ),
+        (cohort_sentences.quality, QUALITY | {"empty": [{"empty": 3}]}, "1 case has empty patches"),
+        (cohort_sentences.quality, QUALITY | {"unreadable": {"n": 2}}, "2 images could not be read."),
+        (cohort_sentences.quality, QUALITY | {"copies": [1]}, "These cases have identical files."),
+        (cohort_sentences.quality, QUALITY | {"equal_rows": [1]}, "These cases have identical features"),
+        (cohort_sentences.quality, QUALITY | {"bits": [1]}, "scaled by the bits"),
+        (cohort_sentences.quality, QUALITY | {"kinds": [{"kind": cohort_sentences.TRANSPARENT}]}, "alpha channel"),
+        (cohort_sentences.sizes, None, "unknown"),
+        (
+            cohort_sentences.sizes,
+            SIDES,
+            "The longer side is 96 to 128 pixels; all are square.",
+        ),
+        (cohort_sentences.sizes, SIDES | {"of": 9, "oblong": 1}, "measured, drawn at random."),
+        (cohort_sentences.sizes, SIDES | {"of": 9, "oblong": 1}, "1 patch not square."),
+        (
+            cohort_sentences.sizes,
+            SIDES | {"longer": [], "unreadable": [*"abcdefghij"]},
+            "(a, b, c, d, e, f, g, h and 2 more).",
+        ),
+    ],
+)
+def test_a_sentence_of_the_page_for_every_outcome(said, given, words):
+    told = said(given)
+    assert words in (" ".join(told.values()) if isinstance(told, dict) else told)
+
+
+@pytest.mark.parametrize(
+    ("change", "name", "words"),
+    [
+        ({}, "header", "24 cases of 24 patients (12 benign, 12 high-grade) before training."),
+        ({"patient_column": None}, "header", "24 cases (12 benign"),
+        ({}, "mixed", ""),
+        ({"predictors": []}, "shortcuts", "No shortcut: all cases have the same numbers"),
+        (
+            {"predictors": [MORE]},
+            "shortcuts",
+            "number of slices separates the classes best: AUROC 0.70 (95% CI",
+        ),
+        (
+            {"predictors": [MORE | {"auc": Estimate(0.6, 0.4, 0.8)}]},
+            "shortcuts",
+            "CI includes 0.5, which is chance.",
+        ),
+        ({"predictors": [MORE | {"auc": Estimate(0.6)}]}, "shortcuts", "AUROC 0.60."),
+        ({"patient_column": None}, "shortcut_cis", "case-level bootstrap"),
+        ({"patients": [1]}, "patients", "1 patient has several cases"),
+        ({"patients": [1, 2]}, "patients", "2 patients have several cases"),
+        ({"folder": None, "commit": None}, "inputs", "Patches: rows of precomputed feature files."),
+        ({"folder": "a/b", "commit": "c0"}, "inputs", "Patches: a/b. Code: commit c0."),
+    ],
+)
+def test_the_prose_of_the_page(change, name, words):
+    numbers = Made().numbers() | {"samples": [], "folder": "a", "commit": "c"} | change
+    prose = cohort_sentences.of_page(numbers)
+    assert words in prose[name]
+    assert all(sum(shares) in (0, 100) for shares in prose["combination_shares"].values())
+    assert all(text.endswith(".") and text[0].isupper() for text in prose["limits"].values())
+
+
+def test_a_patient_of_several_classes_is_said_to_count_twice():
+    numbers = Made().numbers()
+    numbers["total"]["patients"] -= 1
+    assert "counted in each" in cohort_sentences.mixed(numbers)
+
+
+def test_shares_of_one_whole_add_up_to_100(study, monkeypatch):
+    """As the page shows them: of each row of the splits, and of the classes."""
+    page = run(study, monkeypatch)
+    rows = re.findall(r"<tr><th>[^<]*</th><td>(?:train|val|test)</td>.*?</tr>", page)
+    shares = [[int(share) for share in re.findall(r'"share">(\d+)%', row)] for row in rows]
+    assert shares and all(sum(row) == 100 for row in shares)

@@ -1,11 +1,14 @@
 """Plots: every figure can be drawn and saved, for the sizes and degenerate sets that occur."""
 
+import re
+
 import numpy as np
 import pandas as pd
 import pytest
 from PIL import Image
 
-from stratamil.report import cohort_plots, plots, style, training_plots
+from stratamil.report import cohort_plots, forest, plots, style, training_plots
+from stratamil.stats.intervals import Estimate
 
 CLASSES = ["benign", "high-grade"]
 
@@ -34,7 +37,7 @@ def test_every_figure_says_how_many_cases(n, tmp_path):
     for figure in (
         plots.confusion_matrix(y, score > 0.5, CLASSES, "Test"),
         plots.deviation([f"$x_{i}" for i in range(n)], y, score, CLASSES, "Test"),
-        plots.roc([("model", y, score)], "Test", thin=[(y, score)]),
+        plots.roc([("model", y, score)], "Test"),
         plots.precision_recall([("model", y, score)], "Test"),
         plots.calibration(y, score, "Test"),
         cohort_plots.strips({"all": 1 + 9 * score, "h&e": np.full(n, np.nan)}, y, CLASSES, "Test", "patches"),
@@ -45,14 +48,15 @@ def test_every_figure_says_how_many_cases(n, tmp_path):
         assert "<svg" in (tmp_path / "figure.svg").read_text()
 
 
-def test_splits_without_error_do_not_hide_each_other():
-    axes = plots.roc([("model", [0, 1], [0, 1])], "Test", thin=[([0, 1], [0, 1])] * 3).axes[0]
-    thin = [tuple(line.get_xydata().ravel()) for line in axes.lines if line.get_color() == style.GREY][:3]
-    assert len(set(thin)) == 3
-    assert all(axes.get_xlim()[0] < min(line[::2]) and max(line[1::2]) < axes.get_ylim()[1] for line in thin)
+def test_curves_are_drawn_at_their_true_coordinates_in_the_lines_of_their_sets():
+    axes = plots.roc([("test", [0, 1, 0, 1], [0.1, 0.9, 0.6, 0.4]), ("validation", [0, 1], [0, 1])], "Test").axes[0]
+    test, validation = axes.lines[:2]
+    assert list(map(tuple, test.get_xydata())) == [(0, 0), (0, 0.5), (0.5, 0.5), (0.5, 1), (1, 1)]
+    assert test.get_linestyle() == "-" and validation.get_linestyle() == "--"
+    assert axes.get_xlim() == axes.get_ylim() == (-0.02, 1.02)
 
 
-def test_calibration_names_classes_and_what_its_lines_are():
+def test_calibration_names_classes_and_what_its_marks_are():
     y, score = np.array([0, 0, 1, 1]), np.array([0.1, 0.2, 0.8, 0.9])
     figure = plots.calibration(y, score, "Test", scaled=score, names=CLASSES)
     told = [text.get_text() for text in figure.legends[0].get_texts()]
@@ -61,6 +65,15 @@ def test_calibration_names_classes_and_what_its_lines_are():
     figure.draw_without_rendering()
     note = next(text for text in figure.axes[0].texts if "ECE" in text.get_text())
     assert note.get_window_extent().y0 >= figure.axes[0].get_window_extent().y1
+
+
+@pytest.mark.parametrize(("n", "smooth"), [(30, 0), (100, 1)])
+def test_calibration_joins_no_dots_and_has_a_smooth_curve_where_n_allows(n, smooth):
+    y, score = sample(n)
+    axes = plots.calibration(y, score, "Test", names=CLASSES).axes[0]
+    dots = [line for line in axes.lines if line.get_marker() == "o"]
+    assert len(dots) == 5 and all(len(line.get_xdata()) == 1 for line in dots)
+    assert sum(len(line.get_xdata()) > 2 for line in axes.lines) == smooth
 
 
 def test_one_class_is_named_not_drawn():
@@ -86,10 +99,41 @@ def test_strips_of_very_many_are_boxes(n):
     assert sum(len(line.get_xdata()) for line in points) == (n if n == cohort_plots.POINTS else 0)
 
 
+@pytest.mark.slow
+def test_text_is_at_least_6_points_in_a_journal(tmp_path):
+    y, score = sample(100)
+    weights = pd.DataFrame({"h&e": score, "melan": 1 - score})
+    drawn = {
+        "confusion": plots.confusion_matrix(y, score > 0.5, CLASSES, "Test"),
+        "deviation": plots.deviation([f"case {i}" for i in range(100)], y, score, CLASSES, "Test"),
+        "roc": plots.roc([("model", y, score)], "Test"),
+        "calibration": plots.calibration(y, score, "Test"),
+        "stains": plots.stain_weights(weights, y, CLASSES, "Test"),
+        "losses": training_plots.losses([(f"run {i}", history()) for i in range(10)], "Test"),
+        "forest": forest.forest([forest.Row("row", Estimate(0.5, 0.2, 0.8), 9)], "Test", "AUROC"),
+    }
+    for name, figure in drawn.items():
+        text = style.publish(figure, tmp_path / name)
+        printed = float(re.search(r'width="([\d.]+)mm"', text)[1]) / 25.4 * 72
+        scale = printed / float(re.search(r'viewBox="0 0 ([\d.]+)', text)[1])
+        sizes = [float(size) for size in re.findall(r"font(?:-size)?: (?:bold )?([\d.]+)px", text)]
+        assert min(sizes) * scale >= 6, name
+
+
 def test_names_are_text_not_formulas(tmp_path):
     figure = plots.deviation(["$\\frac{", "b"], [0, 1], [0.2, 0.8], ["a$", "b$"], "$T")
     style.save(figure, tmp_path / "figure.svg")
     assert "$\\frac{" in (tmp_path / "figure.svg").read_text()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("width", "column"), [(style.SINGLE, 89), (style.DOUBLE, 183), (12, 183)])
+def test_a_published_figure_is_one_drawing_as_wide_as_a_column(width, column, tmp_path):
+    figure, _ = style.figure_of(width, 4)
+    text = style.publish(figure, tmp_path / "fig.ure")
+    assert text == (tmp_path / "fig.ure.svg").read_text() and f'width="{column}.00mm"' in text
+    image = Image.open(tmp_path / "fig.ure.png")
+    assert image.width == pytest.approx(column / 25.4 * 300, abs=1) and image.info["dpi"][0] == pytest.approx(300, 0.01)
 
 
 @pytest.mark.slow

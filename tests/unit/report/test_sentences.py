@@ -1,87 +1,133 @@
-"""The sentences of the report, for every outcome."""
+"""The sentences of the first screen, for every outcome."""
 
 import pytest
 
 from stratamil.report import sentences
 from stratamil.stats.intervals import Estimate
 
-FITTED, FEW, BOUND = ({"value": value, "off": off} for value, off in ((1.5, None), (1.0, "few"), (1.0, "bound")))
-AS_GIVEN = "Probabilities are shown as the model gives them: "
-LOSS = "log loss of the test cases "
-RANGE = " Fitted temperatures: 1.50 to 1.50."
+VALUE = Estimate(0.912, 0.841, 0.953, 80)
+SHARES = {"sensitivity": (17, Estimate(0.85, 0.64, 0.95, 20)), "specificity": (30, Estimate(0.97, 0.84, 0.99, 31))}
+ROWS = [{"name": name, "k": k, "estimate": estimate} for name, (k, estimate) in SHARES.items()]
 
 
-@pytest.mark.parametrize(
-    "runs, reduction, text",
-    [
-        ([FEW] * 5, None, f"{AS_GIVEN}each run has fewer than 50 validation cases, too few to fit a temperature."),
-        ([BOUND], None, f"{AS_GIVEN}the run has a fit that ends at its bound."),
-        (
-            [FITTED], Estimate(0.1, 0.02, 0.18, 50),
-            f"Temperature scaling helped: {LOSS}lower by 0.100 (95% CI 0.020 to 0.180).{RANGE}",
-        ),
-        (
-            [FITTED], Estimate(0.1, -0.02, 0.22, 50),
-            f"Temperature scaling is not shown to help: {LOSS}lower by 0.100 (95% CI −0.020 to 0.220); the CI includes "
-            f"0.{RANGE}",
-        ),
-        (
-            [FITTED, FEW], Estimate(-0.4, -0.9, 0.1, 50),
-            f"Temperature scaling did not help: {LOSS}higher by 0.400 (95% CI −0.100 to 0.900). Use the probabilities "
-            f"as the model gives them.{RANGE} Other runs keep a temperature of 1: 1 of 2 runs has fewer than 50 "
-            "validation cases, too few to fit a temperature.",
-        ),
-    ],
-)  # fmt: skip
-def test_temperature(runs, reduction, text):
-    assert sentences.temperature(runs, reduction) == text
-
-
-@pytest.mark.parametrize(
-    "half, chosen, words", [(0.85, 0.8, "worse than"), (0.8, 0.85, "better than"), (0.8, 0.8, "as well as")]
-)
-def test_chosen_thresholds_against_one_half(half, chosen, words):
-    points = [{"rows": [{"name": "balanced_accuracy", "estimate": Estimate(value)}]} for value in (half, chosen)]
-    assert sentences.threshold(points) == (
-        f"The thresholds chosen on validation cases did {words} 0.5 on the test cases: balanced accuracy {chosen:.2f}, "
-        f"at 0.5 {half:.2f}."
-    )
-
-
-def test_nothing_is_said_of_thresholds_that_there_are_not():
-    one = {"rows": [{"name": "balanced_accuracy", "estimate": Estimate(None)}]}
-    assert (
-        sentences.threshold([one])
-        == sentences.threshold([one, {"rows": None}])
-        == sentences.threshold([one, one])
-        == ""
-    )
+def baseline(name, value, gain, fitted=5):
+    differences = {"fold_mean": gain, "model": Estimate(0.3, 0.1, 0.5)}
+    return {"name": name, "fitted": fitted, "fold_mean": value, "roc_auc": value, "auc_difference": differences}
 
 
 def numbers(**parts):
-    value = Estimate(0.912, 0.841, 0.953, 80)
-    of = {"fold_mean": value, "roc_auc": value, "folds": 5}
+    of = {"fold_mean": VALUE, "roc_auc": VALUE, "folds": 5}
     made = {"headline": "fold_mean", "out_of_fold": of, "classes": ["benign", "high-grade"], "positive": "high-grade"}
-    return made | {"cases": 87, "by_seed": [{}]} | parts
+    made |= {"cases": 87, "patients": 80, "by_seed": [{}], "baselines": [], "decisions": [{"rows": ROWS}]}
+    made |= {"counts": {"benign": 57, "high-grade": 30}, "patients_of": {"benign": 52, "high-grade": 28}}
+    return made | {"coverage": {"missing": {}, "repeated": {}}, "disagreements": []} | parts
 
 
-def test_the_result_is_the_fold_mean_of_a_single_training():
-    begin = "AUROC 0.91 (95% CI 0.84 to 0.95), high-grade against benign, 87 cases: "
-    assert sentences.result(numbers()) == (
-        f"{begin}mean of the 5 test sets, each ranked by its own model; of a single training."
-    )
-    assert sentences.result(numbers(by_seed=[{}] * 3)).endswith(
-        "of a single training, averaged over 3 trainings per case."
-    )
+def test_the_result_is_the_fold_mean():
+    begin = "AUROC 0.91 (95% CI 0.84 to 0.95), high-grade against benign, 87 cases of 80 patients, out of fold: "
+    assert sentences.result(numbers()) == f"{begin}mean of 5 test sets, each model trained once."
+    several = sentences.result(numbers(by_seed=[{}] * 3))
+    assert several == f"{begin}mean of 5 test sets, averaged over 3 trainings per case."
     assert sentences.result(numbers(headline="roc_auc")) == (
-        f"{begin}all test cases ranked together; of a single training. The mean of the test sets is not given, because "
-        "a test set lacks a class."
+        f"{begin}all test cases ranked together, each model trained once. There is no mean of the test sets, because "
+        "one lacks a class."
     )
+    alone = sentences.result(numbers(patients=87, positive=None))
+    assert ", mean of each class against the rest, 87 cases, out of fold: " in alone
     nothing = {"roc_auc": Estimate(None), "folds": 5}
     assert "AUROC is not defined" in sentences.result(numbers(headline="roc_auc", out_of_fold=nothing))
 
 
-def test_what_a_model_saw():
-    end = " No final model was fitted to all cases."
-    assert sentences.trained([30, 31], 51) == f"Each model was trained on about 60% of the cases (30 to 31 of 51).{end}"
-    assert sentences.trained([30, 30], 50) == f"Each model was trained on about 60% of the cases (30 of 50).{end}"
+def test_cards_have_counts_and_say_whose_they_are():
+    cards = sentences.cards(numbers(), "")
+    assert cards[:2] == [
+        ("Sensitivity", "0.85", "17 of 20 high-grade; 95% CI 0.64 to 0.95; out of fold, at 0.5"),
+        ("Specificity", "0.97", "30 of 31 benign; 95% CI 0.84 to 0.99; out of fold, at 0.5"),
+    ]
+    assert cards[2] == ("Best baseline", "none", "no baseline has a defined AUROC")
+    assert sentences.cards(numbers(), "3 seeds")[0].note.endswith("ensemble of 3 seeds, at 0.5")
+    rows = [{"name": "accuracy", "k": 40, "estimate": Estimate(0.46, 0.36, 0.57, 87)}]
+    (card, *_) = sentences.cards(numbers(positive=None, decisions=[{"rows": rows}]), "")
+    assert card == ("Accuracy", "0.46", "40 of 87 cases; 95% CI 0.36 to 0.57; out of fold")
+
+
+@pytest.mark.parametrize(
+    "gain, figure, verdict",
+    [
+        (Estimate(0.05, -0.02, 0.12), "+0.05", "95% CI −0.02 to 0.12: no difference shown"),
+        (Estimate(0.05, 0.02, 0.08), "+0.05", "95% CI 0.02 to 0.08: the model is better"),
+        (Estimate(-0.05, -0.08, -0.02), "−0.05", "95% CI −0.08 to −0.02: the model is worse"),
+        (Estimate(0.0), "0.00", "95% CI not defined: no CI is defined"),
+        (Estimate(None), "not defined", "95% CI not defined: no CI is defined"),
+    ],
+)
+def test_the_best_baseline_is_compared_in_pairs(gain, figure, verdict):
+    found = [
+        baseline("mean_pool", Estimate(0.86, 0.7, 0.9), gain),
+        baseline("prevalence", Estimate(0.99), gain),
+        baseline("colour", Estimate(0.97), gain, fitted=0),
+        baseline("slice_count", Estimate(0.6), gain),
+    ]
+    cards = sentences.cards(numbers(baselines=found), "")
+    assert cards[2] == ("Best baseline, AUROC", "0.86", "Mean of patch features; 95% CI 0.70 to 0.90")
+    assert cards[3] == ("Model − baseline", figure, f"paired, {verdict}")
+    pooled = sentences.cards(numbers(baselines=found, headline="roc_auc"), "")
+    assert pooled[3].figure == "+0.30"
+
+
+COHORT = {"warnings": ["Leak. More.", "Shortcut. More.", "Small thing."], "grave": 2}
+INTERNAL = "Internal test only: no other hospital, scanner or laboratory was tested."
+
+
+def test_flags_are_short_and_the_most_dangerous_first():
+    few = "Few cases: one more error among 30 high-grade cases moves sensitivity by 3 points."
+    explained = {"benign": False, "high-grade": True}
+    only = "Attention explains predictions of high-grade only, not of benign."
+    assert sentences.flags(numbers(), COHORT, explained, "patient") == ["Leak.", "Shortcut.", few, only, INTERNAL]
+    worse = {"fold_mean": Estimate(0.3, 0.2, 0.4), "folds": 5}
+    bad = numbers(
+        out_of_fold=worse, disagreements=["x"], coverage={"missing": {"1": ["2"]}, "repeated": {}},
+        patients_of={"benign": 52, "high-grade": 3},
+    )  # fmt: skip
+    found = sentences.flags(bad, {"warnings": [], "grave": 0}, {"a": True}, "case")
+    assert [line.split()[0] for line in found] == ["The", "results.json", "Some", "Too", "Internal"]
+    assert found[3].startswith("Too few to quote: there are 3 cases of high-grade, and one of so few")
+
+
+def test_many_warnings_leave_room():
+    found = sentences.flags(numbers(), {"warnings": ["W."] * 5, "grave": 5}, {"a": True}, "case")
+    assert found[:4] == ["W.", "W.", "W.", "2 more grave warnings on the cohort page."]
+
+
+def test_a_large_cohort_that_is_explained_has_one_flag():
+    large = {"benign": 400, "high-grade": 300}
+    found = sentences.flags(numbers(counts=large, patients_of=large), {"warnings": [], "grave": 0}, {"a": True}, "case")
+    assert found == [INTERNAL]
+
+
+@pytest.mark.parametrize(
+    "explained, words",
+    [
+        (None, "Whether attention explains the predictions was not checked."),
+        ({"a": True, "b": True}, ""),
+        ({"a": False, "b": False}, "Attention is not shown to explain the predictions of any class."),
+        ({"a": True, "b": False, "c": False}, "Attention explains predictions of a only, not of b and c."),
+    ],
+)
+def test_which_classes_attention_explains(explained, words):
+    assert sentences.one_class(explained) == words
+
+
+def test_too_few_to_quote():
+    assert (
+        sentences.few({"a": 10, "b": 11}, "patient")
+        == sentences.below_chance(None)
+        == sentences.below_chance(0.5)
+        == ""
+    )
+    assert sentences.few({"a": 1, "b": 2}, "case").startswith(
+        "Too few to quote: there is 1 case of a and 2 cases of b,"
+    )
+    assert sentences.small({"a": 0, "b": 900}, "b") == sentences.small({"a": 51}, None) == ""
+    assert "among 9 a cases moves specificity by 11 points" in sentences.small({"a": 9, "b": 10}, "b")
+    assert "among 1 a case moves recall by 100 points" in sentences.small({"a": 1, "b": 10}, None)

@@ -101,7 +101,7 @@ def test_files_that_do_not_fit_come_first():
 def test_an_auroc_that_is_not_defined_is_said():
     none = {"headline": "roc_auc", "out_of_fold": {"roc_auc": {"value": None, "low": None, "high": None}}}
     assert summary.headline(changed(**none, patients=87, positive=None)) == (
-        "AUROC not defined, each class against the rest, mean: 87 cases, out of fold, pooled, of a single training."
+        "AUROC not defined, mean of each class against the rest: 87 cases, out of fold, pooled, of a single training."
     )
 
 

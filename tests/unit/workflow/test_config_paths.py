@@ -15,3 +15,17 @@ def test_paths_that_begin_with_a_dash_become_whole_paths(tmp_path, monkeypatch):
     assert config["evaluate"]["checkpoint"] == f"{tmp_path}/-c.pth"
     assert config["embed"]["weights"] == f"{tmp_path}/-w.pth"
     assert config["attention"]["truth"] == "data/-t.csv"
+
+
+def test_columns_that_the_labels_table_lacks_are_named_with_those_it_has(tmp_path):
+    labels = tmp_path / "labels.csv"
+    config = {"labels": str(labels), "report": {"columns": ["Site", "Scaner"], "clinical": ["Age"]}}
+    assert config_paths.missing_columns(config) == []  # the demo paints it first
+    labels.write_text("Case;Class;Site;Scanner\n1;1;A;X\n")
+    assert config_paths.missing_columns(config) == [
+        f"report.columns: no column 'Scaner' in {labels}: it has 'Case', 'Class', 'Site', 'Scanner'",
+        f"report.clinical: no column 'Age' in {labels}: it has 'Case', 'Class', 'Site', 'Scanner'",
+    ]
+    assert config_paths.missing_columns(config | {"report": {"columns": ["Site"], "clinical": []}}) == []
+    labels.write_bytes(b"\xff")
+    assert "not in UTF-8" in config_paths.missing_columns(config)[0]

@@ -29,7 +29,7 @@ def test_the_site_file_as_it_comes(tmp_path):
     assert (site.account, site.cpu.partition, site.gpu.partition) == ("my_account", "short", "gengpu")
     assert site.on_gpu == slurm.GPU_RULES and site.off_gpu == [] and site.mail is None
     assert read(tmp_path, SITE | {"account": 12345, "on_gpu": []}).account == "12345"
-    assert read(tmp_path, SITE | {"on_gpu": None}).off_gpu == ["embed", "train"]
+    assert read(tmp_path, SITE | {"on_gpu": None}).off_gpu == ["embed", "train", "retrain"]
     for several in ("short,long", "short, long", ["short", "long"]):
         assert read(tmp_path, SITE | {"cpu": {"partition": several}}).cpu.partition == "short,long"
 
@@ -43,7 +43,7 @@ def test_the_site_file_as_it_comes(tmp_path):
             [
                 "cpu.model: no such key: partition, constraint, qos are",
                 "gpu: name its partition, as in `gpu: {partition: short}`",
-                "on_gpu: a list of rules is wanted, such as [embed, train]",
+                "on_gpu: a list of rules is wanted, such as [embed, train, retrain]",
             ],
         ),
         (

@@ -1,0 +1,118 @@
+"""Columns of the labels table that tell of the case or patient, such as Site, Age: read, typed, grouped."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from stratamil.cohort.labels import bare
+from stratamil.core import tables
+from stratamil.core.errors import UserError, few
+from stratamil.core.names import case_id, natural
+
+DISTINCT = 6  # fewer different numbers are categories, such as a grade or a code
+THIRDS = 60  # fewer cases are split at the median
+MISSING = "missing"
+
+
+@dataclass(frozen=True)
+class Column:
+    """What a column says of each case.
+
+    values: index case_id; numbers with NaN, or texts with None, where it is missing. numeric: which of the two.
+    """
+
+    name: str
+    values: pd.Series
+    numeric: bool
+
+    @property
+    def levels(self) -> list[str]:
+        """The categories, in natural order; none of numbers."""
+        return [] if self.numeric else sorted(self.values.dropna().unique(), key=natural)
+
+    def of(self, case_ids: Sequence[str]) -> "Column":
+        """Return the same of some cases."""
+        return Column(self.name, self.values.reindex(list(case_ids)), self.numeric)
+
+
+def read(
+    path: str | Path, names: Sequence[str], cases: pd.DataFrame, *, case_column: str, missing_words: Sequence[str]
+) -> dict[str, Column]:
+    """Read columns of the labels table: name -> Column of the cases of cases.csv.
+
+    missing_words: what counts as empty. Raises UserError for a column that is not there, and where rows of a case
+    contradict each other.
+    """
+    table, numbers = tables.sheet(path, "set `labels` to the labels table", [case_column, *names])
+    if absent := [name for name in (case_column, *names) if name not in table]:
+        told = few(map(repr, table.columns), 12)
+        raise UserError(f"{path}: no column {few(map(repr, absent), 12)}: it has {told}: set report.columns")
+    spelt = {case_id(case): case for case in cases["case_id"]}
+    keys = table[case_column].map(lambda text: spelt.get(case_id(text)))
+    absent, result, problems = {bare(word) for word in missing_words} | {""}, {}, []
+    for name in dict.fromkeys(names):
+        texts = table[name].where(~table[name].map(lambda text: bare(text) in absent))
+        rows = pd.DataFrame({"case": keys, "text": texts, "row": numbers}).dropna()
+        for case, same in rows.groupby("case", sort=False):
+            if same["text"].nunique() > 1:
+                each = few(f"{text!r} in row {row}" for text, row in zip(same["text"], same["row"]))
+                problems.append(f"{path}: case {case} has different {name!r}: {each}; keep one")
+        first = rows.drop_duplicates("case").set_index("case")["text"]
+        result[name] = typed(name, first.reindex(cases["case_id"]))
+    if problems:
+        raise UserError(*problems)
+    return result
+
+
+def typed(name: str, texts: pd.Series) -> Column:
+    """Return a Column of texts (NaN or None where missing): of numbers if all are and enough of them differ."""
+    known = texts.dropna()
+    numbers = pd.to_numeric(known, errors="coerce")
+    numeric = bool(len(known)) and bool(np.isfinite(numbers).all()) and numbers.nunique() >= DISTINCT
+    if numeric:
+        return Column(name, pd.to_numeric(texts, errors="coerce").astype(float), True)
+    return Column(name, texts.astype(object).where(texts.notna(), None), False)
+
+
+def groups(column: Column) -> pd.Series:
+    """Return the subgroup of each case: its category, or a half or third of the numbers by their range; or missing."""
+    if not column.numeric:
+        return column.values.where(column.values.notna(), MISSING).astype(str)
+    known = column.values.dropna()
+    parts = pd.qcut(known, 2 if len(known) < THIRDS else 3, labels=False, duplicates="drop").fillna(0)
+    names = {
+        part: f"{_plain(known[parts == part].min())} to {_plain(known[parts == part].max())}" for part in set(parts)
+    }
+    return parts.map(names).reindex(column.values.index).fillna(MISSING)
+
+
+def order(column: Column) -> list[str]:
+    """Return the subgroups of `groups` in order: by number, or natural; missing last."""
+    of = groups(column)
+    present = [name for name in of.unique() if name != MISSING]
+    if column.numeric:
+        least = column.values.groupby(of).min()
+        ordered = sorted(present, key=lambda name: least[name])
+    else:
+        ordered = sorted(present, key=natural)
+    return ordered + [MISSING] * (MISSING in set(of))
+
+
+def split_into(column: Column) -> str:
+    """Return how numbers are split, `halves` or `thirds`; empty of categories."""
+    if not column.numeric:
+        return ""
+    return "halves" if column.values.notna().sum() < THIRDS else "thirds"
+
+
+def _plain(value: float) -> str:
+    return f"{value:.6g}"
+
+
+def by_patient(column: Column, patients: Mapping[str, str]) -> pd.Series:
+    """Return the value of each patient, that of their first case that has one; index patient_id."""
+    values = column.values.groupby(column.values.index.map(patients), sort=False)
+    return values.first()

@@ -1,0 +1,78 @@
+"""Figures and sentences of the sections beyond discrimination: decisions, power, training cases, columns, clinic."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from matplotlib.figure import Figure
+
+from stratamil.report import clinical_sentences, decision_plots, decision_sentences
+from stratamil.report.forest import Row, forest
+
+
+def figures(numbers: Mapping[str, Any]) -> dict[str, tuple[Figure, str]]:
+    """Draw the figures that there are: name -> (Figure, what it shows in words)."""
+    drawn, cases = {}, numbers["cases"]
+    if numbers["decision_curve"]:
+        words = f"Net benefit of the model against the threshold, {cases} cases out of fold"
+        drawn["decision"] = decision_plots.net_benefit(numbers["decision_curve"], numbers["positive"]), words
+    if numbers["learning"]:
+        words = f"AUROC against the number of training cases, {cases} test cases"
+        drawn["learning"] = decision_plots.learning(numbers["learning"], numbers["headline"]), words
+    if numbers["columns"]:
+        rows = [
+            Row(group["name"], group["roc_auc"], group["n"], group["kind"]) for group in numbers["columns"]["groups"]
+        ]
+        words = f"AUROC of the ensemble in {len(rows)} subgroups by columns of the labels table, {cases} cases"
+        drawn["groups"] = (
+            forest(rows, "Does the AUROC differ between subgroups?", "AUROC, pooled", reference=0.5),
+            words,
+        )
+    return drawn
+
+
+def said(numbers: Mapping[str, Any], unit: str) -> dict[str, Any]:
+    """Return the sentences by name, and the rows of Table 1 as `table`. unit: patient, or case if these are unknown."""
+    curve, found, clinical = (numbers[name] for name in ("decision_curve", "columns", "clinical"))
+    result = {
+        "net_benefit": decision_sentences.net_benefit(curve, numbers["positive"], numbers["cases"]) if curve else "",
+        "beside_baseline": decision_sentences.beside_baseline(curve) if curve else "",
+        "retrained": decision_sentences.retrained(numbers["baselines"], numbers["headline"]),
+        "detectable": decision_sentences.detectable(numbers["detectable"], unit),
+        "decision_limits": decision_sentences.decision_limits(bool(curve), numbers["positive"]),
+        "learning_limits": decision_sentences.LEARNING_LIMITS,
+        "learning": decision_sentences.learning(numbers["learning"], numbers["headline"]),
+    }
+    if found:
+        rows = found["characteristics"]["rows"]
+        result |= {
+            "table": table(found["characteristics"]),
+            "unlike": clinical_sentences.unlike(rows),
+            "counted": clinical_sentences.counted(rows, unit),
+            "groups": clinical_sentences.groups(found["groups"], unit),
+            "error": clinical_sentences.error(found["error"], unit),
+            "column_limits": clinical_sentences.COLUMN_LIMITS,
+        }
+    if clinical:
+        result |= {
+            "images_add": clinical_sentences.images_add(clinical, numbers["headline"]),
+            "filled": clinical_sentences.filled(clinical),
+            "clinical_limits": clinical_sentences.CLINICAL_LIMITS,
+        }
+    return result
+
+
+def table(found: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """Return the lines of Table 1: name, cells, and in the first of a column its differences and `first`."""
+    lines = []
+    for row in found["rows"]:
+        of = {name: row[name] for name in ("by_class", "by_split")}
+        levels = [None] if row["numeric"] else row["levels"]
+        if not row["numeric"]:
+            lines.append({"name": row["name"], "cells": [""] * len(found["groups"]), "first": True} | of)
+        for level in levels:
+            cells = [clinical_sentences.cell(row, group, level) for group in found["groups"]]
+            lines.append({"name": row["name"] if level is None else level, "cells": cells, "first": level is None} | of)
+        if any(cell["missing"] for cell in row["cells"].values()):
+            cells = [str(row["cells"][group]["missing"]) for group in found["groups"]]
+            lines.append({"name": f"{row['name']} missing", "cells": cells, "first": False} | of)
+    return lines

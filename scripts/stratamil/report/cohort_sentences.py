@@ -1,0 +1,221 @@
+"""Prose of the cohort page, made from its numbers: the template holds layout only."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from stratamil.core.wording import about, listed, n_of, num, percentages, span, thousands
+
+Cohort = Mapping[str, Any]
+
+FIRST = 8  # names of a list that a sentence holds
+
+SECTIONS = {
+    "overview": "At a glance",
+    "samples": "Sample patches",
+    "stains": "Stains",
+    "amounts": "Slices and patches",
+    "shortcuts": "Shortcuts",
+    "sizes": "Patch sizes",
+    "quality": "Empty, odd and identical patches",
+    "splits": "Splits",
+    "excluded": "Flow and exclusions",
+    "cases": "All cases",
+    "inputs": "Inputs",
+}
+LIMITS = {
+    "overview": "The page does not know how the cases were chosen, nor how common each class is in a clinic.",
+    "samples": "Single patches of single cases do not show what a class looks like: cases of any class have normal "
+    "tissue. Patches of the same size can differ in magnification.",
+    "stains": "The page does not know why a stain is missing. If it was ordered for difficult cases only, a model can "
+    "learn that.",
+    "amounts": "The number of patches is not the size of the lesion: it also depends on cutting, scanning and tiling.",
+    "shortcuts": "A model need not use such a shortcut, and a CI that includes 0.5 does not exclude one. The number of "
+    "comparisons is not corrected for.",
+    "sizes": "Pixels are not magnification. The encoder sees all patches at one size: larger ones at a coarser scale.",
+    "quality": "Tissue that was scanned or saved twice with different bytes is not found, nor are blur, pen or folds.",
+    "splits": "Scanner, laboratory and year are not compared here.",
+}
+BOXES = "box: quartiles; black bar: median; line: range"
+CAPTIONS = {
+    "cohort_slices": f"Slices per case that has the stain ({BOXES}).",
+    "cohort_patches": f"Patches per case that has the stain ({BOXES}).",
+    "cohort_sides": f"Longer side of each measured patch in pixels ({BOXES}).",
+}
+
+
+def of_page(cohort: Cohort) -> dict[str, Any]:
+    """Return all prose of the page."""
+    return {
+        "header": header(cohort),
+        "sections": {name: title for name, title in SECTIONS.items() if name != "quality" or cohort["quality"]},
+        "limits": LIMITS,
+        "captions": CAPTIONS | {"samples": samples(cohort), "cohort_stains": combinations(cohort), "flow": FLOW},
+        "clean": CLEAN,
+        "no_images": "There are no images to show: the cohort has precomputed features.",
+        "combination_shares": {
+            name: percentages([row["counts"][name] for row in cohort["combinations"]]) for name in cohort["classes"]
+        },
+        "mixed": mixed(cohort),
+        "stains": stains(cohort),
+        "amounts": amounts(cohort),
+        "shortcuts": shortcuts(cohort),
+        "shortcut_cis": shortcut_cis(cohort),
+        "sizes": sizes(cohort["sides"]),
+        "quality": quality(cohort["quality"]) if cohort["quality"] else {},
+        "patients": several(cohort["patients"]),
+        "inputs": inputs(cohort),
+    }
+
+
+CLEAN = "No warnings: class sizes, slices, patches, stains, labels and splits look as they should."
+FLOW = "From the labels table and the patches to the splits; exclusions are on the right."
+
+
+def header(cohort: Cohort) -> str:
+    """Say what goes into training."""
+    return f"{counts(cohort)} before training. Read this before the results. For research, not for diagnosis."
+
+
+def counts(cohort: Cohort) -> str:
+    """Return the cases, their patients and classes."""
+    total, classes = cohort["total"], ", ".join(f"{row['cases']} {row['class']}" for row in cohort["by_class"])
+    patients = "" if cohort["patient_column"] is None else f" of {n_of(total['patients'], 'patient')}"
+    return f"{n_of(total['cases'], 'case')}{patients} ({classes})"
+
+
+def finding(cohort: Cohort) -> str:
+    """Say what the cohort is, in a sentence."""
+    total, names = cohort["total"], cohort["stains"]
+    amount = f"{n_of(total['patches'], 'patch')} in {n_of(total['slices'], 'slice')}"
+    return f"{counts(cohort)}, {amount} of {n_of(len(names), 'stain')} ({listed(names)})."
+
+
+def mixed(cohort: Cohort) -> str:
+    """Say that patients are counted in several classes; empty where none is."""
+    if sum(row["patients"] for row in cohort["by_class"]) <= cohort["total"]["patients"]:
+        return ""
+    return "A patient with cases of several classes is counted in each."
+
+
+def samples(cohort: Cohort) -> str:
+    """Return the caption of the sample patches."""
+    drawn, seed = n_of(len(cohort["samples"] or []), "patch"), cohort["bootstrap"]["seed"]
+    return (
+        f"{drawn} drawn at random (seed {seed}), each from another case of its stain and class. Patches are scaled to "
+        "fit, never stretched or recoloured; below each are its case and its size on disk."
+    )
+
+
+def stains(cohort: Cohort) -> str:
+    """Say how many cases have all stains."""
+    full = sum(row["cases"] for row in cohort["combinations"] if not row["missing"])
+    names = cohort["stains"]
+    which = f"all {len(names)} stains" if len(names) > 1 else names[0]
+    return f"{thousands(full)} of {n_of(cohort['total']['cases'], 'case')} have {which}."
+
+
+def combinations(cohort: Cohort) -> str:
+    """Return the caption of the figure of stains."""
+    rows, most = cohort["combinations"], cohort["combinations_drawn"]
+    part = ""
+    if len(rows) > most:
+        part = f" The {most} commonest are drawn, {sum(row['cases'] for row in rows[:most])} of the cases."
+    return f"Each row is a combination of stains: joined dots are present, bars count its cases by class.{part}"
+
+
+def amounts(cohort: Cohort) -> str:
+    """Say what a case of each class has, at the median."""
+    rows = [row for row in cohort["amounts"][: len(cohort["classes"])] if row["cases"]]
+    each = (
+        f"{about(row['patches']['median'])} patches in {about(row['slices']['median'])} slices ({row['class']})"
+        for row in rows
+    )
+    return f"Median per case: {listed(list(each))}."
+
+
+def shortcuts(cohort: Cohort) -> str:
+    """Say how well the classes can be separated without looking at a patch."""
+    if not cohort["predictors"]:
+        return "No shortcut: all cases have the same numbers of slices and patches and the same stains."
+    best = max(cohort["predictors"], key=lambda row: row["auc"].value)
+    auc = best["auc"]
+    ci = "" if auc.low is None else f" (95% CI {span(auc.low, auc.high, 2)})"
+    chance = auc.low is not None and auc.low <= 0.5
+    return (
+        f"Without looking at a patch, the {best['measure']} separates the classes best: AUROC {num(auc.value, 2)}{ci}"
+        f"{'; the CI includes 0.5, which is chance' if chance else ''}."
+    )
+
+
+def shortcut_cis(cohort: Cohort) -> str:
+    """Say how the table of shortcuts was made."""
+    unit = "case" if cohort["patient_column"] is None else "patient"
+    several = " Each class is compared with the rest, and the best is shown." if len(cohort["classes"]) > 2 else ""
+    samples, seed = cohort["bootstrap"]["samples"], cohort["bootstrap"]["seed"]
+    return (
+        f"CIs: {samples} {unit}-level bootstrap samples (seed {seed}).{several} Stains that every case has are not in "
+        "the table."
+    )
+
+
+def sizes(sides: Mapping[str, Any] | None) -> str:
+    """Say how large the measured patches are, and how many are not square."""
+    if not sides:
+        return "Patch sizes are unknown: the cohort has precomputed features and no images."
+    pixels = [side["pixels"] for side in sides["longer"]]
+    drawn = ", drawn at random" if sides["drawn"] < sides["of"] else ""
+    result = f"{thousands(len(pixels))} of {n_of(sides['of'], 'patch')} were measured{drawn}."
+    if pixels:
+        least, most = min(pixels), max(pixels)
+        result += f" The longer side is {least}{'' if least == most else f' to {most}'} pixels; "
+        result += f"{n_of(sides['oblong'], 'patch')} not square." if sides["oblong"] else "all are square."
+    if lost := sides["unreadable"]:
+        result += f" {n_of(len(lost), 'patch')} could not be read ({first(lost)})."
+    return result
+
+
+def quality(found: Mapping[str, Any]) -> dict[str, str]:
+    """Say what the patches hold: empty ones, kinds, and copies."""
+    what = "image" if found["images"] else "row"
+    empty, lost = sum(row["empty"] for row in found["empty"]), found["unreadable"]["n"]
+    alike = "pixels" if found["images"] else "features"
+    if empty:
+        verb = "is" if empty == 1 else "are"
+        said = f"{thousands(empty)} of {n_of(found['patches'], what)} {verb} empty: all {alike} equal."
+    else:
+        said = f"None of {n_of(found['patches'], what)} is empty."
+    said += f" {n_of(lost, what)} could not be read." if lost else ""
+    kinds = "An image can be of several kinds." if found["kinds"] else ""
+    if found["bits"]:
+        kinds += " 16-bit grey images are scaled by the bits that their largest value needs: 8, 10, 12, 14 or 16."
+    if any(row["kind"] == TRANSPARENT for row in found["kinds"]):
+        kinds += " If a program wrote an empty alpha channel over real pixels, export these images without it."
+    blank = ", apart from blank images" if found["images"] else ""
+    copies = (
+        "These cases have identical files. Different patients with an identical file must not be in different sets."
+        if found["copies"]
+        else f"No two cases have an identical file{blank}."
+    )
+    cases = len(found["empty"])
+    has = f"{n_of(cases, 'case')} {'has' if cases == 1 else 'have'} empty patches"
+    equal = "These cases have identical features, in whatever files." if found["equal_rows"] else ""
+    return {"empty": said, "kinds": kinds.strip(), "copies": copies, "equal": equal, "cases": has}
+
+
+TRANSPARENT = "fully transparent, read as white"
+
+
+def several(patients: Sequence[Mapping[str, Any]]) -> str:
+    """Say how many patients have several cases."""
+    return f"{n_of(len(patients), 'patient')} {'has' if len(patients) == 1 else 'have'} several cases"
+
+
+def inputs(cohort: Cohort) -> str:
+    """Say where the patches came from."""
+    source = f"Patches: {cohort['folder']}" if cohort["folder"] else "Patches: rows of precomputed feature files"
+    return source + (f". Code: commit {cohort['commit']}." if cohort["commit"] else ".")
+
+
+def first(names: Sequence[str]) -> str:
+    """Return the first names of a list, and whether there are more."""
+    return ", ".join(names[:FIRST]) + (f" and {len(names) - FIRST} more" if len(names) > FIRST else "")

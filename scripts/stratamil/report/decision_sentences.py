@@ -1,0 +1,135 @@
+"""Sentences on what decisions are worth, what the cohort can detect, and on models that were trained in another way."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from stratamil.core.wording import baseline_label, num, span
+from stratamil.stats.intervals import Estimate
+
+
+def ci(estimate: Estimate, digits: int = 2) -> str:
+    """Return ` (95% CI 0.81 to 0.93)`, or nothing where there is none."""
+    return "" if estimate.low is None else f" (95% CI {span(estimate.low, estimate.high, digits)})"
+
+
+def listed(words: Sequence[str]) -> str:
+    """Return `a, b and c`."""
+    return " and ".join([*([", ".join(words[:-1])] if len(words) > 1 else []), *words[-1:]])
+
+
+def net_benefit(curve: Mapping[str, Any], positive: str, cases: int) -> str:
+    """Say at which thresholds the model's decisions are worth more than calling all cases, or none, positive."""
+    choices = f"calling all {cases} cases or none {positive}"
+    if not curve["useful"]:
+        return f"At no threshold is deciding by the model shown to have a higher net benefit than {choices}."
+    ranges = [num(low, 2) if low == high else f"{num(low, 2)} to {num(high, 2)}" for low, high in curve["useful"]]
+    plural = "s" if ranges != [num(curve["useful"][0][0], 2)] else ""
+    return (
+        f"Deciding by the model has a higher net benefit than {choices} at threshold{plural} {listed(ranges)} "
+        "(pointwise 95% CIs above 0)."
+    )
+
+
+def beside_baseline(curve: Mapping[str, Any], at: float = 0.5) -> str:
+    """Say how the model's net benefit compares with that of the best baseline at a threshold; empty without one."""
+    if not curve["baseline"]:
+        return ""
+    place = curve["thresholds"].index(at)
+    model, difference, other = (curve[name][place] for name in ("model", "over_baseline", "of_baseline"))
+    both = (
+        f"At a threshold of {num(at, 1)} the net benefit is {num(model.value, 2)}{ci(model)}, that of the best "
+        f"baseline ({baseline_label(curve['baseline'])}) {num(other, 2)}"
+    )
+    size = f"difference {num(difference.value, 2)}{ci(difference)}"
+    if difference.low is None:
+        return f"{both}; {size}."
+    if difference.low > 0:
+        return f"{both}: the model is worth more, {size}."
+    if difference.high < 0:
+        return f"{both}: the model is worth less, {size}."
+    return f"{both}; {size}, so this cohort cannot show a difference."
+
+
+def detectable(found: Mapping[str, Any], unit: str) -> str:
+    """Say how small an AUROC and a difference the cohort can detect. unit: patient, or case."""
+    if found["auroc"] is None:
+        return f"With {found['patients']} {unit}s no AUROC can be told from chance with 80% power."
+    begin = (
+        f"With {found['patients']} {unit}s this study can detect, with 80% power, an AUROC of {num(found['auroc'], 2)}"
+    )
+    if found["difference"] is None:
+        return f"{begin} or more against chance."
+    return (
+        f"{begin} or more against chance, and a difference of {num(found['difference'], 2)} or more from the best "
+        f"baseline ({baseline_label(found['against'])}). It would mostly miss smaller ones."
+    )
+
+
+def decision_limits(curve: bool, positive: str | None) -> str:
+    """Return what a reader must know of the section; curve: whether it has decision curves."""
+    power = "The power comes from this study's own standard errors, to plan the next study."
+    if not curve:
+        return power
+    return (
+        f"Net benefit depends on the share of {positive} cases, which is another in a clinic, and takes probabilities "
+        f"as they are: read it with the calibration. The best baseline was chosen on the same cases. {power}"
+    )
+
+
+LEARNING_LIMITS = (
+    "The curve does not say how it goes on beyond this cohort. Shares are drawn by class and patient, each within the "
+    "next; the validation cases, which choose the epoch, stay the same."
+)
+
+
+WAYS = {
+    "mean": ("without attention, on the mean of all patches", "attention adds"),
+    "flat": ("with one attention over all patches", "the levels of slices and stains add"),
+    "hierarchical": ("with hierarchical attention", "the simpler model adds"),
+}
+
+
+def retrained(baselines: Sequence[Mapping[str, Any]], headline: str) -> str:
+    """Say what the model trained with another aggregation reaches, and what its own adds; empty without one."""
+    said = []
+    for row in baselines:
+        if row["retrained"] is None:
+            continue
+        how, gains = WAYS[row["retrained"]]
+        gain = row["auc_difference"]["fold_mean" if headline == "fold_mean" else "model"]
+        if gain.value is None:
+            said.append(f"The AUROC of the model trained {how} is not defined.")
+            continue
+        text = f"Trained {how}, the model reaches an AUROC of {num(row[headline].value, 2)}{ci(row[headline])}"
+        if gain.low is None:
+            said.append(f"{text}; difference {num(gain.value, 2)}.")
+        elif gain.low <= 0 <= gain.high:
+            said.append(f"{text}: it is not shown that {gains} anything, difference {num(gain.value, 2)}{ci(gain)}.")
+        elif gain.low > 0:
+            said.append(f"{text}: {gains} {num(gain.value, 2)}{ci(gain)}.")
+        else:
+            said.append(f"{text}, higher than its own: difference {num(gain.value, 2)}{ci(gain)}.")
+    return " ".join(said)
+
+
+def learning(points: Sequence[Mapping[str, Any]], headline: str) -> str:
+    """Say how the AUROC grows with the number of training cases; empty without shares. headline: which AUROC."""
+    if len(points) < 2:
+        return ""
+    shares = listed([f"{point['percent']}%" for point in points])
+    sizes = listed([num(point["training_cases"], 0) for point in points])
+    values = listed([num(point[headline].value, 2) for point in points])
+    which = "mean of folds" if headline == "fold_mean" else "pooled"
+    begin = f"With {shares} of the training cases ({sizes} per split) the AUROC, {which}, is {values}."
+    before = points[-2]
+    gain = before["auc_difference"]["fold_mean" if headline == "fold_mean" else "model"]
+    if gain.value is None:
+        return begin
+    step = f"from {before['percent']}% to 100% by {num(abs(gain.value), 2)}{ci(gain)}"
+    if gain.low is None or gain.low <= 0 <= gain.high:
+        which = "rises" if gain.value >= 0 else "falls"
+        held = "" if gain.low is None else "; the CI includes 0, so more cases are not shown to help"
+        return f"{begin} It {which} {step}{held}."
+    if gain.low > 0:
+        return f"{begin} It still rises {step}: more cases would probably help."
+    return f"{begin} It falls {step}: look for a fault in the cases that came last."

@@ -1,0 +1,167 @@
+"""Paragraphs for a paper: methods and results of a study, with every number filled in (report/summary.txt)."""
+
+import re
+import textwrap
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from stratamil.core.wording import baseline_label, listed, n_of, thousands
+from stratamil.report import sentences
+from stratamil.report import sentences_cases as of_cases
+from stratamil.report import sentences_performance as performance
+from stratamil.report.sentences import Numbers, quoted
+
+RULES = {"youden": "Youden’s index"}
+NAMES = {"adamw": "AdamW", "adam": "Adam", "sgd": "SGD", "python": "Python", "torch": "PyTorch"}
+WIDTH = 100
+
+
+def text(numbers: Numbers, used: Mapping[str, Any], unit: str) -> str:
+    """Return summary.txt. used: cohort, flow, provenance and faithfulness of the page, and `run`, of `facts`."""
+    parts = {"Methods": methods(numbers, used, unit), "Results": results(numbers, used, unit)}
+    return (
+        "\n\n".join(f"{name}\n\n{textwrap.fill(body, WIDTH, break_on_hyphens=False)}" for name, body in parts.items())
+        + "\n"
+    )
+
+
+def facts(results: Mapping[str, Any], sizes: Mapping[str, Sequence[int]]) -> dict[str, Any]:
+    """Return what one run says of all: settings of model and training, features, rule of the threshold.
+
+    sizes: cases of each split, by name of the set.
+    """
+    settings = results.get("settings") or {}
+    return {
+        "model": settings.get("model") or {},
+        "train": settings.get("train") or {},
+        "features": results.get("features") or {},
+        "rule": results.get("threshold_rule", "youden"),
+        "sizes": sizes,
+    }
+
+
+def methods(numbers: Numbers, used: Mapping[str, Any], unit: str) -> str:
+    """Return the methods paragraph."""
+    cohort, runs = used["cohort"], used["run"]
+    total, stains = cohort["total"], cohort["stains"]
+    of = f" of {n_of(total['patients'], 'patient')}" if unit == "patient" else ""
+    lines = [
+        f"Cases were classified as {listed(numbers['classes'], 'or')} from image patches of "
+        f"{n_of(len(stains), 'stain')} ({listed(stains)}) by multiple-instance learning.",
+        f"The cohort had {n_of(total['cases'], 'case')}{of} ({sentences.by_class(numbers['counts'])}) with "
+        f"{thousands(total['slices'])} slices and {thousands(total['patches'])} patches.",
+        *_model(runs),
+        f"Splits were {_first_lower(re.sub(', read from .*? and checked', '', cohort['plan']))}",
+        *_training(numbers, runs),
+        *_statistics(numbers, unit),
+        *_software(used["provenance"]),
+    ]
+    return " ".join(lines)
+
+
+def _model(runs: Mapping[str, Any]) -> list[str]:
+    features, model = runs["features"], runs["model"]
+    lines = []
+    if features.get("encoder"):
+        size = f" at {features['input_size']} pixels" if features.get("input_size") else ""
+        dim = f" into {thousands(features['dim'])} features" if features.get("dim") else ""
+        lines.append(f"A frozen encoder ({features['encoder']}) encoded each patch once{size}{dim}.")
+    pooling = {
+        "hierarchical": "Attention pooled patches to slices, slices to stains and stains to the case",
+        "flat": "Attention pooled all patches of a case at once",
+        "mean": "Patch features were averaged over the case",
+    }.get(model.get("aggregation"))
+    if pooling:
+        embedded = f" (embedding {model['embed_dim']})" if model.get("embed_dim") else ""
+        lines.append(f"{pooling}{embedded}; a linear classifier followed.")
+    return lines
+
+
+def _training(numbers: Numbers, runs: Mapping[str, Any]) -> list[str]:
+    sizes, train = runs["sizes"], runs["train"]
+    spread = {name: _range(values) for name, values in sizes.items()}
+    seeds = f", with {n_of(len(numbers['seeds']), 'seed')} ({', '.join(map(str, numbers['seeds']))})"
+    lines = [
+        f"In each of {n_of(len(numbers['splits']), 'split')}{seeds}, a model was trained on {spread['train']} cases, "
+        f"{spread['val']} cases were used for validation and {spread['test']} for the test."
+    ]
+    if train:
+        weights = train.get("class_weights") or "none"
+        optimizer = NAMES.get(train["optimizer"], train["optimizer"])
+        lines.append(
+            f"Training took up to {train['epochs']} epochs ({optimizer}, learning rate {train['lr']:g}, weight decay "
+            f"{train['weight_decay']:g}, class weights {weights}, label smoothing {train['label_smoothing']:g}, "
+            f"dropout {runs['model'].get('dropout', 0):g})."
+        )
+    rule = RULES.get(runs["rule"], runs["rule"])
+    threshold = f" and the threshold ({rule})" if numbers["positive"] else ""
+    return [*lines, f"Validation cases alone chose the epoch{threshold}; no model was fitted to all cases."]
+
+
+def _first_lower(text: str) -> str:
+    return text[:1].lower() + text[1:]
+
+
+def _range(values: Sequence[int]) -> str:
+    return f"{min(values)}" if min(values) == max(values) else f"{min(values)} to {max(values)}"
+
+
+def _statistics(numbers: Numbers, unit: str) -> list[str]:
+    measure = "mean of the test sets" if numbers["headline"] == "fold_mean" else "pooled over test sets"
+    names = [_first_lower(baseline_label(entry["name"])) for entry in sentences.compared(numbers)]
+    lines = [
+        f"The primary measure was the out-of-fold AUROC ({measure}), with 95% CIs from "
+        f"{thousands(numbers['bootstrap']['samples'])} {unit}-level bootstrap samples, or Newcombe’s method with fewer "
+        f"than 20 {unit}s of a class; CIs of proportions are Wilson’s."
+    ]
+    if names:
+        lines.append(
+            f"{n_of(len(names), 'baseline')} ({'; '.join(names)}) used the same splits; differences are paired."
+        )
+    return lines
+
+
+def _software(provenance: Mapping[str, Any]) -> list[str]:
+    versions = provenance["versions"]
+    shown = [
+        f"{NAMES.get(name, name)} {versions[name]}"
+        for name in ("python", "torch", "scikit-learn")
+        if versions.get(name)
+    ]
+    commit = f", commit {provenance['commit'][:10]}" if provenance["commit"] else ""
+    return [f"Software: StrataMIL{commit}" + (f" ({', '.join(shown)})." if shown else ".")]
+
+
+def results(numbers: Numbers, used: Mapping[str, Any], unit: str) -> str:
+    """Return the results paragraph."""
+    several = len(numbers["by_seed"]) > 1
+    replicates = f"{len(numbers['by_seed'])} trainings" if several else ""
+    lines = [of_cases.excluded(used["flow"]), sentences.result(numbers)]
+    if numbers["headline"] == "fold_mean":
+        lines.append(f"The pooled AUROC was {quoted(numbers['out_of_fold']['roc_auc'])}.")
+    lines += [_operating(numbers, replicates), performance.calibration(numbers, replicates)]
+    lines += [
+        performance.baselines(numbers) if numbers["baselines"] else "",
+        of_cases.errors(numbers["per_case"], "training", several),
+    ]
+    if used["faithfulness"]:
+        lines.append(used["faithfulness"]["overall"])
+    lines.append("All figures are internal; no external cohort was tested.")
+    return " ".join(filter(None, lines))
+
+
+def _operating(numbers: Numbers, replicates: str) -> str:
+    """Return sensitivity and specificity, or accuracy and recalls, with counts."""
+    rows = {row["name"]: row for row in numbers["decisions"][0]["rows"]}
+    names = ["sensitivity", "specificity"] if numbers["positive"] else [row["name"] for row in rows.values()]
+    parts = []
+    for name in names:
+        estimate = rows[name]["estimate"]
+        if estimate.value is None:
+            parts.append(f"{name} is not defined")
+        else:
+            count = f"{rows[name]['k']} of {estimate.n}"
+            parts.append(f"{name} {quoted(estimate, more=count)}")
+    at = "At a probability of 0.5" if numbers["positive"] else "By the most probable class"
+    of = f", ensemble of {replicates}" if replicates else ""
+    return f"{at}{of}: {listed(parts)}."

@@ -1,0 +1,141 @@
+"""Sentences on the cases: the cohort, errors, attention, and whether attention explains anything."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from stratamil.core.wording import listed, n_of, num, percentages, thousands
+from stratamil.report.sentences import first_sentence, quoted
+
+CHANCE = 0.5
+EQUAL_SHARE = (0.95, 1.05)  # mean weight of a stain, as a multiple of an equal share, that counts as equal
+UNIFORM = 0.98  # normalised entropy beyond which attention is close to equal weights
+OPEN = 5  # warnings that the report itself shows
+
+
+def cohort(cohort: Mapping[str, Any], flow: Mapping[str, Any]) -> list[str]:
+    """Return what the cohort is, how it was split and what was excluded, a line each.
+
+    Its grave warnings are flags of the first screen.
+    """
+    total, stains = cohort["total"], cohort["stains"]
+    of = "" if cohort["patient_column"] is None else f" of {n_of(total['patients'], 'patient')}"
+    counts = {row["class"]: row["cases"] for row in cohort["by_class"]}
+    shares = percentages(list(counts.values()))
+    classes = listed([f"{n} {name} ({share}%)" for (name, n), share in zip(counts.items(), shares)])
+    return [
+        f"{n_of(total['cases'], 'case')}{of}: {classes}; {thousands(total['slices'])} slices (one tissue section in "
+        f"one stain) and {thousands(total['patches'])} patches in {n_of(len(stains), 'stain')} ({listed(stains)}).",
+        excluded(flow),
+        f"Splits: {cohort['plan'][0].lower()}{cohort['plan'][1:]}",
+        *warned(cohort["warnings"][cohort["grave"] :]),
+    ]
+
+
+def warned(warnings: Sequence[str]) -> list[str]:
+    """Return the first of these warnings, each in a sentence, and how many more there are."""
+    more = len(warnings) - OPEN
+    lines = [f"Warning: {first_sentence(line)}" for line in warnings[:OPEN]]
+    return [*lines, *([f"{n_of(more, 'more warning')} on the cohort page."] if more > 0 else [])]
+
+
+def excluded(flow: Mapping[str, Any]) -> str:
+    """Say how many labelled cases were predicted, and why the others were not."""
+    steps = flow["steps"]
+    parts = [part for step in steps for part in step["left_out"] if part["cases"]]
+    reasons = [f"{part['reason'].removesuffix(' excluded')}: {part['cases']}" for part in parts]
+    n = sum(part["cases"] for part in parts)
+    begin = f"Of {n_of(steps[0]['cases'], 'labelled case')}, {steps[-1]['cases']} were predicted out of fold"
+    return (
+        f"{begin}; {n} {'was' if n == 1 else 'were'} excluded ({', '.join(reasons)})."
+        if reasons
+        else f"{begin}; none was excluded."
+    )
+
+
+def errors(rows: Sequence[Mapping[str, Any]], unit: str, several: bool) -> str:
+    """Say how many cases are wrong, and how many only in some trainings. rows: `per_case`; unit: of a repetition."""
+    wrong = [case for case in rows if case["right"] == 0]
+    mixed = [case for case in rows if 0 < case["right"] < case["times"]]
+    total = n_of(len(rows), "case")
+    if not several:
+        text = f"{len(wrong)} of {total} {'is' if len(wrong) == 1 else 'are'} misclassified"
+        return f"{text}." if wrong else f"None of {total} is misclassified."
+    text = f"{len(wrong)} of {total} {'is' if len(wrong) == 1 else 'are'} misclassified in every {unit}"
+    return f"{text}; {n_of(len(mixed), 'case')} only in some."
+
+
+def attention(found: Mapping[str, Any] | None) -> str:
+    """Say which stain has the largest weight by true class, and how many patches share the attention."""
+    if not found:
+        return "No run has an attention summary."
+    stains = found["stains"]
+    ratios = [row["ratio"] for row in stains if row["ratio"] is not None]
+    if len(stains) == 1:
+        text = f"The only stain, {stains[0]['stain']}, has all stain attention"
+    elif ratios and all(EQUAL_SHARE[0] <= ratio <= EQUAL_SHARE[1] for ratio in ratios):
+        text = "Each stain has on average within 5% of an equal share of attention, so none stands out"
+    elif not any(row["most"] for row in stains):
+        text = "No stain has the largest weight in any case"
+    else:
+        text = "; ".join(_of_class(group) for group in found["by_class"])
+        text = text[0].upper() + text[1:]
+    return f"{text}{_undecided(found)}. {_spread(found)}".strip()
+
+
+def _of_class(group: Mapping[str, Any]) -> str:
+    most = max(row["most"] for row in group["stains"])
+    if not group["told"] or not most:
+        return f"in {group['class']} cases no stain stands out"
+    top = [row for row in group["stains"] if row["most"] == most]
+    names = " or ".join(row["stain"] for row in top)
+    medians = " and ".join(num(row["median"], 2) for row in top)
+    each = "each " if len(top) > 1 else ""
+    return (
+        f"in {group['class']} cases {names} most often had the largest weight ({each}{most} of {group['told']} cases; "
+        f"median weight {medians})"
+    )
+
+
+def _undecided(found: Mapping[str, Any]) -> str:
+    parts = []
+    if found["equal"]:
+        parts.append(f"in {found['equal']} of {found['cases']} cases the largest weights are equal")
+    if found["single"] and len(found["stains"]) > 1:
+        parts.append(f"{n_of(found['single'], 'case')} {'has' if found['single'] == 1 else 'have'} one stain only")
+    return "".join(f"; {part}" for part in parts)
+
+
+def _spread(found: Mapping[str, Any]) -> str:
+    parts = []
+    if found["effective_patches"] is not None:
+        parts.append(f"the attention of a case amounts to {num(found['effective_patches'], 0)} patches on average")
+    entropy = found["normalised_entropy"]
+    if entropy is not None:
+        close = ", close to equal weights" if entropy > UNIFORM else ""
+        parts.append(f"normalised entropy is {num(entropy, 2)} (1 is uniform){close}")
+    text = "; ".join(parts)
+    return f"{text[0].upper()}{text[1:]}." if text else ""
+
+
+def known_signal(truth: Mapping[str, Any] | None) -> str:
+    """Say how well attention ranks patches that are known to have the signal; empty where none are known."""
+    if not truth:
+        return ""
+    of = f"{truth['class']} " if truth["class"] else ""
+    text = (
+        f"In {truth['cases']} predictions of {of}cases with known signal patches, attention ranks these above others "
+        f"with AUROC {quoted(truth['mean_auc'])}; chance is {CHANCE}"
+    )
+    if truth.get("contribution_auc") is None or truth.get("margin_auc") is None:
+        return f"{text}."
+    return (
+        f"{text}. Ranked by signed contribution to the logit the AUROC is {num(truth['contribution_auc'], 2)}, by "
+        f"contribution to the margin {num(truth['margin_auc'], 2)}."
+    )
+
+
+def faithfulness(found: Mapping[str, Any] | None) -> str:
+    """Say whether attention explains the predictions, by predicted class."""
+    if not found:
+        return "Faithfulness was not checked, so whether the model needs the patches that it attends to is unknown."
+    return " ".join(filter(None, (found["overall"], found["by_class"])))

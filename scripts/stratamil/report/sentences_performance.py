@@ -1,0 +1,274 @@
+"""Sentences on performance: single trainings, decisions, calibration, baselines and subgroups."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from stratamil.core.wording import baseline_label, listed, n_of, num, pct, span
+from stratamil.report import sentences
+from stratamil.report.sentences import Numbers, ci, quoted
+from stratamil.stats.intervals import Estimate
+from stratamil.stats.metrics import TEMPERATURE_CASES
+
+OFF = {
+    "few": f"fewer than {TEMPERATURE_CASES} validation cases, too few to fit a temperature",
+    "one class": "validation cases of one class only",
+    "bound": "a fit that ends at its bound",
+}
+
+
+def estimand(numbers: Numbers) -> str:
+    """Say why the mean of folds leads, and what the pooled AUROC is."""
+    pooled = numbers["out_of_fold"]["roc_auc"]
+    if numbers["headline"] != "fold_mean":
+        return "The pooled AUROC ranks cases across models and falls where their probabilities are shifted."
+    return (
+        "One model at a time ranks a test set that it did not see. The pooled AUROC ranks cases across models and "
+        f"falls where their probabilities are shifted; here it is {quoted(pooled)}."
+    )
+
+
+def trained(training: Sequence[int], cases: int) -> str:
+    """Say what share of the cases each model saw, and that none was fitted to all. training: cases of each split."""
+    least, most = min(training), max(training)
+    counts = f"{least}" if least == most else f"{least} to {most}"
+    share = round(100 * sum(training) / len(training) / cases)
+    seen = f"Each model was trained on about {share}% of the cases ({counts} of {cases})."
+    return f"{seen} No final model was fitted to all cases."
+
+
+def runs(numbers: Numbers) -> str:
+    """Say how far the AUROC of single runs ranges, and over what."""
+    aucs = [run["roc_auc"].value for run in numbers["runs"] if run["roc_auc"].value is not None]
+    total, found = len(numbers["runs"]), numbers["out_of_fold"]
+    if not aucs:
+        return f"No AUROC is defined in any of {n_of(total, 'run')}: no test set has every class."
+    spread = [(found["fold_sd"], "splits"), (found["seed_sd"], "seeds"), (found["repeat_sd"], "repeats")]
+    known = [f"{num(sd, 2)} over {name}" for sd, name in spread if sd is not None]
+    text = f"In {n_of(total, 'run')} the AUROC of the test cases ranges from {num(min(aucs), 2)} to {num(max(aucs), 2)}"
+    text += f" (SD {', '.join(known)})" if known else ""
+    lacking = total - len(aucs)
+    return text + (f"; in {lacking} it is not defined, because the test cases are of one class." if lacking else ".")
+
+
+def runs_limits(numbers: Numbers) -> str:
+    """Say what differences between splits do not show."""
+    sizes = [run["n"] for run in numbers["runs"]]
+    n = f"{min(sizes)}" if min(sizes) == max(sizes) else f"{min(sizes)} to {max(sizes)}"
+    return (
+        f"With {n} test cases a split, most of the difference between splits is chance. The SD over splits is not a "
+        "standard error: splits share training cases."
+    )
+
+
+def perfect(numbers: Numbers, unit: str) -> str:
+    """Say of runs with perfect separation that this is weak evidence; empty where there are none."""
+    if not any(run["roc_auc"].value in (0.0, 1.0) for run in numbers["runs"]):
+        return ""
+    return f"An AUROC of 0 or 1 has Newcombe’s score interval: perfect separation of so few {unit}s is weak evidence."
+
+
+def checked(numbers: Numbers) -> str:
+    """Say that every case was predicted as often as it should, and that the files agree; empty where it is not so."""
+    if numbers["coverage"]["missing"] or numbers["coverage"]["repeated"] or numbers["disagreements"]:
+        return ""
+    repeats = numbers["repeats"]
+    times = "once per seed" if repeats == 1 else f"{repeats} times per seed, once in each repeat"
+    return f"Every used case was predicted exactly {times}, and recomputed metrics agree with those of all runs."
+
+
+def faults(numbers: Numbers) -> list[str]:
+    """Return what does not fit: cases predicted too rarely or too often, files of different evaluations."""
+    repeats, lines = numbers["repeats"], []
+    kinds = {
+        "missing": "not predicted" if repeats == 1 else f"predicted fewer than {repeats} times",
+        "repeated": "predicted by more than one split" if repeats == 1 else f"predicted more than {repeats} times",
+    }
+    for kind, words in kinds.items():
+        for seed, ids in numbers["coverage"][kind].items():
+            more = f" and {len(ids) - 20} more" if len(ids) > 20 else ""
+            are = "is" if len(ids) == 1 else "are"
+            lines.append(f"Seed {seed}: {n_of(len(ids), 'case')} {are} {words}: {', '.join(ids[:20])}{more}.")
+    if different := numbers["disagreements"]:
+        more = f" and {len(different) - 9} more" if len(different) > 9 else ""
+        lines.append(
+            f"results.json and predictions.csv do not agree: {'; '.join(different[:9])}{more}. Evaluate these runs "
+            "again; this page uses predictions.csv."
+        )
+    return lines
+
+
+def whose(replicates: str) -> str:
+    """Return whose decisions a section shows; replicates: what the ensemble averages, or empty."""
+    return f"the ensemble, the mean probability of {replicates}" if replicates else "the out-of-fold predictions"
+
+
+def decisions(numbers: Numbers, replicates: str) -> str:
+    """Say whose decisions follow, with the AUROC of the ensemble; of several classes the accuracy."""
+    ensemble = numbers["ensemble"]
+    if numbers["positive"] is None:
+        right = numbers["decisions"][0]["rows"][0]
+        return f"For {whose(replicates)}, the most probable class is right in {right['k']} of {numbers['cases']} cases."
+    if not replicates:
+        rate = {row["name"]: row for row in numbers["decisions"][0]["rows"]}["accuracy"]
+        return f"At a probability of 0.5, {rate['k']} of {numbers['cases']} cases are classified correctly."
+    return (
+        f"Decisions, calibration, cases and subgroups are those of {whose(replicates)}: pooled AUROC "
+        f"{quoted(ensemble['roc_auc'])}. These hold only for a model that averages as many trainings."
+    )
+
+
+def threshold(points: Sequence[Mapping[str, Any]]) -> str:
+    """Say whether the thresholds chosen on validation did better than 0.5, or that there are none."""
+    if len(points) < 2:
+        return ""
+    if not points[1]["rows"]:
+        return "There is no threshold from validation: the validation cases of a split are of one class."
+    at_half, chosen = (_value(point, "balanced_accuracy") for point in points)
+    if at_half is None or chosen is None:
+        return ""
+    how = "worse than" if chosen < at_half else "better than" if chosen > at_half else "as well as"
+    return (
+        f"Thresholds chosen on validation cases did {how} 0.5 on test cases: balanced accuracy {num(chosen, 2)} "
+        f"against {num(at_half, 2)}."
+    )
+
+
+def _value(point: Mapping[str, Any], name: str) -> float | None:
+    return next(row["estimate"].value for row in point["rows"] if row["name"] == name)
+
+
+def calibration(numbers: Numbers, replicates: str) -> str:
+    """Say how well probabilities fit outcomes: slope and intercept where there are two classes, else the scores."""
+    ensemble = numbers["ensemble"]
+    scores = f"Brier score {quoted(ensemble['brier'])}, log loss {quoted(ensemble['log_loss'])}"
+    if numbers["positive"] is None:
+        return f"For {whose(replicates)}, summed over {len(numbers['classes'])} classes: {scores}."
+    slope, intercept = ensemble["calibration"]["slope"], ensemble["calibration"]["intercept"]
+    if slope.value is None:
+        return f"The calibration slope is not defined: the classes are perfectly separated or only one. {scores}."
+    return (
+        f"Calibration slope {quoted(slope)}: {slope_verdict(slope)}. Intercept {quoted(intercept)}; 1 and 0 are "
+        f"perfect. {scores}."
+    )
+
+
+def slope_verdict(slope: Estimate) -> str:
+    """Say what a calibration slope and its CI mean."""
+    if slope.low is None:
+        return "too few cases to judge"
+    if slope.holds(1):
+        return "the CI includes 1, so no miscalibration is shown"
+    if slope.high < 0:
+        return "probabilities run against the labels"
+    return "probabilities are too extreme" if slope.value < 1 else "probabilities are too close to the middle"
+
+
+def calibration_limits(class_weights: bool, replicates: str) -> str:
+    """Say what shifts probabilities here, and what the figures leave open."""
+    weights = "Class weights in the training loss shift probabilities on purpose. " if class_weights else ""
+    mean = "The mean of several models lies closer to the middle than each of them. " if replicates else ""
+    return f"{weights}{mean}Calibration may differ in another population."
+
+
+def of_runs(n: int, total: int) -> str:
+    """Return `each run has`, `the run has` or `2 of 5 runs have`."""
+    if n == total:
+        return "the run has" if total == 1 else "each run has"
+    return f"{n} of {total} runs {'has' if n == 1 else 'have'}"
+
+
+def negative(estimate: Estimate) -> Estimate:
+    """Return minus an estimate, with its interval."""
+    ends = (None if end is None else -end for end in (estimate.high, estimate.low))
+    return Estimate(-estimate.value, *ends, estimate.n)
+
+
+def temperature(fits: Sequence[Mapping[str, Any]], reduction: Estimate | None) -> str:
+    """Say whether temperatures were fitted, and what they did to the log loss of the test cases.
+
+    fits: value and off (why it was not fitted) of each run. reduction: of the log loss, None where no run is rescaled.
+    """
+    off = {reason: sum(fit["off"] == reason for fit in fits) for reason in OFF}
+    because = "; ".join(f"{of_runs(n, len(fits))} {OFF[reason]}" for reason, n in off.items() if n)
+    if reduction is None:
+        return f"Probabilities are shown as the model gives them: {because or 'no temperature was fitted'}."
+    values = [fit["value"] for fit in fits if fit["off"] is None]
+    better = reduction.value > 0
+    loss = f"log loss of the test cases {'lower' if better else 'higher'} by {num(abs(reduction.value))}"
+    size = f"{loss}{ci(reduction if better else negative(reduction), 3)}"
+    if not better:
+        effect = f"Temperature scaling did not help: {size}. Use the probabilities as the model gives them."
+    elif reduction.low is None or reduction.low <= 0:
+        held = "" if reduction.low is None else "; the CI includes 0"
+        effect = f"Temperature scaling is not shown to help: {size}{held}."
+    else:
+        effect = f"Temperature scaling helped: {size}."
+    rest = f" Other runs keep a temperature of 1: {because}." if because else ""
+    return f"{effect} Fitted temperatures: {num(min(values), 2)} to {num(max(values), 2)}.{rest}"
+
+
+def baselines(numbers: Numbers) -> str:
+    """Say what the strongest baseline reaches, and how the model compares."""
+    judged, best, headline = sentences.compared(numbers), sentences.strongest(numbers), numbers["headline"]
+    if not best:
+        return f"None of {n_of(len(numbers['baselines']), 'baseline')} has a defined AUROC."
+    named = f"“{baseline_label(best['name'])}”"
+    text = f"The strongest of {n_of(len(judged), 'baseline')}, {named}, reached an AUROC of {quoted(best[headline])}."
+    return f"{text} {against(best, numbers)}"
+
+
+def mean_pooling(numbers: Numbers) -> str:
+    """Say what the mean of patch features reaches, without attention; empty where it is the strongest, or missing."""
+    best = sentences.strongest(numbers)
+    pooled = [entry for entry in sentences.compared(numbers) if entry["name"] == "mean_pool" and entry is not best]
+    if not pooled:
+        return ""
+    reached, gain = quoted(pooled[0][numbers["headline"]]), sentences.difference(pooled[0], numbers)
+    return f"The mean of patch features, without attention, reached {reached}; paired difference {quoted(gain)}."
+
+
+def against(entry: Mapping[str, Any], numbers: Numbers) -> str:
+    """Say how much higher or lower the model is than a baseline, and whether that is a difference."""
+    gain = sentences.difference(entry, numbers)
+    if gain.value is None:
+        return "The paired difference is not defined."
+    size = f"The model is {num(abs(gain.value), 2)} {'higher' if gain.value >= 0 else 'lower'}"
+    paired = f"{size} (paired 95% CI {span(gain.low, gain.high, 2)})" if gain.low is not None else size
+    return f"{paired}; the CI includes 0, so this cohort cannot show a difference." if gain.holds(0) else f"{paired}."
+
+
+def subgroups(numbers: Numbers) -> str:
+    """Say which subgroup is classified worst; of those with five cases or more, where there are any."""
+    groups = numbers["subgroups"]
+    worst = min([row for row in groups if row["n"] >= 5] or groups, key=lambda row: row["accuracy"].value)
+    share = worst["accuracy"]
+    return (
+        f"The least accurate of {n_of(len(groups), 'subgroup')} is “{worst['name']}”: {worst['right']} of {worst['n']} "
+        f"correct ({pct(share.value)}, 95% CI {round(100 * share.low)} to {round(100 * share.high)}%)."
+    )
+
+
+def unfitted(numbers: Numbers) -> str:
+    """Say when a baseline is not fitted; empty where each is."""
+    rows = [entry for entry in numbers["baselines"] if entry["name"] != "prevalence"]
+    if all(entry["fitted"] == len(numbers["splits"]) for entry in rows):
+        return ""
+    return (
+        "A baseline is not fitted where all test cases of a split get the same probability, as when no training case "
+        "has its stain."
+    )
+
+
+def baselines_made(numbers: Numbers, images: bool) -> str:
+    """Say how the baselines were fitted."""
+    names = {entry["name"] for entry in numbers["baselines"]}
+    inputs = ["mean, maximum and SD of all patch features of a case", "their mean"]
+    inputs += ["the mean of one stain"] if any(name.startswith("mean_pool_") for name in names) else []
+    inputs += ["a descriptor of colour and coarse texture"] if "colour" in names else []
+    inputs += ["the number of patches", "the number of slices"]
+    none = "" if images else " There is no colour baseline, because it needs patch images."
+    return (
+        "Baselines are standardised logistic regressions with balanced class weights, trained on the same splits, with "
+        f"the L2 penalty of least validation log loss, on {listed(inputs)}. The pooled AUROC of the training "
+        f"prevalence is at most 0.5 by construction.{none}"
+    )

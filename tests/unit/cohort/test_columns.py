@@ -1,0 +1,60 @@
+"""Columns of the labels table: what is read, what is missing, numbers and categories, subgroups."""
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from stratamil.cohort import columns
+from stratamil.cohort.columns import Column
+from stratamil.core.errors import UserError
+
+CASES = pd.DataFrame({"case_id": [str(i) for i in range(1, 9)]})
+WORDS = ["na", "unknown"]
+
+
+def read(folder, text, *names):
+    (folder / "labels.csv").write_text(text)
+    return columns.read(folder / "labels.csv", names, CASES, case_column="Case", missing_words=WORDS)
+
+
+def test_values_are_matched_by_case_and_words_for_nothing_are_missing(tmp_path):
+    text = "Case;Class;Site;Age\n008;1;<b>A</b>;70,5\n1;1;n/a;\n2;1;B;61\n3;1; ;62\n4;1;B;63\n5;1;B;64\n99;1;Z;1\n"
+    read_columns = read(tmp_path, text, "Site", "Age")
+    site = read_columns["Site"]
+    assert list(site.values.index) == list(CASES["case_id"]) and site.levels == ["<b>A</b>", "B"]
+    assert site.values["8"] == "<b>A</b>" and list(site.values[site.values.isna()].index) == ["1", "3", "6", "7"]
+    assert not read_columns["Age"].numeric  # "70,5" is no number
+
+
+def test_numbers_with_few_different_values_are_categories(tmp_path):
+    text = "Case,Grade,Age\n" + "".join(f"{i},{i % 3},{50 + i}\n" for i in range(1, 9))
+    found = read(tmp_path, text, "Grade", "Age")
+    assert found["Grade"].levels == ["0", "1", "2"] and found["Age"].numeric and found["Age"].values["3"] == 53
+
+
+def test_an_unknown_column_and_rows_that_contradict_each_other_are_a_line_each(tmp_path):
+    with pytest.raises(UserError, match=r"no column 'Scanner': it has 'Case', 'Site': set report\.columns"):
+        read(tmp_path, "Case,Site\n1,A\n", "Site", "Scanner")
+    with pytest.raises(UserError) as error:
+        read(tmp_path, "Case,Site,Sex\n1,A,f\n01,B,f\n2,A,m\n", "Site", "Sex")
+    assert error.value.problems == (
+        f"{tmp_path / 'labels.csv'}: case 1 has different 'Site': 'A' in row 2, 'B' in row 3; keep one",
+    )
+
+
+@pytest.mark.parametrize("n, parts, how", [(40, 2, "halves"), (90, 3, "thirds")])
+def test_numbers_are_split_into_halves_or_thirds(n, parts, how):
+    values = pd.Series(np.arange(n, dtype=float), index=[str(i) for i in range(n)])
+    values.iloc[-1] = np.nan
+    column = Column("Age", values, True)
+    of, order = columns.groups(column), columns.order(column)
+    assert len(order) == parts + 1 and order[-1] == "missing" and columns.split_into(column) == how
+    sizes = of.value_counts()
+    assert sizes["missing"] == 1 and sizes[order[:-1]].max() - sizes[order[:-1]].min() <= 1
+    assert order[0].startswith("0 to ") and order[-2].endswith(f" to {n - 2}")
+
+
+def test_a_patient_has_the_value_of_their_first_case_that_has_one():
+    column = Column("Site", pd.Series([None, "B", "A"], index=["1", "2", "3"], dtype=object), False)
+    found = columns.by_patient(column, {"1": "p", "2": "p", "3": "q"})
+    assert found.to_dict() == {"p": "B", "q": "A"}

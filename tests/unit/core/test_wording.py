@@ -1,0 +1,32 @@
+"""Words for readers."""
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from stratamil.core import wording
+
+
+@pytest.mark.parametrize(
+    "counts, shares",
+    [([31, 20], [61, 39]), ([1, 1, 1], [34, 33, 33]), ([2, 1], [67, 33]), ([0, 0], [0, 0]), ([5], [100]), ([], [])],
+)
+def test_shares_of_a_whole(counts, shares):
+    assert wording.percentages(counts) == shares
+
+
+@given(st.lists(st.integers(0, 10**6), min_size=1, max_size=9).filter(any))
+def test_shares_of_a_whole_add_up_to_100_and_are_each_rounded(counts):
+    shares = wording.percentages(counts)
+    assert sum(shares) == 100
+    assert all(abs(share - 100 * n / sum(counts)) < 1 for share, n in zip(shares, counts))
+
+
+def test_counts_and_lists():
+    assert [wording.n_of(n, "patch") for n in (1, 1200)] == ["1 patch", "1,200 patches"]
+    assert [wording.listed(names) for names in ([], ["a"], ["a", "b"], ["a", "b", "c"])] == [
+        "",
+        "a",
+        "a and b",
+        "a, b and c",
+    ]

@@ -1,0 +1,66 @@
+"""The reporting checklists: every item of each, and no claim that a study does not bear out."""
+
+import pytest
+from conftest import REPOSITORY
+
+from stratamil.report import checklists, report_text
+
+LISTS = checklists.read(REPOSITORY / "report/checklists.yaml")
+EVERYTHING = checklists.facts({"patient_column": "P"}, faithfulness=True, class_weights=True, columns=True)
+NOTHING = checklists.facts({"patient_column": None}, faithfulness=False, class_weights=False, columns=False)
+
+
+def items(lacks, name="TRIPOD+AI"):
+    found = next(each for each in checklists.states(LISTS, lacks) if each["name"] == name)
+    return {item["item"]: item for item in found["items"]}
+
+
+def numbered(last, **letters):
+    """Numbers of items 1 to last; letters: of those with parts, as i12="abc"."""
+    parts = {int(name[1:]): text for name, text in letters.items()}
+    return [f"{i}{letter}" for i in range(1, last + 1) for letter in parts.get(i, [""])]
+
+
+@pytest.mark.parametrize(
+    "name, expected",
+    [
+        (
+            "TRIPOD+AI",
+            numbered(
+                27, i3="abc", i5="ab", i6="abc", i8="abc", i9="abc", i12="abcdefg", i18="abcdef", i20="abc", i23="ab",
+                i27="abc",
+            ),
+        ),
+        ("CLAIM 2024", numbered(44)),
+        ("STARD-AI", numbered(40, i15="abcd", i16="abc", i17="ab", i26="ab", i40="ab")),
+    ],
+)  # fmt: skip
+def test_every_item_is_there_once(name, expected):
+    assert list(items(EVERYTHING, name)) == expected
+
+
+def test_items_have_a_state_and_what_is_answered_has_a_place():
+    sections = {*report_text.SECTIONS, *report_text.APPENDIX}
+    for lacks in (EVERYTHING, NOTHING):
+        for each in checklists.states(LISTS, lacks):
+            for item in each["items"]:
+                assert item["state"] in checklists.STATES and set(item["where"]) <= sections, item
+                assert bool(item["where"]) == (item["state"] != checklists.AUTHOR), item
+
+
+def test_nothing_is_claimed_that_the_study_does_not_show():
+    """Clusters, updating, a second cohort and use in a clinic are no part of a study; measures lack a rationale."""
+    found = items(EVERYTHING)
+    for item in ("12d", "23b", "12f", "24", "16", "20c"):
+        assert found[item]["state"] == checklists.AUTHOR, item
+    for item in ("12e", "27a"):
+        assert found[item]["state"] == checklists.PARTLY, item
+
+
+def test_what_a_study_lacks_changes_its_states():
+    assert items(EVERYTHING)["12a"]["remark"] == "cross-validated splits by patient"
+    assert "patient" not in items(NOTHING)["12a"]["remark"].replace("patients are unknown", "")
+    assert items(NOTHING)["12a"]["state"] == items(NOTHING, "CLAIM 2024")["20"]["state"] == checklists.PARTLY
+    assert items(EVERYTHING, "CLAIM 2024")["31"]["where"] == ["attention", "faithfulness"]
+    assert items(NOTHING, "CLAIM 2024")["31"]["where"] == ["attention"]
+    assert (items(EVERYTHING)["23a"]["state"], items(NOTHING)["23a"]["state"]) == ("answered", "partly")

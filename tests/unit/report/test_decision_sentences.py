@@ -1,0 +1,122 @@
+"""Sentences on decisions, power and training cases: each outcome says what was found, with its numbers."""
+
+import itertools
+
+import pytest
+
+from stratamil.report import decision_sentences as sentences
+from stratamil.stats.intervals import Estimate
+
+T = [0.4, 0.5, 0.6]
+
+
+def curve(difference=None, useful=((0.4, 0.6),), baseline="summary"):
+    model = [Estimate(0.3, 0.2, 0.4, 80)] * 3
+    return {
+        "thresholds": T, "model": model, "useful": list(useful), "baseline": baseline,
+        "of_baseline": [0.25] * 3, "over_baseline": [difference] * 3,
+    }  # fmt: skip
+
+
+def test_where_the_model_s_decisions_are_worth_more():
+    assert sentences.net_benefit(curve(), "high-grade", 80) == (
+        "Deciding by the model has a higher net benefit than calling all 80 cases or none high-grade at thresholds "
+        "0.40 to 0.60 (pointwise 95% CIs above 0)."
+    )
+    assert "at threshold 0.50 (" in sentences.net_benefit(curve(useful=[(0.5, 0.5)]), "b", 80)
+    assert "at thresholds 0.10 and 0.40 to 0.60" in sentences.net_benefit(
+        curve(useful=[(0.1, 0.1), (0.4, 0.6)]), "b", 8
+    )
+    assert sentences.net_benefit(curve(useful=()), "b", 80).startswith("At no threshold is deciding by the model shown")
+
+
+@pytest.mark.parametrize(
+    "difference, words",
+    [
+        (Estimate(0.05, 0.01, 0.09), "the model is worth more, difference 0.05 (95% CI 0.01 to 0.09)."),
+        (Estimate(-0.05, -0.09, -0.01), "the model is worth less, difference −0.05 (95% CI −0.09 to −0.01)."),
+        (Estimate(0.05, -0.01, 0.09), "so this cohort cannot show a difference."),
+        (Estimate(0.0), "difference 0.00."),
+    ],
+)
+def test_net_benefit_beside_the_best_baseline(difference, words):
+    said = sentences.beside_baseline(curve(difference))
+    assert said.endswith(words) and "At a threshold of 0.5 the net benefit is 0.30 (95% CI 0.20 to 0.40)" in said
+    assert "(Mean, maximum and SD of patch features) 0.25" in said
+    assert sentences.beside_baseline(curve(baseline=None)) == ""
+
+
+def test_what_can_be_detected():
+    found = {"power": 0.8, "patients": 87, "against": "summary", "difference": 0.081, "auroc": 0.68}
+    assert sentences.detectable(found, "patient") == (
+        "With 87 patients this study can detect, with 80% power, an AUROC of 0.68 or more against chance, and a "
+        "difference of 0.08 or more from the best baseline (Mean, maximum and SD of patch features). It would mostly "
+        "miss smaller ones."
+    )
+    assert sentences.detectable(found | {"difference": None}, "case").endswith("0.68 or more against chance.")
+    assert "87 cases no AUROC can be told from chance" in sentences.detectable(found | {"auroc": None}, "case")
+
+
+def point(percent, value, gain=None):
+    estimate = Estimate(value, value and value - 0.05, value and value + 0.05)
+    difference = gain and {"fold_mean": gain, "model": gain}
+    sizes = {"percent": percent, "training_cases": percent / 2}
+    return sizes | {"fold_mean": estimate, "roc_auc": estimate, "auc_difference": difference}
+
+
+@pytest.mark.parametrize(
+    "gain, words",
+    [
+        (Estimate(0.04, 0.01, 0.07), "It still rises from 75% to 100% by 0.04 (95% CI 0.01 to 0.07): more cases would"),
+        (Estimate(0.04, -0.01, 0.07), "It rises from 75% to 100% by 0.04 (95% CI −0.01 to 0.07); the CI includes 0"),
+        (Estimate(-0.02, -0.06, 0.01), "It falls from 75% to 100% by 0.02"),
+        (Estimate(-0.04, -0.07, -0.01), "look for a fault in the cases"),
+        (Estimate(0.04), "by 0.04."),
+        (Estimate(None), "is 0.80, 0.86 and 0.90."),
+    ],
+)
+def test_what_more_cases_give(gain, words):
+    points = [point(25, 0.8, Estimate(0.1, 0, 0.2)), point(75, 0.86, gain), point(100, 0.9)]
+    said = sentences.learning(points, "fold_mean")
+    assert words in said and said.startswith(
+        "With 25%, 75% and 100% of the training cases (12, 38 and 50 per split) the AUROC, mean of folds, is 0.80, "
+    )
+    assert "the AUROC, pooled, is" in sentences.learning(points, "roc_auc")
+
+
+def test_without_shares_nothing_is_said():
+    assert sentences.learning([], "fold_mean") == ""
+
+
+def test_no_sentence_has_a_hole():
+    every = [sentences.net_benefit(curve(useful=useful), "b", 8) for useful in ((), [(0.1, 0.1)], [(0.1, 0.2)])]
+    for a, b in itertools.product((0.1, None), (0.7, None)):
+        found = {"patients": 9, "against": a and "colour", "difference": a, "auroc": b}
+        every.append(sentences.detectable(found, "patient"))
+    every += [sentences.decision_limits(True, "b"), sentences.decision_limits(False, None), sentences.LEARNING_LIMITS]
+    for said in every:
+        assert said.endswith(".") and "None" not in said and "nan" not in said and "  " not in said
+
+
+@pytest.mark.parametrize(
+    "way, gain, words",
+    [
+        (
+            "mean",
+            Estimate(0.05, 0.01, 0.09),
+            "Trained without attention, on the mean of all patches, the model reaches",
+        ),
+        ("mean", Estimate(0.05, 0.01, 0.09), ": attention adds 0.05 (95% CI 0.01 to 0.09)."),
+        ("mean", Estimate(0.05, -0.01, 0.11), "it is not shown that attention adds anything, difference 0.05 (95% CI"),
+        ("flat", Estimate(-0.05, -0.09, -0.01), ", higher than its own: difference −0.05 (95% CI −0.09 to −0.01)."),
+        ("flat", Estimate(0.05, 0.01, 0.09), "the levels of slices and stains add 0.05"),
+        ("hierarchical", Estimate(0.0), "; difference 0.00."),
+        ("flat", Estimate(None), "The AUROC of the model trained with one attention over all patches is not defined."),
+    ],
+)
+def test_what_the_model_reaches_when_trained_in_another_way(way, gain, words):
+    auc = Estimate(0.8, 0.7, 0.9)
+    row = {"retrained": way, "fold_mean": auc, "roc_auc": auc, "auc_difference": {"fold_mean": gain, "model": gain}}
+    said = sentences.retrained([{"retrained": None}, row], "fold_mean")
+    assert words in said and said == sentences.retrained([row], "roc_auc") and said.endswith(".")
+    assert sentences.retrained([{"retrained": None}], "fold_mean") == ""

@@ -1,0 +1,79 @@
+"""The forest and the ROC curve with its band: marks lie where the numbers say."""
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from stratamil.report import forest, page, style
+from stratamil.stats import curves
+from stratamil.stats.intervals import Estimate
+
+ROWS = [
+    forest.Row("colour", Estimate(0.1, -0.1, 0.3), 20, "patches", runs=(0.05, 0.15)),
+    forest.Row("slices", Estimate(0.5, 0.2, 0.8), 20, "no patches"),
+    forest.Row("no CI", Estimate(0.3), 3, "no patches"),
+    forest.Row("one class", Estimate(None), 2, "no patches"),
+    forest.Row("mean", Estimate(0.2, 0.1, 0.3), mean=True),
+]
+
+
+def words(axes):
+    return [text.get_text() for text in axes.texts]
+
+
+def drawn(axes, marker):
+    return [tuple(np.ravel(line.get_xdata())) for line in axes.lines if line.get_marker() == marker]
+
+
+def test_a_forest_draws_each_row_at_its_numbers_and_says_them():
+    axes = forest.forest(ROWS, "Which is better?", "difference", reference=0).axes[0]
+    assert drawn(axes, "s") == [(0.1,), (0.5,), (0.3,)] and drawn(axes, "D") == [(0.2,)]
+    assert drawn(axes, "o")[0] == (0.05, 0.15)
+    segments = [
+        tuple(line.get_xdata())
+        for line in axes.lines
+        if line.get_marker() == "None" and line.get_color() == style.MODEL
+    ]
+    assert segments == [(-0.1, 0.3), (0.2, 0.8), (0.1, 0.3)]
+    assert {"0.10 (−0.10 to 0.30)", "0.30", "not defined", "20", "3"} <= set(words(axes))
+    labels = [label.get_text() for label in axes.get_yticklabels()]
+    assert labels == ["patches", "colour", "no patches", "slices", "no CI", "one class", "mean"]
+
+
+def test_a_ci_beyond_the_limits_ends_in_an_arrow():
+    axes = forest.forest(ROWS, "T", "difference", limits=(-0.05, 0.6)).axes[0]
+    assert drawn(axes, "<") == [(-0.05,)] and drawn(axes, ">") == [(0.6,)]
+    assert axes.get_xlim() == (-0.05, 0.6)
+
+
+@pytest.mark.parametrize("rows", [[], ROWS[3:4]])
+def test_a_forest_without_numbers_is_drawn(rows):
+    forest.forest(rows, "T", "AUROC").draw_without_rendering()
+
+
+def test_the_roc_curve_has_true_coordinates_a_band_and_its_operating_point():
+    random = np.random.default_rng(0)
+    y = random.integers(0, 2, 40)
+    cases = pd.DataFrame({"run": [0, 1] * 20, "patient_id": range(40), "y": y, "score": y + random.normal(size=40)})
+    runs = [(run["y"], run["score"]) for _, run in cases.groupby("run")] + [([1, 1], [0.1, 0.2])]
+    point = forest.Point("at 0.5", Estimate(0.8, 0.6, 0.9), Estimate(0.7, 0.5, 0.9))
+    band = curves.mean_roc(cases, 50, 0)
+    axes = forest.roc_band(runs, band, "mean", "Test", points=[point], beside=[("baseline", band)]).axes[0]
+    for line in axes.lines:
+        assert all(0 <= value <= 1 for value in np.ravel(line.get_xydata()))
+    assert drawn(axes, "o") == [(pytest.approx(0.3),)]
+    legend = [text.get_text() for text in axes.get_legend().get_texts()]
+    assert legend == [
+        "2 single runs",
+        "95% CI, pointwise",
+        "baseline",
+        "mean",
+        "at 0.5: sens. 0.80, spec. 0.70",
+    ]
+
+
+def test_marks_and_bands_are_light_on_dark_paper():
+    band = curves.Band(np.array([0, 1]), np.array([0, 1]), np.array([0, 0.5]), np.array([0.5, 1]))
+    for figure in (forest.forest(ROWS, "T", "AUROC"), forest.roc_band([], band, "mean", "T")):
+        text = page.inline(style.svg(figure), "x", "words", style.COLORS)
+        assert "fill: currentColor" in text and style.MODEL not in text

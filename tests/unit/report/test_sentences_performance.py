@@ -1,0 +1,199 @@
+"""The sentences on performance, for every outcome."""
+
+import pytest
+
+from stratamil.report import sentences
+from stratamil.report import sentences_performance as performance
+from stratamil.stats.intervals import Estimate
+
+FITTED, FEW, BOUND = ({"value": value, "off": off} for value, off in ((1.5, None), (1.0, "few"), (1.0, "bound")))
+AS_GIVEN = "Probabilities are shown as the model gives them: "
+LOSS = "log loss of the test cases "
+RANGE = " Fitted temperatures: 1.50 to 1.50."
+SCORES = "Brier score 0.06 (95% CI 0.03 to 0.12), log loss 0.21"
+
+
+@pytest.mark.parametrize(
+    "runs, reduction, text",
+    [
+        ([FEW] * 5, None, f"{AS_GIVEN}each run has fewer than 50 validation cases, too few to fit a temperature."),
+        ([BOUND], None, f"{AS_GIVEN}the run has a fit that ends at its bound."),
+        (
+            [FITTED], Estimate(0.1, 0.02, 0.18, 50),
+            f"Temperature scaling helped: {LOSS}lower by 0.100 (95% CI 0.020 to 0.180).{RANGE}",
+        ),
+        (
+            [FITTED], Estimate(0.1, -0.02, 0.22, 50),
+            f"Temperature scaling is not shown to help: {LOSS}lower by 0.100 (95% CI −0.020 to 0.220); the CI includes "
+            f"0.{RANGE}",
+        ),
+        (
+            [FITTED, FEW], Estimate(-0.4, -0.9, 0.1, 50),
+            f"Temperature scaling did not help: {LOSS}higher by 0.400 (95% CI −0.100 to 0.900). Use the probabilities "
+            f"as the model gives them.{RANGE} Other runs keep a temperature of 1: 1 of 2 runs has fewer than 50 "
+            "validation cases, too few to fit a temperature.",
+        ),
+    ],
+)  # fmt: skip
+def test_temperature(runs, reduction, text):
+    assert performance.temperature(runs, reduction) == text
+
+
+@pytest.mark.parametrize(
+    "half, chosen, words", [(0.85, 0.8, "worse than"), (0.8, 0.85, "better than"), (0.8, 0.8, "as well as")]
+)
+def test_chosen_thresholds_against_one_half(half, chosen, words):
+    points = [{"rows": [{"name": "balanced_accuracy", "estimate": Estimate(value)}]} for value in (half, chosen)]
+    assert performance.threshold(points) == (
+        f"Thresholds chosen on validation cases did {words} 0.5 on test cases: balanced accuracy {chosen:.2f} against "
+        f"{half:.2f}."
+    )
+
+
+def test_thresholds_that_there_are_not():
+    one = {"rows": [{"name": "balanced_accuracy", "estimate": Estimate(None)}]}
+    assert performance.threshold([one]) == performance.threshold([one, one]) == ""
+    assert "There is no threshold from validation" in performance.threshold([one, {"rows": None}])
+
+
+def test_what_a_model_saw():
+    end = " No final model was fitted to all cases."
+    assert (
+        performance.trained([30, 31], 51) == f"Each model was trained on about 60% of the cases (30 to 31 of 51).{end}"
+    )
+    assert performance.trained([30, 30], 50) == f"Each model was trained on about 60% of the cases (30 of 50).{end}"
+
+
+def runs(*aucs, n=10, **spread):
+    of = {"fold_sd": None, "seed_sd": None, "repeat_sd": None} | spread
+    return {"runs": [{"n": n, "roc_auc": Estimate(value)} for value in aucs], "out_of_fold": of}
+
+
+def test_how_far_runs_differ():
+    begin = "In 3 runs the AUROC of the test cases ranges from 0.80 to 1.00"
+    assert performance.runs(runs(0.8, 1, 0.9, fold_sd=0.1)) == f"{begin} (SD 0.10 over splits)."
+    found = performance.runs(runs(0.8, 1, None, fold_sd=0.1, seed_sd=0.02, repeat_sd=0.03))
+    assert found == (
+        f"{begin} (SD 0.10 over splits, 0.02 over seeds, 0.03 over repeats); in 1 it is not defined, because the test "
+        "cases are of one class."
+    )
+    assert performance.runs(runs(None)) == "No AUROC is defined in any of 1 run: no test set has every class."
+    assert performance.runs_limits(runs(0.8)).startswith("With 10 test cases a split,")
+    assert performance.perfect(runs(0.8), "case") == "" and "weak evidence" in performance.perfect(runs(1.0), "case")
+
+
+def complete(**parts):
+    made = {"coverage": {"missing": {}, "repeated": {}}, "disagreements": [], "repeats": 1}
+    return made | parts
+
+
+def test_what_was_checked_and_what_does_not_fit():
+    assert performance.checked(complete()).startswith("Every used case was predicted exactly once per seed, and")
+    assert "exactly 2 times per seed, once in each repeat" in performance.checked(complete(repeats=2))
+    assert performance.faults(complete()) == []
+    coverage = {"missing": {"1": ["7"]}, "repeated": {"2": [str(i) for i in range(22)]}}
+    bad = complete(coverage=coverage, disagreements=["run 1: n"])
+    assert performance.checked(bad) == ""
+    missing, repeated, different = performance.faults(bad)
+    assert missing == "Seed 1: 1 case is not predicted: 7."
+    assert repeated.startswith("Seed 2: 22 cases are predicted by more than one split: 0, 1,")
+    assert repeated.endswith("and 2 more.") and different.startswith(
+        "results.json and predictions.csv do not agree: run 1: n."
+    )
+    assert "predicted fewer than 3 times" in performance.faults(complete(repeats=3, coverage=coverage))[0]
+
+
+def calibrated(slope, positive="b", **parts):
+    ensemble = {"brier": Estimate(0.06, 0.03, 0.12), "log_loss": Estimate(0.21), "roc_auc": Estimate(0.9, 0.8, 0.95)}
+    ensemble["calibration"] = {"slope": slope, "intercept": Estimate(0.1, -0.2, 0.4)}
+    return {"ensemble": ensemble, "positive": positive, "classes": ["a", "b", "c"], "cases": 9} | parts
+
+
+@pytest.mark.parametrize(
+    "slope, verdict",
+    [
+        (Estimate(1.2, 0.8, 1.6), "the CI includes 1, so no miscalibration is shown"),
+        (Estimate(0.4, 0.2, 0.6), "probabilities are too extreme"),
+        (Estimate(1.8, 1.2, 2.4), "probabilities are too close to the middle"),
+        (Estimate(-0.4, -0.6, -0.2), "probabilities run against the labels"),
+        (Estimate(1.2), "too few cases to judge"),
+    ],
+)
+def test_calibration(slope, verdict):
+    text = performance.calibration(calibrated(slope), "")
+    assert f": {verdict}. Intercept 0.10 (95% CI −0.20 to 0.40); 1 and 0 are perfect. {SCORES}." in text
+
+
+def test_calibration_without_a_slope():
+    assert "slope is not defined" in performance.calibration(calibrated(Estimate(None)), "")
+    several = performance.calibration(calibrated(Estimate(1), positive=None), "3 seeds")
+    assert several == f"For the ensemble, the mean probability of 3 seeds, summed over 3 classes: {SCORES}."
+    limits = performance.calibration_limits(True, "3 seeds")
+    assert limits.startswith("Class weights in the training loss") and "closer to the middle" in limits
+    assert performance.calibration_limits(False, "") == "Calibration may differ in another population."
+
+
+def test_whose_decisions():
+    rows = [{"name": "accuracy", "k": 8}]
+    one = calibrated(Estimate(1), decisions=[{"rows": rows}])
+    assert performance.decisions(one, "") == "At a probability of 0.5, 8 of 9 cases are classified correctly."
+    assert "those of the ensemble, the mean probability of 3 seeds: pooled AUROC 0.90" in performance.decisions(
+        one, "3 seeds"
+    )
+    text = performance.decisions(one | {"positive": None}, "")
+    assert text == "For the out-of-fold predictions, the most probable class is right in 8 of 9 cases."
+
+
+def baseline(name, value, gain, fitted=2):
+    found = {"name": name, "fitted": fitted, "fold_mean": Estimate(value), "roc_auc": Estimate(value)}
+    return found | {"auc_difference": {"fold_mean": gain, "model": gain}}
+
+
+@pytest.mark.parametrize(
+    "gain, text",
+    [
+        (Estimate(0.05, 0.02, 0.08), "The model is 0.05 higher (paired 95% CI 0.02 to 0.08)."),
+        (
+            Estimate(-0.05, -0.1, 0.01),
+            "The model is 0.05 lower (paired 95% CI −0.10 to 0.01); the CI includes 0, so this cohort cannot show a "
+            "difference.",
+        ),
+        (Estimate(0.05), "The model is 0.05 higher."),
+        (Estimate(None), "The paired difference is not defined."),
+    ],
+)
+def test_against_baselines(gain, text):
+    found = [baseline("mean_pool", 0.8, gain), baseline("colour", 0.9, gain), baseline("prevalence", 0.5, gain)]
+    numbers = {"headline": "fold_mean", "baselines": found, "splits": ["1", "2"]}
+    begin = "The strongest of 2 baselines, “Colour and coarse texture”, reached an AUROC of 0.90."
+    assert performance.baselines(numbers) == f"{begin} {text}"
+    pooled = performance.mean_pooling(numbers)
+    begin = "The mean of patch features, without attention, reached 0.80; paired difference "
+    assert pooled.startswith(begin + sentences.quoted(gain))
+    assert performance.mean_pooling(numbers | {"baselines": found[:1]}) == performance.unfitted(numbers) == ""
+    none = numbers | {"baselines": [baseline("colour", 0.9, gain, fitted=0)]}
+    assert performance.baselines(none) == "None of 1 baseline has a defined AUROC." and performance.unfitted(none)
+
+
+def test_how_baselines_were_made():
+    names = ("summary", "mean_pool", "mean_pool_h&e", "colour")
+    numbers = {"baselines": [{"name": name} for name in names]}
+    with_images = performance.baselines_made(numbers, True)
+    assert "the mean of one stain, a descriptor of colour and coarse texture, the number of patches and" in with_images
+    assert "There is no colour baseline" in performance.baselines_made({"baselines": []}, False)
+
+
+def test_the_worst_subgroup_has_five_cases_where_one_has():
+    group = {"right": 4, "accuracy": Estimate(0.8, 0.376, 0.964)}
+    groups = [group | {"name": "large", "n": 5}, {"name": "tiny", "n": 1, "right": 0, "accuracy": Estimate(0, 0, 0.8)}]
+    text = performance.subgroups({"subgroups": groups})
+    assert text == "The least accurate of 2 subgroups is “large”: 4 of 5 correct (80%, 95% CI 38 to 96%)."
+    assert "“tiny”" in performance.subgroups({"subgroups": groups[1:]})
+
+
+def test_why_the_fold_mean_leads():
+    of = {"roc_auc": Estimate(0.9, 0.8, 0.95)}
+    assert performance.estimand({"headline": "fold_mean", "out_of_fold": of}).endswith(
+        "here it is 0.90 (95% CI 0.80 to 0.95)."
+    )
+    assert "here it is" not in performance.estimand({"headline": "roc_auc", "out_of_fold": of})
