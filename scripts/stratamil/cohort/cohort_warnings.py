@@ -61,13 +61,13 @@ def notes(cohort: Numbers) -> list[str]:
         )
     for row in cohort["excluded"]:
         if row["kind"] == "row":
-            result.append(f"{_n(row['n'], 'row')} of the labels left out ({row['reason']}), e.g. {row['example']}.")
+            result.append(f"{_n(row['n'], 'row')} of the labels excluded ({row['reason']}), e.g. {row['example']}.")
         elif row["kind"] == "file" and row["reason"].startswith(("copy", BROKEN_LINK)):
-            result.append(f"{_n(row['n'], 'file')} left out ({row['reason']}), e.g. {row['example']}.")
+            result.append(f"{_n(row['n'], 'file')} excluded ({row['reason']}), e.g. {row['example']}.")
     if absent := cohort["absent_stains"]:
         result.append(
-            f"No used case has {', '.join(absent)}, which names.stains lists: {'they are' if absent[1:] else 'it is'} "
-            "left out of the pages."
+            f"No used case has {', '.join(absent)}, although the study names {'them' if absent[1:] else 'it'}: not "
+            "shown on the pages."
         )
     if cohort["namesakes"]:
         result.append(
@@ -88,15 +88,15 @@ def _of_classes(cohort: Numbers) -> Iterator[str]:
     if most["cases"] > IMBALANCE * least["cases"]:
         ratio = f", {most['cases'] / least['cases']:.1f} to 1" if least["cases"] else ""
         yield (
-            f"The classes are of very different size: {most['cases']} {most['class']} cases against {least['cases']} "
-            f"{least['class']}{ratio}. Accuracy flatters a model here: read the balanced accuracy and the AUROC."
+            f"Class sizes differ: {most['cases']} {most['class']} cases against {least['cases']} "
+            f"{least['class']}{ratio}. Accuracy is misleading here: read balanced accuracy and AUROC."
         )
     unit = "case" if cohort["patient_column"] is None else "patient"
     for row in sizes:
         if row["patients"] < PATIENTS:
             yield (
-                f"{_capital(of_class(row['class']))} has only {_n(row['patients'], unit)}: single {unit}s decide every "
-                "figure, and its intervals will be wide."
+                f"{_capital(of_class(row['class']))} has only {_n(row['patients'], unit)}: single {unit}s decide "
+                "every figure, and CIs will be wide."
             )
 
 
@@ -115,9 +115,9 @@ def _of_predictors(cohort: Numbers) -> Iterator[str]:
         auc = row["auc"]
         if (auc.value > TELLING or uneven) and (auc.low or 0) > 0.5:
             yield (
-                f"The {row['measure']} alone tells {row['more']} from {row['fewer']} with an AUROC of {auc.value:.2f} "
-                f"(95% CI {auc.low:.2f} to {auc.high:.2f}): {_more(row)}. A model can learn this "
-                "instead of what the tissue looks like."
+                f"The {row['measure']} alone separates {row['more']} from {row['fewer']} with an AUROC of "
+                f"{auc.value:.2f} (95% CI {auc.low:.2f} to {auc.high:.2f}): {_more(row)}. A model can learn this "
+                "instead of morphology."
             )
 
 
@@ -134,16 +134,16 @@ def _of_stains(cohort: Numbers, excluded: pd.DataFrame) -> Iterator[str]:
     for row in cohort["stain_cases"]:
         if row["cases"] < max(RARE_CASES, RARE_SHARE * cases):
             yield (
-                f"Stain {row['stain']} is in {row['cases']} of {_n(cases, 'case')}: too few to learn from, or to say "
-                "how the model does with it."
+                f"Stain {row['stain']} is in {row['cases']} of {_n(cases, 'case')}: too few to learn from or "
+                "to evaluate."
             )
     reasons = excluded.loc[excluded["kind"] == "file", "reason"].str.extract(UNKNOWN)[0]
     unknown = of_files(excluded).groupby(reasons).sum().sort_values(ascending=False, kind="stable")
     if len(unknown):
         counts = ", ".join(f"{stain} ({_n(n, 'patch')})" for stain, n in unknown.items())
         yield (
-            f"There are stains that the config does not name, so they are left out: {counts}. If they belong to the "
-            "study, add them to names.stains."
+            f"Stains that the study does not name are excluded: {counts}. If they belong to it, add them to "
+            "names.stains."
         )
 
 
@@ -158,11 +158,11 @@ def _of_mixed_patients(cohort: Numbers) -> Iterator[str]:
 def _of_cases(cohort: Numbers, excluded: pd.DataFrame) -> Iterator[str]:
     empty = [case["case_id"] for case in cohort["cases"] if case["status"] == "no patches"]
     if empty:
-        yield f"{_have(empty, 'labelled case')} no patches and {_are(empty)} left out: {few(empty, NAMED)}."
+        yield f"{_have(empty, 'labelled case')} no patches and {_are(empty)} excluded: {few(empty, NAMED)}."
     rows = excluded[(excluded["kind"] == "case") & (excluded["reason"] == "no row in the labels")]
     if len(rows):
         named = [f"{name} ({_n(n, 'patch')})" for name, n in zip(rows["name"], rows["patches"])]
-        yield f"{_have(rows, 'case')} patches but no row in the labels, and {_are(rows)} left out: {few(named, NAMED)}."
+        yield f"{_have(rows, 'case')} patches but no row in the labels, and {_are(rows)} excluded: {few(named, NAMED)}."
     used = [case for case in cohort["cases"] if case["status"] == USED]
     small = [f"{case['case_id']} ({case['patches']})" for case in used if case["patches"] < PATCHES]
     if small:
@@ -191,8 +191,8 @@ def _of_copies(quality: Numbers, patient_column: str | None) -> Iterator[str]:
             if row["whole"]:
                 one = "one" if len(row["cases"]) == 2 else "all but one"
                 yield (
-                    f"{cases} have nothing but {same}: the same tissue counts {len(row['cases'])} times. Leave {one} "
-                    "out: remove its row from the labels table."
+                    f"{cases} have nothing but {same}: the same tissue counts {len(row['cases'])} times. Exclude "
+                    f"{one}: remove its row from the labels table."
                 )
             else:
                 yield (
@@ -206,18 +206,18 @@ def _of_patches(quality: Numbers) -> Iterator[str]:
     images = quality["images"]
     whole = [row["case_id"] for row in quality["empty"] if row["empty"] == row["patches"]]
     if whole:
-        what = "blank patches" if images else "features of one value"
+        what = "blank patches" if images else "constant features"
         yield f"{_have(whole, 'case')} nothing but {what}, so there is nothing to learn from: {few(whole, NAMED)}."
     part = sorted((row for row in quality["empty"] if row["empty"] < row["patches"]), key=_emptiness)
     if part:
         named = [f"{row['case_id']} ({row['empty']} of {row['patches']})" for row in part]
         blank = "blank (all pixels equal)" if images else "of one value (all features equal)"
         yield (
-            f"{_have(part, 'other case' if whole else 'case')} patches that are {blank}, which the model takes for "
+            f"{_have(part, 'other case' if whole else 'case')} patches that are {blank}, which the model treats as "
             f"tissue: {few(named, NAMED)}."
         )
     if quality["same"]:
-        yield f"{_have(quality['same'], 'case')} patches that are all the same: {few(quality['same'], NAMED)}."
+        yield f"{_have(quality['same'], 'case')} patches that are all identical: {few(quality['same'], NAMED)}."
     odd = [row for row in quality["kinds"] if images and not row["kind"].startswith("all ")]
     if odd:
         named = "; ".join(f"{row['n']} {row['kind']} (e.g. {row['examples'][0]})" for row in odd)
@@ -230,7 +230,7 @@ def _of_patches(quality: Numbers) -> Iterator[str]:
         )
     lost = quality["unreadable"]
     if lost["n"]:
-        yield f"{_n(lost['n'], 'patch')} cannot be read as an image, and {_is(lost['n'])} left out: {_first(lost)}."
+        yield f"{_n(lost['n'], 'patch')} cannot be read as an image, and {_is(lost['n'])} excluded: {_first(lost)}."
 
 
 def _emptiness(row: Numbers) -> tuple:

@@ -80,15 +80,16 @@ def forest(
     if reference is not None:
         axes.axvline(reference, color=GREY, linewidth=0.9, linestyle=DASHED)
     told = [_digits(row.estimate, digits) for row in rows]
-    column = 10 + DIGIT * max(map(len, [*told, HEAD]))
+    digits_of_n = max((len(str(row.n)) for row in rows if row.n is not None), default=1)
+    column = 16 + DIGIT * max(map(len, [*told, HEAD])) + 6.5 * digits_of_n  # where n ends
     for place, row, text in zip(places, rows, told):
         _row(axes, place, row, limits)
         weight = "bold" if row.mean else "normal"
         _beside(axes, place, text, 8, "left", weight)
-        _beside(axes, place, "" if row.n is None else f"{row.n}", column + 18, "right", weight)
+        _beside(axes, place, "" if row.n is None else f"{row.n}", column, "right", weight)
     _beside(axes, -1, HEAD, 8, "left", "bold")
     if any(row.n is not None for row in rows):
-        _beside(axes, -1, "n", column + 18, "right", "bold")
+        _beside(axes, -1, "n", column, "right", "bold")
     ticks = sorted([*zip(places, labels), *headings])
     axes.set_yticks([at for at, _ in ticks], [name for _, name in ticks], fontsize=9)
     bold = {at for at, _ in headings} | {at for at, row in zip(places, rows) if row.mean}

@@ -33,7 +33,7 @@ MOST_COLUMNS = 8
 LINE = 1.4  # of the font size
 SMALL = 12  # letters of file names
 SHORT_CAVEAT = "Attention shows what the model weighted, not why it decided."
-ADDS = "adds: to the logit of {0}, over the mean of the other classes; below 0 the patch speaks against {0}"
+ADDS = "adds: to the logit of {0}, over the mean of the other classes; below 0 it is evidence against {0}"
 WHICH = {"top": "most", "bottom": "least"}
 
 Caption = Callable[[Any], tuple[str, ...]]  # row of a ranked patch -> lines above its file name, as many for each
@@ -253,7 +253,7 @@ def _share_of(shown: pd.DataFrame, ranked: pd.DataFrame, weight: str) -> str:
         return f"all {n} patches" if n > 1 else "the only patch"
     held = shown[weight].sum()
     percent = f"{held:.1%}" if held >= 0.0005 else "less than 0.1%"
-    return f"{len(shown)} of {n} patches hold {percent} (equal shares: {len(shown) / n:.1%})"
+    return f"{len(shown)} of {n} patches have {percent} of the attention (equal shares: {len(shown) / n:.1%})"
 
 
 def _stain_fact(case: Case, stain: str) -> str:

@@ -16,6 +16,7 @@ from stratamil.report import style
 # Colours of a figure that the page sets itself, so that it reads on light and on dark paper.
 PAGE_COLORS = {
     "#000000": "currentColor",
+    style.MODEL: "currentColor",
     style.GREY: "var(--muted)",
     "#e4e4e4": "var(--grid)",
     style.WRONG: "var(--wrong)",

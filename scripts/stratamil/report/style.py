@@ -22,7 +22,9 @@ STAIN_COLORS = ("#AA4499", "#44AA99", "#DDCC77", "#332288", "#999933", "#882255"
 ATTENTION, CONTRIBUTION = "#8A2BE2", "#A0712A"
 WRONG = "#B00020"
 GREY = "#6b6b6b"
-MODEL = "#000000"  # of the model as a whole: its mean, its operating point, its row in a forest
+# Of the model as a whole: its mean, its operating point, its row in a forest. Not quite black, which SVG leaves out as
+# the default, so that a page could not turn it light on dark paper.
+MODEL = "#010101"
 DASHED = (0, (4, 3))  # of what would be by chance, or perfect
 BROKEN = ((0, (6, 2)), (0, (2, 1.5)), (0, (6, 2, 1, 2)))  # of baselines
 SETS = {"test": (MODEL, "-"), "validation": (MODEL, BROKEN[1]), "training": (GREY, "-")}  # colour and line of each

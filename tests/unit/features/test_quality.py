@@ -11,7 +11,7 @@ from markupsafe import escape
 from stratamil.cohort import cohort_warnings, duplicates
 from stratamil.features import quality, store
 from stratamil.features.images import Odd
-from stratamil.report import cohort_summary, page
+from stratamil.report import cohort_sentences, cohort_summary, page
 
 NONE = pd.DataFrame(columns=duplicates.COLUMNS)
 CASES = ("1", "2", "3")
@@ -84,7 +84,7 @@ def test_constant_and_zero_rows_of_external_features_and_rows_that_cases_share(t
         "features all zero": 4, "features all equal, but not zero": 2,
     }  # fmt: skip
     assert [row["empty"] for row in found["empty"]] == [2, 4] and found["equal_rows"] == []
-    assert "1 case has nothing but features of one value" in said(found)
+    assert "1 case has nothing but constant features" in said(found)
     shards, _ = shard(tmp_path, values={4: numbers[2], 5: numbers[3]})
     found = look(shards, images=False)
     assert found["equal_rows"] == [
@@ -121,13 +121,13 @@ def test_cases_that_are_the_same_whole_are_warned_of_in_one_patient_too(tmp_path
     for patients, of in ((CASES, "different patients"), ("aab", "one patient")):
         assert said(look(shards, copies, patients)) == (
             f"Cases 1, 2 of {of} have nothing but 1 equal file (1_0.png = 2_0.png): the same tissue counts 2 times. "
-            "Leave one out: remove its row from the labels table."
+            "Exclude one: remove its row from the labels table."
         )
 
 
 def test_a_case_whose_patches_are_all_one(tmp_path):
     found = look(shard(tmp_path, {}, values={n: np.arange(6) for n in range(4, 8)})[0])
-    assert found["same"] == ["2"] and "1 case has patches that are all the same: 2." in said(found)
+    assert found["same"] == ["2"] and "1 case has patches that are all identical: 2." in said(found)
 
 
 def test_the_page_names_cases_that_share_files(tmp_path):
@@ -139,6 +139,11 @@ def test_the_page_names_cases_that_share_files(tmp_path):
     numbers = cohort_summary.numbers(known, *made.tables()[1:], made.splits(), **made.settings(), quality=found)
     numbers |= {"samples": [], "folder": None, "commit": None, "inputs": {}}
     html = page.template(TEMPLATE).render(
-        title="x", colors=["#111111"] * 3, cohort=numbers, samples=None, figures=defaultdict(str)
+        title="x",
+        colors=["#111111"] * 3,
+        cohort=numbers,
+        prose=cohort_sentences.of_page(numbers),
+        samples=None,
+        figures=defaultdict(str),
     )
     assert "<b>.png" not in html and str(escape("1_<b>.png = 2_0.png")) in html and "all white" in html

@@ -31,7 +31,7 @@ def test_imbalance(n, words):
     made = Made()
     some = [made.case(f"x{i}", "high-grade", i % 12) for i in range(n - 12)]
     made.cases += some
-    said = [line for line in made.warnings() if "very different size" in line]
+    said = [line for line in made.warnings() if "Class sizes differ" in line]
     assert (words in said[0]) if words else not said
 
 
@@ -57,14 +57,14 @@ def test_amounts_that_tell_the_class():
         auc = row["auc"]
         assert auc.value == pytest.approx(roc_auc_score(used["class"] == "benign", used[name])) and auc.n == len(used)
         assert 0.5 < auc.low < auc.value < auc.high
-        assert any(f"The {row['measure']} alone tells benign" in line for line in found["warnings"])
+        assert any(f"The {row['measure']} alone separates benign" in line for line in found["warnings"])
         assert f"median {used.loc[used['class'] == 'benign', name].median():g} against" in " ".join(found["warnings"])
     few = Made(10)  # the same AUROC from fewer patients is not told apart from chance
     for i, case in enumerate(few.cases):
         case["slices"] = {"h&e": [10 + (i * 7) % 10 + 2 * (i < 10)]}
     auc = few.numbers()["predictors"][0]["auc"]
     assert auc.value > cohort_warnings.TELLING and auc.low <= 0.5
-    assert not any("alone tells" in line for line in few.warnings())
+    assert not any("alone separates" in line for line in few.warnings())
 
 
 def test_of_three_classes_the_one_told_best_is_shown():
@@ -76,7 +76,7 @@ def test_of_three_classes_the_one_told_best_is_shown():
     assert found["number of slices"]["auc"].value == 1
     assert found["presence of sox10"]["auc"].value == 1
     assert found["presence of sox10"]["typical_more"] == 1 and found["presence of sox10"]["typical_fewer"] == 0
-    assert any("The presence of sox10 alone tells the rest from b" in line for line in made.warnings())
+    assert any("The presence of sox10 alone separates the rest from b" in line for line in made.warnings())
 
 
 def test_a_stain_almost_absent():
@@ -97,7 +97,7 @@ def test_a_stain_that_no_case_has_is_named_once_and_shown_nowhere():
         case["slices"]["ki67"] = []
     found = made.numbers()
     assert found["warnings"] == [] and found["absent_stains"] == ["ki67"] and found["stains"] == STAINS
-    assert found["notes"] == ["No used case has ki67, which names.stains lists: it is left out of the pages."]
+    assert found["notes"] == ["No used case has ki67, although the study names it: not shown on the pages."]
     assert not any("ki67" in str(value) for name, value in found.items() if name not in ("notes", "absent_stains"))
     assert found["combinations"] == [{"missing": [], "cases": 24, "counts": {"benign": 12, "high-grade": 12}}]
     assert all("ki67" not in style.svg(figure) for figure, _ in cohort_summary.figures(found, COLORS).values())
@@ -148,9 +148,9 @@ def change_damaged(made):
     [
         (change_few_patches, "1 case has fewer than 10 patches: b0 (9)."),
         (change_patient_of_two_classes, "1 patient has cases of several classes: ph0 (benign, high-grade)."),
-        (change_unknown_stain, "so they are left out: cd31 (3 patches)."),
-        (change_no_patches, "1 labelled case has no patches and is left out: e1."),
-        (change_no_row, "1 case has patches but no row in the labels, and is left out: 77 (12 patches)."),
+        (change_unknown_stain, "are excluded: cd31 (3 patches)."),
+        (change_no_patches, "1 labelled case has no patches and is excluded: e1."),
+        (change_no_row, "1 case has patches but no row in the labels, and is excluded: 77 (12 patches)."),
         (change_untested, "b3"),
         (change_no_patients, "No patient column is given, so cases count as independent."),
         (change_stain_of_one_class, "100% of high-grade cases have it, 50% of benign"),
@@ -194,8 +194,8 @@ def test_notes():
     found = made.numbers()
     assert found["warnings"] == []
     assert [line.split(",")[0] for line in found["notes"]] == [
-        "1 file left out (copy made by an operating system)",
-        "1 row of the labels left out (repeats a case)",
+        "1 file excluded (copy made by an operating system)",
+        "1 row of the labels excluded (repeats a case)",
     ]
 
 
@@ -340,7 +340,7 @@ def test_what_can_make_a_result_untrue_comes_before_what_is_small():
     excluded = made.tables()[2]
     told = cohort_warnings.warnings(numbers | {"quality": quality | {"unreadable": {"n": 0}}}, excluded)
     assert told[0].startswith("Cases b1, b2 share 1 equal file") and told[1] == cohort_warnings.NO_PATIENTS
-    assert "alone tells benign" in told[2] and "fewer than 10 patches" in told[-1]
+    assert "alone separates benign" in told[2] and "fewer than 10 patches" in told[-1]
     assert numbers["grave"] == len(told) - 2 and numbers["warnings"] == told[1:]
 
 

@@ -4,7 +4,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from stratamil.report import forest, style
+from stratamil.report import forest, page, style
 from stratamil.stats import curves
 from stratamil.stats.intervals import Estimate
 
@@ -70,3 +70,10 @@ def test_the_roc_curve_has_true_coordinates_a_band_and_its_operating_point():
         "mean",
         "at 0.5: sens. 0.80, spec. 0.70",
     ]
+
+
+def test_marks_and_bands_are_light_on_dark_paper():
+    band = curves.Band(np.array([0, 1]), np.array([0, 1]), np.array([0, 0.5]), np.array([0.5, 1]))
+    for figure in (forest.forest(ROWS, "T", "AUROC"), forest.roc_band([], band, "mean", "T")):
+        text = page.inline(style.svg(figure), "x", "words", style.COLORS)
+        assert "fill: currentColor" in text and style.MODEL not in text

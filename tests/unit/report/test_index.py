@@ -62,7 +62,9 @@ def test_each_page_has_its_finding_its_flags_once_and_its_links(results):
     assert report.flags[0] == "A shortcut." and "A shortcut." not in cohort.flags
     assert report.links[1][1] == "report/appendix.html"
     assert faithfulness.finding == "Attention is better than random." and not faithfulness.flags
-    words = "120 cases of 110 patients: 60 benign, 60 high-grade; 2,000 patches in 1 slice of 2 stains (h&e and melan)."
+    words = (
+        "120 cases of 110 patients (60 benign, 60 high-grade), 2,000 patches in 1 slice of 2 stains (h&e and melan)."
+    )
     assert cohort.finding == words
     assert cohort.flags == [*(f"Warning {i}." for i in range(5)), "2 more on the page."]
     assert comparison.title == "Two studies" and comparison.links == [("Open the page", "comparison/index.html")]
@@ -72,7 +74,7 @@ def test_without_a_patient_column_it_says_cases(results):
     content = NUMBERS["cohort.json"] | {"patient_column": None}
     (results / "cohort/cohort.json").write_text(json.dumps(content))
     cohort = door.entries([results / "cohort/cohort.json"], results)[0]
-    assert cohort.finding.startswith("120 cases: 60 benign")
+    assert cohort.finding.startswith("120 cases (60 benign")
 
 
 def test_numbers_of_another_version_are_refused(results):
