@@ -603,7 +603,7 @@ def test_a_model_retrained_without_attention_answers_whether_it_helps(tmp_path, 
         differences.append(auc[0] - auc[1])
     assert item.estimate.value == pytest.approx(np.mean(differences)) and item.verdict == said
     rows = faithfulness.numbers(study)["answers"]
-    (row,) = [row for row in rows if row["question"] == "Does attention help to tell the classes?"]
+    (row,) = [row for row in rows if row["question"] == "Does attention improve the AUROC?"]
     assert row["answer"] == answer
 
 
