@@ -236,7 +236,7 @@ def test_agreement_of_seeds_and_splits(tmp_path):
     top = [set(weights.nlargest(2).index) for weights in part]
     assert row["overlap"] == len(top[0] & top[1]) / 2
     item = found(made.study())["study", "seeds_overlap", "attention"]
-    assert item.verdict == "no different" and "8 % by chance" in item.sentence
+    assert item.verdict == "no different" and "8% by chance" in item.sentence
     for name in ("patch_attention.parquet", "perturbation_parts.csv"):
         (made.folders[1] / name).write_bytes((made.folders[0] / name).read_bytes())
     items = found(made.study())
