@@ -1,4 +1,4 @@
-"""Does attention help to tell the classes? The model against itself, trained without attention on the same cases."""
+"""Does attention improve the AUROC? The model against itself, trained without attention on the same cases."""
 
 import pandas as pd
 
@@ -47,7 +47,7 @@ def _without(study: Study, split: str, seed: int) -> pd.DataFrame:
 
 
 def sentence(model: float | None, without: float | None, estimate: Estimate, reason: str) -> str:
-    """Say whether attention helps to tell the classes.
+    """Say whether attention improves the AUROC.
 
     model, without: the two AUROCs; estimate: of their difference. reason: why there may be no estimate.
     """
@@ -57,8 +57,8 @@ def sentence(model: float | None, without: float | None, estimate: Estimate, rea
     both = f"AUROC within a split {num(model, 2)} with it, {num(without, 2)} in the same model trained without it"
     size = f"difference {num(estimate.value, 2)} {findings.basis(estimate)}"
     return {
-        ABOVE: f"Attention helps to tell the classes: {both}; {size}.",
-        BELOW: f"The classes are told better without attention: {both}; {size}.",
-        SAME: f"Attention is not shown to help to tell the classes: {both}; {size}{HELD}.",
-        FEW: f"Whether attention helps to tell the classes cannot be told from so few: {both}; {size}.",
+        ABOVE: f"Attention improves the AUROC: {both}; {size}.",
+        BELOW: f"The AUROC is higher without attention: {both}; {size}.",
+        SAME: f"Attention is not shown to improve the AUROC: {both}; {size}; {HELD}.",
+        FEW: f"Too few to say whether attention improves the AUROC: {both}; {size}.",
     }[said]

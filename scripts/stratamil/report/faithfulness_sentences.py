@@ -12,7 +12,7 @@ SECTIONS = {
     "curves": "Deletion and insertion",
     "top": "The top patches",
     "parts": "Stains and slices",
-    "uniform": "Equal weights in a model trained with attention",
+    "uniform": "Without attention",
     "stability": "Stability",
     "properties": "What attention depends on",
     "cases": "All cases",
@@ -28,8 +28,8 @@ LIMITS = {
     "parts": "The tests are of direction only. A part with more weight moves the margin more, whatever it "
     "shows. What a stain is worth to a model trained without it is another question: see the baselines of each "
     "stain in the report.",
-    "uniform": "This is not a model trained without attention: see the report for one. Equal weights can also "
-    "shift all probabilities of a split, which changes predictions but not the AUROC within the split.",
+    "uniform": "Equal weights in a model that was trained with attention do not make it one trained without. They "
+    "can also shift all probabilities of a split, which changes predictions but not the AUROC within the split.",
     "stability": "Stable attention can be wrong: models of the same design can share a mistake.",
     "properties": "A dependence is not a shortcut in itself: tumour is often darker than fat or stroma.",
 }
