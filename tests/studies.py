@@ -19,12 +19,14 @@ from stratamil.stats.intervals import Estimate
 SHAPE = {str(i): [[4, 2], [3], [2] if i % 3 else []] for i in range(1, 13)}  # as in factories.SHAPE
 TEST = {"01": ["1", "2", "3", "4", "5", "6"], "02": ["7", "8", "9", "10", "11", "12"]}
 SEED = 42
+PROBS = ["prob_benign", "prob_high_grade"]
 
 
 def write(results: Path) -> Path:
     """Write what a study of two splits leaves in a results folder, but for its features and pages; return it."""
     y = {case: int(case) % 2 for case in SHAPE}
-    settings = {"seeds": [SEED], "splits": {"n_splits": 2, "n_repeats": 1}}
+    settings = {"seeds": [SEED], "splits": {"n_splits": 2, "n_repeats": 1}, "model": {"aggregation": "hierarchical"}}
+    settings |= {"report": {"retrained": ["mean"], "learning_curve": False}, "evaluate": {"checkpoint": None}}
     files.write_text(yaml.safe_dump(settings), results / "config.yaml")
     cases = {"case_id": list(SHAPE), "class": [list(CLASSES)[k] for k in y.values()], "patient_id": list(SHAPE)}
     cases = pd.DataFrame(cases | {"label": "1", "n_slices": 4, "n_patches": 9, "missing_stains": "", "status": "used"})
@@ -61,6 +63,8 @@ def write_run(folder: Path, split: str, ids: splits.Split, data: object, y: dict
     files.write_csv(test, folder / "predictions.csv")
     files.write_csv(validation, folder / "validation_predictions.csv")
     files.write_parquet(attention, folder / "patch_attention.parquet")
+    again = pd.concat([validation.assign(set="val"), test.assign(set="test")])[["set", "case_id", "true_class", *PROBS]]
+    files.write_csv(again.assign(training_cases=len(ids.train), epoch=1), folder / "retrained/mean.csv")
     [perturbed] = perturb.perturb(
         model,
         Bags(data, STAINS),

@@ -25,7 +25,7 @@ CONFIG = {
     "model": {"embed_dim": 16, "attention_dim": 8},
     "train": {"epochs": 6, "lr": 0.01},
     "attention": {"max_cases": 2},
-    "report": {"bootstrap_samples": 100, "retrained": ["mean"]},
+    "report": {"bootstrap_samples": 100, "retrained": ["mean"], "columns": ["Site"], "clinical": ["Site"]},
 }
 
 
@@ -35,7 +35,7 @@ def write_features(folder):
     folder.mkdir(parents=True)
     for case in range(36):
         positive = case % 3 == 0
-        labels.append((f"{case:03d}", 3 if positive else 1))
+        labels.append((f"{case:03d}", 3 if positive else 1, "A <b>" if case % 2 else "B"))
         for stain in ("HE", "sox10"):
             n = int(rng.integers(10, 20))
             features = rng.normal(size=(1, n, 12)).astype("float32")
@@ -49,7 +49,7 @@ def write_features(folder):
     with h5py.File(folder / "other.h5", "w") as file:
         file["features"], file["coords"] = np.ones((4, 12)), np.ones((4, 2))
     pd.DataFrame(rows, columns=["File", "Case", "Stain", "Slice"]).to_csv(folder / "manifest.csv", sep=";", index=False)
-    pd.DataFrame(labels, columns=["Case", "Class"]).to_csv(folder.parent / "labels.csv", index=False)
+    pd.DataFrame(labels, columns=["Case", "Class", "Site"]).to_csv(folder.parent / "labels.csv", index=False)
 
 
 @pytest.fixture(scope="module")
@@ -153,3 +153,16 @@ def test_a_seed_less_trains_nothing_and_one_more_only_itself(study):
     log = (study.folder / RESULTS / "logs/train/split_01.log").read_text()
     assert "seed 1 finished after" in log and "seed 2 finished after" in log
     assert before == first.read_bytes() and third.is_file()
+
+
+def test_columns_of_the_labels_table_reach_the_report_and_no_other_rule(study):
+    table = pd.read_csv(study.folder / RESULTS / "report/characteristics.csv")
+    of_all = table[table["group"] == "all"].set_index("level")["count"]
+    assert of_all.to_dict() == {"A <b>": 18, "B": 18}
+    page = (study.folder / RESULTS / "report/index.html").read_text()
+    assert "A &lt;b&gt;" in page and "A <b>" not in page and '<section id="clinical">' in page
+    without = {"report": {"columns": [], "clinical": []}}
+    assert study.pending(configfiles=(study.config,), changes=without) == {"report": 1, "index": 1}
+    unknown = study.snakemake("-n", configfiles=(study.config,), changes={"report": {"clinical": ["Sex"]}})
+    line = "config: report.clinical: no column 'Sex' in data/labels.csv: it has 'Case', 'Class', 'Site'"
+    assert unknown.returncode != 0 and line in unknown.stdout + unknown.stderr

@@ -1,15 +1,29 @@
 """The predictions of models that rule retrain trained in another way, as one table."""
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import Any
 
 import pandas as pd
 
+from stratamil.cohort import shares
 from stratamil.core import files, tables
 from stratamil.core.errors import UserError
 from stratamil.core.names import column
 from stratamil.evaluation.runs import Run
 
 SHARE = "train_"  # before the percentage of the training cases in the name of a variant
+
+
+def variants(settings: Mapping[str, Any]) -> list[str]:
+    """Return the names of the ways in which a study trains its model again; none of a model that was given.
+
+    settings: of the study, by section.
+    """
+    if settings["evaluate"]["checkpoint"]:
+        return []
+    report, own = settings["report"], settings["model"]["aggregation"]
+    others = [name for name in report["retrained"] if name != own]
+    return others + [f"{SHARE}{percent}" for percent in (shares.PERCENT if report["learning_curve"] else ())]
 
 
 def read(runs: Sequence[Run], variants: Iterable[str]) -> pd.DataFrame | None:

@@ -15,7 +15,7 @@ import yaml
 from stratamil.cohort import splits
 from stratamil.core import files, names, tables
 from stratamil.core.errors import UserError
-from stratamil.evaluation import study
+from stratamil.evaluation import retrained, study
 from stratamil.evaluation.runs import Run
 
 
@@ -82,6 +82,20 @@ class SavedStudy:
     def baselines(self) -> pd.DataFrame:
         """One row a baseline, split and test case."""
         return tables.read(self._file("baselines/predictions.csv", "baselines"))
+
+    @cached_property
+    def retrained(self) -> pd.DataFrame:
+        """One row a variant of the model, run and case, validation or test: rule retrain's predictions."""
+        variants = retrained.variants(self.settings)
+        if not variants:
+            raise UserError(f"{self.folder}: no model was trained in another way: set report.retrained")
+        return pd.concat(map(self._of_variant, variants), ignore_index=True)
+
+    def _of_variant(self, name: str) -> pd.DataFrame:
+        file = f"retrained/{name}.csv"
+        table = self._of_runs(file, "retrain", lambda run: tables.read(run.folder / file))
+        table.insert(2, "variant", name)
+        return table
 
     @cached_property
     def metrics(self) -> pd.DataFrame:

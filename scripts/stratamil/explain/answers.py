@@ -50,7 +50,7 @@ QUESTIONS = (
         "not defined",
     ),
     (
-        "Does attention help to tell the classes?",
+        "Does attention improve the AUROC?",
         ("auc_over_retrained", "AUROC"),
         "AUROC within a split, less that of the same model trained without attention",
         "cannot be told: no model was trained without it",

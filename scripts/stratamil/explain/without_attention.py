@@ -1,4 +1,4 @@
-"""Does attention help to tell the classes? The model against itself, trained without attention on the same cases."""
+"""Does attention improve the AUROC? The model against itself, trained without attention on the same cases."""
 
 import pandas as pd
 

@@ -71,7 +71,7 @@ def decision_limits(curve: bool, positive: str | None) -> str:
     if not curve:
         return power
     return (
-        f"Net benefit depends on the share of {positive} cases, which is another in a clinic, and takes probabilities "
+        f"Net benefit depends on the share of {positive} cases, which may differ in a clinic, and takes probabilities "
         f"as they are: read it with the calibration. The best baseline was chosen on the same cases. {power}"
     )
 

@@ -3,9 +3,9 @@
 from collections.abc import Mapping
 from typing import Any
 
-from stratamil.cohort import shares
 from stratamil.core import names, schema
 from stratamil.core.names import column, file_name
+from stratamil.evaluation import retrained
 from stratamil.features import encoder_registry
 
 
@@ -26,20 +26,15 @@ NOT_USED = {"hierarchical": (), "flat": ("coupled",), "mean": ("attention_dim", 
 def variants(config: Mapping[str, Any]) -> dict[str, dict[str, dict[str, Any]]]:
     """Return how the model is trained again for comparison: name -> `model`, settings in place of its own, and `share`.
 
-    None of a setting leaves it out. share: flags by which a share of the training cases is drawn. Models that
-    evaluate.checkpoint gives were trained elsewhere: there is nothing to compare then.
+    None of a setting leaves it out. share: flags by which a share of the training cases is drawn.
     """
-    if config["evaluate"]["checkpoint"]:
-        return {}
-    own, report = config["model"]["aggregation"], config["report"]
-    result = {
-        name: {"model": {"aggregation": name} | dict.fromkeys(NOT_USED[name]), "share": {}}
-        for name in report["retrained"]
-        if name != own
-    }
-    percents = shares.PERCENT if report["learning_curve"] else ()
-    seed = config["splits"]["seed"]
-    return result | {f"train_{each}": {"model": {}, "share": {"share": each, "share_seed": seed}} for each in percents}
+    result = {}
+    for name in retrained.variants(config):
+        percent = int(name.removeprefix(retrained.SHARE)) if name.startswith(retrained.SHARE) else None
+        share = {} if percent is None else {"share": percent, "share_seed": config["splits"]["seed"]}
+        own = {} if percent else {"aggregation": name} | dict.fromkeys(NOT_USED[name])
+        result[name] = {"model": own, "share": share}
+    return result
 
 
 def encoders(config: Mapping[str, Any]) -> dict[str, dict[str, Any]]:

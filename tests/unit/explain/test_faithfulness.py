@@ -236,7 +236,7 @@ def test_agreement_of_seeds_and_splits(tmp_path):
     top = [set(weights.nlargest(2).index) for weights in part]
     assert row["overlap"] == len(top[0] & top[1]) / 2
     item = found(made.study())["study", "seeds_overlap", "attention"]
-    assert item.verdict == "no different" and "8 % by chance" in item.sentence
+    assert item.verdict == "no different" and "8% by chance" in item.sentence
     for name in ("patch_attention.parquet", "perturbation_parts.csv"):
         (made.folders[1] / name).write_bytes((made.folders[0] / name).read_bytes())
     items = found(made.study())
@@ -603,7 +603,7 @@ def test_a_model_retrained_without_attention_answers_whether_it_helps(tmp_path, 
         differences.append(auc[0] - auc[1])
     assert item.estimate.value == pytest.approx(np.mean(differences)) and item.verdict == said
     rows = faithfulness.numbers(study)["answers"]
-    (row,) = [row for row in rows if row["question"] == "Does attention help to tell the classes?"]
+    (row,) = [row for row in rows if row["question"] == "Does attention improve the AUROC?"]
     assert row["answer"] == answer
 
 

@@ -1,0 +1,28 @@
+"""What the rules take from a configuration."""
+
+from stratamil.core import schema
+from stratamil.workflow import config_values
+
+CONFIG = {name: schema.defaults(name) for name in ("model", "report", "splits", "evaluate")}
+
+
+def variants(**changes):
+    return config_values.variants({name: CONFIG[name] | changes.get(name, {}) for name in CONFIG})
+
+
+def test_the_model_is_trained_again_with_the_other_aggregations_and_not_with_its_own():
+    assert list(variants()) == ["mean", "flat"]
+    assert list(variants(model={"aggregation": "flat"})) == ["mean"]
+    assert list(variants(report={"retrained": []})) == []
+    assert list(variants(report={"retrained": ["hierarchical"]}, model={"aggregation": "mean"})) == ["hierarchical"]
+    assert variants(evaluate={"checkpoint": "best.pth"}, report={"learning_curve": True}) == {}
+
+
+def test_a_variant_has_the_settings_that_it_uses():
+    found = variants(report={"learning_curve": True}, splits={"seed": 7})
+    assert list(found) == ["mean", "flat", "train_25", "train_50", "train_75"]
+    assert found["train_25"] == {"model": {}, "share": {"share": 25, "share_seed": 7}}
+    unused = {key for key, value in found["mean"]["model"].items() if value is None}
+    assert unused == {"attention_dim", "gated", "zero_start", "coupled"} and found["mean"]["share"] == {}
+    flags = schema.flags("model", CONFIG["model"], **found["mean"]["model"])
+    assert "--aggregation=mean" in flags and "gated" not in flags and "--embed-dim=" in flags
