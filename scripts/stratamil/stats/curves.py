@@ -5,7 +5,6 @@ from typing import NamedTuple
 import numpy as np
 import pandas as pd
 from numpy.typing import ArrayLike, NDArray
-from scipy.special import expit, logit
 
 from stratamil.stats import intervals, metrics
 from stratamil.stats.intervals import Estimate
@@ -82,6 +81,8 @@ def smooth_calibration(y: ArrayLike, score: ArrayLike) -> Band | None:
     Logistic regression on the logit of the score (Cox 1958): straight on that scale, and from `FLEXIBLE` cases of a
     class on a cubic spline (Van Calster et al. 2016).
     """
+    from scipy.special import expit, logit  # a quarter of a second, which other curves need not wait for
+
     y, score = np.asarray(y, dtype=bool), np.clip(score, metrics.SMALLEST, 1 - metrics.SMALLEST)
     few = min(y.sum(), (~y).sum())
     slope, intercept = metrics.recalibration(y, score)
@@ -90,7 +91,7 @@ def smooth_calibration(y: ArrayLike, score: ArrayLike) -> Band | None:
     x = np.linspace(score.min(), score.max(), len(GRID))
     if few < FLEXIBLE:
         return Band(x, expit(intercept + slope * logit(x)))
-    from sklearn.linear_model import LogisticRegression  # a second, which other curves need not wait for
+    from sklearn.linear_model import LogisticRegression  # a second, as above
     from sklearn.pipeline import make_pipeline
     from sklearn.preprocessing import SplineTransformer
 
