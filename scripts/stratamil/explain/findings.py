@@ -159,7 +159,7 @@ def of_top(measure: TopMeasure, top: str, value: Value, estimate: Estimate) -> s
 
 
 def top(name: str, percent: float) -> str:
-    """Return the top patches in words: `the 5 % most attended patches`, `the most attended patch`."""
+    """Return the top patches in words: `the 5% most attended patches`, `the most attended patch`."""
     if name == "percent":
         return f"the {percent:g}% most attended patches"
     return "the most attended patch" if name == "1" else f"the {name} most attended patches"
