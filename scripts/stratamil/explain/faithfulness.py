@@ -114,8 +114,9 @@ def _of_classes(
 
 
 def _predicted(table: pd.DataFrame) -> pd.Series:
-    """Return the class that each case is predicted as by most of its runs."""
-    return table.groupby("case_id")["predicted_class"].agg(lambda labels: labels.mode()[0])
+    """Return the class that each case is predicted as by most of its runs; at a tie by those that are surer."""
+    votes = table.groupby(["case_id", "predicted_class"], as_index=False)["probability"].agg(["size", "sum"])
+    return votes.sort_values(["size", "sum"]).groupby("case_id")["predicted_class"].last()
 
 
 def _finding(section: str, measure: str, scope: str, value_of: str, *, estimate: Estimate, sentence: str) -> Finding:

@@ -105,9 +105,11 @@ def against_random(estimate: Estimate, *, subject: str, did: str, ends: tuple[st
     said = verdict(estimate)
     if said == NONE:
         return f"{subject}: not defined, because {reason}."
-    size = f"{subject} {did} {num(abs(estimate.value), 2)} {ends[estimate.value < 0]}"
+    below = estimate.value < 0
+    shown = estimate.flipped() if below else estimate  # the CI has the sign of the sentence
+    size = f"{subject} {did} {num(shown.value, 2)} {ends[below]}"
     end = {SAME: f"; {HELD}", FEW: "; too few to conclude"}.get(said, "")
-    return f"{size} {basis(estimate)}{end}."
+    return f"{size} {basis(shown)}{end}."
 
 
 def area(direction: Direction, order: Order, value: Value, estimate: Estimate) -> str:

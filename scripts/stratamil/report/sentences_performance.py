@@ -56,7 +56,7 @@ def runs_limits(numbers: Numbers) -> str:
     n = f"{min(sizes)}" if min(sizes) == max(sizes) else f"{min(sizes)} to {max(sizes)}"
     return (
         f"With {n} test cases a split, most of the difference between splits is chance. The SD over splits is not a "
-        "standard error: splits share training cases."
+        "standard error: splits use each other’s cases for training."
     )
 
 
@@ -118,7 +118,7 @@ def decisions(numbers: Numbers, replicates: str) -> str:
 
 
 def threshold(points: Sequence[Mapping[str, Any]]) -> str:
-    """Say whether the thresholds chosen on validation did better than 0.5, or that there are none."""
+    """Say whether the thresholds chosen on validation did worse than 0.5, or that there are none."""
     if len(points) < 2:
         return ""
     if not points[1]["rows"]:
@@ -126,7 +126,7 @@ def threshold(points: Sequence[Mapping[str, Any]]) -> str:
     at_half, chosen = (_value(point, "balanced_accuracy") for point in points)
     if at_half is None or chosen is None:
         return ""
-    how = "worse than" if chosen < at_half else "better than" if chosen > at_half else "as well as"
+    how = "worse than" if chosen < at_half else "no worse than"
     return (
         f"Thresholds chosen on validation cases did {how} 0.5 on test cases: balanced accuracy {num(chosen, 2)} "
         f"against {num(at_half, 2)}."

@@ -44,6 +44,11 @@ class Estimate:
     high: float | None = None
     n: int | None = None
 
+    def flipped(self) -> "Estimate":
+        """Return the estimate of the quantity with the opposite sign."""
+        bounds = (None, None) if self.low is None else (-self.high, -self.low)
+        return Estimate(None if self.value is None else -self.value, *bounds, self.n)
+
     def holds(self, value: float) -> bool | None:
         """Return whether the interval holds a value; None where there is no interval."""
         return None if self.low is None else self.low <= value <= self.high

@@ -3,6 +3,7 @@
 import dataclasses
 import json
 import math
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -137,10 +138,19 @@ def test_the_page_says_whether_attention_is_better_than_random(tmp_path, area, s
     item = found(made.study())["study", "deletion_attention", "probability"]
     assert item.verdict == said and words in item.sentence
     assert ("the CI includes 0" in item.sentence) == (said == "no different")
+    low, high = map(float, re.search("95% CI (.+?) to (.+?);", item.sentence.replace("−", "-")).groups())
+    assert low <= abs(area) <= high  # in the direction of the sentence
     assert item.estimate.n == 10 and "10 patients" in item.sentence
     assert {"above": "better", "no different": "no better", "below": "worse"}[said] in faithfulness.numbers(
         made.study()
     )["overall"]
+
+
+@pytest.mark.parametrize("sure, expected", [((0.9, 0.6), "benign"), ((0.6, 0.9), "high-grade")])
+def test_seeds_that_disagree_predict_as_their_ensemble(sure, expected):
+    labels = ("benign", "high-grade")
+    table = pd.DataFrame({"case_id": "7", "predicted_class": labels, "probability": sure})
+    assert faithfulness._predicted(table).to_dict() == {"7": expected}
 
 
 def test_too_few_patients_claim_nothing(tmp_path):

@@ -40,7 +40,7 @@ def test_temperature(runs, reduction, text):
 
 
 @pytest.mark.parametrize(
-    "half, chosen, words", [(0.85, 0.8, "worse than"), (0.8, 0.85, "better than"), (0.8, 0.8, "as well as")]
+    "half, chosen, words", [(0.85, 0.8, "worse than"), (0.8, 0.85, "no worse than"), (0.8, 0.8, "no worse than")]
 )
 def test_chosen_thresholds_against_one_half(half, chosen, words):
     points = [{"rows": [{"name": "balanced_accuracy", "estimate": Estimate(value)}]} for value in (half, chosen)]
