@@ -43,7 +43,7 @@ rule cohort:
             flags("cohort", "patient_column"),
             *([flag("preset", PRESET)] if PRESET else [flags("splits", "n_splits", "validation", "n_repeats")]),
             flag("split_seed", config["splits"]["seed"]),
-            flags("report", "bootstrap_samples", "seed", "colors"),
+            flags("report", "title", "bootstrap_samples", "seed", "colors"),
         ),
     shell:
         "python {input.code[0]:q} --patches-table {input.patches:q} --cases {input.cases:q} --excluded {input.excluded:q}"

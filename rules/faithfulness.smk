@@ -47,7 +47,7 @@ rule faithfulness:
             flag("stains", STAINS),
             flags("attention", "top_percent"),
             flags("cohort", "patient_column"),
-            flags("report", "bootstrap_samples", "seed", "colors"),
+            flags("report", "title", "bootstrap_samples", "seed", "colors"),
             *([flag("variants", ["mean"])] if "mean" in VARIANTS else []),
         ),
         folder=subpath(output.html, parent=True),

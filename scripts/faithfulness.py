@@ -29,7 +29,7 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--stains", nargs="+", required=True, metavar="STAIN", help="all stains, in order")
     parser.add_argument("--variants", nargs="*", default=[], help="names of retrained/<variant>.csv in each run")
     cli.add_settings(parser, "attention", "top_percent")
-    cli.add_settings(parser, "report", "bootstrap_samples", "seed", "colors")
+    cli.add_settings(parser, "report", "title", "bootstrap_samples", "seed", "colors")
     parser.add_argument("--template", type=Path, required=True, help="faithfulness.html.j2")
     parser.add_argument("--output", type=Path, required=True, help="folder to write")
     return parser.parse_args()
@@ -77,6 +77,7 @@ def write(
     properties = [row for row in of_study if row["section"] == "properties" and row["estimate"].value is not None]
     text = page.template(args.template).render(
         title="Is attention an explanation?",
+        study=args.title,
         colors=args.colors,
         figures={name: page.inline(svgs[name], name, words, args.colors) for name, (_, words) in drawn.items()},
         said={(row["measure"], row["of"]): row for row in of_study},

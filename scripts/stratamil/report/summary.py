@@ -14,6 +14,7 @@ Numbers = Mapping[str, Any]
 FLAGS = 3
 
 PAGES = {
+    "index.html": "every page with its finding; start here",
     "report/index.html": "the result, split by split and case by case",
     "faithfulness/index.html": "is attention an explanation?",
     "cohort/index.html": "the cohort and its splits",
