@@ -162,10 +162,10 @@ def _words(setting: dict[str, Any]) -> list[str | None]:
 
 def _value(setting: dict[str, Any], text: str) -> str | int | float | dict[str, list[str]] | None:
     """Return the text of a flag, or of an item of a list, as the schema has it."""
-    words, problem = _words(setting), ""
+    items = [each.get("items", each) for each in _alternatives(setting)]
+    words, problem = [*_words(setting), *(word for each in items for word in each.get("enum", []))], ""
     if text in words:
         return text
-    items = [each.get("items", each) for each in _alternatives(setting)]
     # A setting of text is null only where its flag is left out: a column may be called `none`.
     takes_text = any("string" in _kinds(each) for each in items)
     if text == "none" and not takes_text and (None in words or "null" in _kinds(setting)):

@@ -124,7 +124,7 @@ def _deviation_column(axes: Axes, cases: pd.DataFrame) -> None:
 
 
 @styled
-def roc(curves: Sequence[Curve], title: str, *, colors: Sequence[str] = ()) -> Figure:
+def roc(curves: Sequence[Curve], title: str, *, colors: Sequence[str] | None = None) -> Figure:
     """Draw ROC curves; a set of one class is named only. colors: of the curves, else they are those of the sets."""
     figure, axes = figure_of(SINGLE, SINGLE)
     for (label, y, score), (color, line) in zip(curves, _lines(curves, colors)):
@@ -139,7 +139,7 @@ def roc(curves: Sequence[Curve], title: str, *, colors: Sequence[str] = ()) -> F
     return figure
 
 
-def _lines(curves: Sequence[Curve], colors: Sequence[str]) -> list[tuple[str, Any]]:
+def _lines(curves: Sequence[Curve], colors: Sequence[str] | None) -> list[tuple[str, Any]]:
     """Return colour and line of each curve: of `colors`, or of the set that its label names, or of the model."""
     if colors:
         return [(colors[i % len(colors)], "-") for i in range(len(curves))]
@@ -153,7 +153,7 @@ def _counts(curves: Sequence[Curve]) -> str:
 
 
 @styled
-def precision_recall(curves: Sequence[Curve], title: str, *, colors: Sequence[str] = ()) -> Figure:
+def precision_recall(curves: Sequence[Curve], title: str, *, colors: Sequence[str] | None = None) -> Figure:
     """Draw precision-recall curves, with the prevalence, which a random classifier reaches, as thin broken line."""
     figure, axes = figure_of(SINGLE, SINGLE)
     for (label, y, score), (color, line) in zip(curves, _lines(curves, colors)):

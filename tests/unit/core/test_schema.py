@@ -70,6 +70,8 @@ def test_text_arrives_as_it_is(title):
 
 # What an encoder of the registry is by itself; no setting says it.
 OWN = {("Entry", key) for key in ("pooling", "precision", "final_relu", "source")}
+# What a study has of these settings, which may be nothing.
+OWN |= {("Study", key) for key in ("columns", "clinical", "retrained")} | {("Source", "columns"), ("Row", "runs")}
 # The same of functions: `auto` leaves the choice to the registry, as None does for other settings; a part of a path.
 OWN |= {("_vit", "pooling"), ("load", "precision"), ("spelt", "folder")}
 SCRIPTS = sorted((REPOSITORY / "scripts").rglob("*.py"))
