@@ -62,6 +62,8 @@ bench: .venv/.test
 	$(BIN)/python bench/embed.py
 	$(BIN)/python bench/train.py
 	$(BIN)/python bench/members.py
+	$(BIN)/python bench/startup.py
+	$(BIN)/python bench/scale.py
 	$(BIN)/python bench/faithfulness.py
 	$(BIN)/python bench/study.py
 	$(BIN)/python bench/attention.py

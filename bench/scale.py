@@ -120,12 +120,14 @@ def own(pid: int) -> float:
     parents = {}
     for stat in Path("/proc").glob("[0-9]*/stat"):
         with contextlib.suppress(OSError):  # it has just ended
-            parents.setdefault(int(stat.read_text().rpartition(")")[2].split()[1]), []).append(int(stat.parent.name))
+            parents.setdefault(int(stat.read_text(encoding="utf-8").rpartition(")")[2].split()[1]), []).append(
+                int(stat.parent.name)
+            )
     family, total = [pid], 0
     for each in family:  # grows while it is read
         family += parents.get(each, [])
         with contextlib.suppress(OSError, ValueError):
-            status = Path(f"/proc/{each}/status").read_text().split()
+            status = Path(f"/proc/{each}/status").read_text(encoding="utf-8").split()
             total += int(status[status.index("RssAnon:") + 1])
     return total / 1024
 

@@ -38,8 +38,8 @@ def main() -> None:
 def needs_torch(name: str) -> bool:
     """Tell whether a program imports torch before it works."""
     command = [sys.executable, "-X", "importtime", SCRIPTS / f"{name}.py", "--help"]
-    told = subprocess.run(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True, check=True).stderr
-    return any(line.endswith(" torch") for line in told.splitlines())
+    done = subprocess.run(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, encoding="utf-8", check=True)
+    return any(line.endswith(" torch") for line in done.stderr.splitlines())
 
 
 if __name__ == "__main__":

@@ -31,6 +31,7 @@ rule train:
     conda:
         "../envs/stratamil.yaml"
     resources:
+        # a seed took 14 MB: docs/background/performance.md
         mem_mb=attempts(8000 + 60 * (len(SEEDS) - 1)),
         runtime=attempts(120),
         gpu=1,
