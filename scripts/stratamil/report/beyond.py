@@ -14,10 +14,13 @@ def figures(numbers: Mapping[str, Any]) -> dict[str, tuple[Figure, str]]:
     drawn, cases = {}, numbers["cases"]
     if numbers["decision_curve"]:
         words = f"Net benefit of the model against the threshold, {cases} cases out of fold"
-        drawn["decision"] = decision_plots.net_benefit(numbers["decision_curve"], numbers["positive"]), words
+        drawn["decision"] = (
+            decision_plots.net_benefit(numbers["decision_curve"], numbers["positive"], numbers["cases"]),
+            words,
+        )
     if numbers["learning"]:
         words = f"AUROC against the number of training cases, {cases} test cases"
-        drawn["learning"] = decision_plots.learning(numbers["learning"], numbers["headline"]), words
+        drawn["learning"] = decision_plots.learning(numbers["learning"], numbers["headline"], numbers["cases"]), words
     if numbers["columns"]:
         rows = [
             Row(group["name"], group["roc_auc"], group["n"], group["kind"]) for group in numbers["columns"]["groups"]

@@ -11,7 +11,7 @@ from stratamil.report.style import BROKEN, DASHED, GREY, MODEL, SINGLE, figure_o
 
 
 @styled
-def net_benefit(curve: Mapping[str, Any], positive: str) -> Figure:
+def net_benefit(curve: Mapping[str, Any], positive: str, cases: int) -> Figure:
     """Draw net benefit against the threshold: model with band, best baseline, calling all cases or none."""
     figure, axes = figure_of(SINGLE, 4.4)
     x, model = np.array(curve["thresholds"]), curve["model"]
@@ -27,13 +27,13 @@ def net_benefit(curve: Mapping[str, Any], positive: str) -> Figure:
     highest = max([each.high or each.value for each in model] + [curve["all"][0]])
     axes.set(xlim=(0, 1), ylim=(-0.35 * highest, 1.1 * highest))
     axes.set(xlabel=f"threshold: probability from which a case is called {positive}", ylabel="net benefit")
-    figure.legend(loc="outside lower center", ncols=2, fontsize=8.5)
-    axes.set_title("Are decisions by the model worth more?")
+    figure.legend(loc="outside lower center", ncols=2, fontsize=9)
+    axes.set_title(f"Are decisions by the model worth more? (n = {cases})")
     return figure
 
 
 @styled
-def learning(points: Sequence[Mapping[str, Any]], headline: str) -> Figure:
+def learning(points: Sequence[Mapping[str, Any]], headline: str, cases: int) -> Figure:
     """Draw the AUROC against the number of training cases, a dot with CI a share."""
     figure, axes = figure_of(SINGLE, 3.4)
     known = [point for point in points if point[headline].value is not None]
@@ -49,5 +49,5 @@ def learning(points: Sequence[Mapping[str, Any]], headline: str) -> Figure:
         )
     which = "mean of folds" if headline == "fold_mean" else "pooled"
     axes.set(xlabel="training cases per split", ylabel=f"AUROC, {which}")
-    axes.set_title("Would more cases help?")
+    axes.set_title(f"Would more cases help? (n = {cases})")
     return figure

@@ -7,7 +7,7 @@ import pandas as pd
 import pytest
 from PIL import Image
 
-from stratamil.report import cohort_plots, forest, plots, style, training_plots
+from stratamil.report import cohort_plots, decision_plots, forest, plots, style, training_plots
 from stratamil.stats.intervals import Estimate
 
 CLASSES = ["benign", "high-grade"]
@@ -99,6 +99,11 @@ def test_strips_of_very_many_are_boxes(n):
     assert sum(len(line.get_xdata()) for line in points) == (n if n == cohort_plots.POINTS else 0)
 
 
+MODEL = [Estimate(0.3, 0.2, 0.4), Estimate(0.1), Estimate(0.0, -0.1, 0.1)]
+DECISIONS = {"thresholds": [0.2, 0.5, 0.8], "model": MODEL, "all": [0.4, 0.0, -1.0]}
+DECISIONS |= {"baseline": "summary", "of_baseline": [0.2] * 3}
+
+
 @pytest.mark.slow
 def test_text_is_at_least_6_points_in_a_journal(tmp_path):
     y, score = sample(100)
@@ -110,6 +115,10 @@ def test_text_is_at_least_6_points_in_a_journal(tmp_path):
         "calibration": plots.calibration(y, score, "Test"),
         "stains": plots.stain_weights(weights, y, CLASSES, "Test"),
         "losses": training_plots.losses([(f"run {i}", history()) for i in range(10)], "Test"),
+        "decision": decision_plots.net_benefit(DECISIONS, "high-grade", 100),
+        "learning": decision_plots.learning(
+            [{"percent": p, "training_cases": p, "roc_auc": Estimate(p / 100, 0.1, 1)} for p in (25, 100)], "roc_auc", 9
+        ),
         "forest": forest.forest([forest.Row("row", Estimate(0.5, 0.2, 0.8), 9)], "Test", "AUROC"),
     }
     for name, figure in drawn.items():
