@@ -12,9 +12,7 @@ import cli
 from stratamil.cohort import columns, splits
 from stratamil.core import files, tables
 from stratamil.evaluation import retrained
-from stratamil.evaluation.study import Study, read_runs
 from stratamil.features import store
-from stratamil.report import page, study_page
 
 
 def arguments() -> argparse.Namespace:
@@ -41,6 +39,9 @@ def arguments() -> argparse.Namespace:
 
 
 def main(args: argparse.Namespace) -> None:
+    from stratamil.evaluation.study import Study, read_runs  # these load scikit-learn and matplotlib: a second
+    from stratamil.report import page, study_page
+
     page.check_colors(args.colors)
     baselines = tables.read(args.baselines) if args.baselines else None
     runs, cases = read_runs(args.runs), tables.read_cases(args.cases)

@@ -47,7 +47,6 @@ STARTS_WITH = {
     "faithfulness": {"matplotlib"},
     "perturb": {"torch"},
     "index": {"matplotlib"},
-    "report": {"sklearn", "scipy.special", "matplotlib"},
     "retrain": {"torch"},
     "train": {"torch"},
 }
