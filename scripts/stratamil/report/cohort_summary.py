@@ -198,7 +198,8 @@ def _predictors(
     With more than two classes each is set against the rest, and the one told best is given.
     """
     measures = {"number of slices": used["n_slices"], "number of patches": used["n_patches"]}
-    measures |= {f"presence of {stain}": (used[f"patches_{column(stain)}"] > 0).astype(int) for stain in stains}
+    there = {stain: (used[f"patches_{column(stain)}"] > 0).astype(int) for stain in stains}
+    measures |= {f"presence of the stain {stain}": values for stain, values in there.items()}
     measures = {name: values.to_numpy(dtype=float) for name, values in measures.items() if values.nunique() > 1}
     told = {name: [] for name in measures}
     weights = intervals.bootstrap_weights(used["patient_id"], bootstrap_samples, seed)

@@ -175,7 +175,7 @@ def roc_band(
     drawn = [(y, score) for y, score in runs if 0 < np.count_nonzero(y) < len(np.asarray(y))]
     for i, (y, score) in enumerate(drawn):
         x, z, _ = roc_curve(y, score, drop_intermediate=False)
-        name = f"{len(drawn)} single runs" if i == 0 and len(drawn) > 1 else None
+        name = f"{len(drawn)} trainings" if i == 0 and len(drawn) > 1 else None
         axes.plot(x, z, color=GREY, linewidth=0.7, alpha=0.45, label=name)
     if mean.low is not None:
         axes.fill_between(mean.x, mean.low, mean.high, color=MODEL, alpha=0.13, linewidth=0, label="95% CI, pointwise")

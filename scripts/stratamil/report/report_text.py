@@ -120,17 +120,27 @@ def header(numbers: Numbers) -> str:
     """Say in a line how it was studied."""
     repeats = f" in {numbers['repeats']} repeats" if numbers["repeats"] > 1 else ""
     seeds, splits = len(numbers["seeds"]), len(numbers["splits"])
-    return f"{n_of(splits, 'split')}{repeats}, {n_of(seeds, 'seed')}. For research, not for diagnosis."
+    each = f", {seeds} trainings each (seeds)" if seeds > 1 else ""
+    return (
+        f"{sentences.by_class(numbers['counts'])} cases; {n_of(splits, 'test set')}{repeats}{each}. "
+        "For research, not for diagnosis."
+    )
 
 
 def captions(numbers: Numbers, name: str) -> str:
     """Return the caption of a figure of the first screen, with its n."""
     runs, n = len(numbers["runs"]), sentences.cases(numbers)
     if name == "runs":
-        return f"Squares: AUROC of the test cases of each run, 95% CI. Diamond: all runs. n = {n}."
+        if runs > sentences.MOST_RUNS:
+            return f"Squares: mean of a split’s trainings (dots). Diamond: mean of all, 95% CI. n = {n}."
+        return f"Squares: each training, 95% CI. Diamond: mean of all, 95% CI. n = {n}."
     if numbers["positive"] is None:
         return f"One class against the rest, n = {n}."
-    return f"{runs} runs and their mean with pointwise 95% band; dot: threshold 0.5. n = {n}."
+    dot = "the mean probability of all trainings" if len(numbers["seeds"]) > 1 else "all test cases together"
+    return (
+        f"Thin: {runs} trainings; thick: their mean, pointwise 95% band. Dot: {dot} at 0.5, so it need not lie on the "
+        f"curve. n = {n}."
+    )
 
 
 def _of_cases(numbers: Numbers, used: Mapping[str, Any], repeated: str, unit: str) -> Text:

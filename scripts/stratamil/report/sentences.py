@@ -11,6 +11,7 @@ from stratamil.stats.intervals import Estimate
 Numbers = Mapping[str, Any]  # of `cross_split.numbers`
 SMALL = 50  # of a class: with as many, one more error moves sensitivity or specificity by 2 points
 
+MOST_RUNS = 12  # rows of the forest of trainings: beyond, one a split instead of one a training
 GRAVE = 3  # warnings of the cohort that the first screen shows
 
 
@@ -63,7 +64,7 @@ def result(numbers: Numbers) -> str:
     apart = question(numbers["classes"], numbers["positive"])
     begin = f"AUROC {quoted(estimate)}, {apart}, {cases(numbers)}, out of fold"
     several = len(numbers["by_seed"])
-    how = "each model trained once" if several == 1 else f"averaged over {several} trainings per case"
+    how = "each model trained once" if several == 1 else f"{several} trainings each"
     if numbers["headline"] == "fold_mean":
         return f"{begin}: mean of {n_of(folds, 'test set')}, {how}."
     return (
@@ -73,25 +74,25 @@ def result(numbers: Numbers) -> str:
 
 def cards(numbers: Numbers, replicates: str) -> list[Card]:
     """Return the figures of the first screen beside the AUROC. replicates: what the ensemble averages, or empty."""
-    of = f"{'ensemble of ' + replicates if replicates else 'out of fold'}, at 0.5"
-    if numbers["positive"] is None:
-        of = of.removesuffix(", at 0.5")
+    of = f"mean probability of {replicates}" if replicates else "out of fold"
+    if numbers["positive"] is not None:
+        of += " of 0.5 or more" if replicates else ", at a probability of 0.5 or more"
     names = ("sensitivity", "specificity") if numbers["positive"] else ("accuracy",)
     rows = {row["name"]: row for row in numbers["decisions"][0]["rows"]}
     positive, negative = numbers["classes"][-1], numbers["classes"][0]
-    kinds = {"sensitivity": positive, "specificity": negative, "accuracy": "cases"}
+    kinds = {"sensitivity": (positive, "missed"), "specificity": (negative, f"called {positive}")}
+    kinds["accuracy"] = ("cases", "wrong")
     found = []
     for name in names:
         row, estimate = rows[name], rows[name]["estimate"]
-        share = f"{row['k']} of {estimate.n} {kinds[name]}"
+        share = f"{row['k']} of {estimate.n} {kinds[name][0]}, {estimate.n - row['k']} {kinds[name][1]}"
         found.append(Card(name.capitalize(), num(estimate.value, 2), f"{share}; 95% CI {_span(estimate)}; {of}"))
     best = strongest(numbers)
     if not best:
         return [*found, Card("Best baseline", "none", "no baseline has a defined AUROC")]
     auc, gain = best[numbers["headline"]], difference(best, numbers)
-    found.append(
-        Card("Best baseline, AUROC", num(auc.value, 2), f"{baseline_label(best['name'])}; 95% CI {_span(auc)}")
-    )
+    best_of = f"Best of {n_of(len(compared(numbers)), 'baseline')}, AUROC"
+    found.append(Card(best_of, num(auc.value, 2), f"{baseline_label(best['name'])}; 95% CI {_span(auc)}"))
     sign = "+" if (gain.value or 0) > 0 else ""
     figure = "not defined" if gain.value is None else sign + num(gain.value, 2)
     return [*found, Card("Model − baseline", figure, f"paired, 95% CI {_span(gain)}: {shown(gain)}")]
@@ -188,9 +189,10 @@ def one_class(explained: Mapping[str, bool | None] | None) -> str:
         return "Whether attention explains the predictions was not checked."
     yes = [name for name, known in explained.items() if known]
     if not yes:
-        return "Attention is not shown to explain the predictions of any class."
+        return "Predictions are not shown to rest on the attended patches, in any class."
     rest = [name for name, known in explained.items() if not known]
-    return f"Attention explains predictions of {listed(yes)} only, not of {listed(rest)}." if rest else ""
+    shown_for = f"Predictions of {listed(yes)} rest on the attended patches"
+    return f"{shown_for}; those of {listed(rest)} are not shown to." if rest else ""
 
 
 def first_sentence(text: str) -> str:

@@ -21,9 +21,11 @@ def estimand(numbers: Numbers) -> str:
     pooled = numbers["out_of_fold"]["roc_auc"]
     if numbers["headline"] != "fold_mean":
         return "The pooled AUROC ranks cases across models and falls where their probabilities are shifted."
+    quote = num(numbers["out_of_fold"]["fold_mean"].value, 2)
     return (
-        "One model at a time ranks a test set that it did not see. The pooled AUROC ranks cases across models and "
-        f"falls where their probabilities are shifted; here it is {quoted(pooled)}."
+        f"Quote {quote}: models ranked each test set without having seen it. The pooled AUROC, {quoted(pooled)}, ranks "
+        "cases across models and falls where their probabilities are shifted. "
+        "CIs come from bootstrap samples of test cases; they do not include the variation of splits and trainings."
     )
 
 

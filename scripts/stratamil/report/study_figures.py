@@ -11,6 +11,7 @@ from stratamil.core.wording import BASELINES, baseline_label, num, span
 from stratamil.evaluation.study import Study
 from stratamil.report import plots, training_plots
 from stratamil.report.forest import Point, Row, forest, roc_band
+from stratamil.report.sentences import MOST_RUNS, strongest
 from stratamil.report.style import GREY
 from stratamil.stats.curves import Band, mean_roc
 from stratamil.stats.intervals import Estimate
@@ -19,8 +20,6 @@ from stratamil.stats.metrics import roc_auc
 Drawn = dict[str, tuple[Figure, str]]
 Numbers = Mapping[str, Any]
 
-BESIDE = ("summary", "colour")  # baselines whose ROC curves are drawn: those that see the patches
-MOST = 12  # rows of the forest of runs: beyond, one a split instead of one a run
 SUBGROUP = 5  # cases; of fewer a share says nothing
 
 
@@ -55,8 +54,9 @@ def _of_runs(study: Study, numbers: Numbers, colors: Sequence[str]) -> Drawn:
     else:
         title = f"How well are the classes separated? (n = {n})"
         runs = [(rows["y"], rows[study.probabilities[1]]) for _, rows in study.predictions.groupby(["split", "seed"])]
-        label = f"mean of {len(runs)} runs: AUROC {num(_mean_auc(runs), 2)}"
-        beside = list(_baseline_curves(study))
+        label = f"mean of {len(runs)} trainings: AUROC {num(_mean_auc(runs), 2)}"
+        best = strongest(numbers)
+        beside = list(_baseline_curves(study, best["name"] if best else None))
         figure = roc_band(runs, band, label, title, points=list(_points(study, numbers)), beside=beside)
     drawn = {"roc": (figure, f"ROC curves of {n} cases out of fold; AUROC {value}")}
     drawn["runs"] = _runs(study, numbers), f"AUROC of each of {len(study.runs)} runs with its 95% CI, and their mean"
@@ -79,9 +79,9 @@ def _points(study: Study, numbers: Numbers) -> Iterator[Point]:
     yield Point("ensemble at 0.5" if replicates(study) else "at 0.5", shares["sensitivity"], shares["specificity"])
 
 
-def _baseline_curves(study: Study) -> Iterator[tuple[str, Band]]:
-    """Yield label and mean ROC curve over the splits of the baselines that see the patches."""
-    for name in BESIDE if study.baselines is not None else ():
+def _baseline_curves(study: Study, name: str | None) -> Iterator[tuple[str, Band]]:
+    """Yield label and mean ROC curve over the splits of a baseline, if there is one."""
+    if name and study.baselines is not None:
         rows = study.baselines[(study.baselines["baseline"] == name) & study.baselines["split"].isin(study.splits)]
         known = study.ensemble.set_index("case_id")
         rows = rows[rows["case_id"].isin(known.index)]
@@ -100,16 +100,16 @@ def _splits(rows: pd.DataFrame) -> Iterator[np.ndarray]:
 def _runs(study: Study, numbers: Numbers) -> Figure:
     """Draw the AUROC of each run, or of each split where there are many, over the headline."""
     runs = numbers["runs"]
-    if len(runs) <= MOST:
+    if len(runs) <= MOST_RUNS:
         seeds = {run["seed"]: f", seed {run['seed']}" if len(study.seeds) > 1 else "" for run in runs}
         rows = [Row(f"split {run['split']}{seeds[run['seed']]}", run["roc_auc"], run["n"]) for run in runs]
     else:
         rows = [_of_split(split, [run for run in runs if run["split"] == split]) for split in study.splits]
-    name = "mean of folds" if numbers["headline"] == "fold_mean" else "all test cases pooled"
+    name = "mean of all" if numbers["headline"] == "fold_mean" else "all test cases pooled"
     rows.append(Row(name, numbers["out_of_fold"][numbers["headline"]], numbers["cases"], mean=True))
     values = [row.estimate.value for row in rows if row.estimate.value is not None]
     limits = min([0.4, *(value - 0.1 for value in values)]), 1.02
-    title = f"How much do the runs differ? (n = {numbers['cases']})"
+    title = f"How much do the {len(runs)} trainings differ? (n = {numbers['cases']})"
     return forest(rows, title, "AUROC of the test cases", reference=0.5, limits=limits)
 
 

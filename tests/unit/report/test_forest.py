@@ -64,7 +64,7 @@ def test_the_roc_curve_has_true_coordinates_a_band_and_its_operating_point():
     assert drawn(axes, "o") == [(pytest.approx(0.3),)]
     legend = [text.get_text() for text in axes.get_legend().get_texts()]
     assert legend == [
-        "2 single runs",
+        "2 trainings",
         "95% CI, pointwise",
         "baseline",
         "mean",

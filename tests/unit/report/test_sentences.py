@@ -27,7 +27,7 @@ def test_the_result_is_the_fold_mean():
     begin = "AUROC 0.91 (95% CI 0.84 to 0.95), high-grade against benign, 87 cases of 80 patients, out of fold: "
     assert sentences.result(numbers()) == f"{begin}mean of 5 test sets, each model trained once."
     several = sentences.result(numbers(by_seed=[{}] * 3))
-    assert several == f"{begin}mean of 5 test sets, averaged over 3 trainings per case."
+    assert several == f"{begin}mean of 5 test sets, 3 trainings each."
     assert sentences.result(numbers(headline="roc_auc")) == (
         f"{begin}all test cases ranked together, each model trained once. There is no mean of the test sets, because "
         "one lacks a class."
@@ -39,16 +39,16 @@ def test_the_result_is_the_fold_mean():
 
 
 def test_cards_have_counts_and_say_whose_they_are():
-    cards = sentences.cards(numbers(), "")
+    cards, at = sentences.cards(numbers(), ""), "out of fold, at a probability of 0.5 or more"
     assert cards[:2] == [
-        ("Sensitivity", "0.85", "17 of 20 high-grade; 95% CI 0.64 to 0.95; out of fold, at 0.5"),
-        ("Specificity", "0.97", "30 of 31 benign; 95% CI 0.84 to 0.99; out of fold, at 0.5"),
+        ("Sensitivity", "0.85", f"17 of 20 high-grade, 3 missed; 95% CI 0.64 to 0.95; {at}"),
+        ("Specificity", "0.97", f"30 of 31 benign, 1 called high-grade; 95% CI 0.84 to 0.99; {at}"),
     ]
     assert cards[2] == ("Best baseline", "none", "no baseline has a defined AUROC")
-    assert sentences.cards(numbers(), "3 seeds")[0].note.endswith("ensemble of 3 seeds, at 0.5")
+    assert sentences.cards(numbers(), "3 seeds")[0].note.endswith("mean probability of 3 seeds of 0.5 or more")
     rows = [{"name": "accuracy", "k": 40, "estimate": Estimate(0.46, 0.36, 0.57, 87)}]
     (card, *_) = sentences.cards(numbers(positive=None, decisions=[{"rows": rows}]), "")
-    assert card == ("Accuracy", "0.46", "40 of 87 cases; 95% CI 0.36 to 0.57; out of fold")
+    assert card == ("Accuracy", "0.46", "40 of 87 cases, 47 wrong; 95% CI 0.36 to 0.57; out of fold")
 
 
 @pytest.mark.parametrize(
@@ -69,7 +69,7 @@ def test_the_best_baseline_is_compared_in_pairs(gain, figure, verdict):
         baseline("slice_count", Estimate(0.6), gain),
     ]
     cards = sentences.cards(numbers(baselines=found), "")
-    assert cards[2] == ("Best baseline, AUROC", "0.86", "Mean of patch features; 95% CI 0.70 to 0.90")
+    assert cards[2] == ("Best of 2 baselines, AUROC", "0.86", "Mean of patch features; 95% CI 0.70 to 0.90")
     assert cards[3] == ("Model − baseline", figure, f"paired, {verdict}")
     pooled = sentences.cards(numbers(baselines=found, headline="roc_auc"), "")
     assert pooled[3].figure == "+0.30"
@@ -82,7 +82,7 @@ INTERNAL = "Internal test only: no other hospital, scanner or laboratory was tes
 def test_flags_are_short_and_the_most_dangerous_first():
     few = "Few cases: one more error among 30 high-grade cases moves sensitivity by 3 points."
     explained = {"benign": False, "high-grade": True}
-    only = "Attention explains predictions of high-grade only, not of benign."
+    only = "Predictions of high-grade rest on the attended patches; those of benign are not shown to."
     assert sentences.flags(numbers(), COHORT, explained, "patient") == ["Leak.", "Shortcut.", few, only, INTERNAL]
     worse = {"fold_mean": Estimate(0.3, 0.2, 0.4), "folds": 5}
     bad = numbers(
@@ -110,8 +110,11 @@ def test_a_large_cohort_that_is_explained_has_one_flag():
     [
         (None, "Whether attention explains the predictions was not checked."),
         ({"a": True, "b": True}, ""),
-        ({"a": False, "b": False}, "Attention is not shown to explain the predictions of any class."),
-        ({"a": True, "b": False, "c": False}, "Attention explains predictions of a only, not of b and c."),
+        ({"a": False, "b": False}, "Predictions are not shown to rest on the attended patches, in any class."),
+        (
+            {"a": True, "b": False, "c": False},
+            "Predictions of a rest on the attended patches; those of b and c are not shown to.",
+        ),
     ],
 )
 def test_which_classes_attention_explains(explained, words):
