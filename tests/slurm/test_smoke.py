@@ -155,7 +155,6 @@ def test_check_slurm_of_a_site_that_does_not_fit(study):
     assert status == 1
     errors = [line.split(": change ")[0] for line in output.splitlines() if line.startswith("error")]
     assert sorted(errors, reverse=True) == [
-        "error: train: would never start: allocation failure: Invalid qos specification",
-        "error: retrain: would never start: allocation failure: Invalid qos specification",
+        "error: retrain, train: would never start: allocation failure: Invalid qos specification",
         "error: embed: attempt 3 would never start: it asks for 360 minutes, partition short gives 240",
     ]

@@ -118,9 +118,9 @@ def test_bf16_features_of_densenet_agree_with_fp32():
     assert not torch.equal(a, b)
 
 
-@pytest.mark.parametrize(("tiles", "precision"), [(True, "bf16"), (False, "fp32")])
-def test_auto_is_bf16_on_a_cpu_with_tiles_only(monkeypatch, tiles, precision):
-    monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: {"amx_bf16": tiles, "avx512_bf16": True})
+@pytest.mark.parametrize(("flag", "precision"), [("amx_bf16", "bf16"), ("avx512_bf16", "bf16"), ("avx512", "fp32")])
+def test_auto_is_bf16_on_a_cpu_with_instructions_for_it(monkeypatch, flag, precision):
+    monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: {"amx_bf16": False, flag: True})
     assert networks.load("squeezenet1_1", None, 64, device="cpu").identity["precision"] == precision
     for name in ("stain_stats", "efficientnet_lite0"):
         assert networks.load(name, None, 64, device="cpu").identity["precision"] == "fp32"

@@ -140,6 +140,7 @@ def test_the_page_names_cases_that_share_files(tmp_path):
     numbers |= {"samples": [], "folder": None, "commit": None, "inputs": {}}
     html = page.template(TEMPLATE).render(
         title="x",
+        study="y",
         colors=["#111111"] * 3,
         cohort=numbers,
         prose=cohort_sentences.of_page(numbers),
