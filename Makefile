@@ -2,7 +2,7 @@
 # make test-fast: what to run at each save, under a minute: the library and the scripts, without tests that are marked slow.
 # make coverage: all tests, and which lines of scripts/ they run; the programs that tests start count, too.
 # make bench: speed and memory as ratios, coverage of intervals, minutes long; not part of the tests.
-# make test-long: odd places and names, a toy problem with the defaults, killed runs; 5 to 10 minutes.
+# make test-long: odd places and names, precomputed features, no network, a toy problem with the defaults, killed runs; 10 minutes.
 # make test-hostile: thousands of damaged files, hundreds of races, kill -9 at random moments; seeds are printed, 20 to 30 minutes.
 # make test-slurm: every fault that a cluster can bring, on a real SLURM, 10 to 20 minutes; make test has the first jobs alone.
 # make check-slurm CONFIG=my_study.yaml: what the study asks for against what this cluster gives.
@@ -14,6 +14,7 @@
 # The programs are started as modules: the first line of bin/pytest has the path of the checkout, unquoted for a shell.
 PYTHON ?= python3
 BIN := .venv/bin
+LONG := tests/unit/features/test_weights.py tests/unit/mil/test_gpu_bench.py
 
 .PHONY: demo doctor docs test test-fast test-docs test-long coverage test-hostile test-slurm check-slurm bench checks lint format clean-demo
 
@@ -42,7 +43,7 @@ coverage: .venv/.test
 	$(BIN)/python -m coverage report
 
 test-long: .venv/.test
-	$(BIN)/python -m pytest -n 3 --dist loadfile --no-loadscope-reorder -m long --ignore tests/workflow/test_docs.py tests/workflow
+	$(BIN)/python -m pytest -n 3 --dist loadfile --no-loadscope-reorder -m long --ignore tests/workflow/test_docs.py tests/workflow $(LONG)
 
 test-hostile: .venv/.test
 	$(BIN)/python -m pytest -m "long or not long" -s --durations=0 tests/hostile tests/workflow/test_killed.py

@@ -11,6 +11,7 @@ import pytest
 import yaml
 from checkout import Checkout
 
+pytestmark = pytest.mark.long
 RESULTS = "results/elsewhere"
 RUNS = [f"{RESULTS}/split_{split}/seed_1" for split in ("01", "02")]
 AFTER = {"splits": 1, "cohort": 1, "precomputed": 2, "train": 2, "retrain": 2, "baselines": 1}

@@ -165,6 +165,7 @@ def embed_script(folder, encoder, *flags):
 
 
 @pytest.mark.slow
+@pytest.mark.long
 def test_embedding_never_uses_the_network(tmp_path):
     download.fetch("efficientnet_lite0", "default", tmp_path / "lite0.pth")
     torch.save(torchvision.models.squeezenet1_1(weights=None).state_dict(), tmp_path / "s.pth")
@@ -177,6 +178,7 @@ def test_embedding_never_uses_the_network(tmp_path):
 
 
 @pytest.mark.slow
+@pytest.mark.long
 def test_embedding_with_timm_never_uses_the_network(tmp_path):
     timm = pytest.importorskip("timm")
     torch.save(timm.create_model("resnet18").state_dict(), tmp_path / "r.pth")

@@ -8,7 +8,7 @@ import pytest
 from conftest import REPOSITORY
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_every_part_of_the_benchmark_runs_in_small():
     command = [sys.executable, str(REPOSITORY / "bench/gpu.py"), "--small", "--threads", "1"]
     said = subprocess.run(command, capture_output=True, text=True, check=True).stdout
