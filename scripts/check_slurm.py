@@ -78,7 +78,7 @@ def problems(asks: Iterable[slurm_offer.Ask], offer: slurm_offer.Offer) -> dict[
         )
         for problem in filter(None, judged):
             rules_of.setdefault(problem, []).append(ask.rule)
-    return rules_of
+    return {problem: sorted(rules) for problem, rules in rules_of.items()}
 
 
 def table(first: Mapping[slurm_offer.Ask, int], last: Iterable[slurm_offer.Ask]) -> str:

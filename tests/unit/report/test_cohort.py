@@ -75,9 +75,8 @@ def test_of_three_classes_the_one_told_best_is_shown():
     assert (found["number of slices"]["more"], found["number of slices"]["fewer"]) == ("the rest", "b")
     assert found["number of slices"]["auc"].value == 1
     assert found["presence of the stain sox10"]["auc"].value == 1
-    assert (
-        found["presence of the stain sox10"]["typical_more"] == 1 and found["presence of sox10"]["typical_fewer"] == 0
-    )
+    there = found["presence of the stain sox10"]
+    assert there["typical_more"] == 1 and there["typical_fewer"] == 0
     assert any("The presence of the stain sox10 alone separates the rest from b" in line for line in made.warnings())
 
 

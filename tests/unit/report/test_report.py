@@ -304,7 +304,7 @@ def test_repeats_are_replicates_like_seeds(tmp_path, monkeypatch):
     assert {len(case["split"].split(", ")) for case in numbers["per_case"]} == {2}
     assert len(table.query("level == 'seed' and metric == 'roc_auc'")[["repeat", "seed"]].drop_duplicates()) == 4
     for words in (
-        "averaged over 4 trainings per case",
+        "4 trainings each",
         "exactly 2 times per seed, once in each repeat",
         "repeat 2, seed 1",
         "SD over replicates",
@@ -580,7 +580,7 @@ def test_what_a_reviewer_asks_is_said(two_seeds):
     made, page, numbers, _ = two_seeds
     text = re.sub(r"\s+", " ", re.sub("<.*?>", "", page + made.written("appendix.html")))
     for words in (
-        "averaged over 2 trainings per case",
+        "2 trainings each",
         "Decisions, calibration, cases and subgroups are those of the ensemble, the mean probability of 2 seeds",
         "The SD over splits is not a standard error",
         "not of splits or training runs",
@@ -812,7 +812,7 @@ def test_faithfulness_is_shown_where_it_was_checked(tmp_path, monkeypatch):
     path.write_text(json.dumps(told))
     (path.parent / "index.html").touch()
     page = made.report(monkeypatch, "--faithfulness", path)[0]
-    assert "<li>Attention explains predictions of high-grade only, not of benign.</li>" in page
+    assert "<li>Predictions of high-grade rest on the attended patches; those of benign are not shown to.</li>" in page
     assert "Attention is better than random. In both classes." in page and "Does it fall &lt;b&gt;?" in page
     assert "0.312" in page and 'href="../checks/index.html"' in page
     assert page.count('href="../checks/index.html"') == 2  # of the section, and in the contents
