@@ -7,7 +7,7 @@ import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
 
-from stratamil.core.wording import BASELINES, baseline_label, num, span
+from stratamil.core.wording import baseline_label, num, span
 from stratamil.evaluation.study import Study
 from stratamil.report import plots, training_plots
 from stratamil.report.forest import Point, Row, forest, roc_band
@@ -89,7 +89,7 @@ def _baseline_curves(study: Study, name: str | None) -> Iterator[tuple[str, Band
         patients = rows["case_id"].map(known["patient_id"])
         band = mean_roc(rows.assign(run=rows["split"], y=y, score=score, patient_id=patients), 0, study.seed)
         if band is not None:
-            yield f"{BASELINES[name]}: {num(_mean_auc([(y[of], score[of]) for of in _splits(rows)]), 2)}", band
+            yield f"{baseline_label(name)}: {num(_mean_auc([(y[of], score[of]) for of in _splits(rows)]), 2)}", band
 
 
 def _splits(rows: pd.DataFrame) -> Iterator[np.ndarray]:
