@@ -23,7 +23,7 @@ from stratamil.core.errors import UserError
 from stratamil.core.names import column
 from stratamil.evaluation import cross_split, study
 from stratamil.features import seal
-from stratamil.report import cohort_summary, report_text, sentences_performance, study_page
+from stratamil.report import cohort_summary, report_text, sentences_performance, study_figures, study_page
 from stratamil.stats import intervals, metrics
 from stratamil.stats.intervals import Estimate
 
@@ -310,6 +310,15 @@ def test_repeats_are_replicates_like_seeds(tmp_path, monkeypatch):
         "SD over replicates",
     ):
         assert words in page
+
+
+def test_the_curve_of_a_baseline_of_one_stain_has_its_label(tmp_path):
+    made = Made(tmp_path)
+    names = [made.classes[k] for k in made.study().predictions["y"]]
+    own = made.study().predictions.assign(baseline="mean_pool_sox10", true_class=names)
+    ((label, band),) = study_figures._baseline_curves(made.study(baselines=own), "mean_pool_sox10")
+    assert label.startswith("Mean of patch features, sox10 alone: 0.") and band.low is None
+    assert list(study_figures._baseline_curves(made.study(baselines=own), None)) == []
 
 
 @pytest.mark.slow
