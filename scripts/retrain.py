@@ -24,21 +24,10 @@ from stratamil.mil.bags import Bags
 
 
 def arguments() -> argparse.Namespace:
-    parser = cli.parser(__doc__)
-    parser.add_argument("--features", nargs="+", type=Path, required=True, help="feature shards")
-    parser.add_argument("--cases", type=Path, required=True, help="cases.csv of the inventory")
-    parser.add_argument("--split", type=Path, required=True, help="npz with the cases of the three sets")
-    parser.add_argument("--name", required=True, help="name of the split, e.g. 01")
-    parser.add_argument("--classes", nargs="+", required=True)
-    parser.add_argument("--stains", nargs="+", required=True)
-    parser.add_argument("--seeds", nargs="+", type=int, required=True)
+    parser = cli.training(cli.parser(__doc__))
     parser.add_argument("--share", type=int, default=100, metavar="PERCENT", help="of the training cases (%(default)s)")
     parser.add_argument("--share-seed", type=int, default=0, help="seed by which the share is drawn (%(default)s)")
-    cli.add_settings(parser.add_argument_group("model"), "model")
-    cli.add_settings(parser.add_argument_group("training"), "train")
-    parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--outputs", nargs="+", type=Path, required=True, help="CSV to write, one a seed")
-    parser.add_argument("--state", type=Path, help="resumable state")
     return parser.parse_args()
 
 

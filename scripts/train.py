@@ -17,21 +17,10 @@ from stratamil.mil import checkpoint, stack, training, training_data
 
 
 def arguments() -> argparse.Namespace:
-    parser = cli.parser(__doc__)
-    parser.add_argument("--features", nargs="+", type=Path, required=True, help="feature shards")
-    parser.add_argument("--cases", type=Path, required=True, help="cases.csv of the inventory")
-    parser.add_argument("--split", type=Path, required=True, help="npz with train_cases and val_cases")
-    parser.add_argument("--name", required=True, help="name of the split, e.g. 01")
-    parser.add_argument("--classes", nargs="+", required=True)
-    parser.add_argument("--stains", nargs="+", required=True)
-    parser.add_argument("--seeds", nargs="+", type=int, required=True)
-    cli.add_settings(parser.add_argument_group("model"), "model")
-    cli.add_settings(parser.add_argument_group("training"), "train")
-    parser.add_argument("--threads", type=int, default=1)
+    parser = cli.training(cli.parser(__doc__))
     parser.add_argument(
         "--output", type=Path, required=True, help="folder of the split, in which each seed has its own"
     )
-    parser.add_argument("--state", type=Path, help="resumable state")
     return parser.parse_args()
 
 

@@ -337,4 +337,5 @@ def in_class(name: str, sentence: str) -> str:
 def pooled(item: Finding) -> Finding:
     """Return a finding over cases of several predicted classes without a verdict."""
     size = "not defined" if item.estimate.value is None else f"{num(item.estimate.value, 2)} {basis(item.estimate)}"
-    return replace(item, verdict=None, sentence=f"All cases together, without a verdict: {size}.")
+    what = f"{item.measure.replace('_', ' ')}, {VALUES.get(item.value_of, 'rank correlation')}"
+    return replace(item, verdict=None, sentence=f"All cases together, without a verdict: {what} {size}.")
