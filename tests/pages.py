@@ -9,6 +9,8 @@ from html.parser import HTMLParser
 
 import pytest
 
+from stratamil.report import style
+
 WATCH = "<head><script>onerror = (error) => (window.failures ??= []).push(String(error))</script>"
 # Sorts every table by every column, and tells the values and CSV of the one named COLUMN once it is sorted.
 PROBE = """<script>
@@ -78,3 +80,10 @@ def browse(page, width, column, folder):
     file.write_text(page.replace("<head>", WATCH, 1).replace("</body>", probe), encoding="utf-8")
     shown = dom(file.as_uri(), folder, width)
     return json.loads(unescape(re.search(r"<title>(.*?)</title>", shown, re.DOTALL)[1]))
+
+
+def undrawn(monkeypatch):
+    """Leave figures out of the pages that a test makes: drawing takes most of their time."""
+    monkeypatch.setattr(
+        style, "publish", lambda figure, path: '<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 9 9"/>'
+    )

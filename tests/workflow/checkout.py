@@ -16,7 +16,7 @@ PARTS = ("Snakefile", "config", "schemas", "rules", "scripts", "report", "envs",
 TINY = REPOSITORY / "tests/workflow/tiny.yaml"
 # Dry runs are forked from a process that has imported Snakemake: the import takes as long as the run.
 FORKS = multiprocessing.get_context("forkserver")
-FORKS.set_forkserver_preload(["snakemake.cli", "pandas"])
+FORKS.set_forkserver_preload(["snakemake.cli", "snakemake.report", "pandas", "jsonschema", "smart_open", "yte"])
 
 
 class Checkout:

@@ -92,6 +92,7 @@ def publish(figure: Figure, path: Path) -> str:
     drawn = figure.get_figwidth()
     scale = COLUMNS[SINGLE if drawn <= SINGLE else DOUBLE] / 25.4 / drawn
     text = svg(figure)
+    figure.set_layout_engine("none")  # laid out by the first drawing, which the second would do over again
     for name, inches in (("width", drawn), ("height", figure.get_figheight())):
         text = re.sub(rf'(<svg [^>]*?{name}=")[^"]*"', rf'\g<1>{inches * scale * 25.4:.2f}mm"', text, count=1)
     files.write_text(text, path.with_name(f"{path.name}.svg"))

@@ -12,7 +12,7 @@ import numpy as np
 import pandas as pd
 import pytest
 from conftest import REPOSITORY
-from pages import Elements, browse, outside
+from pages import Elements, browse, outside, undrawn
 from scipy.stats import spearmanr
 from sklearn.metrics import roc_auc_score
 
@@ -466,9 +466,17 @@ def made(tmp_path):
     return Made(tmp_path, n=14, runs=[("01", 1), ("01", 2)])
 
 
+@pytest.fixture(scope="module")
+def drawn(tmp_path_factory):
+    """A study and its page with all figures."""
+    made = Made(tmp_path_factory.mktemp("drawn"), n=14, runs=[("01", 1), ("01", 2)])
+    with pytest.MonkeyPatch.context() as monkeypatch:
+        return made, run(made.root, made, monkeypatch, "--patient-column", "P<b>")
+
+
 @pytest.mark.slow
-def test_page_needs_nothing_else_and_escapes_names(made, monkeypatch):
-    page = run(made.root, made, monkeypatch, "--patient-column", "P<b>")
+def test_page_needs_nothing_else_and_escapes_names(drawn, monkeypatch):
+    made, page = drawn
     elements = Elements(page)
     assert not outside(elements.found) and not elements.unclosed
     assert NASTY not in page and "&lt;script&gt;alert(1)" in page
@@ -493,10 +501,8 @@ def test_page_needs_nothing_else_and_escapes_names(made, monkeypatch):
 
 @pytest.mark.slow
 @pytest.mark.parametrize("width", [1280, 500])
-def test_page_in_a_browser(made, monkeypatch, tmp_path, width):
-    page = run(made.root, made, monkeypatch)
-    (tmp_path / "browser").mkdir()
-    shown = browse(page, width, "Patches", tmp_path / "browser")
+def test_page_in_a_browser(drawn, tmp_path, width):
+    shown = browse(drawn[1], width, "Patches", tmp_path)
     assert shown["errors"] == []
     assert shown["width"] <= shown["screen"]
     assert shown["sorted"] == ["24"] * 14
@@ -521,6 +527,7 @@ def test_single_patches(tmp_path, monkeypatch):
     made.curves().head(0).to_csv(folder / "perturbation_curves.csv", index=False)
     parts = pd.read_csv(folder / "perturbation_parts.csv").assign(margin_change=np.nan, probability_change=np.nan)
     parts.to_csv(folder / "perturbation_parts.csv", index=False)
+    undrawn(monkeypatch)
     page = run(tmp_path, made, monkeypatch)
     assert "cannot explain anything" in page and 'id="figure-uniform"' in page and 'id="figure-curves"' not in page
 
