@@ -1,6 +1,7 @@
 """Classification networks of torchvision, cut after their last map. Importing torchvision takes seconds."""
 
 import difflib
+from functools import cache
 from typing import Any
 
 import torch
@@ -21,23 +22,34 @@ def build(encoder: str, final_relu: bool | None = None) -> nn.Module:
 
     Raises UserError if it has no such map.
     """
-    network = torchvision.models.get_model(encoder, weights=None).eval()
-    if hasattr(network, "transform_input"):
-        network.transform_input = True  # GoogLeNet and Inception turn the ImageNet normalisation into their own
-    in_training, in_eval = feature_extraction.get_graph_node_names(network, suppress_diff_warning=True)
-    probe = feature_extraction.create_feature_extractor(
-        network, train_return_nodes=in_training, eval_return_nodes=in_eval, suppress_diff_warning=True
-    ).eval()
-    with torch.inference_mode():
-        outputs = probe(torch.zeros(1, 3, PROBE_SIZE, PROBE_SIZE))
-    name = _last_map(outputs)
-    if name is None:
-        raise UserError(f"config: embed.encoder: {encoder} has no last feature map: {_supported(encoder)}")
-    if final_relu is False:
-        name = "features.norm5"
+    network = _network(encoder)
+    name = "features.norm5" if final_relu is False else _last_map_of(encoder)
     return feature_extraction.create_feature_extractor(
         network, train_return_nodes={}, eval_return_nodes={name: "map"}, suppress_diff_warning=True
     )
+
+
+def _network(encoder: str) -> nn.Module:
+    """Return a whole network with random weights."""
+    network = torchvision.models.get_model(encoder, weights=None).eval()
+    if hasattr(network, "transform_input"):
+        network.transform_input = True  # GoogLeNet and Inception turn the ImageNet normalisation into their own
+    return network
+
+
+@cache
+def _last_map_of(encoder: str) -> str:
+    """Return the name of a network's last map, from the shapes alone. Raises UserError if it has none."""
+    network = _network(encoder).to("meta")  # shapes without numbers
+    with torch.device("meta"), torch.inference_mode():
+        in_training, in_eval = feature_extraction.get_graph_node_names(network, suppress_diff_warning=True)
+        probe = feature_extraction.create_feature_extractor(
+            network, train_return_nodes=in_training, eval_return_nodes=in_eval, suppress_diff_warning=True
+        ).eval()
+        name = _last_map(probe(torch.zeros(1, 3, PROBE_SIZE, PROBE_SIZE)))
+    if name is None:
+        raise UserError(f"config: embed.encoder: {encoder} has no last feature map: {_supported(encoder)}")
+    return name
 
 
 def _last_map(outputs: dict[str, Any]) -> str | None:
