@@ -417,15 +417,17 @@ def test_what_others_laid_into_the_results_stays(study):
         note.unlink()
 
 
-@pytest.mark.parametrize("results", [".", "..", "results/others", "labels.csv"])
-def test_a_folder_that_is_not_the_workflow_s_is_refused_and_nothing_written(study, results):
+@pytest.mark.parametrize(
+    "results, flags",
+    [(".", "-n"), ("..", "-n"), ("labels.csv", "-n"), ("results/others", "-n"), ("results/others", "-q")],
+)
+def test_a_folder_that_is_not_the_workflow_s_is_refused_and_nothing_written(study, results, flags):
     (study.folder / "results/others/report").mkdir(parents=True, exist_ok=True)
     (study.folder / "results/others/report/thesis.tex").write_text("mine")
     (study.folder / "labels.csv").touch()
-    for flags in (["-n"], []):
-        done = study.snakemake(*flags, changes={"results": results})
-        said = [line for line in (done.stdout + done.stderr).splitlines() if "config: results: " in line]
-        assert done.returncode == 1 and len(said) == 1
+    done = study.snakemake(flags, changes={"results": results})
+    said = [line for line in (done.stdout + done.stderr).splitlines() if "config: results: " in line]
+    assert done.returncode == 1 and len(said) == 1
     assert [path.name for path in (study.folder / "results/others").rglob("*")] == ["report", "thesis.tex"]
 
 

@@ -4,6 +4,7 @@ import ast
 import hashlib
 import platform
 import subprocess
+from collections import defaultdict
 from collections.abc import Iterator
 from functools import cache
 from importlib.metadata import PackageNotFoundError, version
@@ -67,14 +68,23 @@ def _imported(path: Path, root: Path, mtime_ns: int) -> list[Path]:
 
     Kept, because a dry run asks for the same modules once a rule: a third of its time before.
     """
-    here = path.relative_to(root).parts
+    here, there = path.relative_to(root).parts, _modules(root)
     modules = []
     for level, names in _imports(ast.parse(path.read_text(encoding="utf-8"))):
         parts = (*here[:-level], *names) if level else names  # relative: one dot is the file's own package
         for depth in range(1, len(parts) + 1):
-            module = root.joinpath(*parts[:depth])
-            modules += [file for file in (module.with_suffix(".py"), module / "__init__.py") if file.is_file()]
+            modules += there.get(parts[:depth], [])
     return list(dict.fromkeys(modules))
+
+
+@cache
+def _modules(root: Path) -> dict[tuple[str, ...], list[Path]]:
+    """Return the parts of each importable name below `root` -> its file; a module of a package's name is both."""
+    found = defaultdict(list)
+    for path in sorted(root.rglob("*.py"), key=lambda path: path.name == "__init__.py"):
+        parts = path.relative_to(root).with_suffix("").parts
+        found[parts[:-1] if parts[-1] == "__init__" else parts].append(path)
+    return found
 
 
 def _imports(node: ast.AST) -> Iterator[tuple[int, tuple[str, ...]]]:
