@@ -22,6 +22,7 @@ PATIENTS = 10  # of a class: with fewer, one patient moves sensitivity or specif
 TELLING = 0.6  # AUROC of a count: below, a shortcut is too weak to carry a model
 UNEVEN = 0.1  # difference of the shares of two classes that have a stain: an AUROC says little of what is mostly there
 PATCHES = 10  # of a case: fewer are less than a slice usually has, so a prediction rests on next to nothing
+CAPPED_AT, CAPPED_SHARE = 20, 0.2  # patches of a case, and share of cases with as many: no chance, but a cap
 NAMED = 8  # cases that a sentence names before it says how many more
 Numbers = dict[str, Any]  # what the page shows, as JSON has it
 UNKNOWN = r"^stain ['\"](.*)['\"] not in the config$"  # the reason that the inventory gives
@@ -69,12 +70,24 @@ def notes(cohort: Numbers) -> list[str]:
             f"No used case has {', '.join(absent)}, although the study names {'them' if absent[1:] else 'it'}: not "
             "shown on the pages."
         )
+    result += _of_cap([case["patches"] for case in cohort["cases"] if case["status"] == USED])
     if cohort["namesakes"]:
         result.append(
             f"{_n(cohort['namesakes'], 'patch')} have the number of another patch of their slice, but other content; "
             "all are used."
         )
     return result
+
+
+def _of_cap(patches: list[int]) -> Iterator[str]:
+    """Yield a sentence where many cases have the largest number of patches: a sample was drawn before."""
+    most = max(patches, default=0)
+    capped = patches.count(most)
+    if most >= CAPPED_AT and capped >= max(RARE_CASES, CAPPED_SHARE * len(patches)) and capped < len(patches):
+        yield (
+            f"{capped} of {_n(len(patches), 'case')} have exactly {most} patches and none has more: if patches were "
+            "sampled before, attention can only point to those of the sample."
+        )
 
 
 def _of_patients(cohort: Numbers) -> Iterator[str]:

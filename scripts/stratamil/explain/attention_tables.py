@@ -67,6 +67,12 @@ class Case:
         return dict(zip(self.patches["path"], values))
 
     @property
+    def rival(self) -> str:
+        """What the margin of the predicted class is over: the logit of the other class, or the mean of several."""
+        classes = sum(name.startswith("contribution_") for name in self.patches)
+        return "the other class" if classes == 2 else "the mean of the other classes"
+
+    @property
     def uniform(self) -> bool:
         """Whether all patches weigh the same: the weights of slices and stains then only tell how many they have."""
         return len(self.patches) > 1 and alike(self.patches["effective_weight"])

@@ -33,7 +33,7 @@ MOST_COLUMNS = 8
 LINE = 1.4  # of the font size
 SMALL = 12  # letters of file names
 SHORT_CAVEAT = "Attention shows what the model weighted, not why it decided."
-ADDS = "adds: to the logit of {0}, over the mean of the other classes; below 0 it is evidence against {0}"
+ADDS = "adds: to the logit of {0}, over {1}; below 0 it is evidence against {0}"
 WHICH = {"top": "most", "bottom": "least"}
 
 Caption = Callable[[Any], tuple[str, ...]]  # row of a ranked patch -> lines above its file name, as many for each
@@ -240,7 +240,7 @@ def _both_ends(
         share = _share_of(shown, ranked, weight)
         same = [f"all {len(ranked)} have equal weight: in the order of their names"] * (len(ranked) > 1)
         lines = [[*case_plots.facts(case), heading], [*facts, share, *(same if alike(ranked[weight]) else [])]]
-        lines.append([ADDS.format(case.predicted_label)])
+        lines.append([ADDS.format(case.predicted_label, case.rival)])
         title = f"Case {case.id}: {WHICH[end]} attended patches of {where}"
         galleries[end] = gallery(shown, tiles, title, lines, told)
     return galleries

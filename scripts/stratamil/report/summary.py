@@ -59,9 +59,10 @@ def lines(
         result.append(faithfulness["overall"])
     warnings = flags(metrics, cohort)
     if warnings:
-        more = len(warnings) - FLAGS
-        left = f" (the first {FLAGS} of {len(warnings)}; the pages have all)" if more > 0 else ""
-        result += [f"Read with care{left}:", *(f"  - {_first_sentence(line)}" for line in warnings[:FLAGS])]
+        shown = warnings if len(warnings) == FLAGS + 1 else warnings[:FLAGS]  # instead of a line on one more
+        more = len(warnings) - len(shown)
+        result += ["Read with care:", *(f"  - {_first_sentence(line)}" for line in shown)]
+        result += [f"  - and {more} more on the pages"] if more else []
     if pages:
         width = max(len(str(page)) for page in pages)
         about = {page: text for page in pages for name, text in PAGES.items() if page.as_posix().endswith(name)}
@@ -74,9 +75,10 @@ def headline(metrics: Numbers, cohort: Numbers | None = None) -> str:
     apart, of = sentences.question(metrics["classes"], metrics["positive"]), metrics["out_of_fold"]
     cases, patients = metrics["cases"], metrics["patients"]
     counts = f"{cases} cases" + (f" of {patients} patients" if patients != cases else "")
+    several = len(metrics["by_seed"])
     how = f"mean of {of['folds']} folds" if metrics["headline"] == "fold_mean" else "pooled"
-    trained = sentences.trainings(metrics)
-    told = f"AUROC {quoted(of[metrics['headline']])}, {apart}: {counts}, out of fold, {how}, of {trained}."
+    how += f", mean of {several} trainings each" if several > 1 else ""
+    told = f"AUROC {quoted(of[metrics['headline']])}, {apart}; {counts}, out of fold, {how}."
     unit = "case" if cohort and cohort["patient_column"] is None else "patient"
     doubts = (sentences.below_chance(of[metrics["headline"]]["high"]), sentences.few(metrics["patients_of"], unit))
     return " ".join(filter(None, (told, *doubts)))

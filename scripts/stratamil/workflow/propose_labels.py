@@ -68,7 +68,8 @@ def propose(table: pd.DataFrame, case_column: str) -> Meaning:
     patient = next((name for name in columns if PATIENT.search(name)), None)
     site = next((name for name in columns if SITE.search(name)), None)
     age = next((name for name in columns if AGE.search(name) and _numbers(table[name])), None)
-    others = {what: name for what, name in (("site", site), ("age", age)) if name}
+    sex = next((name for name in columns if SEX.search(name)), None)
+    others = {what: name for what, name in (("site", site), ("age", age), ("sex", sex)) if name}
     meaning = Meaning(None, {}, {}, patient, others)
     meaning.guesses["patient"] = f"column {patient!r} taken for the patient, by its name" if patient else NO_PATIENT
     taken = {patient, site, age}
@@ -76,6 +77,7 @@ def propose(table: pd.DataFrame, case_column: str) -> Meaning:
     candidates.sort(key=lambda name: (not CLASS.search(name), bool(SEX.search(name)), _codes(table[name])))
     if candidates:
         meaning.class_column = candidates[0]
+        meaning.others = {what: name for what, name in others.items() if name != candidates[0]}
         if not CLASS.search(candidates[0]) or sum(bool(CLASS.search(name)) for name in candidates) > 1:
             meaning.guesses["class"] = f"column {candidates[0]!r} taken for the class" + (
                 f"; others: {', '.join(candidates[1:4])}" if candidates[1:] else ""

@@ -118,6 +118,12 @@ def reason(text: str, inputs: Collection[str] = ()) -> str:
     return "; ".join(dict.fromkeys(filter(None, kinds))) or "follows from the rules above"
 
 
+def of_seeds(outputs: Iterable[str]) -> str:
+    """Return `3 seeds each: ` for a job that makes the files of several seeds, and nothing for others."""
+    seeds = {seed for path in outputs for seed in re.findall(r"/seed_(\d+)/", path)}
+    return f"{len(seeds)} seeds each: " if len(seeds) > 1 else ""
+
+
 def plan(jobs: Iterable[tuple[str, str]], width: int = WIDTH) -> list[str]:
     """Return the lines of a dry run, from pairs (rule, `reason`): rule, number of jobs, reasons; broken at `width`."""
     rules: dict[str, list[str]] = {}

@@ -35,6 +35,7 @@ def text(study: Study) -> str:
     lines += [f"{key}: {_quoted(getattr(study, key))}" for key in ("patches", "labels", "results")]
     lines += ["", *_cohort(study.names.case_column, study.meaning), "", *_names(study.names)]
     lines += ["", "splits:", *_settings(study.splits), "", f"seeds: {_list(study.seeds)}  # trainings of each split"]
+    lines += _report(study.meaning) if study.meaning.others else []
     if study.embed:
         lines += ["", "embed:  # a small encoder, for this machine has no GPU", *_settings(study.embed)]
     return "\n".join(lines) + "\n"
@@ -75,9 +76,15 @@ def _cohort(case_column: str, meaning: Meaning) -> list[str]:
     for name, codes in meaning.classes.items():
         n = sum(meaning.counts.get(code, 0) for code in codes)
         lines.append(f"    - {_quoted(name)}: {_list(codes)}  # {n} case{'s' if n != 1 else ''}")
-    lines.append(f"  excluded_codes: {_list(meaning.excluded)}{_check(guesses, 'excluded')}")
-    return lines + [
-        f"  # column {_quoted(column)} looks like the {what}; it is not used" for what, column in meaning.others.items()
+    return [*lines, f"  excluded_codes: {_list(meaning.excluded)}{_check(guesses, 'excluded')}"]
+
+
+def _report(meaning: Meaning) -> list[str]:
+    """Return the columns that the report reads: a table by class, subgroups, and what errors go with."""
+    return [
+        "",
+        "report:",
+        f"  columns: {_list([*meaning.others.values()])}  # by class, and as subgroups",
     ]
 
 

@@ -200,6 +200,13 @@ def test_notes():
     ]
 
 
+@pytest.mark.parametrize("patches, said", [([60] * 5 + [40] * 5, True), ([60] * 10, False), ([9] * 5 + [3] * 5, False)])
+def test_a_cap_of_patches_is_noticed(patches, said):
+    assert ["5 of 10 cases have exactly 60 patches" in line for line in cohort_warnings._of_cap(patches)] == [
+        True
+    ] * said
+
+
 def test_tables_count_what_is_there():
     made = Made(2)
     made.cases[0]["slices"] = {"h&e": [3, 4, 8]}

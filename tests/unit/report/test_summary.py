@@ -54,14 +54,15 @@ def test_a_study_is_about_ten_lines_with_the_result_first():
     pages = [Path("results/report/index.html"), Path("results/cohort/index.html")]
     lines = summary.lines(METRICS, COHORT, FAITHFULNESS, pages, 200)
     assert lines == [
-        "AUROC 0.91 (95% CI 0.84 to 0.95), high-grade against benign: 87 cases of 80 patients, out of fold, mean of 5 "
-        "folds, of a single training.",
+        "AUROC 0.91 (95% CI 0.84 to 0.95), high-grade against benign; 87 cases of 80 patients, out of fold, mean of 5 "
+        "folds.",
         "Attention is better than random.",
-        "Read with care (the first 3 of 5; the pages have all):",
+        "Read with care:",
         "  - Warning 0.",
         "  - The baseline “Mean of patch features” reaches 0.86; the 95% CI of the difference is −0.01 to 0.11: "
         "this cohort cannot show that the model is better.",
         "  - Warning 1.",
+        "  - and 2 more on the pages",
         "Open:",
         "  results/report/index.html  the result, split by split and case by case",
         "  results/cohort/index.html  the cohort and its splits",
@@ -101,12 +102,18 @@ def test_files_that_do_not_fit_come_first():
 def test_an_auroc_that_is_not_defined_is_said():
     none = {"headline": "roc_auc", "out_of_fold": {"roc_auc": {"value": None, "low": None, "high": None}}}
     assert summary.headline(changed(**none, patients=87, positive=None)) == (
-        "AUROC not defined, mean of each class against the rest: 87 cases, out of fold, pooled, of a single training."
+        "AUROC not defined, mean of each class against the rest; 87 cases, out of fold, pooled."
     )
 
 
 def test_several_trainings_are_named():
-    assert "of a single training, averaged over 3 trainings per case" in summary.headline(changed(by_seed=[{}] * 3))
+    assert "mean of 5 folds, mean of 3 trainings each." in summary.headline(changed(by_seed=[{}] * 3))
+
+
+def test_a_single_flag_more_stands_where_the_line_on_it_would():
+    cohort = COHORT | {"warnings": COHORT["warnings"][:3]}
+    told = summary.lines(METRICS, cohort, None, [], 200)
+    assert "  - Warning 2." in told and "more on the pages" not in "".join(told)
 
 
 def test_a_look_at_the_cohort_names_the_next_step():

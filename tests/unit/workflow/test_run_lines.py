@@ -71,6 +71,11 @@ def test_a_dry_run_is_a_line_a_rule():
     assert run_lines.plan([]) == []
 
 
+def test_a_job_of_several_seeds_says_how_many():
+    assert run_lines.of_seeds([f"r/split_01/seed_{i}/{name}" for i in (1, 22) for name in "ab"]) == "2 seeds each: "
+    assert run_lines.of_seeds(["r/split_01/seed_1/a", "r/split_01/ensemble/a"]) == run_lines.of_seeds([]) == ""
+
+
 BEFORE = (
     "--classes benign high-grade --embed-dim=16 --no-gated --epochs=3 --lr=0.003 --class-weights=balanced "
     "--monitor=loss --tensorboard"
