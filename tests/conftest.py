@@ -15,6 +15,14 @@ REPOSITORY = Path(__file__).parents[1]
 sys.path[:0] = [str(REPOSITORY / "scripts"), *map(str, Path(__file__).parent.glob("**/"))]
 
 
+# Each file is run by one worker: those that take minutes start first, so that none is waited for at the end.
+LONGEST = ("test_run", "test_smoke", "test_bad_input", "test_networks", "test_train", "test_view", "test_faithfulness")
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    items.sort(key=lambda item: LONGEST.index(item.path.stem) if item.path.stem in LONGEST else len(LONGEST))
+
+
 @pytest.fixture(scope="session")
 def shared():
     """The folder of real data, named by STRATAMIL_SHARED; tests that need it skip without."""
