@@ -2,12 +2,15 @@
 
 1,000 cases of 1,024 float16 features, a file a case, made on the fly and deleted afterwards; 0.1 and 1 million patches,
 with --large 10 million, too (20 GB of files and as much again of shards). The rules' programs themselves, one split of
-60/20/20. Memory: the most that a program holds of its own (RssAnon); pages of mapped files, which the system takes
-back when it runs short, do not count. A stage is linear where the seconds of a patch stay the same.
+60/20/20. Memory: the most that a program and those that it starts hold of their own, pages that they share once
+(Pss_Anon); pages of mapped files, which the system takes back when it runs short, do not count. CPU: seconds that all
+of them computed, which other work on the machine changes little. A stage is linear where those of each patch more stay
+the same.
 """
 
 import argparse
 import contextlib
+import resource
 import subprocess
 import sys
 import tempfile
@@ -43,13 +46,18 @@ def main() -> None:
             )
             taken = {}
             for stage, command in commands(Path(folder), args):
-                seconds, memory = run(command)
-                spent, most = taken.get(stage, (0, 0))
-                taken[stage] = spent + seconds, max(most, memory)
-            for stage, (seconds, memory) in taken.items():
-                of = f", {memory / before[stage]:.2f} of that of the size before" if stage in before else ""
-                print(f"  {stage:12}{seconds:8.1f} s{1e6 * seconds / patches:9.1f} us a patch{memory:8.0f} MB{of}")
-                before[stage] = memory
+                seconds, cpu, memory = run(command)
+                spent = taken.get(stage, (0, 0, 0))
+                taken[stage] = spent[0] + seconds, spent[1] + cpu, max(spent[2], memory)
+            for stage, (seconds, cpu, memory) in taken.items():
+                added = ""
+                if stage in before:
+                    size, its_cpu, its_memory = before[stage]
+                    more = patches - size
+                    added = f"; {1e6 * (cpu - its_cpu) / more:.1f} us and "
+                    added += f"{2**20 * (memory - its_memory) / more:.0f} bytes each patch more"
+                print(f"  {stage:12}{seconds:8.1f} s, CPU {cpu:8.1f} s{memory:8.0f} MB{added}", flush=True)
+                before[stage] = patches, cpu, memory
 
 
 def write(folder: Path, patches: int) -> float:
@@ -103,16 +111,22 @@ def commands(folder: Path, args: argparse.Namespace) -> list[tuple[str, list]]:
     ]
 
 
-def run(command: list) -> tuple[float, float]:
-    """Seconds, and the most MB that the program and those that it started held of their own at once."""
-    begin, most = time.perf_counter(), 0.0
+def run(command: list) -> tuple[float, float, float]:
+    """Seconds, those of CPU, and the most MB that the program and those that it started held of their own at once."""
+    begin, most, last, before = time.perf_counter(), 0.0, 0.0, cpu_of_children()
     process = subprocess.Popen([sys.executable, *map(str, command)], stdout=subprocess.DEVNULL, stderr=subprocess.PIPE)
     while process.poll() is None:
-        most = max(most, own(process.pid))
-        time.sleep(0.05)
+        held, last = last, own(process.pid)
+        most = max(most, min(held, last))  # a process that is just being started shows the memory of its parent, too
+        time.sleep(0.2)  # to look takes time itself
     if process.returncode:
         sys.exit(f"{command[0]}: failed\n{process.stderr.read().decode()[-2000:]}")
-    return time.perf_counter() - begin, most
+    return time.perf_counter() - begin, cpu_of_children() - before, most
+
+
+def cpu_of_children() -> float:
+    used = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return used.ru_utime + used.ru_stime
 
 
 def own(pid: int) -> float:
@@ -127,8 +141,8 @@ def own(pid: int) -> float:
     for each in family:  # grows while it is read
         family += parents.get(each, [])
         with contextlib.suppress(OSError, ValueError):
-            status = Path(f"/proc/{each}/status").read_text(encoding="utf-8").split()
-            total += int(status[status.index("RssAnon:") + 1])
+            said = Path(f"/proc/{each}/smaps_rollup").read_text(encoding="utf-8").split()
+            total += int(said[said.index("Pss_Anon:") + 1])
     return total / 1024
 
 

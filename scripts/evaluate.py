@@ -43,7 +43,7 @@ def main(args: argparse.Namespace) -> None:
     model, all_bags, contents = checkpoint.for_test(
         args.checkpoints, data, classes=args.classes, stains=args.stains, case_ids=split.test, foreign=args.foreign
     )
-    validation = predict.predict(model, all_bags, data.table, split.val, y=y, classes=args.classes)
+    validation = predict.predict(model, all_bags, data.table, split.val, y=y, classes=args.classes, attention=False)
     test = predict.predict(model, all_bags, data.table, split.test, y=y, classes=args.classes)
     members = cli.members(args.seeds, args.checkpoints)
     described = [

@@ -80,10 +80,10 @@ def equal_files(taken: inventory.Inventory, args: argparse.Namespace) -> pd.Data
     used = taken.cases.loc[taken.cases["status"] == inventory.USED, "case_id"]
     listed = taken.patches[taken.patches["case_id"].isin(used)]
     if args.patches:
-        equal = duplicates.find(listed, args.patches, images.shows)
+        equal = duplicates.find(listed.astype({"case_id": str}), args.patches, images.shows)
     else:
         folder = Path(args.folder or args.manifest.parent)
-        listed = listed[["case_id"]].assign(path=[path.rpartition("#")[0] for path in listed["path"]]).drop_duplicates()
+        listed = listed[["case_id"]].assign(path=precomputed.of_files(listed["path"])[0]).drop_duplicates().astype(str)
         listed = listed[~listed["path"].duplicated(keep=False)]
         there = [(folder / path).is_file() for path in listed["path"]]  # one may have gone since
         listed = listed[pd.Series(there, index=listed.index, dtype=bool)]

@@ -9,7 +9,7 @@ from typing import Literal
 import numpy as np
 import pandas as pd
 
-from stratamil.cohort.patch_files import LeftOut, scan, settled
+from stratamil.cohort.patch_files import PATCH, LeftOut, scan, settled
 from stratamil.core import tables
 from stratamil.core.errors import UserError, few
 from stratamil.core.names import UNKNOWN_STAIN, Grammar, column, natural
@@ -121,7 +121,8 @@ def class_indices(path: str | Path, classes: Sequence[str]) -> dict[str, int]:
 def _case_table(patches: pd.DataFrame, labels: pd.DataFrame, stains: Sequence[str]) -> pd.DataFrame:
     """Return the rows of cases.csv: a case of the labels, its slices and patches of each stain, and its status."""
     cases = labels.drop(columns="row").sort_values("case_id", key=lambda ids: ids.map(natural), ignore_index=True)
-    slices = patches.groupby(["case_id", "stain", "slice_id"], sort=False).size().rename("n").reset_index()
+    slices = patches.groupby(PATCH[:3], sort=False).size().rename("n").reset_index()
+    slices = slices.astype(dict.fromkeys(PATCH[:3], str))
     by_stain = slices.pivot_table(index="case_id", columns="stain", values="n", aggfunc=["count", "sum"], fill_value=0)
     for stain in stains:
         for name, what in (("slices", "count"), ("patches", "sum")):
@@ -160,7 +161,7 @@ def _excluded_table(
     rows += [
         ("case", case.case_id, case.status, "", case.n_patches) for case in cases[cases["status"] != USED].itertuples()
     ]
-    unlabelled = patches[~patches["case_id"].isin(cases["case_id"])]["case_id"].value_counts(sort=False)
+    unlabelled = patches["case_id"][~patches["case_id"].isin(cases["case_id"])].astype(str).value_counts(sort=False)
     rows += [("case", case, "no row in the labels", "", n) for case, n in unlabelled.items()]
     return pd.DataFrame(rows, columns=["kind", "name", "reason", "detail", "patches"])
 

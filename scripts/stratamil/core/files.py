@@ -22,6 +22,7 @@ from stratamil.core.errors import UserError
 # In a folder that is made as a whole: the files that were made in it.
 LISTING = ".made.json"
 PARTIAL = ".partial"
+GROUP = 2**20  # rows of a table that are written at once
 # What a writer on another machine left behind is removed after so many seconds; one that works has written since.
 ABANDONED = 7 * 24 * 3600
 # Text that a spreadsheet runs, or takes for more than text; numbers are not.
@@ -138,9 +139,19 @@ def as_typed(frame: pd.DataFrame) -> pd.DataFrame:
 
 
 def write_parquet(frame: pd.DataFrame, path: str | Path) -> None:
-    """Write a data frame to `path` without its index."""
-    with atomic(path) as temporary:
-        frame.to_parquet(temporary, index=False)
+    """Write a data frame to `path` without its index, a group of rows after another; categories become text."""
+    import pyarrow as pa  # pandas has it already, but not every program writes tables of patches
+    import pyarrow.parquet as pq
+
+    text = {name: str for name, kind in frame.dtypes.items() if isinstance(kind, pd.CategoricalDtype)}
+    groups = (frame.iloc[begin : begin + GROUP].astype(text) for begin in range(0, max(1, len(frame)), GROUP))
+    first = pa.Table.from_pandas(next(groups), preserve_index=False)
+    if frame.attrs:  # as pandas writes and reads them
+        first = first.replace_schema_metadata(first.schema.metadata | {b"PANDAS_ATTRS": json.dumps(frame.attrs)})
+    with atomic(path) as temporary, pq.ParquetWriter(temporary, first.schema) as writer:
+        writer.write_table(first, GROUP)
+        for group in groups:
+            writer.write_table(pa.Table.from_pandas(group, first.schema, preserve_index=False), GROUP)
 
 
 def sha256(path: str | Path) -> str:

@@ -4,10 +4,11 @@ import csv
 import io
 import re
 from collections import Counter
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from pathlib import Path
 
 import pandas as pd
+from pandas.api.types import union_categoricals
 
 from stratamil.core.errors import UserError, few
 from stratamil.core.files import as_typed, readable
@@ -97,6 +98,14 @@ def sheet(path: str | Path, remedy: str, wanted: Collection[str] = ()) -> tuple[
     if problems:
         raise UserError(*problems)
     return pd.DataFrame([row[:width] for _, row in rows], columns=columns, dtype=str), [number for number, _ in rows]
+
+
+def joined(frames: Sequence[pd.DataFrame], names: Sequence[str]) -> pd.DataFrame:
+    """Return tables one below another, their text columns `names` as categories: a number a row, not a text."""
+    apart = {name: union_categoricals([frame[name].astype("category") for frame in frames]) for name in names}
+    rest = pd.concat([frame.drop(columns=list(names)) for frame in frames], ignore_index=True)
+    ordered = [name for name in frames[0] if name in names]
+    return rest.assign(**apart)[[*ordered, *rest]]
 
 
 def _own(path: str | Path, columns: tuple[str, ...], **options: object) -> pd.DataFrame:

@@ -34,6 +34,7 @@ def predict(
     *,
     y: Mapping[str, int],
     classes: Sequence[str],
+    attention: bool = True,
 ) -> list[tuple[pd.DataFrame, pd.DataFrame]]:
     """Predict whole bags, one case at a time, nothing sampled.
 
@@ -43,18 +44,21 @@ def predict(
     (indices of classes), prob_<class>, correct, true_class, predicted_class, logit_<class>, patches (of the bag).
     attention, one row a patch: the columns of `table`, patch_weight, slice_weight, stain_weight, effective_weight,
     effective_ratio and rank (see `ranking.compared`), contribution_<class>: over a case, they and the class's entry of
-    `biases` add up to its logit.
+    `biases` add up to its logit. Without `attention` it is empty.
     """
     rows, patches = ([[] for _ in range(model.members)] for _ in range(2))
     cases = sorted(case_ids, key=natural)
     for case in progress.track(cases, len(cases), "cases"):
         batch, output = _output(model, bags, case)
-        logits, contributions = output.logits[0].double().cpu(), model.contributions(output).cpu().numpy()
+        logits = output.logits[0].double().cpu()
+        contributions = model.contributions(output).cpu().numpy() if attention else None
         for member in range(model.members):
             prediction = _prediction(case, y[case], logits[member], classes)
             rows[member].append(prediction | {"patches": len(batch.rows)})
-            patches[member].append(_attention(output, member, contributions[:, member], batch, table, classes))
-    return [(pd.DataFrame(row), pd.concat(patch, ignore_index=True)) for row, patch in zip(rows, patches)]
+            if attention:
+                patches[member].append(_attention(output, member, contributions[:, member], batch, table, classes))
+    tables = [pd.concat(parts, ignore_index=True) if parts else pd.DataFrame() for parts in patches]
+    return [(pd.DataFrame(row), patch) for row, patch in zip(rows, tables)]
 
 
 def _output(model: HierarchicalAttention, bags: Bags, case: str) -> tuple[Batch, Output]:
@@ -89,7 +93,7 @@ def _attention(
     output: Output, member: int, contributions: NDArray, batch: Batch, table: pd.DataFrame, classes: Sequence[str]
 ) -> pd.DataFrame:
     stain_of_patch = batch.stain_of_slice[batch.slice_of_patch]
-    weighed = table.iloc[batch.rows].assign(
+    weighed = table.iloc[batch.rows].assign(  # ids are categories, the same in each case
         patch_weight=output.patch[:, member].cpu().numpy(),
         slice_weight=output.slice[batch.slice_of_patch, member].cpu().numpy(),
         stain_weight=output.stain[stain_of_patch, member].cpu().numpy(),

@@ -13,22 +13,26 @@ import logging
 import math
 import signal
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
+import pyarrow as pa
+import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from stratamil.cohort import manifest
-from stratamil.cohort.patch_files import PATCH, spelt
+from stratamil.cohort.patch_files import PATCH, namesakes, spelt
 from stratamil.core import isolated, names
 from stratamil.core.errors import UserError, by_kind, few, in_rows
+from stratamil.core.tables import joined
 from stratamil.features import precomputed_readers
 from stratamil.features.precomputed_checks import NATIVE, OUT, SCANNED, TILING, Source
 from stratamil.features.spool import Spool
+from stratamil.features.store import IDS
 
 BLOCK = 4096  # rows read at once
 FEW = 5  # rows of a file: fewer may well be equal, as of blank tiles
@@ -119,9 +123,10 @@ def scan(path: Path, folder: Path, grammar: names.Grammar, encoder: str | None =
                 continue
             left_out += [(entry.file, names.UNKNOWN_STAIN, stain, n) for stain, n in unknown.items()]
     problems = by_kind(problems) + manifest.lacking(path, lacking) + _disagreements(sources)
-    uneven, warnings = _tilings(sources, {file: table["stain"].unique() for file, table in tables.items()})
-    patches = spelt(pd.concat(tables.values(), ignore_index=True)) if tables else None
-    problems += uneven + (_repeated(patches) if tables else [])
+    uneven, warnings = _tilings(sources, {file: list(table["stain"].unique()) for file, table in tables.items()})
+    patches = spelt(joined(list(tables.values()), IDS)) if tables else None
+    tables.clear()
+    problems += uneven + (_repeated(patches) if patches is not None else [])
     if problems:
         raise UserError(*(f"{path}: {problem}" for problem in problems))
     return Scanned(
@@ -131,25 +136,27 @@ def scan(path: Path, folder: Path, grammar: names.Grammar, encoder: str | None =
 
 def _patches(entry: manifest.Entry, source: Source, grammar: names.Grammar) -> tuple[pd.DataFrame, dict[str, int]]:
     """(table of the patches of a file, rows of each stain that the config does not name)."""
-    said = {name: getattr(entry, name) or source.columns[name] for name in manifest.NAMES}
-    table = pd.DataFrame({name: _text(values, source.rows) for name, values in said.items()})
-    stains = {text: _stain(text, grammar) for text in table["stain"].unique()}
+    case, said, slice_ = (_text(getattr(entry, name) or source.columns[name], source.rows) for name in manifest.NAMES)
+    stains = {text: _stain(text, grammar) for text in said.cat.categories}
+    known = _each(said, lambda text: stains[text] is not None)
     number = source.columns.get("instance", np.arange(source.rows))
+    x, y = np.full((2, source.rows), np.nan) if source.coords is None else source.coords.T
     patches = pd.DataFrame(
         {
-            "case_id": table["case"],
-            "stain": table["stain"].map(stains),
-            "slice_id": table["slice"],
+            "case_id": case,
+            "stain": said.map(lambda text: stains[text] or "").astype(str).astype("category"),
+            "slice_id": slice_,
             "patch": pd.to_numeric(pd.Series(number), errors="coerce"),
             "path": [f"{entry.file}#{row}" for row in range(source.rows)],
             "bytes": 0,
+            "x": x,
+            "y": y,
         }
     )
-    patches[["x", "y"]] = np.full((source.rows, 2), np.nan) if source.coords is None else source.coords
     faults = {
-        f"no case, or one of unreadable text or over {names.LONGEST} characters": ~patches["case_id"].map(_usable),
-        "no stain": table["stain"] == "",
-        f"no slice, or one of unreadable text or over {names.LONGEST} characters": ~patches["slice_id"].map(_usable),
+        f"no case, or one of unreadable text or over {names.LONGEST} characters": ~_each(case, _usable),
+        "no stain": _each(said, "".__eq__),
+        f"no slice, or one of unreadable text or over {names.LONGEST} characters": ~_each(slice_, _usable),
         "instance is no number from 0 on": ~(patches["patch"].between(0, MOST) & (patches["patch"] % 1 == 0)),
     }
     problems = [
@@ -159,16 +166,28 @@ def _patches(entry: manifest.Entry, source: Source, grammar: names.Grammar) -> t
     ]
     if problems:
         raise UserError(*problems)
-    unknown = table.loc[patches["stain"].isna(), "stain"].str.lower().value_counts(sort=False).to_dict()
-    return patches[patches["stain"].notna()].astype({"patch": "int64", "stain": str}), unknown
+    unknown = {} if known.all() else said[~known].astype(str).str.lower().value_counts(sort=False).to_dict()
+    return patches[known].astype({"patch": "int64"}), unknown
 
 
-def _text(values: str | NDArray[Any], rows: int) -> list[str] | pd.Series:
-    """One value for all rows, or a column of a file, as stripped text; what is missing is empty."""
+def _text(values: str | NDArray[Any], rows: int) -> pd.Series:
+    """One value for all rows, or a column of a file, as categories of stripped text; what is missing is empty."""
     if isinstance(values, str):
-        return [values] * rows
+        return pd.Series(pd.Categorical.from_codes(np.zeros(rows, np.int8), [values]))
     column = pd.Series(values)
-    return column.map(_word).where(column.notna(), "")
+    return column.map(_word).where(column.notna(), "").astype(str).astype("category")
+
+
+def _each(column: pd.Series, true: Callable[[str], bool]) -> NDArray[np.bool_]:
+    """Return whether each value of a column of categories is such a text, each text asked once."""
+    return np.array([true(text) for text in column.cat.categories], bool)[column.cat.codes]
+
+
+def of_files(paths: pd.Series) -> tuple[pd.Series, NDArray[np.int64]]:
+    """Return the file of each patch, as categories, and its row there, of paths `file#row`."""
+    parts = pc.split_pattern(pa.array(paths), "#", max_splits=1, reverse=True)
+    file, row = (pc.list_element(parts, place) for place in (0, 1))
+    return pd.Series(file.dictionary_encode().to_pandas().array, index=paths.index), row.cast("int64").to_numpy()
 
 
 def _word(value: Any) -> str:
@@ -253,8 +272,8 @@ def _tilings(sources: dict[str, Source], stains: dict[str, Iterable[str]]) -> tu
 
 def _repeated(patches: pd.DataFrame) -> list[str]:
     """A line for each slice in which several rows are the same patch, or one with their number."""
-    repeated, problems = patches[patches.duplicated(PATCH, keep=False)], []
-    for (case, stain, slice_id), rows in repeated.groupby(PATCH[:3], sort=False):
+    problems = []
+    for (case, stain, slice_id), rows in namesakes(patches).groupby(PATCH[:3], sort=False):
         first = rows[rows["patch"] == rows["patch"].iloc[0]]["path"].tolist()
         where = f"case {case}, {stain}, {slice_id}: {few(first, SHOWN)} are the same patch"
         problems.append((where, "keep one, or name their slices or instances differently"))
@@ -281,9 +300,8 @@ def take(patches: pd.DataFrame, folder: Path, dim: int, scratch: Path | None = N
     holds features that are no number or too large for float16 (and in which rows), or that holds no information.
     """
     values = Spool(len(patches), dim, scratch)  # on disk, which the process that reads shares: see isolated.Worker
-    places = pd.DataFrame([path.rpartition("#") for path in patches["path"]], columns=["file", "#", "row"])
-    rows = places["row"].to_numpy(dtype=int)
-    positions = {Path(folder, file): here for file, here in places.groupby("file", sort=False).indices.items()}
+    places, rows = of_files(patches["path"])
+    positions = {Path(folder, file): here for file, here in places.groupby(places, sort=False).indices.items()}
     problems, flat = [], {}
 
     def copy(path: Path, here: NDArray[np.int64]) -> Iterator[tuple[int, int] | None]:

@@ -41,7 +41,7 @@ def look(shards: list[Path], copies: pd.DataFrame, patient_of: dict[str, str], i
     files).
     """
     data = store.read(shards)
-    table = data.table[["case_id", "stain", "path"]]
+    table = data.table[["case_id", "stain", "path"]].astype(str)
     rows = _rows(data.values if data.colour is None else data.colour)
     if images:
         facts = store.facts(shards)

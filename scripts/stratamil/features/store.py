@@ -6,7 +6,7 @@ import json
 import math
 import os
 import shutil
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,14 +16,16 @@ import h5py
 import numpy as np
 import pandas as pd
 from numpy.typing import DTypeLike, NDArray
+from pandas.api.types import union_categoricals
 
-from stratamil.core import files, names
+from stratamil.core import files, names, tables
 from stratamil.core.errors import UserError
 from stratamil.core.names import natural
 from stratamil.features import images, seal
 from stratamil.features.encoder_registry import STAIN_STATS
 
-TEXT = ("case_id", "stain", "slice_id", "path")
+IDS = ("case_id", "stain", "slice_id")  # few different ones, which tables hold as categories
+TEXT = (*IDS, "path")
 COLUMNS = ("case_id", "stain", "slice_id", "patch", "path")
 PLACE = ("x", "y")  # on the slide, of patches that have no file
 # images.Facts, of patches with images
@@ -31,6 +33,7 @@ FACTS = {"width": "int32", "height": "int32", "bits": "uint8", "odd": "uint16", 
 COLOUR = 60  # features of stain_stats, which describe the colour of each image beside its features
 UNREADABLE = ("case_id", "path", "reason")
 BLOCK = 256  # rows written at once
+TEXTS = 2**16  # texts read at once: as objects they take some 60 bytes each
 
 
 class Values(Protocol):
@@ -91,10 +94,10 @@ class Rows:
 class Features:
     """Features of some cases.
 
-    values: float16 (N, D), an array or Rows. table: DataFrame of N rows with case_id, stain, slice_id, patch, path,
-    and x, y of precomputed features; cases in natural order, patches as in the inventory. identity: what the
-    features depend on. blank: bool (N,), of patches whose pixels are all equal, where that is known. colour: float16
-    (N, COLOUR), the stain_stats of each image; None of precomputed features.
+    values: float16 (N, D), an array or Rows. table: DataFrame of N rows with case_id, stain, slice_id (as categories),
+    patch, path, and x, y of precomputed features; cases in natural order, patches as in the inventory. identity:
+    what the features depend on. blank: bool (N,), of patches whose pixels are all equal, where that is known.
+    colour: float16 (N, COLOUR), the stain_stats of each image; None of precomputed features.
     """
 
     values: NDArray[np.float16] | Rows
@@ -112,26 +115,24 @@ def read(paths: Iterable[Path | str], case_ids: Iterable[str] | None = None) -> 
     Raises UserError if shards of a folder were made with different settings, or a wanted case has no patches in any.
     """
     paths = sorted(map(Path, paths), key=lambda path: path.parent.name)
+    wanted = None if case_ids is None else set(map(str, case_ids))
     folders: dict[str, list[Features]] = {}
     for path in paths:
-        folders.setdefault(path.parent.name, []).append(_read_shard(path))
+        folders.setdefault(path.parent.name, []).append(_read_shard(path, wanted))
     shards = [shard for same in folders.values() for shard in same]
     _check_identities(paths, shards)
     identities = {name: same[0].identity for name, same in folders.items()}
     identity = {"encoders": identities} if len(identities) > 1 else shards[0].identity
-    table = pd.concat([shard.table for shard in shards], ignore_index=True)
+    table = tables.joined([shard.table for shard in shards], IDS)
+    table = table[[name for name in (*COLUMNS, *PLACE) if name in table]]
+    if lacking := sorted((wanted or set()) - set(table["case_id"].cat.categories), key=natural):
+        raise UserError(
+            f"features: no patches of {len(lacking)} cases in {paths[0]} and its like: {', '.join(lacking)}: "
+            "run embed again, or recreate the splits from the inventory"
+        )
     blank = np.concatenate([shard.blank for shard in shards])
-    part = np.repeat(np.arange(len(shards)), [len(shard.table) for shard in shards])
-    row = np.concatenate([np.arange(len(shard.table)) for shard in shards])
-    if case_ids is not None:
-        lacking = sorted(set(map(str, case_ids)) - set(table["case_id"]), key=natural)
-        if lacking:
-            raise UserError(
-                f"features: no patches of {len(lacking)} cases in {paths[0]} and its like: {', '.join(lacking)}: "
-                "run embed again, or recreate the splits from the inventory"
-            )
-        wanted = table["case_id"].isin(set(map(str, case_ids))).to_numpy()
-        table, part, row, blank = table[wanted], part[wanted], row[wanted], blank[wanted]
+    part = np.repeat(np.arange(len(shards), dtype=np.int16), [len(shard.table) for shard in shards])
+    row = np.concatenate([shard.table.index.to_numpy(np.int32) for shard in shards])
     order = np.lexsort([_ranks(table["stain"]), _ranks(table["case_id"])])
     widths = [same[0].values.shape[1] for same in folders.values()]
     columns = np.repeat(np.cumsum([0, *widths[:-1]]), [len(same) for same in folders.values()])
@@ -157,9 +158,9 @@ def _check_identities(paths: Iterable[Path], shards: Iterable[Features]) -> None
 
 
 def _ranks(names: pd.Series) -> NDArray[np.int64]:
-    """Return the place of each name in natural order, (N,)."""
-    ranks = {name: i for i, name in enumerate(sorted(names.unique(), key=natural))}
-    return names.map(ranks).to_numpy(dtype=int)
+    """Return the place of each category in natural order, (N,)."""
+    ranks = {name: i for i, name in enumerate(sorted(names.cat.categories, key=natural))}
+    return np.array([ranks[name] for name in names.cat.categories], np.int32)[names.cat.codes]
 
 
 @contextmanager
@@ -180,11 +181,12 @@ def _opened(path: Path) -> Iterator[h5py.File]:
         ) from None
 
 
-def _read_shard(path: Path) -> Features:
+def _read_shard(path: Path, case_ids: Collection[str] | None = None) -> Features:
+    """Return what a shard holds; with case_ids, of these alone, but for its values. The table's index are its rows."""
     with _opened(path) as file:
         identity = json.loads(file.attrs["identity"])
         numbers = {name: file[name][:] for name in ("patch", *PLACE) if name in file}
-        table = pd.DataFrame({name: file[name].asstr()[:] for name in TEXT} | numbers)
+        table = pd.DataFrame({name: _texts(file[name]) for name in TEXT} | numbers)
         values = _mapped(path, file["features"])
         colour = _mapped(path, file["colour"]) if "colour" in file else None
         if colour is None and "odd" in file and identity["encoder"] == STAIN_STATS:
@@ -196,7 +198,19 @@ def _read_shard(path: Path) -> Features:
             raise ValueError("its colours do not fit")
         if values.dtype != np.float16 or table["patch"].dtype.kind != "i":
             raise ValueError("its numbers are of another type")
-    return Features(values, table[[name for name in (*COLUMNS, *PLACE) if name in table]], identity, blank, colour)
+    if case_ids is not None:
+        table = table[table["case_id"].isin(case_ids)]
+        table = table.assign(**{name: table[name].cat.remove_unused_categories() for name in IDS})
+    return Features(values, table, identity, blank[table.index], colour)
+
+
+def _texts(dataset: h5py.Dataset) -> pd.Series:
+    """Return a column of texts, read block by block; of IDS as categories."""
+    kind = "category" if dataset.name[1:] in IDS else "str"
+    blocks = [pd.Series(dataset.asstr()[begin : begin + TEXTS], dtype=kind) for begin in range(0, len(dataset), TEXTS)]
+    if not blocks:
+        return pd.Series([], dtype="str").astype(kind)
+    return pd.Series(union_categoricals(blocks)) if kind == "category" else pd.concat(blocks, ignore_index=True)
 
 
 def _mapped(path: Path, dataset: h5py.Dataset) -> NDArray[Any]:
@@ -256,12 +270,13 @@ def write(
         _reserve(temporary, matrices, table, unreadable)
         with h5py.File(temporary, "w", userblock_size=seal.SIZE) as file:
             file.attrs["identity"] = json.dumps(identity, sort_keys=True)
-            columns = {name: (table[name].to_numpy(dtype=object), text) for name in TEXT}
-            columns["patch"] = (table["patch"].to_numpy(), "int32")
-            columns |= {name: (table[name].to_numpy(), "float32") for name in PLACE if name in table}
-            columns |= {name: (table[name].to_numpy(), dtype) for name, dtype in FACTS.items() if name in table}
-            columns |= {f"unreadable_{name}": (unreadable[name].to_numpy(dtype=object), text) for name in UNREADABLE}
-            for name, (data, dtype) in columns.items():
+            columns = {name: (table[name], text) for name in TEXT}
+            columns["patch"] = (table["patch"], "int32")
+            columns |= {name: (table[name], "float32") for name in PLACE if name in table}
+            columns |= {name: (table[name], dtype) for name, dtype in FACTS.items() if name in table}
+            columns |= {f"unreadable_{name}": (unreadable[name], text) for name in UNREADABLE}
+            for name, (column, dtype) in columns.items():  # one at a time: texts become objects
+                data = column.to_numpy(dtype=object if dtype is text else None)
                 file.create_dataset(name, data=data, shape=data.shape, dtype=dtype, track_times=False)
             digests = {name: _write_rows(file, name, rows) for name, rows in matrices.items()}
             places = [(file[name].id.get_offset() or 0, file[name].id.get_storage_size()) for name in matrices]
@@ -287,8 +302,11 @@ def _verify(path: Path, written: Path, table: pd.DataFrame, digests: dict[str, s
     except UserError:
         same = False
     else:
-        names = [*TEXT, "patch"]
-        same = shard.table[names].to_numpy().tolist() == table[names].to_numpy().tolist()
+        kinds = dict.fromkeys(TEXT, str) | {"patch": int}
+        same = all(
+            shard.table[name].astype(kind).equals(table[name].reset_index(drop=True).astype(kind))
+            for name, kind in kinds.items()
+        )
         matrices = {"features": shard.values, "colour": shard.colour}
         same = same and all(_digest(matrices[name]) == digest for name, digest in digests.items())
     if not same:

@@ -98,7 +98,7 @@ class Bags:
         position = table.index.to_numpy()
         self.cases: dict[str, list[list[NDArray[np.integer]]]] = {}  # stains -> slices -> rows of patches
         for (case, stain, _), rows in groups.items():
-            self.cases.setdefault(case, {}).setdefault(stain, []).append(position[rows])
+            self.cases.setdefault(case, {}).setdefault(stain, []).append(position[rows].astype(np.int32))
         for case, by_stain in self.cases.items():
             self.cases[case] = [by_stain[stain] for stain in sorted(by_stain, key=order.get)]
         self.kept = self._keep() if self.device.type == "cuda" else None
@@ -128,37 +128,42 @@ class Bags:
         and with a few patches more or less. Blank patches and those that `common` holds do not count: a case of no
         others has an empty list.
         """
-        return sorted(self._digests(case) - self.common)[:MINHASH]
-
-    def _digests(self, case: str) -> set[str]:
-        """Return the digests of a case's patches, without images of one colour and features that are all equal."""
-        rows = self.rows(case)
-        values = np.ascontiguousarray(self.values[rows[~self.blank[rows]]])
-        values = values[(values != values[:, :1]).any(axis=1)]
-        return {hashlib.sha256(row).hexdigest()[:16] for row in values}
+        own = self.digests[case]
+        return [f"{digest:016x}" for digest in own[~_within(own, self.common)][:MINHASH]]
 
     @cached_property
-    def common(self) -> set[str]:
+    def digests(self) -> dict[str, NDArray[np.uint64]]:
+        """Digests of each case's patches, ascending and each once: the first 8 bytes of the SHA-256 of their features.
+
+        Images of one colour and features that are all equal have none.
+        """
+        return {case: self._digests(self.rows(case)) for case in self.cases}
+
+    def _digests(self, rows: NDArray[np.integer]) -> NDArray[np.uint64]:
+        values = np.ascontiguousarray(self.values[rows[~self.blank[rows]]])
+        values = values[(values != values[:, :1]).any(axis=1)]
+        content = b"".join(hashlib.sha256(row).digest()[:8] for row in values)
+        return np.unique(np.frombuffer(content, ">u8")).astype("u8")
+
+    @cached_property
+    def common(self) -> NDArray[np.uint64]:
         """Digests of patches that different cases have, such as glass: no evidence that a case was seen.
 
         Cases that share most of what either has are copies of one another, and what only they share is evidence.
         """
-        first, holders = {}, {}
-        for case in self.cases:
-            for digest in self._digests(case):
-                if first.setdefault(digest, case) != case:
-                    holders.setdefault(digest, [first[digest]]).append(case)
-        digests = {}  # of the cases in question
-        for case in {case for cases in holders.values() for case in cases}:
-            digests[case] = self._digests(case)
-        copies = {
-            cases: all(
-                2 * len(digests[cases[0]] & digests[case]) > max(len(digests[cases[0]]), len(digests[case]))
-                for case in cases[1:]
-            )
-            for cases in set(map(tuple, holders.values()))
-        }
-        return {digest for digest, cases in holders.items() if not copies[tuple(cases)]}
+        every = np.concatenate([np.empty(0, "u8"), *self.digests.values()])
+        every.sort()
+        shared, holders = np.unique(every[1:][every[1:] == every[:-1]]), {}
+        for case, own in self.digests.items():
+            for digest in own[_within(own, shared)].tolist():
+                holders.setdefault(digest, []).append(case)
+        groups = set(map(tuple, holders.values()))
+        copies = {cases: all(self._copies(cases[0], case) for case in cases[1:]) for cases in groups}
+        return np.array(sorted(digest for digest, cases in holders.items() if not copies[tuple(cases)]), "u8")
+
+    def _copies(self, one: str, other: str) -> bool:
+        a, b = self.digests[one], self.digests[other]
+        return bool(2 * _within(a, b).sum() > max(len(a), len(b)))
 
     def statistics(self, case_ids: Sequence[str]) -> tuple[Tensor, Tensor]:
         """Return mean and standard deviation (D,) of the features of all patches of some cases, in float64."""
@@ -207,6 +212,11 @@ class Bags:
         """Return an array on the device. A GPU copies pinned memory while the program goes on."""
         here = torch.from_numpy(array)
         return here.pin_memory().to(self.device, non_blocking=True) if self.device.type == "cuda" else here
+
+
+def _within(values: NDArray[np.uint64], ascending: NDArray[np.uint64]) -> NDArray[np.bool_]:
+    """Return which of the values are among others, which are in ascending order."""
+    return np.searchsorted(ascending, values, "right") > np.searchsorted(ascending, values)
 
 
 def _sample(

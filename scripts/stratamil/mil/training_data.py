@@ -32,15 +32,17 @@ def read(
     features = store.read(shards, [*split.train, *split.val])
     bags = Bags(features, stains, device)
     seen = {case: bags.fingerprint(case) for case in (*split.train, *split.val)}
-    rows = features.table[list(store.TEXT)].to_csv(index=False)
-    digest = hashlib.sha256("\n".join([*seen.values(), rows]).encode()).hexdigest()
+    digest = hashlib.sha256("".join(f"{each}\n" for each in seen.values()).encode())
+    for begin in range(0, len(features.table), store.TEXTS):
+        rows = features.table[list(store.TEXT)].iloc[begin : begin + store.TEXTS]
+        digest.update(rows.to_csv(index=False, header=begin == 0).encode())
     return features, Data(
         bags=bags,
         train=split.train,
         val=split.val,
         y={case: y[case] for case in seen},
         name=name,
-        identity={"data": digest, "stains": list(stains), "classes": list(classes)},
+        identity={"data": digest.hexdigest(), "stains": list(stains), "classes": list(classes)},
     )
 
 
