@@ -1,0 +1,1 @@
+"""The model after the study: its bundle, new cases, and another cohort."""
