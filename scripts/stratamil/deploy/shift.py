@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from stratamil.features.store import Features
 
 LEAST = 5  # cases with a stain; of fewer no distance is given
-KEPT = 64  # directions of the training cases that are kept
+KEPT = 32  # directions of the training cases that are kept
 STILL = 0.1  # of the mean scale: a feature that varies less in training is not scaled up further
 COLOURS = ("haematoxylin", "eosin", "dab", "optical_density")  # the first of features.stain_stats
 
