@@ -196,8 +196,8 @@ def per_case(study: Cohort, table: pd.DataFrame, flags: pd.DataFrame) -> list[di
             "predicted": of["predicted_class"],
             "probability": float(p),
             **{name: float(of[name]) for name in ("sd", "low", "high")},
-            "patches": int(of["n_patches"]),
-            "slices": int(of["n_slices"]),
+            "n_patches": int(of["n_patches"]),
+            "n_slices": int(of["n_slices"]),
             "stains": str(of["stains"]),
             "flags": known.get(case["case_id"], []),
         }
@@ -247,7 +247,8 @@ def followed(
 ) -> tuple[dict[str, Any], pd.DataFrame]:
     """Return the flow of cases and patches to the validation, as `flow.follow`, and the rows of the cases that count.
 
-    cases, excluded: of predict's inventory. Cases of the training cohort are left out. patients: whether they are known.
+    cases, excluded: of predict's inventory. Cases of the training cohort are left out. patients: whether they are
+    known. images: as there.
     """
     begun = flow.begin(cases, excluded)
     used = begun[-1][1]

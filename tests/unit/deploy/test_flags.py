@@ -3,36 +3,22 @@
 import json
 from dataclasses import replace
 
-import made_study
+import made_new_cases
 import numpy as np
 import pandas as pd
 import pytest
-from factories import STAINS, features
+from factories import STAINS
+from made_new_cases import LIKE, PROBS, N, moved, new
 
 from stratamil.deploy import flags, reference, shift
 from stratamil.deploy.reference import Reference
 from stratamil.stats import metrics
 
-PROBS = ["prob_benign", "prob_high_grade"]
-N = 40
-LIKE = {str(i + 1): [[8, 6], [7], [9] if i % 3 else []] for i in range(N)}  # every third case lacks sox10
-DIM = 12
-
-
-def moved(shape, seed=0, by=0.0):
-    """Features of a cohort whose cases differ among themselves; `by` moves all of them."""
-    data, random = features(shape, DIM, seed), np.random.default_rng(seed + 1)
-    own = {case: random.normal(size=DIM) for case in shape}
-    data.values = (data.values + np.array([own[case] for case in data.table["case_id"]]) + by).astype(np.float16)
-    return data
-
 
 @pytest.fixture(scope="module")
 def cohort():
     """A study of cases 1 to N with two seeds, its features and their Reference."""
-    y = np.arange(N) % 2
-    made = made_study.study(np.random.default_rng(3).normal(size=N) + y, y, seeds=(1, 2), noise=0.3)
-    data = moved(LIKE)
+    made, data = made_new_cases.study(), moved(LIKE)
     return made, data, reference.of_study(made, data, STAINS)
 
 
@@ -61,10 +47,6 @@ def found(known, data, p=0.9, sd=0.0, threshold=0.5, unknown=None):
 
 def raised(result):
     return {case: set(rows["flag"]) for case, rows in result.flags.groupby("case_id")}
-
-
-def new(shape, **how):
-    return moved({f"new {case}": slices for case, slices in shape.items()}, seed=50, **how)
 
 
 def test_cases_like_those_of_training_raise_nothing(cohort):
