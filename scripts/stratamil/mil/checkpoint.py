@@ -13,7 +13,7 @@ from stratamil.core import devices
 from stratamil.core.errors import UserError
 from stratamil.core.files import atomic
 from stratamil.features.store import Features
-from stratamil.mil.bags import Bags
+from stratamil.mil.bags import Bags, recognised
 from stratamil.mil.model import AGGREGATIONS, HierarchicalAttention, ModelSettings, stack
 
 # Parts of the features' identity that may differ where the features mean the same.
@@ -121,8 +121,7 @@ def refuse_seen(content: dict[str, Any], path: Path | str, bags: Bags, case_ids:
     Patches that are no evidence do not count: see Bags.minhash. A case of no others is never refused.
     """
     known = set(content["minhash"])
-    digests = {case: bags.minhash(case) for case in case_ids}
-    seen = [case for case, own in digests.items() if own and 2 * len(known.intersection(own)) >= len(own)]
+    seen = [case for case in case_ids if recognised(bags.minhash(case), known)]
     if seen:
         raise UserError(
             f"{path}: has seen test cases {', '.join(seen)} in training or validation: test it on other patients, or "
