@@ -1,1 +1,1 @@
-"""The model after the study: its bundle, new cases, and another cohort."""
+"""The model after the study: its bundle, and predictions of new cases from the bundle alone."""

@@ -1,9 +1,10 @@
 """The ensemble of a split: what its members say together, in the tables of one of them."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 import pandas as pd
+from numpy.typing import NDArray
 
 from stratamil.core.names import column
 from stratamil.stats.ranking import compared
@@ -38,8 +39,15 @@ def attention(tables: Sequence[pd.DataFrame]) -> pd.DataFrame:
     first = tables[0]
     weights = np.stack([table["effective_weight"].to_numpy(float) for table in tables])
     told = [name for name in first if name.startswith("contribution_")]
-    contributions = np.stack([table[told].to_numpy(float) for table in tables]).mean(0)
-    result = first.assign(effective_weight=weights.mean(0))
+    contributions = np.stack([table[told].to_numpy(float) for table in tables])
+    return mean_attention(first, weights, dict(zip(told, np.moveaxis(contributions, 2, 0))))
+
+
+def mean_attention(
+    patches: pd.DataFrame, weights: NDArray[np.float64], contributions: Mapping[str, NDArray[np.float64]]
+) -> pd.DataFrame:
+    """Return `attention` of these patches (P rows), from effective weights (M, P) and contributions, each (M, P)."""
+    result = patches.assign(effective_weight=weights.mean(0))
     of_slice, of_stain = (
         result.groupby(keys, sort=False)["effective_weight"].transform("sum")
         for keys in (["case_id", "stain", "slice_id"], ["case_id", "stain"])
@@ -49,7 +57,7 @@ def attention(tables: Sequence[pd.DataFrame]) -> pd.DataFrame:
     )
     parts = ["patch_weight", "slice_weight", "stain_weight", "effective_weight"]
     result = result.astype(dict.fromkeys(parts, np.float32)).assign(
-        **{name: contributions[:, k].astype(np.float32) for k, name in enumerate(told)},
+        **{name: values.mean(0).astype(np.float32) for name, values in contributions.items()},
         effective_sd=weights.std(0, ddof=1).astype(np.float32),
     )
     return pd.concat([compared(case) for _, case in result.groupby("case_id", sort=False)], ignore_index=True)

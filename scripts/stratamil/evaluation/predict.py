@@ -48,16 +48,17 @@ def predict(
     rows, patches = ([[] for _ in range(model.members)] for _ in range(2))
     cases = sorted(case_ids, key=natural)
     for case in progress.track(cases, len(cases), "cases"):
-        batch, output = _output(model, bags, case)
+        batch, output = one(model, bags, case)
         logits, contributions = output.logits[0].double().cpu(), model.contributions(output).cpu().numpy()
         for member in range(model.members):
             prediction = _prediction(case, y[case], logits[member], classes)
             rows[member].append(prediction | {"patches": len(batch.rows)})
-            patches[member].append(_attention(output, member, contributions[:, member], batch, table, classes))
+            patches[member].append(attention(output, member, contributions[:, member], batch, table, classes))
     return [(pd.DataFrame(row), pd.concat(patch, ignore_index=True)) for row, patch in zip(rows, patches)]
 
 
-def _output(model: HierarchicalAttention, bags: Bags, case: str) -> tuple[Batch, Output]:
+def one(model: HierarchicalAttention, bags: Bags, case: str) -> tuple[Batch, Output]:
+    """Return the whole bag of a case and the Output of it. Raises UserError if a prediction is not finite."""
     batch = bags.batch([case])
     output = model(batch)
     if not output.logits.isfinite().all():
@@ -70,7 +71,7 @@ def _output(model: HierarchicalAttention, bags: Bags, case: str) -> tuple[Batch,
 @torch.inference_mode()
 def probabilities(model: HierarchicalAttention, bags: Bags, case_ids: Sequence[str]) -> NDArray[np.float64]:
     """Return the class probabilities (M, cases, K) of whole bags by each member, without attention."""
-    logits = [_output(model, bags, case)[1].logits[0] for case in progress.track(case_ids, len(case_ids), "cases")]
+    logits = [one(model, bags, case)[1].logits[0] for case in progress.track(case_ids, len(case_ids), "cases")]
     return torch.softmax(torch.stack(logits, 1).double(), 2).cpu().numpy()
 
 
@@ -85,9 +86,10 @@ def _prediction(case: str, truth: int, logits: torch.Tensor, classes: Sequence[s
     )
 
 
-def _attention(
+def attention(
     output: Output, member: int, contributions: NDArray, batch: Batch, table: pd.DataFrame, classes: Sequence[str]
 ) -> pd.DataFrame:
+    """Return the attention of one member to the patches of a bag, as `predict` does. contributions: (P, K)."""
     stain_of_patch = batch.stain_of_slice[batch.slice_of_patch]
     weighed = table.iloc[batch.rows].assign(
         patch_weight=output.patch[:, member].cpu().numpy(),

@@ -166,11 +166,11 @@ def model(
 
     Raises UserError with all that does not fit: a model refuses features that are not its own.
     """
-    now = _meaning(features.identity)
+    now = meaning(features.identity)
     problems = [
         f"{path}: trained on features with {key} {was!r}, but these have {now.get(key)!r}: "
         "set embed.* as it was, or train again"
-        for key, was in _meaning(content["features"]).items()
+        for key, was in meaning(content["features"]).items()
         if now.get(key) != was
     ]
     result, width = _built(content, path), features.values.shape[1]
@@ -209,7 +209,7 @@ def _built(content: dict[str, Any], path: Path | str) -> HierarchicalAttention:
     return result
 
 
-def _meaning(identity: dict[str, Any]) -> dict[str, Any]:
+def meaning(identity: dict[str, Any]) -> dict[str, Any]:
     """Return what features mean, without versions; of several encoders, the keys begin with their folders."""
     parts = identity.get("encoders", {"": identity})
     pairs = [(f"{name} {key}".strip(), key, value) for name, part in parts.items() for key, value in part.items()]

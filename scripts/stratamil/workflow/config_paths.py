@@ -46,7 +46,7 @@ def missing_files(config: Mapping[str, Any]) -> list[str]:
             lines.append(f"features.folder: {features['folder']}: no such folder")
         if not precomputed and not os.path.isdir(config["patches"]):
             lines.append(f"patches: {config['patches']}: no such folder: {hint}")
-        if not os.path.isfile(config["labels"]):
+        if not os.path.isfile(config["labels"]) and not (config["predict"]["bundle"] and not config["labels"]):
             lines.append(f"labels: {config['labels']}: no such file: {hint}")
     return lines
 
