@@ -103,7 +103,7 @@ def numbers(study: Cohort, flags: pd.DataFrame, shifts: pd.DataFrame, facts: Map
         "calibration": calibration(study),
         "decision_curve": decision_curve.curve(study, None),
         "characteristics": beside(characteristics.table(study, listed), development),
-        "groups": by_column.groups(study, listed, at=0.5 if threshold is None else threshold),
+        "groups": [row for row in by_column.groups(study, listed, at=threshold or 0.5) if row["n"] < len(cases)],
         "per_case": per_case(study, table, flags),
         "shift": shifted(shifts[shifts["case_id"].isin(cases["case_id"])], facts),
         "flags": {str(name): int(n) for name, n in flags["flag"].value_counts().items()},
