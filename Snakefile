@@ -57,6 +57,7 @@ else:
     include: "rules/baselines.smk"
     include: "rules/faithfulness.smk"
     include: "rules/report.smk"
+    include: "rules/refit.smk"
     include: "rules/bundle.smk"
     include: "rules/index.smk"
 

@@ -3,7 +3,7 @@
 INPUTS: bundle; the new cases' patches, or the manifest of their precomputed features; encoder weights; labels table, if
     there is one
 OUTPUTS: predict/{name}/predictions.csv, members.csv, flags.csv, shift.csv, patch_attention.parquet,
-    attention_analysis, inventory; undeclared: features of each case, by which only new images are encoded
+    attention_analysis, inventory, index.html; undeclared: features of each case, by which only new images are encoded
 """
 
 
@@ -13,6 +13,7 @@ rule predict:
         source=lambda wildcards: SOURCE,
         labels=config["labels"] or [],
         weights=expand("<resources>/weights/{weights}", weights=WEIGHTS),
+        template=templates("predict"),
         code=code("predict"),
     output:
         patches=f"{PREDICTED}/inventory/patches.parquet",
@@ -23,6 +24,7 @@ rule predict:
         flags=f"{PREDICTED}/flags.csv",
         shift=f"{PREDICTED}/shift.csv",
         attention=f"{PREDICTED}/patch_attention.parquet",
+        html=f"{PREDICTED}/index.html",
         summary=f"{PREDICTED}/attention_analysis/summary.csv",
     log:
         "<logs>/predict/{}.log".format(config["predict"]["name"]),
@@ -46,6 +48,7 @@ rule predict:
             flags("cohort"),
             flags("embed", "batch_size", "max_unreadable"),
             flags("attention", "top_n", "top_percent", "cases", "max_cases"),
+            flags("report", "colors"),
             *([flag("features_encoder", config["features"]["encoder"])] if config["features"]["encoder"] else []),
         ),
         weights=lambda wildcards, input: flag("weights", [*input.weights, *OWN_WEIGHTS]),
@@ -54,5 +57,6 @@ rule predict:
         folder=PREDICTED,
     shell:
         "python {input.code[0]:q} --bundle {input.bundle:q} --patches {params.source:q} {params.labels} {params.flags}"
+        " --template {input.template[0]:q}"
         " {params.weights} --threads {threads} --watched {params.watched:q} --state={params.state:q}"
         " --output {params.folder:q} --log {log:q}"

@@ -36,16 +36,17 @@ def arguments() -> argparse.Namespace:
 
 
 def main(args: argparse.Namespace) -> None:
-    from stratamil.deploy import bundle, collect, model_card  # these load torch and scikit-learn: seconds
+    from stratamil.deploy import bundle, collect, model_card, reference  # these load torch and scikit-learn: seconds
     from stratamil.evaluation.study import Study, read_runs
+    from stratamil.features import store
 
     runs, cases = read_runs(args.runs), tables.read_cases(args.cases)
-    known = {}
+    described = {}
     if args.columns:
         told = {"case_column": args.case_column, "missing_words": args.missing_words}
-        known = columns.read(args.labels, args.columns, cases, **told)
+        described = columns.read(args.labels, args.columns, cases, **told)
     sets = {path.stem.removeprefix("data_splits_"): splits.read(path) for path in args.splits}
-    study = Study(runs, cases, args.bootstrap_samples, args.seed, sets=sets, columns=known)
+    study = Study(runs, cases, args.bootstrap_samples, args.seed, sets=sets, columns=described)
     if args.members != "all" and args.members not in study.splits:
         raise UserError(f"bundle.members: no split {args.members!r}: set all, or one of {', '.join(study.splits)}")
     if args.refitted:
@@ -57,6 +58,7 @@ def main(args: argparse.Namespace) -> None:
     decisions = {split: collect.frozen_of_split(study, split, _results(study, split)) for split in study.splits}
     alone = args.members != "all" and not args.refitted
     used = inventory.used_cases(args.cases)
+    known = reference.of_study(study, store.read(args.features, used["case_id"]), shared["stains"])
     facts = {
         "title": args.title,
         **collect.origin(),
@@ -71,10 +73,10 @@ def main(args: argparse.Namespace) -> None:
         "splits": {each["split"]: decisions[each["split"]] for each in members if each["split"]},
         "results": collect.results(study),
         "summary": collect.summary(used, shared["stains"], {stain: column(stain) for stain in shared["stains"]}),
-        "reference": None,
+        "reference": known.facts,
     }
     facts = bundle.plain(facts)
-    bundle.write(args.output, facts, weights, {}, model_card.text(facts))
+    bundle.write(args.output, facts, weights, known.arrays, model_card.text(facts))
     logging.info("%s: %d members, %.1f MB", args.output, len(members), args.output.stat().st_size / 1e6)
 
 

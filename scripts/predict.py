@@ -18,6 +18,7 @@ from stratamil.core.errors import UserError
 from stratamil.deploy import apply, bundle, new_cases, predictions
 from stratamil.deploy.bundle import Bundle
 
+PAGE = Path(__file__).parents[1] / "report/predict.html.j2"
 NAMES = ("pattern", "stains", "unknown_stains")
 COHORT = ("case_column", "class_column", "patient_column", "classes", "excluded_codes", "missing_words")
 
@@ -38,6 +39,8 @@ def arguments() -> argparse.Namespace:
         parser.set_defaults(**dict.fromkeys(keys))
     cli.add_settings(parser, "embed", "batch_size", "max_unreadable")
     cli.add_settings(parser, "attention", "top_n", "top_percent", "cases", "max_cases")
+    cli.add_settings(parser, "report", "colors")
+    parser.add_argument("--template", type=Path, default=PAGE, help="predict.html.j2 (%(default)s)")
     parser.add_argument("--no-galleries", action="store_true", help="tables of attention only, no images")
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--watched", type=Path, help="file to write, for the next dry run")
@@ -79,6 +82,7 @@ def main(args: argparse.Namespace) -> None:
         tables.write(folder)
     encoders.sweep(used["case_id"])
     explain(args, content, source)
+    show(args, content)
     if args.watched and source.manifest is None:
         paths = taken.patches["path"].tolist()
         folders.remember(args.patches, args.watched, visited=taken.folders, paths=paths, state=args.state)
@@ -113,6 +117,15 @@ def explain(args: argparse.Namespace, content: Bundle, source: new_cases.Source)
     args.stains, args.truth, args.runs = content.stains, None, "all"
     with cli.stoppable() as stop:
         attention.analyse(args.output, content.title, args, [], None if args.no_galleries else stop, kind="new cases")
+
+
+def show(args: argparse.Namespace, content: Bundle) -> None:
+    """Write index.html."""
+    from stratamil.report import page, predict_page  # matplotlib takes half a second
+
+    page.check_colors(args.colors)
+    facts, name = content.facts, args.output.name
+    predict_page.write(args.output, facts, template=args.template, colors=args.colors, name=name)
 
 
 if __name__ == "__main__":

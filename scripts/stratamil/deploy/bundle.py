@@ -54,7 +54,7 @@ FIELDS: dict[str, Callable[[Any], bool]] = {
     "members": lambda value: isinstance(value, list) and len(value) > 0 and all(map(_member, value)),
     "decision": lambda value: _decision(value),
     "splits": lambda value: _named(value) and all(map(_decision, value.values())),
-    "reference": lambda value: value is None or _named(value),
+    "reference": _named,
     "files": lambda value: _named(value) and all(isinstance(digest, str) for digest in value.values()),
 }
 
@@ -75,7 +75,7 @@ class Bundle:
     """What a bundle holds.
 
     facts: bundle.json. weights: file of each member -> its weights by name. reference: arrays on the training patches,
-    see deploy/reference.py; empty where there are none. card: MODEL_CARD.md. sha256: of the zip file.
+    see deploy/reference.py. card: MODEL_CARD.md. sha256: of the zip file.
     """
 
     path: Path

@@ -5,22 +5,20 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pandas as pd
 import pyarrow
 import pyarrow.parquet
 
 from stratamil.core import files
 from stratamil.core.names import column
+from stratamil.deploy import flags, reference
 from stratamil.deploy.apply import Model, Prediction
 from stratamil.features.store import Features
-
-FLAGS = ("case_id", "flag", "value", "limit", "reason")
 
 
 @dataclass(frozen=True)
 class Tables:
-    """predictions: a row a case. members: a row a case and member. flags: FLAGS. shift: a row a case and stain."""
+    """predictions: a row a case. members: a row a case and member. flags: of `flags.found`. shift: a row a stain."""
 
     predictions: pd.DataFrame
     members: pd.DataFrame
@@ -55,9 +53,9 @@ def predict(
                 features = features_of(case)
                 found = model.of_case(features, case)
                 row, members = _row(model, found, case, truth), _members(model, found, case)
-                flags, shift = _looked_at(model, features, row, members, unknown.get(case, []))
-                rows.append(row | {"flags": ";".join(flags["flag"])})
-                for name, part in (("members", members), ("flags", flags), ("shift", shift)):
+                raised, shift = _looked_at(model, features, row, members, unknown.get(case, []))
+                rows.append(row | {"flags": ";".join(raised["flag"])})
+                for name, part in (("members", members), ("flags", raised), ("shift", shift)):
                     parts[name].append(part)
                 table = pyarrow.Table.from_pandas(found.attention, preserve_index=False)
                 writer = writer or pyarrow.parquet.ParquetWriter(temporary, table.schema)
@@ -101,11 +99,7 @@ def _members(model: Model, found: Prediction, case: str) -> pd.DataFrame:
 def _looked_at(
     model: Model, features: Features, row: Mapping[str, Any], members: pd.DataFrame, unknown: list[str]
 ) -> tuple[pd.DataFrame, pd.DataFrame]:
-    """Return the flags of a case, and how far its stains lie from training; empty without a reference."""
-    if model.bundle.facts["reference"] is None:
-        return pd.DataFrame(columns=FLAGS), pd.DataFrame(columns=["case_id", "stain"])
-    from stratamil.deploy import flags, reference
-
+    """Return the flags of a case, and how far its stains lie from training."""
     found = flags.found(
         reference.Reference(model.bundle.reference, model.bundle.facts["reference"]),
         features,
@@ -116,4 +110,4 @@ def _looked_at(
         threshold=model.decision["threshold"],
         unknown={row["case_id"]: unknown},
     )
-    return found.flags.replace({None: np.nan}), found.shift
+    return found.flags, found.shift
