@@ -29,6 +29,7 @@ if PREDICTING:
 
     include: "rules/embed.smk"
     include: "rules/predict.smk"
+    include: "rules/validate.smk"
 
     localrules:
         all,
@@ -38,6 +39,7 @@ if PREDICTING:
         default_target: True
         input:
             rules.predict.output,
+            rules.validate.output if config["labels"] else [],
 
 else:
 

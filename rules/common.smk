@@ -125,8 +125,8 @@ RECORD = f"{PREDICTED if PREDICTING else config['results']}/config.yaml"
 PAINTED_LAST = f"{config['patches']}/Thumbs.db"
 
 # The model of each seed of a split, or those that the config gives: one a seed, or one for all.
-MODEL_OF_RUN = config["evaluate"]["checkpoint"] or "<results>/split_{split}/seed_{seed}/checkpoints/best.pth"
-CHECKPOINTS = list(dict.fromkeys(expand(MODEL_OF_RUN, seed=SEEDS, allow_missing=True)))
+MODEL_OF_RUN = "<results>/split_{split}/seed_{seed}/checkpoints/best.pth"
+CHECKPOINTS = expand(MODEL_OF_RUN, seed=SEEDS, allow_missing=True)
 # All models in one file, named by the title.
 BUNDLE = f"<results>/model/{file_name(column(config['report']['title']))}.zip"
 
@@ -143,7 +143,7 @@ FIGURES = [
     *(["confusion_threshold", "decision"] if len(CLASSES) == 2 else []),
     *(["groups"] if config["report"]["columns"] else []),
     *(["learning"] if any(name.startswith("train_") for name in VARIANTS) else []),
-    *([] if config["evaluate"]["checkpoint"] else ["losses"]),
+    "losses",
 ]
 
 

@@ -219,7 +219,6 @@ def test_nothing_to_do_after_a_finished_run(study):
             {"cohort": {"classes": [{"benign": ["1"]}, {"high-grade": ["2", "3", "4"]}], "excluded_codes": ["0"]}},
             {"inventory": 1, **AFTER_INVENTORY},
         ),
-        ({"evaluate": {"checkpoint": "given.pth"}}, AFTER_TRAIN),
     ],
     ids=lambda value: "-".join(value) if isinstance(value, dict) else None,
 )

@@ -103,7 +103,7 @@ def numbers(study: Cohort, flags: pd.DataFrame, shifts: pd.DataFrame, facts: Map
         "calibration": calibration(study),
         "decision_curve": decision_curve.curve(study, None),
         "characteristics": beside(characteristics.table(study, listed), development),
-        "groups": by_column.groups(study, listed, at=0.5 if threshold is None else threshold),
+        "groups": [row for row in by_column.groups(study, listed, at=threshold or 0.5) if row["n"] < len(cases)],
         "per_case": per_case(study, table, flags),
         "shift": shifted(shifts[shifts["case_id"].isin(cases["case_id"])], facts),
         "flags": {str(name): int(n) for name, n in flags["flag"].value_counts().items()},
@@ -196,8 +196,8 @@ def per_case(study: Cohort, table: pd.DataFrame, flags: pd.DataFrame) -> list[di
             "predicted": of["predicted_class"],
             "probability": float(p),
             **{name: float(of[name]) for name in ("sd", "low", "high")},
-            "patches": int(of["n_patches"]),
-            "slices": int(of["n_slices"]),
+            "n_patches": int(of["n_patches"]),
+            "n_slices": int(of["n_slices"]),
             "stains": str(of["stains"]),
             "flags": known.get(case["case_id"], []),
         }
@@ -247,7 +247,8 @@ def followed(
 ) -> tuple[dict[str, Any], pd.DataFrame]:
     """Return the flow of cases and patches to the validation, as `flow.follow`, and the rows of the cases that count.
 
-    cases, excluded: of predict's inventory. Cases of the training cohort are left out. patients: whether they are known.
+    cases, excluded: of predict's inventory. Cases of the training cohort are left out. patients: whether they are
+    known. images: as there.
     """
     begun = flow.begin(cases, excluded)
     used = begun[-1][1]

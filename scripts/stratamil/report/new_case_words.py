@@ -62,6 +62,6 @@ def shifted(facts: Mapping[str, Any]) -> str:
     if limit is None:
         return "Too few training cases to say how far a case lies from them."
     return (
-        "The distance compares mean and SD of a case's patch features with those of the training cases, per stain. "
-        f"1 is the median of training cases that were held out, {share} of them lay within {num(limit, 1)}, the limit."
+        "The distance (Mahalanobis) compares a case's mean patch features with the training cases', stain by stain. "
+        f"1 is the median of held-out training cases; {share} of them had no stain beyond {num(limit, 1)}, the limit."
     )

@@ -146,11 +146,12 @@ def table(found: Mapping[str, Any]) -> list[dict[str, Any]]:
     """Return the lines of Table 1 of both cohorts: name, cells, difference, and `first` of a row."""
     lines = []
     for row in found["rows"]:
-        for level in [None] if row["numeric"] else [None, *row["levels"]]:
-            heading = level is None and not row["numeric"]
+        whether = not row["numeric"] and set(row["levels"]) <= {"no", "yes"}
+        for level in ["yes"] if whether else [None] if row["numeric"] else [None, *row["levels"]]:
+            heading, first = level is None and not row["numeric"], whether or level is None
             cells = ["" if heading else _cell(row, group, level) for group in found["groups"]]
-            gap = row["difference"] if level is None else None
-            lines.append({"name": level or row["name"], "cells": cells, "difference": gap, "first": level is None})
+            name, gap = (row["name"], row["difference"]) if first else (level, None)
+            lines.append({"name": name, "cells": cells, "difference": gap, "first": first})
     return lines
 
 

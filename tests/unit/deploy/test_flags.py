@@ -3,36 +3,26 @@
 import json
 from dataclasses import replace
 
+import made_new_cases
 import made_study
 import numpy as np
 import pandas as pd
 import pytest
-from factories import STAINS, features
+from factories import GRAMMAR, STAINS
+from made_new_cases import LIKE, PROBS, N, moved, new
 
+from stratamil.cohort import inventory, labels
+from stratamil.core import schema
 from stratamil.deploy import flags, reference, shift
 from stratamil.deploy.reference import Reference
+from stratamil.features import extract, networks, store
 from stratamil.stats import metrics
-
-PROBS = ["prob_benign", "prob_high_grade"]
-N = 40
-LIKE = {str(i + 1): [[8, 6], [7], [9] if i % 3 else []] for i in range(N)}  # every third case lacks sox10
-DIM = 12
-
-
-def moved(shape, seed=0, by=0.0):
-    """Features of a cohort whose cases differ among themselves; `by` moves all of them."""
-    data, random = features(shape, DIM, seed), np.random.default_rng(seed + 1)
-    own = {case: random.normal(size=DIM) for case in shape}
-    data.values = (data.values + np.array([own[case] for case in data.table["case_id"]]) + by).astype(np.float16)
-    return data
 
 
 @pytest.fixture(scope="module")
 def cohort():
     """A study of cases 1 to N with two seeds, its features and their Reference."""
-    y = np.arange(N) % 2
-    made = made_study.study(np.random.default_rng(3).normal(size=N) + y, y, seeds=(1, 2), noise=0.3)
-    data = moved(LIKE)
+    made, data = made_new_cases.study(), moved(LIKE)
     return made, data, reference.of_study(made, data, STAINS)
 
 
@@ -63,14 +53,21 @@ def raised(result):
     return {case: set(rows["flag"]) for case, rows in result.flags.groupby("case_id")}
 
 
-def new(shape, **how):
-    return moved({f"new {case}": slices for case, slices in shape.items()}, seed=50, **how)
-
-
 def test_cases_like_those_of_training_raise_nothing(cohort):
     result = found(cohort[2], new(LIKE))
-    assert len(result.flags) <= 0.1 * N and set(result.flags["flag"]) <= {"feature_shift"}
-    assert list(result.flags.columns) == list(flags.COLUMNS)
+    assert set(result.flags["flag"]) <= {"feature_shift"} and list(result.flags.columns) == list(flags.COLUMNS)
+
+
+def test_few_cases_like_those_of_training_are_called_far(cohort):
+    """At most 1 in 20 on average over cohorts; in any one cohort, of which the limit is, it may be more."""
+    rates = []
+    for seed in range(8):
+        known = reference.of_study(cohort[0], moved(LIKE, seed=100 + 2 * seed), STAINS)
+        rows = shift.of_cases(
+            moved(LIKE, seed=300 + 2 * seed), known.distributions, known.facts["shift"]["usual"], STAINS
+        )
+        rates.append((rows.groupby("case_id")["shift"].max() > known.facts["shift"]["limit"]).mean())
+    assert np.mean(rates) < 0.07
 
 
 def test_cases_of_training_are_known_under_another_name_and_with_patches_less(cohort):
@@ -174,3 +171,36 @@ def test_limits():
     assert reference.limit(pd.Series(range(1, 100))) == 95
     assert reference.limit(pd.Series([1.0, 2.0])) == 2
     assert reference.limit(pd.Series([], dtype=float)) is None
+
+
+def encoded(folder, tmp_path, weights):
+    """Features of four real patches of each stain of a case, by EfficientNet-Lite0 at 64 pixels."""
+    table = labels.read(folder / "labels.csv", **schema.defaults("cohort") | {"classes": {"all": ["1", "3", "4"]}})
+    listed = inventory.take(folder / "patches", table, GRAMMAR, STAINS, "exclude").patches
+    some = listed.groupby(["case_id", "stain"], sort=False).head(4)
+    encoder = networks.load("efficientnet_lite0", weights, input_size=64, pooling="global", precision="fp32")
+    output = tmp_path / f"{folder.name}.h5"
+    told = {"cache": tmp_path / folder.name, "max_unreadable": 0.01, "threads": 2}
+    extract.embed(some, set(some["case_id"]), folder / "patches", encoder, output=output, **told)
+    return store.read([output])
+
+
+def test_real_patches_of_another_tissue_are_flagged_and_held_out_ones_are_not(shared, tmp_path):
+    """50 cases of colon_mil train, 18 are held out; lesion_multistain is of another organ and real stains."""
+    weights = shared / "weights/efficientnet-lite0-57934424.pth"
+    colon, lesion = (encoded(shared / name, tmp_path, weights) for name in ("colon_mil", "lesion_multistain"))
+    cases = np.random.default_rng(18).permutation(colon.table["case_id"].unique())[:68]
+    names = dict(zip(cases[:50], map(str, range(1, 51)))) | {case: f"other {case}" for case in cases[50:]}
+    colon.table["case_id"] = colon.table["case_id"].map(names).fillna("unused")
+    made = made_study.study(np.random.default_rng(1).normal(size=50), np.arange(50) % 2)
+    known = reference.of_study(made, colon, STAINS)
+    usual, limit = known.facts["shift"]["usual"], known.facts["shift"]["limit"]
+
+    def far(data, prefix=""):
+        rows = shift.of_cases(data, known.distributions, usual, STAINS)
+        return rows[rows["case_id"].str.startswith(prefix)].groupby("case_id")["shift"].max().to_numpy()
+
+    held_out, other = far(colon, "other"), far(lesion)
+    assert len(held_out) == 18 and (held_out > limit).mean() < 0.1
+    assert metrics.roc_auc(np.repeat([0, 1], [18, len(other)]), np.concatenate([held_out, other])) > 0.95
+    assert (other > limit).mean() > 0.9
