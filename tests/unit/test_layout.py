@@ -58,6 +58,8 @@ STARTS_WITH = {
     "evaluate": {"torch"},
     "faithfulness": {"matplotlib"},
     "perturb": {"torch"},
+    "predict": {"torch", "scipy.special"},
+    "refit": {"torch"},
     "index": {"matplotlib"},
     "retrain": {"torch"},
     "train": {"torch"},

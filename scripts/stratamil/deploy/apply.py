@@ -5,7 +5,6 @@ M members, K classes, P patches of D features. A case is predicted by itself: me
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +23,7 @@ from stratamil.features.store import Features
 from stratamil.mil import checkpoint
 from stratamil.mil.bags import Bags
 from stratamil.mil.model import HierarchicalAttention, ModelSettings, stack
+from stratamil.stats.ranking import compared
 
 
 @dataclass(frozen=True)
@@ -65,7 +65,8 @@ class Prediction:
 class Model:
     """The members of a bundle, ready to predict; made by `load_bundle`.
 
-    split: the members of this split alone, with its own threshold and temperature; None takes all.
+    split: the members of this split alone, with its own threshold and temperature; None takes all. stacks: the members,
+    those that standardise alike side by side, in the bundle's order.
     """
 
     def __init__(self, content: Bundle, split: str | None = None, device: torch.device | str | None = None) -> None:
@@ -73,6 +74,7 @@ class Model:
         self.listed = content.members(split)
         self.decision = content.decision(split)
         self.device = torch.device(device or devices.best())
+        self.stacks = self._stacks()
 
     @property
     def classes(self) -> list[str]:
@@ -89,9 +91,8 @@ class Model:
         """Number of features of a patch."""
         return int(self.bundle.facts["model"]["in_dim"])
 
-    @cached_property
-    def stacks(self) -> list[HierarchicalAttention]:
-        """The members, those that standardise alike side by side; in the bundle's order."""
+    def _stacks(self) -> list[HierarchicalAttention]:
+        """Return the members, those that standardise alike side by side; in the bundle's order."""
         groups: list[list[HierarchicalAttention]] = []
         for each in self.listed:
             model = _built(self.bundle, each["file"])
@@ -140,8 +141,9 @@ class Model:
         else:
             of_class = np.concatenate(contributions).transpose(1, 0, 2)
             named = {f"contribution_{column(name)}": of_class[k] for k, name in enumerate(self.classes)}
-            patches = features.table.iloc[batch.rows]
-            attention = ensemble.mean_attention(patches, np.concatenate(weights), named)
+            slices, stain_of = batch.slice_of_patch.cpu().numpy(), batch.stain_of_slice.cpu().numpy()
+            patches, own = features.table.iloc[batch.rows], (slices, stain_of[slices])
+            attention = compared(ensemble.mean_attention(patches, *own, np.concatenate(weights), named))
         p = members.mean(0)
         scaled = torch.from_numpy(np.log(np.maximum(p, np.finfo(float).tiny)) / self.decision["temperature"])
         calibrated = torch.softmax(scaled, 0).numpy()

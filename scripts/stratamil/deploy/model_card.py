@@ -73,8 +73,7 @@ def _members(facts: Facts) -> Iterator[str]:
     splits = {each["split"] for each in members}
     n = counted(len(members), "model")
     if splits == {None}:
-        epochs = members[0]["epoch"]
-        yield f"{n} trained on all cases for {epochs} epoch{'s' * (epochs > 1)}, the median of the best epochs in cross-validation."
+        yield f"{n} trained on all cases. Epochs: {members[0]['epoch']}, the median of the best in cross-validation."
         yield "None of them was tested: the figures below describe the models of the cross-validation, which saw fewer"
         yield "cases. Threshold and temperature are theirs, too."
     elif len(splits) == 1:

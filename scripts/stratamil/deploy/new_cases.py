@@ -3,6 +3,8 @@
 A case has a feature file of its own, so that one that comes later is encoded alone, and memory holds one case.
 """
 
+import hashlib
+import json
 import logging
 import os
 from collections import Counter
@@ -21,8 +23,10 @@ from stratamil.core.names import UNKNOWN_STAIN, Grammar, case_id, file_name
 from stratamil.deploy import apply
 from stratamil.deploy.bundle import Bundle
 from stratamil.features import download, encoder_registry, extract, networks, precomputed, store
+from stratamil.features.cache import key
 
 COUNT = ["case_id", "stain", "patches"]
+STATE = ".state"  # beside a feature file: of what it was made
 
 
 @dataclass(frozen=True)
@@ -130,7 +134,7 @@ class Encoders:
         self.source, self.folder, self.threads = source, folder, threads
         self.batch_size, self.max_unreadable = batch_size, max_unreadable
         self.settings: Mapping[str, Mapping[str, Any]] = content.facts["encoders"]
-        self.identity = dict(identity)
+        self.identity, self.loaded = dict(identity), {}
         if source.manifest is None:
             files_of = weights_of(self.settings, weights)
             self.loaded = {name: _loaded(own, files_of[name]) for name, own in self.settings.items()}
@@ -142,37 +146,53 @@ class Encoders:
 
     def features(self, patches: pd.DataFrame, case: str) -> store.Features:
         """Return the features of a case, of which `patches` are the rows; what is known of it is not encoded again."""
-        name = f"{file_name(case)}.h5"
+        name, paths = f"{file_name(case)}.h5", []
+        for encoder, own in self.settings.items() or [("precomputed", {})]:
+            part = patches[patches["stain"].isin(own["only_stains"])] if own.get("only_stains") else patches
+            path = self.folder / encoder / name
+            state, beside = self._state(part, encoder), path.with_suffix(STATE)
+            if not (path.is_file() and beside.is_file() and beside.read_text(encoding="utf-8") == state):
+                beside.unlink(missing_ok=True)
+                self._make(part.reset_index(drop=True), case, encoder, path)
+                files.write_text(state, beside)
+            paths.append(path)
+        return store.read(paths, [case])
+
+    def _state(self, patches: pd.DataFrame, encoder: str) -> str:
+        """Return a digest that changes when a patch of these, its file, or what encodes it does."""
+        names = patches["path"].tolist()
         if self.source.manifest is not None:
-            path = self.folder / "precomputed" / name
+            names += dict.fromkeys(path.rpartition("#")[0] for path in names)
+        told = [key(self.source.folder, name) or name for name in names]
+        identity = self.loaded[encoder].identity if self.loaded else self.identity
+        content = [identity, told, patches[["stain", "slice_id", "patch"]].to_numpy().tolist()]
+        return hashlib.sha256(json.dumps(content).encode()).hexdigest()
+
+    def _make(self, patches: pd.DataFrame, case: str, encoder: str, path: Path) -> None:
+        """Write the feature file of a case."""
+        if self.source.manifest is not None:
             path.parent.mkdir(parents=True, exist_ok=True)
             values = precomputed.take(patches, self.source.folder, self.identity["dim"], scratch=path.parent)
             store.write(path, values, patches, pd.DataFrame(columns=store.UNREADABLE), self.identity)
-            return store.read([path], [case])
-        paths = []
-        for encoder, own in self.settings.items():
-            part = patches[patches["stain"].isin(own["only_stains"])] if own["only_stains"] else patches
-            path = self.folder / encoder / name
-            extract.embed(
-                part.reset_index(drop=True),
-                [case] if len(part) else [],
-                self.source.folder,
-                self.loaded[encoder],
-                output=path,
-                cache=path.parent / "cache" / name,
-                batch_size=self.batch_size,
-                threads=self.threads,
-                max_unreadable=self.max_unreadable,
-                shown=False,
-            )
-            paths.append(path)
-        return store.read(paths, [case])
+            return
+        extract.embed(
+            patches,
+            [case] if len(patches) else [],
+            self.source.folder,
+            self.loaded[encoder],
+            output=path,
+            cache=path.parent / "cache" / path.name,
+            batch_size=self.batch_size,
+            threads=self.threads,
+            max_unreadable=self.max_unreadable,
+            shown=False,
+        )
 
     def sweep(self, cases: Iterable[str]) -> None:
         """Remove the feature files of cases that are gone."""
         kept = {file_name(case) for case in cases}
         for path in self.folder.glob("*/**/*"):
-            if path.is_file() and path.suffix in (".h5", ".npy", ".part") and path.stem not in kept:
+            if path.is_file() and path.suffix in (".h5", ".npy", ".part", STATE) and path.stem not in kept:
                 path.unlink()
 
 

@@ -1,6 +1,8 @@
 """The tables of new cases: one pass over the cases, each read, predicted, looked at for flags and let go."""
 
-from collections.abc import Callable, Iterable, Mapping
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -14,6 +16,8 @@ from stratamil.core.names import column
 from stratamil.deploy import flags, reference
 from stratamil.deploy.apply import Model, Prediction
 from stratamil.features.store import Features
+
+WORKERS = 2
 
 
 @dataclass(frozen=True)
@@ -44,18 +48,12 @@ def predict(
     cases: id and class of each, the class empty where it is not known; of all cases or of none. features_of: gives the
     features of a case. unknown: case -> its stains that the model does not know.
     """
-    rows: list[dict[str, Any]] = []
-    parts: dict[str, list[pd.DataFrame]] = {"members": [], "flags": [], "shift": []}
+    parts: dict[str, list[pd.DataFrame]] = {"predictions": [], "members": [], "flags": [], "shift": []}
     with files.atomic(attention) as temporary:
         writer = None
         try:
-            for case, truth in cases:
-                features = features_of(case)
-                found = model.of_case(features, case)
-                row, members = _row(model, found, case, truth), _members(model, found, case)
-                raised, shift = _looked_at(model, features, row, members, unknown.get(case, []))
-                rows.append(row | {"flags": ";".join(raised["flag"])})
-                for name, part in (("members", members), ("flags", raised), ("shift", shift)):
+            for found, tables in _predicted(model, cases, features_of, unknown):
+                for name, part in tables.items():
                     parts[name].append(part)
                 table = pyarrow.Table.from_pandas(found.attention, preserve_index=False)
                 writer = writer or pyarrow.parquet.ParquetWriter(temporary, table.schema)
@@ -64,7 +62,32 @@ def predict(
             if writer:
                 writer.close()
     joined = {name: pd.concat(part, ignore_index=True) for name, part in parts.items()}
-    return Tables(_ordered(pd.DataFrame(rows)), **joined)
+    return Tables(**joined | {"predictions": _ordered(joined["predictions"])})
+
+
+def _predicted(
+    model: Model,
+    cases: Iterable[tuple[str, str]],
+    features_of: Callable[[str], Features],
+    unknown: Mapping[str, list[str]],
+) -> Iterator[tuple[Prediction, dict[str, pd.DataFrame]]]:
+    """Yield prediction and tables of each case, in order; the next is read, or encoded, while one is predicted."""
+
+    def one(case: str, truth: str, features: Features) -> tuple[Prediction, dict[str, pd.DataFrame]]:
+        found = model.of_case(features, case)
+        row, members = _row(model, found, case, truth), _members(model, found, case)
+        raised, shift = _looked_at(model, features, row, members, unknown.get(case, []))
+        table = pd.DataFrame([row | {"flags": ";".join(raised["flag"])}])
+        return found, {"predictions": table, "members": members, "flags": raised, "shift": shift}
+
+    with ThreadPoolExecutor(WORKERS) as pool:  # their products run outside Python's lock
+        waiting: deque[Future] = deque()
+        for case, truth in cases:
+            waiting.append(pool.submit(one, case, truth, features_of(case)))
+            if len(waiting) > WORKERS:
+                yield waiting.popleft().result()
+        while waiting:
+            yield waiting.popleft().result()
 
 
 def _row(model: Model, found: Prediction, case: str, truth: str) -> dict[str, Any]:

@@ -160,7 +160,7 @@ def test_a_newer_format_says_what_to_do(made, tmp_path):
 def test_a_field_of_another_kind_is_one_line(made, tmp_path, field, value):
     path = changed(made.zip, tmp_path / "odd.zip", **{field: value})
     try:
-        load_bundle(path).stacks
+        assert load_bundle(path).stacks
     except UserError as error:
         assert len(error.problems) == 1
 
