@@ -1,18 +1,22 @@
 """The external validation: right numbers, frozen decisions, and a page that says which is which."""
 
+import importlib
 import json
+import sys
 
+import bundles
 import made_new_cases
 import numpy as np
 import pages
 import pandas as pd
 import pytest
 from conftest import REPOSITORY
-from factories import STAINS
+from factories import STAINS, features
 from made_new_cases import LIKE, moved, new
 from scipy.special import expit, logit
 
 from stratamil.cohort.columns import typed
+from stratamil.core.errors import UserError
 from stratamil.core.names import file_name
 from stratamil.deploy import reference, validation
 from stratamil.report import predict_page, validation_page
@@ -197,3 +201,69 @@ def test_the_page_of_predictions_needs_no_label_and_leads_to_galleries(predict):
 def test_a_browser_shows_the_predictions_without_fault(predict, width, tmp_path):
     found = pages.browse(predict, width, "Case", tmp_path)
     assert found["errors"] == [] and found["width"] <= found["screen"]
+
+
+def call(name, *words):
+    """Run a script of the workflow in this process."""
+    script, before = importlib.import_module(name), sys.argv
+    sys.argv = [name, *map(str, words)]
+    try:
+        script.main(script.arguments())
+    finally:
+        sys.argv = before
+
+
+def test_labels_move_neither_predictions_nor_threshold(made, tmp_path):
+    """The programs, from a real bundle: with the labels turned round, every prediction is the same to the last byte."""
+    ids = [str(i) for i in range(31, 43)]
+    manifest = bundles.write_manifest(tmp_path / "new", features(bundles.shape(range(31, 43)), seed=8), ids)
+    texts, found = [], []
+    for name, codes in (("a", "13"), ("b", "31")):
+        labels = tmp_path / f"{name}.csv"
+        rows = [f"{case},{codes[i % 2]},{'left' if i % 3 else 'right'}\n" for i, case in enumerate(ids)]
+        labels.write_text("Case,Class,Site\n" + "".join(rows))
+        given = ["--bundle", made.zip, "--labels", labels]
+        more = ["--patches", manifest, "--features-encoder", "made", "--no-galleries"]
+        call("predict", *given, *more, "--output", tmp_path / name)
+        texts.append(
+            pd.read_csv(tmp_path / name / "predictions.csv", dtype=str).drop(columns="true_class", errors="ignore")
+        )
+        template = [
+            "--template",
+            REPOSITORY / "report/validation.html.j2",
+            "--columns",
+            "Site",
+            "--bootstrap-samples",
+            200,
+        ]
+        output = tmp_path / name / "validation"
+        call("validate", *given, *template, "--predictions", tmp_path / name, "--name", name, "--output", output)
+        found.append(json.loads((output / "validation.json").read_text(encoding="utf-8")))
+        assert {path.name for path in output.iterdir()} >= {
+            "index.html",
+            "metrics.csv",
+            "characteristics.csv",
+            "figures",
+        }
+    pd.testing.assert_frame_equal(*texts)
+    assert found[0]["threshold"] == found[1]["threshold"] and found[0]["temperature"] == found[1]["temperature"]
+    aucs = [each["ensemble"]["roc_auc"]["value"] for each in found]
+    assert sum(aucs) == pytest.approx(1) and aucs[0] != aucs[1]
+
+
+def test_what_cannot_be_validated_is_one_line(made, tmp_path):
+    own = list(made.data.table["case_id"].unique())
+    manifest = bundles.write_manifest(tmp_path / "own", made.data, own)
+    labels = tmp_path / "labels.csv"
+    labels.write_text("Case,Class\n" + "".join(f"{case},{1 + 2 * (i % 2)}\n" for i, case in enumerate(own)))
+    given = ["--bundle", made.zip, "--patches", manifest, "--features-encoder", "made", "--no-galleries"]
+    template = ["--template", REPOSITORY / "report/validation.html.j2", "--name", "own", "--output", tmp_path / "page"]
+    for more, said in (
+        ([], "predicted without labels"),
+        (["--labels", labels], "no labelled case is new to the model"),
+    ):
+        out = tmp_path / f"out{len(more)}"
+        call("predict", *given, *more, "--output", out)
+        with pytest.raises(UserError, match=said) as error:
+            call("validate", "--bundle", made.zip, "--predictions", out, "--labels", labels, *template)
+        assert len(error.value.problems) == 1 and not (tmp_path / "page").exists()
