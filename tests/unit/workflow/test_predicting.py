@@ -69,7 +69,7 @@ def test_what_a_prediction_may_set_is_no_problem(made):
 def test_other_stains_and_classes_are_one_line(made, more, line):
     with pytest.raises(UserError, match="but the model has") as error:
         taken(made, **more)
-    assert [text for text in error.value.problems if line in text] == error.value.problems
+    assert [text for text in error.value.problems if line in text] == list(error.value.problems)
 
 
 def test_a_folder_for_a_model_of_feature_files_is_one_line(made, tmp_path):
