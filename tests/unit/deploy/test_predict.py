@@ -1,6 +1,8 @@
 """Predictions from a bundle: what evaluate gave, to the last digits, and nothing of the new cases moves the model."""
 
+import doctest
 import json
+import shutil
 import sys
 
 import bundles
@@ -168,6 +170,14 @@ def test_arrays_of_features(made):
         model.predict(values[:, 1:], stain)
     with pytest.raises(UserError, match="no patch of a stain that the model knows"):
         model.predict(values, "cd31")
+
+
+def test_what_the_docstring_shows_is_what_comes_out(made, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "results/demo/model").mkdir(parents=True)
+    shutil.copy(made.zip, tmp_path / "results/demo/model/stratamil_demo_cohort.zip")
+    found = doctest.testmod(apply)
+    assert found.attempted > 5 and found.failed == 0
 
 
 def test_members_of_other_splits_standardise_in_their_own_way(made):
