@@ -25,45 +25,62 @@ pathvars:
     benchmarks="<results>/benchmarks",
 
 
-include: "rules/demo.smk"
-include: "rules/inventory.smk"
-include: "rules/splits.smk"
-include: "rules/cohort.smk"
-include: "rules/embed.smk"
-include: "rules/precomputed.smk"
-include: "rules/train.smk"
-include: "rules/retrain.smk"
-include: "rules/evaluate.smk"
-include: "rules/attention.smk"
-include: "rules/perturb.smk"
-include: "rules/baselines.smk"
-include: "rules/faithfulness.smk"
-include: "rules/report.smk"
-include: "rules/index.smk"
+if PREDICTING:
 
+    include: "rules/embed.smk"
+    include: "rules/predict.smk"
+    include: "rules/validate.smk"
 
-# They take seconds, and weights the internet: they run where Snakemake does.
-localrules:
-    all,
-    predictions,
-    inventory,
-    splits,
-    weights,
-    index,
+    localrules:
+        all,
+        weights,
 
+    rule all:
+        default_target: True
+        input:
+            rules.predict.output,
+            rules.validate.output if config["labels"] else [],
 
-rule all:
-    default_target: True
-    input:
-        "<results>/index.html",
-        "<results>/report/index.html",
-        rules.report.output,  # each of them: one that a setting adds is missing, and only what is asked for is made
-        "<results>/faithfulness/index.html",
+else:
 
+    include: "rules/demo.smk"
+    include: "rules/inventory.smk"
+    include: "rules/splits.smk"
+    include: "rules/cohort.smk"
+    include: "rules/embed.smk"
+    include: "rules/precomputed.smk"
+    include: "rules/train.smk"
+    include: "rules/retrain.smk"
+    include: "rules/evaluate.smk"
+    include: "rules/attention.smk"
+    include: "rules/perturb.smk"
+    include: "rules/baselines.smk"
+    include: "rules/faithfulness.smk"
+    include: "rules/report.smk"
+    include: "rules/refit.smk"
+    include: "rules/bundle.smk"
+    include: "rules/index.smk"
 
-rule predictions:
-    input:
-        expand("<results>/split_{split}/seed_{seed}/results.json", split=SPLITS, seed=SEEDS),
+    # They take seconds, and weights the internet: they run where Snakemake does.
+    localrules:
+        all,
+        predictions,
+        inventory,
+        splits,
+        weights,
+        index,
+
+    rule all:
+        default_target: True
+        input:
+            "<results>/index.html",
+            "<results>/report/index.html",
+            rules.report.output,  # each of them: one that a setting adds is missing, and only what is asked for is made
+            "<results>/faithfulness/index.html",
+
+    rule predictions:
+        input:
+            expand("<results>/split_{split}/seed_{seed}/results.json", split=SPLITS, seed=SEEDS),
 
 
 onstart:

@@ -1,5 +1,6 @@
 """What the rules share: the checked config, the wildcards' values, and what follows from both."""
 
+import json
 import os
 import re
 import sys
@@ -22,10 +23,12 @@ if sys.getfilesystemencoding() != "utf-8" and not str(config).isascii():
 from stratamil.cohort import folders, labels, manifest
 from stratamil.core import progress, schema
 from stratamil.core.errors import UserError, visible
+from stratamil.core.names import column, file_name
 from stratamil.features import encoder_registry
-from stratamil.workflow import config_checks, config_files, config_paths, config_values, results_folder
+from stratamil.workflow import config_checks, config_files, config_paths, config_values, predicting, results_folder
 
 SCHEMA = schema.read()
+OWN = {}  # what the user's files set, without defaults
 
 
 def stopped(*lines):
@@ -44,12 +47,16 @@ def read_strictly():
     for path in [*workflow.configfiles[len(given) :], *given]:
         near = os.path.relpath(path)
         try:
-            update_config(read, config_files.read(path if near.startswith("..") else near, SCHEMA))
+            content = config_files.read(path if near.startswith("..") else near, SCHEMA)
+            update_config(read, content)
+            if path in given:
+                update_config(OWN, content)
         except UserError as error:
             problems += error.problems
     if problems:
         return problems
     update_config(read, workflow.config_settings.config)
+    update_config(OWN, workflow.config_settings.config)
     for word in workflow.config_settings.config_args or []:
         key, _, text = word.partition("=")
         if text and SCHEMA["properties"].get(key, {}).get("type") == "string":
@@ -61,6 +68,15 @@ def read_strictly():
 if problems := read_strictly() or config_checks.problems(config, SCHEMA):
     raise stopped(*(f"config: {problem}" for problem in problems))
 validate(config, "../schemas/config.schema.yaml")  # fills in defaults
+# New cases are predicted from a bundle alone: what the model is made of comes from there.
+PREDICTING = bool(config["predict"]["bundle"])
+if PREDICTING:
+    if problems := predicting.problems(OWN):
+        raise stopped(*(f"config: {problem}" for problem in problems))
+    try:
+        MODEL = predicting.take_over(config, OWN)
+    except UserError as error:
+        raise stopped(*(f"config: {problem}" for problem in error.problems))
 if problems := config_paths.missing_files(config) or config_paths.misplaced(config):
     raise stopped(*(f"config: {problem}" for problem in problems))
 
@@ -87,33 +103,32 @@ PRESET = config["splits"]["preset"]
 # With precomputed features there is no encoder to run, and there are no patch images.
 PRECOMPUTED = config["features"]["source"] == "precomputed"
 # Each encoder by its feature folder, with its settings.
-ENCODINGS = config_values.encoders(config)
+ENCODINGS = predicting.encoders(MODEL, config) if PREDICTING else config_values.encoders(config)
 ENCODERS = ["precomputed"] if PRECOMPUTED else list(ENCODINGS)
 # How the model is trained again for comparison, by name.
 VARIANTS = config_values.variants(config)
 # What rule weights fetches, by file name, with the settings of its encoder.
 WEIGHTS = {encoder_registry.fetched(each["encoder"], each["weights"]): each for each in ENCODINGS.values()}
 WEIGHTS.pop(None, None)
+OWN_WEIGHTS = [each["weights"] for each in ENCODINGS.values() if encoder_registry.is_file(each["weights"])]
 TIMM = any(encoder_registry.needs_timm(each["encoder"]) for each in ENCODINGS.values())
 ENCODER_ENV = "../envs/timm.yaml" if TIMM else "../envs/stratamil.yaml"
 
 # What the inventory is taken from. Of patches it remembers in a file what the next dry run looks at.
 MANIFEST = config["features"]["manifest"]
 FEATURES_FOLDER = config["features"]["folder"] or str(Path(MANIFEST or ".").parent)
-WATCHED = f"{config['results']}/inventory/watched.json"
+PREDICTED = f"{config['results']}/predict/{config['predict']['name']}"
+WATCHED = f"{PREDICTED if PREDICTING else config['results']}/inventory/watched.json"
+# Every number can be traced to the settings of its run.
+RECORD = f"{PREDICTED if PREDICTING else config['results']}/config.yaml"
 # A stray file among the patches; the folder is not declared, because Snakemake would delete it with all that is in it.
 PAINTED_LAST = f"{config['patches']}/Thumbs.db"
 
 # The model of each seed of a split, or those that the config gives: one a seed, or one for all.
-CHECKPOINTS = list(
-    dict.fromkeys(
-        expand(
-            config["evaluate"]["checkpoint"] or "<results>/split_{split}/seed_{seed}/checkpoints/best.pth",
-            seed=SEEDS,
-            allow_missing=True,
-        )
-    )
-)
+MODEL_OF_RUN = "<results>/split_{split}/seed_{seed}/checkpoints/best.pth"
+CHECKPOINTS = expand(MODEL_OF_RUN, seed=SEEDS, allow_missing=True)
+# All models in one file, named by the title.
+BUNDLE = f"<results>/model/{file_name(column(config['report']['title']))}.zip"
 
 # Columns of the labels table that the report reads.
 COLUMNS = [*config["report"]["columns"], *config["report"]["clinical"]]
@@ -128,7 +143,7 @@ FIGURES = [
     *(["confusion_threshold", "decision"] if len(CLASSES) == 2 else []),
     *(["groups"] if config["report"]["columns"] else []),
     *(["learning"] if any(name.startswith("train_") for name in VARIANTS) else []),
-    *([] if config["evaluate"]["checkpoint"] else ["losses"]),
+    "losses",
 ]
 
 
@@ -166,7 +181,7 @@ def check_labels():
         raise stopped(*error.problems)
 
 
-if MAIN and not config["demo"]:
+if MAIN and not config["demo"] and config["labels"]:
     check_labels()
 
 

@@ -1,4 +1,4 @@
-"""Evaluate the best checkpoint of each seed, or one that the config gives: every number of a run comes from here.
+"""Evaluate the best checkpoint of each seed: every number of a run comes from here.
 
 INPUTS: checkpoints, feature shards, inventory/cases.csv, splits/data_splits_{split}.npz
 OUTPUTS: split_{split}/seed_{seed}/predictions.csv, validation_predictions.csv, results.json, results.txt,
@@ -37,10 +37,9 @@ rule evaluate:
         runtime=attempts(30),
     params:
         flags=given(flag("classes", CLASSES), flag("stains", STAINS), flags("evaluate", "threshold")),
-        foreign="--foreign" if config["evaluate"]["checkpoint"] else "",
         seeds=seeds_of_outputs,
         folder=lambda wildcards, output: Path(output.predictions[0]).parents[1],
     shell:
-        "python {input.code[0]:q} --checkpoints {input.checkpoints:q} {params.foreign} --features {input.features:q}"
+        "python {input.code[0]:q} --checkpoints {input.checkpoints:q} --features {input.features:q}"
         " --cases {input.cases:q} --split {input.split:q} --name {wildcards.split} --seeds {params.seeds} {params.flags}"
         " --threads {threads} --output {params.folder:q} --log {log:q}"

@@ -46,16 +46,16 @@ before_planning({folder: f"{folder}/attention_summary.txt" for folder in ANALYSE
 
 
 def last_config():
-    """The config of the last run in this results folder; None where there was none."""
+    """The config of the last run of this study or prediction; None where there was none."""
     try:
-        return yaml.safe_load((Path(config["results"]) / "config.yaml").read_text(encoding="utf-8"))
+        return yaml.safe_load(Path(RECORD).read_text(encoding="utf-8"))
     except (OSError, ValueError, yaml.YAMLError):
         return None
 
 
 def say_what_is_replaced():
     """Say before a run that a finished report of other settings will be replaced, and which settings they are."""
-    changes = changed_settings.of_configs(last_config(), config)
+    changes = [] if PREDICTING else changed_settings.of_configs(last_config(), config)
     if changes and (Path(config["results"]) / "report/index.html").is_file():
         print(
             visible(
@@ -73,6 +73,9 @@ if MAIN:
 
 def tell_summary():
     """Say at the end of a run what came out, what to know of it, and where to look."""
+    if PREDICTING:
+        logger.info(f"Open:\n  {PREDICTED}/index.html", extra={"summary": True})
+        return
     from stratamil.report import summary  # scipy comes with it, which a dry run need not wait for
 
     seconds = (datetime.now() - workflow.start_time).total_seconds()
@@ -86,7 +89,7 @@ def claim_results():
     Every number can then be traced to its settings.
     """
     global RUNNING
-    path = Path(config["results"]) / "config.yaml"
+    path = Path(RECORD)
     try:
         RUNNING = results_folder.claim(config["results"])
         files.write_text(yaml.safe_dump(config, sort_keys=False, allow_unicode=True), path)

@@ -33,10 +33,9 @@ rule perturb:
             flags("faithfulness"),
             flags("attention", "top_percent"),
         ),
-        foreign="--foreign" if config["evaluate"]["checkpoint"] else "",
         seeds=seeds_of_outputs,
         folder=lambda wildcards, output: Path(output.cases[0]).parents[1],
     shell:
-        "python {input.code[0]:q} --checkpoints {input.checkpoints:q} {params.foreign} --features {input.features:q}"
+        "python {input.code[0]:q} --checkpoints {input.checkpoints:q} --features {input.features:q}"
         " --cases {input.cases:q} --split {input.split:q} --seeds {params.seeds} {params.flags} --threads {threads}"
         " --output {params.folder:q} --log {log:q}"

@@ -13,11 +13,7 @@ rule report:
         validation=expand("<results>/split_{split}/seed_{seed}/validation_predictions.csv", split=SPLITS, seed=SEEDS),
         results=expand("<results>/split_{split}/seed_{seed}/results.json", split=SPLITS, seed=SEEDS),
         attention=expand("<results>/split_{split}/seed_{seed}/attention_analysis/summary.csv", split=SPLITS, seed=SEEDS),
-        history=(
-            []
-            if config["evaluate"]["checkpoint"]
-            else expand("<results>/split_{split}/seed_{seed}/history.csv", split=SPLITS, seed=SEEDS)
-        ),
+        history=expand("<results>/split_{split}/seed_{seed}/history.csv", split=SPLITS, seed=SEEDS),
         cases="<results>/inventory/cases.csv",
         excluded="<results>/inventory/excluded.csv",
         unreadable=expand("<results>/features/{encoder}/shard_{shard}.h5", encoder=ENCODERS, shard=SHARDS),

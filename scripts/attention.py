@@ -47,15 +47,22 @@ def main(args: argparse.Namespace) -> None:
     with cli.stoppable() as stop:
         for folder, name in zip(args.folders, args.names, strict=True):
             galleries_too = args.runs == "all" or folder == args.folders[-1]
-            analyse(folder, name, args, tested, stop if galleries_too else None)
+            run = f"split {args.split}, {name}"
+            analyse(folder, run, args, tested, stop if galleries_too else None)
 
 
 def analyse(
-    folder: Path, name: str, args: argparse.Namespace, tested: list[str], stop: Callable[[], bool] | None
+    folder: Path,
+    run: str,
+    args: argparse.Namespace,
+    tested: list[str],
+    stop: Callable[[], bool] | None,
+    kind: str = "test cases",
 ) -> None:
     """Write attention_analysis of one run; its files are replaced when all is done.
 
-    tested: test cases of the whole study. stop: whether to stop drawing galleries; None draws none.
+    run, kind: what headings call the run and its cases. tested: test cases of the whole study. stop: whether
+    to stop drawing galleries; None draws none.
     """
     from stratamil.report import case_plots, galleries, style  # matplotlib takes half a second
 
@@ -65,14 +72,14 @@ def analyse(
     chosen = attention_tables.choose(cases, args.cases, args.max_cases, tested)
     # A stain that no test case of the split has says nothing here; the others keep their colours.
     stains = style.palette(args.stains, attention_tables.stains_of(cases, args.stains))
-    run = f"split {args.split}, {name}"
-    heading = f"{run}, {len(cases)} test cases, {len(patches)} patches"
+    heading = f"{run}, {len(cases)} {kind}, {len(patches)} patches"
     with files.updated_folder(folder / "attention_analysis") as output:
         write_tables(cases, list(stains), args, heading, output)
         files.write_csv(attention_tables.summary(cases, args.stains, truth), output / "summary.csv")
         if args.truth:
-            files.write_json(score_truth(cases, truth, args, name, folder), output / "truth_auc.json")
-        style.save(case_plots.stain_distribution(cases, stains, heading), output / "stain_attention_distribution.png")
+            files.write_json(score_truth(cases, truth, args, run, folder), output / "truth_auc.json")
+        drawn = case_plots.stain_distribution(cases, stains, heading, kind)
+        style.save(drawn, output / "stain_attention_distribution.png")
         if stop:
             draw = partial(
                 galleries.draw_case, patches=args.patches, output=output, stains=stains, top_n=args.top_n, heading=run
@@ -90,13 +97,15 @@ def write_tables(cases: list[Case], stains: list[str], args: argparse.Namespace,
     files.write_text(text, folder / f"top_effective_patches_per_case_summary_{percent}pct.txt")
 
 
-def score_truth(cases: list[Case], truth: pd.Series, args: argparse.Namespace, name: str, run: Path) -> dict[str, Any]:
-    """Return how well attention finds the planted or annotated signal, for truth_auc.json. run: folder of the run."""
+def score_truth(
+    cases: list[Case], truth: pd.Series, args: argparse.Namespace, run: str, folder: Path
+) -> dict[str, Any]:
+    """Return how well attention finds the planted or annotated signal, for truth_auc.json. folder: of the run."""
     if truth.isna().any():
         logging.warning("%s: %d patches are not in it; their cases are not scored", args.truth, truth.isna().sum())
-    scores = planted_signal.truth_scores(cases, truth, planted_signal.positive_class(run / "predictions.csv"))
-    logging.info("%s: attention AUROC of signal patches: %s (%d cases)", name, scores["mean_auc"], scores["cases"])
-    return {"split": args.split, "run": name, **scores}
+    scores = planted_signal.truth_scores(cases, truth, planted_signal.positive_class(folder / "predictions.csv"))
+    logging.info("%s: attention AUROC of signal patches: %s (%d cases)", run, scores["mean_auc"], scores["cases"])
+    return {"split": args.split, "run": run.partition(", ")[2], **scores}
 
 
 def draw_cases(

@@ -21,7 +21,6 @@ from stratamil.mil import checkpoint
 def arguments() -> argparse.Namespace:
     parser = cli.parser(__doc__)
     parser.add_argument("--checkpoints", nargs="+", type=Path, required=True, help="one a seed, or one for all")
-    parser.add_argument("--foreign", action="store_true", help="refuse test cases that a checkpoint has seen")
     parser.add_argument("--features", nargs="+", type=Path, required=True, help="feature shards")
     parser.add_argument("--cases", type=Path, required=True, help="cases.csv of the inventory")
     parser.add_argument("--split", type=Path, required=True, help="npz with test_cases")
@@ -42,9 +41,7 @@ def main(args: argparse.Namespace) -> None:
     split = splits.read(args.split)
     y = inventory.class_indices(args.cases, args.classes)
     data = store.read(args.features, split.test)
-    model, all_bags, _ = checkpoint.for_test(
-        args.checkpoints, data, classes=args.classes, stains=args.stains, case_ids=split.test, foreign=args.foreign
-    )
+    model, all_bags, _ = checkpoint.for_test(args.checkpoints, data, classes=args.classes, stains=args.stains)
     members = cli.members(args.seeds, args.checkpoints)
     tables = perturb.perturb(
         model,

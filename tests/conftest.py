@@ -32,6 +32,14 @@ def shared():
 
 
 @pytest.fixture(scope="session")
+def made(tmp_path_factory):
+    """A study of precomputed features and its bundle: bundles.Made."""
+    import bundles
+
+    return bundles.write(tmp_path_factory.mktemp("made"))
+
+
+@pytest.fixture(scope="session")
 def cluster(tmp_path_factory):
     """A SLURM cluster of its own with accounting; tests that need it skip where SLURM is not installed."""
     import cluster

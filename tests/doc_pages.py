@@ -55,7 +55,7 @@ def outputs():
     for line in OUTPUTS.read_text(encoding="utf-8").splitlines():
         if line.startswith("#"):
             prefix = "" if line.startswith("## ") else prefix
-            current = [Output(name, True, {}) for name in re.findall("`(.+?)`", line)]
+            current = [Output(name, not OPTIONAL.search(line), {}) for name in re.findall("`(.+?)`", line)]
             found += current
         elif begin := re.match(r"In `(.+?)`[:.]", line):
             prefix = begin[1]

@@ -26,7 +26,7 @@ def write(results: Path) -> Path:
     """Write what a study of two splits leaves in a results folder, but for its features and pages; return it."""
     y = {case: int(case) % 2 for case in SHAPE}
     settings = {"seeds": [SEED], "splits": {"n_splits": 2, "n_repeats": 1}, "model": {"aggregation": "hierarchical"}}
-    settings |= {"report": {"retrained": ["mean"], "learning_curve": False}, "evaluate": {"checkpoint": None}}
+    settings |= {"report": {"retrained": ["mean"], "learning_curve": False}}
     files.write_text(yaml.safe_dump(settings), results / "config.yaml")
     cases = {"case_id": list(SHAPE), "class": [list(CLASSES)[k] for k in y.values()], "patient_id": list(SHAPE)}
     cases = pd.DataFrame(cases | {"label": "1", "n_slices": 4, "n_patches": 9, "missing_stains": "", "status": "used"})

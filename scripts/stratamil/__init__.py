@@ -1,13 +1,13 @@
 """StrataMIL's library: what the scripts share. It knows neither Snakemake nor argparse.
 
-`from stratamil import read_study` gives the tables of a study.
+`from stratamil import read_study` gives the tables of a study, `load_bundle` its model for new cases.
 """
 
 import importlib
 import os
 from pathlib import Path
 
-__all__ = ["read_study"]
+__all__ = ["load_bundle", "read_study"]
 
 # HDF5 reads this when it is loaded. Our files are written beside and renamed, those of others are only read: no lock
 # is needed, and file systems without a lock service (some NFS and Lustre mounts) would refuse good files.
@@ -18,10 +18,11 @@ __version__ = Path(__file__).with_name("VERSION").read_text(encoding="utf-8").st
 
 
 def __getattr__(name: str) -> object:
-    """Return `read_study`, imported when it is asked for: this package is also imported where pandas is missing.
+    """Return `read_study` or `load_bundle`, imported when asked for: this package is also imported without pandas.
 
     By name, for an import statement here would let an edit of what it imports rerun every rule.
     """
-    if name in __all__:
-        return getattr(importlib.import_module("stratamil.evaluation.saved_study"), name)
+    home = {"read_study": "stratamil.evaluation.saved_study", "load_bundle": "stratamil.deploy.apply"}
+    if name in home:
+        return getattr(importlib.import_module(home[name]), name)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -9,7 +9,19 @@ from conftest import REPOSITORY
 
 LIBRARY = REPOSITORY / "scripts/stratamil"
 # A package may import those before it.
-PACKAGES = ("core", "stats", "cohort", "features", "mil", "evaluation", "explain", "report", "workflow", "demo")
+PACKAGES = (
+    "core",
+    "stats",
+    "cohort",
+    "features",
+    "mil",
+    "evaluation",
+    "explain",
+    "deploy",
+    "report",
+    "workflow",
+    "demo",
+)
 MODULES = sorted(LIBRARY.rglob("*.py"))
 SCRIPTS = sorted((REPOSITORY / "scripts").glob("*.py"))
 
@@ -46,6 +58,8 @@ STARTS_WITH = {
     "evaluate": {"torch"},
     "faithfulness": {"matplotlib"},
     "perturb": {"torch"},
+    "predict": {"torch", "scipy.special"},
+    "refit": {"torch"},
     "index": {"matplotlib"},
     "retrain": {"torch"},
     "train": {"torch"},

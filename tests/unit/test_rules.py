@@ -11,7 +11,20 @@ from stratamil.workflow import run_lines
 
 RULES = sorted((REPOSITORY / "rules").glob("*.smk"))
 # Parameters that are flags, made by flag() or flags(), which quote each word.
-FLAGS = {"flags", "images", "names", "truth", "tested", "samples", "labels", "identity", "source", "weights", "foreign"}
+FLAGS = {
+    "flags",
+    "images",
+    "names",
+    "truth",
+    "tested",
+    "samples",
+    "labels",
+    "identity",
+    "source",
+    "weights",
+    "foreign",
+    "refitted",
+}
 # No paths: numbers, or names that the schema or the wildcards' constraints allow.
 PLAIN = {"threads", "wildcards.split", "wildcards.seed", "wildcards.variant", "params.seeds", "wildcards.shard"}
 

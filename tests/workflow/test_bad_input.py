@@ -168,7 +168,6 @@ OWN = {"demo": None, "patches": "scripts", "labels": "Snakefile", "attention": {
         ({"embed": {"weights": "absent.safetensors"}}, "embed.weights: absent.safetensors: no such file"),
         (OWN | {"results": "scripts/out"}, "results: scripts/out lies in the patches folder scripts: set another"),
         ({"demo": None, "patches": "resources", "labels": "a{b}.csv"}, "labels: a{b}.csv"),
-        ({"evaluate": {"checkpoint": "no_{split}.pth"}}, "evaluate.checkpoint: no_01.pth: no such file"),
         ({"demo": None, "patches": "absent"}, "patches: absent: no such folder: set it in your --configfile"),
         (
             {"demo": None, "features": {"source": "precomputed", "manifest": "m.csv"}},

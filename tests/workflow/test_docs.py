@@ -5,6 +5,7 @@ import shutil
 import subprocess
 import sys
 
+import bundles
 import doc_pages
 import pytest
 import yaml
@@ -30,14 +31,18 @@ PATCHES, LABELS = "data/patches", "data/labels.csv"
 
 
 @pytest.fixture(scope="module")
-def checkout(tmp_path_factory):
-    """A checkout with the names of a cohort and a study file, where the pages have them; a dry run opens no image."""
+def checkout(tmp_path_factory, made):
+    """A checkout with a cohort, a study file, a bundle and new cases, where the pages have them; nothing is opened."""
     checkout = Checkout(tmp_path_factory.mktemp("docs"))
     (checkout.folder / PATCHES).mkdir(parents=True)
     (checkout.folder / PATCHES / "case_1_match_1_h&e_patch1.png").touch()
     (checkout.folder / LABELS).write_text("Case,Class\n1,1\n")
     study = {"patches": PATCHES, "labels": LABELS, "results": "results/my_study", **QUICK}
     (checkout.folder / "my_study.yaml").write_text(yaml.safe_dump(study))
+    new = bundles.write_manifest(checkout.folder / "new", made.data, ["1", "2"])
+    predict = {"bundle": str(made.zip), "patches": str(new), "labels": LABELS, "name": "new"}
+    for name in ("new_cases.yaml", "other_hospital.yaml"):
+        (checkout.folder / name).write_text(yaml.safe_dump({"results": "results/new", "predict": predict}))
     return checkout
 
 

@@ -4,6 +4,8 @@ import csv
 import json
 import os
 import shutil
+import subprocess
+import sys
 import zipfile
 
 import doc_pages
@@ -15,6 +17,7 @@ from checkout import Checkout
 from conftest import REPOSITORY
 from sklearn.metrics import roc_auc_score
 
+from stratamil import load_bundle
 from stratamil.features import store
 
 RESULTS = "results/tiny"
@@ -32,7 +35,7 @@ def study(tmp_path_factory):
     """A finished run of the tiny study."""
     checkout = Checkout(tmp_path_factory.mktemp("study"))
     assert checkout.pending() == EVERYTHING
-    done = checkout.snakemake("--", "all")
+    done = checkout.snakemake("--", "all", "bundle")
     assert done.returncode == 0, done.stdout + done.stderr
     return checkout
 
@@ -45,6 +48,7 @@ def test_every_promised_file_is_there(study):
         "cohort/cohort.json", "cohort/samples.jpg", "faithfulness/index.html", "faithfulness/faithfulness.csv",
         "index.html", "report/figures/roc.svg", "report/figures/roc.png", "faithfulness/figures/curves.png",
         "faithfulness/faithfulness.json", "faithfulness/cases.csv", "faithfulness/figures/curves.svg",
+        "model/stratamil_report.zip",
     ]  # fmt: skip
     of_run = [
         "checkpoints/best.pth", "history.csv", "model_loss.png", "settings.yaml", "predictions.csv",
@@ -215,7 +219,6 @@ def test_nothing_to_do_after_a_finished_run(study):
             {"cohort": {"classes": [{"benign": ["1"]}, {"high-grade": ["2", "3", "4"]}], "excluded_codes": ["0"]}},
             {"inventory": 1, **AFTER_INVENTORY},
         ),
-        ({"evaluate": {"checkpoint": "given.pth"}}, AFTER_TRAIN),
     ],
     ids=lambda value: "-".join(value) if isinstance(value, dict) else None,
 )
@@ -470,3 +473,79 @@ def test_reference_names_every_setting():
         for key, setting in entry.get("properties", {}).items():
             assert f"| `{section}.{key}` |" in reference
             assert setting["description"] in reference
+
+
+def test_the_bundle_predicts_test_cases_as_evaluate_did(study):
+    """From images to the last digit, attention included, by the models of the split that tested them."""
+    shards = sorted((study.folder / RESULTS / "features/stain_stats").glob("*.h5"))
+    for split, run in zip(("01", "02"), RUNS):
+        model = load_bundle(study.folder / RESULTS / "model/stratamil_report.zip", split)
+        was = pd.read_csv(study.folder / run / "predictions.csv", dtype={"case_id": str})
+        attention = pd.read_parquet(study.folder / run / "patch_attention.parquet")
+        features = store.read(shards, was["case_id"])
+        for row in was.to_dict("records"):
+            found = model.of_case(features, row["case_id"])
+            wanted = [row["prob_benign"], row["prob_high_grade"]]
+            np.testing.assert_allclose(found.probabilities, wanted, rtol=0, atol=1e-6)
+            own = attention[attention["case_id"] == row["case_id"]].reset_index(drop=True)
+            pd.testing.assert_frame_equal(found.attention.reset_index(drop=True)[list(own)], own, atol=1e-6, rtol=0)
+
+
+def test_new_cases_are_predicted_from_the_bundle_alone(study):
+    """By the rule, and by the script; a case that comes later is encoded alone."""
+    new, painted = study.folder / "new", study.folder / "resources/tiny/patches"
+    new.mkdir()
+    shutil.copy(study.folder / RESULTS / "model/stratamil_report.zip", study.folder / "model.zip")
+    tested = pd.read_csv(study.folder / RUNS[0] / "predictions.csv", dtype=str)["case_id"]
+    cases = [case for case in tested if any(painted.glob(f"case_{case}_*"))][:3]
+    for case in cases[:2]:
+        for path in painted.glob(f"case_{case}_*"):
+            shutil.copy(path, new / path.name.replace(f"case_{case}_", f"case_9{case}_"))
+    (study.folder / "new.yaml").write_text(
+        "results: results/hospital\npredict: {bundle: model.zip, patches: new, name: spring}\n"
+        "attention: {max_cases: 1}\n"
+    )
+    alone = {"configfiles": [study.folder / "new.yaml"]}
+    assert study.pending("--", "predict", **alone) == {"predict": 1}
+    done = study.snakemake("--", "predict", **alone)
+    assert done.returncode == 0, done.stdout + done.stderr
+    out = study.folder / "results/hospital/predict/spring"
+    assert (
+        study.pending("--", "predict", **alone) == {} and not (study.folder / "results/hospital/config.yaml").exists()
+    )
+    first = pd.read_csv(out / "predictions.csv", dtype={"case_id": str})
+    assert sorted(first["case_id"]) == sorted(f"9{case}" for case in cases[:2]) and "true_class" not in first
+    assert first["flags"].str.contains("known_case").all()
+    assert list(out.glob("attention_analysis/case_effective_patches/*.png")) and (out / "index.html").is_file()
+    for path in painted.glob(f"case_{cases[2]}_*"):
+        shutil.copy(path, new)
+    assert study.pending("--", "predict", **alone) == {"predict": 1}
+    encoded = {path: path.stat().st_mtime_ns for path in out.glob("features/*/*.h5")}
+    command = [sys.executable, "scripts/predict.py", "--bundle", "model.zip", "--patches", "new", "--no-galleries"]
+    done = subprocess.run([*command, "--output", out], cwd=study.folder, capture_output=True, encoding="utf-8")
+    assert done.returncode == 0, done.stderr
+    after = {path: path.stat().st_mtime_ns for path in out.glob("features/*/*.h5")}
+    assert {path: after[path] for path in encoded} == encoded and len(after) == 3
+    again = pd.read_csv(out / "predictions.csv", dtype={"case_id": str}).set_index("case_id")
+    pd.testing.assert_frame_equal(again.loc[first["case_id"]], first.set_index("case_id"))
+
+
+def test_a_prediction_that_cannot_be_is_one_line_before_anything_runs(study):
+    bundle = f"{RESULTS}/model/stratamil_report.zip"
+    (study.folder / "half.zip").write_bytes((study.folder / bundle).read_bytes()[:5000])
+    wanted = {"results": "results/none", "predict": {"bundle": bundle, "patches": "resources/tiny/patches"}}
+    for changes, line in (
+        ({"predict": {"bundle": "half.zip"}}, "half.zip: not a bundle, or a damaged or truncated one"),
+        ({"predict": {"bundle": "none.zip"}}, "none.zip: no such file"),
+        ({"predict": {"patches": "Snakefile"}}, "predict.patches: Snakefile: a file, but the model takes patch images"),
+        ({"train": {"epochs": 3}}, "predict.bundle: the same settings name a study (train)"),
+        (
+            {"cohort": {"classes": [{"a": ["1"]}, {"b": ["3"]}]}},
+            "cohort.classes: a, b, but the model has benign, high-",
+        ),
+    ):
+        config = {**wanted, **changes, "predict": wanted["predict"] | changes.get("predict", {})}
+        done = study.snakemake("-n", "--", "predict", configfiles=(), changes=config)
+        said = [text for text in (done.stdout + done.stderr).splitlines() if line in text]
+        assert done.returncode == 1 and len(said) == 1, done.stdout + done.stderr
+    assert not (study.folder / "results/none").exists()

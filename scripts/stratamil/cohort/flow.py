@@ -43,23 +43,28 @@ def follow(
     """
     known, used = cases.set_index("case_id"), cases[cases["status"] == USED].set_index("case_id")
     split = used.index.isin([case for one in splits.values() for case in [*one.train, *one.val, *one.test]])
-    of_class = excluded["reason"].str.startswith("class code ") & (excluded["kind"] == "case")
-    bare = (excluded["reason"] == "no patches") & (excluded["kind"] == "case")
-    steps = [
-        ("in the labels table", known, []),
-        ("of a class of the study", known[known["class"] != ""], _reasons(excluded[of_class])),
-        ("with patches: used", used, _reasons(excluded[bare])),
-        ("in the splits", used[split], _left_out(UNSPLIT, used[~split])),
-    ]
+    steps = [*begin(cases, excluded), ("in the splits", used[split], left_out_of(UNSPLIT, used[~split]))]
     if predicted is not None:
         done = known[known.index.isin(predicted.index)].assign(n_patches=predicted)
-        lost = _left_out(UNTESTED, used[split & ~used.index.isin(predicted.index)])
+        lost = left_out_of(UNTESTED, used[split & ~used.index.isin(predicted.index)])
         lost += _unreadable(unreadable[unreadable["case_id"].isin(predicted.index)])
         steps.append(("predicted out of fold", done, lost))
-    steps = [_step(name, here, before, classes, patients) for name, here, before in steps]
-    result = {"sources": _sources(known, excluded, images), "steps": steps}
+    steps = [step(name, here, before, classes, patients) for name, here, before in steps]
+    result = {"sources": sources(known, excluded, images), "steps": steps}
     check(result)
     return result
+
+
+def begin(cases: pd.DataFrame, excluded: pd.DataFrame) -> list[tuple[str, pd.DataFrame, list[Flow]]]:
+    """Return the steps to the used cases: name, the cases that are left (index case_id), what is left out before it."""
+    known = cases.set_index("case_id")
+    of_class = excluded["reason"].str.startswith("class code ") & (excluded["kind"] == "case")
+    bare = (excluded["reason"] == "no patches") & (excluded["kind"] == "case")
+    return [
+        ("in the labels table", known, []),
+        ("of a class of the study", known[known["class"] != ""], _reasons(excluded[of_class])),
+        ("with patches: used", known[known["status"] == USED], _reasons(excluded[bare])),
+    ]
 
 
 def bags(predictions: Iterable[pd.DataFrame]) -> pd.Series:
@@ -105,7 +110,7 @@ def left_out(
     return pd.concat([excluded, pd.DataFrame(later, columns=excluded.columns)], ignore_index=True)
 
 
-def _sources(known: pd.DataFrame, excluded: pd.DataFrame, images: bool) -> list[Flow]:
+def sources(known: pd.DataFrame, excluded: pd.DataFrame, images: bool) -> list[Flow]:
     """Return the labels table and the patches or feature files, down to the labelled cases and their patches."""
     files, rows = (excluded[excluded["kind"] == kind] for kind in ("file", "row"))
     strangers = excluded[excluded["reason"] == UNLABELLED]
@@ -133,7 +138,7 @@ def _sources(known: pd.DataFrame, excluded: pd.DataFrame, images: bool) -> list[
     ]
 
 
-def _step(name: str, here: pd.DataFrame, before: list[Flow], classes: Sequence[str], patients: bool) -> Flow:
+def step(name: str, here: pd.DataFrame, before: list[Flow], classes: Sequence[str], patients: bool) -> Flow:
     return {
         "name": name,
         "cases": len(here),
@@ -152,7 +157,7 @@ def _reasons(rows: pd.DataFrame) -> list[Flow]:
     ]
 
 
-def _left_out(reason: str, rows: pd.DataFrame) -> list[Flow]:
+def left_out_of(reason: str, rows: pd.DataFrame) -> list[Flow]:
     return [{"reason": reason, "cases": len(rows), "patches": int(rows["n_patches"].sum())}] if len(rows) else []
 
 

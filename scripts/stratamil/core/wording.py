@@ -19,7 +19,7 @@ BASELINES = {
 
 def num(value: float | None, digits: int = 3) -> str:
     """Return a number for readers; None is `not defined`."""
-    return "not defined" if value is None else f"{value:.{digits}f}".replace("-", "−")
+    return "not defined" if value is None else f"{value:z.{digits}f}".replace("-", "−")
 
 
 def pct(value: float | None, digits: int = 0) -> str:

@@ -18,24 +18,24 @@ LEAST = 5  # patients of a class: of fewer no figure is given
 PERMUTATIONS = 5000
 
 
-def groups(study: Study, columns: Sequence[Column]) -> list[dict[str, Any]]:
+def groups(study: Study, columns: Sequence[Column], at: float = 0.5) -> list[dict[str, Any]]:
     """Return a dict a subgroup, in order: kind (its column), name, split (how numbers are), figures of the ensemble.
 
-    n; counts of each class; roc_auc; sensitivity and specificity at 0.5 (two classes), or accuracy. Estimates without a
-    value where fewer than `LEAST` patients of a class make them.
+    n; counts of each class; roc_auc; sensitivity and specificity at a threshold (two classes), or accuracy. Estimates
+    without a value where fewer than `LEAST` patients of a class make them.
     """
     cases, rows = study.ensemble, []
     for column in columns:
         mine = column.of(cases["case_id"])
         of, split = cohort_columns.groups(mine).to_numpy(), cohort_columns.split_into(mine)
         rows += [
-            {"kind": column.name, "name": name, "split": split} | _figures(study, cases[of == name])
+            {"kind": column.name, "name": name, "split": split} | _figures(study, cases[of == name], at)
             for name in cohort_columns.order(mine)
         ]
     return rows
 
 
-def _figures(study: Study, part: pd.DataFrame) -> dict[str, Any]:
+def _figures(study: Study, part: pd.DataFrame, at: float) -> dict[str, Any]:
     y, p = part["y"].to_numpy(), part[study.probabilities].to_numpy()
     counts = {name: int((y == c).sum()) for c, name in enumerate(study.classes)}
     patients = [part.loc[part["y"] == c, "patient_id"].nunique() for c in range(len(study.classes))]
@@ -48,7 +48,7 @@ def _figures(study: Study, part: pd.DataFrame) -> dict[str, Any]:
     shares = {"accuracy": np.ones(len(y), dtype=bool)}
     if study.binary:
         shares = {"specificity": y == 0, "sensitivity": y == 1}
-        right = (p[:, 1] >= 0.5) == (y == 1)
+        right = (p[:, 1] >= at) == (y == 1)
     enough = {"specificity": patients[0], "sensitivity": patients[-1], "accuracy": part["patient_id"].nunique()}
     for name, of in shares.items():
         known = enough[name] >= LEAST

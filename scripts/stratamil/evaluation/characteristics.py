@@ -18,9 +18,9 @@ from stratamil.evaluation.study import Study
 def table(study: Study, columns: Sequence[Column]) -> dict[str, Any]:
     """Return `groups`, `sizes` and `rows`: a dict a column with cells of each group and standardised differences.
 
-    groups: all, each class, the test set of each split. A cell is {"median", "q1", "q3", "missing"} of numbers, else
-    {"counts": {level: n}, "known", "missing"}. by_class: the largest difference of two classes. by_split: the largest
-    of a test set from the other cases. varied: patients whose cases differ.
+    groups: all, each class, the test set of each split. A cell is {"median", "q1", "q3", "missing", "mean", "sd"} of
+    numbers, else {"counts": {level: n}, "known", "missing"}. by_class: the largest difference of two classes. by_split:
+    the largest of a test set from the other cases. varied: patients whose cases differ.
     """
     cases = study.ensemble[["case_id", "patient_id", "y"]]
     of_group = {"all": cases} | {name: cases[cases["y"] == c] for c, name in enumerate(study.classes)}
@@ -72,7 +72,8 @@ def _cell(values: pd.Series, numeric: bool) -> dict[str, Any]:
             "missing": missing,
         }
     q1, median, q3 = known.quantile([0.25, 0.5, 0.75]) if len(known) else (None, None, None)
-    return {"median": median, "q1": q1, "q3": q3, "known": len(known), "missing": missing}
+    found = {"median": median, "q1": q1, "q3": q3, "known": len(known), "missing": missing}
+    return found | ({"mean": float(known.mean()), "sd": float(known.std(ddof=1))} if len(known) > 1 else {})
 
 
 def _largest(pairs: Any, numeric: bool) -> float | None:

@@ -55,7 +55,7 @@ def numbers(study: Study) -> dict[str, Any]:
         "by_seed": by_seed,
         "out_of_fold": out_of_fold,
         "ensemble": study.estimates(cases, of_ensemble),
-        "decisions": _decisions(study),
+        "decisions": decisions(study),
         "scaled": _rescaled(study, of_ensemble) if study.rescaled else None,
         "temperatures": [
             {"value": run.results.get("temperature"), "off": run.results.get("temperature_off")} for run in study.runs
@@ -150,7 +150,7 @@ def _rescaled(study: Study, unscaled: Sampled) -> dict[str, Any]:
     return result | ({"calibration": study.calibration(cases, p[:, 1])} if study.binary else {})
 
 
-def _decisions(study: Study) -> list[dict[str, Any]]:
+def decisions(study: Study) -> list[dict[str, Any]]:
     """Return what the ensemble decides, at 0.5 and at the validation threshold: [{"name", "rows"}].
 
     Each row is a dict of name, label, estimate and k, of shares of n cases how many these are, else None. Rows are None

@@ -1,9 +1,10 @@
 """The ensemble of a split: what its members say together, in the tables of one of them."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 import pandas as pd
+from numpy.typing import NDArray
 
 from stratamil.core.names import column
 from stratamil.stats.ranking import compared
@@ -38,18 +39,31 @@ def attention(tables: Sequence[pd.DataFrame]) -> pd.DataFrame:
     first = tables[0]
     weights = np.stack([table["effective_weight"].to_numpy(float) for table in tables])
     told = [name for name in first if name.startswith("contribution_")]
-    contributions = np.stack([table[told].to_numpy(float) for table in tables]).mean(0)
-    result = first.assign(effective_weight=weights.mean(0))
-    of_slice, of_stain = (
-        result.groupby(keys, sort=False)["effective_weight"].transform("sum")
+    contributions = np.stack([table[told].to_numpy(float) for table in tables])
+    slices, stains = (
+        first.groupby(keys, sort=False).ngroup().to_numpy()
         for keys in (["case_id", "stain", "slice_id"], ["case_id", "stain"])
     )
-    result = result.assign(
-        patch_weight=result["effective_weight"] / of_slice, slice_weight=of_slice / of_stain, stain_weight=of_stain
-    )
-    parts = ["patch_weight", "slice_weight", "stain_weight", "effective_weight"]
-    result = result.astype(dict.fromkeys(parts, np.float32)).assign(
-        **{name: contributions[:, k].astype(np.float32) for k, name in enumerate(told)},
-        effective_sd=weights.std(0, ddof=1).astype(np.float32),
-    )
+    result = mean_attention(first, slices, stains, weights, dict(zip(told, np.moveaxis(contributions, 2, 0))))
     return pd.concat([compared(case) for _, case in result.groupby("case_id", sort=False)], ignore_index=True)
+
+
+def mean_attention(
+    patches: pd.DataFrame,
+    slices: NDArray[np.integer],
+    stains: NDArray[np.integer],
+    weights: NDArray[np.float64],
+    contributions: Mapping[str, NDArray[np.float64]],
+) -> pd.DataFrame:
+    """Return the patches with the columns of `attention` but for those that compare them.
+
+    slices, stains: (P,) number of the slice and stain of a case that each patch is of. weights: effective ones (M, P).
+    contributions: each (M, P).
+    """
+    mean = weights.mean(0)
+    of_slice, of_stain = (np.bincount(groups, mean)[groups] for groups in (slices, stains))
+    columns = {"patch_weight": mean / of_slice, "slice_weight": of_slice / of_stain, "stain_weight": of_stain}
+    columns |= {"effective_weight": mean}
+    columns |= {name: values.mean(0) for name, values in contributions.items()}
+    columns |= {"effective_sd": weights.std(0, ddof=1)}
+    return patches.assign(**{name: values.astype(np.float32) for name, values in columns.items()})

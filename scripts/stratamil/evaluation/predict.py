@@ -34,7 +34,7 @@ def predict(
     *,
     y: Mapping[str, int],
     classes: Sequence[str],
-    attention: bool = True,
+    with_attention: bool = True,
 ) -> list[tuple[pd.DataFrame, pd.DataFrame]]:
     """Predict whole bags, one case at a time, nothing sampled.
 
@@ -44,24 +44,25 @@ def predict(
     (indices of classes), prob_<class>, correct, true_class, predicted_class, logit_<class>, patches (of the bag).
     attention, one row a patch: the columns of `table`, patch_weight, slice_weight, stain_weight, effective_weight,
     effective_ratio and rank (see `ranking.compared`), contribution_<class>: over a case, they and the class's entry of
-    `biases` add up to its logit. Without `attention` it is empty.
+    `biases` add up to its logit. Empty unless `with_attention`.
     """
     rows, patches = ([[] for _ in range(model.members)] for _ in range(2))
     cases = sorted(case_ids, key=natural)
     for case in progress.track(cases, len(cases), "cases"):
-        batch, output = _output(model, bags, case)
+        batch, output = one(model, bags, case)
         logits = output.logits[0].double().cpu()
-        contributions = model.contributions(output).cpu().numpy() if attention else None
+        contributions = model.contributions(output).cpu().numpy() if with_attention else None
         for member in range(model.members):
             prediction = _prediction(case, y[case], logits[member], classes)
             rows[member].append(prediction | {"patches": len(batch.rows)})
-            if attention:
-                patches[member].append(_attention(output, member, contributions[:, member], batch, table, classes))
+            if with_attention:
+                patches[member].append(attention(output, member, contributions[:, member], batch, table, classes))
     tables = [pd.concat(parts, ignore_index=True) if parts else pd.DataFrame() for parts in patches]
     return [(pd.DataFrame(row), patch) for row, patch in zip(rows, tables)]
 
 
-def _output(model: HierarchicalAttention, bags: Bags, case: str) -> tuple[Batch, Output]:
+def one(model: HierarchicalAttention, bags: Bags, case: str) -> tuple[Batch, Output]:
+    """Return the whole bag of a case and the Output of it. Raises UserError if a prediction is not finite."""
     batch = bags.batch([case])
     output = model(batch)
     if not output.logits.isfinite().all():
@@ -74,7 +75,7 @@ def _output(model: HierarchicalAttention, bags: Bags, case: str) -> tuple[Batch,
 @torch.inference_mode()
 def probabilities(model: HierarchicalAttention, bags: Bags, case_ids: Sequence[str]) -> NDArray[np.float64]:
     """Return the class probabilities (M, cases, K) of whole bags by each member, without attention."""
-    logits = [_output(model, bags, case)[1].logits[0] for case in progress.track(case_ids, len(case_ids), "cases")]
+    logits = [one(model, bags, case)[1].logits[0] for case in progress.track(case_ids, len(case_ids), "cases")]
     return torch.softmax(torch.stack(logits, 1).double(), 2).cpu().numpy()
 
 
@@ -89,9 +90,10 @@ def _prediction(case: str, truth: int, logits: torch.Tensor, classes: Sequence[s
     )
 
 
-def _attention(
+def attention(
     output: Output, member: int, contributions: NDArray, batch: Batch, table: pd.DataFrame, classes: Sequence[str]
 ) -> pd.DataFrame:
+    """Return the attention of one member to the patches of a bag, as `predict` does. contributions: (P, K)."""
     stain_of_patch = batch.stain_of_slice[batch.slice_of_patch]
     weighed = table.iloc[batch.rows].assign(  # ids are categories, the same in each case
         patch_weight=output.patch[:, member].cpu().numpy(),

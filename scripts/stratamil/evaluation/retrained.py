@@ -15,12 +15,10 @@ SHARE = "train_"  # before the percentage of the training cases in the name of a
 
 
 def variants(settings: Mapping[str, Any]) -> list[str]:
-    """Return the names of the ways in which a study trains its model again; none of a model that was given.
+    """Return the names of the ways in which a study trains its model again.
 
     settings: of the study, by section.
     """
-    if settings["evaluate"]["checkpoint"]:
-        return []
     report, own = settings["report"], settings["model"]["aggregation"]
     others = [name for name in report["retrained"] if name != own]
     return others + [f"{SHARE}{percent}" for percent in (shares.PERCENT if report["learning_curve"] else ())]

@@ -75,7 +75,7 @@ class SavedStudy:
         """One row a run and epoch: losses, validation AUROC, whether the epoch was kept."""
         trained = [run for run in self.runs if run.trained_here]
         if not trained:
-            raise UserError(f"{self.folder}: nothing was trained here: evaluate.checkpoint gives the models")
+            raise UserError(f"{self.folder}: nothing was trained here: its checkpoints are from elsewhere")
         return self._of_runs("history.csv", "train", lambda run: run.history, trained)
 
     @cached_property

@@ -24,20 +24,28 @@ from stratamil.stats.ranking import COMPARED, EQUAL, alike, top_count
 
 WEIGHTS = ["patch_weight", "slice_weight", "stain_weight", "effective_weight"]
 COLUMNS = ["case_id", "stain", "slice_id", "patch", "path", *WEIGHTS, *COMPARED]
-PREDICTION_COLUMNS = ["case_id", "true_class", "predicted_class"]
+PREDICTION_COLUMNS = ["case_id", "predicted_class"]
 PLACE = ["x", "y"]  # on the slide, of precomputed features
 TOLERANCE = 1e-3  # float32 weights of some thousand patches add up to 1 within this, and contributions to a logit
 
 
 @dataclass(frozen=True)
 class Case:
-    """A test case: its labels, the probability of the predicted one, and its patches, in the table's order."""
+    """A case: its labels, the probability of the predicted one, and its patches, in the table's order.
+
+    true_label: empty where it is not known.
+    """
 
     id: str
     true_label: str
     predicted_label: str
     probability: float
     patches: pd.DataFrame
+
+    @property
+    def wrong(self) -> bool:
+        """Whether the predicted label is known to be wrong."""
+        return self.true_label not in ("", self.predicted_label)
 
     @property
     def stains(self) -> pd.Series:
@@ -131,7 +139,7 @@ def _case(row: dict[str, Any], patches: pd.DataFrame) -> Case:
     label = str(row["predicted_class"])
     return Case(
         id=row["case_id"],
-        true_label=str(row["true_class"]),
+        true_label=str(row.get("true_class", "")),
         predicted_label=label,
         probability=row[f"prob_{names.column(label)}"],
         patches=patches,

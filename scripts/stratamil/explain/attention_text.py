@@ -57,7 +57,7 @@ def top_text(cases: list[Case], top: pd.DataFrame, stains: list[str], percent: f
         by_case.append(
             [
                 case.id,
-                case.true_label,
+                case.true_label or "-",
                 case.predicted_label,
                 str(len(here)),
                 str(len(case.patches)),
@@ -106,8 +106,8 @@ def summary_text(cases: list[Case], stains: list[str], heading: str, images: boo
         overview.append(
             [
                 case.id,
-                case.true_label,
-                case.predicted_label + ("" if case.true_label == case.predicted_label else " (wrong)"),
+                case.true_label or "-",
+                case.predicted_label + (" (wrong)" if case.wrong else ""),
                 f"{case.probability:.3f}",
                 str(len(case.patches)),
                 case.most_attended,
@@ -119,7 +119,7 @@ def summary_text(cases: list[Case], stains: list[str], heading: str, images: boo
     most = Counter(case.most_attended for case in cases)
     return "\n".join(
         [
-            "Attention of the test cases",
+            "Attention of the cases",
             heading,
             "",
             CAVEAT,

@@ -6,6 +6,7 @@ from collections import deque
 from collections.abc import Collection, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
+from functools import cache
 from pathlib import Path
 from typing import Any, NamedTuple, Protocol
 
@@ -71,6 +72,7 @@ def embed(
     max_unreadable: float,
     batch_size: int | None = None,
     threads: int = 1,
+    shown: bool = True,
 ) -> Counts:
     """Write the features of the patches of some cases. No more than a few batches of them are ever in memory.
 
@@ -81,6 +83,7 @@ def embed(
     output: feature file. cache: file of the last success, which need not exist; see Cache.
     max_unreadable: largest share of patches without a usable image.
     batch_size: patches encoded at once; None is what suits the device. threads: for decoding.
+    shown: whether progress is.
     Raises UserError if too many patches are unreadable, a case has none left, the disk is full, or another process
     works with this cache; then output is not written, and what has been encoded is kept for the next run.
     """
@@ -95,7 +98,7 @@ def embed(
 
         begin, reasons = time.monotonic(), {}
         sources = [folder / table["path"][row] for row in todo]
-        for batch in _encode(sources, encoders, batch_size, threads, reasons):
+        for batch in _encode(sources, encoders, batch_size, threads, reasons, shown):
             with _room(kept.part):
                 kept.add([keys[todo[position]] for position in batch.positions], batch.facts, batch.matrices)
         seconds = time.monotonic() - begin
@@ -122,8 +125,13 @@ def embed(
 
 def _colour(encoder: Encoder) -> dict[str, Encoder]:
     """Return what describes the colour of thumbnails, by the name of its matrix; nothing where the encoder does."""
-    stain_stats = networks.load(STAIN_STATS, input_size=images.THUMBNAIL, device=encoder.device)
+    stain_stats = _stain_stats(encoder.device)
     return {} if stain_stats.identity == encoder.identity else {"colour": stain_stats}
+
+
+@cache
+def _stain_stats(device: torch.device) -> Encoder:
+    return networks.load(STAIN_STATS, input_size=images.THUMBNAIL, device=device)
 
 
 @contextmanager
@@ -142,11 +150,16 @@ def _room(path: Path) -> Iterator[None]:
 
 
 def _encode(
-    sources: Sequence[Path], encoders: dict[str, Encoder], batch_size: int, threads: int, reasons: dict[int, str]
+    sources: Sequence[Path],
+    encoders: dict[str, Encoder],
+    batch_size: int,
+    threads: int,
+    reasons: dict[int, str],
+    shown: bool,
 ) -> Iterator[Batch]:
     """Yield each Batch with its float16 rows; put position -> reason of bad files in `reasons`."""
     waiting = None
-    for batch in _batches(sources, encoders["features"].identity, batch_size, threads, reasons):
+    for batch in _batches(sources, encoders["features"].identity, batch_size, threads, reasons, shown):
         rows = {name: encode(batch.matrices[name]) for name, encode in encoders.items()}
         # A GPU is still at work here: in the meantime the batch before is fetched and written.
         if waiting:
@@ -157,14 +170,21 @@ def _encode(
 
 
 def _batches(
-    sources: Sequence[Path], identity: dict[str, Any], batch_size: int, threads: int, reasons: dict[int, str]
+    sources: Sequence[Path],
+    identity: dict[str, Any],
+    batch_size: int,
+    threads: int,
+    reasons: dict[int, str],
+    shown: bool,
 ) -> Iterator[Batch]:
     """Yield each Batch with its pixels, uint8 (batch_size, S, S, 3).
 
     The last one is filled up: the order of sums depends on the size.
     """
     ready = {}
-    decoded = progress.track(_decode(sources, identity, batch_size, threads), len(sources), "patches")
+    decoded = _decode(sources, identity, batch_size, threads)
+    if shown:
+        decoded = progress.track(decoded, len(sources), "patches")
     for position, image in enumerate(decoded):
         if isinstance(image, images.Unreadable):
             reasons[position] = str(image)

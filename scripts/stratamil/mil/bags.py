@@ -1,7 +1,7 @@
 """Ragged bags: the patches of cases as one matrix, with the slice, stain and case that each belongs to."""
 
 import hashlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -15,6 +15,11 @@ from stratamil.features.store import Features
 
 BLOCK = 512  # rows copied or converted at once
 MINHASH = 16  # digests that a case is recognised by
+
+
+def recognised(own: Collection[str], known: set[str]) -> bool:
+    """Return whether half of a case's digests (`Bags.minhash`) or more are known; a case without any never is."""
+    return bool(own) and 2 * len(known.intersection(own)) >= len(own)
 
 
 @dataclass(frozen=True)

@@ -95,9 +95,9 @@ def read(path: Path | str) -> dict[str, Any]:
     try:
         content = Path(path).read_bytes()
     except FileNotFoundError:
-        raise UserError(f"{path}: no such checkpoint: set evaluate.checkpoint") from None
+        raise UserError(f"{path}: no such checkpoint: run train") from None
     except IsADirectoryError:
-        raise UserError(f"{path}: a folder, not a checkpoint: set evaluate.checkpoint to best.pth of a run") from None
+        raise UserError(f"{path}: a folder, not a checkpoint: give best.pth of a run") from None
     try:
         content = torch.load(io.BytesIO(content), map_location="cpu", weights_only=True)
     except Exception:  # damage makes torch raise anything
@@ -115,45 +115,23 @@ def read(path: Path | str) -> dict[str, Any]:
     return content
 
 
-def refuse_seen(content: dict[str, Any], path: Path | str, bags: Bags, case_ids: Sequence[str]) -> None:
-    """Raise UserError if the checkpoint was trained, or its epoch chosen, on half of a case's patches or more.
-
-    Patches that are no evidence do not count: see Bags.minhash. A case of no others is never refused.
-    """
-    known = set(content["minhash"])
-    digests = {case: bags.minhash(case) for case in case_ids}
-    seen = [case for case, own in digests.items() if own and 2 * len(known.intersection(own)) >= len(own)]
-    if seen:
-        raise UserError(
-            f"{path}: has seen test cases {', '.join(seen)} in training or validation: test it on other patients, or "
-            "leave evaluate.checkpoint empty to test each model of this study on its own split"
-        )
-
-
 def for_test(
     paths: Sequence[Path],
     features: Features,
     *,
     classes: Sequence[str],
     stains: Sequence[str],
-    case_ids: Sequence[str],
-    foreign: bool = False,
 ) -> tuple[HierarchicalAttention, Bags, list[dict[str, Any]]]:
     """Return the models of checkpoints as the members of one, the Bags of the features, and what `read` gives of each.
 
-    Model and bags are on the best device. foreign: whether the checkpoints are of another study or split. The splits
-    guarantee that those of this study have not seen its test cases; what others have seen is recognised by minhash.
-    Raises UserError with all that does not fit, and where a foreign one has seen one of the test cases.
+    Model and bags are on the best device. The splits guarantee that the models have not seen the test cases. Raises
+    UserError with all that does not fit.
     """
     contents = [read(path) for path in paths]
     models = [model(content, path, features, classes, stains) for content, path in zip(contents, paths, strict=True)]
     device = devices.best()
-    all_bags = Bags(features, stains, device)
-    if foreign:
-        for content, path in zip(contents, paths, strict=True):
-            refuse_seen(content, path, all_bags, case_ids)
     try:
-        return stack(models).to(device), all_bags, contents
+        return stack(models).to(device), Bags(features, stains, device), contents
     except ValueError:
         raise UserError(
             f"{paths[0]}: trained with other settings or on other cases than {paths[-1]}: train the split again"
@@ -167,11 +145,11 @@ def model(
 
     Raises UserError with all that does not fit: a model refuses features that are not its own.
     """
-    now = _meaning(features.identity)
+    now = meaning(features.identity)
     problems = [
         f"{path}: trained on features with {key} {was!r}, but these have {now.get(key)!r}: "
         "set embed.* as it was, or train again"
-        for key, was in _meaning(content["features"]).items()
+        for key, was in meaning(content["features"]).items()
         if now.get(key) != was
     ]
     result, width = _built(content, path), features.values.shape[1]
@@ -210,7 +188,7 @@ def _built(content: dict[str, Any], path: Path | str) -> HierarchicalAttention:
     return result
 
 
-def _meaning(identity: dict[str, Any]) -> dict[str, Any]:
+def meaning(identity: dict[str, Any]) -> dict[str, Any]:
     """Return what features mean, without versions; of several encoders, the keys begin with their folders."""
     parts = identity.get("encoders", {"": identity})
     pairs = [(f"{name} {key}".strip(), key, value) for name, part in parts.items() for key, value in part.items()]

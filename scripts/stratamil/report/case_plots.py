@@ -32,6 +32,8 @@ SLICE_NAMES = 1.4, 4.0  # inches that names of slices take, at least and at most
 
 def facts(case: Case) -> list[str]:
     """Return the labels of a case and the probability of the predicted one, as a heading has them."""
+    if not case.true_label:
+        return [f"predicted: {case.predicted_label}, p = {case.probability:.3f}"]
     right = "correct" if case.true_label == case.predicted_label else "WRONG"
     return [f"true: {case.true_label}", f"predicted: {case.predicted_label}, p = {case.probability:.3f} ({right})"]
 
@@ -215,25 +217,30 @@ def _stain_bars(axes: Axes, start: float, slices: pd.DataFrame, title: str, colo
 
 
 @matplotlib.rc_context(STYLE)
-def stain_distribution(cases: Sequence[Case], stains: Mapping[str, str], heading: str) -> Figure:
+def stain_distribution(
+    cases: Sequence[Case], stains: Mapping[str, str], heading: str, kind: str = "test cases"
+) -> Figure:
     """Draw the weight of each stain, a box and a point a case; cases without the stain are counted below.
 
-    stains: of `palette`.
+    stains: of `palette`. kind: what the cases are called. Where the true class is not known, marks are of the predicted
+    one.
     """
     figure, axes = _axes((max(8.9, 4.4 + 1.6 * len(stains)), 5.0), left=0.7, right=2.6, bottom=0.8, top=0.85)
-    classes = sorted({label for case in cases for label in (case.true_label, case.predicted_label)})
+    known = all(case.true_label for case in cases)
+    marked = [case.true_label if known else case.predicted_label for case in cases]
+    classes = sorted({*marked, *(case.predicted_label for case in cases)})
     marks = dict(zip(classes, "o^sDvP*X" * (1 + len(classes) // 8)))
     ticks = []
     for x, stain in enumerate(stains):
-        having = [case for case in cases if stain in case.stains.index]
-        weights = np.array([case.stains[stain] for case in having], dtype=float)
+        having = [(case, label) for case, label in zip(cases, marked) if stain in case.stains.index]
+        weights = np.array([case.stains[stain] for case, _ in having], dtype=float)
         ticks.append(f"{stain}\nn = {len(having)}\nmissing in {len(cases) - len(having)}")
         if having:
             _box(axes, x, weights)
-        for place, weight, case in zip(x + _spread(weights), weights, having):
-            axes.plot(place, weight, marks[case.true_label], ms=5.5, mfc=stains[stain], mec=INK, mew=0.5, alpha=0.85)
+        for place, weight, (_, label) in zip(x + _spread(weights), weights, having):
+            axes.plot(place, weight, marks[label], ms=5.5, mfc=stains[stain], mec=INK, mew=0.5, alpha=0.85)
     for name in classes:
-        label = f"{_cut(name, 9, 1.6)} ({sum(case.true_label == name for case in cases)})"
+        label = f"{_cut(name, 9, 1.6)} ({marked.count(name)})"
         axes.plot([], [], marks[name], mfc="white", mec=INK, label=label)
     axes.axhline(
         1 / len(stains), color=INK, linestyle="--", linewidth=1, zorder=0, label=f"equal share of {len(stains)}"
@@ -245,12 +252,12 @@ def stain_distribution(cases: Sequence[Case], stains: Mapping[str, str], heading
         loc="upper left",
         bbox_to_anchor=(1.01, 1.02),
         fontsize=9,
-        title="true class",
+        title="true class" if known else "predicted class",
         title_fontsize=9,
         alignment="left",
     )
     lines = [heading, "weights of a case add up to 1 over the stains that it has"]
-    _titled(axes, f"Stain weights of {len(cases)} test cases", lines)
+    _titled(axes, f"Stain weights of {len(cases)} {kind}", lines)
     return figure
 
 

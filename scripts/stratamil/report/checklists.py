@@ -43,3 +43,9 @@ def _in_study(item: Mapping[str, Any], lacks: Collection[str]) -> dict[str, Any]
             found |= {"state": AUTHOR, "where": [], "remark": ""} | other
             break
     return found | {"item": str(found["item"])}
+
+
+def facts_of_validation(patients: bool, columns: bool) -> set[str]:
+    """Return what an external validation lacks: conditions of `unless`, as of `facts`."""
+    lacks = {"no patients": not patients, "no columns": not columns}
+    return {name for name, lacking in lacks.items() if lacking}

@@ -11,14 +11,19 @@ from stratamil.report.style import BROKEN, DASHED, GREY, MODEL, SINGLE, figure_o
 
 
 @styled
-def net_benefit(curve: Mapping[str, Any], positive: str, cases: int) -> Figure:
-    """Draw net benefit against the threshold: model with band, best baseline, calling all cases or none."""
+def net_benefit(
+    curve: Mapping[str, Any], positive: str, cases: int, model_is: str = "model, single training"
+) -> Figure:
+    """Draw net benefit against the threshold: model with band, best baseline, calling all cases or none.
+
+    model_is: what is drawn as the model, for the legend.
+    """
     figure, axes = figure_of(SINGLE, 4.4)
     x, model = np.array(curve["thresholds"]), curve["model"]
     banded = [(t, each.low, each.high) for t, each in zip(x, model) if each.low is not None]
     if banded:
         axes.fill_between(*zip(*banded), color=MODEL, alpha=0.13, linewidth=0, label="95% CI, pointwise")
-    axes.plot(x, [each.value for each in model], color=MODEL, linewidth=2.2, label="model, single training")
+    axes.plot(x, [each.value for each in model], color=MODEL, linewidth=2.2, label=model_is)
     if curve["baseline"]:
         name = baseline_label(curve["baseline"])
         axes.plot(x, curve["of_baseline"], color=GREY, linewidth=1.6, linestyle=BROKEN[0], label=name)

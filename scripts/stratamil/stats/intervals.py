@@ -307,3 +307,42 @@ def wilson(k: int, n: int) -> Estimate:
 
     bounds = binomtest(int(k), int(n)).proportion_ci(method="wilson")
     return Estimate(int(k) / int(n), float(bounds.low), float(bounds.high), int(n))
+
+
+def in_the_large(y: ArrayLike, score: ArrayLike, patients: ArrayLike) -> Estimate:
+    """Return the calibration in the large: by how much the log odds of the scores are too low on average; 0 is right.
+
+    The intercept of the logistic regression of y on logit(score) with slope 1 (Cox 1958), with an interval by patient
+    as in `recalibration`. Without a value where all cases are of one class.
+    """
+    y, score = np.asarray(y, dtype=bool), np.asarray(score, dtype=float)
+    names, member = np.unique(np.asarray(patients, dtype=str), return_inverse=True)
+    if not metrics.has_both(y) or len(names) < 2:
+        return Estimate(None, n=len(names))
+    from scipy.optimize import brentq  # as above
+    from scipy.special import expit, logit
+
+    x = logit(np.clip(score, metrics.SMALLEST, 1 - metrics.SMALLEST))
+    value = brentq(lambda shift: float((y - expit(x + shift)).sum()), -50, 50)
+    fitted = expit(x + value)
+    scores = np.bincount(member, y - fitted)
+    error = np.sqrt((scores**2).sum() * len(names) / (len(names) - 1)) / (fitted * (1 - fitted)).sum()
+    return _of_error(float(value), float(error), "plain", len(names))
+
+
+def unpaired(a: Estimate, b: Estimate) -> Estimate:
+    """Return the difference a - b of estimates of different patients, its interval from theirs (MOVER).
+
+    Square-and-add limits (Newcombe 1998; Zou and Donner 2008), which keep the asymmetry of both. Without an interval
+    where one has none. n: of the smaller sample.
+    """
+    if a.value is None or b.value is None:
+        return Estimate(None)
+    value = a.value - b.value
+    if a.low is None or b.low is None:
+        return Estimate(value)
+    low = value - np.hypot(a.value - a.low, b.high - b.value)
+    high = value + np.hypot(a.high - a.value, b.value - b.low)
+    return Estimate(
+        value, float(low), float(high), min((each.n for each in (a, b) if each.n is not None), default=None)
+    )

@@ -104,10 +104,10 @@ def _flags(side: str) -> dict[str, list[str]]:
 
 def _setting(key: str) -> str:
     """Return the setting of a flag with its section, if only one section has it: `train.lr` for `lr`."""
-    name = key.replace("-", "_")
-    sections = [
-        section for section, parts in schema.read()["properties"].items() if name in parts.get("properties", {})
-    ]
+    name, known = key.replace("-", "_"), schema.read()["properties"]
+    if name in known:  # of no section
+        return name
+    sections = [section for section, parts in known.items() if name in parts.get("properties", {})]
     return f"{sections[0]}.{name}" if len(sections) == 1 and "." not in key else name
 
 

@@ -4,7 +4,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 from stratamil.core.errors import UserError
-from stratamil.core.names import Grammar, class_code, column, spelling
+from stratamil.core.names import Grammar, class_code, column, of_splits, spelling
 from stratamil.core.schema import defaults, merged
 from stratamil.features import encoder_registry
 from stratamil.workflow import schema_errors
@@ -25,6 +25,7 @@ def problems(config: Mapping[str, Any], schema: Mapping[str, Any]) -> list[str]:
         *_by_class(config, schema),
         *_columns(_section("cohort", config, schema), _section("report", config, schema)),
         *_splits(_section("splits", config, schema)),
+        *_bundle(config, schema),
     ]
 
 
@@ -173,6 +174,18 @@ def _splits(splits: Mapping[str, Any]) -> Iterator[str]:
         yield "splits.n_splits: 2 leaves no training cases if validation is the other split: set validation, e.g. 0.1"
     if validation is not None and validation >= 1 - 1 / n:
         yield f"splits.validation: {validation} with n_splits: {n} leaves no training cases: set below {1 - 1 / n:.3g}"
+
+
+def _bundle(config: Mapping[str, Any], schema: Mapping[str, Any]) -> Iterator[str]:
+    """Yield a line for members of a bundle that there are not."""
+    bundle, splits = _section("bundle", config, schema), _section("splits", config, schema)
+    if bundle["members"] == "all":
+        return
+    there = of_splits(splits["n_splits"], splits["n_repeats"])
+    if bundle["members"] not in there:
+        yield f"bundle.members: no split {bundle['members']}: set all, or one of {', '.join(there)}"
+    if bundle["refit"]:
+        yield f"bundle.members: {bundle['members']} with bundle.refit, whose models are of no split: set it to all"
 
 
 def _section(name: str, config: Mapping[str, Any], schema: Mapping[str, Any]) -> dict[str, Any]:

@@ -16,7 +16,6 @@ PATHS = {
     "": ["patches", "labels"],
     "splits": ["preset"],
     "features": ["manifest", "folder"],
-    "evaluate": ["checkpoint"],
     "attention": ["truth"],
     "embed": ["weights"],
 }
@@ -25,14 +24,10 @@ PATHS = {
 def missing_files(config: Mapping[str, Any]) -> list[str]:
     """Return one line for each file or folder that the config names and that is not there."""
     splits = split_names(config)
-    preset, checkpoint = config["splits"]["preset"], config["evaluate"]["checkpoint"]
+    preset = config["splits"]["preset"]
     truth, features = config["attention"]["truth"], config["features"]
     precomputed = features["source"] == "precomputed"
     named = [("splits.preset", preset.replace("{split}", split)) for split in splits if preset]
-    if checkpoint:
-        runs = [(split, str(seed)) for split in splits for seed in config["seeds"]]
-        paths = {checkpoint.replace("{split}", split).replace("{seed}", seed) for split, seed in runs}
-        named += [("evaluate.checkpoint", path) for path in sorted(paths)]
     if precomputed:
         named.append(("features.manifest", features["manifest"]))
     else:
@@ -46,7 +41,7 @@ def missing_files(config: Mapping[str, Any]) -> list[str]:
             lines.append(f"features.folder: {features['folder']}: no such folder")
         if not precomputed and not os.path.isdir(config["patches"]):
             lines.append(f"patches: {config['patches']}: no such folder: {hint}")
-        if not os.path.isfile(config["labels"]):
+        if not os.path.isfile(config["labels"]) and not (config["predict"]["bundle"] and not config["labels"]):
             lines.append(f"labels: {config['labels']}: no such file: {hint}")
     return lines
 

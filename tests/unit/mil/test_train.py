@@ -18,7 +18,7 @@ import cli
 from stratamil.core import devices
 from stratamil.core.errors import Stopped, UserError
 from stratamil.mil import checkpoint, losses, stack, training
-from stratamil.mil.bags import Bags
+from stratamil.mil.bags import Bags, recognised
 from stratamil.mil.model import AGGREGATIONS, HierarchicalAttention
 
 CASES = [str(i) for i in range(1, 25)]
@@ -315,15 +315,12 @@ def test_checkpoints_refuse_what_is_not_theirs(tmp_path):
         checkpoint.read(path)
 
 
-def test_a_checkpoint_is_not_tested_on_what_it_has_seen(bags):
-    content = {"minhash": [*bags.minhash("1"), *bags.minhash("2")]}
-    checkpoint.refuse_seen(content, "best.pth", bags, ["3", "4"])
-    with pytest.raises(UserError, match="has seen test cases 2 in training"):
-        checkpoint.refuse_seen(content, "best.pth", bags, ["2", "3"])
+def test_a_case_is_recognised_by_most_of_its_patches(bags):
+    known = {*bags.minhash("1"), *bags.minhash("2")}
     fewer = copy.copy(bags)
     fewer.cases = bags.cases | {"2": [[slices[0][1:], *slices[1:]] for slices in bags.cases["2"]]}
-    with pytest.raises(UserError, match="has seen test cases 2 in training"):  # one patch less a stain
-        checkpoint.refuse_seen(content, "best.pth", fewer, ["2", "3"])
+    for own in (bags, fewer):  # one patch less a stain
+        assert [recognised(own.minhash(case), known) for case in "234"] == [True, False, False]
 
 
 def shared(patches, copies=()):
@@ -341,12 +338,10 @@ def shared(patches, copies=()):
 def test_patches_that_strangers_share_are_no_evidence(patches):
     data, _ = shared(patches)
     bags = Bags(data, STAINS)
-    seen = {"minhash": [*bags.minhash("1"), *bags.minhash("2")]}
-    checkpoint.refuse_seen(seen, "best.pth", bags, ["3", "4"])
+    known = {*bags.minhash("1"), *bags.minhash("2")}
     for case in "1234":
         assert len(bags.minhash(case)) == 6 - patches
-    with pytest.raises(UserError, match=r"has seen test cases 1 in training.*evaluate\.checkpoint"):
-        checkpoint.refuse_seen(seen, "best.pth", bags, ["1", "3"])
+        assert recognised(bags.minhash(case), known) == (case in "12")
 
 
 def test_a_case_of_nothing_but_blank_patches_is_evidence_of_nothing():
@@ -357,30 +352,19 @@ def test_a_case_of_nothing_but_blank_patches_is_evidence_of_nothing():
     data.blank = np.isin(np.arange(len(data.table)), [*rows["1"], *rows["2"], rows["3"][0]])
     bags = Bags(data, STAINS)
     assert [len(bags.minhash(case)) for case in "1234"] == [0, 0, 5, 0]
-    checkpoint.refuse_seen({"minhash": bags.minhash("3")}, "best.pth", bags, ["1", "2", "4"])
+    assert not any(recognised(bags.minhash(case), set(bags.minhash("3"))) for case in "124")
 
 
 @pytest.mark.parametrize("copies", ["3", "34", "24", "234"])
-def test_a_copy_under_another_id_is_refused_whether_copies_are_seen_together_or_apart(copies):
+def test_a_copy_under_another_id_is_recognised_whether_copies_are_seen_together_or_apart(copies):
     data, _ = shared(1, copies)
     everywhere = Bags(data, STAINS)
     alone = copy.copy(everywhere)
     alone.cases = {"1": everywhere.cases["1"]}
     alone.__dict__.pop("common", None)
     for training_bags in (everywhere, alone):
-        seen = {"minhash": training_bags.minhash("1")}
-        with pytest.raises(UserError, match=f"has seen test cases {', '.join(copies)} in"):
-            checkpoint.refuse_seen(seen, "best.pth", everywhere, [case for case in "234" if case in copies])
-
-
-def test_only_a_foreign_checkpoint_is_asked_what_it_has_seen(bags, tmp_path):
-    data = features({case: [[4, 2], [3]] for case in CASES})
-    all_bags = Bags(data, STAINS)
-    checkpoint.save(content(data, minhash=all_bags.minhash("1")), tmp_path / "best.pth")
-    given = {"classes": ["a", "b"], "stains": STAINS, "case_ids": ["1", "2"]}
-    checkpoint.for_test([tmp_path / "best.pth"], data, **given)
-    with pytest.raises(UserError, match="has seen test cases 1 "):
-        checkpoint.for_test([tmp_path / "best.pth"], data, **given, foreign=True)
+        known = set(training_bags.minhash("1"))
+        assert all(recognised(everywhere.minhash(case), known) for case in copies)
 
 
 def test_a_checkpoint_with_the_old_name_of_minhash_is_read_and_one_with_neither_is_one_line(tmp_path):
@@ -426,7 +410,7 @@ def test_a_checkpoint_of_wrong_content_is_one_line(tmp_path, change):
     change(whole)
     checkpoint.save(whole, path)
     with pytest.raises(UserError) as error:
-        checkpoint.for_test([path], data, classes=["a", "b"], stains=STAINS, case_ids=["1"], foreign=True)
+        checkpoint.for_test([path], data, classes=["a", "b"], stains=STAINS)
     assert all(str(path) in line and "\n" not in line for line in error.value.problems)
 
 

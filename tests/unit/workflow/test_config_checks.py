@@ -143,7 +143,6 @@ def test_a_setting_of_an_earlier_version_is_told_its_new_name(where, old, new):
         ({"results": "out\n"}, "; not '\\n'"),
         ({"results": "-out"}, "that does not begin with a dash"),
         ({"splits": {"preset": "a.npz"}}, "splits.preset: 'a.npz' must be a path that holds {split} and ends in .npz"),
-        ({"evaluate": {"checkpoint": "a.pth\n"}}, "must be a path that ends in .pth"),
         ({"report": {"colors": ["#000000", "red"]}}, "report.colors.1: 'red' must be a colour in quotes, such as"),
         (
             {"attention": {"cases": ["7", "-8"]}},

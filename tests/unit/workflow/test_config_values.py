@@ -15,7 +15,6 @@ def test_the_model_is_trained_again_with_the_other_aggregations_and_not_with_its
     assert list(variants(model={"aggregation": "flat"})) == ["mean"]
     assert list(variants(report={"retrained": []})) == []
     assert list(variants(report={"retrained": ["hierarchical"]}, model={"aggregation": "mean"})) == ["hierarchical"]
-    assert variants(evaluate={"checkpoint": "best.pth"}, report={"learning_curve": True}) == {}
 
 
 def test_a_variant_has_the_settings_that_it_uses():

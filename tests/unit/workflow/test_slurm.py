@@ -29,7 +29,7 @@ def test_the_site_file_as_it_comes(tmp_path):
     assert (site.account, site.cpu.partition, site.gpu.partition) == ("my_account", "short", "gengpu")
     assert site.on_gpu == slurm.GPU_RULES and site.off_gpu == [] and site.mail is None
     assert read(tmp_path, SITE | {"account": 12345, "on_gpu": []}).account == "12345"
-    assert read(tmp_path, SITE | {"on_gpu": None}).off_gpu == ["embed", "train", "retrain"]
+    assert read(tmp_path, SITE | {"on_gpu": None}).off_gpu == list(slurm.GPU_RULES)
     for several in ("short,long", "short, long", ["short", "long"]):
         assert read(tmp_path, SITE | {"cpu": {"partition": several}}).cpu.partition == "short,long"
 

@@ -1,0 +1,156 @@
+"""What a bundle says of a study: its settings, members, frozen decisions, results and cohort, without any id."""
+
+import statistics
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from stratamil import __version__
+from stratamil.core import files, provenance
+from stratamil.core.errors import UserError
+from stratamil.deploy.bundle import Arrays
+from stratamil.evaluation.study import Study
+from stratamil.mil import checkpoint
+from stratamil.stats import intervals, metrics
+from stratamil.stats.intervals import Estimate
+
+KEPT = ("roc_auc", "delong", "fold_mean", "fold_sd", "folds", "pr_auc", "accuracy", "balanced_accuracy", "recall")
+KEPT += ("brier", "log_loss", "prevalence")
+ENCODER = ("encoder", "final_relu")  # settings that the features' identity does not have as the config has them
+SAME = ("model", "classes", "stains", "features")  # of all members of a bundle
+
+
+def members(
+    paths: Sequence[Path], split_seed: Sequence[tuple[str | None, int]]
+) -> tuple[dict[str, Any], list[dict[str, Any]], dict[str, Arrays]]:
+    """Return what checkpoints share, an entry of each for bundle.json, and its weights by file name.
+
+    split_seed: of each checkpoint; the split is None for one that was trained on all cases.
+    Raises UserError where they do not belong to one study.
+    """
+    contents = [checkpoint.read(path) for path in paths]
+    shared = {name: contents[0][name] for name in SAME} | {"train": contents[0].get("train")}
+    if other := [path for path, each in zip(paths, contents) if any(each[name] != shared[name] for name in SAME)]:
+        raise UserError(f"{other[0]}: trained with other settings or features than {paths[0]}: train the study again")
+    entries, weights = [], {}
+    for path, (split, seed), content in zip(paths, split_seed, contents, strict=True):
+        file = f"members/{f'split_{split}' if split else 'all_cases'}_seed_{seed}.safetensors"
+        entries.append({"file": file, "split": split, "seed": seed, "epoch": int(content["epoch"])})
+        entries[-1]["checkpoint_sha256"] = files.sha256(path)
+        weights[file] = {name: tensor.numpy() for name, tensor in content["weights"].items()}
+    train = {name: value for name, value in (shared.pop("train") or {}).items() if name != "seed"}
+    return shared | {"train": train}, entries, weights
+
+
+def frozen(study: Study) -> dict[str, Any]:
+    """Return threshold and temperature of all members together, chosen on the study's out-of-fold predictions.
+
+    A new case gets the mean of all members. The nearest to it that a training case has is the mean of the members that
+    saw it neither in training nor in validation, as the report has it.
+    """
+    cases = study.ensemble
+    y, p = cases["y"].to_numpy(), cases[study.probabilities].to_numpy()
+    rule = study.runs[0].results.get("threshold_rule", "youden")
+    temperature = metrics.temperature(y, np.log(np.maximum(p, np.finfo(float).tiny)))
+    chosen = metrics.chosen_threshold(y == 1, p[:, 1], rule) if study.binary else None
+    what = "out-of-fold predictions of the study's cases, the mean of the models that tested a case"
+    return {
+        "threshold": chosen,
+        "rule": rule if study.binary else None,
+        "temperature": temperature.value,
+        "temperature_off": temperature.off,
+        "chosen_on": {"what": what, "cases": len(cases), "by_class": _counts(y, study.classes)},
+    }
+
+
+def frozen_of_split(study: Study, split: str, results: Mapping[str, Any]) -> dict[str, Any]:
+    """Return threshold and temperature of the members of a split, as evaluate chose them. results: results.json."""
+    run = next(run for run in study.runs if run.split == split)
+    y = run.validation["true_class"].map(study.classes.index).to_numpy()
+    return {
+        "threshold": results.get("threshold"),
+        "rule": results.get("threshold_rule"),
+        "temperature": results["temperature"],
+        "temperature_off": results["temperature_off"],
+        "chosen_on": {
+            "what": f"validation cases of split {split}",
+            "cases": len(y),
+            "by_class": _counts(y, study.classes),
+        },
+    }
+
+
+def results(study: Study) -> dict[str, Any]:
+    """Return the out-of-fold results with their intervals: those of the ensemble that the report has."""
+    cases = study.ensemble
+    found = study.estimates(cases, study.sampled(cases))
+    result = {
+        "cases": len(cases),
+        "patients": int(cases["patient_id"].nunique()),
+        "by_class": _counts(cases["y"].to_numpy(), study.classes),
+        "splits": len(study.splits),
+        "repeats": study.repeats,
+        "seeds": study.seeds,
+    }
+    result |= {name: found[name] for name in KEPT if name in found}
+    if study.binary:
+        result["at_validation_threshold"] = _shares(found["at_threshold"])
+        result["calibration"] = {name: found["calibration"][name] for name in ("slope", "intercept", "ece")}
+    return result
+
+
+def _shares(at: Mapping[str, Any] | None) -> dict[str, Estimate] | None:
+    """Return sensitivity and specificity with Wilson's intervals."""
+    if at is None:
+        return None
+    pairs = {"sensitivity": ("tp", "fn"), "specificity": ("tn", "fp")}
+    return {name: intervals.wilson(at[hit], at[hit] + at[miss]) for name, (hit, miss) in pairs.items()}
+
+
+def summary(cases: pd.DataFrame, stains: Sequence[str], columns: Mapping[str, str]) -> dict[str, Any]:
+    """Return what the used cases of a study have, as counts. columns: stain -> its part of a column's name."""
+    return {
+        "cases": len(cases),
+        "patients": int(cases["patient_id"].nunique()),
+        "by_class": {str(name): int(n) for name, n in cases["class"].value_counts().sort_index().items()},
+        "patches": _spread(cases["n_patches"]),
+        "slices": _spread(cases["n_slices"]),
+        "cases_with_stain": {stain: int((cases[f"patches_{columns[stain]}"] > 0).sum()) for stain in stains},
+    }
+
+
+def encoders(settings: Mapping[str, Mapping[str, Any]], identity: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
+    """Return the settings of each encoder as they came out in the features: arithmetic, weights, sizes.
+
+    settings: feature folder -> settings of its encoder. identity: of the features. Of a file of weights only the name
+    is kept, for its folder is that of one machine.
+    """
+    identities = identity.get("encoders") or dict.fromkeys(settings, identity)
+    told = ("weights_sha256", "input_size", "resize", "pooling", "precision")
+    return {
+        folder: {name: own[name] for name in ENCODER}
+        | {name: identities[folder][name] for name in told}
+        | {"weights": Path(own["weights"]).name, "only_stains": own["only_stains"]}
+        for folder, own in settings.items()
+    }
+
+
+def origin() -> dict[str, Any]:
+    """Return what made the bundle: versions and commit."""
+    return {"versions": {"stratamil": __version__, **provenance.versions()}, "commit": provenance.commit()}
+
+
+def median_epoch(epochs: Sequence[int]) -> int:
+    """Return the epoch for which members are trained on all cases: the median of the best ones, at least 1."""
+    return max(1, round(statistics.median(epochs)))
+
+
+def _counts(y: np.ndarray, classes: Sequence[str]) -> dict[str, int]:
+    return {name: int((y == k).sum()) for k, name in enumerate(classes)}
+
+
+def _spread(counts: pd.Series) -> dict[str, float]:
+    return {"least": int(counts.min()), "median": float(counts.median()), "most": int(counts.max())}

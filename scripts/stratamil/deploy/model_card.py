@@ -1,0 +1,145 @@
+"""MODEL_CARD.md of a bundle: what the model is for, what it learned from, how good it is, and what it cannot do."""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import asdict, is_dataclass
+from typing import Any
+
+from stratamil.core.wording import counted, listed, num, span
+
+Facts = Mapping[str, Any]
+
+
+def text(facts: Facts) -> str:
+    """Return the model card of a bundle. facts: of bundle.json."""
+    parts = (_head, _use, _data, _members, _performance, _limits, _cite)
+    return "\n".join(line for part in parts for line in part(facts)) + "\n"
+
+
+def _head(facts: Facts) -> Iterator[str]:
+    yield f"# Model card: {facts['title']}"
+    yield ""
+    version, commit = facts["versions"]["stratamil"], facts["commit"]
+    yield f"A model of StrataMIL {version}" + (f" (commit {commit.rstrip('+')[:12]})" if commit else "") + "."
+    yield ""
+
+
+def _use(facts: Facts) -> Iterator[str]:
+    yield "## Intended use"
+    yield ""
+    names, classes = listed([f"`{stain}`" for stain in facts["stains"]]), listed(facts["classes"], "or")
+    yield f"The model tells {classes} from patches of histological sections in the stains {names}."
+    yield "It is for research on cases like those it was trained on. It is not for diagnosis."
+    yield "It needs patches cut, magnified and named as those of the study:"
+    yield ""
+    yield f"- file names: `{facts['names']['pattern']}`"
+    if facts["source"] == "precomputed":
+        yield f"- features made by another program: {_features(facts['features'])}"
+    for settings in facts["encoders"].values():
+        yield f"- encoder: {_encoder(settings)}"
+    yield ""
+
+
+def _features(identity: Facts) -> str:
+    told = [f"{name} {value}" for name, value in identity.items() if not isinstance(value, dict)]
+    return ", ".join(told) or "of the same encoder and tiling"
+
+
+def _encoder(settings: Facts) -> str:
+    words = f"{settings['encoder']}, input {settings['input_size']} px ({settings['resize']}), pooling"
+    words += f" {settings['pooling']}, {settings['precision']}"
+    words += f", stains {', '.join(settings['only_stains'])}" if settings["only_stains"] else ""
+    sha = settings["weights_sha256"]
+    return words + (f", weights {settings['weights']} with SHA-256 `{sha}`" if sha else ", without weights")
+
+
+def _data(facts: Facts) -> Iterator[str]:
+    summary = facts["summary"]
+    yield "## Training data"
+    yield ""
+    by_class = listed([f"{n} {name}" for name, n in summary["by_class"].items()])
+    patients = f" of {counted(summary['patients'], 'patient')}" if summary["patients"] != summary["cases"] else ""
+    yield f"{counted(summary['cases'], 'case')}{patients}: {by_class}."
+    patches = summary["patches"]
+    yield f"A case has {patches['least']:,} to {patches['most']:,} patches (median {patches['median']:,.0f})."
+    stains = listed([f"{stain} in {n}" for stain, n in summary["cases_with_stain"].items()])
+    yield f"Cases with each stain: {stains}."
+    yield ""
+
+
+def _members(facts: Facts) -> Iterator[str]:
+    yield "## Members"
+    yield ""
+    members = facts["members"]
+    splits = {each["split"] for each in members}
+    n = counted(len(members), "model")
+    if splits == {None}:
+        yield f"{n} trained on all cases. Epochs: {members[0]['epoch']}, the median of the best in cross-validation."
+        yield "None of them was tested: the figures below describe the models of the cross-validation, which saw fewer"
+        yield "cases. Threshold and temperature are theirs, too."
+    elif len(splits) == 1:
+        yield f"{n} of split {members[0]['split']}, one a seed."
+        yield "The figures below describe the models of all splits, each on the cases that it had not seen."
+    else:
+        yield f"{n}: {counted(len(splits), 'split')}, one a seed of each."
+        yield "The figures below are out of fold: each case was predicted by the models that had not seen it."
+        yield "A new case is predicted by all members."
+    yield "The probability of a case is the mean over the members."
+    yield ""
+
+
+def _performance(facts: Facts) -> Iterator[str]:
+    found, decision = facts["results"], facts["decision"]
+    yield "## Performance"
+    yield ""
+    by_class = listed([f"{n} {name}" for name, n in found["by_class"].items()])
+    yield f"Out of fold, {counted(found['cases'], 'case')} ({by_class}), {counted(found['splits'], 'split')},"
+    yield f"{counted(len(found['seeds']), 'seed')}. CIs are 95%; those of the AUROC are bootstrapped by patient."
+    yield ""
+    yield "| measure | value (95% CI) |"
+    yield "| --- | --- |"
+    rows = {"AUROC, pooled": "roc_auc", "AUROC, mean of the folds": "fold_mean", "PR AUC": "pr_auc"}
+    rows |= {"accuracy of the most probable class": "accuracy", "Brier score": "brier", "log loss": "log_loss"}
+    yield from (f"| {name} | {_value(found[key])} |" for name, key in rows.items() if found.get(key) is not None)
+    at = found.get("at_validation_threshold") or {}
+    yield from (f"| {name} at each split's validation threshold | {_value(value)} |" for name, value in at.items())
+    calibration = found.get("calibration") or {}
+    yield from (
+        f"| calibration {name} | {_value(calibration[name])} |" for name in ("slope", "intercept") if calibration
+    )
+    yield ""
+    where = decision["chosen_on"]
+    if decision["threshold"] is not None:
+        rule = "Youden's index" if decision["rule"] == "youden" else f"a sensitivity of at least {decision['rule']}"
+        yield f"Frozen threshold: {num(decision['threshold'], 4)}, by {rule}. Frozen temperature:"
+    else:
+        yield "No threshold: a case gets the most probable class. Frozen temperature:"
+    yield f"{num(decision['temperature'], 4)}. Both come from {where['what']}"
+    yield f"({counted(where['cases'], 'case')}). New cases change neither."
+    yield ""
+
+
+def _value(value: Any) -> str:
+    """Return an Estimate, as an object or as JSON has it, or a number."""
+    if is_dataclass(value):
+        value = asdict(value)
+    if not isinstance(value, Mapping):
+        return num(value)
+    low, high = value.get("low"), value.get("high")
+    return num(value["value"]) + ("" if low is None else f" ({span(low, high)})")
+
+
+def _limits(facts: Facts) -> Iterator[str]:
+    yield "## Limits"
+    yield ""
+    n = facts["summary"]["cases"]
+    yield f"The model learned from {counted(n, 'case')} of one study. How good it is in other hospitals, on other"
+    yield "scanners or stainings is not known until it is validated there. A prediction is flagged where the members"
+    yield "disagree or the case is unlike those of training; a case without a flag can still be wrong."
+    yield "Probabilities are those of a cohort with the class balance above."
+    yield ""
+
+
+def _cite(facts: Facts) -> Iterator[str]:
+    yield "## How to cite"
+    yield ""
+    yield "Cite the study that trained the model, and StrataMIL (CITATION.cff in its repository)."

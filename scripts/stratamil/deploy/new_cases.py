@@ -1,0 +1,249 @@
+"""New cases on their way to a prediction: their inventory, and their features by the encoder of a bundle.
+
+A case has a feature file of its own, so that one that comes later is encoded alone, and memory holds one case.
+"""
+
+import hashlib
+import json
+import logging
+import os
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from stratamil.cohort import inventory, labels, manifest, patch_files
+from stratamil.cohort.inventory import USED, Inventory
+from stratamil.core import files, schema
+from stratamil.core.errors import UserError
+from stratamil.core.names import UNKNOWN_STAIN, Grammar, case_id, file_name
+from stratamil.deploy import apply
+from stratamil.deploy.bundle import Bundle
+from stratamil.features import download, encoder_registry, extract, networks, precomputed, store
+from stratamil.features.cache import key
+
+COUNT = ["case_id", "stain", "patches"]
+STATE = ".state"  # beside a feature file: of what it was made
+
+
+@dataclass(frozen=True)
+class Source:
+    """Where new cases are. manifest: of precomputed features, None for a folder of images."""
+
+    folder: Path
+    manifest: Path | None
+
+    @classmethod
+    def of(cls, path: Path, content: Bundle | Mapping[str, Any], where: Path | str) -> "Source":
+        """Return the source at `path`. Raises UserError where it is not what the model takes."""
+        facts = content.facts if isinstance(content, Bundle) else content
+        wanted = facts["source"]
+        if not path.exists():
+            raise UserError(f"{path}: no such file or folder: give the new cases")
+        if path.is_dir() and wanted == "precomputed":
+            raise UserError(
+                f"{path}: a folder of images, but {where} has a model of precomputed features: give the CSV that lists"
+                " the feature files of the new cases"
+            )
+        if not path.is_dir() and wanted == "patches":
+            raise UserError(
+                f"{path}: a file, but {where} has a model of patch images: give the folder of the new cases' images"
+            )
+        return cls(path, None) if path.is_dir() else cls(path.parent, path)
+
+
+def take(
+    source: Source, names: Mapping[str, Any], table: Path | None, cohort: Mapping[str, Any], encoder: str | None
+) -> tuple[Inventory, pd.DataFrame, dict[str, Any]]:
+    """Return the inventory of new cases, patches of unknown stains by case (COUNT), the identity of given features.
+
+    names, cohort: settings of these sections. table: labels table; without one, every case that has a patch is used,
+    and its class is empty. encoder: the name that the user gave to that of given features.
+    """
+    spelt = schema.merged(names["stains"])
+    grammar, stains = Grammar(names["pattern"], spelt), list(spelt)
+    known = labels.read(table, **labels.settings(cohort)) if table else None
+    listed = [] if known is None else known["case_id"]
+    if source.manifest is None:
+        scanned = patch_files.scan(source.folder, grammar)
+        kept = patch_files.settled(scanned, source.folder, listed, stains)
+        patches, left_out, n_read = kept.patches, kept.left_out, len(scanned.patches) + len(scanned.left_out)
+        identity = {}
+    else:
+        found = precomputed.scan(source.manifest, source.folder, grammar, encoder)
+        patches = patch_files.ordered(patch_files.spelt(found.patches, listed), stains)
+        left_out, n_read, identity = found.left_out, found.rows, found.identity
+    unlabelled = known is None
+    if unlabelled:
+        ids = list(dict.fromkeys(patches["case_id"]))
+        known = pd.DataFrame({"case_id": ids, "label": "", "patient_id": ids, "row": range(len(ids)), "class": "?"})
+    taken = inventory.join(
+        patches,
+        known,
+        stains,
+        left_out=left_out,
+        n_read=n_read,
+        unknown_stains=names["unknown_stains"],
+        where=source.manifest or source.folder,
+        remedy="give the folder or list of the new cases, and names.pattern if their files are named in another way",
+    )
+    if unlabelled:
+        taken = replace(taken, cases=taken.cases.assign(**{"class": ""}))
+    return taken, _unknown(left_out, grammar, source, taken.cases["case_id"]), identity
+
+
+def _unknown(left_out: Iterable[Any], grammar: Grammar, source: Source, cases: Iterable[str]) -> pd.DataFrame:
+    """Return how many patches each case has of each stain that the model does not know (COUNT)."""
+    own = {case_id(case): case for case in cases}
+    by_file = {}
+    if source.manifest is not None:
+        by_file = {entry.file: entry.case for entry in manifest.read(source.manifest, source.folder)}
+    counts: Counter[tuple[str, str]] = Counter()
+    for name, reason, detail, n in left_out:
+        if reason != UNKNOWN_STAIN:
+            continue
+        match = grammar.pattern.match(name if grammar.of_paths else name.rpartition("/")[2])
+        case = own.get(case_id(by_file.get(name) or (match["case"] if match else "")))
+        counts[case, detail] += max(1, n) if case else 0
+    rows = [(case, stain, n) for (case, stain), n in counts.items() if n]
+    return pd.DataFrame(rows, columns=COUNT)
+
+
+class Encoders:
+    """What gives new cases their features: the encoders of a bundle, or the copies of given features.
+
+    folder: where feature files lie, a folder an encoder. Raises UserError, a line for each encoder that is not here or
+    not that of the training.
+    """
+
+    def __init__(
+        self,
+        content: Bundle,
+        source: Source,
+        folder: Path,
+        *,
+        weights: Sequence[Path],
+        identity: Mapping[str, Any],
+        batch_size: int | None,
+        max_unreadable: float,
+        threads: int,
+    ) -> None:
+        self.source, self.folder, self.threads = source, folder, threads
+        self.batch_size, self.max_unreadable = batch_size, max_unreadable
+        self.settings: Mapping[str, Mapping[str, Any]] = content.facts["encoders"]
+        self.identity, self.loaded = dict(identity), {}
+        if source.manifest is None:
+            files_of = weights_of(self.settings, weights)
+            self.loaded = {name: _loaded(own, files_of[name]) for name, own in self.settings.items()}
+            identities = {name: encoder.identity for name, encoder in self.loaded.items()}
+            one = len(identities) == 1
+            self.identity = next(iter(identities.values())) if one else {"encoders": identities}
+        if other := apply.differences(content.facts, self.identity):
+            raise UserError(f"{source.manifest or source.folder}: features of another kind: {'; '.join(other)}")
+
+    def features(self, patches: pd.DataFrame, case: str) -> store.Features:
+        """Return the features of a case, of which `patches` are the rows; what is known of it is not encoded again."""
+        name, paths = f"{file_name(case)}.h5", []
+        for encoder, own in self.settings.items() or [("precomputed", {})]:
+            part = patches[patches["stain"].isin(own["only_stains"])] if own.get("only_stains") else patches
+            path = self.folder / encoder / name
+            state, beside = self._state(part, encoder), path.with_suffix(STATE)
+            if not (path.is_file() and beside.is_file() and beside.read_text(encoding="utf-8") == state):
+                beside.unlink(missing_ok=True)
+                self._make(part.reset_index(drop=True), case, encoder, path)
+                files.write_text(state, beside)
+            paths.append(path)
+        return store.read(paths, [case])
+
+    def _state(self, patches: pd.DataFrame, encoder: str) -> str:
+        """Return a digest that changes when a patch of these, its file, or what encodes it does."""
+        names = patches["path"].tolist()
+        if self.source.manifest is not None:
+            names += dict.fromkeys(path.rpartition("#")[0] for path in names)
+        told = [key(self.source.folder, name) or name for name in names]
+        identity = self.loaded[encoder].identity if self.loaded else self.identity
+        content = [identity, told, patches[["stain", "slice_id", "patch"]].to_numpy().tolist()]
+        return hashlib.sha256(json.dumps(content).encode()).hexdigest()
+
+    def _make(self, patches: pd.DataFrame, case: str, encoder: str, path: Path) -> None:
+        """Write the feature file of a case."""
+        if self.source.manifest is not None:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            values = precomputed.take(patches, self.source.folder, self.identity["dim"], scratch=path.parent)
+            store.write(path, values, patches, pd.DataFrame(columns=store.UNREADABLE), self.identity)
+            return
+        extract.embed(
+            patches,
+            [case] if len(patches) else [],
+            self.source.folder,
+            self.loaded[encoder],
+            output=path,
+            cache=path.parent / "cache" / path.name,
+            batch_size=self.batch_size,
+            threads=self.threads,
+            max_unreadable=self.max_unreadable,
+            shown=False,
+        )
+
+    def sweep(self, cases: Iterable[str]) -> None:
+        """Remove the feature files of cases that are gone."""
+        kept = {file_name(case) for case in cases}
+        for path in self.folder.glob("*/**/*"):
+            if path.is_file() and path.suffix in (".h5", ".npy", ".part", STATE) and path.stem not in kept:
+                path.unlink()
+
+
+def weights_of(settings: Mapping[str, Mapping[str, Any]], given: Sequence[Path]) -> dict[str, Path | None]:
+    """Return the file of weights of each encoder: of those given the one with its SHA-256, or the published ones.
+
+    Raises UserError, a line for each encoder whose weights are not here.
+    """
+    digests = {}
+    for path in given:
+        with files.readable(path, "give the file of the encoder's weights"):
+            digests[files.sha256(path)] = path
+    found, problems = {}, []
+    for name, own in settings.items():
+        sha256 = own["weights_sha256"]
+        if sha256 is None or sha256 in digests:
+            found[name] = digests.get(sha256)
+            continue
+        published = encoder_registry.fetched(own["encoder"], own["weights"])
+        here = Path(os.environ.get("STRATAMIL_WEIGHTS", "resources/weights")) / published if published else None
+        try:
+            if here is None:
+                raise UserError(f"a file {own['weights']!r} of your own")
+            if not here.is_file():
+                logging.info("%s: fetching the weights of %s", here, own["encoder"])
+                download.fetch(own["encoder"], own["weights"], here, sha256)
+            found[name] = here
+        except UserError as error:
+            reason = " ".join(error.problems).removeprefix("config: ")
+            problems.append(
+                f"encoder {own['encoder']}: its weights are not here ({reason}): copy the file {own['weights']!r} with"
+                f" SHA-256 {sha256} from where the model was trained, and name it: embed.weights, or --weights"
+            )
+    if problems:
+        raise UserError(*problems)
+    return found
+
+
+def _loaded(own: Mapping[str, Any], path: Path | None) -> networks.Encoder:
+    return networks.load(
+        own["encoder"],
+        path,
+        input_size=own["input_size"],
+        pooling=own["pooling"],
+        precision=own["precision"],
+        resize=own["resize"],
+        final_relu=own["final_relu"],
+        weights_sha256=own["weights_sha256"],
+    )
+
+
+def used(taken: Inventory) -> pd.DataFrame:
+    """Return the rows of the cases to predict."""
+    return taken.cases[taken.cases["status"] == USED].reset_index(drop=True)

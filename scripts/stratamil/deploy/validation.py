@@ -1,0 +1,262 @@
+"""Every number of an external validation: frozen predictions of another cohort against its labels.
+
+Nothing of the cohort moves the model, its threshold or its temperature. What is fitted to the cohort, the updated
+calibration, is named so.
+"""
+
+from collections.abc import Mapping, Sequence
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+from scipy.special import expit, logit
+
+from stratamil.cohort import flow
+from stratamil.cohort.columns import Column
+from stratamil.cohort.inventory import USED
+from stratamil.core.names import column, natural
+from stratamil.deploy import reference
+from stratamil.deploy.shift import COLOURS
+from stratamil.evaluation import by_column, characteristics, cross_split, decision_curve
+from stratamil.evaluation.runs import Run
+from stratamil.evaluation.study import Study, Validation
+from stratamil.stats import intervals, metrics
+from stratamil.stats.intervals import Estimate
+
+KNOWN = "of the training cohort, so not new"
+NAME = "external"
+
+
+class Cohort(Study):
+    """Another cohort as a study of one run: the ensemble of all members, decided at the frozen threshold."""
+
+    @cached_property
+    def validation(self) -> dict[str, Validation]:
+        """The frozen threshold, with no cases of this cohort that it could be chosen on."""
+        none = np.array([])
+        threshold = self.runs[0].results["threshold"]
+        return {NAME: Validation([], none.astype(bool), none, "frozen", threshold)} if self.binary else {}
+
+    def rechosen(self, table: pd.DataFrame) -> NDArray[np.float64] | None:
+        """Return None: no bootstrap sample chooses a threshold."""
+        return None
+
+
+def cohort(
+    cases: pd.DataFrame,
+    predictions: pd.DataFrame,
+    *,
+    classes: Sequence[str],
+    decision: Mapping[str, Any],
+    columns: Mapping[str, Column],
+    bootstrap_samples: int,
+    seed: int,
+) -> Cohort:
+    """Return the Cohort of labelled cases.
+
+    cases: case_id, class, patient_id, label of the cases that count. predictions: of all predicted cases. decision:
+    frozen threshold and temperature. columns: of the labels table.
+    """
+    table = predictions[predictions["case_id"].isin(cases["case_id"])]
+    table = table.sort_values("case_id", key=lambda ids: ids.map(natural), ignore_index=True)
+    known = cases.set_index("case_id")
+    p = table[[f"prob_{column(name)}" for name in classes]].to_numpy()
+    logits = {
+        f"logit_{column(name)}": np.log(np.maximum(p[:, k], np.finfo(float).tiny)) for k, name in enumerate(classes)
+    }
+    table = table.assign(true_class=table["case_id"].map(known["class"]), **logits)
+    run = Run(Path(NAME), {"classes": list(classes), "split": NAME, "seed": 0, **decision})
+    run.__dict__["test"] = table
+    listed = known.loc[table["case_id"]].reset_index().assign(status=USED, missing_stains="")
+    listed = listed.assign(n_patches=table["n_patches"], n_slices=table["n_slices"])
+    return Cohort([run], listed, bootstrap_samples, seed, columns=dict(columns))
+
+
+def numbers(study: Cohort, flags: pd.DataFrame, shifts: pd.DataFrame, facts: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the numbers of the page, but for the flow.
+
+    flags, shifts: of all predicted cases. facts: of the reference.
+    """
+    cases, stains, development = study.ensemble, facts["stains"], facts["development"]
+    table = study.runs[0].test.set_index("case_id").loc[cases["case_id"]]
+    estimates = study.estimates(cases, study.sampled(cases))
+    before = {name: Estimate(**development["ensemble"][name]) for name in ("roc_auc", "fold_mean")}
+    which = "roc_auc" if before["fold_mean"].low is None else "fold_mean"
+    listed = [*reference.described(table, stains), *study.columns.values()]
+    threshold = study.runs[0].results["threshold"]
+    return {
+        "classes": study.classes,
+        "positive": study.classes[-1] if study.binary else None,
+        "cases": len(cases),
+        "patients": int(cases["patient_id"].nunique()),
+        "counts": {name: int((cases["y"] == c).sum()) for c, name in enumerate(study.classes)},
+        "bootstrap": {"samples": study.bootstrap_samples, "seed": study.seed},
+        "threshold": threshold,
+        "temperature": study.runs[0].results["temperature"],
+        "ensemble": estimates,
+        "out_of_fold": before | {"which": which},
+        "difference": intervals.unpaired(estimates["roc_auc"], before[which]),
+        "decisions": [row for row in cross_split.decisions(study) if row["rows"]],
+        "calibration": calibration(study),
+        "decision_curve": decision_curve.curve(study, None),
+        "characteristics": beside(characteristics.table(study, listed), development),
+        "groups": [row for row in by_column.groups(study, listed, at=threshold or 0.5) if row["n"] < len(cases)],
+        "per_case": per_case(study, table, flags),
+        "shift": shifted(shifts[shifts["case_id"].isin(cases["case_id"])], facts),
+        "flags": {str(name): int(n) for name, n in flags["flag"].value_counts().items()},
+    }
+
+
+def calibration(study: Cohort) -> list[dict[str, Any]]:
+    """Return a row for each set of probabilities, of two classes: name, updated, observed, predicted and measures.
+
+    in_the_large: log odds by which the probabilities are too low. Updated ones are fitted to the same cases: their
+    measures tell the best that an update can do, not what it does for the next cases.
+    """
+    if not study.binary:
+        return []
+    cases = study.ensemble
+    y, patients = cases["y"].to_numpy(), cases["patient_id"]
+    raw, scaled = (cases[names[1]].to_numpy() for names in (study.probabilities, study.scaled))
+    rows = [("as the model gives them", False, raw)]
+    rows += [("after the frozen temperature", False, scaled)] if study.runs[0].results["temperature"] != 1 else []
+    x = logit(np.clip(raw, metrics.SMALLEST, 1 - metrics.SMALLEST))
+    large, both = intervals.in_the_large(y, raw, patients).value, intervals.recalibration(y, raw, patients)
+    rows += [] if large is None else [("updated: intercept", True, expit(x + large))]
+    if both.slope.value is not None:
+        rows.append(("updated: intercept and slope", True, expit(both.intercept.value + both.slope.value * x)))
+    return [{"name": name, "updated": new} | _calibrated(study, y, p, patients) for name, new, p in rows]
+
+
+def _calibrated(study: Cohort, y: NDArray, p: NDArray, patients: pd.Series) -> dict[str, Any]:
+    both = np.column_stack([1 - p, p])
+    sampled = intervals.weighted_metrics(y, both, study.weights)
+    values = {"log_loss": metrics.log_loss(y, both), "brier": metrics.brier(y, both)}
+    result = {
+        name: intervals.interval(value, sampled[name], "log", len(set(patients))) for name, value in values.items()
+    }
+    fitted = intervals.recalibration(y, p, patients)
+    return result | {
+        "observed": float(y.mean()),
+        "predicted": float(p.mean()),
+        "in_the_large": intervals.in_the_large(y, p, patients),
+        "slope": fitted.slope,
+        "ece": metrics.calibration(y, p)["ece"],
+    }
+
+
+def beside(found: Mapping[str, Any], development: Mapping[str, Any]) -> dict[str, Any]:
+    """Return Table 1 of both cohorts: groups of each with sizes, and rows with the cells of both.
+
+    A column that only one cohort has is in it, with empty cells of the other. difference: standardised, of all cases;
+    None where it is not defined or a cohort lacks the column.
+    """
+    groups = development["characteristics"]["groups"]
+    theirs = {row["name"]: row for row in development["characteristics"]["rows"]}
+    rows = []
+    for row in found["rows"]:
+        other = theirs.get(row["name"])
+        same = other is not None and other["numeric"] == row["numeric"]
+        cells = {f"development {g}": other["cells"][g] if same else None for g in groups}
+        cells |= {f"new {g}": row["cells"][g] for g in groups}
+        levels = list(dict.fromkeys([*(other["levels"] if same else []), *row["levels"]]))
+        gap = _difference(other["cells"]["all"], row["cells"]["all"], row["numeric"]) if same else None
+        rows.append(
+            {"name": row["name"], "numeric": row["numeric"], "levels": levels, "cells": cells, "difference": gap}
+        )
+    sizes = {f"development {g}": development["characteristics"]["sizes"][g] for g in groups}
+    sizes |= {f"new {g}": found["sizes"][g] for g in groups}
+    return {"groups": list(sizes), "sizes": sizes, "rows": rows}
+
+
+def _difference(a: Mapping[str, Any], b: Mapping[str, Any], numeric: bool) -> float | None:
+    """Return the standardised difference of two cells, as `characteristics.difference` gives it of their values."""
+    if min(a["known"], b["known"]) < 2:
+        return None
+    if not numeric:
+        values = [pd.Series([level for level, n in cell["counts"].items() for _ in range(n)]) for cell in (a, b)]
+        return characteristics.difference(*values, numeric=False)
+    spread = np.sqrt((a["sd"] ** 2 + b["sd"] ** 2) / 2)
+    return float(abs(a["mean"] - b["mean"]) / spread) if spread > 0 else None
+
+
+def per_case(study: Cohort, table: pd.DataFrame, flags: pd.DataFrame) -> list[dict[str, Any]]:
+    """Return a dict a case of the table of cases, wrong ones first by how far they are off."""
+    known, codes = flags.groupby("case_id")["flag"].agg(list), study.cases.set_index("case_id")["label"]
+    shown = study.shown(study.ensemble)
+    rows = [
+        {
+            "case_id": case["case_id"],
+            "patient_id": case["patient_id"],
+            "true": study.classes[case["y"]],
+            "code": str(codes[case["case_id"]]),
+            "predicted": of["predicted_class"],
+            "probability": float(p),
+            **{name: float(of[name]) for name in ("sd", "low", "high")},
+            "n_patches": int(of["n_patches"]),
+            "n_slices": int(of["n_slices"]),
+            "stains": str(of["stains"]),
+            "flags": known.get(case["case_id"], []),
+        }
+        for (_, case), p, (_, of) in zip(study.ensemble.iterrows(), shown, table.iterrows())
+    ]
+    return sorted(rows, key=lambda row: (row["predicted"] == row["true"], natural(row["case_id"])))
+
+
+def shifted(shifts: pd.DataFrame, facts: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """Return a dict a stain: cases, the median shift, how many lie above the limit, and the colours of both cohorts.
+
+    colours: name -> training and new (mean and SD over cases) and the standardised difference, with its sign.
+    """
+    limit, rows = facts["shift"]["limit"], []
+    for stain in facts["stains"]:
+        own = shifts[shifts["stain"] == stain]
+        known = own["shift"].dropna()
+        colours = {}
+        for name in COLOURS:
+            values, before = own[name].dropna(), facts["colours"].get(stain, {}).get(name)
+            if before and len(values) > 1:
+                spread = np.sqrt((before["sd"] ** 2 + values.var(ddof=1)) / 2)
+                gap = float((values.mean() - before["mean"]) / spread) if spread > 0 else None
+                new = {"mean": float(values.mean()), "sd": float(values.std(ddof=1)), "n": len(values)}
+                colours[name] = {"training": before, "new": new, "difference": gap}
+        rows.append(
+            {
+                "stain": stain,
+                "cases": len(own),
+                "median": float(known.median()) if len(known) else None,
+                "above": int((known > limit).sum()) if limit is not None else None,
+                "values": known.tolist(),
+                "colours": colours,
+            }
+        )
+    return rows
+
+
+def followed(
+    cases: pd.DataFrame,
+    excluded: pd.DataFrame,
+    flags: pd.DataFrame,
+    classes: Sequence[str],
+    *,
+    patients: bool,
+    images: bool,
+) -> tuple[dict[str, Any], pd.DataFrame]:
+    """Return the flow of cases and patches to the validation, as `flow.follow`, and the rows of the cases that count.
+
+    cases, excluded: of predict's inventory. Cases of the training cohort are left out. patients: whether they are
+    known. images: as there.
+    """
+    begun = flow.begin(cases, excluded)
+    used = begun[-1][1]
+    seen = used.index.isin(flags.loc[flags["flag"] == "known_case", "case_id"])
+    steps = [*begun, ("new to the model: validated", used[~seen], flow.left_out_of(KNOWN, used[seen]))]
+    result = {
+        "sources": flow.sources(begun[0][1], excluded, images),
+        "steps": [flow.step(*each, classes, patients) for each in steps],
+    }
+    flow.check(result)
+    return result, used[~seen].reset_index()

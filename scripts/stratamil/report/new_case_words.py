@@ -1,0 +1,67 @@
+"""Sentences that the pages of new cases share: what a flag means, how far cases lie from training."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import pandas as pd
+
+from stratamil.core.wording import listed, n_of, num, pct
+from stratamil.deploy.flags import FLAGS, NEAR
+
+MEANING = {
+    "known_case": "The training cohort had these images. The prediction is not independent.",
+    "stain_unknown": "Patches of a stain that the model does not know were not used.",
+    "stains_missing": "No training case had exactly these stains.",
+    "few_patches": "Fewer patches than in any training case.",
+    "feature_shift": "Patches unlike those of training: other staining, scanner or tissue, or artefacts.",
+    "members_disagree": "The models disagree more than they do on most training cases.",
+    "near_threshold": f"The threshold lies within one SD over models, or {NEAR}, of the probability.",
+}
+
+
+def summary(flags: pd.DataFrame, cases: int) -> list[dict[str, Any]]:
+    """Return a row for each flag, raised or not: name, meaning, n and share of the cases."""
+    counts = flags["flag"].value_counts()
+    return [
+        {"flag": flag, "name": name, "meaning": MEANING[flag], "n": int(counts.get(flag, 0)), "cases": cases}
+        for flag, name in FLAGS.items()
+    ]
+
+
+def grave(flags: pd.DataFrame, cases: int) -> list[str]:
+    """Return what a reader must know first: known cases, and cases unlike those of training."""
+    known, far = (flags.loc[flags["flag"] == name, "case_id"].tolist() for name in ("known_case", "feature_shift"))
+    lines = []
+    if known:
+        lines.append(f"{n_of(len(known), 'case')} of {cases} had a part in the training: {few(known)}.")
+    if far:
+        text = f"{len(far)} of {n_of(cases, 'case')} have patches unlike those of training"
+        more = " The model was not tested on such images." if len(far) > cases / 4 else ""
+        lines.append(f"{text}: {few(far)}.{more}")
+    return lines
+
+
+def few(names: Sequence[str], shown: int = 6) -> str:
+    """Return names, the first few of many."""
+    return listed(list(names)) if len(names) <= shown else f"{', '.join(names[:shown])} and {len(names) - shown} more"
+
+
+def tested(development: Mapping[str, Any]) -> str:
+    """Say how the model did out of fold."""
+    found = development["ensemble"]
+    value = found["fold_mean"] if found["fold_mean"]["low"] is not None else found["roc_auc"]
+    if value["value"] is None:
+        return f"The model was trained on {n_of(development['cases'], 'case')}; its AUROC is not defined."
+    ci = "" if value["low"] is None else f" (95% CI {num(value['low'], 2)} to {num(value['high'], 2)})"
+    return f"Out of fold, on its own {n_of(development['cases'], 'case')}, the AUROC was {num(value['value'], 2)}{ci}."
+
+
+def shifted(facts: Mapping[str, Any]) -> str:
+    """Say what the distance is and where the limit comes from. facts: of the reference."""
+    limit, share = facts["shift"]["limit"], pct(facts["shift"]["share"])
+    if limit is None:
+        return "Too few training cases to say how far a case lies from them."
+    return (
+        "The distance (Mahalanobis) compares a case's mean patch features with the training cases', stain by stain. "
+        f"1 is the median of held-out training cases; at least {share} had no stain beyond {num(limit, 1)}, the limit."
+    )

@@ -1,0 +1,121 @@
+"""The page of predicted new cases: what was decided, how sure it is, and what to know before trusting it."""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+from urllib.parse import quote
+
+import pandas as pd
+
+from stratamil.core import files
+from stratamil.core.names import column, file_name
+from stratamil.core.wording import listed, n_of, num
+from stratamil.deploy.flags import FLAGS
+from stratamil.report import new_case_plots, new_case_words, page, style
+from stratamil.report.study_page import GALLERIES
+
+LIMITS = (
+    "Predictions are for research, not for diagnosis. A case without a flag can still be wrong: flags tell how a case "
+    "differs from training, not whether its prediction is right."
+)
+
+
+def write(
+    folder: Path,
+    facts: Mapping[str, Any],
+    *,
+    template: Path,
+    colors: Sequence[str],
+    name: str,
+    final: Path | None = None,
+) -> None:
+    """Write index.html into the folder of predictions, from predictions.csv, flags.csv and shift.csv there.
+
+    facts: bundle.json. template: predict.html.j2. name: of these cases. final: where galleries are, if not in `folder`.
+    """
+    text = {"case_id": str}
+    predictions = pd.read_csv(
+        folder / "predictions.csv", dtype=text | {"stains": str}, keep_default_na=False, na_values=[""]
+    )
+    flags, shifts = (pd.read_csv(folder / f"{kind}.csv", dtype=text) for kind in ("flags", "shift"))
+    found = numbers(predictions, flags, shifts, facts)
+    links = galleries(final or folder, [row["case_id"] for row in found["per_case"]])
+    figure = new_case_plots.shift(found["shift"], facts["reference"]["shift"]["limit"], found["cases"])
+    words = f"Distance of each of {found['cases']} cases from the training cases, by stain"
+    shown = page.template(template).render(
+        title=f"Predictions: {name}",
+        study=facts["title"],
+        colors=colors,
+        figures={"shift": page.inline(style.svg(figure), "shift", words, colors)},
+        links=links,
+        images=facts["source"] == "patches",
+        said=said(found, flags, facts),
+        flag_names=FLAGS,
+        **found,
+    )
+    files.write_text(shown, folder / "index.html")
+
+
+def numbers(
+    predictions: pd.DataFrame, flags: pd.DataFrame, shifts: pd.DataFrame, facts: Mapping[str, Any]
+) -> dict[str, Any]:
+    """Return what the page shows of the cases."""
+    classes, known = facts["classes"], flags.groupby("case_id")["flag"].agg(list)
+    binary = len(classes) == 2
+    rows = []
+    for row in predictions.fillna({"sd": 0.0}).to_dict("records"):
+        which = classes[-1] if binary else row["predicted_class"]
+        rows.append(
+            {name: row[name] for name in ("case_id", "sd", "low", "high", "n_patches", "n_slices", "stains")}
+            | {"predicted": row["predicted_class"], "probability": row[f"prob_{column(which)}"]}
+            | {"calibrated": row[f"calibrated_{column(which)}"], "flags": known.get(row["case_id"], [])}
+        )
+    limit = facts["reference"]["shift"]["limit"]
+    of_stain = shifts.dropna(subset="shift").groupby("stain")["shift"]
+    stains = [
+        {"stain": stain, "values": of_stain.get_group(stain).tolist()}
+        for stain in facts["stains"]
+        if stain in of_stain.groups
+    ]
+    return {
+        "classes": classes,
+        "positive": classes[-1] if binary else None,
+        "cases": len(rows),
+        "counts": {name: sum(row["predicted"] == name for row in rows) for name in classes},
+        "flagged": sum(bool(row["flags"]) for row in rows),
+        "per_case": rows,
+        "shift": stains,
+        "limit": limit,
+        "threshold": facts["decision"]["threshold"],
+        "rescaled": facts["decision"]["temperature"] != 1,
+        "flags": flags.to_dict("records"),
+        "summary": new_case_words.summary(flags, len(rows)),
+    }
+
+
+def said(found: Mapping[str, Any], flags: pd.DataFrame, facts: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the sentences of the page."""
+    positive, members = found["positive"], len(facts["members"])
+    at = f" at the model's threshold, {num(found['threshold'], 2)}" if found["threshold"] is not None else ""
+    called = listed([f"{n} {name}" for name, n in found["counts"].items()])
+    headline = f"{n_of(found['cases'], 'case')}: {called}{at}; {found['flagged']} with a flag."
+    development = facts["reference"]["development"]
+    shown = f"probability of {positive}" if positive else "probability of the predicted class"
+    return {
+        "header": f"By {n_of(members, 'model')} of the study “{facts['title']}”.",
+        "headline": headline,
+        "notes": [*new_case_words.grave(flags, found["cases"]), new_case_words.tested(development)],
+        "cases": f"The {shown} is the mean over {n_of(members, 'model')}; the range is that of the single models.",
+        "shift": new_case_words.shifted(facts["reference"]),
+        "limits": LIMITS,
+    }
+
+
+def galleries(folder: Path, case_ids: Sequence[str]) -> dict[str, list[tuple[str, str]]]:
+    """Return the galleries that there are below a folder: case -> [(label, relative address)]."""
+    result = {}
+    for case in case_ids:
+        paths = {label: f"attention_analysis/{path.format(file_name(case))}" for label, path in GALLERIES.items()}
+        there = [(label, quote(path)) for label, path in paths.items() if (folder / path).is_file()]
+        result |= {case: there} if there else {}
+    return result

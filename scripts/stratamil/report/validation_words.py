@@ -1,0 +1,202 @@
+"""Sentences of the page of an external validation."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from stratamil.core.wording import n_of, num, pct, span
+from stratamil.report import clinical_sentences, decision_sentences, new_case_words, sentences
+from stratamil.report.sentences import Card, quoted
+from stratamil.stats.intervals import Estimate
+
+SECTIONS = {
+    "result": "Result",
+    "flow": "Flow of cases",
+    "cohorts": "Both cohorts",
+    "calibration": "Calibration",
+    "decisions": "Decisions",
+    "decision": "Net benefit",
+    "subgroups": "Subgroups",
+    "cases": "Cases",
+    "flags": "Flags",
+    "shift": "Patches and colours",
+    "methods": "Methods and inputs",
+    "checklists": "Checklist",
+}
+FEW = 100  # of a class: a validation needs as many events and non-events at least (Vergouwe 2005; Collins 2016)
+CALIBRATED = 200  # cases of a class that a calibration curve needs (Van Calster 2016)
+
+Numbers = Mapping[str, Any]  # of `validation.numbers`
+
+
+def sections(found: Numbers) -> dict[str, str]:
+    """Return the sections that there are: id -> name."""
+    lacking = set() if found["positive"] else {"calibration", "decision"}
+    return {name: title for name, title in SECTIONS.items() if name not in lacking}
+
+
+def headline(found: Numbers) -> str:
+    """Say the AUROC on the new cohort and how it compares."""
+    auc, n = found["ensemble"]["roc_auc"], sentences.cases(found)
+    if auc.value is None:
+        return f"The AUROC is not defined: the {n} are not of every class."
+    return f"AUROC {quoted(auc)} on {n} of another cohort: {sentences.by_class(found['counts'])}."
+
+
+def compared(found: Numbers) -> str:
+    """Say whether the AUROC differs from that out of fold."""
+    gap = found["difference"]
+    if gap.low is None:
+        return "No CI of the difference from the out-of-fold AUROC is defined."
+    ends = f"{signed(gap)} (95% CI {span(gap.low, gap.high, 2)})"
+    if gap.holds(0):
+        return f"The difference from the out-of-fold AUROC is {ends}: the CI includes 0, so no difference is shown."
+    return f"The AUROC is {'higher' if gap.low > 0 else 'lower'} than out of fold: difference {ends}."
+
+
+def signed(estimate: Estimate) -> str:
+    """Return a difference with its sign."""
+    return ("+" if (estimate.value or 0) > 0 else "") + num(estimate.value, 2)
+
+
+def cards(found: Numbers) -> list[Card]:
+    """Return the figures of the first screen."""
+    auc, before, gap = found["ensemble"]["roc_auc"], out_of_fold(found), found["difference"]
+    result = [
+        Card("AUROC, this cohort", num(auc.value, 2), f"95% CI {span(auc.low, auc.high, 2)}"),
+        Card("AUROC out of fold", num(before.value, 2), f"95% CI {span(before.low, before.high, 2)}; {which(found)}"),
+        Card("Difference", signed(gap), f"95% CI {span(gap.low, gap.high, 2)}; different patients"),
+    ]
+    rows = {row["name"]: row for row in found["decisions"][-1]["rows"]}
+    for name in ("sensitivity", "specificity") if found["positive"] else ("accuracy",):
+        row = rows[name]
+        share = f"{row['k']} of {row['estimate'].n}; 95% CI {span(row['estimate'].low, row['estimate'].high, 2)}"
+        result.append(Card(name.capitalize(), num(row["estimate"].value, 2), f"{share}; {at(found)}"))
+    return result
+
+
+def out_of_fold(found: Numbers) -> Estimate:
+    """Return the AUROC that the new one is compared with."""
+    return found["out_of_fold"][found["out_of_fold"]["which"]]
+
+
+def which(found: Numbers) -> str:
+    """Say what the out-of-fold AUROC is of."""
+    return "mean of test sets" if found["out_of_fold"]["which"] == "fold_mean" else "all test cases pooled"
+
+
+def at(found: Numbers) -> str:
+    """Say how cases are decided."""
+    return "most probable class" if found["threshold"] is None else f"frozen threshold {num(found['threshold'], 2)}"
+
+
+def notes(found: Numbers, flags: Any, predicted: int) -> list[str]:
+    """Return what to read with care."""
+    least = min(found["counts"].values())
+    lines = []
+    if least < FEW:
+        lines.append(f"{least} cases in the smaller class: too few for narrow CIs; {FEW} are usually asked for.")
+    lines += new_case_words.grave(flags, predicted)
+    return lines or ["No case is known from training, and none is far from it."]
+
+
+def calibration(found: Numbers) -> str:
+    """Say whether the probabilities are too high or low, and too extreme or not, as they are frozen."""
+    row = [each for each in found["calibration"] if not each["updated"]][-1]
+    positive, large, slope = found["positive"], row["in_the_large"], row["slope"]
+    text = f"On average the model expects {pct(row['predicted'])} {positive}; {pct(row['observed'])} are."
+    if large.low is None:
+        return text
+    if large.holds(0):
+        text += f" Calibration in the large is {quoted(large)}: no bias is shown."
+    else:
+        text += f" The probabilities are too {'low' if large.low > 0 else 'high'}: in the large {quoted(large)}."
+    if slope.low is None:
+        return f"{text} The slope is not defined: the classes do not overlap."
+    if slope.holds(1):
+        return f"{text} The slope is {quoted(slope)}; the CI includes 1."
+    return (
+        f"{text} The slope is {quoted(slope)}: the probabilities are too {'moderate' if slope.low > 1 else 'extreme'}."
+    )
+
+
+CALIBRATION_LIMITS = (
+    "Updated rows are fitted to these same cases: the best that an update can reach, not what it would do for the next "
+    "cases. Nothing else on this page uses them."
+)
+SHIFT_LIMITS = (
+    "Unlike patches need not be predicted worse. Staining, scanner and file format all change the colour; this page "
+    "cannot tell which."
+)
+SUBGROUP_LIMITS = "Subgroups were not chosen for this cohort; many are too small to show a difference."
+
+
+def decisions(found: Numbers) -> str:
+    """Say at what threshold, and where it comes from."""
+    if found["threshold"] is None:
+        return "Each case is called the most probable class."
+    return (
+        f"The threshold {num(found['threshold'], 2)} was chosen in the development study and is frozen. "
+        "For comparison, decisions at 0.5."
+    )
+
+
+def cohorts(found: Numbers) -> str:
+    """Say in what the cohorts differ most."""
+    rows = [row for row in found["characteristics"]["rows"] if row["difference"] is not None]
+    unlike = [row for row in rows if row["difference"] > clinical_sentences.UNLIKE]
+    names = [f"{row['name']} ({num(row['difference'], 2)})" for row in unlike]
+    limit = f"standardised difference above {clinical_sentences.UNLIKE}"
+    if not names:
+        return f"In no row do the cohorts differ by a {limit}."
+    return f"The cohorts differ in {decision_sentences.listed(names)}: {limit}."
+
+
+def errors(found: Numbers) -> str:
+    """Say how many cases are decided wrongly."""
+    wrong = sum(row["predicted"] != row["true"] for row in found["per_case"])
+    flagged = sum(row["predicted"] != row["true"] and bool(row["flags"]) for row in found["per_case"])
+    if not wrong:
+        return f"All {n_of(found['cases'], 'case')} are decided correctly ({at(found)})."
+    of = f"; {flagged} of the wrong ones {'has' if flagged == 1 else 'have'} a flag" if flagged else ""
+    return f"{wrong} of {n_of(found['cases'], 'case')} {'is' if wrong == 1 else 'are'} wrong ({at(found)}){of}."
+
+
+def methods(found: Numbers, facts: Mapping[str, Any], unit: str) -> list[str]:
+    """Return how the numbers were made."""
+    members, samples = len(facts["members"]), found["bootstrap"]["samples"]
+    return [
+        f"Each case was predicted by {n_of(members, 'model')} from the bundle alone; their mean probability counts. "
+        "Model, threshold and temperature were frozen before the labels were read.",
+        f"CIs of AUROC, losses and net benefit: {samples:,} bootstrap samples of {unit}s, score interval for few or "
+        f"separated {unit}s. Shares: Wilson. Calibration: logistic regression, sandwich variance by {unit}.",
+        "Difference of AUROC: no patient is in both cohorts, so its CI is made of the two CIs "
+        "(square and add: Newcombe 1998; Zou and Donner 2008). "
+        "Out of fold, the models of one split predicted a case; here all do, which can explain part of the difference.",
+        "Calibration in the large: intercept with slope 1, log odds. Slope: 1 is right, below 1 is too extreme.",
+    ]
+
+
+def of_page(found: Numbers, flags: Any, predicted: int, facts: Mapping[str, Any], unit: str) -> dict[str, Any]:
+    """Return all sentences of the page."""
+    curve = found["decision_curve"]
+    return {
+        "sections": sections(found),
+        "header": f"The model of “{facts['title']}” on cases that it was not developed on.",
+        "headline": headline(found),
+        "compared": compared(found),
+        "cards": cards(found),
+        "notes": notes(found, flags, predicted),
+        "cohorts": cohorts(found),
+        "counted": f"n (%) of those known, or median (quartiles); {unit}s are counted. SMD: standardised difference.",
+        "calibration": calibration(found) if found["calibration"] else "",
+        "calibration_limits": CALIBRATION_LIMITS,
+        "decisions": decisions(found),
+        "net_benefit": decision_sentences.net_benefit(curve, found["positive"], found["cases"]) if curve else "",
+        "groups": clinical_sentences.groups(found["groups"], unit),
+        "subgroup_limits": SUBGROUP_LIMITS,
+        "errors": errors(found),
+        "shift": new_case_words.shifted(facts["reference"]),
+        "shift_limits": SHIFT_LIMITS,
+        "methods": methods(found, facts, unit),
+        "checklist": "Where this page answers the items of TRIPOD+AI; what is for the author is not on it.",
+    }

@@ -1,0 +1,269 @@
+"""The external validation: right numbers, frozen decisions, and a page that says which is which."""
+
+import importlib
+import json
+import sys
+
+import bundles
+import made_new_cases
+import numpy as np
+import pages
+import pandas as pd
+import pytest
+from conftest import REPOSITORY
+from factories import STAINS, features
+from made_new_cases import LIKE, moved, new
+from scipy.special import expit, logit
+
+from stratamil.cohort.columns import typed
+from stratamil.core.errors import UserError
+from stratamil.core.names import file_name
+from stratamil.deploy import reference, validation
+from stratamil.report import predict_page, validation_page
+from stratamil.stats import intervals, metrics
+from stratamil.stats.intervals import Estimate
+
+COLORS = ["#0072B2", "#D55E00"]
+CLASSES = ["benign", "high-grade"]
+
+
+@pytest.fixture(scope="module")
+def known():
+    site = typed("Site", pd.Series(["left", "right"] * 20, index=list(LIKE)))
+    return reference.of_study(made_new_cases.study(columns={"Site": site}), moved(LIKE, colour=True), STAINS)
+
+
+def labelled(table, y):
+    """What predict's inventory says of the cases."""
+    facts = {"label": np.where(y, "3", "1"), "class": np.where(y, CLASSES[1], CLASSES[0]), "status": "used"}
+    cases = pd.DataFrame({"case_id": table["case_id"], "patient_id": table["case_id"], **facts})
+    return cases.assign(n_patches=table["n_patches"], n_slices=table["n_slices"], missing_stains="")
+
+
+NOTHING = pd.DataFrame(columns=["kind", "name", "reason", "detail", "patches"])
+
+
+@pytest.fixture(scope="module")
+def validated(known):
+    """(predictions, cases, flags, study, numbers, flow) of 40 new cases and two of the training cohort."""
+    random, y = np.random.default_rng(5), np.arange(42) % 2
+    data = new(LIKE, colour=True)
+    again = moved(LIKE, colour=True)
+    seen = again.table["case_id"].isin(["3", "4"]).to_numpy()
+    data.values = np.concatenate([data.values, again.values[seen]])
+    data.colour = np.concatenate([data.colour, again.colour[seen]])
+    data.table = pd.concat([data.table, again.table[seen]], ignore_index=True)
+    score = expit(random.normal(size=42) + 2 * y - 1)
+    table, _, found = made_new_cases.predicted(known, data, score)
+    cases = labelled(table, y)
+    flow, counted = validation.followed(cases, NOTHING, found.flags, CLASSES, patients=False, images=True)
+    site = typed("Site", pd.Series(["left", "left", "right"] * 14, index=table["case_id"]))
+    study = cohort(known, counted, table, {"Site": site})
+    return table, cases, found, study, validation.numbers(study, found.flags, found.shift, known.facts), flow
+
+
+def cohort(known, counted, table, columns):
+    decision = made_new_cases.facts(known)["decision"]
+    return validation.cohort(
+        counted, table, classes=CLASSES, decision=decision, columns=columns, bootstrap_samples=200, seed=1
+    )
+
+
+def test_cases_of_the_training_cohort_do_not_count_and_the_flow_says_so(validated):
+    *_, numbers, flow = validated
+    assert numbers["cases"] == 40 and not {"3", "4"} & {row["case_id"] for row in numbers["per_case"]}
+    assert flow["steps"][-1]["left_out"] == [{"reason": validation.KNOWN, "cases": 2, "patches": 51}]
+
+
+def test_numbers_are_those_of_the_predictions(validated):
+    table, cases, _, _, numbers, _ = validated
+    new = table.merge(cases[["case_id", "class"]]).query("case_id.str.startswith('new')")
+    y, p = (new["class"] == CLASSES[1]).to_numpy(), new["prob_high_grade"].to_numpy()
+    assert numbers["ensemble"]["roc_auc"].value == pytest.approx(metrics.roc_auc(y, p))
+    at = {row["name"]: row["estimate"] for row in numbers["decisions"][-1]["rows"]}
+    expected = metrics.at_threshold(y, p, 0.45)
+    assert at["sensitivity"] == intervals.wilson(expected["tp"], int(y.sum()))
+    assert at["specificity"] == intervals.wilson(expected["tn"], int((~y).sum()))
+    rows = {row["name"]: row for row in numbers["calibration"]}
+    frozen = rows["after the frozen temperature"]
+    scaled = expit(logit(p) / 1.3)
+    assert frozen["predicted"] == pytest.approx(scaled.mean()) and not frozen["updated"]
+    updated = rows["updated: intercept and slope"]
+    assert updated["updated"] and updated["slope"].value == pytest.approx(1, abs=1e-4)
+    assert updated["in_the_large"].value == pytest.approx(0, abs=1e-4)
+    assert rows["updated: intercept"]["predicted"] == pytest.approx(y.mean())
+
+
+def test_table_1_stands_beside_that_of_the_development_cohort(validated, known):
+    rows = {row["name"]: row for row in validated[4]["characteristics"]["rows"]}
+    site = rows["Site"]["cells"]
+    assert site["development all"]["counts"] == {"left": 20, "right": 20}
+    assert sum(site["new all"]["counts"].values()) == 40
+    assert rows["Site"]["difference"] > 0 and rows["Patches of a case"]["difference"] == pytest.approx(0)
+
+
+def test_other_labels_change_no_decision(validated, known):
+    table, cases, found, study, numbers, _ = validated
+    other = cases.assign(**{"class": cases["class"].map(dict(zip(CLASSES, CLASSES[::-1])))})
+    _, counted = validation.followed(other, NOTHING, found.flags, CLASSES, patients=False, images=True)
+    turned = cohort(known, counted, table, {})
+    assert turned.runs[0].results["threshold"] == study.runs[0].results["threshold"] == 0.45
+    after = validation.numbers(turned, found.flags, found.shift, known.facts)
+    for name in ("predicted", "probability", "flags"):
+        assert {row["case_id"]: row[name] for row in after["per_case"]} == {
+            row["case_id"]: row[name] for row in numbers["per_case"]
+        }
+    assert after["ensemble"]["roc_auc"].value == pytest.approx(1 - numbers["ensemble"]["roc_auc"].value)
+
+
+def test_calibration_in_the_large_is_the_intercept_with_slope_1():
+    random = np.random.default_rng(1)
+    p = random.uniform(0.05, 0.95, 4000)
+    y = random.random(4000) < expit(logit(p) + 0.7)
+    found = intervals.in_the_large(y, p, range(4000))
+    assert found.low < 0.7 < found.high and found.high - found.low < 0.3
+    assert intervals.in_the_large(np.ones(5), p[:5], range(5)).value is None
+
+
+def test_the_difference_of_unpaired_estimates():
+    found = intervals.unpaired(Estimate(0.8, 0.7, 0.88, 50), Estimate(0.9, 0.85, 0.94, 90))
+    assert found.value == pytest.approx(-0.1) and found.n == 50
+    assert found.low == pytest.approx(-0.1 - np.hypot(0.1, 0.04)) and found.high == pytest.approx(
+        -0.1 + np.hypot(0.08, 0.05)
+    )
+    assert intervals.unpaired(Estimate(None), Estimate(0.9, 0.8, 1)).value is None
+
+
+@pytest.fixture(scope="module")
+def page(validated, known, tmp_path_factory):
+    """The page of the validation, and its folder."""
+    table, _, found, study, numbers, flow = validated
+    folder = tmp_path_factory.mktemp("validation")
+    sources = validation_page.Sources(
+        facts=made_new_cases.facts(known),
+        flags=found.flags,
+        flow=flow,
+        predicted=len(table),
+        predictions=folder.parent,
+        patients=False,
+        inputs={"bundle.zip": "0" * 64},
+        provenance={"commit": "abc"},
+    )
+    template = REPOSITORY / "report/validation.html.j2"
+    how = {"template": template, "name": "other hospital", "colors": COLORS, "folder": folder, "final": folder}
+    validation_page.build(study, numbers, sources, **how)
+    return (folder / "index.html").read_text(encoding="utf-8"), folder
+
+
+def test_the_page_says_what_is_frozen_and_what_is_updated(page):
+    text, folder = page
+    elements = pages.Elements(text)
+    assert elements.unclosed == [] and pages.outside(elements.found) == []
+    for said in ("frozen threshold 0.45", "fitted to these cases", "2 cases of 42 had a part in the training"):
+        assert said in text
+    assert "out-of-fold AUROC" in text and "not defined" not in text.split('id="calibration"')[1].split("</section>")[0]
+    numbers = json.loads((folder / "validation.json").read_text(encoding="utf-8"))
+    assert numbers["cases"] == 40 and numbers["threshold"] == 0.45
+    rows = pd.read_csv(folder / "metrics.csv")
+    value = rows.query("section == 'cohort' and metric == 'roc_auc'")["value"].item()
+    assert value == numbers["ensemble"]["roc_auc"]["value"]
+
+
+@pytest.mark.parametrize("width", [1280, 500])
+def test_a_browser_shows_the_page_without_fault(page, width, tmp_path):
+    found = pages.browse(page[0], width, "Case", tmp_path)
+    assert found["errors"] == [] and found["width"] <= found["screen"]
+
+
+@pytest.fixture(scope="module")
+def predict(validated, known, tmp_path_factory):
+    table, _, found, *_ = validated
+    folder = tmp_path_factory.mktemp("predict")
+    for name, each in (("predictions", table), ("flags", found.flags), ("shift", found.shift)):
+        each.to_csv(folder / f"{name}.csv", index=False)
+    gallery = folder / "attention_analysis/case_effective_patches"
+    gallery.mkdir(parents=True)
+    (gallery / f"case_{file_name('new 1')}_top_effective_patches.png").touch()
+    template = REPOSITORY / "report/predict.html.j2"
+    predict_page.write(folder, made_new_cases.facts(known), template=template, colors=COLORS, name="spring")
+    return (folder / "index.html").read_text(encoding="utf-8")
+
+
+def test_the_page_of_predictions_needs_no_label_and_leads_to_galleries(predict):
+    elements = pages.Elements(predict)
+    assert elements.unclosed == [] and pages.outside(elements.found) == []
+    assert "had a part in the training: 3 and 4" in predict and "Known case" in predict
+    links = [attrs.get("href") for tag, attrs in elements.found if tag == "a"]
+    assert [link for link in links if link.startswith("attention_analysis/case_effective_patches/case_new")]
+
+
+@pytest.mark.parametrize("width", [1280, 500])
+def test_a_browser_shows_the_predictions_without_fault(predict, width, tmp_path):
+    found = pages.browse(predict, width, "Case", tmp_path)
+    assert found["errors"] == [] and found["width"] <= found["screen"]
+
+
+def call(name, *words):
+    """Run a script of the workflow in this process."""
+    script, before = importlib.import_module(name), sys.argv
+    sys.argv = [name, *map(str, words)]
+    try:
+        script.main(script.arguments())
+    finally:
+        sys.argv = before
+
+
+def test_labels_move_neither_predictions_nor_threshold(made, tmp_path):
+    """The programs, from a real bundle: with the labels turned round, every prediction is the same to the last byte."""
+    ids = [str(i) for i in range(31, 43)]
+    manifest = bundles.write_manifest(tmp_path / "new", features(bundles.shape(range(31, 43)), seed=8), ids)
+    texts, found = [], []
+    for name, codes in (("a", "13"), ("b", "31")):
+        labels = tmp_path / f"{name}.csv"
+        rows = [f"{case},{codes[i % 2]},{'left' if i % 3 else 'right'}\n" for i, case in enumerate(ids)]
+        labels.write_text("Case,Class,Site\n" + "".join(rows))
+        given = ["--bundle", made.zip, "--labels", labels]
+        more = ["--patches", manifest, "--features-encoder", "made", "--no-galleries"]
+        call("predict", *given, *more, "--output", tmp_path / name)
+        texts.append(
+            pd.read_csv(tmp_path / name / "predictions.csv", dtype=str).drop(columns="true_class", errors="ignore")
+        )
+        template = [
+            "--template",
+            REPOSITORY / "report/validation.html.j2",
+            "--columns",
+            "Site",
+            "--bootstrap-samples",
+            200,
+        ]
+        output = tmp_path / name / "validation"
+        call("validate", *given, *template, "--predictions", tmp_path / name, "--name", name, "--output", output)
+        found.append(json.loads((output / "validation.json").read_text(encoding="utf-8")))
+        assert {path.name for path in output.iterdir()} >= {
+            "index.html",
+            "metrics.csv",
+            "characteristics.csv",
+            "figures",
+        }
+    pd.testing.assert_frame_equal(*texts)
+    assert found[0]["threshold"] == found[1]["threshold"] and found[0]["temperature"] == found[1]["temperature"]
+    aucs = [each["ensemble"]["roc_auc"]["value"] for each in found]
+    assert sum(aucs) == pytest.approx(1) and aucs[0] != aucs[1]
+
+
+def test_what_cannot_be_validated_is_one_line(made, tmp_path):
+    own = list(made.data.table["case_id"].unique())
+    manifest = bundles.write_manifest(tmp_path / "own", made.data, own)
+    labels = tmp_path / "labels.csv"
+    labels.write_text("Case,Class\n" + "".join(f"{case},{1 + 2 * (i % 2)}\n" for i, case in enumerate(own)))
+    given = ["--bundle", made.zip, "--patches", manifest, "--features-encoder", "made", "--no-galleries"]
+    template = ["--template", REPOSITORY / "report/validation.html.j2", "--name", "own", "--output", tmp_path / "page"]
+    out = tmp_path / "out"
+    call("predict", *given, "--labels", labels, "--output", out)
+    told = ["--bundle", made.zip, "--predictions", out, "--labels", labels, *template]
+    for said in ("no labelled case is new to the model", "predicted without labels"):
+        with pytest.raises(UserError, match=said) as error:
+            call("validate", *told)
+        assert len(error.value.problems) == 1 and not (tmp_path / "page").exists()
+        cases = pd.read_csv(out / "inventory/cases.csv", dtype=str)
+        cases.assign(**{"class": ""}).to_csv(out / "inventory/cases.csv", index=False)
