@@ -7,6 +7,7 @@ training cases, and the distances those of its test cases.
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, is_dataclass, replace
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -32,7 +33,7 @@ class Reference:
     arrays: dict[str, NDArray]
     facts: dict[str, Any]
 
-    @property
+    @cached_property
     def distributions(self) -> dict[str, Distribution]:
         """Stain -> Distribution of its training cases."""
         return {
@@ -41,7 +42,7 @@ class Reference:
             if PART.format(i, "centre") in self.arrays
         }
 
-    @property
+    @cached_property
     def hashes(self) -> set[str]:
         """Digests of the training cohort's patches, as `Bags.minhash` gives them."""
         return {f"{number:016x}" for number in self.arrays["hashes"].tolist()}

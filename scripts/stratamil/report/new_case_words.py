@@ -63,5 +63,5 @@ def shifted(facts: Mapping[str, Any]) -> str:
         return "Too few training cases to say how far a case lies from them."
     return (
         "The distance (Mahalanobis) compares a case's mean patch features with the training cases', stain by stain. "
-        f"1 is the median of held-out training cases; {share} of them had no stain beyond {num(limit, 1)}, the limit."
+        f"1 is the median of held-out training cases; at least {share} had no stain beyond {num(limit, 1)}, the limit."
     )
