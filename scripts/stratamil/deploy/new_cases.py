@@ -71,11 +71,11 @@ def take(
         scanned = patch_files.scan(source.folder, grammar)
         kept = patch_files.settled(scanned, source.folder, listed, stains)
         patches, left_out, n_read = kept.patches, kept.left_out, len(scanned.patches) + len(scanned.left_out)
-        identity = {}
+        visited, identity = scanned.folders, {}
     else:
         found = precomputed.scan(source.manifest, source.folder, grammar, encoder)
         patches = patch_files.ordered(patch_files.spelt(found.patches, listed), stains)
-        left_out, n_read, identity = found.left_out, found.rows, found.identity
+        left_out, n_read, visited, identity = found.left_out, found.rows, {}, found.identity
     unlabelled = known is None
     if unlabelled:
         ids = list(dict.fromkeys(patches["case_id"]))
@@ -89,6 +89,7 @@ def take(
         unknown_stains=names["unknown_stains"],
         where=source.manifest or source.folder,
         remedy="give the folder or list of the new cases, and names.pattern if their files are named in another way",
+        folders=visited,
     )
     if unlabelled:
         taken = replace(taken, cases=taken.cases.assign(**{"class": ""}))

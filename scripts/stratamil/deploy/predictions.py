@@ -48,20 +48,22 @@ def predict(
     cases: id and class of each, the class empty where it is not known; of all cases or of none. features_of: gives the
     features of a case. unknown: case -> its stains that the model does not know.
     """
-    parts: dict[str, list[pd.DataFrame]] = {"predictions": [], "members": [], "flags": [], "shift": []}
+    parts: dict[str, pd.DataFrame] = {}  # without a row, for their columns
+    rows: dict[str, list[dict[str, Any]]] = {}  # in little memory
     with files.atomic(attention) as temporary:
         writer = None
         try:
             for found, tables in _predicted(model, cases, features_of, unknown):
                 for name, part in tables.items():
-                    parts[name].append(part)
+                    parts.setdefault(name, part.head(0))
+                    rows.setdefault(name, []).extend(part.to_dict("records"))
                 table = pyarrow.Table.from_pandas(found.attention, preserve_index=False)
                 writer = writer or pyarrow.parquet.ParquetWriter(temporary, table.schema)
                 writer.write_table(table.cast(writer.schema))
         finally:
             if writer:
                 writer.close()
-    joined = {name: pd.concat(part, ignore_index=True) for name, part in parts.items()}
+    joined = {name: pd.DataFrame(rows[name], columns=part.columns) for name, part in parts.items()}
     return Tables(**joined | {"predictions": _ordered(joined["predictions"])})
 
 
@@ -93,14 +95,15 @@ def _predicted(
 def _row(model: Model, found: Prediction, case: str, truth: str) -> dict[str, Any]:
     """Return the row of a case in predictions.csv, without its flags."""
     patches = found.attention
-    own = set(patches["stain"])
+    slices = set(zip(patches["stain"], patches["slice_id"]))
+    own = {stain for stain, _ in slices}
     return (
         {"case_id": case}
         | ({"true_class": truth} if truth else {})
         | found.row()
         | {
             "n_patches": len(patches),
-            "n_slices": len(patches[["stain", "slice_id"]].drop_duplicates()),
+            "n_slices": len(slices),
             "stains": "+".join(stain for stain in model.stains if stain in own),
         }
     )
