@@ -69,10 +69,18 @@ def styled(draw: Callable[..., Figure]) -> Callable[..., Figure]:
     return drawn
 
 
+def lay_out(figure: Figure) -> None:
+    """Give the axes their places for good. `savefig` would draw the figure twice to do so, and again each time."""
+    if engine := figure.get_layout_engine():
+        engine.execute(figure)
+        figure.set_layout_engine("none")
+
+
 def save(figure: Figure, path: Path) -> None:
     """Write the figure to `path`, PNG (150 dpi) or SVG by its suffix; the same figure gives the same bytes."""
     undated = {"Date": None} if str(path).endswith(".svg") else {"Software": None}
     with matplotlib.rc_context(STYLE), files.atomic(path) as temporary:
+        lay_out(figure)
         figure.savefig(temporary, dpi=150, facecolor="white", metadata=undated)
 
 
@@ -80,6 +88,7 @@ def svg(figure: Figure) -> str:
     """Return the figure as the text of an SVG file; the same figure gives the same text."""
     text = StringIO()
     with matplotlib.rc_context(STYLE):
+        lay_out(figure)
         figure.savefig(text, format="svg", facecolor="white", metadata={"Date": None})
     return text.getvalue()
 
@@ -92,7 +101,6 @@ def publish(figure: Figure, path: Path) -> str:
     drawn = figure.get_figwidth()
     scale = COLUMNS[SINGLE if drawn <= SINGLE else DOUBLE] / 25.4 / drawn
     text = svg(figure)
-    figure.set_layout_engine("none")  # laid out by the first drawing, which the second would do over again
     for name, inches in (("width", drawn), ("height", figure.get_figheight())):
         text = re.sub(rf'(<svg [^>]*?{name}=")[^"]*"', rf'\g<1>{inches * scale * 25.4:.2f}mm"', text, count=1)
     files.write_text(text, path.with_name(f"{path.name}.svg"))
