@@ -31,9 +31,9 @@ rule train:
     conda:
         "../envs/stratamil.yaml"
     resources:
-        # a seed took 14 MB: docs/background/performance.md
+        # a seed more took 14 MB and a quarter to half of the time of one: docs/background/performance.md
         mem_mb=attempts(8000 + 60 * (len(SEEDS) - 1)),
-        runtime=attempts(120),
+        runtime=attempts(120 + 30 * (len(SEEDS) - 1)),
         gpu=1,
     params:
         flags=given(flag("classes", CLASSES), flag("stains", STAINS), flags("model"), flags("train")),
