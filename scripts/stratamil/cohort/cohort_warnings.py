@@ -6,6 +6,7 @@ from typing import Any
 import pandas as pd
 
 from stratamil.cohort.inventory import USED, of_files
+from stratamil.cohort.manifest import UNLISTED
 from stratamil.cohort.patch_files import BROKEN_LINK
 from stratamil.core.errors import few
 from stratamil.core.names import natural
@@ -63,7 +64,7 @@ def notes(cohort: Numbers) -> list[str]:
     for row in cohort["excluded"]:
         if row["kind"] == "row":
             result.append(f"{_n(row['n'], 'row')} of the labels excluded ({row['reason']}), e.g. {row['example']}.")
-        elif row["kind"] == "file" and row["reason"].startswith(("copy", BROKEN_LINK)):
+        elif row["kind"] == "file" and row["reason"].startswith(("copy", BROKEN_LINK, UNLISTED)):
             result.append(f"{_n(row['n'], 'file')} excluded ({row['reason']}), e.g. {row['example']}.")
     if absent := cohort["absent_stains"]:
         result.append(

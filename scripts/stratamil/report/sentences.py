@@ -95,7 +95,8 @@ def cards(numbers: Numbers, replicates: str) -> list[Card]:
     found.append(Card(best_of, num(auc.value, 2), f"{baseline_label(best['name'])}; 95% CI {_span(auc)}"))
     sign = "+" if (gain.value or 0) > 0 else ""
     figure = "not defined" if gain.value is None else sign + num(gain.value, 2)
-    return [*found, Card("Model − baseline", figure, f"paired, 95% CI {_span(gain)}: {shown(gain)}")]
+    paired = f"paired, 95% CI {_span(gain)}: {shown(gain)}" if gain.low is not None else f"paired; {shown(gain)}"
+    return [*found, Card("Model − baseline", figure, paired)]
 
 
 def _span(estimate: Estimate) -> str:
@@ -120,10 +121,15 @@ def difference(entry: Mapping[str, Any], numbers: Numbers) -> Estimate:
     return entry["auc_difference"]["fold_mean" if numbers["headline"] == "fold_mean" else "model"]
 
 
+def equal(gain: Estimate) -> bool:
+    """Return whether a difference is none to two digits."""
+    return gain.value is not None and num(gain.value, 2) == num(0, 2)
+
+
 def shown(gain: Estimate) -> str:
-    """Say what the CI of a difference shows."""
+    """Say what a difference and its CI show."""
     if gain.low is None:
-        return "no CI is defined"
+        return "equal, so no difference shown" if equal(gain) else "no CI is defined"
     if gain.holds(0):
         return "no difference shown"
     return "the model is better" if gain.low > 0 else "the model is worse"

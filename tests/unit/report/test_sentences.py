@@ -57,8 +57,9 @@ def test_cards_have_counts_and_say_whose_they_are():
         (Estimate(0.05, -0.02, 0.12), "+0.05", "95% CI −0.02 to 0.12: no difference shown"),
         (Estimate(0.05, 0.02, 0.08), "+0.05", "95% CI 0.02 to 0.08: the model is better"),
         (Estimate(-0.05, -0.08, -0.02), "−0.05", "95% CI −0.08 to −0.02: the model is worse"),
-        (Estimate(0.0), "0.00", "95% CI not defined: no CI is defined"),
-        (Estimate(None), "not defined", "95% CI not defined: no CI is defined"),
+        (Estimate(0.0), "0.00", "equal, so no difference shown"),
+        (Estimate(0.1), "+0.10", "no CI is defined"),
+        (Estimate(None), "not defined", "no CI is defined"),
     ],
 )
 def test_the_best_baseline_is_compared_in_pairs(gain, figure, verdict):
@@ -70,7 +71,7 @@ def test_the_best_baseline_is_compared_in_pairs(gain, figure, verdict):
     ]
     cards = sentences.cards(numbers(baselines=found), "")
     assert cards[2] == ("Best of 2 baselines, AUROC", "0.86", "Mean of patch features; 95% CI 0.70 to 0.90")
-    assert cards[3] == ("Model − baseline", figure, f"paired, {verdict}")
+    assert cards[3] == ("Model − baseline", figure, f"paired{', ' if gain.low is not None else '; '}{verdict}")
     pooled = sentences.cards(numbers(baselines=found, headline="roc_auc"), "")
     assert pooled[3].figure == "+0.30"
 
