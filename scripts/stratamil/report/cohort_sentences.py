@@ -185,7 +185,7 @@ def quality(found: Mapping[str, Any]) -> dict[str, str]:
     else:
         said = f"None of {n_of(found['patches'], what)} is empty."
     said += f" {n_of(lost, what)} could not be read." if lost else ""
-    kinds = "An image can be of several kinds." if found["kinds"] else ""
+    kinds = "An image can be of several kinds." if found["kinds"] and found["images"] else ""
     if found["bits"]:
         kinds += " 16-bit grey images are scaled by the bits that their largest value needs: 8, 10, 12, 14 or 16."
     if any(row["kind"] == TRANSPARENT for row in found["kinds"]):

@@ -347,6 +347,12 @@ def test_a_shard_holds_what_was_written_whatever_the_order_of_the_manifest(tmp_p
     assert study(tmp_path, listed(tmp_path, *rows[::-1]), 1) == first
 
 
+@pytest.mark.parametrize("named, n", [("uni2", 1), ("UNI", 0), (None, 0)])
+def test_an_encoder_that_is_not_that_of_the_files_is_told(named, n):
+    told = precomputed._other_name({"extractor": "uni"} | ({"named": named} if named else {}))
+    assert len(told) == n and all("is uni2, but the files name the encoder uni" in line for line in told)
+
+
 def test_feature_files_that_no_row_names_are_listed(tmp_path):
     for name in ("a.h5", "b2.H5", "b10.h5", "sub/c.h5", "other/d.h5", ".e.h5", "f.txt"):
         (tmp_path / name).parent.mkdir(exist_ok=True)

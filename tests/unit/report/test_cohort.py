@@ -352,6 +352,33 @@ def test_what_can_make_a_result_untrue_comes_before_what_is_small():
     assert numbers["grave"] == len(told) - 2 and numbers["warnings"] == told[1:]
 
 
+def test_blank_patches_of_one_class_are_a_shortcut():
+    made = Made()
+    cases, excluded = made.tables()[1:3]
+    empty = [{"case_id": case["case_id"], "empty": 2, "patches": 100} for case in made.of("benign")]
+    used = cases[cases["status"] == "used"]
+    found = {
+        row["measure"]: row
+        for row in cohort_summary._predictors(used, made.classes, made.stains, 200, 1, QUALITY | {"empty": empty})
+    }
+    row = found["share of blank patches"]
+    assert (row["more"], row["auc"].value, row["typical_fewer"]) == ("benign", 1, 0)
+    assert row["typical_more"] == pytest.approx(0.02)
+    cohort = made.numbers() | {"quality": QUALITY | {"empty": empty, "same": []}, "predictors": [row]}
+    told = cohort_warnings.warnings(cohort, excluded)
+    assert any("on average 2.0% in benign cases, 0.0% in high-grade" in line for line in told)
+    assert any("; of all patches " in line and "0.0% in class high-grade." in line for line in told)
+
+
+def test_cases_that_are_lost_come_before_rare_stains():
+    made = Made()
+    change_no_patches(made)
+    change_unknown_stain(made)
+    told = made.warnings()
+    lost, stains = (next(i for i, line in enumerate(told) if words in line) for words in ("no patches", "cd31"))
+    assert lost < stains
+
+
 def test_a_class_whose_name_is_a_class_is_called_so_once():
     made = Made(n=9, classes=["class 1", "other"])
     assert [line.split(" has only")[0] for line in made.warnings()] == ["Class 1", "Class other"]
