@@ -15,9 +15,9 @@ from stratamil.core.wording import listed, of_class
 RARE_SHARE, RARE_CASES = 0.1, 5  # cases with a stain: with fewer, some of five folds have none to test or to learn from
 IMBALANCE = 3  # cases of the largest class for one of the smallest; beyond, accuracy says little: 3 of 4 by guessing
 NO_PATIENTS = (
-    "No patient column is given, so cases count as independent. If a patient has several, they can be in training and "
-    "in test, and every interval is too narrow: name the column in cohort.patient_column; if each case is one patient, "
-    "name the case column there."
+    "No patient column is given, so cases count as independent: name it in cohort.patient_column, or the case column "
+    "if each case is one patient. If a patient has several cases, they can be in training and in test, and every "
+    "interval is too narrow."
 )
 PATIENTS = 10  # of a class: with fewer, one patient moves sensitivity or specificity by more than 10 points
 TELLING = 0.6  # AUROC of a count: below, a shortcut is too weak to carry a model
@@ -26,7 +26,7 @@ PATCHES = 10  # of a case: fewer are less than a slice usually has, so a predict
 CAPPED_AT, CAPPED_SHARE = 20, 0.2  # patches of a case, and share of cases with as many: no chance, but a cap
 NAMED = 8  # cases that a sentence names before it says how many more
 Numbers = dict[str, Any]  # what the page shows, as JSON has it
-UNKNOWN = r"^stain ['\"](.*)['\"] not in the config$"  # the reason that the inventory gives
+UNKNOWN = r"^stain ['\"](.*)['\"] not in names\.stains$"  # the reason that the inventory gives
 
 
 def warnings(cohort: Numbers, excluded: pd.DataFrame) -> list[str]:

@@ -270,7 +270,11 @@ def baselines_made(numbers: Numbers, images: bool) -> str:
     """Say how the baselines were fitted."""
     names = {entry["name"] for entry in numbers["baselines"]}
     inputs = ["mean, maximum and SD of all patch features of a case", "their mean"]
-    inputs += ["the mean of one stain"] if any(name.startswith("mean_pool_") for name in names) else []
+    inputs += (
+        ["the mean of one stain (a case without it counts as average)"]
+        if any(name.startswith("mean_pool_") for name in names)
+        else []
+    )
     inputs += ["a descriptor of colour and coarse texture"] if "colour" in names else []
     inputs += ["the number of patches", "the number of slices"]
     none = "" if images else " There is no colour baseline, because it needs patch images."

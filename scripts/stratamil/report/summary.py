@@ -102,6 +102,9 @@ def flags(metrics: Numbers | None, cohort: Numbers | None) -> list[str]:
             result.append("results.json and predictions.csv of some runs do not agree: evaluate these runs again.")
         if metrics["coverage"]["missing"] or metrics["coverage"]["repeated"]:
             result.append("Some cases are predicted less or more often than others: the report names them.")
+        aucs, sizes = [run["roc_auc"]["value"] for run in metrics["runs"]], [run["n"] for run in metrics["runs"]]
+        if told := sentences.perfect(aucs, sizes, quoted(metrics["out_of_fold"]["roc_auc"]) if aucs else ""):
+            result.append(told)
     return [*result, *warnings[:grave], *(_against_baselines(metrics) if metrics else []), *warnings[grave:]]
 
 

@@ -114,7 +114,7 @@ def change_patient_of_two_classes(made):
 
 
 def change_unknown_stain(made):
-    made.excluded += [("file", f"{i}.png", "stain 'cd31' not in the config", "cd31", 0) for i in range(3)]
+    made.excluded += [("file", f"{i}.png", "stain 'cd31' not in names.stains", "cd31", 0) for i in range(3)]
     made.excluded += [("file", "x.db", "not an image", "", 0)]
 
 
@@ -153,7 +153,10 @@ def change_damaged(made):
         (change_no_patches, "1 labelled case has no patches and is excluded: e1."),
         (change_no_row, "1 case has patches but no row in the labels, and is excluded: 77 (12 patches)."),
         (change_untested, "b3"),
-        (change_no_patients, "No patient column is given, so cases count as independent."),
+        (
+            change_no_patients,
+            "No patient column is given, so cases count as independent: name it in",
+        ),
         (change_stain_of_one_class, "100% of high-grade cases have it, 50% of benign"),
         (change_damaged, "1 of a sample of 1000 patches cannot be read as an image: a/b.png."),
     ],

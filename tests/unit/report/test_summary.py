@@ -17,6 +17,7 @@ METRICS = {
     "patients": 80,
     "patients_of": {"benign": 50, "high-grade": 30},
     "by_seed": [{}],
+    "runs": [],
     "headline": "fold_mean",
     "out_of_fold": {"fold_mean": {"value": 0.912, "low": 0.841, "high": 0.953, "n": 80}, "folds": 5},
     "baselines": [
@@ -94,6 +95,18 @@ def test_a_model_that_is_not_shown_to_be_better_is_told_where_there_is_no_ci(val
     assert flags == [
         f"The baseline “Mean of patch features” {words} cohort cannot show that the model is better." for words in told
     ]
+
+
+def test_perfect_ranking_of_few_is_told():
+    runs = [{"n": n, "roc_auc": {"value": 1.0}} for n in (7, 8)]
+    of = METRICS["out_of_fold"] | {"roc_auc": {"value": 0.94, "low": 0.79, "high": 0.99}}
+    (told,) = summary.flags(changed(runs=runs, out_of_fold=of, baselines=[]), None)
+    assert told == (
+        "Each test set of 7 to 8 cases is ranked perfectly, weak evidence from so few pairs: quote the pooled AUROC, "
+        "too, 0.94 (95% CI 0.79 to 0.99)."
+    )
+    runs[0]["roc_auc"] = {"value": 0.9}
+    assert summary.flags(changed(runs=runs, out_of_fold=of, baselines=[]), None) == []
 
 
 def test_a_baseline_that_was_never_fitted_is_no_rival():
