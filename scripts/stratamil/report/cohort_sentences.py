@@ -141,8 +141,10 @@ def shortcuts(cohort: Cohort) -> str:
     auc = best["auc"]
     ci = "" if auc.low is None else f" (95% CI {span(auc.low, auc.high, 2)})"
     chance = auc.low is not None and auc.low <= 0.5
+    what = "tissue" if best["measure"].startswith("share") else "a patch"
     return (
-        f"Without looking at a patch, the {best['measure']} separates the classes best: AUROC {num(auc.value, 2)}{ci}"
+        f"Without looking at {what}, the {best['measure']} separates the classes best: AUROC "
+        f"{num(auc.value, 2)}{ci}"
         f"{'; the CI includes 0.5, which is chance' if chance else ''}."
     )
 

@@ -180,10 +180,8 @@ def test_how_baselines_were_made():
     names = ("summary", "mean_pool", "mean_pool_h&e", "colour")
     numbers = {"baselines": [{"name": name} for name in names]}
     with_images = performance.baselines_made(numbers, True)
-    assert (
-        "the mean of one stain (a case without it counts as average), a descriptor of colour and coarse texture, the number of patches and"
-        in with_images
-    )
+    assert "the mean of one stain (a case without it counts as average), a descriptor of colour" in with_images
+    assert "and coarse texture, the number of patches and" in with_images
     assert "There is no colour baseline" in performance.baselines_made({"baselines": []}, False)
 
 
