@@ -53,16 +53,22 @@ def last_config():
         return None
 
 
+def target():
+    """Return the targets that were asked for, as on the command line: `-- cohort`."""
+    names = sorted(workflow.dag_settings.targets)
+    return f"`-- {few(names, 2)}`" if names else "a target"
+
+
 def say_what_is_replaced():
-    """Say before a run that a finished report of other settings will be replaced, and which settings they are."""
+    """Say before a run what becomes of a finished report of other settings, and which settings they are."""
     changes = [] if PREDICTING else changed_settings.of_configs(last_config(), config)
-    if changes and (Path(config["results"]) / "report/index.html").is_file():
-        print(
-            visible(
-                f"{few(changes, 4)}. The report of the earlier settings is replaced; to keep both, set another `results`."
-            ),
-            file=sys.stderr,
-        )
+    if not changes or not (Path(config["results"]) / "report/index.html").is_file():
+        return
+    if any(job.rule.name == "report" for job in workflow.dag.needrun_jobs()):
+        fate = "The report of the earlier settings is replaced; to keep both, set another `results`."
+    else:
+        fate = f"The report is still that of the earlier settings: run without {target()} to renew it."
+    print(visible(f"{few(changes, 4)}. {fate}"), file=sys.stderr)
 
 
 if MAIN:
@@ -79,7 +85,7 @@ def tell_summary():
     from stratamil.report import summary  # scipy comes with it, which a dry run need not wait for
 
     seconds = (datetime.now() - workflow.start_time).total_seconds()
-    lines = summary.of_folder(Path(config["results"]), seconds)
+    lines = summary.of_folder(Path(config["results"]), seconds, target())
     logger.info("\n".join(lines), extra={"summary": True})
 
 

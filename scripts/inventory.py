@@ -7,7 +7,7 @@ from pathlib import Path
 import pandas as pd
 
 import cli
-from stratamil.cohort import duplicates, folders, inventory, labels, patch_files
+from stratamil.cohort import duplicates, folders, inventory, labels, manifest, patch_files
 from stratamil.core import files, names, schema
 from stratamil.core.errors import few
 from stratamil.features import images, precomputed
@@ -56,12 +56,14 @@ def take_patches(args: argparse.Namespace, labelled: pd.DataFrame, grammar: name
 def take_features(args: argparse.Namespace, labelled: pd.DataFrame, grammar: names.Grammar) -> inventory.Inventory:
     """Return the inventory of precomputed features, and write down what they are."""
     stains = list(schema.merged(args.stains))
-    scanned = precomputed.scan(args.manifest, args.folder or args.manifest.parent, grammar, args.encoder)
+    folder = Path(args.folder or args.manifest.parent)
+    scanned = precomputed.scan(args.manifest, folder, grammar, args.encoder)
+    beside = manifest.unlisted(manifest.read(args.manifest, folder), folder)
     taken = inventory.join(
         patch_files.ordered(patch_files.spelt(scanned.patches, labelled["case_id"]), stains),
         labelled,
         stains,
-        left_out=scanned.left_out,
+        left_out=[*scanned.left_out, *((name, manifest.UNLISTED, "", 0) for name in beside)],
         n_read=scanned.rows,
         unknown_stains=args.unknown_stains,
         where=args.manifest,

@@ -6,17 +6,18 @@ from typing import Any
 import pandas as pd
 
 from stratamil.cohort.inventory import USED, of_files
+from stratamil.cohort.manifest import UNLISTED
 from stratamil.cohort.patch_files import BROKEN_LINK
 from stratamil.core.errors import few
 from stratamil.core.names import natural
-from stratamil.core.wording import of_class
+from stratamil.core.wording import listed, of_class
 
 RARE_SHARE, RARE_CASES = 0.1, 5  # cases with a stain: with fewer, some of five folds have none to test or to learn from
 IMBALANCE = 3  # cases of the largest class for one of the smallest; beyond, accuracy says little: 3 of 4 by guessing
 NO_PATIENTS = (
-    "No patient column is given, so cases count as independent. If a patient has several, they can be in training and "
-    "in test, and every interval is too narrow: name the column in cohort.patient_column; if each case is one patient, "
-    "name the case column there."
+    "No patient column is given, so cases count as independent: name it in cohort.patient_column, or the case column "
+    "if each case is one patient. If a patient has several cases, they can be in training and in test, and every "
+    "interval is too narrow."
 )
 PATIENTS = 10  # of a class: with fewer, one patient moves sensitivity or specificity by more than 10 points
 TELLING = 0.6  # AUROC of a count: below, a shortcut is too weak to carry a model
@@ -25,7 +26,7 @@ PATCHES = 10  # of a case: fewer are less than a slice usually has, so a predict
 CAPPED_AT, CAPPED_SHARE = 20, 0.2  # patches of a case, and share of cases with as many: no chance, but a cap
 NAMED = 8  # cases that a sentence names before it says how many more
 Numbers = dict[str, Any]  # what the page shows, as JSON has it
-UNKNOWN = r"^stain ['\"](.*)['\"] not in the config$"  # the reason that the inventory gives
+UNKNOWN = r"^stain ['\"](.*)['\"] not in names\.stains$"  # the reason that the inventory gives
 
 
 def warnings(cohort: Numbers, excluded: pd.DataFrame) -> list[str]:
@@ -36,9 +37,9 @@ def warnings(cohort: Numbers, excluded: pd.DataFrame) -> list[str]:
     return [
         *grave(cohort),
         *_of_classes(cohort),
-        *_of_stains(cohort, excluded),
-        *(_of_patches(cohort["quality"]) if cohort["quality"] else _of_sample(cohort["sides"])),
         *_of_cases(cohort, excluded),
+        *_of_stains(cohort, excluded),
+        *(_of_patches(cohort) if cohort["quality"] else _of_sample(cohort["sides"])),
     ]
 
 
@@ -63,7 +64,7 @@ def notes(cohort: Numbers) -> list[str]:
     for row in cohort["excluded"]:
         if row["kind"] == "row":
             result.append(f"{_n(row['n'], 'row')} of the labels excluded ({row['reason']}), e.g. {row['example']}.")
-        elif row["kind"] == "file" and row["reason"].startswith(("copy", BROKEN_LINK)):
+        elif row["kind"] == "file" and row["reason"].startswith(("copy", BROKEN_LINK, UNLISTED)):
             result.append(f"{_n(row['n'], 'file')} excluded ({row['reason']}), e.g. {row['example']}.")
     if absent := cohort["absent_stains"]:
         result.append(
@@ -138,6 +139,10 @@ def _more(row: Numbers) -> str:
     """Return what a class has more of than the other."""
     if row["measure"].startswith("presence"):
         return f"{row['typical_more']:.0%} of {row['more']} cases have it, {row['typical_fewer']:.0%} of {row['fewer']}"
+    if row["measure"].startswith("share"):
+        return (
+            f"on average {row['typical_more']:.1%} in {row['more']} cases, {row['typical_fewer']:.1%} in {row['fewer']}"
+        )
     typical = f"median {row['typical_more']:g} against {row['typical_fewer']:g}"
     return f"{row['more']} cases have more ({typical})"
 
@@ -214,8 +219,9 @@ def _of_copies(quality: Numbers, patient_column: str | None) -> Iterator[str]:
                 )
 
 
-def _of_patches(quality: Numbers) -> Iterator[str]:
+def _of_patches(cohort: Numbers) -> Iterator[str]:
     """Yield what is odd about the content of the patches."""
+    quality = cohort["quality"]
     images = quality["images"]
     whole = [row["case_id"] for row in quality["empty"] if row["empty"] == row["patches"]]
     if whole:
@@ -227,7 +233,7 @@ def _of_patches(quality: Numbers) -> Iterator[str]:
         blank = "blank (all pixels equal)" if images else "of one value (all features equal)"
         yield (
             f"{_have(part, 'other case' if whole else 'case')} patches that are {blank}, which the model treats as "
-            f"tissue: {few(named, NAMED)}."
+            f"tissue: {few(named, NAMED)}{_blank_by_class(cohort)}."
         )
     if quality["same"]:
         yield f"{_have(quality['same'], 'case')} patches that are all identical: {few(quality['same'], NAMED)}."
@@ -244,6 +250,20 @@ def _of_patches(quality: Numbers) -> Iterator[str]:
     lost = quality["unreadable"]
     if lost["n"]:
         yield f"{_n(lost['n'], 'patch')} cannot be read as an image, and {_is(lost['n'])} excluded: {_first(lost)}."
+
+
+def _blank_by_class(cohort: Numbers) -> str:
+    """Return `; 3% of the benign and 12% of the malignant patches`."""
+    empty = {row["case_id"]: row["empty"] for row in cohort["quality"]["empty"]}
+    used = [case for case in cohort["cases"] if case["status"] == USED]
+    parts = []
+    for name in cohort["classes"]:
+        cases = [case for case in used if case["class"] == name]
+        patches = sum(case["patches"] for case in cases)
+        if patches:
+            blank = sum(empty.get(case["case_id"], 0) for case in cases)
+            parts.append(f"{blank / patches:.1%} in {of_class(name)}")
+    return f"; of all patches {listed(parts)}" if len(parts) > 1 else ""
 
 
 def _emptiness(row: Numbers) -> tuple:

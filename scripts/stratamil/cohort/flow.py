@@ -116,7 +116,7 @@ def sources(known: pd.DataFrame, excluded: pd.DataFrame, images: bool) -> list[F
     strangers = excluded[excluded["reason"] == UNLABELLED]
     patches, strange = int(known["n_patches"].sum()), int(strangers["patches"].sum())
     lost = of_files(excluded).groupby(files["reason"]).sum().sort_values(ascending=False, kind="stable")
-    reasons = [{"reason": reason, "n": int(n)} for reason, n in lost.items()]
+    reasons = [{"reason": reason, "n": int(n)} for reason, n in lost.items() if n]
     cases = f"{len(strangers)} case{'s' if len(strangers) > 1 else ''}"
     reasons += [{"reason": f"{UNLABELLED} ({cases})", "n": strange}] if strange else []
     repeated = [{"reason": reason, "n": int(n)} for reason, n in rows["reason"].value_counts().items()]

@@ -9,6 +9,7 @@ from typing import Literal
 import numpy as np
 import pandas as pd
 
+from stratamil.cohort.manifest import UNLISTED
 from stratamil.cohort.patch_files import PATCH, LeftOut, scan, settled
 from stratamil.core import tables
 from stratamil.core.errors import UserError, few
@@ -102,8 +103,12 @@ def join(
 
 
 def of_files(excluded: pd.DataFrame) -> pd.Series:
-    """Return how many patches each file in excluded.csv stands for: a feature file for its rows, any other for one."""
-    return excluded.loc[excluded["kind"] == "file", "patches"].clip(lower=1)
+    """Return how many patches each file in excluded.csv stands for: a feature file for its rows, any other for one.
+
+    A feature file that the manifest does not list was not opened, and stands for none.
+    """
+    files = excluded[excluded["kind"] == "file"]
+    return files["patches"].clip(lower=1).where(files["reason"] != UNLISTED, 0)
 
 
 def used_cases(path: str | Path) -> pd.DataFrame:

@@ -168,13 +168,11 @@ def _unknown_codes(path: object, rows: pd.DataFrame, codes: dict[str, tuple[str,
         yield f"{path}: {len(unknown)} class codes are {where}: {told}"
         return
     for label, same in unknown:
+        what = f"class code {label!r} is {where}" if label else "the class is empty: fill it in or remove the row"
         if len(same) > SHOWN:
-            yield f"{path}: {in_rows(list(same['row']))}: class code {label!r} is {where}"
+            yield f"{path}: {in_rows(list(same['row']))}: {what}"
         else:
-            yield from (
-                f"{path}: row {row.row}: case {row.case_id}: class code {label!r} is {where}"
-                for row in same.itertuples()
-            )
+            yield from (f"{path}: row {row.row}: case {row.case_id}: {what}" for row in same.itertuples())
 
 
 def _contradictions(path: object, rows: pd.DataFrame) -> Iterator[str]:

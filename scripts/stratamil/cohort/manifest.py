@@ -4,6 +4,7 @@ import hashlib
 import json
 import os
 import stat
+from collections.abc import Iterable
 from pathlib import Path, PurePosixPath
 from typing import NamedTuple
 
@@ -11,7 +12,9 @@ import pandas as pd
 
 from stratamil.core import files, tables
 from stratamil.core.errors import UserError, by_kind, few
+from stratamil.core.names import natural
 
+UNLISTED = "not in the manifest"  # the reason in excluded.csv
 NAMES = ("case", "stain", "slice")
 REMEDY = "set features.manifest to the CSV that lists the feature files"
 # What other tools call the columns; read as ours they could take the place of what the files say themselves.
@@ -65,6 +68,22 @@ def read(path: Path, folder: Path) -> list[Entry]:
     if problems:
         raise UserError(*(f"{path}: {problem}" for problem in by_kind(problems)))
     return entries
+
+
+def unlisted(entries: Iterable[Entry], folder: Path) -> list[str]:
+    """Return the files that lie beside those of the manifest, with their suffixes, but have no row; from the folder."""
+    listed = {entry.file for entry in entries}
+    kinds = {(PurePosixPath(file).parent, PurePosixPath(file).suffix.lower()) for file in listed}
+    beside = {}
+    for parent, suffix in kinds:
+        beside.setdefault(parent, set()).add(suffix)
+    found = [
+        (parent / item.name).as_posix()
+        for parent, suffixes in beside.items()
+        for item in os.scandir(Path(folder, parent))
+        if not item.name.startswith(".") and PurePosixPath(item.name).suffix.lower() in suffixes and item.is_file()
+    ]
+    return sorted(set(found) - listed, key=natural)
 
 
 def lacking(path: Path, entries: list[tuple[Entry, list[str]]]) -> list[str]:

@@ -43,7 +43,7 @@ class LeftOut(NamedTuple):
     @property
     def why(self) -> str:
         """The reason as tables and pages have it; it names the stain that the config does not."""
-        return f"stain {self.detail!r} not in the config" if self.reason == UNKNOWN_STAIN else self.reason
+        return f"stain {self.detail!r} not in names.stains" if self.reason == UNKNOWN_STAIN else self.reason
 
 
 class Scan(NamedTuple):

@@ -19,7 +19,7 @@ LONGEST = 200  # characters of an id
 PORTABLE = 60  # characters of a part of a file name
 MATCHING = re.compile("((?:un)?match(?:ed)?)_?0*([0-9]+)")
 COPY = "copy made by an operating system"
-UNKNOWN_STAIN = "stain not in the config"
+UNKNOWN_STAIN = "stain not in names.stains"
 
 
 class PatchName(NamedTuple):

@@ -106,6 +106,8 @@ def _said(item: Finding, nothing: str, of_study: Mapping[tuple[str, str], Findin
     """Return the answer of a finding; also what the margin says, where a probability, which saturates, says another."""
     if item.verdict == findings.BELOW and item.measure in LOWER:
         return LOWER[item.measure]
+    if findings.unvaried(item.estimate):
+        return "no difference seen"
     answer, margin = ANSWERS.get(item.verdict, nothing), of_study.get((item.measure, "margin"))
     if item.value_of == "probability" and margin is not None and margin.verdict != item.verdict:
         answer += f"; by the margin: {ANSWERS.get(margin.verdict, nothing)}"

@@ -82,6 +82,11 @@ def verdict(estimate: Estimate, reference: float = 0.0) -> Verdict:
     return BELOW if estimate.high < reference else SAME
 
 
+def unvaried(estimate: Estimate) -> bool:
+    """Return whether a difference is 0 in every bootstrap sample of enough patients, so that it has no CI."""
+    return estimate.value == 0 and estimate.low is None and estimate.n >= PATIENTS
+
+
 def count(n: int, noun: str) -> str:
     """Return `1 patient`, `3 patients`."""
     return f"{n} {noun}{'' if n == 1 else 's'}"
@@ -192,6 +197,8 @@ def uniform(kind: Uniform, model: float | None, without: float | None, estimate:
     if said == NONE:
         return f"What equal weights of {alike} change in this model is not defined, because {reason}."
     both = f"AUROC within a split {num(model, 2)} with attention, {num(without, 2)} with equal weights of {alike}"
+    if unvaried(estimate):
+        return f"{both}: no difference can be seen {basis(estimate)}."
     size = f"difference {num(estimate.value, 2)} {basis(estimate)}"
     return {
         ABOVE: f"Equal weights lower the AUROC of this model: {both}; {size}.",

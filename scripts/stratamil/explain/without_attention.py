@@ -55,6 +55,8 @@ def sentence(model: float | None, without: float | None, estimate: Estimate, rea
     if said == NONE:
         return f"What attention adds to the AUROC is not defined: {reason}."
     both = f"AUROC within a split {num(model, 2)} with it, {num(without, 2)} in the same model trained without it"
+    if findings.unvaried(estimate):
+        return f"{both}: no difference can be seen {findings.basis(estimate)}."
     size = f"difference {num(estimate.value, 2)} {findings.basis(estimate)}"
     return {
         ABOVE: f"Attention improves the AUROC: {both}; {size}.",

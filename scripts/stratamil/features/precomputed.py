@@ -129,6 +129,7 @@ def scan(path: Path, folder: Path, grammar: names.Grammar, encoder: str | None =
     problems += uneven + (_repeated(patches) if patches is not None else [])
     if problems:
         raise UserError(*(f"{path}: {problem}" for problem in problems))
+    warnings += _other_name(_identity(sources, encoder))
     return Scanned(
         patches, left_out, sum(source.rows for source in sources.values()), _identity(sources, encoder), warnings
     )
@@ -289,6 +290,14 @@ def _identity(sources: dict[str, Source], encoder: str | None) -> dict[str, Any]
             said[name] = values.pop()
     dim = next(iter(sources.values())).dim
     return {"encoder": "precomputed", "dim": dim} | ({"named": encoder} if encoder else {}) | said
+
+
+def _other_name(identity: dict[str, Any]) -> list[str]:
+    """A warning where the user and the files name different encoders."""
+    named, said = identity.get("named"), identity.get("extractor")
+    if not named or not said or names.column(named) == names.column(str(said)):
+        return []
+    return [f"features.encoder is {named}, but the files name the encoder {said}: check which is right."]
 
 
 def take(patches: pd.DataFrame, folder: Path, dim: int, scratch: Path | None = None) -> Spool:

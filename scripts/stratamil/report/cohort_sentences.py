@@ -141,8 +141,10 @@ def shortcuts(cohort: Cohort) -> str:
     auc = best["auc"]
     ci = "" if auc.low is None else f" (95% CI {span(auc.low, auc.high, 2)})"
     chance = auc.low is not None and auc.low <= 0.5
+    what = "tissue" if best["measure"].startswith("share") else "a patch"
     return (
-        f"Without looking at a patch, the {best['measure']} separates the classes best: AUROC {num(auc.value, 2)}{ci}"
+        f"Without looking at {what}, the {best['measure']} separates the classes best: AUROC "
+        f"{num(auc.value, 2)}{ci}"
         f"{'; the CI includes 0.5, which is chance' if chance else ''}."
     )
 
@@ -185,7 +187,7 @@ def quality(found: Mapping[str, Any]) -> dict[str, str]:
     else:
         said = f"None of {n_of(found['patches'], what)} is empty."
     said += f" {n_of(lost, what)} could not be read." if lost else ""
-    kinds = "An image can be of several kinds." if found["kinds"] else ""
+    kinds = "An image can be of several kinds." if found["kinds"] and found["images"] else ""
     if found["bits"]:
         kinds += " 16-bit grey images are scaled by the bits that their largest value needs: 8, 10, 12, 14 or 16."
     if any(row["kind"] == TRANSPARENT for row in found["kinds"]):

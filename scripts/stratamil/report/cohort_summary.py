@@ -69,7 +69,7 @@ def numbers(
         "amounts": _amounts(patches, classes, stains),
         "combinations": _combinations(used, classes, stains),
         "combinations_drawn": COMBINATIONS,
-        "predictors": _predictors(used, classes, stains, bootstrap_samples, seed),
+        "predictors": _predictors(used, classes, stains, bootstrap_samples, seed, quality),
         "patients": _patients(used),
         "excluded": _excluded(excluded),
         "namesakes": len(namesakes(patches)),
@@ -190,7 +190,12 @@ def _missing(text: str, stains: Sequence[str]) -> list[str]:
 
 
 def _predictors(
-    used: pd.DataFrame, classes: Sequence[str], stains: Sequence[str], bootstrap_samples: int, seed: int
+    used: pd.DataFrame,
+    classes: Sequence[str],
+    stains: Sequence[str],
+    bootstrap_samples: int,
+    seed: int,
+    quality: Mapping[str, Any] | None,
 ) -> list[dict[str, Any]]:
     """Return how well the amount of tissue, or having a stain, tells the classes apart without a look at any patch.
 
@@ -198,6 +203,10 @@ def _predictors(
     With more than two classes each is set against the rest, and the one told best is given.
     """
     measures = {"number of slices": used["n_slices"], "number of patches": used["n_patches"]}
+    if quality and quality["empty"]:
+        blank = {row["case_id"]: row["empty"] / row["patches"] for row in quality["empty"]}
+        what = "blank patches" if quality["images"] else "constant features"
+        measures[f"share of {what}"] = used["case_id"].map(blank).fillna(0)
     there = {stain: (used[f"patches_{column(stain)}"] > 0).astype(int) for stain in stains}
     measures |= {f"presence of the stain {stain}": values for stain, values in there.items()}
     measures = {name: values.to_numpy(dtype=float) for name, values in measures.items() if values.nunique() > 1}
@@ -212,7 +221,7 @@ def _predictors(
             sampled = intervals.weighted_auc(y, np.column_stack([-values, values]), weights)
             sides, patients = intervals.sides(y, used["patient_id"], 2), used["patient_id"].nunique()
             auc = intervals.auc_interval(metrics.roc_auc(y, values), sampled, [sides], patients)
-            typical = np.mean if name.startswith("presence") else np.median
+            typical = np.mean if name.startswith(("presence", "share")) else np.median
             more, fewer = (target, typical(values[y == 1])), (other, typical(values[y == 0]))
             told[name].append({"measure": name} | _told(auc, more, fewer))
     return [max(rows, key=lambda row: row["auc"].value) for rows in told.values() if rows]

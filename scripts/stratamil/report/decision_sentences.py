@@ -6,6 +6,8 @@ from typing import Any
 from stratamil.core.wording import baseline_label, num, span
 from stratamil.stats.intervals import Estimate
 
+RANGES = 2  # of thresholds that a sentence lists
+
 
 def ci(estimate: Estimate, digits: int = 2) -> str:
     """Return ` (95% CI 0.81 to 0.93)`, or nothing where there is none."""
@@ -23,11 +25,13 @@ def net_benefit(curve: Mapping[str, Any], positive: str, cases: int) -> str:
     if not curve["useful"]:
         return f"At no threshold is deciding by the model shown to have a higher net benefit than {choices}."
     ranges = [num(low, 2) if low == high else f"{num(low, 2)} to {num(high, 2)}" for low, high in curve["useful"]]
-    plural = "s" if ranges != [num(curve["useful"][0][0], 2)] else ""
-    return (
-        f"Deciding by the model has a higher net benefit than {choices} at threshold{plural} {listed(ranges)} "
-        "(pointwise 95% CIs above 0)."
-    )
+    where = f"threshold{'s' if ranges != [num(curve['useful'][0][0], 2)] else ''} {listed(ranges)}"
+    if len(ranges) > RANGES:
+        first, last = curve["useful"][0][0], curve["useful"][-1][1]
+        inside = [at for at in curve["thresholds"] if first <= at <= last]
+        held = sum(any(low <= at <= high for low, high in curve["useful"]) for at in inside)
+        where = f"{held} of {len(inside)} thresholds from {num(first, 2)} to {num(last, 2)}"
+    return f"Deciding by the model has a higher net benefit than {choices} at {where} (pointwise 95% CIs above 0)."
 
 
 def beside_baseline(curve: Mapping[str, Any], at: float = 0.5) -> str:
@@ -102,7 +106,7 @@ def retrained(baselines: Sequence[Mapping[str, Any]], headline: str) -> str:
             continue
         text = f"Trained {how}, the model reaches an AUROC of {num(row[headline].value, 2)}{ci(row[headline])}"
         if gain.low is None:
-            said.append(f"{text}; difference {num(gain.value, 2)}.")
+            said.append(f"{text}; {_without_ci(row, gain, headline)}.")
         elif gain.low <= 0 <= gain.high:
             said.append(f"{text}: it is not shown that {gains} anything, difference {num(gain.value, 2)}{ci(gain)}.")
         elif gain.low > 0:
@@ -110,6 +114,17 @@ def retrained(baselines: Sequence[Mapping[str, Any]], headline: str) -> str:
         else:
             said.append(f"{text}, higher than its own: difference {num(gain.value, 2)}{ci(gain)}.")
     return " ".join(said)
+
+
+def _without_ci(row: Mapping[str, Any], gain: Estimate, headline: str) -> str:
+    """Say how a model trained in another way differs where the difference has no CI, by the pooled AUROC, too."""
+    if num(gain.value, 2) != num(0, 2):
+        return f"difference {num(gain.value, 2)}"
+    pooled = row["auc_difference"]["model"]
+    if headline != "fold_mean" or pooled.value is None or num(pooled.value, 2) == num(0, 2):
+        return "equal, so no difference can be seen"
+    auc = num(row["roc_auc"].value, 2)
+    return f"equal, but pooled it reaches {auc}: difference {num(pooled.value, 2)}{ci(pooled)}"
 
 
 def learning(points: Sequence[Mapping[str, Any]], headline: str) -> str:

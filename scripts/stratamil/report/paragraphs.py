@@ -65,7 +65,9 @@ def _model(runs: Mapping[str, Any]) -> list[str]:
     if features.get("encoder"):
         size = f" at {features['input_size']} pixels" if features.get("input_size") else ""
         dim = f" into {thousands(features['dim'])} features" if features.get("dim") else ""
-        lines.append(f"A frozen encoder ({features['encoder']}) encoded each patch once{size}{dim}.")
+        known = features if features["encoder"] != "precomputed" else {"encoder": features.get("named")}
+        name = known.get("encoder") or features.get("extractor")
+        lines.append(f"A frozen encoder{f' ({name})' if name else ''} encoded each patch once{size}{dim}.")
     pooling = {
         "hierarchical": "Attention pooled patches to slices, slices to stains and stains to the case",
         "flat": "Attention pooled all patches of a case at once",

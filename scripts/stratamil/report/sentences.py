@@ -95,7 +95,8 @@ def cards(numbers: Numbers, replicates: str) -> list[Card]:
     found.append(Card(best_of, num(auc.value, 2), f"{baseline_label(best['name'])}; 95% CI {_span(auc)}"))
     sign = "+" if (gain.value or 0) > 0 else ""
     figure = "not defined" if gain.value is None else sign + num(gain.value, 2)
-    return [*found, Card("Model − baseline", figure, f"paired, 95% CI {_span(gain)}: {shown(gain)}")]
+    paired = f"paired, 95% CI {_span(gain)}: {shown(gain)}" if gain.low is not None else f"paired; {shown(gain)}"
+    return [*found, Card("Model − baseline", figure, paired)]
 
 
 def _span(estimate: Estimate) -> str:
@@ -120,10 +121,15 @@ def difference(entry: Mapping[str, Any], numbers: Numbers) -> Estimate:
     return entry["auc_difference"]["fold_mean" if numbers["headline"] == "fold_mean" else "model"]
 
 
+def equal(gain: Estimate) -> bool:
+    """Return whether a difference is none to two digits."""
+    return gain.value is not None and num(gain.value, 2) == num(0, 2)
+
+
 def shown(gain: Estimate) -> str:
-    """Say what the CI of a difference shows."""
+    """Say what a difference and its CI show."""
     if gain.low is None:
-        return "no CI is defined"
+        return "equal, so no difference shown" if equal(gain) else "no CI is defined"
     if gain.holds(0):
         return "no difference shown"
     return "the model is better" if gain.low > 0 else "the model is worse"
@@ -160,6 +166,17 @@ def small(counts: Mapping[str, int], positive: str | None) -> str:
     return f"Few cases: one more error among {n_of(n, f'{name} case')} moves {measure} by {100 / n:.0f} points."
 
 
+def perfect(aucs: Sequence[float | None], sizes: Sequence[int], pooled: str) -> str:
+    """Say that small test sets are all ranked perfectly; empty where they are not. pooled: the pooled AUROC, quoted."""
+    if not aucs or any(auc != 1 for auc in aucs) or min(sizes) > SMALL:
+        return ""
+    n = f"{min(sizes)}" if min(sizes) == max(sizes) else f"{min(sizes)} to {max(sizes)}"
+    return (
+        f"Each test set of {n} cases is ranked perfectly, weak evidence from so few pairs: quote the pooled AUROC, "
+        f"too, {pooled}."
+    )
+
+
 def flags(
     numbers: Numbers, cohort: Mapping[str, Any], explained: Mapping[str, bool | None] | None, unit: str
 ) -> list[str]:
@@ -175,12 +192,20 @@ def flags(
         *(["results.json and predictions.csv disagree: see Single trainings."] if numbers["disagreements"] else []),
         *(["Some cases were predicted more or less often than others: see Single trainings."] if missing else []),
         *filter(None, (few(numbers["patients_of"], unit),)),
+        *filter(None, (_perfect(numbers),)),
         *grave[:GRAVE],
         *([f"{n_of(more, 'more grave warning')} on the cohort page."] if more > 0 else []),
         *filter(None, ("" if few(numbers["patients_of"], unit) else small(numbers["counts"], numbers["positive"]),)),
         *filter(None, (one_class(explained),)),
         "Internal test only: no other hospital, scanner or laboratory was tested.",
     ]
+
+
+def _perfect(numbers: Numbers) -> str:
+    if not (runs := numbers["runs"]):
+        return ""
+    aucs, sizes = [run["roc_auc"].value for run in runs], [run["n"] for run in runs]
+    return perfect(aucs, sizes, quoted(numbers["out_of_fold"]["roc_auc"]))
 
 
 def one_class(explained: Mapping[str, bool | None] | None) -> str:

@@ -108,7 +108,9 @@ def _undecided(found: Mapping[str, Any]) -> str:
 def _spread(found: Mapping[str, Any]) -> str:
     parts = []
     if found["effective_patches"] is not None:
-        parts.append(f"the attention of a case amounts to {num(found['effective_patches'], 0)} patches on average")
+        n = num(found["effective_patches"], 0)
+        as_if = f"as spread as if {n} patches had equal weight and the others none"
+        parts.append(f"the attention of a case is on average {as_if}")
     entropy = found["normalised_entropy"]
     if entropy is not None:
         close = ", close to equal weights" if entropy > UNIFORM else ""

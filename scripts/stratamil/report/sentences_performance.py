@@ -234,6 +234,8 @@ def against(entry: Mapping[str, Any], numbers: Numbers) -> str:
     gain = sentences.difference(entry, numbers)
     if gain.value is None:
         return "The paired difference is not defined."
+    if gain.low is None and sentences.equal(gain):
+        return f"The model equals it (both {num(entry[numbers['headline']].value, 2)}): no difference can be seen."
     size = f"The model is {num(abs(gain.value), 2)} {'higher' if gain.value >= 0 else 'lower'}"
     paired = f"{size} (paired 95% CI {span(gain.low, gain.high, 2)})" if gain.low is not None else size
     return f"{paired}; the CI includes 0, so this cohort cannot show a difference." if gain.holds(0) else f"{paired}."
@@ -242,11 +244,14 @@ def against(entry: Mapping[str, Any], numbers: Numbers) -> str:
 def subgroups(numbers: Numbers) -> str:
     """Say which subgroup is classified worst; of those with five cases or more, where there are any."""
     groups = numbers["subgroups"]
-    worst = min([row for row in groups if row["n"] >= 5] or groups, key=lambda row: row["accuracy"].value)
+    large = [row for row in groups if row["n"] >= 5]
+    of = f" of at least 5 cases ({len(groups) - len(large)} smaller)" if 0 < len(large) < len(groups) else ""
+    judged = large or groups
+    worst = min(judged, key=lambda row: row["accuracy"].value)
     share = worst["accuracy"]
     return (
-        f"The least accurate of {n_of(len(groups), 'subgroup')} is “{worst['name']}”: {worst['right']} of {worst['n']} "
-        f"correct ({pct(share.value)}, 95% CI {round(100 * share.low)} to {round(100 * share.high)}%)."
+        f"The least accurate of {n_of(len(judged), 'subgroup')}{of} is “{worst['name']}”: {worst['right']} of "
+        f"{worst['n']} correct ({pct(share.value)}, 95% CI {round(100 * share.low)} to {round(100 * share.high)}%)."
     )
 
 
@@ -265,7 +270,11 @@ def baselines_made(numbers: Numbers, images: bool) -> str:
     """Say how the baselines were fitted."""
     names = {entry["name"] for entry in numbers["baselines"]}
     inputs = ["mean, maximum and SD of all patch features of a case", "their mean"]
-    inputs += ["the mean of one stain"] if any(name.startswith("mean_pool_") for name in names) else []
+    inputs += (
+        ["the mean of one stain (a case without it counts as average)"]
+        if any(name.startswith("mean_pool_") for name in names)
+        else []
+    )
     inputs += ["a descriptor of colour and coarse texture"] if "colour" in names else []
     inputs += ["the number of patches", "the number of slices"]
     none = "" if images else " There is no colour baseline, because it needs patch images."

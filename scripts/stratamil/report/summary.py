@@ -12,6 +12,7 @@ from stratamil.report import sentences
 
 Numbers = Mapping[str, Any]
 FLAGS = 3
+TARGET = "a target"
 
 PAGES = {
     "index.html": "every page with its finding; start here",
@@ -21,21 +22,22 @@ PAGES = {
 }
 
 
-def of_folder(results: Path, seconds: float) -> list[str]:
-    """Return the lines on what stands in a results folder; seconds: what the run took."""
+def of_folder(results: Path, seconds: float, target: str = TARGET) -> list[str]:
+    """Return the lines on what stands in a results folder; seconds: what the run took, target: what was asked for."""
     pages = [results / name for name in PAGES if (results / name).is_file()]
     metrics = _read(results / "report/metrics.json")
-    predicted = [path.stat().st_mtime for path in results.glob("split_*/seed_*/predictions.csv")]
-    if metrics and max(predicted, default=0) > (results / "report/metrics.json").stat().st_mtime:
-        metrics, pages = None, [page for page in pages if page.parent.name != "report"]  # of a run before
+    inputs = [*results.glob("split_*/seed_*/predictions.csv"), *results.glob("cohort/cohort.json")]
+    newest = max((path.stat().st_mtime for path in inputs), default=0)
+    if metrics and newest > (results / "report/metrics.json").stat().st_mtime:
+        metrics, pages = None, [page for page in pages if page.parent.name != "report"]  # of earlier settings
     cohort, faithfulness = _read(results / "cohort/cohort.json"), _read(results / "faithfulness/faithfulness.json")
     try:
-        result = lines(metrics, cohort, faithfulness, pages, seconds)
+        result = lines(metrics, cohort, faithfulness, pages, seconds, target)
     except (
         KeyError,
         TypeError,
     ):  # the numbers of another version of the program, in a folder that is not all made again
-        result = lines(None, None, None, pages, seconds)
+        result = lines(None, None, None, pages, seconds, target)
     return [visible(line) for line in result]
 
 
@@ -49,10 +51,11 @@ def lines(
     faithfulness: Numbers | None,
     pages: Sequence[Path],
     seconds: float,
+    target: str = TARGET,
 ) -> list[str]:
     """Return about ten lines for a terminal, from metrics.json, cohort.json and faithfulness.json, each if it is there.
 
-    pages: files to open, the most important first. seconds: what the run took.
+    pages: files to open, the most important first. seconds: what the run took. target: what was asked for, in words.
     """
     result = [headline(metrics, cohort)] if metrics else []
     if metrics and faithfulness:
@@ -67,7 +70,7 @@ def lines(
         width = max(len(str(page)) for page in pages)
         about = {page: text for page in pages for name, text in PAGES.items() if page.as_posix().endswith(name)}
         result += ["Open:", *(f"  {page!s:<{width}}  {about.get(page, '')}".rstrip() for page in pages)]
-    return [*result, f"It took {duration(seconds)}. {_next(metrics, pages)}"]
+    return [*result, f"It took {duration(seconds)}. {_next(metrics, pages, target)}"]
 
 
 def headline(metrics: Numbers, cohort: Numbers | None = None) -> str:
@@ -99,6 +102,9 @@ def flags(metrics: Numbers | None, cohort: Numbers | None) -> list[str]:
             result.append("results.json and predictions.csv of some runs do not agree: evaluate these runs again.")
         if metrics["coverage"]["missing"] or metrics["coverage"]["repeated"]:
             result.append("Some cases are predicted less or more often than others: the report names them.")
+        aucs, sizes = [run["roc_auc"]["value"] for run in metrics["runs"]], [run["n"] for run in metrics["runs"]]
+        if told := sentences.perfect(aucs, sizes, quoted(metrics["out_of_fold"]["roc_auc"]) if aucs else ""):
+            result.append(told)
     return [*result, *warnings[:grave], *(_against_baselines(metrics) if metrics else []), *warnings[grave:]]
 
 
@@ -112,22 +118,24 @@ def _against_baselines(metrics: Numbers) -> list[str]:
         return []
     strongest = max(judged, key=lambda entry: entry[measure]["value"])
     gain = strongest["auc_difference"]["fold_mean" if measure == "fold_mean" else "model"]
-    if gain["low"] is None or gain["low"] > 0:
+    if gain["value"] is None or (gain["low"] is not None and gain["low"] > 0):
         return []
+    equal = num(gain["value"], 2) == num(0, 2)
+    if gain["low"] is not None:
+        difference = f"; the 95% CI of the difference is {span(gain['low'], gain['high'], 2)}"
+    else:  # too few patients, or all test sets ranked perfectly
+        difference = "" if equal else "; the difference has no CI"
+    reaches = "also reaches" if equal and not difference else "reaches"
     name, reached = baseline_label(strongest["name"]), num(strongest[measure]["value"], 2)
-    return [
-        f"The baseline “{name}” reaches {reached}; the 95% CI of the difference is "
-        f"{span(gain['low'], gain['high'], 2)}: this cohort cannot show that the model is better."
-    ]
+    return [f"The baseline “{name}” {reaches} {reached}{difference}: this cohort cannot show that the model is better."]
 
 
 def _first_sentence(text: str) -> str:
     return re.split(r"(?<=\.) (?=[A-Z])", text)[0]
 
 
-def _next(metrics: Numbers | None, pages: Sequence[Path]) -> str:
+def _next(metrics: Numbers | None, pages: Sequence[Path], target: str) -> str:
     if metrics:
         return "Next: read the report. For other settings, copy the study file and give it a results folder of its own."
-    if pages:
-        return "Next: read the page, then run the same command without a target for the whole study."
-    return "Next: run the same command without a target for the whole study."
+    whole = f"run the same command without {target} for the whole study."
+    return f"Next: read the page, then {whole}" if pages else f"Next: {whole}"

@@ -88,8 +88,12 @@ def _wish(error: ValidationError) -> str:
                 number = math.inf
             if math.isfinite(number) and ("number" in kinds or number == int(number)):
                 return f"is text to YAML: write {_decimal(number)}"
-        return "must be " + " or ".join(
-            TYPES.get(kind, f"a mapping ({kind})" if kind == "object" else "a list") for kind in kinds
+        single = isinstance(error.instance, int | float) and not isinstance(error.instance, bool)
+        as_list = f": write [{error.instance}]" if kinds == ["array"] and single else ""
+        return (
+            "must be "
+            + " or ".join(TYPES.get(kind, f"a mapping ({kind})" if kind == "object" else "a list") for kind in kinds)
+            + as_list
         )
     if error.validator == "enum":
         return f"must be one of {', '.join('null' if word is None else str(word) for word in value)}"

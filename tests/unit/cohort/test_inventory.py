@@ -67,7 +67,7 @@ def test_every_file_and_case_is_accounted_for(tmp_path):
     assert reasons["copies/case_2_match_1_sox10_patch2(1).png"] == (
         "copy made by an operating system, original missing: rename it to case_2_match_1_sox10_patch2.png to use it"
     )
-    assert reasons["case_1_match_1_cd31_patch1.png"] == "stain 'cd31' not in the config: cd31"
+    assert reasons["case_1_match_1_cd31_patch1.png"] == "stain 'cd31' not in names.stains: cd31"
     assert reasons["gone.png"] == "broken link: "
     left_out = excluded[excluded["kind"] == "case"]
     assert dict(zip(left_out["name"], left_out["patches"])) == {"11": 1, "12": 0, "99": 1}
@@ -336,7 +336,7 @@ def test_repeated_rows_are_listed(tmp_path):
         ("Case|Class\n1|1\n", "no column 'Case', 'Class': it has 'Case|Class'"),
         ("Case,Class\n1,1\n01,3\n", "case 1 has different classes: '1' in row 2, '3' in row 3"),
         ("Case,Class\n1,9\n", "row 2: case 1: class code '9' is in neither"),
-        ("Case,Class\n1,\n", "row 2: case 1: class code ''"),
+        ("Case,Class\n1,\n", "row 2: case 1: the class is empty: fill it in"),
         ("Case,Class\n,1\n", "row 2: no case id"),
         ("Case,Class\n", "no rows"),
         ("\n\n", "empty"),

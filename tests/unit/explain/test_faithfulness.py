@@ -306,6 +306,16 @@ def test_a_sentence_for_every_outcome(sentence):
     assert any(words in said["not defined"] for words in ("not defined", "cannot be", "unknown", "no two to compare"))
 
 
+def test_equal_aurocs_are_not_called_too_few_cases():
+    equal = Estimate(0.0, n=36)
+    for said in (
+        without_attention.sentence(1.0, 1.0, equal, ""),
+        findings.uniform("uniform", 1.0, 1.0, equal, ""),
+    ):
+        assert said.startswith("AUROC within a split 1.00 with") and "no difference can be seen (36 patients)" in said
+    assert findings.unvaried(equal) and not findings.unvaried(Estimate(0.0, n=4))
+
+
 GUIDE = "As a guide to what predictions rest on, attention is "
 
 

@@ -347,6 +347,24 @@ def test_a_shard_holds_what_was_written_whatever_the_order_of_the_manifest(tmp_p
     assert study(tmp_path, listed(tmp_path, *rows[::-1]), 1) == first
 
 
+@pytest.mark.parametrize("named, n", [("uni2", 1), ("UNI", 0), (None, 0)])
+def test_an_encoder_that_is_not_that_of_the_files_is_told(named, n):
+    told = precomputed._other_name({"extractor": "uni"} | ({"named": named} if named else {}))
+    assert len(told) == n and all("is uni2, but the files name the encoder uni" in line for line in told)
+
+
+def test_feature_files_that_no_row_names_are_listed(tmp_path):
+    for name in ("a.h5", "b2.H5", "b10.h5", "sub/c.h5", "other/d.h5", ".e.h5", "f.txt"):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).touch()
+    path = listed(tmp_path, "a.h5,1,he,match1", "sub/c.h5,2,he,match1")
+    found = manifest.unlisted(manifest.read(path, tmp_path), tmp_path)
+    assert found == ["b2.H5", "b10.h5"]
+    rows = [("file", name, manifest.UNLISTED, "", 0) for name in found] + [("file", "g.h5", "stain", "x", 3)]
+    excluded = pd.DataFrame(rows, columns=["kind", "name", "reason", "detail", "patches"])
+    assert inventory.of_files(excluded).tolist() == [0, 0, 3]
+
+
 def test_a_change_of_any_file_is_seen_without_opening_it(tmp_path, monkeypatch):
     for name in ("a.h5", "b.h5"):
         clam(tmp_path / name, X, XY)

@@ -114,7 +114,7 @@ def change_patient_of_two_classes(made):
 
 
 def change_unknown_stain(made):
-    made.excluded += [("file", f"{i}.png", "stain 'cd31' not in the config", "cd31", 0) for i in range(3)]
+    made.excluded += [("file", f"{i}.png", "stain 'cd31' not in names.stains", "cd31", 0) for i in range(3)]
     made.excluded += [("file", "x.db", "not an image", "", 0)]
 
 
@@ -153,7 +153,10 @@ def change_damaged(made):
         (change_no_patches, "1 labelled case has no patches and is excluded: e1."),
         (change_no_row, "1 case has patches but no row in the labels, and is excluded: 77 (12 patches)."),
         (change_untested, "b3"),
-        (change_no_patients, "No patient column is given, so cases count as independent."),
+        (
+            change_no_patients,
+            "No patient column is given, so cases count as independent: name it in",
+        ),
         (change_stain_of_one_class, "100% of high-grade cases have it, 50% of benign"),
         (change_damaged, "1 of a sample of 1000 patches cannot be read as an image: a/b.png."),
     ],
@@ -350,6 +353,33 @@ def test_what_can_make_a_result_untrue_comes_before_what_is_small():
     assert told[0].startswith("Cases b1, b2 share 1 equal file") and told[1] == cohort_warnings.NO_PATIENTS
     assert "alone separates benign" in told[2] and "fewer than 10 patches" in told[-1]
     assert numbers["grave"] == len(told) - 2 and numbers["warnings"] == told[1:]
+
+
+def test_blank_patches_of_one_class_are_a_shortcut():
+    made = Made()
+    cases, excluded = made.tables()[1:3]
+    empty = [{"case_id": case["case_id"], "empty": 2, "patches": 100} for case in made.of("benign")]
+    used = cases[cases["status"] == "used"]
+    found = {
+        row["measure"]: row
+        for row in cohort_summary._predictors(used, made.classes, made.stains, 200, 1, QUALITY | {"empty": empty})
+    }
+    row = found["share of blank patches"]
+    assert (row["more"], row["auc"].value, row["typical_fewer"]) == ("benign", 1, 0)
+    assert row["typical_more"] == pytest.approx(0.02)
+    cohort = made.numbers() | {"quality": QUALITY | {"empty": empty, "same": []}, "predictors": [row]}
+    told = cohort_warnings.warnings(cohort, excluded)
+    assert any("on average 2.0% in benign cases, 0.0% in high-grade" in line for line in told)
+    assert any("; of all patches " in line and "0.0% in class high-grade." in line for line in told)
+
+
+def test_cases_that_are_lost_come_before_rare_stains():
+    made = Made()
+    change_no_patches(made)
+    change_unknown_stain(made)
+    told = made.warnings()
+    lost, stains = (next(i for i, line in enumerate(told) if words in line) for words in ("no patches", "cd31"))
+    assert lost < stains
 
 
 def test_a_class_whose_name_is_a_class_is_called_so_once():

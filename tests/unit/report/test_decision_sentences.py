@@ -27,6 +27,8 @@ def test_where_the_model_s_decisions_are_worth_more():
     assert "at thresholds 0.10 and 0.40 to 0.60" in sentences.net_benefit(
         curve(useful=[(0.1, 0.1), (0.4, 0.6)]), "b", 8
     )
+    many = curve(useful=[(0.1, 0.1), (0.4, 0.6), (0.8, 0.8)]) | {"thresholds": [n / 10 for n in range(1, 10)]}
+    assert "at 5 of 8 thresholds from 0.10 to 0.80 (" in sentences.net_benefit(many, "b", 8)
     assert sentences.net_benefit(curve(useful=()), "b", 80).startswith("At no threshold is deciding by the model shown")
 
 
@@ -110,7 +112,8 @@ def test_no_sentence_has_a_hole():
         ("mean", Estimate(0.05, -0.01, 0.11), "it is not shown that attention adds anything, difference 0.05 (95% CI"),
         ("flat", Estimate(-0.05, -0.09, -0.01), ", higher than its own: difference −0.05 (95% CI −0.09 to −0.01)."),
         ("flat", Estimate(0.05, 0.01, 0.09), "the levels of slices and stains add 0.05"),
-        ("hierarchical", Estimate(0.0), "; difference 0.00."),
+        ("hierarchical", Estimate(0.0), "; equal, so no difference can be seen."),
+        ("hierarchical", Estimate(0.1), "; difference 0.10."),
         ("flat", Estimate(None), "The AUROC of the model trained with one attention over all patches is not defined."),
     ],
 )
@@ -120,3 +123,11 @@ def test_what_the_model_reaches_when_trained_in_another_way(way, gain, words):
     said = sentences.retrained([{"retrained": None}, row], "fold_mean")
     assert words in said and said == sentences.retrained([row], "roc_auc") and said.endswith(".")
     assert sentences.retrained([{"retrained": None}], "fold_mean") == ""
+
+
+def test_measures_that_disagree_are_both_told():
+    perfect, gains = Estimate(1.0, 0.86, 1.0), {"fold_mean": Estimate(0.0), "model": Estimate(-0.06, -0.1, -0.02)}
+    row = {"retrained": "mean", "fold_mean": perfect, "roc_auc": Estimate(1.0), "auc_difference": gains}
+    assert sentences.retrained([row], "fold_mean").endswith(
+        "; equal, but pooled it reaches 1.00: difference −0.06 (95% CI −0.10 to −0.02)."
+    )

@@ -22,6 +22,7 @@ NUMBERS = {
         "patients_of": {"benign": 55, "high-grade": 55},
         "counts": {"benign": 60, "high-grade": 60},
         "by_seed": [{}],
+        "runs": [],
         "out_of_fold": {"fold_mean": AUC, "folds": 5},
         "coverage": {"missing": {}, "repeated": {}},
         "disagreements": [],

@@ -44,6 +44,15 @@ def used(results=RESULTS, **parts):
     return made | {"faithfulness": None, "run": paragraphs.facts(results, SIZES)} | parts
 
 
+@pytest.mark.parametrize(
+    "said, name", [({"named": "uni2", "extractor": "x"}, " (uni2)"), ({"extractor": "x"}, " (x)"), ({}, "")]
+)
+def test_precomputed_features_are_of_the_encoder_that_is_known(said, name):
+    run = paragraphs.facts(RESULTS | {"features": {"encoder": "precomputed", "dim": 8} | said}, SIZES)
+    text = paragraphs.methods(numbers(), used(run=run), "patient")
+    assert f"A frozen encoder{name} encoded each patch once into 8 features." in text
+
+
 def test_methods_have_every_number():
     assert paragraphs.methods(numbers(), used(), "patient") == (
         "Cases were classified as benign or high-grade from image patches of 1 stain (h&e) by "

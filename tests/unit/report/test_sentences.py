@@ -18,7 +18,7 @@ def baseline(name, value, gain, fitted=5):
 def numbers(**parts):
     of = {"fold_mean": VALUE, "roc_auc": VALUE, "folds": 5}
     made = {"headline": "fold_mean", "out_of_fold": of, "classes": ["benign", "high-grade"], "positive": "high-grade"}
-    made |= {"cases": 87, "patients": 80, "by_seed": [{}], "baselines": [], "decisions": [{"rows": ROWS}]}
+    made |= {"runs": [], "cases": 87, "patients": 80, "by_seed": [{}], "baselines": [], "decisions": [{"rows": ROWS}]}
     made |= {"counts": {"benign": 57, "high-grade": 30}, "patients_of": {"benign": 52, "high-grade": 28}}
     return made | {"coverage": {"missing": {}, "repeated": {}}, "disagreements": []} | parts
 
@@ -57,8 +57,9 @@ def test_cards_have_counts_and_say_whose_they_are():
         (Estimate(0.05, -0.02, 0.12), "+0.05", "95% CI −0.02 to 0.12: no difference shown"),
         (Estimate(0.05, 0.02, 0.08), "+0.05", "95% CI 0.02 to 0.08: the model is better"),
         (Estimate(-0.05, -0.08, -0.02), "−0.05", "95% CI −0.08 to −0.02: the model is worse"),
-        (Estimate(0.0), "0.00", "95% CI not defined: no CI is defined"),
-        (Estimate(None), "not defined", "95% CI not defined: no CI is defined"),
+        (Estimate(0.0), "0.00", "equal, so no difference shown"),
+        (Estimate(0.1), "+0.10", "no CI is defined"),
+        (Estimate(None), "not defined", "no CI is defined"),
     ],
 )
 def test_the_best_baseline_is_compared_in_pairs(gain, figure, verdict):
@@ -70,7 +71,7 @@ def test_the_best_baseline_is_compared_in_pairs(gain, figure, verdict):
     ]
     cards = sentences.cards(numbers(baselines=found), "")
     assert cards[2] == ("Best of 2 baselines, AUROC", "0.86", "Mean of patch features; 95% CI 0.70 to 0.90")
-    assert cards[3] == ("Model − baseline", figure, f"paired, {verdict}")
+    assert cards[3] == ("Model − baseline", figure, f"paired{', ' if gain.low is not None else '; '}{verdict}")
     pooled = sentences.cards(numbers(baselines=found, headline="roc_auc"), "")
     assert pooled[3].figure == "+0.30"
 
@@ -119,6 +120,15 @@ def test_a_large_cohort_that_is_explained_has_one_flag():
 )
 def test_which_classes_attention_explains(explained, words):
     assert sentences.one_class(explained) == words
+
+
+def test_test_sets_that_are_all_ranked_perfectly():
+    runs = [{"n": 8, "roc_auc": Estimate(1.0)}] * 5
+    told = sentences.flags(numbers(runs=runs), {"warnings": [], "grave": 0}, {"a": True}, "case")
+    assert told[0].startswith("Each test set of 8 cases is ranked perfectly") and told[0].endswith(
+        "0.91 (95% CI 0.84 to 0.95)."
+    )
+    assert sentences.perfect([1, None], [8, 8], "") == sentences.perfect([1], [51], "") == ""
 
 
 def test_too_few_to_quote():

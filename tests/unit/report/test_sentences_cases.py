@@ -72,8 +72,8 @@ def attention(*stains, **parts):
         (
             attention(("h&e", 1.5, 2), ("sox10", 0.5, 2), effective_patches=12.4, normalised_entropy=0.99),
             "In a cases h&e or sox10 most often had the largest weight (each 2 of 4 cases; median weight 0.50 and "
-            "0.50). The attention of a case amounts to 12 patches on average; normalised entropy is 0.99 (1 is "
-            "uniform), close to equal weights.",
+            "0.50). The attention of a case is on average as spread as if 12 patches had equal weight and the others "
+            "none; normalised entropy is 0.99 (1 is uniform), close to equal weights.",
         ),
     ],
 )

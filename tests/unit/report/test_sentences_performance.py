@@ -159,6 +159,7 @@ def baseline(name, value, gain, fitted=2):
             "difference.",
         ),
         (Estimate(0.05), "The model is 0.05 higher."),
+        (Estimate(0.0), "The model equals it (both 0.90): no difference can be seen."),
         (Estimate(None), "The paired difference is not defined."),
     ],
 )
@@ -179,7 +180,8 @@ def test_how_baselines_were_made():
     names = ("summary", "mean_pool", "mean_pool_h&e", "colour")
     numbers = {"baselines": [{"name": name} for name in names]}
     with_images = performance.baselines_made(numbers, True)
-    assert "the mean of one stain, a descriptor of colour and coarse texture, the number of patches and" in with_images
+    assert "the mean of one stain (a case without it counts as average), a descriptor of colour" in with_images
+    assert "and coarse texture, the number of patches and" in with_images
     assert "There is no colour baseline" in performance.baselines_made({"baselines": []}, False)
 
 
@@ -187,7 +189,9 @@ def test_the_worst_subgroup_has_five_cases_where_one_has():
     group = {"right": 4, "accuracy": Estimate(0.8, 0.376, 0.964)}
     groups = [group | {"name": "large", "n": 5}, {"name": "tiny", "n": 1, "right": 0, "accuracy": Estimate(0, 0, 0.8)}]
     text = performance.subgroups({"subgroups": groups})
-    assert text == "The least accurate of 2 subgroups is “large”: 4 of 5 correct (80%, 95% CI 38 to 96%)."
+    assert text.startswith(
+        "The least accurate of 1 subgroup of at least 5 cases (1 smaller) is “large”: 4 of 5 correct ("
+    )
     assert "“tiny”" in performance.subgroups({"subgroups": groups[1:]})
 
 

@@ -17,6 +17,7 @@ METRICS = {
     "patients": 80,
     "patients_of": {"benign": 50, "high-grade": 30},
     "by_seed": [{}],
+    "runs": [],
     "headline": "fold_mean",
     "out_of_fold": {"fold_mean": {"value": 0.912, "low": 0.841, "high": 0.953, "n": 80}, "folds": 5},
     "baselines": [
@@ -78,6 +79,36 @@ def test_a_model_that_is_better_than_its_baselines_needs_no_flag():
     assert summary.flags(changed(baselines=[]), None) == []
 
 
+@pytest.mark.parametrize(
+    "value, told",
+    [
+        (0.0, ["also reaches 1.00: this"]),
+        (-0.1, ["reaches 1.00; the difference has no CI: this"]),
+        (0.1, ["reaches 1.00; the difference has no CI: this"]),
+        (None, []),
+    ],
+)
+def test_a_model_that_is_not_shown_to_be_better_is_told_where_there_is_no_ci(value, told):
+    perfect, gain = {"value": 1.0, "low": 0.86, "high": 1.0}, {"value": value, "low": None, "high": None}
+    entry = METRICS["baselines"][1] | {"fold_mean": perfect, "auc_difference": {"fold_mean": gain}}
+    flags = summary.flags(changed(baselines=[entry]), None)
+    assert flags == [
+        f"The baseline “Mean of patch features” {words} cohort cannot show that the model is better." for words in told
+    ]
+
+
+def test_perfect_ranking_of_few_is_told():
+    runs = [{"n": n, "roc_auc": {"value": 1.0}} for n in (7, 8)]
+    of = METRICS["out_of_fold"] | {"roc_auc": {"value": 0.94, "low": 0.79, "high": 0.99}}
+    (told,) = summary.flags(changed(runs=runs, out_of_fold=of, baselines=[]), None)
+    assert told == (
+        "Each test set of 7 to 8 cases is ranked perfectly, weak evidence from so few pairs: quote the pooled AUROC, "
+        "too, 0.94 (95% CI 0.79 to 0.99)."
+    )
+    runs[0]["roc_auc"] = {"value": 0.9}
+    assert summary.flags(changed(runs=runs, out_of_fold=of, baselines=[]), None) == []
+
+
 def test_a_baseline_that_was_never_fitted_is_no_rival():
     metrics = changed(baselines=[METRICS["baselines"][1] | {"fitted": 0}])
     assert summary.flags(metrics, None) == []
@@ -117,17 +148,17 @@ def test_a_single_flag_more_stands_where_the_line_on_it_would():
 
 
 def test_a_look_at_the_cohort_names_the_next_step():
-    lines = summary.lines(None, COHORT, None, [Path("results/cohort/index.html")], 4)
+    lines = summary.lines(None, COHORT, None, [Path("results/cohort/index.html")], 4, "`-- cohort`")
     assert not any("AUROC" in line for line in lines)
-    assert lines[-1].endswith("run the same command without a target for the whole study.")
+    assert lines[-1].endswith("run the same command without `-- cohort` for the whole study.")
 
 
 @pytest.fixture
 def results(tmp_path):
     for name, numbers in (
-        ("report/metrics.json", METRICS),
         ("cohort/cohort.json", COHORT),
         ("faithfulness/faithfulness.json", FAITHFULNESS),
+        ("report/metrics.json", METRICS),
     ):
         (tmp_path / name).parent.mkdir(parents=True)
         (tmp_path / name).write_text(json.dumps(numbers), encoding="utf-8")
@@ -148,10 +179,11 @@ def test_numbers_of_another_version_are_not_quoted(results):
     assert not any("AUROC" in line for line in lines) and any("report/index.html" in line for line in lines)
 
 
-def test_a_report_older_than_the_predictions_is_not_quoted(results):
-    predictions = results / "split_01/seed_1/predictions.csv"
-    predictions.parent.mkdir(parents=True)
-    predictions.touch()
-    os.utime(results / "report/metrics.json", (0, 0))
+@pytest.mark.parametrize("name", ["split_01/seed_1/predictions.csv", "cohort/cohort.json"])
+def test_a_report_older_than_what_it_is_made_from_is_not_quoted(results, name):
+    newer = results / name
+    newer.parent.mkdir(parents=True, exist_ok=True)
+    newer.touch()
+    os.utime(results / "report/metrics.json", (newer.stat().st_mtime - 1,) * 2)
     lines = summary.of_folder(results, 10)
     assert not any("AUROC" in line or "report/index.html" in line for line in lines)

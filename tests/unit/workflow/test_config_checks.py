@@ -58,6 +58,7 @@ THREE = {"classes": [{"a": ["1"]}, {"b": ["2"]}, {"c": ["3"]}], "excluded_codes"
         ({"report": {"bootstrap_samples": "many" * 1000}}, "... must be a whole number"),
         ({"train": {"epochs": "many"}}, "train.epochs: 'many' must be a whole number"),
         ({"train": {"lr": -1}}, "train.lr: -1 must be above 0"),
+        ({"seeds": 3}, "seeds: 3 must be a list: write [3]"),
         ({"trian": {"lr": 1}}, "trian: no such setting: did you mean train?"),
         ({"embed": {"pooling": "max"}}, "embed.pooling: 'max' must be one of 2x2, global"),
         ({"embed": {"encoder": "kimianet", "weights": "default"}}, "embed.weights: kimianet needs your consent"),
