@@ -107,7 +107,7 @@ class Made:
             benchmark = self.root / f"benchmarks/{name}.tsv"
             benchmark.parent.mkdir(parents=True, exist_ok=True)
             seconds = 1 if name.startswith("splits") else 61.5
-            benchmark.write_text(f"s\th:m:s\tmax_rss\tcpu_time\n{seconds}\t0:01:01\t812.5\t60\n")
+            benchmark.write_text(f"s\th:m:s\tmax_rss\tcpu_time\n{seconds}\t0:01:01\t812.5\t60\n", encoding="utf-8")
 
     def write_cohort(self, cases, excluded):
         """What rule cohort makes of these cases, had each one slice of all its patches in h&e."""
@@ -157,7 +157,7 @@ class Made:
         results["temperature"], results["temperature_off"] = metrics.temperature(self.y[validation], logits)
         if len(self.classes) == 2:
             results["threshold"] = metrics.youden_threshold(self.y[validation], q[:, 1])
-        (folder / "results.json").write_text(json.dumps(results))
+        (folder / "results.json").write_text(json.dumps(results), encoding="utf-8")
         if history:
             epochs = {"epoch": [1, 2, 3], "train_loss": [1.0, 0.5, 0.3], "val_loss": [0.9, 0.5, 0.6]}
             pd.DataFrame(epochs | {"val_auc": 0.8, "best": [False, True, False]}).to_csv(
@@ -168,7 +168,8 @@ class Made:
         )
         summary.loc[summary["case_id"] == self.ids[1], ["stain_weight_h_e", "stain_weight_sox10"]] = [1, np.nan]
         summary.to_csv(folder / "attention_analysis/summary.csv", index=False)
-        (folder / "attention_analysis/truth_auc.json").write_text(json.dumps({"cases": 4, "mean_auc": 0.7}))
+        truth = json.dumps({"cases": 4, "mean_auc": 0.7})
+        (folder / "attention_analysis/truth_auc.json").write_text(truth, encoding="utf-8")
         (folder / "attention_analysis/case_effective_patches/case_1_top_effective_patches.png").touch()
 
     @property
@@ -191,7 +192,11 @@ class Made:
         monkeypatch.setattr(sys, "argv", [str(word) for word in words])
         script.main(script.arguments())
         page = (output / "index.html").read_text(encoding="utf-8")
-        return page, json.loads((output / "metrics.json").read_text()), pd.read_csv(output / "metrics.csv", dtype=str)
+        return (
+            page,
+            json.loads((output / "metrics.json").read_text(encoding="utf-8")),
+            pd.read_csv(output / "metrics.csv", dtype=str),
+        )
 
     def written(self, name):
         """Text of another file of the report."""

@@ -371,6 +371,7 @@ def test_one_split_alone(study):
     assert study.pending() in ({}, {"report": 1, "index": 1})
 
 
+@pytest.mark.long
 def test_a_moved_picture_is_a_gap_and_an_unknown_case_one_line(study):
     """Without a wish to take the inventory anew: the rules that may run are named."""
     target = study.folder / RUNS[1] / "attention_analysis"
@@ -488,9 +489,11 @@ def test_the_bundle_predicts_test_cases_as_evaluate_did(study):
             wanted = [row["prob_benign"], row["prob_high_grade"]]
             np.testing.assert_allclose(found.probabilities, wanted, rtol=0, atol=1e-6)
             own = attention[attention["case_id"] == row["case_id"]].reset_index(drop=True)
-            pd.testing.assert_frame_equal(found.attention.reset_index(drop=True)[list(own)], own, atol=1e-6, rtol=0)
+            told = found.attention.reset_index(drop=True)[list(own)].astype(own.dtypes)
+            pd.testing.assert_frame_equal(told, own, atol=1e-6, rtol=0)
 
 
+@pytest.mark.long
 def test_new_cases_are_predicted_from_the_bundle_alone(study):
     """By the rule, and by the script; a case that comes later is encoded alone."""
     new, painted = study.folder / "new", study.folder / "resources/tiny/patches"

@@ -34,12 +34,17 @@ def warnings(cohort: Numbers, excluded: pd.DataFrame) -> list[str]:
 
     cohort: the numbers of the page, as report.cohort_summary.numbers returns them. excluded: excluded.csv.
     """
+    quality = cohort["quality"]
     return [
         *grave(cohort),
         *_of_classes(cohort),
         *_of_cases(cohort, excluded),
         *_of_stains(cohort, excluded),
-        *(_of_patches(cohort) if cohort["quality"] else _of_sample(cohort["sides"])),
+        *(
+            _of_patches(cohort["quality"], _blank_by_class(cohort))
+            if cohort["quality"]
+            else _of_sample(cohort["sides"])
+        ),
     ]
 
 
@@ -219,9 +224,8 @@ def _of_copies(quality: Numbers, patient_column: str | None) -> Iterator[str]:
                 )
 
 
-def _of_patches(cohort: Numbers) -> Iterator[str]:
-    """Yield what is odd about the content of the patches."""
-    quality = cohort["quality"]
+def _of_patches(quality: Numbers, by_class: str) -> Iterator[str]:
+    """Yield what is odd about the content of the patches. by_class: of `_blank_by_class`."""
     images = quality["images"]
     whole = [row["case_id"] for row in quality["empty"] if row["empty"] == row["patches"]]
     if whole:
@@ -233,7 +237,7 @@ def _of_patches(cohort: Numbers) -> Iterator[str]:
         blank = "blank (all pixels equal)" if images else "of one value (all features equal)"
         yield (
             f"{_have(part, 'other case' if whole else 'case')} patches that are {blank}, which the model treats as "
-            f"tissue: {few(named, NAMED)}{_blank_by_class(cohort)}."
+            f"tissue: {few(named, NAMED)}{by_class}."
         )
     if quality["same"]:
         yield f"{_have(quality['same'], 'case')} patches that are all identical: {few(quality['same'], NAMED)}."

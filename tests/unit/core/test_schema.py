@@ -72,12 +72,18 @@ def test_text_arrives_as_it_is(title):
 OWN = {("Entry", key) for key in ("pooling", "precision", "final_relu", "source")}
 # What a study has of these settings, which may be nothing.
 OWN |= {("Study", key) for key in ("columns", "clinical", "retrained")} | {("Source", "columns"), ("Row", "runs")}
+OWN |= {("Bundle", "weights")}  # of its members
 # The same of functions: `auto` leaves the choice to the registry, as None does for other settings; a part of a path.
 OWN |= {("_vit", "pooling"), ("load", "precision"), ("spelt", "folder")}
 SCRIPTS = sorted((REPOSITORY / "scripts").rglob("*.py"))
 
 
-SETTINGS = {key for section in schema.read()["properties"].values() for key in section.get("properties", {})}
+SETTINGS = {
+    key
+    for name, section in schema.read()["properties"].items()
+    for key in section.get("properties", {})
+    if name != "predict"  # whose files are inputs of programs
+}
 
 
 def test_no_script_has_a_default_of_its_own_for_a_setting():

@@ -142,7 +142,7 @@ def test_defaults_are_the_registry_s_and_what_is_given_wins():
     assert (given["input_size"], given["resize"], given["dim"]) == (96, "pad", 512)
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_width_in_the_registry_is_that_of_the_network():
     for name, entry in encoder_registry.ENCODERS.items():
         if entry.library == "torchvision":

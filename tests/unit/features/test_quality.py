@@ -39,7 +39,7 @@ def look(shards, copies=NONE, patients=CASES, images=True):
 
 
 def said(found, patient_column="Patient"):
-    return " ".join([*cohort_warnings._of_copies(found, patient_column), *cohort_warnings._of_patches(found)])
+    return " ".join([*cohort_warnings._of_copies(found, patient_column), *cohort_warnings._of_patches(found, "")])
 
 
 def test_images_are_counted_by_kind_and_blank_ones_by_case(tmp_path):
