@@ -40,11 +40,7 @@ def warnings(cohort: Numbers, excluded: pd.DataFrame) -> list[str]:
         *_of_classes(cohort),
         *_of_cases(cohort, excluded),
         *_of_stains(cohort, excluded),
-        *(
-            _of_patches(cohort["quality"], _blank_by_class(cohort))
-            if cohort["quality"]
-            else _of_sample(cohort["sides"])
-        ),
+        *(_of_patches(quality, _blank_by_class(cohort)) if quality else _of_sample(cohort["sides"])),
     ]
 
 
