@@ -10,7 +10,7 @@
 # make docs: the tables of config/README.md from the schema, then the site of docs/, which is read without a network.
 # make test-docs: run the commands of the documentation, as far as they need no cluster; minutes long.
 # make checks: figures of the demo cohort against their goals, and shuffled labels, minutes long; not part of the tests.
-# Four workers for two cores: a test that waits for SLURM or a browser leaves its core to another.
+# Three workers for two cores (four took longer): a test that waits for SLURM or a browser leaves its core to another.
 # The programs are started as modules: the first line of bin/pytest has the path of the checkout, unquoted for a shell.
 PYTHON ?= python3
 BIN := .venv/bin
@@ -30,7 +30,7 @@ docs: .venv/.docs
 	@echo "docs/_build/html/index.html"
 
 test: .venv/.test
-	$(BIN)/python -m pytest -n 4 --dist loadfile --no-loadscope-reorder
+	$(BIN)/python -m pytest -n 3 --dist loadfile --no-loadscope-reorder
 
 # A test that is listed at the end takes seconds: mark it slow.
 test-fast: .venv/.test
@@ -38,12 +38,12 @@ test-fast: .venv/.test
 
 coverage: .venv/.test
 	$(BIN)/python -m coverage erase
-	$(BIN)/python -m coverage run -m pytest -n 4 --dist loadfile --no-loadscope-reorder
+	$(BIN)/python -m coverage run -m pytest -n 3 --dist loadfile --no-loadscope-reorder
 	$(BIN)/python -m coverage combine --quiet
 	$(BIN)/python -m coverage report
 
 test-long: .venv/.test
-	$(BIN)/python -m pytest -n 4 --dist loadfile --no-loadscope-reorder -m long --ignore tests/workflow/test_docs.py tests/workflow $(LONG)
+	$(BIN)/python -m pytest -n 3 --dist loadfile --no-loadscope-reorder -m long --ignore tests/workflow/test_docs.py tests/workflow $(LONG)
 
 test-hostile: .venv/.test
 	$(BIN)/python -m pytest -m "long or not long" -s --durations=0 tests/hostile tests/workflow/test_killed.py
