@@ -32,6 +32,9 @@ REMEDY = "get the bundle again from where it was made"
 Arrays = dict[str, NDArray[Any]]
 
 
+REFERRED = ("stains", "combinations", "patches", "shift", "disagreement")  # what flags need
+
+
 def _texts(value: object) -> bool:
     return isinstance(value, list) and all(isinstance(item, str) for item in value)
 
@@ -54,9 +57,7 @@ FIELDS: dict[str, Callable[[Any], bool]] = {
     "members": lambda value: isinstance(value, list) and len(value) > 0 and all(map(_member, value)),
     "decision": lambda value: _decision(value),
     "splits": lambda value: _named(value) and all(map(_decision, value.values())),
-    "reference": lambda value: (
-        value == {} or _with("stains", "combinations", "patches", "shift", "disagreement")(value)
-    ),
+    "reference": lambda value: value == {} or _with(*REFERRED)(value),
     "files": lambda value: _named(value) and all(isinstance(digest, str) for digest in value.values()),
 }
 
