@@ -27,6 +27,8 @@ from stratamil.deploy.apply import load_bundle
 from stratamil.features import store
 from stratamil.mil.model import HierarchicalAttention, ModelSettings
 
+NAMES = dict.fromkeys(("pattern", "stains", "unknown_stains"))
+COHORT = dict.fromkeys(("case_column", "class_column", "classes", "excluded_codes"))
 STAINS, DIM, PATCHES = ["h&e", "melan", "sox10"], 1280, 700
 
 
@@ -51,7 +53,7 @@ def write_bundle(path: Path, rng: np.random.Generator) -> None:
         "disagreement": {"limit": 0.1, "share": 0.95},
     }
     decision = {"threshold": 0.5, "temperature": 1.2}
-    facts = {"title": "bench", "classes": ["benign", "high-grade"], "stains": STAINS, "names": {}, "cohort": {}}
+    facts = {"title": "bench", "classes": ["benign", "high-grade"], "stains": STAINS, "names": NAMES, "cohort": COHORT}
     facts |= {"source": "patches", "encoders": {}, "features": {"dim": DIM}, "model": settings.asdict()}
     facts |= {"members": members, "decision": decision, "splits": {}, "reference": known}
     bundle.write(path, facts, weights, arrays, "bench")

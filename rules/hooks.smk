@@ -14,6 +14,16 @@ from stratamil.core.errors import UserError, few, visible
 from stratamil.workflow import changed_settings, machine, results_folder, slurm, study_file
 
 
+def refuse_targets(names):
+    """Stop with a remedy where a target needs what this config has not: Snakemake's error names no setting."""
+    if PREDICTING and "validate" in names and not config["labels"]:
+        raise stopped("config: predict.labels: validate needs the labels table of these cases")
+    if not PREDICTING and names & {"predict", "validate"}:
+        raise stopped("config: predict.bundle: predict and validate need a bundle, in a file of their own")
+    if PREDICTING and "bundle" in names:
+        raise stopped("config: predict.bundle: the target bundle needs the file of the study, without this setting")
+
+
 def before_planning(names):
     """Refuse to work beside another run, and let targets on the command line have other names: name -> target.
 
@@ -32,6 +42,7 @@ def before_planning(names):
             except UserError as error:
                 raise stopped(*error.problems)
         asked = workflow.dag_settings
+        refuse_targets(set(asked.targets))
         for setting in ("targets", "forcerun", "until", "omit_from"):
             given = getattr(asked, setting)
             setattr(asked, setting, {targets.get(os.path.relpath(target or "."), target) for target in given})
@@ -80,7 +91,8 @@ if MAIN:
 def tell_summary():
     """Say at the end of a run what came out, what to know of it, and where to look."""
     if PREDICTING:
-        logger.info(f"Open:\n  {PREDICTED}/index.html", extra={"summary": True})
+        pages = [page for page in ("index.html", "validation/index.html") if Path(PREDICTED, page).is_file()]
+        logger.info("\n  ".join(["Open:", *(f"{PREDICTED}/{page}" for page in pages)]), extra={"summary": True})
         return
     from stratamil.report import summary  # scipy comes with it, which a dry run need not wait for
 

@@ -7,8 +7,6 @@ import argparse
 import logging
 from pathlib import Path
 
-import pandas as pd
-
 import cli
 from stratamil.cohort import columns
 from stratamil.core import files, provenance, tables
@@ -39,9 +37,7 @@ def main(args: argparse.Namespace) -> None:
     cases = tables.read_cases(args.predictions / "inventory/cases.csv")
     excluded = tables.read_excluded(args.predictions / "inventory/excluded.csv")
     predictions = tables.read_predictions(args.predictions / "predictions.csv")
-    flags, shifts = (
-        pd.read_csv(args.predictions / f"{name}.csv", dtype={"case_id": str}) for name in ("flags", "shift")
-    )
+    flags, shifts = (tables.read(args.predictions / f"{name}.csv") for name in ("flags", "shift"))
     if not (cases["class"] != "").any():
         raise UserError(f"{args.predictions}: predicted without labels: set predict.labels and predict again")
     patients, images = args.patient_column is not None, facts["source"] == "patches"

@@ -358,6 +358,13 @@ def test_a_column_that_the_labels_table_lacks_is_one_line(study):
     assert done.returncode != 0 and line in done.stdout + done.stderr and "Traceback" not in done.stdout + done.stderr
 
 
+@pytest.mark.parametrize("target", ["predict", "validate"])
+def test_a_target_of_new_cases_without_a_bundle_is_one_line(study, target):
+    done = study.snakemake("-n", "--", target)
+    assert done.returncode == 1 and "config: predict.bundle: predict and validate need a bundle" in done.stdout
+    assert "MissingRule" not in done.stdout
+
+
 def test_one_split_alone(study):
     target = f"{RUNS[1]}/attention_analysis"
     assert study.pending("-R", "attention", "--", target) == {"attention": 1}

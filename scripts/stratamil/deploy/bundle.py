@@ -32,6 +32,9 @@ REMEDY = "get the bundle again from where it was made"
 Arrays = dict[str, NDArray[Any]]
 
 
+REFERRED = ("stains", "combinations", "patches", "shift", "disagreement")  # what flags need
+
+
 def _texts(value: object) -> bool:
     return isinstance(value, list) and all(isinstance(item, str) for item in value)
 
@@ -45,8 +48,8 @@ FIELDS: dict[str, Callable[[Any], bool]] = {
     "title": lambda value: isinstance(value, str),
     "classes": lambda value: _texts(value) and len(value) > 1,
     "stains": lambda value: _texts(value) and len(value) > 0,
-    "names": _named,
-    "cohort": _named,
+    "names": lambda value: _with("pattern", "stains", "unknown_stains")(value),
+    "cohort": lambda value: _with("case_column", "class_column", "classes", "excluded_codes")(value),
     "source": lambda value: value in ("patches", "precomputed"),
     "encoders": lambda value: _named(value) and all(map(_named, value.values())),
     "features": _named,
@@ -54,9 +57,14 @@ FIELDS: dict[str, Callable[[Any], bool]] = {
     "members": lambda value: isinstance(value, list) and len(value) > 0 and all(map(_member, value)),
     "decision": lambda value: _decision(value),
     "splits": lambda value: _named(value) and all(map(_decision, value.values())),
-    "reference": _named,
+    "reference": lambda value: value == {} or _with(*REFERRED)(value),
     "files": lambda value: _named(value) and all(isinstance(digest, str) for digest in value.values()),
 }
+
+
+def _with(*names: str) -> Callable[[Any], bool]:
+    """Return whether a value is an object that has these fields."""
+    return lambda value: _named(value) and set(names) <= set(value)
 
 
 def _member(value: object) -> bool:
@@ -164,7 +172,7 @@ def _contents(path: Path) -> tuple[dict[str, bytes], dict[str, Any]]:
             with zipfile.ZipFile(path) as archive:
                 names = _names(path, archive, size)
                 contents = {name: archive.read(name) for name in names}
-                found = json.loads(contents.pop(FACTS)) if FACTS in contents else None
+                found = json.loads(contents.pop(FACTS), parse_constant=_refused) if FACTS in contents else None
         except (zipfile.BadZipFile, EOFError, ValueError, RecursionError, NotImplementedError, RuntimeError) as error:
             reason = " ".join(str(error).split())
             raise UserError(f"{path}: not a bundle, or a damaged or truncated one ({reason}): {REMEDY}") from None
@@ -178,6 +186,10 @@ def _contents(path: Path) -> tuple[dict[str, bytes], dict[str, Any]]:
         )
     _check(path, contents, found)
     return contents, found
+
+
+def _refused(word: str) -> None:
+    raise ValueError(f"{word} in {FACTS}")
 
 
 def _names(path: Path, archive: zipfile.ZipFile, size: int) -> list[str]:

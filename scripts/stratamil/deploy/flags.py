@@ -11,7 +11,6 @@ from stratamil.core.wording import counted, listed, num, pct
 from stratamil.deploy import reference, shift
 from stratamil.deploy.reference import Reference
 from stratamil.features.store import Features
-from stratamil.mil.bags import recognised
 
 COLUMNS = ("case_id", "flag", "value", "limit", "reason")
 # Each flag with its name for readers, the gravest first.
@@ -24,6 +23,7 @@ FLAGS = {
     "members_disagree": "Models disagree",
     "near_threshold": "Near the threshold",
 }
+SEEN = 0.5  # of a case's images, in the training cohort: a part of a training case is known, too
 NEAR = 0.02  # of the threshold: nearer is near, also where all members agree
 DISSENT = 1 / 3  # of the members, where out-of-fold predictions give no limit
 
@@ -78,13 +78,12 @@ Row = tuple[str, str, Any, Any, str]
 
 
 def _known(known: Reference, features: Features, stains: Sequence[str], cases: Sequence[str]) -> list[Row]:
-    bags, hashes, rows = reference.hashed(features, stains), known.hashes, []
+    bags, rows = reference.hashed(features, stains), []
     for case in cases:
-        own = bags.minhash(case)
-        if recognised(own, hashes):
-            share = len(hashes.intersection(own)) / len(own)
-            text = "its images were in the training cohort: this prediction is not independent"
-            rows.append((case, "known_case", share, 0.5, text))
+        share = known.known(bags.distinct(case))
+        if share >= SEEN:
+            text = f"{pct(share)} of its images were in the training cohort: this prediction is not independent"
+            rows.append((case, "known_case", share, SEEN, text))
     return rows
 
 

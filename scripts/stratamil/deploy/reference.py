@@ -42,10 +42,9 @@ class Reference:
             if PART.format(i, "centre") in self.arrays
         }
 
-    @cached_property
-    def hashes(self) -> set[str]:
-        """Digests of the training cohort's patches, as `Bags.minhash` gives them."""
-        return {f"{number:016x}" for number in self.arrays["hashes"].tolist()}
+    def known(self, digests: NDArray[np.uint64]) -> float:
+        """Return the share of a case's digests (`Bags.distinct`) that are of patches of the training cohort."""
+        return float(np.isin(digests, self.arrays["hashes"]).mean()) if len(digests) else 0.0
 
 
 def of_study(study: Study, features: Features, stains: Sequence[str]) -> Reference:
@@ -75,7 +74,7 @@ def of_study(study: Study, features: Features, stains: Sequence[str]) -> Referen
         "colours": {stain: _spread(rows) for stain, rows in colours.items() if rows},
         "development": _development(study, found, stains),
     }
-    arrays = {"hashes": np.array(sorted({int(d, 16) for case in cases for d in bags.minhash(case)}), dtype=np.uint64)}
+    arrays = {"hashes": np.unique(np.concatenate([bags.distinct(case) for case in cases]))}
     for i, stain in enumerate(stains):
         fitted = shift.fit(np.array(list(x[stain].values())))
         arrays |= {PART.format(i, name): part for name, part in fitted._asdict().items()} if fitted else {}
@@ -83,7 +82,7 @@ def of_study(study: Study, features: Features, stains: Sequence[str]) -> Referen
 
 
 def hashed(features: Features, stains: Sequence[str]) -> Bags:
-    """Return the Bags whose `minhash` recognises cases: by the colour of their images, which no encoder changes.
+    """Return the Bags whose `distinct` recognises cases: by the colour of their images, which no encoder changes.
 
     Precomputed features have no images: they are recognised by themselves.
     """

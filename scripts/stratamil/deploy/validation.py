@@ -26,7 +26,7 @@ from stratamil.evaluation.study import Study, Validation
 from stratamil.stats import intervals, metrics
 from stratamil.stats.intervals import Estimate
 
-KNOWN = "of the training cohort, so not new"
+KNOWN = "of the training cohort, or of a patient who is in it"
 NAME = "external"
 
 
@@ -247,12 +247,14 @@ def followed(
 ) -> tuple[dict[str, Any], pd.DataFrame]:
     """Return the flow of cases and patches to the validation, as `flow.follow`, and the rows of the cases that count.
 
-    cases, excluded: of predict's inventory. Cases of the training cohort are left out. patients: whether they are
-    known. images: as there.
+    cases, excluded: of predict's inventory. Cases of the training cohort are left out, with all cases of their
+    patients. patients: whether they are known. images: as there.
     """
     begun = flow.begin(cases, excluded)
     used = begun[-1][1]
     seen = used.index.isin(flags.loc[flags["flag"] == "known_case", "case_id"])
+    if patients:  # whose other cases are as little independent
+        seen |= used["patient_id"].isin(used.loc[seen, "patient_id"]).to_numpy()
     steps = [*begun, ("new to the model: validated", used[~seen], flow.left_out_of(KNOWN, used[seen]))]
     result = {
         "sources": flow.sources(begun[0][1], excluded, images),

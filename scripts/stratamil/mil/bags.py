@@ -133,8 +133,12 @@ class Bags:
         and with a few patches more or less. Blank patches and those that `common` holds do not count: a case of no
         others has an empty list.
         """
+        return [f"{digest:016x}" for digest in self.distinct(case)[:MINHASH]]
+
+    def distinct(self, case: str) -> NDArray[np.uint64]:
+        """Return the digests of a case's patches that tell it apart, ascending: without those that `common` holds."""
         own = self.digests[case]
-        return [f"{digest:016x}" for digest in own[~_within(own, self.common)][:MINHASH]]
+        return own[~_within(own, self.common)]
 
     @cached_property
     def digests(self) -> dict[str, NDArray[np.uint64]]:

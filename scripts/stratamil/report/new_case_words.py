@@ -14,7 +14,7 @@ MEANING = {
     "stains_missing": "No training case had exactly these stains.",
     "few_patches": "Fewer patches than in any training case.",
     "feature_shift": "Patches unlike those of training: other staining, scanner or tissue, or artefacts.",
-    "members_disagree": "The models disagree more than they do on most training cases.",
+    "members_disagree": "The models disagree more than on most training cases (one seed: a third decide otherwise).",
     "near_threshold": f"The threshold lies within one SD over models, or {NEAR}, of the probability.",
 }
 

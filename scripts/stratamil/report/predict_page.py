@@ -7,7 +7,7 @@ from urllib.parse import quote
 
 import pandas as pd
 
-from stratamil.core import files
+from stratamil.core import files, tables
 from stratamil.core.names import column, file_name
 from stratamil.core.wording import listed, n_of, num
 from stratamil.deploy.flags import FLAGS
@@ -33,11 +33,7 @@ def write(
 
     facts: bundle.json. template: predict.html.j2. name: of these cases. final: where galleries are, if not in `folder`.
     """
-    text = {"case_id": str}
-    predictions = pd.read_csv(
-        folder / "predictions.csv", dtype=text | {"stains": str}, keep_default_na=False, na_values=[""]
-    )
-    flags, shifts = (pd.read_csv(folder / f"{kind}.csv", dtype=text) for kind in ("flags", "shift"))
+    predictions, flags, shifts = (tables.read(folder / f"{kind}.csv") for kind in ("predictions", "flags", "shift"))
     found = numbers(predictions, flags, shifts, facts)
     links = galleries(final or folder, [row["case_id"] for row in found["per_case"]])
     figure = new_case_plots.shift(found["shift"], facts["reference"]["shift"]["limit"], found["cases"])

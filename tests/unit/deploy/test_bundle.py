@@ -155,6 +155,11 @@ def test_a_newer_format_says_what_to_do(made, tmp_path):
     assert "made by StrataMIL 3.1" in refused(path) and "update StrataMIL" in refused(path)
 
 
+def test_a_number_that_is_none_is_refused(made, tmp_path):
+    path = changed(made.zip, tmp_path / "nan.zip", decision={"threshold": float("nan"), "temperature": 1.0})
+    assert "NaN" in refused(path)
+
+
 @pytest.mark.parametrize("field", bundle.FIELDS)
 @pytest.mark.parametrize("value", [..., 7, [], {"a": 1}, "x"])
 def test_a_field_of_another_kind_is_one_line(made, tmp_path, field, value):

@@ -78,6 +78,14 @@ def test_cases_of_training_are_known_under_another_name_and_with_patches_less(co
     assert all("known_case" in raised(found(known, again))[f"new {case}"] for case in LIKE)
 
 
+def test_a_part_of_a_training_case_is_known(cohort):
+    _, data, known = cohort
+    few = data.table.groupby("case_id", sort=False, observed=True).head(4).index.to_numpy()
+    table = data.table.iloc[few].assign(case_id="new " + data.table["case_id"].astype(str).iloc[few])
+    part = replace(data, values=np.asarray(data.values)[few], table=table.reset_index(drop=True))
+    assert all("known_case" in raised(found(known, part))[f"new {case}"] for case in LIKE)
+
+
 def test_a_case_is_recognised_by_its_images_whatever_the_encoder(cohort):
     made, data, _ = cohort
     colour = np.random.default_rng(2).normal(size=(len(data.table), 60)).astype(np.float16)

@@ -102,6 +102,15 @@ def test_table_1_stands_beside_that_of_the_development_cohort(validated, known):
     assert rows["Site"]["difference"] > 0 and rows["Patches of a case"]["difference"] == pytest.approx(0)
 
 
+def test_other_cases_of_a_patient_who_was_in_training_do_not_count(validated):
+    _, cases, found, *_ = validated
+    known = found.flags.loc[found.flags["flag"] == "known_case", "case_id"]
+    new = cases.loc[~cases["case_id"].isin(known), "case_id"]
+    one = cases.assign(patient_id=cases["case_id"].replace({known.iloc[0]: "p", new.iloc[0]: "p"}))
+    _, counted = validation.followed(one, NOTHING, found.flags, CLASSES, patients=True, images=True)
+    assert set(new) - set(counted["case_id"]) == {new.iloc[0]}
+
+
 def test_other_labels_change_no_decision(validated, known):
     table, cases, found, study, numbers, _ = validated
     other = cases.assign(**{"class": cases["class"].map(dict(zip(CLASSES, CLASSES[::-1])))})
