@@ -46,10 +46,17 @@ def write(
         links=links,
         images=facts["source"] == "patches",
         said=said(found, flags, facts),
+        left_out=left_out(tables.read_excluded(folder / "inventory/excluded.csv")),
         flag_names=FLAGS,
         **found,
     )
     files.write_text(shown, folder / "index.html")
+
+
+def left_out(excluded: pd.DataFrame) -> str:
+    """Return how many cases, files and rows of the labels were left out: `2 cases and 14 files`; nothing if none."""
+    counts = excluded["kind"].value_counts()
+    return listed([n_of(int(counts[kind]), kind) for kind in ("case", "file", "row") if kind in counts])
 
 
 def numbers(

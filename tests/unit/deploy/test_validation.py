@@ -190,6 +190,14 @@ def predict(validated, known, tmp_path_factory):
     folder = tmp_path_factory.mktemp("predict")
     for name, each in (("predictions", table), ("flags", found.flags), ("shift", found.shift)):
         each.to_csv(folder / f"{name}.csv", index=False)
+    rows = [
+        ("file", "a.db", "not an image", "", 0),
+        ("file", "b.png", "stain 'x'", "", 0),
+        ("case", "9", "none", "", 3),
+    ]
+    excluded = pd.DataFrame(rows, columns=["kind", "name", "reason", "detail", "patches"])
+    (folder / "inventory").mkdir()
+    excluded.to_csv(folder / "inventory/excluded.csv", index=False)
     gallery = folder / "attention_analysis/case_effective_patches"
     gallery.mkdir(parents=True)
     (gallery / f"case_{file_name('new 1')}_top_effective_patches.png").touch()
@@ -202,6 +210,7 @@ def test_the_page_of_predictions_needs_no_label_and_leads_to_galleries(predict):
     elements = pages.Elements(predict)
     assert elements.unclosed == [] and pages.outside(elements.found) == []
     assert "had a part in the training: 3 and 4" in predict and "Known case" in predict
+    assert "Not predicted: 1 case and 2 files" in predict
     links = [attrs.get("href") for tag, attrs in elements.found if tag == "a"]
     assert [link for link in links if link.startswith("attention_analysis/case_effective_patches/case_new")]
 
