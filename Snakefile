@@ -30,16 +30,7 @@ if PREDICTING:
     include: "rules/embed.smk"
     include: "rules/predict.smk"
     include: "rules/validate.smk"
-
-    localrules:
-        all,
-        weights,
-
-    rule all:
-        default_target: True
-        input:
-            rules.predict.output,
-            rules.validate.output if config["labels"] else [],
+    include: "rules/targets_new_cases.smk"
 
 else:
 
@@ -60,27 +51,13 @@ else:
     include: "rules/refit.smk"
     include: "rules/bundle.smk"
     include: "rules/index.smk"
+    include: "rules/targets.smk"
 
-    # They take seconds, and weights the internet: they run where Snakemake does.
-    localrules:
-        all,
-        predictions,
-        inventory,
-        splits,
-        weights,
-        index,
 
-    rule all:
-        default_target: True
-        input:
-            "<results>/index.html",
-            "<results>/report/index.html",
-            rules.report.output,  # each of them: one that a setting adds is missing, and only what is asked for is made
-            "<results>/faithfulness/index.html",
-
-    rule predictions:
-        input:
-            expand("<results>/split_{split}/seed_{seed}/results.json", split=SPLITS, seed=SEEDS),
+rule all:
+    default_target: True
+    input:
+        ALL,
 
 
 onstart:

@@ -45,8 +45,9 @@ def planned(args: argparse.Namespace, attempt: int) -> Counter[slurm_offer.Ask]:
 
 def local_rules() -> set[str]:
     """Return the rules that run where Snakemake does; a dry run does not mark them."""
-    lists = re.findall(r"^ *localrules:\n((?: +\w+,\n)+)", Path("Snakefile").read_text(encoding="utf-8"), re.MULTILINE)
-    return set(re.findall(r"\w+", "".join(lists)))
+    text = Path("rules/targets.smk").read_text(encoding="utf-8")
+    block = re.search(r"^localrules:\n((?: +\w+,\n)+)", text, re.MULTILINE)
+    return set(re.findall(r"\w+", block[1]))
 
 
 def asked(rule: str, text: str, attempt: int) -> slurm_offer.Ask:
