@@ -9,7 +9,7 @@ from stratamil.core.wording import listed, n_of, num, pct
 from stratamil.deploy.flags import FLAGS, NEAR
 
 MEANING = {
-    "known_case": "The training cohort had these images. The prediction is not independent.",
+    "known_case": "The training cohort had half of the images or more. The prediction is not independent.",
     "stain_unknown": "Patches of a stain that the model does not know were not used.",
     "stains_missing": "No training case had exactly these stains.",
     "few_patches": "Fewer patches than in any training case.",
