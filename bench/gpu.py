@@ -116,7 +116,7 @@ def stacked(bags, size, seeds, *, epochs=1, **changes):
     """Members on the first split, before their first step."""
     settings = synthetic.settings(epochs, size.dim, **changes)
     shape = synthetic.shape_of(size.dim, embed_dim=size.embed_dim)
-    return stack.Stack(synthetic.data(bags, *cut(bags, 0)), shape, settings, range(seeds))
+    return stack.Stack(synthetic.data(bags, *cut(bags, 0)), stack.recipes(shape, settings, range(seeds)))
 
 
 def peak() -> str:

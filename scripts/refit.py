@@ -16,7 +16,7 @@ from stratamil.cohort import inventory, splits
 from stratamil.core import devices, progress
 from stratamil.core.errors import Stopped
 from stratamil.mil import checkpoint, training_data
-from stratamil.mil.stack import Stack
+from stratamil.mil.stack import Stack, recipes
 
 
 def arguments() -> argparse.Namespace:
@@ -46,7 +46,7 @@ def main(args: argparse.Namespace) -> None:
     )
     model_settings, settings = training_data.settings(vars(args), features.values.shape[1], device)
     logging.info("%d cases, seeds %s, %d epochs", len(y), ", ".join(map(str, args.seeds)), epochs)
-    stack = Stack(data, model_settings, settings, args.seeds)
+    stack = Stack(data, recipes(model_settings, settings, args.seeds))
     with cli.stoppable() as stop:
         for _ in progress.track(range(epochs), epochs, "epochs"):
             if not stack.next_epoch(stop):

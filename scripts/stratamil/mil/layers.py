@@ -3,6 +3,8 @@
 M members; N rows.
 """
 
+from collections.abc import Sequence
+
 import torch
 from torch import Tensor, nn
 
@@ -33,16 +35,21 @@ class Linear(nn.Module):
         return cpu.first(result.transpose(0, 1), len(x))
 
 
-def dropout(x: Tensor, p: float, keys: Tensor | None) -> Tensor:
-    """Return x (N, M, E) with each value zeroed with probability p, the others divided by 1 - p.
+def dropout(x: Tensor, shares: Sequence[float], keys: Tensor | None) -> Tensor:
+    """Return x (N, M, E) with each value zeroed with a member's probability p, the others divided by 1 - p.
 
-    keys: (M,) int64, a member's own; its draws depend on nothing else and are the same on every device. Without keys
-    nothing is dropped.
+    shares: M probabilities. keys: (M,) int64, a member's own; its draws depend on nothing else and are the same on
+    every device. Without keys nothing is dropped.
     """
-    if keys is None or p == 0:
+    if keys is None or not any(shares):
         return x
-    kept = draws(keys, len(x), x.shape[2]) >= min(round(p * 2**16), 2**16 - 1) - 2**15
-    return x * kept.to(x.dtype).mul_(1 / (1 - p))
+    least = [min(round(p * 2**16), 2**16 - 1) - 2**15 for p in shares]  # of a draw that is kept
+    scale = [1 / (1 - p) for p in shares]
+    drawn = draws(keys, len(x), x.shape[2])
+    if len(set(shares)) == 1:
+        return x * (drawn >= least[0]).to(x.dtype).mul_(scale[0])
+    kept = drawn >= torch.tensor(least, dtype=drawn.dtype, device=x.device)[:, None]
+    return x * kept.to(x.dtype).mul_(torch.tensor(scale, dtype=x.dtype, device=x.device)[:, None])
 
 
 def draws(keys: Tensor, n: int, width: int) -> Tensor:

@@ -44,19 +44,35 @@ def batch_entropy(weights: Tensor, case_of_patch: Tensor, cases: int) -> Tensor:
     return bags.sum(terms) / torch.log(bags.sizes.clamp_min(2).to(weights.dtype))[:, None]
 
 
-def top_logits(patch_logits: Tensor, sizes: Sequence[int], share: float) -> Tensor:
+def smoothed(loss: Tensor, logits: Tensor, shares: Tensor) -> Tensor:
+    """Return cross-entropies (C, M) with the label smoothing of each member, as torch's own does.
+
+    loss: (C, M) without smoothing. logits: (C, M, K). shares: (M,).
+    """
+    return torch.lerp(loss, -logits.log_softmax(2).mean(2), shares)
+
+
+def top_logits(patch_logits: Tensor, sizes: Sequence[int], shares: Sequence[float]) -> Tensor:
     """Return the logits (C, M, K) of each case from its most suspect patches, which the instance loss is taken of.
 
-    patch_logits: (P, M, K), a case's patches after one another. sizes: C numbers of patches. share: of a case's
-    patches, above 0.
-    The first class is that of cases without suspect patches. For every other class, the mean of the highest `share` of
+    patch_logits: (P, M, K), a case's patches after one another. sizes: C numbers of patches. shares: of a
+    case's patches, above 0, of each member.
+    The first class is that of cases without suspect patches. For every other class, the mean of the highest share of
     a case's patches in logit over that of the first class, whose own logit is 0: a case is of a class if some of its
     patches are, and of the first if none is of another (the assumption of multiple-instance learning; Dietterich,
     Lathrop, Lozano-Perez 1997).
     """
     over_first = patch_logits[..., 1:] - patch_logits[..., :1]
-    means = [
-        of_case.topk(top_count(len(of_case), 100 * share), dim=0, sorted=False).values.mean(0)
-        for of_case in over_first.split(list(sizes))
-    ]
+    means = [_top_mean(of_case, shares) for of_case in over_first.split(list(sizes))]
     return nn.functional.pad(torch.stack(means), (1, 0))
+
+
+def _top_mean(values: Tensor, shares: Sequence[float]) -> Tensor:
+    """Return the means (M, K - 1) of the highest shares of values (P, M, K - 1)."""
+    if len(set(shares)) == 1:
+        return values.topk(top_count(len(values), 100 * shares[0]), dim=0, sorted=False).values.mean(0)
+    counts = [top_count(len(values), 100 * share) for share in shares]
+    highest = values.topk(max(counts), dim=0).values
+    counts = torch.tensor(counts, device=values.device)[:, None]
+    within = torch.arange(len(highest), device=values.device)[:, None, None] < counts
+    return (highest * within).sum(0) / counts

@@ -8,7 +8,7 @@ model is M = 1.
 import copy
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
-from typing import Literal
+from typing import Any, Literal
 
 import torch
 from torch import Tensor, nn
@@ -21,6 +21,7 @@ from stratamil.mil.segments import Segments
 Aggregation = Literal["hierarchical", "flat", "mean"]
 LEVELS = {"hierarchical": ("patch", "slice", "stain"), "flat": ("patch",), "mean": ()}  # that have attention
 AGGREGATIONS = tuple(LEVELS)
+OWN = ("zero_start", "dropout", "classifier_dropout")  # what members side by side may each have of their own
 DROPOUTS = 2  # of the embeddings and before the classifier: keys that a member needs a step
 
 
@@ -47,6 +48,11 @@ class ModelSettings:
     classifier_dropout: float
 
     asdict = asdict
+
+    @property
+    def shape(self) -> dict[str, Any]:
+        """What members that stand side by side share."""
+        return {name: value for name, value in asdict(self).items() if name not in OWN}
 
     def __post_init__(self) -> None:
         if not all(0 <= share <= 1 for share in (self.dropout, self.classifier_dropout)):
@@ -104,7 +110,7 @@ class HierarchicalAttention(nn.Module):
 
     def __init__(self, settings: ModelSettings) -> None:
         super().__init__()
-        self.settings = settings
+        self.own = [settings]  # of each member: they may differ in `OWN`
         width, score = settings.embed_dim, (settings.attention_dim, settings.gated, settings.zero_start)
         self.register_buffer("mean", torch.zeros(settings.in_dim))
         self.register_buffer("scale", torch.ones(settings.in_dim))
@@ -131,7 +137,7 @@ class HierarchicalAttention(nn.Module):
     def embed(self, x: Tensor, keys: Tensor | None = None) -> Tensor:
         """Return the embeddings (P, M, E) of features (P, D)."""
         h = torch.relu(cpu.first(self.projector(cpu.standardised(x, self.mean, self.scale)), len(x)))
-        return dropout(h, self.settings.dropout, keys)
+        return dropout(h, [each.dropout for each in self.own], keys)
 
     def aggregate(self, h: Tensor, batch: Batch, keys: Tensor | None = None) -> Output:
         """Return the Output of the embeddings h (P, M, E) of a Batch's patches; those of a bag serve for its parts."""
@@ -144,7 +150,7 @@ class HierarchicalAttention(nn.Module):
         if not self.attention:  # equal to the last digit, or ranks would be made of rounding
             bags = Segments(batch.case_of_patch, batch.cases)
             effective = bags.spread(1 / bags.sizes.to(patch))[:, None].expand_as(patch)
-        logits = self.classifier(dropout(cases, self.settings.classifier_dropout, keys))
+        logits = self.classifier(dropout(cases, [each.classifier_dropout for each in self.own], keys))
         return Output(logits, patch, slice_, stain, effective, h)
 
     def _pool(self, level: str, x: Tensor, summed: Tensor, segment: Tensor, n: int) -> tuple[Tensor, Tensor, Tensor]:
@@ -166,12 +172,18 @@ class HierarchicalAttention(nn.Module):
         return output.effective[..., None] * torch.einsum("pme,mke->pmk", output.h, self.classifier.weight)
 
     @property
+    def settings(self) -> ModelSettings:
+        """Settings of the only member; of several, what the first has and all share."""
+        return self.own[0]
+
+    @property
     def members(self) -> int:
         """How many models stand side by side."""
         return len(self.classifier.weight)
 
     def keep(self, members: Sequence[int]) -> None:
         """Go on with some members alone."""
+        self.own = [self.own[member] for member in members]
         for parameter in self.parameters():
             parameter.data, parameter.grad = parameter.data[list(members)], None
 
@@ -198,15 +210,16 @@ class HierarchicalAttention(nn.Module):
 
 
 def stack(models: Sequence[HierarchicalAttention]) -> HierarchicalAttention:
-    """Return models of the same settings, mean and scale as the members of one.
+    """Return models of the same shape, mean and scale as the members of one.
 
     Raises ValueError where they differ.
     """
     result = copy.deepcopy(models[0])
     for model in models[1:]:
         buffers = zip(model.buffers(), result.buffers(), strict=True)
-        if model.settings != result.settings or not all(torch.equal(*pair) for pair in buffers):
-            raise ValueError("members of other settings, mean or scale")
+        if model.settings.shape != result.settings.shape or not all(torch.equal(*pair) for pair in buffers):
+            raise ValueError("members of other shape, mean or scale")
+    result.own = [own for model in models for own in model.own]
     of_members = zip(*(model.parameters() for model in models), strict=True)
     for parameter, parts in zip(result.parameters(), of_members, strict=True):
         parameter.data = torch.cat([part.data for part in parts])

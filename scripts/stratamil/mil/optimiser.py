@@ -1,4 +1,4 @@
-"""The steps of torch.optim for members side by side, each at its own learning rate, by torch's own kernels.
+"""The steps of torch.optim for members side by side, each at its own rates, by torch's own kernels.
 
 torch.optim itself would take a step a member, and two seconds to import.
 """
@@ -43,14 +43,17 @@ class Optimiser:
     squares.
     """
 
-    def __init__(self, parameters: Sequence[nn.Parameter], choice: Choice, weight_decay: float) -> None:
-        self.parameters, self.choice, self.weight_decay, self.steps = list(parameters), choice, weight_decay, 0
+    def __init__(self, parameters: Sequence[nn.Parameter], choice: Choice) -> None:
+        self.parameters, self.choice, self.steps = list(parameters), choice, 0
         kinds = 2 if choice == "adamw" else 1
         self.moments = [[torch.zeros_like(parameter.data) for parameter in self.parameters] for _ in range(kinds)]
 
     @torch.no_grad()
-    def step(self, rates: Sequence[float]) -> None:
-        """Step along the gradients, which are used up. rates: of each member; those of equal rates share kernels."""
+    def step(self, rates: Sequence[tuple[float, float]]) -> None:
+        """Step along the gradients, which are used up.
+
+        rates: learning rate and weight decay of each member; those of equal rates share kernels.
+        """
         self.steps += 1
         gradients = [parameter.grad for parameter in self.parameters]
         tensors = [[parameter.data for parameter in self.parameters], gradients, *self.moments]
@@ -63,8 +66,10 @@ class Optimiser:
         for parameter in self.parameters:
             parameter.grad = None
 
-    def _update(self, rate: float, parameters: list[Tensor], gradients: list[Tensor], *moments: list[Tensor]) -> None:
-        shared = {"lr": rate, "weight_decay": self.weight_decay, "maximize": False}
+    def _update(
+        self, rates: tuple[float, float], parameters: list[Tensor], gradients: list[Tensor], *moments: list[Tensor]
+    ) -> None:
+        shared = {"lr": rates[0], "weight_decay": rates[1], "maximize": False}
         if self.choice == "sgd":
             torch._fused_sgd_(
                 parameters, gradients, *moments, momentum=MOMENTUM, dampening=0, nesterov=False, is_first_step=False,

@@ -8,7 +8,7 @@ import math
 import time
 import zlib
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Any, Literal
 
 import numpy as np
@@ -26,6 +26,10 @@ from stratamil.stats import metrics
 
 # Columns of history.csv, a row an epoch. Speed and seconds are those of all members together.
 ROW = ("epoch", "lr", "train_loss", "val_loss", "val_auc", "val_accuracy", "patches_per_second", "seconds")
+
+# What each member of a stack may have of its own, beside `model.OWN`.
+OWN = ("epochs", "lr", "weight_decay", "scheduler", "monitor", "patience", "min_delta", "min_epochs")
+OWN += ("label_smoothing", "instance_weight", "instance_share", "entropy_weight")
 
 Precision = Literal["fp32", "bf16"]
 Row = dict[str, float]  # ROW of an epoch
@@ -84,6 +88,26 @@ class TrainSettings:
 
 
 @dataclass(frozen=True)
+class Recipe:
+    """How a member is made."""
+
+    seed: int
+    model: ModelSettings
+    train: TrainSettings
+
+    @property
+    def shared(self) -> dict[str, Any]:
+        """What members of one stack have in common."""
+        train = {name: value for name, value in asdict(self.train).items() if name not in OWN}
+        return {"model": self.model.shape, "train": train}
+
+
+def recipes(model: ModelSettings, train: TrainSettings, seeds: Sequence[int]) -> list[Recipe]:
+    """Return the recipes of members that differ in their seeds alone."""
+    return [Recipe(seed, model, train) for seed in seeds]
+
+
+@dataclass(frozen=True)
 class Outcome:
     """What a member came to.
 
@@ -108,8 +132,8 @@ class Member:
 
     PROGRESS = ("best", "history", "mark", "stale")
 
-    def __init__(self, seed: int, settings: TrainSettings) -> None:
-        self.seed, self.settings = seed, settings
+    def __init__(self, recipe: Recipe) -> None:
+        self.seed, self.settings = recipe.seed, recipe.train
         self.best, self.history = {"value": math.inf, "epoch": 0}, []
         # what an epoch has to beat by min_delta, and for how many epochs none has
         self.mark, self.stale = math.inf, 0
@@ -156,26 +180,30 @@ class Member:
 
 
 class Stack:
-    """Members that train together, and where they are: epochs done, steps done in the next, their loss and patches."""
+    """Members that train together, and where they are: epochs done, steps done in the next, their loss and patches.
+
+    recipes: of the members, alike in what `Recipe.shared` names.
+    """
 
     PROGRESS = ("epoch", "at", "loss", "patches")
 
-    def __init__(
-        self, data: Data, model_settings: ModelSettings, settings: TrainSettings, seeds: Sequence[int]
-    ) -> None:
+    def __init__(self, data: Data, recipes: Sequence[Recipe]) -> None:
+        model_settings, settings = recipes[0].model, recipes[0].train
+        if any(recipe.shared != recipes[0].shared for recipe in recipes):
+            raise ValueError("members that cannot train together")
         self.data, self.settings, self.device = data, settings, data.bags.device
-        self.model = stack([_drawn(model_settings, seed) for seed in seeds])
+        self.model = stack([_drawn(recipe.model, recipe.seed) for recipe in recipes])
         if model_settings.standardise:
             self.model.standardise(*data.bags.statistics(data.train))
         self.model.to(self.device)
-        self.members = [Member(seed, settings) for seed in seeds]
-        self.optimiser = Optimiser(list(self.model.parameters()), settings.optimizer, settings.weight_decay)
+        self.members = [Member(recipe) for recipe in recipes]
+        self.optimiser = Optimiser(list(self.model.parameters()), settings.optimizer)
         self.autocast = torch.autocast(self.device.type, torch.bfloat16, enabled=settings.precision == "bf16")
         self.labels = data.labels(data.train)
         weights = losses.class_weights(settings.class_weights, self.labels.cpu().numpy(), model_settings.classes)
         self.weights = weights.to(self.device)
         self.epoch, self.at, self.patches = 0, 0, 0
-        self.loss = torch.zeros(len(seeds), dtype=torch.float64, device=self.device)
+        self.loss = torch.zeros(len(recipes), dtype=torch.float64, device=self.device)
 
     @property
     def seeds(self) -> list[int]:
@@ -230,28 +258,41 @@ class Stack:
         batch = self.data.bags.batch(cases, s.sampling, generator)
         with self.autocast:
             output = self.model(batch, keys)
-        objective = self._losses(output.logits, y, s.label_smoothing)
-        if s.instance_weight:
-            logits = losses.top_logits(self.model.classifier(output.h.float()), batch.sizes, s.instance_share)
-            objective = objective + s.instance_weight * self._losses(logits, y)
-        if s.entropy_weight:
+        objective = self._losses(output.logits, y, self._own("label_smoothing"))
+        if any(weights := self._own("instance_weight")):
+            shares = self._own("instance_share")
+            logits = losses.top_logits(self.model.classifier(output.h.float()), batch.sizes, shares)
+            objective = objective + self._factor(weights) * self._losses(logits, y)
+        if any(weights := self._own("entropy_weight")):
             entropy = losses.batch_entropy(output.effective, batch.case_of_patch, batch.cases)
-            objective = objective - s.entropy_weight * entropy.mean(0)
+            objective = objective - self._factor(weights) * entropy.mean(0)
         objective.sum().backward()  # no member's loss has a gradient in another's weights
         if s.clip_norm:
             clip([parameter.grad for parameter in self.optimiser.parameters], s.clip_norm)
-        self.optimiser.step(rates)
+        self.optimiser.step(list(zip(rates, self._own("weight_decay"))))
         # Without smoothing, as in validation. Read once an epoch: at each step it would wait for the GPU.
         self.loss += self._losses(output.logits.detach(), y) * len(cases)
         self.patches += len(batch.rows)
 
-    def _losses(self, logits: Tensor, y: Tensor, smoothing: float = 0.0) -> Tensor:
+    def _own(self, setting: str) -> list[float]:
+        """Return a setting of each member."""
+        return [getattr(member.settings, setting) for member in self.members]
+
+    def _factor(self, values: list[float]) -> float | Tensor:
+        """Return what a loss (M,) of the members is multiplied by."""
+        return values[0] if len(set(values)) == 1 else torch.tensor(values, dtype=torch.float32, device=self.device)
+
+    def _losses(self, logits: Tensor, y: Tensor, smoothing: Sequence[float] = (0.0,)) -> Tensor:
         """Return the members' mean cross-entropies (M,) over cases, each weighted by its class.
 
-        logits: (C, M, K). y: (C,).
+        logits: (C, M, K). y: (C,). smoothing: of each member, or of all.
         """
-        each = y[:, None].expand(logits.shape[:2])
-        loss = nn.functional.cross_entropy(logits.float().mT, each, reduction="none", label_smoothing=smoothing)
+        logits, each, alike = logits.float(), y[:, None].expand(logits.shape[:2]), len(set(smoothing)) == 1
+        loss = nn.functional.cross_entropy(
+            logits.mT, each, reduction="none", label_smoothing=smoothing[0] if alike else 0.0
+        )
+        if not alike:
+            loss = losses.smoothed(loss, logits, self._factor(smoothing))
         return (self.weights[each] * loss).mean(0)
 
     @torch.inference_mode()

@@ -19,7 +19,7 @@ from stratamil.core import devices, progress, provenance
 from stratamil.core.errors import Stopped, UserError, few
 from stratamil.mil import checkpoint
 from stratamil.mil.model import HierarchicalAttention, ModelSettings
-from stratamil.mil.stack import Data, Outcome, Precision, Row, Stack, TrainSettings, check_outcome
+from stratamil.mil.stack import Data, Outcome, Precision, Row, Stack, TrainSettings, check_outcome, recipes
 
 # Weights of a projector from which bf16 saves time on CPUs with instructions for it: 1024 x 128 saved none, 4096 x 128
 # a third with AMX as with AVX-512 alone. Figures: docs/background/performance.md.
@@ -117,7 +117,7 @@ class _Run:
 
     def begin(self, seeds: Sequence[int]) -> None:
         """Let these seeds train, unless some do."""
-        self.stack = self.stack or Stack(self.data, self.model_settings, self.settings, seeds)
+        self.stack = self.stack or Stack(self.data, recipes(self.model_settings, self.settings, seeds))
 
     def release(self) -> None:
         """Take the members that have finished out of the stack."""

@@ -53,11 +53,20 @@ def test_draws_are_those_of_splitmix64_whoever_is_beside():
 
 def test_dropout_keeps_the_share_and_the_mean_and_nothing_is_dropped_without_keys():
     keys, x = torch.tensor([1, 2]), torch.ones(1001, 2, 333)
-    dropped = layers.dropout(x, 0.3, keys)
+    dropped = layers.dropout(x, [0.3, 0.3], keys)
     for m in range(2):
         assert (dropped[:, m] == 0).float().mean().item() == pytest.approx(0.3, abs=0.005)
         assert dropped[:, m].mean().item() == pytest.approx(1, abs=0.005)
     both = ((dropped[:, 0] == 0) & (dropped[:, 1] == 0)).float().mean().item()
     assert both == pytest.approx(0.09, abs=0.005)
-    assert layers.dropout(x, 0.3, None) is x and layers.dropout(x, 0.0, keys) is x
-    assert (layers.dropout(torch.ones(1000, 1, 1), 0.999999, keys[:1]) == 0).float().mean() > 0.9
+    assert layers.dropout(x, [0.3, 0.3], None) is x and layers.dropout(x, [0.0, 0.0], keys) is x
+    assert (layers.dropout(torch.ones(1000, 1, 1), [0.999999], keys[:1]) == 0).float().mean() > 0.9
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+def test_members_drop_shares_of_their_own_and_draw_as_they_do_alone(dtype):
+    keys, x = torch.tensor([1, 2, 3]), torch.randn(101, 3, 33).to(dtype)
+    shares = [0.3, 0.0, 0.75]
+    together = layers.dropout(x, shares, keys)
+    for m, share in enumerate(shares):
+        assert torch.equal(together[:, m : m + 1], layers.dropout(x[:, m : m + 1], [share], keys[m : m + 1]))

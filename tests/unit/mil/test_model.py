@@ -300,5 +300,5 @@ def test_members_are_drawn_as_plain_layers_are_kept_and_taken_apart():
     other = build()
     other.standardise(torch.zeros(DIM), torch.ones(DIM))
     for different in (other, build("flat")):
-        with pytest.raises(ValueError, match="other settings"):
+        with pytest.raises(ValueError, match="other shape"):
             stack([alone[0], different])

@@ -19,14 +19,22 @@ def torchs(choice, parameters, rate, weight_decay):
 
 
 @pytest.mark.parametrize("norm", [None, 0.5])
-@pytest.mark.parametrize("rates", [[0.1, 0.1, 0.1], [0.1, 0.05, 0.1]], ids=["equal", "own"])
+@pytest.mark.parametrize(
+    "rates",
+    [
+        [(0.1, 0.1), (0.1, 0.1), (0.1, 0.1)],
+        [(0.1, 0.1), (0.05, 0.1), (0.1, 0.1)],
+        [(0.1, 0.0), (0.05, 0.1), (0.1, 0.2)],
+    ],
+    ids=["equal", "own rate", "own rate and decay"],
+)
 @pytest.mark.parametrize("choice", ["adamw", "sgd"])
 def test_each_member_steps_as_torch_optim_does_alone(choice, rates, norm):
     generator = torch.Generator().manual_seed(0)
     parameters = [nn.Parameter(torch.randn(shape, generator=generator)) for shape in SHAPES]
     alone = [[nn.Parameter(parameter.detach()[place].clone()) for parameter in parameters] for place in range(3)]
-    optimiser = Optimiser(parameters, choice, 0.1)
-    theirs = [torchs(choice, own, rate, 0.1) for own, rate in zip(alone, rates)]
+    optimiser = Optimiser(parameters, choice)
+    theirs = [torchs(choice, own, *each) for own, each in zip(alone, rates)]
     for _ in range(5):
         for number, parameter in enumerate(parameters):
             parameter.grad = torch.randn(parameter.shape, generator=generator)

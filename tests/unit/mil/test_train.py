@@ -111,7 +111,7 @@ def plain(bags, seed, **changes):
             each = torch.nn.functional.cross_entropy(logits[:, 0], y, reduction="none", label_smoothing=smoothing)
             return (each * of_class[y]).mean()
 
-        top = losses.top_logits(model.classifier(output.h), batch.sizes, s.instance_share)
+        top = losses.top_logits(model.classifier(output.h), batch.sizes, [s.instance_share])
         entropy = losses.batch_entropy(output.effective, batch.case_of_patch, 2).mean()
         optimizer.zero_grad()
         (loss(output.logits, s.label_smoothing) + s.instance_weight * loss(top) - s.entropy_weight * entropy).backward()
@@ -142,6 +142,52 @@ def test_members_of_every_aggregation_are_what_they_are_alone(bags, aggregation)
     for seed in (1, 2):
         alone = training.train(cohort(bags), shape, settings(epochs=2), [seed])[seed]
         assert close(alone.best["weights"], together[seed].best["weights"])
+
+
+OWN = [
+    {},
+    {"lr": 0.005, "weight_decay": 0.2, "label_smoothing": 0.0, "epochs": 3, "scheduler": "cosine"},
+    {"instance_weight": 0.5, "instance_share": 0.6, "model": {"dropout": 0.6}},
+    {"instance_weight": 1.0, "entropy_weight": 0.1, "weight_decay": 0.1},
+    {"model": {"dropout": 0.0, "classifier_dropout": 0.3, "zero_start": False}, "monitor": "auc", "patience": 1},
+]
+
+
+def own_recipe(changes, seed=1, **shared):
+    """A member with settings of its own beside those that a stack shares."""
+    return stack.Recipe(
+        seed,
+        replace(MODEL, **shared, **changes.get("model", {})),
+        settings(**{key: value for key, value in changes.items() if key != "model"}),
+    )
+
+
+def ended(bags, recipes):
+    """What members of a stack came to, in order."""
+    members = stack.Stack(cohort(bags), recipes)
+    order, left = list(members.members), len(recipes)
+    while left:
+        assert members.next_epoch(lambda: False)
+        left -= len(members.release())
+    return [member.outcome() for member in order]
+
+
+@pytest.mark.parametrize("shared", [{}, {"aggregation": "flat", "gated": True}], ids=["default", "flat and gated"])
+def test_members_of_settings_of_their_own_are_what_they_are_alone(bags, shared):
+    recipes = [own_recipe(changes, **shared) for changes in OWN]
+    together = ended(bags, recipes)
+    assert len({len(outcome.history) for outcome in together}) > 1  # they do not end together
+    for recipe, outcome in zip(recipes, together, strict=True):
+        [alone] = ended(bags, [recipe])
+        assert close(alone.best["weights"], outcome.best["weights"], 1e-4)
+        assert alone.best["epoch"] == outcome.best["epoch"] and len(alone.history) == len(outcome.history)
+    assert all(not close(together[0].best["weights"], other.best["weights"], 1e-2) for other in together[1:])
+
+
+@pytest.mark.parametrize("changes", [{"batch_size": 1}, {"clip_norm": 1.0}, {"model": {"embed_dim": 4}}])
+def test_members_of_other_shape_or_steps_are_refused(bags, changes):
+    with pytest.raises(ValueError, match="together"):
+        stack.Stack(cohort(bags), [own_recipe({}), own_recipe(changes)])
 
 
 def test_a_member_that_has_finished_leaves_the_others_as_they_are(bags):
@@ -467,7 +513,9 @@ class NoWait(TorchDispatchMode):
 @pytest.mark.parametrize("options", [{}, EVERYTHING], ids=["default", "everything"])
 def test_no_step_waits_for_a_gpu(bags, monkeypatch, aggregation, options):
     """On a CPU, by the operations that it takes: an epoch is read once, at its end."""
-    members = stack.Stack(cohort(bags), replace(MODEL, aggregation=aggregation), settings(**options), [1, 2])
+    members = stack.Stack(
+        cohort(bags), stack.recipes(replace(MODEL, aggregation=aggregation), settings(**options), [1, 2])
+    )
     with monkeypatch.context() as patched, NoWait():
         for name in NoWait.READS:
             patched.setattr(torch.Tensor, name, lambda *_, name=name: pytest.fail(f"Tensor.{name} in a step"))
