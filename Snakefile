@@ -3,7 +3,7 @@
 patches + labels -> inventory -> splits, embed -> cohort
                                                -> train -> evaluate -> attention -> report
                                                         -> perturb -> faithfulness -> index
-                                               -> retrain --------------------------->
+                                               -> tune -> train, retrain ------------>
 """
 
 from snakemake.utils import min_version
@@ -40,6 +40,7 @@ else:
     include: "rules/cohort.smk"
     include: "rules/embed.smk"
     include: "rules/precomputed.smk"
+    include: "rules/tune.smk"
     include: "rules/train.smk"
     include: "rules/retrain.smk"
     include: "rules/evaluate.smk"

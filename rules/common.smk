@@ -26,6 +26,7 @@ from stratamil.core.errors import UserError, visible
 from stratamil.core.names import column, file_name
 from stratamil.features import encoder_registry
 from stratamil.workflow import config_checks, config_files, config_paths, config_values, predicting, results_folder
+from stratamil.workflow import tune_checks
 
 SCHEMA = schema.read()
 OWN = {}  # what the user's files set, without defaults
@@ -57,6 +58,7 @@ def read_strictly():
         return problems
     update_config(read, workflow.config_settings.config)
     update_config(OWN, workflow.config_settings.config)
+    config_values.take_space(read, OWN)
     for word in workflow.config_settings.config_args or []:
         key, _, text = word.partition("=")
         if text and SCHEMA["properties"].get(key, {}).get("type") == "string":
@@ -105,6 +107,8 @@ PRECOMPUTED = config["features"]["source"] == "precomputed"
 # Each encoder by its feature folder, with its settings.
 ENCODINGS = predicting.encoders(MODEL, config) if PREDICTING else config_values.encoders(config)
 ENCODERS = ["precomputed"] if PRECOMPUTED else list(ENCODINGS)
+# Whether the settings of each split's models are chosen on its training and validation cases.
+TUNED = config["tune"]["enabled"]
 # How the model is trained again for comparison, by name.
 VARIANTS = config_values.variants(config)
 # What rule weights fetches, by file name, with the settings of its encoder.
@@ -176,9 +180,13 @@ SOURCE, STATE = source()
 def check_labels():
     """Stop a dry run, too, where the labels table lacks a column or has a code that the config does not know."""
     try:
-        labels.read(config["labels"], **labels.settings(config["cohort"]))
+        table = labels.read(config["labels"], **labels.settings(config["cohort"]))
     except UserError as error:
         raise stopped(*error.problems)
+    n_splits = None if config["splits"]["preset"] else config["splits"]["n_splits"]
+    asked = TUNED or "tune" in workflow.dag_settings.targets
+    if asked and (problems := list(tune_checks.too_small(table, config["tune"]["inner"], n_splits))):
+        raise stopped(*(f"config: {problem}" for problem in problems))
 
 
 if MAIN and not config["demo"] and config["labels"]:

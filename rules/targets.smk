@@ -5,6 +5,7 @@
 localrules:
     all,
     predictions,
+    tune,
     inventory,
     splits,
     weights,
@@ -17,6 +18,11 @@ ALL = [
     *rules.report.output,  # each of them: one that a setting adds is missing, and only what is asked for is made
     "<results>/faithfulness/index.html",
 ]
+
+
+rule tune:
+    input:
+        expand("<results>/tuning/split_{split}/chosen.yaml", split=SPLITS),
 
 
 rule predictions:

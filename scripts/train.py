@@ -13,11 +13,13 @@ import yaml
 import cli
 from stratamil.cohort import inventory, splits
 from stratamil.core import devices, files, locks, provenance
+from stratamil.evaluation import tuning_space
 from stratamil.mil import checkpoint, stack, training, training_data
 
 
 def arguments() -> argparse.Namespace:
     parser = cli.training(cli.parser(__doc__))
+    parser.add_argument("--chosen", type=Path, help="chosen.yaml of rule tune_split, whose settings count instead")
     parser.add_argument(
         "--output", type=Path, required=True, help="folder of the split, in which each seed has its own"
     )
@@ -68,7 +70,8 @@ def train(args: argparse.Namespace) -> None:
     features, data = training_data.read(
         args.features, split, y=y, classes=args.classes, stains=args.stains, name=args.name, device=device
     )
-    model_settings, settings = training_data.settings(vars(args), features.values.shape[1], device)
+    values = vars(args) | (tuning_space.read_chosen(args.chosen) if args.chosen else {})
+    model_settings, settings = training_data.settings(values, features.values.shape[1], device)
     folders = {seed: args.output / f"seed_{seed}" for seed in args.seeds}
     with cli.stoppable() as stop, watched(folders, args.tensorboard) as watch:
         outcomes = training.train(

@@ -63,6 +63,7 @@ STARTS_WITH = {
     "index": {"matplotlib"},
     "retrain": {"torch"},
     "train": {"torch"},
+    "tune": {"torch"},
 }
 
 

@@ -24,6 +24,7 @@ FLAGS = {
     "weights",
     "foreign",
     "refitted",
+    "chosen",
 }
 # No paths: numbers, or names that the schema or the wildcards' constraints allow.
 PLAIN = {"threads", "wildcards.split", "wildcards.seed", "wildcards.variant", "params.seeds", "wildcards.shard"}

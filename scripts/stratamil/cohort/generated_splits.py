@@ -25,13 +25,15 @@ def generate(
     validation: float | None,
     seed: int,
     left_out: str = "",
+    setting: str = "splits.n_splits",
 ) -> dict[str, Split]:
     """Return cross-validation splits, stratified by class, patients kept together: name -> Split, in order.
 
     cases: DataFrame with case_id, class, patient_id, in any order. classes: names of the classes. n_splits: n, those of
     a repeat, whose test sets are a partition of the cases. validation: None, the next test set (n >= 3), or a share of
     the cohort, drawn from what the test set leaves. n_repeats: partitions; repeat r (from 1) has splits (r - 1) * n + 1
-    to r * n. left_out: what `left_out` says, for the message where a class has too few patients.
+    to r * n. left_out: what `left_out` says, for the message where a class has too few patients. setting: that
+    names n, for messages.
 
     Folds are those of sklearn's StratifiedGroupKFold or, where one of them lacks a class, the nearest that lack none
     (see `_complete`). The same seed gives the same splits: the first partition is drawn with `seed` itself, that of
@@ -43,19 +45,19 @@ def generate(
     n = n_splits
     if shares(n, validation)["train"] < 1e-9:
         asked = "the next test set" if validation is None else f"{validation} of the cases"
-        raise UserError(f"splits.n_splits is {n}: validation on {asked} leaves no training cases: set a smaller share")
+        raise UserError(f"{setting} is {n}: validation on {asked} leaves no training cases: set a smaller share")
     order = sorted(cases["case_id"], key=lambda case: (natural(case), case))
     cases = cases.set_index("case_id").loc[order].reset_index()
-    patients = _enough_patients(cases, classes, n, left_out)
+    patients = _enough_patients(cases, classes, n, left_out, setting)
     everyone, made = cases.index.to_numpy(), []
     for repeat in range(n_repeats):
         # Of two halves each is once all there is to train and validate on.
         folds = _folds(cases, n, _state(seed, repeat), parts=2 if n == 2 else 1)
         if folds is None:
             raise UserError(
-                f"splits.n_splits is {n}: no way to share out whole patients gives every set every class: some have "
+                f"{setting} is {n}: no way to share out whole patients gives every set every class: some have "
                 f"cases of several classes, and {patients.idxmin()} has only {patients.min()}; "
-                "lower splits.n_splits or add cases"
+                f"lower {setting} or add cases"
             )
         for i, test in enumerate(folds):
             rest = np.setdiff1d(everyone, test)
@@ -88,12 +90,12 @@ def left_out(cases: pd.DataFrame, labels: str) -> str:
     return f"; {len(unused)} of {len(cases)} cases in {labels} are excluded: {', '.join(why)}" if why else ""
 
 
-def _enough_patients(cases: pd.DataFrame, classes: Sequence[str], n: int, left_out: str) -> pd.Series:
+def _enough_patients(cases: pd.DataFrame, classes: Sequence[str], n: int, left_out: str, setting: str) -> pd.Series:
     """Return the number of patients of each class. Raises UserError if one has fewer than there are sets to fill."""
     patients = cases.groupby("class")["patient_id"].nunique().reindex(classes, fill_value=0)
-    needed, remedy = (4, "add cases") if n == 2 else (n, "lower splits.n_splits or add cases")
+    needed, remedy = (4, "add cases") if n == 2 else (n, f"lower {setting} or add cases")
     short = [
-        f"splits.n_splits is {n}, but {of_class(name)} has {there} patients: {needed} are needed, one for every set; "
+        f"{setting} is {n}, but {of_class(name)} has {there} patients: {needed} are needed, one for every set; "
         f"{remedy if there else 'add cases, or correct its codes in cohort.classes'}{left_out}"
         for name, there in patients.items()
         if there < needed

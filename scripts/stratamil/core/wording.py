@@ -14,6 +14,7 @@ BASELINES = {
     "retrained_mean": "The model retrained without attention (mean of all patches)",
     "retrained_flat": "The model retrained with one attention over all patches",
     "retrained_hierarchical": "The model retrained with hierarchical attention",
+    "retrained_default": "The model with the study's own settings, not chosen",
 }
 
 

@@ -12,6 +12,7 @@ from stratamil.core.names import column
 from stratamil.evaluation.runs import Run
 
 SHARE = "train_"  # before the percentage of the training cases in the name of a variant
+DEFAULT = "default"  # the study's own settings, where others were chosen for its models
 
 
 def variants(settings: Mapping[str, Any]) -> list[str]:
@@ -21,6 +22,7 @@ def variants(settings: Mapping[str, Any]) -> list[str]:
     """
     report, own = settings["report"], settings["model"]["aggregation"]
     others = [name for name in report["retrained"] if name != own]
+    others += [DEFAULT] if settings.get("tune", {}).get("enabled") else []  # a study of before has no such section
     return others + [f"{SHARE}{percent}" for percent in (shares.PERCENT if report["learning_curve"] else ())]
 
 

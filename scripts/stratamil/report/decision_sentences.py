@@ -97,7 +97,7 @@ def retrained(baselines: Sequence[Mapping[str, Any]], headline: str) -> str:
     """Say what the model trained with another aggregation reaches, and what its own adds; empty without one."""
     said = []
     for row in baselines:
-        if row["retrained"] is None:
+        if row["retrained"] not in WAYS:
             continue
         how, gains = WAYS[row["retrained"]]
         gain = row["auc_difference"]["fold_mean" if headline == "fold_mean" else "model"]

@@ -7,7 +7,7 @@ from stratamil.core.errors import UserError
 from stratamil.core.names import Grammar, class_code, column, of_splits, spelling
 from stratamil.core.schema import defaults, merged
 from stratamil.features import encoder_registry
-from stratamil.workflow import schema_errors
+from stratamil.workflow import schema_errors, tune_checks
 from stratamil.workflow.config_values import stains
 
 
@@ -26,6 +26,7 @@ def problems(config: Mapping[str, Any], schema: Mapping[str, Any]) -> list[str]:
         *_columns(_section("cohort", config, schema), _section("report", config, schema)),
         *_splits(_section("splits", config, schema)),
         *_bundle(config, schema),
+        *tune_checks.problems(_section("tune", config, schema), _section("bundle", config, schema), schema),
     ]
 
 

@@ -6,6 +6,7 @@ from typing import Any
 from stratamil.core import names, schema
 from stratamil.core.names import column, file_name
 from stratamil.evaluation import retrained
+from stratamil.evaluation.tuning_space import NOT_USED
 from stratamil.features import encoder_registry
 
 
@@ -19,8 +20,14 @@ def stains(config: Mapping[str, Any]) -> list[str]:
     return list(schema.merged(config["names"]["stains"]))
 
 
-# Aggregation -> the settings of the model that it does not use.
-NOT_USED = {"hierarchical": (), "flat": ("coupled",), "mean": ("attention_dim", "gated", "zero_start", "coupled")}
+def take_space(config: dict[str, Any], own: Mapping[str, Any]) -> None:
+    """Let a study's own space of settings to choose from replace the default one, which it was merged into, in place.
+
+    own: what the study's files set, of whatever form.
+    """
+    tune = own.get("tune")
+    if isinstance(tune, Mapping) and isinstance(tune.get("space"), Mapping) and isinstance(config["tune"], Mapping):
+        config["tune"]["space"] = dict(tune["space"])
 
 
 def variants(config: Mapping[str, Any]) -> dict[str, dict[str, dict[str, Any]]]:
@@ -32,7 +39,7 @@ def variants(config: Mapping[str, Any]) -> dict[str, dict[str, dict[str, Any]]]:
     for name in retrained.variants(config):
         percent = int(name.removeprefix(retrained.SHARE)) if name.startswith(retrained.SHARE) else None
         share = {} if percent is None else {"share": percent, "share_seed": config["splits"]["seed"]}
-        own = {} if percent else {"aggregation": name} | dict.fromkeys(NOT_USED[name])
+        own = {"aggregation": name} | dict.fromkeys(NOT_USED[name]) if name in NOT_USED else {}
         result[name] = {"model": own, "share": share}
     return result
 

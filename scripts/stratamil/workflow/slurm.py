@@ -17,7 +17,7 @@ from stratamil.core.errors import UserError
 from stratamil.workflow import config_files
 
 # Rules that ask for a GPU themselves.
-GPU_RULES = ("embed", "train", "retrain", "refit", "predict")
+GPU_RULES = ("embed", "tune_split", "train", "retrain", "refit", "predict")
 
 
 @dataclass(frozen=True)

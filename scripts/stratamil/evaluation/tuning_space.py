@@ -1,0 +1,96 @@
+"""The settings that tuning chooses from, and the candidates that are drawn of them; needs neither torch nor data."""
+
+import itertools
+import math
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from stratamil.core import files
+from stratamil.core.errors import UserError
+
+Settings = dict[str, Any]  # by their whole names: train.lr
+Space = Mapping[str, Sequence[Any]]  # setting -> its values, or [low, high, scale]
+
+SECTIONS = ("model", "train")
+NOT_CHOSEN = ("train.precision", "train.tensorboard")  # they decide how fast, and what is shown
+SCALES = ("linear", "log")
+DIGITS = 3  # that a number drawn from a range keeps
+# Aggregation -> the settings of the model that it does not use.
+NOT_USED = {"hierarchical": (), "flat": ("coupled",), "mean": ("attention_dim", "gated", "zero_start", "coupled")}
+
+
+def scale(values: Sequence[Any]) -> str | None:
+    """Return the scale of a range `[low, high, scale]`; None of a list of values."""
+    return values[2] if len(values) == 3 and values[2] in SCALES else None
+
+
+def default(space: Space, sections: Mapping[str, Mapping[str, Any]]) -> Settings:
+    """Return the study's own values of the settings in a space. sections: model and train, with all settings."""
+    return {name: sections[name.partition(".")[0]][name.partition(".")[2]] for name in space}
+
+
+def candidates(space: Space, own: Settings, n: int, seed: int, aggregation: str) -> list[Settings]:
+    """Return at most n candidates, each once: first the study's own settings, then those drawn from the space.
+
+    own: of `default`. aggregation: the study's. A space of few values is taken whole, as a grid; of a larger one a
+    Latin hypercube is drawn, which takes each value about equally often. A setting that a candidate's aggregation does
+    not use keeps the study's own value, so that no two candidates are the same model.
+    """
+    drawn = _grid(space, own, n) or _hypercube(space, own, n, seed)
+    result = [own]
+    for each in drawn:
+        unused = [f"model.{name}" for name in NOT_USED[each.get("model.aggregation", aggregation)]]
+        settled = each | {name: own[name] for name in unused if name in own}
+        result += [settled] if settled not in result else []
+    return result[:n]
+
+
+def _grid(space: Space, own: Settings, n: int) -> list[Settings]:
+    """Return all combinations of a space without ranges; none where these and the study's own are more than n."""
+    if any(map(scale, space.values())):
+        return []
+    size = math.prod(map(len, space.values()))
+    inside = all(own[name] in values for name, values in space.items())
+    if size > (n if inside else n - 1):
+        return []
+    return [dict(zip(space, values)) for values in itertools.product(*space.values())]
+
+
+def _hypercube(space: Space, own: Settings, n: int, seed: int) -> list[Settings]:
+    from scipy.stats import qmc  # takes a second to import
+
+    sample = qmc.LatinHypercube(len(space), rng=seed).random(n - 1)
+    return [
+        {name: _value(values, float(u), own[name]) for (name, values), u in zip(space.items(), row)} for row in sample
+    ]
+
+
+def _value(values: Sequence[Any], u: float, own: Any) -> Any:
+    """Return the value of a setting at the share u, 0 <= u < 1, of what it may be; whole where the study's own is."""
+    if not (kind := scale(values)):
+        return values[int(u * len(values))]
+    low, high, _ = values
+    drawn = low * (high / low) ** u if kind == "log" else low + (high - low) * u
+    rounded = float(f"{drawn:.{DIGITS}g}")
+    within = min(max(rounded, low), high)
+    return round(within) if isinstance(own, int) and not isinstance(own, bool) and isinstance(low, int) else within
+
+
+def read(path: Path) -> dict[str, Any]:
+    """Return what chosen.yaml says of a split. Raises UserError where it is not what rule tune_split writes."""
+    with files.readable(path, "run rule tune_split"):
+        text = path.read_text(encoding="utf-8")
+    try:
+        content = yaml.safe_load(text)
+        dict(content["chosen"]["settings"]), dict(content["default"]["settings"]), content["best"]["gain"]
+    except (yaml.YAMLError, KeyError, TypeError, ValueError):
+        raise UserError(f"{path}: not a choice of settings: delete it and run again") from None
+    return content
+
+
+def read_chosen(path: Path) -> dict[str, Any]:
+    """Return the chosen settings of a split by their short names: lr, dropout."""
+    return {name.partition(".")[2]: value for name, value in read(path)["chosen"]["settings"].items()}
