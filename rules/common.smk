@@ -184,8 +184,7 @@ def check_labels():
     except UserError as error:
         raise stopped(*error.problems)
     n_splits = None if config["splits"]["preset"] else config["splits"]["n_splits"]
-    asked = TUNED or "tune" in workflow.dag_settings.targets
-    if asked and (problems := list(tune_checks.too_small(table, config["tune"]["inner"], n_splits))):
+    if TUNED and (problems := list(tune_checks.too_small(table, config["tune"]["inner"], n_splits))):
         raise stopped(*(f"config: {problem}" for problem in problems))
 
 
