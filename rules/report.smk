@@ -22,6 +22,7 @@ rule report:
         retrained=expand(
             "<results>/split_{split}/seed_{seed}/retrained/{variant}.csv", split=SPLITS, seed=SEEDS, variant=VARIANTS
         ),
+        chosen=expand("<results>/tuning/split_{split}/chosen.yaml", split=SPLITS) if TUNED else [],
         labels=config["labels"] if COLUMNS else [],
         cohort="<results>/cohort/cohort.json",
         faithfulness="<results>/faithfulness/faithfulness.json",
@@ -77,13 +78,14 @@ rule report:
             ),
         ),
         content=digest("labels", config["labels"]) if COLUMNS else "",
+        chosen=lambda wildcards, input: flag("chosen", list(input.chosen)) if TUNED else "",
         labels=lambda wildcards, input: flag("labels", input.labels) if COLUMNS else "",
         benchmarks=f"{config['results']}/benchmarks",
         config=f"{config['results']}/config.yaml",
         folder=subpath(output.html, parent=True),
     shell:
         "python {input.code[0]:q} --runs {params.runs:q} --cases {input.cases:q} --excluded {input.excluded:q}"
-        " --unreadable {input.unreadable:q} --splits {input.splits:q} --cohort {input.cohort:q} {params.labels}"
+        " --unreadable {input.unreadable:q} --splits {input.splits:q} --cohort {input.cohort:q} {params.labels} {params.chosen}"
         " --baselines {input.baselines:q} --faithfulness {input.faithfulness:q}"
         " --benchmarks {params.benchmarks:q} --config {params.config:q} --template {input.template[0]:q} {params.flags}"
         " --output {params.folder:q} --log {log:q}"

@@ -25,6 +25,7 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--cohort", type=Path, required=True, help="cohort.json of rule cohort")
     parser.add_argument("--baselines", type=Path, help="predictions.csv of the baselines")
     parser.add_argument("--variants", nargs="*", default=[], help="names of retrained/<variant>.csv in each run")
+    parser.add_argument("--chosen", nargs="*", type=Path, default=[], help="chosen.yaml of each split")
     parser.add_argument("--faithfulness", type=Path, help="faithfulness.json, if attention was checked")
     parser.add_argument("--benchmarks", type=Path, help="folder of Snakemake's benchmark files")
     parser.add_argument("--labels", type=Path, help="labels table, for columns and clinical")
@@ -39,6 +40,7 @@ def arguments() -> argparse.Namespace:
 
 
 def main(args: argparse.Namespace) -> None:
+    from stratamil.evaluation import tuned
     from stratamil.evaluation.study import Study, read_runs  # these load scikit-learn and matplotlib: a second
     from stratamil.report import page, study_page
 
@@ -58,6 +60,7 @@ def main(args: argparse.Namespace) -> None:
         sets={path.stem.removeprefix("data_splits_"): splits.read(path) for path in args.splits},
         columns={name: known[name] for name in args.columns},
         clinical={name: known[name] for name in args.clinical},
+        tuning=tuned.read(args.chosen),
     )
     sources = study_page.Sources(
         cases=args.cases,

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from stratamil.cohort.inventory import USED
 from stratamil.core.names import natural
-from stratamil.evaluation import by_column, clinical, competitors, decision_curve, learning_curve, power
+from stratamil.evaluation import by_column, clinical, competitors, decision_curve, learning_curve, power, tuned
 from stratamil.evaluation.runs import Run
 from stratamil.evaluation.study import Study, mean_of, sd_of
 from stratamil.stats import intervals, metrics
@@ -63,6 +63,7 @@ def numbers(study: Study) -> dict[str, Any]:
         "baselines": baselines,
         **_beyond(study, headline, competitors.strongest(baselines, headline)),
         "learning": learning_curve.points(study, ours, out_of_fold),
+        "tuning": tuned.found(study, study.tuning, ours),
         "columns": by_column.found(study, study.columns) if study.columns else None,
         "clinical": clinical.found(study, study.clinical, ours, out_of_fold),
         "per_case": _per_case(study),

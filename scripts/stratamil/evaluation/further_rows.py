@@ -1,4 +1,4 @@
-"""Rows of metrics.csv beyond those of models: decision curves, what can be detected, clinical columns."""
+"""Rows of metrics.csv beyond those of models: decision curves, chosen settings, what can be detected, columns."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
@@ -18,6 +18,8 @@ def rows(numbers: Mapping[str, Any]) -> Iterator[Row]:
         yield from _columns(numbers["columns"])
     if numbers.get("clinical"):
         yield from _clinical(numbers["clinical"])
+    if numbers["tuning"]:
+        yield from _tuning(numbers["tuning"])
     for name in ("difference", "auroc"):
         yield "detectable", numbers["detectable"]["against"] or "", f"smallest_{name}", numbers["detectable"][name]
 
@@ -35,6 +37,15 @@ def _decision_curve(curve: Mapping[str, Any]) -> Iterator[Row]:
         for threshold, value in zip(curve["thresholds"], values):
             if round(100 * threshold) % SHOWN == 0:
                 yield "decision_curve", model, f"{metric}_at_{threshold:.2f}", value
+
+
+def _tuning(found: Mapping[str, Any]) -> Iterator[Row]:
+    for row in found["rows"]:
+        yield from (
+            ("tuning", f"split {row['split']}", f"{name}_{found['metric']}", row[name])
+            for name in ("inner_default", "inner", "outer_default", "outer")
+        )
+    yield "tuning", "chosen", "lowers_log_loss_by", found["gain"]
 
 
 def _columns(found: Mapping[str, Any]) -> Iterator[Row]:

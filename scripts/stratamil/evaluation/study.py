@@ -58,8 +58,8 @@ class Study:
     """Runs, the cases table, and the settings of the bootstrap; everything else is computed from them.
 
     seed: of the bootstrap. retrained: of `retrained.read`. sets: the cases of each split. columns, clinical: columns of
-    the labels table to look at, and those that the clinic knows. Raises UserError if a case of a run is not in the
-    table.
+    the labels table to look at, and those that the clinic knows. tuning: of `tuned.read`.
+    Raises UserError if a case of a run is not in the table.
     """
 
     runs: list[runs.Run]
@@ -71,6 +71,7 @@ class Study:
     sets: Mapping[str, Split] = field(default_factory=dict)
     columns: Mapping[str, Column] = field(default_factory=dict)
     clinical: Mapping[str, Column] = field(default_factory=dict)
+    tuning: Sequence[Mapping[str, Any]] = ()
 
     def __post_init__(self) -> None:
         known = set(self.cases["case_id"])

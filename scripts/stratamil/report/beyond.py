@@ -5,7 +5,7 @@ from typing import Any
 
 from matplotlib.figure import Figure
 
-from stratamil.report import clinical_sentences, decision_plots, decision_sentences
+from stratamil.report import clinical_sentences, decision_plots, decision_sentences, tuning_sentences
 from stratamil.report.forest import Row, forest
 
 
@@ -60,6 +60,14 @@ def said(numbers: Mapping[str, Any], unit: str) -> dict[str, Any]:
             "images_add": clinical_sentences.images_add(clinical, numbers["headline"]),
             "filled": clinical_sentences.filled(clinical),
             "clinical_limits": clinical_sentences.CLINICAL_LIMITS,
+        }
+    if tuned := numbers.get("tuning"):
+        result["tuning"] = {
+            "helped": tuning_sentences.helped(tuned, numbers["headline"]),
+            "chosen": tuning_sentences.chosen(tuned),
+            "optimism": tuning_sentences.optimism(tuned),
+            "changes": [tuning_sentences.changes(row) for row in tuned["rows"]],
+            "limits": tuning_sentences.LIMITS,
         }
     return result
 

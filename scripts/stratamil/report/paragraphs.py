@@ -50,7 +50,7 @@ def methods(numbers: Numbers, used: Mapping[str, Any], unit: str) -> str:
         f"{n_of(len(stains), 'stain')} ({listed(stains)}) by multiple-instance learning.",
         f"The cohort had {n_of(total['cases'], 'case')}{of} ({sentences.by_class(numbers['counts'])}) with "
         f"{thousands(total['slices'])} slices and {thousands(total['patches'])} patches.",
-        *_model(runs),
+        *_model(runs, numbers.get("tuning")),
         f"Splits were {_first_lower(re.sub(', read from .*? and checked', '', cohort['plan']))}",
         *_training(numbers, runs),
         *_statistics(numbers, unit),
@@ -59,7 +59,7 @@ def methods(numbers: Numbers, used: Mapping[str, Any], unit: str) -> str:
     return " ".join(lines)
 
 
-def _model(runs: Mapping[str, Any]) -> list[str]:
+def _model(runs: Mapping[str, Any], tuned: Mapping[str, Any] | None) -> list[str]:
     features, model = runs["features"], runs["model"]
     lines = []
     if features.get("encoder"):
@@ -73,8 +73,12 @@ def _model(runs: Mapping[str, Any]) -> list[str]:
         "flat": "Attention pooled all patches of a case at once",
         "mean": "Patch features were averaged over the case",
     }.get(model.get("aggregation"))
-    if pooling:
-        embedded = f" (embedding {model['embed_dim']})" if model.get("embed_dim") else ""
+    differ = tuned["differ"] if tuned else ()
+    if "model.aggregation" in differ:
+        lines.append("How patches are pooled was chosen in each split; a linear classifier followed.")
+    elif pooling:
+        known = model.get("embed_dim") and "model.embed_dim" not in differ
+        embedded = f" (embedding {model['embed_dim']})" if known else ""
         lines.append(f"{pooling}{embedded}; a linear classifier followed.")
     return lines
 
@@ -87,7 +91,9 @@ def _training(numbers: Numbers, runs: Mapping[str, Any]) -> list[str]:
         f"In each of {n_of(len(numbers['splits']), 'split')}{seeds}, a model was trained on {spread['train']} cases, "
         f"{spread['val']} cases were used for validation and {spread['test']} for the test."
     ]
-    if train:
+    if train and numbers.get("tuning"):
+        lines.append(_chosen(numbers["tuning"], train))
+    elif train:
         weights = train.get("class_weights") or "none"
         optimizer = NAMES.get(train["optimizer"], train["optimizer"])
         lines.append(
@@ -98,6 +104,18 @@ def _training(numbers: Numbers, runs: Mapping[str, Any]) -> list[str]:
     rule = RULES.get(runs["rule"], runs["rule"])
     threshold = f" and the threshold ({rule})" if numbers["positive"] else ""
     return [*lines, f"Validation cases alone chose the epoch{threshold}; no model was fitted to all cases."]
+
+
+def _chosen(tuned: Mapping[str, Any], train: Mapping[str, Any]) -> str:
+    """Say how settings were chosen."""
+    metric = {"log_loss": "log loss", "auc": "AUROC"}[tuned["metric"]]
+    optimizer = NAMES.get(train["optimizer"], train["optimizer"])
+    return (
+        f"In each split {n_of(len(tuned['settings']), 'setting')} of the model and its training ({optimizer}) were "
+        f"chosen among {tuned['candidates']} candidates by the {metric} in {tuned['inner_folds']} inner folds of its "
+        "training and validation cases; the study’s own settings were kept unless one candidate was better by more "
+        "than a standard error."
+    )
 
 
 def _first_lower(text: str) -> str:

@@ -24,11 +24,12 @@ SECTIONS = {
     "clinical": "What images add",
     "decision": "Net benefit, power",
     "learning": "Training cases",
+    "tuning": "Chosen settings",
     "attention": "Attention",
     "faithfulness": "Faithfulness",
     "runs": "Single trainings",
 }
-OPTIONAL = {"characteristics": "columns", "clinical": "clinical", "learning": "learning"}  # section -> its numbers
+OPTIONAL = {"characteristics": "columns"} | {name: name for name in ("clinical", "learning", "tuning")}  # its numbers
 APPENDIX = {
     "methods": "Methods",
     "training": "Training",
