@@ -19,7 +19,9 @@ NOT_CHOSEN = ("train.precision", "train.tensorboard")  # they decide how fast, a
 SCALES = ("linear", "log")
 DIGITS = 3  # that a number drawn from a range keeps
 # Aggregation -> the settings of the model that it does not use.
-NOT_USED = {"hierarchical": (), "flat": ("coupled",), "mean": ("attention_dim", "gated", "zero_start", "coupled")}
+ATTENTION = ("attention_dim", "gated", "zero_start", "coupled")
+NOT_USED = {"hierarchical": ("sharpness",), "flat": ("coupled", "sharpness"), "mean": (*ATTENTION, "sharpness")}
+NOT_USED |= {"mean_mlp": (*ATTENTION, "classifier_dropout", "sharpness"), "lse": (*ATTENTION, "classifier_dropout")}
 
 
 def scale(values: Sequence[Any]) -> str | None:

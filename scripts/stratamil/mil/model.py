@@ -18,10 +18,12 @@ from stratamil.mil.bags import Batch
 from stratamil.mil.layers import Linear, dropout
 from stratamil.mil.segments import Segments
 
-Aggregation = Literal["hierarchical", "flat", "mean"]
-LEVELS = {"hierarchical": ("patch", "slice", "stain"), "flat": ("patch",), "mean": ()}  # that have attention
+Aggregation = Literal["hierarchical", "flat", "mean", "mean_mlp", "lse"]
+# The levels that have attention.
+LEVELS = {"hierarchical": ("patch", "slice", "stain"), "flat": ("patch",), "mean": (), "mean_mlp": (), "lse": ()}
 AGGREGATIONS = tuple(LEVELS)
-OWN = ("zero_start", "dropout", "classifier_dropout")  # what members side by side may each have of their own
+# What members side by side may each have of their own.
+OWN = ("zero_start", "dropout", "classifier_dropout", "sharpness")
 DROPOUTS = 2  # of the embeddings and before the classifier: keys that a member needs a step
 
 
@@ -30,7 +32,9 @@ class ModelSettings:
     """The shape of a model; everything needed to build it again.
 
     aggregation: "hierarchical" (attention within slices, over slices, over stains), "flat" (one attention over all
-    patches of a case: ABMIL of Ilse et al. 2018) or "mean" (of all patches of a case).
+    patches of a case: ABMIL of Ilse et al. 2018), "mean" (of all patches of a case), "mean_mlp" (the same before the
+    ReLU, so that a perceptron classifies the mean of the features: SiMLP of Li et al. 2025) or "lse" (the log-sum-exp
+    of the patches' margins over the first class, divided by `sharpness`: Pinheiro, Collobert 2015).
     coupled: the score of a slice, and of a stain, adds the logarithm of what its patches' exponentials sum to. So
     what a patch shows counts at every level, and the model contains the flat one.
     """
@@ -46,6 +50,7 @@ class ModelSettings:
     standardise: bool
     dropout: float
     classifier_dropout: float
+    sharpness: float = 1.0  # a checkpoint of before has none
 
     asdict = asdict
 
@@ -64,6 +69,7 @@ class Output:
     """logits (C, M, K), attention weights patch (P, M), slice (S, M), stain (T, M), and embedded patches h (P, M, E).
 
     effective (P, M): patch x slice x stain weight, what each patch contributes to its case; sums to 1 over a case.
+    contributions: (P, M, K) where they are not effective x (class vector . h).
     """
 
     logits: Tensor
@@ -72,6 +78,7 @@ class Output:
     stain: Tensor
     effective: Tensor
     h: Tensor
+    contributions: Tensor | None = None
 
 
 class AttentionScore(nn.Module):
@@ -103,7 +110,7 @@ class HierarchicalAttention(nn.Module):
     """projector -> pool patches of a slice -> slices of a stain -> stains of a case -> linear classifier.
 
     A missing stain is simply absent from the batch. Every pool is a weighted mean and the classifier is linear, so a
-    patch's effective weight x (class vector . patch embedding) is its exact share of the logit.
+    patch's effective weight x (class vector . patch embedding) is its exact share of the logit; but see `_log_sum_exp`.
     One member when made; `stack` puts several side by side. Parameters have the members first, mean and scale (D,) of
     the features are the same for all.
     """
@@ -136,11 +143,17 @@ class HierarchicalAttention(nn.Module):
 
     def embed(self, x: Tensor, keys: Tensor | None = None) -> Tensor:
         """Return the embeddings (P, M, E) of features (P, D)."""
-        h = torch.relu(cpu.first(self.projector(cpu.standardised(x, self.mean, self.scale)), len(x)))
-        return dropout(h, [each.dropout for each in self.own], keys)
+        h = cpu.first(self.projector(cpu.standardised(x, self.mean, self.scale)), len(x))
+        if self.settings.aggregation == "mean_mlp":
+            return h
+        return dropout(torch.relu(h), [each.dropout for each in self.own], keys)
 
     def aggregate(self, h: Tensor, batch: Batch, keys: Tensor | None = None) -> Output:
         """Return the Output of the embeddings h (P, M, E) of a Batch's patches; those of a bag serve for its parts."""
+        if self.settings.aggregation == "lse":
+            return self._log_sum_exp(h, batch)
+        if self.settings.aggregation == "mean_mlp":
+            return self._perceptron(h, batch, keys)
         slice_of, stain_of, case_of = batch.slice_of_patch, batch.stain_of_slice, batch.case_of_stain
         nothing = self.mean.new_zeros(h.shape[:2])
         slices, patch, summed = self._pool("patch", h, nothing, slice_of, len(stain_of))
@@ -167,8 +180,41 @@ class HierarchicalAttention(nn.Module):
         weights, summed = rows.softmax(scores)
         return rows.sum(weights[..., None] * x), weights, summed
 
+    def _log_sum_exp(self, h: Tensor, batch: Batch) -> Output:
+        """Return the Output where the margins of the patches over the first class are pooled by their log-sum-exp.
+
+        The logit of class k is that of the first class, its bias, plus log(mean of exp(r margin_k)) / r: near the mean
+        for a small sharpness r, near the maximum for a large one. A patch's weight is the softmax of its r margins,
+        mean over k. A log-sum-exp is no sum over patches: each patch is given its weight's share of it, so that within
+        a case all contributions to a class have one sign.
+        """
+        bags = Segments(batch.case_of_patch, batch.cases)
+        logits = self.classifier(h)
+        logits = logits.to(torch.promote_types(logits.dtype, torch.float32))
+        margins = logits[..., 1:] - logits[..., :1]
+        sharp = torch.tensor([each.sharpness for each in self.own], dtype=margins.dtype, device=h.device)[:, None]
+        weights, summed = (part.unflatten(1, margins.shape[1:]) for part in bags.softmax((sharp * margins).flatten(1)))
+        pooled = (summed - bags.sizes.to(margins).log()[:, None, None]) / sharp
+        of_case = nn.functional.pad(pooled, (1, 0)) + self.classifier.bias[:, :1]
+        shares = weights * (of_case - self.classifier.bias)[..., 1:][batch.case_of_patch]
+        effective = weights.mean(2)
+        return Output(of_case, *_levels(effective, batch), effective, h, nn.functional.pad(shares, (1, 0)))
+
+    def _perceptron(self, h: Tensor, batch: Batch, keys: Tensor | None) -> Output:
+        """Return the Output where the mean of the hidden units h, before their ReLU, is what the classifier sees.
+
+        In its Output h is that of the units that are above 0 for the case, else 0: a patch's contribution is exact.
+        """
+        bags = Segments(batch.case_of_patch, batch.cases)
+        cases = bags.mean(h)
+        logits = self.classifier(dropout(torch.relu(cases), [each.dropout for each in self.own], keys))
+        effective = bags.spread(1 / bags.sizes.to(self.mean))[:, None].expand(h.shape[:2])
+        return Output(logits, *_levels(effective, batch), effective, h * (cases > 0)[batch.case_of_patch])
+
     def contributions(self, output: Output) -> Tensor:
         """Return the exact share (P, M, K) of each patch in each logit; over a case they sum to logit - bias."""
+        if output.contributions is not None:
+            return output.contributions
         return output.effective[..., None] * torch.einsum("pme,mke->pmk", output.h, self.classifier.weight)
 
     @property
@@ -207,6 +253,15 @@ class HierarchicalAttention(nn.Module):
         """Take the weights of the only member, as `weights` returns them."""
         shared = dict(self.named_buffers())
         self.load_state_dict({name: tensor if name in shared else tensor[None] for name, tensor in weights.items()})
+
+
+def _levels(effective: Tensor, batch: Batch) -> tuple[Tensor, Tensor, Tensor]:
+    """Return the weights of patches, slices and stains whose products are the effective ones (P, M)."""
+    slices = Segments(batch.slice_of_patch, len(batch.stain_of_slice)).sum(effective)
+    stains = Segments(batch.stain_of_slice, len(batch.case_of_stain)).sum(slices)
+    least = torch.finfo(effective.dtype).tiny  # where all weights of a slice are 0 to the last digit
+    patch = effective / slices.clamp_min(least)[batch.slice_of_patch]
+    return patch, slices / stains.clamp_min(least)[batch.stain_of_slice], stains
 
 
 def stack(models: Sequence[HierarchicalAttention]) -> HierarchicalAttention:

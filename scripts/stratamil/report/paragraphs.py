@@ -72,6 +72,8 @@ def _model(runs: Mapping[str, Any], tuned: Mapping[str, Any] | None) -> list[str
         "hierarchical": "Attention pooled patches to slices, slices to stains and stains to the case",
         "flat": "Attention pooled all patches of a case at once",
         "mean": "Patch features were averaged over the case",
+        "mean_mlp": "Patch features were averaged over the case; a hidden layer followed",
+        "lse": "Margins of all patches of a case were pooled by their log-sum-exp",
     }.get(model.get("aggregation"))
     differ = tuned["differ"] if tuned else ()
     if "model.aggregation" in differ:
@@ -79,7 +81,8 @@ def _model(runs: Mapping[str, Any], tuned: Mapping[str, Any] | None) -> list[str
     elif pooling:
         known = model.get("embed_dim") and "model.embed_dim" not in differ
         embedded = f" (embedding {model['embed_dim']})" if known else ""
-        lines.append(f"{pooling}{embedded}; a linear classifier followed.")
+        follows = "; a linear classifier followed" if model["aggregation"] != "lse" else ""
+        lines.append(f"{pooling}{embedded}{follows}.")
     return lines
 
 

@@ -37,6 +37,16 @@ def loop(model, data, case, member=0):
     def classified(h):
         return h @ model.classifier.weight[member].T + model.classifier.bias[member]
 
+    if model.settings.aggregation == "lse":
+        margins = classified(embedded(table.index))
+        margins, r = margins[:, 1:] - margins[:, :1], model.own[member].sharpness
+        pooled = torch.log(torch.exp(r * margins).mean(0)) / r
+        logits = model.classifier.bias[member, 0] + torch.cat([pooled.new_zeros(1), pooled])
+        return logits, torch.softmax(r * margins, 0).mean(1)
+    if model.settings.aggregation == "mean_mlp":
+        x = (torch.from_numpy(data.values[table.index]).to(model.mean.dtype) - model.mean) * model.scale
+        hidden = torch.relu(x.mean(0) @ model.projector.weight[member].T + model.projector.bias[member])
+        return classified(hidden), x.new_full((len(x),), 1 / len(x))
     if model.settings.aggregation != "hierarchical":
         h = embedded(table.index)
         flat = model.settings.aggregation == "flat"
@@ -87,7 +97,10 @@ def test_each_member_equals_a_loop_forward_and_gradient(
     aggregation, dtype, limit, shapes, gated, coupled, members, seed
 ):
     shape = {str(i): stains for i, stains in enumerate(shapes)}
-    model = stack([build(aggregation, gated, coupled=coupled, seed=3 + i) for i in range(members)]).to(dtype)
+    alone = [build(aggregation, gated, coupled=coupled, seed=3 + i) for i in range(members)]
+    for i, each in enumerate(alone):
+        each.own = [replace(each.settings, sharpness=0.5 + i)]
+    model = stack(alone).to(dtype)
     data = features(shape, seed=seed)
     _batch, output = run(model, data, list(shape))
     looped = [[loop(model, data, case, member) for member in range(members)] for case in shape]
@@ -136,7 +149,10 @@ def test_gradients_are_those_of_finite_differences(aggregation):
     assert torch.autograd.gradcheck(logits, (batch.x.double().requires_grad_(), *values))
 
 
-def test_effective_weights_sum_to_one_and_contributions_to_the_logit(model):
+@pytest.mark.parametrize("aggregation", AGGREGATIONS)
+@pytest.mark.parametrize("gated", [False, True], ids=["tanh", "gated"])
+def test_effective_weights_sum_to_one_and_contributions_to_the_logit(aggregation, gated):
+    model = stack([build(aggregation, gated, seed=seed) for seed in (3, 4)])
     batch, output = run(model, features(), list(SHAPE))
     total = torch.zeros(3, 2, dtype=torch.double).index_add(0, batch.case_of_patch, output.effective)
     torch.testing.assert_close(total, torch.ones(3, 2, dtype=torch.double))
@@ -302,3 +318,25 @@ def test_members_are_drawn_as_plain_layers_are_kept_and_taken_apart():
     for different in (other, build("flat")):
         with pytest.raises(ValueError, match="other shape"):
             stack([alone[0], different])
+
+
+def test_a_log_sum_exp_lies_between_mean_and_maximum_of_the_patches():
+    model, data = build("lse"), features()
+    logits = model.classifier(run(model, data, ["1"])[1].h)[:, 0]
+    margins = (logits - logits[:, :1])[:, 1:]
+    pooled = {}
+    for sharpness in (1e-4, 1.0, 1e3):
+        model.own = [replace(model.settings, sharpness=sharpness)]
+        output = run(model, data, ["1"])[1].logits[0, 0]
+        pooled[sharpness] = output[1:] - output[0]
+    torch.testing.assert_close(pooled[1e-4], margins.mean(0), rtol=0, atol=1e-3)
+    torch.testing.assert_close(pooled[1e3], margins.max(0).values, rtol=0, atol=1e-2)
+    assert (pooled[1e-4] < pooled[1.0]).all() and (pooled[1.0] < pooled[1e3]).all()
+
+
+def test_contributions_have_signs_of_their_own_except_in_a_log_sum_exp():
+    for aggregation in AGGREGATIONS:
+        model = build(aggregation)
+        shares = model.contributions(run(model, features(), ["1"])[1])[:, 0, 1:]
+        mixed = (shares > 0).any(0) & (shares < 0).any(0)
+        assert mixed.any() == (aggregation != "lse")

@@ -135,7 +135,7 @@ def test_an_epoch_is_that_of_plain_layers_and_torch_optim_alone_and_beside_other
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("aggregation", ["flat", "mean"])
+@pytest.mark.parametrize("aggregation", AGGREGATIONS[1:])
 def test_members_of_every_aggregation_are_what_they_are_alone(bags, aggregation):
     shape = replace(MODEL, aggregation=aggregation)
     together = training.train(cohort(bags), shape, settings(epochs=2), [1, 2])
@@ -147,7 +147,7 @@ def test_members_of_every_aggregation_are_what_they_are_alone(bags, aggregation)
 OWN = [
     {},
     {"lr": 0.005, "weight_decay": 0.2, "label_smoothing": 0.0, "epochs": 3, "scheduler": "cosine"},
-    {"instance_weight": 0.5, "instance_share": 0.6, "model": {"dropout": 0.6}},
+    {"instance_weight": 0.5, "instance_share": 0.6, "model": {"dropout": 0.6, "sharpness": 3.0}},
     {"instance_weight": 1.0, "entropy_weight": 0.1, "weight_decay": 0.1},
     {"model": {"dropout": 0.0, "classifier_dropout": 0.3, "zero_start": False}, "monitor": "auc", "patience": 1},
 ]
@@ -172,7 +172,11 @@ def ended(bags, recipes):
     return [member.outcome() for member in order]
 
 
-@pytest.mark.parametrize("shared", [{}, {"aggregation": "flat", "gated": True}], ids=["default", "flat and gated"])
+@pytest.mark.parametrize(
+    "shared",
+    [{}, {"aggregation": "flat", "gated": True}, {"aggregation": "lse"}, {"aggregation": "mean_mlp"}],
+    ids=["default", "flat and gated", "lse", "mean_mlp"],
+)
 def test_members_of_settings_of_their_own_are_what_they_are_alone(bags, shared):
     recipes = [own_recipe(changes, **shared) for changes in OWN]
     together = ended(bags, recipes)

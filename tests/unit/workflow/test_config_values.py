@@ -3,7 +3,7 @@
 from stratamil.core import schema
 from stratamil.workflow import config_values
 
-CONFIG = {name: schema.defaults(name) for name in ("model", "report", "splits", "evaluate")}
+CONFIG = {name: schema.defaults(name) for name in ("model", "report", "splits", "evaluate", "tune")}
 
 
 def variants(**changes):
@@ -22,6 +22,11 @@ def test_a_variant_has_the_settings_that_it_uses():
     assert list(found) == ["mean", "flat", "train_25", "train_50", "train_75"]
     assert found["train_25"] == {"model": {}, "share": {"share": 25, "share_seed": 7}}
     unused = {key for key, value in found["mean"]["model"].items() if value is None}
-    assert unused == {"attention_dim", "gated", "zero_start", "coupled"} and found["mean"]["share"] == {}
+    assert unused == {"attention_dim", "gated", "zero_start", "coupled", "sharpness"} and found["mean"]["share"] == {}
     flags = schema.flags("model", CONFIG["model"], **found["mean"]["model"])
     assert "--aggregation=mean" in flags and "gated" not in flags and "--embed-dim=" in flags
+
+
+def test_chosen_settings_are_compared_with_the_study_s_own():
+    found = variants(report={"retrained": []}, tune={"enabled": True})
+    assert found == {"default": {"model": {}, "share": {}}}
