@@ -66,7 +66,7 @@ class Model:
     """The members of a bundle, ready to predict; made by `load_bundle`.
 
     split: the members of this split alone, with its own threshold and temperature; None takes all. stacks: the members,
-    those that standardise alike side by side, in the bundle's order.
+    those of one shape that standardise alike side by side, in the bundle's order.
     """
 
     def __init__(self, content: Bundle, split: str | None = None, device: torch.device | str | None = None) -> None:
@@ -92,12 +92,15 @@ class Model:
         return int(self.bundle.facts["model"]["in_dim"])
 
     def _stacks(self) -> list[HierarchicalAttention]:
-        """Return the members, those that standardise alike side by side; in the bundle's order."""
+        """Return the members, those of one shape that standardise alike side by side; in the bundle's order."""
         groups: list[list[HierarchicalAttention]] = []
         for each in self.listed:
-            model = _built(self.bundle, each["file"])
-            alike = groups and all(map(torch.equal, model.buffers(), groups[-1][0].buffers()))
-            if alike:
+            model, before = _built(self.bundle, each), groups[-1][0] if groups else None
+            if (
+                before
+                and model.settings.shape == before.settings.shape
+                and all(map(torch.equal, model.buffers(), before.buffers()))
+            ):
                 groups[-1].append(model)
             else:
                 groups.append([model])
@@ -189,11 +192,12 @@ def differences(facts: Mapping[str, Any], identity: Mapping[str, Any]) -> list[s
     ]
 
 
-def _built(content: Bundle, file: str) -> HierarchicalAttention:
+def _built(content: Bundle, member: Mapping[str, Any]) -> HierarchicalAttention:
     """Return the model of a member; its shapes are compared before there is memory for it."""
+    file = member["file"]
     weights = {name: torch.from_numpy(array.copy()) for name, array in content.weights[file].items()}
     try:
-        settings = ModelSettings(**content.facts["model"])
+        settings = ModelSettings(**content.facts["model"] | member.get("model", {}))
         with torch.device("meta"):
             shapes = HierarchicalAttention(settings).shapes()
         if shapes != {name: tensor.shape for name, tensor in weights.items()} or settings.classes != len(

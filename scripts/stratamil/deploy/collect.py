@@ -20,7 +20,8 @@ from stratamil.stats.intervals import Estimate
 KEPT = ("roc_auc", "delong", "fold_mean", "fold_sd", "folds", "pr_auc", "accuracy", "balanced_accuracy", "recall")
 KEPT += ("brier", "log_loss", "prevalence")
 ENCODER = ("encoder", "final_relu")  # settings that the features' identity does not have as the config has them
-SAME = ("model", "classes", "stains", "features")  # of all members of a bundle
+SAME = ("classes", "stains", "features")  # of all members of a bundle
+OWN = ("model", "train")  # settings, of which a member may have others: where they were chosen in each split
 
 
 def members(
@@ -28,11 +29,12 @@ def members(
 ) -> tuple[dict[str, Any], list[dict[str, Any]], dict[str, Arrays]]:
     """Return what checkpoints share, an entry of each for bundle.json, and its weights by file name.
 
-    split_seed: of each checkpoint; the split is None for one that was trained on all cases.
+    Of `OWN` the first one's settings count for all; an entry has those that differ. split_seed: of each checkpoint; the
+    split is None for one that was trained on all cases.
     Raises UserError where they do not belong to one study.
     """
     contents = [checkpoint.read(path) for path in paths]
-    shared = {name: contents[0][name] for name in SAME} | {"train": contents[0].get("train")}
+    shared = {name: contents[0][name] for name in SAME} | {name: _own(contents[0], name) for name in OWN}
     if other := [path for path, each in zip(paths, contents) if any(each[name] != shared[name] for name in SAME)]:
         raise UserError(f"{other[0]}: trained with other settings or features than {paths[0]}: train the study again")
     entries, weights = [], {}
@@ -40,9 +42,18 @@ def members(
         file = f"members/{f'split_{split}' if split else 'all_cases'}_seed_{seed}.safetensors"
         entries.append({"file": file, "split": split, "seed": seed, "epoch": int(content["epoch"])})
         entries[-1]["checkpoint_sha256"] = files.sha256(path)
+        differ = {
+            name: {key: value for key, value in _own(content, name).items() if shared[name].get(key, "") != value}
+            for name in OWN
+        }
+        entries[-1] |= {name: values for name, values in differ.items() if values}
         weights[file] = {name: tensor.numpy() for name, tensor in content["weights"].items()}
-    train = {name: value for name, value in (shared.pop("train") or {}).items() if name != "seed"}
-    return shared | {"train": train}, entries, weights
+    return shared, entries, weights
+
+
+def _own(content: Mapping[str, Any], name: str) -> dict[str, Any]:
+    """Return settings that a checkpoint holds, but for its seed."""
+    return {key: value for key, value in (content.get(name) or {}).items() if key != "seed"}
 
 
 def frozen(study: Study) -> dict[str, Any]:

@@ -11,11 +11,15 @@ import pandas as pd
 import pytest
 from factories import DIM, STAINS, features
 
+import bundle as bundle_script
 import predict as script
 from stratamil import load_bundle
 from stratamil.core.errors import UserError
 from stratamil.deploy import apply, bundle
+from stratamil.evaluation import predict
+from stratamil.mil import checkpoint
 from stratamil.mil.bags import Bags
+from stratamil.mil.model import HierarchicalAttention, ModelSettings
 
 WEIGHTS = ["patch_weight", "slice_weight", "stain_weight", "effective_weight", "effective_ratio"]
 PROBS = ["prob_benign", "prob_high_grade"]
@@ -196,3 +200,29 @@ def test_a_folder_of_the_output_s_name_is_kept(made, tmp_path):
     run(made, manifest, out)
     run(made, manifest, out)
     assert (out / "notes.md").read_text() == "mine"
+
+
+def test_members_of_settings_that_each_split_chose(tmp_path):
+    """Each is built as its own checkpoint says; a case gets the mean of all."""
+    made = bundles.write(tmp_path)
+    chosen = {"02": {"aggregation": "lse", "embed_dim": 5, "sharpness": 2.0}, "01": {"dropout": 0.1}}
+    for path in made.args.checkpoints:
+        content, split = checkpoint.read(path), path.parts[-4].removeprefix("split_")
+        settings = ModelSettings(**content["model"] | chosen[split])
+        own = HierarchicalAttention(settings)
+        own.load(own.weights(0) | {name: content["weights"][name] for name in ("mean", "scale")})
+        checkpoint.save(content | {"weights": own.weights(0), "model": settings.asdict()}, path)
+    bundle_script.main(made.args)
+    model = load_bundle(made.zip)
+    assert [stack.members for stack in model.stacks] == [2, 2]
+    entries = {(each["split"], each["seed"]): each.get("model") for each in model.bundle.facts["members"]}
+    assert entries == {
+        ("01", 1): None, ("01", 2): None,
+        **dict.fromkeys([("02", 1), ("02", 2)], chosen["02"] | {"dropout": 0.5}),
+    }  # fmt: skip
+    data, bags = made.data, Bags(made.data, STAINS)
+    p = [
+        predict.probabilities(checkpoint.model(checkpoint.read(path), path, data, bundles.NAMES, STAINS), bags, ["1"])
+        for path in made.args.checkpoints
+    ]
+    np.testing.assert_allclose(model.of_case(data, "1").probabilities, np.mean(p, axis=0)[0, 0], atol=1e-6)
