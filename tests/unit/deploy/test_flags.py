@@ -16,6 +16,7 @@ from stratamil.core import schema
 from stratamil.deploy import flags, reference, shift
 from stratamil.deploy.reference import Reference
 from stratamil.features import extract, networks, store
+from stratamil.mil.bags import Bags
 from stratamil.stats import metrics
 
 
@@ -37,16 +38,8 @@ def found(known, data, p=0.9, sd=0.0, threshold=0.5, unknown=None):
             for seed, sign in ((1, 1), (2, -1))
         ]
     )
-    return flags.found(
-        known,
-        data,
-        each.assign(sd=sd),
-        members,
-        stains=STAINS,
-        probabilities=PROBS,
-        threshold=threshold,
-        unknown=unknown,
-    )
+    seen = flags.seen(known, data, Bags(data, STAINS), unknown or {})
+    return flags.found(known.facts, seen, each.assign(sd=sd), members, probabilities=PROBS, threshold=threshold)
 
 
 def raised(result):
