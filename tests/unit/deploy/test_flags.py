@@ -157,6 +157,19 @@ def test_a_probability_next_to_the_threshold(cohort, p, sd, threshold, near):
     assert (result.flags["flag"] == "near_threshold").sum() == near
 
 
+def test_more_members_are_surer_of_their_mean(cohort):
+    """Twice the SE of the mean counts, not what one model more or less would say."""
+    data = new({"a": LIKE["1"]})
+    each = pd.DataFrame({"case_id": ["new a"], "prob_benign": 0.4, "prob_high_grade": 0.6, "sd": 0.15})
+    near = []
+    for members in (4, 16):
+        table = pd.concat([each.assign(split=f"{i:02d}", seed=1) for i in range(members)])
+        seen = flags.seen(cohort[2], data, Bags(data, STAINS), {})
+        raised = flags.found(cohort[2].facts, seen, each, table, probabilities=PROBS, threshold=0.5).flags
+        near.append("near_threshold" in set(raised["flag"]))
+    assert near == [True, False]
+
+
 def test_a_reference_holds_no_id_and_reads_from_json(cohort):
     made, _, known = cohort
     text = json.dumps(known.facts)
