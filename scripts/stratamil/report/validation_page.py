@@ -85,7 +85,9 @@ def build(
         said=validation_words.of_page(found, sources.flags, sources.predicted, sources.facts, unit),
         table=table(found["characteristics"]),
         colours=COLOURS,
-        checklists=checklists.states(lists, checklists.facts_of_validation(sources.patients, bool(study.columns), study.binary)),
+        checklists=checklists.states(
+            lists, checklists.facts_of_validation(sources.patients, bool(study.columns), study.binary)
+        ),
         flag_names=FLAGS,
         flags=sources.flags.to_dict("records"),
         summary=new_case_words.summary(sources.flags, sources.predicted, sources.facts["reference"]),
