@@ -168,13 +168,14 @@ def groups(found: Numbers, unit: str) -> str:
 
 
 def errors(found: Numbers) -> str:
-    """Say how many cases are decided wrongly."""
-    wrong = sum(row["predicted"] != row["true"] for row in found["per_case"])
-    flagged = sum(row["predicted"] != row["true"] and bool(row["flags"]) for row in found["per_case"])
+    """Say how many cases are decided wrongly, and whether flags tell them from the others."""
+    off = [row for row in found["per_case"] if row["predicted"] != row["true"]]
+    wrong, flagged = len(off), sum(bool(row["flags"]) for row in off)
     if not wrong:
         return f"All {n_of(found['cases'], 'case')} are decided correctly ({at(found)})."
-    of = f"; {flagged} of the wrong ones {'has' if flagged == 1 else 'have'} a flag" if flagged else ""
-    return f"{wrong} of {n_of(found['cases'], 'case')} {'is' if wrong == 1 else 'are'} wrong ({at(found)}){of}."
+    right, others = found["cases"] - wrong, sum(bool(row["flags"]) for row in found["per_case"]) - flagged
+    flags = f" With a flag: {flagged} of {wrong} wrong and {others} of {right} right ones." if flagged + others else ""
+    return f"{wrong} of {n_of(found['cases'], 'case')} {'is' if wrong == 1 else 'are'} wrong ({at(found)}).{flags}"
 
 
 def methods(found: Numbers, facts: Mapping[str, Any], unit: str) -> list[str]:

@@ -179,6 +179,13 @@ def test_the_page_says_what_is_frozen_and_what_is_updated(page):
     assert set(decided) == {"at 0.5", "at the frozen threshold"} and "from validation" not in text
 
 
+def test_flags_of_wrong_cases_stand_beside_those_of_right_ones():
+    rows = [{"predicted": p, "true": "a", "flags": ["near_threshold"] * n} for p, n in (("b", 1), ("b", 0), ("a", 1))]
+    found = {"per_case": rows, "cases": 3, "threshold": 0.45}
+    told = "2 of 3 cases are wrong (frozen threshold 0.45). With a flag: 1 of 2 wrong and 1 of 1 right ones."
+    assert validation_words.errors(found) == told
+
+
 def test_subgroups_without_a_figure_are_a_sentence():
     none = Estimate(None)
     row = {"kind": "Site", "name": "left", "split": "", "roc_auc": none, "sensitivity": none, "specificity": none}
