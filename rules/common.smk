@@ -99,6 +99,8 @@ SEEDS = config["seeds"]
 # Folders of a split: name -> what it is called. Several seeds have an ensemble.
 RUNS = {f"seed_{seed}": f"seed {seed}" for seed in SEEDS}
 RUNS |= {"ensemble": f"ensemble of {len(SEEDS)} seeds"} if len(SEEDS) > 1 else {}
+# Those whose test cases are drawn.
+DRAWN = RUNS if config["evaluate"]["runs"] == "all" or len(SEEDS) == 1 else {"ensemble": RUNS["ensemble"]}
 STAINS = config_values.stains(config)
 CLASSES = [name for entry in config["cohort"]["classes"] for name in entry]
 PRESET = config["splits"]["preset"]

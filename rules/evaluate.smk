@@ -3,7 +3,7 @@
 INPUTS: checkpoints, feature shards, inventory/cases.csv, splits/data_splits_{split}.npz
 OUTPUTS: split_{split}/seed_{seed}/predictions.csv, validation_predictions.csv, results.json, results.txt,
     patch_attention.parquet, data_splits.npz and figures of the test cases; with several seeds split_{split}/ensemble/
-    holds the same of their mean
+    holds the same of their mean, and figures are drawn of each seed only with `evaluate.runs: all`
 """
 
 
@@ -15,11 +15,11 @@ rule evaluate:
         split="<results>/splits/data_splits_{split}.npz",
         code=code("evaluate"),
     output:
-        **figures("confusion_matrix", "confusion", "confusion matrix"),
-        **figures("deviation_plot", "deviation", "deviation"),
-        **figures("roc_curve", "roc", "ROC"),
-        **figures("pr_curve", "roc", "precision and recall"),
-        **figures("calibration_curve", "calibration", "calibration"),
+        **figures("confusion_matrix", "confusion", "confusion matrix", runs=DRAWN),
+        **figures("deviation_plot", "deviation", "deviation", runs=DRAWN),
+        **figures("roc_curve", "roc", "ROC", runs=DRAWN),
+        **figures("pr_curve", "roc", "precision and recall", runs=DRAWN),
+        **figures("calibration_curve", "calibration", "calibration", runs=DRAWN),
         predictions=of_runs("predictions.csv"),
         validation=of_runs("validation_predictions.csv"),
         attention=of_runs("patch_attention.parquet"),
@@ -36,7 +36,7 @@ rule evaluate:
         mem_mb=attempts(8000 + 60 * (len(SEEDS) - 1)),
         runtime=attempts(30),
     params:
-        flags=given(flag("classes", CLASSES), flag("stains", STAINS), flags("evaluate", "threshold")),
+        flags=given(flag("classes", CLASSES), flag("stains", STAINS), flags("evaluate")),
         seeds=seeds_of_outputs,
         folder=lambda wildcards, output: Path(output.predictions[0]).parents[1],
     shell:

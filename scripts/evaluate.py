@@ -2,6 +2,8 @@
 
 import argparse
 import shutil
+from collections.abc import Iterator
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +17,8 @@ from stratamil.evaluation import ensemble, predict
 from stratamil.features import store
 from stratamil.mil import checkpoint
 
+FIGURES = ("confusion_matrix", "deviation_plot", "roc_curve", "pr_curve", "calibration_curve")
+
 
 def arguments() -> argparse.Namespace:
     parser = cli.parser(__doc__)
@@ -26,7 +30,7 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--seeds", nargs="+", type=int, required=True)
     parser.add_argument("--classes", nargs="+", required=True)
     parser.add_argument("--stains", nargs="+", required=True)
-    cli.add_settings(parser, "evaluate", "threshold")
+    cli.add_settings(parser, "evaluate", "threshold", "runs")
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument(
         "--output", type=Path, required=True, help="folder of the split, in which each seed has its own"
@@ -42,8 +46,11 @@ def main(args: argparse.Namespace) -> None:
     model, all_bags, contents = checkpoint.for_test(args.checkpoints, data, classes=args.classes, stains=args.stains)
     told = {"y": y, "classes": args.classes}
     validation = predict.predict(model, all_bags, data.table, split.val, **told, with_attention=False)
-    test = predict.predict(model, all_bags, data.table, split.test, **told)
     members = cli.members(args.seeds, args.checkpoints)
+    tested = predict.by_case(model, all_bags, data.table, split.test, **told)
+    test = with_attention(
+        tested, [place for _, place in members], [args.output / f"seed_{seed}" for seed, _ in members]
+    )
     described = [
         {
             "seed": seed,
@@ -57,48 +64,66 @@ def main(args: argparse.Namespace) -> None:
     for (seed, place), own in zip(members, described):
         settings = {"model": contents[place]["model"], "train": contents[place].get("train")}
         about = {"split": args.name, **own, "features": data.identity, "settings": settings}
-        write(test[place], validation[place][0], about, f"seed {seed}", args, args.output / f"seed_{seed}")
+        folder = args.output / f"seed_{seed}"
+        write(test[place], validation[place][0], about, args, folder)
+        if len(members) == 1 or args.runs == "all":
+            draw(test[place], validation[place][0], args, f"seed {seed}", folder)
+        else:  # a figure of earlier numbers would lie beside these
+            for name in FIGURES:
+                (folder / f"{name}.png").unlink(missing_ok=True)
     if len(members) > 1:
-        predictions, attention = zip(*(test[place] for _, place in members))
-        mean, weights = ensemble.predictions(predictions, args.classes), ensemble.attention(attention)
+        mean = ensemble.predictions([test[place] for _, place in members], args.classes)
         chosen_on = ensemble.predictions([validation[place][0] for _, place in members], args.classes)
         about = {"split": args.name, "members": described, "features": data.identity}
-        title = f"ensemble of {len(members)} seeds"
-        write((mean, weights), chosen_on, about, title, args, args.output / "ensemble")
+        write(mean, chosen_on, about, args, args.output / "ensemble")
+        draw(mean, chosen_on, args, f"ensemble of {len(members)} seeds", args.output / "ensemble")
+
+
+def with_attention(
+    cases: Iterator[list[tuple[dict[str, Any], pd.DataFrame]]], places: list[int], folders: list[Path]
+) -> dict[int, pd.DataFrame]:
+    """Write the attention of each seed and of the ensemble case by case; no cohort's is held. Return the predictions.
+
+    cases: see `predict.by_case`. places: of the seeds' models among the members.
+    """
+    rows = {place: [] for place in places}
+    if len(places) > 1:
+        folders = [*folders, folders[0].with_name("ensemble")]
+    with ExitStack() as opened:
+        writers = [opened.enter_context(files.parquet(folder / "patch_attention.parquet")) for folder in folders]
+        for case in cases:
+            for place in rows:
+                rows[place].append(case[place][0])
+            tables = [case[place][1] for place in places]
+            tables += [ensemble.attention(tables)] if len(places) > 1 else []
+            for write_rows, table in zip(writers, tables, strict=True):
+                write_rows(table)
+    return {place: pd.DataFrame(own) for place, own in rows.items()}
 
 
 def write(
-    tested: tuple[pd.DataFrame, pd.DataFrame],
+    test: pd.DataFrame,
     validation: pd.DataFrame,
     about: dict[str, Any],
-    name: str,
     args: argparse.Namespace,
     folder: Path,
 ) -> None:
-    """Write the tables, numbers and figures of one seed or the ensemble, whose name that is.
-
-    tested: predictions and attention of the test cases. about: what results.json has beside the numbers.
-    """
-    test, attention = tested
+    """Write predictions and numbers of one seed or the ensemble. about: what results.json has beside the numbers."""
     shared = {"classes": args.classes, "stains": args.stains}
     result = about | shared | predict.results(test, validation, args.classes, args.threshold)
     files.write_csv(test, folder / "predictions.csv")
     files.write_csv(validation, folder / "validation_predictions.csv")
-    files.write_parquet(attention, folder / "patch_attention.parquet")
     files.write_json(result, folder / "results.json")
     files.write_text(predict.text(result), folder / "results.txt")
     with files.atomic(folder / "data_splits.npz") as temporary:
         shutil.copyfile(args.split, temporary)
-    draw(test, validation, args.classes, f"split {args.name}, {name}: test cases", folder)
 
 
-def draw(test: pd.DataFrame, validation: pd.DataFrame, classes: list[str], title: str, folder: Path) -> None:
-    """Draw the figures of the test cases, with validation beside it where that helps."""
-    from stratamil.report import (
-        plots,
-        style,
-    )  # scikit-learn and matplotlib take two seconds; not before they are needed
+def draw(test: pd.DataFrame, validation: pd.DataFrame, args: argparse.Namespace, run: str, folder: Path) -> None:
+    """Draw the figures of a run's test cases, with validation beside it where that helps."""
+    from stratamil.report import plots, style  # with scikit-learn and matplotlib two seconds: not before it is needed
 
+    classes, title = args.classes, f"split {args.name}, {run}: test cases"
     y, p, _ = predict.arrays(test, classes)
     val_y, val_p, _ = predict.arrays(validation, classes)
     curves = (
@@ -125,8 +150,8 @@ def draw(test: pd.DataFrame, validation: pd.DataFrame, classes: list[str], title
             colors=(style.WRONG, style.GREY),
         ),
     }
-    for name, figure in drawings.items():
-        style.save(figure, folder / f"{name}.png")
+    for name in FIGURES:
+        style.save(drawings[name], folder / f"{name}.png")
 
 
 if __name__ == "__main__":

@@ -36,7 +36,9 @@ def study(tmp_path_factory):
     checkout = Checkout(tmp_path_factory.mktemp("study"))
     assert checkout.pending() == EVERYTHING
     done = checkout.snakemake("--", "all", "bundle")
-    assert done.returncode == 0, done.stdout + done.stderr
+    said = done.stdout + done.stderr
+    assert done.returncode == 0, said
+    assert f"Bundle: {RESULTS}/model/stratamil_report.zip" in said
     return checkout
 
 
@@ -426,6 +428,22 @@ def test_what_others_laid_into_the_results_stays(study):
     assert [str(note) for note, content in notes.items() if not note.exists() or note.read_bytes() != content] == []
     for note in notes:
         note.unlink()
+
+
+@pytest.mark.long
+def test_a_run_says_whether_the_report_of_earlier_settings_is_replaced(study, tmp_path):
+    shutil.copytree(study.folder, tmp_path / "copy", symlinks=True, ignore=shutil.ignore_patterns("cache"))
+    copy, changes = Checkout(tmp_path / "copy"), {"report": {"colors": ["#112233", "#445566"]}}
+    done = copy.snakemake("--", "cohort", changes=changes)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "report.colors" in done.stderr
+    assert "The report is still that of the earlier settings: run without `-- cohort` to renew it." in done.stderr
+    report = copy.folder / RESULTS / "report/index.html"
+    before = report.read_bytes()
+    done = copy.snakemake("--", "all", changes=changes | {"attention": {"top_n": 3}})
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "The report of the earlier settings is replaced; to keep both, set another `results`." in done.stderr
+    assert report.read_bytes() != before
 
 
 @pytest.mark.parametrize(

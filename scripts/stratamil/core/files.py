@@ -9,7 +9,7 @@ import re
 import shutil
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import asdict
 from pathlib import Path, PurePosixPath
 from typing import Any
@@ -22,7 +22,7 @@ from stratamil.core.errors import UserError
 # In a folder that is made as a whole: the files that were made in it.
 LISTING = ".made.json"
 PARTIAL = ".partial"
-GROUP = 2**20  # rows of a table that are written at once
+GROUP = 2**17  # rows of a table that are written at once
 # What a writer on another machine left behind is removed after so many seconds; one that works has written since.
 ABANDONED = 7 * 24 * 3600
 # Text that a spreadsheet runs, or takes for more than text; numbers are not.
@@ -139,19 +139,46 @@ def as_typed(frame: pd.DataFrame) -> pd.DataFrame:
 
 
 def write_parquet(frame: pd.DataFrame, path: str | Path) -> None:
-    """Write a data frame to `path` without its index, a group of rows after another; categories become text."""
+    """Write a data frame to `path` as `parquet` does."""
+    with parquet(path) as write:
+        for begin in range(0, max(1, len(frame)), GROUP):
+            write(frame.iloc[begin : begin + GROUP])
+
+
+@contextmanager
+def parquet(path: str | Path) -> Iterator[Callable[[pd.DataFrame], None]]:
+    """Yield a function that adds a data frame to the table at `path`, without its index; categories become text.
+
+    All have the columns of the first, and its attrs count. Rows wait until a group is together.
+    """
     import pyarrow as pa  # pandas has it already, but not every program writes tables of patches
     import pyarrow.parquet as pq
 
-    text = {name: str for name, kind in frame.dtypes.items() if isinstance(kind, pd.CategoricalDtype)}
-    groups = (frame.iloc[begin : begin + GROUP].astype(text) for begin in range(0, max(1, len(frame)), GROUP))
-    first = pa.Table.from_pandas(next(groups), preserve_index=False)
-    if frame.attrs:  # as pandas writes and reads them
-        first = first.replace_schema_metadata(first.schema.metadata | {b"PANDAS_ATTRS": json.dumps(frame.attrs)})
-    with atomic(path) as temporary, pq.ParquetWriter(temporary, first.schema) as writer:
-        writer.write_table(first, GROUP)
-        for group in groups:
-            writer.write_table(pa.Table.from_pandas(group, first.schema, preserve_index=False), GROUP)
+    waiting: list[pd.DataFrame] = []
+    with atomic(path) as temporary, ExitStack() as opened:
+        writer = None
+
+        def flush() -> None:
+            nonlocal writer
+            frame = pd.concat(waiting) if len(waiting) > 1 else waiting[0]
+            waiting.clear()
+            text = {name: str for name, kind in frame.dtypes.items() if isinstance(kind, pd.CategoricalDtype)}
+            rows = pa.Table.from_pandas(frame.astype(text), writer and writer.schema, preserve_index=False)
+            if writer is None:
+                if frame.attrs:  # as pandas writes and reads them
+                    attrs = {b"PANDAS_ATTRS": json.dumps(frame.attrs)}
+                    rows = rows.replace_schema_metadata(rows.schema.metadata | attrs)
+                writer = opened.enter_context(pq.ParquetWriter(temporary, rows.schema))
+            writer.write_table(rows, GROUP)
+
+        def write(frame: pd.DataFrame) -> None:
+            waiting.append(frame)
+            if sum(map(len, waiting)) >= GROUP:
+                flush()
+
+        yield write
+        if waiting:
+            flush()
 
 
 def sha256(path: str | Path) -> str:

@@ -83,10 +83,11 @@ def duration(seconds: float) -> str:
     return f"{minutes} min" if minutes < 90 else f"{minutes // 60} h {minutes % 60:02d} min"
 
 
-def baseline_label(name: str) -> str:
-    """Return a baseline's name for readers; that of one stain names the stain."""
+def baseline_label(name: str, without: int = 0) -> str:
+    """Return a baseline's name for readers; that of one stain names the stain. without: cases that lack it."""
     stain = name.removeprefix("mean_pool_")
-    return BASELINES.get(name, BASELINES["mean_pool_"].format(stain) if stain != name else name)
+    label = BASELINES.get(name, BASELINES["mean_pool_"].format(stain) if stain != name else name)
+    return f"{label} ({thousands(without)} lack it)" if without else label
 
 
 def counted(n: int, word: str) -> str:

@@ -54,8 +54,9 @@ def _single(study: Study, tables: Sequence[pd.DataFrame], sampled: Sequence[Samp
 def rows(study: Study, ours: Mapping[str, Measured]) -> list[dict[str, Any]]:
     """Return each baseline and retrained model: its metrics, and how much the model's AUROC is higher.
 
-    ours: of `of_model`. fitted: splits in which it does not give all test cases the same probability. retrained: None
-    of a baseline, else the variant. auc_difference: by `ours`; of a baseline, which has no seeds, each with the same.
+    ours: of `of_model`. fitted: splits in which it does not give all test cases the same probability. without_stain:
+    cases that lack the stain of a baseline of one. retrained: None of a baseline, else the variant. auc_difference: by
+    `ours`; of a baseline, which has no seeds, each with the same.
     """
     result = [_baseline(study, name, table, ours) for name, table in study.baseline_ensembles.items()]
     others = {name: table for name, table in study.retrained_rows.items() if not name.startswith(SHARE)}
@@ -73,6 +74,8 @@ def _baseline(study: Study, name: str, table: pd.DataFrame, ours: Mapping[str, M
     sampled, patients = study.sampled(table), table["patient_id"].nunique()
     of_split = [rows for _, rows in study.baseline_rows(name).groupby("split")]
     row = {"name": name, "retrained": None, "n": len(table), "fitted": study.fitted(of_split)}
+    lacked = [stain for case in table["case_id"] for stain in study.missing[case]]
+    row["without_stain"] = sum(name == f"mean_pool_{stain}" for stain in lacked)
     row |= study.discrimination(table, sampled) | losses(study, [table], [sampled])
     theirs = {of: Measured(each.measure, row[each.measure].value, sampled[each.measure]) for of, each in ours.items()}
     return row | {"auc_difference": differences(ours, theirs, patients, study.constant(table))}
@@ -82,6 +85,7 @@ def _retrained(study: Study, name: str, table: pd.DataFrame, ours: Mapping[str, 
     of_split = [rows for _, rows in table.groupby(["split", "seed"])]
     row = {"name": PREFIX + name, "retrained": name, "n": table["case_id"].nunique()}
     row["fitted"] = min(study.fitted(of_split), len(study.splits))
+    row["without_stain"] = 0
     return row | summary(study, table, ours)
 
 

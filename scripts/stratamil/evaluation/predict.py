@@ -1,6 +1,6 @@
 """One deterministic pass over whole bags: predictions and, from the same pass, the attention of every patch."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -25,7 +25,6 @@ OFF = {
 }
 
 
-@torch.inference_mode()
 def predict(
     model: HierarchicalAttention,
     bags: Bags,
@@ -36,40 +35,69 @@ def predict(
     classes: Sequence[str],
     with_attention: bool = True,
 ) -> list[tuple[pd.DataFrame, pd.DataFrame]]:
-    """Predict whole bags, one case at a time, nothing sampled.
+    """Predict whole bags, and keep everything: (predictions, attention) of each member, rows as in `by_case`.
+
+    attention is empty unless `with_attention`.
+    """
+    cases = list(by_case(model, bags, table, case_ids, y=y, classes=classes, with_attention=with_attention))
+    result = []
+    for member in range(model.members):
+        patches = [case[member][1] for case in cases] or [pd.DataFrame()]
+        result.append((pd.DataFrame([case[member][0] for case in cases]), pd.concat(patches, ignore_index=True)))
+    return result
+
+
+@torch.inference_mode()
+def by_case(
+    model: HierarchicalAttention,
+    bags: Bags,
+    table: pd.DataFrame,
+    case_ids: Iterable[str],
+    *,
+    y: Mapping[str, int],
+    classes: Sequence[str],
+    with_attention: bool = True,
+) -> Iterator[list[tuple[dict[str, Any], pd.DataFrame]]]:
+    """Predict whole bags, one case after another, nothing sampled.
 
     model: on the device of the bags. bags: Bags. table: the features' table (case_id, stain, slice_id, patch, path).
     y: case id -> class index. classes: K names.
-    Returns (predictions, attention) of each member. predictions, one row a case: case_id, true_label, predicted_label
+    Yields for each case (prediction, attention) of each member. prediction, a row: case_id, true_label, predicted_label
     (indices of classes), prob_<class>, correct, true_class, predicted_class, logit_<class>, patches (of the bag).
     attention, one row a patch: the columns of `table`, patch_weight, slice_weight, stain_weight, effective_weight,
     effective_ratio and rank (see `ranking.compared`), contribution_<class>: over a case, they and the class's entry of
     `biases` add up to its logit. Empty unless `with_attention`.
     """
-    rows, patches = ([[] for _ in range(model.members)] for _ in range(2))
     cases = sorted(case_ids, key=natural)
     for case in progress.track(cases, len(cases), "cases"):
         batch, output = one(model, bags, case)
         logits = output.logits[0].double().cpu()
         contributions = model.contributions(output).cpu().numpy() if with_attention else None
-        for member in range(model.members):
-            prediction = _prediction(case, y[case], logits[member], classes)
-            rows[member].append(prediction | {"patches": len(batch.rows)})
-            if with_attention:
-                patches[member].append(attention(output, member, contributions[:, member], batch, table, classes))
-    tables = [pd.concat(parts, ignore_index=True) if parts else pd.DataFrame() for parts in patches]
-    return [(pd.DataFrame(row), patch) for row, patch in zip(rows, tables)]
+        yield [
+            (
+                _prediction(case, y[case], logits[member], classes) | {"patches": len(batch.rows)},
+                attention(output, member, contributions[:, member], batch, table, classes)
+                if with_attention
+                else pd.DataFrame(),
+            )
+            for member in range(model.members)
+        ]
 
 
 def one(model: HierarchicalAttention, bags: Bags, case: str) -> tuple[Batch, Output]:
     """Return the whole bag of a case and the Output of it. Raises UserError if a prediction is not finite."""
     batch = bags.batch([case])
+    return batch, of_bag(model, batch, case)
+
+
+def of_bag(model: HierarchicalAttention, batch: Batch, case: str) -> Output:
+    """Return the Output of the whole bag of a case. Raises UserError if a prediction is not finite."""
     output = model(batch)
     if not output.logits.isfinite().all():
         raise UserError(
             f"case {case}: the model gives no finite prediction: train again with a lower learning rate, or in fp32"
         )
-    return batch, output
+    return output
 
 
 @torch.inference_mode()

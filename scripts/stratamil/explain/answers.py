@@ -47,7 +47,7 @@ QUESTIONS = (
         "Do slices with more attention support the prediction more?",
         ("slice_support", "margin"),
         "rank correlation with the margin lost without them",
-        "not defined",
+        "not defined: no stain of a case has two slices",
     ),
     (
         "Does attention improve the AUROC?",

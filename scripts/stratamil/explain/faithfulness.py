@@ -140,11 +140,19 @@ def _of_parts(parts: pd.DataFrame, sample: Sample, scope: str) -> Iterator[Findi
     w / (1 - w) times how far the part differs from the whole, so more for a high weight, whatever the part shows.
     """
     for level in ("stain", "slice"):
-        sums = centred_sums(parts[parts["level"] == level], ["run", "case_id"], "weight", "margin_change")
+        own = parts[parts["level"] == level]
+        if level == "slice" and not several_slices(own):
+            own = own.iloc[:0]  # they are the stains again
+        sums = centred_sums(own, ["run", "case_id"], "weight", "margin_change")
         estimate = sample.ratio(sums, correlation)
         yield _finding(
             "parts", f"{level}_support", scope, "margin", estimate=estimate, sentence=findings.part(level, estimate)
         )
+
+
+def several_slices(parts: pd.DataFrame) -> bool:
+    """Return whether a stain of a case has two slices or more. parts: rows of slices, of one run or several."""
+    return parts.groupby(["case_id", "stain"])["slice_id"].nunique().gt(1).any()
 
 
 def _of_uniform(study: Study, table: pd.DataFrame, sample: Sample, kind: Uniform, scope: str) -> Iterator[Finding]:

@@ -176,7 +176,8 @@ def part(level: Level, estimate: Estimate) -> str:
     """Say whether the attention of a stain or slice tells which way the prediction changes without it."""
     said, parts = verdict(estimate), f"{level}s"
     if said == NONE:
-        return f"Attention and support of {parts}: not defined, because no case has two {parts} to compare."
+        lacking = {"stain": "case has two stains", "slice": "stain of a case has two slices"}[level]
+        return f"Attention and support of {parts}: not defined, because no {lacking} to compare."
     size = f"rank correlation {num(estimate.value, 2)} {basis(estimate)}"
     more = f"{parts} with more attention support the predicted class more"
     return {

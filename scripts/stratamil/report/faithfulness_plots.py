@@ -9,6 +9,7 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
+from matplotlib.ticker import MaxNLocator
 from numpy.typing import ArrayLike
 
 from stratamil.core.names import column
@@ -182,6 +183,7 @@ def areas(table: pd.DataFrame, classes: Sequence[str], colors: Sequence[str] = C
                 _dots(panel, mine, row, colors[row % len(colors)])
             panel.set(xlabel="area; right of 0 is better than random", ylim=(len(classes) - 0.5, -0.5))
             panel.set_title(f"Most attended {words}", fontsize=10)
+            panel.xaxis.set_major_locator(MaxNLocator(5))
             panel.grid(visible=False, axis="y")
         counts = table.groupby("predicted")["deletion_attention_probability"].count()
         axes[0].set_yticks(range(len(classes)), [f"predicted {name}\nn = {counts.get(name, 0)}" for name in classes])
@@ -200,12 +202,13 @@ def _dots(axes: Axes, values: pd.Series | np.ndarray, row: int, color: str) -> N
 def parts(table: pd.DataFrame, colors: Mapping[str, str]) -> Figure:
     """Draw the weight of each stain and slice against what the margin loses without it.
 
-    table: level, stain, weight, margin_change, one row a part. colors: of each stain.
+    table: case_id, level, stain, slice_id, weight, margin_change, one row a part. colors: of each stain.
     """
+    levels = list(PARTS) if faithfulness.several_slices(table[table["level"] == "slice"]) else ["stain"]
     with matplotlib.rc_context(STYLE):
-        figure, (axes,) = _figure(9.4, 4.2, ncols=2)
-        for panel, (level, words) in zip(axes, PARTS.items()):
-            of_level = table[(table["level"] == level) & table["margin_change"].notna()]
+        figure, (axes,) = _figure(9.4, 4.2, ncols=len(levels))
+        for panel, level in zip(axes, levels):
+            of_level, words = table[(table["level"] == level) & table["margin_change"].notna()], PARTS[level]
             panel.axhline(0, color=GREY, linewidth=0.9, linestyle=DASHED)
             for stain, color in colors.items():
                 mine = of_level[of_level["stain"] == stain]
@@ -217,7 +220,7 @@ def parts(table: pd.DataFrame, colors: Mapping[str, str]) -> Figure:
             Line2D([], [], color=color, marker="o", linestyle="", label=stain) for stain, color in colors.items()
         ]
         figure.legend(handles=handles, loc="outside lower center", ncols=min(len(handles), 6), fontsize=9)
-        title = "Do stains and slices with more attention support the predicted class?"
+        title = f"Do {' and '.join(f'{level}s' for level in levels)} with more attention support the predicted class?"
         figure.suptitle(title, fontsize=11, fontweight="bold")
         return figure
 

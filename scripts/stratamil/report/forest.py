@@ -73,7 +73,7 @@ def forest(
         places.append(y)
         y += 1
     labels = [textwrap.fill(row.label, LABEL) for row in rows]
-    line = ROW * (1.4 if any("\n" in label for label in labels) else 1)
+    line = max(ROW, 0.04 + 0.15 * max(label.count("\n") + 1 for label in [*labels, ""]))
     figure, axes = figure_of(SINGLE, 1.25 + line * y + (0.2 if sides else 0))
     limits = limits or _limits(rows, reference)
     axes.set(xlim=limits, ylim=(y - 0.4, -1.5))
@@ -98,7 +98,10 @@ def forest(
     axes.tick_params(axis="y", length=0)
     axes.grid(visible=False, axis="y")
     axes.spines["left"].set_visible(False)
-    axes.set_xlabel(f"← {sides[0]}    {sides[1]} →\n{measure}" if sides else measure)
+    axes.set_xlabel(measure, labelpad=18 if sides else 4)
+    for text, align, apart in ((f"← {sides[0]}", "right", -6), (f"{sides[1]} →", "left", 6)) if sides else ():
+        place = {"xycoords": ("data", "axes fraction"), "xytext": (apart, -18), "textcoords": "offset points"}
+        axes.annotate(text, (reference, 0), ha=align, va="top", fontsize=9, annotation_clip=False, **place)
     figure.suptitle(title, fontsize=11, fontweight="bold", x=0.01, ha="left", wrap=True)
     return figure
 

@@ -7,6 +7,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
+import pandas as pd
 import pytest
 from conftest import REPOSITORY
 from hypothesis import HealthCheck, given, settings
@@ -135,3 +137,26 @@ def test_a_listing_is_json(tmp_path):
     make(tmp_path / "report", NAMES, "new")
     assert json.loads((tmp_path / "report" / files.LISTING).read_text()) == {"files": sorted(NAMES)}
     assert processes.lives(os.getpid(), processes.started(os.getpid())) and not processes.lives(os.getpid(), "1")
+
+
+def test_a_table_added_to_case_by_case_is_that_written_at_once(tmp_path, monkeypatch):
+    monkeypatch.setattr(files, "GROUP", 4)
+    ids = pd.Categorical(["1", "1", "1", "2", "2", "10", "10", "10", "10"])
+    table = pd.DataFrame({"case_id": ids, "patch": range(9), "weight": np.linspace(0, 1, 9, dtype=np.float32)})
+    table.attrs = {"made": "here"}
+    with files.parquet(tmp_path / "parts.parquet") as write:
+        for _, case in table.groupby("case_id", observed=True, sort=False):
+            write(case)
+    files.write_parquet(table, tmp_path / "whole.parquet")
+    parts, whole = (pd.read_parquet(tmp_path / f"{name}.parquet") for name in ("parts", "whole"))
+    pd.testing.assert_frame_equal(parts, whole)
+    pd.testing.assert_frame_equal(whole, table.assign(case_id=table["case_id"].astype(str)))
+    assert parts.attrs == whole.attrs == {"made": "here"}
+    assert list(parts.index) == list(range(9))
+
+
+def test_a_table_is_not_half_written(tmp_path):
+    with pytest.raises(RuntimeError), files.parquet(tmp_path / "table.parquet") as write:
+        write(pd.DataFrame({"a": [1]}))
+        raise RuntimeError
+    assert list(tmp_path.iterdir()) == []

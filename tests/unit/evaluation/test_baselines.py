@@ -14,6 +14,8 @@ from stratamil.core.errors import UserError
 from stratamil.evaluation import baselines
 from stratamil.stats import metrics
 
+pytestmark = pytest.mark.slow
+
 CLASSES = ["benign", "high-grade"]
 
 

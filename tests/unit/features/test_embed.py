@@ -20,6 +20,8 @@ from PIL import Image
 from stratamil.core.errors import UserError
 from stratamil.features import extract, images, networks, store
 
+pytestmark = pytest.mark.slow
+
 SCRIPTS = REPOSITORY / "scripts"
 SIZE = 32
 
@@ -208,7 +210,6 @@ def test_what_is_streamed_is_the_array_that_was_encoded(study, monkeypatch):
     assert study.output.read_bytes() == (study.root / "whole.h5").read_bytes()
 
 
-@pytest.mark.slow
 def test_memory_does_not_grow_with_the_patches(tmp_path, monkeypatch):
     def peak(name, patches):
         study = Study(tmp_path / name, patches=patches)
@@ -380,7 +381,6 @@ def test_shards_of_other_settings_are_refused(study):
         store.read([study.root / "c.h5"])
 
 
-@pytest.mark.slow
 def test_reading_features_needs_no_torch():
     code = "import sys; from stratamil.features import store; sys.exit('torch' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], cwd=SCRIPTS, check=False).returncode == 0
@@ -457,7 +457,6 @@ def test_shrinking_averages(saved):
     assert np.abs(images.read(saved(board), 32, "squash").astype(int) - 127.5).max() < 2
 
 
-@pytest.mark.slow
 @pytest.mark.filterwarnings("error")
 def test_the_largest_patches_are_read(saved):
     assert images.read(saved(Image.new("1", (7600, 7600), 1)), 32, "squash").min() == 255
@@ -482,7 +481,6 @@ def test_damage_never_escapes(tmp_path):
     assert bad > len(whole) // 7 - 3
 
 
-@pytest.mark.slow
 def test_the_script(study):
     study.table["bytes"] = 1
     study.table.to_parquet(study.root / "patches.parquet")

@@ -11,6 +11,8 @@ from stratamil.core import files, names
 from stratamil.features import precomputed, store
 from stratamil.mil.bags import Bags
 
+pytestmark = pytest.mark.slow
+
 SIZES = 8_000, 24_000  # patches
 CASES, STAIN = 10, "h&e"
 

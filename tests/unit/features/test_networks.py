@@ -17,6 +17,8 @@ from stratamil.core.errors import UserError
 from stratamil.features import download, encoder_registry, images, networks
 from stratamil.features.stain_stats import STAINS, StainStats
 
+pytestmark = pytest.mark.slow
+
 SCRIPTS = REPOSITORY / "scripts"
 torch.set_num_threads(1)
 
@@ -34,7 +36,6 @@ def resnet():
     return networks.load("resnet18", None, 64, "2x2", "fp32", device="cpu")
 
 
-@pytest.mark.slow
 def test_features_are_the_map_that_torchvision_classifies():
     """The head of the network, put on our global features, gives the logits of the whole network."""
     for name, head in (("resnet18", "fc"), ("densenet121", "classifier"), ("mobilenet_v3_small", "classifier")):
@@ -50,7 +51,6 @@ def test_features_are_the_map_that_torchvision_classifies():
         torch.testing.assert_close(logits, expected, rtol=1e-3, atol=1e-4)
 
 
-@pytest.mark.slow
 def test_layout_of_the_batch_does_not_matter(resnet):
     batch = noise(3, 64)
     assert torch.equal(resnet(batch), resnet(torch.from_numpy(batch).permute(0, 3, 1, 2)))
@@ -107,7 +107,6 @@ def test_bf16_is_close_to_fp32(resnet):
     assert 0 < torch.linalg.norm(a - b) < 0.03 * torch.linalg.norm(b)
 
 
-@pytest.mark.slow
 def test_bf16_features_of_densenet_agree_with_fp32():
     """So that `auto` may take bf16 where the machine computes in it."""
     a, b = (
@@ -126,7 +125,6 @@ def test_auto_is_bf16_on_a_cpu_with_instructions_for_it(monkeypatch, flag, preci
         assert networks.load(name, None, 64, device="cpu").identity["precision"] == "fp32"
 
 
-@pytest.mark.slow
 def test_defaults_are_the_registry_s_and_what_is_given_wins():
     expected = {
         "densenet121": (224, "squash", 4 * 1024),
@@ -149,7 +147,6 @@ def test_width_in_the_registry_is_that_of_the_network():
             assert networks.load(name, None, 64, "global", device="cpu").identity["dim"] == entry.width, name
 
 
-@pytest.mark.slow
 def test_densenet_with_and_without_its_final_relu(tmp_path):
     """Without it, features are those of `features`, and the ReLU of the map gives the others."""
     network = torchvision.models.densenet121(weights=None).eval()
@@ -171,7 +168,6 @@ def test_densenet_with_and_without_its_final_relu(tmp_path):
     assert [encoder.identity["final_relu"] for encoder in (off, on, default, kimianet)] == [False, True, True, False]
 
 
-@pytest.mark.slow
 def test_safetensors_are_read_like_pth(tmp_path):
     state = torchvision.models.squeezenet1_1(weights=None).state_dict()
     torch.save(state, tmp_path / "x.pth")
@@ -186,7 +182,6 @@ def test_safetensors_are_read_like_pth(tmp_path):
         networks.load("squeezenet1_1", tmp_path / "y.safetensors", 64)
 
 
-@pytest.mark.slow
 def test_weights_of_another_hash_are_refused(tmp_path):
     torch.save(torchvision.models.squeezenet1_1(weights=None).state_dict(), tmp_path / "x.pth")
     found = networks.load("squeezenet1_1", tmp_path / "x.pth", 64).identity["weights_sha256"]
@@ -215,7 +210,6 @@ def other(state):
     return {name: value + 1 for name, value in state.items()}
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize(
     "wrapped",
     [
@@ -237,7 +231,6 @@ def test_weights_are_found_however_a_training_program_nests_them(tmp_path, wrapp
     assert all(torch.equal(value, state[name]) for name, value in loaded.items())
 
 
-@pytest.mark.slow
 def test_two_networks_that_fit_alike_are_not_chosen_from(tmp_path):
     state = torchvision.models.resnet18(weights=None).state_dict()
     torch.save({"left": state, "right": other(state)}, tmp_path / "x.pth")
@@ -245,7 +238,6 @@ def test_two_networks_that_fit_alike_are_not_chosen_from(tmp_path):
         networks.load("resnet18", tmp_path / "x.pth", 64)
 
 
-@pytest.mark.slow
 def test_a_file_without_the_weights_says_what_it_has(tmp_path):
     state = torchvision.models.mobilenet_v2(weights=None).state_dict()
     torch.save({"teacher": state, "epoch": 1}, tmp_path / "x.pth")
@@ -256,7 +248,6 @@ def test_a_file_without_the_weights_says_what_it_has(tmp_path):
         networks.load("resnet18", tmp_path / "x.pth", 64)
 
 
-@pytest.mark.slow
 def test_densenet_weights_with_the_prefix_of_features_gone_and_the_old_names(tmp_path):
     """As KimiaNet's are, and as torchvision's published DenseNets name their layers."""
     state = torchvision.models.densenet121(weights=None).state_dict()
@@ -287,7 +278,6 @@ def test_weights_that_are_no_numbers_are_refused(tmp_path):
         networks.load("resnet18", tmp_path / "x.pth", 64)
 
 
-@pytest.mark.slow
 def test_a_file_that_is_no_weights_is_refused(tmp_path):
     torch.save(torchvision.models.squeezenet1_1(weights=None), tmp_path / "whole.pth")
     (tmp_path / "text.pth").write_text("not weights")
@@ -298,7 +288,6 @@ def test_a_file_that_is_no_weights_is_refused(tmp_path):
             networks.load("squeezenet1_1", tmp_path / f"{name}.pth", 64)
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize(
     ("settings", "message"),
     [
@@ -336,7 +325,6 @@ def saved_timm(path, name, **arguments):
     return network
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize(
     "name", ["resnet18", "vit_tiny_patch16_224", "vit_medium_patch16_gap_240", "swin_tiny_patch4_window7_224"]
 )
@@ -351,7 +339,6 @@ def test_timm_s_own_features_are_the_default(name, tmp_path):
     torch.testing.assert_close(encoder.mean.flatten(), mean)
 
 
-@pytest.mark.slow
 def test_tokens_are_pooled_as_asked(tmp_path):
     """A small network built like Virchow2: class token, registers, then a token a place."""
     settings = {"reg_tokens": 4, "global_pool": "", "dynamic_img_size": True}
@@ -374,7 +361,6 @@ def test_tokens_are_pooled_as_asked(tmp_path):
         torch.testing.assert_close(encoder(batch), expected, rtol=1e-3, atol=1e-4)
 
 
-@pytest.mark.slow
 def test_weights_of_a_timm_network_must_fit_in_full(tmp_path):
     """Without its layer scale or registers, a transformer would load and compute something else."""
     saved_timm(tmp_path / "x.pth", "vit_tiny_patch16_224", init_values=1e-5)
@@ -397,7 +383,6 @@ def test_without_timm_one_line_says_how_to_install_it(monkeypatch):
         networks.load("uni")
 
 
-@pytest.mark.slow
 def test_timm_is_not_imported_unless_asked_for():
     code = "import sys; from stratamil.features import download, networks; sys.exit('timm' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], cwd=SCRIPTS, check=False).returncode == 0
@@ -415,7 +400,6 @@ PUBLISHED = {
 }
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("name", PUBLISHED)
 def test_published_transformers_are_built_in_their_size(name):
     """Built without memory for the weights, which we may not ship."""

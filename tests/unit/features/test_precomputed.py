@@ -25,6 +25,8 @@ from stratamil.core.names import Grammar
 from stratamil.features import precomputed, precomputed_readers, store
 from stratamil.workflow import config_checks
 
+pytestmark = pytest.mark.slow
+
 SCRIPTS = REPOSITORY / "scripts"
 
 
@@ -238,7 +240,6 @@ def test_hdf5_is_read_in_pieces(tmp_path, monkeypatch, tool):
     assert np.allclose(np.concatenate([piece for _, piece in pieces]), values, atol=1e-2)
 
 
-@pytest.mark.slow
 def test_memory_does_not_grow_with_a_file(tmp_path):
     peaks = []
     for n in (20_000, 100_000):
@@ -252,7 +253,6 @@ def test_memory_does_not_grow_with_a_file(tmp_path):
     assert peaks[1] < 1.2 * peaks[0]
 
 
-@pytest.mark.slow
 def test_identity_is_what_the_files_agree_on(tmp_path):
     for name in ("a", "b"):
         stamp(tmp_path / f"{name}.h5", X, XY)
@@ -328,7 +328,6 @@ def study(folder, manifest_path, shard):
     return [(folder / name).read_bytes() for name in ("p.parquet", "cases.csv", "features.json", "shard.h5")]
 
 
-@pytest.mark.slow
 def test_a_shard_holds_what_was_written_whatever_the_order_of_the_manifest(tmp_path):
     written = {}
     for case in range(6):

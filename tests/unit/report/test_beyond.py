@@ -12,6 +12,8 @@ from stratamil.cohort.columns import Column
 from stratamil.evaluation import cross_split
 from stratamil.report import beyond, page, style
 
+pytestmark = pytest.mark.slow
+
 COLORS = ["#0072B2", "#D55E00"]
 NASTY = "<script>alert(1)</script>"
 N = 60

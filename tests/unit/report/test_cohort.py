@@ -20,6 +20,8 @@ from stratamil.core.errors import UserError
 from stratamil.report import cohort_sentences, cohort_summary, samples, style
 from stratamil.stats.intervals import Estimate
 
+pytestmark = pytest.mark.slow
+
 
 def test_a_balanced_cohort_has_nothing_to_warn_of():
     found = Made().numbers()
@@ -44,7 +46,6 @@ def test_a_class_of_few_patients():
     assert [line.split(":")[0] for line in made.warnings()] == ["Class benign has only 9 patients"]
 
 
-@pytest.mark.slow
 def test_amounts_that_tell_the_class():
     """The AUROC is that of scikit-learn, of the class that has more; a weak one or an uncertain one is no warning."""
     made, random = Made(40), np.random.default_rng(0)
@@ -91,7 +92,6 @@ def test_a_stain_almost_absent():
     assert any(line.startswith("Stain sox10 is in 4 of 24 cases") for line in made.warnings())
 
 
-@pytest.mark.slow
 def test_a_stain_that_no_case_has_is_named_once_and_shown_nowhere():
     made = Made(stains=["ki67", *STAINS])
     for case in made.cases:
@@ -266,7 +266,6 @@ def run(study, monkeypatch, *more):
     return (root / "cohort.html").read_text(encoding="utf-8")
 
 
-@pytest.mark.slow
 def test_page_needs_nothing_else_and_escapes_names(study, monkeypatch):
     page = run(study, monkeypatch)
     elements = Elements(page)
@@ -282,7 +281,6 @@ def test_page_needs_nothing_else_and_escapes_names(study, monkeypatch):
     assert run(study, monkeypatch) == page
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("width", [1280, 500])
 def test_page_in_a_browser(study, monkeypatch, tmp_path, width):
     page = run(study, monkeypatch, "--patient-column", "Patient")

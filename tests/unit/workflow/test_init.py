@@ -14,6 +14,8 @@ from stratamil.core.errors import UserError
 from stratamil.core.names import Grammar
 from stratamil.workflow import config_checks, proposal, propose_names, study_file
 
+pytestmark = pytest.mark.slow
+
 CASES = range(1, 13)
 BROWN = {"Übersicht", "braunA", "braunB"}
 TWO = [f"{c}_he_{n}.png" for c in CASES for n in (1, 2)]
