@@ -34,10 +34,10 @@ def helped(tuned: Mapping[str, Any], headline: str) -> str:
 
 def chosen(tuned: Mapping[str, Any]) -> str:
     """Say what was tried, and how much the splits agree."""
-    splits = len(tuned["rows"])
+    splits, times = len(tuned["rows"]), tuned["seeds"]
     tried = (
         f"In each split {n_of(tuned['candidates'], 'candidate')} were trained in {tuned['inner_folds']} inner folds of "
-        f"its training and validation cases, {n_of(tuned['seeds'], 'time')} each, and scored by "
+        f"its training and validation cases, {'once' if times == 1 else f'{times} times'} each, and scored by "
         f"{METRICS[tuned['metric']]}."
     )
     if tuned["kept"] == splits:

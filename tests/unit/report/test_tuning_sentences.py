@@ -38,6 +38,7 @@ def test_what_was_chosen_and_how_stable():
     assert tuning_sentences.chosen(numbers(different=2)).endswith("the others chose the same candidate.")
     assert tuning_sentences.chosen(numbers(kept=0, different=5)).endswith("chose 5 different candidates.")
     assert tuning_sentences.chosen(numbers(kept=5)).endswith("scored by log loss.")
+    assert "validation cases, once each" in tuning_sentences.chosen(numbers(seeds=1))
     row = numbers()["rows"][0]
     assert tuning_sentences.changes(row) == "learning rate 0.001 and aggregation mean"
     assert tuning_sentences.changes({"changed": {}}) == "the study’s own"
