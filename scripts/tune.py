@@ -47,7 +47,7 @@ def tune(args: argparse.Namespace) -> None:
         args.features, split, y=y, classes=args.classes, stains=args.stains, name=args.name, device=device
     )
     own, values = tuning_space.default(args.space, dict.fromkeys(tuning_space.SECTIONS, vars(args))), vars(args)
-    found = tuning_space.candidates(args.space, own, args.candidates, args.draw, args.aggregation)
+    found = tuning_space.candidates(args.space, own, args.candidates, args.draw, args.aggregation, tuning.SIDE_BY_SIDE)
     recipes = [recipe(values, each, features.values.shape[1], device) for each in found]
     seeds = list(range(1, args.trainings + 1))
     plan = tuning.Plan(recipes, folds, seeds, args.metric)

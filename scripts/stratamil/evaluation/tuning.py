@@ -24,11 +24,13 @@ from stratamil.core import files, progress, provenance
 from stratamil.core.errors import Stopped
 from stratamil.evaluation import predict
 from stratamil.evaluation.tuning_space import Settings
-from stratamil.mil import model
-from stratamil.mil.stack import Data, Member, Recipe, Stack
+from stratamil.mil import model, stack
+from stratamil.mil.stack import Data, Member, Recipe
 from stratamil.stats import metrics
 
 TOGETHER = 24  # members of a stack: more gain little, and take memory
+# Settings in which the members of a stack may differ.
+SIDE_BY_SIDE = {f"model.{name}" for name in model.OWN} | {f"train.{name}" for name in stack.OWN}
 LOWER = {"log_loss": True, "auc": False}  # whether less is better
 RULE = (
     "the candidate of the best inner mean, unless the study's own settings are within one standard error of it: that "
@@ -176,12 +178,12 @@ def _stack(
     """Train the members of a stack in a fold; return their scores, their best epochs, and the seconds of all."""
     fold, begin = plan.folds[name], time.perf_counter()
     recipes = [replace(plan.recipes[number], seed=plan.seeds[place]) for number, place in members]
-    stack = Stack(replace(data, train=fold.train, val=fold.val, name=name), recipes)
-    order = list(stack.members)
+    together = stack.Stack(replace(data, train=fold.train, val=fold.val, name=name), recipes)
+    order = list(together.members)
     while not all(member.finished() for member in order):
-        if not stack.next_epoch(stop):
+        if not together.next_epoch(stop):
             raise Stopped("stopped: run again to go on with the stack that was training")
-        stack.release()
+        together.release()
     scores = _scores(data, order, recipes, fold.test, plan.metric)
     seconds = time.perf_counter() - begin
     logging.info("%s: %d models in %.1f s", name, len(members), seconds)

@@ -2,10 +2,11 @@
 
 import itertools
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import yaml
 
 from stratamil.core import files
@@ -18,6 +19,7 @@ SECTIONS = ("model", "train")
 NOT_CHOSEN = ("train.precision", "train.tensorboard")  # they decide how fast, and what is shown
 SCALES = ("linear", "log")
 DIGITS = 3  # that a number drawn from a range keeps
+SHARED = 4  # candidates that share what must be alike to train side by side
 # Aggregation -> the settings of the model that it does not use.
 ATTENTION = ("attention_dim", "gated", "zero_start", "coupled")
 NOT_USED = {"hierarchical": ("sharpness",), "flat": ("coupled", "sharpness"), "mean": (*ATTENTION, "sharpness")}
@@ -34,14 +36,17 @@ def default(space: Space, sections: Mapping[str, Mapping[str, Any]]) -> Settings
     return {name: sections[name.partition(".")[0]][name.partition(".")[2]] for name in space}
 
 
-def candidates(space: Space, own: Settings, n: int, seed: int, aggregation: str) -> list[Settings]:
+def candidates(
+    space: Space, own: Settings, n: int, seed: int, aggregation: str, side_by_side: Collection[str]
+) -> list[Settings]:
     """Return at most n candidates, each once: first the study's own settings, then those drawn from the space.
 
-    own: of `default`. aggregation: the study's. A space of few values is taken whole, as a grid; of a larger one a
-    Latin hypercube is drawn, which takes each value about equally often. A setting that a candidate's aggregation does
-    not use keeps the study's own value, so that no two candidates are the same model.
+    own: of `default`. aggregation: the study's. side_by_side: settings in which models that train together may differ.
+    A space of few values is taken whole, as a grid; of a larger one a Latin hypercube is drawn, which takes each value
+    about equally often. A setting that a candidate's aggregation does not use keeps the study's own value, so that no
+    two candidates are the same model.
     """
-    drawn = _grid(space, own, n) or _hypercube(space, own, n, seed)
+    drawn = _grid(space, own, n) or _hypercube(space, own, n, seed, side_by_side)
     result = [own]
     for each in drawn:
         unused = [f"model.{name}" for name in NOT_USED[each.get("model.aggregation", aggregation)]]
@@ -61,10 +66,15 @@ def _grid(space: Space, own: Settings, n: int) -> list[Settings]:
     return [dict(zip(space, values)) for values in itertools.product(*space.values())]
 
 
-def _hypercube(space: Space, own: Settings, n: int, seed: int) -> list[Settings]:
+def _hypercube(space: Space, own: Settings, n: int, seed: int, side_by_side: Collection[str]) -> list[Settings]:
+    """Return n - 1 draws; those of settings that must be alike to train side by side serve `SHARED` candidates each."""
     from scipy.stats import qmc  # takes a second to import
 
     sample = qmc.LatinHypercube(len(space), rng=seed).random(n - 1)
+    alike = [place for place, name in enumerate(space) if name not in side_by_side]
+    if 0 < len(alike) < len(space):
+        few = qmc.LatinHypercube(len(alike), rng=seed).random(max(math.ceil((n - 1) / SHARED), min(n - 1, SHARED)))
+        sample[:, alike] = few[np.arange(n - 1) % len(few)]
     return [
         {name: _value(values, float(u), own[name]) for (name, values), u in zip(space.items(), row)} for row in sample
     ]

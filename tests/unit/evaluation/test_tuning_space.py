@@ -6,7 +6,7 @@ import pytest
 
 from stratamil.core import schema
 from stratamil.core.errors import UserError
-from stratamil.evaluation import tuning_space
+from stratamil.evaluation import tuning, tuning_space
 
 SPACE = schema.defaults("tune")["space"]
 SECTIONS = {name: schema.defaults(name) for name in tuning_space.SECTIONS}
@@ -15,7 +15,8 @@ OWN = tuning_space.default(SPACE, SECTIONS)
 
 def drawn(space, n=24, seed=1, **changes):
     own = tuning_space.default(space, SECTIONS) | changes
-    return tuning_space.candidates(space, own, n, seed, own.get("model.aggregation", "hierarchical"))
+    aggregation = own.get("model.aggregation", "hierarchical")
+    return tuning_space.candidates(space, own, n, seed, aggregation, tuning.SIDE_BY_SIDE)
 
 
 def test_the_study_s_own_settings_are_the_first_candidate_and_the_draw_is_seeded():
@@ -34,6 +35,16 @@ def test_a_range_is_covered_evenly_on_its_scale_and_each_value_about_equally_oft
     for name in ("train.instance_weight", "model.aggregation"):
         counts = [sum(each[name] == value for each in made) for value in SPACE[name]]
         assert sum(counts) == 23 and max(counts) - min(counts) <= 1
+
+
+def test_candidates_share_what_must_be_alike_to_train_side_by_side():
+    space = SPACE | {"model.embed_dim": [64, 128, 256], "model.gated": [False, True]}
+    made = drawn(space)[1:]
+    alike = [(each["model.embed_dim"], each["model.gated"], each["model.aggregation"]) for each in made]
+    assert 3 <= len(set(alike)) <= 6 and len({each["train.lr"] for each in made}) > 15
+    for place, values in enumerate(([64, 128, 256], [False, True], SPACE["model.aggregation"])):
+        assert {each[place] for each in alike} == set(values)
+    assert len({str(each) for each in drawn({"model.embed_dim": list(range(8, 40)), "train.batch_size": [1, 2]})}) == 24
 
 
 def test_numbers_are_whole_where_the_study_s_own_is():
@@ -60,7 +71,8 @@ def test_what_an_aggregation_does_not_use_stays_as_it_is():
     assert sum(each["model.aggregation"] == "flat" for each in made) == 2
     alone = {"model.gated": [True, False], "train.lr": [0.1, 0.2]}
     own = tuning_space.default(alone, SECTIONS)
-    assert len(tuning_space.candidates(alone, own, 9, 1, "mean")) == 3  # gated is nothing to a mean
+    made = tuning_space.candidates(alone, own, 9, 1, "mean", tuning.SIDE_BY_SIDE)
+    assert len(made) == 3  # gated is nothing to a mean
 
 
 @pytest.mark.parametrize("text", ["", "chosen: 5", "{", "chosen: {settings: {}}"])
