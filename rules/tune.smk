@@ -24,7 +24,7 @@ rule tune_split:
     resources:
         # a stack holds the models, gradients and moments of 24 members
         mem_mb=attempts(12000),
-        runtime=attempts(480),
+        runtime=attempts(240),
         gpu=1,
     params:
         flags=given(
