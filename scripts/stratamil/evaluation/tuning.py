@@ -181,7 +181,7 @@ def _stack(
     together = stack.Stack(replace(data, train=fold.train, val=fold.val, name=name), recipes)
     order = list(together.members)
     while not all(member.finished() for member in order):
-        if not together.next_epoch(stop):
+        if stop() or not together.next_epoch(stop):  # an epoch may be a single step
             raise Stopped("stopped: run again to go on with the stack that was training")
         together.release()
     scores = _scores(data, order, recipes, fold.test, plan.metric)

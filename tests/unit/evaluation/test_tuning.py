@@ -146,9 +146,11 @@ def test_a_search_that_is_killed_again_and_again_ends_with_the_same_bytes(cohort
             tuned(folder, monkeypatch)
 
 
-def test_asked_to_stop_within_a_stack_it_says_so(cohort):
+@pytest.mark.parametrize("batch_size", [1, 100])
+def test_asked_to_stop_within_a_stack_it_says_so(cohort, batch_size):
     folder, data, _ = cohort
-    recipe = stack.Recipe(0, model_settings(DIM, 2, embed_dim=8, attention_dim=4), train_settings(epochs=3))
+    settings = train_settings(epochs=3, batch_size=batch_size)
+    recipe = stack.Recipe(0, model_settings(DIM, 2, embed_dim=8, attention_dim=4), settings)
     cases = pd.read_csv(folder / "cases.csv", dtype=str)
     plan = tuning.Plan([recipe], tuning.inner_folds(SPLIT, cases, list(CLASSES), 3, 1, "01"), [1], "log_loss")
     known = stack.Data(Bags(data, STAINS), SPLIT.train, SPLIT.val, Y, "01")
