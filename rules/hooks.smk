@@ -108,6 +108,8 @@ def tell_summary():
 
     seconds = (datetime.now() - workflow.start_time).total_seconds()
     lines = summary.of_folder(Path(config["results"]), seconds, target())
+    if "bundle" in workflow.dag_settings.targets:
+        lines.insert(0, f"Bundle: {BUNDLE.replace('<results>', config['results'])}")
     logger.info("\n".join(lines), extra={"summary": True})
 
 

@@ -13,7 +13,7 @@ import torch
 import attention
 import cli
 from stratamil.cohort import folders
-from stratamil.core import files, progress, schema
+from stratamil.core import files, progress, schema, tables
 from stratamil.core.errors import UserError
 from stratamil.deploy import apply, bundle, new_cases, predictions
 from stratamil.deploy.bundle import Bundle
@@ -72,21 +72,21 @@ def main(args: argparse.Namespace) -> None:
         files.write_parquet(taken.patches, folder / "inventory/patches.parquet")
         files.write_csv(taken.cases, folder / "inventory/cases.csv")
         files.write_csv(taken.excluded, folder / "inventory/excluded.csv")
-        tables = predictions.predict(
+        found = predictions.predict(
             model,
             progress.track(zip(used["case_id"], used["class"]), len(used), "cases"),
             lambda case: encoders.features(groups[case].reset_index(drop=True), case),
             unknown=unknown.groupby("case_id", sort=False)["stain"].agg(list).to_dict(),
             attention=folder / "patch_attention.parquet",
         )
-        tables.write(folder)
+        found.write(folder)
     encoders.sweep(used["case_id"])
     explain(args, content, source)
     show(args, content)
     if args.watched and source.manifest is None:
         paths = taken.patches["path"].tolist()
         folders.remember(args.patches, args.watched, visited=taken.folders, paths=paths, state=args.state)
-    flagged = tables.predictions["flags"].ne("").sum()
+    flagged = found.predictions["flags"].ne("").sum()
     logging.info("%s: %d cases, %d of them flagged", args.output, len(used), flagged)
 
 
@@ -121,10 +121,12 @@ def explain(args: argparse.Namespace, content: Bundle, source: new_cases.Source)
 
 def show(args: argparse.Namespace, content: Bundle) -> None:
     """Write index.html."""
-    from stratamil.report import page, predict_page  # matplotlib takes half a second
+    from stratamil.report import new_case_words, page, predict_page  # matplotlib takes half a second
 
     page.check_colors(args.colors)
     facts, name = content.facts, args.output.name
+    if repeated := new_case_words.repeated(tables.read_excluded(args.output / "inventory/excluded.csv")):
+        logging.warning("%s", repeated)
     predict_page.write(args.output, facts, template=args.template, colors=args.colors, name=name)
 
 

@@ -6,6 +6,7 @@ import pandas as pd
 from factories import STAINS, features
 
 from stratamil.deploy import flags, reference
+from stratamil.mil.bags import Bags
 
 N, DIM = 40, 12
 LIKE = {str(i + 1): [[8, 6], [7], [9] if i % 3 else []] for i in range(N)}  # every third case lacks sox10
@@ -66,5 +67,6 @@ def predicted(known, data, score, threshold=0.45, spread=0.02):
         high=p + spread,
         **amounts.reset_index(drop=True),
     )
-    found = flags.found(known, data, table, members, stains=STAINS, probabilities=PROBS, threshold=threshold)
+    seen = flags.seen(known, data, Bags(data, STAINS), {})
+    found = flags.found(known.facts, seen, table, members, probabilities=PROBS, threshold=threshold)
     return table.assign(flags=flags.joined(found.flags, table["case_id"])), members, found

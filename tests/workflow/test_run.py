@@ -36,7 +36,9 @@ def study(tmp_path_factory):
     checkout = Checkout(tmp_path_factory.mktemp("study"))
     assert checkout.pending() == EVERYTHING
     done = checkout.snakemake("--", "all", "bundle")
-    assert done.returncode == 0, done.stdout + done.stderr
+    said = done.stdout + done.stderr
+    assert done.returncode == 0, said
+    assert f"Bundle: {RESULTS}/model/stratamil_report.zip" in said
     return checkout
 
 

@@ -127,9 +127,9 @@ class Model:
         bags = bags or Bags(features, self.stains, self.device)
         if case not in bags.cases:
             raise UserError(f"case {case}: no patch of a stain that the model knows ({', '.join(self.stains)})")
-        logits, weights, contributions = [], [], []
+        batch, logits, weights, contributions = bags.batch([case]), [], [], []
         for model in self.stacks:
-            batch, output = predict.one(model, bags, case)
+            output = predict.of_bag(model, batch, case)
             told = model.contributions(output)
             logits.append(output.logits[0].double().cpu())
             weights.append(output.effective.T.double().cpu().numpy())

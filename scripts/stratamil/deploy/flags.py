@@ -1,6 +1,9 @@
 """What a reader must know before trusting the prediction of a new case: flags, each with value, limit and reason."""
 
-from collections.abc import Mapping, Sequence
+from collections import defaultdict
+from collections.abc import Iterator, Mapping, Sequence
+from itertools import groupby
+from operator import itemgetter
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -11,6 +14,7 @@ from stratamil.core.wording import counted, listed, num, pct
 from stratamil.deploy import reference, shift
 from stratamil.deploy.reference import Reference
 from stratamil.features.store import Features
+from stratamil.mil.bags import Bags
 
 COLUMNS = ("case_id", "flag", "value", "limit", "reason")
 # Each flag with its name for readers, the gravest first.
@@ -28,6 +32,21 @@ NEAR = 0.02  # of the threshold: nearer is near, also where all members agree
 DISSENT = 1 / 3  # of the members, where out-of-fold predictions give no limit
 
 
+class Seen(NamedTuple):
+    """What flags need of the features of a case, which can then be let go.
+
+    known: share of its images that were in the training cohort. unknown: its stains that the model does not know.
+    stains: joined by +, in the model's order. shift: of `shift.rows`.
+    """
+
+    known: float
+    unknown: tuple[str, ...]
+    n_patches: int
+    n_slices: int
+    stains: str
+    shift: list[tuple[Any, ...]]
+
+
 class Found(NamedTuple):
     """flags: a row a case and flag, COLUMNS; cases in natural order. shift: of `shift.of_cases`."""
 
@@ -35,33 +54,46 @@ class Found(NamedTuple):
     shift: pd.DataFrame
 
 
+def seen(known: Reference, features: Features, bags: Bags, unknown: Mapping[str, Sequence[str]]) -> dict[str, Seen]:
+    """Return what there is to see in the features of each case.
+
+    bags: those of the features. unknown: case -> the stains that the grammar of names does not know.
+    """
+    digests, result = reference.hashed(features, bags), {}
+    strange = _strange(features.table, bags)
+    shifts = groupby(shift.rows(features, bags, known.distributions, known.facts["shift"]["usual"]), itemgetter(0))
+    for case, rows in ((case, list(rows)) for case, rows in shifts):
+        result[case] = Seen(
+            known=known.known(digests.distinct(case)),
+            unknown=tuple(sorted({*unknown.get(case, ()), *strange.get(case, ())})),
+            n_patches=sum(patches for _, _, patches, *_ in rows),
+            n_slices=sum(map(len, bags.cases[case])),
+            stains="+".join(stain for _, stain, *_ in rows),
+            shift=rows,
+        )
+    return result
+
+
 def found(
-    known: Reference,
-    features: Features,
+    facts: Mapping[str, Any],
+    cases: Mapping[str, Seen],
     predictions: pd.DataFrame,
     members: pd.DataFrame,
     *,
-    stains: Sequence[str],
     probabilities: Sequence[str],
     threshold: float | None,
-    unknown: Mapping[str, Sequence[str]] | None = None,
 ) -> Found:
     """Return the flags of new cases, and how far each stain of theirs lies from training.
 
-    predictions: case_id, the columns `probabilities` (of two the last is of the positive class), sd. members: the same
-    of each member, with split and seed. stains: of the model. threshold: the frozen one, of two classes. unknown: case
-    -> the stains that the grammar of names does not know; those that the model does not know are seen here.
+    facts: of the Reference. predictions: case_id, the columns `probabilities` (of two the last is of the positive
+    class), sd. members: the same of each member, with split and seed. threshold: the frozen one, of two classes.
     """
-    amounts = reference.amounts(features.table, stains)
-    shifts = shift.of_cases(features, known.distributions, known.facts["shift"]["usual"], stains)
+    shifts = pd.DataFrame([row for each in cases.values() for row in each.shift], columns=list(shift.COLUMNS))
     rows = [
-        *_known(known, features, stains, amounts.index),
-        *_unknown(features.table, stains, unknown or {}),
-        *_missing(known.facts, amounts),
-        *_few(known.facts, amounts),
-        *_shifted(known.facts, shifts),
-        *_disagreeing(known.facts, predictions, members, probabilities, threshold),
-        *_near(predictions, probabilities, threshold),
+        *(row for case, each in cases.items() for row in _of_case(facts, case, each)),
+        *_shifted(facts, shifts),
+        *_disagreeing(facts, predictions, members, probabilities, threshold),
+        *_near(predictions, probabilities, threshold, len(members) / max(len(predictions), 1)),
     ]
     order, table = list(FLAGS), pd.DataFrame(rows, columns=list(COLUMNS))
     table = table.iloc[sorted(range(len(rows)), key=lambda i: (natural(rows[i][0]), order.index(rows[i][1])))]
@@ -77,42 +109,31 @@ def joined(table: pd.DataFrame, case_ids: Sequence[str]) -> list[str]:
 Row = tuple[str, str, Any, Any, str]
 
 
-def _known(known: Reference, features: Features, stains: Sequence[str], cases: Sequence[str]) -> list[Row]:
-    bags, rows = reference.hashed(features, stains), []
-    for case in cases:
-        share = known.known(bags.distinct(case))
-        if share >= SEEN:
-            text = f"{pct(share)} of its images were in the training cohort: this prediction is not independent"
-            rows.append((case, "known_case", share, SEEN, text))
-    return rows
-
-
-def _unknown(table: pd.DataFrame, stains: Sequence[str], unknown: Mapping[str, Sequence[str]]) -> list[Row]:
-    strange: dict[str, set[str]] = {case: set(names) for case, names in unknown.items() if names}
-    for case, stain in table.loc[~table["stain"].isin(stains), ["case_id", "stain"]].drop_duplicates().to_numpy():
-        strange.setdefault(case, set()).add(stain)
-    return [
-        (case, "stain_unknown", len(names), 0, f"the model does not know {listed(sorted(names))}: not used")
-        for case, names in strange.items()
-    ]
-
-
-def _missing(facts: Mapping[str, Any], amounts: pd.DataFrame) -> list[Row]:
-    seen = set(facts["combinations"])
-    return [
-        (case, "stains_missing", len(text.split("+")), None, f"no training case had {text.replace('+', ', ')} alone")
-        for case, text in amounts["stains"].items()
-        if text not in seen
-    ]
-
-
-def _few(facts: Mapping[str, Any], amounts: pd.DataFrame) -> list[Row]:
+def _of_case(facts: Mapping[str, Any], case: str, own: Seen) -> Iterator[Row]:
+    """Yield the flags that need no other than the case's patches."""
+    if own.known >= SEEN:
+        text = f"{pct(own.known)} of its images were in the training cohort: this prediction is not independent"
+        yield case, "known_case", own.known, SEEN, text
+    if own.unknown:
+        text = f"the model does not know {listed(own.unknown)}: not used"
+        yield case, "stain_unknown", len(own.unknown), 0, text
+    if own.stains not in facts["combinations"]:
+        stains = own.stains.split("+")
+        yield case, "stains_missing", len(stains), None, f"no training case had {', '.join(stains)} alone"
     least = facts["patches"]["least"]
-    return [
-        (case, "few_patches", n, least, f"{counted(n, 'patch')}; every training case had {least} or more")
-        for case, n in amounts["n_patches"].items()
-        if n < least
-    ]
+    if own.n_patches < least:
+        text = f"{counted(own.n_patches, 'patch')}; every training case had {least} or more"
+        yield case, "few_patches", own.n_patches, least, text
+
+
+def _strange(table: pd.DataFrame, bags: Bags) -> dict[str, set[str]]:
+    """Return the stains of each case whose patches are in no bag. table: of Features."""
+    used, result = np.zeros(len(table), bool), defaultdict(set)
+    for case in bags.cases:
+        used[bags.rows(case)] = True
+    for case, stain in [] if used.all() else table.loc[~used, ["case_id", "stain"]].drop_duplicates().to_numpy():
+        result[case].add(stain)
+    return result
 
 
 def _shifted(facts: Mapping[str, Any], shifts: pd.DataFrame) -> list[Row]:
@@ -158,15 +179,22 @@ def _decided(table: pd.DataFrame, probabilities: Sequence[str], threshold: float
     return p.argmax(axis=1) if threshold is None else (p[:, -1] >= threshold).astype(int)
 
 
-def _near(predictions: pd.DataFrame, probabilities: Sequence[str], threshold: float | None) -> list[Row]:
-    """Return the cases whose decision would differ within one SD over members; without a threshold, of two classes."""
-    p, sds, rows = predictions[list(probabilities)].to_numpy(), predictions["sd"].fillna(0.0), []
-    for case, own, sd in zip(predictions["case_id"], p, sds):
+def _near(
+    predictions: pd.DataFrame, probabilities: Sequence[str], threshold: float | None, members: float
+) -> list[Row]:
+    """Return the cases that as many members, trained again, could well decide otherwise.
+
+    Two such means differ with an SD of root 2 times the SE of one over members; within 2 SE more than 1 in 13 of them
+    lie beyond the threshold. Without a threshold, the two most probable classes are compared.
+    """
+    p, rows = predictions[list(probabilities)].to_numpy(), []
+    margins = 2 * predictions["sd"].fillna(0.0) / np.sqrt(members)
+    for case, own, margin in zip(predictions["case_id"], p, margins):
         second, first = np.sort(own)[-2:]
         value, limit = (own[-1], threshold) if threshold is not None else (first, second)
-        if abs(value - limit) <= max(sd, NEAR):
+        if abs(value - limit) <= max(margin, NEAR):
             beside = "the threshold" if threshold is not None else "the next class"
-            margin = f"SD over models {num(sd, 2)}" if sd > NEAR else f"within {num(NEAR, 2)}"
-            text = f"probability {num(value, 2)}, {beside} {num(limit, 2)}; {margin}"
+            within = f"twice the SE over models, {num(margin, 2)}" if margin > NEAR else num(NEAR, 2)
+            text = f"probability {num(value, 2)}, {beside} {num(limit, 2)}: within {within}"
             rows.append((case, "near_threshold", float(value), float(limit), text))
     return rows

@@ -18,8 +18,9 @@ import pandas as pd
 from stratamil.cohort import inventory, labels, manifest, patch_files
 from stratamil.cohort.inventory import USED, Inventory
 from stratamil.core import files, schema
-from stratamil.core.errors import UserError
+from stratamil.core.errors import UserError, few
 from stratamil.core.names import UNKNOWN_STAIN, Grammar, case_id, file_name
+from stratamil.core.wording import listed
 from stratamil.deploy import apply
 from stratamil.deploy.bundle import Bundle
 from stratamil.features import download, encoder_registry, extract, networks, precomputed, store
@@ -27,6 +28,7 @@ from stratamil.features.cache import key
 
 COUNT = ["case_id", "stain", "patches"]
 STATE = ".state"  # beside a feature file: of what it was made
+STRANGE = "no stain that the model knows"  # why a case is left out
 
 
 @dataclass(frozen=True)
@@ -88,17 +90,41 @@ def take(
         n_read=n_read,
         unknown_stains=names["unknown_stains"],
         where=source.manifest or source.folder,
-        remedy="give the folder or list of the new cases, and names.pattern if their files are named in another way",
+        remedy=_remedy(left_out, stains),
         folders=visited,
     )
     if unlabelled:
         taken = replace(taken, cases=taken.cases.assign(**{"class": ""}))
-    return taken, _unknown(left_out, grammar, source, taken.cases["case_id"]), identity
+    unknown = _unknown(left_out, grammar, source, [*taken.cases["case_id"], *patches["case_id"].unique()])
+    return _with_strange(taken, unknown), unknown, identity
+
+
+def _remedy(left_out: Iterable[Any], stains: Sequence[str]) -> str:
+    """Return what to do where no file is a patch of the model."""
+    if strange := sorted({detail for _, reason, detail, _ in left_out if reason == UNKNOWN_STAIN}):
+        known = f"the model knows {listed(stains)}, the files have {few(strange)}"
+        return f"{known}: if that is another spelling of one, add it there: names.stains, or --stains"
+    return "give the folder or list of the new cases, and names.pattern if their files are named in another way"
+
+
+def _with_strange(taken: Inventory, unknown: pd.DataFrame) -> Inventory:
+    """Return the inventory with a row for each left-out case whose patches are all of unknown stains.
+
+    Its patches stand there already, file by file.
+    """
+    listed_there = {*taken.cases["case_id"], *taken.patches["case_id"].unique()}
+    strange = unknown[~unknown["case_id"].isin(listed_there)].groupby("case_id", sort=False)["stain"]
+    rows = [("case", case, STRANGE, few(sorted(names)), 0) for case, names in strange]
+    more = pd.DataFrame(rows, columns=taken.excluded.columns)
+    return replace(taken, excluded=pd.concat([taken.excluded, more], ignore_index=True)) if rows else taken
 
 
 def _unknown(left_out: Iterable[Any], grammar: Grammar, source: Source, cases: Iterable[str]) -> pd.DataFrame:
-    """Return how many patches each case has of each stain that the model does not know (COUNT)."""
-    own = {case_id(case): case for case in cases}
+    """Return how many patches each case has of each stain that the model does not know (COUNT).
+
+    cases: ids as they are spelt; one that is not among them is spelt as its first file has it.
+    """
+    own = {case_id(case): str(case) for case in cases}
     by_file = {}
     if source.manifest is not None:
         by_file = {entry.file: entry.case for entry in manifest.read(source.manifest, source.folder)}
@@ -107,9 +133,9 @@ def _unknown(left_out: Iterable[Any], grammar: Grammar, source: Source, cases: I
         if reason != UNKNOWN_STAIN:
             continue
         match = grammar.pattern.match(name if grammar.of_paths else name.rpartition("/")[2])
-        case = own.get(case_id(by_file.get(name) or (match["case"] if match else "")))
-        counts[case, detail] += max(1, n) if case else 0
-    rows = [(case, stain, n) for (case, stain), n in counts.items() if n]
+        if named := (by_file.get(name) or (match and match["case"]) or "").strip():
+            counts[own.setdefault(case_id(named), named), detail] += max(1, n)
+    rows = [(case, stain, n) for (case, stain), n in counts.items()]
     return pd.DataFrame(rows, columns=COUNT)
 
 

@@ -1,23 +1,30 @@
 """The tables of new cases: one pass over the cases, each read, predicted, looked at for flags and let go."""
 
+import sys
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import pandas as pd
 import pyarrow
 import pyarrow.parquet
+import torch
 
 from stratamil.core import files
 from stratamil.core.names import column
-from stratamil.deploy import flags, reference
+from stratamil.deploy import flags
 from stratamil.deploy.apply import Model, Prediction
+from stratamil.deploy.flags import Seen
+from stratamil.deploy.reference import Reference
 from stratamil.features.store import Features
+from stratamil.mil.bags import Bags
 
-WORKERS = 2
+SWITCH = 3e-4  # seconds; a case took 238 ms with this and 311 with 5 ms, medians of three on two busy cores
+WORKERS = 4  # cases that are in memory at most; Python's lock leaves no use for more
 
 
 @dataclass(frozen=True)
@@ -48,23 +55,39 @@ def predict(
     cases: id and class of each, the class empty where it is not known; of all cases or of none. features_of: gives the
     features of a case. unknown: case -> its stains that the model does not know.
     """
-    parts: dict[str, pd.DataFrame] = {}  # without a row, for their columns
-    rows: dict[str, list[dict[str, Any]]] = {}  # in little memory
+    rows, members, seen = [], [], {}  # of all cases, in little memory
     with files.atomic(attention) as temporary:
         writer = None
         try:
-            for found, tables in _predicted(model, cases, features_of, unknown):
-                for name, part in tables.items():
-                    parts.setdefault(name, part.head(0))
-                    rows.setdefault(name, []).extend(part.to_dict("records"))
-                table = pyarrow.Table.from_pandas(found.attention, preserve_index=False)
-                writer = writer or pyarrow.parquet.ParquetWriter(temporary, table.schema)
-                writer.write_table(table.cast(writer.schema))
+            for one in _predicted(model, cases, features_of, unknown):
+                rows.append(one.row)
+                members += one.members
+                seen |= one.seen
+                writer = writer or pyarrow.parquet.ParquetWriter(temporary, one.attention.schema)
+                writer.write_table(one.attention.cast(writer.schema))
         finally:
             if writer:
                 writer.close()
-    joined = {name: pd.DataFrame(rows[name], columns=part.columns) for name, part in parts.items()}
-    return Tables(**joined | {"predictions": _ordered(joined["predictions"])})
+    table, of_members = pd.DataFrame(rows), pd.DataFrame(members)
+    raised, shift = flags.found(
+        model.bundle.facts["reference"],
+        seen,
+        table,
+        of_members,
+        probabilities=[f"prob_{column(name)}" for name in model.classes],
+        threshold=model.decision["threshold"],
+    )
+    table["flags"] = flags.joined(raised, table["case_id"])
+    return Tables(_ordered(table), of_members, raised, shift)
+
+
+class _One(NamedTuple):
+    """What is kept of a case: its row in predictions.csv without flags, those in members.csv, what flags need."""
+
+    row: dict[str, Any]
+    members: list[dict[str, Any]]
+    seen: dict[str, Seen]
+    attention: pyarrow.Table
 
 
 def _predicted(
@@ -72,68 +95,53 @@ def _predicted(
     cases: Iterable[tuple[str, str]],
     features_of: Callable[[str], Features],
     unknown: Mapping[str, list[str]],
-) -> Iterator[tuple[Prediction, dict[str, pd.DataFrame]]]:
-    """Yield prediction and tables of each case, in order; the next is read, or encoded, while one is predicted."""
+) -> Iterator[_One]:
+    """Yield what is kept of each case, in order; the next is read, or encoded, while others are predicted.
 
-    def one(case: str, truth: str, features: Features) -> tuple[Prediction, dict[str, pd.DataFrame]]:
-        found = model.of_case(features, case)
-        row, members = _row(model, found, case, truth), _members(model, found, case)
-        raised, shift = _looked_at(model, features, row, members, unknown.get(case, []))
-        table = pd.DataFrame([row | {"flags": ";".join(raised["flag"])}])
-        return found, {"predictions": table, "members": members, "flags": raised, "shift": shift}
+    A case is computed by one thread, so that the number of threads changes no digit, and none waits for another.
+    """
+    known = Reference(model.bundle.reference, model.bundle.facts["reference"])
 
-    with ThreadPoolExecutor(WORKERS) as pool:  # their products run outside Python's lock
+    def one(case: str, truth: str, features: Features) -> _One:
+        bags = Bags(features, model.stains, model.device)
+        found, seen = model.of_case(features, case, bags), flags.seen(known, features, bags, unknown)
+        row = {"case_id": case} | ({"true_class": truth} if truth else {}) | found.row()
+        row |= {name: getattr(seen[case], name) for name in ("n_patches", "n_slices", "stains")}
+        attention = pyarrow.Table.from_pandas(found.attention, preserve_index=False)
+        return _One(row, _members(model, found, case), seen, attention)
+
+    workers = min(torch.get_num_threads(), WORKERS)
+    with _lively(), ThreadPoolExecutor(workers, initializer=torch.set_num_threads, initargs=(1,)) as pool:
         waiting: deque[Future] = deque()
         for case, truth in cases:
             waiting.append(pool.submit(one, case, truth, features_of(case)))
-            if len(waiting) > WORKERS:
+            if len(waiting) > workers:
                 yield waiting.popleft().result()
         while waiting:
             yield waiting.popleft().result()
 
 
-def _row(model: Model, found: Prediction, case: str, truth: str) -> dict[str, Any]:
-    """Return the row of a case in predictions.csv, without its flags."""
-    patches = found.attention
-    slices = set(zip(patches["stain"], patches["slice_id"]))
-    own = {stain for stain, _ in slices}
-    return (
-        {"case_id": case}
-        | ({"true_class": truth} if truth else {})
-        | found.row()
-        | {
-            "n_patches": len(patches),
-            "n_slices": len(slices),
-            "stains": "+".join(stain for stain in model.stains if stain in own),
-        }
-    )
+@contextmanager
+def _lively() -> Iterator[None]:
+    """Let threads change over every `SWITCH` seconds, not every 5 ms: a product's thread waits so long to go on."""
+    before = sys.getswitchinterval()
+    sys.setswitchinterval(SWITCH)
+    try:
+        yield
+    finally:
+        sys.setswitchinterval(before)
+
+
+def _members(model: Model, found: Prediction, case: str) -> list[dict[str, Any]]:
+    """Return the rows of a case in members.csv; split is empty for a member that was trained on all cases."""
+    named = [f"prob_{column(name)}" for name in model.classes]
+    return [
+        {"case_id": case, "split": each["split"] or "", "seed": each["seed"]} | dict(zip(named, p))
+        for each, p in zip(model.listed, found.members, strict=True)
+    ]
 
 
 def _ordered(table: pd.DataFrame) -> pd.DataFrame:
     """Return the table with the logits, which only explain the contributions, after all else."""
     logits = [name for name in table if name.startswith("logit_")]
     return table[[name for name in table if name not in logits] + logits]
-
-
-def _members(model: Model, found: Prediction, case: str) -> pd.DataFrame:
-    """Return the rows of a case in members.csv; split is empty for a member that was trained on all cases."""
-    listed = pd.DataFrame(model.listed)[["split", "seed"]]
-    named = {f"prob_{column(name)}": found.members[:, k] for k, name in enumerate(model.classes)}
-    return pd.DataFrame({"case_id": case, "split": listed["split"].fillna(""), "seed": listed["seed"], **named})
-
-
-def _looked_at(
-    model: Model, features: Features, row: Mapping[str, Any], members: pd.DataFrame, unknown: list[str]
-) -> tuple[pd.DataFrame, pd.DataFrame]:
-    """Return the flags of a case, and how far its stains lie from training."""
-    found = flags.found(
-        reference.Reference(model.bundle.reference, model.bundle.facts["reference"]),
-        features,
-        pd.DataFrame([row]),
-        members,
-        stains=model.stains,
-        probabilities=[f"prob_{column(name)}" for name in model.classes],
-        threshold=model.decision["threshold"],
-        unknown={row["case_id"]: unknown},
-    )
-    return found.flags, found.shift

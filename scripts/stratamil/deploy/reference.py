@@ -4,9 +4,10 @@ The limit of the feature shift comes from cases that the statistics did not see:
 training cases, and the distances those of its test cases.
 """
 
+import copy
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, is_dataclass, replace
+from dataclasses import asdict, dataclass, is_dataclass
 from functools import cached_property
 from typing import Any
 
@@ -28,7 +29,10 @@ PART = "shift.{}.{}"  # of a Distribution among the arrays: number of the stain,
 
 @dataclass(frozen=True)
 class Reference:
-    """arrays: hashes (uint64) of the training cohort's patches, and the Distribution of each stain. facts: for JSON."""
+    """What a bundle says of the training cohort.
+
+    arrays: hashes (uint64, ascending) of its patches, and the Distribution of each stain. facts: for JSON.
+    """
 
     arrays: dict[str, NDArray]
     facts: dict[str, Any]
@@ -44,7 +48,10 @@ class Reference:
 
     def known(self, digests: NDArray[np.uint64]) -> float:
         """Return the share of a case's digests (`Bags.distinct`) that are of patches of the training cohort."""
-        return float(np.isin(digests, self.arrays["hashes"]).mean()) if len(digests) else 0.0
+        hashes = self.arrays["hashes"]
+        if not (len(digests) and len(hashes)):
+            return 0.0
+        return float((hashes[np.searchsorted(hashes, digests).clip(max=len(hashes) - 1)] == digests).mean())
 
 
 def of_study(study: Study, features: Features, stains: Sequence[str]) -> Reference:
@@ -55,14 +62,14 @@ def of_study(study: Study, features: Features, stains: Sequence[str]) -> Referen
     cases = [case for case in study.cases["case_id"] if case in _used(study)]
     x: dict[str, dict[str, NDArray]] = {stain: {} for stain in stains}
     colours: dict[str, list[NDArray]] = {stain: [] for stain in stains}
-    for case, stain, values, colour, _ in shift.described(features, stains):
+    bags = Bags(features, stains)
+    for case, stain, values, colour, _ in shift.described(features, bags):
         if case in _used(study):
             x[stain][case] = values
             colours[stain] += [] if colour is None else [colour]
     held_out = _held_out(study, x)
     usual = {stain: float(rows.median()) for stain, rows in held_out.items() if len(rows)}
     ratios = pd.DataFrame({stain: rows / usual[stain] for stain, rows in held_out.items() if stain in usual})
-    bags = hashed(features, stains)
     found = amounts(features.table, stains).loc[cases]
     facts = {
         "stains": list(stains),
@@ -74,19 +81,22 @@ def of_study(study: Study, features: Features, stains: Sequence[str]) -> Referen
         "colours": {stain: _spread(rows) for stain, rows in colours.items() if rows},
         "development": _development(study, found, stains),
     }
-    arrays = {"hashes": np.unique(np.concatenate([bags.distinct(case) for case in cases]))}
+    told_apart = hashed(features, bags)
+    arrays = {"hashes": np.unique(np.concatenate([told_apart.distinct(case) for case in cases]))}
     for i, stain in enumerate(stains):
         fitted = shift.fit(np.array(list(x[stain].values())))
         arrays |= {PART.format(i, name): part for name, part in fitted._asdict().items()} if fitted else {}
     return Reference(arrays, json.loads(json.dumps(facts, default=_plain)))
 
 
-def hashed(features: Features, stains: Sequence[str]) -> Bags:
-    """Return the Bags whose `distinct` recognises cases: by the colour of their images, which no encoder changes.
+def hashed(features: Features, bags: Bags) -> Bags:
+    """Return Bags whose `distinct` recognises cases: by the colour of their images, which no encoder changes.
 
-    Precomputed features have no images: they are recognised by themselves.
+    bags: those of the features. Precomputed features have no images: they are recognised by themselves.
     """
-    return Bags(features if features.colour is None else replace(features, values=features.colour), stains)
+    result = copy.copy(bags)
+    result.values = bags.values if features.colour is None else features.colour
+    return result
 
 
 def amounts(table: pd.DataFrame, stains: Sequence[str]) -> pd.DataFrame:

@@ -6,18 +6,20 @@ there are fewer cases than features.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
 from stratamil.features.store import Features
+from stratamil.mil.bags import Bags
 
 LEAST = 5  # cases with a stain; of fewer no distance is given
 KEPT = 32  # directions of the training cases that are kept
 STILL = 0.1  # of the mean scale: a feature that varies less in training is not scaled up further
 COLOURS = ("haematoxylin", "eosin", "dab", "optical_density")  # the first of features.stain_stats
+COLUMNS = ("case_id", "stain", "patches", "shift", *COLOURS)
 
 
 class Distribution(NamedTuple):
@@ -33,20 +35,24 @@ class Distribution(NamedTuple):
     outside: NDArray[np.float32]
 
 
-def described(features: Features, stains: Sequence[str]) -> Iterator[tuple[str, str, NDArray, NDArray | None, int]]:
-    """Yield of each case and stain: mean of its patches (D,), mean COLOURS (4,) if known, and their number."""
-    wanted = features.table[features.table["stain"].isin(stains)]
-    for (case, stain), rows in wanted.groupby(["case_id", "stain"], sort=False).indices.items():
-        at = wanted.index.to_numpy()[rows]
-        values = np.asarray(features.values[at], dtype=np.float64)
-        colours = None if features.colour is None else np.asarray(features.colour[at], dtype=np.float64)
-        yield (
-            str(case),
-            str(stain),
-            values.mean(axis=0),
-            None if colours is None else colours[:, : len(COLOURS)].mean(axis=0),
-            len(at),
-        )
+def described(features: Features, bags: Bags) -> Iterator[tuple[str, str, NDArray, NDArray | None, int]]:
+    """Yield of each case and stain: mean of its patches (D,), mean COLOURS (4,) if known, and their number.
+
+    bags: those of the features.
+    """
+    stains = features.table["stain"]
+    for case, by_stain in bags.cases.items():
+        for slices in by_stain:
+            at = np.concatenate(slices)
+            values = np.asarray(features.values[at], dtype=np.float64)
+            colours = None if features.colour is None else np.asarray(features.colour[at], dtype=np.float64)
+            yield (
+                str(case),
+                str(stains.iloc[at[0]]),
+                values.mean(axis=0),
+                None if colours is None else colours[:, : len(COLOURS)].mean(axis=0),
+                len(at),
+            )
 
 
 def fit(x: NDArray) -> Distribution | None:
@@ -78,14 +84,25 @@ def distance(of: Distribution, x: NDArray) -> NDArray[np.float64]:
 def of_cases(
     features: Features, known: Mapping[str, Distribution], usual: Mapping[str, float], stains: Sequence[str]
 ) -> pd.DataFrame:
-    """Return a row a case and stain: case_id, stain, patches, shift, and the mean of each of COLOURS if known.
+    """Return a row a case and stain: the COLUMNS. stains: of the model."""
+    return pd.DataFrame(rows(features, Bags(features, stains), known, usual), columns=list(COLUMNS))
+
+
+def rows(
+    features: Features, bags: Bags, known: Mapping[str, Distribution], usual: Mapping[str, float]
+) -> list[tuple[Any, ...]]:
+    """Return the COLUMNS of each case and stain; the mean of each of COLOURS is NaN if it is not known.
 
     shift: the distance over the usual one of held-out training cases; NaN of a stain without a Distribution.
     """
-    rows = []
-    for case, stain, x, colours, patches in described(features, stains):
-        found = stain in known and stain in usual
-        shift = float(distance(known[stain], x)[0]) / usual[stain] if found else np.nan
-        row = {"case_id": case, "stain": stain, "patches": patches, "shift": shift}
-        rows.append(row | dict(zip(COLOURS, colours if colours is not None else [np.nan] * len(COLOURS))))
-    return pd.DataFrame(rows, columns=["case_id", "stain", "patches", "shift", *COLOURS])
+    unknown = [np.nan] * len(COLOURS)
+    return [
+        (
+            case,
+            stain,
+            patches,
+            float(distance(known[stain], x)[0]) / usual[stain] if stain in known and stain in usual else np.nan,
+            *(unknown if colours is None else colours),
+        )
+        for case, stain, x, colours, patches in described(features, bags)
+    ]

@@ -99,7 +99,7 @@ def numbers(study: Cohort, flags: pd.DataFrame, shifts: pd.DataFrame, facts: Map
         "ensemble": estimates,
         "out_of_fold": before | {"which": which},
         "difference": intervals.unpaired(estimates["roc_auc"], before[which]),
-        "decisions": [row for row in cross_split.decisions(study) if row["rows"]],
+        "decisions": decisions(study),
         "calibration": calibration(study),
         "decision_curve": decision_curve.curve(study, None),
         "characteristics": beside(characteristics.table(study, listed), development),
@@ -108,6 +108,12 @@ def numbers(study: Cohort, flags: pd.DataFrame, shifts: pd.DataFrame, facts: Map
         "shift": shifted(shifts[shifts["case_id"].isin(cases["case_id"])], facts),
         "flags": {str(name): int(n) for name, n in flags["flag"].value_counts().items()},
     }
+
+
+def decisions(study: Cohort) -> list[dict[str, Any]]:
+    """Return `cross_split.decisions`, with the threshold called what it is here: frozen, not chosen."""
+    named = {cross_split.CHOSEN: "at the frozen threshold"}
+    return [row | {"name": named.get(row["name"], row["name"])} for row in cross_split.decisions(study) if row["rows"]]
 
 
 def calibration(study: Cohort) -> list[dict[str, Any]]:

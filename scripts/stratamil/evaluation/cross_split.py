@@ -19,6 +19,7 @@ from stratamil.stats.intervals import Estimate
 MEANS = ("accuracy", "balanced_accuracy", "pr_auc", "log_loss", "brier")
 PROPORTIONS = {"sensitivity": ("tp", "fn"), "specificity": ("tn", "fp"), "ppv": ("tp", "fp"), "npv": ("tn", "fn")}
 LABELS = {"ppv": "PPV", "npv": "NPV", "f1": "F1", "mcc": "MCC", "balanced_accuracy": "balanced accuracy"}
+CHOSEN = "at the threshold from validation"
 TOLERANCE = 1e-6
 
 Sampled = dict[str, NDArray[np.float64]]  # of `Study.sampled`
@@ -166,7 +167,7 @@ def decisions(study: Study) -> list[dict[str, Any]]:
         chosen = _with_choice(study, _binary_decisions(study, y, score, threshold), y, score)
     return [
         {"name": "at 0.5", "rows": _binary_decisions(study, y, score, np.full(len(y), 0.5))},
-        {"name": "at the threshold from validation", "rows": chosen},
+        {"name": CHOSEN, "rows": chosen},
     ]
 
 

@@ -87,12 +87,17 @@ def by_case(
 def one(model: HierarchicalAttention, bags: Bags, case: str) -> tuple[Batch, Output]:
     """Return the whole bag of a case and the Output of it. Raises UserError if a prediction is not finite."""
     batch = bags.batch([case])
+    return batch, of_bag(model, batch, case)
+
+
+def of_bag(model: HierarchicalAttention, batch: Batch, case: str) -> Output:
+    """Return the Output of the whole bag of a case. Raises UserError if a prediction is not finite."""
     output = model(batch)
     if not output.logits.isfinite().all():
         raise UserError(
             f"case {case}: the model gives no finite prediction: train again with a lower learning rate, or in fp32"
         )
-    return batch, output
+    return output
 
 
 @torch.inference_mode()

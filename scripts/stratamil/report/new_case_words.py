@@ -15,21 +15,40 @@ MEANING = {
     "few_patches": "Fewer patches than in any training case.",
     "feature_shift": "Patches unlike those of training: other staining, scanner or tissue, or artefacts.",
     "members_disagree": "The models disagree more than on most training cases (one seed: a third decide otherwise).",
-    "near_threshold": f"The threshold lies within one SD over models, or {NEAR}, of the probability.",
+    "near_threshold": f"The probability lies within {NEAR}, or twice its SE over models, of the threshold.",
 }
 
+NOT_JUDGED = "Whether patches of {} are unlike those of training was not judged: too few training cases have them."
 
-def summary(flags: pd.DataFrame, cases: int) -> list[dict[str, Any]]:
-    """Return a row for each flag, raised or not: name, meaning, n and share of the cases."""
+
+def summary(flags: pd.DataFrame, cases: int, facts: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """Return a row for each flag, raised or not: name, meaning, n of the cases; None where none could be judged.
+
+    facts: of the reference.
+    """
     counts = flags["flag"].value_counts()
-    return [
+    rows = [
         {"flag": flag, "name": name, "meaning": MEANING[flag], "n": int(counts.get(flag, 0)), "cases": cases}
         for flag, name in FLAGS.items()
     ]
+    far = next(row for row in rows if row["flag"] == "feature_shift")
+    if names := unjudged(facts):
+        far["meaning"] += f" {NOT_JUDGED.format(listed(names))}"
+        far["n"] = None if names == facts["stains"] else far["n"]
+    return rows
 
 
-def grave(flags: pd.DataFrame, cases: int) -> list[str]:
-    """Return what a reader must know first: known cases, and cases unlike those of training."""
+def unjudged(facts: Mapping[str, Any]) -> list[str]:
+    """Return the stains of which too few training cases had any to say how far a case lies from them."""
+    shift = facts["shift"]
+    return [stain for stain in facts["stains"] if shift["limit"] is None or stain not in shift["usual"]]
+
+
+def grave(flags: pd.DataFrame, cases: int, facts: Mapping[str, Any]) -> list[str]:
+    """Return what a reader must know first: known cases, cases unlike those of training, and what was not judged.
+
+    facts: of the reference.
+    """
     known, far = (flags.loc[flags["flag"] == name, "case_id"].tolist() for name in ("known_case", "feature_shift"))
     lines = []
     if known:
@@ -38,7 +57,19 @@ def grave(flags: pd.DataFrame, cases: int) -> list[str]:
         text = f"{len(far)} of {n_of(cases, 'case')} have patches unlike those of training"
         more = " The model was not tested on such images." if len(far) > cases / 4 else ""
         lines.append(f"{text}: {few(far)}.{more}")
+    if names := unjudged(facts):
+        lines.append(NOT_JUDGED.format(listed(names)))
     return lines
+
+
+def repeated(excluded: pd.DataFrame) -> str:
+    """Say which rows of the labels repeat a case; nothing if none does."""
+    rows = excluded[excluded["kind"] == "row"]
+    if rows.empty:
+        return ""
+    named = few([f"{name} ({detail})" for name, detail in zip(rows["name"], rows["detail"])], 3)
+    verb = "repeats" if len(rows) == 1 else "repeat"
+    return f"Labels: {named} {verb} a case; ids that differ only in spelling, such as 7 and 007, are one."
 
 
 def few(names: Sequence[str], shown: int = 6) -> str:
@@ -60,7 +91,7 @@ def shifted(facts: Mapping[str, Any]) -> str:
     """Say what the distance is and where the limit comes from. facts: of the reference."""
     limit, share = facts["shift"]["limit"], pct(facts["shift"]["share"])
     if limit is None:
-        return "Too few training cases to say how far a case lies from them."
+        return NOT_JUDGED.format("any stain")
     return (
         "The distance (Mahalanobis) compares a case's mean patch features with the training cases', stain by stain. "
         f"1 is the median of held-out training cases; at least {share} had no stain beyond {num(limit, 1)}, the limit."

@@ -34,6 +34,7 @@ def write(
     facts: bundle.json. template: predict.html.j2. name: of these cases. final: where galleries are, if not in `folder`.
     """
     predictions, flags, shifts = (tables.read(folder / f"{kind}.csv") for kind in ("predictions", "flags", "shift"))
+    excluded = tables.read_excluded(folder / "inventory/excluded.csv")
     found = numbers(predictions, flags, shifts, facts)
     links = galleries(final or folder, [row["case_id"] for row in found["per_case"]])
     figure = new_case_plots.shift(found["shift"], facts["reference"]["shift"]["limit"], found["cases"])
@@ -46,7 +47,8 @@ def write(
         links=links,
         images=facts["source"] == "patches",
         said=said(found, flags, facts),
-        left_out=left_out(tables.read_excluded(folder / "inventory/excluded.csv")),
+        left_out=left_out(excluded),
+        repeated=new_case_words.repeated(excluded),
         flag_names=FLAGS,
         **found,
     )
@@ -54,9 +56,9 @@ def write(
 
 
 def left_out(excluded: pd.DataFrame) -> str:
-    """Return how many cases, files and rows of the labels were left out: `2 cases and 14 files`; nothing if none."""
+    """Return how many cases and files were left out: `2 cases and 14 files`; nothing if none."""
     counts = excluded["kind"].value_counts()
-    return listed([n_of(int(counts[kind]), kind) for kind in ("case", "file", "row") if kind in counts])
+    return listed([n_of(int(counts[kind]), kind) for kind in ("case", "file") if kind in counts])
 
 
 def numbers(
@@ -92,7 +94,7 @@ def numbers(
         "threshold": facts["decision"]["threshold"],
         "rescaled": facts["decision"]["temperature"] != 1,
         "flags": flags.to_dict("records"),
-        "summary": new_case_words.summary(flags, len(rows)),
+        "summary": new_case_words.summary(flags, len(rows), facts["reference"]),
     }
 
 
@@ -107,7 +109,10 @@ def said(found: Mapping[str, Any], flags: pd.DataFrame, facts: Mapping[str, Any]
     return {
         "header": f"By {n_of(members, 'model')} of the study “{facts['title']}”.",
         "headline": headline,
-        "notes": [*new_case_words.grave(flags, found["cases"]), new_case_words.tested(development)],
+        "notes": [
+            *new_case_words.grave(flags, found["cases"], facts["reference"]),
+            new_case_words.tested(development),
+        ],
         "cases": f"The {shown} is the mean over {n_of(members, 'model')}; the range is that of the single models.",
         "shift": new_case_words.shifted(facts["reference"]),
         "limits": LIMITS,

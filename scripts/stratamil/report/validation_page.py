@@ -85,10 +85,12 @@ def build(
         said=validation_words.of_page(found, sources.flags, sources.predicted, sources.facts, unit),
         table=table(found["characteristics"]),
         colours=COLOURS,
-        checklists=checklists.states(lists, checklists.facts_of_validation(sources.patients, bool(study.columns))),
+        checklists=checklists.states(
+            lists, checklists.facts_of_validation(sources.patients, bool(study.columns), study.binary)
+        ),
         flag_names=FLAGS,
         flags=sources.flags.to_dict("records"),
-        summary=new_case_words.summary(sources.flags, sources.predicted),
+        summary=new_case_words.summary(sources.flags, sources.predicted, sources.facts["reference"]),
         predicted=sources.predicted,
         predict_page=f"{near}/index.html",
         inputs=sources.inputs,
@@ -122,8 +124,9 @@ def figures(study: Cohort, found: Mapping[str, Any], sources: Sources, colors: S
         figure = forest([*rows, whole], "Does the AUROC differ between subgroups?", "AUROC", reference=0.5)
         drawn["groups"] = figure, f"AUROC in {len(rows)} subgroups of {n} cases"
     limit = sources.facts["reference"]["shift"]["limit"]
-    figure = new_case_plots.shift([row for row in found["shift"] if row["values"]], limit, n)
-    drawn["shift"] = figure, f"Distance of each of {n} cases from the training cases, by stain"
+    if known := [row for row in found["shift"] if row["values"]]:
+        figure = new_case_plots.shift(known, limit, n)
+        drawn["shift"] = figure, f"Distance of each of {n} cases from the training cases, by stain"
     return drawn
 
 

@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from stratamil.core.wording import n_of, num, pct, span
+from stratamil.evaluation import by_column
 from stratamil.report import clinical_sentences, decision_sentences, new_case_words, sentences
 from stratamil.report.sentences import Card, quoted
 from stratamil.stats.intervals import Estimate
@@ -22,6 +23,7 @@ SECTIONS = {
     "methods": "Methods and inputs",
     "checklists": "Checklist",
 }
+SHOWN = ("roc_auc", "sensitivity", "specificity", "accuracy")  # of a subgroup
 FEW = 100  # of a class: a validation needs as many events and non-events at least (Vergouwe 2005; Collins 2016)
 CALIBRATED = 200  # cases of a class that a calibration curve needs (Van Calster 2016)
 
@@ -89,13 +91,13 @@ def at(found: Numbers) -> str:
     return "most probable class" if found["threshold"] is None else f"frozen threshold {num(found['threshold'], 2)}"
 
 
-def notes(found: Numbers, flags: Any, predicted: int) -> list[str]:
+def notes(found: Numbers, flags: Any, predicted: int, facts: Mapping[str, Any]) -> list[str]:
     """Return what to read with care."""
     least = min(found["counts"].values())
     lines = []
     if least < FEW:
         lines.append(f"{least} cases in the smaller class: too few for narrow CIs; {FEW} are usually asked for.")
-    lines += new_case_words.grave(flags, predicted)
+    lines += new_case_words.grave(flags, predicted, facts["reference"])
     return lines or ["No case is known from training, and none is far from it."]
 
 
@@ -151,14 +153,29 @@ def cohorts(found: Numbers) -> str:
     return f"The cohorts differ in {decision_sentences.listed(names)}: {limit}."
 
 
+def defined(found: Numbers) -> bool:
+    """Return whether any subgroup has a figure."""
+    return any(row[name].value is not None for row in found["groups"] for name in SHOWN if name in row)
+
+
+def groups(found: Numbers, unit: str) -> str:
+    """Say how subgroups were made, or why there are none."""
+    if not found["groups"]:
+        return "No column of the labels table, and no stain, divides the cases."
+    if not defined(found):
+        return f"No figure is given: no subgroup has {by_column.LEAST} {unit}s of a class."
+    return clinical_sentences.groups(found["groups"], unit)
+
+
 def errors(found: Numbers) -> str:
-    """Say how many cases are decided wrongly."""
-    wrong = sum(row["predicted"] != row["true"] for row in found["per_case"])
-    flagged = sum(row["predicted"] != row["true"] and bool(row["flags"]) for row in found["per_case"])
+    """Say how many cases are decided wrongly, and whether flags tell them from the others."""
+    off = [row for row in found["per_case"] if row["predicted"] != row["true"]]
+    wrong, flagged = len(off), sum(bool(row["flags"]) for row in off)
     if not wrong:
         return f"All {n_of(found['cases'], 'case')} are decided correctly ({at(found)})."
-    of = f"; {flagged} of the wrong ones {'has' if flagged == 1 else 'have'} a flag" if flagged else ""
-    return f"{wrong} of {n_of(found['cases'], 'case')} {'is' if wrong == 1 else 'are'} wrong ({at(found)}){of}."
+    right, others = found["cases"] - wrong, sum(bool(row["flags"]) for row in found["per_case"]) - flagged
+    flags = f" With a flag: {flagged} of {wrong} wrong and {others} of {right} right ones." if flagged + others else ""
+    return f"{wrong} of {n_of(found['cases'], 'case')} {'is' if wrong == 1 else 'are'} wrong ({at(found)}).{flags}"
 
 
 def methods(found: Numbers, facts: Mapping[str, Any], unit: str) -> list[str]:
@@ -185,14 +202,15 @@ def of_page(found: Numbers, flags: Any, predicted: int, facts: Mapping[str, Any]
         "headline": headline(found),
         "compared": compared(found),
         "cards": cards(found),
-        "notes": notes(found, flags, predicted),
+        "notes": notes(found, flags, predicted, facts),
         "cohorts": cohorts(found),
         "counted": f"n (%) of those known, or median (quartiles); {unit}s are counted. SMD: standardised difference.",
         "calibration": calibration(found) if found["calibration"] else "",
         "calibration_limits": CALIBRATION_LIMITS,
         "decisions": decisions(found),
         "net_benefit": decision_sentences.net_benefit(curve, found["positive"], found["cases"]) if curve else "",
-        "groups": clinical_sentences.groups(found["groups"], unit),
+        "groups": groups(found, unit),
+        "grouped": defined(found),
         "subgroup_limits": SUBGROUP_LIMITS,
         "errors": errors(found),
         "shift": new_case_words.shifted(facts["reference"]),

@@ -41,7 +41,8 @@ def compared(patches: pd.DataFrame) -> pd.DataFrame:
     effective_ratio: effective weight x number of the case's patches, so 1 is an equal share. rank: 1 has the highest
     effective weight of the case; equal ones by path.
     """
-    order = rank(patches.assign(place=np.arange(len(patches))), "effective_weight")["place"]
+    compared = patches[["effective_weight", "path"]].assign(place=np.arange(len(patches)))
+    order = rank(compared, "effective_weight")["place"]
     ranks = np.empty(len(patches), np.int32)
     ranks[order] = np.arange(1, len(patches) + 1)
     return patches.assign(effective_ratio=patches["effective_weight"] * np.float32(len(patches)), rank=ranks)

@@ -16,6 +16,7 @@ from stratamil.core import schema
 from stratamil.deploy import flags, reference, shift
 from stratamil.deploy.reference import Reference
 from stratamil.features import extract, networks, store
+from stratamil.mil.bags import Bags
 from stratamil.stats import metrics
 
 
@@ -37,16 +38,8 @@ def found(known, data, p=0.9, sd=0.0, threshold=0.5, unknown=None):
             for seed, sign in ((1, 1), (2, -1))
         ]
     )
-    return flags.found(
-        known,
-        data,
-        each.assign(sd=sd),
-        members,
-        stains=STAINS,
-        probabilities=PROBS,
-        threshold=threshold,
-        unknown=unknown,
-    )
+    seen = flags.seen(known, data, Bags(data, STAINS), unknown or {})
+    return flags.found(known.facts, seen, each.assign(sd=sd), members, probabilities=PROBS, threshold=threshold)
 
 
 def raised(result):
@@ -162,6 +155,19 @@ def test_members_that_disagree(cohort):
 def test_a_probability_next_to_the_threshold(cohort, p, sd, threshold, near):
     result = found(cohort[2], new({"a": LIKE["1"]}), p=p, sd=sd, threshold=threshold)
     assert (result.flags["flag"] == "near_threshold").sum() == near
+
+
+def test_more_members_are_surer_of_their_mean(cohort):
+    """Twice the SE of the mean counts, not what one model more or less would say."""
+    data = new({"a": LIKE["1"]})
+    each = pd.DataFrame({"case_id": ["new a"], "prob_benign": 0.4, "prob_high_grade": 0.6, "sd": 0.15})
+    near = []
+    for members in (4, 16):
+        table = pd.concat([each.assign(split=f"{i:02d}", seed=1) for i in range(members)])
+        seen = flags.seen(cohort[2], data, Bags(data, STAINS), {})
+        raised = flags.found(cohort[2].facts, seen, each, table, probabilities=PROBS, threshold=0.5).flags
+        near.append("near_threshold" in set(raised["flag"]))
+    assert near == [True, False]
 
 
 def test_a_reference_holds_no_id_and_reads_from_json(cohort):

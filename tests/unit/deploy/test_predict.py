@@ -3,15 +3,14 @@
 import doctest
 import json
 import shutil
-import sys
 
 import bundles
 import numpy as np
 import pandas as pd
 import pytest
 from factories import DIM, STAINS, features
+from scripts_here import predict
 
-import predict as script
 from stratamil import load_bundle
 from stratamil.core.errors import UserError
 from stratamil.deploy import apply, bundle
@@ -21,24 +20,12 @@ WEIGHTS = ["patch_weight", "slice_weight", "stain_weight", "effective_weight", "
 PROBS = ["prob_benign", "prob_high_grade"]
 
 
-def run(made, manifest, output, *more):
-    """Run scripts/predict.py in this process; its tables by name."""
-    words = ["--bundle", made.zip, "--patches", manifest, "--output", output, "--features-encoder", "made"]
-    before = sys.argv
-    sys.argv = ["predict.py", *map(str, [*words, "--no-galleries", *more])]
-    try:
-        script.main(script.arguments())
-    finally:
-        sys.argv = before
-    return {path.stem: pd.read_csv(path, dtype={"case_id": str}) for path in output.glob("*.csv")}
-
-
 @pytest.fixture(scope="module")
 def again(made, tmp_path_factory):
     """The study's own cases, predicted by the script from files of features."""
     folder = tmp_path_factory.mktemp("again")
     manifest = bundles.write_manifest(folder / "features", made.data, list(made.data.table["case_id"].unique()))
-    return run(made, manifest, folder / "out"), folder / "out"
+    return predict(made.zip, manifest, folder / "out"), folder / "out"
 
 
 def compared_attention(found, was):
@@ -109,7 +96,7 @@ def test_cases_of_the_training_cohort_are_recognised_under_other_names(made, aga
     renamed = bundles.shape(range(31, 35))
     new = features(renamed, seed=99)
     manifest = bundles.write_manifest(tmp_path / "new", new, list(renamed))
-    flags = run(made, manifest, tmp_path / "out")["flags"]
+    flags = predict(made.zip, manifest, tmp_path / "out")["flags"]
     assert "known_case" not in set(flags["flag"])
 
 
@@ -119,8 +106,11 @@ def test_new_cases_move_nothing(made, tmp_path):
     few = bundles.write_manifest(tmp_path / "few", new, ["31", "32"])
     all_ = bundles.write_manifest(tmp_path / "all", new, [str(i) for i in range(31, 37)])
     (tmp_path / "labels.csv").write_text("Case,Class\n" + "".join(f"{i},{1 + 2 * (i < 35)}\n" for i in range(31, 37)))
-    tables = [run(made, few, tmp_path / "out")["predictions"], run(made, all_, tmp_path / "out")["predictions"]]
-    labelled = run(made, all_, tmp_path / "labelled", "--labels", tmp_path / "labels.csv")["predictions"]
+    tables = [
+        predict(made.zip, few, tmp_path / "out")["predictions"],
+        predict(made.zip, all_, tmp_path / "out")["predictions"],
+    ]
+    labelled = predict(made.zip, all_, tmp_path / "labelled", "--labels", tmp_path / "labels.csv")["predictions"]
     assert list(labelled["true_class"]) == ["high-grade"] * 4 + ["benign"] * 2
     pd.testing.assert_frame_equal(tables[0], tables[1].head(2))
     pd.testing.assert_frame_equal(tables[1], labelled.drop(columns="true_class"))
@@ -128,15 +118,15 @@ def test_new_cases_move_nothing(made, tmp_path):
 
 def test_what_is_gone_leaves_no_features(made, tmp_path):
     new = features(bundles.shape(range(31, 34)), seed=8)
-    run(made, bundles.write_manifest(tmp_path / "all", new, ["31", "32", "33"]), tmp_path / "out")
-    run(made, bundles.write_manifest(tmp_path / "few", new, ["32"]), tmp_path / "out")
+    predict(made.zip, bundles.write_manifest(tmp_path / "all", new, ["31", "32", "33"]), tmp_path / "out")
+    predict(made.zip, bundles.write_manifest(tmp_path / "few", new, ["32"]), tmp_path / "out")
     assert [path.stem for path in (tmp_path / "out/features").rglob("*.h5")] == ["32"]
 
 
 def stopped(made, *args, match):
     """The script ends with one line, and nothing is half-written."""
     with pytest.raises(UserError, match=match) as error:
-        run(made, *args)
+        predict(made.zip, *args)
     assert len(error.value.problems) == 1
     assert not args[1].exists()
 
@@ -193,6 +183,6 @@ def test_a_folder_of_the_output_s_name_is_kept(made, tmp_path):
     manifest, out = bundles.write_manifest(tmp_path / "new", new, ["31"]), tmp_path / "out"
     out.mkdir()
     (out / "notes.md").write_text("mine")
-    run(made, manifest, out)
-    run(made, manifest, out)
+    predict(made.zip, manifest, out)
+    predict(made.zip, manifest, out)
     assert (out / "notes.md").read_text() == "mine"

@@ -1,8 +1,6 @@
 """The external validation: right numbers, frozen decisions, and a page that says which is which."""
 
-import importlib
 import json
-import sys
 
 import bundles
 import made_new_cases
@@ -14,12 +12,13 @@ from conftest import REPOSITORY
 from factories import STAINS, features
 from made_new_cases import LIKE, moved, new
 from scipy.special import expit, logit
+from scripts_here import call
 
 from stratamil.cohort.columns import typed
 from stratamil.core.errors import UserError
 from stratamil.core.names import file_name
 from stratamil.deploy import bundle, reference, validation
-from stratamil.report import predict_page, validation_page
+from stratamil.report import new_case_words, predict_page, validation_page, validation_words
 from stratamil.stats import intervals, metrics
 from stratamil.stats.intervals import Estimate
 
@@ -176,6 +175,39 @@ def test_the_page_says_what_is_frozen_and_what_is_updated(page):
     rows = pd.read_csv(folder / "metrics.csv")
     value = rows.query("section == 'cohort' and metric == 'roc_auc'")["value"].item()
     assert value == numbers["ensemble"]["roc_auc"]["value"]
+    decided = rows.loc[rows["section"] == "decisions", "of"]
+    assert set(decided) == {"at 0.5", "at the frozen threshold"} and "from validation" not in text
+
+
+def test_flags_of_wrong_cases_stand_beside_those_of_right_ones():
+    rows = [{"predicted": p, "true": "a", "flags": ["near_threshold"] * n} for p, n in (("b", 1), ("b", 0), ("a", 1))]
+    found = {"per_case": rows, "cases": 3, "threshold": 0.45}
+    told = "2 of 3 cases are wrong (frozen threshold 0.45). With a flag: 1 of 2 wrong and 1 of 1 right ones."
+    assert validation_words.errors(found) == told
+
+
+def test_subgroups_without_a_figure_are_a_sentence():
+    none = Estimate(None)
+    row = {"kind": "Site", "name": "left", "split": "", "roc_auc": none, "sensitivity": none, "specificity": none}
+    some = {**row, "specificity": Estimate(0.8, 0.5, 0.9, 9)}
+    assert (
+        validation_words.groups({"groups": [row]}, "case") == "No figure is given: no subgroup has 5 cases of a class."
+    )
+    assert not validation_words.defined({"groups": [row]}) and validation_words.defined({"groups": [row, some]})
+    assert "where fewer than 5 cases" in validation_words.groups({"groups": [row, some]}, "case")
+
+
+@pytest.mark.parametrize("limit, usual", [(None, {}), (1.5, {"h&e": 2.0})])
+def test_what_was_not_judged_is_not_called_near(known, limit, usual):
+    """Too few training cases for a limit, or for a stain, are no sign that cases are like those of training."""
+    facts = known.facts | {"shift": {"limit": limit, "usual": usual, "share": 0.95}}
+    flags = pd.DataFrame(columns=["case_id", "flag", "value", "limit", "reason"])
+    notes = new_case_words.grave(flags, 4, facts)
+    row = next(row for row in new_case_words.summary(flags, 4, facts) if row["flag"] == "feature_shift")
+    assert len(notes) == 1 and "sox10 are unlike those of training was not judged" in notes[0]
+    assert notes[0] in row["meaning"] and row["n"] == (None if limit is None else 0)
+    assert ("h&e" in notes[0]) == (limit is None)
+    assert "not judged" in new_case_words.shifted(facts) or limit is not None
 
 
 @pytest.mark.parametrize("width", [1280, 500])
@@ -219,16 +251,6 @@ def test_the_page_of_predictions_needs_no_label_and_leads_to_galleries(predict):
 def test_a_browser_shows_the_predictions_without_fault(predict, width, tmp_path):
     found = pages.browse(predict, width, "Case", tmp_path)
     assert found["errors"] == [] and found["width"] <= found["screen"]
-
-
-def call(name, *words):
-    """Run a script of the workflow in this process."""
-    script, before = importlib.import_module(name), sys.argv
-    sys.argv = [name, *map(str, words)]
-    try:
-        script.main(script.arguments())
-    finally:
-        sys.argv = before
 
 
 def test_labels_move_neither_predictions_nor_threshold(made, tmp_path):

@@ -3,7 +3,7 @@
 import pytest
 from conftest import REPOSITORY
 
-from stratamil.report import checklists, report_text
+from stratamil.report import checklists, report_text, validation_words
 
 LISTS = checklists.read(REPOSITORY / "report/checklists.yaml")
 EVERYTHING = checklists.facts({"patient_column": "P"}, faithfulness=True, class_weights=True, columns=True)
@@ -55,6 +55,21 @@ def test_nothing_is_claimed_that_the_study_does_not_show():
         assert found[item]["state"] == checklists.AUTHOR, item
     for item in ("12e", "27a"):
         assert found[item]["state"] == checklists.PARTLY, item
+
+
+@pytest.mark.parametrize("patients, columns, binary", [(True, True, True), (False, False, False)])
+def test_an_external_validation_answers_the_items_of_an_evaluation(patients, columns, binary):
+    """Items that TRIPOD+AI marks D, for development alone, are not on its list; each place is on its page."""
+    lists = checklists.read(REPOSITORY / "report/checklist_external.yaml")
+    lacks = checklists.facts_of_validation(patients, columns, binary)
+    found = {item["item"]: item for item in checklists.states(lists, lacks)[0]["items"]}
+    of_development = {"9a", "12a", "12b", "12c", "15", "22", "27a", "27b"}
+    assert list(found) == [item for item in items(EVERYTHING) if item not in of_development]
+    sections = set(validation_words.sections({"positive": "high-grade" if binary else None}))
+    for item in found.values():
+        assert item["state"] in checklists.STATES and set(item["where"]) <= sections, item
+        assert bool(item["where"]) == (item["state"] != checklists.AUTHOR), item
+    assert (found["12f"]["state"] == checklists.ANSWERED) == binary
 
 
 def test_what_a_study_lacks_changes_its_states():

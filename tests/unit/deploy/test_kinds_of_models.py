@@ -1,0 +1,208 @@
+"""Predictions from bundles of every kind: several classes, a temperature, refitted models, encoders by stain."""
+
+import argparse
+import json
+
+import bundles
+import numpy as np
+import pages
+import pandas as pd
+import pytest
+import torch
+import torchvision
+from conftest import REPOSITORY
+from factories import STAINS, features, model_settings
+from PIL import Image
+from scripts_here import call, predict
+
+import bundle as script
+from stratamil import load_bundle
+from stratamil.core import schema
+from stratamil.core.errors import UserError
+from stratamil.deploy import bundle, new_cases
+from stratamil.features import networks, store
+from stratamil.mil.model import HierarchicalAttention
+
+NEW = [str(i) for i in range(31, 43)]
+
+
+def changed(made, path, **facts):
+    """The bundle of a study that says something else."""
+    found = bundle.read(made.zip)
+    bundle.write(path, found.facts | facts, found.weights, found.reference, found.card)
+    return path
+
+
+def manifest(folder, cases):
+    return bundles.write_manifest(folder, features(bundles.shape(range(31, 43)), seed=8), cases)
+
+
+def test_three_classes_from_bundle_to_validation(tmp_path, monkeypatch):
+    """The most probable class is called; the pages of predict and validate know no threshold."""
+    pages.undrawn(monkeypatch)
+    made = bundles.write(tmp_path / "study", classes=[{"naevus": ["1"]}, {"low": ["3"]}, {"high": ["4"]}])
+    labels = tmp_path / "labels.csv"
+    labels.write_text("Case,Class\n" + "".join(f"{case},{[1, 3, 4][i % 3]}\n" for i, case in enumerate(NEW)))
+    tables = predict(made.zip, manifest(tmp_path / "new", NEW), tmp_path / "out", "--labels", labels)
+    p = tables["predictions"][["prob_naevus", "prob_low", "prob_high"]].to_numpy()
+    names = np.array(["naevus", "low", "high"])
+    np.testing.assert_allclose(p.sum(axis=1), 1)
+    assert tables["predictions"]["predicted_class"].tolist() == names[p.argmax(axis=1)].tolist()
+    members = tables["members"].groupby("case_id", sort=False)
+    for row, (_, own) in zip(tables["predictions"].itertuples(), members):
+        assert row.sd == pytest.approx(own[f"prob_{row.predicted_class}"].std(ddof=1))
+    given = ["--bundle", made.zip, "--labels", labels, "--bootstrap-samples", 100, "--name", "three"]
+    template = ["--template", REPOSITORY / "report/validation.html.j2"]
+    output = tmp_path / "out/validation"
+    call("validate", *given, *template, "--predictions", tmp_path / "out", "--output", output)
+    rows = pd.read_csv(output / "metrics.csv").query("section == 'decisions'")
+    assert set(rows["of"]) == {"most probable class"}
+    assert json.loads((output / "validation.json").read_text())["threshold"] is None
+
+
+def test_a_temperature_moves_the_calibrated_probability_and_no_decision(made, tmp_path):
+    found, new = bundle.read(made.zip).decision(), manifest(tmp_path / "new", NEW[:3])
+    tables = []
+    for temperature in (1.0, 2.5):
+        path = tmp_path / f"{temperature}.zip"
+        other = changed(made, path, decision=found | {"temperature": temperature})
+        tables.append(predict(other, new, tmp_path / f"out {temperature}")["predictions"])
+    calibrated = ["calibrated_benign", "calibrated_high_grade"]
+    pd.testing.assert_frame_equal(*(table.drop(columns=calibrated) for table in tables))
+    p = tables[0][["prob_benign", "prob_high_grade"]].to_numpy()
+    np.testing.assert_allclose(tables[0][calibrated], p, atol=1e-12)
+    np.testing.assert_allclose(tables[1][calibrated], p**0.4 / (p**0.4).sum(axis=1, keepdims=True), atol=1e-12)
+
+
+def test_models_of_all_cases_predict_at_the_threshold_of_the_cross_validation(made, tmp_path):
+    checkpoints, args = made.args.checkpoints[:2], vars(made.args)
+    refitted = argparse.Namespace(**args | {"checkpoints": checkpoints, "refitted": bundles.SEEDS})
+    refitted.output = tmp_path / "refit.zip"
+    script.main(refitted)
+    found = bundle.read(refitted.output)
+    assert [each["split"] for each in found.members()] == [None, None] and found.facts["splits"] == {}
+    assert found.decision() == bundle.read(made.zip).decision() and "None of them was tested" in found.card
+    tables = predict(refitted.output, manifest(tmp_path / "new", NEW[:3]), tmp_path / "out")
+    assert tables["members"]["split"].isna().all() and len(tables["members"]) == 2 * 3
+    with pytest.raises(UserError, match="no members of split 01"):
+        load_bundle(refitted.output, "01")
+
+
+@pytest.fixture(scope="module")
+def by_stain(made, tmp_path_factory):
+    """A bundle of two encoders, one with weights of its own; a folder of patches; the weights."""
+    folder = tmp_path_factory.mktemp("by_stain")
+    torch.manual_seed(0)
+    torch.save(torchvision.models.squeezenet1_1(weights=None).state_dict(), folder / "ours.pth")
+    own = networks.load("squeezenet1_1", folder / "ours.pth", 64, "global", precision="fp32", device="cpu")
+    stains = networks.load("stain_stats", device="cpu")
+    told = ("weights", "weights_sha256", "input_size", "resize", "pooling", "precision")
+    encoders = {
+        name: {key: encoder.identity[key] for key in told}
+        | {"encoder": encoder.identity["encoder"], "final_relu": None, "only_stains": only}
+        for name, encoder, only in (("ours", own, ["h&e"]), ("stats", stains, ["melan", "sox10"]))
+    }
+    identity = {"encoders": {"ours": own.identity, "stats": stains.identity}}
+    settings = model_settings(
+        own.identity["dim"] + stains.identity["dim"], 2, embed_dim=8, attention_dim=4, zero_start=False
+    )
+    weights = {}
+    for each in bundle.read(made.zip).members():
+        model = HierarchicalAttention(settings)
+        weights[each["file"]] = {name: tensor.numpy() for name, tensor in model.weights(0).items()}
+    facts = bundle.read(made.zip).facts | {"source": "patches", "encoders": encoders, "features": identity}
+    facts |= {"model": settings.asdict(), "names": schema.defaults("names")}
+    facts["reference"] |= {"shift": facts["reference"]["shift"] | {"limit": None, "usual": {}}}
+    bundle.write(folder / "by_stain.zip", facts, weights, {"hashes": np.arange(9, dtype=np.uint64)}, "card")
+    random, patches = np.random.default_rng(3), folder / "patches"
+    patches.mkdir()
+    for case in ("51", "52"):
+        for stain in STAINS:
+            for i in range(2):
+                pixels = random.integers(0, 255, (70, 70, 3), dtype=np.uint8)
+                Image.fromarray(pixels).save(patches / f"case_{case}_match_1_{stain}_patch{i}.png")
+    return folder
+
+
+def arguments(folder, output, *more):
+    words = ["--bundle", folder / "by_stain.zip", "--patches", folder / "patches", "--output", output]
+    return [*words, "--no-galleries", *more]
+
+
+@pytest.fixture(scope="module")
+def one_thread(by_stain, tmp_path_factory):
+    output = tmp_path_factory.mktemp("out")
+    call("predict", *arguments(by_stain, output, "--weights", by_stain / "ours.pth"))
+    return output
+
+
+def test_encoders_by_stain_one_with_weights_of_its_own(by_stain, one_thread):
+    """Each stain has the features of its encoder; the prediction is that of load_bundle on the same features."""
+    table = pd.read_csv(one_thread / "predictions.csv", dtype={"case_id": str})
+    model = load_bundle(by_stain / "by_stain.zip")
+    for row in table.to_dict("records"):
+        paths = [one_thread / f"features/{name}/{row['case_id']}.h5" for name in ("ours", "stats")]
+        data = store.read(paths, [row["case_id"]])
+        values, of_ours = np.asarray(data.values), (data.table["stain"] == "h&e").to_numpy()
+        assert values[of_ours, :-60].any() and not values[of_ours, -60:].any() and not values[~of_ours, :-60].any()
+        found = model.of_case(data, row["case_id"])
+        assert row["prob_high_grade"] == pytest.approx(found.probabilities[1], abs=1e-12)
+
+
+def test_threads_change_no_digit(by_stain, one_thread, tmp_path):
+    threads = torch.get_num_threads()
+    call("predict", *arguments(by_stain, tmp_path, "--weights", by_stain / "ours.pth", "--threads", 3))
+    torch.set_num_threads(threads)
+    for name in ("predictions.csv", "members.csv", "patch_attention.parquet", "flags.csv", "shift.csv"):
+        assert (tmp_path / name).read_bytes() == (one_thread / name).read_bytes(), name
+
+
+def test_without_the_weights_one_line_says_what_to_copy(by_stain, tmp_path):
+    with pytest.raises(
+        UserError, match=r"copy the file 'ours\.pth' with SHA-256 \w{64} from .*: embed\.weights"
+    ) as error:
+        call("predict", *arguments(by_stain, tmp_path / "out"))
+    assert len(error.value.problems) == 1 and not (tmp_path / "out").exists()
+
+
+def test_a_shift_that_cannot_be_judged_is_said(one_thread):
+    page = (one_thread / "index.html").read_text(encoding="utf-8")
+    assert page.count("unlike those of training was not judged: too few training cases") == 3
+    assert '<td class="n" data-v="None">not judged</td>' in page
+
+
+def test_a_case_of_unknown_stains_alone_is_left_out_by_name(by_stain, tmp_path):
+    patches = tmp_path / "patches"
+    patches.mkdir()
+    for path in (by_stain / "patches").iterdir():
+        for name in (path.name, path.name.replace("case_51", "case_61").replace("_h&e_", "_ki67_")):
+            (patches / name).write_bytes(path.read_bytes())
+    names = schema.defaults("names")
+    source = new_cases.Source(patches, None)
+
+    def take():
+        return new_cases.take(source, names, None, schema.defaults("cohort"), None)
+
+    assert "case" not in set(take()[0].excluded["kind"])
+    for path in patches.glob("case_61*"):
+        if "ki67" not in path.name:
+            path.unlink()
+    taken, unknown, _ = take()
+    rows = taken.excluded[taken.excluded["kind"] == "case"]
+    assert rows[["name", "reason", "detail"]].to_numpy().tolist() == [["61", new_cases.STRANGE, "ki67"]]
+    assert unknown.to_numpy().tolist() == [["52", "ki67", 2], ["61", "ki67", 2]]
+    for path in patches.iterdir():
+        if "ki67" not in path.name:
+            path.unlink()
+    with pytest.raises(UserError, match=r"the model knows h&e, melan and sox10, the files have ki67: .*--stains"):
+        take()
+
+
+def test_ids_of_two_spellings_are_said_to_be_one(made, tmp_path, caplog):
+    new = bundles.write_manifest(tmp_path / "new", features(bundles.shape([31, 32]), seed=8), ["31", "32"])
+    (tmp_path / "labels.csv").write_text("Case,Class\n31,1\n032,3\n32,3\n")
+    caplog.set_level("WARNING")
+    tables = predict(made.zip, new, tmp_path / "out", "--labels", tmp_path / "labels.csv")
+    said = "row 4 (case 032 is in row 3) repeats a case; ids that differ only in spelling, such as 7 and 007, are one"
+    assert len(tables["predictions"]) == 2 and said in caplog.text
+    assert said in (tmp_path / "out/index.html").read_text(encoding="utf-8")
