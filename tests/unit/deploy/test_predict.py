@@ -16,6 +16,8 @@ from stratamil.core.errors import UserError
 from stratamil.deploy import apply, bundle
 from stratamil.mil.bags import Bags
 
+pytestmark = pytest.mark.slow
+
 WEIGHTS = ["patch_weight", "slice_weight", "stain_weight", "effective_weight", "effective_ratio"]
 PROBS = ["prob_benign", "prob_high_grade"]
 

@@ -22,6 +22,8 @@ from stratamil.report import new_case_words, predict_page, validation_page, vali
 from stratamil.stats import intervals, metrics
 from stratamil.stats.intervals import Estimate
 
+pytestmark = pytest.mark.slow
+
 COLORS = ["#0072B2", "#D55E00"]
 CLASSES = ["benign", "high-grade"]
 
