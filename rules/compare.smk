@@ -37,11 +37,15 @@ rule compare:
         mem_mb=attempts(8000),
         runtime=attempts(30),
     params:
-        folders=given(flag("folders", list(COMPARED.values())), flag("names", list(COMPARED))),
-        flags=given(flags("report", "bootstrap_samples", "seed", "colors", "title"), flags("attention", "top_percent")),
+        flags=given(
+            flag("folders", list(COMPARED.values())),
+            flag("names", list(COMPARED)),
+            flags("report", "bootstrap_samples", "seed", "colors", "title"),
+            flags("attention", "top_percent"),
+        ),
         folder=subpath(output.html, parent=True),
     shell:
-        "python {input.code[0]:q} {params.folders} {params.flags} --template {input.template[0]:q}"
+        "python {input.code[0]:q} {params.flags} --template {input.template[0]:q}"
         " --output {params.folder:q} --log {log:q}"
 
 

@@ -2,8 +2,8 @@
 
 import json
 from collections.abc import Mapping, Sequence
+from copy import copy
 from dataclasses import dataclass, replace
-from functools import cached_property
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
@@ -15,10 +15,11 @@ from scipy.sparse.csgraph import connected_components
 
 from stratamil.core import files, tables
 from stratamil.core.errors import UserError, few
-from stratamil.core.names import column, natural
+from stratamil.core.names import natural
+from stratamil.evaluation import external
 from stratamil.evaluation.runs import Run
 from stratamil.evaluation.saved_study import read_study, run_folders
-from stratamil.evaluation.study import Study, Validation
+from stratamil.evaluation.study import Study
 
 Kind = Literal["study", "prediction"]
 VALIDATION = "validation/validation.json"
@@ -26,18 +27,6 @@ NEEDED = {
     "study": ("results.json", "predictions.csv", "validation_predictions.csv", "patch_attention.parquet"),
     "prediction": ("predictions.csv", "inventory/cases.csv", "patch_attention.parquet", VALIDATION, "config.yaml"),
 }
-
-
-class Predicted(Study):
-    """New cases as a study of one run: the ensemble of a bundle's members, with thresholds chosen before."""
-
-    @cached_property
-    def validation(self) -> dict[str, Validation]:
-        """The frozen threshold, with no cases that it could be chosen on."""
-        none = np.array([])
-        run = self.runs[0]
-        frozen = Validation([], none.astype(bool), none, "frozen", run.results["threshold"])
-        return {run.split: frozen} if self.binary else {}
 
 
 @dataclass(frozen=True)
@@ -96,21 +85,18 @@ def read(name: str, folder: Path, bootstrap_samples: int, seed: int) -> Side:
         study = Study(saved.runs, saved.cases, bootstrap_samples, seed)
         return Side(name, folder, "study", study, saved.settings, len(study.ensemble))
     found = json.loads((folder / VALIDATION).read_text(encoding="utf-8"))
-    classes = found["classes"]
-    cases = tables.read_cases(folder / "inventory/cases.csv").set_index("case_id")
-    table = tables.read_predictions(folder / "predictions.csv")
-    table = table[table["case_id"].isin([row["case_id"] for row in found["per_case"]])]  # that training did not know
-    p = table[[f"prob_{column(each)}" for each in classes]].to_numpy()
-    logits = np.log(np.maximum(p, np.finfo(float).tiny))
-    table = table.assign(
-        true_class=table["case_id"].map(cases["class"]),
-        **{f"logit_{column(each)}": logits[:, k] for k, each in enumerate(classes)},
+    cases = tables.read_cases(folder / "inventory/cases.csv")
+    study = external.cohort(
+        cases[cases["case_id"].isin([row["case_id"] for row in found["per_case"]])],  # training knew none of these
+        tables.read_predictions(folder / "predictions.csv"),
+        classes=found["classes"],
+        decision={name: found[name] for name in ("threshold", "temperature")},
+        bootstrap_samples=bootstrap_samples,
+        seed=seed,
+        folder=folder,
     )
-    results = {"classes": classes, "split": "new cases", "seed": 0, "threshold": found["threshold"]}
-    run = _with_tests(Run(folder, results | {"temperature": found["temperature"]}), table)
-    study = Predicted([run], cases.reset_index(), bootstrap_samples, seed)
     settings = yaml.safe_load((folder / "config.yaml").read_text(encoding="utf-8"))
-    return Side(name, folder, "prediction", study, settings, len(table))
+    return Side(name, folder, "prediction", study, settings, len(study.ensemble))
 
 
 def shared(sides: Sequence[Side]) -> Shared:
@@ -190,6 +176,6 @@ def _restricted(study: Study, kept: set[str], patients: pd.Series) -> Study:
 
 def _with_tests(run: Run, table: pd.DataFrame) -> Run:
     """Return a run with other test cases; its other tables are read from its folder."""
-    result = Run(run.folder, run.results)
+    result = copy(run)  # its own tables stay where they were read already
     result.__dict__["test"] = table.reset_index(drop=True)
     return result
