@@ -1,6 +1,7 @@
 """The external validation: right numbers, frozen decisions, and a page that says which is which."""
 
 import json
+from pathlib import Path
 
 import bundles
 import made_new_cases
