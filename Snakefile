@@ -25,7 +25,11 @@ pathvars:
     benchmarks="<results>/benchmarks",
 
 
-if PREDICTING:
+if COMPARING:
+
+    include: "rules/compare.smk"
+
+elif PREDICTING:
 
     include: "rules/embed.smk"
     include: "rules/predict.smk"

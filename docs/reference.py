@@ -70,6 +70,8 @@ def _list(setting: dict[str, Any]) -> str:
     if "items" not in setting:
         return "list"
     items, least = setting["items"], setting.get("minItems", 0)
+    if "oneOf" in items:
+        return f"list of {items['x-form']}"
     if "enum" in items:
         return f"list of any of {', '.join(items['enum'])}"
     each = f", each {items['x-form']}" if "x-form" in items else ""

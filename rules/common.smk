@@ -72,7 +72,15 @@ if problems := read_strictly() or config_checks.problems(config, SCHEMA):
 validate(config, "../schemas/config.schema.yaml")  # fills in defaults
 # New cases are predicted from a bundle alone: what the model is made of comes from there.
 PREDICTING = bool(config["predict"]["bundle"])
-if PREDICTING:
+# Studies are compared as they are: no setting of a study counts.
+COMPARING = bool(config["compare"])
+if COMPARING:
+    from stratamil.workflow import comparing  # scipy comes with it, which other dry runs need not wait for
+
+    if problems := comparing.problems(config, OWN):
+        raise stopped(*(f"config: {problem}" for problem in problems))
+    COMPARED = comparing.take_over(config, OWN)
+elif PREDICTING:
     if problems := predicting.problems(OWN):
         raise stopped(*(f"config: {problem}" for problem in problems))
     try:
@@ -86,7 +94,8 @@ config_paths.tidy(config)
 MAIN = workflow.exec_mode == ExecMode.DEFAULT  # not Snakemake inside a job, which starts when files are being made
 if workflow.exec_mode == ExecMode.REMOTE:
     os.environ.pop(progress.QUIET, None)  # SLURM's log of a job has its errors, too
-READ = {"the checkout": ROOT, "the working directory": os.getcwd()} | config_paths.inputs(config)
+READ = {"the checkout": ROOT, "the working directory": os.getcwd()}
+READ |= COMPARED if COMPARING else config_paths.inputs(config)
 if MAIN and (problems := config_paths.missing_columns(config)):
     raise stopped(*(f"config: {problem}" for problem in problems))
 if MAIN and (problems := results_folder.problems(config["results"], READ) or config_paths.painted_over(config)):
@@ -159,7 +168,7 @@ def source():
     A job does not look again: the run that started it has, and on a cluster a hundred jobs would ask the file system
     for the same times at once. Only the rule that runs reads its params, and the inventory runs where Snakemake does.
     """
-    if not MAIN:
+    if not MAIN or COMPARING:
         return [], ""
     if config["demo"]:
         return [PAINTED_LAST], ""

@@ -20,6 +20,12 @@ def refuse_targets(names):
         raise stopped("config: predict.labels: validate needs the labels table of these cases")
     if not PREDICTING and names & {"predict", "validate"}:
         raise stopped("config: predict.bundle: predict and validate need a bundle, in a file of their own")
+    if not COMPARING and "compare" in names:
+        raise stopped("config: compare: name the folders of two studies or more, in a file of their own")
+    if COMPARING and (others := names - {"compare", "all"}):
+        raise stopped(
+            f"config: compare: a file that compares studies has the target compare, not {few(sorted(others))}"
+        )
     if PREDICTING and "bundle" in names:
         raise stopped("config: predict.bundle: the target bundle needs the file of the study, without this setting")
 
@@ -72,7 +78,7 @@ def target():
 
 def say_what_is_replaced():
     """Say before a run what becomes of a finished report of other settings, and which settings they are."""
-    changes = [] if PREDICTING else changed_settings.of_configs(last_config(), config)
+    changes = [] if PREDICTING or COMPARING else changed_settings.of_configs(last_config(), config)
     if not changes or not (Path(config["results"]) / "report/index.html").is_file():
         return
     if any(job.rule.name == "report" for job in workflow.dag.needrun_jobs()):
@@ -90,6 +96,10 @@ if MAIN:
 
 def tell_summary():
     """Say at the end of a run what came out, what to know of it, and where to look."""
+    if COMPARING:
+        said = Path(config["results"], "summary.txt").read_text(encoding="utf-8").strip()
+        logger.info(f"{visible(said)}\nOpen:\n  {config['results']}/index.html", extra={"summary": True})
+        return
     if PREDICTING:
         pages = [page for page in ("index.html", "validation/index.html") if Path(PREDICTED, page).is_file()]
         logger.info("\n  ".join(["Open:", *(f"{PREDICTED}/{page}" for page in pages)]), extra={"summary": True})

@@ -29,7 +29,8 @@ def arguments() -> argparse.Namespace:
 
 
 def main(args: argparse.Namespace) -> None:
-    from stratamil.deploy import bundle, validation  # these load scikit-learn and matplotlib: a second
+    from stratamil.deploy import bundle, validation
+    from stratamil.evaluation import external  # these load scikit-learn and matplotlib: a second
     from stratamil.report import page, validation_page
 
     page.check_colors(args.colors)
@@ -45,9 +46,10 @@ def main(args: argparse.Namespace) -> None:
     if counted.empty:
         raise UserError(f"{args.predictions}: no labelled case is new to the model: there is nothing to validate on")
     told = {"case_column": args.case_column, "missing_words": args.missing_words}
-    study = validation.cohort(
+    study = external.cohort(
         counted,
         predictions,
+        folder=args.predictions,
         classes=facts["classes"],
         decision=facts["decision"],
         columns=columns.read(args.labels, args.columns, cases, **told) if args.columns else {},

@@ -8,6 +8,7 @@ import sys
 import bundles
 import doc_pages
 import pytest
+import studies
 import yaml
 from checkout import Checkout
 from conftest import REPOSITORY
@@ -41,6 +42,8 @@ def checkout(tmp_path_factory, made):
     (checkout.folder / "my_study.yaml").write_text(yaml.safe_dump(study))
     new = bundles.write_manifest(checkout.folder / "new", made.data, ["1", "2"])
     predict = {"bundle": str(made.zip), "patches": str(new), "labels": LABELS, "name": "new"}
+    compared = [str(studies.write(checkout.folder / "results" / name)) for name in ("one", "two")]
+    (checkout.folder / "compare.yaml").write_text(yaml.safe_dump({"compare": compared}))
     for name in ("new_cases.yaml", "other_hospital.yaml"):
         (checkout.folder / name).write_text(yaml.safe_dump({"results": "results/new", "predict": predict}))
     return checkout

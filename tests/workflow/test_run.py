@@ -430,6 +430,34 @@ def test_what_others_laid_into_the_results_stays(study):
         note.unlink()
 
 
+def test_studies_are_compared_in_a_file_of_their_own(study):
+    shutil.copytree(study.folder / RESULTS, study.folder / "results/twin", dirs_exist_ok=True)
+    file = study.folder / "compare.yaml"
+    file.write_text("compare: [results/tiny, results/twin]\n")
+    assert study.pending(configfiles=(file,)) == {"compare": 1}
+    assert study.pending("--", "compare", configfiles=(file,)) == {"compare": 1}
+    done = study.snakemake("-n", "--", "compare")
+    assert "config: compare: name the folders of two studies or more, in a file of their own" in done.stdout
+    file.write_text("compare: [results/tiny, results/tiny/../tiny, results/gone]\nseeds: [1]\n")
+    done = study.snakemake("-n", configfiles=(file,))
+    assert done.returncode and "Traceback" not in done.stdout
+    for line in ("the same settings name a study (seeds)", "given 2 times", "results/gone: no finished study"):
+        assert line in done.stdout
+
+
+@pytest.mark.long
+def test_a_comparison_of_a_study_with_itself(study):
+    shutil.copytree(study.folder / RESULTS, study.folder / "results/twin", dirs_exist_ok=True)
+    file = study.folder / "compare.yaml"
+    file.write_text("compare: [results/tiny, results/twin]\n")
+    done = study.snakemake("--", "compare", configfiles=(file,))
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "have the same AUROC: no difference can be seen." in done.stdout + done.stderr
+    assert study.pending(configfiles=(file,)) == {}
+    found = json.loads((study.folder / "results/comparison/comparison.json").read_text())
+    assert found["attention"][0]["correlation"]["value"] == pytest.approx(1)
+
+
 @pytest.mark.long
 def test_a_run_says_whether_the_report_of_earlier_settings_is_replaced(study, tmp_path):
     shutil.copytree(study.folder, tmp_path / "copy", symlinks=True, ignore=shutil.ignore_patterns("cache"))

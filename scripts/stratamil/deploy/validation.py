@@ -5,8 +5,6 @@ calibration, is named so.
 """
 
 from collections.abc import Mapping, Sequence
-from functools import cached_property
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -15,64 +13,15 @@ from numpy.typing import NDArray
 from scipy.special import expit, logit
 
 from stratamil.cohort import flow
-from stratamil.cohort.columns import Column
-from stratamil.cohort.inventory import USED
-from stratamil.core.names import column, natural
+from stratamil.core.names import natural
 from stratamil.deploy import reference
 from stratamil.deploy.shift import COLOURS
 from stratamil.evaluation import by_column, characteristics, cross_split, decision_curve
-from stratamil.evaluation.runs import Run
-from stratamil.evaluation.study import Study, Validation
+from stratamil.evaluation.external import Cohort
 from stratamil.stats import intervals, metrics
 from stratamil.stats.intervals import Estimate
 
 KNOWN = "of the training cohort, or of a patient who is in it"
-NAME = "external"
-
-
-class Cohort(Study):
-    """Another cohort as a study of one run: the ensemble of all members, decided at the frozen threshold."""
-
-    @cached_property
-    def validation(self) -> dict[str, Validation]:
-        """The frozen threshold, with no cases of this cohort that it could be chosen on."""
-        none = np.array([])
-        threshold = self.runs[0].results["threshold"]
-        return {NAME: Validation([], none.astype(bool), none, "frozen", threshold)} if self.binary else {}
-
-    def rechosen(self, table: pd.DataFrame) -> NDArray[np.float64] | None:
-        """Return None: no bootstrap sample chooses a threshold."""
-        return None
-
-
-def cohort(
-    cases: pd.DataFrame,
-    predictions: pd.DataFrame,
-    *,
-    classes: Sequence[str],
-    decision: Mapping[str, Any],
-    columns: Mapping[str, Column],
-    bootstrap_samples: int,
-    seed: int,
-) -> Cohort:
-    """Return the Cohort of labelled cases.
-
-    cases: case_id, class, patient_id, label of the cases that count. predictions: of all predicted cases. decision:
-    frozen threshold and temperature. columns: of the labels table.
-    """
-    table = predictions[predictions["case_id"].isin(cases["case_id"])]
-    table = table.sort_values("case_id", key=lambda ids: ids.map(natural), ignore_index=True)
-    known = cases.set_index("case_id")
-    p = table[[f"prob_{column(name)}" for name in classes]].to_numpy()
-    logits = {
-        f"logit_{column(name)}": np.log(np.maximum(p[:, k], np.finfo(float).tiny)) for k, name in enumerate(classes)
-    }
-    table = table.assign(true_class=table["case_id"].map(known["class"]), **logits)
-    run = Run(Path(NAME), {"classes": list(classes), "split": NAME, "seed": 0, **decision})
-    run.__dict__["test"] = table
-    listed = known.loc[table["case_id"]].reset_index().assign(status=USED, missing_stains="")
-    listed = listed.assign(n_patches=table["n_patches"], n_slices=table["n_slices"])
-    return Cohort([run], listed, bootstrap_samples, seed, columns=dict(columns))
 
 
 def numbers(study: Cohort, flags: pd.DataFrame, shifts: pd.DataFrame, facts: Mapping[str, Any]) -> dict[str, Any]:

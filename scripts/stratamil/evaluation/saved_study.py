@@ -34,8 +34,7 @@ class SavedStudy:
     @cached_property
     def runs(self) -> list[Run]:
         """What evaluate left of each split and seed, in their order."""
-        seeds = self.settings["seeds"]
-        return study.read_runs([self.folder / f"split_{split}/seed_{seed}" for split in self._splits for seed in seeds])
+        return study.read_runs(run_folders(self.folder, self.settings))
 
     @property
     def classes(self) -> list[str]:
@@ -55,7 +54,7 @@ class SavedStudy:
     @cached_property
     def splits(self) -> pd.DataFrame:
         """One row a split and case: split, set (train, val or test), case_id."""
-        paths = {name: self._file(f"splits/data_splits_{name}.npz", "splits") for name in self._splits}
+        paths = {name: self._file(f"splits/data_splits_{name}.npz", "splits") for name in _splits(self.settings)}
         read = {name: splits.read(path) for name, path in paths.items()}
         rows = [(name, each, case) for name in read for each in splits.SETS for case in getattr(read[name], each)]
         return pd.DataFrame(rows, columns=["split", "set", "case_id"])
@@ -134,10 +133,6 @@ class SavedStudy:
         """One row a finding of the faithfulness page: measure, value, low and high of the CI, sentence."""
         return tables.read(self._file("faithfulness/faithfulness.csv", "faithfulness"))
 
-    @property
-    def _splits(self) -> list[str]:
-        return names.of_splits(self.settings["splits"]["n_splits"], self.settings["splits"]["n_repeats"])
-
     def _file(self, name: str, rule: str) -> Path:
         if missing := files.lacking([self.folder], {name: rule}):
             raise UserError(*missing)
@@ -152,6 +147,15 @@ class SavedStudy:
             raise UserError(*missing)
         table = pd.concat({(run.split, run.seed): read(run) for run in of}, names=["split", "seed"])
         return table.reset_index(["split", "seed"]).reset_index(drop=True)
+
+
+def run_folders(folder: Path, settings: Mapping[str, Any]) -> list[Path]:
+    """Return the folder of each split and seed of a study, in their order, whether it is there or not."""
+    return [folder / f"split_{split}/seed_{seed}" for split in _splits(settings) for seed in settings["seeds"]]
+
+
+def _splits(settings: Mapping[str, Any]) -> list[str]:
+    return names.of_splits(settings["splits"]["n_splits"], settings["splits"]["n_repeats"])
 
 
 def read_study(folder: str | Path) -> SavedStudy:

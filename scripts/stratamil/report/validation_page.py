@@ -9,7 +9,7 @@ import pandas as pd
 
 from stratamil.core import files
 from stratamil.deploy.flags import FLAGS
-from stratamil.deploy.validation import Cohort
+from stratamil.evaluation.external import Cohort
 from stratamil.report import (
     checklists,
     clinical_sentences,

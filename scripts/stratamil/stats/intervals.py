@@ -248,10 +248,19 @@ def delong_error(y: ArrayLike, score: ArrayLike) -> float | None:
     m, n = int(y.sum()), int((~y).sum())
     if min(m, n) < 2:
         return None
-    ranks = metrics.midranks(score)
-    positive = (ranks[y] - metrics.midranks(score[y])) / n
-    negative = 1 - (ranks[~y] - metrics.midranks(score[~y])) / m
+    positive, negative = placements(y, score)
     return float(np.sqrt(positive.var(ddof=1) / m + negative.var(ddof=1) / n))
+
+
+def placements(y: NDArray[np.bool_], score: ArrayLike) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Return for each positive case the share of negative ones that it ranks above, and the reverse.
+
+    Their means are the ROC AUC; midranks as in Sun and Xu, IEEE Signal Process Lett 2014.
+    """
+    score = np.asarray(score, dtype=float)
+    ranks, positives = metrics.midranks(score), y.sum()
+    above = (ranks[y] - metrics.midranks(score[y])) / (len(y) - positives)
+    return above, 1 - (ranks[~y] - metrics.midranks(score[~y])) / positives
 
 
 def delong(y: ArrayLike, score: ArrayLike) -> Estimate:

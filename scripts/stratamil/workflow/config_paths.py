@@ -23,6 +23,8 @@ PATHS = {
 
 def missing_files(config: Mapping[str, Any]) -> list[str]:
     """Return one line for each file or folder that the config names and that is not there."""
+    if config["compare"]:  # whose folders `comparing` looks at
+        return []
     splits = split_names(config)
     preset = config["splits"]["preset"]
     truth, features = config["attention"]["truth"], config["features"]
@@ -104,7 +106,7 @@ def misplaced(config: Mapping[str, Any]) -> list[str]:
     ]
     if os.path.normpath(config["results"]).startswith("-"):
         lines.append(f"results: {config['results']}: begins with a dash: rename it")
-    if not config["demo"] and config["features"]["source"] == "patches":
+    if not config["demo"] and not config["compare"] and config["features"]["source"] == "patches":
         results, patches = (Path(os.path.realpath(config[key])) for key in ("results", "patches"))
         if results.is_relative_to(patches):
             lines.append(f"results: {config['results']} lies in the patches folder {config['patches']}: set another")

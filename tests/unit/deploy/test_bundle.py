@@ -17,6 +17,8 @@ from stratamil.core.errors import UserError
 from stratamil.deploy import bundle
 from stratamil.mil import checkpoint
 
+pytestmark = pytest.mark.slow
+
 
 def rewritten(path, output, change=lambda name, content: content, more=(), compression=zipfile.ZIP_STORED):
     """Write the files of a bundle again, each changed, and `more` of them; None leaves a file out."""

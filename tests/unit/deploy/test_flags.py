@@ -63,6 +63,7 @@ def test_few_cases_like_those_of_training_are_called_far(cohort):
     assert np.mean(rates) < 0.07
 
 
+@pytest.mark.slow
 def test_cases_of_training_are_known_under_another_name_and_with_patches_less(cohort):
     _, data, known = cohort
     table = data.table.assign(case_id="new " + data.table["case_id"])
@@ -71,6 +72,7 @@ def test_cases_of_training_are_known_under_another_name_and_with_patches_less(co
     assert all("known_case" in raised(found(known, again))[f"new {case}"] for case in LIKE)
 
 
+@pytest.mark.slow
 def test_a_part_of_a_training_case_is_known(cohort):
     _, data, known = cohort
     few = data.table.groupby("case_id", sort=False, observed=True).head(4).index.to_numpy()

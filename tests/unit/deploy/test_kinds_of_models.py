@@ -23,6 +23,8 @@ from stratamil.deploy import bundle, new_cases
 from stratamil.features import networks, store
 from stratamil.mil.model import HierarchicalAttention
 
+pytestmark = pytest.mark.slow
+
 NEW = [str(i) for i in range(31, 43)]
 
 

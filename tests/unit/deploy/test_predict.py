@@ -20,6 +20,8 @@ from stratamil.mil import checkpoint
 from stratamil.mil.bags import Bags
 from stratamil.mil.model import HierarchicalAttention, ModelSettings
 
+pytestmark = pytest.mark.slow
+
 WEIGHTS = ["patch_weight", "slice_weight", "stain_weight", "effective_weight", "effective_ratio"]
 PROBS = ["prob_benign", "prob_high_grade"]
 

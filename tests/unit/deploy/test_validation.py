@@ -1,6 +1,7 @@
 """The external validation: right numbers, frozen decisions, and a page that says which is which."""
 
 import json
+from pathlib import Path
 
 import bundles
 import made_new_cases
@@ -18,9 +19,12 @@ from stratamil.cohort.columns import typed
 from stratamil.core.errors import UserError
 from stratamil.core.names import file_name
 from stratamil.deploy import bundle, reference, validation
+from stratamil.evaluation import external
 from stratamil.report import new_case_words, predict_page, validation_page, validation_words
 from stratamil.stats import intervals, metrics
 from stratamil.stats.intervals import Estimate
+
+pytestmark = pytest.mark.slow
 
 COLORS = ["#0072B2", "#D55E00"]
 CLASSES = ["benign", "high-grade"]
@@ -63,8 +67,15 @@ def validated(known):
 
 def cohort(known, counted, table, columns):
     decision = made_new_cases.facts(known)["decision"]
-    return validation.cohort(
-        counted, table, classes=CLASSES, decision=decision, columns=columns, bootstrap_samples=200, seed=1
+    return external.cohort(
+        counted,
+        table,
+        classes=CLASSES,
+        decision=decision,
+        columns=columns,
+        bootstrap_samples=200,
+        seed=1,
+        folder=Path(external.NAME),
     )
 
 

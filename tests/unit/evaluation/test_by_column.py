@@ -13,6 +13,8 @@ from stratamil.cohort.columns import Column
 from stratamil.evaluation import by_column, characteristics, cross_split, metrics_table
 from stratamil.stats import intervals
 
+pytestmark = pytest.mark.slow
+
 N = 60
 RANDOM = np.random.default_rng(2)
 Y = np.arange(N) % 3 == 0
@@ -113,7 +115,6 @@ def errors(seed, effect=0.0, n=45):
     return study, [*listed, Column("site", pd.Series(sites, index=ids, dtype=object), False)]
 
 
-@pytest.mark.slow
 def test_the_error_that_goes_with_a_column_is_found_and_chance_is_not(monkeypatch):
     monkeypatch.setattr(by_column, "PERMUTATIONS", 400)
     false = sum(min(r["adjusted"] for r in by_column.error(*errors(seed))["rows"]) < 0.05 for seed in range(60))

@@ -9,6 +9,8 @@ from sklearn.linear_model import LogisticRegression
 from stratamil.cohort.columns import Column
 from stratamil.evaluation import clinical, competitors, cross_split, metrics_table
 
+pytestmark = pytest.mark.slow
+
 N = 90
 IDS = [str(i + 1) for i in range(N)]
 
@@ -29,7 +31,6 @@ def gains(seed, adds):
     return competitors.differences(both, alone, N, False)["fold_mean"]
 
 
-@pytest.mark.slow
 def test_images_that_add_nothing_and_images_that_add():
     nothing, something = ([gains(seed, adds) for seed in range(12)] for adds in (0.0, 1.5))
     assert abs(np.mean([gain.value for gain in nothing])) < 0.02

@@ -13,6 +13,8 @@ from stratamil.core.errors import UserError
 from stratamil.evaluation import cross_split, metrics_table, retrained
 from stratamil.evaluation.runs import Run
 
+pytestmark = pytest.mark.slow
+
 RANDOM = np.random.default_rng(3)
 Y = np.arange(60) % 3 == 0
 GOOD, WEAK = (Y * signal + RANDOM.normal(size=60) for signal in (2.5, 0.8))

@@ -13,6 +13,8 @@ from stratamil.evaluation.decision_curve import THRESHOLDS
 from stratamil.stats import intervals
 from stratamil.stats.intervals import Estimate, Sides
 
+pytestmark = pytest.mark.slow
+
 RANDOM = np.random.default_rng(5)
 Y = np.arange(80) % 4 == 0
 SCORE = 3 * Y - 1.5 + RANDOM.normal(size=80)

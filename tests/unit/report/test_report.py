@@ -16,6 +16,8 @@ from sklearn.metrics import roc_auc_score
 
 from stratamil.report import report_text, study_page
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture(scope="module")
 def two_seeds(tmp_path_factory):
@@ -24,7 +26,6 @@ def two_seeds(tmp_path_factory):
         return made, *made.report(monkeypatch, "--title", "A & B <i>", drawn=True)
 
 
-@pytest.mark.slow
 def test_page_shows_the_numbers_of_metrics_json(two_seeds):
     made, page, numbers, _ = two_seeds
     appendix = made.written("appendix.html")
@@ -128,13 +129,11 @@ def test_stain_attention_leaves_missing_stains_out(two_seeds):
     assert numbers["attention"]["truth"]["mean_auc"]["value"] == pytest.approx(0.7)
 
 
-@pytest.mark.slow
 def test_same_input_same_bytes(two_seeds, monkeypatch):
     made, page, _, _ = two_seeds
     assert made.report(monkeypatch, "--title", "A & B <i>", drawn=True)[0] == page
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("width", [1280, 500, 390])
 def test_page_in_a_browser(two_seeds, tmp_path, width):
     """Its scripts run, its tables sort, and it is no wider than the window."""
@@ -172,7 +171,6 @@ def test_a_reader_has_fewer_than_3500_words_before_him_and_no_sentence_twice(two
     assert len(sentences_of) > 15 and len(set(sentences_of)) == len(sentences_of)
 
 
-@pytest.mark.slow
 def test_the_first_screen_has_the_answer(two_seeds, tmp_path):
     """At 1280 x 900, without scrolling: the result, its figures and flags, the curve and the forest of runs."""
     page = two_seeds[1]
@@ -234,7 +232,6 @@ def test_checklists_point_to_what_is_there(two_seeds):
     assert len(places) > 100 and all(place in ids[file] for file, place in places)
 
 
-@pytest.mark.slow
 def test_report_needs_no_torch():
     probe = "import sys, report; sys.exit('torch' in sys.modules)"
     folder = REPOSITORY / "scripts"

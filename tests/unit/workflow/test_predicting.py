@@ -8,6 +8,8 @@ from stratamil.core import schema
 from stratamil.core.errors import UserError
 from stratamil.workflow import predicting
 
+pytestmark = pytest.mark.slow
+
 NAMES = schema.read()["properties"]
 DEFAULTS = {name: part.get("default") if "properties" not in part else None for name, part in NAMES.items()}
 DEFAULTS |= {name: schema.defaults(name) for name, part in NAMES.items() if "properties" in part and name != "demo"}

@@ -1,0 +1,73 @@
+"""A configuration that compares studies: what it may set, and which folders it names."""
+
+import os
+from collections import Counter
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from stratamil.core.errors import UserError
+from stratamil.evaluation import compared_studies
+
+# What a file with `compare` may set: whole sections (None), or some of their settings.
+ALLOWED: dict[str, tuple[str, ...] | None] = {
+    "compare": None,
+    "results": None,
+    "report": ("bootstrap_samples", "seed", "colors", "title"),
+    "attention": ("top_percent",),
+}
+RESULTS = "results/comparison"
+
+
+def folders(config: Mapping[str, Any]) -> dict[str, str]:
+    """Return name -> folder of each study. Without a name it has its folder's, or its path where two are alike."""
+    named = [entry if isinstance(entry, Mapping) else {None: entry} for entry in config["compare"]]
+    pairs = [pair for entry in named for pair in entry.items()]
+    last = Counter(Path(folder).name for _, folder in pairs)
+    names = [name or (Path(folder).name if last[Path(folder).name] == 1 else folder) for name, folder in pairs]
+    if double := [name for name, n in Counter(names).items() if n > 1]:
+        raise UserError(f"compare: {', '.join(double)}: two studies of this name: give each a name of its own")
+    return dict(zip(names, (folder for _, folder in pairs)))
+
+
+def inputs(folder: str) -> list[str]:
+    """Return the files that a comparison reads of a folder. Raises UserError with each that is missing."""
+    return list(map(str, compared_studies.inputs(Path(folder))))
+
+
+def take_over(config: dict[str, Any], own: Mapping[str, Any]) -> dict[str, str]:
+    """Put into a configuration, in place, what a comparison needs, and return `folders`. own: what the files set."""
+    config["patches"], config["labels"] = "", ""
+    if "results" not in own:
+        config["results"] = RESULTS
+    if "title" not in own.get("report", {}):
+        config["report"]["title"] = "Comparison"
+    return folders(config)
+
+
+def problems(config: Mapping[str, Any], own: Mapping[str, Any]) -> list[str]:
+    """Return a line for each fault of a comparison. own: what the user's files set."""
+    foreign = [key for key in own if key not in ALLOWED]
+    for section, keys in ALLOWED.items():
+        if keys and isinstance(own.get(section), Mapping):
+            foreign += [f"{section}.{key}" for key in own[section] if key not in keys]
+    lines = []
+    if foreign:
+        lines.append(
+            f"compare: the same settings name a study ({', '.join(foreign)}), but studies are compared as they are: "
+            "put `compare` into a file of its own"
+        )
+    try:
+        given = list(folders(config).values())
+    except UserError as error:
+        return [*lines, *error.problems]
+    if len(given) < 2:
+        lines.append(f"compare: {', '.join(given)}: one study alone: give two or more")
+    there = Counter(os.path.realpath(folder) for folder in given)
+    lines += [f"compare: {path}: given {n} times: give each study once" for path, n in there.items() if n > 1]
+    for folder in dict.fromkeys(given):
+        try:
+            inputs(folder)
+        except UserError as error:
+            lines += [line if line.startswith("compare") else f"compare: {line}" for line in error.problems]
+    return lines

@@ -1,0 +1,130 @@
+"""Studies side by side: the same cases, the same samples, and the numbers of their reports."""
+
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+from made_study import study
+
+from stratamil.core.errors import UserError
+from stratamil.evaluation import compared_studies, comparison, cross_split
+from stratamil.evaluation.compared_studies import Side
+
+Y = np.arange(60) % 2
+WEAK = Y + 1.5 * np.random.default_rng(1).normal(size=60)
+STRONG = 3 * Y + 0.8 * np.random.default_rng(2).normal(size=60)
+
+
+def side(name, score=WEAK, settings=None, **how):
+    made = study(score, how.pop("y", Y), **how)
+    return Side(name, Path(name), "study", made, settings or {}, len(made.ensemble))
+
+
+def test_a_side_has_the_numbers_of_its_report():
+    sides = [side("a", seeds=(1, 2), noise=0.5), side("b", STRONG)]
+    found, report = comparison.numbers(compared_studies.shared(sides)), cross_split.numbers(sides[0].study)
+    own = found["sides"][0]["estimates"]
+    assert own["fold_mean"] == report["out_of_fold"]["fold_mean"]
+    assert own["roc_auc"] == report["ensemble"]["roc_auc"]
+    assert own["brier"].value == report["ensemble"]["brier"].value
+    assert own["sensitivity"].value == next(
+        r["estimate"].value for r in report["decisions"][1]["rows"] if r["name"] == "sensitivity"
+    )
+    assert found["sides"][0]["trainings"] == 2
+
+
+def test_a_better_study_is_found_and_the_same_one_is_not():
+    sides = [side("a"), side("b", STRONG), side("again")]
+    found = comparison.numbers(compared_studies.shared(sides))
+    better, same, worse = found["pairs"]
+    assert found["headline"] == "fold_mean"
+    assert better["differences"]["fold_mean"].low > 0 and better["differences"]["log_loss"].high < 0
+    assert better["p"]["fold_mean"] < better["holm"] == pytest.approx(2 * better["p"]["fold_mean"])
+    for estimate in same["differences"].values():
+        assert estimate.value == 0 and estimate.low is None
+    assert same["holm"] is None
+    assert all(
+        worse["differences"][name].value == pytest.approx(-estimate.value)
+        for name, estimate in better["differences"].items()
+    )
+    assert [row["roc_auc"][0] for row in found["folds"]] == [row["roc_auc"][2] for row in found["folds"]]
+
+
+def test_cases_that_are_not_shared_are_listed_and_left_out():
+    other = side("b", STRONG, y=np.where(np.arange(60) == 4, 1 - Y, Y))
+    gone = other.study.runs[0].test["case_id"].iloc[0]
+    other.study.runs[0].__dict__["test"] = other.study.runs[0].test.iloc[1:]
+    other = replace(other, study=replace(other.study))  # without what it has computed already
+    shared = compared_studies.shared([side("a"), other])
+    assert dict(shared.left_out.to_numpy()) == {
+        "5": "of different classes: benign in a, high-grade in b",
+        gone: "not predicted by b",
+    }
+    alike = [each.study.ensemble["case_id"].tolist() for each in shared.sides]
+    assert alike[0] == alike[1] and len(alike[0]) == 58
+    assert np.array_equal(shared.sides[0].study.weights, shared.sides[1].study.weights)
+    with_it = comparison.numbers(shared)
+    without = comparison.numbers(compared_studies.shared(shared.sides))
+    assert with_it["pairs"] == without["pairs"]
+
+
+def test_patients_that_differ_are_joined():
+    ids = [str(i + 1) for i in range(60)]
+    named = [["p", "p", *ids[2:]], [ids[0], "q", "q", *ids[3:]], ids]
+    shared = compared_studies.shared([side(f"s{i}", patients=patients) for i, patients in enumerate(named)])
+    of = shared.sides[2].study.ensemble.set_index("case_id")["patient_id"]
+    assert shared.merged and of["1"] == of["2"] == of["3"] != of["4"] and of.nunique() == 58
+    same = compared_studies.shared([side("a", patients=named[0]), side("b", patients=["x", "x", *ids[2:]])])
+    assert not same.merged
+
+
+def test_other_splits_are_compared_pooled():
+    found = comparison.numbers(compared_studies.shared([side("a"), side("b", STRONG, splits=4)]))
+    assert found["headline"] == "roc_auc" and not found["folds"]
+    assert found["pairs"][0]["differences"]["fold_mean"].value is None
+    assert found["pairs"][0]["differences"]["roc_auc"].low > 0
+
+
+def test_per_case_names_who_is_right_and_disputed_cases_first():
+    sides = compared_studies.shared([side("a"), side("b", STRONG)]).sides
+    rows = comparison.per_case(sides)
+    right = {
+        each.name: dict(zip(each.study.ensemble["case_id"], comparison.decided(each.study)[-1][1])) for each in sides
+    }
+    assert all(row["right"] == [name for name in right if right[name][row["case_id"]]] for row in rows)
+    disputed = [len(row["right"]) == 1 for row in rows]
+    assert disputed == sorted(disputed, reverse=True) and any(disputed)
+
+
+def test_settings_that_differ():
+    sides = [
+        side("a", settings={"train": {"lr": 1, "epochs": 3}, "results": "x"}),
+        side("b", settings={"train": {"lr": 2, "epochs": 3}}),
+    ]
+    assert comparison.settings(sides) == [{"setting": "train.lr", "values": [1, 2]}]
+
+
+def test_what_cannot_be_compared_is_one_line():
+    other = side("b")
+    for run in other.study.runs:
+        run.results["classes"] = ["benign", "malignant"]
+    with pytest.raises(UserError, match="b has classes benign, malignant, but a benign, high-grade"):
+        compared_studies.shared([side("a"), other])
+    other = side("b")
+    renamed = other.study.cases.assign(case_id="x" + other.study.cases["case_id"])
+    for run in other.study.runs:
+        run.__dict__["test"] = run.test.assign(case_id="x" + run.test["case_id"])
+    with pytest.raises(UserError, match="a, b have no case in common: not predicted by b; not predicted by a"):
+        compared_studies.shared([side("a"), replace(other, study=replace(other.study, cases=renamed))])
+
+
+def test_a_folder_that_is_nothing_is_one_line(tmp_path):
+    with pytest.raises(UserError, match="no finished study or prediction"):
+        compared_studies.inputs(tmp_path)
+    pd.DataFrame({"case_id": []}).to_csv(tmp_path / "predictions.csv")
+    with pytest.raises(
+        UserError, match=r"validation/validation\.json: no such file: run validate, with predict\.labels"
+    ):
+        compared_studies.inputs(tmp_path)
