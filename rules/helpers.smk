@@ -85,6 +85,18 @@ def variant_flags(wildcards):
     return " ".join([flag("classes", CLASSES), flag("stains", STAINS), model, flags("train", tensorboard=None), *share])
 
 
+def chosen_for_variant(wildcards):
+    """What a split chose, of which a variant changes one thing; the variant of the study's own settings has nothing."""
+    own = wildcards.variant == "default"
+    return [] if own or not TUNED else f"{config['results']}/tuning/split_{wildcards.split}/chosen.yaml"
+
+
+def chosen_flags(wildcards, input):
+    """What a split chose, as flags of a variant, which keeps the settings that make it one."""
+    own = list(VARIANTS[wildcards.variant]["model"])
+    return " ".join([flag("chosen", input.chosen), flag("keep", own)]) if input.chosen else ""
+
+
 def of_seeds(name):
     """A file of each seed of a split."""
     return expand("<results>/split_{{split}}/seed_{seed}/{name}", seed=SEEDS, name=name)

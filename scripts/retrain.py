@@ -17,7 +17,7 @@ import cli
 from stratamil.cohort import inventory, shares, splits
 from stratamil.core import devices, files, locks
 from stratamil.core.names import column, natural
-from stratamil.evaluation import predict
+from stratamil.evaluation import predict, tuning_space
 from stratamil.features import store
 from stratamil.mil import model, stack, training, training_data
 from stratamil.mil.bags import Bags
@@ -27,6 +27,8 @@ def arguments() -> argparse.Namespace:
     parser = cli.training(cli.parser(__doc__))
     parser.add_argument("--share", type=int, default=100, metavar="PERCENT", help="of the training cases (%(default)s)")
     parser.add_argument("--share-seed", type=int, default=0, help="seed by which the share is drawn (%(default)s)")
+    parser.add_argument("--chosen", type=Path, help="chosen.yaml of rule tune_split, whose settings count instead")
+    parser.add_argument("--keep", nargs="*", default=[], help="settings that count as given all the same")
     parser.add_argument("--outputs", nargs="+", type=Path, required=True, help="CSV to write, one a seed")
     return parser.parse_args()
 
@@ -65,7 +67,9 @@ def trained(
     features, data = training_data.read(
         args.features, split, y=y, classes=args.classes, stains=args.stains, name=args.name, device=device
     )
-    model_settings, settings = training_data.settings(vars(args), features.values.shape[1], device)
+    chosen = tuning_space.read_chosen(args.chosen) if args.chosen else {}
+    values = vars(args) | {name: value for name, value in chosen.items() if name not in args.keep}
+    model_settings, settings = training_data.settings(values, features.values.shape[1], device)
     with cli.stoppable() as stop:
         outcomes = training.train(data, model_settings, settings, args.seeds, state_path=args.state, stop=stop)
     return outcomes, model_settings

@@ -40,7 +40,7 @@ def test_every_path_in_a_command_is_quoted(path):
         assert bare <= {f"params.{name}" for name in FLAGS}
         for name in (field.removeprefix("params.") for field in bare):
             made = re.search(rf"^ +{name}=(.*?)(?=^ +\w+=|\Z)", params, re.MULTILINE | re.DOTALL)[1]
-            assert re.match(r"given\(|lambda .*\bflags?\(|encoder_flags|variant_flags|\"--", made), made
+            assert re.match(r"given\(|lambda .*\bflags?\(|encoder_flags|variant_flags|chosen_flags|\"--", made), made
 
 
 def test_rules_without_files_of_their_own_are_those_that_a_run_does_not_count():

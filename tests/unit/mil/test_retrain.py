@@ -7,6 +7,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
+import yaml
 from factories import CLASSES, DIM, STAINS, features, model_settings, train_settings
 
 import retrain as script
@@ -101,6 +102,20 @@ def test_a_share_of_the_training_cases(cohort, monkeypatch):
     part, whole = (retrained(folder, monkeypatch, *flags)[0] for flags in (["--share=25", "--share-seed=7"], []))
     assert set(part["training_cases"]) == {4} and set(whole["training_cases"]) == {16}
     assert list(part["case_id"]) == list(whole["case_id"])
+
+
+def test_a_variant_has_what_a_split_chose_but_for_its_own_aggregation(cohort, monkeypatch):
+    folder, _ = cohort
+    path = folder / "chosen.yaml"
+    settings = {"train.lr": 0.05, "model.aggregation": "lse"}
+    content = {"chosen": {"settings": settings}, "default": {"settings": {}}, "best": {"gain": 0.1}}
+    path.write_text(yaml.safe_dump(content))
+    made = retrained(folder, monkeypatch, "--aggregation=mean", "--chosen", path, "--keep", "aggregation")
+    for table, same in zip(made, retrained(folder, monkeypatch, "--aggregation=mean", "--lr=0.05")):
+        pd.testing.assert_frame_equal(table, same)
+    shares = retrained(folder, monkeypatch, "--share=50", "--chosen", path)
+    for table, same in zip(shares, retrained(folder, monkeypatch, "--share=50", "--aggregation=lse", "--lr=0.05")):
+        pd.testing.assert_frame_equal(table, same)
 
 
 def cases_of(patients):
