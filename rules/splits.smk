@@ -25,7 +25,11 @@ rule splits:
         runtime=attempts(10),
     params:
         preset=digest("splits.preset", *(expand(PRESET, split=SPLITS) if PRESET else [])),
-        flags=given(flag("classes", CLASSES), *([] if PRESET else [flags("splits"), flag("labels", config["labels"])])),
+        flags=given(
+            flag("classes", CLASSES),
+            flags("cohort", "patient_column"),
+            *([] if PRESET else [flags("splits"), flag("labels", config["labels"])]),
+        ),
     shell:
         "python {input.code[0]:q} --cases {input.cases:q} --duplicates {input.duplicates:q} {params.flags} --preset {input.preset:q}"
         " --output {output:q} --log {log:q}"

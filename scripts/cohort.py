@@ -14,6 +14,7 @@ import pandas as pd
 
 import cli
 from stratamil.cohort import duplicates, splits
+from stratamil.cohort.inventory import USED
 from stratamil.core import files, provenance, tables
 from stratamil.core.errors import UserError
 from stratamil.features import quality
@@ -90,7 +91,8 @@ def look(args: argparse.Namespace, cases: pd.DataFrame) -> dict[str, Any] | None
     if not args.features:
         return None
     copies = tables.read(args.duplicates) if args.duplicates else pd.DataFrame(columns=duplicates.COLUMNS)
-    return quality.look(args.features, copies, dict(zip(cases["case_id"], cases["patient_id"])), bool(args.patches))
+    used = cases[cases["status"] == USED]
+    return quality.look(args.features, copies, dict(zip(used["case_id"], used["patient_id"])), bool(args.patches))
 
 
 def draw(patches: pd.DataFrame, stains: Sequence[str], args: argparse.Namespace) -> list[dict[str, Any]]:

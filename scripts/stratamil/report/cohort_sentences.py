@@ -61,7 +61,7 @@ def of_page(cohort: Cohort) -> dict[str, Any]:
         "shortcuts": shortcuts(cohort),
         "shortcut_cis": shortcut_cis(cohort),
         "sizes": sizes(cohort["sides"]),
-        "quality": quality(cohort["quality"]) if cohort["quality"] else {},
+        "quality": quality(cohort["quality"], cohort["repeated"]) if cohort["quality"] else {},
         "patients": several(cohort["patients"]),
         "inputs": inputs(cohort),
     }
@@ -176,8 +176,8 @@ def sizes(sides: Mapping[str, Any] | None) -> str:
     return result
 
 
-def quality(found: Mapping[str, Any]) -> dict[str, str]:
-    """Say what the patches hold: empty ones, kinds, and copies."""
+def quality(found: Mapping[str, Any], repeated: Mapping[str, Mapping[str, int]] | None = None) -> dict[str, str]:
+    """Say what the patches hold: empty ones, kinds, and copies. repeated: reason -> case -> files left out."""
     what = "image" if found["images"] else "row"
     empty, lost = sum(row["empty"] for row in found["empty"]), found["unreadable"]["n"]
     alike = "pixels" if found["images"] else "features"
@@ -198,6 +198,9 @@ def quality(found: Mapping[str, Any]) -> dict[str, str]:
         if found["copies"]
         else f"No two cases have an identical file{blank}."
     )
+    if n := sum(sum(cases.values()) for cases in (repeated or {}).values()):
+        verb = "repeats" if n == 1 else "repeat"
+        copies += f" Within cases {n_of(n, 'file')} {verb} another, so only one of each is used."
     cases = len(found["empty"])
     has = f"{n_of(cases, 'case')} {'has' if cases == 1 else 'have'} empty patches"
     equal = "These cases have identical features, in whatever files." if found["equal_rows"] else ""

@@ -13,7 +13,7 @@ from matplotlib.figure import Figure
 
 from stratamil.cohort import cohort_warnings, flow, generated_splits, splits
 from stratamil.cohort.inventory import USED
-from stratamil.cohort.patch_files import namesakes
+from stratamil.cohort.patch_files import RENAMED, REPEATED, namesakes
 from stratamil.cohort.splits import Split
 from stratamil.core.names import column, natural
 from stratamil.report import cohort_plots
@@ -57,6 +57,7 @@ def numbers(
     used = cases[cases["status"] == USED].reset_index(drop=True)
     absent = [stain for stain in stains if not (used[f"patches_{column(stain)}"] > 0).any()]
     stains = [stain for stain in stains if stain not in absent]
+    known = patient_column is not None
     result = {
         "classes": list(classes),
         "stains": list(stains),
@@ -73,12 +74,11 @@ def numbers(
         "patients": _patients(used),
         "excluded": _excluded(excluded),
         "namesakes": len(namesakes(patches)),
+        "repeated": _repeated(excluded, patches),
         "splits": splits.table(sets, used, classes).to_dict("records"),
         "sets": _sets(sets, used, stains),
         "plan": _made(plan, patient_column),
-        "flow": flow.follow(
-            cases, excluded, sets, classes, patients=patient_column is not None, images=sides is not None
-        ),
+        "flow": flow.follow(cases, excluded, sets, classes, patients=known, images=sides is not None),
         "cases": _cases(cases, sets, stains),
         "sides": sides,
         "quality": quality,
@@ -264,6 +264,16 @@ def _patients(used: pd.DataFrame) -> list[dict[str, Any]]:
         for patient, rows in sorted(used.groupby("patient_id"), key=lambda item: natural(item[0]))
         if len(rows) > 1
     ]
+
+
+def _repeated(excluded: pd.DataFrame, patches: pd.DataFrame) -> dict[str, dict[str, int]]:
+    """Return how many files repeat another of their case: reason -> case -> files."""
+    case_of = dict(zip(patches["path"], patches["case_id"].astype(str)))
+    found = {}
+    for reason in (REPEATED, RENAMED):
+        cases = excluded.loc[excluded["reason"] == reason, "detail"].map(case_of).dropna().tolist()
+        found[reason] = {case: cases.count(case) for case in sorted(set(cases), key=natural)}
+    return found
 
 
 def _excluded(excluded: pd.DataFrame) -> list[dict[str, Any]]:
