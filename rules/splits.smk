@@ -17,6 +17,7 @@ rule splits:
         "<logs>/splits/splits.log",
     benchmark:
         "<benchmarks>/splits/splits.tsv"
+    priority: 1  # before the hours of embed: this may refuse the cohort
     retries: 0  # what fails here are the user's tables, a second time as well
     conda:
         "../envs/stratamil.yaml"

@@ -17,7 +17,7 @@ from stratamil.cohort import duplicates, splits
 from stratamil.cohort.inventory import USED
 from stratamil.core import files, provenance, tables
 from stratamil.core.errors import UserError
-from stratamil.features import quality
+from stratamil.features import quality, store
 from stratamil.report import cohort_sentences
 
 
@@ -69,6 +69,7 @@ def main(args: argparse.Namespace) -> None:
         seed=args.seed,
         plan=plan | {"seed": args.split_seed},
         quality=look(args, cases),
+        unreadable=store.unreadable(args.features) if args.features else None,
     )
     numbers["warnings"] += listed.attrs.get("warnings", [])
     inputs = [args.patches_table, args.cases, args.excluded, *args.splits]

@@ -8,6 +8,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from stratamil.cohort import flow
 from stratamil.cohort.inventory import USED
 from stratamil.core.names import natural
 from stratamil.evaluation import by_column, clinical, competitors, decision_curve, learning_curve, power
@@ -225,7 +226,7 @@ def _per_case(study: Study) -> list[dict[str, Any]]:
     """Return one dict a case: what is known of it and how it was predicted."""
     known = study.cases.set_index("case_id")
     splits = study.predictions.groupby("case_id")["split"].unique()
-    p = study.ensemble[study.probabilities].to_numpy()
+    p, seen = study.ensemble[study.probabilities].to_numpy(), flow.bags([run.test for run in study.runs])
     rows = []
     for i, case in study.ensemble.iterrows():
         facts = known.loc[case["case_id"]]
@@ -241,7 +242,7 @@ def _per_case(study: Study) -> list[dict[str, Any]]:
                 "sd": None if pd.isna(case["sd"]) else float(case["sd"]),
                 "right": int(case["right"]),
                 "times": int(case["times"]),
-                "patches": int(facts["n_patches"]),
+                "patches": int(seen[case["case_id"]]),
                 "slices": int(facts["n_slices"]),
                 "missing": ";".join(study.missing[case["case_id"]]),
             }

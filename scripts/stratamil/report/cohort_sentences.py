@@ -87,7 +87,13 @@ def finding(cohort: Cohort) -> str:
     """Say what the cohort is, in a sentence."""
     total, names = cohort["total"], cohort["stains"]
     amount = f"{n_of(total['patches'], 'patch')} in {n_of(total['slices'], 'slice')}"
-    return f"{counts(cohort)}, {amount} of {n_of(len(names), 'stain')} ({listed(names)})."
+    return f"{counts(cohort)}, {amount} of {n_of(len(names), 'stain')} ({listed(names)}){unread(cohort)}."
+
+
+def unread(cohort: Cohort) -> str:
+    """Return `; 3 more patches could not be read`, or nothing."""
+    n = cohort["quality"]["unreadable"]["n"] if cohort.get("quality") else 0
+    return f"; {n} more patch{'' if n == 1 else 'es'} could not be read" if n else ""
 
 
 def mixed(cohort: Cohort) -> str:

@@ -6,7 +6,7 @@ from typing import Any
 from stratamil.core.wording import baseline_label, listed, n_of, num, pct, span
 from stratamil.report import sentences
 from stratamil.report.sentences import Numbers, ci, quoted
-from stratamil.stats.intervals import Estimate
+from stratamil.stats.intervals import FEW, Estimate
 from stratamil.stats.metrics import TEMPERATURE_CASES
 
 OFF = {
@@ -16,17 +16,29 @@ OFF = {
 }
 
 
-def estimand(numbers: Numbers) -> str:
-    """Say why the mean of folds leads, and what the pooled AUROC is."""
+def estimand(numbers: Numbers, unit: str) -> str:
+    """Say why the mean of folds leads, what the pooled AUROC is, and where the CIs come from."""
     pooled = numbers["out_of_fold"]["roc_auc"]
     if numbers["headline"] != "fold_mean":
-        return "The pooled AUROC ranks cases across models and falls where their probabilities are shifted."
+        pooling = "The pooled AUROC ranks cases across models and falls where their probabilities are shifted."
+        return f"{pooling} {_cis(numbers, unit)}"
     quote = num(numbers["out_of_fold"]["fold_mean"].value, 2)
     return (
         f"Quote {quote}: models ranked each test set without having seen it. The pooled AUROC, {quoted(pooled)}, ranks "
         "cases across models and falls where their probabilities are shifted. "
-        "CIs come from bootstrap samples of test cases; they do not include the variation of splits and trainings."
+        f"{_cis(numbers, unit)}"
     )
+
+
+def _cis(numbers: Numbers, unit: str) -> str:
+    """Say how the CI of the headline was made."""
+    value = numbers["out_of_fold"][numbers["headline"]].value
+    how = f"bootstrap samples of test {unit}s"
+    if min(numbers["patients_of"].values()) < FEW:
+        how = f"Newcombe’s method, because a class has fewer than {FEW} {unit}s"
+    elif value in (0, 1):
+        how = "Newcombe’s method, because all test sets are ranked alike"
+    return f"Its CI comes from {how}, and does not include the variation of splits and trainings."
 
 
 def trained(training: Sequence[int], cases: int) -> str:

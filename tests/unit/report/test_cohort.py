@@ -395,6 +395,23 @@ def test_files_that_are_used_once_and_names_that_must_be_wrong_are_warned_of():
     )
 
 
+def test_what_cannot_be_read_is_in_the_flow_alone():
+    made = Made()
+    patches, cases, excluded = made.tables()
+    known, lost = cohort_summary.classed(patches, cases), patches[patches["slice_id"] == "match_1"].head(5)
+    quality = QUALITY | {"unreadable": {"n": 5, "examples": []}}
+    before, found = made.numbers(), cohort_summary.numbers(
+        known, cases, excluded, made.splits(), **made.settings(), quality=quality, unreadable=lost
+    )  # fmt: skip
+    assert found["total"] == before["total"] | {
+        "patches": before["total"]["patches"] - 5, "slices": before["total"]["slices"] - 1,
+    }  # fmt: skip
+    assert found["cases"][0]["by_stain"]["h&e"] == [1, 8]
+    steps = found["flow"]["steps"]
+    assert steps[-1]["patches"] == steps[-2]["patches"] - 5 == found["total"]["patches"]
+    assert "; 5 more patches could not be read." in cohort_sentences.finding(found)
+
+
 def test_cases_that_are_lost_come_before_rare_stains():
     made = Made()
     change_no_patches(made)

@@ -197,6 +197,10 @@ def test_the_worst_subgroup_has_five_cases_where_one_has():
 
 def test_why_the_fold_mean_leads():
     of = {"roc_auc": Estimate(0.9, 0.8, 0.95), "fold_mean": Estimate(0.934)}
-    said = performance.estimand({"headline": "fold_mean", "out_of_fold": of})
+    many = {"patients_of": {"a": 20, "b": 30}, "out_of_fold": of}
+    said = performance.estimand({"headline": "fold_mean"} | many, "case")
+    assert "Its CI comes from bootstrap samples of test cases" in said
     assert said.startswith("Quote 0.93: ") and "The pooled AUROC, 0.90 (95% CI 0.80 to 0.95), ranks" in said
-    assert "Quote" not in performance.estimand({"headline": "roc_auc", "out_of_fold": of})
+    assert "Quote" not in performance.estimand({"headline": "roc_auc"} | many, "case")
+    said = performance.estimand({"headline": "roc_auc"} | many | {"patients_of": {"a": 19, "b": 30}}, "patient")
+    assert "Newcombe’s method, because a class has fewer than 20 patients" in said
