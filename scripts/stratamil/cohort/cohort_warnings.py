@@ -30,15 +30,16 @@ UNKNOWN = r"^stain ['\"](.*)['\"] not in names\.stains$"  # the reason that the 
 
 
 def warnings(cohort: Numbers, excluded: pd.DataFrame) -> list[str]:
-    """Return sentences on what could mislead, the most dangerous first; those of `grave` lead.
+    """Return sentences on what could mislead, the most dangerous first; those of `grave` lead, then `lost`.
 
     cohort: the numbers of the page, as report.cohort_summary.numbers returns them. excluded: excluded.csv.
     """
     quality = cohort["quality"]
     return [
         *grave(cohort),
+        *lost(cohort, excluded),
         *_of_classes(cohort),
-        *_of_cases(cohort, excluded),
+        *_of_cases(cohort),
         *_of_stains(cohort, excluded),
         *(_of_patches(quality, _blank_by_class(cohort)) if quality else _of_sample(cohort["sides"])),
     ]
@@ -64,10 +65,13 @@ def notes(cohort: Numbers) -> list[str]:
         )
     for row in cohort["excluded"]:
         if row["kind"] == "row":
-            result.append(f"{_n(row['n'], 'row')} of the labels excluded ({row['reason']}), e.g. {row['example']}.")
+            one = f"{row['example'].capitalize()} of the labels is excluded ({row['reason']}): {row['detail']}."
+            more = f"{row['n']} rows of the labels excluded ({row['reason']}), e.g. {row['example']}: {row['detail']}."
+            result.append(one if row["n"] == 1 else more)
         elif row["kind"] == "file" and row["reason"].startswith(("copy", BROKEN_LINK, UNLISTED)):
             whose = of_cases(cohort["repeated"][REPEATED]) if row["reason"] == REPEATED else ""
-            result.append(f"{_n(row['n'], 'file')} excluded ({row['reason']}){whose}, e.g. {row['example']}.")
+            example = f"{', e.g.' if row['n'] > 1 else ':'} {row['example']}"
+            result.append(f"{_n(row['n'], 'file')} excluded ({row['reason']}){whose}{example}.")
     if absent := cohort["absent_stains"]:
         result.append(
             f"No used case has {', '.join(absent)}, although the study names {'them' if absent[1:] else 'it'}: not "
@@ -175,7 +179,8 @@ def _of_mixed_patients(cohort: Numbers) -> Iterator[str]:
         yield f"{_have(mixed, 'patient')} cases of several classes: {few(mixed, NAMED)}. Check the labels."
 
 
-def _of_cases(cohort: Numbers, excluded: pd.DataFrame) -> Iterator[str]:
+def lost(cohort: Numbers, excluded: pd.DataFrame) -> Iterator[str]:
+    """Yield which cases and files take no part although someone meant them to."""
     empty = [case["case_id"] for case in cohort["cases"] if case["status"] == "no patches"]
     if empty:
         yield f"{_have(empty, 'labelled case')} no patches and {_are(empty)} excluded: {few(empty, NAMED)}."
@@ -192,6 +197,9 @@ def _of_cases(cohort: Numbers, excluded: pd.DataFrame) -> Iterator[str]:
             f"{_have(files, 'file')} the same bytes as another file of the case and stain, and {_are(files)} excluded, "
             f"so that each patch is used once{of_cases(repeated)}."
         )
+
+
+def _of_cases(cohort: Numbers) -> Iterator[str]:
     used = [case for case in cohort["cases"] if case["status"] == USED]
     small = [f"{case['case_id']} ({case['patches']})" for case in used if case["patches"] < PATCHES]
     if small:

@@ -311,9 +311,14 @@ def headline(
     }
 
 
-def explains(deletion: Verdict, insertion: Verdict) -> bool:
-    """Return whether attention explains predictions: both ways of testing it find it better than random."""
-    return deletion == insertion == ABOVE
+def explains(deletion: Verdict, insertion: Verdict) -> bool | None:
+    """Return whether attention explains predictions, better than random in both tests; None where that is not shown.
+
+    False is worse than random in one test and better in none.
+    """
+    if deletion == insertion == ABOVE:
+        return True
+    return False if BELOW in (deletion, insertion) and ABOVE not in (deletion, insertion) else None
 
 
 ONE_CLASS = (

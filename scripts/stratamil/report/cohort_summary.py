@@ -88,7 +88,8 @@ def numbers(
     shares = None if plan.get("preset") else generated_splits.shares(plan["n_splits"], plan["validation"])
     said = cohort_warnings.warnings(result, excluded) + splits.warnings(sets, used, classes, shares)
     grave, notes = len(cohort_warnings.grave(result)), cohort_warnings.notes(result)
-    return {"warnings": said, "grave": grave, "notes": notes} | result
+    lost = len(list(cohort_warnings.lost(result, excluded)))
+    return {"warnings": said, "grave": grave, "lost": lost, "notes": notes} | result
 
 
 def _made(plan: Mapping[str, Any], patient_column: str | None) -> str:

@@ -16,7 +16,7 @@ OPEN = 5  # warnings that the report itself shows
 def cohort(cohort: Mapping[str, Any], flow: Mapping[str, Any]) -> list[str]:
     """Return what the cohort is, how it was split and what was excluded, a line each.
 
-    Its grave warnings are flags of the first screen.
+    Its first warnings are flags of the first screen.
     """
     total, stains = cohort["total"], cohort["stains"]
     of = "" if cohort["patient_column"] is None else f" of {n_of(total['patients'], 'patient')}"
@@ -29,7 +29,7 @@ def cohort(cohort: Mapping[str, Any], flow: Mapping[str, Any]) -> list[str]:
         f"{unread(cohort)}.",
         excluded(flow),
         f"Splits: {cohort['plan'][0].lower()}{cohort['plan'][1:]}",
-        *warned(cohort["warnings"][cohort["grave"] :]),
+        *warned(cohort["warnings"][cohort["grave"] + cohort.get("lost", 0) :]),
     ]
 
 

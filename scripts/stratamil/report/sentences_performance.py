@@ -132,7 +132,7 @@ def decisions(numbers: Numbers, replicates: str) -> str:
 
 
 def threshold(points: Sequence[Mapping[str, Any]]) -> str:
-    """Say whether the thresholds chosen on validation did worse than 0.5, or that there are none."""
+    """Say how the thresholds chosen on validation did beside 0.5, or that there are none."""
     if len(points) < 2:
         return ""
     if not points[1]["rows"]:
@@ -140,11 +140,8 @@ def threshold(points: Sequence[Mapping[str, Any]]) -> str:
     at_half, chosen = (_value(point, "balanced_accuracy") for point in points)
     if at_half is None or chosen is None:
         return ""
-    how = "worse than" if chosen < at_half else "no worse than"
-    return (
-        f"Thresholds chosen on validation cases did {how} 0.5 on test cases: balanced accuracy {num(chosen, 2)} "
-        f"against {num(at_half, 2)}."
-    )
+    at_chosen = f"Balanced accuracy was {num(chosen, 2)} at the thresholds chosen on validation cases"
+    return f"{at_chosen}, {num(at_half, 2)} at 0.5."
 
 
 def _value(point: Mapping[str, Any], name: str) -> float | None:
@@ -228,7 +225,19 @@ def baselines(numbers: Numbers) -> str:
         return f"None of {n_of(len(numbers['baselines']), 'baseline')} has a defined AUROC."
     named = f"“{baseline_label(best['name'])}”"
     text = f"The strongest of {n_of(len(judged), 'baseline')}, {named}, reached an AUROC of {quoted(best[headline])}."
-    return f"{text} {against(best, numbers)}"
+    return " ".join(filter(None, (text, against(best, numbers), below(judged, headline))))
+
+
+def below(judged: Sequence[Mapping[str, Any]], headline: str) -> str:
+    """Say what a baseline means whose CI lies below 0.5; empty where there is none."""
+    names = [f"“{baseline_label(entry['name'])}”" for entry in judged if (entry[headline].high or 1) < 0.5]
+    if not names:
+        return ""
+    ends = "CI of {} lies" if len(names) == 1 else "CIs of {} lie"
+    return (
+        f"The {ends.format(listed(names))} wholly below 0.5, a sign of few cases, unbalanced folds or shifted labels, "
+        "not of a model that would be better the other way round."
+    )
 
 
 def mean_pooling(numbers: Numbers) -> str:

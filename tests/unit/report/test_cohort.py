@@ -197,9 +197,9 @@ def test_notes():
     ]
     found = made.numbers()
     assert found["warnings"] == []
-    assert [line.split(",")[0] for line in found["notes"]] == [
-        "1 file excluded (copy made by an operating system)",
-        "1 row of the labels excluded (repeats a case)",
+    assert found["notes"] == [
+        "1 file excluded (copy made by an operating system): a (1).png.",
+        "Row 9 of the labels is excluded (repeats a case): case 4 is in row 5.",
     ]
 
 
@@ -388,7 +388,7 @@ def test_files_that_are_used_once_and_names_that_must_be_wrong_are_warned_of():
     assert "2 files have the same bytes" in told and "used once: case b0 (2)." in told
     assert "900 (21 patches, equal files in case b1)" in told
     assert "Case b0 has 2 equal files in h&e and sox10 (x = y), all used" in told
-    assert "1 file excluded (copy of another file): case b0 (1), e.g. c." in cohort["notes"]
+    assert "1 file excluded (copy of another file): case b0 (1): c." in cohort["notes"]
     assert (
         "Within cases 3 files repeat another"
         in cohort_sentences.of_page(cohort | {"samples": [], "folder": "", "commit": ""})["quality"]["copies"]
