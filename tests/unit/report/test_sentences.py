@@ -102,8 +102,8 @@ def test_wrong_cases_with_few_patches_lost_cases_and_unsettled_trainings_are_fla
     found = sentences.flags(numbers(rest_on_few=one, runs=runs), cohort | {"grave": 1, "lost": 1}, {"a": True}, "case")
     assert found[:4] == [
         "Leak.",
-        "1 labelled case has no patches and is excluded: 777.",
         "Case 17 rests on 1 patch and is predicted wrongly; without it the AUROC would be 0.94.",
+        "1 labelled case has no patches and is excluded: 777.",
         "In 1 of 2 trainings the last epoch was the best, so training may not have settled: allow more epochs.",
     ]
     two = {"cases": [{"case_id": "1", "patches": 1}, {"case_id": "2", "patches": 9}], "auroc": None}
