@@ -56,6 +56,7 @@ def main(args: argparse.Namespace) -> None:
     patches = cohort_summary.classed(listed, cases)
     sets = {path.stem.removeprefix("data_splits_"): splits.read(path) for path in args.splits}
     plan = {name: getattr(args, name) for name in ("preset", "n_splits", "validation", "n_repeats")}
+    lost = store.unreadable(args.features) if args.features else None
     numbers = cohort_summary.numbers(
         patches,
         cases,
@@ -69,13 +70,14 @@ def main(args: argparse.Namespace) -> None:
         seed=args.seed,
         plan=plan | {"seed": args.split_seed},
         quality=look(args, cases),
-        unreadable=store.unreadable(args.features) if args.features else None,
+        unreadable=lost,
     )
     numbers["warnings"] += listed.attrs.get("warnings", [])
     inputs = [args.patches_table, args.cases, args.excluded, *args.splits]
     inputs += [args.duplicates] if args.duplicates else []
+    read = patches if lost is None else patches[~patches["path"].isin(lost["path"])]
     numbers |= {
-        "samples": draw(patches, numbers["stains"], args) if args.patches else [],
+        "samples": draw(read, numbers["stains"], args) if args.patches else [],
         "folder": str(args.patches) if args.patches else None,
         "commit": provenance.commit(),
         "inputs": {path.name: files.sha256(path) for path in inputs},

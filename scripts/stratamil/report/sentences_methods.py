@@ -53,7 +53,8 @@ def resources(rows: Sequence[Mapping[str, Any]]) -> str:
     jobs, seconds = sum(row["jobs"] for row in rows), sum(row["seconds"] for row in rows)
     most = f"{slowest['rule']} took the most ({duration(slowest['seconds'])})"
     return (
-        f"{n_of(jobs, 'job')} took {duration(seconds)} in all; {most}. Waiting times and earlier runs are not counted."
+        f"{n_of(jobs, 'job')} took {duration(seconds)}, added up; {most}. Waiting times and earlier runs are not "
+        "counted."
     )
 
 

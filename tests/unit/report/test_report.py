@@ -34,7 +34,7 @@ def test_page_shows_the_numbers_of_metrics_json(two_seeds):
     for run in numbers["runs"]:
         assert f">{run['roc_auc']['value']:.3f}<" in page and f">{run['brier']['value']:.3f}<" in page
     assert f"2 seeds: pooled AUROC {numbers['ensemble']['roc_auc']['value']:.2f} (95% CI" in page
-    assert "2 jobs took 62.5 s in all; train took the most (61.5 s)" in appendix  # not those of other settings
+    assert "2 jobs took 62.5 s, added up; train took the most (61.5 s)" in appendix  # not those of other settings
     assert "class code 0: 2" in page and "class code 0 excluded" in appendix and "case_1/broken.png" in appendix
     assert "1 case has patches but no row in the labels" in page and 'href="../index.html"' in page
 
