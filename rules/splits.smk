@@ -17,6 +17,7 @@ rule splits:
         "<logs>/splits/splits.log",
     benchmark:
         "<benchmarks>/splits/splits.tsv"
+    priority: 1  # before the hours of embed: this may refuse the cohort
     retries: 0  # what fails here are the user's tables, a second time as well
     conda:
         "../envs/stratamil.yaml"
@@ -25,7 +26,11 @@ rule splits:
         runtime=attempts(10),
     params:
         preset=digest("splits.preset", *(expand(PRESET, split=SPLITS) if PRESET else [])),
-        flags=given(flag("classes", CLASSES), *([] if PRESET else [flags("splits"), flag("labels", config["labels"])])),
+        flags=given(
+            flag("classes", CLASSES),
+            flags("cohort", "patient_column"),
+            *([] if PRESET else [flags("splits"), flag("labels", config["labels"])]),
+        ),
     shell:
         "python {input.code[0]:q} --cases {input.cases:q} --duplicates {input.duplicates:q} {params.flags} --preset {input.preset:q}"
         " --output {output:q} --log {log:q}"

@@ -14,9 +14,10 @@ import pandas as pd
 
 import cli
 from stratamil.cohort import duplicates, splits
+from stratamil.cohort.inventory import USED
 from stratamil.core import files, provenance, tables
 from stratamil.core.errors import UserError
-from stratamil.features import quality
+from stratamil.features import quality, store
 from stratamil.report import cohort_sentences
 
 
@@ -55,6 +56,7 @@ def main(args: argparse.Namespace) -> None:
     patches = cohort_summary.classed(listed, cases)
     sets = {path.stem.removeprefix("data_splits_"): splits.read(path) for path in args.splits}
     plan = {name: getattr(args, name) for name in ("preset", "n_splits", "validation", "n_repeats")}
+    lost = store.unreadable(args.features) if args.features else None
     numbers = cohort_summary.numbers(
         patches,
         cases,
@@ -68,12 +70,14 @@ def main(args: argparse.Namespace) -> None:
         seed=args.seed,
         plan=plan | {"seed": args.split_seed},
         quality=look(args, cases),
+        unreadable=lost,
     )
     numbers["warnings"] += listed.attrs.get("warnings", [])
     inputs = [args.patches_table, args.cases, args.excluded, *args.splits]
     inputs += [args.duplicates] if args.duplicates else []
+    read = patches if lost is None else patches[~patches["path"].isin(lost["path"])]
     numbers |= {
-        "samples": draw(patches, numbers["stains"], args) if args.patches else [],
+        "samples": draw(read, numbers["stains"], args) if args.patches else [],
         "folder": str(args.patches) if args.patches else None,
         "commit": provenance.commit(),
         "inputs": {path.name: files.sha256(path) for path in inputs},
@@ -90,7 +94,8 @@ def look(args: argparse.Namespace, cases: pd.DataFrame) -> dict[str, Any] | None
     if not args.features:
         return None
     copies = tables.read(args.duplicates) if args.duplicates else pd.DataFrame(columns=duplicates.COLUMNS)
-    return quality.look(args.features, copies, dict(zip(cases["case_id"], cases["patient_id"])), bool(args.patches))
+    used = cases[cases["status"] == USED]
+    return quality.look(args.features, copies, dict(zip(used["case_id"], used["patient_id"])), bool(args.patches))
 
 
 def draw(patches: pd.DataFrame, stains: Sequence[str], args: argparse.Namespace) -> list[dict[str, Any]]:

@@ -52,7 +52,8 @@ def main(args: argparse.Namespace) -> None:
         raise UserError(f"{args.output}: exists: choose another --output, or remove it")
     if not args.patches.is_dir():
         raise UserError(f"{args.patches}: no such folder: give the folder of patch images")
-    table, _ = tables.sheet(args.labels, "give the labels table")
+    table, rows = tables.sheet(args.labels, "give the labels table")
+    table.index = rows  # for messages
     everything = listed(args.patches)
     paths = propose_shapes.images(everything)
     if not paths:
@@ -87,7 +88,7 @@ def main(args: argparse.Namespace) -> None:
         raise UserError(*(f"{args.output}: {problem}" for problem in problems))
     files.write_text(text, args.output)
     guesses = len(names.guesses) + len(meaning.guesses)
-    say(f"{args.output}: written" + (f"; {guesses} lines say `check this`" if guesses else "") + ". Then:")
+    say(f"{args.output}: written" + (f"; {study_file.lines_say(guesses)} `check this`" if guesses else "") + ". Then:")
     profile = "" if os.environ.get("SNAKEMAKE_PROFILE") else "--profile profiles/local "
     say(f"  snakemake {profile}--configfile {shlex.quote(str(args.output))} -n")
 

@@ -78,22 +78,26 @@ def take_features(args: argparse.Namespace, labelled: pd.DataFrame, grammar: nam
 
 
 def equal_files(taken: inventory.Inventory, args: argparse.Namespace) -> pd.DataFrame:
-    """Return the files of used cases whose bytes another case has, too; of features, the files of one case alone."""
-    used = taken.cases.loc[taken.cases["status"] == inventory.USED, "case_id"]
-    listed = taken.patches[taken.patches["case_id"].isin(used)]
+    """Return the files whose bytes another case or stain has, too; of features, the files of one case alone.
+
+    Cases that are not used count as well: one may be a used case under another id.
+    """
+    listed = taken.patches
     if args.patches:
-        equal = duplicates.find(listed.astype({"case_id": str}), args.patches, images.shows)
+        equal = duplicates.find(listed.astype({"case_id": str, "stain": str}), args.patches, images.shows)
     else:
         folder = Path(args.folder or args.manifest.parent)
         listed = listed[["case_id"]].assign(path=precomputed.of_files(listed["path"])[0]).drop_duplicates().astype(str)
         listed = listed[~listed["path"].duplicated(keep=False)]
         there = [(folder / path).is_file() for path in listed["path"]]  # one may have gone since
         listed = listed[pd.Series(there, index=listed.index, dtype=bool)]
-        listed = listed.assign(bytes=[(folder / path).stat().st_size for path in listed["path"]])
+        listed = listed.assign(bytes=[(folder / path).stat().st_size for path in listed["path"]], stain="")
         equal = duplicates.find(listed, folder)
     for row in duplicates.by_cases(equal)[:10]:
         shared = f"{row['files']} equal files, e.g. {' = '.join(row['examples'])}"
         logging.warning("cases %s share %s", few(row["cases"]), shared)
+    for row in duplicates.by_stains(equal)[:10]:
+        logging.warning("case %s has %s in several stains: one name is wrong", row["case"], " = ".join(row["examples"]))
     return equal
 
 

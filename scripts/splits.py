@@ -17,6 +17,7 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--duplicates", type=Path, help="duplicates.csv of the inventory")
     parser.add_argument("--classes", nargs="+", required=True)
     parser.add_argument("--labels", default="the labels table", help="where the cases are from, for messages")
+    cli.add_settings(parser, "cohort", "patient_column")
     cli.add_settings(parser, "splits", "n_splits", "validation", "n_repeats", "seed")
     parser.add_argument("--preset", nargs="*", default=[], type=Path, help="existing split files, one an output")
     parser.add_argument("--output", nargs="+", type=Path, required=True, help="one npz a split")
@@ -41,8 +42,10 @@ def main(args: argparse.Namespace) -> None:
         shares = generated_splits.shares(args.n_splits, args.validation)
     if len(made) != len(args.output):
         raise UserError(f"{len(made)} splits for {len(args.output)} outputs: name one file a split")
-    if args.duplicates and (problems := list(splits.copies(made, tables.read(args.duplicates), used, args.duplicates))):
-        raise UserError(*problems)
+    if args.duplicates:
+        equal, known = tables.read(args.duplicates), args.patient_column is not None
+        if problems := list(splits.copies(made, equal, used, args.duplicates, known)):
+            raise UserError(*problems)
     for line in splits.warnings(made, used, args.classes, shares):
         logging.warning(line)
     for split, path in zip(made.values(), args.output):

@@ -53,7 +53,9 @@ class Made:
             ]
         columns = ["kind", "name", "reason", "detail", "patches"]
         return (
-            pd.DataFrame(patches, columns=["case_id", "stain", "slice_id", "patch"]),
+            pd.DataFrame(patches, columns=["case_id", "stain", "slice_id", "patch"]).assign(
+                path=lambda rows: rows.astype(str).agg("/".join, axis=1)
+            ),
             pd.DataFrame(cases),
             pd.DataFrame(self.excluded, columns=columns).astype({"patches": int, "reason": str, "kind": str}),
         )

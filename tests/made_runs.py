@@ -114,6 +114,7 @@ class Made:
         cases = cases.assign(label=cases["label"].astype(str), slices_h_e=1, patches_h_e=cases["n_patches"])
         rows = [(case, "h&e", "match_1", i) for case, n in zip(cases["case_id"], cases["n_patches"]) for i in range(n)]
         patches = pd.DataFrame(rows, columns=["case_id", "stain", "slice_id", "patch"])
+        patches["path"] = patches.astype(str).agg("/".join, axis=1)
         sides = {"longer": [], "oblong": 0, "drawn": 0, "of": len(patches), "unreadable": []}
         numbers = cohort_summary.numbers(
             cohort_summary.classed(patches, cases),

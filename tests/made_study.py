@@ -17,7 +17,7 @@ def predictions(ids, y, score):
     """A run's table: probabilities are the logistic function of the score."""
     p = expit(score)
     table = pd.DataFrame({"case_id": ids, "true_label": y, "predicted_label": (p > 0.5).astype(int)})
-    table["true_class"] = [CLASSES[k] for k in y]
+    table["true_class"], table["patches"] = [CLASSES[k] for k in y], [int(case) + 4 for case in ids]
     return table.assign(prob_benign=1 - p, prob_high_grade=p, logit_benign=-score / 2, logit_high_grade=score / 2)
 
 

@@ -49,6 +49,11 @@ def test_rules_without_files_of_their_own_are_those_that_a_run_does_not_count():
     assert {rule.partition(":")[0] for rule in rules if "    output:" not in rule} == run_lines.TARGETS
 
 
+def test_what_may_refuse_the_cohort_runs_before_the_hours_of_embed():
+    priority = {path.stem: re.findall(r"^    priority: (\d+)", path.read_text("utf-8"), re.MULTILINE) for path in RULES}
+    assert priority["splits"] > priority["embed"]
+
+
 def test_flags_quote_their_words():
     """As the shell reads them: one word a value, whatever it holds."""
     for value in ["a b", "$(touch PWNED)", "a'b;c", '"', "-x", "*"]:

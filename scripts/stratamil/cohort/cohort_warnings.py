@@ -1,13 +1,13 @@
 """What a reader of the cohort page must know: warnings and notes, as sentences."""
 
-from collections.abc import Iterator, Sized
+from collections.abc import Iterator, Mapping, Sized
 from typing import Any
 
 import pandas as pd
 
 from stratamil.cohort.inventory import USED, of_files
 from stratamil.cohort.manifest import UNLISTED
-from stratamil.cohort.patch_files import BROKEN_LINK
+from stratamil.cohort.patch_files import BROKEN_LINK, RENAMED, REPEATED
 from stratamil.core.errors import few
 from stratamil.core.names import natural
 from stratamil.core.wording import listed, of_class
@@ -30,15 +30,16 @@ UNKNOWN = r"^stain ['\"](.*)['\"] not in names\.stains$"  # the reason that the 
 
 
 def warnings(cohort: Numbers, excluded: pd.DataFrame) -> list[str]:
-    """Return sentences on what could mislead, the most dangerous first; those of `grave` lead.
+    """Return sentences on what could mislead, the most dangerous first; those of `grave` lead, then `lost`.
 
     cohort: the numbers of the page, as report.cohort_summary.numbers returns them. excluded: excluded.csv.
     """
     quality = cohort["quality"]
     return [
         *grave(cohort),
+        *lost(cohort, excluded),
         *_of_classes(cohort),
-        *_of_cases(cohort, excluded),
+        *_of_cases(cohort),
         *_of_stains(cohort, excluded),
         *(_of_patches(quality, _blank_by_class(cohort)) if quality else _of_sample(cohort["sides"])),
     ]
@@ -64,9 +65,13 @@ def notes(cohort: Numbers) -> list[str]:
         )
     for row in cohort["excluded"]:
         if row["kind"] == "row":
-            result.append(f"{_n(row['n'], 'row')} of the labels excluded ({row['reason']}), e.g. {row['example']}.")
+            one = f"{row['example'].capitalize()} of the labels is excluded ({row['reason']}): {row['detail']}."
+            more = f"{row['n']} rows of the labels excluded ({row['reason']}), e.g. {row['example']}: {row['detail']}."
+            result.append(one if row["n"] == 1 else more)
         elif row["kind"] == "file" and row["reason"].startswith(("copy", BROKEN_LINK, UNLISTED)):
-            result.append(f"{_n(row['n'], 'file')} excluded ({row['reason']}), e.g. {row['example']}.")
+            whose = of_cases(cohort["repeated"][REPEATED]) if row["reason"] == REPEATED else ""
+            example = f"{', e.g.' if row['n'] > 1 else ':'} {row['example']}"
+            result.append(f"{_n(row['n'], 'file')} excluded ({row['reason']}){whose}{example}.")
     if absent := cohort["absent_stains"]:
         result.append(
             f"No used case has {', '.join(absent)}, although the study names {'them' if absent[1:] else 'it'}: not "
@@ -174,18 +179,42 @@ def _of_mixed_patients(cohort: Numbers) -> Iterator[str]:
         yield f"{_have(mixed, 'patient')} cases of several classes: {few(mixed, NAMED)}. Check the labels."
 
 
-def _of_cases(cohort: Numbers, excluded: pd.DataFrame) -> Iterator[str]:
+def lost(cohort: Numbers, excluded: pd.DataFrame) -> Iterator[str]:
+    """Yield which cases and files take no part although someone meant them to."""
     empty = [case["case_id"] for case in cohort["cases"] if case["status"] == "no patches"]
     if empty:
         yield f"{_have(empty, 'labelled case')} no patches and {_are(empty)} excluded: {few(empty, NAMED)}."
     rows = excluded[(excluded["kind"] == "case") & (excluded["reason"] == "no row in the labels")]
     if len(rows):
-        named = [f"{name} ({_n(n, 'patch')})" for name, n in zip(rows["name"], rows["patches"])]
+        copies = cohort["quality"]["unused"] if cohort["quality"] else {}
+        named = [
+            f"{name} ({_n(n, 'patch')}{_also(copies.get(name))})" for name, n in zip(rows["name"], rows["patches"])
+        ]
         yield f"{_have(rows, 'case')} patches but no row in the labels, and {_are(rows)} excluded: {few(named, NAMED)}."
+    if repeated := cohort["repeated"][RENAMED]:
+        files = range(sum(repeated.values()))
+        yield (
+            f"{_have(files, 'file')} the same bytes as another file of the case and stain, and {_are(files)} excluded, "
+            f"so that each patch is used once{of_cases(repeated)}."
+        )
+
+
+def _of_cases(cohort: Numbers) -> Iterator[str]:
     used = [case for case in cohort["cases"] if case["status"] == USED]
     small = [f"{case['case_id']} ({case['patches']})" for case in used if case["patches"] < PATCHES]
     if small:
         yield f"{_have(small, 'case')} fewer than {PATCHES} patches: {few(small, NAMED)}."
+
+
+def of_cases(numbers: Mapping[str, int]) -> str:
+    """Return `: cases 11 (6), 12 (6)`."""
+    named = [f"{case} ({n})" for case, n in numbers.items()]
+    return f": case{'s' if len(named) > 1 else ''} {few(named, NAMED)}" if named else ""
+
+
+def _also(cases: list[str] | None) -> str:
+    """Return `, equal files in case 10`."""
+    return f", equal files in case{'s' if len(cases) > 1 else ''} {few(cases, NAMED)}" if cases else ""
 
 
 def _have(items: Sized, noun: str) -> str:
@@ -246,6 +275,11 @@ def _of_patches(quality: Numbers, by_class: str) -> Iterator[str]:
         yield (
             f"16-bit grey images use different ranges: {', '.join(named)}. Each was scaled by its own, so equal tissue "
             "may differ in brightness: export all with 8 bits."
+        )
+    for row in quality["stains"][:NAMED]:
+        yield (
+            f"Case {row['case']} has {_n(row['files'], 'equal file')} in {listed(row['stains'])} "
+            f"({' = '.join(row['examples'])}), all used: one of the names must be wrong."
         )
     lost = quality["unreadable"]
     if lost["n"]:

@@ -1,12 +1,14 @@
 """Files with the same bytes in different cases: the same tissue under two ids, which a split must not part.
 
+In one case they are one patch under two names, or in two stains a wrong name.
+
 Candidates have the same size and the same sketch (head, middle and tail); only these are read whole. Images whose
 pixels are all equal are left out: tilers leave the same blank patch in many cases. So are files that are no images,
 for they are not used.
 """
 
 import hashlib
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Collection, Iterable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -15,24 +17,20 @@ import pandas as pd
 from stratamil.core import files
 from stratamil.core.names import natural
 
-COLUMNS = ["group", "case_id", "path", "of"]
+COLUMNS = ["group", "case_id", "stain", "path", "of"]
 BLOCK = 4096  # bytes of each part of a sketch
 READERS = 8  # files read at once: a slow file system answers several as fast as one
 
 
 def find(listed: pd.DataFrame, root: Path, shows: Callable[[Path], bool] | None = None) -> pd.DataFrame:
-    """Return the files that another case has, too: a row each of group (of equal files, from 1), case_id, path and of.
+    """Return the files that another case, or another stain of the case, has, too: a row each of COLUMNS.
 
-    of: how many files the case has in all, without blank ones that others have, too.
+    group: of equal files, from 1. of: how many files the case has in all, without blank ones that others have, too.
 
-    listed: case_id, path (relative to `root`) and bytes of each file, in order. shows: whether a file counts, asked
-    once for each group; None counts all.
+    listed: case_id, stain, path (relative to `root`) and bytes of each file, in order. shows: whether a file counts,
+    asked once for each group; None counts all.
     """
-    every, listed = listed, shared(listed, "bytes")
-    for read in (_sketch, _whole):
-        with ThreadPoolExecutor(READERS) as pool:
-            digests = list(pool.map(read, (Path(root, path) for path in listed["path"]), listed["bytes"]))
-        listed = shared(listed.assign(digest=digests).dropna(subset="digest"), "digest")
+    every, listed = listed, alike(listed, root, lambda rows, name: shared(rows, name, "stain"))
     if shows:
         first = listed.drop_duplicates("digest")
         with ThreadPoolExecutor(READERS) as pool:
@@ -40,6 +38,19 @@ def find(listed: pd.DataFrame, root: Path, shows: Callable[[Path], bool] | None 
         blank = listed.index[~listed["digest"].isin(first.loc[shown, "digest"])]
         every, listed = every.drop(blank), listed.drop(blank)
     return grouped(listed, every)
+
+
+def alike(listed: pd.DataFrame, root: Path, suspects: Callable[[pd.DataFrame, str], pd.DataFrame]) -> pd.DataFrame:
+    """Return the files whose bytes another has, too, with the digest of these.
+
+    suspects: the rows of a table that count where a column of it, bytes or digest, has the same value.
+    """
+    listed = suspects(listed, "bytes")
+    for read in (_sketch, _whole):
+        with ThreadPoolExecutor(READERS) as pool:
+            digests = list(pool.map(read, (Path(root, path) for path in listed["path"]), listed["bytes"]))
+        listed = suspects(listed.assign(digest=digests).dropna(subset="digest"), "digest")
+    return listed
 
 
 def grouped(equal: pd.DataFrame, every: pd.DataFrame) -> pd.DataFrame:
@@ -53,13 +64,14 @@ def grouped(equal: pd.DataFrame, every: pd.DataFrame) -> pd.DataFrame:
 def by_cases(copied: pd.DataFrame) -> list[dict]:
     """Return what is shared by which cases: a dict each of cases, files (how many of a case), examples (paths).
 
-    whole tells whether none of these cases has anything else.
+    whole tells whether none of these cases has anything else. Files of one case alone are in `by_stains`.
     copied: as of `find`. Most files first; the example is one such file of each case, of three at most.
     """
     of_cases: dict[tuple, list] = {}
     for _, rows in copied.groupby("group", sort=False):
         cases = tuple(sorted(set(rows["case_id"]), key=natural))
-        of_cases.setdefault(cases, []).append(rows)
+        if len(cases) > 1:
+            of_cases.setdefault(cases, []).append(rows)
     rows = [
         {
             "cases": list(cases),
@@ -70,6 +82,29 @@ def by_cases(copied: pd.DataFrame) -> list[dict]:
         for cases, groups in of_cases.items()
     ]
     return sorted(rows, key=lambda row: (-row["files"], [natural(case) for case in row["cases"]]))
+
+
+def by_stains(copied: pd.DataFrame) -> list[dict]:
+    """Return the cases that have a file in several stains: a dict each of case, stains, files, examples (paths)."""
+    found: dict[tuple, list] = {}
+    for (_, case), rows in copied.groupby(["group", "case_id"], sort=False):
+        if rows["stain"].nunique() > 1:
+            found.setdefault((case, tuple(sorted(set(rows["stain"])))), []).append(rows["path"].tolist())
+    rows = [
+        {"case": case, "stains": list(stains), "files": len(paths), "examples": paths[0]}
+        for (case, stains), paths in found.items()
+    ]
+    return sorted(rows, key=lambda row: natural(row["case"]))
+
+
+def unused(copied: pd.DataFrame, used: Collection[str]) -> dict[str, list[str]]:
+    """Return the cases that are not used and whose files used ones have: case -> these. copied: as of `find`."""
+    found: dict[str, set] = {}
+    for _, rows in copied.groupby("group", sort=False):
+        here = set(rows["case_id"])
+        for case in here.difference(used):
+            found.setdefault(case, set()).update(here.intersection(used))
+    return {case: sorted(found[case], key=natural) for case in sorted(found, key=natural) if found[case]}
 
 
 def parted(rows: list[dict], splits: dict, patient_of: dict[str, str]) -> Iterable[tuple[dict, str, dict]]:
@@ -90,9 +125,9 @@ def parted(rows: list[dict], splits: dict, patient_of: dict[str, str]) -> Iterab
                 break
 
 
-def shared(listed: pd.DataFrame, name: str) -> pd.DataFrame:
-    """Return the rows whose value in column `name` occurs in several cases."""
-    pairs = listed[[name, "case_id"]].drop_duplicates()
+def shared(listed: pd.DataFrame, name: str, *also: str) -> pd.DataFrame:
+    """Return the rows whose value in column `name` occurs in several cases, or several pairs of case and `also`."""
+    pairs = listed[[name, "case_id", *also]].drop_duplicates()
     return listed[listed[name].isin(pairs.loc[pairs[name].duplicated(), name])]
 
 

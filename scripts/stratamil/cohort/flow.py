@@ -43,11 +43,15 @@ def follow(
     """
     known, used = cases.set_index("case_id"), cases[cases["status"] == USED].set_index("case_id")
     split = used.index.isin([case for one in splits.values() for case in [*one.train, *one.val, *one.test]])
-    steps = [*begin(cases, excluded), ("in the splits", used[split], left_out_of(UNSPLIT, used[~split]))]
+    unread = pd.Series(dtype=str) if unreadable is None else unreadable["case_id"]
+    unread = unread[unread.isin(used.index[split])]
+    read = used["n_patches"].sub(unread.value_counts(), fill_value=0).reindex(used.index)
+    lost = left_out_of(UNSPLIT, used[~split]) + _unreadable(unread)
+    steps = [*begin(cases, excluded), ("in the splits", used.assign(n_patches=read)[split], lost)]
     if predicted is not None:
         done = known[known.index.isin(predicted.index)].assign(n_patches=predicted)
-        lost = left_out_of(UNTESTED, used[split & ~used.index.isin(predicted.index)])
-        lost += _unreadable(unreadable[unreadable["case_id"].isin(predicted.index)])
+        untested = used.assign(n_patches=read)[split & ~used.index.isin(predicted.index)]
+        lost = left_out_of(UNTESTED, untested)
         steps.append(("predicted out of fold", done, lost))
     steps = [step(name, here, before, classes, patients) for name, here, before in steps]
     result = {"sources": sources(known, excluded, images), "steps": steps}
@@ -161,7 +165,7 @@ def left_out_of(reason: str, rows: pd.DataFrame) -> list[Flow]:
     return [{"reason": reason, "cases": len(rows), "patches": int(rows["n_patches"].sum())}] if len(rows) else []
 
 
-def _unreadable(rows: pd.DataFrame) -> list[Flow]:
+def _unreadable(rows: pd.Series) -> list[Flow]:
     return [{"reason": UNREADABLE, "cases": 0, "patches": len(rows)}] if len(rows) else []
 
 

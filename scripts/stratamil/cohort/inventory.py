@@ -123,6 +123,19 @@ def class_indices(path: str | Path, classes: Sequence[str]) -> dict[str, int]:
     return {case: classes.index(name) for case, name in zip(cases["case_id"], cases["class"])}
 
 
+def without(patches: pd.DataFrame, cases: pd.DataFrame, paths: Collection[str]) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """Return patches and cases without the patches at these paths: fewer rows, and smaller numbers in cases.csv."""
+    gone = patches["path"].isin(paths)
+    listed = patches[patches["case_id"].isin(patches.loc[gone, "case_id"])]
+    kept = listed[~listed["path"].isin(paths)]
+    cases, slices = cases.copy(), ["case_id", "stain", "slice_id"]
+    for name, keys in (("patches", [*slices, "path"]), ("slices", slices)):
+        there, left = (set(table[keys].astype(str).itertuples(index=False, name=None)) for table in (listed, kept))
+        for case, stain, *_ in there - left:
+            cases.loc[cases["case_id"] == case, [f"{name}_{column(stain)}", f"n_{name}"]] -= 1
+    return patches[~gone], cases
+
+
 def _case_table(patches: pd.DataFrame, labels: pd.DataFrame, stains: Sequence[str]) -> pd.DataFrame:
     """Return the rows of cases.csv: a case of the labels, its slices and patches of each stain, and its status."""
     cases = labels.drop(columns="row").sort_values("case_id", key=lambda ids: ids.map(natural), ignore_index=True)

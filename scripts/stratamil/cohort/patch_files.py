@@ -12,6 +12,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from stratamil.cohort import duplicates
 from stratamil.cohort.folders import hidden, visit
 from stratamil.core.errors import UserError
 from stratamil.core.names import (
@@ -28,6 +29,8 @@ from stratamil.core.names import (
 
 BROKEN_LINK = "broken link"
 HIDDEN_FOLDER = "in a hidden or system folder"
+REPEATED = "copy of another file"
+RENAMED = "same bytes as another file of its case and stain"
 # What identifies a patch to a person; its path is the key all the same.
 PATCH = ["case_id", "stain", "slice_id", "patch"]
 
@@ -115,7 +118,8 @@ def settled(scanned: Scan, root: str | Path, labelled: Iterable[str], stains: Se
     labelled: ids of the labels table. stains: canonical stains in the order of tables.
     """
     patches, copies = without_copies(ordered(numbered(spelt(scanned.patches, labelled)), stains), root)
-    return Scan(patches, scanned.left_out + copies, scanned.folders)
+    patches, renamed = without_renamed(patches, root)
+    return Scan(patches, scanned.left_out + copies + renamed, scanned.folders)
 
 
 class _Kept:
@@ -185,8 +189,8 @@ def _order(patches: pd.DataFrame, stains: Sequence[str]) -> NDArray[np.int64]:
         _ranks(patches["slice_id"], natural),
         patches["patch"].to_numpy(),
     ]
-    ties, same = np.zeros(len(patches), np.int32), repeated(patches)
-    ties[same] = _ranks(patches["path"][same], natural)
+    ties, same = np.zeros(len(patches), np.int32), repeated(patches, PATCH)
+    ties[same] = _ranks(patches["path"][same], _short)
     return np.lexsort([ties, *reversed(keys)])
 
 
@@ -205,18 +209,33 @@ def without_copies(patches: pd.DataFrame, root: str | Path) -> tuple[pd.DataFram
                 originals.append((path, size))
             else:
                 keep[i] = False
-                copies.append(LeftOut(path, "copy of another file", first, 0))
+                copies.append(LeftOut(path, REPEATED, first, 0))
     return (patches if keep.all() else patches[keep].reset_index(drop=True)), copies
+
+
+def without_renamed(patches: pd.DataFrame, root: str | Path) -> tuple[pd.DataFrame, list[LeftOut]]:
+    """Return the patches without the files whose bytes another of the same case and stain has, and those as left out.
+
+    The first stays, of several folders that of the highest. Only files of the same size are read.
+    """
+    same = duplicates.alike(patches, Path(root), lambda rows, name: rows[repeated(rows, ["case_id", "stain", name])])
+    if same.empty:
+        return patches, []
+    same = same.assign(depth=same["path"].str.count("/")).sort_values("depth", kind="stable")
+    first = same.groupby(["case_id", "stain", "digest"], sort=False, observed=True)["path"].transform("first")
+    lost = same.index[same["path"] != first]
+    copies = [LeftOut(path, RENAMED, of, 0) for path, of in zip(same.loc[lost, "path"], first[lost])]
+    return patches.drop(lost).reset_index(drop=True), copies
 
 
 def namesakes(patches: pd.DataFrame) -> pd.DataFrame:
     """Return the rows of `patches` whose case, stain, slice and number another row has, too."""
-    return patches[repeated(patches)]
+    return patches[repeated(patches, PATCH)]
 
 
-def repeated(patches: pd.DataFrame) -> NDArray[np.bool_]:
-    """Return which rows `namesakes` returns, (N,). DataFrame.duplicated takes three times the memory."""
-    keys = [patches["patch"].to_numpy(), *(patches[name].astype("category").cat.codes for name in PATCH[:3])]
+def repeated(patches: pd.DataFrame, names: Sequence[str]) -> NDArray[np.bool_]:
+    """Return which rows another has, too, by these columns, (N,). DataFrame.duplicated takes three times the memory."""
+    keys = [patches[name].astype("category").cat.codes for name in reversed(names)]
     order, found = np.lexsort(keys), np.zeros(len(patches), bool)
     same = np.ones(max(0, len(patches) - 1), bool)
     for key in keys:
@@ -271,6 +290,11 @@ def _most(slices: pd.DataFrame, keys: list[str], name: str) -> dict[Hashable, st
     for *key, text, _ in rows:
         most.setdefault(key[0] if len(keys) == 1 else tuple(key), text)
     return most
+
+
+def _short(path: str) -> tuple:
+    """Return what puts the file of a folder before its copy in a folder below."""
+    return path.count("/"), len(path), natural(path)
 
 
 def _ranks(values: pd.Series, key: Callable[[str], object]) -> NDArray[np.int32]:

@@ -111,13 +111,18 @@ def check(split: Split, cases: pd.DataFrame, name: str | Path, classes: Sequence
             yield f"{name}: {a}_cases and {b}_cases share patient {few(whose, 8)}: keep a patient in one set"
 
 
-def copies(splits: dict[str, Split], copied: pd.DataFrame, cases: pd.DataFrame, name: Path) -> Iterator[str]:
+def copies(
+    splits: dict[str, Split], copied: pd.DataFrame, cases: pd.DataFrame, name: Path, patients: bool
+) -> Iterator[str]:
     """Yield a line for cases of different patients that share files and are in different sets of a split.
 
     splits: name -> Split. copied: of duplicates.find. cases: the used cases. name: of the table, for messages.
+    patients: whether patients are known.
     """
     patient_of = dict(zip(cases["case_id"], cases["patient_id"]))
+    copied = copied[copied["case_id"].isin(cases["case_id"])]
     lines = list(duplicates.parted(duplicates.by_cases(copied), splits, patient_of))
+    whose = "are of different patients" if patients else "no patient column says that they are one patient's"
     for row, split, sets in lines[:MOST_COPIES]:
         number = f"{row['files']} equal file{'s' if row['files'] > 1 else ''}"
         remedy = "give them the same patient in the column that cohort.patient_column names, or remove all but one"
@@ -126,8 +131,8 @@ def copies(splits: dict[str, Split], copied: pd.DataFrame, cases: pd.DataFrame, 
             remedy = f"they have nothing else, so leave {out} out: remove its row from the labels table"
         places = ", ".join(f"case {case} in {part}" for part, case in sets.items())
         yield (
-            f"{name}: cases {few(row['cases'])} share {number} (e.g. {' = '.join(row['examples'])}), but are of "
-            f"different patients, and split {split} has {places}: {remedy}"
+            f"{name}: cases {few(row['cases'])} share {number} (e.g. {' = '.join(row['examples'])}), but {whose}, "
+            f"and split {split} has {places}: {remedy}"
         )
     if len(lines) > MOST_COPIES:
         yield f"{name}: {len(lines) - MOST_COPIES} more groups of cases share files in the same way: see the table"

@@ -32,7 +32,9 @@ MEASURES = {
     "specificity": True,
 }
 DECIDED = ("sensitivity", "specificity")
-SKIPPED = ("results", "patches", "labels", "report", "predict", "bundle", "compare")  # settings that decide no number
+# Settings that decide no number, or beginnings of their names.
+SKIPPED = ("results", "patches", "labels", "report.", "bundle.", "compare", "predict.name", "predict.labels")
+SKIPPED += ("predict.patches", "attention.", "demo")
 
 Measured = dict[str, tuple[float | None, NDArray[np.float64]]]  # measure -> value, bootstrap samples (B,)
 
@@ -146,8 +148,8 @@ def per_case(sides: Sequence[Side]) -> list[dict[str, Any]]:
 
 def settings(sides: Sequence[Side]) -> list[dict[str, Any]]:
     """Return a dict a setting that differs: its name, and what each side has; None where there is no such setting."""
-    flat = [_flat({key: value for key, value in side.settings.items() if key not in SKIPPED}) for side in sides]
-    names = dict.fromkeys(name for each in flat for name in each)
+    flat = [_flat(side.settings) for side in sides]
+    names = dict.fromkeys(name for each in flat for name in each if not name.startswith(SKIPPED))
     rows = [{"setting": name, "values": [each.get(name) for each in flat]} for name in names]
     return [row for row in rows if any(value != row["values"][0] for value in row["values"])]
 

@@ -8,6 +8,8 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from stratamil.cohort import flow
+from stratamil.cohort.cohort_warnings import PATCHES
 from stratamil.cohort.inventory import USED
 from stratamil.core.names import natural
 from stratamil.evaluation import by_column, clinical, competitors, decision_curve, learning_curve, power, tuned
@@ -68,6 +70,7 @@ def numbers(study: Study) -> dict[str, Any]:
         "columns": by_column.found(study, study.columns) if study.columns else None,
         "clinical": clinical.found(study, study.clinical, ours, out_of_fold),
         "per_case": _per_case(study),
+        "rest_on_few": _rest_on_few(study, headline),
         "subgroups": _subgroups(study),
         "coverage": coverage(study),
         "disagreements": _disagreements(study),
@@ -227,7 +230,7 @@ def _per_case(study: Study) -> list[dict[str, Any]]:
     """Return one dict a case: what is known of it and how it was predicted."""
     known = study.cases.set_index("case_id")
     splits = study.predictions.groupby("case_id")["split"].unique()
-    p = study.ensemble[study.probabilities].to_numpy()
+    p, seen = study.ensemble[study.probabilities].to_numpy(), flow.bags([run.test for run in study.runs])
     rows = []
     for i, case in study.ensemble.iterrows():
         facts = known.loc[case["case_id"]]
@@ -239,16 +242,30 @@ def _per_case(study: Study) -> list[dict[str, Any]]:
                 "true": study.classes[case["y"]],
                 "code": str(facts["label"]),
                 "predicted": study.classes[int(p[i].argmax())],
+                "error": float(1 - p[i][case["y"]]),
                 "probability": float(study.shown(study.ensemble)[i]),
                 "sd": None if pd.isna(case["sd"]) else float(case["sd"]),
                 "right": int(case["right"]),
                 "times": int(case["times"]),
-                "patches": int(facts["n_patches"]),
+                "patches": int(seen[case["case_id"]]),
                 "slices": int(facts["n_slices"]),
                 "missing": ";".join(study.missing[case["case_id"]]),
             }
         )
     return rows
+
+
+def _rest_on_few(study: Study, headline: str) -> dict[str, Any] | None:
+    """Return the wrong cases with few patches, and the headline without them, predictions as they are; None of none."""
+    wrong = [
+        {"case_id": row["case_id"], "patches": row["patches"]}
+        for row in _per_case(study)
+        if row["patches"] < PATCHES and row["predicted"] != row["true"]
+    ]
+    rest = study.predictions[~study.predictions["case_id"].isin([case["case_id"] for case in wrong])]
+    replicates = [rows for _, rows in rest.groupby(["repeat", "seed"])]
+    aucs = [study.auc(rows) if headline == "roc_auc" else mean_of(study.fold_aucs(rows)) for rows in replicates]
+    return {"cases": wrong, "auroc": mean_of(aucs)} if wrong else None
 
 
 def _subgroups(study: Study) -> list[dict[str, Any]]:

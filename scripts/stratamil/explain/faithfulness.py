@@ -330,7 +330,7 @@ def numbers(study: Study) -> dict[str, Any]:
     both = [f"{direction}_attention" for direction in ("deletion", "insertion")]
     by_class = {name: tuple(said[findings.of_predicted(part, column(name))] for part in both) for name in study.classes}
     told = findings.headline(by_class)
-    items = [findings.pooled(item) if item.measure in findings.POOLED else item for item in items]
+    items = [findings.pooled(item, study.percent) if item.measure in findings.POOLED else item for item in items]
     items = [replace(item, sentence=of_unit(item.sentence, study.unit)) for item in items]
     return {
         **{name: text and of_unit(text, study.unit) for name, text in told.items()},

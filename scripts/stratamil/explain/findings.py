@@ -311,9 +311,14 @@ def headline(
     }
 
 
-def explains(deletion: Verdict, insertion: Verdict) -> bool:
-    """Return whether attention explains predictions: both ways of testing it find it better than random."""
-    return deletion == insertion == ABOVE
+def explains(deletion: Verdict, insertion: Verdict) -> bool | None:
+    """Return whether attention explains predictions, better than random in both tests; None where that is not shown.
+
+    False is worse than random in one test and better in none.
+    """
+    if deletion == insertion == ABOVE:
+        return True
+    return False if BELOW in (deletion, insertion) and ABOVE not in (deletion, insertion) else None
 
 
 ONE_CLASS = (
@@ -342,8 +347,11 @@ def in_class(name: str, sentence: str) -> str:
     return f"In cases predicted {name}: {sentence[0].lower()}{sentence[1:]}"
 
 
-def pooled(item: Finding) -> Finding:
-    """Return a finding over cases of several predicted classes without a verdict."""
+def pooled(item: Finding, percent: float) -> Finding:
+    """Return a finding over cases of several predicted classes without a verdict. percent: the top share."""
     size = "not defined" if item.estimate.value is None else f"{num(item.estimate.value, 2)} {basis(item.estimate)}"
-    what = f"{item.measure.replace('_', ' ')}, {VALUES.get(item.value_of, 'rank correlation')}"
+    kind, _, rest = item.measure.partition("_")
+    of_top = kind in ("necessity", "sufficiency")
+    named = f"{kind} of {top(rest, percent)}" if of_top else item.measure.replace("_", " ")
+    what = f"{named}, {VALUES.get(item.value_of, 'rank correlation')}"
     return replace(item, verdict=None, sentence=f"All cases together, without a verdict: {what} {size}.")

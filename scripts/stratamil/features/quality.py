@@ -32,13 +32,13 @@ KINDS = {
 def look(shards: list[Path], copies: pd.DataFrame, patient_of: dict[str, str], images: bool) -> dict[str, Any]:
     """Return what there is to know of the patches in the feature files of a study, ready for JSON.
 
-    copies: of duplicates.find. patient_of: case -> patient. images: whether the patches are images of which the
+    copies: of duplicates.find. patient_of: used case -> patient. images: whether the patches are images of which the
     files hold Facts and colour; else their features are looked at.
     Keys: images, patches; kinds (kind, n, examples; an image may be of several); empty (case_id, empty,
     patches: of images whose pixels, or rows whose features, are all equal); same (cases whose patches are all one);
     bits (bits in use, n, examples: of all 16-bit grey images); unreadable (n, examples); copies (of
     duplicates.by_cases, with same_patient); equal_rows (the same of features of one stain, for cases that share no
-    files).
+    files); stains (of duplicates.by_stains); unused (of duplicates.unused).
     """
     data = store.read(shards)
     table = data.table[["case_id", "stain", "path"]].astype(str)
@@ -57,7 +57,8 @@ def look(shards: list[Path], copies: pd.DataFrame, patient_of: dict[str, str], i
     by_case = table.assign(empty=empty, row=rows["digest"]).groupby("case_id", sort=False)
     by_case = by_case.agg(empty=("empty", "sum"), patches=("path", "size"), distinct=("row", "nunique")).reset_index()
     same = by_case[(by_case["distinct"] == 1) & (by_case["patches"] > 1) & (by_case["empty"] < by_case["patches"])]
-    copied = _copies(copies, patient_of)
+    of_used = copies[copies["case_id"].isin(patient_of)]
+    copied = _copies(of_used, patient_of)
     equal = [] if images else _copies(_shared(table, rows, data.values), patient_of)
     return {
         "images": images,
@@ -69,6 +70,8 @@ def look(shards: list[Path], copies: pd.DataFrame, patient_of: dict[str, str], i
         "unreadable": _some(lost),
         "copies": copied,
         "equal_rows": [row for row in equal if row["cases"] not in [each["cases"] for each in copied]],
+        "stains": duplicates.by_stains(of_used),
+        "unused": duplicates.unused(copies, patient_of.keys()),
     }
 
 

@@ -15,6 +15,7 @@ from stratamil.report.style import COLORS, GREY, SINGLE, class_legend, figure_of
 
 BOX = 0.7  # lines that a box of a flow is higher than its text
 KEPT, LOST = 4.3, 5.0  # inches: width of a box that is kept, beginning of one that is left out
+FEW = 9  # amounts up to here are all marked on the axis
 POINTS = 2000  # beyond, a strip shows boxes only: a page of more would be slow and large
 
 
@@ -44,7 +45,9 @@ def strips(
                 place = row + (c - (n_classes - 1) / 2) * 0.8 / n_classes
                 _strip(axes, place, amounts, colors[c % len(colors)], shown)
     axes.set_xscale("log")
-    axes.xaxis.set_major_locator(LogLocator(10, (1, 2, 5), numticks=12))
+    every = np.concatenate([column[np.isfinite(column)] for column in values.values()])
+    few = len(every) and every.max() <= FEW  # slices: each number has its tick
+    axes.xaxis.set_major_locator(LogLocator(10, range(1, 10) if few else (1, 2, 5), numticks=12))
     axes.xaxis.set_minor_locator(NullLocator())
     axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
     axes.set_yticks(range(len(rows)), [f"{name}\nn = {np.isfinite(values[name]).sum()}" for name in rows])

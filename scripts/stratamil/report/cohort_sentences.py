@@ -61,7 +61,7 @@ def of_page(cohort: Cohort) -> dict[str, Any]:
         "shortcuts": shortcuts(cohort),
         "shortcut_cis": shortcut_cis(cohort),
         "sizes": sizes(cohort["sides"]),
-        "quality": quality(cohort["quality"]) if cohort["quality"] else {},
+        "quality": quality(cohort["quality"], cohort["repeated"]) if cohort["quality"] else {},
         "patients": several(cohort["patients"]),
         "inputs": inputs(cohort),
     }
@@ -87,7 +87,13 @@ def finding(cohort: Cohort) -> str:
     """Say what the cohort is, in a sentence."""
     total, names = cohort["total"], cohort["stains"]
     amount = f"{n_of(total['patches'], 'patch')} in {n_of(total['slices'], 'slice')}"
-    return f"{counts(cohort)}, {amount} of {n_of(len(names), 'stain')} ({listed(names)})."
+    return f"{counts(cohort)}, {amount} of {n_of(len(names), 'stain')} ({listed(names)}){unread(cohort)}."
+
+
+def unread(cohort: Cohort) -> str:
+    """Return `; 3 more patches could not be read`, or nothing."""
+    n = cohort["quality"]["unreadable"]["n"] if cohort.get("quality") else 0
+    return f"; {n} more patch{'' if n == 1 else 'es'} could not be read" if n else ""
 
 
 def mixed(cohort: Cohort) -> str:
@@ -176,8 +182,8 @@ def sizes(sides: Mapping[str, Any] | None) -> str:
     return result
 
 
-def quality(found: Mapping[str, Any]) -> dict[str, str]:
-    """Say what the patches hold: empty ones, kinds, and copies."""
+def quality(found: Mapping[str, Any], repeated: Mapping[str, Mapping[str, int]] | None = None) -> dict[str, str]:
+    """Say what the patches hold: empty ones, kinds, and copies. repeated: reason -> case -> files left out."""
     what = "image" if found["images"] else "row"
     empty, lost = sum(row["empty"] for row in found["empty"]), found["unreadable"]["n"]
     alike = "pixels" if found["images"] else "features"
@@ -198,6 +204,9 @@ def quality(found: Mapping[str, Any]) -> dict[str, str]:
         if found["copies"]
         else f"No two cases have an identical file{blank}."
     )
+    if n := sum(sum(cases.values()) for cases in (repeated or {}).values()):
+        verb = "repeats" if n == 1 else "repeat"
+        copies += f" Within cases {n_of(n, 'file')} {verb} another, so only one of each is used."
     cases = len(found["empty"])
     has = f"{n_of(cases, 'case')} {'has' if cases == 1 else 'have'} empty patches"
     equal = "These cases have identical features, in whatever files." if found["equal_rows"] else ""

@@ -11,9 +11,9 @@ import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
 
-from stratamil.cohort import cohort_warnings, flow, generated_splits, splits
+from stratamil.cohort import cohort_warnings, flow, generated_splits, inventory, splits
 from stratamil.cohort.inventory import USED
-from stratamil.cohort.patch_files import namesakes
+from stratamil.cohort.patch_files import RENAMED, REPEATED, namesakes
 from stratamil.cohort.splits import Split
 from stratamil.core.names import column, natural
 from stratamil.report import cohort_plots
@@ -44,6 +44,7 @@ def numbers(
     seed: int,
     plan: Mapping[str, Any],
     quality: dict[str, Any] | None = None,
+    unreadable: pd.DataFrame | None = None,
 ) -> dict[str, Any]:
     """Return everything the page says in numbers and sentences, ready for JSON.
 
@@ -51,9 +52,13 @@ def numbers(
     samples.sides, or None where patches have no images. patient_column: of the labels table, or None where each case
     counts as a patient. bootstrap_samples, seed: of the bootstrap by patient. plan: how the splits came about: preset,
     or n_splits, n_repeats, validation and seed. quality: of quality.look, or None where nothing is known of what the
-    patches hold. Of `stains`, those that no used case has are only named (absent_stains). `grave` counts the first
-    warnings that are `cohort_warnings.grave`.
+    patches hold. unreadable: of store.unreadable; only the flow counts these. Of `stains`, those that no used case has
+    are only named (absent_stains). `grave` counts the first warnings that are `cohort_warnings.grave`.
     """
+    options = {"unreadable": unreadable, "patients": patient_column is not None, "images": sides is not None}
+    followed = flow.follow(cases, excluded, sets, classes, **options)
+    if unreadable is not None:
+        patches, cases = inventory.without(patches, cases, unreadable["path"])
     used = cases[cases["status"] == USED].reset_index(drop=True)
     absent = [stain for stain in stains if not (used[f"patches_{column(stain)}"] > 0).any()]
     stains = [stain for stain in stains if stain not in absent]
@@ -73,23 +78,18 @@ def numbers(
         "patients": _patients(used),
         "excluded": _excluded(excluded),
         "namesakes": len(namesakes(patches)),
+        "repeated": _repeated(excluded, patches),
         "splits": splits.table(sets, used, classes).to_dict("records"),
         "sets": _sets(sets, used, stains),
         "plan": _made(plan, patient_column),
-        "flow": flow.follow(
-            cases, excluded, sets, classes, patients=patient_column is not None, images=sides is not None
-        ),
         "cases": _cases(cases, sets, stains),
-        "sides": sides,
-        "quality": quality,
     }
+    result |= {"flow": followed, "sides": sides, "quality": quality}
     shares = None if plan.get("preset") else generated_splits.shares(plan["n_splits"], plan["validation"])
     said = cohort_warnings.warnings(result, excluded) + splits.warnings(sets, used, classes, shares)
-    return {
-        "warnings": said,
-        "grave": len(cohort_warnings.grave(result)),
-        "notes": cohort_warnings.notes(result),
-    } | result
+    grave, notes = len(cohort_warnings.grave(result)), cohort_warnings.notes(result)
+    lost = len(list(cohort_warnings.lost(result, excluded)))
+    return {"warnings": said, "grave": grave, "lost": lost, "notes": notes} | result
 
 
 def _made(plan: Mapping[str, Any], patient_column: str | None) -> str:
@@ -264,6 +264,16 @@ def _patients(used: pd.DataFrame) -> list[dict[str, Any]]:
         for patient, rows in sorted(used.groupby("patient_id"), key=lambda item: natural(item[0]))
         if len(rows) > 1
     ]
+
+
+def _repeated(excluded: pd.DataFrame, patches: pd.DataFrame) -> dict[str, dict[str, int]]:
+    """Return how many files repeat another of their case: reason -> case -> files."""
+    case_of = dict(zip(patches["path"], patches["case_id"].astype(str)))
+    found = {}
+    for reason in (REPEATED, RENAMED):
+        cases = excluded.loc[excluded["reason"] == reason, "detail"].map(case_of).dropna().tolist()
+        found[reason] = {case: cases.count(case) for case in sorted(set(cases), key=natural)}
+    return found
 
 
 def _excluded(excluded: pd.DataFrame) -> list[dict[str, Any]]:

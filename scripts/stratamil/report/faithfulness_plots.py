@@ -247,7 +247,9 @@ def tops(
                 panel.set(xlim=(-0.5, len(names) - 0.5))
                 panel.grid(visible=False, axis="x")
             axes[0].set_ylabel(f"probability of {predicted}")
-            axes[0].set_title(f"Predicted {predicted} (n = {whole.loc[predicted, 'size']}): without them", fontsize=10)
+            sizes = sorted({row["mean"].n for row in rows if row["of"] == "probability" and row["top"] in names})
+            n = f"{sizes[0]}" if len(sizes) == 1 else f"{sizes[0]} to {sizes[-1]}"  # fewer have more than 20 patches
+            axes[0].set_title(f"Predicted {predicted} (n = {n}): without them", fontsize=10)
             axes[1].set_title("nothing but them", fontsize=10)
         for panel in grid[-1]:
             panel.set(xlabel="patches")

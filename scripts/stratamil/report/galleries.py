@@ -60,7 +60,7 @@ def gallery(
     file name.
     """
     cell = TILE + 2 * BORDER
-    files = [broken(Path(path).name, font(SMALL), cell + GAP - 4) for path in shown["path"]]
+    files = [broken(path, font(SMALL), cell + GAP - 4) for path in shown["path"]]
     long = max(map(len, files))
     captions = [
         [*caption(row), *file, *[""] * (long - len(file)), tiles(row.path).note]
@@ -196,7 +196,7 @@ def slice_galleries(
 def case_galleries(
     case: Case, stains: Mapping[str, str], *, tiles: Tiles, n: int, heading: str
 ) -> dict[str, Image.Image]:
-    """Return galleries of the n most and n least attended patches of a case: "top", "bottom" -> image.
+    """Return galleries of the n most and n least attended patches of a case: "top", "bottom" (not of one) -> image.
 
     stains: of `palette`; the heading names those that the case lacks.
     """
@@ -237,11 +237,14 @@ def _both_ends(
         return *caption(row), f"adds {_signed(margins[row.path])}"
 
     for end, shown in attention_tables.ends(ranked, n).items():
+        if end == "bottom" and len(ranked) == 1:  # the same picture
+            continue
         share = _share_of(shown, ranked, weight)
         same = [f"all {len(ranked)} have equal weight: in the order of their names"] * (len(ranked) > 1)
         lines = [[*case_plots.facts(case), heading], [*facts, share, *(same if alike(ranked[weight]) else [])]]
         lines.append([ADDS.format(case.predicted_label, case.rival)])
-        title = f"Case {case.id}: {WHICH[end]} attended patches of {where}"
+        which = f"{WHICH[end]} attended patches" if len(ranked) > 1 else "the only patch"
+        title = f"Case {case.id}: {which} of {where}"
         galleries[end] = gallery(shown, tiles, title, lines, told)
     return galleries
 

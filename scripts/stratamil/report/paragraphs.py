@@ -9,6 +9,7 @@ from stratamil.core.wording import baseline_label, listed, n_of, thousands
 from stratamil.report import sentences
 from stratamil.report import sentences_cases as of_cases
 from stratamil.report import sentences_performance as performance
+from stratamil.report.cohort_sentences import unread
 from stratamil.report.sentences import Numbers, quoted
 
 RULES = {"youden": "Youden’s index"}
@@ -49,7 +50,7 @@ def methods(numbers: Numbers, used: Mapping[str, Any], unit: str) -> str:
         f"Cases were classified as {listed(numbers['classes'], 'or')} from image patches of "
         f"{n_of(len(stains), 'stain')} ({listed(stains)}) by multiple-instance learning.",
         f"The cohort had {n_of(total['cases'], 'case')}{of} ({sentences.by_class(numbers['counts'])}) with "
-        f"{thousands(total['slices'])} slices and {thousands(total['patches'])} patches.",
+        f"{thousands(total['slices'])} slices and {thousands(total['patches'])} patches{unread(cohort)}.",
         *_model(runs, numbers.get("tuning")),
         f"Splits were {_first_lower(re.sub(', read from .*? and checked', '', cohort['plan']))}",
         *_training(numbers, runs),

@@ -66,7 +66,7 @@ def _results(numbers: Numbers, used: Mapping[str, Any], replicates: str, unit: s
             "headline": sentences.result(numbers),
             "cards": sentences.cards(numbers, replicates),
             "flags": sentences.flags(numbers, used["cohort"], faithful and faithful["explained"], unit),
-            "estimand": performance.estimand(numbers),
+            "estimand": performance.estimand(numbers, unit),
             "trained": performance.trained(training, numbers["cases"]),
             "limits": RESULT_LIMITS.format(unit=unit),
             "roc": captions(numbers, "roc"),

@@ -4,7 +4,8 @@ import re
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
-from stratamil.cohort.cohort_warnings import PATIENTS
+from stratamil.cohort.cohort_warnings import PATCHES, PATIENTS
+from stratamil.core.errors import few as few_of
 from stratamil.core.wording import baseline_label, listed, n_of, num, span
 from stratamil.stats.intervals import Estimate
 
@@ -185,20 +186,66 @@ def flags(
     explained: class -> whether attention explains its predictions, None where nothing is shown; None without a check.
     """
     missing = numbers["coverage"]["missing"] or numbers["coverage"]["repeated"]
-    grave = [first_sentence(line) for line in cohort["warnings"][: cohort["grave"]]]
+    told = [first_sentence(line) for line in cohort["warnings"]]
+    end = cohort["grave"] + cohort.get("lost", 0)
+    grave, lost = told[: cohort["grave"]], told[cohort["grave"] : end]
     more = len(grave) - GRAVE
-    return [
-        *filter(None, (below_chance(numbers["out_of_fold"][numbers["headline"]].high),)),
+    few_cases = few(numbers["patients_of"], unit)
+    found = [
+        below_chance(numbers["out_of_fold"][numbers["headline"]].high),
         *(["results.json and predictions.csv disagree: see Single trainings."] if numbers["disagreements"] else []),
         *(["Some cases were predicted more or less often than others: see Single trainings."] if missing else []),
-        *filter(None, (few(numbers["patients_of"], unit),)),
-        *filter(None, (_perfect(numbers),)),
+        few_cases,
+        _perfect(numbers),
         *grave[:GRAVE],
-        *([f"{n_of(more, 'more grave warning')} on the cohort page."] if more > 0 else []),
-        *filter(None, ("" if few(numbers["patients_of"], unit) else small(numbers["counts"], numbers["positive"]),)),
-        *filter(None, (one_class(explained),)),
+        f"{n_of(more, 'more grave warning')} on the cohort page." if more > 0 else "",
+        rest_on_few(numbers),
+        no_better(numbers),
+        *lost,
+        unsettled(numbers["runs"]),
+        "" if few_cases else small(numbers["counts"], numbers["positive"]),
+        one_class(explained),
         "Internal test only: no other hospital, scanner or laboratory was tested.",
     ]
+    return [line for line in found if line]
+
+
+def rest_on_few(numbers: Numbers) -> str:
+    """Say which wrong cases have next to no patches, and what the AUROC is without them; empty where none has."""
+    found = numbers.get("rest_on_few")
+    if not found:
+        return ""
+    cases, names = found["cases"], [case["case_id"] for case in found["cases"]]
+    one = f"rests on {n_of(cases[0]['patches'], 'patch')}"
+    rest = f"rest on fewer than {PATCHES} patches" if names[1:] else one
+    return (
+        f"Case{'s' if names[1:] else ''} {few_of(names)} {rest} and {'are' if names[1:] else 'is'} predicted wrongly; "
+        f"without {'them' if names[1:] else 'it'} the AUROC would be {num(found['auroc'], 2)}."
+    )
+
+
+def no_better(numbers: Numbers) -> str:
+    """Say that the cohort cannot show the model to be better than the strongest baseline; empty where it can."""
+    best = strongest(numbers)
+    if not best:
+        return ""
+    gain, reached = difference(best, numbers), num(best[numbers["headline"]].value, 2)
+    if gain.value is None or (gain.low is not None and gain.low > 0):
+        return ""
+    than = f"This cohort cannot show that the model is better than “{baseline_label(best['name'])}”"
+    if gain.low is not None:
+        return f"{than} (AUROC {reached}; 95% CI of the difference {span(gain.low, gain.high, 2)})."
+    return f"{than}, which also reaches {reached}." if equal(gain) else f"{than} (AUROC {reached}; no CI is defined)."
+
+
+def unsettled(runs: Sequence[Mapping[str, Any]]) -> str:
+    """Say in how many trainings the last epoch was the best; empty where in none."""
+    known = [run for run in runs if run.get("epoch") is not None and run.get("epochs")]
+    n = sum(run["epoch"] >= run["epochs"] for run in known)
+    if not n:
+        return ""
+    which = "the training" if len(known) == 1 else f"{n} of {n_of(len(known), 'training')}"
+    return f"In {which} the last epoch was the best, so training may not have settled: allow more epochs."
 
 
 def _perfect(numbers: Numbers) -> str:
@@ -212,12 +259,16 @@ def one_class(explained: Mapping[str, bool | None] | None) -> str:
     """Say of which predicted classes attention is no explanation; empty where it explains all, or was not checked."""
     if explained is None:
         return "Whether attention explains the predictions was not checked."
-    yes = [name for name, known in explained.items() if known]
-    if not yes:
+    yes, worse, rest = ([name for name, known in explained.items() if known is state] for state in (True, False, None))
+    if not yes and not worse:
         return "Predictions are not shown to rest on the attended patches, in any class."
-    rest = [name for name, known in explained.items() if not known]
-    shown_for = f"Predictions of {listed(yes)} rest on the attended patches"
-    return f"{shown_for}; those of {listed(rest)} are not shown to." if rest else ""
+    if not worse and not rest:
+        return ""
+    parts = [f"Predictions of {listed(yes)} rest on the attended patches"] if yes else []
+    parts += [f"{'for' if yes else 'For'} those of {listed(worse)} attention is worse than random"] if worse else []
+    parts += [f"those of {listed(rest)} are not shown to"] if rest and not worse else []
+    parts += [f"for those of {listed(rest)} nothing is shown"] if rest and worse else []
+    return f"{'; '.join(parts)}."
 
 
 def first_sentence(text: str) -> str:

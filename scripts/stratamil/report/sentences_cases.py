@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from stratamil.core.wording import listed, n_of, num, percentages, thousands
+from stratamil.report.cohort_sentences import unread
 from stratamil.report.sentences import first_sentence, quoted
 
 CHANCE = 0.5
@@ -15,7 +16,7 @@ OPEN = 5  # warnings that the report itself shows
 def cohort(cohort: Mapping[str, Any], flow: Mapping[str, Any]) -> list[str]:
     """Return what the cohort is, how it was split and what was excluded, a line each.
 
-    Its grave warnings are flags of the first screen.
+    Its first warnings are flags of the first screen.
     """
     total, stains = cohort["total"], cohort["stains"]
     of = "" if cohort["patient_column"] is None else f" of {n_of(total['patients'], 'patient')}"
@@ -24,10 +25,11 @@ def cohort(cohort: Mapping[str, Any], flow: Mapping[str, Any]) -> list[str]:
     classes = listed([f"{n} {name} ({share}%)" for (name, n), share in zip(counts.items(), shares)])
     return [
         f"{n_of(total['cases'], 'case')}{of}: {classes}; {thousands(total['slices'])} slices (one tissue section in "
-        f"one stain) and {thousands(total['patches'])} patches in {n_of(len(stains), 'stain')} ({listed(stains)}).",
+        f"one stain) and {thousands(total['patches'])} patches in {n_of(len(stains), 'stain')} ({listed(stains)})"
+        f"{unread(cohort)}.",
         excluded(flow),
         f"Splits: {cohort['plan'][0].lower()}{cohort['plan'][1:]}",
-        *warned(cohort["warnings"][cohort["grave"] :]),
+        *warned(cohort["warnings"][cohort["grave"] + cohort.get("lost", 0) :]),
     ]
 
 

@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from stratamil.core.wording import duration, n_of, thousands
-from stratamil.report.sentences import Numbers
+from stratamil.report.sentences import Numbers, unsettled
 
 
 def intervals(numbers: Numbers, unit: str) -> list[str]:
@@ -32,7 +32,8 @@ def training(numbers: Numbers, drawn: bool) -> str:
     if not drawn or not epochs:
         return f"The {total} evaluate a given model: nothing was trained here."
     kept = f"epoch {epochs[0]}" if min(epochs) == max(epochs) else f"epochs {min(epochs)} to {max(epochs)}"
-    return f"Validation cases chose {kept} in {total}; test cases had no part in training or in any choice."
+    settled = unsettled(numbers["runs"]) or "Every training went on after its best epoch, so none was cut short."
+    return f"Validation cases chose {kept} in {total}; test cases had no part in training or in any choice. {settled}"
 
 
 def flow(steps: Sequence[Mapping[str, Any]]) -> str:
@@ -52,7 +53,8 @@ def resources(rows: Sequence[Mapping[str, Any]]) -> str:
     jobs, seconds = sum(row["jobs"] for row in rows), sum(row["seconds"] for row in rows)
     most = f"{slowest['rule']} took the most ({duration(slowest['seconds'])})"
     return (
-        f"{n_of(jobs, 'job')} took {duration(seconds)} in all; {most}. Waiting times and earlier runs are not counted."
+        f"{n_of(jobs, 'job')} took {duration(seconds)}, added up; {most}. Waiting times and earlier runs are not "
+        "counted."
     )
 
 

@@ -6,7 +6,7 @@ from typing import Any
 from stratamil.core.wording import baseline_label, listed, n_of, num, pct, span
 from stratamil.report import sentences
 from stratamil.report.sentences import Numbers, ci, quoted
-from stratamil.stats.intervals import Estimate
+from stratamil.stats.intervals import FEW, Estimate
 from stratamil.stats.metrics import TEMPERATURE_CASES
 
 OFF = {
@@ -16,17 +16,29 @@ OFF = {
 }
 
 
-def estimand(numbers: Numbers) -> str:
-    """Say why the mean of folds leads, and what the pooled AUROC is."""
+def estimand(numbers: Numbers, unit: str) -> str:
+    """Say why the mean of folds leads, what the pooled AUROC is, and where the CIs come from."""
     pooled = numbers["out_of_fold"]["roc_auc"]
     if numbers["headline"] != "fold_mean":
-        return "The pooled AUROC ranks cases across models and falls where their probabilities are shifted."
+        pooling = "The pooled AUROC ranks cases across models and falls where their probabilities are shifted."
+        return f"{pooling} {_cis(numbers, unit)}"
     quote = num(numbers["out_of_fold"]["fold_mean"].value, 2)
     return (
         f"Quote {quote}: models ranked each test set without having seen it. The pooled AUROC, {quoted(pooled)}, ranks "
         "cases across models and falls where their probabilities are shifted. "
-        "CIs come from bootstrap samples of test cases; they do not include the variation of splits and trainings."
+        f"{_cis(numbers, unit)}"
     )
+
+
+def _cis(numbers: Numbers, unit: str) -> str:
+    """Say how the CI of the headline was made."""
+    value = numbers["out_of_fold"][numbers["headline"]].value
+    how = f"bootstrap samples of test {unit}s"
+    if min(numbers["patients_of"].values()) < FEW:
+        how = f"Newcombe’s method, because a class has fewer than {FEW} {unit}s"
+    elif value in (0, 1):
+        how = "Newcombe’s method, because all test sets are ranked alike"
+    return f"Its CI comes from {how}, and does not include the variation of splits and trainings."
 
 
 def trained(training: Sequence[int], cases: int) -> str:
@@ -120,7 +132,7 @@ def decisions(numbers: Numbers, replicates: str) -> str:
 
 
 def threshold(points: Sequence[Mapping[str, Any]]) -> str:
-    """Say whether the thresholds chosen on validation did worse than 0.5, or that there are none."""
+    """Say how the thresholds chosen on validation did beside 0.5, or that there are none."""
     if len(points) < 2:
         return ""
     if not points[1]["rows"]:
@@ -128,11 +140,8 @@ def threshold(points: Sequence[Mapping[str, Any]]) -> str:
     at_half, chosen = (_value(point, "balanced_accuracy") for point in points)
     if at_half is None or chosen is None:
         return ""
-    how = "worse than" if chosen < at_half else "no worse than"
-    return (
-        f"Thresholds chosen on validation cases did {how} 0.5 on test cases: balanced accuracy {num(chosen, 2)} "
-        f"against {num(at_half, 2)}."
-    )
+    at_chosen = f"Balanced accuracy was {num(chosen, 2)} at the thresholds chosen on validation cases"
+    return f"{at_chosen}, {num(at_half, 2)} at 0.5."
 
 
 def _value(point: Mapping[str, Any], name: str) -> float | None:
@@ -216,7 +225,19 @@ def baselines(numbers: Numbers) -> str:
         return f"None of {n_of(len(numbers['baselines']), 'baseline')} has a defined AUROC."
     named = f"“{baseline_label(best['name'])}”"
     text = f"The strongest of {n_of(len(judged), 'baseline')}, {named}, reached an AUROC of {quoted(best[headline])}."
-    return f"{text} {against(best, numbers)}"
+    return " ".join(filter(None, (text, against(best, numbers), below(judged, headline))))
+
+
+def below(judged: Sequence[Mapping[str, Any]], headline: str) -> str:
+    """Say what a baseline means whose CI lies below 0.5; empty where there is none."""
+    names = [f"“{baseline_label(entry['name'])}”" for entry in judged if (entry[headline].high or 1) < 0.5]
+    if not names:
+        return ""
+    ends = "CI of {} lies" if len(names) == 1 else "CIs of {} lie"
+    return (
+        f"The {ends.format(listed(names))} wholly below 0.5, a sign of few cases, unbalanced folds or shifted labels, "
+        "not of a model that would be better the other way round."
+    )
 
 
 def mean_pooling(numbers: Numbers) -> str:

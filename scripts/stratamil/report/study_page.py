@@ -14,6 +14,7 @@ import pandas as pd
 import yaml
 
 from stratamil.cohort import flow
+from stratamil.cohort.cohort_warnings import PATCHES
 from stratamil.cohort.splits import Split
 from stratamil.core import files, progress, provenance
 from stratamil.core.errors import UserError
@@ -117,6 +118,7 @@ def build(
         replicates=replicates,
         unit=unit,
         percentages=percentages,
+        few_patches=PATCHES,
         baseline_label=baseline_label,
         said=report_text.of_study(numbers, used, replicates, unit),
         beyond=beyond.said(numbers, unit),

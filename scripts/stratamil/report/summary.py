@@ -1,14 +1,15 @@
 """The end of a run in ten lines: the result, what to know of it, the pages to open, and what to do next."""
 
-import json
-import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from stratamil.core.errors import visible
-from stratamil.core.wording import baseline_label, duration, num, span
-from stratamil.report import sentences
+from stratamil.cohort import duplicates
+from stratamil.cohort.inventory import USED
+from stratamil.core import tables
+from stratamil.core.errors import few, visible
+from stratamil.core.wording import duration, n_of
+from stratamil.report import door, sentences
 
 Numbers = Mapping[str, Any]
 FLAGS = 3
@@ -34,15 +35,26 @@ def of_folder(results: Path, seconds: float, target: str = TARGET) -> list[str]:
     try:
         result = lines(metrics, cohort, faithfulness, pages, seconds, target)
     except (
+        AttributeError,
         KeyError,
         TypeError,
     ):  # the numbers of another version of the program, in a folder that is not all made again
         result = lines(None, None, None, pages, seconds, target)
+    if not metrics and (not cohort or _older(results / "cohort/cohort.json", results / "inventory/cases.csv")):
+        result = [*of_inventory(results / "inventory"), *result[-1:]] if _whole(results / "inventory") else result
     return [visible(line) for line in result]
 
 
+def _older(path: Path, other: Path) -> bool:
+    return other.is_file() and path.stat().st_mtime < other.stat().st_mtime
+
+
+def _whole(folder: Path) -> bool:
+    return all((folder / name).is_file() for name in ("cases.csv", "excluded.csv", "duplicates.csv"))
+
+
 def _read(path: Path) -> Numbers | None:
-    return json.loads(path.read_text(encoding="utf-8")) if path.is_file() else None
+    return door.read(path) if path.is_file() else None
 
 
 def lines(
@@ -57,14 +69,14 @@ def lines(
 
     pages: files to open, the most important first. seconds: what the run took. target: what was asked for, in words.
     """
-    result = [headline(metrics, cohort)] if metrics else []
+    result = [headline(metrics)] if metrics else []
     if metrics and faithfulness:
         result.append(faithfulness["overall"])
-    warnings = flags(metrics, cohort)
+    warnings = flags(metrics, cohort, faithfulness)
     if warnings:
         shown = warnings if len(warnings) == FLAGS + 1 else warnings[:FLAGS]  # instead of a line on one more
         more = len(warnings) - len(shown)
-        result += ["Read with care:", *(f"  - {_first_sentence(line)}" for line in shown)]
+        result += ["Read with care:", *(f"  - {line}" for line in shown)]
         result += [f"  - and {more} more on the pages"] if more else []
     if pages:
         width = max(len(str(page)) for page in pages)
@@ -73,65 +85,40 @@ def lines(
     return [*result, f"It took {duration(seconds)}. {_next(metrics, pages, target)}"]
 
 
-def headline(metrics: Numbers, cohort: Numbers | None = None) -> str:
-    """Return the result as a sentence, `AUROC 0.91 (95% CI 0.84 to 0.95) ...`, and what keeps one from quoting it."""
+def headline(metrics: Numbers) -> str:
+    """Return the result as a sentence, `AUROC 0.91 (95% CI 0.84 to 0.95) ...`."""
     apart, of = sentences.question(metrics["classes"], metrics["positive"]), metrics["out_of_fold"]
     cases, patients = metrics["cases"], metrics["patients"]
     counts = f"{cases} cases" + (f" of {patients} patients" if patients != cases else "")
     several = len(metrics["by_seed"])
     how = f"mean of {of['folds']} folds" if metrics["headline"] == "fold_mean" else "pooled"
     how += f", mean of {several} trainings each" if several > 1 else ""
-    told = f"AUROC {quoted(of[metrics['headline']])}, {apart}; {counts}, out of fold, {how}."
+    return f"AUROC {sentences.quoted(of[metrics['headline']])}, {apart}; {counts}, out of fold, {how}."
+
+
+def flags(metrics: Numbers | None, cohort: Numbers | None, faithfulness: Numbers | None = None) -> list[str]:
+    """Return what a reader must know, as the first screen of the report has it; without a result, of the cohort."""
+    if not metrics:
+        return [sentences.first_sentence(line) for line in cohort["warnings"]] if cohort else []
     unit = "case" if cohort and cohort["patient_column"] is None else "patient"
-    doubts = (sentences.below_chance(of[metrics["headline"]]["high"]), sentences.few(metrics["patients_of"], unit))
-    return " ".join(filter(None, (told, *doubts)))
+    explained = faithfulness and faithfulness["explained"]
+    return sentences.flags(metrics, cohort or {"warnings": [], "grave": 0}, explained, unit)
 
 
-def quoted(estimate: Numbers) -> str:
-    """Return `0.91 (95% CI 0.84 to 0.95)`, from value, low and high."""
-    low, high = estimate["low"], estimate["high"]
-    return num(estimate["value"], 2) + ("" if low is None else f" (95% CI {span(low, high, 2)})")
-
-
-def flags(metrics: Numbers | None, cohort: Numbers | None) -> list[str]:
-    """Return what a reader must know of the result, the most dangerous first; those of the cohort in their order."""
-    result = []
-    warnings, grave = (cohort["warnings"], cohort["grave"]) if cohort else ([], 0)
-    if metrics:
-        if metrics["disagreements"]:
-            result.append("results.json and predictions.csv of some runs do not agree: evaluate these runs again.")
-        if metrics["coverage"]["missing"] or metrics["coverage"]["repeated"]:
-            result.append("Some cases are predicted less or more often than others: the report names them.")
-        aucs, sizes = [run["roc_auc"]["value"] for run in metrics["runs"]], [run["n"] for run in metrics["runs"]]
-        if told := sentences.perfect(aucs, sizes, quoted(metrics["out_of_fold"]["roc_auc"]) if aucs else ""):
-            result.append(told)
-    return [*result, *warnings[:grave], *(_against_baselines(metrics) if metrics else []), *warnings[grave:]]
-
-
-def _against_baselines(metrics: Numbers) -> list[str]:
-    """Return a line if the cohort cannot show that the model is better than the strongest baseline."""
-    judged = [entry for entry in metrics["baselines"] if entry["name"] != "prevalence" and entry["fitted"]]
-    judged = [entry for entry in judged if not entry.get("retrained")]
-    measure = metrics["headline"]
-    judged = [entry for entry in judged if entry[measure]["value"] is not None]
-    if not judged:
-        return []
-    strongest = max(judged, key=lambda entry: entry[measure]["value"])
-    gain = strongest["auc_difference"]["fold_mean" if measure == "fold_mean" else "model"]
-    if gain["value"] is None or (gain["low"] is not None and gain["low"] > 0):
-        return []
-    equal = num(gain["value"], 2) == num(0, 2)
-    if gain["low"] is not None:
-        difference = f"; the 95% CI of the difference is {span(gain['low'], gain['high'], 2)}"
-    else:  # too few patients, or all test sets ranked perfectly
-        difference = "" if equal else "; the difference has no CI"
-    reaches = "also reaches" if equal and not difference else "reaches"
-    name, reached = baseline_label(strongest["name"]), num(strongest[measure]["value"], 2)
-    return [f"The baseline “{name}” {reaches} {reached}{difference}: this cohort cannot show that the model is better."]
-
-
-def _first_sentence(text: str) -> str:
-    return re.split(r"(?<=\.) (?=[A-Z])", text)[0]
+def of_inventory(folder: Path) -> list[str]:
+    """Return what the inventory found: cases, patches, what is excluded and why, and cases that share files."""
+    cases, excluded = tables.read_cases(folder / "cases.csv"), tables.read_excluded(folder / "excluded.csv")
+    used = cases[cases["status"] == USED]
+    by_class = sentences.by_class(used["class"].value_counts(sort=False).to_dict())
+    patches = n_of(int(used["n_patches"].astype(int).sum()), "patch")
+    lines = [f"{n_of(len(used), 'case')} ({by_class}), {patches}."]
+    counts = excluded[["kind", "reason"]].value_counts(sort=False)
+    told = [f"  {n_of(int(n), kind)}: {reason}" for (kind, reason), n in counts.items()]
+    lines += ["Excluded (inventory/excluded.csv names them):", *told] if told else ["Nothing is excluded."]
+    shared = duplicates.by_cases(tables.read(folder / "duplicates.csv"))
+    lines += [f"  cases {few(row['cases'])} share {n_of(row['files'], 'equal file')}" for row in shared[:FLAGS]]
+    more = len(shared) - FLAGS
+    return lines + ([f"  and {more} more groups in inventory/duplicates.csv"] if more > 0 else [])
 
 
 def _next(metrics: Numbers | None, pages: Sequence[Path], target: str) -> str:

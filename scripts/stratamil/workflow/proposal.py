@@ -16,11 +16,11 @@ from stratamil.core.wording import counted
 from stratamil.workflow import propose_labels
 from stratamil.workflow.propose_labels import Meaning
 from stratamil.workflow.propose_names import Names
+from stratamil.workflow.study_file import USUAL
 
 EXAMPLES = 5
 REASONS = 8  # named, for files left out
 FEWEST = 3  # splits: validation cases are the next split's test cases
-USUAL = 5
 # Input sizes in pixels that suit the small encoder. Real patches of 48 and 74 px were measured at 128; at 96 those of
 # 74 px gave a lower AUROC (docs/how-to/encoders.md), so small patches are enlarged to 128.
 SIDES = (128, 160, 192, 224)
@@ -106,7 +106,9 @@ def splits(table: pd.DataFrame, case_column: str, meaning: Meaning, cases: Colle
     if two classes are not left.
     """
     of_class = patients(table, case_column, meaning, cases)
-    propose_labels.without_small(meaning, of_class, FEWEST)
+    code_of = table[meaning.class_column]
+    alone = {code: f"case {table.loc[row, case_column]} (row {row})" for row, code in code_of.drop_duplicates().items()}
+    propose_labels.without_small(meaning, of_class, FEWEST, alone)
     fewest = min(of_class[name] for name in meaning.classes)
     if fewest < FEWEST:
         told = few([f"{name} {of_class[name]}" for name in meaning.classes], 8)

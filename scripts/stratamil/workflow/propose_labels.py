@@ -2,6 +2,7 @@
 
 import re
 from collections import Counter
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 import pandas as pd
@@ -140,10 +141,10 @@ def _own(meaning: Meaning, codes: list[str]) -> dict[str, list[str]] | None:
     return classes if all(classes.values()) and set(codes) <= known else None
 
 
-def without_small(meaning: Meaning, patients: Counter, fewest: int) -> None:
+def without_small(meaning: Meaning, patients: Counter, fewest: int, first: Mapping[str, str]) -> None:
     """Take the classes of fewer patients than `fewest` out of a Meaning, and mark it. patients: class -> number.
 
-    The code of a single case may be a mistyped one, so it is not excluded: the inventory names its row.
+    The code of a single case may be a mistyped one, so it is not excluded. first: code -> its first case and row.
     """
     small = [name for name in meaning.classes if patients[name] < fewest]
     if small and len(meaning.classes) - len(small) >= 2:
@@ -152,7 +153,8 @@ def without_small(meaning: Meaning, patients: Counter, fewest: int) -> None:
         rare = [f"{code} ({counted(meaning.counts[code], 'case')})" for code in codes if code not in meaning.open]
         told = [f"excluded for few patients: {few(rare)}"] if rare else []
         if meaning.open:
-            told.append(f"code {few(meaning.open)} has a single case: correct the table, or add it to a class or here")
+            alone = few([f"{first[code]} alone has code {code}" for code in meaning.open])
+            told.append(f"{alone}: a typing error? Correct the table, or add the code to a class or here")
         meaning.guesses["excluded"] = "; ".join(told)
 
 

@@ -43,9 +43,9 @@ class Questions:
         self.one("patient", self.meaning.guesses, how, self.patient_column)
         with suppress(UserError):  # told when all questions are answered
             self.splits(self.meaning)
-        self.one(
-            "excluded", self.meaning.guesses, "y to exclude what is named here; the classes come next", self.excluded
-        )
+        how = "y to exclude what is named here; the classes come next"
+        how += "; Ctrl-C to correct the table first" if self.meaning.open else ""
+        self.one("excluded", self.meaning.guesses, how, self.excluded)
         if "classes" in self.meaning.guesses:
             print(visible(f"Proposed classes: {self.proposed()}."))
             print("The last is the positive one; codes that are in none are excluded.")

@@ -11,6 +11,7 @@ from stratamil.workflow.propose_labels import Meaning
 from stratamil.workflow.propose_names import Names
 
 CHECK = "  # check this: "
+USUAL = 5  # splits
 
 
 @dataclass(frozen=True)
@@ -34,7 +35,7 @@ def text(study: Study) -> str:
     lines += ["#", *(f"# {account}" for account in study.accounts), ""]
     lines += [f"{key}: {_quoted(getattr(study, key))}" for key in ("patches", "labels", "results")]
     lines += ["", *_cohort(study.names.case_column, study.meaning), "", *_names(study.names)]
-    lines += ["", "splits:", *_settings(study.splits), "", f"seeds: {_list(study.seeds)}  # trainings of each split"]
+    lines += ["", "splits:", *_splits(study), "", f"seeds: {_list(study.seeds)}  # trainings of each split"]
     lines += _report(study.meaning) if study.meaning.others else []
     if study.embed:
         lines += ["", "embed:  # a small encoder, for this machine has no GPU", *_settings(study.embed)]
@@ -45,7 +46,7 @@ def unchecked(paths: Iterable[str | Path]) -> list[str]:
     """Return a line for each study file in which guesses are still marked; a YAML reader does not see comments."""
     marked = {str(path): Path(path).read_text(encoding="utf-8").count(CHECK.strip()) for path in paths}
     return [
-        f"{_near(path)}: {_lines(n)} `check this`: check what was guessed, then delete the mark"
+        f"{_near(path)}: {lines_say(n)} `check this`: check what was guessed, then delete the mark"
         for path, n in marked.items()
         if n
     ]
@@ -56,7 +57,8 @@ def _near(path: str) -> str:
     return path if near.startswith("..") else near
 
 
-def _lines(n: int) -> str:
+def lines_say(n: int) -> str:
+    """Return `1 line says`, `2 lines say`."""
     return "1 line says" if n == 1 else f"{n} lines say"
 
 
@@ -106,6 +108,14 @@ def _check(guesses: Mapping[str, str], what: str) -> str:
 
 def _settings(settings: Mapping[str, Any]) -> list[str]:
     return [f"  {key}: {value if isinstance(value, str) else json.dumps(value)}" for key, value in settings.items()]
+
+
+def _splits(study: Study) -> list[str]:
+    """Return the settings of the splits, and why there are fewer than usual."""
+    n, meaning = study.splits["n_splits"], study.meaning
+    unit = "case" if meaning.patient_column in (None, study.names.case_column) else "patient"
+    why = f"  # the smallest class has {n} {unit}s, and each split tests one of them" if n < USUAL else ""
+    return [line + why * line.startswith("  n_splits:") for line in _settings(study.splits)]
 
 
 def _quoted(value: Any) -> str:

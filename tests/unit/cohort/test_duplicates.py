@@ -22,8 +22,9 @@ def listed(root, contents):
     for (case, name), content in contents.items():
         path = root / f"case_{case}_{name}"
         path.write_bytes(content) if isinstance(content, bytes) else content.save(path)
-        rows.append((case, path.name, path.stat().st_size))
-    return pd.DataFrame(rows, columns=["case_id", "path", "bytes"])
+        stain = "melan" if "melan" in name else "h&e"
+        rows.append((case, stain, path.name, path.stat().st_size))
+    return pd.DataFrame(rows, columns=["case_id", "stain", "path", "bytes"])
 
 
 def tissue(seed):
@@ -57,7 +58,9 @@ def test_blank_images_and_what_is_no_image_do_not_count(tmp_path):
         ("1", "f.png"): tissue(2), ("1", "g.png"): tissue(2), ("3", "h.png"): tissue(3),
     })  # fmt: skip
     found = duplicates.find(table, tmp_path, images.shows)
-    assert found.values.tolist() == [[1, "1", "case_1_d.png", 3], [1, "2", "case_2_e.png", 1]]
+    assert found.values.tolist() == [
+        [1, "1", "h&e", "case_1_d.png", 3], [1, "2", "h&e", "case_2_e.png", 1],
+    ]  # fmt: skip
     assert duplicates.by_cases(found) == [
         {"cases": ["1", "2"], "files": 1, "examples": ["case_1_d.png", "case_2_e.png"], "whole": False}
     ]
@@ -82,8 +85,24 @@ def test_cases_without_anything_of_their_own_are_whole_copies_whatever_blank_fil
     assert [(row["files"], row["whole"]) for row in found] == [(2, True)]
 
 
+def test_equal_files_of_one_case_count_in_different_stains_alone(tmp_path):
+    contents = {("1", "a.png"): tissue(1), ("1", "b_melan.png"): tissue(1), ("2", "a.png"): tissue(2)}
+    found = duplicates.find(listed(tmp_path, contents | {("2", "b.png"): tissue(2)}), tmp_path, images.shows)
+    assert duplicates.by_cases(found) == []
+    assert duplicates.by_stains(found) == [
+        {"case": "1", "stains": ["h&e", "melan"], "files": 1, "examples": ["case_1_a.png", "case_1_b_melan.png"]}
+    ]
+
+
+def test_cases_that_are_not_used_are_known_by_the_used_ones_whose_files_they_have():
+    found = equal(["1", "900", "3"], ["2", "900"], ["901", "902"])
+    assert duplicates.unused(found, {"1", "2", "3"}) == {"900": ["1", "2", "3"]}
+
+
 def equal(*groups, of=99):
-    rows = [(number, case, f"{case}_{number}.png", of) for number, group in enumerate(groups, 1) for case in group]
+    rows = [
+        (number, case, "h&e", f"{case}_{number}.png", of) for number, group in enumerate(groups, 1) for case in group
+    ]
     return pd.DataFrame(rows, columns=duplicates.COLUMNS)
 
 
@@ -105,7 +124,7 @@ def cases(n=8, **patients):
 ])  # fmt: skip
 def test_equal_files_of_strangers_in_different_sets_are_refused(group, patients, refused):
     split = {"01": Split(["1", "2", "3", "4"], ["5", "6"], ["7", "8"])}
-    lines = list(splits.copies(split, equal(group, group), cases(**patients), "duplicates.csv"))
+    lines = list(splits.copies(split, equal(group, group), cases(**patients), "duplicates.csv", True))
     assert len(lines) == refused
     if refused:
         assert "2 equal files" in lines[0] and "split 01" in lines[0] and "cohort.patient_column" in lines[0]
@@ -114,7 +133,8 @@ def test_equal_files_of_strangers_in_different_sets_are_refused(group, patients,
 
 def test_a_case_that_is_another_whole_is_to_be_left_out():
     split = {"01": Split(["1", "2", "3", "4"], ["5", "6"], ["7", "8"])}
-    (line,) = splits.copies(split, equal("17", "17", of=2), cases(), "duplicates.csv")
+    (line,) = splits.copies(split, equal("17", "17", of=2), cases(), "duplicates.csv", False)
+    assert "no patient column says that they are one patient's" in line
     assert line.endswith("so leave one out: remove its row from the labels table")
 
 
@@ -124,7 +144,7 @@ def test_every_pair_has_its_line_until_there_are_too_many():
     of = pd.DataFrame({"case_id": [*split["01"].train, *split["01"].test]}).assign(
         patient_id=lambda rows: rows["case_id"]
     )
-    lines = list(splits.copies(split, found, of, "duplicates.csv"))
+    lines = list(splits.copies(split, found, of, "duplicates.csv", True))
     assert len(lines) == splits.MOST_COPIES + 1 and "40 more" in lines[-1]
 
 
@@ -135,7 +155,7 @@ def test_the_script_stops_with_all_pairs(tmp_path, monkeypatch):
     words = ["--cases", str(tmp_path / "cases.csv"), "--classes", "a", "b", "--n-splits", "4", "--output", *out]
     monkeypatch.setattr(sys, "argv", ["splits.py", *words, "--duplicates", str(tmp_path / "duplicates.csv")])
     made = generated_splits.generate(cases(), ["a", "b"], n_splits=4, n_repeats=1, validation=None, seed=42)
-    parted = [pair for pair in (["1", "2"], ["3", "4"]) if list(splits.copies(made, equal(pair), cases(), "x"))]
+    parted = [pair for pair in (["1", "2"], ["3", "4"]) if list(splits.copies(made, equal(pair), cases(), "x", True))]
     with pytest.raises(UserError) as error:
         script.main(script.arguments())
     assert len(error.value.problems) == len(parted) > 0 and not list(tmp_path.glob("*.npz"))

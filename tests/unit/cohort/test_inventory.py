@@ -96,7 +96,7 @@ def test_the_names_of_a_real_folder(tmp_path):
         for path in (form.format(*number) for number in islice(numbers, count)):
             case = path.split("_")[1]
             (folder / case).mkdir(parents=True, exist_ok=True)
-            (folder / case / path).write_bytes(b"x")
+            (folder / case / path).write_bytes(path.encode())
         expected[fate] = expected.get(fate, 0) + count
     rows = "".join(f"{case},{1 + 2 * (case % 3 > 0)}\n" for case in range(1, 86))
     taken = inventory.take(folder, read(tmp_path, f"Case,Class\n{rows}"), GRAMMAR, list(STAINS), "exclude")
@@ -120,9 +120,29 @@ def test_a_patch_is_used_once_unless_its_files_differ(tmp_path):
         (folder / name).parent.mkdir(parents=True, exist_ok=True)
         (folder / name).write_bytes(content)
     taken = inventory.take(folder, read(tmp_path, "Case,Class\n1,1\n"), GRAMMAR, list(STAINS), "exclude")
-    assert list(taken.patches["path"]) == ["again/case_1_match_1_he_patch1.png", "backup/case_1_match_1_he_patch1.png"]
-    assert set(taken.excluded["detail"]) == {"backup/case_1_match_1_he_patch1.png"}
+    assert list(taken.patches["path"]) == ["case_1_match_1_he_patch1.png", "again/case_1_match_1_he_patch1.png"]
+    assert set(taken.excluded["detail"]) == {"case_1_match_1_he_patch1.png"}
     assert len(patch_files.namesakes(taken.patches)) == 2
+
+
+def test_a_patch_that_was_renamed_is_used_once_in_its_stain(tmp_path):
+    folder = tmp_path / "patches"
+    for name, content in {
+        "case_1_match_1_he_patch1.png": b"one",
+        "case_1_match_2_he_patch10001.png": b"one",
+        "alt/case_1_match_1_he_patch0.png": b"one",
+        "case_1_match_1_melan_patch1.png": b"one",
+        "case_1_match_1_he_patch2.png": b"two",
+        "case_2_match_1_he_patch1.png": b"one",
+    }.items():
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        (folder / name).write_bytes(content)
+    taken = inventory.take(folder, read(tmp_path, "Case,Class\n1,1\n2,3\n"), GRAMMAR, list(STAINS), "exclude")
+    assert taken.excluded[["name", "reason", "detail"]].values.tolist() == [
+        [name, patch_files.RENAMED, "case_1_match_1_he_patch1.png"]
+        for name in ("alt/case_1_match_1_he_patch0.png", "case_1_match_2_he_patch10001.png")
+    ]
+    assert taken.cases["n_patches"].tolist() == [3, 1]
 
 
 TRASH = [
@@ -155,7 +175,7 @@ def test_hidden_and_system_folders_hold_no_patches(tmp_path):
 def test_a_pattern_that_takes_all_takes_no_hidden_file(tmp_path):
     (tmp_path / "patches").mkdir()
     for name in ("1_2_he_3.png", "._1_2_he_3.png"):
-        (tmp_path / "patches" / name).write_bytes(b"x")
+        (tmp_path / "patches" / name).write_bytes(name.encode())
     grammar = Grammar(r"(?P<case>.+)_(?P<slice>\d+)_(?P<stain>.+)_(?P<patch>\d+)\.png", STAINS)
     scanned = patch_files.scan(tmp_path / "patches", grammar)
     assert scanned.patches["path"].tolist() == ["1_2_he_3.png"]
@@ -215,7 +235,7 @@ def test_odd_things_in_a_folder_are_listed(tmp_path):
         "1\u00b23.png",
         "case_1_match_1_h&e_patch1.png",
     ):
-        (folder / name).write_bytes(b"x")
+        (folder / name).write_bytes(os.fsencode(name))
     os.mkfifo(folder / "case_1_match_1_h&e_patch2.png")
     (folder / "share").symlink_to(tmp_path / "absent")
     taken = inventory.take(folder, read(tmp_path, "Case,Class\n1,1\n"), GRAMMAR, list(STAINS), "exclude")
@@ -400,7 +420,7 @@ SLICE_NUMBERS = ["1", "11", "101", "1001", "011", "2021-01", "2021-1", "12", "1-
 def test_slices_of_a_case_stay_apart(tmp_path):
     pattern = r"(?P<case>\d+)_(?P<slice>[\d-]+)_(?P<stain>he)_(?P<patch>\d+)\.png"
     for number in SLICE_NUMBERS:
-        (tmp_path / f"1_{number}_he_1.png").write_bytes(b"x")
+        (tmp_path / f"1_{number}_he_1.png").write_bytes(number.encode())
     labelled = read(tmp_path, "Case,Class\n1,1\n")
     taken = inventory.take(tmp_path, labelled, Grammar(pattern, {"h&e": ["he"]}), ["h&e"], "exclude")
     assert taken.cases["n_slices"].tolist() == [len(SLICE_NUMBERS)]

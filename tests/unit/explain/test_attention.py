@@ -155,6 +155,8 @@ def test_galleries_show_the_patches_that_the_table_ranks(study, monkeypatch):
             of_slice = of_case[(of_case["stain"] == stain) & (of_case["slice_id"] == slice_id)]
             for end, paths in zip(("top", "bottom"), expected(of_slice, "patch_weight")):
                 file = output / "patch_attention" / f"case_{case}_{stain}_slice_{slice_id}_{end}_patches.png"
+                if end == "bottom" and len(of_slice) == 1:  # the same picture
+                    continue
                 assert list(drawn(file, table).items()) == list(paths.items())
                 files.add(file)
     assert set((output / "patch_attention").iterdir()) == files

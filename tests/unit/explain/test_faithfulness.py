@@ -383,6 +383,8 @@ def test_opposite_effects_by_predicted_class_are_not_pooled(tmp_path):
         row["measure"]: row for row in told["findings"] if (row["scope"], row["of"]) == ("study", "probability")
     }
     pooled = of_study["deletion_attention"]
+    sentences = " ".join(row["sentence"] for row in told["findings"])
+    assert "necessity of the most attended patch, " in sentences and "necessity 1" not in sentences
     assert pooled["verdict"] is None and pooled["sentence"].startswith("All cases together, without a verdict: ")
     assert "worse than random" in told["overall"] and "better than random" in told["overall"]
     assert set(told["curves"]) == set(told["tops"]) == {"benign", "high-grade"}

@@ -110,13 +110,13 @@ def test_background_and_rows_of_other_stains_are_no_evidence(tmp_path):
     store.write(path, numbers, table, none, {"encoder": "x"})
     found = look([path], images=False)
     assert [(row["files"], row["examples"]) for row in found["equal_rows"]] == [(1, ["1.h5#1", "2.h5#2"])]
-    copies = pd.DataFrame([(1, "1", "1.h5", 1), (1, "2", "2.h5", 1)], columns=duplicates.COLUMNS)
+    copies = pd.DataFrame([(1, "1", "", "1.h5", 1), (1, "2", "", "2.h5", 1)], columns=duplicates.COLUMNS)
     found = look([path], copies, images=False)  # said once, of the files
     assert found["equal_rows"] == [] and found["copies"][0]["whole"]
 
 
 def test_cases_that_are_the_same_whole_are_warned_of_in_one_patient_too(tmp_path):
-    copies = pd.DataFrame([(1, "1", "1_0.png", 1), (1, "2", "2_0.png", 1)], columns=duplicates.COLUMNS)
+    copies = pd.DataFrame([(1, "1", "h&e", "1_0.png", 1), (1, "2", "h&e", "2_0.png", 1)], columns=duplicates.COLUMNS)
     shards, _ = shard(tmp_path, {})
     for patients, of in ((CASES, "different patients"), ("aab", "one patient")):
         assert said(look(shards, copies, patients)) == (
@@ -131,7 +131,7 @@ def test_a_case_whose_patches_are_all_one(tmp_path):
 
 
 def test_the_page_names_cases_that_share_files(tmp_path):
-    copies = pd.DataFrame([(1, "1", "1_<b>.png", 5), (1, "2", "2_0.png", 5)], columns=duplicates.COLUMNS)
+    copies = pd.DataFrame([(1, "1", "h&e", "1_<b>.png", 5), (1, "2", "h&e", "2_0.png", 5)], columns=duplicates.COLUMNS)
     found = look(shard(tmp_path, {"3_0.png": Odd.BLANK | Odd.WHITE})[0], copies)
     assert "Cases 1, 2 of different patients share 1 equal file (1_<b>.png = 2_0.png)" in said(found)
     made = Made()

@@ -15,7 +15,7 @@ from PIL import Image
 from sklearn.metrics import roc_auc_score
 
 import cohort as script
-from stratamil.cohort import cohort_warnings, splits
+from stratamil.cohort import cohort_warnings, patch_files, splits
 from stratamil.core.errors import UserError
 from stratamil.report import cohort_sentences, cohort_summary, samples, style
 from stratamil.stats.intervals import Estimate
@@ -197,9 +197,9 @@ def test_notes():
     ]
     found = made.numbers()
     assert found["warnings"] == []
-    assert [line.split(",")[0] for line in found["notes"]] == [
-        "1 file excluded (copy made by an operating system)",
-        "1 row of the labels excluded (repeats a case)",
+    assert found["notes"] == [
+        "1 file excluded (copy made by an operating system): a (1).png.",
+        "Row 9 of the labels is excluded (repeats a case): case 4 is in row 5.",
     ]
 
 
@@ -345,7 +345,9 @@ def test_what_can_make_a_result_untrue_comes_before_what_is_small():
         case["slices"] = {stain: [1] * (1 + 9 * (case["class"] == "benign")) for stain in made.stains}
     numbers = made.numbers()
     copies = {"copies": [{"cases": ["b1", "b2"], "files": 1, "examples": ["x"], "whole": False, "same_patient": False}]}
-    quality = {key: [] for key in ("equal_rows", "empty", "same", "kinds", "bits")} | {"images": True} | copies
+    quality = (
+        {key: [] for key in ("equal_rows", "empty", "same", "kinds", "bits", "stains")} | {"images": True} | copies
+    )
     excluded = made.tables()[2]
     told = cohort_warnings.warnings(numbers | {"quality": quality | {"unreadable": {"n": 0}}}, excluded)
     assert told[0].startswith("Cases b1, b2 share 1 equal file") and told[1] == cohort_warnings.NO_PATIENTS
@@ -371,6 +373,45 @@ def test_blank_patches_of_one_class_are_a_shortcut():
     assert any("; of all patches " in line and "0.0% in class high-grade." in line for line in told)
 
 
+def test_files_that_are_used_once_and_names_that_must_be_wrong_are_warned_of():
+    made = Made()
+    first = made.tables()[0]["path"]
+    made.excluded = [
+        ("file", "a", patch_files.RENAMED, first[0], 0),
+        ("file", "b", patch_files.RENAMED, first[1], 0),
+        ("file", "c", patch_files.REPEATED, first[0], 0),
+        ("case", "900", "no row in the labels", "", 21),
+    ]
+    stains = [{"case": "b0", "stains": ["h&e", "sox10"], "files": 2, "examples": ["x", "y"]}]
+    cohort = made.numbers() | {"quality": QUALITY | {"stains": stains, "unused": {"900": ["b1"]}}}
+    told = " ".join(cohort_warnings.warnings(cohort, made.tables()[2]))
+    assert "2 files have the same bytes" in told and "used once: case b0 (2)." in told
+    assert "900 (21 patches, equal files in case b1)" in told
+    assert "Case b0 has 2 equal files in h&e and sox10 (x = y), all used" in told
+    assert "1 file excluded (copy of another file): case b0 (1): c." in cohort["notes"]
+    assert (
+        "Within cases 3 files repeat another"
+        in cohort_sentences.of_page(cohort | {"samples": [], "folder": "", "commit": ""})["quality"]["copies"]
+    )
+
+
+def test_what_cannot_be_read_is_in_the_flow_alone():
+    made = Made()
+    patches, cases, excluded = made.tables()
+    known, lost = cohort_summary.classed(patches, cases), patches[patches["slice_id"] == "match_1"].head(5)
+    quality = QUALITY | {"unreadable": {"n": 5, "examples": []}}
+    before, found = made.numbers(), cohort_summary.numbers(
+        known, cases, excluded, made.splits(), **made.settings(), quality=quality, unreadable=lost
+    )  # fmt: skip
+    assert found["total"] == before["total"] | {
+        "patches": before["total"]["patches"] - 5, "slices": before["total"]["slices"] - 1,
+    }  # fmt: skip
+    assert found["cases"][0]["by_stain"]["h&e"] == [1, 8]
+    steps = found["flow"]["steps"]
+    assert steps[-1]["patches"] == steps[-2]["patches"] - 5 == found["total"]["patches"]
+    assert "; 5 more patches could not be read." in cohort_sentences.finding(found)
+
+
 def test_cases_that_are_lost_come_before_rare_stains():
     made = Made()
     change_no_patches(made)
@@ -386,6 +427,7 @@ def test_a_class_whose_name_is_a_class_is_called_so_once():
 
 
 QUALITY = {"images": True, "patches": 40, "empty": [], "kinds": [], "bits": [], "copies": [], "equal_rows": []}
+QUALITY |= {"same": [], "stains": [], "unused": {}}
 QUALITY |= {"unreadable": {"n": 0}}
 SIDES = {"longer": [{"pixels": 96}, {"pixels": 128}], "of": 2, "drawn": 2, "oblong": 0, "unreadable": []}
 MORE = {"measure": "number of slices", "auc": Estimate(0.7, 0.6, 0.8, 9)}

@@ -23,6 +23,7 @@ NUMBERS = {
         "counts": {"benign": 60, "high-grade": 60},
         "by_seed": [{}],
         "runs": [],
+        "baselines": [],
         "out_of_fold": {"fold_mean": AUC, "folds": 5},
         "coverage": {"missing": {}, "repeated": {}},
         "disagreements": [],

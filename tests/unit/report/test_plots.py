@@ -92,6 +92,12 @@ def test_deviation_names_each_case_and_counts_the_wrong():
     )
 
 
+def test_an_axis_of_few_slices_marks_each_number():
+    for most, marked in ((7, {3, 4, 6}), (70, set())):
+        figure = cohort_plots.strips({"all": [1, 2, most]}, [0, 1, 1], CLASSES, "Test", "slices")
+        assert {3, 4, 6} & set(figure.axes[0].get_xticks()) == marked
+
+
 @pytest.mark.parametrize("n", [cohort_plots.POINTS, cohort_plots.POINTS + 1])
 def test_strips_of_very_many_are_boxes(n):
     figure = cohort_plots.strips({"all": np.arange(1, n + 1)}, np.arange(n) % 2, CLASSES, "Test", "patches")

@@ -13,7 +13,7 @@ from sklearn.metrics import roc_auc_score
 
 from stratamil.core import tables
 from stratamil.evaluation import cross_split, study
-from stratamil.report import study_figures
+from stratamil.report import study_figures, study_page
 from stratamil.stats import intervals, metrics
 from stratamil.stats.intervals import Estimate
 
@@ -248,3 +248,22 @@ def test_columns_of_the_labels_table_are_a_table_subgroups_and_a_regression(tmp_
     page, numbers, _ = made.report(monkeypatch)
     assert numbers["columns"] is None and 'id="characteristics"' not in page
     assert not (tmp_path / "report/characteristics.csv").exists()
+
+
+def test_the_headline_without_wrong_cases_of_few_patches(tmp_path, monkeypatch):
+    made = Made(tmp_path, signal=0.5)
+    monkeypatch.setattr(cross_split, "PATCHES", 99)
+    monkeypatch.setattr(study_page, "PATCHES", 99)
+    page, numbers, _ = made.report(monkeypatch)
+    found, wrong = numbers["rest_on_few"], [row for row in numbers["per_case"] if row["predicted"] != row["true"]]
+    assert [case["case_id"] for case in found["cases"]] == [row["case_id"] for row in wrong] and wrong
+    assert found["auroc"] == 1 > numbers["out_of_fold"]["fold_mean"]["value"]
+    assert page.count('<span class="none">few</span>') == 24 and "without them the AUROC would be 1.00." in page
+    errors = [1 - row["probability"] if row["true"] == made.classes[1] else row["probability"] for row in wrong]
+    assert [row["error"] for row in wrong] == pytest.approx(errors)
+
+
+def test_an_auroc_of_fewer_than_five_cases_is_too_few(tmp_path, monkeypatch):
+    page, numbers, _ = Made(tmp_path, n=4).report(monkeypatch)
+    few = [group for group in numbers["subgroups"] if group["n"] < 5]
+    assert few and page.count('<td class="n none">too few</td>') == len(few)

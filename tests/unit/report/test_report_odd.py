@@ -214,7 +214,7 @@ def test_faithfulness_is_shown_where_it_was_checked(tmp_path, monkeypatch):
     row |= {"estimate": {"value": 0.3125, "low": 0.2, "high": 0.4, "n": 24}}
     path.parent.mkdir()
     told = {"overall": "Attention is better than random.", "by_class": "In both classes.", "answers": [row]}
-    told["explained"] = {"benign": False, "high-grade": True}
+    told["explained"] = {"benign": None, "high-grade": True}
     path.write_text(json.dumps(told))
     (path.parent / "index.html").touch()
     page = made.report(monkeypatch, "--faithfulness", path)[0]

@@ -82,7 +82,7 @@ INTERNAL = "Internal test only: no other hospital, scanner or laboratory was tes
 
 def test_flags_are_short_and_the_most_dangerous_first():
     few = "Few cases: one more error among 30 high-grade cases moves sensitivity by 3 points."
-    explained = {"benign": False, "high-grade": True}
+    explained = {"benign": None, "high-grade": True}
     only = "Predictions of high-grade rest on the attended patches; those of benign are not shown to."
     assert sentences.flags(numbers(), COHORT, explained, "patient") == ["Leak.", "Shortcut.", few, only, INTERNAL]
     worse = {"fold_mean": Estimate(0.3, 0.2, 0.4), "folds": 5}
@@ -93,6 +93,23 @@ def test_flags_are_short_and_the_most_dangerous_first():
     found = sentences.flags(bad, {"warnings": [], "grave": 0}, {"a": True}, "case")
     assert [line.split()[0] for line in found] == ["The", "results.json", "Some", "Too", "Internal"]
     assert found[3].startswith("Too few to quote: there are 3 cases of high-grade, and one of so few")
+
+
+def test_wrong_cases_with_few_patches_lost_cases_and_unsettled_trainings_are_flags():
+    cohort = {"warnings": ["Leak.", "1 labelled case has no patches and is excluded: 777. More.", "Small."]}
+    one = {"cases": [{"case_id": "17", "patches": 1}], "auroc": 0.938}
+    runs = [{"n": 8, "roc_auc": Estimate(0.9), "epoch": n, "epochs": 5} for n in (3, 5)]
+    found = sentences.flags(numbers(rest_on_few=one, runs=runs), cohort | {"grave": 1, "lost": 1}, {"a": True}, "case")
+    assert found[:4] == [
+        "Leak.",
+        "Case 17 rests on 1 patch and is predicted wrongly; without it the AUROC would be 0.94.",
+        "1 labelled case has no patches and is excluded: 777.",
+        "In 1 of 2 trainings the last epoch was the best, so training may not have settled: allow more epochs.",
+    ]
+    two = {"cases": [{"case_id": "1", "patches": 1}, {"case_id": "2", "patches": 9}], "auroc": None}
+    told = sentences.rest_on_few({"rest_on_few": two})
+    assert told.startswith("Cases 1, 2 rest on fewer than 10 patches and are predicted wrongly; without them")
+    assert sentences.unsettled([{"epoch": None, "epochs": 3}]) == sentences.rest_on_few({}) == ""
 
 
 def test_many_warnings_leave_room():
@@ -111,11 +128,16 @@ def test_a_large_cohort_that_is_explained_has_one_flag():
     [
         (None, "Whether attention explains the predictions was not checked."),
         ({"a": True, "b": True}, ""),
-        ({"a": False, "b": False}, "Predictions are not shown to rest on the attended patches, in any class."),
+        ({"a": None, "b": None}, "Predictions are not shown to rest on the attended patches, in any class."),
         (
-            {"a": True, "b": False, "c": False},
+            {"a": True, "b": None, "c": None},
             "Predictions of a rest on the attended patches; those of b and c are not shown to.",
         ),
+        (
+            {"a": True, "b": False},
+            "Predictions of a rest on the attended patches; for those of b attention is worse than random.",
+        ),
+        ({"a": False, "b": None}, "For those of a attention is worse than random; for those of b nothing is shown."),
     ],
 )
 def test_which_classes_attention_explains(explained, words):

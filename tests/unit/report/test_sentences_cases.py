@@ -98,7 +98,7 @@ def test_training_and_resources():
     assert methods.training(runs, False) == "The 2 runs evaluate a given model: nothing was trained here."
     assert methods.resources([]).startswith("Time and memory are unknown")
     rows = [{"rule": "train", "jobs": 2, "seconds": 60}, {"rule": "embed", "jobs": 1, "seconds": 10}]
-    assert methods.resources(rows).startswith("3 jobs took 70.0 s in all; train took the most (60.0 s).")
+    assert methods.resources(rows).startswith("3 jobs took 70.0 s, added up; train took the most (60.0 s).")
     assert methods.flow(STEPS).startswith("3 of 5 labelled cases and 1,234 of 2,000 patches were predicted.")
 
 

@@ -39,15 +39,22 @@ def test_temperature(runs, reduction, text):
     assert performance.temperature(runs, reduction) == text
 
 
-@pytest.mark.parametrize(
-    "half, chosen, words", [(0.85, 0.8, "worse than"), (0.8, 0.85, "no worse than"), (0.8, 0.8, "no worse than")]
-)
-def test_chosen_thresholds_against_one_half(half, chosen, words):
-    points = [{"rows": [{"name": "balanced_accuracy", "estimate": Estimate(value)}]} for value in (half, chosen)]
+def test_chosen_thresholds_against_one_half():
+    points = [{"rows": [{"name": "balanced_accuracy", "estimate": Estimate(value)}]} for value in (0.66, 0.74)]
     assert performance.threshold(points) == (
-        f"Thresholds chosen on validation cases did {words} 0.5 on test cases: balanced accuracy {chosen:.2f} against "
-        f"{half:.2f}."
+        "Balanced accuracy was 0.74 at the thresholds chosen on validation cases, 0.66 at 0.5."
     )
+
+
+def test_a_baseline_below_one_half_is_no_better_model():
+    rows = [{"name": name, "roc_auc": Estimate(0.3, 0.117, high)} for name, high in (("colour", 0.43), ("x", 0.5))]
+    rows += [{"name": "slice_count", "roc_auc": Estimate(0.3)}]
+    told = performance.below(rows, "roc_auc")
+    assert told.startswith("The CI of “Colour and coarse texture” lies wholly below 0.5, a sign of few cases")
+    assert "The CIs of “Colour and coarse texture” and “y” lie" in performance.below(
+        [*rows, {"name": "y", "roc_auc": Estimate(0.1, 0.0, 0.2)}], "roc_auc"
+    )
+    assert performance.below(rows[1:], "roc_auc") == ""
 
 
 def test_thresholds_that_there_are_not():
@@ -197,6 +204,10 @@ def test_the_worst_subgroup_has_five_cases_where_one_has():
 
 def test_why_the_fold_mean_leads():
     of = {"roc_auc": Estimate(0.9, 0.8, 0.95), "fold_mean": Estimate(0.934)}
-    said = performance.estimand({"headline": "fold_mean", "out_of_fold": of})
+    many = {"patients_of": {"a": 20, "b": 30}, "out_of_fold": of}
+    said = performance.estimand({"headline": "fold_mean"} | many, "case")
+    assert "Its CI comes from bootstrap samples of test cases" in said
     assert said.startswith("Quote 0.93: ") and "The pooled AUROC, 0.90 (95% CI 0.80 to 0.95), ranks" in said
-    assert "Quote" not in performance.estimand({"headline": "roc_auc", "out_of_fold": of})
+    assert "Quote" not in performance.estimand({"headline": "roc_auc"} | many, "case")
+    said = performance.estimand({"headline": "roc_auc"} | many | {"patients_of": {"a": 19, "b": 30}}, "patient")
+    assert "Newcombe’s method, because a class has fewer than 20 patients" in said

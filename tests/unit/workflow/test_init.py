@@ -193,7 +193,7 @@ def test_the_sex_of_patients_is_not_proposed_as_the_class(tmp_path, monkeypatch,
     (tmp_path / "labels.csv").write_text("Einsendung;Geschlecht;Befundschlüssel\n" + "\n".join(rows) + "\n")
     text = run(tmp_path, monkeypatch)
     assert yaml.safe_load(text)["cohort"]["class_column"] == "Befundschlüssel"
-    assert "code X has a single case" in text and "each code its own class, the last one positive" in text
+    assert "alone has code X: a typing error?" in text and "each code its own class, the last one positive" in text
     shown = [line for line in capsys.readouterr().out.splitlines() if ": case " in line]
     assert len(shown) == 5 and {line.split("stain ")[1].split(",")[0] for line in shown} == {"rot", "blau"}
 
@@ -207,7 +207,10 @@ def test_columns_of_site_and_age_are_reported_and_small_classes_excluded(tmp_pat
     text = run(tmp_path, monkeypatch)
     cohort = yaml.safe_load(text)["cohort"]
     assert cohort["classes"] == [{"nevus": ["nevus"]}, {"melanoma": ["melanoma"]}] and cohort["excluded_codes"] == []
-    assert "excluded_codes: []  # check this: code other has a single case: correct the table, or add it to a" in text
+    assert (
+        "excluded_codes: []  # check this: case 12 (row 13) alone has code other: a typing error? Correct the table"
+        in text
+    )
     assert yaml.safe_load(text)["report"] == {"columns": ["hospital", "age"]}
 
 
@@ -248,10 +251,17 @@ def test_the_code_of_a_single_case_is_not_excluded_before_somebody_says_so(tmp_p
     text = run(tmp_path, monkeypatch, "--yes")
     cohort = yaml.safe_load(text)["cohort"]
     assert [next(iter(each.values())) for each in cohort["classes"]] == [["1"], ["3"]] and "class 33" not in text
-    assert cohort["excluded_codes"] == ["9"] and "excluded for few patients: 9 (2 cases); code 33 has a single" in text
+    assert cohort["excluded_codes"] == ["9"] and "excluded for few patients: 9 (2 cases); " in text
+    assert "case 5 (row 6) alone has code 33: a typing error? Correct the table" in text
     settings = schema.defaults("cohort") | cohort | {"classes": {"a": ["1"], "b": ["3"]}}
     with pytest.raises(UserError, match=r"row 6: .*33"):
         labels.read(tmp_path / "labels.csv", **settings)
+
+
+def test_fewer_splits_than_usual_are_explained(tmp_path, monkeypatch):
+    lay(tmp_path, TWO, table(of=lambda c: "13"[c in (2, 3, 4)]))
+    text = run(tmp_path, monkeypatch, "--yes")
+    assert "  n_splits: 3  # the smallest class has 3 cases, and each split tests one" in text
 
 
 @pytest.mark.parametrize("answers, excluded", [
@@ -262,10 +272,10 @@ def test_codes_that_would_be_dropped_are_asked_about(answers, excluded, tmp_path
     lay(tmp_path, TWO, table(of=mistyped))
     asked = answer(monkeypatch, "y", *answers)
     text = run(tmp_path, monkeypatch)
-    assert "few patients: 9 (2 cases); code 33" in asked[1] and len(asked) == 1 + len(answers)
+    assert "few patients: 9 (2 cases); case 5 (row 6) alone has code 33" in asked[1] and len(asked) == 1 + len(answers)
     assert len(answers) < 3 or "Codes in no class, whose cases are left out: 9 (2 cases)" in asked[3]
     assert yaml.safe_load(text)["cohort"]["excluded_codes"] == excluded
-    assert ("excluded_codes" in text and "code 33 has" in text) == (answers[1] == "")
+    assert ("excluded_codes" in text and "alone has code 33" in text) == (answers[1] == "")
     assert ("check this: codes in no class" in text) == (answers[2:] == ("",))
 
 
