@@ -64,7 +64,7 @@ def add_settings(parser: argparse._ActionsContainer, section: str, *only: str) -
         parser.add_argument(f"--{key.replace('_', '-')}", **flag)
 
 
-def training(parser: argparse.ArgumentParser, *, seeds: bool = True) -> argparse.ArgumentParser:
+def training(parser: argparse.ArgumentParser, *, with_seeds: bool = True) -> argparse.ArgumentParser:
     """Add what each training in a split needs: inputs, seeds, settings of model and training, and a state."""
     parser.add_argument("--features", nargs="+", type=Path, required=True, help="feature shards")
     parser.add_argument("--cases", type=Path, required=True, help="cases.csv of the inventory")
@@ -72,7 +72,7 @@ def training(parser: argparse.ArgumentParser, *, seeds: bool = True) -> argparse
     parser.add_argument("--name", required=True, help="name of the split, e.g. 01")
     parser.add_argument("--classes", nargs="+", required=True)
     parser.add_argument("--stains", nargs="+", required=True)
-    if seeds:
+    if with_seeds:
         parser.add_argument("--seeds", nargs="+", type=int, required=True)
     add_settings(parser.add_argument_group("model"), "model")
     add_settings(parser.add_argument_group("training"), "train")

@@ -22,7 +22,7 @@ from stratamil.mil.stack import Recipe
 
 
 def arguments() -> argparse.Namespace:
-    parser = cli.training(cli.parser(__doc__), seeds=False)
+    parser = cli.training(cli.parser(__doc__), with_seeds=False)
     group = parser.add_argument_group("tuning")
     group.add_argument("--space", type=json.loads, required=True, help="setting -> values or range (JSON)")
     cli.add_settings(group, "tune", "candidates", "inner", "metric")

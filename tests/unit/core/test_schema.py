@@ -73,6 +73,7 @@ OWN = {("Entry", key) for key in ("pooling", "precision", "final_relu", "source"
 # What a study has of these settings, which may be nothing.
 OWN |= {("Study", key) for key in ("columns", "clinical", "retrained")} | {("Source", "columns"), ("Row", "runs")}
 OWN |= {("Bundle", "weights")}  # of its members
+OWN |= {("ModelSettings", "sharpness")}  # of a checkpoint from before there was such a setting
 # The same of functions: `auto` leaves the choice to the registry, as None does for other settings; a part of a path.
 OWN |= {("_vit", "pooling"), ("load", "precision"), ("spelt", "folder")}
 SCRIPTS = sorted((REPOSITORY / "scripts").rglob("*.py"))
