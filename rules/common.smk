@@ -73,7 +73,7 @@ validate(config, "../schemas/config.schema.yaml")  # fills in defaults
 # New cases are predicted from a bundle alone: what the model is made of comes from there.
 PREDICTING = bool(config["predict"]["bundle"])
 # Studies are compared as they are: no setting of a study counts.
-COMPARING = bool(config["compare"])
+COMPARING = bool(config["compare"]) or OWN.keys() == {"compare"}
 if COMPARING:
     from stratamil.workflow import comparing  # scipy comes with it, which other dry runs need not wait for
 

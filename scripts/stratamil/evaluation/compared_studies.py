@@ -19,7 +19,7 @@ from stratamil.core.names import natural
 from stratamil.evaluation import external
 from stratamil.evaluation.runs import Run
 from stratamil.evaluation.saved_study import read_study, run_folders
-from stratamil.evaluation.study import Study
+from stratamil.evaluation.study import Study, impossible
 
 Kind = Literal["study", "prediction"]
 VALIDATION = "validation/validation.json"
@@ -55,7 +55,9 @@ class Shared(NamedTuple):
 
 def kind_of(folder: Path) -> Kind:
     """Return whether a folder is a study's or a prediction's. Raises UserError if it is neither."""
-    if (folder / "predictions.csv").is_file():
+    if (folder / "comparison.json").is_file():
+        raise UserError(f"compare: {folder}: a comparison: give the studies that it compares")
+    if (folder / "predictions.csv").is_file() and (folder / "inventory").is_dir():
         return "prediction"
     if (folder / "config.yaml").is_file():
         return "study"
@@ -86,9 +88,12 @@ def read(name: str, folder: Path, bootstrap_samples: int, seed: int) -> Side:
         return Side(name, folder, "study", study, saved.settings, len(study.ensemble))
     found = json.loads((folder / VALIDATION).read_text(encoding="utf-8"))
     cases = tables.read_cases(folder / "inventory/cases.csv")
+    predictions = tables.read_predictions(folder / "predictions.csv")
+    if faults := list(impossible(str(folder / "predictions.csv"), predictions, found["classes"])):
+        raise UserError(*faults)
     study = external.cohort(
         cases[cases["case_id"].isin([row["case_id"] for row in found["per_case"]])],  # training knew none of these
-        tables.read_predictions(folder / "predictions.csv"),
+        predictions,
         classes=found["classes"],
         decision={name: found[name] for name in ("threshold", "temperature")},
         bootstrap_samples=bootstrap_samples,
@@ -116,9 +121,10 @@ def shared(sides: Sequence[Side]) -> Shared:
     left_out = _left_out(sides)
     kept = set(first.study.ensemble["case_id"]) - set(left_out["case_id"])
     if not kept:
+        ids = [side.study.ensemble["case_id"].iloc[0] for side in sides]
         raise UserError(
-            f"compare: {', '.join(side.name for side in sides)} have no case in common: "
-            f"{'; '.join(left_out['reason'].unique()[:3])}"
+            f"compare: {', '.join(side.name for side in sides)} have no case in common: their ids are such as "
+            f"{', '.join(ids)}: studies of the same cases can be compared"
         )
     patients, merged = _patients(sides, sorted(kept, key=natural))
     return Shared([replace(side, study=_restricted(side.study, kept, patients)) for side in sides], left_out, merged)

@@ -60,7 +60,11 @@ def numbers(shared: Shared) -> dict[str, Any]:
         "counts": {name: int((cases["y"] == c).sum()) for c, name in enumerate(first.classes)},
         "left_out": shared.left_out["reason"].value_counts().to_dict(),
         "merged": shared.merged,
-        "bootstrap": {"samples": first.bootstrap_samples, "seed": first.seed},
+        "bootstrap": {
+            "samples": first.bootstrap_samples,
+            "seed": first.seed,
+            "used": int(min(np.isfinite(own[headline][1]).sum() for own in measured)),
+        },
         "sides": [_of_side(side, own) for side, own in zip(sides, measured)],
         "pairs": [each | {"holm": p} for each, p in zip(pairs, adjusted)],
         "folds": _folds(sides) if folds else [],

@@ -35,12 +35,25 @@ def read_runs(folders: Iterable[Path | str]) -> list[runs.Run]:
 
 
 def _faults(run: runs.Run) -> Iterator[str]:
+    if len(run.test) != run.results.get("n", len(run.test)):
+        counted = f"{len(run.test)} cases, but results.json has {run.results['n']}"
+        yield f"{run.folder}/predictions.csv: {counted}: evaluate the run again"
     wanted = ["patches", *(f"{kind}_{column(name)}" for kind in ("prob", "logit") for name in run.classes)]
     for name, table in (("predictions.csv", run.test), ("validation_predictions.csv", run.validation)):
         for lacking in (item for item in ["case_id", "true_class", *wanted] if item not in table):
             yield f"{run.folder}/{name}: missing column {lacking}: evaluate the run again"
+        yield from impossible(f"{run.folder}/{name}", table, run.classes)
         for label in sorted(set(table.get("true_class", [])) - set(run.classes)):
             yield f"{run.folder}/{name}: class {label!r} is none of {', '.join(run.classes)}: evaluate the run again"
+
+
+def impossible(path: str, table: pd.DataFrame, classes: Sequence[str]) -> Iterator[str]:
+    """Yield a line where a predictions table has a case twice, or a probability that is none."""
+    if (cases := table.get("case_id", pd.Series(dtype=str))).duplicated().any():
+        yield f"{path}: case {cases[cases.duplicated()].iloc[0]} stands there twice: evaluate the run again"
+    p = table[[name for each in classes if (name := f"prob_{column(each)}") in table]].to_numpy(dtype=float)
+    if not ((p >= 0) & (p <= 1)).all():
+        yield f"{path}: a probability is not between 0 and 1: evaluate the run again"
 
 
 class Validation(NamedTuple):

@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from stratamil.core.errors import UserError
 from stratamil.evaluation.compared_studies import Side
 from stratamil.stats.estimates import Sample
 from stratamil.stats.ranking import top_count
@@ -45,7 +46,11 @@ def of_side(side: Side) -> Mapping[str, pd.Series]:
     """Return the mean effective weight of each patch over the runs that tested its case: case -> weights by path."""
     tables = []
     for run in side.study.runs:
-        table = pd.read_parquet(run.folder / "patch_attention.parquet", columns=READ)
+        path = run.folder / "patch_attention.parquet"
+        try:
+            table = pd.read_parquet(path, columns=READ)
+        except (OSError, ValueError, KeyError) as error:
+            raise UserError(f"{path}: cannot be read ({type(error).__name__}): evaluate or predict again") from None
         tables.append(table[table["case_id"].isin(run.test["case_id"])])
     mean = pd.concat(tables).groupby(["case_id", "path"], sort=True)["effective_weight"].mean()
     return {case: rows.droplevel("case_id") for case, rows in mean.groupby("case_id")}

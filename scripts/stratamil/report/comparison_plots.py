@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from itertools import combinations
+from textwrap import shorten
 from typing import Any
 
 import numpy as np
@@ -39,16 +40,16 @@ def draw(sides: Sequence[Side], found: Mapping[str, Any], colors: Sequence[str] 
 
 def differences(found: Mapping[str, Any]) -> Figure:
     """Draw the differences of the AUROCs of each pair as a forest."""
-    rows = []
-    for pair in found["pairs"]:
-        group = f"{pair['second']} less {pair['first']}"
-        for name in AUROCS:
-            if (estimate := pair["differences"][name]).value is not None:
-                rows.append(Row(NAMES[name], estimate, found["patients"], group, mean=name == found["headline"]))
-    names = [side["name"] for side in found["sides"]]
-    sides = (f"{names[0]} better", f"{names[1]} better") if len(names) == 2 else ("first better", "second better")
-    title = f"How far apart are they? (n = {found['cases']} cases)"
-    return forest(rows, title, "difference, paired", reference=0, sides=sides)
+    pairs, leading, n = found["pairs"], found["headline"], found["patients"]
+    if len(pairs) == 1:
+        known = {name: pairs[0]["differences"][name] for name in AUROCS}
+        rows = [Row(NAMES[k], each, n, mean=k == leading) for k, each in known.items() if each.value is not None]
+        sides = tuple(f"{shorten(pairs[0][side], 18, placeholder='…')} better" for side in ("first", "second"))
+        measure = "difference, paired"
+    else:
+        rows = [Row(f"{pair['second']} − {pair['first']}", pair["differences"][leading], n) for pair in pairs]
+        sides, measure = ("first better", "second better"), f"difference of {NAMES[leading]}"
+    return forest(rows, f"How far apart are they? (n = {found['cases']} cases)", measure, reference=0, sides=sides)
 
 
 @styled

@@ -14,17 +14,18 @@ NAMES = {
     "pr_auc": "PR AUC",
     "log_loss": "Log loss",
     "brier": "Brier score",
-    "accuracy": "Accuracy",
-    "balanced_accuracy": "Balanced accuracy",
-    "sensitivity": "Sensitivity",
-    "specificity": "Specificity",
+    "accuracy": "Accuracy, most probable class",
+    "balanced_accuracy": "Balanced accuracy, most probable class",
+    "sensitivity": "Sensitivity, own threshold",
+    "specificity": "Specificity, own threshold",
 }
 SHOWN = 30  # characters of a setting's value
 
 
 def headline(found: Numbers) -> str:
-    """Say which study is better, or that this cohort cannot show it: one sentence, or one a pair."""
-    return " ".join(verdict(pair, found) for pair in found["pairs"])
+    """Say which study is better, or that this cohort cannot show it: a sentence for each but the first study."""
+    first = found["sides"][0]["name"]
+    return " ".join(verdict(pair, found) for pair in found["pairs"] if pair["first"] == first)
 
 
 def verdict(pair: Mapping[str, Any], found: Numbers) -> str:
@@ -129,7 +130,7 @@ def attention(pair: Mapping[str, Any], found: Mapping[str, Any], percent: float)
     text = (
         f"{which} rank the patches of a case with a correlation of {quoted(found['correlation'])} and share "
         f"{pct(found['overlap'].value)} of their top {percent:g}%; chance is {pct(found['chance'])}. "
-        f"{n_of(found['cases'], 'case')}."
+        f"{n_of(found['cases'], 'case')} with two patches or more in common."
     )
     return (
         f"{text} {n_of(found['missing'], 'patch')} that only one of them has were left out."
@@ -156,8 +157,9 @@ METHODS = (
     "A case's prediction is the mean over the seeds and repeats of a study. Where splits agree, the AUROC that leads "
     "is that of single trainings, mean of the test sets, as in each report; else that of the mean predictions, pooled.",
     "Differences are paired: the same {samples:,} bootstrap samples of {unit}s (seed {seed}) for all studies, value ∓ "
-    "1.96 SD. p is that of the same normal approximation; adjusted by Holm's method over pairs. DeLong's test for "
-    "correlated ROC curves (1988) and McNemar's exact test take cases as independent. Thresholds are each study's own, "
+    "1.96 SD. The leading AUROC is defined in {used:,} of them: the others lack a class somewhere. p goes with that "
+    "normal approximation; only that of the leading AUROC is adjusted over pairs (Holm). DeLong's test for correlated "
+    "ROC curves (1988) and McNemar's exact test take cases as independent. Thresholds are each study's own, "
     "chosen on its validation cases or frozen, and held fixed in the samples.",
     "The CIs reflect which {unit}s were sampled. They do not hold for another choice of splits or seeds.",
 )

@@ -45,6 +45,10 @@ def take_over(config: dict[str, Any], own: Mapping[str, Any]) -> dict[str, str]:
     return folders(config)
 
 
+def _within(path: str, folder: str) -> bool:
+    return Path(os.path.realpath(path)).is_relative_to(os.path.realpath(folder))
+
+
 def problems(config: Mapping[str, Any], own: Mapping[str, Any]) -> list[str]:
     """Return a line for each fault of a comparison. own: what the user's files set."""
     foreign = [key for key in own if key not in ALLOWED]
@@ -62,7 +66,18 @@ def problems(config: Mapping[str, Any], own: Mapping[str, Any]) -> list[str]:
     except UserError as error:
         return [*lines, *error.problems]
     if len(given) < 2:
-        lines.append(f"compare: {', '.join(given)}: one study alone: give two or more")
+        lines.append(
+            f"compare: {given[0]}: one study alone: give two or more" if given else "compare: give two or more"
+        )
+    lines += [
+        f"compare: name {name!r} begins with a dash: rename it" for name in folders(config) if name.startswith("-")
+    ]
+    if odd := [folder for folder in given if set("{}<>") & set(folder)]:
+        return lines + [
+            f"compare: {folder}: Snakemake cannot take braces, < or > in a path: rename it" for folder in odd
+        ]
+    within = [folder for folder in given if _within(config["results"], folder)]
+    lines += [f"results: {config['results']} lies in {folder}, which is compared: set another" for folder in within]
     there = Counter(os.path.realpath(folder) for folder in given)
     lines += [f"compare: {path}: given {n} times: give each study once" for path, n in there.items() if n > 1]
     for folder in dict.fromkeys(given):

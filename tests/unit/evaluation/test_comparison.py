@@ -6,6 +6,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
+import studies
 from made_study import study
 
 from stratamil.core.errors import UserError
@@ -116,7 +117,7 @@ def test_what_cannot_be_compared_is_one_line():
     renamed = other.study.cases.assign(case_id="x" + other.study.cases["case_id"])
     for run in other.study.runs:
         run.__dict__["test"] = run.test.assign(case_id="x" + run.test["case_id"])
-    with pytest.raises(UserError, match="a, b have no case in common: not predicted by b; not predicted by a"):
+    with pytest.raises(UserError, match="a, b have no case in common: their ids are such as 1, x1"):
         compared_studies.shared([side("a"), replace(other, study=replace(other.study, cases=renamed))])
 
 
@@ -124,7 +125,23 @@ def test_a_folder_that_is_nothing_is_one_line(tmp_path):
     with pytest.raises(UserError, match="no finished study or prediction"):
         compared_studies.inputs(tmp_path)
     pd.DataFrame({"case_id": []}).to_csv(tmp_path / "predictions.csv")
+    (tmp_path / "inventory").mkdir()
     with pytest.raises(
         UserError, match=r"validation/validation\.json: no such file: run validate, with predict\.labels"
     ):
         compared_studies.inputs(tmp_path)
+
+
+def test_a_table_that_was_cut_or_is_impossible_is_one_line(tmp_path):
+    folder = studies.write(tmp_path / "study")
+    file = folder / "split_01/seed_42/predictions.csv"
+    table = pd.read_csv(file)
+    for altered, line in (
+        (table.iloc[:3], "3 cases, but results.json has 6"),
+        (table.assign(prob_benign=7), "a probability is not between 0 and 1"),
+        (table.assign(prob_benign=np.nan), "a probability is not between 0 and 1"),
+        (table.assign(case_id=table["case_id"].iloc[0]), f"case {table['case_id'].iloc[0]} stands there twice"),
+    ):
+        altered.to_csv(file, index=False)
+        with pytest.raises(UserError, match=line):
+            compared_studies.read("study", folder, 10, 1)

@@ -32,7 +32,10 @@ def made(tmp_path_factory):
         table = table.assign(
             prob_benign=p, prob_high_grade=1 - p, logit_benign=np.log(p), logit_high_grade=np.log(1 - p)
         )
-        (table if file.parts[-4] == "three" else table.iloc[1:]).to_csv(file, index=False)
+        lost = int(file.parts[-4] != "three")
+        table.iloc[lost:].to_csv(file, index=False)
+        results = json.loads((file.parent / "results.json").read_text())
+        (file.parent / "results.json").write_text(json.dumps(results | {"n": len(table) - lost}))
     config = folders[1] / "config.yaml"
     config.write_text(config.read_text() + "train: {lr: 0.5}\n")
     args = Namespace(

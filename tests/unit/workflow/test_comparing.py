@@ -17,12 +17,17 @@ def test_names_are_given_or_those_of_the_folders():
 def test_every_fault_is_a_line(tmp_path):
     one = studies.write(tmp_path / "one")
     given = {"compare": [str(one), {"again": f"{one}/../one"}, {"gone": str(tmp_path / "gone")}]}
+    given["results"] = str(tmp_path / "out")
     lines = comparing.problems(given, given | {"train": {"lr": 1}, "report": {"columns": ["Age"], "seed": 1}})
     assert len(lines) == 3
     assert "the same settings name a study (train, report.columns)" in lines[0]
     assert lines[1].endswith("one: given 2 times: give each study once")
     assert lines[2].startswith(f"compare: {tmp_path / 'gone'}: no finished study or prediction: give ")
-    given = {"compare": [str(one)]}
+    given = {"compare": [str(one)], "results": str(one / "split_01")}
+    assert (
+        comparing.problems(given, given)[1] == f"results: {one}/split_01 lies in {one}, which is compared: set another"
+    )
+    given["results"] = str(tmp_path / "out")
     assert comparing.problems(given, given) == [f"compare: {one}: one study alone: give two or more"]
     (one / "split_01/seed_42/predictions.csv").unlink()
     assert "the study is not finished" in comparing.problems(given, given)[1]
