@@ -462,13 +462,13 @@ def test_a_comparison_of_a_study_with_itself(study):
 def test_a_run_says_whether_the_report_of_earlier_settings_is_replaced(study, tmp_path):
     shutil.copytree(study.folder, tmp_path / "copy", symlinks=True, ignore=shutil.ignore_patterns("cache"))
     copy, changes = Checkout(tmp_path / "copy"), {"report": {"colors": ["#112233", "#445566"]}}
-    done = copy.snakemake("--", "cohort", changes=changes)
+    done = copy.snakemake("--", "cohort", changes=changes | {"evaluate": {"threshold": 0.9}})
     assert done.returncode == 0, done.stdout + done.stderr
-    assert "report.colors" in done.stderr
+    assert "evaluate.threshold: youden -> 0.9" in done.stderr
     assert "The report is still that of the earlier settings: run without `-- cohort` to renew it." in done.stderr
     report = copy.folder / RESULTS / "report/index.html"
     before = report.read_bytes()
-    done = copy.snakemake("--", "all", changes=changes | {"attention": {"top_n": 3}})
+    done = copy.snakemake("--", "all", changes=changes | {"evaluate": {"threshold": 0.8}})
     assert done.returncode == 0, done.stdout + done.stderr
     assert "The report of the earlier settings is replaced; to keep both, set another `results`." in done.stderr
     assert report.read_bytes() != before

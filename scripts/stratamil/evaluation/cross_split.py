@@ -278,7 +278,7 @@ def _subgroups(study: Study) -> list[dict[str, Any]]:
         names[third] = f"{patches.min()} to {patches.max()} patches"
     keys = {
         "class code": table["true"] + ", code " + table["code"],
-        "stains": table["missing"].map(lambda text: f"without {text.replace(';', ', ')}" if text else "all stains"),
+        "stains": table["missing"].map(lambda text: f"{text.replace(';', ', ')} missing" if text else "all stains"),
         "patches of a case": thirds.map(names),
     }
     return [

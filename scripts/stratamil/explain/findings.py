@@ -101,18 +101,21 @@ def basis(estimate: Estimate) -> str:
     return f"(95% CI {span(estimate.low, estimate.high, 3 if near else 2)}; {patients})"
 
 
-def against_random(estimate: Estimate, *, subject: str, did: str, ends: tuple[str, str], reason: str) -> str:
+def against_random(
+    estimate: Estimate, *, subject: str, did: tuple[str, str], ends: tuple[str, str], reason: str
+) -> str:
     """Say how much more a choice of patches did than a random one.
 
     estimate: of the difference, above 0 where the choice did more. subject, did: who did what, as `Removing them` and
-    `lowered the margin`. ends: what follows the number, where it is above 0 and below. reason: why there may be none.
+    `lowered the margin`. did, ends: where it is above 0 and below: ends follow the number. reason: why there may be
+    none.
     """
     said = verdict(estimate)
     if said == NONE:
         return f"{subject}: not defined, because {reason}."
     below = estimate.value < 0
     shown = estimate.flipped() if below else estimate  # the CI has the sign of the sentence
-    size = f"{subject} {did} {num(shown.value, 2)} {ends[below]}"
+    size = f"{subject} {did[below]} {num(shown.value, 2)} {ends[below]}"
     end = {SAME: f"; {HELD}", FEW: "; too few to conclude"}.get(said, "")
     return f"{size} {basis(shown)}{end}."
 
@@ -120,12 +123,12 @@ def against_random(estimate: Estimate, *, subject: str, did: str, ends: tuple[st
 def area(direction: Direction, order: Order, value: Value, estimate: Estimate) -> str:
     """Say what the area between the curves of an order of patches and of a random one shows."""
     which = {"attention": "most attended patches", "contribution": "patches of the largest contribution"}[order]
-    verb, did = {"deletion": ("Removing", "lowered"), "insertion": ("Adding", "raised")}[direction]
+    verb, did, other = ("Removing", "lowered", "higher") if direction == "deletion" else ("Adding", "raised", "lower")
     return against_random(
         estimate,
         subject=f"{verb} the {which} first",
-        did=f"{did} the {VALUES[value]}",
-        ends=tuple(f"{than} than {verb.lower()} random patches" for than in ("more", "less")),
+        did=(f"{did} the {VALUES[value]}", f"left the {VALUES[value]}"),  # it may have done the reverse
+        ends=tuple(f"{than} than {verb.lower()} random patches" for than in ("more", other)),
         reason="no case has two patches" + (" of different attention" if order == "attention" else ""),
     )
 
@@ -152,12 +155,12 @@ def of_top(measure: TopMeasure, top: str, value: Value, estimate: Estimate) -> s
     subject, did, ends = {
         "necessity": (
             f"Removing {top}",
-            f"lowered the {VALUES[value]}",
-            tuple(f"{than} than removing as many random patches" for than in ("more", "less")),
+            (f"lowered the {VALUES[value]}", f"left the {VALUES[value]}"),
+            tuple(f"{than} than removing as many random patches" for than in ("more", "higher")),
         ),
         "sufficiency": (
             f"Keeping only {top}",
-            f"left the {VALUES[value]}",
+            (f"left the {VALUES[value]}",) * 2,
             tuple(f"{than} than keeping as many random patches" for than in ("higher", "lower")),
         ),
     }[measure]

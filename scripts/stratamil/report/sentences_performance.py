@@ -38,7 +38,7 @@ def _cis(numbers: Numbers, unit: str) -> str:
         how = f"Newcombe’s method, because a class has fewer than {FEW} {unit}s"
     elif value in (0, 1):
         how = "Newcombe’s method, because all test sets are ranked alike"
-    return f"Its CI comes from {how}, and does not include the variation of splits and trainings."
+    return f"The CI of {num(value, 2)} comes from {how}, and does not include the variation of splits and trainings."
 
 
 def trained(training: Sequence[int], cases: int) -> str:

@@ -1,5 +1,6 @@
 """What init asks on a terminal: each question again until the study file can have its answer."""
 
+import re
 import shlex
 from collections.abc import Callable
 from contextlib import suppress
@@ -122,11 +123,19 @@ class Questions:
         """Return what an answer says: class -> codes as the table spells them."""
         form = f"write each class with its codes, like {self.example()}"
         try:
-            words = [word.rstrip(",;") for word in shlex.split(answer)]  # commas between classes are meant well
-            pairs = [word.partition("=") for word in words if word]
+            # Commas and semicolons between classes, and spaces between codes, are meant well.
+            words = [word.strip(",;") for word in shlex.split(re.sub(r"\s*=\s*", "=", answer))]
         except ValueError:
             raise UserError(f"a quotation mark is not closed: {form}") from None
-        classes = {name.strip(): [code.strip() for code in codes.split(",")] for name, _, codes in pairs}
+        pairs: list[tuple[str, str]] = []
+        for word in filter(None, words):
+            name, sign, codes = word.partition("=")
+            pairs = (
+                [*pairs, (name, codes)]
+                if sign or not pairs
+                else [*pairs[:-1], (pairs[-1][0], f"{pairs[-1][1]},{word}")]
+            )
+        classes = {name.strip(): [code.strip() for code in codes.split(",")] for name, codes in pairs}
         if len(classes) < max(2, len(pairs)) or not all(name and all(codes) for name, codes in classes.items()):
             raise UserError(f"not two or more classes with their codes: {form}")
         spelt = {class_code(code): code for code in self.meaning.counts}
@@ -139,7 +148,7 @@ class Questions:
     def example(self) -> str:
         """Return an answer of two classes, of which the second has two codes where there are three."""
         codes = sorted(self.meaning.counts, key=natural)
-        return f"benign={shlex.quote(codes[0])} malignant={shlex.quote(','.join(codes[1:3]))}"
+        return f"one={shlex.quote(codes[0])} other={shlex.quote(','.join(codes[1:3]))}"
 
     def proposed(self) -> str:
         return " ".join(shlex.quote(f"{name}={','.join(codes)}") for name, codes in self.meaning.classes.items())

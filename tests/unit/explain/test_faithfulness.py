@@ -130,7 +130,7 @@ def found(study):
     [
         (0.2, "above", "lowered the probability of the predicted class 0.20 more than removing random patches (95% CI"),
         (0.0, "no different", "than removing random patches (95% CI"),
-        (-0.2, "below", "lowered the probability of the predicted class 0.20 less than removing random patches"),
+        (-0.2, "below", "left the probability of the predicted class 0.20 higher than removing random patches"),
     ],
 )
 def test_the_page_says_whether_attention_is_better_than_random(tmp_path, area, said, words):

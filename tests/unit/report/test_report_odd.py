@@ -58,7 +58,7 @@ def test_a_stain_that_no_case_has_is_not_in_the_report(tmp_path, monkeypatch):
         pd.read_csv(path).assign(stain_weight_ki67=np.nan).to_csv(path, index=False)
     page, numbers, _ = made.report(monkeypatch)
     assert "ki67" not in page and [row["stain"] for row in numbers["attention"]["stains"]] == ["h&e", "sox10"]
-    assert [row["name"] for row in numbers["subgroups"] if row["kind"] == "stains"] == ["all stains", "without sox10"]
+    assert [row["name"] for row in numbers["subgroups"] if row["kind"] == "stains"] == ["all stains", "sox10 missing"]
 
 
 @pytest.mark.slow

@@ -2,6 +2,7 @@
 
 import sys
 import unicodedata
+from types import SimpleNamespace
 
 import pytest
 import yaml
@@ -12,7 +13,7 @@ from stratamil.cohort import inventory, labels
 from stratamil.core import schema
 from stratamil.core.errors import UserError
 from stratamil.core.names import Grammar
-from stratamil.workflow import config_checks, proposal, propose_names, study_file
+from stratamil.workflow import config_checks, proposal, propose_names, questions, study_file
 
 pytestmark = pytest.mark.slow
 
@@ -302,7 +303,7 @@ WRONG = {
     "a no": ("n", "then name the column of the patient, or answer none"),
     "a column mistyped": ("Persn", "no column 'Persn': choose from 'Case', 'Class', 'Person'"),
     "the class": ("Class", "column 'Class' is that of the class"),
-    "no class": ("low", "not two or more classes with their codes: write each class with its codes, like benign=1"),
+    "no class": ("low", "not two or more classes with their codes: write each class with its codes, like one=1"),
     "one class": ("low=1", "not two or more classes"),
     "twice the same": ("low=1 low=3", "not two or more classes"),
     "no code": ("low=1 high=", "not two or more classes"),
@@ -311,6 +312,13 @@ WRONG = {
     "a quote": ("low=1 'high=3", "a quotation mark is not closed"),
     "not a yes": ("ja", "answer y, or press Enter and change it in the file"),
 }
+
+
+@pytest.mark.parametrize("said", ["low = 1; high = 3, 4", "low=1 high=3 4", "low=1, high=3,4"])
+def test_separators_of_an_answer_are_forgiven(said):
+    asked = questions.Questions.__new__(questions.Questions)
+    asked.meaning = SimpleNamespace(counts={"1": 9, "3": 9, "4": 9})
+    assert asked.parsed(said) == {"low": ["1"], "high": ["3", "4"]}
 
 
 @pytest.mark.parametrize("wrong", WRONG)
