@@ -98,7 +98,9 @@ def table(first: Mapping[slurm_offer.Ask, int], last: Iterable[slurm_offer.Ask])
 
 def main(args: argparse.Namespace) -> None:
     site = args.profile / "site.yaml"
-    unknown = [rule for rule in slurm.read_site(site).on_gpu if not Path("rules", f"{rule}.smk").is_file()]
+    texts = [path.read_text(encoding="utf-8") for path in Path("rules").glob("*.smk")]
+    rules = {name for text in texts for name in re.findall(r"^ *rule (\w+):", text, re.MULTILINE)}
+    unknown = [rule for rule in slurm.read_site(site).on_gpu if rule not in rules]
     if unknown:
         raise UserError(*(f"{site}: on_gpu: {rule}: no such rule: rules/ has them" for rule in unknown))
     offer = slurm_offer.offer()

@@ -12,6 +12,7 @@ import pytest
 import yaml
 from checkout import TINY, Checkout
 
+pytestmark = pytest.mark.long
 RESULTS = "results/tiny"
 TUNE = {"enabled": True, "candidates": 4, "inner": 3, "seeds": 1, "space": {"train.lr": [0.001, 0.1, "log"]}}
 SPACE = TUNE["space"] | {"model.aggregation": ["hierarchical", "mean"]}

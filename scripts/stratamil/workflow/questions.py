@@ -127,14 +127,13 @@ class Questions:
             words = [word.strip(",;") for word in shlex.split(re.sub(r"\s*=\s*", "=", answer))]
         except ValueError:
             raise UserError(f"a quotation mark is not closed: {form}") from None
-        pairs: list[tuple[str, str]] = []
+        pairs: list[list[str]] = []
         for word in filter(None, words):
             name, sign, codes = word.partition("=")
-            pairs = (
-                [*pairs, (name, codes)]
-                if sign or not pairs
-                else [*pairs[:-1], (pairs[-1][0], f"{pairs[-1][1]},{word}")]
-            )
+            if sign or not pairs:
+                pairs.append([name, codes])
+            else:
+                pairs[-1][1] += f",{word}"
         classes = {name.strip(): [code.strip() for code in codes.split(",")] for name, codes in pairs}
         if len(classes) < max(2, len(pairs)) or not all(name and all(codes) for name, codes in classes.items()):
             raise UserError(f"not two or more classes with their codes: {form}")

@@ -316,8 +316,8 @@ WRONG = {
 
 @pytest.mark.parametrize("said", ["low = 1; high = 3, 4", "low=1 high=3 4", "low=1, high=3,4"])
 def test_separators_of_an_answer_are_forgiven(said):
-    asked = questions.Questions.__new__(questions.Questions)
-    asked.meaning = SimpleNamespace(counts={"1": 9, "3": 9, "4": 9})
+    meaning = SimpleNamespace(counts={"1": 9, "3": 9, "4": 9})
+    asked = questions.Questions(table=None, names=None, meaning=meaning, splits=None)
     assert asked.parsed(said) == {"low": ["1"], "high": ["3", "4"]}
 
 
