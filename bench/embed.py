@@ -62,7 +62,7 @@ class Study(Work):
             for _ in range(repeats):
                 alone.append(self.alone(encoder, batch))
                 stage.append(self.stage(encoder))
-            shards.append(store.read([self.place / "out.h5"]).values.astype(np.float32))
+            shards.append(store.read([self.place / "out.h5"]).values[:].astype(np.float32))
             ratio, least, most = measure.spread(a / s for a, s in zip(alone, stage))
             begun, _ = measure.run(self.script(precision))
             print(
