@@ -8,6 +8,7 @@ from typing import Any
 
 from stratamil.core.errors import UserError
 from stratamil.evaluation import compared_studies
+from stratamil.workflow import config_values
 
 # What a file with `compare` may set: whole sections (None), or some of their settings.
 ALLOWED: dict[str, tuple[str, ...] | None] = {
@@ -51,12 +52,8 @@ def _within(path: str, folder: str) -> bool:
 
 def problems(config: Mapping[str, Any], own: Mapping[str, Any]) -> list[str]:
     """Return a line for each fault of a comparison. own: what the user's files set."""
-    foreign = [key for key in own if key not in ALLOWED]
-    for section, keys in ALLOWED.items():
-        if keys and isinstance(own.get(section), Mapping):
-            foreign += [f"{section}.{key}" for key in own[section] if key not in keys]
     lines = []
-    if foreign:
+    if foreign := config_values.foreign(own, ALLOWED):
         lines.append(
             f"compare: the same settings name a study ({', '.join(foreign)}), but studies are compared as they are: "
             "put `compare` into a file of its own"

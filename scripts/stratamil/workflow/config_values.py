@@ -1,6 +1,6 @@
 """What the rules take from a checked configuration: the names of its splits, its stains, and its encoders."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from stratamil.core import names, schema
@@ -13,6 +13,15 @@ from stratamil.features import encoder_registry
 def split_names(config: Mapping[str, Any]) -> list[str]:
     """Return the names of all splits of all repeats, in order: 01, 02, ..."""
     return names.of_splits(config["splits"]["n_splits"], config["splits"]["n_repeats"])
+
+
+def foreign(own: Mapping[str, Any], allowed: Mapping[str, Sequence[str] | None]) -> list[str]:
+    """Return the settings of the user's files that are not allowed. allowed: section -> its settings, None for all."""
+    names = [key for key in own if key not in allowed]
+    for section, keys in allowed.items():
+        if keys and isinstance(own.get(section), Mapping):
+            names += [f"{section}.{key}" for key in own[section] if key not in keys]
+    return names
 
 
 def stains(config: Mapping[str, Any]) -> list[str]:

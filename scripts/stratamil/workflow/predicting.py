@@ -8,6 +8,7 @@ from stratamil.core import schema
 from stratamil.core.errors import UserError
 from stratamil.deploy import bundle
 from stratamil.features import encoder_registry
+from stratamil.workflow import config_values
 
 # What a file with predict.bundle may set: whole sections (None), or some of their settings.
 ALLOWED: dict[str, tuple[str, ...] | None] = {
@@ -24,12 +25,8 @@ ALLOWED: dict[str, tuple[str, ...] | None] = {
 
 def problems(own: Mapping[str, Any]) -> list[str]:
     """Return a line for what the user's files set that a prediction takes from the bundle. own: what they set."""
-    foreign = [key for key in own if key not in ALLOWED]
-    for section, keys in ALLOWED.items():
-        if keys and isinstance(own.get(section), Mapping):
-            foreign += [f"{section}.{key}" for key in own[section] if key not in keys]
     lines = []
-    if foreign:
+    if foreign := config_values.foreign(own, ALLOWED):
         lines.append(
             f"predict.bundle: the same settings name a study ({', '.join(foreign)}): a prediction takes these from the "
             "bundle: put `predict` into a file of its own"
