@@ -131,7 +131,7 @@ def shown(gain: Estimate) -> str:
     """Say what a difference and its CI show."""
     if gain.low is None:
         return "equal, so no difference shown" if equal(gain) else "no CI is defined"
-    if gain.holds(0):
+    if gain.holds(0) or equal(gain):
         return "no difference shown"
     return "the model is better" if gain.low > 0 else "the model is worse"
 
