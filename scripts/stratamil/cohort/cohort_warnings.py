@@ -129,21 +129,36 @@ def _n(number: int, noun: str) -> str:
     return f"{number} {noun}" if number == 1 else f"{number} {noun}{'es' if noun.endswith('ch') else 's'}"
 
 
-def _of_predictors(cohort: Numbers) -> Iterator[str]:
+def of_missing_stains(cohort: Numbers) -> bool:
+    """Return whether a warning says that a stain is missing in most cases, or more often in one class."""
+    return any(map(_is_presence, _shortcuts(cohort))) or any(_rare(cohort))
+
+
+def _is_presence(row: Numbers) -> bool:
+    return row["measure"].startswith("presence")
+
+
+def _shortcuts(cohort: Numbers) -> Iterator[Numbers]:
+    """Yield the predictors that tell the classes apart so well that a model can carry itself by them."""
     for row in cohort["predictors"]:
-        uneven = row["measure"].startswith("presence") and row["typical_more"] - row["typical_fewer"] >= UNEVEN
+        uneven = _is_presence(row) and row["typical_more"] - row["typical_fewer"] >= UNEVEN
+        if (row["auc"].value > TELLING or uneven) and (row["auc"].low or 0) > 0.5:
+            yield row
+
+
+def _of_predictors(cohort: Numbers) -> Iterator[str]:
+    for row in _shortcuts(cohort):
         auc = row["auc"]
-        if (auc.value > TELLING or uneven) and (auc.low or 0) > 0.5:
-            yield (
-                f"The {row['measure']} alone separates {row['more']} from {row['fewer']} with an AUROC of "
-                f"{auc.value:.2f} (95% CI {auc.low:.2f} to {auc.high:.2f}): {_more(row)}. A model can learn this "
-                "instead of morphology."
-            )
+        yield (
+            f"The {row['measure']} alone separates {row['more']} from {row['fewer']} with an AUROC of "
+            f"{auc.value:.2f} (95% CI {auc.low:.2f} to {auc.high:.2f}): {_more(row)}. A model can learn this "
+            "instead of morphology."
+        )
 
 
 def _more(row: Numbers) -> str:
     """Return what a class has more of than the other."""
-    if row["measure"].startswith("presence"):
+    if _is_presence(row):
         return f"{row['typical_more']:.0%} of {row['more']} cases have it, {row['typical_fewer']:.0%} of {row['fewer']}"
     if row["measure"].startswith("share"):
         return (
@@ -153,14 +168,16 @@ def _more(row: Numbers) -> str:
     return f"{row['more']} cases have more ({typical})"
 
 
+def _rare(cohort: Numbers) -> Iterator[Numbers]:
+    """Yield the stains that few cases have."""
+    few_cases = max(RARE_CASES, RARE_SHARE * cohort["total"]["cases"])
+    yield from (row for row in cohort["stain_cases"] if row["cases"] < few_cases)
+
+
 def _of_stains(cohort: Numbers, excluded: pd.DataFrame) -> Iterator[str]:
-    cases = cohort["total"]["cases"]
-    for row in cohort["stain_cases"]:
-        if row["cases"] < max(RARE_CASES, RARE_SHARE * cases):
-            yield (
-                f"Stain {row['stain']} is in {row['cases']} of {_n(cases, 'case')}: too few to learn from or "
-                "to evaluate."
-            )
+    cases = _n(cohort["total"]["cases"], "case")
+    for row in _rare(cohort):
+        yield f"Stain {row['stain']} is in {row['cases']} of {cases}: too few to learn from or to evaluate."
     reasons = excluded.loc[excluded["kind"] == "file", "reason"].str.extract(UNKNOWN)[0]
     unknown = of_files(excluded).groupby(reasons).sum().sort_values(ascending=False, kind="stable")
     if len(unknown):

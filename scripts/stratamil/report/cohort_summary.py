@@ -89,7 +89,8 @@ def numbers(
     said = cohort_warnings.warnings(result, excluded) + splits.warnings(sets, used, classes, shares)
     grave, notes = len(cohort_warnings.grave(result)), cohort_warnings.notes(result)
     lost = len(list(cohort_warnings.lost(result, excluded)))
-    return {"warnings": said, "grave": grave, "lost": lost, "notes": notes} | result
+    told = {"warnings": said, "grave": grave, "lost": lost, "notes": notes}
+    return told | {"stains_warned": cohort_warnings.of_missing_stains(result)} | result
 
 
 def _made(plan: Mapping[str, Any], patient_column: str | None) -> str:
