@@ -107,10 +107,8 @@ def _runs(study: Study, numbers: Numbers) -> Figure:
         rows = [_of_split(split, [run for run in runs if run["split"] == split]) for split in study.splits]
     name = "mean of all" if numbers["headline"] == "fold_mean" else "all test cases pooled"
     rows.append(Row(name, numbers["out_of_fold"][numbers["headline"]], numbers["cases"], mean=True))
-    values = [row.estimate.value for row in rows if row.estimate.value is not None]
-    limits = min([0.4, *(value - 0.1 for value in values)]), 1.02
     title = f"How much do the {len(runs)} trainings differ? (n = {numbers['cases']})"
-    return forest(rows, title, "AUROC of the test cases", reference=0.5, limits=limits)
+    return forest(rows, title, "AUROC of the test cases", reference=0.5)
 
 
 def _of_split(split: str, runs: Sequence[Numbers]) -> Row:
