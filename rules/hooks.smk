@@ -91,7 +91,7 @@ def say_what_is_replaced():
 
 if MAIN:
     changed_settings.FILES.update(changed_settings.of_files(config, last_config()))
-    for line in study_file.unchecked(workflow.overwrite_configfiles):
+    for line in [*study_file.unchecked(workflow.overwrite_configfiles), *config_checks.notes(config)]:
         print(visible(line), file=sys.stderr)
 
 
