@@ -200,14 +200,14 @@ def lost(cohort: Numbers, excluded: pd.DataFrame) -> Iterator[str]:
     """Yield which cases and files take no part although someone meant them to."""
     empty = [case["case_id"] for case in cohort["cases"] if case["status"] == "no patches"]
     if empty:
-        yield f"{_have(empty, 'labelled case')} no patches and {_are(empty)} excluded: {few(empty, NAMED)}."
+        yield f"{_have(empty, 'labelled case')} no patches and {_are(empty)} excluded: {_cases(empty)}."
     rows = excluded[(excluded["kind"] == "case") & (excluded["reason"] == "no row in the labels")]
     if len(rows):
         copies = cohort["quality"]["unused"] if cohort["quality"] else {}
         named = [
             f"{name} ({_n(n, 'patch')}{_also(copies.get(name))})" for name, n in zip(rows["name"], rows["patches"])
         ]
-        yield f"{_have(rows, 'case')} patches but no row in the labels, and {_are(rows)} excluded: {few(named, NAMED)}."
+        yield f"{_have(rows, 'case')} patches but no row in the labels, and {_are(rows)} excluded: {_cases(named)}."
     if repeated := cohort["repeated"][RENAMED]:
         files = range(sum(repeated.values()))
         yield (
@@ -223,10 +223,15 @@ def _of_cases(cohort: Numbers) -> Iterator[str]:
         yield f"{_have(small, 'case')} fewer than {PATCHES} patches: {few(small, NAMED)}."
 
 
+def _cases(named: list[str]) -> str:
+    """Return `case 4`, `cases 4, 12`."""
+    return f"case{'s' if len(named) > 1 else ''} {few(named, NAMED)}"
+
+
 def of_cases(numbers: Mapping[str, int]) -> str:
     """Return `: cases 11 (6), 12 (6)`."""
     named = [f"{case} ({n})" for case, n in numbers.items()]
-    return f": case{'s' if len(named) > 1 else ''} {few(named, NAMED)}" if named else ""
+    return f": {_cases(named)}" if named else ""
 
 
 def _also(cases: list[str] | None) -> str:

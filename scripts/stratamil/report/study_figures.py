@@ -140,10 +140,13 @@ def _subgroups(numbers: Numbers) -> Drawn:
         for group in numbers["subgroups"]
         if group["n"] >= SUBGROUP
     ]
-    title = f"In which cases is the model right less often? (n = {numbers['cases']})"
+    title = f"In which cases is the model less accurate? (n = {numbers['cases']})"
     whole = numbers["ensemble"]["accuracy"]
     figure = forest(
-        [*rows, Row("all cases", whole, numbers["cases"], mean=True)], title, "share right", reference=whole.value
+        [*rows, Row("all cases", whole, numbers["cases"], mean=True)],
+        title,
+        "share of cases classified correctly",
+        reference=whole.value,
     )
     return {"subgroups": (figure, "Share of right cases of each subgroup with 95% CI")}
 

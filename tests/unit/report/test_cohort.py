@@ -152,8 +152,8 @@ def change_damaged(made):
         (change_few_patches, "1 case has fewer than 10 patches: b0 (9)."),
         (change_patient_of_two_classes, "1 patient has cases of several classes: ph0 (benign, high-grade)."),
         (change_unknown_stain, "are excluded: cd31 (3 patches)."),
-        (change_no_patches, "1 labelled case has no patches and is excluded: e1."),
-        (change_no_row, "1 case has patches but no row in the labels, and is excluded: 77 (12 patches)."),
+        (change_no_patches, "1 labelled case has no patches and is excluded: case e1."),
+        (change_no_row, "1 case has patches but no row in the labels, and is excluded: case 77 (12 patches)."),
         (change_untested, "b3"),
         (
             change_no_patients,
