@@ -38,6 +38,7 @@ rule cohort:
         images=given(images()),
         samples=lambda wildcards, output: flag("samples", output.samples) if SAMPLES else "",
         flags=given(
+            FIRST_PAGE,
             flag("classes", CLASSES),
             flag("stains", STAINS),
             flags("cohort", "patient_column"),

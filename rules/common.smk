@@ -142,6 +142,9 @@ PAINTED_LAST = f"{config['patches']}/Thumbs.db"
 # The model of each seed of a split, or those that the config gives: one a seed, or one for all.
 MODEL_OF_RUN = "<results>/split_{split}/seed_{seed}/checkpoints/best.pth"
 CHECKPOINTS = expand(MODEL_OF_RUN, seed=SEEDS, allow_missing=True)
+# The numbers beside each page of a study, of which the first page is made, and the flag by which a page links to it.
+JSON_OF_PAGES = ("report/metrics.json", "faithfulness/faithfulness.json", "cohort/cohort.json")
+FIRST_PAGE = schema.flag("first_page", f"{config['results']}/index.html")
 # All models in one file, named by the title.
 BUNDLE = f"<results>/model/{file_name(column(config['report']['title']))}.zip"
 

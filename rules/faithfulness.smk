@@ -44,6 +44,7 @@ rule faithfulness:
     params:
         runs=[f"{config['results']}/split_{split}/seed_{seed}" for split in SPLITS for seed in SEEDS],
         flags=given(
+            FIRST_PAGE,
             flag("stains", STAINS),
             flags("attention", "top_percent"),
             flags("cohort", "patient_column"),

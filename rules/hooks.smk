@@ -3,6 +3,7 @@
 import os
 import subprocess
 import sys
+from contextlib import suppress
 from datetime import datetime
 from pathlib import Path
 
@@ -90,8 +91,19 @@ def say_what_is_replaced():
 
 if MAIN:
     changed_settings.FILES.update(changed_settings.of_files(config, last_config()))
-    for line in study_file.unchecked(workflow.overwrite_configfiles):
+    for line in [*study_file.unchecked(workflow.overwrite_configfiles), *config_checks.notes(config)]:
         print(visible(line), file=sys.stderr)
+
+
+def renew_first_page():
+    """Write the first page anew where a run was asked for some pages only: each of them links to it."""
+    from stratamil.report import door  # as below
+
+    first = Path(config["results"], "index.html")
+    there = door.outdated([Path(config["results"], name) for name in JSON_OF_PAGES], first)
+    if there:
+        template, told = ROOT / "report/door.html.j2", {name: config["report"][name] for name in ("title", "colors")}
+        door.write(there, first, template=template, **told)
 
 
 def tell_summary():
@@ -106,6 +118,8 @@ def tell_summary():
         return
     from stratamil.report import summary  # scipy comes with it, which a dry run need not wait for
 
+    with suppress(UserError, OSError):  # the numbers of another version: the page of this run is the result
+        renew_first_page()
     seconds = (datetime.now() - workflow.start_time).total_seconds()
     lines = summary.of_folder(Path(config["results"]), seconds, target())
     if "bundle" in workflow.dag_settings.targets:

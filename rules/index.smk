@@ -7,11 +7,7 @@ OUTPUTS: index.html of the results folder (self-contained)
 
 rule index:
     input:
-        pages=[
-            "<results>/report/metrics.json",
-            "<results>/faithfulness/faithfulness.json",
-            "<results>/cohort/cohort.json",
-        ],
+        pages=[f"<results>/{name}" for name in JSON_OF_PAGES],
         template=templates("door"),
         code=code("index"),
     output:

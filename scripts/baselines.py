@@ -29,7 +29,7 @@ def main(args: argparse.Namespace) -> None:
     wanted = sorted({case for split in sets.values() for case in [*split.train, *split.val, *split.test]})
     from stratamil.evaluation import baselines  # scikit-learn takes a second; not before it is needed
 
-    described = baselines.descriptions(cases, store.read(args.features, wanted))
+    described = baselines.descriptions(store.read(args.features, wanted))
     labels = dict(zip(cases["case_id"], cases["class"]))
     predictions = baselines.predict(described, labels, sets, args.classes)
     files.write_csv(predictions, args.output)

@@ -37,6 +37,7 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--stains", nargs="+", required=True, metavar="STAIN", help="all stains, in order")
     cli.add_settings(parser, "cohort", "patient_column")
     cli.add_settings(parser, "report", "title", "bootstrap_samples", "seed", "colors")
+    parser.add_argument("--first-page", type=Path, help="index.html of the study, to link to")
     parser.add_argument("--template", type=Path, required=True, help="cohort.html.j2")
     parser.add_argument("--output", type=Path, required=True, help="index.html")
     parser.add_argument("--json", type=Path, required=True, help="cohort.json")
@@ -122,6 +123,7 @@ def render(numbers: Mapping[str, Any], args: argparse.Namespace) -> str:
     return page.template(args.template).render(
         title="The cohort",
         study=args.title,
+        first_page=args.first_page and page.address(args.first_page, args.output.parent),
         colors=args.colors,
         cohort=numbers,
         prose=cohort_sentences.of_page(numbers),

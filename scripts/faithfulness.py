@@ -30,6 +30,7 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--variants", nargs="*", default=[], help="names of retrained/<variant>.csv in each run")
     cli.add_settings(parser, "attention", "top_percent")
     cli.add_settings(parser, "report", "title", "bootstrap_samples", "seed", "colors")
+    parser.add_argument("--first-page", type=Path, help="index.html of the study, to link to")
     parser.add_argument("--template", type=Path, required=True, help="faithfulness.html.j2")
     parser.add_argument("--output", type=Path, required=True, help="folder to write")
     return parser.parse_args()
@@ -78,6 +79,7 @@ def write(
     text = page.template(args.template).render(
         title="Is attention an explanation?",
         study=args.title,
+        first_page=args.first_page and page.address(args.first_page, args.output),
         colors=args.colors,
         figures={name: page.inline(svgs[name], name, words, args.colors) for name, (_, words) in drawn.items()},
         said={(row["measure"], row["of"]): row for row in of_study},

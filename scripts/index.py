@@ -8,8 +8,7 @@ import logging
 from pathlib import Path
 
 import cli
-from stratamil.core import files
-from stratamil.report import door, page
+from stratamil.report import door
 
 
 def arguments() -> argparse.Namespace:
@@ -22,10 +21,8 @@ def arguments() -> argparse.Namespace:
 
 
 def main(args: argparse.Namespace) -> None:
-    entries = door.entries(args.pages, args.output.parent)
-    text = page.template(args.template).render(title=args.title, colors=args.colors, entries=entries)
-    files.write_text(text, args.output)
-    logging.info("%s: %d pages", args.output, len(entries))
+    door.write(args.pages, args.output, template=args.template, title=args.title, colors=args.colors)
+    logging.info("%s: %d pages", args.output, len(args.pages))
 
 
 if __name__ == "__main__":

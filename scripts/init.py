@@ -72,6 +72,7 @@ def main(args: argparse.Namespace) -> None:
     splits = partial(proposal.splits, table, names.case_column, cases=reading.cases)
     if sys.stdin.isatty() and not args.yes:
         ask(questions.Questions(table, names, meaning, splits))
+    unused = propose_labels.unused(table, names.case_column, meaning)
     study = study_file.Study(
         patches=str(args.patches),
         labels=str(args.labels),
@@ -82,11 +83,14 @@ def main(args: argparse.Namespace) -> None:
         embed={} if has_gpu() else proposal.small_encoder(sides(args.patches, reading)),
         seeds=[1, 2, 3],
         accounts=accounts,
+        unused=unused,
     )
     text = study_file.text(study)
     if problems := config_checks.problems(yaml.safe_load(text), schema.read()):
         raise UserError(*(f"{args.output}: {problem}" for problem in problems))
     files.write_text(text, args.output)
+    if unused:
+        say(study_file.not_used(unused))
     guesses = len(names.guesses) + len(meaning.guesses)
     say(f"{args.output}: written" + (f"; {study_file.lines_say(guesses)} `check this`" if guesses else "") + ". Then:")
     profile = "" if os.environ.get("SNAKEMAKE_PROFILE") else "--profile profiles/local "

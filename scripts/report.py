@@ -32,6 +32,7 @@ def arguments() -> argparse.Namespace:
     cli.add_settings(parser, "cohort", "case_column", "missing_words")
     cli.add_settings(parser, "report", "title", "bootstrap_samples", "seed", "colors", "columns", "clinical")
     parser.add_argument("--config", type=Path, help="resolved settings (YAML) to show")
+    parser.add_argument("--first-page", type=Path, help="index.html of the study, to link to")
     parser.add_argument(
         "--template", type=Path, required=True, help="index.html.j2; appendix.html.j2 and checklists.yaml lie beside it"
     )
@@ -76,6 +77,7 @@ def main(args: argparse.Namespace) -> None:
         config=args.config,
         faithfulness=study_page.read_answers(args.faithfulness) if args.faithfulness else None,
         faithfulness_page=args.faithfulness.with_name("index.html") if args.faithfulness else None,
+        first_page=args.first_page,
     )
     with files.updated_folder(args.output) as folder:
         study_page.build(

@@ -30,6 +30,22 @@ document.title = JSON.stringify(found);
 </script></body>"""
 
 
+# What is wider than the paper, and what of each header is not in a button, while printing and after it.
+PRINTED = """<script>
+const outside = () => [...document.querySelectorAll("thead tr:last-child th")].map((head) => [...head.childNodes]
+  .filter((part) => part.tagName !== "BUTTON").map((part) => part.textContent).join(""));
+const found = {before: outside()};
+dispatchEvent(new Event("beforeprint"));
+found.printed = outside();
+found.cut = [...document.querySelectorAll(".table")].filter((box) => box.scrollWidth > box.clientWidth).length;
+found.width = document.documentElement.scrollWidth;
+found.screen = innerWidth;
+dispatchEvent(new Event("afterprint"));
+found.after = outside();
+document.title = JSON.stringify(found);
+</script></body>"""
+
+
 class Elements(HTMLParser):
     """Tags with their attributes, in `found`, and how each but void ones is closed: `unclosed` is what is not."""
 
@@ -78,6 +94,15 @@ def browse(page, width, column, folder):
     file = folder / "page.html"
     probe = PROBE.replace("COLUMN", json.dumps(column))
     file.write_text(page.replace("<head>", WATCH, 1).replace("</body>", probe), encoding="utf-8")
+    shown = dom(file.as_uri(), folder, width)
+    return json.loads(unescape(re.search(r"<title>(.*?)</title>", shown, re.DOTALL)[1]))
+
+
+def printed(page, folder, width=680):
+    """What headless Chromium makes of a page whose screen is as wide as paper (A4 without margins) and styled so."""
+    file = folder / "page.html"
+    on_paper = page.replace("@media print {", "@media all {").replace("@media screen", "@media not all")
+    file.write_text(on_paper.replace("</body>", PRINTED), encoding="utf-8")
     shown = dom(file.as_uri(), folder, width)
     return json.loads(unescape(re.search(r"<title>(.*?)</title>", shown, re.DOTALL)[1]))
 

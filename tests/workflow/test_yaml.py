@@ -18,7 +18,7 @@ features: {source: precomputed, manifest: -features/-manifest.csv}
 cohort:
   classes:
     - no: [010, 1_2]
-    - 1: [on, 1:20]
+    - none: [on, 1:20]
   excluded_codes: [null]
 names:
   stains:
@@ -89,12 +89,15 @@ def test_names_ids_codes_and_paths_are_what_stands_there(checkout):
     config = write(checkout, ODD)
     done = checkout.snakemake("--quiet", "rules", "--", "010/cohort/index.html", configfiles=[config])
     assert done.returncode == 0, done.stdout + done.stderr
+    first = (checkout.folder / "010/index.html").read_text(encoding="utf-8")  # of the pages that there are
+    assert "cohort/index.html" in first and "report/index.html" not in first
+    assert 'href="../index.html"' in (checkout.folder / "010/cohort/index.html").read_text(encoding="utf-8")
     cases = pd.read_csv(checkout.folder / "010/inventory/cases.csv", dtype=str)
     assert list(cases["label"][:4]) == ["on", "1_2", "1:20", "010"]
-    assert cases["class"].value_counts().to_dict() == {"no": 6, "1": 6}
+    assert cases["class"].value_counts().to_dict() == {"no": 6, "none": 6}
     assert (cases["patches_34"][:-1] == "6").all() and (cases["patches_yes"][:-1] == "6").all()
     assert cases["status"].iloc[-1] == "class code null excluded"
     planned = checkout.snakemake("-n", "-p", configfiles=[config]).stdout
     assert "--cases 010 011" in planned
-    assert "--classes no 1 --stains 34 yes" in planned
+    assert "--classes no none --stains 34 yes" in planned
     assert "--title=2021-01-05" in planned

@@ -129,21 +129,36 @@ def _n(number: int, noun: str) -> str:
     return f"{number} {noun}" if number == 1 else f"{number} {noun}{'es' if noun.endswith('ch') else 's'}"
 
 
-def _of_predictors(cohort: Numbers) -> Iterator[str]:
+def of_missing_stains(cohort: Numbers) -> bool:
+    """Return whether a warning says that a stain is missing in most cases, or more often in one class."""
+    return any(map(_is_presence, _shortcuts(cohort))) or any(_rare(cohort))
+
+
+def _is_presence(row: Numbers) -> bool:
+    return row["measure"].startswith("presence")
+
+
+def _shortcuts(cohort: Numbers) -> Iterator[Numbers]:
+    """Yield the predictors that tell the classes apart so well that a model can carry itself by them."""
     for row in cohort["predictors"]:
-        uneven = row["measure"].startswith("presence") and row["typical_more"] - row["typical_fewer"] >= UNEVEN
+        uneven = _is_presence(row) and row["typical_more"] - row["typical_fewer"] >= UNEVEN
+        if (row["auc"].value > TELLING or uneven) and (row["auc"].low or 0) > 0.5:
+            yield row
+
+
+def _of_predictors(cohort: Numbers) -> Iterator[str]:
+    for row in _shortcuts(cohort):
         auc = row["auc"]
-        if (auc.value > TELLING or uneven) and (auc.low or 0) > 0.5:
-            yield (
-                f"The {row['measure']} alone separates {row['more']} from {row['fewer']} with an AUROC of "
-                f"{auc.value:.2f} (95% CI {auc.low:.2f} to {auc.high:.2f}): {_more(row)}. A model can learn this "
-                "instead of morphology."
-            )
+        yield (
+            f"The {row['measure']} alone separates {row['more']} from {row['fewer']} with an AUROC of "
+            f"{auc.value:.2f} (95% CI {auc.low:.2f} to {auc.high:.2f}): {_more(row)}. A model can learn this "
+            "instead of morphology."
+        )
 
 
 def _more(row: Numbers) -> str:
     """Return what a class has more of than the other."""
-    if row["measure"].startswith("presence"):
+    if _is_presence(row):
         return f"{row['typical_more']:.0%} of {row['more']} cases have it, {row['typical_fewer']:.0%} of {row['fewer']}"
     if row["measure"].startswith("share"):
         return (
@@ -153,14 +168,16 @@ def _more(row: Numbers) -> str:
     return f"{row['more']} cases have more ({typical})"
 
 
+def _rare(cohort: Numbers) -> Iterator[Numbers]:
+    """Yield the stains that few cases have."""
+    few_cases = max(RARE_CASES, RARE_SHARE * cohort["total"]["cases"])
+    yield from (row for row in cohort["stain_cases"] if row["cases"] < few_cases)
+
+
 def _of_stains(cohort: Numbers, excluded: pd.DataFrame) -> Iterator[str]:
-    cases = cohort["total"]["cases"]
-    for row in cohort["stain_cases"]:
-        if row["cases"] < max(RARE_CASES, RARE_SHARE * cases):
-            yield (
-                f"Stain {row['stain']} is in {row['cases']} of {_n(cases, 'case')}: too few to learn from or "
-                "to evaluate."
-            )
+    cases = _n(cohort["total"]["cases"], "case")
+    for row in _rare(cohort):
+        yield f"Stain {row['stain']} is in {row['cases']} of {cases}: too few to learn from or to evaluate."
     reasons = excluded.loc[excluded["kind"] == "file", "reason"].str.extract(UNKNOWN)[0]
     unknown = of_files(excluded).groupby(reasons).sum().sort_values(ascending=False, kind="stable")
     if len(unknown):
@@ -183,14 +200,14 @@ def lost(cohort: Numbers, excluded: pd.DataFrame) -> Iterator[str]:
     """Yield which cases and files take no part although someone meant them to."""
     empty = [case["case_id"] for case in cohort["cases"] if case["status"] == "no patches"]
     if empty:
-        yield f"{_have(empty, 'labelled case')} no patches and {_are(empty)} excluded: {few(empty, NAMED)}."
+        yield f"{_have(empty, 'labelled case')} no patches and {_are(empty)} excluded: {_cases(empty)}."
     rows = excluded[(excluded["kind"] == "case") & (excluded["reason"] == "no row in the labels")]
     if len(rows):
         copies = cohort["quality"]["unused"] if cohort["quality"] else {}
         named = [
             f"{name} ({_n(n, 'patch')}{_also(copies.get(name))})" for name, n in zip(rows["name"], rows["patches"])
         ]
-        yield f"{_have(rows, 'case')} patches but no row in the labels, and {_are(rows)} excluded: {few(named, NAMED)}."
+        yield f"{_have(rows, 'case')} patches but no row in the labels, and {_are(rows)} excluded: {_cases(named)}."
     if repeated := cohort["repeated"][RENAMED]:
         files = range(sum(repeated.values()))
         yield (
@@ -206,10 +223,15 @@ def _of_cases(cohort: Numbers) -> Iterator[str]:
         yield f"{_have(small, 'case')} fewer than {PATCHES} patches: {few(small, NAMED)}."
 
 
+def _cases(named: list[str]) -> str:
+    """Return `case 4`, `cases 4, 12`."""
+    return f"case{'s' if len(named) > 1 else ''} {few(named, NAMED)}"
+
+
 def of_cases(numbers: Mapping[str, int]) -> str:
     """Return `: cases 11 (6), 12 (6)`."""
     named = [f"{case} ({n})" for case, n in numbers.items()]
-    return f": case{'s' if len(named) > 1 else ''} {few(named, NAMED)}" if named else ""
+    return f": {_cases(named)}" if named else ""
 
 
 def _also(cases: list[str] | None) -> str:

@@ -38,7 +38,7 @@ def follow(
     feature files.
     Returns {"sources": [{"name", "unit", "n", "left_out": [{"reason", "n"}], "kept"}], "steps": [{"name", "cases",
     "patients", "patches", "counts", "left_out": [{"reason", "cases", "patches"}]}]}; what is left out is left out
-    before the step.
+    before the step. In sources `cases` are those that have patches and no label.
     Raises RuntimeError if anything is neither kept nor left out: a fault of the program.
     """
     known, used = cases.set_index("case_id"), cases[cases["status"] == USED].set_index("case_id")
@@ -122,7 +122,7 @@ def sources(known: pd.DataFrame, excluded: pd.DataFrame, images: bool) -> list[F
     lost = of_files(excluded).groupby(files["reason"]).sum().sort_values(ascending=False, kind="stable")
     reasons = [{"reason": reason, "n": int(n)} for reason, n in lost.items() if n]
     cases = f"{len(strangers)} case{'s' if len(strangers) > 1 else ''}"
-    reasons += [{"reason": f"{UNLABELLED} ({cases})", "n": strange}] if strange else []
+    reasons += [{"reason": f"{UNLABELLED} ({cases})", "n": strange, "cases": len(strangers)}] if strange else []
     repeated = [{"reason": reason, "n": int(n)} for reason, n in rows["reason"].value_counts().items()]
     return [
         {

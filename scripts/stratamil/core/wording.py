@@ -43,6 +43,11 @@ def of_class(name: str) -> str:
     return name if name.lower().startswith("class") else f"class {name}"
 
 
+def of_slice(name: str) -> str:
+    """Return `slice C`; a name that begins with the word, `slice_2`, stays as it is."""
+    return name if name.lower().startswith("slice") else f"slice {name}"
+
+
 def thousands(value: int) -> str:
     """Return a count: 1,234."""
     return f"{value:,}"

@@ -7,8 +7,8 @@ balanced class weights, whose L2 penalty has the least log loss of the validatio
     mean_pool_X  the mean over the patches of stain X alone, where there are several stains; a case without it gets
                  the mean of the training cases, which tells nothing
     colour       mean, maximum and SD of the colour descriptor of a case: what staining and scanner alone tell
-    patch_count  the logarithm of its number of patches
-    slice_count  the logarithm of its number of slices
+    patch_count  the logarithm of its number of patches, of those that the model sees
+    slice_count  the logarithm of its number of slices, of those with such a patch
 and `prevalence`, the share of each class among the training cases.
 """
 
@@ -30,6 +30,7 @@ from stratamil.features.store import Features
 from stratamil.stats import metrics
 
 STRENGTHS = tuple(10.0 ** np.arange(-6, 3))  # of scikit-learn's C: the smaller, the stronger the penalty
+SLICE = ["case_id", "stain", "slice_id"]  # what names a slice
 
 
 def pooled(values: NDArray, case_ids: ArrayLike, rows: NDArray | None = None) -> pd.DataFrame:
@@ -54,22 +55,28 @@ def _by_case(
     return pd.DataFrame({case: describe(values[rows[at]].astype(np.float64)) for case, at in groups.items()}).T
 
 
-def descriptions(cases: pd.DataFrame, features: Features) -> dict[str, pd.DataFrame]:
+def descriptions(features: Features) -> dict[str, pd.DataFrame]:
     """Return what each baseline sees of a case: name -> DataFrame (cases, D), index case_id.
 
-    cases: DataFrame with case_id, n_patches, n_slices. features: as store.read returns them: `values` (N, D), `table`
-    (case_id a row) and `colour` (N, COLOUR); where that is None there is no such baseline.
+    features: as store.read returns them: `values` (N, D), `table` (case_id, stain, slice_id a row) and `colour`
+    (N, COLOUR); where that is None there is no such baseline. Patches that could not be read are not among them.
     """
-    counts = cases.set_index("case_id")
     case_ids = features.table["case_id"]
+    patches, slices = (_counted(rows) for rows in (features.table, features.table.drop_duplicates(SLICE)))
     return {
         "summary": summary(features.values, case_ids),
         **_pooled_stains(features),
         **({} if features.colour is None else {"colour": summary(features.colour, case_ids)}),
-        "patch_count": np.log(counts[["n_patches"]]),
-        "slice_count": np.log(counts[["n_slices"]]),
-        "prevalence": counts[[]],
+        "patch_count": np.log(patches),
+        "slice_count": np.log(slices),
+        "prevalence": patches[[]],
     }
+
+
+def _counted(rows: pd.DataFrame) -> pd.DataFrame:
+    """Return how many rows each case has, (cases, 1), index case_id."""
+    counts = rows.groupby("case_id", observed=True).size()
+    return counts.set_axis(counts.index.astype(str)).to_frame("n")
 
 
 def _pooled_stains(features: Features) -> dict[str, pd.DataFrame]:

@@ -306,7 +306,7 @@ def tops(study: Study, cases: Sequence[str]) -> list[dict[str, Any]]:
 def by_case(study: Study) -> pd.DataFrame:
     """Return one row a case in natural order: true class, patient, predicted class, and the means over its runs."""
     table = study.table
-    tops_ = [f"{kind}_{TOPS[0]}_probability" for kind in ("without_top", "only_top", "only_random")]
+    tops_ = [f"{kind}_percent_probability" for kind in ("without_top", "only_top", "only_random")]
     table = table.assign(**{name: np.nan for name in tops_ if name not in table})
     names = ["patches", "probability", "margin", *differences(table, study.classes), *tops_]
     names += [f"{kind}prob_{column(name)}" for kind in ("", "uniform_", "levels_") for name in study.classes]

@@ -23,7 +23,7 @@ NEEDED = {
     "perturbation_parts.csv": "perturb",
 }
 VALUES = tuple(findings.VALUES)
-TOPS = ("percent", "1", "5", "20")
+TOPS = ("1", "5", "20", "percent")
 PLACE = ["x", "y"]
 OPTICAL_DENSITY = 3  # of the stain_stats features: mean optical density of red, green and blue
 

@@ -20,7 +20,8 @@ Level = Literal["stain", "slice"]
 Uniform = Literal["uniform", "levels"]
 Between = Literal["seeds", "splits"]
 
-HELD = "the CI includes 0"
+NOTHING = 0.005  # a difference that reads as 0.00
+END = 0.0005  # of a CI that reads as 0.000
 ABOVE, BELOW, SAME, FEW, NONE = "above", "below", "no different", "too few", "not defined"
 VALUES = {"probability": "probability of the predicted class", "margin": "margin (log odds) of the predicted class"}
 ALIKE = {"uniform": "all patches of a case", "levels": "all patches of a slice, slices of a stain and stains"}
@@ -72,14 +73,26 @@ def row(entry: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def verdict(estimate: Estimate, reference: float = 0.0) -> Verdict:
-    """Return what the interval says of the estimate: ABOVE or BELOW the reference, or SAME; FEW patients, or NONE."""
+    """Return what the interval says of the estimate: ABOVE or BELOW the reference, or SAME; FEW patients, or NONE.
+
+    What reads as no difference, or as a CI that ends at the reference, is SAME.
+    """
     if estimate.value is None:
         return NONE
     if estimate.n < PATIENTS or estimate.low is None:
         return FEW
-    if estimate.low > reference:
+    if abs(estimate.value - reference) < NOTHING:
+        return SAME
+    if estimate.low - reference >= END:
         return ABOVE
-    return BELOW if estimate.high < reference else SAME
+    return BELOW if reference - estimate.high >= END else SAME
+
+
+def held(estimate: Estimate) -> str:
+    """Say why an estimate that is SAME as 0 shows nothing."""
+    if estimate.holds(0):
+        return "the CI includes 0"
+    return "this rounds to no difference" if abs(estimate.value) < NOTHING else "the CI ends at 0"
 
 
 def unvaried(estimate: Estimate) -> bool:
@@ -116,7 +129,7 @@ def against_random(
     below = estimate.value < 0
     shown = estimate.flipped() if below else estimate  # the CI has the sign of the sentence
     size = f"{subject} {did[below]} {num(shown.value, 2)} {ends[below]}"
-    end = {SAME: f"; {HELD}", FEW: "; too few to conclude"}.get(said, "")
+    end = f"; {held(estimate)}" if said == SAME else "; too few to conclude" if said == FEW else ""
     return f"{size} {basis(shown)}{end}."
 
 
@@ -134,15 +147,18 @@ def area(direction: Direction, order: Order, value: Value, estimate: Estimate) -
 
 
 def beside_contribution(value: Value, estimate: Estimate) -> str:
-    """Say whether the exact contribution finds what matters better than attention: the difference of the two areas."""
+    """Say whether the exact contribution finds what matters better than attention: the difference of the two areas.
+
+    Its order is read off the model, so that attention can be as good, and better by chance only.
+    """
     said = verdict(estimate)
     if said == NONE:
         return "Contribution and attention cannot be compared: there is no order by attention."
     size = f"difference of the areas {num(estimate.value, 2)}, {VALUES[value]} {basis(estimate)}"
     return {
         ABOVE: f"Signed contributions find what the prediction rests on better than attention does: {size}.",
-        BELOW: f"Attention finds what the prediction rests on better than signed contributions do: {size}.",
-        SAME: f"No difference is shown between signed contributions and attention: {size}; {HELD}.",
+        BELOW: f"Attention finds what the prediction rests on as well as signed contributions, or better: {size}.",
+        SAME: f"No difference is shown between signed contributions and attention: {size}; {held(estimate)}.",
         FEW: f"Too few to compare signed contributions with attention: {size}.",
     }[said]
 
@@ -186,7 +202,7 @@ def part(level: Level, estimate: Estimate) -> str:
     return {
         ABOVE: f"{more.capitalize()}: {size}.",
         BELOW: f"{more.capitalize().removesuffix('more')}less: {size}.",
-        SAME: f"It is not shown that {more}: {size}; {HELD}.",
+        SAME: f"It is not shown that {more}: {size}; {held(estimate)}.",
         FEW: f"Too few to say whether {more}: {size}.",
     }[said]
 
@@ -207,7 +223,7 @@ def uniform(kind: Uniform, model: float | None, without: float | None, estimate:
     return {
         ABOVE: f"Equal weights lower the AUROC of this model: {both}; {size}.",
         BELOW: f"Equal weights raise the AUROC of this model: {both}; {size}.",
-        SAME: f"Equal weights are not shown to change the AUROC of this model: {both}; {size}; {HELD}.",
+        SAME: f"Equal weights are not shown to change the AUROC of this model: {both}; {size}; {held(estimate)}.",
         FEW: f"Too few to say whether equal weights change the AUROC of this model: {both}; {size}.",
     }[said]
 
@@ -247,7 +263,8 @@ def agreement(between: Between, estimate: Estimate, attends: bool = True) -> str
     return {
         ABOVE: f"{capital} rank the patches of a case more alike than chance: {size}.",
         BELOW: f"{capital} rank the patches of a case less alike than chance: {size}.",
-        SAME: f"{capital} are not shown to rank the patches of a case more alike than chance: {size}; {HELD}.",
+        SAME: f"{capital} are not shown to rank the patches of a case more alike than chance: {size}; "
+        f"{held(estimate)}.",
         FEW: f"Too few to say whether {models} rank the patches of a case alike: {size}.",
     }[said]
 
@@ -286,7 +303,7 @@ def related(
     return {
         ABOVE: f"{where}, more attended patches {more}: {size}.",
         BELOW: f"{where}, more attended patches {less}: {size}.",
-        SAME: f"{where}, attention is not shown to depend on {subject}: {size}; {HELD}.",
+        SAME: f"{where}, attention is not shown to depend on {subject}: {size}; {held(estimate)}.",
         FEW: f"{where}, too few to say whether attention depends on {subject}: {size}.",
     }[said]
 

@@ -6,7 +6,7 @@ from stratamil.core.names import column
 from stratamil.core.wording import num
 from stratamil.explain import findings
 from stratamil.explain.faithfulness_runs import Study
-from stratamil.explain.findings import ABOVE, BELOW, FEW, HELD, NONE, SAME, Finding
+from stratamil.explain.findings import ABOVE, BELOW, FEW, NONE, SAME, Finding
 from stratamil.stats.intervals import Estimate
 
 VARIANT = "mean"  # of the model: each patch of a case weighs the same in training, too
@@ -61,6 +61,6 @@ def sentence(model: float | None, without: float | None, estimate: Estimate, rea
     return {
         ABOVE: f"Attention improves the AUROC: {both}; {size}.",
         BELOW: f"The AUROC is higher without attention: {both}; {size}.",
-        SAME: f"Attention is not shown to improve the AUROC: {both}; {size}; {HELD}.",
+        SAME: f"Attention is not shown to improve the AUROC: {both}; {size}; {findings.held(estimate)}.",
         FEW: f"Too few to say whether attention improves the AUROC: {both}; {size}.",
     }[said]

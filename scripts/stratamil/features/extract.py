@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 from stratamil.core import locks, progress
 from stratamil.core.errors import UserError, few
 from stratamil.core.names import natural
+from stratamil.core.wording import counted
 from stratamil.features import images, networks, store
 from stratamil.features.cache import Cache, Rows, key
 from stratamil.features.encoder_registry import STAIN_STATS
@@ -249,10 +250,10 @@ def _check(
     """Raise UserError if too many patches are unreadable, or a case has none that is not."""
     problems = []
     if len(unreadable) > max_unreadable * len(table):
+        named = few([f"{path} ({why})" for path, why in unreadable.items()], SHOWN)
         problems.append(
-            f"{folder}: {len(unreadable)} of {len(table)} patches cannot be read, more than embed.max_unreadable "
-            f"({max_unreadable:g}): {few([f'{path} ({why})' for path, why in unreadable.items()], SHOWN)}: "
-            "restore these files, or raise embed.max_unreadable"
+            f"{folder}: {counted(len(unreadable), 'patch')} of {len(table):,} cannot be read, more than "
+            f"embed.max_unreadable ({max_unreadable:g}): {named}: restore these files, or raise embed.max_unreadable"
         )
     for case in sorted(cases - set(table["case_id"][~table["path"].isin(unreadable)]), key=natural):
         n = int((table["case_id"] == case).sum())

@@ -255,8 +255,7 @@ def _tilings(sources: dict[str, Source], stains: dict[str, Iterable[str]]) -> tu
                 if stain in of_file and name in sources[file].said
             }
             differ = [
-                f"{few(others)}: {name} {value}, but {len(like)} of {len(values)} files of stain {stain} have {most}, "
-                f"as {like[0]}"
+                f"{few(others)}: {name} {value}, but {_of_files(len(like), len(values), stain)} {most}, as {like[0]}"
                 for most, like, value, others in _odd(values)
             ]
             if name in NATIVE:  # two scanners, of which the tiles may show the same field
@@ -269,6 +268,11 @@ def _tilings(sources: dict[str, Source], stains: dict[str, Iterable[str]]) -> tu
             kinds = ", ".join(f"{value} in {stain}" for stain, value in usual.items())
             warnings.append(f"The features of the stains were made in different ways: {name} is {kinds}.")
     return list(dict.fromkeys(problems)), warnings
+
+
+def _of_files(n: int, of: int, stain: str) -> str:
+    """Return `1 file of 111 of stain h&e has`."""
+    return f"1 file of {of} of stain {stain} has" if n == 1 else f"{n} of {of} files of stain {stain} have"
 
 
 def _repeated(patches: pd.DataFrame) -> list[str]:

@@ -25,7 +25,7 @@ def figures(numbers: Mapping[str, Any]) -> dict[str, tuple[Figure, str]]:
         rows = [
             Row(group["name"], group["roc_auc"], group["n"], group["kind"]) for group in numbers["columns"]["groups"]
         ]
-        words = f"AUROC of the ensemble in {len(rows)} subgroups by columns of the labels table, {cases} cases"
+        words = f"AUROC in each of {len(rows)} subgroups by columns of the labels table, {cases} cases"
         drawn["groups"] = (
             forest(rows, "Does the AUROC differ between subgroups?", "AUROC, pooled", reference=0.5),
             words,

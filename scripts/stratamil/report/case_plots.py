@@ -12,6 +12,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 from numpy.typing import NDArray
 
+from stratamil.core.wording import of_slice
 from stratamil.explain import attention_tables
 from stratamil.explain.attention_tables import Case
 from stratamil.report.ratio_scale import OCTAVES, RATIOS, SCALE, octaves
@@ -61,7 +62,7 @@ def maps(case: Case, heading: str) -> Figure:
         axes.set_aspect("equal", anchor="NW")
         axes.invert_yaxis()
         axes.set_title(f"{_cut(stain, 9, 2)}: {here['effective_weight'].sum():.1%}", fontsize=9, pad=24)
-        name = "\n".join(_cut(line, 7, 2.7) for line in broken(slice_id, font(7), 2.7 * 72))
+        name = "\n".join(_cut(line, 7, 2.7) for line in broken(of_slice(slice_id), font(7), 2.7 * 72))
         axes.annotate(name, (0, 1), (0, 22), "axes fraction", "offset points", size=7, va="top")
     levels = ScalarMappable(Normalize(-OCTAVES, OCTAVES), RATIOS)
     bar = figure.colorbar(
@@ -170,7 +171,7 @@ def slice_ranks(case: Case, stains: Mapping[str, str], heading: str) -> Figure:
     for stain in stains:
         slices = case.slices(stain)
         bars.append((stain, y, slices))
-        labels += [(y + 1 + i, name) for i, name in enumerate(slices["slice_id"])]
+        labels += [(y + 1 + i, of_slice(name)) for i, name in enumerate(slices["slice_id"])]
         y += len(slices) + 1.6
     longest = max(font(10).getlength(name) / 72 for _, name in labels)
     left = float(np.clip(longest + 0.3, *SLICE_NAMES))

@@ -161,8 +161,8 @@ def shortcut_cis(cohort: Cohort) -> str:
     several = " Each class is compared with the rest, and the best is shown." if len(cohort["classes"]) > 2 else ""
     samples, seed = cohort["bootstrap"]["samples"], cohort["bootstrap"]["seed"]
     return (
-        f"CIs: {samples} {unit}-level bootstrap samples (seed {seed}).{several} Stains that every case has are not in "
-        "the table."
+        f"CIs: {thousands(samples)} {unit}-level bootstrap samples (seed {seed}).{several} Stains that every case has "
+        "are not in the table."
     )
 
 

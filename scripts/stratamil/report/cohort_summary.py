@@ -87,9 +87,9 @@ def numbers(
     result |= {"flow": followed, "sides": sides, "quality": quality}
     shares = None if plan.get("preset") else generated_splits.shares(plan["n_splits"], plan["validation"])
     said = cohort_warnings.warnings(result, excluded) + splits.warnings(sets, used, classes, shares)
-    grave, notes = len(cohort_warnings.grave(result)), cohort_warnings.notes(result)
-    lost = len(list(cohort_warnings.lost(result, excluded)))
-    return {"warnings": said, "grave": grave, "lost": lost, "notes": notes} | result
+    told = {"warnings": said, "grave": len(cohort_warnings.grave(result)), "notes": cohort_warnings.notes(result)}
+    told |= {"lost": len(list(cohort_warnings.lost(result, excluded)))}
+    return told | {"stains_warned": cohort_warnings.of_missing_stains(result)} | result
 
 
 def _made(plan: Mapping[str, Any], patient_column: str | None) -> str:

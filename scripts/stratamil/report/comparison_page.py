@@ -12,7 +12,7 @@ from stratamil.core.wording import duration
 from stratamil.evaluation.compared_studies import Shared, Side
 from stratamil.evaluation.comparison import MEASURES
 from stratamil.report import benchmarks, comparison_plots, comparison_words, page, style
-from stratamil.report.study_page import address
+from stratamil.report.page import address
 
 PAGES = {"study": "report/index.html", "prediction": "validation/index.html"}
 

@@ -33,7 +33,7 @@ def net_benefit(
     axes.set(xlim=(0, 1), ylim=(-0.35 * highest, 1.1 * highest))
     axes.set(xlabel=f"threshold: probability from which a case is called {positive}", ylabel="net benefit")
     figure.legend(loc="outside lower center", ncols=2, fontsize=9)
-    axes.set_title(f"Are decisions by the model worth more? (n = {cases})")
+    axes.set_title(f"Is it worth deciding by the model? (n = {cases})")
     return figure
 
 

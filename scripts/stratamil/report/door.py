@@ -1,13 +1,13 @@
 """The first page of a study: which pages there are, what each found, and what to know before reading it."""
 
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from stratamil.core import files
 from stratamil.core.errors import UserError
-from stratamil.report import cohort_sentences, sentences
+from stratamil.report import cohort_sentences, page, sentences
 from stratamil.stats.intervals import Estimate
 
 Content = Mapping[str, Any]
@@ -23,6 +23,19 @@ class Entry(NamedTuple):
     finding: str
     flags: list[str]
     links: list[tuple[str, str]]
+
+
+def write(paths: Sequence[Path], output: Path, *, template: Path, title: str, colors: Sequence[str]) -> None:
+    """Write the first page, index.html of the results folder. paths: the JSON files beside the pages."""
+    found = entries(paths, output.parent)
+    files.write_text(page.template(template).render(title=title, colors=colors, entries=found), output)
+
+
+def outdated(paths: Iterable[Path], output: Path) -> list[Path]:
+    """Return those JSON files that there are, if the first page is missing or older than one of them."""
+    there = [path for path in paths if path.is_file()]
+    newest = max((path.stat().st_mtime for path in there), default=0)
+    return there if not output.is_file() or output.stat().st_mtime < newest else []
 
 
 def entries(paths: Sequence[Path], folder: Path) -> list[Entry]:

@@ -145,7 +145,7 @@ def curves(by_class: Mapping[str, Any], counts: Mapping[str, int]) -> Figure:
             axes[0].set_title(f"Predicted {name} (n = {counts[name]}): removed first", fontsize=10)
             axes[1].set_title("added first", fontsize=10)
         rows[-1][0].set(xlabel="share of patches removed")
-        rows[-1][1].set(xlabel="share of patches there")
+        rows[-1][1].set(xlabel="share of patches kept")
         rows[0][0].set_ylim(top=min(rows[0][0].get_ylim()[1], 1.02))
         drawn = [order for order in ORDERS if any(order in means for means in shown.values())]
         handles = [

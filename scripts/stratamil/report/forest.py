@@ -54,15 +54,13 @@ def forest(
     measure: str,
     *,
     reference: float | None = None,
-    limits: tuple[float, float] | None = None,
     digits: int = 2,
     sides: tuple[str, str] | None = None,
 ) -> Figure:
     """Draw a line a row: its label, its estimate with 95% CI on one axis, the same in digits, and its n.
 
     measure: name of the axis, as `AUROC` or `difference of AUROC`. reference: value of no effect, a dashed line.
-    limits: of the axis, else those of the data; a CI that goes on beyond them ends in an arrow. sides: what it means
-    to lie left and right of the reference.
+    sides: what it means to lie left and right of the reference.
     """
     places, headings, y = [], [], 0.0
     for i, row in enumerate(rows):
@@ -75,15 +73,14 @@ def forest(
     labels = [textwrap.fill(row.label, LABEL) for row in rows]
     line = max(ROW, 0.04 + 0.15 * max(label.count("\n") + 1 for label in [*labels, ""]))
     figure, axes = figure_of(SINGLE, 1.25 + line * y + (0.2 if sides else 0))
-    limits = limits or _limits(rows, reference)
-    axes.set(xlim=limits, ylim=(y - 0.4, -1.5))
+    axes.set(xlim=_limits(rows, reference), ylim=(y - 0.4, -1.5))
     if reference is not None:
         axes.axvline(reference, color=GREY, linewidth=0.9, linestyle=DASHED)
     told = [_digits(row.estimate, digits) for row in rows]
     digits_of_n = max((len(str(row.n)) for row in rows if row.n is not None), default=1)
     column = 16 + DIGIT * max(map(len, [*told, HEAD])) + 6.5 * digits_of_n  # where n ends
     for place, row, text in zip(places, rows, told):
-        _row(axes, place, row, limits)
+        _row(axes, place, row)
         weight = "bold" if row.mean else "normal"
         _beside(axes, place, text, 8, "left", weight)
         _beside(axes, place, "" if row.n is None else f"{row.n}", column, "right", weight)
@@ -125,17 +122,14 @@ def _limits(rows: Sequence[Row], reference: float | None) -> tuple[float, float]
     return low - room, high + room
 
 
-def _row(axes: Axes, place: float, row: Row, limits: tuple[float, float]) -> None:
+def _row(axes: Axes, place: float, row: Row) -> None:
     """Draw the marks of a row."""
     value, low, high, _ = row.estimate.value, row.estimate.low, row.estimate.high, row.estimate.n
     axes.plot(row.runs, [place] * len(row.runs), "o", color=GREY, markersize=3.5, alpha=0.5, linestyle="")
     if value is None:
         return
     if low is not None:
-        axes.plot(np.clip([low, high], *limits), [place] * 2, color=MODEL, linewidth=2 if row.mean else 1.2)
-        for end, mark, beyond in ((limits[0], "<", low < limits[0]), (limits[1], ">", high > limits[1])):
-            if beyond:
-                axes.plot(end, place, mark, color=MODEL, markersize=5, clip_on=False)
+        axes.plot([low, high], [place] * 2, color=MODEL, linewidth=2 if row.mean else 1.2)
     marker, size = ("D", 6.5) if row.mean else ("s", 4.5)
     axes.plot(value, place, marker, color=MODEL, markersize=size, fillstyle="none" if low is None else "full")
 

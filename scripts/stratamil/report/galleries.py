@@ -17,6 +17,7 @@ from PIL.ImageDraw import Draw, ImageDraw
 from PIL.ImageFont import FreeTypeFont
 
 from stratamil.core.names import file_name
+from stratamil.core.wording import of_slice
 from stratamil.explain import attention_tables
 from stratamil.explain.attention_tables import Case
 from stratamil.report import case_plots
@@ -189,7 +190,7 @@ def slice_galleries(
 
     return _both_ends(
         case, ranked, "patch_weight",
-        where=f"{stain} {slice_id}", facts=facts, caption=caption, tiles=tiles, n=n, heading=heading,
+        where=f"{stain}, {of_slice(slice_id)}", facts=facts, caption=caption, tiles=tiles, n=n, heading=heading,
     )  # fmt: skip
 
 
@@ -207,7 +208,7 @@ def case_galleries(
     def caption(row: Any) -> tuple[str, ...]:
         return (
             f"{row.rank}. {row.stain} patch {row.patch}",
-            row.slice_id,
+            of_slice(row.slice_id),
             _share(row.effective_weight, row.ratio),
             f"({short(row.patch_weight)} × {short(row.slice_weight)} × {short(row.stain_weight)})",
         )

@@ -1,9 +1,11 @@
 """Pages that need nothing else: templates, numbers for readers, figures and images as part of the page."""
 
 import base64
+import os
 import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from urllib.parse import quote
 from xml.etree import ElementTree
 
 import jinja2
@@ -42,6 +44,11 @@ def check_colors(colors: Sequence[str]) -> None:
     wrong = [color for color in colors if not re.fullmatch("#[0-9a-fA-F]{6}", color)]
     if wrong or len(colors) < 2:
         raise UserError(f"config: report.colors: {' '.join(wrong or colors)}: give two or more like #0072B2")
+
+
+def address(path: Path, final: Path) -> str:
+    """Return the relative address of a file, as seen from the folder `final`."""
+    return quote(Path(os.path.relpath(path, final)).as_posix())
 
 
 def image(path: Path | str) -> str:

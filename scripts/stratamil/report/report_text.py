@@ -22,7 +22,7 @@ SECTIONS = {
     "subgroups": "Subgroups",
     "characteristics": "Columns",
     "clinical": "What images add",
-    "decision": "Net benefit, power",
+    "decision": "Net benefit and power",
     "learning": "Training cases",
     "tuning": "Chosen settings",
     "attention": "Attention",

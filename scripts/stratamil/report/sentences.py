@@ -131,7 +131,7 @@ def shown(gain: Estimate) -> str:
     """Say what a difference and its CI show."""
     if gain.low is None:
         return "equal, so no difference shown" if equal(gain) else "no CI is defined"
-    if gain.holds(0):
+    if gain.holds(0) or equal(gain):
         return "no difference shown"
     return "the model is better" if gain.low > 0 else "the model is worse"
 
@@ -199,6 +199,7 @@ def flags(
         _perfect(numbers),
         *grave[:GRAVE],
         f"{n_of(more, 'more grave warning')} on the cohort page." if more > 0 else "",
+        with_all_stains(numbers) if cohort.get("stains_warned") else "",
         rest_on_few(numbers),
         no_better(numbers),
         *lost,
@@ -222,6 +223,18 @@ def rest_on_few(numbers: Numbers) -> str:
         f"Case{'s' if names[1:] else ''} {few_of(names)} {rest} and {'are' if names[1:] else 'is'} predicted wrongly; "
         f"without {'them' if names[1:] else 'it'} the AUROC would be {num(found['auroc'], 2)}."
     )
+
+
+def with_all_stains(numbers: Numbers) -> str:
+    """Say what the AUROC is where no stain is missing, beside that of all cases."""
+    found = next((row for row in numbers["subgroups"] if (row["kind"], row["name"]) == ("stains", "all stains")), None)
+    if found is None:
+        return "No case has all stains."
+    n, auc, whole = found["n"], found["roc_auc"], numbers["ensemble"]["roc_auc"]
+    if auc.value is None:
+        return f"Only {n_of(n, 'case')} {'has' if n == 1 else 'have'} all stains: no AUROC is defined for them."
+    of = f"In the {n} of {n_of(numbers['cases'], 'case')} with all stains"
+    return f"{of} the pooled AUROC is {quoted(auc)}; in all cases it is {num(whole.value, 2)}."
 
 
 def no_better(numbers: Numbers) -> str:

@@ -1,12 +1,14 @@
 """Sentences on the cases: the cohort, errors, attention, and whether attention explains anything."""
 
+import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from stratamil.core.wording import listed, n_of, num, percentages, thousands
+from stratamil.core.wording import listed, n_of, num, percentages
 from stratamil.report.cohort_sentences import unread
 from stratamil.report.sentences import first_sentence, quoted
 
+PRESET = r", read from .*? and checked:"  # of what a cohort says of preset splits: the cohort page names the files
 CHANCE = 0.5
 EQUAL_SHARE = (0.95, 1.05)  # mean weight of a stain, as a multiple of an equal share, that counts as equal
 UNIFORM = 0.98  # normalised entropy beyond which attention is close to equal weights
@@ -20,15 +22,16 @@ def cohort(cohort: Mapping[str, Any], flow: Mapping[str, Any]) -> list[str]:
     """
     total, stains = cohort["total"], cohort["stains"]
     of = "" if cohort["patient_column"] is None else f" of {n_of(total['patients'], 'patient')}"
+    plan = re.sub(PRESET, ";", cohort["plan"])
     counts = {row["class"]: row["cases"] for row in cohort["by_class"]}
     shares = percentages(list(counts.values()))
     classes = listed([f"{n} {name} ({share}%)" for (name, n), share in zip(counts.items(), shares)])
     return [
-        f"{n_of(total['cases'], 'case')}{of}: {classes}; {thousands(total['slices'])} slices (one tissue section in "
-        f"one stain) and {thousands(total['patches'])} patches in {n_of(len(stains), 'stain')} ({listed(stains)})"
-        f"{unread(cohort)}.",
+        f"{n_of(total['cases'], 'case')}{of}: {classes}.",
+        f"{n_of(total['patches'], 'patch')} in {n_of(total['slices'], 'slice')}, each a tissue section in one stain "
+        f"({listed(stains)}){unread(cohort)}.",
         excluded(flow),
-        f"Splits: {cohort['plan'][0].lower()}{cohort['plan'][1:]}",
+        f"Splits: {plan[0].lower()}{plan[1:]}",
         *warned(cohort["warnings"][cohort["grave"] + cohort.get("lost", 0) :]),
     ]
 
@@ -41,17 +44,16 @@ def warned(warnings: Sequence[str]) -> list[str]:
 
 
 def excluded(flow: Mapping[str, Any]) -> str:
-    """Say how many labelled cases were predicted, and why the others were not."""
+    """Say how many labelled cases were predicted, why the others were not, and that some have no label."""
     steps = flow["steps"]
     parts = [part for step in steps for part in step["left_out"] if part["cases"]]
     reasons = [f"{part['reason'].removesuffix(' excluded')}: {part['cases']}" for part in parts]
     n = sum(part["cases"] for part in parts)
     begin = f"Of {n_of(steps[0]['cases'], 'labelled case')}, {steps[-1]['cases']} were predicted out of fold"
-    return (
-        f"{begin}; {n} {'was' if n == 1 else 'were'} excluded ({', '.join(reasons)})."
-        if reasons
-        else f"{begin}; none was excluded."
-    )
+    why = f"{n} {'was' if n == 1 else 'were'} excluded ({', '.join(reasons)})" if reasons else "none was excluded"
+    bare = sum(part.get("cases", 0) for source in flow["sources"] for part in source["left_out"])
+    no_label = f" {n_of(bare, 'case')} with patches {'has' if bare == 1 else 'have'} no label." if bare else ""
+    return f"{begin}; {why}.{no_label}"
 
 
 def errors(rows: Sequence[Mapping[str, Any]], unit: str, several: bool) -> str:
@@ -111,8 +113,7 @@ def _spread(found: Mapping[str, Any]) -> str:
     parts = []
     if found["effective_patches"] is not None:
         n = num(found["effective_patches"], 0)
-        as_if = f"as spread as if {n} patches had equal weight and the others none"
-        parts.append(f"the attention of a case is on average {as_if}")
+        parts.append(f"on average the attention of a case is as spread as over {n} patches of equal weight")
     entropy = found["normalised_entropy"]
     if entropy is not None:
         close = ", close to equal weights" if entropy > UNIFORM else ""

@@ -259,7 +259,9 @@ def against(entry: Mapping[str, Any], numbers: Numbers) -> str:
         return f"The model equals it (both {num(entry[numbers['headline']].value, 2)}): no difference can be seen."
     size = f"The model is {num(abs(gain.value), 2)} {'higher' if gain.value >= 0 else 'lower'}"
     paired = f"{size} (paired 95% CI {span(gain.low, gain.high, 2)})" if gain.low is not None else size
-    return f"{paired}; the CI includes 0, so this cohort cannot show a difference." if gain.holds(0) else f"{paired}."
+    if gain.holds(0):
+        return f"{paired}; the CI includes 0, so this cohort cannot show a difference."
+    return f"{paired}, which rounds to no difference." if sentences.equal(gain) else f"{paired}."
 
 
 def subgroups(numbers: Numbers) -> str:

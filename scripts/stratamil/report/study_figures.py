@@ -107,10 +107,8 @@ def _runs(study: Study, numbers: Numbers) -> Figure:
         rows = [_of_split(split, [run for run in runs if run["split"] == split]) for split in study.splits]
     name = "mean of all" if numbers["headline"] == "fold_mean" else "all test cases pooled"
     rows.append(Row(name, numbers["out_of_fold"][numbers["headline"]], numbers["cases"], mean=True))
-    values = [row.estimate.value for row in rows if row.estimate.value is not None]
-    limits = min([0.4, *(value - 0.1 for value in values)]), 1.02
     title = f"How much do the {len(runs)} trainings differ? (n = {numbers['cases']})"
-    return forest(rows, title, "AUROC of the test cases", reference=0.5, limits=limits)
+    return forest(rows, title, "AUROC of the test cases", reference=0.5)
 
 
 def _of_split(split: str, runs: Sequence[Numbers]) -> Row:
@@ -142,10 +140,13 @@ def _subgroups(numbers: Numbers) -> Drawn:
         for group in numbers["subgroups"]
         if group["n"] >= SUBGROUP
     ]
-    title = f"In which cases is the model right less often? (n = {numbers['cases']})"
+    title = f"In which cases is the model less accurate? (n = {numbers['cases']})"
     whole = numbers["ensemble"]["accuracy"]
     figure = forest(
-        [*rows, Row("all cases", whole, numbers["cases"], mean=True)], title, "share right", reference=whole.value
+        [*rows, Row("all cases", whole, numbers["cases"], mean=True)],
+        title,
+        "share of cases classified correctly",
+        reference=whole.value,
     )
     return {"subgroups": (figure, "Share of right cases of each subgroup with 95% CI")}
 

@@ -2,13 +2,11 @@
 
 import json
 import logging
-import os
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
-from urllib.parse import quote
 
 import pandas as pd
 import yaml
@@ -55,8 +53,9 @@ UNUSED = {
 class Sources:
     """What the report reads beside the runs; None where there is none.
 
-    cases, split_files, cohort_page, baselines, benchmarks, config, faithfulness_page: paths. excluded, unreadable:
-    tables. shards: paths of the feature files. cohort: numbers of cohort.json. faithfulness: of `read_answers`.
+    cases, split_files, cohort_page, baselines, benchmarks, config, faithfulness_page, first_page: paths. excluded,
+    unreadable: tables. shards: paths of the feature files. cohort: numbers of cohort.json. faithfulness: of
+    `read_answers`.
     """
 
     cases: Path
@@ -72,6 +71,7 @@ class Sources:
     config: Path | None
     faithfulness: dict[str, Any] | None
     faithfulness_page: Path | None
+    first_page: Path | None = None
 
 
 def build(
@@ -122,7 +122,8 @@ def build(
         baseline_label=baseline_label,
         said=report_text.of_study(numbers, used, replicates, unit),
         beyond=beyond.said(numbers, unit),
-        cohort_page=address(sources.cohort_page, final),
+        cohort_page=page.address(sources.cohort_page, final),
+        first_page=sources.first_page and page.address(sources.first_page, final),
         **numbers,
         **used,
     )
@@ -166,12 +167,7 @@ def faithfulness(sources: Sources, final: Path) -> dict[str, Any] | None:
     if not sources.faithfulness:
         return None
     path = sources.faithfulness_page
-    return sources.faithfulness | {"page": address(path, final) if path and path.is_file() else None}
-
-
-def address(path: Path, final: Path) -> str:
-    """Return the relative address of a file, as seen from the folder `final`."""
-    return quote(Path(os.path.relpath(path, final)).as_posix())
+    return sources.faithfulness | {"page": page.address(path, final) if path and path.is_file() else None}
 
 
 def links(study: Study, final: Path) -> dict[str, list[tuple[int | str, list[tuple[str, str]]]]]:
@@ -186,7 +182,7 @@ def links(study: Study, final: Path) -> dict[str, list[tuple[int | str, list[tup
             paths = {
                 label: folder / "attention_analysis" / file.format(file_name(case)) for label, file in GALLERIES.items()
             }
-            there = [(label, address(path, final)) for label, path in paths.items() if path.is_file()]
+            there = [(label, page.address(path, final)) for label, path in paths.items() if path.is_file()]
             if there:
                 called = name if study.repeats == 1 else f"split {run.split}, {name}"
                 result.setdefault(case, []).append((called, there))

@@ -24,7 +24,7 @@ from stratamil.report import (
     validation_words,
 )
 from stratamil.report.forest import Point, Row, forest, roc_band
-from stratamil.report.study_page import address
+from stratamil.report.page import address
 from stratamil.stats.curves import mean_roc
 
 COLOURS = {"haematoxylin": "haematoxylin", "eosin": "eosin", "dab": "DAB", "optical_density": "mean optical density"}

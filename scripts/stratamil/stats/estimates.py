@@ -68,7 +68,7 @@ class Sample:
         if not aucs:
             return Compared(None, None, Estimate(None, n=patients))
         of_p, of_q = (float(mean) for mean in np.mean(aucs, axis=0))
-        sampled = np.ma.masked_invalid(sampled).mean(axis=0).filled(np.nan)  # of the splits that have one in a sample
+        sampled = np.mean(sampled, axis=0)  # as of the fold mean: none where a split lacks a class in a sample
         return Compared(of_p, of_q, _estimate(of_p - of_q, sampled, patients))
 
 

@@ -30,6 +30,15 @@ def problems(config: Mapping[str, Any], schema: Mapping[str, Any]) -> list[str]:
     ]
 
 
+def notes(config: Mapping[str, Any]) -> list[str]:
+    """Return a line for each setting that has no effect beside another one. config: complete."""
+    epochs, least = (config["train"][key] for key in ("epochs", "min_epochs"))
+    if epochs >= least:
+        return []
+    why = f"less than train.min_epochs ({least}), so early stopping never acts"
+    return [f"train.epochs: {epochs} is {why}: each training takes {epochs} epochs"]
+
+
 def _cohort(cohort: Mapping[str, Any]) -> Iterator[str]:
     """Yield a line for classes that share a name or a code, and for columns with two meanings."""
     classes = [(name, codes) for entry in cohort.get("classes", []) for name, codes in entry.items()]

@@ -24,10 +24,18 @@ AGE = re.compile(r"^(age|alter)([ _(].*)?$|age_at", re.I)
 CASE = re.compile(r"case|fall|slide|patient|subject|specimen|accession|image|^id$|_id$", re.I)
 # Words for what is looked for, and for its absence.
 POSITIVE = re.compile(
-    r"^(pos\w*|yes|true|tumou?r\w*|malign\w*|cancer\w*|carcinoma\w*|melanom\w*|metast\w*|mut\w*|high\W?\w*|case)$", re.I
+    r"^(pos\w*|yes|ja|oui|s[ií]|true|tumou?r\w*|malign\w*|cancer\w*|carcinoma\w*|melanom\w*|metast\w*|mut\w*|high\W?\w*|case)$",
+    re.I,
 )
 NEGATIVE = re.compile(
-    r"^(neg\w*|no|false|normal\w*|benign\w*|non\W?\w*|wild\w*|wt|low\W?\w*|control|healthy|primary|n[ae]v\w*)$", re.I
+    r"^(neg\w*|no|nein|false|normal\w*|benign\w*|non\W?\w*|wild\w*|wt|low\W?\w*|control|healthy|primary|n[ae]v\w*)$",
+    re.I,
+)
+# Words for a case that nobody could place.
+UNCLEAR = re.compile(
+    r"^(u[0-9]?|unk\w*|uncl\w*|uncert\w*|undet\w*|unbek\w*|unsich\w*|inconnu\w*|indet\w*|desconoc\w*|equivoc\w*|ambig\w*|"
+    r"fragl\w*|n\W?[ad]\W?|nan|missing|exclu\w*|tbd|k\W?\s?a\W?|[?-]+|not (known|available|assessed|determined|done))$",
+    re.I,
 )
 
 
@@ -87,6 +95,12 @@ def propose(table: pd.DataFrame, case_column: str) -> Meaning:
     return meaning
 
 
+def unused(table: pd.DataFrame, case_column: str, meaning: Meaning) -> list[str]:
+    """Return the columns that mean nothing to the study file."""
+    used = {case_column, meaning.class_column, meaning.patient_column, *meaning.others.values()}
+    return [name for name in table if name and name not in used]
+
+
 def take_class(meaning: Meaning, table: pd.DataFrame, case_column: str, column: str) -> None:
     """Let `column` be that of the class, with a new mapping of its codes. Raises UserError if it cannot be."""
     if not 2 <= _codes(table[column]) <= MOST_CLASSES or column == case_column:
@@ -119,11 +133,16 @@ def _map(meaning: Meaning, codes: pd.Series) -> None:
         spelt = first.setdefault(class_code(text), text)
         meaning.counts[spelt] = meaning.counts.get(spelt, 0) + n
     ordered = sorted(meaning.counts, key=_order)
-    told = [bool(POSITIVE.match(text)) - bool(NEGATIVE.match(text)) for text in ordered]
     own = _own(meaning, ordered)
     if own:
         meaning.classes, meaning.guesses["classes"] = own, "codes read as in the workflow's defaults"
         return
+    unclear = [text for text in ordered if UNCLEAR.match(text)]
+    if unclear and len(ordered) - len(unclear) >= 2:
+        ordered = [text for text in ordered if text not in unclear]
+        rows = few([f"{text} ({counted(meaning.counts[text], 'case')})" for text in unclear])
+        meaning.guesses["excluded"] = f"excluded, for the name says unclear: {rows}"
+    told = [bool(POSITIVE.match(text)) - bool(NEGATIVE.match(text)) for text in ordered]
     named = {text: text if not _is_number(text) else f"class {text}" for text in ordered}
     meaning.classes = {named[text]: [text] for text in ordered}
     if not (len(ordered) == 2 and told == [-1, 1]):
@@ -151,7 +170,8 @@ def without_small(meaning: Meaning, patients: Counter, fewest: int, first: Mappi
         codes = [code for name in small for code in meaning.classes.pop(name)]
         meaning.open = [*meaning.open, *(code for code in codes if meaning.counts[code] == 1)]
         rare = [f"{code} ({counted(meaning.counts[code], 'case')})" for code in codes if code not in meaning.open]
-        told = [f"excluded for few patients: {few(rare)}"] if rare else []
+        told = [meaning.guesses["excluded"]] if "excluded" in meaning.guesses else []
+        told += [f"excluded for few patients: {few(rare)}"] if rare else []
         if meaning.open:
             alone = few([f"{first[code]} alone has code {code}" for code in meaning.open])
             told.append(f"{alone}: a typing error? Correct the table, or add the code to a class or here")

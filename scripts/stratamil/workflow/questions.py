@@ -17,8 +17,8 @@ from stratamil.workflow import config_checks, propose_labels
 from stratamil.workflow.propose_labels import Meaning
 from stratamil.workflow.propose_names import Names
 
-YES = ("y", "yes")
-NO = ("n", "no")
+YES = ("y", "yes", "j", "ja", "o", "oui", "s", "si", "sí")
+NO = ("n", "no", "nein", "non")
 SHOWN = 12  # columns and codes that a line names
 
 

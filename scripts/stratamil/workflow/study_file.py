@@ -7,16 +7,22 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from stratamil.core.errors import few, visible
 from stratamil.workflow.propose_labels import Meaning
 from stratamil.workflow.propose_names import Names
 
 CHECK = "  # check this: "
 USUAL = 5  # splits
+COLUMNS = 12  # that a line names
 
 
 @dataclass(frozen=True)
 class Study:
-    """What a study file says. accounts: what was counted, for its head. splits, embed: settings of these sections."""
+    """What a study file says.
+
+    accounts: what was counted, for its head. unused: columns that mean nothing to it. splits, embed: settings of these
+    sections.
+    """
 
     patches: str
     labels: str
@@ -27,6 +33,7 @@ class Study:
     embed: Mapping[str, Any]
     seeds: Sequence[int]
     accounts: Sequence[str]
+    unused: Sequence[str] = ()
 
 
 def text(study: Study) -> str:
@@ -34,7 +41,7 @@ def text(study: Study) -> str:
     lines = ["# A study of StrataMIL, proposed from what is there. Look at every line that says: check this."]
     lines += ["#", *(f"# {account}" for account in study.accounts), ""]
     lines += [f"{key}: {_quoted(getattr(study, key))}" for key in ("patches", "labels", "results")]
-    lines += ["", *_cohort(study.names.case_column, study.meaning), "", *_names(study.names)]
+    lines += ["", *_cohort(study), "", *_names(study.names)]
     lines += ["", "splits:", *_splits(study), "", f"seeds: {_list(study.seeds)}  # trainings of each split"]
     lines += _report(study.meaning) if study.meaning.others else []
     if study.embed:
@@ -62,7 +69,13 @@ def lines_say(n: int) -> str:
     return "1 line says" if n == 1 else f"{n} lines say"
 
 
-def _cohort(case_column: str, meaning: Meaning) -> list[str]:
+def not_used(columns: Sequence[str]) -> str:
+    """Return a line on the columns of the labels table that are not used."""
+    return f"Columns not used: {few(columns, COLUMNS)}." if columns else ""
+
+
+def _cohort(study: Study) -> list[str]:
+    case_column, meaning = study.names.case_column, study.meaning
     guesses, patient = dict(meaning.guesses), _quoted(meaning.patient_column) if meaning.patient_column else "null"
     if meaning.patient_column == case_column:
         patient += "  # each case is one patient"
@@ -78,7 +91,8 @@ def _cohort(case_column: str, meaning: Meaning) -> list[str]:
     for name, codes in meaning.classes.items():
         n = sum(meaning.counts.get(code, 0) for code in codes)
         lines.append(f"    - {_quoted(name)}: {_list(codes)}  # {n} case{'s' if n != 1 else ''}")
-    return [*lines, f"  excluded_codes: {_list(meaning.excluded)}{_check(guesses, 'excluded')}"]
+    lines.append(f"  excluded_codes: {_list(meaning.excluded)}{_check(guesses, 'excluded')}")
+    return lines + [f"  # {visible(not_used(study.unused))}"] * bool(study.unused)
 
 
 def _report(meaning: Meaning) -> list[str]:

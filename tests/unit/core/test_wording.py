@@ -30,3 +30,7 @@ def test_counts_and_lists():
         "a and b",
         "a, b and c",
     ]
+
+
+def test_a_slice_is_called_one():
+    assert (wording.of_slice("C"), wording.of_slice("Slice_2")) == ("slice C", "Slice_2")

@@ -12,6 +12,7 @@ from sklearn.metrics import brier_score_loss, log_loss, roc_auc_score
 from stratamil.core.errors import UserError
 from stratamil.evaluation import cross_split, metrics_table, retrained
 from stratamil.evaluation.runs import Run
+from stratamil.stats.estimates import Sample
 
 pytestmark = pytest.mark.slow
 
@@ -57,6 +58,20 @@ def test_differences_are_paired_by_split_and_seed_and_of_the_headline_s_estimand
     width = row["auc_difference"]["fold_mean"].high - row["auc_difference"]["fold_mean"].low
     apart = [own["fold_mean"].high - own["fold_mean"].low for own in (row, out_of_fold)]
     assert width < np.hypot(*apart) * 1.05
+
+
+def test_the_faithfulness_page_has_the_same_difference_and_ci(made):
+    """Folds are so small that bootstrap samples lack a class of some."""
+    sample = Sample(made.ensemble.set_index("case_id")[["patient_id", "y"]], made.bootstrap_samples, made.seed)
+    others = dict(list(made.retrained_rows["mean"].groupby(["split", "seed"])))
+    pairs = []
+    for run, rows in made.predictions.groupby(["split", "seed"]):
+        p, q = (table.set_index("case_id")[made.probabilities] for table in (rows, others[run]))
+        pairs.append((p, q.loc[p.index]))
+    found = sample.auc_difference(pairs).difference
+    (row,) = cross_split.numbers(made)["baselines"]
+    other = row["auc_difference"]["fold_mean"]
+    assert (found.value, found.low, found.high) == pytest.approx((other.value, other.low, other.high))
 
 
 def test_the_model_itself_is_no_better_than_itself(made):

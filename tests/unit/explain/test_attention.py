@@ -546,6 +546,7 @@ def test_margin_contributions_are_to_the_predicted_class_and_sum_to_its_log_odds
         assert added == pytest.approx((own["contribution_high_grade"] - own["contribution_benign"]).to_dict())
         galleries.case_galleries(case, style.palette(STAINS), tiles=None, n=3, heading="split 01")
         for path, caption in shown.items():
+            assert path not in own.index or caption[1] == f"slice {own.loc[path, 'slice_id']}"
             told = float(caption[-1].removeprefix("adds ").replace("−", "-"))
             assert path not in added or told == pytest.approx(added[path], rel=0.06)
     assert {caption[-1][5] for caption in shown.values()} == set("+−")

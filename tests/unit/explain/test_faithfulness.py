@@ -306,6 +306,26 @@ def test_a_sentence_for_every_outcome(sentence):
     assert any(words in said["not defined"] for words in ("not defined", "cannot be", "unknown", "no two to compare"))
 
 
+@pytest.mark.parametrize(
+    "estimate, end",
+    [
+        (Estimate(-0.01, -0.02, -0.0002, 20), "(95% CI −0.020 to 0.000; 20 patients); the CI ends at 0."),
+        (Estimate(0.004, 0.002, 0.006, 20), "(95% CI 0.002 to 0.006; 20 patients); this rounds to no difference."),
+        (Estimate(0.02, -0.1, 0.1, 20), "(95% CI −0.10 to 0.10; 20 patients); the CI includes 0."),
+    ],
+)
+def test_what_reads_as_no_difference_is_none(estimate, end):
+    for one in (estimate, estimate.flipped()):
+        assert findings.verdict(one) == findings.SAME
+    assert findings.beside_contribution("probability", estimate).endswith(end)
+    assert findings.verdict(Estimate(-0.01, -0.02, -0.0006, 20)) == findings.BELOW
+
+
+def test_attention_is_not_called_better_than_its_upper_reference():
+    said = findings.beside_contribution("probability", Estimate(-0.02, -0.03, -0.01, 20))
+    assert "as well as signed contributions, or better" in said
+
+
 def test_equal_aurocs_are_not_called_too_few_cases():
     equal = Estimate(0.0, n=36)
     for said in (

@@ -304,6 +304,7 @@ def test_a_finished_training_is_not_repeated(bags, tmp_path, monkeypatch):
 
 
 def test_early_stopping_waits_for_min_epochs(bags):
+    assert len(fit(bags, epochs=3, lr=1e-9, patience=1, min_delta=0.5, min_epochs=7).history) == 3  # and no longer
     assert len(fit(bags, epochs=30, lr=1e-9, patience=2, min_delta=0.5, min_epochs=7).history) == 7
 
 

@@ -25,7 +25,7 @@ pytestmark = pytest.mark.slow
 
 def test_a_balanced_cohort_has_nothing_to_warn_of():
     found = Made().numbers()
-    assert (found["warnings"], found["notes"]) == ([], [])
+    assert (found["warnings"], found["notes"], found["stains_warned"]) == ([], [], False)
 
 
 @pytest.mark.parametrize("n, words", [(36, None), (37, "37 high-grade cases against 12 benign, 3.1 to 1.")])
@@ -79,6 +79,7 @@ def test_of_three_classes_the_one_told_best_is_shown():
     there = found["presence of the stain sox10"]
     assert there["typical_more"] == 1 and there["typical_fewer"] == 0
     assert any("The presence of the stain sox10 alone separates the rest from b" in line for line in made.warnings())
+    assert made.numbers()["stains_warned"]
 
 
 def test_a_stain_almost_absent():
@@ -90,6 +91,7 @@ def test_a_stain_almost_absent():
     for case in made.cases[-3:]:
         case["slices"]["sox10"] = []
     assert any(line.startswith("Stain sox10 is in 4 of 24 cases") for line in made.warnings())
+    assert made.numbers()["stains_warned"]
 
 
 def test_a_stain_that_no_case_has_is_named_once_and_shown_nowhere():
@@ -150,8 +152,8 @@ def change_damaged(made):
         (change_few_patches, "1 case has fewer than 10 patches: b0 (9)."),
         (change_patient_of_two_classes, "1 patient has cases of several classes: ph0 (benign, high-grade)."),
         (change_unknown_stain, "are excluded: cd31 (3 patches)."),
-        (change_no_patches, "1 labelled case has no patches and is excluded: e1."),
-        (change_no_row, "1 case has patches but no row in the labels, and is excluded: 77 (12 patches)."),
+        (change_no_patches, "1 labelled case has no patches and is excluded: case e1."),
+        (change_no_row, "1 case has patches but no row in the labels, and is excluded: case 77 (12 patches)."),
         (change_untested, "b3"),
         (
             change_no_patients,

@@ -1,6 +1,7 @@
 """The first page of a study: each page with its finding, its flags and its links."""
 
 import json
+import os
 import sys
 
 import pytest
@@ -100,3 +101,13 @@ def test_the_page_needs_nothing_else_and_escapes_what_it_is_given(results, monke
         and "&lt;b&gt;Neither&lt;/b&gt;" in text
         and 'href="faithfulness/index.html"' in text
     )
+
+
+def test_the_first_page_is_outdated_where_it_is_missing_or_a_page_is_newer(results):
+    first, pages = results / "index.html", [*paths(results), results / "not/made.json"]
+    assert door.outdated(pages, first) == paths(results)
+    first.touch()
+    os.utime(first, (2e9, 2e9))
+    assert door.outdated(pages, first) == []
+    os.utime(pages[0], (3e9, 3e9))
+    assert door.outdated(pages, first) == paths(results)

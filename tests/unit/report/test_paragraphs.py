@@ -38,7 +38,10 @@ def numbers(**parts):
 def used(results=RESULTS, **parts):
     total = {"cases": 51, "patients": 43, "slices": 313, "patches": 1592}
     plan = "Preset, read from splits/{split}.npz and checked: no case is in two sets of a split."
-    flow = {"steps": [{"cases": 60, "left_out": []}, {"cases": 51, "left_out": [{"reason": "blank", "cases": 9}]}]}
+    flow = {
+        "sources": [],
+        "steps": [{"cases": 60, "left_out": []}, {"cases": 51, "left_out": [{"reason": "blank", "cases": 9}]}],
+    }
     provenance = {"versions": {"python": "3.11", "torch": "2.1"}, "commit": "abcdef0123456"}
     made = {"cohort": {"total": total, "stains": ["h&e"], "plan": plan}, "flow": flow, "provenance": provenance}
     return made | {"faithfulness": None, "run": paragraphs.facts(results, SIZES)} | parts

@@ -23,7 +23,9 @@ pytestmark = pytest.mark.slow
 def two_seeds(tmp_path_factory):
     with pytest.MonkeyPatch.context() as monkeypatch:
         made = Made(tmp_path_factory.mktemp("runs"), seeds=(1, 2), odd=NASTY)
-        return made, *made.report(monkeypatch, "--title", "A & B <i>", drawn=True)
+        return made, *made.report(
+            monkeypatch, "--title", "A & B <i>", "--first-page", made.root / "first #.html", drawn=True
+        )
 
 
 def test_page_shows_the_numbers_of_metrics_json(two_seeds):
@@ -38,6 +40,7 @@ def test_page_shows_the_numbers_of_metrics_json(two_seeds):
     assert "2 jobs took 62.5 s, added up; train took the most (61.5 s)" in appendix  # not those of other settings
     assert "class code 0: 2" in page and "class code 0 excluded" in appendix and "case_1/broken.png" in appendix
     assert "1 case has patches but no row in the labels" in page and 'href="../index.html"' in page
+    assert all('<a href="../first%20%23.html">All pages</a>' in text for text in (page, appendix))
 
 
 def test_numbers_are_those_of_the_predictions(two_seeds):
@@ -131,7 +134,10 @@ def test_stain_attention_leaves_missing_stains_out(two_seeds):
 
 def test_same_input_same_bytes(two_seeds, monkeypatch):
     made, page, _, _ = two_seeds
-    assert made.report(monkeypatch, "--title", "A & B <i>", drawn=True)[0] == page
+    assert (
+        made.report(monkeypatch, "--title", "A & B <i>", "--first-page", made.root / "first #.html", drawn=True)[0]
+        == page
+    )
 
 
 @pytest.mark.parametrize("width", [1280, 500, 390])

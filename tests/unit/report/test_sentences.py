@@ -112,6 +112,23 @@ def test_wrong_cases_with_few_patches_lost_cases_and_unsettled_trainings_are_fla
     assert sentences.unsettled([{"epoch": None, "epochs": 3}]) == sentences.rest_on_few({}) == ""
 
 
+@pytest.mark.parametrize(
+    "n, auc, said",
+    [
+        (61, Estimate(0.81, 0.64, 0.9), "In the 61 of 87 cases with all stains the pooled AUROC is 0.81 (95% CI 0.64 "
+         "to 0.90); in all cases it is 0.89."),
+        (1, Estimate(None), "Only 1 case has all stains: no AUROC is defined for them."),
+        (0, None, "No case has all stains."),
+    ],
+)  # fmt: skip
+def test_a_warning_of_missing_stains_has_the_auroc_without_them_beside_it(n, auc, said):
+    rows = [{"kind": "stains", "name": "melan missing", "n": 9, "roc_auc": Estimate(1.0)}]
+    rows += [{"kind": "stains", "name": "all stains", "n": n, "roc_auc": auc}] if n else []
+    made, cohort = numbers(subgroups=rows, ensemble={"roc_auc": Estimate(0.89)}), COHORT | {"stains_warned": True}
+    assert sentences.flags(made, cohort, {"a": True}, "case")[:3] == ["Leak.", "Shortcut.", said]
+    assert said not in sentences.flags(made, COHORT | {"stains_warned": False}, {"a": True}, "case")
+
+
 def test_many_warnings_leave_room():
     found = sentences.flags(numbers(), {"warnings": ["W."] * 5, "grave": 5}, {"a": True}, "case")
     assert found[:4] == ["W.", "W.", "W.", "2 more grave warnings on the cohort page."]

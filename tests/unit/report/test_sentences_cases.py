@@ -20,17 +20,25 @@ STEPS = [
 ]
 
 
+def flow(steps, *left_out):
+    return {"steps": steps, "sources": [{"left_out": [{"reason": "hidden file", "n": 2}, *left_out]}]}
+
+
 def test_the_cohort_in_a_few_lines():
-    assert cases.cohort(cohort(), {"steps": STEPS}) == [
-        "3 cases of 2 patients: 2 a (67%) and 1 b (33%); 7 slices (one tissue section in one stain) and 1,234 "
-        "patches in 2 stains (h&e and sox10).",
+    assert cases.cohort(cohort(), flow(STEPS)) == [
+        "3 cases of 2 patients: 2 a (67%) and 1 b (33%).",
+        "1,234 patches in 7 slices, each a tissue section in one stain (h&e and sox10).",
         "Of 5 labelled cases, 3 were predicted out of fold; 2 were excluded (class code 0: 1, no patches: 1).",
         "Splits: generated with seed 1.",
         "Warning: Odd.",
     ]
-    alone = cases.cohort(cohort(patient_column=None, warnings=["W."] * 9), {"steps": STEPS[-1:]})
-    assert alone[0].startswith("3 cases: ") and alone[-1] == "3 more warnings on the cohort page." and len(alone) == 9
-    assert cases.excluded({"steps": [STEPS[0], STEPS[0]]}).endswith("; none was excluded.")
+    preset = cohort(plan="Preset, read from a/{split}.npz and checked: no case is in two sets of a split.")
+    assert "Splits: preset; no case is in two sets of a split." in cases.cohort(preset, flow(STEPS))
+    alone = cases.cohort(cohort(patient_column=None, warnings=["W."] * 9), flow(STEPS[-1:]))
+    assert alone[0].startswith("3 cases: ") and alone[-1] == "3 more warnings on the cohort page." and len(alone) == 10
+    assert cases.excluded(flow([STEPS[0], STEPS[0]])).endswith("; none was excluded.")
+    told = cases.excluded(flow([STEPS[0], STEPS[0]], {"reason": "no row in the labels (2 cases)", "n": 9, "cases": 2}))
+    assert told.endswith("; none was excluded. 2 cases with patches have no label.")
 
 
 @pytest.mark.parametrize(
@@ -72,8 +80,8 @@ def attention(*stains, **parts):
         (
             attention(("h&e", 1.5, 2), ("sox10", 0.5, 2), effective_patches=12.4, normalised_entropy=0.99),
             "In a cases h&e or sox10 most often had the largest weight (each 2 of 4 cases; median weight 0.50 and "
-            "0.50). The attention of a case is on average as spread as if 12 patches had equal weight and the others "
-            "none; normalised entropy is 0.99 (1 is uniform), close to equal weights.",
+            "0.50). On average the attention of a case is as spread as over 12 patches of equal weight; "
+            "normalised entropy is 0.99 (1 is uniform), close to equal weights.",
         ),
     ],
 )

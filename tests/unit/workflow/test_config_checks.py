@@ -155,3 +155,10 @@ def test_a_pattern_is_told_in_words(config, said):
     (line,) = config_checks.problems(config, SCHEMA)
     assert said in line
     assert "^" not in line
+
+
+@pytest.mark.parametrize("epochs, said", [(5, 1), (10, 0), (11, 0)])
+def test_fewer_epochs_than_early_stopping_waits_for_are_taken_and_said(epochs, said):
+    lines = config_checks.notes({"train": {"epochs": epochs, "min_epochs": 10}})
+    assert len(lines) == said
+    assert lines == [] or lines[0].startswith("train.epochs: 5 is less than train.min_epochs (10), so")

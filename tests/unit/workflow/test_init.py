@@ -4,6 +4,7 @@ import sys
 import unicodedata
 from types import SimpleNamespace
 
+import pandas as pd
 import pytest
 import yaml
 from PIL import Image
@@ -13,7 +14,7 @@ from stratamil.cohort import inventory, labels
 from stratamil.core import schema
 from stratamil.core.errors import UserError
 from stratamil.core.names import Grammar
-from stratamil.workflow import config_checks, proposal, propose_names, questions, study_file
+from stratamil.workflow import config_checks, proposal, propose_labels, propose_names, questions, study_file
 
 pytestmark = pytest.mark.slow
 
@@ -310,7 +311,7 @@ WRONG = {
     "a code mistyped": ("low=1 high=33", "no case has code '33': choose from 1, 3"),
     "a code twice": ("low=1 high=1,3", "cohort.classes: "),
     "a quote": ("low=1 'high=3", "a quotation mark is not closed"),
-    "not a yes": ("ja", "answer y, or press Enter and change it in the file"),
+    "not a yes": ("perhaps", "answer y, or press Enter and change it in the file"),
 }
 
 
@@ -325,7 +326,7 @@ def test_separators_of_an_answer_are_forgiven(said):
 def test_a_wrong_answer_is_asked_again_and_loses_none(wrong, tmp_path, monkeypatch, capsys):
     lay(tmp_path, [f"{c}_{t}_{n}.png" for c in CASES for t in ("abc", "xyz") for n in (1, 2)], table(more="Person"))
     said, why = WRONG[wrong]
-    at = 0 if why.startswith(("no column", "column", "then name")) else 2 if said == "ja" else 1
+    at = 0 if why.startswith(("no column", "column", "then name")) else 2 if said == "perhaps" else 1
     answers = ["Person", "low=1 high=03", "y"]
     asked = answer(monkeypatch, *answers[:at], said, *answers[at:])
     cohort = yaml.safe_load(run(tmp_path, monkeypatch))["cohort"]
@@ -422,3 +423,26 @@ def test_a_file_that_is_there_is_kept(tmp_path, monkeypatch):
     with pytest.raises(UserError, match="exists"):
         run(tmp_path, monkeypatch)
     assert (tmp_path / "study.yaml").read_text() == "mine"
+
+
+def test_unclear_codes_are_proposed_as_excluded_and_marked(tmp_path, monkeypatch):
+    lay(tmp_path, TWO, table(of=lambda c: {1: "unclear", 2: "U2"}.get(c, ("malignant", "benign")[c % 2])))
+    text = run(tmp_path, monkeypatch, "--yes")
+    cohort = yaml.safe_load(text)["cohort"]
+    assert cohort["classes"] == [{"benign": ["benign"]}, {"malignant": ["malignant"]}]
+    assert cohort["excluded_codes"] == ["U2", "unclear"]
+    assert "  # check this: excluded, for the name says unclear: U2 (1 case), unclear (1 case)" in text
+    two = pd.DataFrame({"Case": ["1", "2"], "Class": ["benign", "unclear"]})  # nothing else is there
+    assert list(propose_labels.propose(two, "Case").classes) == ["benign", "unclear"]
+
+
+def test_columns_that_are_not_used_are_named(tmp_path, monkeypatch, capsys):
+    rows = [f"{c},{('1', '3')[c % 2]},text {c}" for c in CASES]
+    lay(tmp_path, TWO, "\n".join(["Case,Class,Bemerkung", *rows]))
+    assert "  # Columns not used: Bemerkung." in run(tmp_path, monkeypatch)
+    assert "Columns not used: Bemerkung." in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("yes", ["ja", "J", "oui", "sí", "yes"])
+def test_yes_in_other_languages(yes):
+    questions.confirmed(yes)
