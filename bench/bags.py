@@ -44,7 +44,8 @@ def digits(rng: np.random.Generator) -> Iterator[Bag]:
     for number in range(DIGIT_BAGS):
         positive, n = number % 2 == 1, rng.integers(10, 31)
         held = rng.integers(1, 3) if positive else 0
-        yield pixels[np.r_[rng.choice(wanted, held, replace=False), rng.choice(others, n - held, replace=False)]], positive
+        rows = [rng.choice(pool, k, replace=False) for pool, k in ((wanted, held), (others, n - held))]
+        yield pixels[np.concatenate(rows)], positive
 
 
 def musk(rng: np.random.Generator) -> Iterator[Bag]:
