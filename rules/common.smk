@@ -72,8 +72,10 @@ if problems := read_strictly() or config_checks.problems(config, SCHEMA):
 validate(config, "../schemas/config.schema.yaml")  # fills in defaults
 # New cases are predicted from a bundle alone: what the model is made of comes from there.
 PREDICTING = bool(config["predict"]["bundle"])
-# Studies are compared as they are: no setting of a study counts.
-COMPARING = bool(config["compare"]) or OWN.keys() == {"compare"}
+# Studies are compared as they are: no setting of a study counts. An empty list beside nothing of a study lacks them.
+COMPARING = bool(config["compare"]) or (
+    "compare" in OWN and OWN.keys() <= {"compare", "results", "report", "attention"}
+)
 if COMPARING:
     from stratamil.workflow import comparing  # scipy comes with it, which other dry runs need not wait for
 
