@@ -95,9 +95,10 @@ def split_names(config: Mapping[str, Any]) -> list[str]:
 
 def begin(folder: Path, results: Path, config: Mapping[str, Any], seeds: int) -> None:
     """Make the results folder of a study with the features and splits of another one, and other settings or seeds."""
-    folder.mkdir(parents=True)
+    folder.mkdir(parents=True, exist_ok=True)
     for part in ("inventory", "features", "splits"):
-        (folder / part).symlink_to((results / part).resolve())
+        if not (folder / part).exists():
+            (folder / part).symlink_to((results / part).resolve())
     own = dict(config) | {"seeds": list(range(1, seeds + 1))}
     (folder / "config.yaml").write_text(yaml.safe_dump(own), encoding="utf-8")
 

@@ -52,8 +52,8 @@ def measured(config: dict[str, Any], args: argparse.Namespace, folder: Path) -> 
     names, begin = args.splits or settings.split_names(config), time.perf_counter()
     places = {row: (folder / row).resolve() for row in ("default", "chosen")}
     for place in places.values():
-        if not place.is_dir():
-            settings.begin(place, args.results, config, args.outer or 1)
+        settings.begin(place, args.results, config, args.outer or 1)
+    kept = any(places["chosen"].glob("tuning/split_*/*"))
     with ThreadPoolExecutor(args.processes) as pool:
         list(pool.map(lambda name: tune(config, name, places["chosen"]), names))
     seconds = time.perf_counter() - begin
@@ -63,9 +63,10 @@ def measured(config: dict[str, Any], args: argparse.Namespace, folder: Path) -> 
         print(f"split {name}: {said(each)}")
     models = sum(each["candidates"] * each["inner_folds"] * len(each["seeds"]) for each in choices.values())
     whole = f", {measure.verdict(seconds, GOAL)}" if models == SIZE else ""
-    print(f"{models} models of {len(names)} splits in {seconds / 60:.1f} min, {args.processes} at a time{whole}")
+    spent = "some of them before" if kept else f"in {seconds / 60:.1f} min, {args.processes} at a time{whole}"
+    print(f"{models} models of {len(names)} splits, {spent}")
     if args.outer:
-        jobs = [(row, name) for row, name in product(places, names) if not done(places[row], name)]
+        jobs = [(row, name) for row, name in product(places, names) if not done(places[row], name, args.outer)]
         flags = {"default": lambda name: (), "chosen": lambda name: (f"--chosen {files[name]}",)}
         with ThreadPoolExecutor(args.processes) as pool:
             list(pool.map(lambda job: settings.train(places[job[0]], job[1], *flags[job[0]](job[1])), jobs))
@@ -78,9 +79,9 @@ def chosen_file(folder: Path, name: str) -> Path:
     return folder / f"tuning/split_{name}/chosen.yaml"
 
 
-def done(folder: Path, name: str) -> bool:
+def done(folder: Path, name: str, seeds: int) -> bool:
     """Return whether the models of a split are evaluated."""
-    return (folder / f"split_{name}/seed_1/results.json").is_file()
+    return (folder / f"split_{name}/seed_{seeds}/results.json").is_file()
 
 
 def tune(config: Mapping[str, Any], name: str, folder: Path) -> None:
