@@ -44,8 +44,8 @@ def chosen(tuned: Mapping[str, Any]) -> str:
     """Say what was tried, and how much the splits agree."""
     splits, times = len(tuned["rows"]), tuned["seeds"]
     tried = (
-        f"In each split, {n_of(tuned['candidates'], 'candidate')} were trained in {tuned['inner_folds']} inner folds "
-        f"of its training and validation cases, {TIMES.get(times, f'{times} times')}, and scored by "
+        f"In each split, {n_of(tuned['candidates'], 'candidate')} were trained {TIMES.get(times, f'{times} times')} in "
+        f"each of {tuned['inner_folds']} inner folds of its training and validation cases and scored by "
         f"{METRICS[tuned['metric']]}."
     )
     if tuned["kept"] == splits:

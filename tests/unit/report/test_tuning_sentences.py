@@ -33,7 +33,7 @@ def test_whether_it_helped(options, words):
 
 def test_what_was_chosen_and_how_stable():
     said = tuning_sentences.chosen(numbers())
-    assert "24 candidates were trained in 4 inner folds" in said and "twice, and scored by log loss" in said
+    assert "24 candidates were trained twice in each of 4 inner folds of its" in said and "scored by log loss" in said
     assert said.endswith("own settings were kept in 1 of 5 splits; the others chose 2 different candidates.")
     assert tuning_sentences.chosen(numbers(different=2)).endswith("the others chose the same candidate.")
     assert tuning_sentences.chosen(numbers(kept=0, different=5)).endswith(
@@ -41,7 +41,7 @@ def test_what_was_chosen_and_how_stable():
     )
     assert tuning_sentences.chosen(numbers(kept=5)).endswith("scored by log loss.")
     assert tuning_sentences.chosen(numbers(kept=4, different=2)).endswith("of 5 splits; one chose another candidate.")
-    assert "validation cases, once, and" in tuning_sentences.chosen(numbers(seeds=1))
+    assert "trained once in each" in tuning_sentences.chosen(numbers(seeds=1))
     row = numbers()["rows"][0]
     assert tuning_sentences.changes(row) == "learning rate 0.001, mean of all patches"
     assert tuning_sentences.changes({"changed": {}}) == "none"
