@@ -20,6 +20,7 @@ import settings
 import yaml
 
 from stratamil.core import schema
+from stratamil.core.names import column
 from stratamil.evaluation import tuning_space
 from stratamil.evaluation.saved_study import read_study
 from stratamil.stats import metrics
@@ -114,7 +115,7 @@ def optimism(choices: Mapping[str, Mapping[str, Any]], places: Mapping[str, Path
         score = SCORES[next(iter(choices.values()))["metric"]]
         outer = []
         for each in read_study(folder).runs:
-            p = each.test[[f"prob_{name}" for name in each.classes]].to_numpy()
+            p = each.test[[f"prob_{column(name)}" for name in each.classes]].to_numpy()
             outer.append(score(each.test["true_class"].map(each.classes.index).to_numpy(), p))
         lines.append(f"{row}: inner {sum(inner) / len(inner):.3f}, outer {sum(outer) / len(outer):.3f}")
     return "; ".join(lines)
