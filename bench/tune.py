@@ -1,34 +1,33 @@
 """How long choosing settings takes on a study's own features and splits, and whether the choice pays.
 
 Each split is a run of scripts/tune.py, as many at a time as there are cores, each on one; --splits measures some of
-them. With --outer each split's models are then trained with the study's own settings and with what was chosen, and
-both predict the test cases: the AUROC and log loss of the ensemble of seeds out of fold, and their paired difference
-with 95% CI (bootstrap by patient as in the report). The study is only read.
+them. With --outer each split's models are then trained with the study's own settings and with what was chosen, and both
+are compared on the test cases as rule compare does. The study is only read.
 """
 
 import argparse
 import json
-import subprocess
-import sys
 import tempfile
 import time
-from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
+from collections.abc import Mapping
+from concurrent.futures import ThreadPoolExecutor
+from itertools import product
 from pathlib import Path
 from typing import Any
 
 import measure
-import numpy as np
-import pandas as pd
 import settings
 import yaml
-from patches import SCRIPTS
 
 from stratamil.core import schema
+from stratamil.core.names import column
 from stratamil.evaluation import tuning_space
-from stratamil.stats import intervals, metrics
+from stratamil.evaluation.saved_study import read_study
+from stratamil.stats import metrics
 
 GOAL = 25 * 60  # seconds of 24 candidates x 4 inner folds x 2 seeds x 5 splits on two cores
 SIZE = 24 * 4 * 2 * 5
+SCORES = {"log_loss": metrics.log_loss, "auc": metrics.auc}
 
 
 def main() -> None:
@@ -37,49 +36,69 @@ def main() -> None:
     parser.add_argument("--changes", type=Path, help="YAML with a section tune, laid over the study's")
     parser.add_argument("--splits", nargs="+", help="names of splits, all by default")
     parser.add_argument("--outer", type=int, metavar="SEEDS", help="train both models of each split with so many seeds")
+    parser.add_argument("--keep", type=Path, help="new folder for what is made, or one in which to go on")
     parser.add_argument("--processes", type=int, default=measure.cores())
     args = parser.parse_args()
-    study, config = settings.Study(args.results, None, 0, None), _config(args)
-    names = args.splits or list(study.folds)
-    with tempfile.TemporaryDirectory() as folder:
-        begin = time.perf_counter()
-        with ThreadPoolExecutor(args.processes) as pool:
-            list(pool.map(lambda name: tune(study, config, name, Path(folder)), names))
-        seconds = time.perf_counter() - begin
-        chosen = {name: tuning_space.read(Path(folder, name, "chosen.yaml")) for name in names}
-    for name, each in chosen.items():
+    if args.outer and args.splits:
+        parser.error("--outer compares on all splits: leave out --splits")
+    config = settings.configured(args.results)
+    if args.changes:
+        config["tune"] |= yaml.safe_load(args.changes.read_text(encoding="utf-8"))["tune"]
+    with tempfile.TemporaryDirectory() as temporary:
+        measured(config, args, args.keep or Path(temporary))
+
+
+def measured(config: dict[str, Any], args: argparse.Namespace, folder: Path) -> None:
+    """Choose in each split, say what and how fast, and compare with --outer."""
+    names, begin = args.splits or settings.split_names(config), time.perf_counter()
+    places = {row: (folder / row).resolve() for row in ("default", "chosen")}
+    for place in places.values():
+        settings.begin(place, args.results, config, args.outer or 1)
+    kept = any(places["chosen"].glob("tuning/split_*/*"))
+    with ThreadPoolExecutor(args.processes) as pool:
+        list(pool.map(lambda name: tune(config, name, places["chosen"]), names))
+    seconds = time.perf_counter() - begin
+    files = {name: chosen_file(places["chosen"], name) for name in names}
+    choices = {name: tuning_space.read(path) for name, path in files.items()}
+    for name, each in choices.items():
         print(f"split {name}: {said(each)}")
-    models = sum(each["candidates"] * each["inner_folds"] * len(each["seeds"]) for each in chosen.values())
+    models = sum(each["candidates"] * each["inner_folds"] * len(each["seeds"]) for each in choices.values())
     whole = f", {measure.verdict(seconds, GOAL)}" if models == SIZE else ""
-    print(f"{models} models of {len(names)} splits in {seconds / 60:.1f} min, {args.processes} at a time{whole}")
+    spent = "some of them before" if kept else f"in {seconds / 60:.1f} min, {args.processes} at a time{whole}"
+    print(f"{models} models of {len(names)} splits, {spent}")
     if args.outer:
-        outer(study, config, chosen, args)
+        jobs = [(row, name) for row, name in product(places, names) if not done(places[row], name, args.outer)]
+        flags = {"default": lambda name: (), "chosen": lambda name: (f"--chosen {files[name]}",)}
+        with ThreadPoolExecutor(args.processes) as pool:
+            list(pool.map(lambda job: settings.train(places[job[0]], job[1], *flags[job[0]](job[1])), jobs))
+        print(settings.compared(places).T.to_string())
+        print(optimism(choices, places))
 
 
-def _config(args: argparse.Namespace) -> dict[str, Any]:
-    """Return the study's settings, with the defaults of what it does not have, and the changes."""
-    config = yaml.safe_load((args.results / "config.yaml").read_text(encoding="utf-8"))
-    changes = yaml.safe_load(args.changes.read_text(encoding="utf-8"))["tune"] if args.changes else {}
-    own = {name: schema.defaults(name) | config.get(name, {}) for name in (*tuning_space.SECTIONS, "tune")}
-    return own | {"tune": own["tune"] | changes}
+def chosen_file(folder: Path, name: str) -> Path:
+    """Return where the choice of a split stands."""
+    return folder / f"tuning/split_{name}/chosen.yaml"
 
 
-def tune(study: settings.Study, config: dict[str, Any], name: str, folder: Path) -> None:
-    """Run scripts/tune.py on a split."""
-    own = config["tune"]
+def done(folder: Path, name: str, seeds: int) -> bool:
+    """Return whether the models of a split are evaluated."""
+    return (folder / f"split_{name}/seed_{seeds}/results.json").is_file()
+
+
+def tune(config: Mapping[str, Any], name: str, folder: Path) -> None:
+    """Choose the settings of a split, unless that is done."""
+    own, output = config["tune"], chosen_file(folder, name).parent
     flags = [
-        schema.flag("classes", study.classes), schema.flag("stains", study.stains),
-        *(schema.flags(section, config[section], **{"tensorboard": None}) for section in tuning_space.SECTIONS),
+        *settings.settings_flags(config),
         schema.flags("tune", own, "candidates", "inner", "metric"), schema.flag("trainings", own["seeds"]),
         schema.flag("draw", own["seed"]), schema.flag("space", json.dumps(own["space"])),
     ]  # fmt: skip
-    places = f"--cases {study.results}/inventory/cases.csv --split {study.results}/splits/data_splits_{name}.npz"
-    places += f" --features {' '.join(map(str, study.shards))} --name {name} --threads 1 --output {folder}/{name}"
-    command = f"OMP_NUM_THREADS=1 {sys.executable} {SCRIPTS}/tune.py {places} --log {folder}/{name}.log"
-    subprocess.run(f"{command} {' '.join(flags)}", shell=True, check=True)
+    output.mkdir(parents=True, exist_ok=True)
+    if not (output / "chosen.yaml").is_file():
+        settings.run("tune", folder, name, *flags, f"--output {output} --state {output}/state.json")
 
 
-def said(choice: dict[str, Any]) -> str:
+def said(choice: Mapping[str, Any]) -> str:
     """Return what was chosen in a line."""
     best, chosen = choice["best"], choice["chosen"]
     own = choice["default"]["inner_mean"]
@@ -88,43 +107,18 @@ def said(choice: dict[str, Any]) -> str:
     return f"inner mean of the study's own {own:.3f}, {gain}; candidate {chosen['candidate']} is chosen: {values}"
 
 
-def outer(study: settings.Study, config: dict[str, Any], chosen: dict[str, Any], args: argparse.Namespace) -> None:
-    """Print what both models of each split reach on its test cases."""
-    rows, jobs = [], []
-    for name, choice in chosen.items():
-        for row in ("default", "chosen"):
-            made = {section: dict(config[section]) for section in tuning_space.SECTIONS}
-            for setting, value in choice[row]["settings"].items():
-                section, _, key = setting.partition(".")
-                made[section][key] = value
-            jobs += [(made, name, seed) for seed in range(1, args.outer + 1)]
-            rows += [row] * args.outer
-    with ProcessPoolExecutor(args.processes, initializer=settings.begin, initargs=(study,)) as pool:
-        tables = list(pool.map(settings.fit, *zip(*jobs)))
-    each = [pd.concat([table for table, row in zip(tables, rows) if row == wanted]) for wanted in ("default", "chosen")]
-    found = settings.ensembles(study, each).set_axis(["default", "chosen"])
-    found["log loss"] = [log_loss(study, rows) for rows in each]
-    print(found.round(3).to_string())
-    difference = loss_difference(study, *each)
-    print(f"log loss of chosen less default: {difference.value:.3f} ({difference.low:.3f} to {difference.high:.3f})")
-
-
-def log_loss(study: settings.Study, rows: pd.DataFrame) -> float:
-    """Return the log loss of the mean of seeds."""
-    mean = rows.groupby("case_id")[[name for name in rows if name.startswith("prob_")]].mean()
-    return metrics.log_loss(np.array([study.y[case] for case in mean.index]), mean.to_numpy())
-
-
-def loss_difference(study: settings.Study, default: pd.DataFrame, chosen: pd.DataFrame) -> intervals.Estimate:
-    """Return how much higher the log loss of the chosen settings is, paired by patient."""
-    p = [name for name in default if name.startswith("prob_")]
-    means = [rows.groupby("case_id")[p].mean() for rows in (chosen, default)]
-    cases = means[0].index
-    y = np.array([study.y[case] for case in cases])
-    losses = [-np.log(np.clip(mean.loc[cases].to_numpy()[np.arange(len(y)), y], 1e-15, 1)) for mean in means]
-    weights = intervals.bootstrap_weights(study.patients[cases], settings.BOOTSTRAP_SAMPLES, settings.SEED)
-    sampled = (weights * (losses[0] - losses[1])).sum(1) / weights.sum(1)
-    return intervals.interval(float((losses[0] - losses[1]).mean()), sampled, "plain")
+def optimism(choices: Mapping[str, Mapping[str, Any]], places: Mapping[str, Path]) -> str:
+    """Return the inner score of both against their score on test cases, mean of splits and seeds."""
+    lines = []
+    for row, folder in places.items():
+        inner = [each[row]["inner_mean"] for each in choices.values()]
+        score = SCORES[next(iter(choices.values()))["metric"]]
+        outer = []
+        for each in read_study(folder).runs:
+            p = each.test[[f"prob_{column(name)}" for name in each.classes]].to_numpy()
+            outer.append(score(each.test["true_class"].map(each.classes.index).to_numpy(), p))
+        lines.append(f"{row}: inner {sum(inner) / len(inner):.3f}, outer {sum(outer) / len(outer):.3f}")
+    return "; ".join(lines)
 
 
 if __name__ == "__main__":

@@ -72,8 +72,10 @@ if problems := read_strictly() or config_checks.problems(config, SCHEMA):
 validate(config, "../schemas/config.schema.yaml")  # fills in defaults
 # New cases are predicted from a bundle alone: what the model is made of comes from there.
 PREDICTING = bool(config["predict"]["bundle"])
-# Studies are compared as they are: no setting of a study counts.
-COMPARING = bool(config["compare"]) or OWN.keys() == {"compare"}
+# Studies are compared as they are: no setting of a study counts. An empty list beside nothing of a study lacks them.
+COMPARING = bool(config["compare"]) or (
+    "compare" in OWN and OWN.keys() <= {"compare", "results", "report", "attention"}
+)
 if COMPARING:
     from stratamil.workflow import comparing  # scipy comes with it, which other dry runs need not wait for
 
@@ -192,18 +194,21 @@ SOURCE, STATE = source()
 
 
 def check_labels():
-    """Stop a dry run, too, where the labels table lacks a column or has a code that the config does not know."""
+    """Stop a dry run, too, where the labels table lacks a column or has a code that the config does not know.
+
+    Returns what keeps settings from being chosen, a line a class that is too small.
+    """
     try:
         table = labels.read(config["labels"], **labels.settings(config["cohort"]))
     except UserError as error:
         raise stopped(*error.problems)
     n_splits = None if config["splits"]["preset"] else config["splits"]["n_splits"]
-    if TUNED and (problems := list(tune_checks.too_small(table, config["tune"]["inner"], n_splits))):
-        raise stopped(*(f"config: {problem}" for problem in problems))
+    return [f"config: {line}" for line in tune_checks.too_small(table, config["tune"]["inner"], n_splits)]
 
 
-if MAIN and not config["demo"] and config["labels"]:
-    check_labels()
+TOO_SMALL = check_labels() if MAIN and not config["demo"] and config["labels"] else []
+if TUNED and TOO_SMALL:
+    raise stopped(*TOO_SMALL)
 
 
 wildcard_constraints:

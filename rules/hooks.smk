@@ -27,6 +27,8 @@ def refuse_targets(names):
         raise stopped(
             f"config: compare: a file that compares studies has the target compare, not {few(sorted(others))}"
         )
+    if TOO_SMALL and "tune" in names:
+        raise stopped(*TOO_SMALL)
     if PREDICTING and "bundle" in names:
         raise stopped("config: predict.bundle: the target bundle needs the file of the study, without this setting")
 

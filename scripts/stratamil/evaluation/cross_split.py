@@ -50,6 +50,7 @@ def numbers(study: Study) -> dict[str, Any]:
         "patients_of": {
             name: int(cases.loc[cases["y"] == c, "patient_id"].nunique()) for c, name in enumerate(study.classes)
         },
+        "aggregation": study.aggregation,
         "splits": study.splits,
         "seeds": study.seeds,
         "repeats": study.repeats,

@@ -137,6 +137,13 @@ class Study:
         """How often a seed predicts most cases; the smaller number of two that are as common."""
         return int(self.predictions["repeat"].max())
 
+    @property
+    def aggregation(self) -> str | None:
+        """How the models pool patches; None where they differ or do not say."""
+        models = [(run.results.get("settings") or {}).get("model") or {} for run in self.runs]
+        names = {model.get("aggregation") for model in models}
+        return names.pop() if len(names) == 1 else None
+
     @cached_property
     def missing(self) -> dict[str, list[str]]:
         """Case -> the stains that it lacks, of those that some used case has."""

@@ -39,7 +39,7 @@ def said(numbers: Mapping[str, Any], unit: str) -> dict[str, Any]:
     result = {
         "net_benefit": decision_sentences.net_benefit(curve, numbers["positive"], numbers["cases"]) if curve else "",
         "beside_baseline": decision_sentences.beside_baseline(curve) if curve else "",
-        "retrained": decision_sentences.retrained(numbers["baselines"], numbers["headline"]),
+        "retrained": decision_sentences.retrained(numbers["baselines"], numbers["headline"], numbers["aggregation"]),
         "detectable": decision_sentences.detectable(numbers["detectable"], unit),
         "decision_limits": decision_sentences.decision_limits(bool(curve), numbers["positive"]),
         "learning_limits": decision_sentences.LEARNING_LIMITS,

@@ -20,7 +20,11 @@ from stratamil.stats.curves import quantile_bins
 
 Drawn = dict[str, tuple[Figure, str]]  # name -> the figure, and what it shows in words
 # Line, marker and colour of each study, without a colour that means a class.
-LOOKS = tuple(zip(("-", *BROKEN), "osD^", (MODEL, GREY, MODEL, GREY)))
+LINES, MARKERS = ("-", *BROKEN, (0, (1, 1)), (0, (8, 2, 1, 2, 1, 2))), "osD^vP"
+LOOKS = [(line, marker, (MODEL, GREY)[i % 2]) for i, (line, marker) in enumerate(zip(LINES, MARKERS))]
+LOOKS += [(line, marker, (GREY, MODEL)[i % 2]) for i, (line, marker) in enumerate(zip(LINES, MARKERS))]
+ALL_PAIRS = 3  # studies of which each pair has a line; of more, those with the first
+NAME = 40  # characters of a name in a figure
 AUROCS = ("fold_mean", "roc_auc", "pr_auc")
 
 
@@ -39,17 +43,25 @@ def draw(sides: Sequence[Side], found: Mapping[str, Any], colors: Sequence[str] 
 
 
 def differences(found: Mapping[str, Any]) -> Figure:
-    """Draw the differences of the AUROCs of each pair as a forest."""
+    """Draw the differences of the AUROCs as a forest: of one pair each AUROC, of several the one that leads."""
     pairs, leading, n = found["pairs"], found["headline"], found["patients"]
+    title, measure, sides = (
+        "How far apart are they?",
+        f"difference of {NAMES[leading]}",
+        ("first better", "second better"),
+    )
     if len(pairs) == 1:
         known = {name: pairs[0]["differences"][name] for name in AUROCS}
         rows = [Row(NAMES[k], each, n, mean=k == leading) for k, each in known.items() if each.value is not None]
         sides = tuple(f"{shorten(pairs[0][side], 18, placeholder='…')} better" for side in ("first", "second"))
         measure = "difference, paired"
+    elif len(found["sides"]) > ALL_PAIRS:
+        first = found["sides"][0]["name"]
+        rows = [Row(pair["second"], pair["differences"][leading], n) for pair in pairs if pair["first"] == first]
+        title, sides = f"How far are they from {_short(first)}?", ("worse", "better")
     else:
         rows = [Row(f"{pair['second']} − {pair['first']}", pair["differences"][leading], n) for pair in pairs]
-        sides, measure = ("first better", "second better"), f"difference of {NAMES[leading]}"
-    return forest(rows, f"How far apart are they? (n = {found['cases']} cases)", measure, reference=0, sides=sides)
+    return forest(rows, f"{title} (n = {found['cases']} cases)", measure, reference=0, sides=sides)
 
 
 @styled
@@ -61,7 +73,7 @@ def roc(sides: Sequence[Side]) -> Figure:
         y, score = cases["y"].to_numpy(), cases[side.study.probabilities[1]].to_numpy()
         value = metrics.roc_auc(y, score)
         x, z = roc_curve(y, score, drop_intermediate=False)[:2] if value is not None else ([], [])
-        label = f"{side.name}: AUROC {num(value, 2)}"
+        label = f"{_short(side.name)}: AUROC {num(value, 2)}"
         axes.plot(x, z, color=color, linewidth=2, linestyle=line, label=label)
     axes.plot([0, 1], [0, 1], color=GREY, linewidth=0.9, linestyle=DASHED)
     axes.set(xlim=(-0.02, 1.02), ylim=(-0.02, 1.02), xlabel="1 - specificity", ylabel="sensitivity", aspect="equal")
@@ -82,12 +94,12 @@ def calibration(sides: Sequence[Side]) -> Figure:
         for place, share in enumerate(bins):
             x, observed = share["mean"], share["observed"]
             axes.plot([x, x], [observed.low, observed.high], color=color, linewidth=1.1)
-            label = side.name if place == 0 else None
+            label = _short(side.name) if place == 0 else None
             axes.plot(x, observed.value, marker, color=color, markerfacecolor=face, linestyle="", label=label)
     positive = sides[0].study.classes[-1]
     axes.set(xlim=(-0.02, 1.02), ylim=(-0.03, 1.03), xlabel=f"probability of {positive}", aspect="equal")
     axes.set_ylabel("observed share, 95% CI")
-    axes.legend(loc="upper left", fontsize=9)
+    _names_below(figure, [side.name for side in sides])
     axes.set_title(f"Do the probabilities hold? (n = {len(cases)})")
     return figure
 
@@ -122,15 +134,25 @@ def folds(found: Mapping[str, Any]) -> Figure:
         axes.plot([min(known, default=0), max(known, default=0)], [place] * 2, color=GREY, linewidth=0.8)
     for i, (side, (_, marker, color)) in enumerate(zip(found["sides"], _looks(found["sides"]))):
         values = [np.nan if row["roc_auc"][i] is None else row["roc_auc"][i] for row in rows]
-        face = color if i == 0 else "white"
-        axes.plot(values, range(len(rows)), marker, color=color, markerfacecolor=face, linestyle="", label=side["name"])
+        look = {"color": color, "markerfacecolor": color if i == 0 else "white", "label": _short(side["name"])}
+        axes.plot(values, range(len(rows)), marker, linestyle="", **look)
     axes.set_yticks(range(len(rows)), [f"split {row['split']} (n = {row['n']})" for row in rows])
     axes.set(ylim=(len(rows) - 0.5, -0.5), xlabel="AUROC of the test cases, mean over trainings")
     axes.xaxis.set_major_locator(MaxNLocator(5))
     axes.grid(visible=False, axis="y")
-    figure.legend(loc="outside lower center", ncols=3, fontsize=9)
+    _names_below(figure, [side["name"] for side in found["sides"]])
     axes.set_title("Is it the same in every split?")
     return figure
+
+
+def _short(name: str) -> str:
+    return name if len(name) <= NAME else f"{name[: NAME - 1]}…"
+
+
+def _names_below(figure: Figure, names: Sequence[str]) -> None:
+    """Draw the legend below the axes, in as many columns as there is place for."""
+    longest = max(len(_short(name)) for name in names)
+    figure.legend(loc="outside lower center", ncols=max(1, min(3, len(names), NAME // longest)), fontsize=9)
 
 
 def _looks(sides: Sequence[Any]) -> list[tuple[Any, str, str]]:

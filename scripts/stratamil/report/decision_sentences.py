@@ -87,19 +87,30 @@ LEARNING_LIMITS = (
 
 
 WAYS = {
-    "mean": ("without attention, on the mean of all patches", "attention adds"),
-    "flat": ("with one attention over all patches", "the levels of slices and stains add"),
-    "hierarchical": ("with hierarchical attention", "the simpler model adds"),
+    "mean": "without attention, on the mean of all patches",
+    "flat": "with one attention over all patches",
+    "hierarchical": "with hierarchical attention",
+}
+# What the model has and one trained in another way has not: (the model's aggregation, the other's) -> what it is.
+GAINS = {
+    ("hierarchical", "mean"): "attention adds",
+    ("flat", "mean"): "attention adds",
+    ("hierarchical", "flat"): "the levels of slices and stains add",
+    ("flat", "hierarchical"): "the simpler model adds",
 }
 
 
-def retrained(baselines: Sequence[Mapping[str, Any]], headline: str) -> str:
-    """Say what the model trained with another aggregation reaches, and what its own adds; empty without one."""
+def retrained(baselines: Sequence[Mapping[str, Any]], headline: str, own: str | None) -> str:
+    """Say what the model trained with another aggregation reaches, and what its own adds; empty without one.
+
+    own: the model's aggregation; None where the splits chose different ones.
+    """
     said = []
     for row in baselines:
         if row["retrained"] not in WAYS:
             continue
-        how, gains = WAYS[row["retrained"]]
+        how = WAYS[row["retrained"]]
+        gains = GAINS.get((own, row["retrained"]), "the model’s own way to pool patches adds")
         gain = row["auc_difference"]["fold_mean" if headline == "fold_mean" else "model"]
         if gain.value is None:
             said.append(f"The AUROC of the model trained {how} is not defined.")

@@ -78,7 +78,7 @@ def _model(runs: Mapping[str, Any], tuned: Mapping[str, Any] | None) -> list[str
     }.get(model.get("aggregation"))
     differ = tuned["differ"] if tuned else ()
     if "model.aggregation" in differ:
-        lines.append("How patches are pooled was chosen in each split; a linear classifier followed.")
+        lines.append("How patches are pooled was chosen in each split; the classifier is linear.")
     elif pooling:
         known = model.get("embed_dim") and "model.embed_dim" not in differ
         embedded = f" (embedding {model['embed_dim']})" if known else ""

@@ -3,10 +3,19 @@
 from collections.abc import Mapping
 from typing import Any
 
-from stratamil.core.wording import listed, n_of, num
+from stratamil.core.wording import n_of, num
 from stratamil.report.sentences import ci
 
 METRICS = {"log_loss": "log loss", "auc": "AUROC"}
+TIMES = {1: "once", 2: "twice"}
+CALLED = {"lr": "learning rate", "embed_dim": "embedding width", "instance_weight": "weight of the instance loss"}
+POOLED = {
+    "hierarchical": "hierarchical attention",
+    "flat": "one attention over all patches",
+    "mean": "mean of all patches",
+    "mean_mlp": "mean of all patches and a hidden layer",
+    "lse": "log-sum-exp of all patches",
+}
 
 LIMITS = (
     "Inner models train on fewer cases than the split’s own. With few cases the best of many candidates is mostly "
@@ -20,35 +29,34 @@ def helped(tuned: Mapping[str, Any], headline: str) -> str:
     if tuned["kept"] == len(tuned["rows"]):
         return "Every split kept the study’s own settings, so choosing changed nothing."
     figures = (
-        f"AUROC {_signed(auc.value)}{ci(auc)} against the study’s own settings, log loss "
+        f"against the study’s own settings the AUROC changed by {_signed(auc.value)}{ci(auc)} and the log loss by "
         f"{_signed(None if loss.value is None else -loss.value)}{_flipped(loss)}"
     )
-    if auc.low is None or auc.low <= 0 <= auc.high:
-        if loss.low is not None and loss.low > 0:
-            return f"Choosing settings lowered the log loss, but is not shown to change the AUROC: {figures}."
-        if loss.high is not None and loss.high < 0:
-            return f"Choosing settings raised the log loss, and is not shown to change the AUROC: {figures}."
-        return f"This cohort cannot show that choosing settings helped: {figures}."
-    return f"Choosing settings {'raised' if auc.low > 0 else 'lowered'} the AUROC: {figures}."
+    if auc.low is not None and not auc.low <= 0 <= auc.high:
+        return f"Choosing settings {'raised' if auc.low > 0 else 'lowered'} the AUROC: {figures}."
+    if loss.low is not None and not loss.low <= 0 <= loss.high:
+        how = "lowered the log loss, but" if loss.low > 0 else "raised the log loss, and"
+        return f"Choosing settings {how} is not shown to change the AUROC: {figures}."
+    return f"This cohort cannot show that choosing settings helped: {figures}."
 
 
 def chosen(tuned: Mapping[str, Any]) -> str:
     """Say what was tried, and how much the splits agree."""
     splits, times = len(tuned["rows"]), tuned["seeds"]
     tried = (
-        f"In each split {n_of(tuned['candidates'], 'candidate')} were trained in {tuned['inner_folds']} inner folds of "
-        f"its training and validation cases, {'once' if times == 1 else f'{times} times'} each, and scored by "
+        f"In each split, {n_of(tuned['candidates'], 'candidate')} were trained {TIMES.get(times, f'{times} times')} in "
+        f"each of {tuned['inner_folds']} inner folds of its training and validation cases and scored by "
         f"{METRICS[tuned['metric']]}."
     )
     if tuned["kept"] == splits:
         return tried
-    kept = f"{tuned['kept']} of {splits} splits kept the study’s own settings"
-    agree = (
-        "the others chose the same candidate"
-        if tuned["different"] - (tuned["kept"] > 0) == 1
-        else f"the others chose {tuned['different'] - (tuned['kept'] > 0)} different candidates"
-    )
-    return f"{tried} {kept}; {agree}."
+    others = tuned["different"] - (tuned["kept"] > 0)
+    agree = "the others chose the same candidate" if others == 1 else f"the others chose {others} different candidates"
+    if not tuned["kept"]:
+        return f"{tried} No split kept the study’s own settings; {agree.replace('the others', 'the splits')}."
+    if splits - tuned["kept"] == 1:
+        agree = "one chose another candidate"
+    return f"{tried} The study’s own settings were kept in {tuned['kept']} of {n_of(splits, 'split')}; {agree}."
 
 
 def optimism(tuned: Mapping[str, Any]) -> str:
@@ -57,22 +65,24 @@ def optimism(tuned: Mapping[str, Any]) -> str:
         return ""
     name, worse = METRICS[tuned["metric"]], tuned["outer"] - tuned["inner"]
     worse = worse if tuned["metric"] == "log_loss" else -worse
-    how = "too good" if worse > 0 else "not too good"
+    how = f"too good by {num(worse, 2)}" if worse > 0 else "not too good"
     return (
-        f"The chosen settings had an inner {name} of {num(tuned['inner'], 2)} and one of {num(tuned['outer'], 2)} on "
-        f"test cases, mean of splits: the inner score was {how}{f' by {num(worse, 2)}' if worse > 0 else ''}."
+        f"The chosen settings had a mean {name} of {num(tuned['inner'], 2)} in the inner folds and "
+        f"{num(tuned['outer'], 2)} on test cases: the inner score was {how}."
     )
 
 
 def changes(row: Mapping[str, Any]) -> str:
     """Return what a split chose otherwise than the study, in a cell."""
-    return listed([f"{_called(name)} {value}" for name, value in row["changed"].items()]) or "the study’s own"
+    return ", ".join(_called(name, value) for name, value in row["changed"].items()) or "none"
 
 
-def _called(setting: str) -> str:
-    """Return a setting's name for readers: learning rate for train.lr."""
+def _called(setting: str, value: Any) -> str:
+    """Return a setting with its value for readers: learning rate 0.001 for train.lr."""
     name = setting.partition(".")[2]
-    return {"lr": "learning rate", "embed_dim": "embedding width"}.get(name, name.replace("_", " "))
+    if name == "aggregation":
+        return POOLED[value]
+    return f"{CALLED.get(name, name.replace('_', ' '))} {value}"
 
 
 def _signed(value: float | None) -> str:

@@ -101,33 +101,38 @@ def test_no_sentence_has_a_hole():
 
 
 @pytest.mark.parametrize(
-    "way, gain, words",
+    "own, way, gain, words",
     [
         (
+            "hierarchical",
             "mean",
             Estimate(0.05, 0.01, 0.09),
             "Trained without attention, on the mean of all patches, the model reaches",
         ),
-        ("mean", Estimate(0.05, 0.01, 0.09), ": attention adds 0.05 (95% CI 0.01 to 0.09)."),
-        ("mean", Estimate(0.05, -0.01, 0.11), "it is not shown that attention adds anything, difference 0.05 (95% CI"),
-        ("flat", Estimate(-0.05, -0.09, -0.01), ", higher than its own: difference −0.05 (95% CI −0.09 to −0.01)."),
-        ("flat", Estimate(0.05, 0.01, 0.09), "the levels of slices and stains add 0.05"),
-        ("hierarchical", Estimate(0.0), "; equal, so no difference can be seen."),
-        ("hierarchical", Estimate(0.1), "; difference 0.10."),
-        ("flat", Estimate(None), "The AUROC of the model trained with one attention over all patches is not defined."),
+        ("flat", "mean", Estimate(0.05, 0.01, 0.09), ": attention adds 0.05 (95% CI 0.01 to 0.09)."),
+        ("flat", "mean", Estimate(0.05, -0.01, 0.11), "not shown that attention adds anything, difference 0.05 (95%"),
+        ("lse", "mean", Estimate(0.05, 0.01, 0.09), ": the model’s own way to pool patches adds 0.05"),
+        (None, "flat", Estimate(0.05, -0.01, 0.09), "not shown that the model’s own way to pool patches adds anything"),
+        ("flat", "hierarchical", Estimate(0.05, 0.01, 0.09), ": the simpler model adds 0.05"),
+        ("lse", "flat", Estimate(-0.05, -0.09, -0.01), ", higher than its own: difference −0.05 (95% CI −0.09 to"),
+        ("hierarchical", "flat", Estimate(0.05, 0.01, 0.09), "the levels of slices and stains add 0.05"),
+        ("flat", "hierarchical", Estimate(0.0), "; equal, so no difference can be seen."),
+        ("flat", "hierarchical", Estimate(0.1), "; difference 0.10."),
+        ("mean", "flat", Estimate(None), "AUROC of the model trained with one attention over all patches is not"),
     ],
 )
-def test_what_the_model_reaches_when_trained_in_another_way(way, gain, words):
+def test_what_the_model_reaches_when_trained_in_another_way(own, way, gain, words):
     auc = Estimate(0.8, 0.7, 0.9)
     row = {"retrained": way, "fold_mean": auc, "roc_auc": auc, "auc_difference": {"fold_mean": gain, "model": gain}}
-    said = sentences.retrained([{"retrained": None}, row], "fold_mean")
-    assert words in said and said == sentences.retrained([row], "roc_auc") and said.endswith(".")
-    assert sentences.retrained([{"retrained": None}], "fold_mean") == ""
+    said = sentences.retrained([{"retrained": None}, row], "fold_mean", own)
+    assert words in said and said == sentences.retrained([row], "roc_auc", own) and said.endswith(".")
+    assert "attention adds" not in said or own in ("flat", "hierarchical")
+    assert sentences.retrained([{"retrained": None}], "fold_mean", own) == ""
 
 
 def test_measures_that_disagree_are_both_told():
     perfect, gains = Estimate(1.0, 0.86, 1.0), {"fold_mean": Estimate(0.0), "model": Estimate(-0.06, -0.1, -0.02)}
     row = {"retrained": "mean", "fold_mean": perfect, "roc_auc": Estimate(1.0), "auc_difference": gains}
-    assert sentences.retrained([row], "fold_mean").endswith(
+    assert sentences.retrained([row], "fold_mean", "flat").endswith(
         "; equal, but pooled it reaches 1.00: difference −0.06 (95% CI −0.10 to −0.02)."
     )

@@ -17,10 +17,10 @@ def numbers(auc=(0.02, -0.01, 0.05), loss=(0.03, -0.02, 0.08), kept=1, different
 @pytest.mark.parametrize(
     "options, words",
     [
-        ({}, "This cohort cannot show that choosing settings helped: AUROC +0.02 (95% CI −0.01 to 0.05) against the "
-         "study’s own settings, log loss −0.03 (95% CI −0.08 to 0.02)."),
-        ({"auc": (0.04, 0.01, 0.07)}, "Choosing settings raised the AUROC: AUROC +0.04"),
-        ({"auc": (-0.04, -0.07, -0.01)}, "Choosing settings lowered the AUROC: AUROC −0.04"),
+        ({}, "This cohort cannot show that choosing settings helped: against the study’s own settings the AUROC "
+         "changed by +0.02 (95% CI −0.01 to 0.05) and the log loss by −0.03 (95% CI −0.08 to 0.02)."),
+        ({"auc": (0.04, 0.01, 0.07)}, "raised the AUROC: against the study’s own settings the AUROC changed by +0.04"),
+        ({"auc": (-0.04, -0.07, -0.01)}, "Choosing settings lowered the AUROC: against"),
         ({"loss": (0.05, 0.01, 0.09)}, "lowered the log loss, but is not shown to change the AUROC"),
         ({"loss": (-0.05, -0.09, -0.01)}, "raised the log loss, and is not shown to change the AUROC"),
         ({"auc": (0.0, None, None), "loss": (0.0, None, None)}, "cannot show"),
@@ -33,15 +33,18 @@ def test_whether_it_helped(options, words):
 
 def test_what_was_chosen_and_how_stable():
     said = tuning_sentences.chosen(numbers())
-    assert "24 candidates were trained in 4 inner folds" in said and "2 times each, and scored by log loss" in said
-    assert said.endswith("1 of 5 splits kept the study’s own settings; the others chose 2 different candidates.")
+    assert "24 candidates were trained twice in each of 4 inner folds of its" in said and "scored by log loss" in said
+    assert said.endswith("own settings were kept in 1 of 5 splits; the others chose 2 different candidates.")
     assert tuning_sentences.chosen(numbers(different=2)).endswith("the others chose the same candidate.")
-    assert tuning_sentences.chosen(numbers(kept=0, different=5)).endswith("chose 5 different candidates.")
+    assert tuning_sentences.chosen(numbers(kept=0, different=5)).endswith(
+        "No split kept the study’s own settings; the splits chose 5 different candidates."
+    )
     assert tuning_sentences.chosen(numbers(kept=5)).endswith("scored by log loss.")
-    assert "validation cases, once each" in tuning_sentences.chosen(numbers(seeds=1))
+    assert tuning_sentences.chosen(numbers(kept=4, different=2)).endswith("of 5 splits; one chose another candidate.")
+    assert "trained once in each" in tuning_sentences.chosen(numbers(seeds=1))
     row = numbers()["rows"][0]
-    assert tuning_sentences.changes(row) == "learning rate 0.001 and aggregation mean"
-    assert tuning_sentences.changes({"changed": {}}) == "the study’s own"
+    assert tuning_sentences.changes(row) == "learning rate 0.001, mean of all patches"
+    assert tuning_sentences.changes({"changed": {}}) == "none"
 
 
 @pytest.mark.parametrize(
@@ -49,7 +52,7 @@ def test_what_was_chosen_and_how_stable():
     [
         ({}, "too good by 0.11"),
         ({"outer": 0.3}, "not too good."),
-        ({"metric": "auc", "inner": 0.9, "outer": 0.8}, "inner AUROC of 0.90 and one of 0.80 on test cases, mean of"),
+        ({"metric": "auc", "inner": 0.9, "outer": 0.8}, "mean AUROC of 0.90 in the inner folds and 0.80 on test cases"),
         ({"metric": "auc", "inner": 0.8, "outer": 0.9}, "not too good."),
     ],
 )
