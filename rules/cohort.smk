@@ -6,6 +6,9 @@ OUTPUTS: cohort/index.html (self-contained), cohort.json, samples.jpg (not of pr
 """
 
 
+GENERATED = ("n_splits", "validation", "n_repeats", "by", "balance")
+
+
 rule cohort:
     input:
         patches="<results>/inventory/patches.parquet",
@@ -40,8 +43,8 @@ rule cohort:
         flags=given(
             flag("classes", CLASSES),
             flag("stains", STAINS),
-            flags("cohort", "patient_column"),
-            *([flag("preset", PRESET)] if PRESET else [flags("splits", "n_splits", "validation", "n_repeats")]),
+            flags("cohort", "patient_column", "site_column"),
+            *([flag("preset", PRESET), flags("splits", "by")] if PRESET else [flags("splits", *GENERATED)]),
             flag("split_seed", config["splits"]["seed"]),
             flags("report", "title", "bootstrap_samples", "seed", "colors"),
         ),

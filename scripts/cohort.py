@@ -13,12 +13,14 @@ from typing import Any
 import pandas as pd
 
 import cli
-from stratamil.cohort import duplicates, splits
+from stratamil.cohort import duplicates, sites, splits
 from stratamil.cohort.inventory import USED
 from stratamil.core import files, provenance, tables
 from stratamil.core.errors import UserError
 from stratamil.features import quality, store
 from stratamil.report import cohort_sentences
+
+PLAN = ("preset", "n_splits", "validation", "n_repeats", "by", "balance")
 
 
 def arguments() -> argparse.Namespace:
@@ -30,12 +32,12 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--features", nargs="+", type=Path, help="feature shards of the study")
     parser.add_argument("--splits", nargs="+", type=Path, required=True, help="data_splits_<split>.npz")
     parser.add_argument("--preset", help="where the splits were read from, if they were")
-    cli.add_settings(parser, "splits", "n_splits", "validation", "n_repeats")  # of generated splits
+    cli.add_settings(parser, "splits", "n_splits", "validation", "n_repeats", "by", "balance")
     parser.add_argument("--split-seed", type=int, help="of the generated splits")
     parser.add_argument("--patches", type=Path, help="folder of patch images, if there are any")
     parser.add_argument("--classes", nargs="+", required=True)
     parser.add_argument("--stains", nargs="+", required=True, metavar="STAIN", help="all stains, in order")
-    cli.add_settings(parser, "cohort", "patient_column")
+    cli.add_settings(parser, "cohort", "patient_column", "site_column")
     cli.add_settings(parser, "report", "title", "bootstrap_samples", "seed", "colors")
     parser.add_argument("--template", type=Path, required=True, help="cohort.html.j2")
     parser.add_argument("--output", type=Path, required=True, help="index.html")
@@ -55,7 +57,7 @@ def main(args: argparse.Namespace) -> None:
     listed = pd.read_parquet(args.patches_table)
     patches = cohort_summary.classed(listed, cases)
     sets = {path.stem.removeprefix("data_splits_"): splits.read(path) for path in args.splits}
-    plan = {name: getattr(args, name) for name in ("preset", "n_splits", "validation", "n_repeats")}
+    plan = {name: getattr(args, name) for name in PLAN}
     lost = store.unreadable(args.features) if args.features else None
     numbers = cohort_summary.numbers(
         patches,
@@ -71,6 +73,7 @@ def main(args: argparse.Namespace) -> None:
         plan=plan | {"seed": args.split_seed},
         quality=look(args, cases),
         unreadable=lost,
+        sites=look_at_sites(args, cases, sets),
     )
     numbers["warnings"] += listed.attrs.get("warnings", [])
     inputs = [args.patches_table, args.cases, args.excluded, *args.splits]
@@ -96,6 +99,21 @@ def look(args: argparse.Namespace, cases: pd.DataFrame) -> dict[str, Any] | None
     copies = tables.read(args.duplicates) if args.duplicates else pd.DataFrame(columns=duplicates.COLUMNS)
     used = cases[cases["status"] == USED]
     return quality.look(args.features, copies, dict(zip(used["case_id"], used["patient_id"])), bool(args.patches))
+
+
+def look_at_sites(
+    args: argparse.Namespace, cases: pd.DataFrame, sets: Mapping[str, splits.Split]
+) -> dict[str, Any] | None:
+    """Return how classes are spread over sites and how well features tell these, if a column names them."""
+    if not args.site_column:
+        return None
+    from stratamil.evaluation import site_probe  # scikit-learn takes a second
+
+    used = cases[cases["status"] == USED]
+    found = {"column": args.site_column, "probe": None} | sites.spread(used, args.classes, sets, args.seed)
+    if args.features:
+        found["probe"] = site_probe.probe(store.read(args.features), used, args.bootstrap_samples, args.seed)
+    return found
 
 
 def draw(patches: pd.DataFrame, stains: Sequence[str], args: argparse.Namespace) -> list[dict[str, Any]]:

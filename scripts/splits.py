@@ -52,7 +52,7 @@ def main(args: argparse.Namespace) -> None:
         equal, known = tables.read(args.duplicates), args.patient_column is not None
         if problems := list(splits.copies(made, equal, used, args.duplicates, known)):
             raise UserError(*problems)
-    for line in splits.warnings(made, used, args.classes, shares):
+    for line in splits.warnings(made, used, args.classes, shares, args.by == "site"):
         logging.warning(line)
     for split, path in zip(made.values(), args.output):
         splits.write(split, path)

@@ -55,14 +55,15 @@ def share_out(
     dealt = _solve(kinds[mixed], np.bincount(kind)[mixed], shares, costs(cases, also), n_classes, parts)
     if dealt is None:
         return None
-    sets, turns = np.empty(len(counts), dtype=int), random.permutation(len(shares)) if _equal(shares) else range(len(shares))
+    turns = random.permutation(len(shares)) if _equal(shares) else np.arange(len(shares))
+    sets = np.empty(len(counts), dtype=int)
     for row, each in zip(mixed, dealt):
-        sets[order[kind == row]] = np.repeat(np.asarray(turns), each)
+        sets[order[kind == row]] = np.repeat(turns, each)
     return sets[member]
 
 
 def margins(cases: pd.DataFrame, also: Sequence[str] = ()) -> pd.DataFrame:
-    """Return what is balanced, (cases, margins) of 0 and 1: first the classes, then each of `also`, then both at once."""
+    """Return what is balanced, (cases, margins) of 0 and 1: the classes, then each of `also`, then both."""
     parts = [cases["class"]]
     for name in also:
         parts += [cases[name], cases["class"].str.cat(cases[name].astype(str), sep="\0")]

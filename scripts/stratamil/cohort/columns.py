@@ -1,6 +1,6 @@
 """Columns of the labels table that tell of the case or patient, such as Site, Age: read, typed, grouped."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -39,11 +39,18 @@ class Column:
 
 
 def read(
-    path: str | Path, names: Sequence[str], cases: pd.DataFrame, *, case_column: str, missing_words: Sequence[str]
+    path: str | Path,
+    names: Sequence[str],
+    cases: pd.DataFrame,
+    *,
+    case_column: str,
+    missing_words: Sequence[str],
+    categories: Collection[str | None] = (),
 ) -> dict[str, Column]:
     """Read columns of the labels table: name -> Column of the cases of cases.csv.
 
-    missing_words: what counts as empty. Raises UserError for a column that is not there, and where rows of a case
+    missing_words: what counts as empty. categories: columns whose values are no numbers, also if they look like some,
+    such as the codes of sites. Raises UserError for a column that is not there, and where rows of a case
     contradict each other.
     """
     table, numbers = tables.sheet(path, "set `labels` to the labels table", [case_column, *names])
@@ -61,18 +68,21 @@ def read(
                 each = few(f"{text!r} in row {row}" for text, row in zip(same["text"], same["row"]))
                 problems.append(f"{path}: case {case} has different {name!r}: {each}; keep one")
         first = rows.drop_duplicates("case").set_index("case")["text"]
-        result[name] = typed(name, first.reindex(cases["case_id"]))
+        result[name] = typed(name, first.reindex(cases["case_id"]), name in categories)
     if problems:
         raise UserError(*problems)
     return result
 
 
-def typed(name: str, texts: pd.Series) -> Column:
-    """Return a Column of texts (NaN or None where missing): of numbers if all are and enough of them differ."""
+def typed(name: str, texts: pd.Series, category: bool = False) -> Column:
+    """Return a Column of texts (NaN or None where missing): of numbers if all are and enough of them differ.
+
+    category: whether numbers are but names.
+    """
     known = texts.dropna()
     numbers = pd.to_numeric(known, errors="coerce")
     numeric = bool(len(known)) and bool(np.isfinite(numbers).all()) and numbers.nunique() >= DISTINCT
-    if numeric:
+    if numeric and not category:
         return Column(name, pd.to_numeric(texts, errors="coerce").astype(float), True)
     return Column(name, texts.astype(object).where(texts.notna(), None), False)
 

@@ -3,9 +3,10 @@
 What StratifiedGroupKFold cannot do, sets balanced by site or sites kept whole, `balance` solves as a MILP.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from fractions import Fraction
 from functools import partial
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -37,12 +38,12 @@ def generate(
 ) -> dict[str, Split]:
     """Return cross-validation splits, stratified by class, patients kept together: name -> Split, in order.
 
-    cases: DataFrame with case_id, class, patient_id, and site if it matters, in any order. classes: names of the classes. n_splits: n, those of
-    a repeat, whose test sets are a partition of the cases. validation: None, the next test set (n >= 3), or a share of
-    the cohort, drawn from what the test set leaves. n_repeats: partitions; repeat r (from 1) has splits (r - 1) * n + 1
-    to r * n. left_out: what `left_out` says, for the message where a class has too few patients. setting: that
-    names n, for messages. by: `site` keeps sites whole, too, in all three sets. balance: with `site` each set has its
-    share of each site and of each class within it, see `balance`.
+    cases: DataFrame with case_id, class, patient_id, and site if it matters, in any order. classes: names of the
+    classes. n_splits: n, those of a repeat, whose test sets are a partition of the cases. validation: None, the next
+    test set (n >= 3), or a share of the cohort, drawn from what the test set leaves. n_repeats: partitions; repeat r
+    (from 1) has splits (r - 1) * n + 1 to r * n. left_out: what `left_out` says, for the message where a class has too
+    few patients. setting: that names n, for messages. by: `site` keeps sites whole, too, in all three sets. balance:
+    with `site` each set has its share of each site and of each class within it, see `balance`.
 
     Folds are those of sklearn's StratifiedGroupKFold or, where one of them lacks a class, the nearest that lack none
     (see `_complete`). The same seed gives the same splits: the first partition is drawn with `seed` itself, that of
@@ -58,24 +59,16 @@ def generate(
     order = sorted(cases["case_id"], key=lambda case: (natural(case), case))
     cases = cases.set_index("case_id").loc[order].reset_index()
     patients = _enough_patients(cases, classes, n, left_out, setting)
-    draw_folds, draw_share = _folds, _draw
-    if by == "site" or "site" in balance:
-        how = {"group": "site" if by == "site" else "patient_id", "also": [name for name in balance if name != "class"]}
-        draw_folds, draw_share = partial(balancing.folds, **how), partial(balancing.draw, **how)
     if by == "site":
         sites.check(cases, classes, n, setting)
+    draw_folds, draw_share = _draws(by, balance)
     everyone, made = cases.index.to_numpy(), []
     for repeat in range(n_repeats):
         # Of two halves each is once all there is to train and validate on.
         folds = draw_folds(cases, n, _state(seed, repeat), parts=2 if n == 2 else 1)
-        if folds is None and by == "site":
-            raise UserError(sites.impossible(cases, n, setting, draw_folds))
         if folds is None:
-            raise UserError(
-                f"{setting} is {n}: no way to share out whole patients gives every set every class: some have "
-                f"cases of several classes, and {patients.idxmin()} has only {patients.min()}; "
-                f"lower {setting} or add cases"
-            )
+            no_way = sites.impossible(cases, n, setting, draw_folds) if by == "site" else _no_way(patients, n, setting)
+            raise UserError(no_way)
         for i, test in enumerate(folds):
             rest = np.setdiff1d(everyone, test)
             if validation is None:
@@ -88,6 +81,23 @@ def generate(
             sets = {"train": np.setdiff1d(rest, val), "val": val, "test": test}
             made.append(Split(**{name: cases["case_id"].iloc[part].to_list() for name, part in sets.items()}))
     return {f"{number:02d}": split for number, split in enumerate(made, 1)}
+
+
+def _draws(by: str, balance: Sequence[str]) -> tuple[Callable[..., Any], Callable[..., Any]]:
+    """Return what draws folds, and what draws a share for validation."""
+    if by != "site" and "site" not in balance:
+        return _folds, _draw
+    how = {"group": "site" if by == "site" else "patient_id", "also": [name for name in balance if name != "class"]}
+    return partial(balancing.folds, **how), partial(balancing.draw, **how)
+
+
+def _no_way(patients: pd.Series, n: int, setting: str) -> str:
+    """Return the line where whole patients cannot be shared out. patients: number of each class."""
+    return (
+        f"{setting} is {n}: no way to share out whole patients gives every set every class: some have "
+        f"cases of several classes, and {patients.idxmin()} has only {patients.min()}; "
+        f"lower {setting} or add cases"
+    )
 
 
 def shares(n: int, validation: float | None) -> dict[str, float]:

@@ -49,31 +49,22 @@ def read(
     Raises UserError with every problem found: columns, codes, contradicting rows.
     """
     columns = {"case_column": case_column, "class_column": class_column, "patient_column": patient_column}
-    columns |= {"site_column": site_column}
+    columns["site_column"] = site_column
     wanted = [name for name in columns.values() if name]
     table, numbers = tables.sheet(path, "set `labels` to the labels table", wanted)
     if absent := {name: setting for setting, name in columns.items() if name and name not in table}:
         raise UserError(_no_column(path, absent, list(table)))
     codes = _codes(classes, excluded_codes)
-    rows = pd.DataFrame(
-        {
-            "case_id": _as_first_spelt(table[case_column]),
-            "label": table[class_column],
-            "patient_id": _as_first_spelt(table[patient_column or case_column]),
-            "row": numbers,
-        }
-    )
-    if site_column:
-        rows.insert(3, "site", _as_first_spelt(table[site_column]))
+    rows = _rows(table, columns, numbers)
     known = rows["label"].map(lambda text: codes.get(class_code(text)))
     absent = {bare(word) for word in missing_words} | {""}
     problems = [*_without_id(path, table[case_column], numbers, absent)]
     problems += _too_long(path, table[case_column], numbers)
     if patient_column not in (None, case_column):
         problems += _empty(path, table[patient_column], numbers, absent, "patient")
-    if site_column:
-        used = known.map(lambda code: code is None or code[1] != "")
-        problems += _empty(path, table[site_column][used], rows["row"][used], absent, "site")
+    if site_column:  # of a case that is left out it does not matter
+        used = [code is None or code[1] != "" for code in known]
+        problems += _empty(path, table.loc[used, site_column], rows.loc[used, "row"], absent, "site")
     problems += _formulas(path, table[list(dict.fromkeys(wanted[:1] + wanted[2:]))], numbers)
     problems += _unknown_codes(path, rows[known.isna()], codes)
     rows["label"] = [code[0] if code else text for code, text in zip(known, rows["label"])]
@@ -84,6 +75,14 @@ def read(
         raise UserError(f"{path}: no rows: add one row a case")
     rows["class"] = [name for _, name in known]
     return rows
+
+
+def _rows(table: pd.DataFrame, columns: Mapping[str, str | None], numbers: list[int]) -> pd.DataFrame:
+    """Return case_id, label, patient_id, site if there is a column of it, and row. columns: setting -> column."""
+    case, site = columns["case_column"], columns["site_column"]
+    rows = {"case_id": _as_first_spelt(table[case]), "label": table[columns["class_column"]]}
+    rows["patient_id"] = _as_first_spelt(table[columns["patient_column"] or case])
+    return pd.DataFrame(rows | ({"site": _as_first_spelt(table[site])} if site else {}) | {"row": numbers})
 
 
 def _no_column(path: object, absent: Mapping[str, str], there: Sequence[str]) -> str:

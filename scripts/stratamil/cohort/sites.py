@@ -11,8 +11,10 @@ from stratamil.core.errors import UserError, few
 from stratamil.core.names import natural
 from stratamil.core.wording import of_class
 
+UNEVEN, LEVEL = 0.2, 0.05  # Cramér's V, and p value, above and below which classes are spread unevenly over sites
 SHOWN = 6  # sites, patients or cases that a line names
 PERMUTATIONS = 5000
+Numbers = dict[str, Any]  # of `spread`, as JSON has them
 
 
 def check(cases: pd.DataFrame, classes: Sequence[str], n: int, setting: str) -> None:
@@ -58,8 +60,8 @@ def no_validation(test: pd.DataFrame, setting: str, by: str) -> str:
     sites = f"site{'s' if test['site'].nunique() > 1 else ''} {few(_ordered(test['site']), SHOWN)}"
     without, remedy = (sites, "set splits.by: patient") if by == "site" else ("a test set", f"lower {setting}")
     return (
-        f"splits.validation: without {without} the rest cannot be divided into training and validation with every class "
-        f"in both: {remedy}"
+        f"splits.validation: without {without} the rest cannot be divided into training and validation with every "
+        f"class in both: {remedy}"
     )
 
 
@@ -112,7 +114,7 @@ def spread(cases: pd.DataFrame, classes: Sequence[str], tests: Mapping[str, Spli
 
 
 def _association(cases: pd.DataFrame, seed: int) -> tuple[float | None, float | None]:
-    """Return Cramér's V of class and site, corrected for chance, and its p value by permutation; patients count once."""
+    """Return Cramér's V of class and site, corrected for chance, and its p value by permutation, both by patient."""
     patients = cases.drop_duplicates("patient_id")
     (site, sites), (kind, kinds) = (pd.factorize(patients[name]) for name in ("site", "class"))
     n, rows, columns = len(patients), len(sites), len(kinds)
@@ -140,8 +142,9 @@ def _torn(cases: pd.DataFrame) -> Iterator[str]:
         told.append(f"{patient} ({', '.join(f'case {row.case_id} in {row.site}' for row in of.itertuples())})")
     if told:
         yield (
-            f"splits.by: site keeps sites and patients whole, but {'patients have' if len(told) > 1 else 'a patient has'} "
-            f"cases in several sites: {few(told, SHOWN)}: give these cases one site, or set splits.by: patient"
+            f"splits.by: site keeps sites and patients whole, but {_n(len(told), 'patient')} "
+            f"{'has' if len(told) == 1 else 'have'} cases in several sites: {few(told, SHOWN)}: give these cases one "
+            "site, or set splits.by: patient"
         )
 
 
@@ -151,3 +154,44 @@ def _ordered(sites: pd.Series) -> list[str]:
 
 def _are(n: int, noun: str) -> str:
     return f"is {n} {noun}" if n == 1 else f"are {n} {noun}s"
+
+
+def uneven(found: Numbers) -> bool:
+    """Return whether the classes are spread unevenly over sites. found: of `spread`."""
+    return found["v"] is not None and found["v"] >= UNEVEN and found["p"] < LEVEL
+
+
+def warnings(found: Numbers, classes: Sequence[str]) -> Iterator[str]:
+    """Yield sentences on classes that go with sites: there a model can learn the site instead of morphology."""
+    rows = found["rows"]
+    if uneven(found):
+        named = classes[-1]
+        large = [row for row in rows if row["patients"] >= 5] or rows
+        share = {row["site"]: row["counts"][named] / row["cases"] for row in large}
+        low, high = (pick(large, key=lambda row: share[row["site"]]) for pick in (min, max))
+        whole = "" if found["whole"] else "; splits.by: site tests on sites that it has not seen"
+        yield (
+            f"Classes are spread unevenly over sites (Cramér's V {found['v']:.2f}, {_p(found['p'])}): "
+            f"{share[high['site']]:.0%} of {_n(high['cases'], 'case')} in {high['site']} are {named}, "
+            f"{share[low['site']]:.0%} of {low['cases']} in {low['site']}. A model can learn the site instead of "
+            f"morphology{whole}."
+        )
+    lone = [
+        f"{row['site']} ({_n(row['cases'], 'case')}, all {next(name for name in classes if row['counts'][name])})"
+        for row in rows
+        if sum(map(bool, row["counts"].values())) == 1
+    ]
+    if lone and len(rows) > 1:
+        yield (
+            f"{_n(len(lone), 'site')} {'has' if len(lone) == 1 else 'have'} cases of one class only: "
+            f"{few(lone, SHOWN)}. There a model that knows the site is always right, and nothing shows whether it "
+            "knows more."
+        )
+
+
+def _p(p: float) -> str:
+    return "p < 0.001" if p < 0.001 else f"p = {p:.2g}"
+
+
+def _n(n: int, noun: str) -> str:
+    return f"{n} {noun}" if n == 1 else f"{n} {noun}s"

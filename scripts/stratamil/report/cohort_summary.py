@@ -16,6 +16,7 @@ from stratamil.cohort.inventory import USED
 from stratamil.cohort.patch_files import RENAMED, REPEATED, namesakes
 from stratamil.cohort.splits import Split
 from stratamil.core.names import column, natural
+from stratamil.core.wording import listed
 from stratamil.report import cohort_plots
 from stratamil.stats import intervals, metrics
 from stratamil.stats.intervals import Estimate
@@ -45,15 +46,17 @@ def numbers(
     plan: Mapping[str, Any],
     quality: dict[str, Any] | None = None,
     unreadable: pd.DataFrame | None = None,
+    sites: Mapping[str, Any] | None = None,
 ) -> dict[str, Any]:
     """Return everything the page says in numbers and sentences, ready for JSON.
 
     patches: of `classed`. cases, excluded: tables of the inventory. sets: those of each split, by its name. sides: of
     samples.sides, or None where patches have no images. patient_column: of the labels table, or None where each case
-    counts as a patient. bootstrap_samples, seed: of the bootstrap by patient. plan: how the splits came about: preset,
-    or n_splits, n_repeats, validation and seed. quality: of quality.look, or None where nothing is known of what the
-    patches hold. unreadable: of store.unreadable; only the flow counts these. Of `stains`, those that no used case has
-    are only named (absent_stains). `grave` counts the first warnings that are `cohort_warnings.grave`.
+    counts as a patient. bootstrap_samples, seed: of the bootstrap by patient. plan: how the splits came about: by, and
+    preset, or n_splits, n_repeats, validation, balance and seed. quality: of quality.look, or None where nothing is
+    known of what the patches hold. unreadable: of store.unreadable; only the flow counts these. sites: of sites.spread,
+    with `column` and `probe`, of site_probe.probe; None where no column tells them. Of `stains`, those that no used
+    case has are only named (absent_stains). `grave` counts the first warnings that are `cohort_warnings.grave`.
     """
     options = {"unreadable": unreadable, "patients": patient_column is not None, "images": sides is not None}
     followed = flow.follow(cases, excluded, sets, classes, **options)
@@ -76,6 +79,7 @@ def numbers(
         "combinations_drawn": COMBINATIONS,
         "predictors": _predictors(used, classes, stains, bootstrap_samples, seed, quality),
         "patients": _patients(used),
+        "sites": sites,
         "excluded": _excluded(excluded),
         "namesakes": len(namesakes(patches)),
         "repeated": _repeated(excluded, patches),
@@ -85,17 +89,30 @@ def numbers(
         "cases": _cases(cases, sets, stains),
     }
     result |= {"flow": followed, "sides": sides, "quality": quality}
+    return _said(result, excluded, splits.warnings(sets, used, classes, *_due(plan))) | result
+
+
+def _said(result: Mapping[str, Any], excluded: pd.DataFrame, of_splits: list[str]) -> dict[str, Any]:
+    """Return what to warn of, the gravest first, and what to note. of_splits: warnings of the splits."""
+    return {
+        "warnings": cohort_warnings.warnings(result, excluded) + of_splits,
+        "grave": len(cohort_warnings.grave(result)),
+        "lost": len(list(cohort_warnings.lost(result, excluded))),
+        "notes": cohort_warnings.notes(result),
+    }
+
+
+def _due(plan: Mapping[str, Any]) -> tuple[dict[str, float] | None, bool]:
+    """Return the share of the cohort due to each set, None of preset ones, and whether sets are of whole sites."""
     shares = None if plan.get("preset") else generated_splits.shares(plan["n_splits"], plan["validation"])
-    said = cohort_warnings.warnings(result, excluded) + splits.warnings(sets, used, classes, shares)
-    grave, notes = len(cohort_warnings.grave(result)), cohort_warnings.notes(result)
-    lost = len(list(cohort_warnings.lost(result, excluded)))
-    return {"warnings": said, "grave": grave, "lost": lost, "notes": notes} | result
+    return shares, plan.get("by") == "site"
 
 
 def _made(plan: Mapping[str, Any], patient_column: str | None) -> str:
     """Say how the splits came about, in a sentence or two."""
+    by_site = plan.get("by") == "site"
     if plan.get("preset"):
-        whole = "no case and no patient" if patient_column else "no case"
+        whole = listed(["no case", *["no patient"] * bool(patient_column), *["no site"] * by_site])
         return f"Preset, read from {plan['preset']} and checked: {whole} is in two sets of a split."
     n, repeats, validation = plan["n_splits"], plan["n_repeats"], plan["validation"]
     asked = "the test cases of the next split" if validation is None else f"{validation:.0%} of the cohort"
@@ -106,9 +123,11 @@ def _made(plan: Mapping[str, Any], patient_column: str | None) -> str:
         if repeats > 1
         else ""
     )
+    also = " and site" if "site" in plan.get("balance", ()) else ""
+    whole = [f"patient (column {patient_column})"] * bool(patient_column) + ["site"] * by_site
     return (
-        f"Generated with seed {plan['seed']}, stratified by class"
-        + (f" and grouped by patient (column {patient_column})" if patient_column else "")
+        f"Generated with seed {plan['seed']}, stratified by class{also}"
+        + (f" and grouped by {listed(whole)}" if whole else "")
         + f": {n} splits with each case in one test set, validation on {asked}."
         + again
     )

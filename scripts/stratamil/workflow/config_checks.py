@@ -41,8 +41,6 @@ def _cohort(cohort: Mapping[str, Any]) -> Iterator[str]:
     for key, name in columns.items():
         if name == cohort.get("class_column"):
             yield f"cohort.class_column: {name!r} is cohort.{key}, too: name the column of the class code"
-        elif key == "site_column" and name in (columns.get("case_column"), columns.get("patient_column")):
-            yield f"cohort.site_column: {name!r} names the case or patient, too: name the column of the site"
     yield from _clashes("cohort.classes", [(name, column(name)) for name, _ in classes], "column")
     meant = [(name, class_code(code)) for name, codes in classes for code in codes]
     meant += [("excluded_codes", class_code(code)) for code in cohort.get("excluded_codes", [])]
@@ -183,6 +181,8 @@ def _splits(splits: Mapping[str, Any]) -> Iterator[str]:
 def _sites(splits: Mapping[str, Any], cohort: Mapping[str, Any]) -> Iterator[str]:
     """Yield a line for settings of splits by site that do not go together."""
     whole, balanced = splits["by"] == "site", "site" in splits["balance"]
+    if (site := cohort["site_column"]) and site in (cohort["case_column"], cohort["patient_column"]):
+        yield f"cohort.site_column: {site!r} names the case or patient, too: name the column of the site"
     for setting in ["splits.by"] * whole + ["splits.balance"] * balanced:
         if not cohort["site_column"]:
             yield f"{setting}: site without cohort.site_column: name the column of the site"

@@ -42,9 +42,7 @@ def spread(sizes, seed=0):
 
 
 def generate(cases, n, seed=1, validation=None, **how):
-    return generated_splits.generate(
-        cases, CLASSES, n_splits=n, n_repeats=1, validation=validation, seed=seed, **how
-    )
+    return generated_splits.generate(cases, CLASSES, n_splits=n, n_repeats=1, validation=validation, seed=seed, **how)
 
 
 def lines(cases, n, **how):
@@ -92,7 +90,7 @@ group = st.tuples(st.integers(0, 2), st.lists(st.integers(0, 1), min_size=1, max
 
 
 def best(cases, n, column, also):
-    """The least that whole groups cost beyond their dues, of all ways in which each set holds each class; None if none."""
+    """The least that whole groups cost beyond their dues, of all ways with each class in each set."""
     _, member = np.unique(cases[column], return_inverse=True)
     of = balance.margins(cases, also).to_numpy()
     counts = np.stack([np.bincount(member, weights=one) for one in of.T], axis=1)
@@ -123,7 +121,14 @@ def test_no_other_way_is_better_balanced(patients, n, whole, seed):
 
 
 def test_sets_have_their_share_of_each_site_and_class():
-    cases = cohort([(site, [c]) for site, counts in enumerate([(31, 6), (12, 12), (5, 24)]) for c, n in enumerate(counts) for _ in range(n)])
+    cases = cohort(
+        [
+            (site, [c])
+            for site, counts in enumerate([(31, 6), (12, 12), (5, 24)])
+            for c, n in enumerate(counts)
+            for _ in range(n)
+        ]
+    )
     made = generate(cases, 5, balance=["class", "site"], validation=0.2)
     check_all(made, cases)
     known = cases.set_index("case_id")
@@ -149,7 +154,11 @@ def test_repeats_of_balanced_splits_are_other_partitions():
 @pytest.mark.parametrize(
     "sizes, n, words",
     [
-        ([(5, 5)] * 3, 5, "splits.n_splits is 5, but there are 3 sites (s0, s1, s2), and splits.by: site keeps each in"),
+        (
+            [(5, 5)] * 3,
+            5,
+            "splits.n_splits is 5, but there are 3 sites (s0, s1, s2), and splits.by: site keeps",
+        ),
         ([(5, 5)] * 3, 5, "lower it to 3, which leaves one site out at a time, or set splits.by: patient"),
         ([(9, 9)], 3, "but there is 1 site (s0)"),
         ([(5, 0), (5, 5), (5, 5), (5, 5)], 4, "but class high-grade is in 3 of 4 sites (s1, s2, s3)"),
@@ -170,11 +179,18 @@ def test_a_site_of_one_class_shares_a_test_set():
 
 
 def test_where_no_way_exists_the_largest_number_that_works_is_named():
-    # Four sites hold each class, but one of them holds both, and eight more sites one each: three sets at most.
-    cases = cohort([(0, [0]), (0, [1]), (1, [0]), (1, [1]), (2, [0]), (2, [1]), (3, [0]), (4, [1])])
-    assert len(generate(cases, 4, by="site")) == 4
-    torn = cohort([(0, [0, 1]), (1, [0]), (1, [0]), (2, [1]), (2, [1]), (0, [0]), (0, [1])])
-    assert any("class benign is in 2 of 3 sites" in line for line in lines(torn, 3, by="site"))
+    """Of three classes each site has two, so each set needs two sites: six of them make three sets, not four."""
+    classes = ["a", "b", "c"]
+    pairs = [("a", "b"), ("b", "c"), ("a", "c")] * 2
+    rows = [(f"s{i}", name, f"p{i}{name}") for i, pair in enumerate(pairs) for name in pair]
+    cases = pd.DataFrame(rows, columns=["site", "class", "patient_id"])
+    cases["case_id"] = cases["patient_id"]
+    how = {"n_repeats": 1, "validation": None, "seed": 1, "by": "site"}
+    assert len(generated_splits.generate(cases, classes, n_splits=3, **how)) == 3
+    with pytest.raises(
+        UserError, match=r"4: whole sites cannot be shared out .* lower it to 3, or set splits.by: patient"
+    ):
+        generated_splits.generate(cases, classes, n_splits=4, **how)
 
 
 def test_a_patient_of_two_sites_is_named():
@@ -196,7 +212,10 @@ def test_without_the_test_site_the_rest_must_be_divisible():
 
 
 def read(tmp_path, rows, **how):
-    path = files.write_text("Case,Class,Site\n" + "\n".join(rows) + "\n", tmp_path / "labels.csv") or tmp_path / "labels.csv"
+    path = (
+        files.write_text("Case,Class,Site\n" + "\n".join(rows) + "\n", tmp_path / "labels.csv")
+        or tmp_path / "labels.csv"
+    )
     return labels.read(path, **labels.settings(schema.defaults("cohort") | {"site_column": "Site"} | how))
 
 
@@ -209,7 +228,11 @@ def test_sites_of_the_labels_are_as_first_spelt(tmp_path):
     "rows, how, words",
     [
         (["1,1,Ulm", "2,3,"], {}, "nothing in column 'Site': row 3: name the site, or set cohort.site_column to null"),
-        (["1,1,Ulm", "2,3,N/A"], {}, "'N/A' in row 3: name the site, or set cohort.site_column to null; if it is a name"),
+        (
+            ["1,1,Ulm", "2,3,N/A"],
+            {},
+            "'N/A' in row 3: name the site, or set cohort.site_column to null; if it",
+        ),
         (["1,1,Ulm", "1,1,Bonn"], {}, "case 1 has different sites: 'Ulm' in row 2, 'Bonn' in row 3; keep one"),
         (["1,1,=1+1"], {}, "a spreadsheet takes for a formula: '=1+1' in row 2"),
         (["1,1,Ulm"], {"site_column": "Sites"}, "no column 'Sites'"),
@@ -253,10 +276,10 @@ def test_script_checks_preset_files_for_whole_sites(tmp_path, monkeypatch):
     splits.write(generate(cases, 3, by="site")["01"], tmp_path / "whole.npz")
 
     def run(name):
-        given = f"splits.py --cases {tmp_path}/cases.csv --classes benign high-grade --by site --preset {tmp_path}/{name}.npz"
-        monkeypatch.setattr("sys.argv", f"{given} --output {tmp_path}/out.npz".split())
+        given = f"--cases {tmp_path}/cases.csv --classes benign high-grade --by site --preset {tmp_path}/{name}.npz"
+        monkeypatch.setattr("sys.argv", f"splits.py {given} --output {tmp_path}/out.npz".split())
         script.main(script.arguments())
 
     run("whole")
-    with pytest.raises(UserError, match="torn.npz: train_cases and val_cases share site s0 .case .* keep a site in one"):
+    with pytest.raises(UserError, match=r"torn.npz: train_cases and val_cases share site s0 .case .* keep a site in"):
         run("torn")
