@@ -5,7 +5,6 @@ INPUTS: inventory/patches.parquet, cases.csv, excluded.csv, duplicates.csv, spli
 OUTPUTS: cohort/index.html (self-contained), cohort.json, samples.jpg (not of precomputed features)
 """
 
-
 GENERATED = ("n_splits", "validation", "n_repeats", "by", "balance")
 
 

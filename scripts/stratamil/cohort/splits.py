@@ -178,10 +178,12 @@ def warnings(
 def _ranges(splits: Mapping[str, Split], known: pd.DataFrame, classes: Sequence[str]) -> str:
     """Return how many cases the test sets have, and how many of these are of the last class."""
     held = [known.loc[split.test, "class"] == classes[-1] for split in splits.values()]
-    cases, shares = sorted(map(len, held)), sorted(each.mean() for each in held)
+    cases = [str(n) for n in sorted(map(len, held))]
+    shares = [f"{share:.0%}" for share in sorted(each.mean() for each in held)]
+    n, of = (" to ".join(dict.fromkeys([each[0], each[-1]])) for each in (cases, shares))
     return (
-        f"test sets of whole sites have {cases[0]} to {cases[-1]} cases, {shares[0]:.0%} to {shares[-1]:.0%} of them "
-        f"{classes[-1]}: the mean over splits counts small ones as much as large ones"
+        f"test sets of whole sites have {n} cases, {of} of them {classes[-1]}: the mean over splits counts small ones "
+        "as much as large ones"
     )
 
 

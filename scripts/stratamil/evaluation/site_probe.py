@@ -16,6 +16,7 @@ from sklearn.model_selection import StratifiedGroupKFold
 
 from stratamil.core.names import natural
 from stratamil.evaluation import baselines
+from stratamil.features.encoder_registry import STAIN_STATS
 from stratamil.features.store import Features
 from stratamil.stats import intervals, metrics
 from stratamil.stats.intervals import Estimate
@@ -30,7 +31,7 @@ def probe(features: Features, cases: pd.DataFrame, bootstrap_samples: int, seed:
 
     features: as store.read returns them. cases: used ones with case_id, patient_id, class and site.
     Keys: sites (those told apart), few (those of too few patients), patients, cases, folds; features, colour, class:
-    Estimates of the AUROC by the mean features, by the mean colour of the patches (None of precomputed features) and by
+    Estimates of the AUROC by the mean features, by the mean colour of the patches (None where there is no other) and by
     the class alone, of one site against the rest, mean over sites if there are several; each: site -> its AUROC by the
     mean features.
     """
@@ -43,7 +44,7 @@ def probe(features: Features, cases: pd.DataFrame, bootstrap_samples: int, seed:
         return None
     y = known["site"].map(sites.index).to_numpy()
     seen = {"features": baselines.pooled(features.values, features.table["case_id"])}
-    if features.colour is not None:
+    if features.colour is not None and features.identity.get("encoder") != STAIN_STATS:  # whose features are these
         seen["colour"] = baselines.pooled(features.colour, features.table["case_id"])
     seen["class"] = pd.get_dummies(known.set_index("case_id")["class"]).astype(float)
     folds = _folds(y, known["patient_id"], seed)
