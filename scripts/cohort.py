@@ -13,7 +13,7 @@ from typing import Any
 import pandas as pd
 
 import cli
-from stratamil.cohort import duplicates, sites, splits
+from stratamil.cohort import columns, duplicates, sites, splits
 from stratamil.cohort.inventory import USED
 from stratamil.core import files, provenance, tables
 from stratamil.core.errors import UserError
@@ -37,8 +37,9 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--patches", type=Path, help="folder of patch images, if there are any")
     parser.add_argument("--classes", nargs="+", required=True)
     parser.add_argument("--stains", nargs="+", required=True, metavar="STAIN", help="all stains, in order")
-    cli.add_settings(parser, "cohort", "patient_column", "site_column")
-    cli.add_settings(parser, "report", "title", "bootstrap_samples", "seed", "colors")
+    cli.add_settings(parser, "cohort", "case_column", "patient_column", "site_column", "missing_words")
+    cli.add_settings(parser, "report", "title", "bootstrap_samples", "seed", "colors", "columns")
+    parser.add_argument("--labels", type=Path, help="labels table, for columns")
     parser.add_argument("--template", type=Path, required=True, help="cohort.html.j2")
     parser.add_argument("--output", type=Path, required=True, help="index.html")
     parser.add_argument("--json", type=Path, required=True, help="cohort.json")
@@ -47,6 +48,7 @@ def arguments() -> argparse.Namespace:
 
 
 def main(args: argparse.Namespace) -> None:
+    from stratamil.evaluation import stain_identity
     from stratamil.report import cohort_summary, page, samples  # matplotlib takes half a second
 
     page.check_colors(args.colors)
@@ -59,6 +61,7 @@ def main(args: argparse.Namespace) -> None:
     sets = {path.stem.removeprefix("data_splits_"): splits.read(path) for path in args.splits}
     plan = {name: getattr(args, name) for name in PLAN}
     lost = store.unreadable(args.features) if args.features else None
+    data = store.read(args.features) if args.features else None
     numbers = cohort_summary.numbers(
         patches,
         cases,
@@ -72,8 +75,10 @@ def main(args: argparse.Namespace) -> None:
         seed=args.seed,
         plan=plan | {"seed": args.split_seed},
         quality=look(args, cases),
+        names=stain_identity.look(data, args.stains, args.seed) if data else None,
+        drift=drift(args, cases, data),
         unreadable=lost,
-        sites=look_at_sites(args, cases, sets),
+        sites=look_at_sites(args, cases, sets, data),
     )
     numbers["warnings"] += listed.attrs.get("warnings", [])
     inputs = [args.patches_table, args.cases, args.excluded, *args.splits]
@@ -102,7 +107,7 @@ def look(args: argparse.Namespace, cases: pd.DataFrame) -> dict[str, Any] | None
 
 
 def look_at_sites(
-    args: argparse.Namespace, cases: pd.DataFrame, sets: Mapping[str, splits.Split]
+    args: argparse.Namespace, cases: pd.DataFrame, sets: Mapping[str, splits.Split], data: store.Features | None
 ) -> dict[str, Any] | None:
     """Return how classes are spread over sites and how well features tell these, if a column names them."""
     if not args.site_column:
@@ -111,9 +116,21 @@ def look_at_sites(
 
     used = cases[cases["status"] == USED]
     found = {"column": args.site_column, "probe": None} | sites.spread(used, args.classes, sets, args.seed)
-    if args.features:
-        found["probe"] = site_probe.probe(store.read(args.features), used, args.bootstrap_samples, args.seed)
+    if data:
+        found["probe"] = site_probe.probe(data, used, args.bootstrap_samples, args.seed)
     return found
+
+
+def drift(args: argparse.Namespace, cases: pd.DataFrame, data: store.Features | None) -> list[dict[str, Any]]:
+    """Return how colours go with columns of the labels table; nothing without columns."""
+    if not (args.columns and args.labels and data):
+        return []
+    from stratamil.evaluation import colour_drift
+
+    used = cases[cases["status"] == USED]
+    given = {"case_column": args.case_column, "missing_words": args.missing_words, "categories": [args.site_column]}
+    known = columns.read(args.labels, args.columns, cases, **given)
+    return colour_drift.by_columns(data, used, known, args.stains, args.seed)
 
 
 def draw(patches: pd.DataFrame, stains: Sequence[str], args: argparse.Namespace) -> list[dict[str, Any]]:
@@ -131,7 +148,7 @@ def draw(patches: pd.DataFrame, stains: Sequence[str], args: argparse.Namespace)
 
 def render(numbers: Mapping[str, Any], args: argparse.Namespace) -> str:
     """Return the page with its figures and the image of samples."""
-    from stratamil.report import cohort_summary, page, style
+    from stratamil.report import cohort_summary, page, stain_sentences, style
 
     figures = {
         name: page.inline(style.svg(figure), name, words, args.colors)
@@ -143,6 +160,7 @@ def render(numbers: Mapping[str, Any], args: argparse.Namespace) -> str:
         colors=args.colors,
         cohort=numbers,
         prose=cohort_sentences.of_page(numbers),
+        looks=stain_sentences.of_page(numbers, args.patches),
         samples=page.image(args.samples) if args.patches else None,
         figures=figures,
     )

@@ -57,15 +57,21 @@ def probe(features: Features, cases: pd.DataFrame, bootstrap_samples: int, seed:
     return {"sites": sites, "few": few, **sizes, "colour": None, **aucs, "each": each}
 
 
-def out_of_fold(x: NDArray, y: NDArray, folds: NDArray) -> NDArray[np.float64]:
-    """Return the probabilities of the sites y (n,) from x (n, D), each by a regression on the other folds, (n, C)."""
+def out_of_fold(
+    x: NDArray, y: NDArray, folds: NDArray, penalty: float | None = None, taught: NDArray | bool = True
+) -> NDArray[np.float64]:
+    """Return the probabilities of the sites y (n,) from x (n, D), each by a regression on the other folds, (n, C).
+
+    penalty: of the sum of squared weights, by default `PENALTY` for each feature. taught: rows (n,) to learn from.
+    """
     p = np.zeros((len(y), y.max() + 1))
     for fold in np.unique(folds):
-        train, test = folds != fold, folds == fold
+        train, test = (folds != fold) & taught, folds == fold
         centre, scale = x[train].mean(axis=0), x[train].std(axis=0)
         told = scale > 1e-6 * np.abs(centre).max(initial=1e-6)  # what hardly varies is dropped
         a, b = ((x[rows][:, told] - centre[told]) / scale[told] for rows in (train, test))
-        model = LogisticRegression(C=1 / (PENALTY * max(1, told.sum())), class_weight="balanced", max_iter=1000)
+        strength = 1 / (PENALTY * max(1, told.sum()) if penalty is None else penalty)
+        model = LogisticRegression(C=strength, class_weight="balanced", max_iter=1000)
         a, b = _narrowed(a, b)
         p[np.ix_(test, np.unique(y[train]))] = model.fit(a, y[train]).predict_proba(b)
     return p

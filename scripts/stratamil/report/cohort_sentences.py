@@ -14,6 +14,7 @@ SECTIONS = {
     "overview": "At a glance",
     "samples": "Sample patches",
     "stains": "Stains",
+    "names": "Names and colours of stains",
     "amounts": "Slices and patches",
     "shortcuts": "Shortcuts",
     "sites": "Sites",
@@ -24,7 +25,7 @@ SECTIONS = {
     "cases": "All cases",
     "inputs": "Inputs",
 }
-OPTIONAL = ("sites", "quality")  # sections, where there is something to say
+OPTIONAL = ("names", "sites", "quality")  # sections, where there is something to say
 LIMITS = {
     "overview": "The page does not know how the cases were chosen, nor how common each class is in a clinic.",
     "samples": "Single patches of single cases do not show what a class looks like: cases of any class have normal "
@@ -50,7 +51,11 @@ def of_page(cohort: Cohort) -> dict[str, Any]:
     """Return all prose of the page."""
     return {
         "header": header(cohort),
-        "sections": {name: title for name, title in SECTIONS.items() if name not in OPTIONAL or cohort[name]},
+        "sections": {
+            name: title
+            for name, title in SECTIONS.items()
+            if name not in OPTIONAL or cohort[name] or (name == "names" and cohort["drift"])
+        },
         "limits": LIMITS,
         "captions": CAPTIONS | {"samples": samples(cohort), "cohort_stains": combinations(cohort), "flow": FLOW},
         "clean": CLEAN,

@@ -17,7 +17,7 @@ from stratamil.cohort.patch_files import RENAMED, REPEATED, namesakes
 from stratamil.cohort.splits import Split
 from stratamil.core.names import column, natural
 from stratamil.core.wording import listed
-from stratamil.report import cohort_plots
+from stratamil.report import cohort_plots, stain_sentences
 from stratamil.stats import intervals, metrics
 from stratamil.stats.intervals import Estimate
 
@@ -47,6 +47,8 @@ def numbers(
     quality: dict[str, Any] | None = None,
     unreadable: pd.DataFrame | None = None,
     sites: Mapping[str, Any] | None = None,
+    names: Mapping[str, Any] | None = None,
+    drift: Sequence[Mapping[str, Any]] = (),
 ) -> dict[str, Any]:
     """Return everything the page says in numbers and sentences, ready for JSON.
 
@@ -55,8 +57,9 @@ def numbers(
     counts as a patient. bootstrap_samples, seed: of the bootstrap by patient. plan: how the splits came about: by, and
     preset, or n_splits, n_repeats, validation, balance and seed. quality: of quality.look, or None where nothing is
     known of what the patches hold. unreadable: of store.unreadable; only the flow counts these. sites: of sites.spread,
-    with `column` and `probe`, of site_probe.probe; None where no column tells them. Of `stains`, those that no used
-    case has are only named (absent_stains). `grave` counts the first warnings that are `cohort_warnings.grave`.
+    with `column` and `probe`, of site_probe.probe; None where no column tells them. names: of stain_identity.look, or
+    None. drift: of colour_drift.by_columns. Of `stains`, those that no used case has are only named (absent_stains).
+    `grave` counts the first warnings: those of `cohort_warnings.grave`, and wrong names of stains.
     """
     options = {"unreadable": unreadable, "patients": patient_column is not None, "images": sides is not None}
     followed = flow.follow(cases, excluded, sets, classes, **options)
@@ -80,6 +83,8 @@ def numbers(
         "predictors": _predictors(used, classes, stains, bootstrap_samples, seed, quality),
         "patients": _patients(used),
         "sites": sites,
+        "names": names,
+        "drift": list(drift),
         "excluded": _excluded(excluded),
         "namesakes": len(namesakes(patches)),
         "repeated": _repeated(excluded, patches),
@@ -94,9 +99,11 @@ def numbers(
 
 def _said(result: Mapping[str, Any], excluded: pd.DataFrame, of_splits: list[str]) -> dict[str, Any]:
     """Return what to warn of, the gravest first, and what to note. of_splits: warnings of the splits."""
+    grave, said = cohort_warnings.grave(result), cohort_warnings.warnings(result, excluded)
+    names = stain_sentences.warnings(result["names"])
     return {
-        "warnings": cohort_warnings.warnings(result, excluded) + of_splits,
-        "grave": len(cohort_warnings.grave(result)),
+        "warnings": [*grave, *names, *said[len(grave) :], *of_splits],
+        "grave": len(grave) + len(names),
         "lost": len(list(cohort_warnings.lost(result, excluded))),
         "notes": cohort_warnings.notes(result),
     }
