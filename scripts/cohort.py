@@ -75,10 +75,12 @@ def main(args: argparse.Namespace) -> None:
         seed=args.seed,
         plan=plan | {"seed": args.split_seed},
         quality=look(args, cases),
-        names=stain_identity.look(data, args.stains, args.seed) if data else None,
-        drift=drift(args, cases, data),
         unreadable=lost,
-        sites=look_at_sites(args, cases, sets, data),
+        looks={
+            "sites": look_at_sites(args, cases, sets, data),
+            "names": stain_identity.look(data, args.stains, args.seed) if data else None,
+            "drift": drift(args, cases, data),
+        },
     )
     numbers["warnings"] += listed.attrs.get("warnings", [])
     inputs = [args.patches_table, args.cases, args.excluded, *args.splits]

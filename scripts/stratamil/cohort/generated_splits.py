@@ -33,8 +33,8 @@ def generate(
     seed: int,
     left_out: str = "",
     setting: str = "splits.n_splits",
-    by: str = "patient",
-    balance: Sequence[str] = ("class",),
+    by: str | None = None,
+    balance: Sequence[str] | None = None,
 ) -> dict[str, Split]:
     """Return cross-validation splits, stratified by class, patients kept together: name -> Split, in order.
 
@@ -61,7 +61,7 @@ def generate(
     patients = _enough_patients(cases, classes, n, left_out, setting)
     if by == "site":
         sites.check(cases, classes, n, setting)
-    draw_folds, draw_share = _draws(by, balance)
+    draw_folds, draw_share = _draws(by, balance or [])
     everyone, made = cases.index.to_numpy(), []
     for repeat in range(n_repeats):
         # Of two halves each is once all there is to train and validate on.
@@ -83,7 +83,7 @@ def generate(
     return {f"{number:02d}": split for number, split in enumerate(made, 1)}
 
 
-def _draws(by: str, balance: Sequence[str]) -> tuple[Callable[..., Any], Callable[..., Any]]:
+def _draws(by: str | None, balance: Sequence[str]) -> tuple[Callable[..., Any], Callable[..., Any]]:
     """Return what draws folds, and what draws a share for validation."""
     if by != "site" and "site" not in balance:
         return _folds, _draw

@@ -55,7 +55,7 @@ def impossible(cases: pd.DataFrame, n: int, setting: str, draw: Callable[..., An
     )
 
 
-def no_validation(test: pd.DataFrame, setting: str, by: str) -> str:
+def no_validation(test: pd.DataFrame, setting: str, by: str | None) -> str:
     """Return the line where what a test set leaves cannot be divided into training and validation."""
     sites = f"site{'s' if test['site'].nunique() > 1 else ''} {few(_ordered(test['site']), SHOWN)}"
     without, remedy = (sites, "set splits.by: patient") if by == "site" else ("a test set", f"lower {setting}")

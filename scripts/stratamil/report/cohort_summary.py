@@ -23,6 +23,7 @@ from stratamil.stats.intervals import Estimate
 
 COMBINATIONS = 12  # rows of the figure of missing stains
 ALL = "all stains"
+UNKNOWN = {"sites": None, "names": None, "drift": []}  # where features and columns tell nothing
 
 
 def classed(patches: pd.DataFrame, cases: pd.DataFrame) -> pd.DataFrame:
@@ -46,9 +47,7 @@ def numbers(
     plan: Mapping[str, Any],
     quality: dict[str, Any] | None = None,
     unreadable: pd.DataFrame | None = None,
-    sites: Mapping[str, Any] | None = None,
-    names: Mapping[str, Any] | None = None,
-    drift: Sequence[Mapping[str, Any]] = (),
+    looks: Mapping[str, Any] | None = None,
 ) -> dict[str, Any]:
     """Return everything the page says in numbers and sentences, ready for JSON.
 
@@ -56,9 +55,10 @@ def numbers(
     samples.sides, or None where patches have no images. patient_column: of the labels table, or None where each case
     counts as a patient. bootstrap_samples, seed: of the bootstrap by patient. plan: how the splits came about: by, and
     preset, or n_splits, n_repeats, validation, balance and seed. quality: of quality.look, or None where nothing is
-    known of what the patches hold. unreadable: of store.unreadable; only the flow counts these. sites: of sites.spread,
-    with `column` and `probe`, of site_probe.probe; None where no column tells them. names: of stain_identity.look, or
-    None. drift: of colour_drift.by_columns. Of `stains`, those that no used case has are only named (absent_stains).
+    known of what the patches hold. unreadable: of store.unreadable; only the flow counts these. looks: what features
+    and columns tell: sites (of sites.spread, with `column` and `probe`, of site_probe.probe), names (of
+    stain_identity.look) and drift (of colour_drift.by_columns), each of them empty or absent where nothing is known. Of
+    `stains`, those that no used case has are only named (absent_stains).
     `grave` counts the first warnings: those of `cohort_warnings.grave`, and wrong names of stains.
     """
     options = {"unreadable": unreadable, "patients": patient_column is not None, "images": sides is not None}
@@ -82,9 +82,6 @@ def numbers(
         "combinations_drawn": COMBINATIONS,
         "predictors": _predictors(used, classes, stains, bootstrap_samples, seed, quality),
         "patients": _patients(used),
-        "sites": sites,
-        "names": names,
-        "drift": list(drift),
         "excluded": _excluded(excluded),
         "namesakes": len(namesakes(patches)),
         "repeated": _repeated(excluded, patches),
@@ -93,7 +90,7 @@ def numbers(
         "plan": _made(plan, patient_column),
         "cases": _cases(cases, sets, stains),
     }
-    result |= {"flow": followed, "sides": sides, "quality": quality}
+    result |= {"flow": followed, "sides": sides, "quality": quality} | UNKNOWN | (looks or {})
     return _said(result, excluded, splits.warnings(sets, used, classes, *_due(plan))) | result
 
 

@@ -59,12 +59,12 @@ def told(found: Numbers) -> str:
 
 def alike(found: Numbers) -> str:
     """Say which stains look alike; empty if all are told apart."""
-    pairs = [f"{row['a']} and {row['b']} (AUROC {num(row['auc'], 2)})" for row in found["pairs"] if not apart(row)]
+    pairs = [f"{row['a']} and {row['b']} (AUROC {num(row['auc'], 3)})" for row in found["pairs"] if not apart(row)]
     if not pairs:
         return ""
     return (
-        f"Here {listed(pairs)} look alike: a swap between them can stay unseen, and slices listed for it are often "
-        "right."
+        f"Here {listed(pairs)} are not always told apart: a swap between them can stay unseen, and slices listed for it "
+        "are often right."
     )
 
 

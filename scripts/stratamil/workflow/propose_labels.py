@@ -37,7 +37,7 @@ class Meaning:
     """What the columns mean.
 
     classes: name -> codes, the positive class last. counts: code -> cases. others: what -> column, of
-    which site_column may be one: the hospital or scanner, known of every case. guesses: to check. open: codes of a
+    which `site` may be one: the hospital or scanner, known of every case. guesses: to check. open: codes of a
     single case, neither of a class nor excluded before somebody has said that they are not mistyped.
     """
 
@@ -48,7 +48,7 @@ class Meaning:
     others: dict[str, str]
     guesses: dict[str, str] = field(default_factory=dict)
     open: list[str] = field(default_factory=list)
-    site_column: str | None = None
+    site: str | None = None
 
     @property
     def excluded(self) -> list[str]:
@@ -77,7 +77,7 @@ def propose(table: pd.DataFrame, case_column: str) -> Meaning:
     meaning = Meaning(None, {}, {}, patient, others)
     meaning.guesses["patient"] = f"column {patient!r} taken for the patient, by its name" if patient else NO_PATIENT
     if site and _are_sites(table[site]):
-        meaning.site_column = site
+        meaning.site = site
         meaning.guesses["site"] = f"column {site!r} taken for the hospital or scanner; if not, write null"
     taken = {patient, site, age}
     candidates = [name for name in columns if name not in taken and 2 <= _codes(table[name]) <= MOST_CLASSES]
@@ -113,8 +113,8 @@ def take_class(meaning: Meaning, table: pd.DataFrame, case_column: str, column: 
 def _not_other(meaning: Meaning, column: str) -> None:
     """Forget that the column of the class could be the site, age or sex."""
     meaning.others = {what: name for what, name in meaning.others.items() if name != column}
-    if meaning.site_column == column:
-        meaning.site_column = None
+    if meaning.site == column:
+        meaning.site = None
         del meaning.guesses["site"]
 
 

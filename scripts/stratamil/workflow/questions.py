@@ -76,7 +76,7 @@ class Questions:
 
     def site_column(self, answer: str) -> None:
         if answer.lower() in ("none", "null", *NO):
-            self.meaning.site_column = None
+            self.meaning.site = None
         else:
             confirmed(answer)
 

@@ -84,13 +84,13 @@ def _cohort(case_column: str, meaning: Meaning) -> list[str]:
 
 def _sites(meaning: Meaning) -> list[str]:
     """Return the column of sites, with which the cohort page says whether they tell the class."""
-    site = meaning.site_column
+    site = meaning.site
     return [f"  site_column: {_quoted(site)}{_check(meaning.guesses, 'site')}"] if site else []
 
 
 def _report(meaning: Meaning) -> list[str]:
     """Return the columns that the report reads: a table by class, subgroups, and what errors go with."""
-    columns = [name for name in meaning.others.values() if name != meaning.site_column]
+    columns = [name for name in meaning.others.values() if name != meaning.site]
     return ["", "report:", f"  columns: {_list(columns)}  # by class, and as subgroups"] if columns else []
 
 

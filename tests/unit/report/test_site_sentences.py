@@ -28,7 +28,7 @@ def numbers(site_of, probe=PROBE, **plan):
     made.plan |= plan
     found = {"column": "Site"} | sites.spread(cases, CLASSES, made.splits(), 1) | {"probe": probe}
     known = cohort_summary.classed(patches, cases)
-    return cohort_summary.numbers(known, cases, excluded, made.splits(), **made.settings(), sites=found)
+    return cohort_summary.numbers(known, cases, excluded, made.splits(), **made.settings(), looks={"sites": found})
 
 
 def even(name, i):

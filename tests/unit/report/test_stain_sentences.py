@@ -28,7 +28,7 @@ def numbers(**changes):
     made = Made()
     patches, cases, excluded = made.tables()
     known = cohort_summary.classed(patches, cases)
-    return cohort_summary.numbers(known, cases, excluded, made.splits(), **made.settings(), **changes)
+    return cohort_summary.numbers(known, cases, excluded, made.splits(), **made.settings(), looks=changes)
 
 
 def test_names_that_are_right_and_no_columns():
@@ -63,7 +63,10 @@ def test_stains_that_look_alike_are_listed_without_a_warning():
     found = numbers(names=FOUND | {"suspects": [SUSPECT], "pairs": ALIKE})
     assert found["warnings"] == [] and found["grave"] == 0
     said = stain_sentences.of_page(found, None)
-    assert "Here h&e and sox10 (AUROC 0.90) look alike: a swap between them can stay unseen" in said["alike"]
+    assert (
+        "Here h&e and sox10 (AUROC 0.900) are not always told apart: a swap between them can stay unseen"
+        in said["alike"]
+    )
     assert len(said["rows"]) == 1
 
 
