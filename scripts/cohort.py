@@ -130,7 +130,7 @@ def drift(args: argparse.Namespace, cases: pd.DataFrame, data: store.Features | 
     from stratamil.evaluation import colour_drift
 
     used = cases[cases["status"] == USED]
-    given = {"case_column": args.case_column, "missing_words": args.missing_words, "categories": [args.site_column]}
+    given = {"case_column": args.case_column, "missing_words": args.missing_words, "site": args.site_column}
     known = columns.read(args.labels, args.columns, cases, **given)
     return colour_drift.by_columns(data, used, known, args.stains, args.seed)
 

@@ -55,7 +55,7 @@ def main(args: argparse.Namespace) -> None:
             cases,
             case_column=args.case_column,
             missing_words=args.missing_words,
-            categories=[args.site_column],
+            site=args.site_column,
         )
     study = Study(
         runs=runs,

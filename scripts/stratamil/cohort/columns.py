@@ -1,6 +1,6 @@
 """Columns of the labels table that tell of the case or patient, such as Site, Age: read, typed, grouped."""
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -45,12 +45,12 @@ def read(
     *,
     case_column: str,
     missing_words: Sequence[str],
-    categories: Collection[str | None] = (),
+    site: str | None = None,
 ) -> dict[str, Column]:
     """Read columns of the labels table: name -> Column of the cases of cases.csv.
 
-    missing_words: what counts as empty. categories: columns whose values are no numbers, also if they look like some,
-    such as the codes of sites. Raises UserError for a column that is not there, and where rows of a case
+    missing_words: what counts as empty. site: the column of sites, whose values are those of `cases` and no numbers,
+    also if they look like some. Raises UserError for a column that is not there, and where rows of a case
     contradict each other.
     """
     table, numbers = tables.sheet(path, "set `labels` to the labels table", [case_column, *names])
@@ -61,6 +61,10 @@ def read(
     keys = table[case_column].map(lambda text: spelt.get(case_id(text)))
     absent, result, problems = {bare(word) for word in missing_words} | {""}, {}, []
     for name in dict.fromkeys(names):
+        if name == site and "site" in cases:
+            spelt_once = cases.set_index("case_id")["site"]
+            result[name] = typed(name, spelt_once.where(spelt_once != ""), category=True)
+            continue
         texts = table[name].where(~table[name].map(lambda text: bare(text) in absent))
         rows = pd.DataFrame({"case": keys, "text": texts, "row": numbers}).dropna()
         for case, same in rows.groupby("case", sort=False):
@@ -68,7 +72,7 @@ def read(
                 each = few(f"{text!r} in row {row}" for text, row in zip(same["text"], same["row"]))
                 problems.append(f"{path}: case {case} has different {name!r}: {each}; keep one")
         first = rows.drop_duplicates("case").set_index("case")["text"]
-        result[name] = typed(name, first.reindex(cases["case_id"]), name in categories)
+        result[name] = typed(name, first.reindex(cases["case_id"]))
     if problems:
         raise UserError(*problems)
     return result

@@ -63,8 +63,8 @@ def alike(found: Numbers) -> str:
     if not pairs:
         return ""
     return (
-        f"Here {listed(pairs)} are not always told apart: a swap between them can stay unseen, and slices listed for it "
-        "are often right."
+        f"Here {listed(pairs)} are not always told apart: a swap between them can stay unseen, and slices listed for "
+        "it are often right."
     )
 
 

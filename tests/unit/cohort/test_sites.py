@@ -269,6 +269,19 @@ def test_spread_counts_cases_and_tests():
     assert not sites.spread(cases, CLASSES, generate(cases, 3), 1)["whole"]
 
 
+def test_script_splits_by_site_and_tells_how_large_sets_are(tmp_path, monkeypatch, caplog):
+    cases = spread([(4, 4), (6, 2), (3, 8)])
+    files.write_csv(cases.assign(label="1"), tmp_path / "cases.csv")
+    given = f"--cases {tmp_path}/cases.csv --classes benign high-grade --by site --n-splits 3 --validation none"
+    outputs = [str(tmp_path / f"{name}.npz") for name in ("a", "b", "c")]
+    monkeypatch.setattr("sys.argv", ["splits.py", *given.split(), "--output", *outputs])
+    script.main(script.arguments())
+    site_of = cases.set_index("case_id")["site"]
+    assert sorted(site_of[splits.read(path).test[0]] for path in outputs) == ["s0", "s1", "s2"]
+    (line,) = [record.message for record in caplog.records if record.levelname == "WARNING"]
+    assert line.startswith("test sets of whole sites have ") and "the mean over splits counts small ones" in line
+
+
 def test_script_checks_preset_files_for_whole_sites(tmp_path, monkeypatch):
     cases = spread([(4, 4), (4, 4), (4, 4)])
     files.write_csv(cases.assign(label="1"), tmp_path / "cases.csv")
