@@ -1,8 +1,8 @@
 """How well the features of a case tell the site that it comes from: what a model could use instead of morphology.
 
 A multinomial logistic regression on the mean features of a case, standardised on the training cases, predicts the site
-of patients that it has not seen. Folds of whole patients have each site's share: leaving out one patient at a time
-would make every site rarer just where it is asked for, and put the AUROC of features that tell nothing below 0.5.
+of patients that it has not seen: folds are of whole patients, each with its share of each site. Sites weigh the same, so
+that features which tell nothing have an AUROC of 0.5 on average.
 """
 
 from collections.abc import Mapping, Sequence

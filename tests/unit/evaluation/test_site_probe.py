@@ -40,7 +40,7 @@ def test_a_scanner_that_colours_the_features_is_told():
 
 @pytest.mark.slow
 def test_features_that_know_nothing_are_at_chance_on_average():
-    """Leaving out one patient at a time would put them below: of 30 patients in many dimensions far below."""
+    """In 40 cohorts of 30 patients, with far more features than patients."""
     values = [site_probe.probe(*made(n=10, dim=200, seed=seed), 100, seed)["features"].value for seed in range(40)]
     assert np.mean(values) == pytest.approx(0.5, abs=3 * np.std(values) / np.sqrt(len(values)) + 0.005)
 
