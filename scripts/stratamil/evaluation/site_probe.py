@@ -1,8 +1,8 @@
 """How well the features of a case tell the site that it comes from: what a model could use instead of morphology.
 
 A multinomial logistic regression on the mean features of a case, standardised on the training cases, predicts the site
-of patients that it has not seen: folds are of whole patients, each with its share of each site. Sites weigh the same, so
-that features which tell nothing have an AUROC of 0.5 on average.
+of patients that it has not seen: folds are of whole patients, each with its share of each site. Sites weigh the same,
+so that features which tell nothing have an AUROC of 0.5 on average.
 """
 
 from collections.abc import Mapping, Sequence
