@@ -35,11 +35,11 @@ def probe(features: Features, cases: pd.DataFrame, bootstrap_samples: int, seed:
     the class alone, of one site against the rest, mean over sites if there are several; each: site -> its AUROC by the
     mean features.
     """
+    cases = cases[cases["case_id"].isin(set(features.table["case_id"]))]
     patients = cases.groupby("site")["patient_id"].nunique()
     sites = sorted(patients.index[patients >= LEAST], key=natural)
     few = sorted(patients.index[patients < LEAST], key=natural)
     known = cases[cases["site"].isin(sites)].reset_index(drop=True)
-    known = known[known["case_id"].isin(set(features.table["case_id"]))].reset_index(drop=True)
     if len(sites) < 2:
         return None
     y = known["site"].map(sites.index).to_numpy()
