@@ -18,8 +18,8 @@ LEVEL = 0.05
 MOST = 12  # slices shown with pictures
 SIDE, GAP = 72, 4  # pixels of a picture, and between two
 LIMITS = (
-    "A slice that disagrees can be faint, folded or without the stained structure. Stains of one colour can look "
-    "alike, and a stain that the whole cohort names wrongly is not found."
+    "A slice that disagrees can be faint, folded, pigmented or without the stained structure. Stains of one colour can "
+    "look alike, and a stain that the whole cohort names wrongly is not found."
 )
 Numbers = Mapping[str, Any]
 
