@@ -150,7 +150,8 @@ FIRST_PAGE = schema.flag("first_page", f"{config['results']}/index.html")
 # All models in one file, named by the title.
 BUNDLE = f"<results>/model/{file_name(column(config['report']['title']))}.zip"
 
-# Columns of the labels table that the report reads.
+# Columns of the labels table that the report reads; that of sites is one.
+config_values.show_sites(config)
 COLUMNS = [*config["report"]["columns"], *config["report"]["clinical"]]
 
 # Outputs that only some studies have, and those that several rules name.

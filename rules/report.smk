@@ -73,7 +73,10 @@ rule report:
             flags("report", "title", "bootstrap_samples", "seed", "colors"),
             *([flag("variants", list(VARIANTS))] if VARIANTS else []),
             *(
-                [flags("report", "columns", "clinical"), flags("cohort", "case_column", "missing_words")]
+                [
+                    flags("report", "columns", "clinical"),
+                    flags("cohort", "case_column", "missing_words", "site_column"),
+                ]
                 if COLUMNS
                 else []
             ),

@@ -29,7 +29,7 @@ rule splits:
         flags=given(
             flag("classes", CLASSES),
             flags("cohort", "patient_column"),
-            *([] if PRESET else [flags("splits"), flag("labels", config["labels"])]),
+            *([flags("splits", "by")] if PRESET else [flags("splits"), flag("labels", config["labels"])]),
         ),
     shell:
         "python {input.code[0]:q} --cases {input.cases:q} --duplicates {input.duplicates:q} {params.flags} --preset {input.preset:q}"

@@ -13,12 +13,14 @@ from typing import Any
 import pandas as pd
 
 import cli
-from stratamil.cohort import duplicates, splits
+from stratamil.cohort import columns, duplicates, sites, splits
 from stratamil.cohort.inventory import USED
 from stratamil.core import files, provenance, tables
 from stratamil.core.errors import UserError
 from stratamil.features import quality, store
 from stratamil.report import cohort_sentences
+
+PLAN = ("preset", "n_splits", "validation", "n_repeats", "by", "balance")
 
 
 def arguments() -> argparse.Namespace:
@@ -30,14 +32,15 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--features", nargs="+", type=Path, help="feature shards of the study")
     parser.add_argument("--splits", nargs="+", type=Path, required=True, help="data_splits_<split>.npz")
     parser.add_argument("--preset", help="where the splits were read from, if they were")
-    cli.add_settings(parser, "splits", "n_splits", "validation", "n_repeats")  # of generated splits
+    cli.add_settings(parser, "splits", "n_splits", "validation", "n_repeats", "by", "balance")
     parser.add_argument("--split-seed", type=int, help="of the generated splits")
     parser.add_argument("--patches", type=Path, help="folder of patch images, if there are any")
     parser.add_argument("--classes", nargs="+", required=True)
     parser.add_argument("--stains", nargs="+", required=True, metavar="STAIN", help="all stains, in order")
-    cli.add_settings(parser, "cohort", "patient_column")
-    cli.add_settings(parser, "report", "title", "bootstrap_samples", "seed", "colors")
+    cli.add_settings(parser, "cohort", "case_column", "patient_column", "site_column", "missing_words")
+    cli.add_settings(parser, "report", "title", "bootstrap_samples", "seed", "colors", "columns")
     parser.add_argument("--first-page", type=Path, help="index.html of the study, to link to")
+    parser.add_argument("--labels", type=Path, help="labels table, for columns")
     parser.add_argument("--template", type=Path, required=True, help="cohort.html.j2")
     parser.add_argument("--output", type=Path, required=True, help="index.html")
     parser.add_argument("--json", type=Path, required=True, help="cohort.json")
@@ -46,6 +49,7 @@ def arguments() -> argparse.Namespace:
 
 
 def main(args: argparse.Namespace) -> None:
+    from stratamil.evaluation import stain_identity
     from stratamil.report import cohort_summary, page, samples  # matplotlib takes half a second
 
     page.check_colors(args.colors)
@@ -56,8 +60,9 @@ def main(args: argparse.Namespace) -> None:
     listed = pd.read_parquet(args.patches_table)
     patches = cohort_summary.classed(listed, cases)
     sets = {path.stem.removeprefix("data_splits_"): splits.read(path) for path in args.splits}
-    plan = {name: getattr(args, name) for name in ("preset", "n_splits", "validation", "n_repeats")}
+    plan = {name: getattr(args, name) for name in PLAN}
     lost = store.unreadable(args.features) if args.features else None
+    data = store.read(args.features) if args.features else None
     numbers = cohort_summary.numbers(
         patches,
         cases,
@@ -72,6 +77,11 @@ def main(args: argparse.Namespace) -> None:
         plan=plan | {"seed": args.split_seed},
         quality=look(args, cases),
         unreadable=lost,
+        looks={
+            "sites": look_at_sites(args, cases, sets, data),
+            "names": stain_identity.look(data, args.stains, args.seed) if data else None,
+            "drift": drift(args, cases, data),
+        },
     )
     numbers["warnings"] += listed.attrs.get("warnings", [])
     inputs = [args.patches_table, args.cases, args.excluded, *args.splits]
@@ -99,6 +109,33 @@ def look(args: argparse.Namespace, cases: pd.DataFrame) -> dict[str, Any] | None
     return quality.look(args.features, copies, dict(zip(used["case_id"], used["patient_id"])), bool(args.patches))
 
 
+def look_at_sites(
+    args: argparse.Namespace, cases: pd.DataFrame, sets: Mapping[str, splits.Split], data: store.Features | None
+) -> dict[str, Any] | None:
+    """Return how classes are spread over sites and how well features tell these, if a column names them."""
+    if not args.site_column:
+        return None
+    from stratamil.evaluation import site_probe  # scikit-learn takes a second
+
+    used = cases[cases["status"] == USED]
+    found = {"column": args.site_column, "probe": None} | sites.spread(used, args.classes, sets, args.seed)
+    if data:
+        found["probe"] = site_probe.probe(data, used, args.bootstrap_samples, args.seed)
+    return found
+
+
+def drift(args: argparse.Namespace, cases: pd.DataFrame, data: store.Features | None) -> list[dict[str, Any]]:
+    """Return how colours go with columns of the labels table; nothing without columns."""
+    if not (args.columns and args.labels and data):
+        return []
+    from stratamil.evaluation import colour_drift
+
+    used = cases[cases["status"] == USED]
+    given = {"case_column": args.case_column, "missing_words": args.missing_words, "site": args.site_column}
+    known = columns.read(args.labels, args.columns, cases, **given)
+    return colour_drift.by_columns(data, used, known, args.stains, args.seed)
+
+
 def draw(patches: pd.DataFrame, stains: Sequence[str], args: argparse.Namespace) -> list[dict[str, Any]]:
     """Write the image of sample patches and return what it shows."""
     from stratamil.report import samples
@@ -114,7 +151,7 @@ def draw(patches: pd.DataFrame, stains: Sequence[str], args: argparse.Namespace)
 
 def render(numbers: Mapping[str, Any], args: argparse.Namespace) -> str:
     """Return the page with its figures and the image of samples."""
-    from stratamil.report import cohort_summary, page, style
+    from stratamil.report import cohort_summary, page, stain_sentences, style
 
     figures = {
         name: page.inline(style.svg(figure), name, words, args.colors)
@@ -127,6 +164,7 @@ def render(numbers: Mapping[str, Any], args: argparse.Namespace) -> str:
         colors=args.colors,
         cohort=numbers,
         prose=cohort_sentences.of_page(numbers),
+        looks=stain_sentences.of_page(numbers, args.patches),
         samples=page.image(args.samples) if args.patches else None,
         figures=figures,
     )

@@ -29,7 +29,7 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--faithfulness", type=Path, help="faithfulness.json, if attention was checked")
     parser.add_argument("--benchmarks", type=Path, help="folder of Snakemake's benchmark files")
     parser.add_argument("--labels", type=Path, help="labels table, for columns and clinical")
-    cli.add_settings(parser, "cohort", "case_column", "missing_words")
+    cli.add_settings(parser, "cohort", "case_column", "missing_words", "site_column")
     cli.add_settings(parser, "report", "title", "bootstrap_samples", "seed", "colors", "columns", "clinical")
     parser.add_argument("--config", type=Path, help="resolved settings (YAML) to show")
     parser.add_argument("--first-page", type=Path, help="index.html of the study, to link to")
@@ -50,7 +50,14 @@ def main(args: argparse.Namespace) -> None:
     runs, cases = read_runs(args.runs), tables.read_cases(args.cases)
     known = {}
     if names := [*args.columns, *args.clinical]:
-        known = columns.read(args.labels, names, cases, case_column=args.case_column, missing_words=args.missing_words)
+        known = columns.read(
+            args.labels,
+            names,
+            cases,
+            case_column=args.case_column,
+            missing_words=args.missing_words,
+            site=args.site_column,
+        )
     study = Study(
         runs=runs,
         cases=cases,

@@ -5,7 +5,7 @@ import logging
 from pathlib import Path
 
 import cli
-from stratamil.cohort import generated_splits, splits
+from stratamil.cohort import generated_splits, sites, splits
 from stratamil.cohort.inventory import USED
 from stratamil.core import tables
 from stratamil.core.errors import UserError
@@ -18,7 +18,7 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--classes", nargs="+", required=True)
     parser.add_argument("--labels", default="the labels table", help="where the cases are from, for messages")
     cli.add_settings(parser, "cohort", "patient_column")
-    cli.add_settings(parser, "splits", "n_splits", "validation", "n_repeats", "seed")
+    cli.add_settings(parser, "splits", "n_splits", "validation", "n_repeats", "by", "balance", "seed")
     parser.add_argument("--preset", nargs="*", default=[], type=Path, help="existing split files, one an output")
     parser.add_argument("--output", nargs="+", type=Path, required=True, help="one npz a split")
     return parser.parse_args()
@@ -38,15 +38,21 @@ def main(args: argparse.Namespace) -> None:
             validation=args.validation,
             seed=args.seed,
             left_out=generated_splits.left_out(cases, args.labels),
+            by=args.by,
+            balance=args.balance,
         )
         shares = generated_splits.shares(args.n_splits, args.validation)
     if len(made) != len(args.output):
         raise UserError(f"{len(made)} splits for {len(args.output)} outputs: name one file a split")
+    if args.by == "site":
+        names = args.preset or made
+        if problems := [line for split, name in zip(made.values(), names) for line in sites.shared(split, used, name)]:
+            raise UserError(*problems)
     if args.duplicates:
         equal, known = tables.read(args.duplicates), args.patient_column is not None
         if problems := list(splits.copies(made, equal, used, args.duplicates, known)):
             raise UserError(*problems)
-    for line in splits.warnings(made, used, args.classes, shares):
+    for line in splits.warnings(made, used, args.classes, shares, args.by == "site"):
         logging.warning(line)
     for split, path in zip(made.values(), args.output):
         splits.write(split, path)

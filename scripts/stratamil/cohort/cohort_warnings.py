@@ -5,6 +5,7 @@ from typing import Any
 
 import pandas as pd
 
+from stratamil.cohort import sites
 from stratamil.cohort.inventory import USED, of_files
 from stratamil.cohort.manifest import UNLISTED
 from stratamil.cohort.patch_files import BROKEN_LINK, RENAMED, REPEATED
@@ -52,6 +53,7 @@ def grave(cohort: Numbers) -> list[str]:
         *_of_patients(cohort),
         *_of_mixed_patients(cohort),
         *_of_predictors(cohort),
+        *(sites.warnings(cohort["sites"], cohort["classes"]) if cohort["sites"] else []),
     ]
 
 

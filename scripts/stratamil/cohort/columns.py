@@ -39,11 +39,18 @@ class Column:
 
 
 def read(
-    path: str | Path, names: Sequence[str], cases: pd.DataFrame, *, case_column: str, missing_words: Sequence[str]
+    path: str | Path,
+    names: Sequence[str],
+    cases: pd.DataFrame,
+    *,
+    case_column: str,
+    missing_words: Sequence[str],
+    site: str | None = None,
 ) -> dict[str, Column]:
     """Read columns of the labels table: name -> Column of the cases of cases.csv.
 
-    missing_words: what counts as empty. Raises UserError for a column that is not there, and where rows of a case
+    missing_words: what counts as empty. site: the column of sites, whose values are those of `cases` and no numbers,
+    also if they look like some. Raises UserError for a column that is not there, and where rows of a case
     contradict each other.
     """
     table, numbers = tables.sheet(path, "set `labels` to the labels table", [case_column, *names])
@@ -54,6 +61,10 @@ def read(
     keys = table[case_column].map(lambda text: spelt.get(case_id(text)))
     absent, result, problems = {bare(word) for word in missing_words} | {""}, {}, []
     for name in dict.fromkeys(names):
+        if name == site and "site" in cases:
+            spelt_once = cases.set_index("case_id")["site"]
+            result[name] = typed(name, spelt_once.where(spelt_once != ""), category=True)
+            continue
         texts = table[name].where(~table[name].map(lambda text: bare(text) in absent))
         rows = pd.DataFrame({"case": keys, "text": texts, "row": numbers}).dropna()
         for case, same in rows.groupby("case", sort=False):
@@ -67,12 +78,15 @@ def read(
     return result
 
 
-def typed(name: str, texts: pd.Series) -> Column:
-    """Return a Column of texts (NaN or None where missing): of numbers if all are and enough of them differ."""
+def typed(name: str, texts: pd.Series, category: bool = False) -> Column:
+    """Return a Column of texts (NaN or None where missing): of numbers if all are and enough of them differ.
+
+    category: whether numbers are but names.
+    """
     known = texts.dropna()
     numbers = pd.to_numeric(known, errors="coerce")
     numeric = bool(len(known)) and bool(np.isfinite(numbers).all()) and numbers.nunique() >= DISTINCT
-    if numeric:
+    if numeric and not category:
         return Column(name, pd.to_numeric(texts, errors="coerce").astype(float), True)
     return Column(name, texts.astype(object).where(texts.notna(), None), False)
 

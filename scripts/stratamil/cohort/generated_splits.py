@@ -1,12 +1,19 @@
-"""Generate cross-validation splits: stratified by class, with all cases of a patient in one set."""
+"""Generate cross-validation splits: stratified by class, with all cases of a patient, or of a site, in one set.
 
-from collections.abc import Sequence
+What StratifiedGroupKFold cannot do, sets balanced by site or sites kept whole, `balance` solves as a MILP.
+"""
+
+from collections.abc import Callable, Sequence
 from fractions import Fraction
+from functools import partial
+from typing import Any
 
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from stratamil.cohort import balance as balancing
+from stratamil.cohort import sites
 from stratamil.cohort.inventory import USED
 from stratamil.cohort.splits import Split
 from stratamil.core.errors import UserError
@@ -26,21 +33,24 @@ def generate(
     seed: int,
     left_out: str = "",
     setting: str = "splits.n_splits",
+    by: str | None = None,
+    balance: Sequence[str] | None = None,
 ) -> dict[str, Split]:
     """Return cross-validation splits, stratified by class, patients kept together: name -> Split, in order.
 
-    cases: DataFrame with case_id, class, patient_id, in any order. classes: names of the classes. n_splits: n, those of
-    a repeat, whose test sets are a partition of the cases. validation: None, the next test set (n >= 3), or a share of
-    the cohort, drawn from what the test set leaves. n_repeats: partitions; repeat r (from 1) has splits (r - 1) * n + 1
-    to r * n. left_out: what `left_out` says, for the message where a class has too few patients. setting: that
-    names n, for messages.
+    cases: DataFrame with case_id, class, patient_id, and site if it matters, in any order. classes: names of the
+    classes. n_splits: n, those of a repeat, whose test sets are a partition of the cases. validation: None, the next
+    test set (n >= 3), or a share of the cohort, drawn from what the test set leaves. n_repeats: partitions; repeat r
+    (from 1) has splits (r - 1) * n + 1 to r * n. left_out: what `left_out` says, for the message where a class has too
+    few patients. setting: that names n, for messages. by: `site` keeps sites whole, too, in all three sets. balance:
+    with `site` each set has its share of each site and of each class within it, see `balance`.
 
     Folds are those of sklearn's StratifiedGroupKFold or, where one of them lacks a class, the nearest that lack none
     (see `_complete`). The same seed gives the same splits: the first partition is drawn with `seed` itself, that of
     repeat r with SeedSequence(seed, spawn_key=(r - 1,)), the validation cases of its split i (from 1) with
     SeedSequence(seed, spawn_key=(r - 1, i)).
     Raises UserError if n and validation leave nothing to train on, or if whole patients cannot be shared out so that
-    every set holds every class.
+    every set holds every class; with by: site, for a patient of two sites and for too few sites.
     """
     n = n_splits
     if shares(n, validation)["train"] < 1e-9:
@@ -49,25 +59,45 @@ def generate(
     order = sorted(cases["case_id"], key=lambda case: (natural(case), case))
     cases = cases.set_index("case_id").loc[order].reset_index()
     patients = _enough_patients(cases, classes, n, left_out, setting)
+    if by == "site":
+        sites.check(cases, classes, n, setting)
+    draw_folds, draw_share = _draws(by, balance or [])
     everyone, made = cases.index.to_numpy(), []
     for repeat in range(n_repeats):
         # Of two halves each is once all there is to train and validate on.
-        folds = _folds(cases, n, _state(seed, repeat), parts=2 if n == 2 else 1)
+        folds = draw_folds(cases, n, _state(seed, repeat), parts=2 if n == 2 else 1)
         if folds is None:
-            raise UserError(
-                f"{setting} is {n}: no way to share out whole patients gives every set every class: some have "
-                f"cases of several classes, and {patients.idxmin()} has only {patients.min()}; "
-                f"lower {setting} or add cases"
-            )
+            no_way = sites.impossible(cases, n, setting, draw_folds) if by == "site" else _no_way(patients, n, setting)
+            raise UserError(no_way)
         for i, test in enumerate(folds):
             rest = np.setdiff1d(everyone, test)
             if validation is None:
                 val = folds[(i + 1) % n]
             else:
-                val = rest[_draw(cases.iloc[rest], validation * n / (n - 1), _state(seed, repeat, i + 1))]
+                drawn = draw_share(cases.iloc[rest], validation * n / (n - 1), _state(seed, repeat, i + 1))
+                if drawn is None:
+                    raise UserError(sites.no_validation(cases.iloc[test], setting, by))
+                val = rest[drawn]
             sets = {"train": np.setdiff1d(rest, val), "val": val, "test": test}
             made.append(Split(**{name: cases["case_id"].iloc[part].to_list() for name, part in sets.items()}))
     return {f"{number:02d}": split for number, split in enumerate(made, 1)}
+
+
+def _draws(by: str | None, balance: Sequence[str]) -> tuple[Callable[..., Any], Callable[..., Any]]:
+    """Return what draws folds, and what draws a share for validation."""
+    if by != "site" and "site" not in balance:
+        return _folds, _draw
+    how = {"group": "site" if by == "site" else "patient_id", "also": [name for name in balance if name != "class"]}
+    return partial(balancing.folds, **how), partial(balancing.draw, **how)
+
+
+def _no_way(patients: pd.Series, n: int, setting: str) -> str:
+    """Return the line where whole patients cannot be shared out. patients: number of each class."""
+    return (
+        f"{setting} is {n}: no way to share out whole patients gives every set every class: some have "
+        f"cases of several classes, and {patients.idxmin()} has only {patients.min()}; "
+        f"lower {setting} or add cases"
+    )
 
 
 def shares(n: int, validation: float | None) -> dict[str, float]:

@@ -19,7 +19,8 @@ SHOWN = 3  # of one kind, named each in a line
 def settings(cohort: Mapping[str, Any]) -> dict[str, Any]:
     """Return what `read` needs of the settings of section `cohort`, as its arguments."""
     names = ("case_column", "class_column", "patient_column", "excluded_codes", "missing_words")
-    return {name: cohort[name] for name in names} | {"classes": schema.merged(cohort["classes"])}
+    site = {"site_column": cohort.get("site_column")}  # a bundle has none
+    return {name: cohort[name] for name in names} | site | {"classes": schema.merged(cohort["classes"])}
 
 
 def read(
@@ -31,6 +32,7 @@ def read(
     classes: Mapping[str, Sequence[str]],
     excluded_codes: Sequence[str],
     missing_words: Sequence[str],
+    site_column: str | None = None,
 ) -> pd.DataFrame:
     """Read a labels table.
 
@@ -39,32 +41,30 @@ def read(
     code; codes of letters are compared without regard to case. missing_words: what stands for a patient who is not
     known; case, spaces and punctuation do not matter, and a cell without letter and digit is missing, too. One case may
     be called so, as its files are. patient_column: None if patients are not known, `case_column` if each case is one.
+    site_column: None if sites do not matter.
     Returns a DataFrame with one row a row of the file, in its order: case_id and patient_id (each as its first row
-    spells it; patient_id is the case itself without a patient column), label (code as in the config), class (name,
-    empty where the code is left out), row (its number in the file; the header is row 1). Rows that repeat a
-    case agree with each other.
+    spells it; patient_id is the case itself without a patient column), site if there is a column (as first spelt, never
+    empty for a case of a class), label (code as in the config), class (name, empty where the code is left out), row
+    (its number in the file; the header is row 1). Rows that repeat a case agree with each other.
     Raises UserError with every problem found: columns, codes, contradicting rows.
     """
     columns = {"case_column": case_column, "class_column": class_column, "patient_column": patient_column}
+    columns["site_column"] = site_column
     wanted = [name for name in columns.values() if name]
     table, numbers = tables.sheet(path, "set `labels` to the labels table", wanted)
     if absent := {name: setting for setting, name in columns.items() if name and name not in table}:
         raise UserError(_no_column(path, absent, list(table)))
     codes = _codes(classes, excluded_codes)
-    rows = pd.DataFrame(
-        {
-            "case_id": _as_first_spelt(table[case_column]),
-            "label": table[class_column],
-            "patient_id": _as_first_spelt(table[patient_column or case_column]),
-            "row": numbers,
-        }
-    )
+    rows = _rows(table, columns, numbers)
     known = rows["label"].map(lambda text: codes.get(class_code(text)))
     absent = {bare(word) for word in missing_words} | {""}
     problems = [*_without_id(path, table[case_column], numbers, absent)]
     problems += _too_long(path, table[case_column], numbers)
     if patient_column not in (None, case_column):
-        problems += _without_patient(path, table[patient_column], numbers, absent)
+        problems += _empty(path, table[patient_column], numbers, absent, "patient")
+    if site_column:  # of a case that is left out it does not matter
+        used = [code is None or code[1] != "" for code in known]
+        problems += _empty(path, table.loc[used, site_column], rows.loc[used, "row"], absent, "site")
     problems += _formulas(path, table[list(dict.fromkeys(wanted[:1] + wanted[2:]))], numbers)
     problems += _unknown_codes(path, rows[known.isna()], codes)
     rows["label"] = [code[0] if code else text for code, text in zip(known, rows["label"])]
@@ -75,6 +75,14 @@ def read(
         raise UserError(f"{path}: no rows: add one row a case")
     rows["class"] = [name for _, name in known]
     return rows
+
+
+def _rows(table: pd.DataFrame, columns: Mapping[str, str | None], numbers: list[int]) -> pd.DataFrame:
+    """Return case_id, label, patient_id, site if there is a column of it, and row. columns: setting -> column."""
+    case, site = columns["case_column"], columns["site_column"]
+    rows = {"case_id": _as_first_spelt(table[case]), "label": table[columns["class_column"]]}
+    rows["patient_id"] = _as_first_spelt(table[columns["patient_column"] or case])
+    return pd.DataFrame(rows | ({"site": _as_first_spelt(table[site])} if site else {}) | {"row": numbers})
 
 
 def _no_column(path: object, absent: Mapping[str, str], there: Sequence[str]) -> str:
@@ -108,7 +116,7 @@ def bare(text: str) -> str:
     return "".join(character for character in unicodedata.normalize("NFKC", text).casefold() if character.isalnum())
 
 
-def _words(column: pd.Series, numbers: list[int], absent: Collection[str]) -> dict[str, list[int]]:
+def _words(column: pd.Series, numbers: Iterable[int], absent: Collection[str]) -> dict[str, list[int]]:
     """Return the words that mean nothing in a column: the word as it stands there -> its rows."""
     rows_of = {}
     for text, number in zip(column, numbers):
@@ -135,14 +143,16 @@ def _too_long(path: object, column: pd.Series, numbers: list[int]) -> Iterator[s
         yield f"{path}: {in_rows(rows)}: a case id of more than {LONGEST} characters: shorten it"
 
 
-def _without_patient(path: object, column: pd.Series, numbers: list[int], absent: Collection[str]) -> Iterator[str]:
-    """Yield a line for the rows that name no patient; different people would be one patient otherwise."""
+def _empty(
+    path: object, column: pd.Series, numbers: Sequence[int], absent: Collection[str], what: str
+) -> Iterator[str]:
+    """Yield a line for the rows that name no patient or site; different people would be one patient otherwise."""
     if words := _words(column, numbers, absent):
         told = few((f"{word!r} in {in_rows(rows)}" if word else in_rows(rows) for word, rows in words.items()), 6)
         names = "; if it is a name, take the word out of cohort.missing_words" if any(map(bare, words)) else ""
         yield (
-            f"{path}: nothing in column {column.name!r}: {told}: name the patient, "
-            f"or set cohort.patient_column to null{names}"
+            f"{path}: nothing in column {column.name!r}: {told}: name the {what}, "
+            f"or set cohort.{what}_column to null{names}"
         )
 
 
@@ -176,9 +186,10 @@ def _unknown_codes(path: object, rows: pd.DataFrame, codes: dict[str, tuple[str,
 
 
 def _contradictions(path: object, rows: pd.DataFrame) -> Iterator[str]:
-    """Yield a line for cases with different classes, and one for those with different patients."""
+    """Yield a line for cases with different classes, one for those with different patients, one for sites."""
     repeated = rows[(rows["case_id"] != "") & rows.duplicated("case_id", keep=False)]
-    for what, column in (("classes", "label"), ("patients", "patient_id")):
+    sites = [("sites", "site")] if "site" in rows else []
+    for what, column in [("classes", "label"), ("patients", "patient_id"), *sites]:
         different = repeated.groupby("case_id")[column].transform("nunique") > 1
         contradictions = [
             f"case {case} has different {what}: {few(_each(same, column))}"

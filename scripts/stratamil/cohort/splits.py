@@ -143,6 +143,7 @@ def warnings(
     cases: pd.DataFrame,
     classes: Sequence[str],
     shares: Mapping[str, float] | None = None,
+    whole_sites: bool = False,
 ) -> list[str]:
     """Return what a reader should know of splits that are not wrong, one line each.
 
@@ -151,7 +152,7 @@ def warnings(
     largest patient.
     splits: name -> Split, in order. cases: the used cases (case_id, class, patient_id). shares: set -> share of the
     cohort that was asked for (generated_splits.shares); without, as in preset splits, a class is due its share of the
-    set's own size.
+    set's own size. whole_sites: whether sets are of whole sites, which are as large as they are: one line tells how.
     """
     lines = []
     tested = {case for split in splits.values() for case in split.test}
@@ -164,12 +165,26 @@ def warnings(
             if both:
                 lines.append(f"splits {a} and {b} both test {len(both)} of the cases: {few(both, 8)}")
     known, total = cases.set_index("case_id"), cases["class"].value_counts()
+    if whole_sites:
+        return [*lines, _ranges(splits, known, classes)]
     for name, split in splits.items():
         for part in SETS:
             chosen = known.loc[getattr(split, part)]
             share = shares[part] if shares else len(chosen) / len(cases)
             lines += [f"split {name}: {part} {words}" for words in _imbalance(chosen, total.reindex(classes), share)]
     return lines
+
+
+def _ranges(splits: Mapping[str, Split], known: pd.DataFrame, classes: Sequence[str]) -> str:
+    """Return how many cases the test sets have, and how many of these are of the last class."""
+    held = [known.loc[split.test, "class"] == classes[-1] for split in splits.values()]
+    cases = [str(n) for n in sorted(map(len, held))]
+    shares = [f"{share:.0%}" for share in sorted(each.mean() for each in held)]
+    n, of = (" to ".join(dict.fromkeys([each[0], each[-1]])) for each in (cases, shares))
+    return (
+        f"test sets of whole sites have {n} cases, {of} of them {classes[-1]}: the mean over splits counts small ones "
+        "as much as large ones"
+    )
 
 
 def table(splits: Mapping[str, Split], cases: pd.DataFrame, classes: Sequence[str]) -> pd.DataFrame:

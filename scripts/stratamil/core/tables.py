@@ -17,7 +17,7 @@ csv.field_size_limit(2**31 - 1)  # a cell may be as long as a line; the file is 
 
 LARGEST = 2**30  # bytes of a user's table
 SEPARATOR = re.compile(r"sep=.\s*", re.IGNORECASE)  # the line by which a spreadsheet program tells itself
-TEXT = ("case_id", "stain", "stains", "slice_id", "name", "label", "class", "patient_id", "split")
+TEXT = ("case_id", "stain", "stains", "slice_id", "name", "label", "class", "patient_id", "site", "split")
 LABELS = ("true_label", "predicted_label", "true_class", "predicted_class", "most_attended_stain")
 INDICES = ("true_label", "predicted_label")
 

@@ -77,13 +77,13 @@ def error(study: Study, columns: Sequence[Column]) -> dict[str, Any]:
     patients = table.assign(rank=ranks).groupby("patient", sort=False).agg(y=("y", "first"), rank=("rank", "mean"))
     patient_of = dict(zip(cases["case_id"], cases["patient_id"]))
     values = [
-        _coded(
+        coded(
             cohort_columns.by_patient(column.of(cases["case_id"]), patient_of).reindex(patients.index), column.numeric
         )
         for column in columns
     ]
-    order = _permutations(patients["y"].to_numpy(), study.seed)
-    strength = np.column_stack([_strength(patients["rank"].to_numpy()[order], *one) for one in values])
+    order = permutations(patients["y"].to_numpy(), study.seed)
+    strength = np.column_stack([strength_of(patients["rank"].to_numpy()[order], *one) for one in values])
     p_values, adjusted = westfall_young(strength)
     rows = [
         {
@@ -97,7 +97,7 @@ def error(study: Study, columns: Sequence[Column]) -> dict[str, Any]:
     return {"patients": len(patients), "permutations": PERMUTATIONS, "rows": rows}
 
 
-def _coded(values: pd.Series, numeric: bool) -> tuple[NDArray[np.float64], bool]:
+def coded(values: pd.Series, numeric: bool) -> tuple[NDArray[np.float64], bool]:
     """Return ranks of numbers or codes of categories, NaN where missing."""
     if numeric:
         return values.rank().to_numpy(dtype=float), True
@@ -105,7 +105,7 @@ def _coded(values: pd.Series, numeric: bool) -> tuple[NDArray[np.float64], bool]
     return np.where(codes < 0, np.nan, codes), False
 
 
-def _permutations(y: NDArray, seed: int) -> NDArray[np.integer]:
+def permutations(y: NDArray, seed: int) -> NDArray[np.integer]:
     """Return orders (1 + PERMUTATIONS, n), the first as they are, in which each takes the place of one of its class."""
     random, orders = np.random.default_rng(seed), np.tile(np.arange(len(y)), (PERMUTATIONS + 1, 1))
     for c in np.unique(y):
@@ -114,7 +114,7 @@ def _permutations(y: NDArray, seed: int) -> NDArray[np.integer]:
     return orders
 
 
-def _strength(errors: NDArray, values: NDArray, numeric: bool) -> NDArray[np.float64]:
+def strength_of(errors: NDArray, values: NDArray, numeric: bool) -> NDArray[np.float64]:
     """Return the statistic of each row of errors (B, n): the larger, the more the error goes with the values."""
     known = ~np.isnan(values)
     errors, values = errors[:, known], values[known]

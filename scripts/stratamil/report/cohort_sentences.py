@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from stratamil.core.wording import about, listed, n_of, num, percentages, span, thousands
+from stratamil.report import site_sentences
 
 Cohort = Mapping[str, Any]
 
@@ -13,8 +14,10 @@ SECTIONS = {
     "overview": "At a glance",
     "samples": "Sample patches",
     "stains": "Stains",
+    "names": "Names and colours of stains",
     "amounts": "Slices and patches",
     "shortcuts": "Shortcuts",
+    "sites": "Sites",
     "sizes": "Patch sizes",
     "quality": "Empty, odd and identical patches",
     "splits": "Splits",
@@ -22,6 +25,7 @@ SECTIONS = {
     "cases": "All cases",
     "inputs": "Inputs",
 }
+OPTIONAL = ("names", "sites", "quality")  # sections, where there is something to say
 LIMITS = {
     "overview": "The page does not know how the cases were chosen, nor how common each class is in a clinic.",
     "samples": "Single patches of single cases do not show what a class looks like: cases of any class have normal "
@@ -33,7 +37,7 @@ LIMITS = {
     "comparisons is not corrected for.",
     "sizes": "Pixels are not magnification. The encoder sees all patches at one size: larger ones at a coarser scale.",
     "quality": "Tissue that was scanned or saved twice with different bytes is not found, nor are blur, pen or folds.",
-    "splits": "Scanner, laboratory and year are not compared here.",
+    "splits": "What no column of the labels table tells, such as scanner or year, is not compared.",
 }
 BOXES = "box: quartiles; black bar: median; line: range"
 CAPTIONS = {
@@ -47,7 +51,11 @@ def of_page(cohort: Cohort) -> dict[str, Any]:
     """Return all prose of the page."""
     return {
         "header": header(cohort),
-        "sections": {name: title for name, title in SECTIONS.items() if name != "quality" or cohort["quality"]},
+        "sections": {
+            name: title
+            for name, title in SECTIONS.items()
+            if name not in OPTIONAL or cohort[name] or (name == "names" and cohort["drift"])
+        },
         "limits": LIMITS,
         "captions": CAPTIONS | {"samples": samples(cohort), "cohort_stains": combinations(cohort), "flow": FLOW},
         "clean": CLEAN,
@@ -60,6 +68,7 @@ def of_page(cohort: Cohort) -> dict[str, Any]:
         "amounts": amounts(cohort),
         "shortcuts": shortcuts(cohort),
         "shortcut_cis": shortcut_cis(cohort),
+        "sites": site_sentences.of_page(cohort),
         "sizes": sizes(cohort["sides"]),
         "quality": quality(cohort["quality"], cohort["repeated"]) if cohort["quality"] else {},
         "patients": several(cohort["patients"]),

@@ -16,12 +16,14 @@ from stratamil.cohort.inventory import USED
 from stratamil.cohort.patch_files import RENAMED, REPEATED, namesakes
 from stratamil.cohort.splits import Split
 from stratamil.core.names import column, natural
-from stratamil.report import cohort_plots
+from stratamil.core.wording import listed
+from stratamil.report import cohort_plots, stain_sentences
 from stratamil.stats import intervals, metrics
 from stratamil.stats.intervals import Estimate
 
 COMBINATIONS = 12  # rows of the figure of missing stains
 ALL = "all stains"
+UNKNOWN = {"sites": None, "names": None, "drift": []}  # where features and columns tell nothing
 
 
 def classed(patches: pd.DataFrame, cases: pd.DataFrame) -> pd.DataFrame:
@@ -45,15 +47,19 @@ def numbers(
     plan: Mapping[str, Any],
     quality: dict[str, Any] | None = None,
     unreadable: pd.DataFrame | None = None,
+    looks: Mapping[str, Any] | None = None,
 ) -> dict[str, Any]:
     """Return everything the page says in numbers and sentences, ready for JSON.
 
     patches: of `classed`. cases, excluded: tables of the inventory. sets: those of each split, by its name. sides: of
     samples.sides, or None where patches have no images. patient_column: of the labels table, or None where each case
-    counts as a patient. bootstrap_samples, seed: of the bootstrap by patient. plan: how the splits came about: preset,
-    or n_splits, n_repeats, validation and seed. quality: of quality.look, or None where nothing is known of what the
-    patches hold. unreadable: of store.unreadable; only the flow counts these. Of `stains`, those that no used case has
-    are only named (absent_stains). `grave` counts the first warnings that are `cohort_warnings.grave`.
+    counts as a patient. bootstrap_samples, seed: of the bootstrap by patient. plan: how the splits came about: by, and
+    preset, or n_splits, n_repeats, validation, balance and seed. quality: of quality.look, or None where nothing is
+    known of what the patches hold. unreadable: of store.unreadable; only the flow counts these. looks: what features
+    and columns tell: sites (of sites.spread, with `column` and `probe`, of site_probe.probe), names (of
+    stain_identity.look) and drift (of colour_drift.by_columns), each of them empty or absent where nothing is known. Of
+    `stains`, those that no used case has are only named (absent_stains).
+    `grave` counts the first warnings: those of `cohort_warnings.grave`, and wrong names of stains.
     """
     options = {"unreadable": unreadable, "patients": patient_column is not None, "images": sides is not None}
     followed = flow.follow(cases, excluded, sets, classes, **options)
@@ -84,18 +90,34 @@ def numbers(
         "plan": _made(plan, patient_column),
         "cases": _cases(cases, sets, stains),
     }
-    result |= {"flow": followed, "sides": sides, "quality": quality}
+    result |= {"flow": followed, "sides": sides, "quality": quality} | UNKNOWN | (looks or {})
+    return _said(result, excluded, splits.warnings(sets, used, classes, *_due(plan))) | result
+
+
+def _said(result: Mapping[str, Any], excluded: pd.DataFrame, of_splits: list[str]) -> dict[str, Any]:
+    """Return what to warn of, the gravest first, and what to note. of_splits: warnings of the splits."""
+    grave, said = cohort_warnings.grave(result), cohort_warnings.warnings(result, excluded)
+    names = stain_sentences.warnings(result["names"])
+    return {
+        "warnings": [*grave, *names, *said[len(grave) :], *of_splits],
+        "grave": len(grave) + len(names),
+        "lost": len(list(cohort_warnings.lost(result, excluded))),
+        "notes": cohort_warnings.notes(result),
+        "stains_warned": cohort_warnings.of_missing_stains(result),
+    }
+
+
+def _due(plan: Mapping[str, Any]) -> tuple[dict[str, float] | None, bool]:
+    """Return the share of the cohort due to each set, None of preset ones, and whether sets are of whole sites."""
     shares = None if plan.get("preset") else generated_splits.shares(plan["n_splits"], plan["validation"])
-    said = cohort_warnings.warnings(result, excluded) + splits.warnings(sets, used, classes, shares)
-    told = {"warnings": said, "grave": len(cohort_warnings.grave(result)), "notes": cohort_warnings.notes(result)}
-    told |= {"lost": len(list(cohort_warnings.lost(result, excluded)))}
-    return told | {"stains_warned": cohort_warnings.of_missing_stains(result)} | result
+    return shares, plan.get("by") == "site"
 
 
 def _made(plan: Mapping[str, Any], patient_column: str | None) -> str:
     """Say how the splits came about, in a sentence or two."""
+    by_site = plan.get("by") == "site"
     if plan.get("preset"):
-        whole = "no case and no patient" if patient_column else "no case"
+        whole = listed(["no case", *["no patient"] * bool(patient_column), *["no site"] * by_site])
         return f"Preset, read from {plan['preset']} and checked: {whole} is in two sets of a split."
     n, repeats, validation = plan["n_splits"], plan["n_repeats"], plan["validation"]
     asked = "the test cases of the next split" if validation is None else f"{validation:.0%} of the cohort"
@@ -106,9 +128,11 @@ def _made(plan: Mapping[str, Any], patient_column: str | None) -> str:
         if repeats > 1
         else ""
     )
+    also = " and site" if "site" in plan.get("balance", ()) else ""
+    whole = [f"patient (column {patient_column})"] * bool(patient_column) + ["site"] * by_site
     return (
-        f"Generated with seed {plan['seed']}, stratified by class"
-        + (f" and grouped by patient (column {patient_column})" if patient_column else "")
+        f"Generated with seed {plan['seed']}, stratified by class{also}"
+        + (f" and grouped by {listed(whole)}" if whole else "")
         + f": {n} splits with each case in one test set, validation on {asked}."
         + again
     )

@@ -25,6 +25,7 @@ def problems(config: Mapping[str, Any], schema: Mapping[str, Any]) -> list[str]:
         *_by_class(config, schema),
         *_columns(_section("cohort", config, schema), _section("report", config, schema)),
         *_splits(_section("splits", config, schema)),
+        *_sites(_section("splits", config, schema), _section("cohort", config, schema)),
         *_bundle(config, schema),
         *tune_checks.problems(_section("tune", config, schema), _section("bundle", config, schema), schema),
     ]
@@ -45,7 +46,7 @@ def _cohort(cohort: Mapping[str, Any]) -> Iterator[str]:
     yield from (
         f"cohort.classes: {name!r} has no code: list those of its cases" for name, codes in classes if not codes
     )
-    columns = {key: cohort[key] for key in ("case_column", "patient_column") if cohort.get(key)}
+    columns = {key: cohort[key] for key in ("case_column", "patient_column", "site_column") if cohort.get(key)}
     for key, name in columns.items():
         if name == cohort.get("class_column"):
             yield f"cohort.class_column: {name!r} is cohort.{key}, too: name the column of the class code"
@@ -184,6 +185,27 @@ def _splits(splits: Mapping[str, Any]) -> Iterator[str]:
         yield "splits.n_splits: 2 leaves no training cases if validation is the other split: set validation, e.g. 0.1"
     if validation is not None and validation >= 1 - 1 / n:
         yield f"splits.validation: {validation} with n_splits: {n} leaves no training cases: set below {1 - 1 / n:.3g}"
+
+
+def _sites(splits: Mapping[str, Any], cohort: Mapping[str, Any]) -> Iterator[str]:
+    """Yield a line for settings of splits by site that do not go together."""
+    whole, balanced = splits["by"] == "site", "site" in splits["balance"]
+    if (site := cohort["site_column"]) and site in (cohort["case_column"], cohort["patient_column"]):
+        yield f"cohort.site_column: {site!r} names the case or patient, too: name the column of the site"
+    for setting in ["splits.by"] * whole + ["splits.balance"] * balanced:
+        if not cohort["site_column"]:
+            yield f"{setting}: site without cohort.site_column: name the column of the site"
+    if whole and balanced:
+        yield "splits.balance: site with splits.by: site, which keeps each site in one set: set it to [class]"
+    if whole and splits["n_repeats"] != 1:
+        yield (
+            f"splits.n_repeats: {splits['n_repeats']} with splits.by: site: whole sites have one best way to be shared "
+            "out: set it to 1, and more seeds"
+        )
+    if splits["preset"] and splits["balance"] != ["class"]:
+        yield "splits.balance: has no meaning with splits.preset, whose files name the sets: set it to [class]"
+    elif "class" not in splits["balance"]:
+        yield "splits.balance: without class: set it to [class, site], for every set needs every class"
 
 
 def _bundle(config: Mapping[str, Any], schema: Mapping[str, Any]) -> Iterator[str]:

@@ -39,6 +39,13 @@ def take_space(config: dict[str, Any], own: Mapping[str, Any]) -> None:
         config["tune"]["space"] = dict(tune["space"])
 
 
+def show_sites(config: dict[str, Any]) -> None:
+    """Let the report show the model by site, too, in place: the column of sites is the first of `report.columns`."""
+    site, columns = config["cohort"]["site_column"], config["report"]["columns"]
+    if site and site not in [*columns, *config["report"]["clinical"]]:
+        config["report"]["columns"] = [site, *columns]
+
+
 def variants(config: Mapping[str, Any]) -> dict[str, dict[str, dict[str, Any]]]:
     """Return how the model is trained again for comparison: name -> `model`, settings in place of its own, and `share`.
 

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 
 import pandas as pd
 
+from stratamil.cohort.labels import bare
 from stratamil.core import schema
 from stratamil.core.errors import UserError, few
 from stratamil.core.names import class_code, natural
@@ -43,8 +44,9 @@ UNCLEAR = re.compile(
 class Meaning:
     """What the columns mean.
 
-    classes: name -> codes, the positive class last. counts: code -> cases. others: what -> column. guesses: to check.
-    open: codes of a single case, neither of a class nor excluded before somebody has said that they are not mistyped.
+    classes: name -> codes, the positive class last. counts: code -> cases. others: what -> column, of
+    which `site` may be one: the hospital or scanner, known of every case. guesses: to check. open: codes of a
+    single case, neither of a class nor excluded before somebody has said that they are not mistyped.
     """
 
     class_column: str | None
@@ -54,6 +56,7 @@ class Meaning:
     others: dict[str, str]
     guesses: dict[str, str] = field(default_factory=dict)
     open: list[str] = field(default_factory=list)
+    site: str | None = None
 
     @property
     def excluded(self) -> list[str]:
@@ -81,12 +84,15 @@ def propose(table: pd.DataFrame, case_column: str) -> Meaning:
     others = {what: name for what, name in (("site", site), ("age", age), ("sex", sex)) if name}
     meaning = Meaning(None, {}, {}, patient, others)
     meaning.guesses["patient"] = f"column {patient!r} taken for the patient, by its name" if patient else NO_PATIENT
+    if site and _are_sites(table[site]):
+        meaning.site = site
+        meaning.guesses["site"] = f"column {site!r} taken for the hospital or scanner; if not, write null"
     taken = {patient, site, age}
     candidates = [name for name in columns if name not in taken and 2 <= _codes(table[name]) <= MOST_CLASSES]
     candidates.sort(key=lambda name: (not CLASS.search(name), bool(SEX.search(name)), _codes(table[name])))
     if candidates:
         meaning.class_column = candidates[0]
-        meaning.others = {what: name for what, name in others.items() if name != candidates[0]}
+        _not_other(meaning, candidates[0])
         if not CLASS.search(candidates[0]) or sum(bool(CLASS.search(name)) for name in candidates) > 1:
             meaning.guesses["class"] = f"column {candidates[0]!r} taken for the class" + (
                 f"; others: {', '.join(candidates[1:4])}" if candidates[1:] else ""
@@ -110,11 +116,27 @@ def take_class(meaning: Meaning, table: pd.DataFrame, case_column: str, column: 
             f"choose from {few(map(repr, able), 8)}"
         )
     meaning.class_column, meaning.counts, meaning.open = column, {}, []
+    _not_other(meaning, column)
     if meaning.patient_column == column:
         meaning.patient_column, meaning.guesses["patient"] = None, NO_PATIENT
     for what in ("classes", "excluded"):
         meaning.guesses.pop(what, None)
     _map(meaning, table.drop_duplicates(case_column)[column])
+
+
+def _not_other(meaning: Meaning, column: str) -> None:
+    """Forget that the column of the class could be the site, age or sex."""
+    meaning.others = {what: name for what, name in meaning.others.items() if name != column}
+    if meaning.site == column:
+        meaning.site = None
+        del meaning.guesses["site"]
+
+
+def _are_sites(column: pd.Series) -> bool:
+    """Return whether a column can be that of sites: filled in everywhere, with several cases a value on average."""
+    absent = {bare(word) for word in schema.defaults("cohort")["missing_words"]} | {""}
+    names = column.map(bare)
+    return not names.isin(absent).any() and 2 <= names.nunique() <= len(names) / 2
 
 
 def _codes(column: pd.Series) -> int:

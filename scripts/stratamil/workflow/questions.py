@@ -42,6 +42,7 @@ class Questions:
         yes = "y" if self.meaning.patient_column else "y if each case is one patient"
         how = f"{yes}, another column, or none if patients are not known"
         self.one("patient", self.meaning.guesses, how, self.patient_column)
+        self.one("site", self.meaning.guesses, "y, or none", self.site_column)
         with suppress(UserError):  # told when all questions are answered
             self.splits(self.meaning)
         how = "y to exclude what is named here; the classes come next"
@@ -72,6 +73,12 @@ class Questions:
     def class_column(self, answer: str) -> None:
         if answer.lower() not in YES:
             propose_labels.take_class(self.meaning, self.table, self.names.case_column, self.column(answer))
+
+    def site_column(self, answer: str) -> None:
+        if answer.lower() in ("none", "null", *NO):
+            self.meaning.site = None
+        else:
+            confirmed(answer)
 
     def patient_column(self, answer: str) -> None:
         """Take a column for the patient; that of the case says that each case is one."""

@@ -43,7 +43,7 @@ def text(study: Study) -> str:
     lines += [f"{key}: {_quoted(getattr(study, key))}" for key in ("patches", "labels", "results")]
     lines += ["", *_cohort(study), "", *_names(study.names)]
     lines += ["", "splits:", *_splits(study), "", f"seeds: {_list(study.seeds)}  # trainings of each split"]
-    lines += _report(study.meaning) if study.meaning.others else []
+    lines += _report(study.meaning)
     if study.embed:
         lines += ["", "embed:  # a small encoder, for this machine has no GPU", *_settings(study.embed)]
     return "\n".join(lines) + "\n"
@@ -86,6 +86,7 @@ def _cohort(study: Study) -> list[str]:
         f"  case_column: {_quoted(case_column)}",
         f"  class_column: {_quoted(meaning.class_column)}{_check(guesses, 'class')}",
         f"  patient_column: {patient}{_check(guesses, 'patient')}",
+        *_sites(meaning),
         f"  classes:  # the last is the positive class{_check(guesses, 'classes')}",
     ]
     for name, codes in meaning.classes.items():
@@ -95,13 +96,16 @@ def _cohort(study: Study) -> list[str]:
     return lines + [f"  # {visible(not_used(study.unused))}"] * bool(study.unused)
 
 
+def _sites(meaning: Meaning) -> list[str]:
+    """Return the column of sites, with which the cohort page says whether they tell the class."""
+    site = meaning.site
+    return [f"  site_column: {_quoted(site)}{_check(meaning.guesses, 'site')}"] if site else []
+
+
 def _report(meaning: Meaning) -> list[str]:
     """Return the columns that the report reads: a table by class, subgroups, and what errors go with."""
-    return [
-        "",
-        "report:",
-        f"  columns: {_list([*meaning.others.values()])}  # by class, and as subgroups",
-    ]
+    columns = [name for name in meaning.others.values() if name != meaning.site]
+    return ["", "report:", f"  columns: {_list(columns)}  # by class, and as subgroups"] if columns else []
 
 
 def _names(names: Names) -> list[str]:

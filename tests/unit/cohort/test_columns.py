@@ -32,6 +32,14 @@ def test_numbers_with_few_different_values_are_categories(tmp_path):
     assert found["Grade"].levels == ["0", "1", "2"] and found["Age"].numeric and found["Age"].values["3"] == 53
 
 
+def test_sites_are_as_the_inventory_spells_them_and_their_codes_are_no_numbers(tmp_path):
+    (tmp_path / "labels.csv").write_text("Case,Site\n" + "".join(f"{i},{i}\n" for i in range(1, 9)) + "1,01\n")
+    cases = CASES.assign(site=["1", "1", "2", "3", "4", "5", "6", ""])
+    found = columns.read(tmp_path / "labels.csv", ["Site"], cases, case_column="Case", missing_words=WORDS, site="Site")
+    assert found["Site"].levels == ["1", "2", "3", "4", "5", "6"] and found["Site"].values.isna().tolist()[-1]
+    assert columns.groups(found["Site"])["1"] == "1"
+
+
 def test_an_unknown_column_and_rows_that_contradict_each_other_are_a_line_each(tmp_path):
     with pytest.raises(UserError, match=r"no column 'Scanner': it has 'Case', 'Site': set report\.columns"):
         read(tmp_path, "Case,Site\n1,A\n", "Site", "Scanner")

@@ -182,6 +182,15 @@ def test_one_thing_wrong_gives_one_warning(change, words):
             {"n_splits": 4, "validation": 0.2, "n_repeats": 1, "seed": 7},
             "4 splits .* validation on 20% of the cohort.$",
         ),
+        ({"preset": "a/{split}.npz", "by": "site"}, "no case, no patient and no site is in two sets"),
+        (
+            {"n_splits": 4, "validation": None, "n_repeats": 1, "seed": 7, "by": "site"},
+            "stratified by class and grouped by patient .column Patient. and site: 4 splits",
+        ),
+        (
+            {"n_splits": 4, "validation": None, "n_repeats": 1, "seed": 7, "balance": ["class", "site"]},
+            "stratified by class and site and grouped by patient",
+        ),
         ({"n_splits": 2, "validation": 0.2, "n_repeats": 2, "seed": 7}, "Each of 2 repeats .* 01 to 02, 03 to 04"),
     ],
 )
@@ -237,6 +246,7 @@ def study(tmp_path_factory):
     made.cases[0]["case_id"] = NASTY
     patches, cases, excluded = made.tables()
     patches["path"] = [f"{i}.png" for i in range(len(patches))]
+    cases["site"] = [("<i>Ulm", "Bonn")[i % 2] for i in range(len(cases))]
     (root / "patches").mkdir()
     for i, path in enumerate(patches["path"]):
         Image.new("RGB", (40, 80) if i == 0 else (64, 64), color(i)).save(root / "patches" / path)
@@ -269,18 +279,20 @@ def run(study, monkeypatch, *more):
 
 
 def test_page_needs_nothing_else_and_escapes_names(study, monkeypatch):
-    page = run(study, monkeypatch)
+    page = run(study, monkeypatch, "--site-column", "Site<b>")
     elements = Elements(page)
     assert not outside(elements.found) and not elements.unclosed
     assert [tag for tag, _ in elements.found].count("img") == 1
     assert NASTY not in page and "s<b>" not in page
     assert "&lt;b&gt;7&lt;/b&gt;" in page and "s&lt;b&gt;" in page
+    assert "<i>Ulm" not in page and "&lt;i&gt;Ulm" in page and "8 cases of 2 sites (column Site&lt;b&gt;)" in page
     ids = [attributes["id"] for _, attributes in elements.found if "id" in attributes]
     assert len(ids) == len(set(ids))
     assert {link["href"][1:] for _, link in elements.found if link.get("href", "").startswith("#")} <= set(ids)
     warnings = json.loads((study[0] / "cohort.json").read_text())["warnings"]
     assert warnings and all(str(escape(line)) in page for line in warnings)
-    assert run(study, monkeypatch) == page
+    assert run(study, monkeypatch, "--site-column", "Site<b>") == page
+    assert 'id="sites"' not in run(study, monkeypatch)
 
 
 @pytest.mark.parametrize("width", [1280, 500])

@@ -10,6 +10,7 @@ from stratamil.workflow import config_checks
 
 SCHEMA = yaml.safe_load((REPOSITORY / "schemas/config.schema.yaml").read_text())
 THREE = {"classes": [{"a": ["1"]}, {"b": ["2"]}, {"c": ["3"]}], "excluded_codes": []}
+SITES = {"cohort": {"site_column": "Site"}}
 
 
 @pytest.mark.slow
@@ -40,6 +41,15 @@ THREE = {"classes": [{"a": ["1"]}, {"b": ["2"]}, {"c": ["3"]}], "excluded_codes"
             {"cohort": {"class_column": "X", "patient_column": "X"}},
             "cohort.class_column: 'X' is cohort.patient_column, too",
         ),
+        ({"cohort": {"class_column": "X", "site_column": "X"}}, "cohort.class_column: 'X' is cohort.site_column, too"),
+        ({"cohort": {"site_column": "Case"}}, "cohort.site_column: 'Case' names the case or patient, too"),
+        ({"splits": {"by": "site"}}, "splits.by: site without cohort.site_column: name the column"),
+        ({"splits": {"balance": ["class", "site"]}}, "splits.balance: site without cohort.site_column: name the"),
+        (SITES | {"splits": {"by": "site", "balance": ["class", "site"]}}, "set it to [class]"),
+        (SITES | {"splits": {"by": "site", "n_repeats": 2}}, "splits.n_repeats: 2 with splits.by: site: whole sites"),
+        (SITES | {"splits": {"balance": ["site"]}}, "splits.balance: without class: set it to [class, site]"),
+        (SITES | {"splits": {"balance": ["class", "scanner"]}}, "splits.balance"),
+        (SITES | {"splits": {"balance": ["class", "site"], "preset": "{split}.npz"}}, "splits.balance: has no meaning"),
         ({"report": {"columns": ["Class"]}}, "report.columns: 'Class' is cohort.class_column: take it out"),
         ({"report": {"clinical": ["Case"]}}, "report.clinical: 'Case' is cohort.case_column: take it out"),
         ({"cohort": THREE, "report": {"clinical": ["Age"]}}, "report.clinical: is for two classes: set it to []"),

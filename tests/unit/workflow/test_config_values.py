@@ -1,5 +1,7 @@
 """What the rules take from a configuration."""
 
+import pytest
+
 from stratamil.core import schema
 from stratamil.workflow import config_values
 
@@ -30,3 +32,18 @@ def test_a_variant_has_the_settings_that_it_uses():
 def test_chosen_settings_are_compared_with_the_study_s_own():
     found = variants(report={"retrained": []}, tune={"enabled": True})
     assert found == {"default": {"model": {}, "share": {}}}
+
+
+@pytest.mark.parametrize(
+    "site, columns, clinical, expected",
+    [
+        (None, ["Age"], [], ["Age"]),
+        ("Site", ["Age"], [], ["Site", "Age"]),
+        ("Site", ["Age", "Site"], [], ["Age", "Site"]),
+        ("Site", ["Age"], ["Site"], ["Age"]),
+    ],
+)
+def test_the_report_shows_the_model_by_site(site, columns, clinical, expected):
+    config = {"cohort": {"site_column": site}, "report": {"columns": columns, "clinical": clinical}}
+    config_values.show_sites(config)
+    assert config["report"]["columns"] == expected

@@ -213,7 +213,17 @@ def test_columns_of_site_and_age_are_reported_and_small_classes_excluded(tmp_pat
         "excluded_codes: []  # check this: case 12 (row 13) alone has code other: a typing error? Correct the table"
         in text
     )
-    assert yaml.safe_load(text)["report"] == {"columns": ["hospital", "age"]}
+    assert cohort["site_column"] == "hospital" and "check this: column 'hospital' taken for the hospital or" in text
+    assert yaml.safe_load(text)["report"] == {"columns": ["age"]}
+
+
+@pytest.mark.parametrize("told", [lambda c: "" if c == 3 else "AB"[c % 2], lambda c: f"site {c}", lambda c: "A"])
+def test_a_column_that_lacks_sites_or_has_one_a_case_is_reported_only(tmp_path, monkeypatch, told):
+    lay(tmp_path, [f"{c}_he_{n}.png" for c in CASES for n in (1, 2)], "")
+    rows = [f"{c},{('nevus', 'melanoma')[c % 2]},{told(c)}" for c in CASES]
+    (tmp_path / "labels.csv").write_text("case,diagnosis,site\n" + "\n".join(rows) + "\n")
+    study = yaml.safe_load(run(tmp_path, monkeypatch))
+    assert "site_column" not in study["cohort"] and study["report"] == {"columns": ["site"]}
 
 
 def answer(monkeypatch, *answers):
