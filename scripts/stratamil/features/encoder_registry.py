@@ -16,6 +16,7 @@ Normalisation = tuple[tuple[float, ...], tuple[float, ...]]  # mean and SD of R,
 LITE0, STAIN_STATS = "efficientnet_lite0", "stain_stats"
 FILES = (".pth", ".pt", ".bin", ".safetensors")  # suffixes of a user's own weights
 HUB_FILES = ("model.safetensors", "pytorch_model.bin")
+EXTRA = "config: embed.encoder: this encoder needs timm: pip install -r requirements-timm.txt -c constraints.txt"
 IMAGENET = ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
 BIOPTIMUS = ((0.707223, 0.578729, 0.703617), (0.211883, 0.230117, 0.177517))
 

@@ -237,9 +237,7 @@ def import_timm() -> ModuleType:
     try:
         import timm
     except ImportError:
-        raise UserError(
-            "config: embed.encoder: this encoder needs timm: pip install -r requirements-timm.txt -c constraints.txt"
-        ) from None
+        raise UserError(encoder_registry.EXTRA) from None
     return timm
 
 
