@@ -90,7 +90,7 @@ THREE = {"classes": [{"a": ["1"]}, {"b": ["2"]}, {"c": ["3"]}], "excluded_codes"
         ({"cohort": {"classes": [{"ER+": ["1"]}, {"ER-": ["2"]}]}}, "'ER+' and 'ER-' share the column 'er'"),
         ({"names": {"stains": [{"a": ["x"]}, {"b": ["X"]}]}}, "'a' and 'b' share the spelling 'x'"),
         ({"names": {"stains": [{"a": []}, {"b": ["A"]}]}}, "'a' and 'b' share the spelling 'a'"),
-        ({"names": {"pattern": "case_(?P<case>.*)"}}, "names.pattern: add the named groups patch (or x and y), stain"),
+        ({"names": {"pattern": "case_(?P<case>.*)"}}, "named groups patch (or x and y, or tile), stain"),
         ({"cohort": {"classes": [{"benign": ["1,0"]}, {"hg": ["3"]}], "excluded_codes": ["1"]}}, "share the code '1'"),
         ({"cohort": {"classes": [{"benign": ["1", ""]}, {"hg": ["3"]}]}}, "'benign' has an empty code"),
         ({"cohort": {"excluded_codes": ["-x"]}}, "which begins with a dash"),
