@@ -14,7 +14,7 @@ from typing import NamedTuple
 from stratamil.core import name_patterns
 from stratamil.core.errors import UserError
 
-IMAGE_SUFFIXES = (".png", ".jpg", ".jpeg", ".tif", ".tiff", ".bmp")
+IMAGE_SUFFIXES = (".png", ".jpg", ".jpeg", ".tif", ".tiff", ".webp", ".bmp")
 ONLY_SLICE = "1"  # of names that tell no slices apart
 LONGEST = 200  # characters of an id
 PORTABLE = 60  # characters of a part of a file name
