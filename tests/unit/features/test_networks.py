@@ -190,7 +190,8 @@ def test_weights_of_another_hash_are_refused(tmp_path):
         networks.load("squeezenet1_1", tmp_path / "x.pth", 64, weights_sha256="0" * 64)
 
 
-PREFIXES = ["", "module.", "model.", "encoder.", "module.model.0."]
+WRAPPERS = ("module.", "model.", "encoder.", "backbone.", "net.", "teacher.", "student.", "module.base_encoder.")
+PREFIXES = ["", *WRAPPERS, "module.model.0."]
 
 
 @pytest.mark.parametrize("prefix", PREFIXES)
@@ -229,6 +230,43 @@ def test_weights_are_found_however_a_training_program_nests_them(tmp_path, wrapp
     torch.save(wrapped(state), tmp_path / "x.pth")
     loaded = networks.load("resnet18", tmp_path / "x.pth", 64, "global", device="cpu").network.state_dict()
     assert all(torch.equal(value, state[name]) for name, value in loaded.items())
+
+
+def test_chunks_of_blocks_and_what_is_of_training_alone_are_those_of_dinov2(tmp_path):
+    state = saved_timm(tmp_path / "y.pth", "vit_tiny_patch16_224").state_dict()
+    chunked = {
+        (
+            f"blocks.{int(name.split('.')[1]) // 4}.{name.removeprefix('blocks.')}"
+            if name.startswith("blocks.")
+            else name
+        ): value
+        for name, value in state.items()
+    }
+    saved = {f"teacher.backbone.{name}": value for name, value in chunked.items()}
+    torch.save({"model": saved | {"teacher.backbone.mask_token": torch.zeros(1, 192)}}, tmp_path / "x.pth")
+    loaded = networks.load("timm:vit_tiny_patch16_224", tmp_path / "x.pth", device="cpu").network.state_dict()
+    assert all(torch.equal(value, state[name]) for name, value in loaded.items())
+    # EfficientNet's own blocks are named by stage and place
+    state = saved_timm(tmp_path / "y.pth", "efficientnet_b0").state_dict()
+    loaded = networks.load("timm:efficientnet_b0", tmp_path / "y.pth", device="cpu").network.state_dict()
+    assert all(torch.equal(value, state[name]) for name, value in loaded.items())
+
+
+def test_weights_of_a_larger_network_say_which_prefix_fits_and_whose_shapes_do_not(tmp_path):
+    state = torchvision.models.wide_resnet50_2(weights=None).state_dict()
+    torch.save({"student": {f"net.{name}": value for name, value in state.items()}}, tmp_path / "x.pth")
+    with pytest.raises(
+        UserError,
+        match=r"only \d+ of the 265 weights of resnet50 are in it \(265 by name without the prefix student\.net\., "
+        r"\d+ of them of another shape: layer1\.0\.conv1\.weight 128 x 64 x 1 x 1, not 64 x 64 x 1 x 1 and \d+ more; ",
+    ):
+        networks.load("resnet50", tmp_path / "x.pth", 64)
+    half = {f"encoder.{name}": value for name, value in list(state.items())[:200]}
+    torch.save(half | {"head.weight": torch.zeros(2)}, tmp_path / "x.pth")
+    with pytest.raises(
+        UserError, match=r"\(\d+ by name without the prefix encoder\.; missing: .*in the file: encoder\."
+    ):
+        networks.load("wide_resnet50_2", tmp_path / "x.pth", 64)
 
 
 def test_two_networks_that_fit_alike_are_not_chosen_from(tmp_path):
