@@ -41,7 +41,7 @@ def main(args: argparse.Namespace) -> None:
         )
         shares = generated_splits.shares(args.n_splits, args.validation)
     if len(made) != len(args.output):
-        raise UserError(f"{len(made)} splits for {len(args.output)} outputs: name one file a split")
+        raise UserError(f"{len(made)} splits for {len(args.output)} outputs: set splits.n_splits to their number")
     if args.duplicates:
         equal, known = tables.read(args.duplicates), args.patient_column is not None
         if problems := list(splits.copies(made, equal, used, args.duplicates, known)):
