@@ -267,6 +267,7 @@ def _loaded(own: Mapping[str, Any], path: Path | None) -> networks.Encoder:
         precision=own["precision"],
         resize=own["resize"],
         final_relu=own["final_relu"],
+        layer=own.get("layer"),  # bundles of earlier versions have none
         weights_sha256=own["weights_sha256"],
     )
 

@@ -61,7 +61,8 @@ def _torchvision(entry: Entry, weights: str, temporary: Path, output: Path) -> t
 
     from stratamil.features import torchvision_networks
 
-    url = torchvision_networks.published(entry.network, weights).url
+    chosen = entry.published if weights == "default" else weights
+    url = torchvision_networks.published(entry.network, chosen).url
     name = url.rpartition("/")[2]
     cached = Path(torch.hub.get_dir()) / "checkpoints" / name
     if cached.is_file():

@@ -162,7 +162,7 @@ def url(encoder: str, chosen: str) -> str | None:
         return os.environ.get("HF_ENDPOINT") or HUB
     from stratamil.features import torchvision_networks
 
-    return torchvision_networks.published(row.network, chosen).url
+    return torchvision_networks.published(row.network, encoder_registry.version(encoder, chosen)).url
 
 
 def host(address: str) -> str:

@@ -62,6 +62,12 @@ THREE = {"classes": [{"a": ["1"]}, {"b": ["2"]}, {"c": ["3"]}], "excluded_codes"
         ({"trian": {"lr": 1}}, "trian: no such setting: did you mean train?"),
         ({"embed": {"pooling": "max"}}, "embed.pooling: 'max' must be one of 2x2, global"),
         ({"embed": {"encoder": "kimianet", "weights": "default"}}, "embed.weights: kimianet needs your consent"),
+        ({"embed": {"encoder": ["virchow", "uni"], "pooling": "cls"}}, "pooling: cls with several encoders, of which"),
+        (
+            {"embed": {"encoder": ["uni", "hf-hub:a/b", "hf-hub:A/b"]}},
+            "would have one folder, hf_hub_a_b: take one",
+        ),
+        ({"embed": {"encoder": ["uni", "hf-hub:MahmoodLab/TITAN"]}}, "embed.encoder: hf-hub:MahmoodLab/TITAN encodes"),
         ({"embed": {"encoder": "resnet50", "final_relu": False}}, "embed.final_relu: resnet50 is no DenseNet"),
         ({"embed": {"encoder": "hf-hub:MahmoodLab/conch"}}, "embed.encoder: timm has no hf-hub:MahmoodLab/conch"),
         (
@@ -78,7 +84,7 @@ THREE = {"classes": [{"a": ["1"]}, {"b": ["2"]}, {"c": ["3"]}], "excluded_codes"
         ),
         ({"train": {"class_weights": "equal"}}, "train.class_weights: 'equal' does not fit: class weights in the loss"),
         ({"cohort": {"classes": [{"only": ["1"]}]}}, "cohort.classes: [{'only': ['1']}] needs at least 2 entries"),
-        ({"splits": {"preset": "splits.npz"}}, "splits.preset: 'splits.npz' must be a path that holds {split}"),
+        ({"splits": {"preset": "splits.npz"}}, "splits.preset: 'splits.npz' must be a path that holds {split} or"),
         ({"splits": {"n_splits": 3.0}}, "splits.n_splits: 3.0 must be a whole number"),
         ({"splits": {"n_splits": 2}}, "splits.n_splits: 2 leaves no training cases"),
         (
@@ -143,7 +149,7 @@ def test_a_setting_of_an_earlier_version_is_told_its_new_name(where, old, new):
         ({"results": "my results/é"}, "; not ' ' 'é'"),
         ({"results": "out\n"}, "; not '\\n'"),
         ({"results": "-out"}, "that does not begin with a dash"),
-        ({"splits": {"preset": "a.npz"}}, "splits.preset: 'a.npz' must be a path that holds {split} and ends in .npz"),
+        ({"splits": {"preset": "a.npz"}}, "splits.preset: 'a.npz' must be a path that holds {split} or {fold} and"),
         ({"report": {"colors": ["#000000", "red"]}}, "report.colors.1: 'red' must be a colour in quotes, such as"),
         (
             {"attention": {"cases": ["7", "-8"]}},
