@@ -9,7 +9,7 @@ rule splits:
     input:
         cases="<results>/inventory/cases.csv",
         duplicates="<results>/inventory/duplicates.csv",
-        preset=expand(PRESET, split=SPLITS) if PRESET else [],
+        preset=config_values.preset_files(config),
         code=code("splits"),
     output:
         expand("<results>/splits/data_splits_{split}.npz", split=SPLITS),
@@ -25,7 +25,7 @@ rule splits:
         mem_mb=attempts(2000),
         runtime=attempts(10),
     params:
-        preset=digest("splits.preset", *(expand(PRESET, split=SPLITS) if PRESET else [])),
+        preset=digest("splits.preset", *config_values.preset_files(config)),
         flags=given(
             flag("classes", CLASSES),
             flags("cohort", "patient_column"),

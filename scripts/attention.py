@@ -1,7 +1,8 @@
 """Show what the attention of one split says, of each seed and of their ensemble: tables, galleries, figures.
 
 Reads the weights that evaluate wrote and the patches as they are on disk; the model is not run again. Where patches
-have no images, maps of attention over their coordinates take the place of galleries.
+have coordinates, of their names or of precomputed features, there are maps of attention, and without images no
+galleries.
 """
 
 import argparse

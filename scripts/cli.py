@@ -159,7 +159,8 @@ class _Listed(argparse.Action):
         values: Sequence[Any],
         option_string: str | None = None,
     ) -> None:
-        lone = len(values) == 1 and (values[0] is None or values[0] in _words(self.type.args[0]))
+        setting = self.type.args[0]
+        lone = len(values) == 1 and (values[0] is None or values[0] in _words(setting) or "string" in _kinds(setting))
         setattr(namespace, self.dest, values[0] if lone else values)
 
 

@@ -51,6 +51,7 @@ def main(args: argparse.Namespace) -> None:
         precision=args.precision,
         resize=args.resize,
         final_relu=args.final_relu,
+        layer=args.layer,
         weights_sha256=args.weights_sha256,
     )
     logging.info("%s on %s", encoder.identity, encoder.device)

@@ -43,9 +43,9 @@ def main(args: argparse.Namespace) -> None:
         )
         shares = generated_splits.shares(args.n_splits, args.validation)
     if len(made) != len(args.output):
-        raise UserError(f"{len(made)} splits for {len(args.output)} outputs: name one file a split")
+        raise UserError(f"{len(made)} splits for {len(args.output)} outputs: set splits.n_splits to their number")
     if args.by == "site":
-        names = args.preset or made
+        names = args.preset if len(args.preset) == len(made) else made  # a file may hold several splits
         if problems := [line for split, name in zip(made.values(), names) for line in sites.shared(split, used, name)]:
             raise UserError(*problems)
     if args.duplicates:

@@ -52,8 +52,8 @@ class LeftOut(NamedTuple):
 class Scan(NamedTuple):
     """What lies in a folder of patches.
 
-    patches: DataFrame of case_id, stain, slice_id, patch (or x and y), path and bytes in no order, ids as the names
-    spell them.
+    patches: DataFrame of case_id, stain, slice_id, path, bytes and what the names tell of patch, tile, x and y, in no
+    order, ids as the names spell them.
     folders: folder -> time of change in ns, before its files were listed.
     """
 
@@ -69,7 +69,7 @@ def scan(root: str | Path, grammar: Grammar) -> Scan:
     """
     if not Path(root).is_dir():
         raise UserError(f"{root}: no such folder: set `patches` to the folder of patch images")
-    kept, left_out, visited = _Kept(grammar.placed), [], {}
+    kept, left_out, visited = _Kept(grammar.mark, grammar.placed), [], {}
     for folder, time, entries in visit(root, also_hidden=True):
         below = os.path.relpath(folder, root)
         below = "" if below == "." else f"{Path(below).as_posix()}/"
@@ -123,25 +123,29 @@ def settled(scanned: Scan, root: str | Path, labelled: Iterable[str], stains: Se
 
 
 class _Kept:
-    """The patches of a scan, in little memory. placed: whether their names tell a place instead of a number."""
+    """The patches of a scan, in little memory. mark, placed: of the Grammar."""
 
-    def __init__(self, placed: bool) -> None:
-        self.placed, self.slices, self.paths = placed, {}, []
-        self.which, self.numbers, self.sizes = array("q"), array("q"), array("q")
+    def __init__(self, mark: str, placed: bool) -> None:
+        self.mark, self.placed, self.slices, self.paths = mark, placed, {}, []
+        self.which, self.places, self.sizes = array("q"), array("q"), array("q")
+        self.numbers = [] if mark == "tile" else array("q")
 
     def add(self, name: PatchName, size: int, path: str) -> None:
         self.which.append(self.slices.setdefault(name[:3], len(self.slices)))
-        self.numbers.extend(name.patch if self.placed else (name.patch,))
+        if self.mark != "place":
+            self.numbers.append(name.patch)
+        if self.placed:
+            self.places.extend(name.place)
         self.sizes.append(size)
         self.paths.append(path)
 
     def table(self) -> pd.DataFrame:
         slices = pd.DataFrame(list(self.slices), columns=PATCH[:3], dtype=str)
-        patches = slices.iloc[np.array(self.which)].reset_index(drop=True)
+        patches = slices.iloc[np.array(self.which, dtype=np.int64)].reset_index(drop=True)
         if self.placed:
-            patches[["x", "y"]] = np.array(self.numbers, dtype=float).reshape(-1, 2)
-        else:
-            patches["patch"] = np.array(self.numbers)
+            patches[["x", "y"]] = np.array(self.places, dtype=float).reshape(-1, 2)
+        if self.mark != "place":
+            patches[self.mark] = self.numbers if self.mark == "tile" else np.array(self.numbers)
         return patches.assign(path=self.paths, bytes=np.array(self.sizes))
 
 
@@ -167,14 +171,17 @@ def spelt(patches: pd.DataFrame, labelled: Iterable[str] = ()) -> pd.DataFrame:
 def numbered(patches: pd.DataFrame) -> pd.DataFrame:
     """Return the patches with numbers: as they are, or by their place, row by row from the top left of each slice.
 
-    Equal places have one number.
+    Those that a text tells apart have the order of these texts. Equal places, or texts, have one number.
     """
     if "patch" in patches:
         return patches
-    place = [*PATCH[:3], "y", "x"]
-    first = patches.drop_duplicates(place).sort_values(["y", "x"])
+    marks = ["tile"] if "tile" in patches else ["y", "x"]
+    same = [*PATCH[:3], *marks]
+    first = patches.drop_duplicates(same)
+    first = first.sort_values(marks, key=lambda each: each.map(natural) if marks == ["tile"] else each)
     first["patch"] = first.groupby(PATCH[:3], sort=False).cumcount() + 1
-    return patches.merge(first[[*place, "patch"]], on=place, how="left", validate="many_to_one")
+    numbers = patches.merge(first[[*same, "patch"]], on=same, how="left", validate="many_to_one")
+    return numbers.drop(columns="tile", errors="ignore")
 
 
 def ordered(patches: pd.DataFrame, stains: Sequence[str]) -> pd.DataFrame:

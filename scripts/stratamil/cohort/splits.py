@@ -1,8 +1,6 @@
 """Splits of the used cases into train, validation and test: read, written, checked hard, and their balance."""
 
-import math
-import re
-import zipfile
+import logging
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import combinations
@@ -12,18 +10,15 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from stratamil.cohort import duplicates
+from stratamil.cohort import duplicates, split_files
 from stratamil.cohort.inventory import USED
-from stratamil.core import npz
 from stratamil.core.errors import UserError, few
-from stratamil.core.files import atomic, readable
-from stratamil.core.names import LONGEST, case_id, natural
+from stratamil.core.files import atomic
+from stratamil.core.names import case_id, natural
 from stratamil.core.wording import of_class
 
-SETS = ("train", "val", "test")
-MOST, LARGEST = 1_000_000, 2**28  # cases and bytes of a set in a split file
+SETS = split_files.SETS
 MOST_COPIES = 20  # lines on equal files before the rest is counted
-SURROGATE = re.compile("[\ud800-\udfff]")  # half a character: it cannot be written
 TOLERANCE = 0.1  # share of the due count by which a set may be off balance
 
 
@@ -39,37 +34,31 @@ class Split:
 def preset(paths: Iterable[str | Path], cases: pd.DataFrame, classes: Sequence[str]) -> dict[str, Split]:
     """Read and check existing split files: name -> Split, numbered in order.
 
-    cases: the whole cases table, see `check`. Raises UserError with all that is wrong with all files.
+    cases: the whole cases table, see `check`. Where a split has no validation cases, those of its training cases that
+    the next split tests become them. Raises UserError with all that is wrong with all files.
     """
-    made, problems, known = {}, [], {case_id(text): text for text in cases["case_id"]}
-    for number, path in enumerate(paths, 1):
+    found, problems = [], {str(path): [] for path in paths}
+    for path in problems:
         try:
-            split = made[f"{number:02d}"] = _as_spelt(read(path), known)
-            problems += check(split, cases, path, classes)
+            found += [(path, _of_cases(each, cases)) for each in split_files.read(path)]
         except UserError as error:
-            problems += error.problems
-    if problems:
-        raise UserError(*problems)
+            problems[path] += error.problems
+    made = {f"{number:02d}": split for number, split in enumerate(_validated(found), 1)}
+    for (path, _), split in zip(found, made.values()):
+        problems[path] += check(split, cases, path, classes)
+    if lines := [line for each in problems.values() for line in each]:
+        raise UserError(*lines)
     return made
 
 
 def read(path: str | Path) -> Split:
-    """Read a split file (npz with train_cases, val_cases, test_cases; whole numbers or text) as a Split.
+    """Read a split file of ours, or another with all three sets, as a Split.
 
     The ids are what stands there; `preset` matches those of foreign files with the cases. Raises UserError if it is no
     such file, or claims more than a split file holds.
     """
-    try:
-        with readable(path, "set splits.preset and splits.n_splits to the split files"):
-            Path(path).open("rb").close()
-        sets = {name: _text(_array(path, f"{name}_cases"), f"{path}: {name}_cases") for name in SETS}
-    except UserError:
-        raise
-    except KeyError as error:
-        raise UserError(f"{path}: no array {error.args[0]}: it needs train_cases, val_cases and test_cases") from None
-    except Exception:  # zip, zlib, numpy and Python's own parser each have their errors for damaged bytes
-        raise UserError(f"{path}: not a split file: it must be an npz of three lists without pickled objects") from None
-    return Split(**sets)
+    found = split_files.read(path)[0]
+    return Split(found.train, found.val or [], found.test)
 
 
 def write(split: Split, path: str | Path) -> None:
@@ -201,39 +190,31 @@ def table(splits: Mapping[str, Split], cases: pd.DataFrame, classes: Sequence[st
     return pd.DataFrame(rows)
 
 
-def _as_spelt(split: Split, known: dict[str, str]) -> Split:
-    """Return the split with the ids that `known` has, normal form -> spelling, so spelt."""
-    return Split(**{name: [known.get(case_id(text), text) for text in getattr(split, name)] for name in SETS})
+def _of_cases(sets: split_files.Sets, cases: pd.DataFrame) -> split_files.Sets:
+    """Return the sets with ids of cases as the table spells them; of a patient all used cases."""
+    if sets.patients:
+        used = cases[cases["status"] == USED]
+        known = {case_id(patient): list(ids) for patient, ids in used.groupby("patient_id")["case_id"]}
+    else:
+        known = {case_id(text): [text] for text in cases["case_id"]}
+
+    def matched(ids: list[str] | None) -> list[str] | None:
+        return ids if ids is None else [case for text in ids for case in known.get(case_id(text), [text])]
+
+    return sets._replace(train=matched(sets.train), val=matched(sets.val), test=matched(sets.test), patients=False)
 
 
-def _text(array: np.ndarray, where: str) -> list[str]:
-    """Return the ids of an array. Raises UserError, which begins with `where`, for ids that none can be."""
-    if array.ndim != 1:
-        raise ValueError("not a list")
-    if array.dtype.kind == "f" and (np.abs(array) > 2 ** np.finfo(array.dtype).nmant).any():
-        raise UserError(f"{where}: {array.dtype} rounds such large numbers to others: save the ids as text")
-    ids = array.astype(str).tolist()
-    if wrong := [place for place, text in enumerate(ids, 1) if len(text) > LONGEST or SURROGATE.search(text)]:
-        raise UserError(f"{where}: entry {few(wrong)}: no case id (half a character, or over {LONGEST}): correct it")
-    return ids
-
-
-def _array(path: str | Path, name: str) -> np.ndarray:
-    """Return an array of an npz.
-
-    Raises KeyError if it is not there, and UserError if it claims more than a split file holds.
-    """
-    with zipfile.ZipFile(path) as archive:
-        if f"{name}.npy" not in archive.namelist():
-            raise KeyError(name)
-        info = archive.getinfo(f"{name}.npy")
-        shape, _, dtype, _ = npz.header(archive, info)
-        n = math.prod(shape)
-        if n > MOST or n * dtype.itemsize > min(info.file_size, LARGEST):
-            raise UserError(
-                f"{path}: not a split file: {name} claims {n:,} cases in {info.file_size:,} bytes: make it again"
-            )
-        return npz.array(archive, info)
+def _validated(found: Sequence[tuple[str | Path, split_files.Sets]]) -> list[Split]:
+    """Return the splits, those without validation cases with those that the next split tests."""
+    made = []
+    for (path, sets), (_, following) in zip(found, [*found[1:], *found[:1]]):
+        if sets.val is not None:
+            made.append(Split(sets.train, sets.val, sets.test))
+            continue
+        val = [case for case in sets.train if case in set(following.test)]
+        logging.warning("%s: no validation cases: %d of the training cases, tested next, are taken", path, len(val))
+        made.append(Split([case for case in sets.train if case not in set(val)], val, sets.test))
+    return made
 
 
 def _sorted(ids: Iterable[str]) -> list[str]:

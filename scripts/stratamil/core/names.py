@@ -11,9 +11,10 @@ from collections.abc import Iterable, Mapping
 from functools import lru_cache
 from typing import NamedTuple
 
+from stratamil.core import name_patterns
 from stratamil.core.errors import UserError
 
-IMAGE_SUFFIXES = (".png", ".jpg", ".jpeg", ".tif", ".tiff", ".bmp")
+IMAGE_SUFFIXES = (".png", ".jpg", ".jpeg", ".tif", ".tiff", ".webp", ".bmp")
 ONLY_SLICE = "1"  # of names that tell no slices apart
 LONGEST = 200  # characters of an id
 PORTABLE = 60  # characters of a part of a file name
@@ -23,12 +24,16 @@ UNKNOWN_STAIN = "stain not in names.stains"
 
 
 class PatchName(NamedTuple):
-    """What a file name says of a patch; the stain as in the config. patch: its number, or its place (x, y)."""
+    """What a file name says of a patch; the stain as in the config.
+
+    patch: its number, or what tells it from others of its slice: its place, or a text. place: (x, y), if it is told.
+    """
 
     case_id: str
     stain: str
     slice_id: str
-    patch: int | tuple[int, int]
+    patch: int | tuple[int, int] | str
+    place: tuple[int, int] | None = None
 
 
 class NotAPatch(Exception):
@@ -42,32 +47,49 @@ class NotAPatch(Exception):
 class Grammar:
     """Reads patch file names by one regular expression and a table of stains.
 
-    pattern: regular expression with the groups case and patch, or case, x and y: a number, or a place on the slide in
-        pixels. Group slice may be absent where a case has one slice of each stain, group stain where there is one
-        stain. Group copy recognises names that an operating system gives to duplicates. A pattern with a slash outside
-        brackets reads the path below the patches folder, any other the file's name; case is ignored.
+    pattern: a name in name_patterns, or a regular expression with the group case and one or more of patch, a number;
+        x and y, a place on the slide in pixels; and tile, a text. Group slice may be absent where a case has one slice
+        of each stain, group stain where there is one stain. Group copy recognises names that an operating system gives
+        to duplicates. A pattern with a slash outside brackets reads the path below the patches folder, any other the
+        file's name; case is ignored.
     stains: canonical stain -> other spellings.
     Names are compared in Unicode's composed form (NFC): some file systems take letters and accents apart.
     Raises UserError if the expression is not valid or lacks a group.
     """
 
     def __init__(self, pattern: str, stains: Mapping[str, Iterable[str]]) -> None:
+        self.stains = {spelling(text): stain for stain, others in stains.items() for text in (stain, *others)}
+        expression, loose = name_patterns.expanded(pattern, self.stains)
         try:
-            self.pattern = re.compile(pattern, re.IGNORECASE)
+            self.pattern = re.compile(expression, re.IGNORECASE)
         except re.error as error:
             raise UserError(f"names.pattern: not a regular expression: {error}") from None
+        self.loose = loose and re.compile(loose, re.IGNORECASE)  # reads names with stains that the config does not have
         self.groups = set(self.pattern.groupindex)
-        self.placed = {"x", "y"} <= self.groups and "patch" not in self.groups
-        missing = [] if "case" in self.groups else ["case"]
-        missing += [] if self.placed or "patch" in self.groups else ["patch (or x and y)"]
-        missing += ["stain (names.stains has several)"] if "stain" not in self.groups and len(stains) > 1 else []
-        if missing:
-            raise UserError(f"names.pattern: add the named groups {', '.join(missing)}")
-        self.of_paths = "/" in re.sub(r"\[[^\]]*\]", "", pattern)
+        self.placed = {"x", "y"} <= self.groups
+        # What numbers the patches of a slice.
+        self.mark = next((name for name in ("patch", "tile") if name in self.groups), "place" if self.placed else None)
+        self._check(pattern, len(stains))
+        self.of_paths = "/" in re.sub(r"\[[^\]]*\]", "", expression)
         self.only_stain = next(iter(stains), "")
-        self.stains = {spelling(text): stain for stain, others in stains.items() for text in (stain, *others)}
         # A slice has hundreds of patches: what comes before their number is understood once.
         self._slice = lru_cache(maxsize=100_000)(self._slice)
+
+    def _check(self, pattern: str, n_stains: int) -> None:
+        """Raise UserError if a group is missing."""
+        if re.fullmatch(r"[\w-]+", pattern) and "case" not in self.groups:
+            raise UserError(
+                f"names.pattern: no pattern is called {pattern}: set one of {', '.join(name_patterns.PATTERNS)}, "
+                "or a regular expression"
+            )
+        missing = [] if "case" in self.groups else ["case"]
+        missing += [] if self.mark else ["patch (or x and y, or tile)"]
+        several = "stain" not in self.groups and n_stains > 1
+        if several and pattern in name_patterns.PATTERNS:
+            raise UserError(f"names.pattern: {pattern} has one stain, and names.stains several: take the others out")
+        missing += ["stain (names.stains has several)"] if several else []
+        if missing:
+            raise UserError(f"names.pattern: add the named groups {', '.join(missing)}")
 
     def _slice(self, case: str, stain: str, slice_: str) -> tuple[str, str, str]:
         return case.strip(), self.stain(stain), slice_.strip()
@@ -81,8 +103,8 @@ class Grammar:
 
     def read(self, name: str) -> PatchName:
         """Return the PatchName in a file's name, in normal form; see `spelt`."""
-        case, stain, slice_, patch = self.spelt(name)
-        return PatchName(case_id(case), stain, slice_id(slice_), patch)
+        case, stain, slice_, *rest = self.spelt(name)
+        return PatchName(case_id(case), stain, slice_id(slice_), *rest)
 
     def spelt(self, name: str, folder: str = "") -> PatchName:
         """Return the PatchName in a file's name, case and slice as they stand there.
@@ -93,22 +115,37 @@ class Grammar:
         name = composed(folder + name if self.of_paths else name)
         match = self.pattern.match(name)
         if not match:
+            if self.loose and (strange := self.loose.match(name)):
+                raise NotAPatch(UNKNOWN_STAIN, _strange(strange))
             raise NotAPatch(_why_not(name, "patch(?P<patch>" in self.pattern.pattern))
         if "copy" in self.groups and match["copy"]:
             start, end = match.span("copy")
             raise NotAPatch(COPY, (name[:start] + name[end:]).rpartition("/")[2])
         case, slice_ = match["case"], match["slice"] if "slice" in self.groups else ONLY_SLICE
         stain = match["stain"] if "stain" in self.groups else self.only_stain
-        numbers = match.group("x", "y") if self.placed else (match["patch"],)
-        if None in (case, slice_, stain, *numbers) or not all(text.isdecimal() for text in numbers):
-            raise NotAPatch("name does not follow the pattern")  # a group of it that is optional, or no number
-        if any(len(text) > 9 for text in numbers):
-            raise NotAPatch("patch number too long")
+        if stain is None and self.loose and len(set(self.stains.values())) == 1:
+            stain = self.only_stain
+        elif stain is None and self.loose:
+            raise NotAPatch(UNKNOWN_STAIN, _strange(match))
+        patch, place = self._number(match)
+        if None in (case, slice_, stain):
+            raise NotAPatch("name does not follow the pattern")  # a group of it that is optional
         if not name.isprintable():
             raise NotAPatch("name is not readable text")
-        case, stain, slice_ = self._slice(case, stain, slice_)
-        place = tuple(map(int, numbers))
-        return PatchName(case, stain, slice_, place if self.placed else place[0])
+        return PatchName(*self._slice(case, stain, slice_), patch, place)
+
+    def _number(self, match: re.Match[str]) -> tuple[int | str | tuple[int, int], tuple[int, int] | None]:
+        """Return what numbers a patch in its slice, and its place. Raises NotAPatch if that is no number."""
+        numbers = match.group("x", "y") if self.placed else ()
+        numbers += (match["patch"],) if self.mark == "patch" else ()
+        if not all(text and text.isdecimal() for text in numbers):
+            raise NotAPatch("name does not follow the pattern")
+        if any(len(text) > 9 for text in numbers):
+            raise NotAPatch("patch number too long")
+        place = (int(numbers[0]), int(numbers[1])) if self.placed else None
+        if self.mark == "tile":
+            return match["tile"] or "", place
+        return int(numbers[-1]) if self.mark == "patch" else place, place
 
 
 def natural(text: str) -> list[tuple]:
@@ -176,6 +213,12 @@ def file_name(text: str) -> str:
         return text
     told = re.sub("[^A-Za-z0-9&+]+", "_", text).strip("_")[: PORTABLE - 9]
     return f"{told}~{hashlib.sha256(text.encode(errors='surrogatepass')).hexdigest()[:8]}"
+
+
+def _strange(match: re.Match[str]) -> str:
+    """Return what stands for the stain in a name whose stain the config does not have: the slide, if it is in that."""
+    group = "stain" if match.re.groupindex.get("stain") and match["stain"] else "slice"
+    return spelling(match[group])
 
 
 def _why_not(name: str, numbered: bool) -> str:

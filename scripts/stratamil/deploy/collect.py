@@ -19,7 +19,8 @@ from stratamil.stats.intervals import Estimate
 
 KEPT = ("roc_auc", "delong", "fold_mean", "fold_sd", "folds", "pr_auc", "accuracy", "balanced_accuracy", "recall")
 KEPT += ("brier", "log_loss", "prevalence")
-ENCODER = ("encoder", "final_relu")  # settings that the features' identity does not have as the config has them
+# Settings that the features' identity does not have as the config has them.
+ENCODER = ("encoder", "final_relu", "layer")
 SAME = ("classes", "stains", "features")  # of all members of a bundle
 OWN = ("model", "train")  # settings, of which a member may have others: where they were chosen in each split
 

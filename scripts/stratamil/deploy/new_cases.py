@@ -132,7 +132,7 @@ def _unknown(left_out: Iterable[Any], grammar: Grammar, source: Source, cases: I
     for name, reason, detail, n in left_out:
         if reason != UNKNOWN_STAIN:
             continue
-        match = grammar.pattern.match(name if grammar.of_paths else name.rpartition("/")[2])
+        match = (grammar.loose or grammar.pattern).match(name if grammar.of_paths else name.rpartition("/")[2])
         if named := (by_file.get(name) or (match and match["case"]) or "").strip():
             counts[own.setdefault(case_id(named), named), detail] += max(1, n)
     rows = [(case, stain, n) for (case, stain), n in counts.items()]
@@ -267,6 +267,7 @@ def _loaded(own: Mapping[str, Any], path: Path | None) -> networks.Encoder:
         precision=own["precision"],
         resize=own["resize"],
         final_relu=own["final_relu"],
+        layer=own.get("layer"),  # bundles of earlier versions have none
         weights_sha256=own["weights_sha256"],
     )
 

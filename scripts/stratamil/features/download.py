@@ -1,16 +1,13 @@
 """Published weights, fetched once on a machine with internet access and checked; nothing else touches the network."""
 
-import json
 import logging
 import re
 import shutil
-import tempfile
-from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from stratamil.core import files
 from stratamil.core.errors import UserError
-from stratamil.features import encoder_registry
+from stratamil.features import encoder_registry, hub
 from stratamil.features.encoder_registry import Entry
 
 # Published hashes are in the names of torchvision's files; that of EfficientNet-Lite0's is this.
@@ -37,12 +34,12 @@ def fetch(encoder: str, weights: str, output: Path | str, sha256: str | None = N
     with files.atomic(output) as temporary:
         origin, published = source(entry, weights, temporary, output)
         digest = files.sha256(temporary)
-        for expected in filter(None, (published, sha256)):
-            if not digest.startswith(expected):
-                raise UserError(
-                    f"{origin}: its sha256 is {digest}, not {expected}: delete it and run again, "
-                    "or correct embed.weights_sha256"
-                )
+        again = (
+            "delete it and run again" if isinstance(origin, Path) else "run again; if it stays so, a proxy changes it"
+        )
+        for expected, remedy in ((published, again), (sha256, "correct embed.weights_sha256")):
+            if expected and not digest.startswith(expected):
+                raise UserError(f"{origin}: its sha256 is {digest}, not {expected}: {remedy}")
     logging.info("%s: from %s, sha256 %s", output, origin, digest)
     return digest
 
@@ -64,7 +61,8 @@ def _torchvision(entry: Entry, weights: str, temporary: Path, output: Path) -> t
 
     from stratamil.features import torchvision_networks
 
-    url = torchvision_networks.published(entry.network, weights).url
+    chosen = entry.published if weights == "default" else weights
+    url = torchvision_networks.published(entry.network, chosen).url
     name = url.rpartition("/")[2]
     cached = Path(torch.hub.get_dir()) / "checkpoints" / name
     if cached.is_file():
@@ -81,51 +79,7 @@ def _torchvision(entry: Entry, weights: str, temporary: Path, output: Path) -> t
 
 
 def _hub(entry: Entry, weights: str, temporary: Path, output: Path) -> tuple[Path | str, str | None]:
-    from stratamil.features import networks
-
-    timm = networks.import_timm()
-    import huggingface_hub
-    from huggingface_hub.errors import EntryNotFoundError, HfHubHTTPError
-
-    hub, names = entry.hub, encoder_registry.HUB_FILES
-    if not hub:
-        configured = timm.models.get_pretrained_cfg(entry.network)
-        hub = configured and configured.hf_hub_id
-        names = (configured.hf_hub_filename,) if configured and configured.hf_hub_filename else names
-        if not hub:
-            raise UserError(f"config: embed.weights: timm publishes none for {entry.network}: set a file of your own")
-    repository, _, revision = hub.partition("@")
-    beside = output.with_suffix(".json")
-    with tempfile.TemporaryDirectory(dir=output.parent, prefix=".hub_") as folder:
-
-        def download(name: str) -> str:
-            return huggingface_hub.hf_hub_download(repository, name, revision=revision or None, local_dir=folder)
-
-        try:
-            if entry.network is None:
-                files.write_json(json.loads(Path(download("config.json")).read_text(encoding="utf-8")), beside)
-            source = _first(download, names, EntryNotFoundError)
-        except (HfHubHTTPError, OSError, EntryNotFoundError, ValueError) as error:
-            page = f"https://huggingface.co/{repository}"
-            wanted = output.with_suffix(Path(names[0]).suffix)
-            also = f" (and config.json to {beside})" if entry.network is None else ""
-            raise UserError(
-                f"{_offline(f'{page} ({names[0]})', error, wanted)}{also}; if it is gated, accept its licence on that "
-                "page and log in here with `hf auth login`"
-            ) from None
-        Path(source).replace(temporary)
-    return f"https://huggingface.co/{repository}", None
-
-
-def _first(download: Callable[[str], str], names: Sequence[str], absent: type[Exception]) -> str:
-    """Return the first of several files that is there."""
-    for name in names[:-1]:
-        try:
-            return download(name)
-        except absent as error:
-            if isinstance(error, FileNotFoundError):  # the machine is offline, so nothing is known of the file
-                raise
-    return download(names[-1])
+    return hub.fetch(entry, temporary, output)
 
 
 def _offline(what: str, error: Exception, copy: Path) -> str:

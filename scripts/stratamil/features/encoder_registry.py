@@ -16,6 +16,7 @@ Normalisation = tuple[tuple[float, ...], tuple[float, ...]]  # mean and SD of R,
 LITE0, STAIN_STATS = "efficientnet_lite0", "stain_stats"
 FILES = (".pth", ".pt", ".bin", ".safetensors")  # suffixes of a user's own weights
 HUB_FILES = ("model.safetensors", "pytorch_model.bin")
+EXTRA = "config: embed.encoder: this encoder needs timm: pip install -r requirements-timm.txt -c constraints.txt"
 IMAGENET = ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
 BIOPTIMUS = ((0.707223, 0.578729, 0.703617), (0.211883, 0.230117, 0.177517))
 
@@ -31,6 +32,8 @@ class Entry:
     width: features at one place of the map, or of one token; 2x2 gives 4 times, cls+mean twice as many.
     precision: what "auto" is; "auto" here: bf16 where the machine computes in it.
     final_relu: whether the network applies DenseNet's last ReLU before it pools; None where there is none.
+    layer: the part of the network whose output is taken; None: the last map, or the tokens after the last norm.
+    published: torchvision's name of the weights that "default" are; "default": its own choice.
     hub: repository of the Hugging Face Hub. source: where all this is documented.
     """
 
@@ -44,6 +47,8 @@ class Entry:
     precision: str = "auto"
     final_relu: bool | None = None
     arguments: dict[str, Any] = field(default_factory=dict)
+    layer: str | None = None
+    published: str = "default"
     hub: str | None = None
     source: str = ""
 
@@ -62,8 +67,9 @@ def _vit(
     normalisation: Normalisation = IMAGENET,
     **arguments: Any,
 ) -> Entry:
-    """A published vision transformer, with the arguments, normalisation and pooling that TRIDENT 0120b8b loads it with.
+    """A published vision transformer, with the arguments, normalisation and pooling that TRIDENT a91fa84 loads it with.
 
+    docs/how-to/encoders.md says how each row was checked against its authors' text.
     Their transforms scale the shorter side to 224 and take the centre; only Prov-GigaPath's scales it to 256 first.
     """
     return Entry(
@@ -95,6 +101,11 @@ ENCODERS = {
         "torchvision", "densenet121", 224, "squash", "global", 1024, normalisation=IMAGENET, final_relu=False,
         source="https://github.com/KimiaLabMayo/KimiaNet",
     ),
+    # The truncated ResNet50 of CLAM 53e2409, models/timm_wrapper.py: timm's resnet50.tv_in1k up to its third block.
+    "clam_resnet50": Entry(
+        "torchvision", "resnet50", 224, "squash", "global", 1024, normalisation=IMAGENET, precision="fp32",
+        layer="layer3", published="IMAGENET1K_V1", source="https://github.com/mahmoodlab/CLAM",
+    ),
     "uni": _vit("MahmoodLab/UNI", "vit_large_patch16_224", 1024, init_values=1e-5),
     "uni2_h": _vit(
         "MahmoodLab/UNI2-h", "vit_giant_patch14_224", 1536, depth=24, num_heads=24, init_values=1e-5, embed_dim=1536,
@@ -123,7 +134,15 @@ ENCODERS = {
 }  # fmt: skip
 
 # Published in formats of their own, which timm does not read.
-ELSEWHERE = ("conch", "conchv1_5", "phikon", "phikon_v2")
+ELSEWHERE = (
+    "conch", "conchv1_5", "conch_v15", "phikon", "phikon_v2", "hibou_b", "hibou_l", "midnight", "midnight_12k",
+    "pathoduet", "pathoduet_ihc", "musk", "keep", "ctranspath", "gpfm",
+)  # fmt: skip
+# Encoders of slides, with the encoder of patches whose features they take.
+OF_SLIDES = {
+    "titan": "CONCH v1.5", "prism": "virchow", "chief": "CTransPath", "madeleine": "CONCH",
+    "gigapath_slide": "prov_gigapath", "threads": "CONCH v1.5", "feather": "CONCH v1.5",
+}  # fmt: skip
 
 
 def entry(encoder: str) -> Entry:
@@ -147,7 +166,7 @@ def folder(encoder: str) -> str:
 def filled(settings: dict[str, Any]) -> dict[str, Any]:
     """Return the settings of an encoder with its defaults in place of null, as far as they are known without timm."""
     row = entry(settings["encoder"])
-    defaults = {"input_size": row.size, "resize": row.resize, "pooling": row.pooling}
+    defaults = {"input_size": row.size, "resize": row.resize, "pooling": row.pooling, "layer": row.layer}
     return settings | {key: default for key, default in defaults.items() if settings[key] is None}
 
 
@@ -170,11 +189,27 @@ def fetched(encoder: str, weights: str) -> str | None:
     return f"{folder(encoder)}_{Path(weights).name}.{suffix}"
 
 
+def version(encoder: str, weights: str) -> str:
+    """Return the name that torchvision gives to published weights; "default" is what the registry says."""
+    return entry(encoder).published if weights == "default" else weights
+
+
 def problems(
-    encoder: str, weights: str, final_relu: bool | None = None, pooling: str | None = None
+    encoder: str,
+    weights: str,
+    final_relu: bool | None = None,
+    pooling: str | None = None,
+    layer: str | None = None,
 ) -> Iterator[tuple[str, str]]:
     """Yield (setting, message) of what cannot work, before anything is loaded."""
     name = column(encoder.rpartition("/")[2].partition("@")[0])
+    if encoder not in ENCODERS and name in OF_SLIDES:
+        yield (
+            "encoder",
+            f"{encoder} encodes whole slides, from features of their patches: a row a slide has no patches to weigh. "
+            f"Set the encoder of patches that it takes, {OF_SLIDES[name]}",
+        )
+        return
     if encoder not in ENCODERS and name in ELSEWHERE:
         yield "encoder", f"timm has no {encoder}: make its features with TRIDENT and set features.source: precomputed"
         return
@@ -190,5 +225,9 @@ def problems(
         yield "pooling", f"{pooling} is for tokens, and {encoder} has a map: set 2x2 or global"
     elif pooling == "2x2" and row.pooling in ("cls", "cls+mean"):
         yield "pooling", f"2x2 is for a map, and {encoder} has tokens: set cls, cls+mean or global"
+    if layer and row.library not in ("torchvision", "timm"):
+        yield "layer", f"{encoder} has no layers to choose from: set it to null"
+    if layer and final_relu is not None:
+        yield "final_relu", f"is of DenseNet's last map, and embed.layer is {layer}: set one of them to null"
     if final_relu is not None and row.final_relu is None:
         yield "final_relu", f"{encoder} is no DenseNet of torchvision and has no such ReLU: set it to null"

@@ -2,6 +2,8 @@
 
 16-bit grey files often hold fewer bits: those of a camera (10, 12, 14), or 8 that a program widened. A file is scaled
 by the bits that its largest value needs, rounded up to one of BITS, so that each of these comes out as it looks.
+An image is turned as its orientation tag says, as every viewer does. A colour profile is not applied, as in the
+programs that published encoders were trained with: pixels are taken as they are stored. CIELAB becomes sRGB.
 Limits: a file says nothing of its camera, so one whose tissue is all dark is brightened; Facts tell how many bits each
 file uses, and files of one study should use the same. Of 16-bit colour Pillow gives the upper 8 bits; where these hold
 next to nothing, the file is refused.
@@ -15,12 +17,14 @@ from typing import Literal, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image, UnidentifiedImageError
+from PIL import Image, ImageOps, UnidentifiedImageError
 
 Resize = Literal["squash", "crop", "pad"]
 # What names.IMAGE_SUFFIXES names, whatever the suffix of a file. Pillow reads others, some by starting another program
 # (Ghostscript for EPS). A JPEG that holds several images (MPO) is read as its first.
-FORMATS = ("PNG", "JPEG", "TIFF", "BMP")
+FORMATS = ("PNG", "JPEG", "TIFF", "WEBP", "BMP")
+TIFF = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")  # first bytes
+ORIENTATION, BITS_PER_SAMPLE, PLANES = 0x112, 258, 284  # tags of EXIF and TIFF
 BITS = (8, 10, 12, 14, 16)
 DIM = 64  # above what is left, in the upper 8 bits, of 16-bit colours that use 14 bits or fewer
 SMALL = 16  # pixels of the longer side below which an image shows nothing
@@ -111,7 +115,7 @@ def load(path: Path) -> Image.Image:
 
 
 def sides(path: Path) -> tuple[int, int]:
-    """Return width and height from the head of a file; the pixels are not decoded. Raises Unreadable."""
+    """Return width and height from the head of a file, as stored; the pixels are not decoded. Raises Unreadable."""
     with _opened(path) as image:
         return image.size
 
@@ -133,18 +137,28 @@ def _opened(path: Path) -> Iterator[Image.Image]:
     except Unreadable:
         raise
     except UnidentifiedImageError:
-        raise Unreadable(f"no {', '.join(FORMATS[:-1])} or {FORMATS[-1]} image, or its head is damaged") from None
+        raise Unreadable(_unknown(path)) from None
     except Exception as error:
         refusal = error.strerror if isinstance(error, OSError) else None
         reason = refusal or " ".join(str(error).replace(str(path), "file").split()) or type(error).__name__
         raise Unreadable(reason, refusal) from None
 
 
+def _unknown(path: Path) -> str:
+    with open(path, "rb") as file:
+        if file.read(4) in TIFF:
+            return "a TIFF of a kind that is not read, or damaged: export it with 8 bits a colour, as RGB"
+    return f"no {', '.join(FORMATS[:-1])} or {FORMATS[-1]} image, or its head is damaged"
+
+
 def _decoded(path: Path) -> tuple[Image.Image, int, Odd]:
     """Return an image in 8-bit RGB and its own size, the bits of its Facts, and what is odd about it."""
     with _opened(path) as image:
         wide = any(";16" in str(tile[3]) for tile in image.tile)  # forgotten once the pixels are decoded
+        _check_planes(image)
         image.load()
+        if image.getexif().get(ORIENTATION, 1) != 1:
+            image = ImageOps.exif_transpose(image)
         bits, odd = 8, Odd(0)
         if image.mode == "F":
             raise Unreadable("floating-point pixels have no known white")
@@ -159,6 +173,21 @@ def _decoded(path: Path) -> tuple[Image.Image, int, Odd]:
             image = Image.alpha_composite(Image.new("RGBA", image.size, "white"), image)
         image = image if image.mode == "RGB" else image.convert("RGB")
         return image, bits, odd | _oddities(image)
+
+
+def _check_planes(image: Image.Image) -> None:
+    """Raise Unreadable for a TIFF whose colours lie apart in a way that would be read as other colours."""
+    if image.format != "TIFF":
+        return
+    tags = image.tag_v2
+    if tags.get(PLANES) == 2 and max(tags.get(BITS_PER_SAMPLE, (8,))) > 8 and image.tile[0][0] == "raw":
+        raise Unreadable("16-bit colours in planes: export it with 8 bits a colour")
+    if image.mode in ("L", "I;16", "I;16B") and image.n_frames > 1:
+        first = image.mode, image.size
+        image.seek(1)
+        if (image.mode, image.size) == first:
+            raise Unreadable("several grey pages of one size, as of channels: export it as RGB")
+        image.seek(0)
 
 
 def _scaled(image: Image.Image) -> tuple[Image.Image, int]:

@@ -11,7 +11,7 @@ import contextlib
 import difflib
 import io
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 from types import ModuleType
@@ -120,9 +120,10 @@ def load(
     resize: images.Resize | None = None,
     device: torch.device | str | None = None,
     final_relu: bool | None = None,
+    layer: str | None = None,
     weights_sha256: str | None = None,
 ) -> Encoder:
-    """Return an Encoder, in eval mode. None of input_size, pooling, resize and final_relu is the registry's default.
+    """Return an Encoder, in eval mode. None of a setting is the registry's default.
 
     encoder: a name that encoder_registry knows. weights_file: a state dict in a .pth or .safetensors file; None gives
     random weights of seed 0. weights_sha256: what its hash must be.
@@ -131,16 +132,16 @@ def load(
     transformers "cls", the class token, "cls+mean", it and the mean of the other tokens, or "global", that mean alone.
     precision: "fp32", "bf16", or "auto": bf16 where the machine computes in it (devices.fast_bf16) and the registry
     does not say fp32, fp32 elsewhere.
-    device: by default a GPU if there is one. final_relu: DenseNet's last ReLU; see the head of this module.
+    device: by default a GPU if there is one. final_relu: DenseNet's last ReLU; see the head of this module. layer: the
+    part of the network whose output is taken as the last map, or the tokens; no norm that comes later is applied.
     stain_stats has no map and no weights: pooling, precision and weights_file do not change it.
     Never uses the network. Raises UserError if the encoder, a setting or the file does not fit.
     """
     device = torch.device(device or devices.best())
-    for setting, message in encoder_registry.problems(encoder, "none", final_relu):
+    for setting, message in encoder_registry.problems(encoder, "none", final_relu, layer=layer):
         raise UserError(f"config: embed.{setting}: {message}")
-    entry = encoder_registry.entry(encoder)
-    if final_relu is not None:
-        entry = replace(entry, final_relu=final_relu)
+    given = {"final_relu": final_relu, "layer": layer}
+    entry = replace(encoder_registry.entry(encoder), **{key: each for key, each in given.items() if each is not None})
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
         network, entry, described = _build(entry, encoder, input_size, weights_file)
@@ -218,7 +219,8 @@ def _build(
     if entry.normalisation is None:
         entry = replace(entry, normalisation=torchvision_networks.normalisation(entry.network))
     described = {} if entry.final_relu is None else {"final_relu": entry.final_relu}
-    network = torchvision_networks.build(entry.network, entry.final_relu)
+    described = {"layer": entry.layer} if entry.layer else described
+    network = torchvision_networks.build(entry.network, entry.final_relu, entry.layer)
     return network, entry, {"torchvision": torchvision_networks.VERSION, **described}
 
 
@@ -237,9 +239,7 @@ def import_timm() -> ModuleType:
     try:
         import timm
     except ImportError:
-        raise UserError(
-            "config: embed.encoder: this encoder needs timm: pip install -r requirements-timm.txt -c constraints.txt"
-        ) from None
+        raise UserError(encoder_registry.EXTRA) from None
     return timm
 
 
@@ -273,13 +273,48 @@ def _timm(entry: Entry, encoder: str, weights_file: Path | str | None) -> tuple[
         pooling=entry.pooling or ("cls" if by_token else "global"),
         normalisation=entry.normalisation or (tuple(configured["mean"]), tuple(configured["std"])),
     )
-    forward = network.forward_features
+    forward = _up_to(network, entry.layer, encoder) if entry.layer else network.forward_features
     if getattr(network, "output_fmt", "NCHW") == "NHWC":
         network.forward = lambda pixels: forward(pixels).permute(0, 3, 1, 2)
     else:
         network.forward = forward
     made = ", ".join([entry.network, *(f"{name}={value}" for name, value in sorted(entry.arguments.items()))])
-    return network, entry, {"network": made, "timm": timm.__version__}
+    described = {"layer": entry.layer} if entry.layer else {}
+    return network, entry, {"network": made, "timm": timm.__version__, **described}
+
+
+class _Reached(Exception):
+    """The output of a layer, of which the rest of the network is not needed."""
+
+    def __init__(self, output: Any) -> None:
+        super().__init__()
+        self.output = output
+
+
+def _up_to(network: nn.Module, layer: str, encoder: str) -> Callable[[Tensor], Tensor]:
+    """Return a function that gives the output of a layer of a network of timm; what comes after it is not run."""
+    modules = dict(network.named_modules())
+    if layer not in modules:
+        from stratamil.features import torchvision_networks
+
+        raise UserError(torchvision_networks.no_layer(encoder, layer, [name for name in modules if name]))
+    network.fc_norm = nn.Identity()  # the norm of what the last layer gives
+
+    def stop(module: nn.Module, inputs: Any, output: Any) -> None:
+        raise _Reached(output)
+
+    modules[layer].register_forward_hook(stop)
+    forward = network.forward_features
+
+    def up_to(pixels: Tensor) -> Tensor:
+        try:
+            forward(pixels)
+        except _Reached as reached:
+            if isinstance(reached.output, Tensor) and reached.output.dim() in (3, 4):
+                return reached.output
+        raise UserError(f"config: embed.layer: {layer} of {encoder} gives no map and no tokens: set an earlier one")
+
+    return up_to
 
 
 def _repository(entry: Entry, weights_file: Path | str | None) -> tuple[Entry, dict[str, Any]]:

@@ -44,6 +44,8 @@ def describe_hdf5(path: Path, folder: Path) -> checks.Source:
             for name in (*checks.ENCODER, *checks.TILING, *checks.SCANNED)
             if name in item.attrs and (value := _said(name, item.attrs[name])) is not None
         }
+        if (kind := _said("feat_type", file.attrs.get("feat_type", ""))) in ("slide", "patient"):
+            raise UserError(f"{path}: features of a {kind}, not of patches: give those of its tiles")
         return checks.Source(rows, dim, {}, coords, said)
 
 

@@ -6,8 +6,11 @@ Layouts that are read, by suffix; N rows, one a patch, of D features:
         CLAM, extract_features_fp.py, compute_w_loader: float32, appended batch by batch, without attributes
         STAMP 2, stamp/preprocessing/__init__.py, extract_: `feats` in float16, attributes extractor, unit and others
     .npz        `features` (N, D) and, of N values each, case, stain, slice, instance; `coords` (N, 2)
+    .pt         a tensor (N, D) or (1, N, D), as CLAM's pt_files, or a dict with `features` or `feats` and, of N values
+        each, what an npz may have
     .parquet    columns f0 to fD-1, or one column of lists; case, stain, slice, instance; x, y
-Names are read without regard to case. Nothing is unpickled. No memory is taken for more than a file can hold, and no
+Names are read without regard to case. Nothing is unpickled but the tensors of .pt, which torch.load does with
+weights_only=True. No memory is taken for more than a file can hold, and no
 value is taken from outside it, but for HDF5 links and virtual data sets whose sources lie in the folder of the study.
 Integers of 16 bits are refused: numpy has no bfloat16, so programs store its bits as these, and as numbers they are
 nonsense. HDF5 can crash on a damaged file, so `stratamil.precomputed` calls this module in a process that may die.
@@ -33,6 +36,7 @@ from stratamil.core import names, npz
 from stratamil.core.errors import REFUSALS, UserError, few
 from stratamil.features import precomputed_checks as checks
 from stratamil.features.precomputed_hdf5 import blocks_of_hdf5, describe_hdf5
+from stratamil.features.precomputed_torch import blocks_of_pt, describe_pt
 
 Describe = Callable[[Path, Path], checks.Source]
 Blocks = Callable[[Path, Path, int], Iterator[tuple[int, NDArray[Any]]]]
@@ -237,4 +241,5 @@ FORMATS = {
     ".hdf5": (describe_hdf5, blocks_of_hdf5),
     ".npz": (_npz, _npz_blocks),
     ".parquet": (_parquet, _parquet_blocks),
+    ".pt": (describe_pt, blocks_of_pt),
 }

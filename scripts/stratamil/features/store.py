@@ -6,7 +6,7 @@ import json
 import math
 import os
 import shutil
-from collections.abc import Collection, Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -65,9 +65,13 @@ class Rows:
         row: NDArray[np.int64],
         columns: NDArray[np.int64],
         width: int,
+        beside: Mapping[int, Sequence[int]] | None = None,
     ) -> None:
-        """parts: arrays (n, d); part, row (N,): where each row is; columns: where each part's begin among `width`."""
-        self.parts, self.part, self.row, self.columns = parts, part, row, columns
+        """parts: arrays (n, d); part, row (N,): where each row is; columns: where each part's begin among `width`.
+
+        beside: number of a part -> those of parts that hold further columns of the same rows.
+        """
+        self.parts, self.part, self.row, self.columns, self.beside = parts, part, row, columns, beside or {}
         self.shape = (len(row), width)
 
     def __len__(self) -> int:
@@ -85,8 +89,10 @@ class Rows:
             return self.parts[part[0]][row[0] : row[-1] + 1] if one_run else self.parts[part[0]][row]
         values = np.zeros((len(part), self.shape[1]), self.dtype)
         for number in np.unique(part):
-            here, begin = np.flatnonzero(part == number), self.columns[number]
-            values[here, begin : begin + self.parts[number].shape[1]] = self.parts[number][row[here]]
+            here = np.flatnonzero(part == number)
+            for each in (number, *self.beside.get(int(number), ())):
+                begin = self.columns[each]
+                values[here, begin : begin + self.parts[each].shape[1]] = self.parts[each][row[here]]
         return values
 
 
@@ -111,8 +117,10 @@ def read(paths: Iterable[Path | str], case_ids: Iterable[str] | None = None) -> 
     """Read the shards at `paths`; all cases, or those in `case_ids`. Returns Features; its values are Rows.
 
     The shards in one folder are of one encoder. Features of several stand side by side in blocks of columns, in the
-    order of the folders' names, with zeros in the other blocks; their identity is {"encoders": {folder: identity}}.
-    Raises UserError if shards of a folder were made with different settings, or a wanted case has no patches in any.
+    order of the folders' names, with zeros in the blocks of encoders that a patch has no features of; their identity is
+    {"encoders": {folder: identity}}.
+    Raises UserError if shards of a folder were made with different settings, shards of two folders have some patches in
+    common but not all, or a wanted case has no patches in any.
     """
     paths = sorted(map(Path, paths), key=lambda path: path.parent.name)
     wanted = None if case_ids is None else set(map(str, case_ids))
@@ -123,24 +131,48 @@ def read(paths: Iterable[Path | str], case_ids: Iterable[str] | None = None) -> 
     _check_identities(paths, shards)
     identities = {name: same[0].identity for name, same in folders.items()}
     identity = {"encoders": identities} if len(identities) > 1 else shards[0].identity
-    table = tables.joined([shard.table for shard in shards], IDS)
+    beside = _beside(paths, shards)
+    others = {number for numbers in beside.values() for number in numbers}
+    first = [number for number in range(len(shards)) if number not in others]
+    table = tables.joined([shards[number].table for number in first], IDS)
     table = table[[name for name in (*COLUMNS, *PLACE) if name in table]]
     if lacking := sorted((wanted or set()) - set(table["case_id"].cat.categories), key=natural):
         raise UserError(
             f"features: no patches of {len(lacking)} cases in {paths[0]} and its like: {', '.join(lacking)}: "
             "run embed again, or recreate the splits from the inventory"
         )
-    blank = np.concatenate([shard.blank for shard in shards])
-    part = np.repeat(np.arange(len(shards), dtype=np.int16), [len(shard.table) for shard in shards])
-    row = np.concatenate([shard.table.index.to_numpy(np.int32) for shard in shards])
+    blank = np.concatenate([shards[number].blank for number in first])
+    part = np.repeat(np.array(first, dtype=np.int16), [len(shards[number].table) for number in first])
+    row = np.concatenate([shards[number].table.index.to_numpy(np.int32) for number in first])
     order = np.lexsort([_ranks(table["stain"]), _ranks(table["case_id"])])
     widths = [same[0].values.shape[1] for same in folders.values()]
     columns = np.repeat(np.cumsum([0, *widths[:-1]]), [len(same) for same in folders.values()])
-    values = Rows([shard.values for shard in shards], part[order], row[order], columns, sum(widths))
+    values = Rows([shard.values for shard in shards], part[order], row[order], columns, sum(widths), beside)
     colour = None
     if all(shard.colour is not None for shard in shards):
         colour = Rows([shard.colour for shard in shards], part[order], row[order], np.zeros_like(columns), COLOUR)
     return Features(values, table.iloc[order].reset_index(drop=True), identity, blank[order], colour)
+
+
+def _beside(paths: Sequence[Path], shards: Sequence[Features]) -> dict[int, list[int]]:
+    """Return the number of each shard whose patches other encoders' shards have, too, with the numbers of these.
+
+    Raises UserError if two have patches in common, but not all.
+    """
+    firsts: dict[str, list[int]] = {}
+    beside: dict[int, list[int]] = {}
+    for number, (path, shard) in enumerate(zip(paths, shards, strict=True)):
+        for first in firsts.setdefault(path.name, []):
+            there, here = shards[first].table, shard.table
+            if set(there["stain"].cat.categories).isdisjoint(here["stain"].cat.categories):
+                continue  # encoders of different stains
+            if there["path"].equals(here["path"]):
+                beside.setdefault(first, []).append(number)
+                break
+            raise UserError(f"{path}: has other patches than {paths[first]}: delete both and run embed again")
+        else:
+            firsts[path.name].append(number)
+    return beside
 
 
 def _check_identities(paths: Iterable[Path], shards: Iterable[Features]) -> None:
@@ -231,7 +263,8 @@ def facts(paths: Iterable[Path]) -> pd.DataFrame:
                 text = {name: file[name].asstr()[:] for name in ("case_id", "path")}
                 tables.append(pd.DataFrame(text | {name: file[name][:] for name in FACTS}))
     columns = ["case_id", "path", *FACTS]
-    return pd.concat(tables, ignore_index=True) if tables else pd.DataFrame(columns=columns).astype(FACTS)
+    table = pd.concat(tables, ignore_index=True) if tables else pd.DataFrame(columns=columns).astype(FACTS)
+    return table.drop_duplicates("path", ignore_index=True)  # which several encoders have
 
 
 def unreadable(paths: Iterable[Path]) -> pd.DataFrame:
@@ -241,7 +274,7 @@ def unreadable(paths: Iterable[Path]) -> pd.DataFrame:
         with _opened(path) as file:
             tables.append(pd.DataFrame({name: file[f"unreadable_{name}"].asstr()[:] for name in UNREADABLE}))
     table = pd.concat(tables, ignore_index=True) if tables else pd.DataFrame(columns=UNREADABLE)
-    return table.sort_values("path", key=lambda paths: paths.map(natural), ignore_index=True)
+    return table.drop_duplicates("path").sort_values("path", key=lambda paths: paths.map(natural), ignore_index=True)
 
 
 def _difference(a: dict[str, Any], b: dict[str, Any]) -> str:

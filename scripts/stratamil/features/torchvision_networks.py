@@ -1,6 +1,7 @@
 """Classification networks of torchvision, cut after their last map. Importing torchvision takes seconds."""
 
 import difflib
+from collections.abc import Sequence
 from functools import cache
 from typing import Any
 
@@ -9,7 +10,7 @@ import torchvision
 from torch import nn
 from torchvision.models import WeightsEnum, feature_extraction
 
-from stratamil.core.errors import UserError
+from stratamil.core.errors import UserError, few
 from stratamil.features.encoder_registry import LITE0, STAIN_STATS, Normalisation
 
 VERSION = str(torchvision.__version__)
@@ -17,16 +18,25 @@ HEAD = ("classifier", "avgpool", "fc", "head", "heads")  # modules that follow t
 PROBE_SIZE = 224  # every network takes it, and has a last map larger than 1 x 1 for it
 
 
-def build(encoder: str, final_relu: bool | None = None) -> nn.Module:
+def build(encoder: str, final_relu: bool | None = None, layer: str | None = None) -> nn.Module:
     """Return a network up to its last map, with random weights; without DenseNet's last ReLU if final_relu is False.
 
-    Raises UserError if it has no such map.
+    layer: the part whose output is the map. Raises UserError if it has no such map.
     """
     network = _network(encoder)
-    name = "features.norm5" if final_relu is False else _last_map_of(encoder)
-    return feature_extraction.create_feature_extractor(
-        network, train_return_nodes={}, eval_return_nodes={name: "map"}, suppress_diff_warning=True
-    )
+    name = layer or ("features.norm5" if final_relu is False else _last_map_of(encoder))
+    try:
+        return feature_extraction.create_feature_extractor(
+            network, train_return_nodes={}, eval_return_nodes={name: "map"}, suppress_diff_warning=True
+        )
+    except ValueError:
+        raise UserError(no_layer(encoder, name, [each for each, _ in network.named_modules() if each])) from None
+
+
+def no_layer(encoder: str, layer: str, there: Sequence[str]) -> str:
+    """Say that a network has no such layer, and which are like it. there: names of its layers."""
+    near = difflib.get_close_matches(layer, there, n=3, cutoff=0.4) or there[-5:]
+    return f"config: embed.layer: {encoder} has no {layer}: set one like {few(near, 5)}"
 
 
 def _network(encoder: str) -> nn.Module:

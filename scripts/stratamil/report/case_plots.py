@@ -24,7 +24,7 @@ PAPER = {"facecolor": "white", "edgecolor": "none", "pad": 0.6}
 SMALLEST_RATIO = 1e-6  # smaller ratios fall in the first bar of a histogram
 BINS = 40
 FRAME = (
-    "dots: patches at x, y of the feature file, y downwards; each frame has its own scale",
+    "dots: patches at their x and y, y downwards; each frame has its own scale",
     "percent: share of the case's attention",
 )
 MAPS = 4  # side by side

@@ -2,7 +2,7 @@
 
 Galleries are drawn with Pillow, a patch as it is on disk: made larger or smaller, never stretched or recoloured.
 Borders show the ratio to an equal share (weight x N) on one scale for all galleries, so that they can be compared.
-Where patches have no images, maps show the same ratio at their coordinates.
+Where patches have coordinates, of their names or of precomputed features, maps show the same ratio there.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -152,9 +152,9 @@ def draw_case(
     histogram, ranks = case_plots.histogram(case, stains, heading), case_plots.slice_ranks(case, stains, heading)
     save(histogram, output / "plots" / f"effective_patch_attn_distro_case_{name}.png")
     save(ranks, output / "slice_attention" / f"slice_attn_rankplot_case_{name}.png")
+    if "x" in case.patches and case.patches["x"].notna().any():
+        save(case_plots.maps(case, heading), output / "attention_maps" / f"case_{name}_attention_map.png")
     if patches is None:
-        if "x" in case.patches and case.patches["x"].notna().any():
-            save(case_plots.maps(case, heading), output / "attention_maps" / f"case_{name}_attention_map.png")
         return []
     tiles = Tiles(patches)
     for stain in case.stains.index:

@@ -1,5 +1,6 @@
 """Settings that do not go together, in lines that a user can act on; no file is looked at."""
 
+from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
@@ -8,7 +9,9 @@ from stratamil.core.names import Grammar, class_code, column, of_splits, spellin
 from stratamil.core.schema import defaults, merged
 from stratamil.features import encoder_registry
 from stratamil.workflow import schema_errors, tune_checks
-from stratamil.workflow.config_values import stains
+from stratamil.workflow.config_values import listed, stains
+
+OF_ONE_ENCODER = ("weights", "weights_sha256", "input_size", "resize", "pooling", "final_relu", "layer")
 
 
 def problems(config: Mapping[str, Any], schema: Mapping[str, Any]) -> list[str]:
@@ -90,13 +93,30 @@ def _embed(config: Mapping[str, Any], schema: Mapping[str, Any]) -> Iterator[str
     own, known = embed["by_stain"] or {}, stains({"names": _section("names", config, schema)})
     strangers = [stain for stain in own if stain not in known]
     yield from (f"embed.by_stain: no stain {stain!r}: set one of {', '.join(known)}" for stain in strangers)
-    for where, settings in {"embed": embed, **{f"embed.by_stain.{stain}": own[stain] for stain in own}}.items():
+    yield from _several(embed, defaults("embed"))
+    asked_for = [("embed", embed | {"encoder": encoder}) for encoder in listed(embed["encoder"])]
+    for where, settings in [*asked_for, *((f"embed.by_stain.{stain}", own[stain]) for stain in own)]:
         encoder, weights = settings["encoder"], settings.get("weights", default)
-        faults = encoder_registry.problems(encoder, weights, settings.get("final_relu"), settings.get("pooling"))
-        lines = [f"{where}.{key}: {message}" for key, message in faults]
+        asked = {key: settings.get(key) for key in ("final_relu", "pooling", "layer")}
+        lines = [f"{where}.{key}: {said}" for key, said in encoder_registry.problems(encoder, weights, **asked)]
         if (row := encoder_registry.entry(encoder)).hub and not row.network and weights == "none":
             lines.append(f"{where}.weights: {encoder} needs its weights: set default, or your own file")
         yield from lines or _torchvision(where, encoder, weights)
+
+
+def _several(embed: Mapping[str, Any], default: Mapping[str, Any]) -> Iterator[str]:
+    """Yield a line for settings that are of one encoder where there are several, and for two of one folder."""
+    names = listed(embed["encoder"])
+    if len(names) == 1:
+        return
+    for key in OF_ONE_ENCODER:
+        if embed[key] != default[key] and embed[key] != "none":
+            usual = "null" if default[key] is None else default[key]
+            yield f"embed.{key}: {embed[key]} with several encoders, of which each has its own: set it to {usual}"
+    folders = Counter(map(encoder_registry.folder, names))
+    for folder in (folder for folder, n in folders.items() if n > 1):
+        same = [name for name in names if encoder_registry.folder(name) == folder]
+        yield f"embed.encoder: {' and '.join(same)} would have one folder, {folder}: take one out"
 
 
 def _torchvision(where: str, encoder: str, weights: str) -> Iterator[str]:
@@ -112,7 +132,8 @@ def _torchvision(where: str, encoder: str, weights: str) -> Iterator[str]:
         return
     try:
         torchvision_networks.published(
-            encoder, "default" if weights == "none" or encoder_registry.is_file(weights) else weights
+            encoder_registry.entry(encoder).network,
+            "default" if weights == "none" or encoder_registry.is_file(weights) else weights,
         )
     except UserError as error:
         yield from (line.removeprefix("config: ").replace("embed.", f"{where}.", 1) for line in error.problems)

@@ -9,7 +9,7 @@ from stratamil.core import tables
 from stratamil.core.errors import UserError, few
 from stratamil.features import encoder_registry
 from stratamil.workflow import results_folder
-from stratamil.workflow.config_values import split_names
+from stratamil.workflow.config_values import preset_files
 
 # Settings that are paths, by section; `results` must not begin with a dash.
 PATHS = {
@@ -25,11 +25,9 @@ def missing_files(config: Mapping[str, Any]) -> list[str]:
     """Return one line for each file or folder that the config names and that is not there."""
     if config["compare"]:  # whose folders `comparing` looks at
         return []
-    splits = split_names(config)
-    preset = config["splits"]["preset"]
     truth, features = config["attention"]["truth"], config["features"]
     precomputed = features["source"] == "precomputed"
-    named = [("splits.preset", preset.replace("{split}", split)) for split in splits if preset]
+    named = [("splits.preset", path) for path in preset_files(config)]
     if precomputed:
         named.append(("features.manifest", features["manifest"]))
     else:

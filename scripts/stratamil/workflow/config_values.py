@@ -15,6 +15,19 @@ def split_names(config: Mapping[str, Any]) -> list[str]:
     return names.of_splits(config["splits"]["n_splits"], config["splits"]["n_repeats"])
 
 
+def preset_files(config: Mapping[str, Any]) -> list[str]:
+    """Return the existing split files: one a split, numbered 01, 02, ... or 0, 1, ..., or a JSON file of all."""
+    preset = config["splits"]["preset"]
+    if not preset:
+        return []
+    if "{split}" not in preset and "{fold}" not in preset:
+        return [preset]
+    return [
+        preset.replace("{split}", name).replace("{fold}", str(number))
+        for number, name in enumerate(split_names(config))
+    ]
+
+
 def foreign(own: Mapping[str, Any], allowed: Mapping[str, Sequence[str] | None]) -> list[str]:
     """Return the settings of the user's files that are not allowed. allowed: section -> its settings, None for all."""
     names = [key for key in own if key not in allowed]
@@ -60,19 +73,25 @@ def variants(config: Mapping[str, Any]) -> dict[str, dict[str, dict[str, Any]]]:
     return result
 
 
+def listed(encoder: str | Sequence[str]) -> list[str]:
+    """Return the encoders that embed.encoder names, one or several."""
+    return [encoder] if isinstance(encoder, str) else list(encoder)
+
+
 def encoders(config: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
     """Return the encoders of the study: feature folder -> settings as in `embed`, with `only_stains`.
 
-    only_stains is a list, or None for all. Null becomes the encoder's own default. A stain in embed.by_stain has its
-    own encoder, whose missing settings are the schema's defaults, not those of `embed`. Its folder is
-    `{encoder}_{stain}`; that of all other stains is the encoder's name.
+    Several encoders of the same patches are several folders, whose features are joined when they are read. only_stains
+    is a list, or None for all. Null becomes the encoder's own default. A stain in embed.by_stain has its own encoder,
+    whose missing settings are the schema's defaults, not those of `embed`. Its folder is `{encoder}_{stain}`; that of
+    all other stains is the encoder's name.
     """
     embed, own = config["embed"], config["embed"]["by_stain"] or {}
     rest = [stain for stain in stains(config) if stain not in own]
     by_folder = {}
-    if rest:
-        main = embed | {"only_stains": rest if own else None}
-        by_folder[encoder_registry.folder(embed["encoder"])] = encoder_registry.filled(main)
+    for encoder in listed(embed["encoder"]) if rest else []:
+        main = embed | {"encoder": encoder, "only_stains": rest if own else None}
+        by_folder[encoder_registry.folder(encoder)] = encoder_registry.filled(main)
     shared = {key: embed[key] for key in ("batch_size", "shards", "max_unreadable")}
     for stain in stains(config):
         if stain in own:

@@ -118,6 +118,11 @@ def _weights_of(encoder: str, chosen: str) -> tuple[State, str]:
         return "ok", "its weights come with the installed packages"
     cache = Path(os.environ.get("TORCH_HOME") or "~/.cache/torch").expanduser() / "hub/checkpoints"
     if (cache / address.rpartition("/")[2]).is_file() or reached(host(address)):
+        if encoder_registry.needs_timm(encoder):
+            from stratamil.features import hub
+
+            if refused := hub.refusal(encoder):
+                return "wrong", refused
         return "note", "no weights here yet: the first run fetches them"
     return "wrong", f"no weights here, and {host(address)} cannot be reached: run once where there is internet"
 
@@ -154,10 +159,10 @@ def url(encoder: str, chosen: str) -> str | None:
     if packaged or not encoder_registry.fetched(encoder, chosen) or any(encoder_registry.problems(encoder, chosen)):
         return None
     if row.library == "timm":
-        return row.source or HUB
+        return os.environ.get("HF_ENDPOINT") or HUB
     from stratamil.features import torchvision_networks
 
-    return torchvision_networks.published(row.network, chosen).url
+    return torchvision_networks.published(row.network, encoder_registry.version(encoder, chosen)).url
 
 
 def host(address: str) -> str:

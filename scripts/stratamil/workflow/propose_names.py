@@ -11,14 +11,16 @@ import math
 import random
 import re
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from itertools import pairwise
 
 from stratamil.core import schema
 from stratamil.core.errors import UserError, few
+from stratamil.core.name_patterns import PATTERNS
 from stratamil.core.names import Grammar, NotAPatch, case_id, natural, spelling
+from stratamil.workflow.propose_named import recognised
 from stratamil.workflow.propose_shapes import Cut, Field, Shape, cuts, plain, shapes
 
 # Spellings of stains in file names, without separators; the first is how the proposal calls it.
@@ -89,7 +91,7 @@ def propose_all(paths: Sequence[str], ids: dict[str, Sequence[str]]) -> Names:
     case first.
     Raises UserError where no way to cut the names lets most of them be read, with what is missing.
     """
-    if own := _own(paths, ids):
+    if own := _own(paths, ids) or _named(paths, ids):
         return own
     some = random.Random(0).sample(paths, min(SAMPLE, len(paths)))
     best, cut = None, Cut()
@@ -155,15 +157,31 @@ def _own(paths: Sequence[str], ids: dict[str, Sequence[str]]) -> Names | None:
     read = [match for path in paths if (match := pattern.match(path.rpartition("/")[2]))]
     if len(read) <= WELL_READ * len(paths):
         return None
-    cases = {case_id(match["case"]) for match in read}
-    shared = {name: len(cases & set(map(case_id, values))) for name, values in ids.items()}
-    column = max(ids, key=shared.get, default=None)
-    if not column or not shared[column]:
+    column = _column({case_id(match["case"]) for match in read}, ids)
+    if not column:
         return None
     stains = named(Counter(match["stain"] for match in read))
     rest = {name: texts for name, texts in stains.items() if name not in STAINS}
     guesses = {"stains": f"{few(rest)} not known as a stain"} if rest else {}
     return Names(column, None, None, stains, guesses)
+
+
+def _named(paths: Sequence[str], ids: dict[str, Sequence[str]]) -> Names | None:
+    """Return Names by a pattern that has a name, if it reads nearly all images and a column has their cases."""
+    found = recognised(paths, STAINS)
+    column = found and _column(found.cases, ids)
+    if not column:
+        return None
+    told = "{stain}" in PATTERNS[found.pattern]
+    guesses = {} if told else {"stains": "the names tell no stain, so it is called h&e"}
+    return Names(column, found.pattern, None, named(found.stains), guesses)
+
+
+def _column(cases: Collection[str], ids: dict[str, Sequence[str]]) -> str | None:
+    """Return the column of the labels table that has most of the cases, None if none has any."""
+    shared = {name: len(set(cases) & set(map(case_id, values))) for name, values in ids.items()}
+    best = max(ids, key=shared.get, default=None)
+    return best if best and shared[best] else None
 
 
 def propose(shape: Shape, ids: dict[str, Sequence[str]]) -> Names | None:

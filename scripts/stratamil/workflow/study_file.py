@@ -112,7 +112,7 @@ def _names(names: Names) -> list[str]:
     lines = ["names:"]
     if names.pattern:
         lines += [
-            f"  # {names.shape}",
+            *([f"  # {names.shape}"] if names.shape else []),
             *(f"  # check this: {names.guesses[k]}" for k in ("case", "slice") if k in names.guesses),
         ]
         lines.append(f"  pattern: {_single(names.pattern)}")

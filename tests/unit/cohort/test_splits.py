@@ -14,7 +14,7 @@ from seeds import SEED
 from sklearn.model_selection import StratifiedGroupKFold
 
 import splits as script
-from stratamil.cohort import generated_splits, splits
+from stratamil.cohort import generated_splits, split_files, splits
 from stratamil.cohort.splits import Split
 from stratamil.core.errors import UserError
 
@@ -377,7 +377,7 @@ def test_a_split_file_that_claims_more_than_it_holds_is_not_read(tmp_path, n, ki
 
 
 def test_a_split_file_that_unpacks_to_more_than_all_cases_is_not_read(tmp_path):
-    sets = {f"{part}_cases": np.zeros(splits.MOST + 1, "int64") for part in ("train", "val", "test")}
+    sets = {f"{part}_cases": np.zeros(split_files.MOST + 1, "int64") for part in ("train", "val", "test")}
     np.savez_compressed(tmp_path / "a.npz", **sets)
     with pytest.raises(UserError, match=r"a\.npz: not a split file: train_cases claims 1,000,001 cases"):
         splits.read(tmp_path / "a.npz")

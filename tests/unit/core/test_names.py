@@ -14,6 +14,7 @@ from stratamil.core.errors import UserError
 from stratamil.core.names import (
     ONLY_SLICE,
     PORTABLE,
+    UNKNOWN_STAIN,
     Grammar,
     NotAPatch,
     PatchName,
@@ -191,7 +192,7 @@ def test_file_names_of_ordinary_ids_are_these_ids():
 
 
 @pytest.mark.parametrize(
-    "pattern, word", [("(", "regular expression"), ("case_(?P<case>.*)", r"patch \(or x and y\)$")]
+    "pattern, word", [("(", "regular expression"), ("case_(?P<case>.*)", r"patch \(or x and y, or tile\)$")]
 )
 def test_a_bad_pattern_is_named(pattern, word):
     with pytest.raises(UserError, match=word):
@@ -200,9 +201,69 @@ def test_a_bad_pattern_is_named(pattern, word):
 
 def test_a_place_stands_for_a_number_and_a_path_for_a_name():
     grammar = Grammar(r"(?P<case>[^/]+)/(?P<stain>[^/]+)/t_(?P<x>\d+)_(?P<y>\d+)\.png", {"h&e": ["he"], "er": []})
-    assert grammar.spelt("t_512_1024.png", "P1/HE/") == PatchName("P1", "h&e", ONLY_SLICE, (512, 1024))
+    assert grammar.spelt("t_512_1024.png", "P1/HE/") == PatchName("P1", "h&e", ONLY_SLICE, (512, 1024), (512, 1024))
     with pytest.raises(NotAPatch, match="does not follow the pattern"):
         grammar.spelt("t_512_1024.png", "P1/block 2/HE/")
+
+
+UUID = "59554c0f-d04a-41f2-b152-654a848b0443"
+NAMED = {  # pattern: path -> case, stain, slice, what numbers it, its place
+    "qupath": {
+        "S21-0001 A1 HE.svs [x=1024,y=2048,w=512,h=512].png": ("S21-0001", "h&e", "S21-0001 A1 HE.svs", (1024, 2048)),
+        "S21-1_B_sox10 [d=4.5,x=0,y=9,w=5,h=5,z=0,t=1].TIF": ("S21-1", "sox10", "S21-1_B_sox10", (0, 9)),
+        "SHE-12 A HES [x=1,y=2,w=5,h=5].png": "she-12 a hes",  # a word of another stain that holds HE
+        "S21-0001 HE [x=1,y=2,w=5,h=5]-labelled.png": None,
+    },
+    "tcga": {
+        f"TCGA-AA-3494-01Z-00-DX1.{UUID}_1024_20.png": (
+            "TCGA-AA-3494",
+            "h&e",
+            f"TCGA-AA-3494-01Z-00-DX1.{UUID}",
+            (1024, 20),
+        ),
+        "a/TCGA-AA-3494-01Z-00-DX1_files/20.0/3_7.jpeg": ("TCGA-AA-3494", "h&e", "TCGA-AA-3494-01Z-00-DX1", (3, 7)),
+        "TCGA-AA-3494-01A-02-BS2.svs [x=1,y=2,w=5,h=5].png": ("TCGA-AA-3494", "h&e", "TCGA-AA-3494-01A-02-BS2", (1, 2)),
+        "TCGA-AA-3494-01Z-00-DX1-x12-y13.jpg": ("TCGA-AA-3494", "h&e", "TCGA-AA-3494-01Z-00-DX1", (12, 13)),
+        "TCGA-AA-3494-01Z-00-DX1.png": None,
+    },
+    "tcga-blocks": {
+        "MSS/blk-AAAF-TCGA-CM-6171-01Z-00-DX1.png": ("TCGA-CM-6171", "h&e", "TCGA-CM-6171-01Z-00-DX1", "AAAF"),
+    },
+    "deepliif": {"im_1_HE.png": ("im_1", "h&e", ONLY_SLICE, ""), "im_1_Seg.png": "seg"},
+    "mihic": {
+        "train/Tumor/101-sox10-2-17.png": ("101", "sox10", "2", 17),
+        "101-D2-40-1-2.png": ("101", "podoplanin", "1", 2),
+        "101-FAP-1-2.png": "fap",
+    },
+}
+
+
+@pytest.mark.parametrize("pattern", NAMED)
+def test_patterns_that_have_a_name(pattern):
+    several = {"h&e": ["he"], "sox10": [], "podoplanin": ["d2", "d2-40"]}
+    grammar = Grammar(pattern, {"h&e": ["he"]} if "tcga" in pattern else several)
+    for path, expected in NAMED[pattern].items():
+        folder, slash, name = path.rpartition("/")
+        if isinstance(expected, tuple):
+            place = expected[-1] if isinstance(expected[-1], tuple) else None
+            assert grammar.spelt(name, folder + slash) == PatchName(*expected, place)
+        else:
+            with pytest.raises(NotAPatch) as why:
+                grammar.spelt(name, folder + slash)
+            assert (why.value.reason == UNKNOWN_STAIN, why.value.detail) == (expected is not None, expected or "")
+
+
+def test_a_name_of_one_stain_need_not_tell_it_and_that_of_no_pattern_is_said():
+    assert Grammar("qupath", {"h&e": []}).spelt("S21-1 A1 [x=1,y=2,w=5,h=5].png").stain == "h&e"
+    with pytest.raises(UserError, match="no pattern is called qupth: set one of qupath, tcga, "):
+        Grammar("qupth", {"h&e": []})
+    with pytest.raises(UserError, match=r"tcga has one stain, and names\.stains several"):
+        Grammar("tcga", {"h&e": [], "er": []})
+
+
+def test_a_number_and_a_place_are_both_kept():
+    grammar = Grammar(r"(?P<case>\d+)_(?P<patch>\d+)_(?P<x>\d+)_(?P<y>\d+)\.png", {"h&e": []})
+    assert grammar.spelt("7_12_512_0.png") == PatchName("7", "h&e", ONLY_SLICE, 12, (512, 0))
 
 
 def test_only_one_stain_may_go_unnamed():

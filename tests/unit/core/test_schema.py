@@ -69,7 +69,7 @@ def test_text_arrives_as_it_is(title):
 
 
 # What an encoder of the registry is by itself; no setting says it.
-OWN = {("Entry", key) for key in ("pooling", "precision", "final_relu", "source")}
+OWN = {("Entry", key) for key in ("pooling", "precision", "final_relu", "layer", "source")}
 # What a study has of these settings, which may be nothing.
 OWN |= {("Study", key) for key in ("columns", "clinical", "retrained")} | {("Source", "columns"), ("Row", "runs")}
 OWN |= {("Bundle", "weights")}  # of its members

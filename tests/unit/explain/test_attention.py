@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 import time
+from dataclasses import replace
 
 import numpy as np
 import pandas as pd
@@ -298,6 +299,15 @@ def test_maps_show_each_patch_at_its_place_in_the_colour_of_its_ratio(study):
     placed = patches.dropna(subset="x")
     assert shown == {(row.x, row.y): ratio_scale.ratio_color(row.effective_weight * n) for row in placed.itertuples()}
     assert len([axes for axes in figure.axes[:-1] if axes.collections]) == 2
+
+
+def test_patches_with_images_and_places_have_galleries_and_a_map(study):
+    case = read_cases(study)[0]
+    n = len(case.patches)
+    for placed, maps in ((case.patches, 0), (case.patches.assign(x=np.arange(n), y=0), 1)):
+        draw_all(replace(case, patches=placed), study)
+        assert len(list(study.glob("attention_maps/*.png"))) == maps
+    assert list(study.glob("case_effective_patches/*.png"))
 
 
 def test_equal_weights_are_ranked_by_path_whatever_the_row_order():

@@ -7,10 +7,12 @@ import zlib
 
 import numpy as np
 import pytest
+import tiff_files
 from conftest import REPOSITORY
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from PIL import Image, ImageFilter, ImageOps
+from PIL import Image, ImageCms, ImageFilter, ImageOps
+from tiff_files import CIELAB, ICCLAB, LZW, tiff
 
 from stratamil.core import names
 from stratamil.features import images, store
@@ -57,7 +59,7 @@ def test_only_one_place_opens_images_and_names_their_formats():
     b"%PDF-1.4\n",
     b"P6 2 2 255\n" + bytes(12),
 ])  # fmt: skip
-def test_what_is_no_image_of_the_four_formats_starts_nothing(tmp_path, monkeypatch, content):
+def test_what_is_no_image_of_the_five_formats_starts_nothing(tmp_path, monkeypatch, content):
     program = tmp_path / "bin" / "gs"
     program.parent.mkdir()
     program.write_text(f"#!/bin/sh\ntouch {tmp_path}/started\n")
@@ -66,13 +68,13 @@ def test_what_is_no_image_of_the_four_formats_starts_nothing(tmp_path, monkeypat
     path = tmp_path / "a.png"
     path.write_bytes(content)
     for look in (lambda: images.read(path, 16, "squash"), lambda: images.load(path), lambda: images.sides(path)):
-        with pytest.raises(images.Unreadable, match="no PNG, JPEG, TIFF or BMP image"):
+        with pytest.raises(images.Unreadable, match="no PNG, JPEG, TIFF, WEBP or BMP image"):
             look()
     assert not (tmp_path / "started").exists()
 
 
-@pytest.mark.parametrize("kind", ["GIF", "WEBP", "PPM", "ICO"])
-def test_other_formats_are_refused_and_the_four_are_read_whatever_their_suffix(tmp_path, kind):
+@pytest.mark.parametrize("kind", ["GIF", "PPM", "ICO"])
+def test_other_formats_are_refused_and_the_five_are_read_whatever_their_suffix(tmp_path, kind):
     path = tmp_path / "a.png"
     Image.fromarray(TISSUE).save(path, format=kind)
     with pytest.raises(images.Unreadable, match="no PNG"):
@@ -81,6 +83,85 @@ def test_other_formats_are_refused_and_the_four_are_read_whatever_their_suffix(t
         Image.new("RGB", (24, 24), (200, 100, 50)).save(path, format=good)
         assert np.abs(images.read(path, 24, "squash")[3, 3].astype(int) - (200, 100, 50)).max() < 5, good
         assert images.sides(path) == (24, 24)
+
+
+WIDE = RNG.integers(60, 250, (40, 56, 3), dtype=np.uint8)
+# Of a CIELAB file, lightness of 0 to 255 and colours around 0; what colour it is in sRGB, of white to D50.
+LAB = {(255, 0, 0): (255, 255, 255), (128, 0, 0): (119, 119, 119), (0, 0, 0): (0, 0, 0), (136, 80, 67): (250, 3, 11)}
+
+
+def pixels(path):
+    """The pixels that the encoder would see, at their own size."""
+    return np.asarray(images.load(path)).astype(int)
+
+
+@pytest.mark.parametrize("bits", [8, 16])
+@pytest.mark.parametrize("tile", [None, 16, 32])
+@pytest.mark.parametrize("compression", ["NONE", "LZW", "DEFLATE", "JPEG"])
+def test_tiff_in_strips_and_tiles_packed_and_of_16_bits(tmp_path, compression, tile, bits):
+    values = WIDE if bits == 8 else WIDE.astype(np.uint16) * 257
+    if compression == "JPEG" and bits == 16:
+        pytest.skip("JPEG has 8 bits")
+    path = tiff(tmp_path / "a.tif", values, tile=tile, compression=getattr(tiff_files, compression))
+    assert np.abs(pixels(path) - WIDE).max() <= (3 if compression == "JPEG" else 0)
+
+
+@pytest.mark.parametrize("tile", [None, 16])
+def test_a_tiff_in_planes_is_read_or_refused_but_never_with_other_colours(tmp_path, tile):
+    assert (pixels(tiff(tmp_path / "a.tif", WIDE, planar=True, tile=tile)) == WIDE).all()
+    wide = WIDE.astype(np.uint16) * 257
+    assert (pixels(tiff(tmp_path / "a.tif", wide, planar=True, tile=tile, compression=LZW)) == WIDE).all()
+    with pytest.raises(images.Unreadable, match="16-bit colours in planes: export it with 8 bits a colour"):
+        pixels(tiff(tmp_path / "a.tif", wide, planar=True, tile=tile))
+
+
+def test_a_tiff_of_lab_becomes_rgb_and_of_more_than_8_bits_is_refused(tmp_path):
+    values = np.array([list(LAB)], np.int16).astype(np.uint8).repeat(4, 0).repeat(4, 1)
+    for packed in ({}, {"tile": 16, "compression": LZW}):
+        found = pixels(tiff(tmp_path / "a.tif", values, photometric=CIELAB, **packed))[0, ::4]
+        assert np.abs(found - list(LAB.values())).max() <= 1
+    for kind, wide in ((CIELAB, values.astype(np.uint16) * 257), (ICCLAB, values)):
+        with pytest.raises(images.Unreadable, match="a TIFF of a kind that is not read, or damaged: export it with 8"):
+            pixels(tiff(tmp_path / "a.tif", wide, photometric=kind))
+
+
+def test_pages_of_a_tiff_are_a_pyramid_or_refused(tmp_path):
+    whole, path = Image.fromarray(WIDE), tmp_path / "a.tif"
+    whole.save(path, save_all=True, append_images=[whole.resize((28, 20))])
+    assert (pixels(path) == WIDE).all()
+    red, green, blue = whole.split()
+    red.save(path, save_all=True, append_images=[red.resize((28, 20))])
+    assert (pixels(path)[..., 2] == WIDE[..., 0]).all()
+    red.save(path, save_all=True, append_images=[green, blue])
+    with pytest.raises(images.Unreadable, match="several grey pages of one size, as of channels: export it as RGB"):
+        pixels(path)
+
+
+@pytest.mark.parametrize("kind", ["PNG", "JPEG", "WEBP", "TIFF"])
+@pytest.mark.parametrize("orientation", range(1, 9))
+def test_an_image_is_turned_as_its_orientation_says(tmp_path, kind, orientation):
+    """Turned back with the tag, a corner is where it was: as a viewer shows it."""
+    corner = Image.new("RGB", (40, 24), "white")
+    corner.paste((180, 20, 60), (0, 0, 20, 12))
+    back = {2: 0, 3: 3, 4: 1, 5: 5, 6: 2, 7: 6, 8: 4}  # Image.Transpose that undoes each
+    stored = corner.transpose(Image.Transpose(back[orientation])) if orientation > 1 else corner
+    exif = Image.Exif()
+    exif[0x112] = orientation
+    stored.save(tmp_path / "a.x", format=kind, exif=exif, **({"lossless": True} if kind == "WEBP" else {}))
+    found = images.load(tmp_path / "a.x")
+    assert found.size == (40, 24) and np.abs(np.asarray(found).astype(int) - np.asarray(corner)).mean() < 5
+    assert images.examine(tmp_path / "a.x", 24, "squash").facts[:2] == (40, 24)
+
+
+@pytest.mark.parametrize("kind", ["PNG", "JPEG", "WEBP", "TIFF"])
+def test_a_colour_profile_is_not_applied(tmp_path, kind):
+    """Scanners embed one; published encoders were trained on pixels as they are stored."""
+    profile = ImageCms.ImageCmsProfile(ImageCms.createProfile("XYZ")).tobytes()
+    for name, more in (("with", {"icc_profile": profile}), ("without", {})):
+        Image.fromarray(WIDE).save(tmp_path / name, format=kind, **more)
+    with Image.open(tmp_path / "with") as image:
+        assert image.info["icc_profile"] == profile
+    assert (pixels(tmp_path / "with") == pixels(tmp_path / "without")).all()
 
 
 def test_the_first_of_several_pictures_in_a_jpeg_is_read(tmp_path):

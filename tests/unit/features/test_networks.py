@@ -190,7 +190,8 @@ def test_weights_of_another_hash_are_refused(tmp_path):
         networks.load("squeezenet1_1", tmp_path / "x.pth", 64, weights_sha256="0" * 64)
 
 
-PREFIXES = ["", "module.", "model.", "encoder.", "module.model.0."]
+WRAPPERS = ("module.", "model.", "encoder.", "backbone.", "net.", "teacher.", "student.", "module.base_encoder.")
+PREFIXES = ["", *WRAPPERS, "module.model.0."]
 
 
 @pytest.mark.parametrize("prefix", PREFIXES)
@@ -229,6 +230,43 @@ def test_weights_are_found_however_a_training_program_nests_them(tmp_path, wrapp
     torch.save(wrapped(state), tmp_path / "x.pth")
     loaded = networks.load("resnet18", tmp_path / "x.pth", 64, "global", device="cpu").network.state_dict()
     assert all(torch.equal(value, state[name]) for name, value in loaded.items())
+
+
+def test_chunks_of_blocks_and_what_is_of_training_alone_are_those_of_dinov2(tmp_path):
+    state = saved_timm(tmp_path / "y.pth", "vit_tiny_patch16_224").state_dict()
+    chunked = {
+        (
+            f"blocks.{int(name.split('.')[1]) // 4}.{name.removeprefix('blocks.')}"
+            if name.startswith("blocks.")
+            else name
+        ): value
+        for name, value in state.items()
+    }
+    saved = {f"teacher.backbone.{name}": value for name, value in chunked.items()}
+    torch.save({"model": saved | {"teacher.backbone.mask_token": torch.zeros(1, 192)}}, tmp_path / "x.pth")
+    loaded = networks.load("timm:vit_tiny_patch16_224", tmp_path / "x.pth", device="cpu").network.state_dict()
+    assert all(torch.equal(value, state[name]) for name, value in loaded.items())
+    # EfficientNet's own blocks are named by stage and place
+    state = saved_timm(tmp_path / "y.pth", "efficientnet_b0").state_dict()
+    loaded = networks.load("timm:efficientnet_b0", tmp_path / "y.pth", device="cpu").network.state_dict()
+    assert all(torch.equal(value, state[name]) for name, value in loaded.items())
+
+
+def test_weights_of_a_larger_network_say_which_prefix_fits_and_whose_shapes_do_not(tmp_path):
+    state = torchvision.models.wide_resnet50_2(weights=None).state_dict()
+    torch.save({"student": {f"net.{name}": value for name, value in state.items()}}, tmp_path / "x.pth")
+    with pytest.raises(
+        UserError,
+        match=r"only \d+ of the 265 weights of resnet50 are in it \(265 by name without the prefix student\.net\., "
+        r"\d+ of them of another shape: layer1\.0\.conv1\.weight 128 x 64 x 1 x 1, not 64 x 64 x 1 x 1 and \d+ more; ",
+    ):
+        networks.load("resnet50", tmp_path / "x.pth", 64)
+    half = {f"encoder.{name}": value for name, value in list(state.items())[:200]}
+    torch.save(half | {"head.weight": torch.zeros(2)}, tmp_path / "x.pth")
+    with pytest.raises(
+        UserError, match=r"\(\d+ by name without the prefix encoder\.; missing: .*in the file: encoder \(200\)"
+    ):
+        networks.load("wide_resnet50_2", tmp_path / "x.pth", 64)
 
 
 def test_two_networks_that_fit_alike_are_not_chosen_from(tmp_path):
@@ -297,6 +335,10 @@ def test_a_file_that_is_no_weights_is_refused(tmp_path):
         ({"encoder": "alexnet", "input_size": 32}, "alexnet does not take 32 px"),
         ({"encoder": "resnet18", "pooling": "cls"}, "cls is for tokens, and this encoder has a map: set 2x2 or global"),
         ({"encoder": "resnet18", "final_relu": False}, "embed.final_relu: resnet18 is no DenseNet"),
+        ({"encoder": "resnet18", "layer": "layer9"}, "resnet18 has no layer9: set one like layer4, layer3, layer2"),
+        ({"encoder": "stain_stats", "layer": "layer3"}, "stain_stats has no layers to choose from: set it to null"),
+        ({"encoder": "densenet121", "layer": "features.norm5", "final_relu": False}, "set one of them to null"),
+        ({"encoder": "hf-hub:MahmoodLab/TITAN"}, "TITAN encodes whole slides, .* of patches that it takes, CONCH v1.5"),
         ({"encoder": "hf-hub:MahmoodLab/conch"}, "timm has no hf-hub:MahmoodLab/conch: make its features with TRIDENT"),
     ],
 )
@@ -369,6 +411,49 @@ def test_weights_of_a_timm_network_must_fit_in_full(tmp_path):
     with_head = torch.load(tmp_path / "x.pth") | {"head.weight": torch.zeros(3, 192), "head.bias": torch.zeros(3)}
     torch.save({name: value for name, value in with_head.items() if ".ls" not in name}, tmp_path / "y.pth")
     networks.load("timm:vit_tiny_patch16_224", tmp_path / "y.pth")
+
+
+def test_clam_s_truncated_resnet_is_timm_s_third_block(tmp_path):
+    """CLAM asks timm for the features of block 3 of torchvision's first weights, and takes their mean."""
+    timm = pytest.importorskip("timm")
+    whole = torchvision.models.resnet50(weights=None).eval()
+    torch.save(whole.state_dict(), tmp_path / "x.pth")
+    clam = timm.create_model("resnet50.tv_in1k", features_only=True, out_indices=(3,)).eval()
+    clam.load_state_dict(whole.state_dict(), strict=False)
+    encoder = networks.load("clam_resnet50", tmp_path / "x.pth", 96, precision="fp32", device="cpu")
+    batch = noise(2, 96)
+    pixels = torch.from_numpy(batch).permute(0, 3, 1, 2).float() / 255
+    pixels = torchvision.transforms.functional.normalize(pixels, [0.485, 0.456, 0.406], [0.229, 0.224, 0.225])
+    with torch.inference_mode():
+        torch.testing.assert_close(encoder(batch), clam(pixels)[0].mean((2, 3)), rtol=1e-3, atol=1e-4)
+    assert encoder.identity["dim"] == 1024 and encoder.identity["layer"] == "layer3"
+    assert encoder_registry.version("clam_resnet50", "default") == "IMAGENET1K_V1"
+
+
+@pytest.mark.parametrize(
+    ("name", "layer", "pooling", "expected"),
+    [
+        ("timm:vit_tiny_patch16_224", "blocks.5", "cls+mean", lambda t: torch.cat([t[:, 0], t[:, 1:].mean(1)], 1)),
+        ("timm:vit_tiny_patch16_224", "blocks.5", "global", lambda t: t[:, 1:].mean(1)),
+        ("timm:swin_tiny_patch4_window7_224", "layers.1", None, lambda t: t.mean((1, 2))),
+        ("timm:resnet18", "layer2", None, lambda t: t.mean((2, 3))),
+    ],
+)
+def test_features_of_a_layer_are_what_it_gives(tmp_path, name, layer, pooling, expected):
+    network, found = saved_timm(tmp_path / "x.pth", name.partition(":")[2]), []
+    encoder = networks.load(name, tmp_path / "x.pth", 224, pooling, "fp32", layer=layer, device="cpu")
+    batch = noise(2, 224)
+    network.get_submodule(layer).register_forward_hook(lambda module, inputs, output: found.append(output))
+    with torch.inference_mode():
+        network((torch.from_numpy(batch).permute(0, 3, 1, 2).float() - encoder.mean) / encoder.std)
+        torch.testing.assert_close(encoder(batch), expected(found[0]), rtol=1e-3, atol=1e-4)
+    assert encoder.identity["layer"] == layer
+
+
+def test_the_last_layer_is_the_default_and_says_nothing_in_the_identity(resnet):
+    same = networks.load("resnet18", None, 64, "2x2", "fp32", layer="layer4", device="cpu")
+    assert torch.equal(same(noise(2, 64)), resnet(noise(2, 64)))
+    assert resnet.identity == {name: value for name, value in same.identity.items() if name != "layer"}
 
 
 def test_a_network_that_timm_does_not_know():

@@ -133,7 +133,7 @@ WRONG = {
         "features of shape (5, 0)",
     ),
     "not HDF5": ("b.h5", lambda path: path.write_bytes(b"nonsense"), "b.h5: cannot be read"),
-    "another format": ("b.pt", lambda path: path.write_bytes(b""), "not one of .h5, .hdf5, .npz, .parquet"),
+    "another format": ("b.npy", lambda path: path.write_bytes(b""), "not one of .h5, .hdf5, .npz, .parquet, .pt"),
     "pickled": (
         "b.npz",
         lambda path: np.savez(path, features=X, case=np.array(["1", 2, "3", "4", "5"], dtype=object)),

@@ -11,6 +11,7 @@ import h5py
 import numpy as np
 import pandas as pd
 import pytest
+import torch
 from conftest import REPOSITORY
 from feature_files import XY, D, X, clam, h5, listed, made, problems, scan
 from fuzz_features import damaged, layouts, read, trees
@@ -52,6 +53,64 @@ def study(tmp_path):
         h5(features=X, coords=XY)(folder / "other.h5")
     (tmp_path / "study/raw.bin").write_bytes(X.tobytes())
     return tmp_path / "study"
+
+
+def pt(content):
+    return lambda path: torch.save(content, path)
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        torch.from_numpy(X),
+        torch.from_numpy(X)[None],
+        {"feats": torch.from_numpy(X), "coords": torch.from_numpy(XY), "epoch": 3},
+        {"Features": torch.from_numpy(X).double(), "coords": XY.tolist()},
+        torch.from_numpy(np.ascontiguousarray(X.T)).T,
+    ],
+    ids=["CLAM", "leading", "dict", "lists", "view"],
+)
+@pytest.mark.parametrize("old", [False, True])
+def test_tensors_of_torch(tmp_path, content, old):
+    torch.save(content, tmp_path / "a.pt", _use_new_zipfile_serialization=not old)
+    assert np.array_equal(read(tmp_path / "a.pt"), X)
+    coords = precomputed.describe(tmp_path / "a.pt").coords
+    assert np.array_equal(coords, XY) if isinstance(content, dict) else coords is None
+
+
+def test_a_tensor_of_several_slices_has_columns_and_bfloat16_is_known(tmp_path):
+    half = torch.from_numpy(X).bfloat16()
+    torch.save({"features": half, "case": list("aabbb"), "instance": torch.arange(5)}, tmp_path / "a.pt")
+    assert np.array_equal(read(tmp_path / "a.pt"), half.float().numpy())
+    source = precomputed.describe(tmp_path / "a.pt")
+    assert source.columns["case"].tolist() == list("aabbb") and source.columns["instance"].tolist() == [0, 1, 2, 3, 4]
+
+
+@pytest.mark.parametrize(
+    ("write", "words"),
+    [
+        (pt({"x": torch.zeros(2)}), "no tensor features or feats: it has x"),
+        (pt([torch.zeros(2, 3)]), "no tensor features or feats: it has list"),
+        (pt(torch.nn.Linear(2, 2)), "holds more than tensors, numbers and texts"),
+        (pt(torch.zeros(3)), "not one row a patch: give features of patches"),
+        (pt(torch.zeros(5, 3).to_sparse()), "sparse or quantised"),
+        (pt(torch.zeros(5, 3, dtype=torch.complex64)), "features are no numbers"),
+        (pt(torch.zeros(1, 1).expand(20_000_000, 1000)), "more than the file can hold"),
+        (pt({"features": torch.zeros(5, 3), "coords": torch.zeros(4, 2)}), "coords of shape (4, 2) for 5 rows"),
+        (pt({"features": torch.zeros(5, 3), "case": {"a": 1}}), "case is neither a tensor nor a list"),
+        (lambda path: path.write_bytes(b"PK\3\4 nothing"), "cannot be read"),
+    ],
+)
+def test_a_file_of_torch_that_is_no_features(tmp_path, write, words):
+    write(tmp_path / "a.pt")
+    refused(tmp_path / "a.pt", words)
+
+
+@pytest.mark.parametrize("kind", ["slide", "patient"])
+def test_features_of_a_slide_are_refused(tmp_path, kind):
+    with h5py.File(tmp_path / "a.h5", "w") as file:  # as STAMP 2 writes them
+        file["feats"], file.attrs["feat_type"] = X[:1], kind
+    refused(tmp_path / "a.h5", f"features of a {kind}, not of patches: give those of its tiles")
 
 
 ALL = np.s_[:]

@@ -33,6 +33,26 @@ def two(tmp_path):
     return [second, first], a, b
 
 
+def test_several_encoders_of_the_same_patches_are_joined(tmp_path):
+    """Row by row, whatever the order of cases in the shards, beside an encoder of another stain."""
+    (first, a), (second, b) = (shard(tmp_path, name, "h&e", width, ("2", "1")) for name, width in (("a", 5), ("b", 4)))
+    third, c = shard(tmp_path, "c_melan", "melan", 3)
+    found = store.read([third, second, first])
+    assert len(found.table) == 12 and found.table["path"].is_unique and found.values.shape == (12, 12)
+    rows = dict(zip(found.table["path"], found.values[:]))
+    stored = [f"{case}_h&e_{n}.png" for case in ("2", "1") for n in range(3)]
+    for at, path in enumerate(stored):
+        assert np.array_equal(rows[path], np.concatenate([a[at], b[at], np.zeros(3)]))
+    assert np.array_equal(rows["1_melan_0.png"], np.concatenate([np.zeros(9), c[0]]))
+    assert set(found.identity["encoders"]) == {"a", "b", "c_melan"}
+    assert np.array_equal(store.read([first, second], ["1"]).values[:], np.hstack([a[3:], b[3:]]))
+    other, _ = shard(tmp_path, "d", "h&e", 2, ("1",))
+    with pytest.raises(
+        UserError, match=r"d/shard_00\.h5: has other patches than .*a/shard_00\.h5: delete both and run"
+    ):
+        store.read([first, other])
+
+
 @pytest.mark.slow
 def test_blocks_are_one_projection_an_encoder(two):
     paths, a, b = two

@@ -1,13 +1,11 @@
 """Published weights: where they come from, that their hash is checked, and what a user without internet is told."""
 
 import hashlib
-import json
 import os
 import subprocess
 import sys
 from pathlib import Path
 
-import numpy as np
 import pandas as pd
 import pytest
 import torch
@@ -16,7 +14,7 @@ from conftest import REPOSITORY
 from PIL import Image
 
 from stratamil.core.errors import UserError
-from stratamil.features import download, encoder_registry, networks, torchvision_networks
+from stratamil.features import download, encoder_registry, torchvision_networks
 
 SCRIPTS = REPOSITORY / "scripts"
 
@@ -71,74 +69,6 @@ def test_without_internet_one_line_says_what_to_copy_where(tmp_path, cache, monk
     with pytest.raises(UserError, match=r"kimianet needs your consent.*set embed\.weights to its path"):
         download.fetch("kimianet", "default", tmp_path / "r.pth")
     assert not list(tmp_path.glob("r.pth"))
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize("encoder", ["uni", "hf-hub:someone/else", "timm:vit_tiny_patch16_224"])
-def test_a_hub_that_cannot_be_reached_or_is_gated(encoder, tmp_path, monkeypatch):
-    pytest.importorskip("timm")
-    import huggingface_hub
-
-    def refuse(*_, **__):
-        raise OSError("no route\nto host")
-
-    monkeypatch.setattr(huggingface_hub, "hf_hub_download", refuse)
-    with pytest.raises(UserError) as error:
-        download.fetch(encoder, "default", tmp_path / "x.weights")
-    (line,) = error.value.problems
-    assert "\n" not in line and "(no route)" in line and "accept its licence on that page" in line
-    assert f"copy it to {tmp_path}/x.safetensors and set embed.weights to that path" in line
-    assert ("config.json" in line) == (encoder == "hf-hub:someone/else")
-    assert not list(tmp_path.iterdir())
-
-
-@pytest.mark.slow
-def test_a_repository_of_the_hub(tmp_path, monkeypatch):
-    """Its config.json tells the architecture; the weights are the file that there is, byte for byte."""
-    timm = pytest.importorskip("timm")
-    import huggingface_hub
-    from huggingface_hub.errors import RemoteEntryNotFoundError
-
-    arguments = {"init_values": 1e-5, "reg_tokens": 2}
-    network = timm.create_model("vit_tiny_patch16_224", num_classes=0, **arguments).eval()
-    for block in network.blocks:
-        block.ls1.gamma.data.uniform_(0.1, 1)
-    remote = tmp_path / "remote"
-    remote.mkdir()
-    torch.save(network.state_dict(), remote / "pytorch_model.bin")
-    cfg = {"input_size": [3, 112, 112], "mean": [0.7, 0.6, 0.5], "std": [0.3, 0.2, 0.1], "classifier": "head"}
-    config = {"architecture": "vit_tiny_patch16_224", "model_args": arguments, "pretrained_cfg": cfg}
-    (remote / "config.json").write_text(json.dumps(config))
-    asked = []
-
-    def from_hub(repository, name, revision, local_dir):
-        asked.append((repository, name, revision))
-        if not (remote / name).exists():
-            raise RemoteEntryNotFoundError.__new__(RemoteEntryNotFoundError)
-        copy = Path(local_dir) / name
-        copy.write_bytes((remote / name).read_bytes())
-        return str(copy)
-
-    monkeypatch.setattr(huggingface_hub, "hf_hub_download", from_hub)
-    file, name = tmp_path / "x.weights", "hf-hub:someone/network@v1"
-    found = download.fetch(name, "default", file)
-    assert file.read_bytes() == (remote / "pytorch_model.bin").read_bytes()
-    assert asked == [("someone/network", n, "v1") for n in ("config.json", "model.safetensors", "pytorch_model.bin")]
-    encoder = networks.load(name, file, precision="fp32", device="cpu")
-    assert encoder.identity["weights_sha256"] == found and encoder.identity["input_size"] == 112
-    assert "reg_tokens=2" in encoder.identity["network"]
-    batch = np.random.default_rng(0).integers(0, 256, (2, 112, 112, 3), dtype=np.uint8)
-    with torch.inference_mode():
-        pixels = torch.from_numpy(batch).permute(0, 3, 1, 2) / 255
-        pixels = torchvision.transforms.functional.normalize(pixels, cfg["mean"], cfg["std"])
-        again = timm.create_model("vit_tiny_patch16_224", num_classes=0, dynamic_img_size=True, **arguments).eval()
-        again.load_state_dict(network.state_dict())
-        torch.testing.assert_close(encoder(batch), again(pixels), rtol=1e-4, atol=1e-5)
-    file.with_suffix(".json").unlink()
-    with pytest.raises(
-        UserError, match=r"x\.json: not the description.*copy config\.json of https://hugg.*someone/netw"
-    ):
-        networks.load(name, file)
 
 
 def embed_script(folder, encoder, *flags):

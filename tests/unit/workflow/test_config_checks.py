@@ -72,6 +72,12 @@ SITES = {"cohort": {"site_column": "Site"}}
         ({"trian": {"lr": 1}}, "trian: no such setting: did you mean train?"),
         ({"embed": {"pooling": "max"}}, "embed.pooling: 'max' must be one of 2x2, global"),
         ({"embed": {"encoder": "kimianet", "weights": "default"}}, "embed.weights: kimianet needs your consent"),
+        ({"embed": {"encoder": ["virchow", "uni"], "pooling": "cls"}}, "pooling: cls with several encoders, of which"),
+        (
+            {"embed": {"encoder": ["uni", "hf-hub:a/b", "hf-hub:A/b"]}},
+            "would have one folder, hf_hub_a_b: take one",
+        ),
+        ({"embed": {"encoder": ["uni", "hf-hub:MahmoodLab/TITAN"]}}, "embed.encoder: hf-hub:MahmoodLab/TITAN encodes"),
         ({"embed": {"encoder": "resnet50", "final_relu": False}}, "embed.final_relu: resnet50 is no DenseNet"),
         ({"embed": {"encoder": "hf-hub:MahmoodLab/conch"}}, "embed.encoder: timm has no hf-hub:MahmoodLab/conch"),
         (
@@ -88,7 +94,7 @@ SITES = {"cohort": {"site_column": "Site"}}
         ),
         ({"train": {"class_weights": "equal"}}, "train.class_weights: 'equal' does not fit: class weights in the loss"),
         ({"cohort": {"classes": [{"only": ["1"]}]}}, "cohort.classes: [{'only': ['1']}] needs at least 2 entries"),
-        ({"splits": {"preset": "splits.npz"}}, "splits.preset: 'splits.npz' must be a path that holds {split}"),
+        ({"splits": {"preset": "splits.npz"}}, "splits.preset: 'splits.npz' must be a path that holds {split} or"),
         ({"splits": {"n_splits": 3.0}}, "splits.n_splits: 3.0 must be a whole number"),
         ({"splits": {"n_splits": 2}}, "splits.n_splits: 2 leaves no training cases"),
         (
@@ -100,7 +106,7 @@ SITES = {"cohort": {"site_column": "Site"}}
         ({"cohort": {"classes": [{"ER+": ["1"]}, {"ER-": ["2"]}]}}, "'ER+' and 'ER-' share the column 'er'"),
         ({"names": {"stains": [{"a": ["x"]}, {"b": ["X"]}]}}, "'a' and 'b' share the spelling 'x'"),
         ({"names": {"stains": [{"a": []}, {"b": ["A"]}]}}, "'a' and 'b' share the spelling 'a'"),
-        ({"names": {"pattern": "case_(?P<case>.*)"}}, "names.pattern: add the named groups patch (or x and y), stain"),
+        ({"names": {"pattern": "case_(?P<case>.*)"}}, "named groups patch (or x and y, or tile), stain"),
         ({"cohort": {"classes": [{"benign": ["1,0"]}, {"hg": ["3"]}], "excluded_codes": ["1"]}}, "share the code '1'"),
         ({"cohort": {"classes": [{"benign": ["1", ""]}, {"hg": ["3"]}]}}, "'benign' has an empty code"),
         ({"cohort": {"excluded_codes": ["-x"]}}, "which begins with a dash"),
@@ -153,7 +159,7 @@ def test_a_setting_of_an_earlier_version_is_told_its_new_name(where, old, new):
         ({"results": "my results/é"}, "; not ' ' 'é'"),
         ({"results": "out\n"}, "; not '\\n'"),
         ({"results": "-out"}, "that does not begin with a dash"),
-        ({"splits": {"preset": "a.npz"}}, "splits.preset: 'a.npz' must be a path that holds {split} and ends in .npz"),
+        ({"splits": {"preset": "a.npz"}}, "splits.preset: 'a.npz' must be a path that holds {split} or {fold} and"),
         ({"report": {"colors": ["#000000", "red"]}}, "report.colors.1: 'red' must be a colour in quotes, such as"),
         (
             {"attention": {"cases": ["7", "-8"]}},

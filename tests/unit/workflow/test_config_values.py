@@ -19,6 +19,18 @@ def test_the_model_is_trained_again_with_the_other_aggregations_and_not_with_its
     assert list(variants(report={"retrained": ["hierarchical"]}, model={"aggregation": "mean"})) == ["hierarchical"]
 
 
+def test_several_encoders_are_several_folders_with_their_own_defaults():
+    config = {"embed": schema.defaults("embed"), "names": {"stains": [{"he": []}, {"er": []}]}}
+    config["embed"] |= {"encoder": ["uni", "clam_resnet50"], "by_stain": {"er": {"encoder": "stain_stats"}}}
+    found = config_values.encoders(config)
+    assert {name: (each["encoder"], each["pooling"], each["only_stains"]) for name, each in found.items()} == {
+        "uni": ("uni", "cls", ["he"]),
+        "clam_resnet50": ("clam_resnet50", "global", ["he"]),
+        "stain_stats_er": ("stain_stats", "global", ["er"]),
+    }
+    assert found["clam_resnet50"]["layer"] == "layer3"
+
+
 def test_a_variant_has_the_settings_that_it_uses():
     found = variants(report={"learning_curve": True}, splits={"seed": 7})
     assert list(found) == ["mean", "flat", "train_25", "train_50", "train_75"]

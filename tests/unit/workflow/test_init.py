@@ -51,6 +51,17 @@ LAYOUTS = {
         table("bcr_patient_barcode", tcga, of=lambda c: ("Primary", "Metastasis")[c % 2], head="tumour_status"),
         {"h&e"}, 2, {"patient", "stains"},
     ),
+    "QuPath": (
+        lambda c: [
+            f"S21-{1000 + c} {b} {t}.svs [x={x},y={y},w=512,h=512].png"
+            for b in ("A1", "B2") for t in ("HE", "CD3") for x in (0, 512) for y in (0, 512, 1024)
+        ],
+        table("Accession", lambda c: f"S21-{1000 + c}"), {"h&e", "cd3"}, 2, {"patient", "classes"},
+    ),
+    "blocks of TCGA": (
+        lambda c: [f"MSS/blk-{b}AAFIYH-TCGA-AA-{3400 + c}-01Z-00-DX1.png" for b in "ABC"],
+        table("patient", lambda c: f"TCGA-AA-{3400 + c}"), {"h&e"}, 1, {"patient", "classes", "stains"},
+    ),
     "coordinates by name": (
         lambda c: [
             f"case{c}_slide{s}_{t}_x{x}_y{y}.tif"
