@@ -33,6 +33,8 @@ elif PREDICTING:
 
     include: "rules/embed.smk"
     include: "rules/predict.smk"
+    include: "rules/thumbnails.smk"
+    include: "rules/browser.smk"
     include: "rules/validate.smk"
     include: "rules/targets_new_cases.smk"
 
@@ -52,6 +54,8 @@ else:
     include: "rules/perturb.smk"
     include: "rules/baselines.smk"
     include: "rules/faithfulness.smk"
+    include: "rules/thumbnails.smk"
+    include: "rules/browser.smk"
     include: "rules/report.smk"
     include: "rules/refit.smk"
     include: "rules/bundle.smk"

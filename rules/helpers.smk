@@ -41,6 +41,11 @@ def templates(page):
     return list(map(str, found))
 
 
+def page_files(name):
+    """The files of a page that is no template; an edit of one reruns the rule."""
+    return [str(path) for path in sorted((ROOT / "report" / name).rglob("*")) if path.is_file()]
+
+
 def attempts(amount):
     """A resource that grows with each attempt: enough for most, and more for a job that was killed."""
     return lambda wildcards, attempt: amount * attempt

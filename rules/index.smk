@@ -11,6 +11,7 @@ rule index:
             "<results>/report/metrics.json",
             "<results>/faithfulness/faithfulness.json",
             "<results>/cohort/cohort.json",
+            *(["<results>/browser/browser.json"] if BROWSER else []),
         ],
         template=templates("door"),
         code=code("index"),

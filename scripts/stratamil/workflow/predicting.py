@@ -19,6 +19,7 @@ ALLOWED: dict[str, tuple[str, ...] | None] = {
     "embed": ("weights", "batch_size", "max_unreadable"),
     "features": ("encoder",),
     "attention": ("top_n", "top_percent", "cases", "max_cases"),
+    "browser": None,
     "report": ("bootstrap_samples", "seed", "colors", "columns", "clinical"),
 }
 
