@@ -49,6 +49,7 @@ rule predict:
             flags("embed", "batch_size", "max_unreadable"),
             flags("attention", "top_n", "top_percent", "cases", "max_cases"),
             flags("report", "colors"),
+            *(["--browser"] if BROWSER else []),
             *([flag("features_encoder", config["features"]["encoder"])] if config["features"]["encoder"] else []),
         ),
         weights=lambda wildcards, input: flag("weights", [*input.weights, *OWN_WEIGHTS]),

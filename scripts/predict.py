@@ -41,6 +41,9 @@ def arguments() -> argparse.Namespace:
     cli.add_settings(parser, "attention", "top_n", "top_percent", "cases", "max_cases")
     cli.add_settings(parser, "report", "colors")
     parser.add_argument("--template", type=Path, default=PAGE, help="predict.html.j2 (%(default)s)")
+    parser.add_argument(
+        "--browser", action="store_true", help="link to the case browser, which scripts/browser.py writes"
+    )
     parser.add_argument("--no-galleries", action="store_true", help="tables of attention only, no images")
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--watched", type=Path, help="file to write, for the next dry run")
@@ -127,7 +130,7 @@ def show(args: argparse.Namespace, content: Bundle) -> None:
     facts, name = content.facts, args.output.name
     if repeated := new_case_words.repeated(tables.read_excluded(args.output / "inventory/excluded.csv")):
         logging.warning("%s", repeated)
-    predict_page.write(args.output, facts, template=args.template, colors=args.colors, name=name)
+    predict_page.write(args.output, facts, template=args.template, colors=args.colors, name=name, browser=args.browser)
 
 
 if __name__ == "__main__":

@@ -19,7 +19,8 @@ CONTRIBUTION = "contribution_"
 def by_case(path: Path, needed: Sequence[str] = ("case_id", "path", "effective_weight")) -> Iterator[pd.DataFrame]:
     """Yield the rows of each case in patch_attention.parquet, in the order of the file.
 
-    Raises UserError where a column that is `needed` is missing, or the rows of a case do not follow one another.
+    Raises UserError where a column that is `needed` is missing, a patch stands twice, or the rows of a case do not
+    follow one another.
     """
     import pyarrow.parquet as pq  # not every program that imports this reads tables of patches
 
@@ -45,7 +46,10 @@ def _whole(parts: list[pd.DataFrame], told: set[str], path: Path) -> pd.DataFram
     if case in told:
         raise UserError(f"{path}: the patches of case {case} do not follow one another: make it again with evaluate")
     told.add(case)
-    return pd.concat(parts, ignore_index=True) if len(parts) > 1 else parts[0].reset_index(drop=True)
+    patches = pd.concat(parts, ignore_index=True) if len(parts) > 1 else parts[0].reset_index(drop=True)
+    if twice := patches.loc[patches["path"].duplicated(), "path"].tolist():
+        raise UserError(f"{path}: patch {twice[0]} stands there twice: make it again with evaluate")
+    return patches
 
 
 def top(patches: pd.DataFrame, percent: float) -> NDArray[np.bool_]:

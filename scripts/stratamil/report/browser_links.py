@@ -4,7 +4,7 @@ from collections import Counter
 from collections.abc import Iterable
 from urllib.parse import quote
 
-PAGE = "index.html"
+FOLDER, PAGE = "browser", "index.html"
 LABEL = "patches"  # of a link from the row of a case
 
 
