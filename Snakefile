@@ -33,8 +33,6 @@ elif PREDICTING:
 
     include: "rules/embed.smk"
     include: "rules/predict.smk"
-    include: "rules/thumbnails.smk"
-    include: "rules/browser.smk"
     include: "rules/validate.smk"
     include: "rules/targets_new_cases.smk"
 

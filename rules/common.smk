@@ -24,7 +24,6 @@ from stratamil.cohort import folders, labels, manifest
 from stratamil.core import progress, schema
 from stratamil.core.errors import UserError, visible
 from stratamil.core.names import column, file_name
-from stratamil.core.schema import flag
 from stratamil.features import encoder_registry
 from stratamil.workflow import config_checks, config_files, config_paths, config_values, predicting, results_folder
 from stratamil.workflow import tune_checks
@@ -143,20 +142,11 @@ PAINTED_LAST = f"{config['patches']}/Thumbs.db"
 # The model of each seed of a split, or those that the config gives: one a seed, or one for all.
 MODEL_OF_RUN = "<results>/split_{split}/seed_{seed}/checkpoints/best.pth"
 CHECKPOINTS = expand(MODEL_OF_RUN, seed=SEEDS, allow_missing=True)
-# The case browser is of the study's test cases or, where new cases are predicted, of these: its page, or nothing.
-BROWSED, BROWSED_AS = (PREDICTED, f"{config['predict']['name']}_") if PREDICTING else ("<results>", "")
-BROWSER = f"{BROWSED}/browser/index.html" if config["browser"]["enabled"] else None
-# What a split says in the end: its ensemble, or its only run.
+# The case browser, of a study or of new cases: its page, if it is made. Its cases are as the last of a split's runs has
+# them: the ensemble, or the only run.
+BROWSER = f"{PREDICTED if PREDICTING else '<results>'}/browser/index.html" if config["browser"]["enabled"] else None
 LAST = list(RUNS)[-1]
-if PREDICTING:
-    ATTENTION = [f"{PREDICTED}/patch_attention.parquet"]
-    TOLD = [f"{PREDICTED}/{name}.csv" for name in ("predictions", "members", "flags")]
-    BROWSED_FROM = flag("predictions", PREDICTED)
-else:
-    ATTENTION = expand("<results>/split_{split}/{run}/patch_attention.parquet", split=SPLITS, run=LAST)
-    TOLD = expand("<results>/split_{split}/{run}/predictions.csv", split=SPLITS, run=RUNS)
-    of_splits = flag("folders", [f"{config['results']}/split_{split}/{LAST}" for split in SPLITS])
-    BROWSED_FROM = f"{of_splits} {flag('splits', SPLITS)} {flag('seeds', SEEDS)}"
+LAST_ATTENTION = expand("<results>/split_{split}/{run}/patch_attention.parquet", split=SPLITS, run=LAST)
 # All models in one file, named by the title.
 BUNDLE = f"<results>/model/{file_name(column(config['report']['title']))}.zip"
 

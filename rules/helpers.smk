@@ -41,6 +41,10 @@ def templates(page):
     return list(map(str, found))
 
 
+# Which patches of a case count as its top, where the browser shows these alone.
+TOP = flags("attention", "top_percent") if config["browser"]["patches"] == "top" else ""
+
+
 def page_files(name):
     """The files of a page that is no template; an edit of one reruns the rule."""
     return [str(path) for path in sorted((ROOT / "report" / name).rglob("*")) if path.is_file()]

@@ -6,4 +6,4 @@ localrules:
     weights,
 
 
-ALL = [*rules.predict.output, *(rules.validate.output if config["labels"] else []), *([BROWSER] if BROWSER else [])]
+ALL = [*rules.predict.output, *(rules.validate.output if config["labels"] else [])]

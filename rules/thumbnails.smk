@@ -9,16 +9,16 @@ if BROWSER and not PRECOMPUTED:
 
     rule thumbnails:
         input:
-            patches=f"{BROWSED}/inventory/patches.parquet",
-            cases=f"{BROWSED}/inventory/cases.csv",
-            attention=ATTENTION if config["browser"]["patches"] == "top" else [],
+            patches="<results>/inventory/patches.parquet",
+            cases="<results>/inventory/cases.csv",
+            attention=LAST_ATTENTION if TOP else [],
             code=code("thumbnails"),
         output:
-            f"{BROWSED}/browser/sprites/shard_{{shard}}.json",
+            "<results>/browser/sprites/shard_{shard}.json",
         log:
-            f"<logs>/thumbnails/{BROWSED_AS}shard_{{shard}}.log",
+            "<logs>/thumbnails/shard_{shard}.log",
         benchmark:
-            f"<benchmarks>/thumbnails/{BROWSED_AS}shard_{{shard}}.tsv"
+            "<benchmarks>/thumbnails/shard_{shard}.tsv"
         conda:
             "../envs/stratamil.yaml"
         threads: 4
@@ -27,11 +27,7 @@ if BROWSER and not PRECOMPUTED:
             runtime=attempts(60),
         params:
             folder=config["patches"],
-            flags=given(
-                flags("embed", "shards"),
-                flags("browser", "px"),
-                *([flags("attention", "top_percent")] if config["browser"]["patches"] == "top" else []),
-            ),
+            flags=given(flags("embed", "shards"), flags("browser", "px"), TOP),
             top=lambda wildcards, input: flag("attention", list(input.attention)) if input.attention else "",
         shell:
             "python {input.code[0]:q} --patches-table {input.patches:q} --cases {input.cases:q} --patches {params.folder:q}"

@@ -43,19 +43,26 @@ def main(args: argparse.Namespace) -> None:
     paths = patches[patches["case_id"].isin(cases)].groupby("case_id", sort=False)["path"].agg(list).to_dict()
     if args.attention:
         paths = chosen(paths, args.attention, args.top_percent)
+    folders = make(paths, args.patches, args.output.parent, args.px, args.threads)
+    files.write_json({"folders": folders}, args.output)
+
+
+def make(paths: dict[str, list[str]], images: Path, sprites: Path, px: int, threads: int) -> dict[str, str]:
+    """Make the thumbnails of each case in a folder below `sprites`; return the name of each case's folder.
+
+    paths: case -> its patches, below the folder `images`.
+    """
     made, lost = 0, {}
-    with cli.stoppable() as stop, ThreadPoolExecutor(args.threads) as pool:
+    with cli.stoppable() as stop, ThreadPoolExecutor(threads) as pool:
         for case in progress.track(paths, len(paths), "cases"):
-            folder = args.output.parent / file_name(case)
-            index, new = thumbnails.update(folder, args.patches, paths[case], args.px, pool)
+            index, new = thumbnails.update(sprites / file_name(case), images, paths[case], px, pool)
             made, lost = made + new, lost | index.lost
             if stop():
                 raise Stopped("stopped: the thumbnails of the cases before this one are kept: run again")
     if lost:
         logging.warning("no thumbnail: %d files: %s", len(lost), few([f"{path} ({lost[path]})" for path in lost], 5))
-    folders = {case: file_name(case) for case in paths}
-    files.write_json({"px": args.px, "folders": folders, "without": len(lost)}, args.output)
-    logging.info("%d of %d cases made, %d patches", made, len(paths), sum(map(len, paths.values())))
+    logging.info("thumbnails: %d of %d cases made, %d patches", made, len(paths), sum(map(len, paths.values())))
+    return {case: file_name(case) for case in paths}
 
 
 def chosen(paths: dict[str, list[str]], tables: list[Path], percent: float) -> dict[str, list[str]]:

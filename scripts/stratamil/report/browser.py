@@ -23,8 +23,9 @@ from stratamil.core.names import column, file_name, natural
 from stratamil.explain import patch_tables
 from stratamil.features import thumbnails
 from stratamil.features.thumbnails import COLUMNS, Index, sheet_name
-from stratamil.report import browser_cases
+from stratamil.report import browser_cases, style
 from stratamil.report.browser_cases import Case, Source
+from stratamil.report.page import check_colors
 
 VERSION = 1  # of the data
 DIGITS = 6  # of weights and contributions, which are float32
@@ -48,6 +49,27 @@ class Look:
     percent: float | None = None
     images: Path | None = None
     places: Path | None = None
+
+    @classmethod
+    def of(
+        cls, title: str, classes: Sequence[str], stains: Sequence[str], colors: Sequence[str], **others: Any
+    ) -> "Look":
+        """Return what is shown in these colours of classes. others: px, percent, images, places."""
+        check_colors(colors)
+        colours = {name: colors[i % len(colors)] for i, name in enumerate(classes)}
+        return cls(title, colours, style.palette(stains), **others)
+
+
+def publish(source: Source, look: Look, sprites: Mapping[str, str], *, page: Path, output: Path) -> None:
+    """Write the browser into the folder `output`, and remove the thumbnails of cases that are no more.
+
+    sprites: case -> folder of its thumbnails below SPRITES, which lies in `output`. page: folder of the page's files.
+    """
+    with files.updated_folder(output) as folder:
+        write(source, look, sprites, page, folder, output)
+    for stale in (output / SPRITES).glob("*/"):
+        if stale.name not in sprites.values():
+            thumbnails.remove(stale)
 
 
 def write(source: Source, look: Look, sprites: Mapping[str, str], page: Path, folder: Path, final: Path) -> None:
