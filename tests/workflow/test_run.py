@@ -48,7 +48,8 @@ def test_every_promised_file_is_there(study):
         "splits/data_splits_01.npz", "features/stain_stats/shard_00.h5", "baselines/predictions.csv",
         "report/index.html", "report/metrics.csv", "report/metrics.json", "cohort/index.html",
         "cohort/cohort.json", "cohort/samples.jpg", "faithfulness/index.html", "faithfulness/faithfulness.csv",
-        "index.html", "browser/index.html", "browser/data/cases.js", "report/figures/roc.svg", "report/figures/roc.png", "faithfulness/figures/curves.png",
+        "browser/index.html", "browser/data/cases.js",
+        "index.html", "report/figures/roc.svg", "report/figures/roc.png", "faithfulness/figures/curves.png",
         "faithfulness/faithfulness.json", "faithfulness/cases.csv", "faithfulness/figures/curves.svg",
         "model/stratamil_report.zip",
     ]  # fmt: skip
