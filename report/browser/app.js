@@ -25,7 +25,8 @@
   const showTop = (state) => {
     const blind = state.blind === "1";
     const seed = el("input", { type: "number", id: "seed", min: 1, step: 1, value: state.seed, onchange: () => S.go({ seed: seed.value, patch: "" }) });
-    top.replaceChildren(
+    S.fill(
+      top,
       el("a.name", { href: S.address({ case: "", page: "", patch: "", beside: "" }) }, S.study.title),
       el("span.kind", null, { study: "Case browser", predict: "New cases", validate: "External validation" }[S.study.kind] ?? ""),
       el("span.space"),
@@ -42,7 +43,8 @@
     const { cases } = S.study;
     const [seen, wrong] = [cases.length, cases.filter((one) => one.wrong).length];
     const told = cases.some((one) => one.truth !== null) && !state.blind;
-    welcome.replaceChildren(
+    S.fill(
+      welcome,
       el("h1", null, S.study.title),
       el("p", null, `${S.plural(seen, "case")}, ${S.plural(cases.reduce((sum, one) => sum + one.n_patches, 0), "patch", "patches")}.`, told && (wrong ? ` The model is wrong on ${S.count(wrong)}; the most misleading is first in the list.` : " The model is right on all.")),
       el("p.muted", null, "Choose a case, or press j."),
@@ -92,7 +94,7 @@
     const one = S.byKey.get(S.state.case);
     S.showTools(tools, S.state, one);
     S.showLarge(S.state);
-    showBoard();
+    if (S.state.page) showBoard();
   });
 
   S.on("marks", () => {

@@ -17,7 +17,13 @@ window.stratamil = {};
       else if (name === "value" || name === "checked") element[name] = value;
       else element.setAttribute(name, value === true ? "" : value);
     }
-    element.append(...children.flat().filter((child) => child !== null && child !== undefined && child !== false));
+    element.append(...children.flat(Infinity).filter((child) => child !== null && child !== undefined && child !== false));
+    return element;
+  };
+
+  /** Replace what an element holds; null and false are nothing. */
+  S.fill = (element, ...children) => {
+    element.replaceChildren(...children.flat(Infinity).filter((child) => child !== null && child !== undefined && child !== false));
     return element;
   };
 
@@ -28,7 +34,7 @@ window.stratamil = {};
   /** Tell the reader something, seen for a while and read aloud by a screen reader. */
   let silence;
   S.say = (text) => {
-    const said = document.getElementById("said");
+    const said = document.getElementById("told");
     said.textContent = text;
     said.classList.add("shown");
     clearTimeout(silence);
@@ -41,12 +47,12 @@ window.stratamil = {};
     const value = 100 * share;
     if (value === 0) return "0%";
     if (value < 0.01) return "<0.01%";
-    return `${value >= 99.95 ? Math.round(value) : digits(value, value >= 10 ? 3 : 2)}%`;
+    return `${value >= 99.95 ? 100 : value >= 1 ? value.toFixed(1) : value.toPrecision(2)}%`;
   };
   S.probability = (value) => value.toFixed(2);
   S.signed = (value) => {
     const size = Math.abs(value);
-    const text = size >= 0.1 ? size.toFixed(2) : size >= 0.001 ? size.toFixed(4) : size === 0 ? "0" : size.toExponential(1);
+    const text = size >= 0.1 || size === 0 ? size.toFixed(2) : size >= 0.0001 ? size.toPrecision(2) : "<0.0001";
     return (value < 0 ? "−" : "+") + text;
   };
   S.times = (ratio) => (ratio >= 10 ? ratio.toFixed(0) : ratio >= 0.1 ? ratio.toFixed(1) : digits(ratio, 1)) + "×";

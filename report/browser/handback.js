@@ -108,7 +108,8 @@
         show();
         answer.textContent = told.join("\n");
       });
-      body.replaceChildren(
+      S.fill(
+        body,
         all.length
           ? el(
               "table",

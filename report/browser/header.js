@@ -8,6 +8,7 @@
     return el(
       "div.title",
       null,
+      slot === "case" && el("a.back", { href: S.address({ case: "" }) }, "← Cases"),
       el("h1", null, "Case ", one.id, " ", el("small", null, words.filter(Boolean).join(" · "))),
       el(
         "div.acts",
@@ -87,7 +88,7 @@
     const said = S.marks.verdict(one.id);
     const press = (verdict, text) =>
       el("button", { type: "button", "aria-pressed": String(said.verdict === verdict), onclick: async () => (await S.reader()) && S.marks.judge(one.id, { verdict: S.marks.verdict(one.id).verdict === verdict ? "" : verdict }) }, text);
-    const comment = el("textarea", { rows: 2, "aria-label": `Comment on case ${one.id}`, placeholder: "Comment", value: said.comment });
+    const comment = el("textarea", { rows: 1, "aria-label": `Comment on case ${one.id}`, placeholder: "Comment", value: said.comment });
     comment.addEventListener("change", async () => (await S.reader()) && S.marks.judge(one.id, { comment: comment.value.trim() }));
     return el("section.reading", null, el("h2", null, "Your reading"), !state.blind && el("div.press", { role: "group", "aria-label": "Verdict" }, press("agree", "I agree"), press("disagree", "I do not")), comment);
   };
@@ -107,9 +108,8 @@
       el(
         "div.facts",
         null,
-        !state.blind && S.probabilities(one),
+        el("div", null, !state.blind && S.probabilities(one), reading(one, state)),
         data && (state.blind ? blindSlices(data) : S.attention(data, state, choose)),
-        reading(one, state),
       ),
     );
   };

@@ -20,7 +20,7 @@
   };
 
   const picture = (data, i) => {
-    const thumb = S.thumb(el("div.thumb"), data, i, Math.min(576, innerWidth - 40, innerHeight - 170));
+    const thumb = S.thumb(el("div.thumb"), data, i, Math.min(576, innerWidth - 64, innerHeight - 170));
     const address = S.image(data, i);
     const frame = el("div.picture", null, thumb);
     if (address !== null) {
@@ -69,7 +69,8 @@
     note.addEventListener("change", async () => (await S.reader()) && S.marks.note(data, i, note.value.trim()));
     dialog.querySelector("h2").textContent = S.patchName(data, i, state);
     dialog.setAttribute("aria-label", S.spoken(data, i, state));
-    open.body.replaceChildren(
+    S.fill(
+      open.body,
       picture(data, i),
       el(
         "div.beside-picture",

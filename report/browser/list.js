@@ -48,7 +48,7 @@
         null,
         one.wrong && !state.blind && el("b.wrong", null, "wrong"),
         one.flags.length && !state.blind ? el("span.flag", { title: one.flags.join("\n"), "aria-label": one.flags.join(" ") }, "⚑") : null,
-        judged && el("span.judged", { title: judged === "agree" ? "You agree" : "You do not agree" }, judged === "agree" ? "✓" : "✕"),
+        judged && !state.blind && el("span.judged", { title: judged === "agree" ? "You agree" : "You do not agree" }, judged === "agree" ? "✓" : "✕"),
         marked > 0 && el("span.count", { title: `${S.plural(marked, "patch", "patches")} marked` }, `✎ ${marked}`),
         one.missing.length
           ? el("span.lacks", null, "no ", one.missing.map((stain) => S.study.stains[stain]).join(", "))
@@ -86,10 +86,10 @@
   let parts = null;
   const build = (nav) => {
     const search = el("input", { type: "search", id: "find", placeholder: "Search cases", "aria-label": "Search cases", "aria-keyshortcuts": "/", oninput: () => S.go({ find: search.value }) });
-    parts = { search, kinds: el("div.kinds", { role: "group", "aria-label": "Cases shown" }), more: el("div.more"), rows: el("ul.rows"), none: el("p.none") };
+    parts = { search, kinds: el("div.kinds", { role: "group", "aria-label": "Cases shown" }), more: el("div.more"), rows: el("ul.rows"), none: el("p.none"), how: el("p.how") };
     const fold = el("details.filters", null, el("summary", null, "Filter and sort"), parts.more);
     parts.fold = fold;
-    nav.replaceChildren(search, parts.kinds, fold, parts.rows, parts.none);
+    nav.replaceChildren(search, parts.kinds, fold, parts.how, parts.rows, parts.none);
   };
 
   S.showList = (nav, state) => {
@@ -107,6 +107,7 @@
     parts.fold.querySelector("summary").textContent = narrowed ? "Filter and sort •" : "Filter and sort";
     const focused = document.activeElement?.dataset?.key;
     parts.rows.replaceChildren(...found.map((one) => row(one, state)));
+    parts.how.textContent = state.blind ? "In random order" : told() ? "True class → predicted, with its probability" : "Predicted class with its probability";
     parts.none.textContent = found.length ? "" : "No case is like this.";
     if (focused !== undefined) parts.rows.querySelector(`[data-key="${CSS.escape(focused)}"]`)?.focus();
     else if (held?.startsWith("by-")) document.getElementById(held)?.focus();

@@ -10,7 +10,7 @@
     return el(
       "p.legend",
       null,
-      el("span", null, el("i.frame"), "frame: attention, the darker the more"),
+      el("span", null, el("i.frame"), "frame: attention, the stronger the more"),
       el("span", null, el("i.for"), `bar to the right: contribution to ${name}`),
       el("span", null, el("i.against"), "to the left: against it"),
     );
@@ -80,7 +80,7 @@
   let tools = null;
   const choice = (name, label) => {
     const select = el("select", { id: `tool-${name}`, onchange: () => S.go({ [name]: select.value }) });
-    return [el("label.choice", { for: `tool-${name}` }, el("span", null, label), select), select];
+    return [el("label.choice", { for: `tool-${name}` }, label && el("span", null, label), select), select];
   };
   const options = (select, texts, value) => {
     select.replaceChildren(...texts.map(([key, text]) => el("option", { value: key }, text)));
@@ -88,27 +88,28 @@
   };
   const build = (bar) => {
     const [sortBox, sort] = choice("sort", "Sort by");
-    const [ofBox, of] = choice("of", "Contribution to");
-    const [groupBox, group] = choice("group", "Group");
-    const [marksBox, marks] = choice("marks", "Show");
+    const [ofBox, of] = choice("of", null);
+    of.setAttribute("aria-label", "Class whose contributions are shown");
+    const group = el("button", { type: "button", onclick: () => S.go({ group: S.state.group ? "" : "slice" }) }, "By slice");
+    const [marksBox, marks] = choice("marks", null);
+    marks.setAttribute("aria-label", "Patches shown");
     const top = el("input", { type: "range", id: "tool-top", min: 1, max: 100, step: 1, oninput: () => S.go({ top: Number(top.value) }) });
     const said = el("output", { for: "tool-top" });
     const size = el("input", { type: "range", id: "tool-size", min: 48, max: 192, step: 8, "aria-label": "Size of the patches", oninput: () => S.resize(Number(size.value)) });
     const map = el("button", { type: "button", onclick: () => S.go({ map: S.state.map ? "" : "1" }) }, "Map");
     const topBox = el("label.choice.slide", { for: "tool-top" }, el("span", null, "Top ", said), top);
     const sizeBox = el("label.choice.slide.size", { for: "tool-size" }, el("span", null, "Size"), size);
-    tools = { sort, of, group, marks, top, said, size, map, boxes: { sortBox, ofBox, groupBox, topBox } };
-    bar.replaceChildren(sortBox, ofBox, groupBox, topBox, marksBox, sizeBox, map);
+    tools = { sort, of, group, marks, top, said, size, map, boxes: { sortBox, ofBox, group, topBox } };
+    bar.replaceChildren(sortBox, ofBox, topBox, group, marksBox, sizeBox, map);
   };
 
   S.showTools = (bar, state, one) => {
     if (!tools) build(bar);
     bar.hidden = !state.case;
     const predicted = one ? S.study.classes[one.predicted] : "";
-    const name = state.of || predicted;
-    options(tools.sort, [["attention", "attention"], ["for", `contribution for ${name}`], ["against", `contribution against ${name}`], ...(S.several ? [["disagreement", "disagreement of seeds"]] : []), ["number", "patch number"]], state.sort);
+    options(tools.sort, [["attention", "attention"], ["for", "contribution for"], ["against", "contribution against"], ...(S.several ? [["disagreement", "disagreement of seeds"]] : []), ["number", "patch number"]], state.sort);
     options(tools.of, [["", state.blind ? "" : `${predicted} (predicted)`], ...S.study.classes.filter((text) => text !== predicted).map((text) => [text, text])], state.of === predicted ? "" : state.of);
-    options(tools.group, [["", "one list"], ["slice", "by stain and slice"]], state.group);
+    tools.group.setAttribute("aria-pressed", String(state.group === "slice"));
     options(tools.marks, [["", "all patches"], ["some", "marked"], ["none", "not marked"]], state.marks);
     for (const box of Object.values(tools.boxes)) box.hidden = state.blind === "1";
     tools.top.value = state.top;

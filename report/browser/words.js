@@ -82,7 +82,7 @@
     const c = S.shownClass(data, state);
     const carried = S.carried(data, ordered.patches, c);
     const name = S.study.classes[c];
-    const words = [some, `${S.percent(carried.attention)} of the attention`, `${S.signed(carried.contribution)} of the logit of ${name} (${S.signed(data.logit[c])} = patches ${S.signed(carried.all)}, bias ${S.signed(data.bias[c])})`];
+    const words = [some, `${S.percent(carried.attention)} of the attention`, `${S.signed(carried.contribution)} to the logit of ${name}, which is ${S.signed(data.logit[c])} (all patches ${S.signed(carried.all)}, bias ${S.signed(data.bias[c])})`];
     if (data.left_out) words.push(`${S.plural(data.left_out.n, "patch is", "patches are")} not in this browser, with ${S.percent(data.left_out.weight)} of the attention`);
     return words;
   };
