@@ -50,10 +50,8 @@
         one.flags.length && !state.blind ? el("span.flag", { title: one.flags.join("\n"), "aria-label": one.flags.join(" ") }, "⚑") : null,
         judged && !state.blind && el("span.judged", { title: judged === "agree" ? "You agree" : "You do not agree" }, judged === "agree" ? "✓" : "✕"),
         marked > 0 && el("span.count", { title: `${S.plural(marked, "patch", "patches")} marked` }, `✎ ${marked}`),
-        one.missing.length
-          ? el("span.lacks", null, "no ", one.missing.map((stain) => S.study.stains[stain]).join(", "))
-          : null,
       ),
+      one.missing.length > 0 && el("span.lacks", null, "no ", one.missing.map((stain) => S.study.stains[stain]).join(", ")),
       !state.blind && el("i.sureness", { vars: { "--p": one.probability[c], "--hue": S.study.class_colours[c] } }),
     );
     const button = beside && el("button.beside", { type: "button", title: "Show beside the open case", "aria-label": `Show ${one.id} beside the open case`, onclick: () => S.go({ beside: one.key === state.beside ? "" : one.key }) }, one.key === state.beside ? "−" : "◫");
