@@ -17,7 +17,9 @@ class Seen:
     """A page that is open, and what went wrong on it."""
 
     def __init__(self, browser, address, width=1400, height=900, **options):
-        self.context = browser.new_context(viewport={"width": width, "height": height}, accept_downloads=True, **options)
+        self.context = browser.new_context(
+            viewport={"width": width, "height": height}, accept_downloads=True, **options
+        )
         self.context.set_default_timeout(5000)
         self.page, self.wrong, self.asked = self.context.new_page(), [], []
         self.page.on("pageerror", lambda error: self.wrong.append(str(error)))
@@ -30,8 +32,8 @@ class Seen:
         """Indices of the patches in sight, in the order seen."""
         return self.page.evaluate(
             """[...document.querySelectorAll('.pane:not([hidden]) .grid .cell')]
-            .filter((cell) => cell.style.display !== 'none')
-            .sort((a, b) => a.getAttribute('aria-posinset') - b.getAttribute('aria-posinset')).map((cell) => +cell.dataset.i)"""
+            .filter((cell) => cell.style.display !== 'none').map((cell) => [+cell.ariaPosInSet, +cell.dataset.i])
+            .sort(([a], [b]) => a - b).map(([, i]) => i)"""
         )
 
     def cell(self, i):

@@ -22,7 +22,6 @@
   /** Ask for a text. Returns a promise of it, or of null. offered: texts to choose from. */
   S.ask = ({ title, label, hint = null, value = "", action, offered = [], empty = false }) =>
     new Promise((resolve) => {
-      let answer = null;
       const field = el("input", { type: "text", id: "answer", value, maxlength: 200, list: "offered", autocomplete: "off" });
       const form = el(
         "form.ask",
@@ -30,7 +29,7 @@
           onsubmit: (event) => {
             event.preventDefault();
             if (!field.value.trim() && !empty) return field.focus();
-            answer = field.value.trim();
+            resolve(field.value.trim());
             dialog.close();
           },
         },
@@ -41,7 +40,7 @@
         el("button.main", { type: "submit" }, action),
       );
       const dialog = S.dialog(title, form);
-      dialog.addEventListener("close", () => resolve(answer));
+      dialog.addEventListener("close", () => resolve(null)); // unless it is answered
       field.focus();
       field.select();
     });

@@ -153,7 +153,7 @@
       const by = { "+": 1.5, "=": 1.5, "-": 1 / 1.5 }[event.key];
       const pan = { ArrowLeft: [-1, 0], ArrowRight: [1, 0], ArrowUp: [0, -1], ArrowDown: [0, 1] }[event.key];
       if (by) zoom(by);
-      else if (event.key === "0") fit();
+      else if (event.key === "Home") fit();
       else if (pan) [view.x, view.y] = [view.x + (pan[0] * 40) / view.scale, view.y + (pan[1] * 40) / view.scale];
       else return;
       event.preventDefault();
@@ -173,7 +173,7 @@
       if (box.of !== data.case.key) sheets.clear();
       options(slices, data.slices.map((one, k) => [String(k), `${one.name} (${S.percent(one.share)})`]), String(slice));
       options(colours, [["", "attention"], ["contribution", `contribution to ${S.study.classes[S.shownClass(data, state)]}`]], state.colour);
-      canvas.setAttribute("aria-label", `Map of ${data.slices[slice].name}. Arrow keys move, plus and minus zoom, 0 shows all.`);
+      canvas.setAttribute("aria-label", `Map of ${data.slices[slice].name}. Arrow keys move, plus and minus zoom, Home shows all.`);
       patches = data.slice.map((_, i) => i).filter((i) => data.slice[i] === slice);
       side = S.side(data, slice);
       near = new Map();

@@ -77,6 +77,13 @@
   };
 
   // The tools above the cases: order, share, size.
+  const SORTS = [
+    ["attention", "attention"],
+    ["for", "contribution for"],
+    ["against", "contribution against"],
+    ["disagreement", "disagreement of seeds"],
+    ["number", "patch number"],
+  ];
   let tools = null;
   const choice = (name, label) => {
     const select = el("select", { id: `tool-${name}`, onchange: () => S.go({ [name]: select.value }) });
@@ -107,8 +114,9 @@
     if (!tools) build(bar);
     bar.hidden = !state.case;
     const predicted = one ? S.study.classes[one.predicted] : "";
-    options(tools.sort, [["attention", "attention"], ["for", "contribution for"], ["against", "contribution against"], ...(S.several ? [["disagreement", "disagreement of seeds"]] : []), ["number", "patch number"]], state.sort);
-    options(tools.of, [["", state.blind ? "" : `${predicted} (predicted)`], ...S.study.classes.filter((text) => text !== predicted).map((text) => [text, text])], state.of === predicted ? "" : state.of);
+    options(tools.sort, state.blind ? [] : SORTS.filter(([name]) => name !== "disagreement" || S.several), state.sort);
+    const others = S.study.classes.filter((text) => text !== predicted);
+    options(tools.of, state.blind ? [] : [["", `${predicted} (predicted)`], ...others.map((text) => [text, text])], state.of === predicted ? "" : state.of);
     tools.group.setAttribute("aria-pressed", String(state.group === "slice"));
     options(tools.marks, [["", "all patches"], ["some", "marked"], ["none", "not marked"]], state.marks);
     for (const box of Object.values(tools.boxes)) box.hidden = state.blind === "1";

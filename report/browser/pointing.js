@@ -30,21 +30,23 @@
       const [i, cell] = index(event);
       if (i === null) return;
       S.current = grid;
-      host.focus({ preventScroll: true });
       if (event.shiftKey) grid.range(i);
       else if (event.ctrlKey || event.metaKey) grid.toggle(i);
       else if (event.pointerType === "touch" && touched !== i) {
         touched = i; // a first tap tells, a second opens
         grid.anchor = i;
         grid.activate(i, false);
+        host.focus({ preventScroll: true });
         return tell(i, cell);
       } else {
         grid.anchor = i;
         grid.selected.clear();
         grid.activate(i, false);
+        host.focus({ preventScroll: true });
         return S.open(grid, i);
       }
       grid.activate(i, false);
+      host.focus({ preventScroll: true });
     });
     host.addEventListener("focus", () => {
       S.current = grid;

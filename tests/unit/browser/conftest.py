@@ -8,9 +8,9 @@ def browser():
     program = chromium.program()
     sync = pytest.importorskip("playwright.sync_api", reason="pip install playwright to run this")
     with sync.sync_playwright() as playwright:
-        with_flags = playwright.chromium.launch(executable_path=program, args=["--no-sandbox"])
-        yield with_flags
-        with_flags.close()
+        running = playwright.chromium.launch(executable_path=program, args=["--no-sandbox"])
+        yield running
+        running.close()
 
 
 @pytest.fixture(scope="session")
@@ -20,7 +20,7 @@ def study(tmp_path_factory):
 
 @pytest.fixture
 def visit(browser, study):
-    """Open the page at an address after the #, as a browser that was never there; nothing may have gone wrong at the end."""
+    """Open the page at an address after the #, each time as a new browser; at the end nothing may have gone wrong."""
     seen = []
 
     def open_page(hash_="", width=1400, height=900, address=None, **options):

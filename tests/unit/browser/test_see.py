@@ -35,7 +35,7 @@ def test_the_most_misleading_case_comes_first_and_the_list_narrows(visit):
     seen.page.get_by_label("True class").select_option("any")
     seen.page.get_by_label("Split").select_option("any")
     seen.page.get_by_label("Order").select_option("By name")
-    assert keys(seen)[:4] == ["5", "7", "26@01", "26@02"]  # 26 after 7
+    assert keys(seen)[1:] == ["5", "7", "26@01", "26@02", "101"]  # 26 after 7
     seen.page.get_by_label("Search cases").fill("p-10")
     assert keys(seen) == ["101"]
     assert "find=p-10" in seen.page.url
@@ -92,7 +92,7 @@ def test_the_slider_says_what_the_top_patches_carry(visit, study):
     attention = np.array(study.patches["5"]["patches"]["weight"])[top].sum()
     contribution = np.array(study.patches["5"]["patches"]["contribution"][0])[top].sum()
     said = seen.text(".carried").replace("−", "-")
-    assert f"5 of 45 patches {attention:.1%} of the attention {contribution:+.2f} to the logit of benign" in said
+    assert f"5 of 45 patches {attention:.1%} of the attention {contribution:+.4f} to the logit of benign" in said
     assert "top=10" in seen.page.url
 
 
@@ -135,31 +135,33 @@ def test_a_click_opens_a_patch_with_its_file_and_neighbours(visit, study):
     assert seen.page.evaluate("document.activeElement.getAttribute('aria-activedescendant')").endswith(f"-{order[1]}")
 
 
-def test_the_map_shows_places_and_opens_patches(visit, study):
-    seen = visit("#case=5")
-    seen.page.get_by_role("button", name="Map").click()
-    seen.page.get_by_label("Slice on the map").first.select_option("0")
+def test_the_map_shows_places_and_opens_patches(visit):
+    seen = visit("#case=5&map=1&slice=0")
     canvas = seen.page.locator("canvas:visible")
-    seen.page.wait_for_timeout(150)
-    frame = canvas.bounding_box()
-    side = (frame["width"] - 16) / 7  # of 7 x 3 patches of one slice, as wide as the map
-    first_row = frame["y"] + frame["height"] / 2 - side
-    patch = 2
-    at = (frame["x"] + 8 + (patch + 0.5) * side, first_row)
-    seen.page.mouse.move(*at)
-    assert f"0_{patch} 100%#.png" in seen.text("#tip")
-    seen.page.mouse.click(*at)
-    assert seen.page.get_by_role("dialog").get_by_role("heading", name=f"0_{patch} 100%#.png").is_visible()
-    seen.page.keyboard.press("Escape")
-    drawn = canvas.screenshot()
     canvas.focus()
+    seen.page.wait_for_timeout(150)
+
+    def at(column, row):
+        """Where a patch lies: the slice has 7 x 3, as wide as the map."""
+        frame = canvas.bounding_box()
+        side = (frame["width"] - 16) / 7
+        return frame["x"] + 8 + (column + 0.5) * side, frame["y"] + frame["height"] / 2 + (row - 1) * side
+
+    seen.page.mouse.move(*at(2, 1))
+    assert "0_9 100%#.png" in seen.text("#tip")
+    whole = canvas.screenshot()
     seen.page.keyboard.press("+")
+    seen.page.mouse.wheel(0, -300)
     seen.page.wait_for_timeout(100)
-    assert canvas.screenshot() != drawn
-    seen.page.mouse.wheel(0, 300)
-    seen.page.keyboard.press("0")
-    seen.page.mouse.move(*at)
-    assert f"0_{patch} 100%#.png" in seen.text("#tip")
+    assert canvas.screenshot() != whole
+    seen.page.keyboard.press("Home")
+    seen.page.mouse.move(*at(6, 0))
+    assert "0_6 100%#.png" in seen.text("#tip")
+    seen.page.mouse.click(*at(6, 0))
+    assert seen.page.get_by_role("dialog").get_by_role("heading", name="0_6 100%#.png").is_visible()
+    seen.page.keyboard.press("Escape")
+    seen.page.get_by_label("Slice on the map").first.select_option("1")
+    assert set(seen.cells()) == {20 + i for i in range(16)}
 
 
 def test_two_cases_stand_side_by_side(visit):
