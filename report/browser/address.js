@@ -60,7 +60,20 @@
   S.state = { ...USUAL };
   S.address = (changes) => written(clean({ ...S.state, ...forCase(changes) }));
 
+  /** A link to what these changes show. It follows the state: a link made before the last change is not stale. */
+  S.link = (kind, changes, attributes, ...children) => {
+    const fresh = () => (link.href = S.address(changes));
+    const follow = (event) => {
+      if (event.ctrlKey || event.metaKey || event.shiftKey || event.button) return;
+      event.preventDefault();
+      S.go(changes);
+    };
+    const link = S.el(kind, { href: S.address(changes), onclick: follow, onpointerdown: fresh, onfocus: fresh, ...attributes }, ...children);
+    return link;
+  };
+
   const forCase = (changes) => {
+    if ("beside" in changes) changes = { slice2: "", ...changes };
     if (!("case" in changes) || changes.case === S.state.case) return changes;
     return { ...Object.fromEntries(OF_CASE.map((name) => [name, USUAL[name]])), ...changes };
   };

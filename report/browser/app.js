@@ -27,7 +27,7 @@
     const seed = el("input", { type: "number", id: "seed", min: 1, step: 1, value: state.seed, onchange: () => S.go({ seed: seed.value, patch: "" }) });
     S.fill(
       top,
-      el("a.name", { href: S.address({ case: "", page: "", patch: "", beside: "" }) }, S.study.title),
+      S.link("a.name", { case: "", page: "", patch: "", beside: "" }, null, S.study.title),
       el("span.kind", null, { study: "Case browser", predict: "New cases", validate: "External validation" }[S.study.kind] ?? ""),
       el("span.space"),
       blind && el("label.seed", { for: "seed" }, "Order by seed ", seed),
@@ -55,7 +55,7 @@
     const { data, state } = S.panes.case.grid;
     document.body.classList.toggle("printing", Boolean(S.state.page && S.state.case));
     if (data && data.case.key === S.state.case && !S.state.blind) S.fillBoard(board, data, state);
-    else board.replaceChildren();
+    else board.replaceChildren(el("p.alone", null, S.state.blind ? "A blinded reading is not printed." : "Open a case to print it."));
   };
 
   const LIST = ["case", "beside", "order", "wrong", "truth", "split", "lacks", "find", "blind", "seed"];

@@ -57,7 +57,7 @@
       el(
         "div.sheet",
         null,
-        el("div.acts.no-print", null, el("button.main", { type: "button", onclick: () => print() }, "Print"), el("a.act", { href: S.address({ page: "" }) }, "Back to the case")),
+        el("div.acts.no-print", null, el("button.main", { type: "button", onclick: () => print() }, "Print"), S.link("a.act", { page: "" }, null, "Back to the case")),
         el("p.study", null, S.study.title, one.split !== null && ` · split ${one.split}`, one.patient && ` · patient ${one.patient}`),
         el("h1", null, `Case ${one.id}`),
         el("p.lead", null, "The model says ", S.classTag(one.predicted), ` with probability ${S.probability(one.probability[one.predicted])}`, one.sd && ` (SD ${S.probability(one.sd[one.predicted])} over ${S.plural(one.members.length, "seed")})`, one.truth !== null && [`; the true class is `, S.classTag(one.truth), one.wrong ? "." : ", too."], one.truth === null && "."),

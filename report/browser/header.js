@@ -8,12 +8,12 @@
     return el(
       "div.title",
       null,
-      slot === "case" && el("a.back", { href: S.address({ case: "" }) }, "← Cases"),
+      slot === "case" && S.link("a.back", { case: "" }, null, "← Cases"),
       el("h1", null, "Case ", one.id, " ", el("small", null, words.filter(Boolean).join(" · "))),
       el(
         "div.acts",
         null,
-        !state.blind && el("a.act", { href: S.address({ case: one.key, page: "1" }) }, "Page to print"),
+        !state.blind && S.link("a.act", { case: one.key, page: "1" }, null, "Page to print"),
         slot === "beside" && el("button.act", { type: "button", onclick: () => S.go({ beside: "" }) }, "Close"),
       ),
     );
@@ -68,6 +68,18 @@
     return el("button.slice", { type: "button", "aria-pressed": String(pressed), "aria-label": `Only slice ${slice.name}: ${text}`, title: text, onclick: () => choose(pressed ? "" : String(k)) }, parts);
   };
 
+  const stainName = (stain, weight, state, choose) => {
+    const [name, text] = [S.study.stains[stain], [S.stainTag(stain), " ", el("b", null, S.percent(weight))]];
+    if (!choose) return el("div.stain-name", null, text);
+    const pressed = state.stain === name;
+    return el("button.stain-name", { type: "button", "aria-pressed": String(pressed), "aria-label": `Only stain ${name}: ${S.percent(weight)} of the attention`, onclick: () => S.go({ stain: pressed ? "" : name }) }, text);
+  };
+
+  const most = (data) => {
+    const first = data.slices.reduce((best, slice) => (slice.share > best.share ? slice : best));
+    return data.slices.length > 1 ? el("p.most", null, "Most is on ", el("b", null, first.name), `: ${S.percent(first.share)}.`) : null;
+  };
+
   /** Bars of stains and of their slices, each against the share it had if its stain's slices were equal. */
   S.attention = (data, state, choose = null) => {
     const widest = Math.max(...data.slices.map((slice) => Math.max(slice.share, slice.equal)), 1e-9);
@@ -75,13 +87,13 @@
       el(
         "div.stain",
         null,
-        el("div.stain-name", null, S.stainTag(stain), el("b", null, S.percent(weight))),
+        stainName(stain, weight, state, choose),
         data.slices.map((slice, k) => (slice.stain === stain ? sliceRow(data, k, widest, state, choose) : null)),
       ),
     );
     const missing = data.case.missing.map((stain) => el("div.stain-name.muted", null, S.stainTag(stain), "no slice"));
-    const hint = choose ? "click a slice to see only its patches; " : "";
-    return el("section.attention", null, el("h2", null, "Attention by stain and slice", el("small", null, `${hint}the line is the equal share`)), stains(data), el("div.slices", null, groups, missing));
+    const hint = choose ? "click a stain or slice to see only its patches; " : "";
+    return el("section.attention", null, el("h2", null, "Attention by stain and slice", el("small", null, `${hint}the line is the equal share`)), most(data), stains(data), el("div.slices", null, groups, missing));
   };
 
   const reading = (one, state) => {

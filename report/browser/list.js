@@ -35,9 +35,10 @@
     const judged = S.marks.verdict(one.id).verdict;
     const marked = S.marks.inCase(one.id);
     const beside = state.case && one.key !== state.case && !state.blind;
-    const link = el(
+    const link = S.link(
       "a.case",
-      { href: S.address({ case: one.key }), "aria-current": one.key === state.case ? "true" : null, "data-key": one.key },
+      { case: one.key },
+      { "aria-current": one.key === state.case ? "true" : null, "data-key": one.key },
       el("span.id", null, one.id, one.key !== one.id && el("span.muted", null, ` split ${one.split}`)),
       state.blind
         ? el("span.sure", null, S.plural(one.n_patches, "patch", "patches"))

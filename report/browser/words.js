@@ -15,14 +15,15 @@
   /** Rows of [what, value]; nothing of the model while blinded. */
   S.facts = (data, i, state) => {
     const slice = data.slices[data.slice[i]];
+    const stain = S.study.stains[slice.stain];
     const rows = [["Slice", el("span", null, S.stainTag(slice.stain), ` ${slice.id}`)]];
+    if (!state.blind) rows.push(["", `${S.percent(slice.weight)} of the attention on ${stain}; ${stain} has ${S.percent(data.ofStain.get(slice.stain) ?? 0)}`]);
     const absent = missing(data, i);
     if (absent) rows.push(["Image", absent]);
     if (!state.blind) {
       const sd = data.sd ? ` (SD ${S.percent(data.sd[i])} over ${S.plural(S.study.seeds.length, "seed")})` : "";
       rows.push(["Attention", `${S.percent(data.weight[i])} of the case${sd}`]);
       rows.push(["", `${S.times(data.ratio[i])} the equal share, rank ${S.count(data.rank[i])} of ${S.count(data.case.n_patches)}`]);
-      rows.push(["Slice, stain", `${S.percent(slice.weight)} of its stain, ${S.percent(data.ofStain.get(slice.stain) ?? 0)} of the case`]);
       S.study.classes.forEach((name, c) => {
         const label = c === 0 ? "Contribution" : "";
         rows.push([label, el("span", null, S.classTag(c), " ", el("b", null, S.signed(data.contribution[c][i])))]);

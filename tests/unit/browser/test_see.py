@@ -53,6 +53,10 @@ def test_a_case_shows_what_the_model_said_and_where_it_looked(visit, study):
     share = stain * told["slices"][1]["weight"]
     assert f"h&e {stain:.1%}" in seen.text(".attention")
     assert f"A2 {share:.1%} {share / (stain / 2):.1f}×" in seen.text(".attention")
+    assert f"Most is on h&e A2: {share:.1%}." in seen.text(".attention")
+    seen.page.get_by_role("button", name="Only stain melan").click()
+    assert set(seen.cells()) == {36 + i for i in range(9)}
+    seen.page.get_by_role("button", name="Only stain melan").click()
     seen.page.get_by_role("button", name="Only slice h&e A2").click()
     assert set(seen.cells()) == {20 + i for i in range(16)}
     assert "16 of 45 patches" in seen.text(".carried")
@@ -184,6 +188,8 @@ def test_an_address_brings_the_same_back_and_back_goes_back(visit):
     assert seen.cells() == shown
     seen.page.locator(".rows a").nth(0).click()
     assert "Case 7" in seen.text("h1")
+    assert "sort=against" in seen.page.url
+    assert "stain" not in seen.page.url
     seen.page.go_back()
     seen.page.wait_for_function("document.querySelector('.pane h1').textContent.includes('26')")
     assert seen.cells() == shown
