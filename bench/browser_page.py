@@ -1,8 +1,8 @@
 """The case browser's page in headless Chromium: time to the first patch, frames while scrolling, memory.
 
 A made study of one case of 3,000 patches (thumbnails of 96 px that compress as tissue does), opened from disk. Frames
-are counted while the page scrolls through all patches, by attention and in the order of a blinded reading; both need all
-sheets on each screen.
+are counted while the page scrolls through all patches, by attention and in the order of a blinded reading; both need
+all sheets on each screen.
 """
 
 import argparse

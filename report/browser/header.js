@@ -77,7 +77,7 @@
 
   const most = (data) => {
     const first = data.slices.reduce((best, slice) => (slice.share > best.share ? slice : best));
-    return data.slices.length > 1 ? el("p.most", null, "Most is on ", el("b", null, first.name), `: ${S.percent(first.share)}.`) : null;
+    return data.slices.length > 1 ? el("p.most", null, "The largest share, ", el("b", null, S.percent(first.share)), ", is on ", el("b", null, first.name), ".") : null;
   };
 
   /** Bars of stains and of their slices, each against the share it had if its stain's slices were equal. */

@@ -43,7 +43,7 @@
       state.blind
         ? el("span.sure", null, S.plural(one.n_patches, "patch", "patches"))
         : el("span.sure", null, S.probability(one.probability[c]), one.sd && el("span.muted", null, ` ± ${S.probability(one.sd[c])}`)),
-      !state.blind && el("span.said", null, one.truth === null ? null : [S.classTag(one.truth), " → "], S.classTag(c)),
+      !state.blind && el("span.said", null, one.wrong ? [S.classTag(one.truth), " → "] : null, S.classTag(c)),
       el(
         "span.signs",
         null,
@@ -106,7 +106,7 @@
     parts.fold.querySelector("summary").textContent = narrowed ? "Filter and sort •" : "Filter and sort";
     const focused = document.activeElement?.dataset?.key;
     parts.rows.replaceChildren(...found.map((one) => row(one, state)));
-    parts.how.textContent = state.blind ? "In random order" : told() ? "True class → predicted, with its probability" : "Predicted class with its probability";
+    parts.how.textContent = state.blind ? "In random order" : told() ? "Predicted class, its probability; true class → where wrong" : "Predicted class with its probability";
     parts.none.textContent = found.length ? "" : "No case is like this.";
     if (focused !== undefined) parts.rows.querySelector(`[data-key="${CSS.escape(focused)}"]`)?.focus();
     else if (held?.startsWith("by-")) document.getElementById(held)?.focus();
