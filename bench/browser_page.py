@@ -29,13 +29,18 @@ SCROLL = """(seconds) => new Promise((resolve) => {
   };
   requestAnimationFrame(step);
 })"""
-SHOWN = """() => new Promise((resolve) => {
-  const look = () => {
-    const cell = document.querySelector('.pane .grid .cell');
-    cell ? requestAnimationFrame(() => resolve(performance.now())) : requestAnimationFrame(look);
+# Milliseconds from the start of loading until a frame shows a patch whose sheet is decoded.
+SHOWN = """() => {
+  const look = async () => {
+    const thumb = document.querySelector('.pane .grid .cell .thumb');
+    if (!thumb) return requestAnimationFrame(look);
+    const sheet = new Image();
+    sheet.src = /url\\("(.*)"\\)/.exec(getComputedStyle(thumb).backgroundImage)[1];
+    await sheet.decode();
+    requestAnimationFrame(() => requestAnimationFrame((now) => (window.shown = now)));
   };
   look();
-})"""
+}"""
 
 
 def main() -> None:
@@ -62,19 +67,27 @@ def main() -> None:
 
 def first_patch(browser, study):
     """Milliseconds from the start of loading until a patch is on the page of a browser that was never there."""
-    seen = chromium.Seen(browser, study.address("#case=1"))
-    took = seen.page.evaluate(SHOWN)
+    seen = opened(browser, study, "#case=1")
+    took = seen.page.evaluate("window.shown")
     seen.context.close()
     return took
 
 
+def opened(browser, study, hash_):
+    """A page that shows its patches."""
+    seen = chromium.Seen(browser, "about:blank")
+    seen.page.add_init_script(f"({SHOWN})()")
+    seen.page.goto(study.address(hash_))
+    while not seen.page.evaluate("window.shown"):
+        seen.page.wait_for_timeout(20)
+    return seen
+
+
 def scrolled(browser, study, hash_, seconds):
     """Milliseconds of each frame while scrolling through all patches, and MB of the page's process afterwards."""
-    seen = chromium.Seen(browser, study.address(hash_))
-    seen.page.evaluate(SHOWN)
-    before = {process["id"] for process in processes(browser) if process["type"] == "renderer"}
+    seen = opened(browser, study, hash_)
     times = seen.page.evaluate(SCROLL, seconds)
-    largest = max(resident(process) for process in before)
+    largest = max(resident(one["id"]) for one in processes(browser) if one["type"] == "renderer")
     seen.context.close()
     return np.diff(times), largest
 

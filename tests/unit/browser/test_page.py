@@ -118,7 +118,7 @@ def test_the_keyboard_alone_is_enough(visit):
     press("Delete")
     press("Escape")
     press("k")
-    seen.page.wait_for_function("location.hash.includes('26')")
+    seen.page.wait_for_url("**case=26**")
     press("?")
     assert seen.page.get_by_role("dialog").get_by_role("heading", name="Keys").is_visible()
 

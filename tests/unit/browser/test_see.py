@@ -191,7 +191,7 @@ def test_an_address_brings_the_same_back_and_back_goes_back(visit):
     assert "sort=against" in seen.page.url
     assert "stain" not in seen.page.url
     seen.page.go_back()
-    seen.page.wait_for_function("document.querySelector('.pane h1').textContent.includes('26')")
+    seen.page.get_by_role("heading", name="Case 26").wait_for()
     assert seen.cells() == shown
 
 
