@@ -1,0 +1,115 @@
+"use strict";
+// Puts the page together: what of it changes when the address does.
+((S) => {
+  const { el } = S;
+  const at = (id) => document.getElementById(id);
+  const [main, nav, board, top] = [at("main"), at("list"), at("board"), at("top")];
+
+  if (!S.study) {
+    main.append(el("p.alone", null, "data/cases.js is missing. Copy the whole folder of the case browser."));
+    return;
+  }
+  const style = document.documentElement.style;
+  S.study.class_colours.forEach((colour, c) => style.setProperty(`--class-${c}`, colour));
+
+  const tools = el("div.tools", { role: "toolbar", "aria-label": "Patches" });
+  const panes = el("div.panes");
+  const marking = el("div.marking", { role: "region", "aria-label": "Selected patches", hidden: true });
+  const welcome = el("div.welcome");
+  main.append(tools, welcome, panes, marking);
+  for (const slot of ["case", "beside"]) {
+    S.panes[slot] = S.pane(slot);
+    panes.append(S.panes[slot].scroller);
+  }
+
+  const showTop = (state) => {
+    const blind = state.blind === "1";
+    const seed = el("input", { type: "number", id: "seed", min: 1, step: 1, value: state.seed, onchange: () => S.go({ seed: seed.value, patch: "" }) });
+    S.fill(
+      top,
+      S.link("a.name", { case: "", page: "", patch: "", beside: "" }, null, S.study.title),
+      el("span.kind", null, { study: "Case browser", predict: "New cases", validate: "External validation" }[S.study.kind] ?? ""),
+      el("span.space"),
+      blind && el("label.seed", { for: "seed" }, "Order by seed ", seed),
+      el("button", { type: "button", "aria-pressed": String(blind), title: "Hide labels, predictions and weights; patches in random order", onclick: () => S.go({ blind: blind ? "" : "1", patch: "" }) }, "Blinded"),
+      el("button", { type: "button", onclick: () => S.handback() }, S.marks.reader ? `Marks of ${S.marks.reader}: ${S.count(S.marks.count())}` : "Marks"),
+      el("button.help", { type: "button", "aria-label": "Keys", title: "Keys", onclick: () => S.help() }, "?"),
+    );
+  };
+
+  const showWelcome = (state) => {
+    welcome.hidden = Boolean(state.case);
+    if (state.case) return;
+    const { cases } = S.study;
+    const [seen, wrong] = [cases.length, cases.filter((one) => one.wrong).length];
+    const told = cases.some((one) => one.truth !== null) && !state.blind;
+    S.fill(
+      welcome,
+      el("h1", null, S.study.title),
+      el("p", null, `${S.plural(seen, "case")}, ${S.plural(cases.reduce((sum, one) => sum + one.n_patches, 0), "patch", "patches")}.`, told && (wrong ? ` The model is wrong on ${S.count(wrong)}; the most misleading is first in the list.` : " The model is right on all.")),
+      el("p.muted", null, "Choose a case, or press j."),
+    );
+  };
+
+  const showBoard = () => {
+    const { data, state } = S.panes.case.grid;
+    document.body.classList.toggle("printing", Boolean(S.state.page && S.state.case));
+    if (data && data.case.key === S.state.case && !S.state.blind) S.fillBoard(board, data, state);
+    else board.replaceChildren(el("p.alone", null, S.state.blind ? "A blinded reading is not printed." : "Open a case to print it."));
+  };
+
+  const LIST = ["case", "beside", "order", "wrong", "truth", "split", "lacks", "find", "blind", "seed"];
+  const TOP = ["blind", "seed"];
+  let begun = false;
+  const changed = (names, state, before) => !begun || names.some((name) => state[name] !== before[name]);
+
+  S.on("state", (state, before) => {
+    const one = S.byKey.get(state.case) ?? null;
+    if (state.case && !one) S.say(`This study has no case ${state.case}.`);
+    if (changed(LIST, state, before)) S.showList(nav, state);
+    if (changed(TOP, state, before)) showTop(state);
+    document.title = one ? `Case ${one.id} · ${S.study.title}` : S.study.title;
+    document.body.classList.toggle("opened", Boolean(one));
+    document.body.classList.toggle("blinded", state.blind === "1");
+    S.showTools(tools, { ...state, case: one ? state.case : "" }, one);
+    showWelcome({ ...state, case: one ? state.case : "" });
+    panes.hidden = !one;
+    const only = (name) => name === "patch" || name === "page" || LIST.slice(2, 8).includes(name);
+    const same = begun && Object.keys(state).every((name) => state[name] === before[name] || only(name));
+    begun = true;
+    for (const slot of ["case", "beside"]) {
+      const pane = S.panes[slot];
+      const shown = one ? S.byKey.get(state[slot]) : null;
+      pane.scroller.hidden = !shown;
+      if (!shown) {
+        pane.one = null;
+        pane.grid.clear();
+      } else if (!same) pane.show(shown, state);
+    }
+    if (same || !one) S.showLarge(state);
+    if (state.page !== before.page || !one) showBoard();
+  });
+
+  S.on("filled", () => {
+    const one = S.byKey.get(S.state.case);
+    S.showTools(tools, S.state, one);
+    S.showLarge(S.state);
+    if (S.state.page) showBoard();
+  });
+
+  S.on("marks", () => {
+    showTop(S.state);
+    S.showList(nav, S.state);
+    for (const pane of Object.values(S.panes)) pane.marked();
+  });
+
+  S.on("selection", (grid) => {
+    const n = grid.selected.size;
+    marking.hidden = n === 0;
+    if (!n) return;
+    marking.replaceChildren(el("span", null, `${S.plural(n, "patch", "patches")} selected`), S.markButtons(() => [grid, [...grid.selected]]), el("button", { type: "button", onclick: () => (grid.selected.clear(), grid.refresh()) }, "Clear"));
+  });
+
+  addEventListener("beforeprint", showBoard);
+  S.start();
+})(window.stratamil);
