@@ -196,7 +196,10 @@ def test_nothing_to_do_after_a_finished_run(study):
 @pytest.mark.parametrize(
     "changes, expected",
     [
-        ({"report": {"colors": ["#112233", "#445566"]}}, {"cohort": 1, "faithfulness": 1, "report": 1, "index": 1}),
+        (
+            {"report": {"colors": ["#112233", "#445566"]}},
+            {"cohort": 1, "faithfulness": 1, "report": 1, "browser": 1, "index": 1},
+        ),
         ({"faithfulness": {"random_orders": 3}}, {"perturb": 2, "faithfulness": 1, "report": 1, "index": 1}),
         (
             {"attention": {"top_percent": 10.0}},
