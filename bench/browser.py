@@ -11,11 +11,12 @@ import sys
 import tempfile
 from pathlib import Path
 
-import attention
 import measure
-import numpy as np
 import pandas as pd
 from patches import MEDIAN, SCRIPTS, paint, spread
+
+sys.path.append(str(Path(__file__).parents[1] / "tests"))
+from made_browser import CLASSES, STAINS, Study
 
 from stratamil.core import files
 
@@ -48,7 +49,7 @@ def main() -> None:
 
 def thumbnails(place: Path, name: str, sides: list[int], args: argparse.Namespace) -> None:
     table = paint(place / "patches", sides)
-    table["case_id"] = np.array([str(1 + i // PATCHES) for i in range(len(table))])
+    table["case_id"] = [str(1 + i // PATCHES) for i in range(len(table))]
     write_inventory(place, table)
     outputs = [place / f"browser_{i}/sprites/shard_00.json" for i in range(args.repeats)]
     runs, reads, again = [], [], []
@@ -88,16 +89,10 @@ def data(place: Path, repeats: int) -> None:
     commands = []
     for cases in (1, 3):
         here = place / str(cases)
-        rng = np.random.default_rng(0)
-        tables = [attention.weighed(rng, case, LARGE) for case in range(1, cases + 1)]
-        logits = [table[["contribution_benign", "contribution_high_grade"]].sum().to_numpy(float) for table in tables]
-        predictions = attention.predictions(np.array(logits))
-        files.write_csv(predictions, here / "seed_1/predictions.csv")
-        files.write_parquet(pd.concat(tables), here / "seed_1/patch_attention.parquet")
-        write_inventory(here, pd.concat(tables))
-        command = [sys.executable, SCRIPTS / "browser.py", "--folders", here / "seed_1", "--splits", "01", "--seeds", 1]
-        command += ["--cases", here / "cases.csv", "--patches-table", here / "patches.parquet", "--classes", "benign"]
-        command += ["high-grade", "--stains", *attention.STAINS, "--page", SCRIPTS.parent / "report/browser"]
+        made = Study(here, {"01": {str(case): LARGE for case in range(1, cases + 1)}}, seeds=(1,), px=None)
+        command = [sys.executable, SCRIPTS / "browser.py", "--folders", *made.folders.values(), "--splits", "01"]
+        command += ["--seeds", 1, "--cases", here / "inventory/cases.csv", "--classes", *CLASSES, "--stains", *STAINS]
+        command += ["--patches-table", here / "inventory/patches.parquet", "--page", SCRIPTS.parent / "report/browser"]
         commands.append([*command, "--output", here / "browser"])
     one, three = measure.paired(repeats, *commands)
     each = measure.spread((b - a) / 2 for (a, _), (b, _) in zip(one, three))[0]

@@ -19,6 +19,7 @@ NASTY = "<img src=x onerror=alert(1)>\u2028&'\""
 
 class Study:
     """Splits of cases in `root`: split -> {case: patches}. placed: whether patches have places on the slide.
+    px: side of the images; None paints none.
 
     A case named NASTY has nasty slices and paths, too. colours: path -> the colour of its image.
     """
@@ -34,7 +35,7 @@ class Study:
         self.patches = pd.concat(self.tables.values(), ignore_index=True)
         files.write_parquet(self.patches, root / "inventory/patches.parquet")
         self._write_cases()
-        for path in self.patches["path"]:
+        for path in self.patches["path"] if px else ():
             self.paint(path, px)
 
     def paint(self, path, px=24, colour=None, size=None):
