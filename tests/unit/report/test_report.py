@@ -141,7 +141,8 @@ def test_stain_attention_leaves_missing_stains_out(two_seeds):
 
 def test_same_input_same_bytes(two_seeds, monkeypatch):
     made, page, _, _ = two_seeds
-    assert made.report(monkeypatch, "--title", "A & B <i>", drawn=True)[0] == page
+    more = ("--title", "A & B <i>", "--browser", made.root / "browser/index.html")
+    assert made.report(monkeypatch, *more, drawn=True)[0] == page
 
 
 @pytest.mark.parametrize("width", [1280, 500, 390])
