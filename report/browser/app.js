@@ -47,7 +47,8 @@
       welcome,
       el("h1", null, S.study.title),
       el("p", null, `${S.plural(seen, "case")}, ${S.plural(cases.reduce((sum, one) => sum + one.n_patches, 0), "patch", "patches")}.`, told && (wrong ? ` The model is wrong on ${S.count(wrong)}; the most misleading is first in the list.` : " The model is right on all.")),
-      el("p.muted", null, "Choose a case, or press j."),
+      told && wrong > 0 && el("p", null, "Start with ", S.link("a", { case: S.listed({ ...state, order: "", wrong: "1", find: "", truth: "", split: "", lacks: "" })[0].key }, null, "the most misleading case"), ", or choose one from the list."),
+      el("ul.ways", null, el("li", null, "Point at a patch for its numbers; click to see it large."), el("li", null, "Keys 1 to 4 mark what you see; Marks saves it as a file."), el("li", null, el("kbd", null, "?"), " lists the keys.")),
     );
   };
 

@@ -106,7 +106,7 @@
     parts.fold.querySelector("summary").textContent = narrowed ? "Filter and sort •" : "Filter and sort";
     const focused = document.activeElement?.dataset?.key;
     parts.rows.replaceChildren(...found.map((one) => row(one, state)));
-    parts.how.textContent = state.blind ? "In random order" : told() ? "Predicted class, its probability; true class → where wrong" : "Predicted class with its probability";
+    parts.how.textContent = state.blind ? "In random order" : told() ? "Predicted class; true → predicted where wrong" : "Predicted class with its probability";
     parts.none.textContent = found.length ? "" : "No case is like this.";
     if (focused !== undefined) parts.rows.querySelector(`[data-key="${CSS.escape(focused)}"]`)?.focus();
     else if (held?.startsWith("by-")) document.getElementById(held)?.focus();

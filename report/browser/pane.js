@@ -115,8 +115,8 @@
     bar.hidden = !state.case;
     const predicted = one ? S.study.classes[one.predicted] : "";
     options(tools.sort, state.blind ? [] : SORTS.filter(([name]) => name !== "disagreement" || S.several), state.sort);
-    const others = S.study.classes.filter((text) => text !== predicted);
-    options(tools.of, state.blind ? [] : [["", `${predicted} (predicted)`], ...others.map((text) => [text, text])], state.of === predicted ? "" : state.of);
+    const others = S.study.classes.filter((text) => state.beside || text !== predicted);
+    options(tools.of, state.blind ? [] : [["", state.beside ? "the predicted class" : `${predicted} (predicted)`], ...others.map((text) => [text, text])], state.of === predicted && !state.beside ? "" : state.of);
     tools.group.setAttribute("aria-pressed", String(state.group === "slice"));
     options(tools.marks, [["", "all patches"], ["some", "marked"], ["none", "not marked"]], state.marks);
     for (const box of Object.values(tools.boxes)) box.hidden = state.blind === "1";

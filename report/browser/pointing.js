@@ -10,14 +10,19 @@
     const { host } = grid;
     let touched = null;
     const tell = (i, cell) => S.tip(grid.data, i, grid.state, cell.getBoundingClientRect());
+    let soon = 0;
+    const later = (i, cell) => {
+      clearTimeout(soon); // a pointer on its way wants to see patches, not their numbers
+      soon = setTimeout(() => grid.pointed === i && tell(i, cell), 250);
+    };
 
     host.addEventListener("pointermove", (event) => {
       const [i, cell] = index(event);
       if (grid.pointed === i) return;
       grid.pointed = event.pointerType === "touch" ? null : i;
       S.current = grid;
-      if (i === null) return S.tip(null);
-      if (event.pointerType !== "touch") tell(i, cell);
+      S.tip(null);
+      if (i !== null && event.pointerType !== "touch") later(i, cell);
       S.emit("pointed", grid);
     });
     host.addEventListener("pointerleave", () => {

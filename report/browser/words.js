@@ -55,6 +55,7 @@
 
   // The tip beside the pointer.
   let shown = null;
+  S.on("marks", () => (shown = null));
   S.tip = (data, i, state, at) => {
     const tip = document.getElementById("tip");
     if (data === null) {

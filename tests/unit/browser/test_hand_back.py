@@ -178,6 +178,7 @@ def test_blinded_nothing_tells_what_the_model_said(visit, study, hash_):
     order = seen.cells()
     assert sorted(order) == list(range(45))
     seen.cell(order[0]).hover()
+    assert "Patch 1" in seen.text("#tip")
     told = everything(seen)
     seen.cell(order[1]).click()
     seen.page.get_by_role("dialog").get_by_text("2 of 45", exact=True).wait_for()
