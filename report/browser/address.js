@@ -26,7 +26,21 @@
     seed: 1, // of the random order while blinded
   };
   // What would tell of labels, predictions or weights. While blinded it is neither obeyed nor in the address.
-  const TELLING = ["beside", "sort", "of", "group", "top", "slice", "slice2", "map", "colour", "page", "order", "wrong", "truth"];
+  const TELLING = [
+    "beside",
+    "sort",
+    "of",
+    "group",
+    "top",
+    "slice",
+    "slice2",
+    "map",
+    "colour",
+    "page",
+    "order",
+    "wrong",
+    "truth",
+  ];
   const OF_CASE = ["patch", "stain", "slice", "of"]; // what another case has not
   const STEPS = ["case", "beside", "page", "blind"]; // what Back takes back
 
@@ -68,7 +82,11 @@
       event.preventDefault();
       S.go(changes);
     };
-    const link = S.el(kind, { href: S.address(changes), onclick: follow, onpointerdown: fresh, onfocus: fresh, ...attributes }, ...children);
+    const link = S.el(
+      kind,
+      { href: S.address(changes), onclick: follow, onpointerdown: fresh, onfocus: fresh, ...attributes },
+      ...children,
+    );
     return link;
   };
 

@@ -24,15 +24,39 @@
 
   const showTop = (state) => {
     const blind = state.blind === "1";
-    const seed = el("input", { type: "number", id: "seed", min: 1, step: 1, value: state.seed, onchange: () => S.go({ seed: seed.value, patch: "" }) });
+    const seed = el("input", {
+      type: "number",
+      id: "seed",
+      min: 1,
+      step: 1,
+      value: state.seed,
+      onchange: () => S.go({ seed: seed.value, patch: "" }),
+    });
     S.fill(
       top,
       S.link("a.name", { case: "", page: "", patch: "", beside: "" }, null, S.study.title),
-      el("span.kind", null, { study: "Case browser", predict: "New cases", validate: "External validation" }[S.study.kind] ?? ""),
+      el(
+        "span.kind",
+        null,
+        { study: "Case browser", predict: "New cases", validate: "External validation" }[S.study.kind] ?? "",
+      ),
       el("span.space"),
       blind && el("label.seed", { for: "seed" }, "Order by seed ", seed),
-      el("button", { type: "button", "aria-pressed": String(blind), title: "Hide labels, predictions and weights; patches in random order", onclick: () => S.go({ blind: blind ? "" : "1", patch: "" }) }, "Blinded"),
-      el("button", { type: "button", onclick: () => S.handback() }, S.marks.reader ? `Marks of ${S.marks.reader}: ${S.count(S.marks.count())}` : "Marks"),
+      el(
+        "button",
+        {
+          type: "button",
+          "aria-pressed": String(blind),
+          title: "Hide labels, predictions and weights; patches in random order",
+          onclick: () => S.go({ blind: blind ? "" : "1", patch: "" }),
+        },
+        "Blinded",
+      ),
+      el(
+        "button",
+        { type: "button", onclick: () => S.handback() },
+        S.marks.reader ? `Marks of ${S.marks.reader}: ${S.count(S.marks.count())}` : "Marks",
+      ),
       el("button.help", { type: "button", "aria-label": "Keys", title: "Keys", onclick: () => S.help() }, "?"),
     );
   };
@@ -46,9 +70,40 @@
     S.fill(
       welcome,
       el("h1", null, S.study.title),
-      el("p", null, `${S.plural(seen, "case")}, ${S.plural(cases.reduce((sum, one) => sum + one.n_patches, 0), "patch", "patches")}.`, told && (wrong ? ` The model is wrong on ${S.count(wrong)}; the most misleading is first in the list.` : " The model is right on all.")),
-      told && wrong > 0 && el("p", null, "Start with ", S.link("a", { case: S.listed({ ...state, order: "", wrong: "1", find: "", truth: "", split: "", lacks: "" })[0].key }, null, "the most misleading case"), ", or choose one from the list."),
-      el("ul.ways", null, el("li", null, "Point at a patch for its numbers; click to see it large."), el("li", null, "Keys 1 to 4 mark what you see; Marks saves it as a file."), el("li", null, el("kbd", null, "?"), " lists the keys.")),
+      el(
+        "p",
+        null,
+        `${S.plural(seen, "case")}, ${S.plural(
+          cases.reduce((sum, one) => sum + one.n_patches, 0),
+          "patch",
+          "patches",
+        )}.`,
+        told &&
+          (wrong
+            ? ` The model is wrong on ${S.count(wrong)}; the most misleading is first in the list.`
+            : " The model is right on all."),
+      ),
+      told &&
+        wrong > 0 &&
+        el(
+          "p",
+          null,
+          "Start with ",
+          S.link(
+            "a",
+            { case: S.listed({ ...state, order: "", wrong: "1", find: "", truth: "", split: "", lacks: "" })[0].key },
+            null,
+            "the most misleading case",
+          ),
+          ", or choose one from the list.",
+        ),
+      el(
+        "ul.ways",
+        null,
+        el("li", null, "Point at a patch for its numbers; click to see it large."),
+        el("li", null, "Keys 1 to 4 mark what you see; Marks saves it as a file."),
+        el("li", null, el("kbd", null, "?"), " lists the keys."),
+      ),
     );
   };
 
@@ -56,7 +111,10 @@
     const { data, state } = S.panes.case.grid;
     document.body.classList.toggle("printing", Boolean(S.state.page && S.state.case));
     if (data && data.case.key === S.state.case && !S.state.blind) S.fillBoard(board, data, state);
-    else board.replaceChildren(el("p.alone", null, S.state.blind ? "A blinded reading is not printed." : "Open a case to print it."));
+    else
+      board.replaceChildren(
+        el("p.alone", null, S.state.blind ? "A blinded reading is not printed." : "Open a case to print it."),
+      );
   };
 
   const LIST = ["case", "beside", "order", "wrong", "truth", "split", "lacks", "find", "blind", "seed"];
@@ -108,7 +166,11 @@
     const n = grid.selected.size;
     marking.hidden = n === 0;
     if (!n) return;
-    marking.replaceChildren(el("span", null, `${S.plural(n, "patch", "patches")} selected`), S.markButtons(() => [grid, [...grid.selected]]), el("button", { type: "button", onclick: () => (grid.selected.clear(), grid.refresh()) }, "Clear"));
+    marking.replaceChildren(
+      el("span", null, `${S.plural(n, "patch", "patches")} selected`),
+      S.markButtons(() => [grid, [...grid.selected]]),
+      el("button", { type: "button", onclick: () => (grid.selected.clear(), grid.refresh()) }, "Clear"),
+    );
   });
 
   addEventListener("beforeprint", showBoard);

@@ -17,13 +17,17 @@ window.stratamil = {};
       else if (name === "value" || name === "checked") element[name] = value;
       else element.setAttribute(name, value === true ? "" : value);
     }
-    element.append(...children.flat(Infinity).filter((child) => child !== null && child !== undefined && child !== false));
+    element.append(
+      ...children.flat(Infinity).filter((child) => child !== null && child !== undefined && child !== false),
+    );
     return element;
   };
 
   /** Replace what an element holds; null and false are nothing. */
   S.fill = (element, ...children) => {
-    element.replaceChildren(...children.flat(Infinity).filter((child) => child !== null && child !== undefined && child !== false));
+    element.replaceChildren(
+      ...children.flat(Infinity).filter((child) => child !== null && child !== undefined && child !== false),
+    );
     return element;
   };
 
@@ -60,7 +64,8 @@ window.stratamil = {};
   S.plural = (n, one, many = `${one}s`) => `${S.count(n)} ${n === 1 ? one : many}`;
 
   /** A dot in the colour of a class or a stain, then its name. */
-  S.tag = (colour, text, kind = "dot") => S.el("span.tag", null, S.el(`i.${kind}`, { vars: { "--hue": colour } }), text);
+  S.tag = (colour, text, kind = "dot") =>
+    S.el("span.tag", null, S.el(`i.${kind}`, { vars: { "--hue": colour } }), text);
   S.classTag = (c) => S.tag(S.study.class_colours[c], S.study.classes[c]);
   S.stainTag = (s) => S.tag(S.study.stain_colours[s], S.study.stains[s], "square");
 
@@ -92,5 +97,9 @@ window.stratamil = {};
     link.remove();
     setTimeout(() => URL.revokeObjectURL(link.href), 10000);
   };
-  S.fileName = (text) => text.normalize("NFKD").replace(/[^\w.-]+/g, "_").replace(/^[_.]+|_+$/g, "") || "unnamed";
+  S.fileName = (text) =>
+    text
+      .normalize("NFKD")
+      .replace(/[^\w.-]+/g, "_")
+      .replace(/^[_.]+|_+$/g, "") || "unnamed";
 })(window.stratamil);

@@ -18,7 +18,10 @@
     for (const one of study.cases) {
       one.wrong = one.truth === null ? null : one.truth !== one.predicted;
       one.ofTruth = one.truth === null ? null : one.probability[one.truth];
-      one.text = [one.id, one.patient, one.split, one.note].filter((text) => text !== null).join(" ").toLowerCase();
+      one.text = [one.id, one.patient, one.split, one.note]
+        .filter((text) => text !== null)
+        .join(" ")
+        .toLowerCase();
     }
   };
 
@@ -26,7 +29,11 @@
 
   /** Return a promise of the patches of a case, which come as a script: a page on disk may read nothing else. */
   S.load = (one) => {
-    if (!loaded.has(one.file)) loaded.set(one.file, read(one).then((told) => prepared(told, one)));
+    if (!loaded.has(one.file))
+      loaded.set(
+        one.file,
+        read(one).then((told) => prepared(told, one)),
+      );
     const promise = loaded.get(one.file);
     loaded.delete(one.file); // the latest asked for is last
     loaded.set(one.file, promise);

@@ -7,8 +7,24 @@
 
   S.grid = (scroller, slot) => {
     const id = `grid-${ids++}`;
-    const host = el("div.grid", { role: "listbox", "aria-multiselectable": "true", "aria-label": "Patches", tabindex: 0, id });
-    const grid = { host, slot, data: null, ordered: null, state: null, active: null, pointed: null, anchor: null, selected: new Set() };
+    const host = el("div.grid", {
+      role: "listbox",
+      "aria-multiselectable": "true",
+      "aria-label": "Patches",
+      tabindex: 0,
+      id,
+    });
+    const grid = {
+      host,
+      slot,
+      data: null,
+      ordered: null,
+      state: null,
+      active: null,
+      pointed: null,
+      anchor: null,
+      selected: new Set(),
+    };
     let [rows, columns, place, pool] = [[], 1, new Map(), []];
     const live = new Map(); // key -> element
 
@@ -46,7 +62,17 @@
     };
     const groupHead = (group) => {
       const slice = grid.data.slices[group.slice];
-      return el("div.group", { role: "presentation" }, S.stainTag(slice.stain), el("b", null, slice.id), el("span.muted", null, `${S.plural(group.patches.length, "patch", "patches")} · ${S.percent(slice.share)} of the attention`));
+      return el(
+        "div.group",
+        { role: "presentation" },
+        S.stainTag(slice.stain),
+        el("b", null, slice.id),
+        el(
+          "span.muted",
+          null,
+          `${S.plural(group.patches.length, "patch", "patches")} · ${S.percent(slice.share)} of the attention`,
+        ),
+      );
     };
 
     /** Lay out rows of cells, and a head above each group. */
@@ -99,8 +125,9 @@
       if (!grid.data) return;
       const top = -offset();
       const wanted = new Set();
-      for (let r = firstRow(top - SPARE); r < rows.length && rows[r].top < top + scroller.clientHeight + SPARE; r++) wanted.add(r);
-      for (const [key, element] of live) if (!wanted.has(element.row)) release(element), live.delete(key);
+      for (let r = firstRow(top - SPARE); r < rows.length && rows[r].top < top + scroller.clientHeight + SPARE; r++)
+        wanted.add(r);
+      for (const [key, element] of live) if (!wanted.has(element.row)) (release(element), live.delete(key));
       for (const r of wanted) {
         const row = rows[r];
         if (row.group) {
@@ -154,7 +181,8 @@
         const row = rows[at.row];
         const top = offset() + row.top;
         if (top < 8) scroller.scrollTop += top - 8;
-        else if (top + row.high > scroller.clientHeight - 8) scroller.scrollTop += top + row.high - scroller.clientHeight + 8;
+        else if (top + row.high > scroller.clientHeight - 8)
+          scroller.scrollTop += top + row.high - scroller.clientHeight + 8;
         draw();
       }
       grid.refresh();
@@ -168,7 +196,8 @@
       if (key === "Home") return patches[0];
       if (key === "End") return patches[patches.length - 1];
       const pages = { PageUp: -1, PageDown: 1 }[key];
-      const step = { ArrowUp: -1, ArrowDown: 1 }[key] ?? pages * Math.max(1, Math.floor(scroller.clientHeight / (S.size + 26)));
+      const step =
+        { ArrowUp: -1, ArrowDown: 1 }[key] ?? pages * Math.max(1, Math.floor(scroller.clientHeight / (S.size + 26)));
       const lines = rows.flatMap((row, r) => (row.patches ? [r] : []));
       const line = Math.min(lines.length - 1, Math.max(0, lines.indexOf(at.row) + step));
       const row = rows[lines[line]].patches;
@@ -197,7 +226,7 @@
     scroller.addEventListener("scroll", () => (S.tip(null), later()), { passive: true });
     let width = 0;
     new ResizeObserver(() => {
-      if (host.clientWidth !== width && grid.data) (width = host.clientWidth), layOut();
+      if (host.clientWidth !== width && grid.data) ((width = host.clientWidth), layOut());
       else later();
     }).observe(host);
     new ResizeObserver(later).observe(scroller);

@@ -16,17 +16,33 @@
 
   S.map = (grid) => {
     const canvas = el("canvas", { tabindex: 0, role: "img" });
-    const slices = el("select", { "aria-label": "Slice on the map", onchange: () => S.go({ [grid.slot === "beside" ? "slice2" : "slice"]: slices.value }) });
-    const colours = el("select", { "aria-label": "Colour of the map", onchange: () => S.go({ colour: colours.value }) });
-    const button = (text, label, act) => el("button", { type: "button", "aria-label": label, title: label, onclick: act }, text);
+    const slices = el("select", {
+      "aria-label": "Slice on the map",
+      onchange: () => S.go({ [grid.slot === "beside" ? "slice2" : "slice"]: slices.value }),
+    });
+    const colours = el("select", {
+      "aria-label": "Colour of the map",
+      onchange: () => S.go({ colour: colours.value }),
+    });
+    const button = (text, label, act) =>
+      el("button", { type: "button", "aria-label": label, title: label, onclick: act }, text);
     const box = el(
       "div.map",
       { hidden: true },
-      el("div.map-tools", null, slices, colours, button("−", "Zoom out", () => zoom(1 / 1.5)), button("+", "Zoom in", () => zoom(1.5)), button("⤢", "Whole slice", () => fit()), button("GeoJSON", "Save this slice for QuPath (GeoJSON)", () => S.saveGeojson(grid.data, slice))),
+      el(
+        "div.map-tools",
+        null,
+        slices,
+        colours,
+        button("−", "Zoom out", () => zoom(1 / 1.5)),
+        button("+", "Zoom in", () => zoom(1.5)),
+        button("⤢", "Whole slice", () => fit()),
+        button("GeoJSON", "Save this slice for QuPath (GeoJSON)", () => S.saveGeojson(grid.data, slice)),
+      ),
       canvas,
     );
-    let [slice, side, view, patches, near] = [null, 256, { x: 0, y: 0, scale: 1 }, [], new Map()];
-    const sheets = new Map();
+    let [slice, side, patches, near] = [null, 256, [], new Map()]; // near: patches by the square they lie in
+    const [view, sheets] = [{ x: 0, y: 0, scale: 1 }, new Map()];
 
     const sheet = (k) => {
       if (!sheets.has(k)) {
@@ -61,12 +77,15 @@
       const { data, state } = grid;
       if (box.hidden || !data) return;
       const [dense, wide, high] = [devicePixelRatio, canvas.clientWidth, canvas.clientHeight];
-      if (canvas.width !== wide * dense || canvas.height !== high * dense) [canvas.width, canvas.height] = [wide * dense, high * dense];
+      if (canvas.width !== wide * dense || canvas.height !== high * dense)
+        [canvas.width, canvas.height] = [wide * dense, high * dense];
       const context = canvas.getContext("2d");
       context.setTransform(dense, 0, 0, dense, 0, 0);
       context.clearRect(0, 0, wide, high);
       const colour = getComputedStyle(canvas);
-      const [attention, contribution, ink] = ["--attention", "--contribution", "--ink"].map((name) => colour.getPropertyValue(name).trim());
+      const [attention, contribution, ink] = ["--attention", "--contribution", "--ink"].map((name) =>
+        colour.getPropertyValue(name).trim(),
+      );
       const c = S.shownClass(data, state);
       const size = side * view.scale;
       for (const i of patches) {
@@ -76,10 +95,23 @@
         const { px, columns } = S.study;
         context.globalAlpha = grid.data.place.has(i) ? 1 : 0.25;
         context.fillStyle = colour.getPropertyValue("--empty");
-        if (image) context.drawImage(image, (data.cell[i] % columns) * px, Math.floor(data.cell[i] / columns) * px, px, px, x, y, size, size);
+        if (image)
+          context.drawImage(
+            image,
+            (data.cell[i] % columns) * px,
+            Math.floor(data.cell[i] / columns) * px,
+            px,
+            px,
+            x,
+            y,
+            size,
+            size,
+          );
         else context.fillRect(x, y, size - 0.5, size - 0.5);
         const byContribution = state.colour === "contribution";
-        const part = byContribution ? data.contribution[c][i] / data.largest.contribution[c] : data.weight[i] / data.largest.weight;
+        const part = byContribution
+          ? data.contribution[c][i] / data.largest.contribution[c]
+          : data.weight[i] / data.largest.weight;
         context.globalAlpha *= Math.sqrt(Math.abs(part)) * (image && size > 20 ? 1 : 0.85);
         context.fillStyle = context.strokeStyle = byContribution ? contribution : attention;
         context.lineWidth = Math.max(1, Math.min(4, size / 8));
@@ -107,9 +139,11 @@
       const [px, py] = [event.clientX - frame.left, event.clientY - frame.top];
       const [x, y] = [px / view.scale + view.x, py / view.scale + view.y];
       const [column, row] = [Math.floor(x / side), Math.floor(y / side)];
-      for (const dx of [0, -1]) for (const dy of [0, -1])
-        for (const i of near.get(`${column + dx} ${row + dy}`) ?? [])
-          if (x >= grid.data.x[i] && x < grid.data.x[i] + side && y >= grid.data.y[i] && y < grid.data.y[i] + side) return [i, px, py];
+      for (const dx of [0, -1])
+        for (const dy of [0, -1])
+          for (const i of near.get(`${column + dx} ${row + dy}`) ?? [])
+            if (x >= grid.data.x[i] && x < grid.data.x[i] + side && y >= grid.data.y[i] && y < grid.data.y[i] + side)
+              return [i, px, py];
       return [null, px, py];
     };
 
@@ -144,11 +178,15 @@
       held = null;
     });
     canvas.addEventListener("pointerleave", () => ((grid.pointed = null), S.tip(null), later()));
-    canvas.addEventListener("wheel", (event) => {
-      event.preventDefault();
-      const frame = canvas.getBoundingClientRect();
-      zoom(Math.exp(-event.deltaY / 400), event.clientX - frame.left, event.clientY - frame.top);
-    }, { passive: false });
+    canvas.addEventListener(
+      "wheel",
+      (event) => {
+        event.preventDefault();
+        const frame = canvas.getBoundingClientRect();
+        zoom(Math.exp(-event.deltaY / 400), event.clientX - frame.left, event.clientY - frame.top);
+      },
+      { passive: false },
+    );
     canvas.addEventListener("keydown", (event) => {
       const by = { "+": 1.5, "=": 1.5, "-": 1 / 1.5 }[event.key];
       const pan = { ArrowLeft: [-1, 0], ArrowRight: [1, 0], ArrowUp: [0, -1], ArrowDown: [0, 1] }[event.key];
@@ -162,7 +200,10 @@
     });
     new ResizeObserver(later).observe(canvas);
 
-    const options = (select, texts, value) => select.replaceChildren(...texts.map(([key, text]) => el("option", { value: key, selected: key === value }, text)));
+    const options = (select, texts, value) =>
+      select.replaceChildren(
+        ...texts.map(([key, text]) => el("option", { value: key, selected: key === value }, text)),
+      );
     /** Show the slice that is filtered by, else the one with the most attention. */
     const show = (data, state) => {
       const was = [slice, data.case.key].join();
@@ -171,9 +212,23 @@
       const widest = data.slices.reduce((best, one, k) => (one.share > data.slices[best].share ? k : best), 0);
       slice = state.slice === "" ? (slice !== null && box.of === data.case.key ? slice : widest) : Number(state.slice);
       if (box.of !== data.case.key) sheets.clear();
-      options(slices, data.slices.map((one, k) => [String(k), `${one.name} (${S.percent(one.share)})`]), String(slice));
-      options(colours, [["", "attention"], ["contribution", `contribution to ${S.study.classes[S.shownClass(data, state)]}`]], state.colour);
-      canvas.setAttribute("aria-label", `Map of ${data.slices[slice].name}. Arrow keys move, plus and minus zoom, Home shows all.`);
+      options(
+        slices,
+        data.slices.map((one, k) => [String(k), `${one.name} (${S.percent(one.share)})`]),
+        String(slice),
+      );
+      options(
+        colours,
+        [
+          ["", "attention"],
+          ["contribution", `contribution to ${S.study.classes[S.shownClass(data, state)]}`],
+        ],
+        state.colour,
+      );
+      canvas.setAttribute(
+        "aria-label",
+        `Map of ${data.slices[slice].name}. Arrow keys move, plus and minus zoom, Home shows all.`,
+      );
       patches = data.slice.map((_, i) => i).filter((i) => data.slice[i] === slice);
       side = S.side(data, slice);
       near = new Map();

@@ -13,7 +13,7 @@
     let soon = 0;
     const later = (i, cell) => {
       clearTimeout(soon); // a pointer on its way wants to see patches, not their numbers
-      soon = setTimeout(() => grid.pointed === i && tell(i, cell), 250);
+      soon = setTimeout(() => grid.pointed === i && !document.querySelector("dialog[open]") && tell(i, cell), 250);
     };
 
     host.addEventListener("pointermove", (event) => {
@@ -55,7 +55,8 @@
     });
     host.addEventListener("focus", () => {
       S.current = grid;
-      if (grid.active === null && grid.ordered?.patches.length && host.matches(":focus-visible")) grid.activate(grid.ordered.patches[0]);
+      if (grid.active === null && grid.ordered?.patches.length && host.matches(":focus-visible"))
+        grid.activate(grid.ordered.patches[0]);
     });
     host.addEventListener("blur", () => S.tip(null));
     host.addEventListener("keydown", (event) => {
@@ -67,7 +68,7 @@
         if (event.shiftKey) grid.anchor ??= grid.active;
         const i = grid.step(key);
         if (event.shiftKey) grid.range(i);
-        else (grid.anchor = i), grid.selected.clear();
+        else ((grid.anchor = i), grid.selected.clear());
         grid.activate(i);
         const cell = document.getElementById(`${host.id}-${i}`);
         if (cell) tell(i, cell);
