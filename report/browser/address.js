@@ -71,7 +71,8 @@
     return `#${hash}`;
   };
 
-  S.state = { ...USUAL };
+  S.usual = () => ({ ...USUAL });
+  S.state = S.usual();
   S.address = (changes) => written(clean({ ...S.state, ...forCase(changes) }));
 
   /** A link to what these changes show. It follows the state: a link made before the last change is not stale. */

@@ -61,45 +61,31 @@
     );
   };
 
+  /** What the study found, and where to begin. */
+  const findings = (state) => {
+    const wrong = S.listed({ ...S.usual(), wrong: "1" });
+    if (state.blind || S.study.cases.every((one) => one.truth === null)) return null;
+    if (!wrong.length) return el("p", null, "The model is right on all.");
+    const [first] = wrong;
+    const probability = S.probability(first.probability[first.predicted]);
+    const link = S.link("a", { case: first.key }, null, `case ${first.id}`);
+    const many = `The model is wrong on ${S.plural(wrong.length, "case")}. The most misleading is `;
+    return el("p", null, many, link, `: wrong with a probability of ${probability}.`);
+  };
+
   const showWelcome = (state) => {
     welcome.hidden = Boolean(state.case);
     if (state.case) return;
-    const { cases } = S.study;
-    const [seen, wrong] = [cases.length, cases.filter((one) => one.wrong).length];
-    const told = cases.some((one) => one.truth !== null) && !state.blind;
+    const patches = S.study.cases.reduce((sum, one) => sum + one.n_patches, 0);
     S.fill(
       welcome,
       el("h1", null, S.study.title),
-      el(
-        "p",
-        null,
-        `${S.plural(seen, "case")}, ${S.plural(
-          cases.reduce((sum, one) => sum + one.n_patches, 0),
-          "patch",
-          "patches",
-        )}.`,
-        told &&
-          (wrong
-            ? ` The model is wrong on ${S.count(wrong)}; the most misleading is first in the list.`
-            : " The model is right on all."),
-      ),
-      told &&
-        wrong > 0 &&
-        el(
-          "p",
-          null,
-          "Start with ",
-          S.link(
-            "a",
-            { case: S.listed({ ...state, order: "", wrong: "1", find: "", truth: "", split: "", lacks: "" })[0].key },
-            null,
-            "the most misleading case",
-          ),
-          ", or choose one from the list.",
-        ),
+      el("p", null, `${S.plural(S.study.cases.length, "case")}, ${S.plural(patches, "patch", "patches")}.`),
+      findings(state),
       el(
         "ul.ways",
         null,
+        el("li", null, "Choose a case from the list."),
         el("li", null, "Point at a patch for its numbers; click to see it large."),
         el("li", null, "Keys 1 to 4 mark what you see; Marks saves it as a file."),
         el("li", null, el("kbd", null, "?"), " lists the keys."),

@@ -95,6 +95,8 @@
   S.image = (data, i) =>
     data.images === null ? null : data.images + data.path[i].split("/").map(encodeURIComponent).join("/");
 
+  S.sheetAddress = (data, sheet) => data.sheets[sheet].split("/").map(encodeURIComponent).join("/");
+
   /** Show the thumbnail of a patch, `size` pixels wide, as the background of an element. */
   S.thumb = (element, data, i, size) => {
     const sheet = data.sheet[i];
@@ -106,7 +108,7 @@
     }
     const { columns } = S.study;
     const [column, row] = [data.cell[i] % columns, Math.floor(data.cell[i] / columns)];
-    const address = data.sheets[sheet].split("/").map(encodeURIComponent).join("/");
+    const address = S.sheetAddress(data, sheet);
     if (element.textContent) element.textContent = "";
     element.style.backgroundImage = `url("${address.replace(/['()]/g, (c) => `%${c.charCodeAt(0).toString(16)}`)}")`;
     element.style.backgroundSize = `${columns * size}px auto`;

@@ -161,7 +161,7 @@
   /** Features of one slice of a case as QuPath reads them: squares from a patch's upper left corner. */
   S.geojson = (data, slice) => {
     const side = S.side(data, slice);
-    const patches = data.slice.map((_, i) => i).filter((i) => data.slice[i] === slice);
+    const patches = S.ofSlice(data, slice);
     const features = patches.map((i) => {
       const [x, y] = [data.x[i], data.y[i]];
       const entry = S.marks.of(data.path[i]);
