@@ -148,10 +148,12 @@
     for (const pane of Object.values(S.panes)) pane.marked();
   });
 
-  S.on("selection", (grid) => {
+  S.on("selection", () => {
+    const grids = [S.current, ...Object.values(S.panes).map((pane) => pane.grid)];
+    const grid = grids.find((one) => one?.selected.size);
+    marking.hidden = !grid;
+    if (!grid) return;
     const n = grid.selected.size;
-    marking.hidden = n === 0;
-    if (!n) return;
     marking.replaceChildren(
       el("span", null, `${S.plural(n, "patch", "patches")} selected`),
       S.markButtons(() => [grid, [...grid.selected]]),

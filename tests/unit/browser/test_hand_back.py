@@ -47,6 +47,7 @@ def test_marks_by_key_and_range_are_kept_and_exported(visit, study):
     assert "6 patches selected" in seen.text(".marking")
     seen.page.keyboard.press("2")
     seen.page.keyboard.press("Escape")
+    assert not seen.page.locator(".marking").is_visible()
     seen.cell(9).hover()
     seen.page.keyboard.press("3")
     seen.cell(6).hover()
