@@ -162,5 +162,6 @@
   });
 
   addEventListener("beforeprint", showBoard);
+  addEventListener("pagehide", () => document.activeElement?.blur()); // a comment that is being written is kept
   S.start();
 })(window.stratamil);

@@ -35,6 +35,17 @@ window.stratamil = {};
   S.on = (name, listener) => (listeners[name] ??= []).push(listener);
   S.emit = (name, ...told) => (listeners[name] ?? []).forEach((listener) => listener(...told));
 
+  // A change that redraws while a button is held would take away what is about to be clicked: it waits for the click.
+  const waiting = [];
+  let held = false;
+  const free = () => {
+    held = false;
+    setTimeout(() => waiting.splice(0).forEach((act) => act()));
+  };
+  addEventListener("pointerdown", () => (held = true), true);
+  for (const name of ["pointerup", "pointercancel"]) addEventListener(name, free, true);
+  S.afterClick = (act) => (held ? waiting.push(act) : act());
+
   /** Tell the reader something, seen for a while and read aloud by a screen reader. */
   let silence;
   S.say = (text) => {

@@ -3,16 +3,19 @@
 ((S) => {
   const { el } = S;
   let open = null; // {dialog, grid, i}
+  let from = null; // the grid that a patch was last opened from: two cases may share it
 
   /** Open a patch: its name goes into the address, which shows it. */
   S.open = (grid, i) => {
     S.tip(null);
+    from = grid;
     S.go({ patch: S.state.blind ? String(grid.data.place.get(i)) : grid.data.path[i] });
   };
 
   const find = (state) => {
-    for (const { grid } of Object.values(S.panes)) {
-      if (!grid.data) continue;
+    const grids = Object.values(S.panes).map((pane) => pane.grid);
+    for (const grid of [from, ...grids]) {
+      if (!grid?.data) continue;
       const i = state.blind ? grid.ordered.patches[Number(state.patch) - 1] : grid.data.index.get(state.patch);
       if (i !== undefined) return [grid, i];
     }

@@ -54,7 +54,7 @@
   };
   const write = (kind, reader = S.marks.reader) => {
     put(key(kind, reader), JSON.stringify(Object.fromEntries(table(kind, reader))));
-    S.emit("marks");
+    S.afterClick(() => S.emit("marks"));
   };
   const now = () => new Date().toISOString().slice(0, 19) + "Z";
 

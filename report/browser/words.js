@@ -103,6 +103,8 @@
       `${S.percent(carried.attention)} of the attention`,
       `${S.signed(carried.contribution)} to the logit of ${name}, which is ${S.signed(data.logit[c])} (all patches ${S.signed(carried.all)}, bias ${S.signed(data.bias[c])})`,
     ];
+    const against = ordered.patches.some((i) => data.contribution[c][i] < 0);
+    if (state.sort === "against" && !against) words.push(`no patch counts against ${name}`);
     if (data.left_out)
       words.push(
         `${S.plural(data.left_out.n, "patch is", "patches are")} not in this browser, with ${S.percent(data.left_out.weight)} of the attention`,
