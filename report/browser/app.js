@@ -161,6 +161,10 @@
     );
   });
 
+  at("skip").addEventListener("click", (event) => {
+    event.preventDefault(); // what follows the # is the state
+    main.focus();
+  });
   addEventListener("beforeprint", showBoard);
   addEventListener("pagehide", () => document.activeElement?.blur()); // a comment that is being written is kept
   S.start();
