@@ -40,6 +40,7 @@ class Seen:
         return self.page.locator(f".grid .cell[data-i='{i}']:visible").first
 
     def text(self, selector):
+        self.page.locator(selector).first.wait_for()
         return " ".join(self.page.locator(selector).first.inner_text().split())
 
     def saved(self, press):

@@ -26,7 +26,21 @@
     seed: 1, // of the random order while blinded
   };
   // What would tell of labels, predictions or weights. While blinded it is neither obeyed nor in the address.
-  const TELLING = ["beside", "sort", "of", "group", "top", "slice", "slice2", "map", "colour", "page", "order", "wrong", "truth"];
+  const TELLING = [
+    "beside",
+    "sort",
+    "of",
+    "group",
+    "top",
+    "slice",
+    "slice2",
+    "map",
+    "colour",
+    "page",
+    "order",
+    "wrong",
+    "truth",
+  ];
   const OF_CASE = ["patch", "stain", "slice", "of"]; // what another case has not
   const STEPS = ["case", "beside", "page", "blind"]; // what Back takes back
 
@@ -57,7 +71,8 @@
     return `#${hash}`;
   };
 
-  S.state = { ...USUAL };
+  S.usual = () => ({ ...USUAL });
+  S.state = S.usual();
   S.address = (changes) => written(clean({ ...S.state, ...forCase(changes) }));
 
   /** A link to what these changes show. It follows the state: a link made before the last change is not stale. */
@@ -68,7 +83,11 @@
       event.preventDefault();
       S.go(changes);
     };
-    const link = S.el(kind, { href: S.address(changes), onclick: follow, onpointerdown: fresh, onfocus: fresh, ...attributes }, ...children);
+    const link = S.el(
+      kind,
+      { href: S.address(changes), onclick: follow, onpointerdown: fresh, onfocus: fresh, ...attributes },
+      ...children,
+    );
     return link;
   };
 

@@ -24,30 +24,72 @@
 
   const showTop = (state) => {
     const blind = state.blind === "1";
-    const seed = el("input", { type: "number", id: "seed", min: 1, step: 1, value: state.seed, onchange: () => S.go({ seed: seed.value, patch: "" }) });
+    const seed = el("input", {
+      type: "number",
+      id: "seed",
+      min: 1,
+      step: 1,
+      value: state.seed,
+      onchange: () => S.go({ seed: seed.value, patch: "" }),
+    });
     S.fill(
       top,
       S.link("a.name", { case: "", page: "", patch: "", beside: "" }, null, S.study.title),
-      el("span.kind", null, { study: "Case browser", predict: "New cases", validate: "External validation" }[S.study.kind] ?? ""),
+      el(
+        "span.kind",
+        null,
+        { study: "Case browser", predict: "New cases", validate: "External validation" }[S.study.kind] ?? "",
+      ),
       el("span.space"),
       blind && el("label.seed", { for: "seed" }, "Order by seed ", seed),
-      el("button", { type: "button", "aria-pressed": String(blind), title: "Hide labels, predictions and weights; patches in random order", onclick: () => S.go({ blind: blind ? "" : "1", patch: "" }) }, "Blinded"),
-      el("button", { type: "button", onclick: () => S.handback() }, S.marks.reader ? `Marks of ${S.marks.reader}: ${S.count(S.marks.count())}` : "Marks"),
+      el(
+        "button",
+        {
+          type: "button",
+          "aria-pressed": String(blind),
+          title: "Hide labels, predictions and weights; patches in random order",
+          onclick: () => S.go({ blind: blind ? "" : "1", patch: "" }),
+        },
+        "Blinded",
+      ),
+      el(
+        "button",
+        { type: "button", onclick: () => S.handback() },
+        S.marks.reader ? `Marks of ${S.marks.reader}: ${S.count(S.marks.count())}` : "Marks",
+      ),
       el("button.help", { type: "button", "aria-label": "Keys", title: "Keys", onclick: () => S.help() }, "?"),
     );
+  };
+
+  /** What the study found, and where to begin. */
+  const findings = (state) => {
+    const wrong = S.listed({ ...S.usual(), wrong: "1" });
+    if (state.blind || S.study.cases.every((one) => one.truth === null)) return null;
+    if (!wrong.length) return el("p", null, "The model is right on all.");
+    const [first] = wrong;
+    const probability = S.probability(first.probability[first.predicted]);
+    const link = S.link("a", { case: first.key }, null, `case ${first.id}`);
+    const many = `The model is wrong on ${S.plural(wrong.length, "case")}. The most misleading is `;
+    return el("p", null, many, link, `: wrong with a probability of ${probability}.`);
   };
 
   const showWelcome = (state) => {
     welcome.hidden = Boolean(state.case);
     if (state.case) return;
-    const { cases } = S.study;
-    const [seen, wrong] = [cases.length, cases.filter((one) => one.wrong).length];
-    const told = cases.some((one) => one.truth !== null) && !state.blind;
+    const patches = S.study.cases.reduce((sum, one) => sum + one.n_patches, 0);
     S.fill(
       welcome,
       el("h1", null, S.study.title),
-      el("p", null, `${S.plural(seen, "case")}, ${S.plural(cases.reduce((sum, one) => sum + one.n_patches, 0), "patch", "patches")}.`, told && (wrong ? ` The model is wrong on ${S.count(wrong)}; the most misleading is first in the list.` : " The model is right on all.")),
-      el("p.muted", null, "Choose a case, or press j."),
+      el("p", null, `${S.plural(S.study.cases.length, "case")}, ${S.plural(patches, "patch", "patches")}.`),
+      findings(state),
+      el(
+        "ul.ways",
+        null,
+        el("li", null, "Choose a case from the list."),
+        el("li", null, "Point at a patch for its numbers; click to see it large."),
+        el("li", null, "Keys 1 to 4 mark what you see; Marks saves it as a file."),
+        el("li", null, el("kbd", null, "?"), " lists the keys."),
+      ),
     );
   };
 
@@ -55,7 +97,10 @@
     const { data, state } = S.panes.case.grid;
     document.body.classList.toggle("printing", Boolean(S.state.page && S.state.case));
     if (data && data.case.key === S.state.case && !S.state.blind) S.fillBoard(board, data, state);
-    else board.replaceChildren(el("p.alone", null, S.state.blind ? "A blinded reading is not printed." : "Open a case to print it."));
+    else
+      board.replaceChildren(
+        el("p.alone", null, S.state.blind ? "A blinded reading is not printed." : "Open a case to print it."),
+      );
   };
 
   const LIST = ["case", "beside", "order", "wrong", "truth", "split", "lacks", "find", "blind", "seed"];
@@ -103,13 +148,24 @@
     for (const pane of Object.values(S.panes)) pane.marked();
   });
 
-  S.on("selection", (grid) => {
+  S.on("selection", () => {
+    const grids = [S.current, ...Object.values(S.panes).map((pane) => pane.grid)];
+    const grid = grids.find((one) => one?.selected.size);
+    marking.hidden = !grid;
+    if (!grid) return;
     const n = grid.selected.size;
-    marking.hidden = n === 0;
-    if (!n) return;
-    marking.replaceChildren(el("span", null, `${S.plural(n, "patch", "patches")} selected`), S.markButtons(() => [grid, [...grid.selected]]), el("button", { type: "button", onclick: () => (grid.selected.clear(), grid.refresh()) }, "Clear"));
+    marking.replaceChildren(
+      el("span", null, `${S.plural(n, "patch", "patches")} selected`),
+      S.markButtons(() => [grid, [...grid.selected]]),
+      el("button", { type: "button", onclick: () => (grid.selected.clear(), grid.refresh()) }, "Clear"),
+    );
   });
 
+  at("skip").addEventListener("click", (event) => {
+    event.preventDefault(); // what follows the # is the state
+    main.focus();
+  });
   addEventListener("beforeprint", showBoard);
+  addEventListener("pagehide", () => document.activeElement?.blur()); // a comment that is being written is kept
   S.start();
 })(window.stratamil);

@@ -17,19 +17,34 @@ window.stratamil = {};
       else if (name === "value" || name === "checked") element[name] = value;
       else element.setAttribute(name, value === true ? "" : value);
     }
-    element.append(...children.flat(Infinity).filter((child) => child !== null && child !== undefined && child !== false));
+    element.append(
+      ...children.flat(Infinity).filter((child) => child !== null && child !== undefined && child !== false),
+    );
     return element;
   };
 
   /** Replace what an element holds; null and false are nothing. */
   S.fill = (element, ...children) => {
-    element.replaceChildren(...children.flat(Infinity).filter((child) => child !== null && child !== undefined && child !== false));
+    element.replaceChildren(
+      ...children.flat(Infinity).filter((child) => child !== null && child !== undefined && child !== false),
+    );
     return element;
   };
 
   const listeners = {};
   S.on = (name, listener) => (listeners[name] ??= []).push(listener);
   S.emit = (name, ...told) => (listeners[name] ?? []).forEach((listener) => listener(...told));
+
+  // A change that redraws while a button is held would take away what is about to be clicked: it waits for the click.
+  const waiting = [];
+  let held = false;
+  const free = () => {
+    held = false;
+    setTimeout(() => waiting.splice(0).forEach((act) => act()));
+  };
+  addEventListener("pointerdown", () => (held = true), true);
+  for (const name of ["pointerup", "pointercancel"]) addEventListener(name, free, true);
+  S.afterClick = (act) => (held ? waiting.push(act) : act());
 
   /** Tell the reader something, seen for a while and read aloud by a screen reader. */
   let silence;
@@ -60,7 +75,8 @@ window.stratamil = {};
   S.plural = (n, one, many = `${one}s`) => `${S.count(n)} ${n === 1 ? one : many}`;
 
   /** A dot in the colour of a class or a stain, then its name. */
-  S.tag = (colour, text, kind = "dot") => S.el("span.tag", null, S.el(`i.${kind}`, { vars: { "--hue": colour } }), text);
+  S.tag = (colour, text, kind = "dot") =>
+    S.el("span.tag", null, S.el(`i.${kind}`, { vars: { "--hue": colour } }), text);
   S.classTag = (c) => S.tag(S.study.class_colours[c], S.study.classes[c]);
   S.stainTag = (s) => S.tag(S.study.stain_colours[s], S.study.stains[s], "square");
 
@@ -92,5 +108,9 @@ window.stratamil = {};
     link.remove();
     setTimeout(() => URL.revokeObjectURL(link.href), 10000);
   };
-  S.fileName = (text) => text.normalize("NFKD").replace(/[^\w.-]+/g, "_").replace(/^[_.]+|_+$/g, "") || "unnamed";
+  S.fileName = (text) =>
+    text
+      .normalize("NFKD")
+      .replace(/[^\w.-]+/g, "_")
+      .replace(/^[_.]+|_+$/g, "") || "unnamed";
 })(window.stratamil);

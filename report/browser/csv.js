@@ -18,7 +18,10 @@
   S.fromCsv = (text) => {
     const lines = fields(text.replace(/^\ufeff/, "")).filter((line) => line.length > 1 || line[0] !== "");
     const [header = [], ...rows] = lines;
-    return { columns: header, rows: rows.map((row) => Object.fromEntries(header.map((name, i) => [name, row[i] ?? ""]))) };
+    return {
+      columns: header,
+      rows: rows.map((row) => Object.fromEntries(header.map((name, i) => [name, row[i] ?? ""]))),
+    };
   };
 
   const fields = (text) => {
@@ -29,10 +32,10 @@
       const letter = text[i];
       if (inside) {
         if (letter !== '"') field += letter;
-        else if (text[i + 1] === '"') (field += '"'), i++;
+        else if (text[i + 1] === '"') ((field += '"'), i++);
         else inside = false;
       } else if (letter === '"' && field === "") inside = true;
-      else if (letter === ",") line.push(field), (field = "");
+      else if (letter === ",") (line.push(field), (field = ""));
       else if (letter === "\n" || letter === "\r") {
         if (letter === "\r" && text[i + 1] === "\n") i++;
         endLine();

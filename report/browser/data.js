@@ -18,7 +18,10 @@
     for (const one of study.cases) {
       one.wrong = one.truth === null ? null : one.truth !== one.predicted;
       one.ofTruth = one.truth === null ? null : one.probability[one.truth];
-      one.text = [one.id, one.patient, one.split, one.note].filter((text) => text !== null).join(" ").toLowerCase();
+      one.text = [one.id, one.patient, one.split, one.note]
+        .filter((text) => text !== null)
+        .join(" ")
+        .toLowerCase();
     }
   };
 
@@ -26,7 +29,11 @@
 
   /** Return a promise of the patches of a case, which come as a script: a page on disk may read nothing else. */
   S.load = (one) => {
-    if (!loaded.has(one.file)) loaded.set(one.file, read(one).then((told) => prepared(told, one)));
+    if (!loaded.has(one.file))
+      loaded.set(
+        one.file,
+        read(one).then((told) => prepared(told, one)),
+      );
     const promise = loaded.get(one.file);
     loaded.delete(one.file); // the latest asked for is last
     loaded.set(one.file, promise);
@@ -88,6 +95,8 @@
   S.image = (data, i) =>
     data.images === null ? null : data.images + data.path[i].split("/").map(encodeURIComponent).join("/");
 
+  S.sheetAddress = (data, sheet) => data.sheets[sheet].split("/").map(encodeURIComponent).join("/");
+
   /** Show the thumbnail of a patch, `size` pixels wide, as the background of an element. */
   S.thumb = (element, data, i, size) => {
     const sheet = data.sheet[i];
@@ -99,7 +108,7 @@
     }
     const { columns } = S.study;
     const [column, row] = [data.cell[i] % columns, Math.floor(data.cell[i] / columns)];
-    const address = data.sheets[sheet].split("/").map(encodeURIComponent).join("/");
+    const address = S.sheetAddress(data, sheet);
     if (element.textContent) element.textContent = "";
     element.style.backgroundImage = `url("${address.replace(/['()]/g, (c) => `%${c.charCodeAt(0).toString(16)}`)}")`;
     element.style.backgroundSize = `${columns * size}px auto`;

@@ -8,7 +8,12 @@
     const before = document.activeElement;
     const name = `title-${title.replace(/\W+/g, "-")}`;
     const cross = el("button.cross", { type: "button", "aria-label": "Close", onclick: () => dialog.close() }, "×");
-    const dialog = el("dialog.window", { "aria-labelledby": name }, el("div.head", null, el("h2", { id: name }, title), cross), ...content);
+    const dialog = el(
+      "dialog.window",
+      { "aria-labelledby": name },
+      el("div.head", null, el("h2", { id: name }, title), cross),
+      ...content,
+    );
     dialog.addEventListener("close", () => {
       dialog.remove();
       before?.focus?.();
@@ -22,7 +27,14 @@
   /** Ask for a text. Returns a promise of it, or of null. offered: texts to choose from. */
   S.ask = ({ title, label, hint = null, value = "", action, offered = [], empty = false }) =>
     new Promise((resolve) => {
-      const field = el("input", { type: "text", id: "answer", value, maxlength: 200, list: "offered", autocomplete: "off" });
+      const field = el("input", {
+        type: "text",
+        id: "answer",
+        value,
+        maxlength: 200,
+        list: "offered",
+        autocomplete: "off",
+      });
       const form = el(
         "form.ask",
         {
@@ -35,7 +47,11 @@
         },
         el("label", { for: "answer" }, label),
         field,
-        el("datalist", { id: "offered" }, offered.map((text) => el("option", { value: text }))),
+        el(
+          "datalist",
+          { id: "offered" },
+          offered.map((text) => el("option", { value: text })),
+        ),
         hint && el("p.hint", null, hint),
         el("button.main", { type: "submit" }, action),
       );
@@ -76,7 +92,9 @@
     ["?", "these keys"],
   ];
   S.help = () => {
-    const rows = KEYS.map(([keys, does]) => el("tr", null, el("th", { scope: "row" }, el("kbd", null, keys)), el("td", null, does)));
+    const rows = KEYS.map(([keys, does]) =>
+      el("tr", null, el("th", { scope: "row" }, el("kbd", null, keys)), el("td", null, does)),
+    );
     S.dialog("Keys", el("table.keys", null, el("tbody", null, rows)));
   };
 })(window.stratamil);

@@ -45,7 +45,9 @@
     if (has("verdict", "case_id")) return taken("verdicts", rows, (row) => row.case_id, verdict);
     if (has("file", "case_id") && (has("mark") || has("signal"))) return taken("marks", rows, (row) => row.file, mark);
     const found = columns.filter((name) => name).join(", ") || "none";
-    throw new Error(`No marks or verdicts: a file of them has the columns case_id and file, or case_id and verdict (found: ${found}).`);
+    throw new Error(
+      `No marks or verdicts: a file of them has the columns case_id and file, or case_id and verdict (found: ${found}).`,
+    );
   };
 
   const mark = (row) => ({
@@ -68,7 +70,7 @@
       const [name, entry] = [keyOf(row), read(row)];
       if (!known.has(row.case_id)) strange++;
       else if (table.has(name) && table.get(name).time >= entry.time) older++;
-      else table.set(name, entry), readers.add(reader), fresh++;
+      else (table.set(name, entry), readers.add(reader), fresh++);
     }
     for (const reader of readers) S.marks.write(kind, reader);
     const told = [`${S.plural(fresh, kind.slice(0, -1))} of ${S.plural(readers.size, "reader")} taken in.`];
@@ -85,7 +87,11 @@
       const all = S.marks.readers();
       const mine = S.marks.reader;
       const save = (kind, text, readers) =>
-        S.save(`${kind}_${readers.length > 1 ? "all_readers" : S.fileName(readers[0])}_${day()}.csv`, text, "text/csv;charset=utf-8");
+        S.save(
+          `${kind}_${readers.length > 1 ? "all_readers" : S.fileName(readers[0])}_${day()}.csv`,
+          text,
+          "text/csv;charset=utf-8",
+        );
       const row = (name) =>
         el(
           "tr",
@@ -114,18 +120,33 @@
           ? el(
               "table",
               null,
-              el("thead", null, el("tr", null, ["Reader", "Patches", "Cases", ""].map((text, i) => el(i % 3 ? "th.n" : "th", { scope: "col" }, text)))),
+              el(
+                "thead",
+                null,
+                el(
+                  "tr",
+                  null,
+                  ["Reader", "Patches", "Cases", ""].map((text, i) =>
+                    el(i % 3 ? "th.n" : "th", { scope: "col" }, text),
+                  ),
+                ),
+              ),
               el("tbody", null, all.map(row)),
             )
           : el("p", null, "Nothing is marked yet. Point at a patch and press 1, 2, 3 or 4."),
-        el("p.row", null, button(mine ? "Another reader" : "Say who you are", async () => (await S.reader(true), show()))),
-        el("h3", null, "Export"),
         el(
           "p.row",
           null,
-          button("Marks of patches (CSV)", () => save("marks", S.marksCsv(all), all), "button.main"),
-          button("Verdicts on cases (CSV)", () => save("verdicts", S.verdictsCsv(all), all)),
+          button(mine ? "Another reader" : "Say who you are", async () => (await S.reader(true), show())),
         ),
+        all.length > 0 && el("h3", null, "Export"),
+        all.length > 0 &&
+          el(
+            "p.row",
+            null,
+            button("Marks of patches (CSV)", () => save("marks", S.marksCsv(all), all), "button.main"),
+            button("Verdicts on cases (CSV)", () => save("verdicts", S.verdictsCsv(all), all)),
+          ),
         el("h3", null, el("label", { for: "import" }, "Import")),
         el("p.row", null, file),
         S.marks.forgetful && el("p.hint", null, "This browser keeps no marks: export them before you close the page."),
@@ -140,13 +161,21 @@
   /** Features of one slice of a case as QuPath reads them: squares from a patch's upper left corner. */
   S.geojson = (data, slice) => {
     const side = S.side(data, slice);
-    const patches = data.slice.map((_, i) => i).filter((i) => data.slice[i] === slice);
+    const patches = S.ofSlice(data, slice);
     const features = patches.map((i) => {
       const [x, y] = [data.x[i], data.y[i]];
       const entry = S.marks.of(data.path[i]);
-      const contributions = Object.fromEntries(S.study.classes.map((name, c) => [`contribution ${name}`, data.contribution[c][i]]));
+      const contributions = Object.fromEntries(
+        S.study.classes.map((name, c) => [`contribution ${name}`, data.contribution[c][i]]),
+      );
       const numbers = { weight: data.weight[i], "ratio to equal share": data.ratio[i], ...contributions };
-      const ring = [[x, y], [x + side, y], [x + side, y + side], [x, y + side], [x, y]];
+      const ring = [
+        [x, y],
+        [x + side, y],
+        [x + side, y + side],
+        [x, y + side],
+        [x, y],
+      ];
       return {
         type: "Feature",
         geometry: { type: "Polygon", coordinates: [ring] },
@@ -162,5 +191,9 @@
     return JSON.stringify({ type: "FeatureCollection", features });
   };
   S.saveGeojson = (data, slice) =>
-    S.save(`${S.fileName(`${data.case.key}_${data.slices[slice].name}`)}.geojson`, S.geojson(data, slice), "application/geo+json");
+    S.save(
+      `${S.fileName(`${data.case.key}_${data.slices[slice].name}`)}.geojson`,
+      S.geojson(data, slice),
+      "application/geo+json",
+    );
 })(window.stratamil);

@@ -13,7 +13,13 @@
     const [i] = grid.targets();
     if (i === undefined || !(await S.reader())) return;
     const before = S.marks.of(grid.data.path[i])?.note ?? "";
-    const text = await S.ask({ title: "Note", label: `Note on ${S.patchName(grid.data, i, grid.state)}`, value: before, action: "Keep", empty: true });
+    const text = await S.ask({
+      title: "Note",
+      label: `Note on ${S.patchName(grid.data, i, grid.state)}`,
+      value: before,
+      action: "Keep",
+      empty: true,
+    });
     if (text !== null) S.marks.note(grid.data, i, text);
   };
 
@@ -38,7 +44,14 @@
   for (const key of ["0", "1", "2", "3", "4"]) act[key] = () => grid()?.data && S.mark(grid(), grid().targets(), key);
 
   addEventListener("keydown", (event) => {
-    if (event.ctrlKey || event.metaKey || event.altKey || event.defaultPrevented || document.querySelector("dialog[open]")) return;
+    if (
+      event.ctrlKey ||
+      event.metaKey ||
+      event.altKey ||
+      event.defaultPrevented ||
+      document.querySelector("dialog[open]")
+    )
+      return;
     const writing = event.target.matches?.("input:not([type=range]), textarea, select");
     if (writing) {
       if (event.key === "Escape") event.target.blur();

@@ -3,16 +3,19 @@
 ((S) => {
   const { el } = S;
   let open = null; // {dialog, grid, i}
+  let from = null; // the grid that a patch was last opened from: two cases may share it
 
   /** Open a patch: its name goes into the address, which shows it. */
   S.open = (grid, i) => {
     S.tip(null);
+    from = grid;
     S.go({ patch: S.state.blind ? String(grid.data.place.get(i)) : grid.data.path[i] });
   };
 
   const find = (state) => {
-    for (const { grid } of Object.values(S.panes)) {
-      if (!grid.data) continue;
+    const grids = Object.values(S.panes).map((pane) => pane.grid);
+    for (const grid of [from, ...grids]) {
+      if (!grid?.data) continue;
       const i = state.blind ? grid.ordered.patches[Number(state.patch) - 1] : grid.data.index.get(state.patch);
       if (i !== undefined) return [grid, i];
     }
@@ -49,14 +52,32 @@
       }
       S.say("The path is copied.");
     };
-    return el("div.file", null, el("label", { for: "file" }, "File"), field, el("button", { type: "button", onclick: copy }, "Copy"));
+    return el(
+      "div.file",
+      null,
+      el("label", { for: "file" }, "File"),
+      field,
+      el("button", { type: "button", onclick: copy }, "Copy"),
+    );
   };
 
   const around = (grid, i) => {
     const { data } = grid;
     const next = S.neighbours(data, i);
     if (!next.length) return null;
-    const of = next.map((k) => el("button.cell", { type: "button", "aria-label": S.spoken(data, k, S.state), title: S.patchName(data, k, S.state), onclick: () => S.open(grid, k), disabled: !data.place.has(k) && S.state.blind === "1" }, S.thumb(el("div.thumb"), data, k, 64)));
+    const of = next.map((k) =>
+      el(
+        "button.cell",
+        {
+          type: "button",
+          "aria-label": S.spoken(data, k, S.state),
+          title: S.patchName(data, k, S.state),
+          onclick: () => S.open(grid, k),
+          disabled: !data.place.has(k) && S.state.blind === "1",
+        },
+        S.thumb(el("div.thumb"), data, k, 64),
+      ),
+    );
     return el("div.around", null, el("h3", null, "Neighbours in this slice"), el("div.strip", null, of));
   };
 
@@ -65,7 +86,13 @@
     const { data, ordered, state } = grid;
     const at = ordered.patches.indexOf(i);
     const go = (step) => () => turn(step);
-    const note = el("textarea", { rows: 2, id: "note", value: S.marks.of(data.path[i])?.note ?? "", placeholder: "Note" , "aria-label": "Note on this patch" });
+    const note = el("textarea", {
+      rows: 2,
+      id: "note",
+      value: S.marks.of(data.path[i])?.note ?? "",
+      placeholder: "Note",
+      "aria-label": "Note on this patch",
+    });
     note.addEventListener("change", async () => (await S.reader()) && S.marks.note(data, i, note.value.trim()));
     dialog.querySelector("h2").textContent = S.patchName(data, i, state);
     dialog.setAttribute("aria-label", S.spoken(data, i, state));
@@ -75,7 +102,26 @@
       el(
         "div.beside-picture",
         null,
-        el("div.turn", null, el("button", { type: "button", onclick: go(-1), disabled: at <= 0, "aria-label": "Previous patch" }, "←"), el("span", null, at < 0 ? "not among the patches shown" : `${S.count(at + 1)} of ${S.count(ordered.patches.length)}`), el("button", { type: "button", onclick: go(1), disabled: at < 0 || at === ordered.patches.length - 1, "aria-label": "Next patch" }, "→")),
+        el(
+          "div.turn",
+          null,
+          el("button", { type: "button", onclick: go(-1), disabled: at <= 0, "aria-label": "Previous patch" }, "←"),
+          el(
+            "span",
+            null,
+            at < 0 ? "not among the patches shown" : `${S.count(at + 1)} of ${S.count(ordered.patches.length)}`,
+          ),
+          el(
+            "button",
+            {
+              type: "button",
+              onclick: go(1),
+              disabled: at < 0 || at === ordered.patches.length - 1,
+              "aria-label": "Next patch",
+            },
+            "→",
+          ),
+        ),
         S.factList(data, i, state),
         S.markButtons(() => [grid, [i]]),
         note,
@@ -97,7 +143,19 @@
     const marks = new Set(patches.map((i) => S.marks.of(grid.data.path[i])?.mark ?? ""));
     const one = marks.size === 1 ? [...marks][0] : null;
     const own = one && !S.MARKS.includes(one);
-    const press = (key, glyph, text, pressed) => el("button", { type: "button", "aria-pressed": String(pressed), "aria-keyshortcuts": key, onclick: () => S.mark(...of(), key) }, el("kbd", null, key), glyph && el("span.glyph", null, glyph), text);
+    const press = (key, glyph, text, pressed) =>
+      el(
+        "button",
+        {
+          type: "button",
+          "aria-pressed": String(pressed),
+          "aria-keyshortcuts": key,
+          onclick: () => S.mark(...of(), key),
+        },
+        el("kbd", null, key),
+        glyph && el("span.glyph", null, glyph),
+        text,
+      );
     return el(
       "div.marks",
       { role: "group", "aria-label": "Mark" },
@@ -111,10 +169,19 @@
   S.mark = async (grid, patches, key) => {
     if (!grid?.data || !patches.length || !(await S.reader())) return;
     let mark = key === "0" ? "" : S.MARKS[Number(key) - 1];
-    if (key === "4") mark = await S.ask({ title: "A label of your own", label: `Label of ${S.plural(patches.length, "patch", "patches")}`, value: S.marks.of(grid.data.path[patches[0]])?.mark ?? "", offered: S.marks.labels(), action: "Mark" });
+    if (key === "4")
+      mark = await S.ask({
+        title: "A label of your own",
+        label: `Label of ${S.plural(patches.length, "patch", "patches")}`,
+        value: S.marks.of(grid.data.path[patches[0]])?.mark ?? "",
+        offered: S.marks.labels(),
+        action: "Mark",
+      });
     if (mark === null) return;
     S.marks.set(grid.data, patches, mark);
-    S.say(`${S.plural(patches.length, "patch", "patches")} ${mark ? `marked: ${mark}` : "no longer marked"}. u takes it back.`);
+    S.say(
+      `${S.plural(patches.length, "patch", "patches")} ${mark ? `marked: ${mark}` : "no longer marked"}. u takes it back.`,
+    );
   };
 
   /** Open, change or close the window as the address has it. */

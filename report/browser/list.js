@@ -17,7 +17,10 @@
   /** The cases that the state lets through, in its order. */
   S.listed = (state) => {
     const { cases, classes, stains } = S.study;
-    const words = state.find.toLowerCase().split(/\s+/).filter((word) => word);
+    const words = state.find
+      .toLowerCase()
+      .split(/\s+/)
+      .filter((word) => word);
     const passes = (one) =>
       words.every((word) => one.text.includes(word)) &&
       (!state.wrong || one.wrong) &&
@@ -29,11 +32,11 @@
     return found.sort((ORDERS[state.order] ?? ORDERS[usual()])[1]);
   };
 
-  const row = (one, state) => {
+  const row = (one, state, counts) => {
     const c = one.predicted;
     const here = [state.case, state.beside].includes(one.key);
     const judged = S.marks.verdict(one.id).verdict;
-    const marked = S.marks.inCase(one.id);
+    const marked = counts.get(one.id) ?? 0;
     const beside = state.case && one.key !== state.case && !state.blind;
     const link = S.link(
       "a.case",
@@ -42,25 +45,54 @@
       el("span.id", null, one.id, one.key !== one.id && el("span.muted", null, ` split ${one.split}`)),
       state.blind
         ? el("span.sure", null, S.plural(one.n_patches, "patch", "patches"))
-        : el("span.sure", null, S.probability(one.probability[c]), one.sd && el("span.muted", null, ` ± ${S.probability(one.sd[c])}`)),
+        : el(
+            "span.sure",
+            null,
+            S.probability(one.probability[c]),
+            one.sd && el("span.muted", null, ` ± ${S.probability(one.sd[c])}`),
+          ),
       !state.blind && el("span.said", null, one.wrong ? [S.classTag(one.truth), " → "] : null, S.classTag(c)),
       el(
         "span.signs",
         null,
         one.wrong && !state.blind && el("b.wrong", null, "wrong"),
-        one.flags.length && !state.blind ? el("span.flag", { title: one.flags.join("\n"), "aria-label": one.flags.join(" ") }, "⚑") : null,
-        judged && !state.blind && el("span.judged", { title: judged === "agree" ? "You agree" : "You do not agree" }, judged === "agree" ? "✓" : "✕"),
+        one.flags.length && !state.blind
+          ? el("span.flag", { title: one.flags.join("\n"), "aria-label": one.flags.join(" ") }, "⚑")
+          : null,
+        judged &&
+          !state.blind &&
+          el(
+            "span.judged",
+            { title: judged === "agree" ? "You agree" : "You do not agree" },
+            judged === "agree" ? "✓" : "✕",
+          ),
         marked > 0 && el("span.count", { title: `${S.plural(marked, "patch", "patches")} marked` }, `✎ ${marked}`),
       ),
-      one.missing.length > 0 && el("span.lacks", null, "no ", one.missing.map((stain) => S.study.stains[stain]).join(", ")),
+      one.missing.length > 0 &&
+        el("span.lacks", null, "no ", one.missing.map((stain) => S.study.stains[stain]).join(", ")),
       !state.blind && el("i.sureness", { vars: { "--p": one.probability[c], "--hue": S.study.class_colours[c] } }),
     );
-    const button = beside && el("button.beside", { type: "button", title: "Show beside the open case", "aria-label": `Show ${one.id} beside the open case`, onclick: () => S.go({ beside: one.key === state.beside ? "" : one.key }) }, one.key === state.beside ? "−" : "◫");
+    const button =
+      beside &&
+      el(
+        "button.beside",
+        {
+          type: "button",
+          title: "Show beside the open case",
+          "aria-label": `Show ${one.id} beside the open case`,
+          onclick: () => S.go({ beside: one.key === state.beside ? "" : one.key }),
+        },
+        one.key === state.beside ? "−" : "◫",
+      );
     return el("li", here ? { class: "here" } : null, link, button);
   };
 
   const choice = (label, name, options, value = S.state[name]) => {
-    const select = el("select", { id: `by-${name}`, onchange: () => S.go({ [name]: select.value }) }, options.map(([key, text]) => el("option", { value: key, selected: key === value }, text)));
+    const select = el(
+      "select",
+      { id: `by-${name}`, onchange: () => S.go({ [name]: select.value }) },
+      options.map(([key, text]) => el("option", { value: key, selected: key === value }, text)),
+    );
     return el("label.choice", { for: `by-${name}` }, el("span", null, label), select);
   };
 
@@ -84,8 +116,22 @@
 
   let parts = null;
   const build = (nav) => {
-    const search = el("input", { type: "search", id: "find", placeholder: "Search cases", "aria-label": "Search cases", "aria-keyshortcuts": "/", oninput: () => S.go({ find: search.value }) });
-    parts = { search, kinds: el("div.kinds", { role: "group", "aria-label": "Cases shown" }), more: el("div.more"), rows: el("ul.rows"), none: el("p.none"), how: el("p.how") };
+    const search = el("input", {
+      type: "search",
+      id: "find",
+      placeholder: "Search cases",
+      "aria-label": "Search cases",
+      "aria-keyshortcuts": "/",
+      oninput: () => S.go({ find: search.value }),
+    });
+    parts = {
+      search,
+      kinds: el("div.kinds", { role: "group", "aria-label": "Cases shown" }),
+      more: el("div.more"),
+      rows: el("ul.rows"),
+      none: el("p.none"),
+      how: el("p.how"),
+    };
     const fold = el("details.filters", null, el("summary", null, "Filter and sort"), parts.more);
     parts.fold = fold;
     nav.replaceChildren(search, parts.kinds, fold, parts.how, parts.rows, parts.none);
@@ -93,11 +139,19 @@
 
   S.showList = (nav, state) => {
     if (!parts) build(nav);
-    const found = S.listed(state);
+    const [found, counts] = [S.listed(state), S.marks.byCase()];
     if (parts.search.value !== state.find) parts.search.value = state.find;
     const wrong = S.study.cases.filter((one) => one.wrong).length;
-    const kind = (text, n, value) => el("button", { type: "button", "aria-pressed": String(state.wrong === value), onclick: () => S.go({ wrong: value }) }, `${text} `, el("span.muted", null, S.count(n)));
-    parts.kinds.replaceChildren(...(state.blind || !told() ? [] : [kind("All", S.study.cases.length, ""), kind("Wrong", wrong, "1")]));
+    const kind = (text, n, value) =>
+      el(
+        "button",
+        { type: "button", "aria-pressed": String(state.wrong === value), onclick: () => S.go({ wrong: value }) },
+        `${text} `,
+        el("span.muted", null, S.count(n)),
+      );
+    parts.kinds.replaceChildren(
+      ...(state.blind || !told() ? [] : [kind("All", S.study.cases.length, ""), kind("Wrong", wrong, "1")]),
+    );
     const order = ORDERS[state.order] ? state.order : usual();
     const held = document.activeElement?.id;
     parts.more.replaceChildren(...filters(state), ...(state.blind ? [] : [choice("Order", "order", orders(), order)]));
@@ -105,8 +159,12 @@
     parts.fold.hidden = !parts.more.children.length;
     parts.fold.querySelector("summary").textContent = narrowed ? "Filter and sort •" : "Filter and sort";
     const focused = document.activeElement?.dataset?.key;
-    parts.rows.replaceChildren(...found.map((one) => row(one, state)));
-    parts.how.textContent = state.blind ? "In random order" : told() ? "Predicted class, its probability; true class → where wrong" : "Predicted class with its probability";
+    parts.rows.replaceChildren(...found.map((one) => row(one, state, counts)));
+    parts.how.textContent = state.blind
+      ? "In random order"
+      : told()
+        ? "Predicted; true → predicted if wrong"
+        : "Predicted class with its probability";
     parts.none.textContent = found.length ? "" : "No case is like this.";
     if (focused !== undefined) parts.rows.querySelector(`[data-key="${CSS.escape(focused)}"]`)?.focus();
     else if (held?.startsWith("by-")) document.getElementById(held)?.focus();

@@ -54,7 +54,7 @@
   };
   const write = (kind, reader = S.marks.reader) => {
     put(key(kind, reader), JSON.stringify(Object.fromEntries(table(kind, reader))));
-    S.emit("marks");
+    S.afterClick(() => S.emit("marks"));
   };
   const now = () => new Date().toISOString().slice(0, 19) + "Z";
 
@@ -63,7 +63,8 @@
     const marks = table("marks");
     past.push(entries.map(([path]) => [path, marks.get(path)]));
     if (past.length > 50) past.shift();
-    for (const [path, entry] of entries) entry && (entry.mark || entry.note) ? marks.set(path, entry) : marks.delete(path);
+    for (const [path, entry] of entries)
+      entry && (entry.mark || entry.note) ? marks.set(path, entry) : marks.delete(path);
     write("marks");
   };
   const entry = (data, i, changes) => {
@@ -100,9 +101,15 @@
       said.verdict || said.comment ? table("verdicts").set(id, said) : table("verdicts").delete(id);
       write("verdicts");
     },
-    labels: () => [...new Set([...table("marks").values()].map((one) => one.mark))].filter((mark) => mark && !S.GLYPHS[mark]),
+    labels: () =>
+      [...new Set([...table("marks").values()].map((one) => one.mark))].filter((mark) => mark && !S.GLYPHS[mark]),
     count: (reader = S.marks.reader) => table("marks", reader).size,
-    inCase: (id) => [...table("marks").values()].filter((one) => one.case_id === id).length,
+    /** Case -> number of marked patches. */
+    byCase: () => {
+      const counts = new Map();
+      for (const { case_id } of table("marks").values()) counts.set(case_id, (counts.get(case_id) ?? 0) + 1);
+      return counts;
+    },
     judged: (reader) => table("verdicts", reader).size,
     readers: () => {
       const [start, other] = [key("marks", ""), key("verdicts", "")];

@@ -46,7 +46,11 @@
   S.carried = (data, patches, c) => ({
     attention: sum(data.weight, patches),
     contribution: sum(data.contribution[c], patches),
-    all: sum(data.contribution[c], data.slice.map((_, i) => i)) + (data.left_out?.contribution?.[c] ?? 0),
+    all:
+      sum(
+        data.contribution[c],
+        data.slice.map((_, i) => i),
+      ) + (data.left_out?.contribution?.[c] ?? 0),
   });
 
   /** Patches of the same slice next to one: by place where there are places, else by number. */
@@ -55,6 +59,9 @@
     const far = data.placed
       ? (i) => (data.x[i] - data.x[patch]) ** 2 + (data.y[i] - data.y[patch]) ** 2
       : (i) => Math.abs(data.number[i] - data.number[patch]);
-    return same.sort((a, b) => far(a) - far(b)).slice(0, n).sort((a, b) => a - b);
+    return same
+      .sort((a, b) => far(a) - far(b))
+      .slice(0, n)
+      .sort((a, b) => a - b);
   };
 })(window.stratamil);

@@ -27,7 +27,9 @@
 
     const own = (state) => (slot === "beside" ? { ...state, slice: state.slice2 } : state);
     const headed = (data, state) => {
-      const held = head.contains(document.activeElement) ? [...head.querySelectorAll("button, textarea")].indexOf(document.activeElement) : -1;
+      const held = head.contains(document.activeElement)
+        ? [...head.querySelectorAll("button, textarea")].indexOf(document.activeElement)
+        : -1;
       head.replaceChildren(S.caseHeader(data, pane.one, state, slot));
       if (held >= 0) head.querySelectorAll("button, textarea")[held]?.focus();
     };
@@ -70,7 +72,8 @@
     pane.marked = () => {
       if (!grid.data) return;
       if (S.state.marks) return filled(grid.data, own(S.state));
-      if (!head.contains(document.activeElement) || document.activeElement.tagName !== "TEXTAREA") headed(grid.data, own(S.state));
+      if (!head.contains(document.activeElement) || document.activeElement.tagName !== "TEXTAREA")
+        headed(grid.data, own(S.state));
       grid.refresh();
     };
     return pane;
@@ -97,12 +100,31 @@
     const [sortBox, sort] = choice("sort", "Sort by");
     const [ofBox, of] = choice("of", null);
     of.setAttribute("aria-label", "Class whose contributions are shown");
-    const group = el("button", { type: "button", onclick: () => S.go({ group: S.state.group ? "" : "slice" }) }, "By slice");
+    const group = el(
+      "button",
+      { type: "button", onclick: () => S.go({ group: S.state.group ? "" : "slice" }) },
+      "By slice",
+    );
     const [marksBox, marks] = choice("marks", null);
     marks.setAttribute("aria-label", "Patches shown");
-    const top = el("input", { type: "range", id: "tool-top", min: 1, max: 100, step: 1, oninput: () => S.go({ top: Number(top.value) }) });
+    const top = el("input", {
+      type: "range",
+      id: "tool-top",
+      min: 1,
+      max: 100,
+      step: 1,
+      oninput: () => S.go({ top: Number(top.value) }),
+    });
     const said = el("output", { for: "tool-top" });
-    const size = el("input", { type: "range", id: "tool-size", min: 48, max: 192, step: 8, "aria-label": "Size of the patches", oninput: () => S.resize(Number(size.value)) });
+    const size = el("input", {
+      type: "range",
+      id: "tool-size",
+      min: 48,
+      max: 192,
+      step: 8,
+      "aria-label": "Size of the patches",
+      oninput: () => S.resize(Number(size.value)),
+    });
     const map = el("button", { type: "button", onclick: () => S.go({ map: S.state.map ? "" : "1" }) }, "Map");
     const topBox = el("label.choice.slide", { for: "tool-top" }, el("span", null, "Top ", said), top);
     const sizeBox = el("label.choice.slide.size", { for: "tool-size" }, el("span", null, "Size"), size);
@@ -115,10 +137,27 @@
     bar.hidden = !state.case;
     const predicted = one ? S.study.classes[one.predicted] : "";
     options(tools.sort, state.blind ? [] : SORTS.filter(([name]) => name !== "disagreement" || S.several), state.sort);
-    const others = S.study.classes.filter((text) => text !== predicted);
-    options(tools.of, state.blind ? [] : [["", `${predicted} (predicted)`], ...others.map((text) => [text, text])], state.of === predicted ? "" : state.of);
+    const others = S.study.classes.filter((text) => state.beside || text !== predicted);
+    options(
+      tools.of,
+      state.blind
+        ? []
+        : [
+            ["", state.beside ? "the predicted class" : `${predicted} (predicted)`],
+            ...others.map((text) => [text, text]),
+          ],
+      state.of === predicted && !state.beside ? "" : state.of,
+    );
     tools.group.setAttribute("aria-pressed", String(state.group === "slice"));
-    options(tools.marks, [["", "all patches"], ["some", "marked"], ["none", "not marked"]], state.marks);
+    options(
+      tools.marks,
+      [
+        ["", "all patches"],
+        ["some", "marked"],
+        ["none", "not marked"],
+      ],
+      state.marks,
+    );
     for (const box of Object.values(tools.boxes)) box.hidden = state.blind === "1";
     tools.top.value = state.top;
     tools.said.textContent = `${state.top}%`;

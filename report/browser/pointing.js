@@ -10,14 +10,19 @@
     const { host } = grid;
     let touched = null;
     const tell = (i, cell) => S.tip(grid.data, i, grid.state, cell.getBoundingClientRect());
+    let soon = 0;
+    const later = (i, cell) => {
+      clearTimeout(soon); // a pointer on its way wants to see patches, not their numbers
+      soon = setTimeout(() => grid.pointed === i && !document.querySelector("dialog[open]") && tell(i, cell), 250);
+    };
 
     host.addEventListener("pointermove", (event) => {
       const [i, cell] = index(event);
       if (grid.pointed === i) return;
       grid.pointed = event.pointerType === "touch" ? null : i;
       S.current = grid;
-      if (i === null) return S.tip(null);
-      if (event.pointerType !== "touch") tell(i, cell);
+      S.tip(null);
+      if (i !== null && event.pointerType !== "touch") later(i, cell);
       S.emit("pointed", grid);
     });
     host.addEventListener("pointerleave", () => {
@@ -50,7 +55,8 @@
     });
     host.addEventListener("focus", () => {
       S.current = grid;
-      if (grid.active === null && grid.ordered?.patches.length && host.matches(":focus-visible")) grid.activate(grid.ordered.patches[0]);
+      if (grid.active === null && grid.ordered?.patches.length && host.matches(":focus-visible"))
+        grid.activate(grid.ordered.patches[0]);
     });
     host.addEventListener("blur", () => S.tip(null));
     host.addEventListener("keydown", (event) => {
@@ -62,7 +68,7 @@
         if (event.shiftKey) grid.anchor ??= grid.active;
         const i = grid.step(key);
         if (event.shiftKey) grid.range(i);
-        else (grid.anchor = i), grid.selected.clear();
+        else ((grid.anchor = i), grid.selected.clear());
         grid.activate(i);
         const cell = document.getElementById(`${host.id}-${i}`);
         if (cell) tell(i, cell);

@@ -17,13 +17,20 @@
     const slice = data.slices[data.slice[i]];
     const stain = S.study.stains[slice.stain];
     const rows = [["Slice", el("span", null, S.stainTag(slice.stain), ` ${slice.id}`)]];
-    if (!state.blind) rows.push(["", `${S.percent(slice.weight)} of the attention on ${stain}; ${stain} has ${S.percent(data.ofStain.get(slice.stain) ?? 0)}`]);
+    if (!state.blind)
+      rows.push([
+        "",
+        `${S.percent(slice.weight)} of the attention on ${stain}; ${stain} has ${S.percent(data.ofStain.get(slice.stain) ?? 0)}`,
+      ]);
     const absent = missing(data, i);
     if (absent) rows.push(["Image", absent]);
     if (!state.blind) {
       const sd = data.sd ? ` (SD ${S.percent(data.sd[i])} over ${S.plural(S.study.seeds.length, "seed")})` : "";
       rows.push(["Attention", `${S.percent(data.weight[i])} of the case${sd}`]);
-      rows.push(["", `${S.times(data.ratio[i])} the equal share, rank ${S.count(data.rank[i])} of ${S.count(data.case.n_patches)}`]);
+      rows.push([
+        "",
+        `${S.times(data.ratio[i])} the equal share, rank ${S.count(data.rank[i])} of ${S.count(data.case.n_patches)}`,
+      ]);
       S.study.classes.forEach((name, c) => {
         const label = c === 0 ? "Contribution" : "";
         rows.push([label, el("span", null, S.classTag(c), " ", el("b", null, S.signed(data.contribution[c][i])))]);
@@ -37,7 +44,11 @@
   };
 
   S.factList = (data, i, state) =>
-    el("dl.facts-of", null, S.facts(data, i, state).map(([what, value]) => [el("dt", null, what), el("dd", null, value)]));
+    el(
+      "dl.facts-of",
+      null,
+      S.facts(data, i, state).map(([what, value]) => [el("dt", null, what), el("dd", null, value)]),
+    );
 
   S.spoken = (data, i, state) => {
     const slice = data.slices[data.slice[i]];
@@ -55,6 +66,7 @@
 
   // The tip beside the pointer.
   let shown = null;
+  S.on("marks", () => (shown = null));
   S.tip = (data, i, state, at) => {
     const tip = document.getElementById("tip");
     if (data === null) {
@@ -78,13 +90,25 @@
   S.carriedText = (data, ordered, state) => {
     const shown = ordered.patches.length;
     const total = data.left_out ? data.case.n_patches : data.n;
-    const some = shown === total ? `All ${S.plural(total, "patch", "patches")}` : `${S.count(shown)} of ${S.plural(total, "patch", "patches")}`;
+    const some =
+      shown === total
+        ? `All ${S.plural(total, "patch", "patches")}`
+        : `${S.count(shown)} of ${S.plural(total, "patch", "patches")}`;
     if (state.blind) return [`${some}, in random order (seed ${state.seed})`];
     const c = S.shownClass(data, state);
     const carried = S.carried(data, ordered.patches, c);
     const name = S.study.classes[c];
-    const words = [some, `${S.percent(carried.attention)} of the attention`, `${S.signed(carried.contribution)} to the logit of ${name}, which is ${S.signed(data.logit[c])} (all patches ${S.signed(carried.all)}, bias ${S.signed(data.bias[c])})`];
-    if (data.left_out) words.push(`${S.plural(data.left_out.n, "patch is", "patches are")} not in this browser, with ${S.percent(data.left_out.weight)} of the attention`);
+    const words = [
+      some,
+      `${S.percent(carried.attention)} of the attention`,
+      `${S.signed(carried.contribution)} to the logit of ${name}, which is ${S.signed(data.logit[c])} (all patches ${S.signed(carried.all)}, bias ${S.signed(data.bias[c])})`,
+    ];
+    const against = ordered.patches.some((i) => data.contribution[c][i] < 0);
+    if (state.sort === "against" && !against) words.push(`no patch counts against ${name}`);
+    if (data.left_out)
+      words.push(
+        `${S.plural(data.left_out.n, "patch is", "patches are")} not in this browser, with ${S.percent(data.left_out.weight)} of the attention`,
+      );
     return words;
   };
 })(window.stratamil);

@@ -47,6 +47,7 @@ def test_marks_by_key_and_range_are_kept_and_exported(visit, study):
     assert "6 patches selected" in seen.text(".marking")
     seen.page.keyboard.press("2")
     seen.page.keyboard.press("Escape")
+    assert not seen.page.locator(".marking").is_visible()
     seen.cell(9).hover()
     seen.page.keyboard.press("3")
     seen.cell(6).hover()
@@ -146,8 +147,9 @@ def test_a_verdict_and_a_comment_on_a_case(visit):
     seen.page.get_by_role("button", name="I do not").click()
     seen.name_reader()
     seen.page.get_by_label("Comment on case 26").first.fill("a nevus,\nI think")
-    seen.page.get_by_role("heading", name="Case 26").click()
-    seen.page.reload()
+    seen.page.locator(".rows a", has_text="no melan").click()  # what is written stays, and the click counts
+    seen.page.get_by_role("heading", name="Case 7").wait_for()
+    seen.page.go_back()
     button = seen.page.get_by_role("button", name="I do not")
     assert button.get_attribute("aria-pressed") == "true"
     seen.page.get_by_role("button", name="Marks of Anna").click()
@@ -178,6 +180,7 @@ def test_blinded_nothing_tells_what_the_model_said(visit, study, hash_):
     order = seen.cells()
     assert sorted(order) == list(range(45))
     seen.cell(order[0]).hover()
+    assert "Patch 1" in seen.text("#tip")
     told = everything(seen)
     seen.cell(order[1]).click()
     seen.page.get_by_role("dialog").get_by_text("2 of 45", exact=True).wait_for()

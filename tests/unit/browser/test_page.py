@@ -94,6 +94,10 @@ def test_the_keyboard_alone_is_enough(visit):
     seen.cell(0).wait_for()
     assert "case=5" in seen.page.url
     press("Escape")
+    seen.page.locator("#skip").focus()
+    press("Enter")
+    assert "case=5" in seen.page.evaluate("location.hash")
+    assert seen.page.evaluate("document.activeElement.id") == "main"
     for _ in range(60):
         press("Tab")
         if seen.page.evaluate("document.activeElement.role") == "listbox":
