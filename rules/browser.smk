@@ -42,7 +42,7 @@ if BROWSER:
                 flags("report", "title", "colors"),
             ),
             thumbnails=lambda wildcards, input: flag("thumbnails", list(input.thumbnails)) if input.thumbnails else "",
-            page=str(ROOT / "report/browser"),
+            page=lambda wildcards, input: os.path.dirname(input.page[0]),
             folder=subpath(output.html, parent=True),
         shell:
             "python {input.code[0]:q} --folders {params.folders:q} --cases {input.cases:q}"

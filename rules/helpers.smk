@@ -46,8 +46,9 @@ TOP = flags("attention", "top_percent") if config["browser"]["patches"] == "top"
 
 
 def page_files(name):
-    """The files of a page that is no template; an edit of one reruns the rule."""
-    return [str(path) for path in sorted((ROOT / "report" / name).rglob("*")) if path.is_file()]
+    """The files of a page that is no template, its index.html first; an edit of one reruns the rule."""
+    paths = [path for path in (ROOT / "report" / name).rglob("*") if path.is_file()]
+    return list(map(str, sorted(paths, key=lambda path: (path.name != "index.html", path))))
 
 
 def attempts(amount):

@@ -56,12 +56,12 @@ rule predict:
             *([flag("features_encoder", config["features"]["encoder"])] if config["features"]["encoder"] else []),
         ),
         weights=lambda wildcards, input: flag("weights", [*input.weights, *OWN_WEIGHTS]),
-        page=str(ROOT / "report/browser"),
+        browser=lambda wildcards, input: flag("page", os.path.dirname(input.page[0])) if input.page else "",
         watched=WATCHED,
         state=given(STATE),
         folder=PREDICTED,
     shell:
         "python {input.code[0]:q} --bundle {input.bundle:q} --patches {params.source:q} {params.labels} {params.flags}"
-        " --template {input.template[0]:q} --page {params.page:q}"
+        " --template {input.template[0]:q} {params.browser}"
         " {params.weights} --threads {threads} --watched {params.watched:q} --state={params.state:q}"
         " --output {params.folder:q} --log {log:q}"
