@@ -69,6 +69,7 @@ bench: .venv/.test
 	$(BIN)/python bench/study.py
 	$(BIN)/python bench/attention.py
 	$(BIN)/python bench/report.py
+	$(BIN)/python bench/browser.py
 	$(BIN)/python bench/coverage.py
 
 checks: .venv/.run

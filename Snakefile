@@ -52,6 +52,8 @@ else:
     include: "rules/perturb.smk"
     include: "rules/baselines.smk"
     include: "rules/faithfulness.smk"
+    include: "rules/thumbnails.smk"
+    include: "rules/browser.smk"
     include: "rules/report.smk"
     include: "rules/refit.smk"
     include: "rules/bundle.smk"

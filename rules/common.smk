@@ -144,8 +144,14 @@ PAINTED_LAST = f"{config['patches']}/Thumbs.db"
 # The model of each seed of a split, or those that the config gives: one a seed, or one for all.
 MODEL_OF_RUN = "<results>/split_{split}/seed_{seed}/checkpoints/best.pth"
 CHECKPOINTS = expand(MODEL_OF_RUN, seed=SEEDS, allow_missing=True)
+# The case browser, of a study or of new cases: its page, if it is made. Its cases are as the last of a split's runs has
+# them: the ensemble, or the only run.
+BROWSER = f"{PREDICTED if PREDICTING else '<results>'}/browser/index.html" if config["browser"]["enabled"] else None
+LAST = list(RUNS)[-1]
+LAST_ATTENTION = expand("<results>/split_{split}/{run}/patch_attention.parquet", split=SPLITS, run=LAST)
 # The numbers beside each page of a study, of which the first page is made, and the flag by which a page links to it.
-JSON_OF_PAGES = ("report/metrics.json", "faithfulness/faithfulness.json", "cohort/cohort.json")
+JSON_OF_PAGES = ["report/metrics.json", "faithfulness/faithfulness.json", "cohort/cohort.json"]
+JSON_OF_PAGES += ["browser/browser.json"] if BROWSER else []
 FIRST_PAGE = schema.flag("first_page", f"{config['results']}/index.html")
 # All models in one file, named by the title.
 BUNDLE = f"<results>/model/{file_name(column(config['report']['title']))}.zip"

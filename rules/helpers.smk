@@ -41,6 +41,16 @@ def templates(page):
     return list(map(str, found))
 
 
+# Which patches of a case count as its top, where the browser shows these alone.
+TOP = flags("attention", "top_percent") if config["browser"]["patches"] == "top" else ""
+
+
+def page_files(name):
+    """The files of a page that is no template, its index.html first; an edit of one reruns the rule."""
+    paths = [path for path in (ROOT / "report" / name).rglob("*") if path.is_file()]
+    return list(map(str, sorted(paths, key=lambda path: (path.name != "index.html", path))))
+
+
 def attempts(amount):
     """A resource that grows with each attempt: enough for most, and more for a job that was killed."""
     return lambda wildcards, attempt: amount * attempt

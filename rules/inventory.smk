@@ -1,6 +1,6 @@
 """Take the inventory of patches and cases.
 
-INPUTS: labels table, and either the patches folder (the times of its folders tell of new and removed files, those of
+INPUTS: labels table, list of patches to exclude, and either the patches folder (the times of its folders tell of new and removed files, those of
     some files of changed ones) or the manifest of precomputed features (its content, the times and sizes of its files)
 OUTPUTS: inventory/patches.parquet, cases.csv, excluded.csv, duplicates.csv (equal files of different cases); for
     precomputed features features.json, what they are; for patches, undeclared: watched.json, what the next dry run looks at
@@ -11,6 +11,7 @@ rule inventory:
     input:
         labels=config["labels"],
         source=lambda wildcards: SOURCE,
+        excluded=config["cohort"]["exclude_patches"] or [],
         code=code("inventory"),
     output:
         **IDENTITY,
@@ -31,6 +32,7 @@ rule inventory:
     params:
         flags=given(flags("cohort"), flags("names")),
         labels=digest("labels", config["labels"]),
+        listed=digest("cohort.exclude_patches", config["cohort"]["exclude_patches"]),
         source=given(inventoried()),
         identity=lambda wildcards, output: flag("identity", output.identity) if IDENTITY else "",
         state=given(STATE),

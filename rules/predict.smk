@@ -3,7 +3,8 @@
 INPUTS: bundle; the new cases' patches, or the manifest of their precomputed features; encoder weights; labels table, if
     there is one
 OUTPUTS: predict/{name}/predictions.csv, members.csv, flags.csv, shift.csv, patch_attention.parquet,
-    attention_analysis, inventory, index.html; undeclared: features of each case, by which only new images are encoded
+    attention_analysis, inventory, index.html, browser; undeclared: features and thumbnails of each case, by which only
+    new images are encoded
 """
 
 
@@ -14,8 +15,10 @@ rule predict:
         labels=config["labels"] or [],
         weights=expand("<resources>/weights/{weights}", weights=WEIGHTS),
         template=templates("predict"),
+        page=page_files("browser") if BROWSER else [],
         code=code("predict"),
     output:
+        **({"browser": BROWSER, "listed": f"{PREDICTED}/browser/data/cases.js"} if BROWSER else {}),
         patches=f"{PREDICTED}/inventory/patches.parquet",
         cases=f"{PREDICTED}/inventory/cases.csv",
         excluded=f"{PREDICTED}/inventory/excluded.csv",
@@ -45,18 +48,20 @@ rule predict:
         source=config["predict"]["patches"],
         flags=given(
             flags("names"),
-            flags("cohort"),
+            flags("cohort", exclude_patches=None),
             flags("embed", "batch_size", "max_unreadable"),
             flags("attention", "top_n", "top_percent", "cases", "max_cases"),
             flags("report", "colors"),
+            *([flag("browser", config["browser"]["patches"]), flags("browser", "px")] if BROWSER else []),
             *([flag("features_encoder", config["features"]["encoder"])] if config["features"]["encoder"] else []),
         ),
         weights=lambda wildcards, input: flag("weights", [*input.weights, *OWN_WEIGHTS]),
+        browser=lambda wildcards, input: flag("page", os.path.dirname(input.page[0])) if input.page else "",
         watched=WATCHED,
         state=given(STATE),
         folder=PREDICTED,
     shell:
         "python {input.code[0]:q} --bundle {input.bundle:q} --patches {params.source:q} {params.labels} {params.flags}"
-        " --template {input.template[0]:q}"
+        " --template {input.template[0]:q} {params.browser}"
         " {params.weights} --threads {threads} --watched {params.watched:q} --state={params.state:q}"
         " --output {params.folder:q} --log {log:q}"

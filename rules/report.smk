@@ -26,6 +26,7 @@ rule report:
         labels=config["labels"] if COLUMNS else [],
         cohort="<results>/cohort/cohort.json",
         faithfulness="<results>/faithfulness/faithfulness.json",
+        browser=ancient(BROWSER) if BROWSER else [],  # only linked
         template=list(dict.fromkeys([*templates("index"), *templates("appendix")])),
         checklists=str(ROOT / "report/checklists.yaml"),
         code=code("report"),
@@ -84,12 +85,13 @@ rule report:
         content=digest("labels", config["labels"]) if COLUMNS else "",
         chosen=lambda wildcards, input: flag("chosen", list(input.chosen)) if TUNED else "",
         labels=lambda wildcards, input: flag("labels", input.labels) if COLUMNS else "",
+        browser=lambda wildcards, input: flag("browser", input.browser) if input.browser else "",
         benchmarks=f"{config['results']}/benchmarks",
         config=f"{config['results']}/config.yaml",
         folder=subpath(output.html, parent=True),
     shell:
         "python {input.code[0]:q} --runs {params.runs:q} --cases {input.cases:q} --excluded {input.excluded:q}"
-        " --unreadable {input.unreadable:q} --splits {input.splits:q} --cohort {input.cohort:q} {params.labels} {params.chosen}"
+        " --unreadable {input.unreadable:q} --splits {input.splits:q} --cohort {input.cohort:q} {params.labels} {params.chosen} {params.browser}"
         " --baselines {input.baselines:q} --faithfulness {input.faithfulness:q}"
         " --benchmarks {params.benchmarks:q} --config {params.config:q} --template {input.template[0]:q} {params.flags}"
         " --output {params.folder:q} --log {log:q}"

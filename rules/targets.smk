@@ -17,6 +17,7 @@ ALL = [
     "<results>/report/index.html",
     *rules.report.output,  # each of them: one that a setting adds is missing, and only what is asked for is made
     "<results>/faithfulness/index.html",
+    *([BROWSER] if BROWSER else []),
 ]
 
 

@@ -42,6 +42,7 @@ if config["labels"]:
             flags=given(
                 flags("cohort", "case_column", "missing_words", "patient_column"),
                 flags("report", "bootstrap_samples", "seed", "colors", "columns"),
+                *(["--browser"] if BROWSER else []),
             ),
             predicted=PREDICTED,
             folder=subpath(output.html, parent=True),

@@ -76,7 +76,8 @@ def analyse(
     heading = f"{run}, {len(cases)} {kind}, {len(patches)} patches"
     with files.updated_folder(folder / "attention_analysis") as output:
         write_tables(cases, list(stains), args, heading, output)
-        files.write_csv(attention_tables.summary(cases, args.stains, truth), output / "summary.csv")
+        signal = truth and truth[""]
+        files.write_csv(attention_tables.summary(cases, args.stains, signal), output / "summary.csv")
         if args.truth:
             files.write_json(score_truth(cases, truth, args, run, folder), output / "truth_auc.json")
         drawn = case_plots.stain_distribution(cases, stains, heading, kind)
@@ -99,14 +100,17 @@ def write_tables(cases: list[Case], stains: list[str], args: argparse.Namespace,
 
 
 def score_truth(
-    cases: list[Case], truth: pd.Series, args: argparse.Namespace, run: str, folder: Path
+    cases: list[Case], truth: dict[str, pd.Series], args: argparse.Namespace, run: str, folder: Path
 ) -> dict[str, Any]:
     """Return how well attention finds the planted or annotated signal, for truth_auc.json. folder: of the run."""
-    if truth.isna().any():
-        logging.warning("%s: %d patches are not in it; their cases are not scored", args.truth, truth.isna().sum())
-    scores = planted_signal.truth_scores(cases, truth, planted_signal.positive_class(folder / "predictions.csv"))
+    signal, positive = truth[""], planted_signal.positive_class(folder / "predictions.csv")
+    if signal.isna().any():
+        logging.warning("%s: %d patches have no signal there and are not scored", args.truth, signal.isna().sum())
+    scores = planted_signal.truth_scores(cases, signal, positive)
     logging.info("%s: attention AUROC of signal patches: %s (%d cases)", run, scores["mean_auc"], scores["cases"])
-    return {"split": args.split, "run": run.partition(", ")[2], **scores}
+    readers = {"readers": planted_signal.reader_scores(cases, truth, positive)} if len(truth) > 1 else {}
+    readers |= {"agreement": planted_signal.agreed(args.truth)} if readers else {}
+    return {"split": args.split, "run": run.partition(", ")[2], **scores, **readers}
 
 
 def draw_cases(

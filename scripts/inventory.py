@@ -7,10 +7,12 @@ from pathlib import Path
 import pandas as pd
 
 import cli
-from stratamil.cohort import duplicates, folders, inventory, labels, manifest, patch_files
+from stratamil.cohort import duplicates, folders, inventory, labels, manifest, marks, patch_files
 from stratamil.core import files, names, schema
-from stratamil.core.errors import few
+from stratamil.core.errors import UserError, few
 from stratamil.features import images, precomputed
+
+Exclude = dict[str, tuple[str, str]]  # of marks.read_excluded
 
 
 def arguments() -> argparse.Namespace:
@@ -35,7 +37,10 @@ def arguments() -> argparse.Namespace:
 def main(args: argparse.Namespace) -> None:
     labelled = labels.read(args.labels, **labels.settings(vars(args)))
     grammar = names.Grammar(args.pattern, schema.merged(args.stains))
-    taken = take_features(args, labelled, grammar) if args.manifest else take_patches(args, labelled, grammar)
+    exclude = marks.read_excluded(args.exclude_patches) if args.exclude_patches else {}
+    take = take_features if args.manifest else take_patches
+    taken = take(args, labelled, grammar, exclude)
+    tell_unknown(taken, exclude, args.exclude_patches)
     files.write_parquet(taken.patches, args.output)
     files.write_csv(taken.cases, args.cases)
     files.write_csv(taken.excluded, args.excluded)
@@ -44,16 +49,31 @@ def main(args: argparse.Namespace) -> None:
     report(taken)
 
 
-def take_patches(args: argparse.Namespace, labelled: pd.DataFrame, grammar: names.Grammar) -> inventory.Inventory:
+def tell_unknown(taken: inventory.Inventory, exclude: Exclude, path: str) -> None:
+    """Warn of files that are to be excluded and are not there. Raises UserError where none is. path: of the list."""
+    unknown = sorted(exclude.keys() - set(taken.excluded.loc[taken.excluded["kind"] == "file", "name"]))
+    if unknown:
+        text = f"{path}: {len(unknown)} of {len(exclude)} files are not among the patches: {few(unknown)}"
+        if len(unknown) == len(exclude):
+            raise UserError(f"{text}: file must be the path below the patches folder")
+        logging.warning("%s: nothing is excluded for them", text)
+
+
+def take_patches(
+    args: argparse.Namespace, labelled: pd.DataFrame, grammar: names.Grammar, exclude: Exclude
+) -> inventory.Inventory:
     """Return the inventory of a folder of patches, and write down what the next dry run looks at."""
-    taken = inventory.take(args.patches, labelled, grammar, list(schema.merged(args.stains)), args.unknown_stains)
+    stains = list(schema.merged(args.stains))
+    taken = inventory.take(args.patches, labelled, grammar, stains, args.unknown_stains, exclude)
     if args.watched:
         paths, lost = taken.patches["path"].tolist(), _broken_links(taken)
         folders.remember(args.patches, args.watched, visited=taken.folders, paths=paths, state=args.state, also=lost)
     return taken
 
 
-def take_features(args: argparse.Namespace, labelled: pd.DataFrame, grammar: names.Grammar) -> inventory.Inventory:
+def take_features(
+    args: argparse.Namespace, labelled: pd.DataFrame, grammar: names.Grammar, exclude: Exclude
+) -> inventory.Inventory:
     """Return the inventory of precomputed features, and write down what they are."""
     stains = list(schema.merged(args.stains))
     folder = Path(args.folder or args.manifest.parent)
@@ -68,6 +88,7 @@ def take_features(args: argparse.Namespace, labelled: pd.DataFrame, grammar: nam
         unknown_stains=args.unknown_stains,
         where=args.manifest,
         remedy="add their stains to names.stains",
+        exclude=exclude,
     )
     taken.patches.attrs["warnings"] = scanned.warnings  # parquet keeps them for the cohort page
     for line in scanned.warnings:

@@ -12,6 +12,7 @@ import torch
 
 import attention
 import cli
+import thumbnails
 from stratamil.cohort import folders
 from stratamil.core import files, progress, schema, tables
 from stratamil.core.errors import UserError
@@ -19,6 +20,7 @@ from stratamil.deploy import apply, bundle, new_cases, predictions
 from stratamil.deploy.bundle import Bundle
 
 PAGE = Path(__file__).parents[1] / "report/predict.html.j2"
+BROWSER = PAGE.with_name("browser")
 NAMES = ("pattern", "stains", "unknown_stains")
 COHORT = ("case_column", "class_column", "patient_column", "classes", "excluded_codes", "missing_words")
 
@@ -41,6 +43,9 @@ def arguments() -> argparse.Namespace:
     cli.add_settings(parser, "attention", "top_n", "top_percent", "cases", "max_cases")
     cli.add_settings(parser, "report", "colors")
     parser.add_argument("--template", type=Path, default=PAGE, help="predict.html.j2 (%(default)s)")
+    parser.add_argument("--browser", choices=("all", "top"), help="make the case browser, of all or the top patches")
+    cli.add_settings(parser, "browser", "px")
+    parser.add_argument("--page", type=Path, default=BROWSER, help="folder of the browser's page (%(default)s)")
     parser.add_argument("--no-galleries", action="store_true", help="tables of attention only, no images")
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--watched", type=Path, help="file to write, for the next dry run")
@@ -82,6 +87,8 @@ def main(args: argparse.Namespace) -> None:
         found.write(folder)
     encoders.sweep(used["case_id"])
     explain(args, content, source)
+    if args.browser:
+        browse(args, content, {case: groups[case]["path"].tolist() for case in used["case_id"]})
     show(args, content)
     if args.watched and source.manifest is None:
         paths = taken.patches["path"].tolist()
@@ -119,6 +126,22 @@ def explain(args: argparse.Namespace, content: Bundle, source: new_cases.Source)
         attention.analyse(args.output, content.title, args, [], None if args.no_galleries else stop, kind="new cases")
 
 
+def browse(args: argparse.Namespace, content: Bundle, paths: dict[str, list[str]]) -> None:
+    """Write the case browser. paths: case -> its patches; args.patches: folder of their images, if they have any."""
+    from stratamil.report import browser, browser_cases
+
+    percent, output, sprites = args.top_percent if args.browser == "top" else None, args.output / "browser", {}
+    if args.patches:
+        if percent:
+            paths = thumbnails.chosen(paths, [args.output / "patch_attention.parquet"], percent)
+        sprites = thumbnails.make(paths, args.patches, output / browser.SPRITES, args.px, args.threads)
+    table = args.output / "inventory/patches.parquet"
+    shown = {"px": args.px, "percent": percent, "images": args.patches, "places": table}
+    look = browser.Look.of(f"Predictions: {args.output.name}", content.classes, content.stains, args.colors, **shown)
+    source = browser_cases.of_predictions(args.output, content.classes)
+    browser.publish(source, look, sprites, page=args.page, output=output)
+
+
 def show(args: argparse.Namespace, content: Bundle) -> None:
     """Write index.html."""
     from stratamil.report import new_case_words, page, predict_page  # matplotlib takes half a second
@@ -127,7 +150,9 @@ def show(args: argparse.Namespace, content: Bundle) -> None:
     facts, name = content.facts, args.output.name
     if repeated := new_case_words.repeated(tables.read_excluded(args.output / "inventory/excluded.csv")):
         logging.warning("%s", repeated)
-    predict_page.write(args.output, facts, template=args.template, colors=args.colors, name=name)
+    predict_page.write(
+        args.output, facts, template=args.template, colors=args.colors, name=name, browser=bool(args.browser)
+    )
 
 
 if __name__ == "__main__":

@@ -27,6 +27,7 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--variants", nargs="*", default=[], help="names of retrained/<variant>.csv in each run")
     parser.add_argument("--chosen", nargs="*", type=Path, default=[], help="chosen.yaml of each split")
     parser.add_argument("--faithfulness", type=Path, help="faithfulness.json, if attention was checked")
+    parser.add_argument("--browser", type=Path, help="page of the case browser, if it is made")
     parser.add_argument("--benchmarks", type=Path, help="folder of Snakemake's benchmark files")
     parser.add_argument("--labels", type=Path, help="labels table, for columns and clinical")
     cli.add_settings(parser, "cohort", "case_column", "missing_words", "site_column")
@@ -85,6 +86,7 @@ def main(args: argparse.Namespace) -> None:
         faithfulness=study_page.read_answers(args.faithfulness) if args.faithfulness else None,
         faithfulness_page=args.faithfulness.with_name("index.html") if args.faithfulness else None,
         first_page=args.first_page,
+        browser=args.browser,
     )
     with files.updated_folder(args.output) as folder:
         study_page.build(

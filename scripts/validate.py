@@ -17,6 +17,7 @@ def arguments() -> argparse.Namespace:
     parser = cli.parser(__doc__)
     parser.add_argument("--bundle", type=Path, required=True, help="zip file that made the predictions")
     parser.add_argument("--predictions", type=Path, required=True, help="folder that predict wrote, with labels")
+    parser.add_argument("--browser", action="store_true", help="link to the case browser in the folder of predictions")
     parser.add_argument("--name", required=True, help="of the cohort")
     parser.add_argument("--labels", type=Path, required=True, help="labels table, for columns")
     cli.add_settings(parser, "cohort", "case_column", "missing_words", "patient_column")
@@ -64,6 +65,7 @@ def main(args: argparse.Namespace) -> None:
         flow=flow,
         predicted=len(predictions),
         predictions=args.predictions,
+        browser=args.browser,
         patients=patients,
         inputs={path.name: files.sha256(path) for path in inputs},
         provenance={"commit": provenance.commit(), **provenance.versions()},

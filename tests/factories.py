@@ -18,6 +18,8 @@ DIM = 6
 NAMES = schema.defaults("names")
 STAIN_NAMES = {name: others for entry in NAMES["stains"] for name, others in entry.items()}
 CLASSES = {"benign": ["1"], "high-grade": ["3", "4"]}
+# Settings of the labels table, as labels.read takes them but for the classes.
+OF_LABELS = {name: value for name, value in schema.defaults("cohort").items() if name != "exclude_patches"}
 GRAMMAR = Grammar(NAMES["pattern"], STAIN_NAMES)
 
 
@@ -90,5 +92,5 @@ def read_labels(folder, text, patient_column=None, classes=CLASSES, encoding="ut
     """Read a labels table that holds `text`."""
     path = folder / "labels.csv"
     path.write_bytes(text.encode(encoding))
-    settings = schema.defaults("cohort") | {"patient_column": patient_column, "classes": classes}
+    settings = OF_LABELS | {"patient_column": patient_column, "classes": classes}
     return labels.read(path, **settings)

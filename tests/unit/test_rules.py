@@ -25,6 +25,9 @@ FLAGS = {
     "foreign",
     "refitted",
     "chosen",
+    "top",
+    "thumbnails",
+    "browser",
 }
 # No paths: numbers, or names that the schema or the wildcards' constraints allow.
 PLAIN = {"threads", "wildcards.split", "wildcards.seed", "wildcards.variant", "params.seeds", "wildcards.shard"}

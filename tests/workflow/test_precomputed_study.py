@@ -10,12 +10,13 @@ import pandas as pd
 import pytest
 import yaml
 from checkout import Checkout
+from made_browser import called
 
 pytestmark = pytest.mark.long
 RESULTS = "results/elsewhere"
 RUNS = [f"{RESULTS}/split_{split}/seed_1" for split in ("01", "02")]
 AFTER = {"splits": 1, "cohort": 1, "precomputed": 2, "train": 2, "retrain": 2, "baselines": 1}
-AFTER |= {"evaluate": 2, "attention": 2, "perturb": 2, "faithfulness": 1, "report": 1, "index": 1}
+AFTER |= {"evaluate": 2, "attention": 2, "perturb": 2, "faithfulness": 1, "report": 1, "browser": 1, "index": 1}
 CONFIG = {
     "labels": "data/labels.csv",
     "results": RESULTS,
@@ -108,6 +109,11 @@ def test_pages_say_that_there_are_no_pictures_and_link_to_what_there_is(study):
     assert any("attention_maps" in target for target in targets)
     assert all((page.parent / target).is_file() for target in targets)
     assert not (study.folder / RESULTS / "cohort/samples.jpg").exists()
+    browser = study.folder / RESULTS / "browser"
+    case = called(browser / "data/cases.js", "cases")[0]["cases"][0]
+    content = called(browser / f"data/{case['file']}.js", "patches")[1]
+    assert content["images"] is None and not content["sheets"] and not (browser / "sprites").exists()
+    assert len(content["patches"]["x"]) == case["n_patches"] and f"browser/index.html#case={case['key']}" in text
 
 
 def test_stains_that_were_tiled_in_different_ways_are_a_warning(study):

@@ -22,11 +22,11 @@ from stratamil.features import store
 
 RESULTS = "results/tiny"
 RUNS = [f"{RESULTS}/split_{split}/seed_1" for split in ("01", "02")]
-AFTER_EVALUATE = {"evaluate": 2, "attention": 2, "faithfulness": 1, "report": 1, "index": 1}
+AFTER_EVALUATE = {"evaluate": 2, "attention": 2, "faithfulness": 1, "report": 1, "browser": 1, "index": 1}
 AFTER_TRAIN = {"perturb": 2, **AFTER_EVALUATE}
 AFTER_FEATURES = {"train": 2, "retrain": 2, "baselines": 1, **AFTER_TRAIN}
 AFTER_SPLITS = AFTER_EMBED = {"cohort": 1, **AFTER_FEATURES}
-AFTER_INVENTORY = {"splits": 1, "embed": 2, **AFTER_SPLITS}
+AFTER_INVENTORY = {"splits": 1, "embed": 2, "thumbnails": 2, **AFTER_SPLITS}
 EVERYTHING = {"demo": 1, "inventory": 1, **AFTER_INVENTORY}
 
 
@@ -48,6 +48,7 @@ def test_every_promised_file_is_there(study):
         "splits/data_splits_01.npz", "features/stain_stats/shard_00.h5", "baselines/predictions.csv",
         "report/index.html", "report/metrics.csv", "report/metrics.json", "cohort/index.html",
         "cohort/cohort.json", "cohort/samples.jpg", "faithfulness/index.html", "faithfulness/faithfulness.csv",
+        "browser/index.html", "browser/data/cases.js",
         "index.html", "report/figures/roc.svg", "report/figures/roc.png", "faithfulness/figures/curves.png",
         "faithfulness/faithfulness.json", "faithfulness/cases.csv", "faithfulness/figures/curves.svg",
         "model/stratamil_report.zip",
@@ -195,7 +196,10 @@ def test_nothing_to_do_after_a_finished_run(study):
 @pytest.mark.parametrize(
     "changes, expected",
     [
-        ({"report": {"colors": ["#112233", "#445566"]}}, {"cohort": 1, "faithfulness": 1, "report": 1, "index": 1}),
+        (
+            {"report": {"colors": ["#112233", "#445566"]}},
+            {"cohort": 1, "faithfulness": 1, "report": 1, "browser": 1, "index": 1},
+        ),
         ({"faithfulness": {"random_orders": 3}}, {"perturb": 2, "faithfulness": 1, "report": 1, "index": 1}),
         (
             {"attention": {"top_percent": 10.0}},
@@ -212,6 +216,9 @@ def test_nothing_to_do_after_a_finished_run(study):
         ({"report": {"learning_curve": True}}, {"retrain": 6, "report": 1, "index": 1}),
         ({"seeds": [1, 2]}, {"train": 2, "retrain": 2, **AFTER_TRAIN}),
         ({"attention": {"runs": "all"}}, {"attention": 2, "report": 1, "index": 1}),
+        ({"browser": {"px": 48}}, {"thumbnails": 2, "browser": 1, "index": 1}),
+        ({"browser": {"patches": "top"}}, {"thumbnails": 2, "browser": 1, "index": 1}),
+        ({"browser": {"enabled": False}}, {"report": 1, "index": 1}),
         ({"splits": {"seed": 7}}, {"splits": 1, **AFTER_SPLITS}),
         (
             {"embed": {"encoder": "efficientnet_lite0", "weights": "default"}},
@@ -250,7 +257,9 @@ def test_a_setting_reruns_what_depends_on_it(study, changes, expected):
         ("scripts/retrain.py", {"retrain": 2, "faithfulness": 1, "report": 1, "index": 1}),
         ("scripts/stratamil/evaluation/retrained.py", {"faithfulness": 1, "report": 1, "index": 1}),
         ("scripts/stratamil/features/networks.py", {"embed": 2, **AFTER_EMBED}),
-        ("scripts/stratamil/features/cache.py", {"embed": 2, **AFTER_EMBED}),
+        ("scripts/stratamil/features/cache.py", {"embed": 2, "thumbnails": 2, **AFTER_EMBED}),
+        ("scripts/thumbnails.py", {"thumbnails": 2, "browser": 1, "index": 1}),
+        ("report/browser/index.html", {"browser": 1, "index": 1}),
         ("scripts/stratamil/features/quality.py", {"cohort": 1, "report": 1, "index": 1}),
         ("scripts/stratamil/cohort/labels.py", {"inventory": 1, **AFTER_INVENTORY}),
     ],

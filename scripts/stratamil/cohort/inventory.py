@@ -1,9 +1,10 @@
 """The inventory of a study: which patches and cases there are, which are used, and why the rest are not."""
 
 from collections import Counter
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from types import MappingProxyType
 from typing import Literal
 
 import numpy as np
@@ -35,11 +36,17 @@ class Inventory:
 
 
 def take(
-    root: str | Path, labels: pd.DataFrame, grammar: Grammar, stains: Sequence[str], unknown_stains: UnknownStains
+    root: str | Path,
+    labels: pd.DataFrame,
+    grammar: Grammar,
+    stains: Sequence[str],
+    unknown_stains: UnknownStains,
+    exclude: Mapping[str, tuple[str, str]] = MappingProxyType({}),
 ) -> Inventory:
     """Read every file name below the folder `root`, flat or nested, and join it with the labels.
 
-    labels: DataFrame of labels.read. stains: canonical stains in the order of tables.
+    labels: DataFrame of labels.read. stains: canonical stains in the order of tables. exclude: file -> why, as of
+    `marks.read_excluded`.
     Raises UserError if no file is a patch, if no labelled case has one, or if `unknown_stains` is "error" and there are
     such stains.
     """
@@ -55,6 +62,7 @@ def take(
         where=root,
         remedy="set `patches` to the folder of patches, or names.pattern to how they are named",
         folders=scanned.folders,
+        exclude=exclude,
     )
 
 
@@ -69,6 +77,7 @@ def join(
     where: str | Path,
     remedy: str,
     folders: dict[str, int] | None = None,
+    exclude: Mapping[str, tuple[str, str]] = MappingProxyType({}),
 ) -> Inventory:
     """Join patches with the labels, and account for each.
 
@@ -76,6 +85,9 @@ def join(
     file that they come from, for messages. remedy: what to do where there are none. For the rest see `take`.
     Raises UserError as `take` does, and RuntimeError if a patch or a row got lost: a fault of the program.
     """
+    listed = patches["path"].isin(exclude)
+    left_out = [*left_out, *(LeftOut(path, *exclude[path], 0) for path in patches["path"][listed])]
+    patches = patches[~listed].reset_index(drop=True) if listed.any() else patches
     left_out, unknown = [LeftOut(*each) for each in left_out], Counter()
     for _, reason, detail, number in left_out:
         if reason == UNKNOWN_STAIN:

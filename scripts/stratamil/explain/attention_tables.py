@@ -245,8 +245,8 @@ def normalised_entropy(weights: ArrayLike) -> float:
 def summary(cases: list[Case], stains: list[str], truth: pd.Series | None = None) -> pd.DataFrame:
     """Return one row a case: labels, stain weights, how concentrated its attention is, and how well it finds the truth.
 
-    truth: as of `read_truth`; adds n_signal and attention_auc (empty unless every patch of the case has a truth, and
-    for the latter unless both kinds occur).
+    truth: 1, 0 or NaN by path; adds n_signal and attention_auc, of the patches with a truth (the latter empty unless
+    both kinds occur).
     """
     return pd.DataFrame([_summary_row(case, stains, truth) for case in cases])
 
@@ -267,9 +267,9 @@ def _summary_row(case: Case, stains: list[str], truth: pd.Series | None) -> dict
     }
     if truth is not None:
         signal = truth[case.patches["path"]].to_numpy()
-        known = not np.isnan(signal).any()
-        row["n_signal"] = str(int(signal.sum())) if known else ""
-        row["attention_auc"] = rounded(roc_auc(signal, effective)) if known else None
+        known = ~np.isnan(signal)
+        row["n_signal"] = str(int(signal[known].sum())) if known.any() else ""
+        row["attention_auc"] = rounded(roc_auc(signal[known], effective[known])) if known.any() else None
     return row
 
 

@@ -1,6 +1,6 @@
 """Whether attention finds known signal, planted or annotated, which a table of the user gives patch by patch."""
 
-import csv
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -8,13 +8,15 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from stratamil.cohort import marks
 from stratamil.core import names
 from stratamil.core.errors import UserError
 from stratamil.explain import contributions
 from stratamil.explain.attention_tables import Case, rounded
+from stratamil.stats import agreement
 from stratamil.stats.metrics import roc_auc
 
-SHOWN = 5  # problems of one kind in an error
+SCORES = ("mean_auc", "contribution_auc", "margin_auc")
 
 
 def positive_class(predictions: Path) -> str:
@@ -22,52 +24,76 @@ def positive_class(predictions: Path) -> str:
     return [name for name in pd.read_csv(predictions, nrows=0) if name.startswith("prob_")][-1].removeprefix("prob_")
 
 
-def read_truth(file: Path, patches: pd.DataFrame) -> pd.Series:
-    """Return whether each patch carries the signal: 1, 0, or NaN where `file` has no row; index path.
+def read_truth(file: Path, patches: pd.DataFrame) -> dict[str, pd.Series]:
+    """Return whether each patch carries the signal: reader -> 1, 0, or NaN where the reader did not say; index path.
 
-    file: table with columns file (path relative to the patches folder, as in `patches`) and signal (0 or 1).
-    Raises UserError for another value, a file listed twice, or a table without any of the patches.
+    file: see `marks.read_signal`; its column file is the path relative to the patches folder, as in `patches`.
+    The first entry, with an empty name, is what most readers say; NaN where as many say the opposite.
+    Raises UserError for a wrong table, or one without any of the patches.
     """
-    try:
-        truth = pd.read_csv(file, dtype=str, keep_default_na=False, sep=None, engine="python", encoding="utf-8-sig")
-    except (UnicodeDecodeError, pd.errors.ParserError, pd.errors.EmptyDataError, csv.Error) as error:
-        raise UserError(f"{file}: not a CSV table in UTF-8: {error}: save it as CSV UTF-8") from None
-    lacking = [column for column in ("file", "signal") if column not in truth]
-    if lacking:
-        raise UserError(*(f"{file}: column {column} is missing: the columns are file and signal" for column in lacking))
-    problems = [
-        f"{file}: row {i + 2}: signal is {value}: write 0 or 1"
-        for i, value in truth.loc[~truth["signal"].isin(["0", "1", "0.0", "1.0"]), "signal"].head(SHOWN).items()
-    ]
-    problems += [
-        f"{file}: row {i + 2}: {value} is listed twice: remove one"
-        for i, value in truth.loc[truth["file"].duplicated(), "file"].head(SHOWN).items()
-    ]
-    signal = truth.set_index("file")["signal"]
-    if not problems and not patches["path"].isin(signal.index).any():
-        problems.append(f"{file}: none of the patches is in it: file must be the path below the patches folder")
-    if problems:
-        raise UserError(*problems)
-    return signal.reindex(patches["path"]).astype(float)
+    table = marks.read_signal(file)
+    if not patches["path"].isin(table["file"]).any():
+        raise UserError(f"{file}: none of the patches is in it: file must be the path below the patches folder")
+    share = table.groupby("file")["signal"].mean()
+    most = (share > 0.5).astype(float).where(share != 0.5)
+    said = {reader: part.set_index("file")["signal"] for reader, part in table.groupby("reader") if reader}
+    return {name: signal.reindex(patches["path"]) for name, signal in ({"": most} | said).items()}
 
 
 def truth_scores(cases: list[Case], truth: pd.Series, positive: str) -> dict[str, Any]:
     """Return how well attention finds the signal patches of positive cases, as AUROCs; chance is 0.5.
 
-    truth: as of `read_truth`. positive: as of `positive_class`. Scored are its cases whose patches all have a known
-    truth, of both kinds. Each number is the mean over cases of the AUROC within a case: `mean_auc` of the effective
-    weight, `contribution_auc` of the contribution to the positive logit, `margin_auc` of the `margin_contribution` to
-    that class. None where no case could be scored.
+    truth: as of `read_truth`. positive: as of `positive_class`. Scored are its cases with known patches of both kinds,
+    and of them these patches. Each number is the mean over cases of the AUROC within a case: `mean_auc` of the
+    effective weight, `contribution_auc` of the contribution to the positive logit, `margin_auc` of the
+    `margin_contribution` to that class. None where no case could be scored.
     """
     scored = []
     for case in cases:
         signal = truth[case.patches["path"]].to_numpy()
-        if names.column(case.true_label) == positive and not np.isnan(signal).any() and 0 < signal.sum() < len(signal):
-            scored.append({name: roc_auc(signal, score) for name, score in _scores(case.patches, positive).items()})
-    table = pd.DataFrame(scored, columns=["mean_auc", "contribution_auc", "margin_auc"])
+        known = ~np.isnan(signal)
+        if names.column(case.true_label) == positive and both(signal[known]):
+            scores = _scores(case.patches, positive)
+            scored.append({name: roc_auc(signal[known], np.asarray(score)[known]) for name, score in scores.items()})
+    table = pd.DataFrame(scored, columns=list(SCORES))
     spread = table["mean_auc"].std(ddof=1) if len(table) > 1 else None
     means = {name: rounded(table[name].mean()) if len(table) else None for name in table}
     return {"positive_class": positive, "cases": len(table), **means, "sd_auc": rounded(spread)}
+
+
+def both(signal: NDArray[np.float64]) -> bool:
+    """Return whether there are patches with the signal and without."""
+    return 0 < signal.sum() < len(signal)
+
+
+def reader_scores(cases: list[Case], truth: Mapping[str, pd.Series], positive: str) -> list[dict[str, Any]]:
+    """Return `truth_scores` by each reader, with the number of patches of these cases that they marked."""
+    return [
+        {"reader": reader, "marked": int(signal.notna().sum()), **truth_scores(cases, signal, positive)}
+        for reader, signal in truth.items()
+        if reader
+    ]
+
+
+def agreed(file: Path) -> dict[str, Any] | None:
+    """Return how far readers agree on the patches that several marked; None where none did.
+
+    kappa: Cohen's of two readers, Fleiss' of more; None where all have one mark. same: share of pairs of marks of a
+    patch that are equal.
+    """
+    table = marks.read_signal(file)
+    table = table[table["reader"] != ""]
+    table = table[table.groupby("file")["reader"].transform("size") > 1]
+    if table.empty:
+        return None
+    wide = table.pivot(index="file", columns="reader", values="signal")
+    counts = np.stack([(wide == value).sum(axis=1) for value in (0, 1)], axis=1)
+    n = counts.sum(axis=1)
+    two = wide.shape[1] == 2
+    kappa = agreement.cohen(*wide.to_numpy().T) if two else agreement.fleiss(counts)
+    same = (counts * (counts - 1)).sum(axis=1) / (n * (n - 1))
+    found = {"readers": wide.shape[1], "patches": len(wide), "statistic": "Cohen's kappa" if two else "Fleiss' kappa"}
+    return found | {"kappa": rounded(kappa), "same": rounded(same.mean())}
 
 
 def _scores(patches: pd.DataFrame, positive: str) -> dict[str, pd.Series | NDArray]:

@@ -122,7 +122,20 @@ def _truth(study: Study) -> dict[str, Any] | None:
     scored_class = next((name for name in study.classes if {column(name)} == slugs), None)
     mean = _truth_estimate(study, scored, means["mean_auc"], scored_class)
     spread = sd_of([run.truth["mean_auc"] for run in scored])
-    return means | {"mean_auc": mean, "class": scored_class, "runs": rows, "cases": sum(cases), "sd": spread}
+    told = means | {"mean_auc": mean, "class": scored_class, "runs": rows, "cases": sum(cases), "sd": spread}
+    return told | {"readers": _by_reader(scored), "agreement": scored[0].truth.get("agreement")}
+
+
+def _by_reader(scored: Sequence[Run]) -> list[dict[str, Any]]:
+    """Return the attention AUC by each reader's marks: its mean over predictions, and their number."""
+    found = {}
+    for row in (row for run in scored for row in run.truth.get("readers", []) if row["mean_auc"] is not None):
+        found.setdefault(row["reader"], []).append((row["mean_auc"], row["cases"]))
+    return [
+        {"reader": reader, "mean_auc": sum(auc * n for auc, n in rows) / sum(n for _, n in rows)}
+        | {"cases": sum(n for _, n in rows)}
+        for reader, rows in found.items()
+    ]
 
 
 def _truth_estimate(study: Study, scored: Sequence[Run], value: float, scored_class: str | None) -> Estimate:

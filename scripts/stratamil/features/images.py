@@ -114,6 +114,17 @@ def load(path: Path) -> Image.Image:
     return _decoded(path)[0]
 
 
+def small(path: Path, side: int) -> Image.Image:
+    """Return a whole image in 8-bit RGB and its proportions, its longer side `side` pixels long. Raises Unreadable.
+
+    A JPEG is decoded no larger than that needs.
+    """
+    image = _decoded(path, side)[0]
+    longest = max(image.size)
+    size = tuple(max(1, round(length * side / longest)) for length in image.size)
+    return image.resize(size, Image.Resampling.BICUBIC, reducing_gap=3.0)
+
+
 def sides(path: Path) -> tuple[int, int]:
     """Return width and height from the head of a file, as stored; the pixels are not decoded. Raises Unreadable."""
     with _opened(path) as image:
@@ -151,9 +162,14 @@ def _unknown(path: Path) -> str:
     return f"no {', '.join(FORMATS[:-1])} or {FORMATS[-1]} image, or its head is damaged"
 
 
-def _decoded(path: Path) -> tuple[Image.Image, int, Odd]:
-    """Return an image in 8-bit RGB and its own size, the bits of its Facts, and what is odd about it."""
+def _decoded(path: Path, side: int | None = None) -> tuple[Image.Image, int, Odd]:
+    """Return an image in 8-bit RGB and its own size, the bits of its Facts, and what is odd about it.
+
+    side: pixels that are enough of each side of a JPEG; None decodes all.
+    """
     with _opened(path) as image:
+        if side:
+            image.draft(None, (side, side))
         wide = any(";16" in str(tile[3]) for tile in image.tile)  # forgotten once the pixels are decoded
         _check_planes(image)
         image.load()

@@ -11,7 +11,7 @@ from stratamil.core import files, tables
 from stratamil.core.names import column, file_name
 from stratamil.core.wording import listed, n_of, num
 from stratamil.deploy.flags import FLAGS
-from stratamil.report import new_case_plots, new_case_words, page, style
+from stratamil.report import browser_links, new_case_plots, new_case_words, page, style
 from stratamil.report.study_page import GALLERIES
 
 LIMITS = (
@@ -28,15 +28,17 @@ def write(
     colors: Sequence[str],
     name: str,
     final: Path | None = None,
+    browser: bool = False,
 ) -> None:
     """Write index.html into the folder of predictions, from predictions.csv, flags.csv and shift.csv there.
 
     facts: bundle.json. template: predict.html.j2. name: of these cases. final: where galleries are, if not in `folder`.
+    browser: whether the case browser is made.
     """
     predictions, flags, shifts = (tables.read(folder / f"{kind}.csv") for kind in ("predictions", "flags", "shift"))
     excluded = tables.read_excluded(folder / "inventory/excluded.csv")
     found = numbers(predictions, flags, shifts, facts)
-    links = galleries(final or folder, [row["case_id"] for row in found["per_case"]])
+    links = galleries(final or folder, [row["case_id"] for row in found["per_case"]], browser)
     figure = new_case_plots.shift(found["shift"], facts["reference"]["shift"]["limit"], found["cases"])
     words = f"Distance of each of {found['cases']} cases from the training cases, by stain"
     shown = page.template(template).render(
@@ -119,11 +121,15 @@ def said(found: Mapping[str, Any], flags: pd.DataFrame, facts: Mapping[str, Any]
     }
 
 
-def galleries(folder: Path, case_ids: Sequence[str]) -> dict[str, list[tuple[str, str]]]:
-    """Return the galleries that there are below a folder: case -> [(label, relative address)]."""
-    result = {}
+def galleries(folder: Path, case_ids: Sequence[str], browser: bool = False) -> dict[str, list[tuple[str, str]]]:
+    """Return the galleries that there are below a folder: case -> [(label, relative address)].
+
+    browser: whether the case browser is made there.
+    """
+    page, result = f"{browser_links.FOLDER}/{browser_links.PAGE}", {}
     for case in case_ids:
         paths = {label: f"attention_analysis/{path.format(file_name(case))}" for label, path in GALLERIES.items()}
         there = [(label, quote(path)) for label, path in paths.items() if (folder / path).is_file()]
+        there = [(browser_links.LABEL, browser_links.link(page, case)), *there] if browser else there
         result |= {case: there} if there else {}
     return result

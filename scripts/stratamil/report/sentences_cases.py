@@ -4,7 +4,7 @@ import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from stratamil.core.wording import listed, n_of, num, percentages
+from stratamil.core.wording import listed, n_of, num, pct, percentages
 from stratamil.report.cohort_sentences import unread
 from stratamil.report.sentences import first_sentence, quoted
 
@@ -132,11 +132,26 @@ def known_signal(truth: Mapping[str, Any] | None) -> str:
         f"with AUROC {quoted(truth['mean_auc'])}; chance is {CHANCE}"
     )
     if truth.get("contribution_auc") is None or truth.get("margin_auc") is None:
-        return f"{text}."
+        return f"{text}.{_readers(truth)}"
     return (
         f"{text}. Ranked by signed contribution to the logit the AUROC is {num(truth['contribution_auc'], 2)}, by "
-        f"contribution to the margin {num(truth['margin_auc'], 2)}."
+        f"contribution to the margin {num(truth['margin_auc'], 2)}.{_readers(truth)}"
     )
+
+
+def _readers(truth: Mapping[str, Any]) -> str:
+    """Say what attention scores by each reader's marks, and how far the readers agree; empty where none is named."""
+    told, found, text = truth.get("readers") or [], truth.get("agreement"), ""
+    if told:
+        by = [f"{row['reader']} {num(row['mean_auc'], 2)} ({n_of(row['cases'], 'prediction')})" for row in told]
+        text = f" By the marks of each reader the AUROC of attention is: {listed(by)}."
+    if found:
+        kappa = "not defined" if found["kappa"] is None else num(found["kappa"], 2)
+        text += (
+            f" On the {n_of(found['patches'], 'patch')} that several of {found['readers']} readers marked, "
+            f"{found['statistic']} is {kappa}; {pct(found['same'])} of pairs of marks agree."
+        )
+    return text
 
 
 def faithfulness(found: Mapping[str, Any] | None) -> str:

@@ -24,6 +24,7 @@ from stratamil.explain import stain_attention
 from stratamil.report import (
     benchmarks,
     beyond,
+    browser_links,
     checklists,
     cohort_plots,
     page,
@@ -53,9 +54,9 @@ UNUSED = {
 class Sources:
     """What the report reads beside the runs; None where there is none.
 
-    cases, split_files, cohort_page, baselines, benchmarks, config, faithfulness_page, first_page: paths. excluded,
-    unreadable: tables. shards: paths of the feature files. cohort: numbers of cohort.json. faithfulness: of
-    `read_answers`.
+    cases, split_files, cohort_page, baselines, benchmarks, config, faithfulness_page, first_page, browser (its page):
+    paths. excluded, unreadable: tables. shards: paths of the feature files. cohort: numbers of cohort.json.
+    faithfulness: of `read_answers`.
     """
 
     cases: Path
@@ -72,6 +73,7 @@ class Sources:
     faithfulness: dict[str, Any] | None
     faithfulness_page: Path | None
     first_page: Path | None = None
+    browser: Path | None = None
 
 
 def build(
@@ -114,7 +116,7 @@ def build(
         title=title,
         colors=colors,
         figures={name: page.inline(svgs[name], name, words, colors) for name, (_, words) in drawn.items()},
-        links=links(study, final),
+        links=links(study, final, sources.browser),
         replicates=replicates,
         unit=unit,
         percentages=percentages,
@@ -170,8 +172,14 @@ def faithfulness(sources: Sources, final: Path) -> dict[str, Any] | None:
     return sources.faithfulness | {"page": page.address(path, final) if path and path.is_file() else None}
 
 
-def links(study: Study, final: Path) -> dict[str, list[tuple[int | str, list[tuple[str, str]]]]]:
-    """Return the galleries there are: case_id -> [(seed or ensemble, after the split, [(label, relative address)])]."""
+def links(
+    study: Study, final: Path, browser: Path | None = None
+) -> dict[str, list[tuple[int | str, list[tuple[str, str]]]]]:
+    """Return the galleries there are: case_id -> [(seed or ensemble, after the split, [(label, relative address)])].
+
+    browser: its page, which shows the ensemble of several seeds.
+    """
+    keys = browser_links.keys(dict.fromkeys((case, run.split) for run in study.runs for case in run.test["case_id"]))
     result = {}
     folders = {}  # of the ensemble once a split, before those of the seeds
     for run in study.runs:
@@ -183,6 +191,9 @@ def links(study: Study, final: Path) -> dict[str, list[tuple[int | str, list[tup
                 label: folder / "attention_analysis" / file.format(file_name(case)) for label, file in GALLERIES.items()
             }
             there = [(label, page.address(path, final)) for label, path in paths.items() if path.is_file()]
+            if browser and (name == "ensemble") == (len(study.seeds) > 1):
+                place = page.address(browser, final)
+                there.insert(0, (browser_links.LABEL, browser_links.link(place, keys[case, run.split])))
             if there:
                 called = name if study.repeats == 1 else f"split {run.split}, {name}"
                 result.setdefault(case, []).append((called, there))

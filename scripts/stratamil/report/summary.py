@@ -20,6 +20,7 @@ PAGES = {
     "report/index.html": "the result, split by split and case by case",
     "faithfulness/index.html": "is attention an explanation?",
     "cohort/index.html": "the cohort and its splits",
+    "browser/index.html": "every patch of every case, to look at and to mark",
 }
 
 

@@ -36,7 +36,7 @@ class Sources:
 
     facts: bundle.json. flags, predicted: of all predicted cases, and their number. flow: of `validation.followed`.
     predictions: the folder of predict. patients: whether they are known. inputs: name -> SHA-256. provenance: commit
-    and versions.
+    and versions. browser: whether the case browser is made beside the predictions.
     """
 
     facts: Mapping[str, Any]
@@ -47,6 +47,7 @@ class Sources:
     patients: bool
     inputs: Mapping[str, str]
     provenance: Mapping[str, Any]
+    browser: bool = False
 
 
 def build(
@@ -72,7 +73,7 @@ def build(
     files.write_csv(characteristics(found["characteristics"]), folder / "characteristics.csv")
     unit = "patient" if sources.patients else "case"
     lists = checklists.read(template.with_name("checklist_external.yaml"))
-    cases = predict_page.galleries(sources.predictions, [row["case_id"] for row in found["per_case"]])
+    cases = predict_page.galleries(sources.predictions, [row["case_id"] for row in found["per_case"]], sources.browser)
     near = address(sources.predictions, final)
     shown = {key: value for key, value in found.items() if key not in ("flags", "decision_curve")}
     text = page.template(template).render(

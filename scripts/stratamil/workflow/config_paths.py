@@ -14,6 +14,7 @@ from stratamil.workflow.config_values import preset_files
 # Settings that are paths, by section; `results` must not begin with a dash.
 PATHS = {
     "": ["patches", "labels"],
+    "cohort": ["exclude_patches"],
     "splits": ["preset"],
     "features": ["manifest", "folder"],
     "attention": ["truth"],
@@ -32,6 +33,8 @@ def missing_files(config: Mapping[str, Any]) -> list[str]:
         named.append(("features.manifest", features["manifest"]))
     else:
         named += [(key, path) for key, path in _weights(config["embed"]) if encoder_registry.is_file(path)]
+    if config["cohort"]["exclude_patches"]:
+        named.append(("cohort.exclude_patches", config["cohort"]["exclude_patches"]))
     if truth and not config["demo"]:
         named.append(("attention.truth", truth))
     lines = [f"{key}: {path}: no such file" for key, path in named if not os.path.isfile(path)]
@@ -67,6 +70,7 @@ def inputs(config: Mapping[str, Any]) -> dict[str, str]:
     """Return what the user's study is read from: setting -> path, of those that are set."""
     features = config["features"]
     named = {"patches": config["patches"], "labels": config["labels"], "attention.truth": config["attention"]["truth"]}
+    named |= {"cohort.exclude_patches": config["cohort"]["exclude_patches"]}
     if features["source"] == "precomputed":
         named |= {"patches": None, "features.manifest": features["manifest"], "features.folder": features["folder"]}
     return {setting: path for setting, path in named.items() if path}

@@ -15,10 +15,11 @@ ALLOWED: dict[str, tuple[str, ...] | None] = {
     "results": None,
     "predict": None,
     "names": None,
-    "cohort": None,
+    "cohort": ("case_column", "class_column", "patient_column", "classes", "excluded_codes", "missing_words"),
     "embed": ("weights", "batch_size", "max_unreadable"),
     "features": ("encoder",),
     "attention": ("top_n", "top_percent", "cases", "max_cases"),
+    "browser": None,
     "report": ("bootstrap_samples", "seed", "colors", "columns", "clinical"),
 }
 

@@ -8,12 +8,11 @@ from itertools import islice
 
 import pandas as pd
 import pytest
-from factories import CLASSES, GRAMMAR, NAMES
+from factories import CLASSES, GRAMMAR, NAMES, OF_LABELS
 from factories import STAIN_NAMES as STAINS
 from factories import read_labels as read
 
 from stratamil.cohort import folders, inventory, labels, patch_files
-from stratamil.core import schema
 from stratamil.core.errors import UserError
 from stratamil.core.names import LONGEST, Grammar, slice_id
 
@@ -481,7 +480,7 @@ def test_a_dry_run_looks_at_so_many_files_at_most(tmp_path):
 
 def test_real_cohort(shared):
     data = shared / "colon_mil"
-    table = labels.read(data / "labels.csv", **schema.defaults("cohort") | {"classes": CLASSES})
+    table = labels.read(data / "labels.csv", **OF_LABELS | {"classes": CLASSES})
     taken = inventory.take(data / "patches", table, GRAMMAR, list(STAINS), "exclude")
     patches, excluded = taken.patches, taken.excluded
     truth = pd.read_csv(data / "patch_truth.csv")

@@ -21,7 +21,7 @@ def parsed(section, *words):
     return vars(parser.parse_args(words))
 
 
-WHOLE = ["cohort", "names", "features", "model", "train", "faithfulness", "attention", "report", "splits"]
+WHOLE = ["cohort", "names", "features", "model", "train", "faithfulness", "attention", "browser", "report", "splits"]
 
 
 @pytest.mark.parametrize("section", WHOLE)

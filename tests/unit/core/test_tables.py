@@ -4,12 +4,13 @@ import random
 
 import pandas as pd
 import pytest
+from factories import OF_LABELS
 from hypothesis import given
 from hypothesis import strategies as st
 from seeds import SEED
 
 from stratamil.cohort import labels
-from stratamil.core import files, schema, tables
+from stratamil.core import files, tables
 from stratamil.core.errors import UserError
 
 CLASSES = {"benign": ["1"], "high-grade": ["3", "4"]}
@@ -17,7 +18,7 @@ CLASSES = {"benign": ["1"], "high-grade": ["3", "4"]}
 
 def read(tmp_path, text, **options):
     (tmp_path / "labels.csv").write_bytes(text if isinstance(text, bytes) else text.encode())
-    settings = schema.defaults("cohort") | {"patient_column": "Patient", "classes": CLASSES} | options
+    settings = OF_LABELS | {"patient_column": "Patient", "classes": CLASSES} | options
     return labels.read(tmp_path / "labels.csv", **settings)
 
 

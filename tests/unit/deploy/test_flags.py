@@ -8,11 +8,10 @@ import made_study
 import numpy as np
 import pandas as pd
 import pytest
-from factories import GRAMMAR, STAINS
+from factories import GRAMMAR, OF_LABELS, STAINS
 from made_new_cases import LIKE, PROBS, N, moved, new
 
 from stratamil.cohort import inventory, labels
-from stratamil.core import schema
 from stratamil.deploy import flags, reference, shift
 from stratamil.deploy.reference import Reference
 from stratamil.features import extract, networks, store
@@ -191,7 +190,7 @@ def test_limits():
 
 def encoded(folder, tmp_path, weights):
     """Features of four real patches of each stain of a case, by EfficientNet-Lite0 at 64 pixels."""
-    table = labels.read(folder / "labels.csv", **schema.defaults("cohort") | {"classes": {"all": ["1", "3", "4"]}})
+    table = labels.read(folder / "labels.csv", **OF_LABELS | {"classes": {"all": ["1", "3", "4"]}})
     listed = inventory.take(folder / "patches", table, GRAMMAR, STAINS, "exclude").patches
     some = listed.groupby(["case_id", "stain"], sort=False).head(4)
     encoder = networks.load("efficientnet_lite0", weights, input_size=64, pooling="global", precision="fp32")

@@ -11,6 +11,7 @@ import pandas as pd
 import pytest
 from conftest import REPOSITORY
 from factories import STAINS, features
+from made_browser import called
 from made_new_cases import LIKE, moved, new
 from scipy.special import expit, logit
 from scripts_here import call
@@ -275,12 +276,14 @@ def test_labels_move_neither_predictions_nor_threshold(made, tmp_path):
         labels.write_text("Case,Class,Site\n" + "".join(rows))
         given = ["--bundle", made.zip, "--labels", labels]
         more = ["--patches", manifest, "--features-encoder", "made", "--no-galleries"]
-        call("predict", *given, *more, "--output", tmp_path / name)
+        call("predict", *given, *more, "--browser", "all", "--output", tmp_path / name)
         tables.append(pd.read_csv(tmp_path / name / "predictions.csv", dtype=str))
     pd.testing.assert_frame_equal(*(table.drop(columns="true_class") for table in tables))
     output = tmp_path / "b/validation"
     template = ["--template", REPOSITORY / "report/validation.html.j2", "--columns", "Site", "--bootstrap-samples", 100]
+    template += ["--browser"]
     call("validate", *given, *template, "--predictions", tmp_path / "b", "--name", "b", "--output", output)
+    check_browser(tmp_path / "b", tables[1])
     assert {path.name for path in output.iterdir()} >= {"index.html", "metrics.csv", "characteristics.csv", "figures"}
     found, decision = (
         json.loads((output / "validation.json").read_text(encoding="utf-8")),
@@ -290,6 +293,29 @@ def test_labels_move_neither_predictions_nor_threshold(made, tmp_path):
     y = tables[1]["true_class"] == "high-grade"
     value = metrics.roc_auc(y, tables[1]["prob_high_grade"].astype(float))
     assert found["ensemble"]["roc_auc"]["value"] == pytest.approx(value)
+
+
+def check_browser(folder, predictions):
+    """The browser of new cases has what the tables have, and each row of the two pages leads to it."""
+    listed = called(folder / "browser/data/cases.js", "cases")[0]
+    members, flags = pd.read_csv(folder / "members.csv", dtype=str), pd.read_csv(folder / "flags.csv", dtype=str)
+    assert listed["kind"] == "validate" and listed["title"] == "Predictions: b" and len(listed["seeds"]) == 4
+    rows = predictions.set_index("case_id")
+    assert [case["id"] for case in listed["cases"]] == list(rows.index)
+    for case in listed["cases"]:
+        row, own = rows.loc[case["id"]], members[members["case_id"] == case["id"]]
+        assert (CLASSES[case["truth"]], CLASSES[case["predicted"]]) == (row["true_class"], row["predicted_class"])
+        shown = [float(p) for p in own["prob_high_grade"]]
+        assert [member[1] for member in case["members"]] == pytest.approx(shown, rel=1e-4)
+        raised = flags.loc[flags["case_id"] == case["id"], "reason"]
+        assert [flag.lower() for flag in case["flags"]] == [f"{reason.lower()}." for reason in raised]
+        content = called(folder / f"browser/data/{case['file']}.js", "patches")[1]
+        assert sum(content["patches"]["weight"]) == pytest.approx(1, abs=1e-4)
+    for page, near in (("index.html", ""), ("validation/index.html", "../")):
+        links = [
+            attrs.get("href", "") for _, attrs in pages.Elements((folder / page).read_text(encoding="utf-8")).found
+        ]
+        assert {f"{near}browser/index.html#case={case}" for case in rows.index} <= set(links)
 
 
 def test_what_cannot_be_validated_is_one_line(made, tmp_path):

@@ -14,7 +14,7 @@ import pandas as pd
 import psutil
 import pytest
 from PIL import Image
-from sklearn.metrics import roc_auc_score
+from sklearn.metrics import cohen_kappa_score, roc_auc_score
 
 import attention as script
 from stratamil.cohort import splits
@@ -248,7 +248,7 @@ def test_truth_is_scored_as_sklearn_does(study, monkeypatch):
     assert summary["attention_auc"].notna().all()
 
 
-def test_a_case_without_truth_or_of_one_kind_is_not_scored(study):
+def test_a_case_is_scored_on_its_known_patches_if_they_are_of_both_kinds(study):
     cases = read_cases(study)
     patches = pd.concat([case.patches for case in cases], ignore_index=True)
     truth = pd.Series(0.0, patches["path"])
@@ -256,9 +256,49 @@ def test_a_case_without_truth_or_of_one_kind_is_not_scored(study):
     assert planted_signal.truth_scores(cases, truth, "high_grade")["mean_auc"] is None
     truth[cases[0].patches["path"][3]] = 1.0
     assert planted_signal.truth_scores(cases, truth, "high_grade")["cases"] == 1
-    truth[cases[0].patches["path"][0]] = np.nan
+    own = cases[0].patches
+    truth[own["path"][:3]] = np.nan
+    found = planted_signal.truth_scores(cases, truth, "high_grade")
+    wanted = roc_auc_score(truth[own["path"][3:]], own["effective_weight"][3:])
+    assert found["cases"] == 1 and found["mean_auc"] == pytest.approx(wanted, abs=1e-6)
+    summary = attention_tables.summary(cases, STAINS, truth)
+    assert list(summary["n_signal"]) == ["1", "0", "0"]
+    assert summary["attention_auc"][0] == pytest.approx(wanted, abs=1e-6) and summary["attention_auc"][1:].isna().all()
+    truth[own["path"]] = np.nan
     assert planted_signal.truth_scores(cases, truth, "high_grade")["cases"] == 0
     assert list(attention_tables.summary(cases, STAINS, truth)["n_signal"]) == ["", "0", "0"]
+
+
+@pytest.mark.slow
+def test_marks_score_attention_by_reader_and_tell_how_far_readers_agree(study, monkeypatch):
+    """What most readers say is the signal; who marked a patch as an artefact said nothing of it."""
+    table, random = patch_table(), np.random.default_rng(4)
+    said = {reader: random.integers(0, 2, len(table)) for reader in "ABC"}
+    rows = [
+        pd.DataFrame({"file": table["path"], "mark": "signal", "signal": signal, "reader": reader}).iloc[i:]
+        for i, (reader, signal) in enumerate(said.items())
+    ]
+    gaps = pd.DataFrame({"file": table["path"][:3], "mark": "artefact", "signal": "", "reader": "D"})
+    pd.concat([*rows, gaps]).to_csv(study / "marks.csv", index=False)
+    output = run(study, monkeypatch, "--max-cases", "1", "--truth", study / "marks.csv")
+    result = json.loads((output / "truth_auc.json").read_text())
+    assert [row["reader"] for row in result["readers"]] == ["A", "B", "C"]
+    positive = [table["case_id"] == case for case in ("2", "7")]
+    for i, row in enumerate(result["readers"]):
+        known = table.index >= i
+        each = [here & known for here in positive]
+        aucs = [roc_auc_score(said[row["reader"]][here], table["effective_weight"][here]) for here in each]
+        assert row["mean_auc"] == pytest.approx(np.mean(aucs), abs=1e-5) and row["marked"] == known.sum()
+    assert result["agreement"]["statistic"] == "Fleiss' kappa"
+    assert (result["agreement"]["readers"], result["agreement"]["patches"]) == (3, len(table) - 1)
+    pd.concat(rows[:2]).to_csv(study / "marks.csv", index=False)
+    found = planted_signal.agreed(study / "marks.csv")
+    assert found["kappa"] == pytest.approx(cohen_kappa_score(said["A"][1:], said["B"][1:]), abs=1e-6)
+    assert found["same"] == pytest.approx((said["A"] == said["B"])[1:].mean(), abs=1e-6)
+    truth = planted_signal.read_truth(study / "marks.csv", table)
+    agree = pd.Series(said["A"] == said["B"], table["path"])
+    agree.iloc[0] = True  # one reader alone decides
+    assert (truth[""].notna() == agree).all() and (truth[""].dropna() == truth["A"][agree]).all()
 
 
 @pytest.mark.slow

@@ -313,13 +313,13 @@ def run(name, folder, *args):
     assert done.returncode == 0, done.stderr
 
 
-def study(folder, manifest_path, shard):
-    """The inventory, and a shard of two, of the labels in `folder`."""
+def study(folder, manifest_path, shard, *more):
+    """The inventory, and a shard of two, of the labels in `folder`. more: words for the inventory."""
     run(
         "inventory", folder, "--manifest", manifest_path, "--labels", "labels.csv", "--case-column", "Case",
         "--class-column", "Class", "--classes", "benign=1", "high-grade=3", "--pattern", GRAMMAR.pattern.pattern,
         "--stains", "h&e=he", "sox10=", "--output", "p.parquet", "--cases", "cases.csv", "--excluded", "excluded.csv",
-        "--identity", "features.json",
+        "--identity", "features.json", *more,
     )  # fmt: skip
     run(
         "precomputed", folder, "--patches-table", "p.parquet", "--cases", "cases.csv", "--identity", "features.json",
@@ -344,6 +344,12 @@ def test_a_shard_holds_what_was_written_whatever_the_order_of_the_manifest(tmp_p
         assert np.array_equal(value, values[int(row)].astype("float16"))
         assert np.array_equal(place, coords[int(row)])
     assert study(tmp_path, listed(tmp_path, *rows[::-1]), 1) == first
+    gone = data.table["path"][1]
+    (tmp_path / "marks.csv").write_text(f"file,mark\n{gone},artefact\n")
+    study(tmp_path, listed(tmp_path, *rows), 1, "--exclude-patches", "marks.csv")
+    left = store.read([tmp_path / "shard.h5"])
+    assert left.table["path"].tolist() == data.table["path"].drop(1).tolist()
+    assert np.array_equal(left.values[:], np.delete(data.values[:], 1, axis=0))
 
 
 @pytest.mark.parametrize("named, n", [("uni2", 1), ("UNI", 0), (None, 0)])

@@ -5,6 +5,7 @@ import re
 import subprocess
 import sys
 from html import unescape
+from urllib.parse import unquote
 
 import numpy as np
 import pandas as pd
@@ -23,9 +24,9 @@ pytestmark = pytest.mark.slow
 def two_seeds(tmp_path_factory):
     with pytest.MonkeyPatch.context() as monkeypatch:
         made = Made(tmp_path_factory.mktemp("runs"), seeds=(1, 2), odd=NASTY)
-        return made, *made.report(
-            monkeypatch, "--title", "A & B <i>", "--first-page", made.root / "first #.html", drawn=True
-        )
+        more = ("--title", "A & B <i>", "--first-page", made.root / "first #.html")
+        more += ("--browser", made.root / "browser/index.html")
+        return made, *made.report(monkeypatch, *more, drawn=True)
 
 
 def test_page_shows_the_numbers_of_metrics_json(two_seeds):
@@ -100,6 +101,14 @@ def test_galleries_are_linked_where_they_are(two_seeds):
     assert all((made.root / "report" / link).is_file() for link in links)
 
 
+def test_each_case_leads_to_its_patches_in_the_browser(two_seeds):
+    made, page, _, _ = two_seeds
+    links = [attributes.get("href", "") for tag, attributes in Elements(page).found if tag == "a"]
+    links = [link.partition("#case=") for link in links if link.startswith("../browser/index.html")]
+    assert sorted(unquote(key) for *_, key in links) == sorted(made.ids)
+    assert not any(set("<>&#/") & set(key) for *_, key in links)
+
+
 def test_every_case_and_patch_is_counted(two_seeds):
     made, _, numbers, _ = two_seeds
     labels, folder = numbers["flow"]["sources"]
@@ -134,10 +143,9 @@ def test_stain_attention_leaves_missing_stains_out(two_seeds):
 
 def test_same_input_same_bytes(two_seeds, monkeypatch):
     made, page, _, _ = two_seeds
-    assert (
-        made.report(monkeypatch, "--title", "A & B <i>", "--first-page", made.root / "first #.html", drawn=True)[0]
-        == page
-    )
+    more = ("--title", "A & B <i>", "--first-page", made.root / "first #.html")
+    more += ("--browser", made.root / "browser/index.html")
+    assert made.report(monkeypatch, *more, drawn=True)[0] == page
 
 
 @pytest.mark.parametrize("width", [1280, 500, 390])

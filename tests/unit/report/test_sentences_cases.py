@@ -125,3 +125,16 @@ def test_what_stands_behind_the_numbers():
 def test_intervals_are_of_the_units_that_there_are(unit):
     text = " ".join(methods.intervals({"bootstrap": {"samples": 2000}}, unit))
     assert f"2,000 bootstrap samples of {unit}s" in text and ("patient" in text) == (unit == "patient")
+
+
+def test_readers_are_told_apart_with_how_far_they_agree():
+    truth = {"cases": 4, "class": "b", "mean_auc": Estimate(0.8, 0.7, 0.9)}
+    truth["readers"] = [{"reader": "A", "mean_auc": 0.812, "cases": 4}, {"reader": "B", "mean_auc": 0.6, "cases": 1}]
+    truth["agreement"] = {"readers": 2, "patches": 40, "statistic": "Cohen's kappa", "kappa": 0.611, "same": 0.8}
+    assert cases.known_signal(truth).endswith(
+        "chance is 0.5. By the marks of each reader the AUROC of attention is: A 0.81 (4 predictions) and B 0.60 "
+        "(1 prediction). On the 40 patches that several of 2 readers marked, Cohen's kappa is 0.61; 80% of pairs of "
+        "marks agree."
+    )
+    truth["agreement"]["kappa"] = None
+    assert "Cohen's kappa is not defined; " in cases.known_signal(truth)

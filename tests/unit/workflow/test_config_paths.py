@@ -6,7 +6,7 @@ from stratamil.workflow import config_paths
 def test_paths_that_begin_with_a_dash_become_whole_paths(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     config = {"patches": "./-p/", "labels": "-l.csv", "results": "r", "splits": {"preset": "-s_{split}.npz"}}
-    config |= {"features": {"manifest": "-m.csv", "folder": None}}
+    config |= {"features": {"manifest": "-m.csv", "folder": None}, "cohort": {"exclude_patches": "-e.csv"}}
     config |= {"attention": {"truth": "data/-t.csv"}, "embed": {"weights": "-w.pth", "by_stain": None}}
     config_paths.tidy(config)
     assert (config["patches"], config["labels"]) == (f"{tmp_path}/-p", f"{tmp_path}/-l.csv")
@@ -14,6 +14,7 @@ def test_paths_that_begin_with_a_dash_become_whole_paths(tmp_path, monkeypatch):
     assert config["features"] == {"manifest": f"{tmp_path}/-m.csv", "folder": None}
     assert config["embed"]["weights"] == f"{tmp_path}/-w.pth"
     assert config["attention"]["truth"] == "data/-t.csv"
+    assert config["cohort"]["exclude_patches"] == f"{tmp_path}/-e.csv"
 
 
 def test_columns_that_the_labels_table_lacks_are_named_with_those_it_has(tmp_path):

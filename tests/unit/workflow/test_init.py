@@ -7,6 +7,7 @@ from types import SimpleNamespace
 import pandas as pd
 import pytest
 import yaml
+from factories import OF_LABELS
 from PIL import Image
 
 import init as script
@@ -170,7 +171,7 @@ def test_what_it_proposes_reads_every_patch(name, tmp_path, monkeypatch):
     assert config_checks.problems(config, schema.read()) == []
     assert text.count("check this") - 1 == len(marked), text
     cohort, names = config["cohort"], config["names"]
-    settings = schema.defaults("cohort") | cohort
+    settings = OF_LABELS | cohort
     classes = {k: v for entry in cohort["classes"] for k, v in entry.items()}
     labelled = labels.read(tmp_path / "labels.csv", **(settings | {"classes": classes}))
     of_stain = {k: v for entry in names["stains"] for k, v in entry.items()}
@@ -276,7 +277,7 @@ def test_the_code_of_a_single_case_is_not_excluded_before_somebody_says_so(tmp_p
     assert [next(iter(each.values())) for each in cohort["classes"]] == [["1"], ["3"]] and "class 33" not in text
     assert cohort["excluded_codes"] == ["9"] and "excluded for few patients: 9 (2 cases); " in text
     assert "case 5 (row 6) alone has code 33: a typing error? Correct the table" in text
-    settings = schema.defaults("cohort") | cohort | {"classes": {"a": ["1"], "b": ["3"]}}
+    settings = OF_LABELS | cohort | {"classes": {"a": ["1"], "b": ["3"]}}
     with pytest.raises(UserError, match=r"row 6: .*33"):
         labels.read(tmp_path / "labels.csv", **settings)
 
@@ -384,7 +385,7 @@ def test_each_case_a_patient_is_told_by_the_case_column(tmp_path, monkeypatch):
     answer(monkeypatch, "y", "y")
     text = run(tmp_path, monkeypatch)
     assert 'patient_column: "Case"  # each case is one patient' in text
-    settings = schema.defaults("cohort") | {"patient_column": "Case", "classes": {"a": ["1"], "b": ["3"]}}
+    settings = OF_LABELS | {"patient_column": "Case", "classes": {"a": ["1"], "b": ["3"]}}
     labelled = labels.read(tmp_path / "labels.csv", **settings)
     assert list(labelled["patient_id"]) == list(labelled["case_id"])
     (tmp_path / "study.yaml").unlink()
@@ -405,7 +406,7 @@ def test_what_is_left_out_is_counted_as_in_the_inventory(tmp_path, monkeypatch, 
     names = yaml.safe_load(run(tmp_path, monkeypatch, "--yes"))["names"]
     said = next(line for line in capsys.readouterr().out.splitlines() if line.startswith("Left out"))
     of_stain = {k: v for entry in names["stains"] for k, v in entry.items()}
-    labelled = labels.read(tmp_path / "labels.csv", **(schema.defaults("cohort") | {"classes": {"a": "1", "b": "3"}}))
+    labelled = labels.read(tmp_path / "labels.csv", **(OF_LABELS | {"classes": {"a": "1", "b": "3"}}))
     grammar = Grammar(schema.defaults("names")["pattern"], of_stain)
     taken = inventory.take(patches, labelled, grammar, list(of_stain), "exclude")
     counts = taken.excluded["reason"].value_counts()

@@ -1,0 +1,85 @@
+"use strict";
+// What the pointer does on a grid of patches: hover tells, click opens, Shift selects a range, Ctrl adds one.
+((S) => {
+  const index = (event) => {
+    const cell = event.target.closest?.(".cell");
+    return cell ? [Number(cell.dataset.i), cell] : [null, null];
+  };
+
+  S.pointing = (grid) => {
+    const { host } = grid;
+    let touched = null;
+    const tell = (i, cell) => S.tip(grid.data, i, grid.state, cell.getBoundingClientRect());
+    let soon = 0;
+    const later = (i, cell) => {
+      clearTimeout(soon); // a pointer on its way wants to see patches, not their numbers
+      soon = setTimeout(() => grid.pointed === i && !document.querySelector("dialog[open]") && tell(i, cell), 250);
+    };
+
+    host.addEventListener("pointermove", (event) => {
+      const [i, cell] = index(event);
+      if (grid.pointed === i) return;
+      grid.pointed = event.pointerType === "touch" ? null : i;
+      S.current = grid;
+      S.tip(null);
+      if (i !== null && event.pointerType !== "touch") later(i, cell);
+      S.emit("pointed", grid);
+    });
+    host.addEventListener("pointerleave", () => {
+      grid.pointed = null;
+      S.tip(null);
+      S.emit("pointed", grid);
+    });
+    host.addEventListener("mousedown", (event) => event.shiftKey && event.preventDefault()); // no text is selected
+    host.addEventListener("click", (event) => {
+      const [i, cell] = index(event);
+      if (i === null) return;
+      S.current = grid;
+      if (event.shiftKey) grid.range(i);
+      else if (event.ctrlKey || event.metaKey) grid.toggle(i);
+      else if (event.pointerType === "touch" && touched !== i) {
+        touched = i; // a first tap tells, a second opens
+        grid.anchor = i;
+        grid.activate(i, false);
+        host.focus({ preventScroll: true });
+        return tell(i, cell);
+      } else {
+        grid.anchor = i;
+        grid.selected.clear();
+        grid.activate(i, false);
+        host.focus({ preventScroll: true });
+        return S.open(grid, i);
+      }
+      grid.activate(i, false);
+      host.focus({ preventScroll: true });
+    });
+    host.addEventListener("focus", () => {
+      S.current = grid;
+      if (grid.active === null && grid.ordered?.patches.length && host.matches(":focus-visible"))
+        grid.activate(grid.ordered.patches[0]);
+    });
+    host.addEventListener("blur", () => S.tip(null));
+    host.addEventListener("keydown", (event) => {
+      if (!grid.data || event.ctrlKey || event.metaKey || event.altKey || !grid.ordered.patches.length) return;
+      const { key } = event;
+      if (key.startsWith("Arrow") || ["Home", "End", "PageUp", "PageDown"].includes(key)) {
+        event.preventDefault();
+        grid.pointed = null;
+        if (event.shiftKey) grid.anchor ??= grid.active;
+        const i = grid.step(key);
+        if (event.shiftKey) grid.range(i);
+        else ((grid.anchor = i), grid.selected.clear());
+        grid.activate(i);
+        const cell = document.getElementById(`${host.id}-${i}`);
+        if (cell) tell(i, cell);
+      } else if (key === " " && grid.active !== null) {
+        event.preventDefault();
+        grid.toggle(grid.active);
+        grid.refresh();
+      } else if (key === "Enter" && grid.active !== null) {
+        event.preventDefault();
+        S.open(grid, grid.active);
+      }
+    });
+  };
+})(window.stratamil);

@@ -1,0 +1,183 @@
+"""The case browser as a page: safe, by keyboard alone, small, dark, on paper."""
+
+import re
+
+import pytest
+from browser_data import HOSTILE, PAGE
+
+pytestmark = pytest.mark.slow
+FORBIDDEN = r"innerHTML|outerHTML|insertAdjacentHTML|document\.write|eval\(|fetch\(|XMLHttp"
+# Colours of each text that is seen and of what lies behind it, and what they give by the formula of WCAG.
+CONTRAST = """() => {
+  const canvas = new OffscreenCanvas(1, 1).getContext('2d', { willReadFrequently: true });
+  const known = new Map();
+  const parse = (text) => {
+    if (known.has(text)) return known.get(text);
+    canvas.clearRect(0, 0, 1, 1);
+    canvas.fillStyle = text;
+    canvas.fillRect(0, 0, 1, 1);
+    known.set(text, [...canvas.getImageData(0, 0, 1, 1).data]);
+    return known.get(text);
+  };
+  const linear = (v) => (v <= 0.04045 ? v / 12.92 : ((v + 0.055) / 1.055) ** 2.4);
+  const light = ([r, g, b]) => [r, g, b].map((v) => linear(v / 255))
+    .reduce((sum, v, i) => sum + v * [0.2126, 0.7152, 0.0722][i], 0);
+  const behind = (one) => {
+    for (; one; one = one.parentElement) {
+      const colour = parse(getComputedStyle(one).backgroundColor);
+      if (colour[3] === 255) return colour;
+    }
+    return parse(getComputedStyle(document.documentElement).colorScheme.includes('dark') ? '#000' : '#fff');
+  };
+  const low = [];
+  const walker = document.createTreeWalker(document.body, NodeFilter.SHOW_TEXT);
+  while (walker.nextNode()) {
+    const one = walker.currentNode.parentElement;
+    const text = walker.currentNode.data.trim();
+    if (!text || one.closest(':disabled') || !one.checkVisibility({ opacityProperty: true })) continue;
+    const [a, b] = [light(parse(getComputedStyle(one).color)), light(behind(one))].sort((x, y) => y - x);
+    if ((a + 0.05) / (b + 0.05) < 4.5) low.push([text, one.className, (a + 0.05) / (b + 0.05)]);
+  }
+  return low;
+}"""
+NAMELESS = """() => [...document.querySelectorAll('button, input, select, textarea, a, [role=listbox], canvas')]
+  .filter((one) => one.checkVisibility())
+  .filter((one) => !(one.getAttribute('aria-label') || one.labels?.length || one.textContent.trim()))
+  .map((one) => one.outerHTML)"""
+WIDE = """() => [document.documentElement.scrollWidth, ...[...document.querySelectorAll('.pane, .rows, dialog')]
+  .filter((one) => one.checkVisibility()).map((one) => innerWidth - (one.clientWidth - one.scrollWidth))]"""
+
+
+def test_names_are_text_and_nothing_leaves_the_page(visit, study):
+    seen = visit()
+    seen.page.locator(".rows a", has_text="onerror").click()
+    seen.page.locator(".pane .grid .cell").first.click()
+    seen.page.get_by_role("dialog").wait_for()
+    assert HOSTILE.replace("\u2028", " ") in seen.page.locator(".pane h1").first.inner_text().replace("\u2028", " ")
+    assert seen.page.locator("img[src=x]").count() == 0
+    assert all(
+        address.startswith(study.root.parent.as_uri()) for address in seen.asked if not address.startswith("blob:")
+    )
+    tried = """() => {
+      const script = document.createElement('script');
+      let markup = 'taken';
+      try { document.body.innerHTML = '<b></b>'; } catch { markup = 'refused'; }
+      const image = new Image();
+      try { script.textContent = 'window.ran = 1'; document.body.append(script); } catch {}
+      try { image.setAttribute('onerror', 'window.ran = 1'); } catch {}
+      image.src = 'data:,';
+      return new Promise((resolve) => setTimeout(() => resolve([markup, window.ran ?? 'nothing ran']), 200));
+    }"""
+    assert seen.page.evaluate(tried) == ["refused", "nothing ran"]
+    seen.wrong.clear()  # the browser told of what it refused
+
+
+def test_the_policy_is_strict_and_files_are_small():
+    policy = re.search(r'Content-Security-Policy" content="([^"]*)"', (PAGE / "index.html").read_text())[1]
+    assert "default-src 'none'" in policy
+    assert "unsafe" not in policy
+    assert "http" not in policy
+    for file in PAGE.iterdir():
+        text = file.read_text()
+        assert len(text.splitlines()) <= 400, file.name
+        assert not re.search(r"innerHTML|outerHTML|insertAdjacentHTML|document\.write|eval\(|fetch\(|XMLHttp", text), (
+            file.name
+        )
+
+
+def test_the_keyboard_alone_is_enough(visit):
+    seen = visit()
+    press = seen.page.keyboard.press
+    press("/")
+    seen.page.keyboard.type("P-5")
+    press("Enter")
+    seen.cell(0).wait_for()
+    assert "case=5" in seen.page.url
+    press("Escape")
+    seen.page.locator("#skip").focus()
+    press("Enter")
+    assert "case=5" in seen.page.evaluate("location.hash")
+    assert seen.page.evaluate("document.activeElement.id") == "main"
+    for _ in range(60):
+        press("Tab")
+        if seen.page.evaluate("document.activeElement.role") == "listbox":
+            break
+    press("ArrowRight")
+    press("ArrowDown")
+    press("Shift+ArrowRight")
+    assert "2 patches selected" in seen.text(".marking")
+    press("1")
+    seen.name_reader()
+    assert seen.page.locator(".pane .badge", has_text="✓").count() == 2
+    press("Escape")
+    press("Enter")
+    seen.page.get_by_role("dialog").wait_for()
+    press("ArrowLeft")
+    press("2")
+    press("Escape")
+    assert seen.page.locator(".pane .badge", has_text="✕").count() == 1
+    seen.page.get_by_role("dialog").wait_for(state="detached")
+    press("/")
+    press("Control+a")
+    press("Delete")
+    press("Escape")
+    press("k")
+    seen.page.wait_for_url("**case=26**")
+    press("?")
+    assert seen.page.get_by_role("dialog").get_by_role("heading", name="Keys").is_visible()
+
+
+@pytest.mark.parametrize(("scheme", "width"), (("light", 1400), ("dark", 500)))
+def test_all_is_read_and_named_at_any_width(visit, scheme, width):
+    for hash_ in ("", "#case=26%4001&group=slice", "#case=5&map=1&beside=7", "#case=5&blind=1", "#case=5&page=1"):
+        seen = visit(hash_, width, color_scheme=scheme)
+        if "case" in hash_ and "page" not in hash_:
+            seen.page.locator(".pane:not([hidden]) .grid .cell:visible").first.wait_for()
+        assert max(seen.page.evaluate(WIDE)) <= width, hash_
+        assert seen.page.evaluate(CONTRAST) == [], hash_
+        assert seen.page.evaluate(NAMELESS) == []
+        if hash_.startswith("#case=26"):
+            seen.cell(seen.cells()[0]).click()
+            seen.page.get_by_role("dialog").wait_for()
+            assert max(seen.page.evaluate(WIDE)) <= width
+            assert seen.page.evaluate(CONTRAST) == []
+            assert seen.page.evaluate(NAMELESS) == []
+
+
+def test_on_500_pixels_a_case_leads_back_to_the_list(visit):
+    seen = visit("", 500)
+    seen.page.locator(".rows a").first.click()
+    assert not seen.page.locator(".rows").is_visible()
+    seen.page.get_by_role("link", name="← Cases").click()
+    assert seen.page.locator(".rows").is_visible()
+
+
+def test_a_tap_tells_and_a_second_opens(visit):
+    seen = visit("#case=5", 500, has_touch=True)
+    cell = seen.cell(seen.cells()[0])
+    cell.tap()
+    assert "rank 1 of 45" in seen.text("#tip")
+    cell.tap()
+    assert seen.page.get_by_role("dialog").is_visible()
+
+
+def test_a_case_prints_on_one_page(visit):
+    seen = visit("#case=26%4001")
+    seen.cell(0).wait_for()
+    seen.page.get_by_role("button", name="I do not").click()
+    seen.name_reader()
+    seen.page.get_by_role("link", name="Page to print").click()
+    sheet = seen.page.locator(".sheet")
+    text = " ".join(sheet.inner_text().split())
+    for words in (
+        "The model says benign with probability 0.70 (SD",
+        "the true class is high <b>grade</b>",
+        "Anna does not agree",
+    ):
+        assert words in text
+    assert sheet.locator("figure").count() == 10
+    assert sheet.locator(".slice").count() == 3
+    assert "Limits: Attention says" in text
+    assert len(re.findall(rb"/Type\s*/Page\b", seen.page.pdf(format="A4", prefer_css_page_size=True))) == 1
+    seen.page.get_by_role("link", name="Back to the case").click()
+    assert seen.page.locator(".grid").first.is_visible()
