@@ -75,7 +75,7 @@ def first_patch(browser, study):
 
 def opened(browser, study, hash_):
     """A page that shows its patches."""
-    seen = chromium.Seen(browser, "about:blank")
+    seen = chromium.Seen(browser, "about:blank", height=900)
     seen.page.add_init_script(f"({SHOWN})()")
     seen.page.goto(study.address(hash_))
     while not seen.page.evaluate("window.shown"):

@@ -16,7 +16,7 @@ def program():
 class Seen:
     """A page that is open, and what went wrong on it."""
 
-    def __init__(self, browser, address, width=1400, height=900, **options):
+    def __init__(self, browser, address, width=1400, height=1200, **options):
         self.context = browser.new_context(
             viewport={"width": width, "height": height}, accept_downloads=True, **options
         )

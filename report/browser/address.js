@@ -55,6 +55,8 @@
   const clean = (state) => {
     state.top = Math.min(100, Math.max(0.1, Number(state.top) || 100));
     state.seed = Math.abs(Math.trunc(Number(state.seed))) || 1;
+    if (state.sort === "contribution") state.sort = "for";
+    if (!S.sorts().some(([name]) => name === state.sort)) state.sort = USUAL.sort;
     state.blind = state.blind === "1" ? "1" : "";
     if (state.blind) for (const name of TELLING) state[name] = USUAL[name];
     if (state.beside === state.case) state.beside = "";

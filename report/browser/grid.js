@@ -8,7 +8,7 @@
   const table = (grid, scroller) => {
     const { host } = grid;
     const live = new Map(); // patch, or head of a group -> element
-    let pool = [];
+    let [pool, soon] = [[], 0];
     const self = { live, laid: S.rows([], 1, 1) };
     const wide = () => S.size + 6 + GAP;
 
@@ -26,10 +26,10 @@
       live.set(key, element);
     };
     self.offset = () => host.getBoundingClientRect().top - scroller.getBoundingClientRect().top;
-    self.draw = () => {
+    self.draw = (spare = SPARE) => {
       if (!grid.data) return;
       const top = -self.offset();
-      const wanted = S.rowsWithin(self.laid, top - SPARE, top + scroller.clientHeight + SPARE);
+      const wanted = S.rowsWithin(self.laid, top - spare, top + scroller.clientHeight + spare);
       for (const [key, element] of live)
         if (!wanted.has(element.row)) {
           release(element);
@@ -54,7 +54,9 @@
       host.classList.toggle("blind", grid.state.blind === "1");
       live.forEach(release);
       live.clear();
-      self.draw();
+      self.draw(0); // what is seen comes first
+      clearTimeout(soon);
+      soon = setTimeout(self.draw, 300, SPARE);
     };
     self.clear = () => {
       host.replaceChildren();
@@ -102,6 +104,7 @@
     const host = S.el("div.grid", { ...named, id: `grid-${ids++}` });
     const grid = { host, slot, data: null, ordered: null, state: null, ...NOTHING() };
     const shown = table(grid, scroller);
+    let [asked, width] = [0, 0]; // a frame that is asked for; the width that the rows were laid out for
     selecting(grid);
 
     grid.show = (data, ordered, state) => {
@@ -111,6 +114,7 @@
       if (!data.place.has(grid.active)) grid.active = null;
       for (const i of grid.selected) if (!data.place.has(i)) grid.selected.delete(i);
       shown.layOut();
+      width = host.clientWidth;
       S.emit("selection", grid);
     };
     grid.clear = () => {
@@ -137,16 +141,21 @@
       return S.stepped(shown.laid, grid.ordered.patches, grid.active, key, page);
     };
 
-    let [asked, width] = [0, 0];
-    const draw = () => {
+    const scrolled = () => {
       asked = 0;
+      shown.draw();
+    };
+    const follow = () => {
+      S.tip(null);
+      asked ||= requestAnimationFrame(scrolled);
+    };
+    scroller.addEventListener("scroll", follow, { passive: true });
+    const resized = () => {
       if (host.clientWidth !== width && grid.data) shown.layOut();
-      else shown.draw();
+      else shown.draw(0);
       width = host.clientWidth;
     };
-    const later = () => (asked ||= requestAnimationFrame(draw));
-    scroller.addEventListener("scroll", () => (S.tip(null), later()), { passive: true });
-    const watch = new ResizeObserver(later);
+    const watch = new ResizeObserver(() => requestAnimationFrame(resized));
     watch.observe(host);
     watch.observe(scroller);
     S.pointing(grid);

@@ -7,6 +7,16 @@
     return asked < 0 ? data.case.predicted : asked;
   };
 
+  const SORTS = [
+    ["attention", "attention"],
+    ["for", "contribution for"],
+    ["against", "contribution against"],
+    ["disagreement", "disagreement of seeds"],
+    ["number", "patch number"],
+  ];
+  /** Names of the orders that this study has, and what they are called. */
+  S.sorts = () => SORTS.filter(([name]) => name !== "disagreement" || S.several);
+
   const VALUE = {
     attention: (data) => (i) => data.weight[i],
     for: (data, c) => (i) => data.contribution[c][i],

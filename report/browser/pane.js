@@ -38,7 +38,9 @@
       headed(data, state);
       carried.replaceChildren(...S.carriedText(data, ordered, state).map((text) => el("span", null, text)));
       key.replaceChildren(legend(data, state) ?? "");
-      none.textContent = ordered.patches.length ? "" : "No patch is like this.";
+      const all = { stain: "", slice: "", slice2: "", marks: "", top: 100 };
+      if (ordered.patches.length) none.textContent = "";
+      else none.replaceChildren("No patch is like this. ", S.link("a", all, null, "Show all"));
       body.classList.toggle("mapped", Boolean(state.map && data.placed));
       grid.show(data, ordered, state);
       map.show(data, state);
@@ -80,13 +82,6 @@
   };
 
   // The tools above the cases: order, share, size.
-  const SORTS = [
-    ["attention", "attention"],
-    ["for", "contribution for"],
-    ["against", "contribution against"],
-    ["disagreement", "disagreement of seeds"],
-    ["number", "patch number"],
-  ];
   let tools = null;
   const choice = (name, label) => {
     const select = el("select", { id: `tool-${name}`, onchange: () => S.go({ [name]: select.value }) });
@@ -136,7 +131,7 @@
     if (!tools) build(bar);
     bar.hidden = !state.case;
     const predicted = one ? S.study.classes[one.predicted] : "";
-    options(tools.sort, state.blind ? [] : SORTS.filter(([name]) => name !== "disagreement" || S.several), state.sort);
+    options(tools.sort, state.blind ? [] : S.sorts(), state.sort);
     const others = S.study.classes.filter((text) => state.beside || text !== predicted);
     options(
       tools.of,

@@ -168,6 +168,14 @@ def test_the_map_shows_places_and_opens_patches(visit):
     assert set(seen.cells()) == {20 + i for i in range(16)}
 
 
+def test_an_address_that_asks_for_what_is_not_there_is_forgiven(visit, study):
+    seen = visit("#case=5&sort=contribution&slice=99&top=many&beside=nobody&patch=none.png")
+    assert "No patch is like this." in seen.text(".pane .none")
+    seen.page.get_by_role("link", name="Show all").click()
+    by = np.array(study.patches["5"]["patches"]["contribution"][0])
+    assert seen.cells() == np.argsort(-by).tolist()
+
+
 def test_two_cases_stand_side_by_side(visit):
     seen = visit("#case=5")
     seen.page.locator(".rows li", has_text="split 01").hover()
