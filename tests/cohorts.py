@@ -1,7 +1,7 @@
 """Cohorts as the inventory writes them, for the page about them."""
 
 import pandas as pd
-from conftest import REPOSITORY
+from repository import REPOSITORY
 
 from stratamil.cohort import inventory, splits
 from stratamil.core.names import column

@@ -11,8 +11,8 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
 # A profile of the person who runs the tests is not that of the tests.
 os.environ.pop("SNAKEMAKE_PROFILE", None)
 
-REPOSITORY = Path(__file__).parents[1]
-sys.path[:0] = [str(REPOSITORY / "scripts"), *map(str, Path(__file__).parent.glob("**/"))]
+TESTS = Path(__file__).parent
+sys.path[:0] = [str(TESTS.with_name("scripts")), *map(str, TESTS.glob("**/"))]
 
 
 # Each file is run by one worker: those that take minutes start first, so that none is waited for at the end.

@@ -5,7 +5,7 @@ import shlex
 from fnmatch import fnmatch
 from typing import NamedTuple
 
-from conftest import REPOSITORY
+from repository import REPOSITORY
 
 DOCS = REPOSITORY / "docs"
 OUTPUTS = DOCS / "reference/outputs.md"

@@ -8,8 +8,8 @@ from html import unescape
 import h5py
 import numpy as np
 import pandas as pd
-from conftest import REPOSITORY
 from pages import undrawn
+from repository import REPOSITORY
 from scipy.special import softmax
 
 import report as script

@@ -6,7 +6,7 @@ import pytest
 import yaml
 import yte
 from checkout import Checkout
-from conftest import REPOSITORY
+from repository import REPOSITORY
 
 PROFILE = REPOSITORY / "profiles/slurm/config.yaml"
 ON_LOGIN_NODE = {"all", "inventory", "splits", "index"}

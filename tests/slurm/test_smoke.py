@@ -145,7 +145,7 @@ def test_check_slurm_of_a_site_that_fits(study):
     output, status = check(study)
     assert status == 0, output
     assert "train           5  gengpu         1     4  8000 to 24000   120 to 360" in output.splitlines()
-    assert output.endswith("None would be refused or pend forever: 36 jobs, 3 attempts each.\n")
+    assert output.endswith("None would be refused or pend forever: 38 jobs, 3 attempts each.\n")
 
 
 def test_check_slurm_of_a_site_that_does_not_fit(study):

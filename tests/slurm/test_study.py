@@ -10,8 +10,8 @@ import pandas as pd
 import pytest
 from checkout import TINY
 from cluster import ACCOUNT
-from conftest import REPOSITORY
 from login import Study
+from repository import REPOSITORY
 
 pytestmark = pytest.mark.long
 

@@ -3,7 +3,7 @@
 import re
 
 import pytest
-from conftest import REPOSITORY
+from repository import REPOSITORY
 
 SOURCES = sorted(
     path

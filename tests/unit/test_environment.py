@@ -6,8 +6,8 @@ from importlib.metadata import PackageNotFoundError, metadata
 
 import pytest
 import yaml
-from conftest import REPOSITORY
 from packaging.specifiers import SpecifierSet
+from repository import REPOSITORY
 
 import stratamil
 

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from conftest import REPOSITORY
+from repository import REPOSITORY
 
 LIBRARY = REPOSITORY / "scripts/stratamil"
 # A package may import those before it.

@@ -4,7 +4,7 @@ import re
 import shlex
 
 import pytest
-from conftest import REPOSITORY
+from repository import REPOSITORY
 
 from stratamil.core import schema
 from stratamil.workflow import run_lines

@@ -9,7 +9,7 @@ from urllib.parse import unquote
 import doc_pages
 import pages
 import pytest
-from conftest import REPOSITORY
+from repository import REPOSITORY
 
 LINK = re.compile(r"(?<!!)\[[^\]]*\]\(([^)\s]+)\)|!\[[^\]]*\]\(([^)\s]+)\)")
 

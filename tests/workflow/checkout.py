@@ -10,7 +10,7 @@ import tempfile
 from pathlib import Path
 
 import yaml
-from conftest import REPOSITORY
+from repository import REPOSITORY
 
 PARTS = ("Snakefile", "config", "schemas", "rules", "scripts", "report", "envs", "profiles", "data_splits")
 TINY = REPOSITORY / "tests/workflow/tiny.yaml"

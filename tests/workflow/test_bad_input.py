@@ -9,8 +9,8 @@ import pandas as pd
 import pytest
 import yaml
 from checkout import TINY, Checkout
-from conftest import REPOSITORY
 from PIL import Image
+from repository import REPOSITORY
 
 from stratamil.workflow import results_folder
 

@@ -8,7 +8,7 @@ import sys
 from pathlib import Path
 
 from checkout import Checkout
-from conftest import REPOSITORY
+from repository import REPOSITORY
 
 
 def test_the_catalogue_draws_the_rules(tmp_path):

@@ -11,7 +11,7 @@ import pytest
 import studies
 import yaml
 from checkout import Checkout
-from conftest import REPOSITORY
+from repository import REPOSITORY
 
 BLOCKS = [block for path in doc_pages.pages() for block in doc_pages.blocks(path)]
 LINES = {tuple(words) for block in BLOCKS for words in block.commands if words[0] == "snakemake"}

@@ -10,9 +10,9 @@ import time
 import numpy as np
 import pandas as pd
 import pytest
-from conftest import REPOSITORY
 from factories import STAINS
 from factories import features as random_features
+from repository import REPOSITORY
 
 from stratamil.cohort import splits
 from stratamil.features import store

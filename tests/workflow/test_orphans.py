@@ -10,8 +10,8 @@ import h5py
 import numpy as np
 import pytest
 from checkout import Checkout
-from conftest import REPOSITORY
 from PIL import Image
+from repository import REPOSITORY
 
 from stratamil.core import processes
 

@@ -14,7 +14,7 @@ import pandas as pd
 import pytest
 import yaml
 from checkout import Checkout
-from conftest import REPOSITORY
+from repository import REPOSITORY
 from sklearn.metrics import roc_auc_score
 
 from stratamil import load_bundle

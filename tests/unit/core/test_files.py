@@ -10,9 +10,9 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
-from conftest import REPOSITORY
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from repository import REPOSITORY
 
 from stratamil.core import files, processes
 from stratamil.core.errors import UserError

@@ -12,7 +12,7 @@ import time
 from dataclasses import asdict
 
 import pytest
-from conftest import REPOSITORY
+from repository import REPOSITORY
 
 from stratamil.core import locks
 from stratamil.core.errors import UserError

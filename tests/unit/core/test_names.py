@@ -4,10 +4,10 @@ import re
 
 import pytest
 import yaml
-from conftest import REPOSITORY
 from factories import GRAMMAR, NAMES
 from hypothesis import given
 from hypothesis import strategies as st
+from repository import REPOSITORY
 
 from stratamil.core import schema
 from stratamil.core.errors import UserError

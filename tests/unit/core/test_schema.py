@@ -5,9 +5,9 @@ import ast
 import shlex
 
 import pytest
-from conftest import REPOSITORY
 from hypothesis import given
 from hypothesis import strategies as st
+from repository import REPOSITORY
 
 import cli
 from stratamil.core import schema

@@ -7,8 +7,8 @@ import sys
 import numpy as np
 import pandas as pd
 import pytest
-from conftest import REPOSITORY
 from PIL import Image
+from repository import REPOSITORY
 
 from stratamil.core.errors import UserError
 from stratamil.demo import anatomy, painter, tissue

@@ -10,9 +10,9 @@ import pandas as pd
 import pytest
 import torch
 import torchvision
-from conftest import REPOSITORY
 from factories import STAINS, features, model_settings
 from PIL import Image
+from repository import REPOSITORY
 from scripts_here import call, predict
 
 import bundle as script

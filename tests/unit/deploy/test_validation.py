@@ -9,10 +9,10 @@ import numpy as np
 import pages
 import pandas as pd
 import pytest
-from conftest import REPOSITORY
 from factories import STAINS, features
 from made_browser import called
 from made_new_cases import LIKE, moved, new
+from repository import REPOSITORY
 from scipy.special import expit, logit
 from scripts_here import call
 

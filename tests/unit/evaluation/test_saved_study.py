@@ -9,7 +9,7 @@ import sys
 import pandas as pd
 import pytest
 import studies
-from conftest import REPOSITORY
+from repository import REPOSITORY
 
 import stratamil
 from stratamil import read_study

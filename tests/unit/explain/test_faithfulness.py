@@ -11,8 +11,8 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
-from conftest import REPOSITORY
 from pages import Elements, browse, outside, undrawn
+from repository import REPOSITORY
 from scipy.stats import spearmanr
 from sklearn.metrics import roc_auc_score
 

@@ -14,8 +14,8 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
-from conftest import REPOSITORY
 from PIL import Image
+from repository import REPOSITORY
 
 from stratamil.core.errors import UserError
 from stratamil.features import extract, images, networks, store

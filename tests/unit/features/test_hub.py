@@ -11,9 +11,9 @@ import numpy as np
 import pytest
 import safetensors.torch
 import torch
-from conftest import REPOSITORY
 from hub_server import COMMIT, LARGE, Hub, described
 from PIL import Image
+from repository import REPOSITORY
 
 from stratamil.core.errors import UserError
 from stratamil.features import download, hub, networks

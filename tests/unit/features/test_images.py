@@ -8,10 +8,10 @@ import zlib
 import numpy as np
 import pytest
 import tiff_files
-from conftest import REPOSITORY
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image, ImageCms, ImageFilter, ImageOps
+from repository import REPOSITORY
 from tiff_files import CIELAB, ICCLAB, LZW, tiff
 
 from stratamil.core import names

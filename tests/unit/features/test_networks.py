@@ -10,7 +10,7 @@ import pytest
 import safetensors.torch
 import torch
 import torchvision
-from conftest import REPOSITORY
+from repository import REPOSITORY
 
 from stratamil.core import provenance
 from stratamil.core.errors import UserError

@@ -12,11 +12,11 @@ import numpy as np
 import pandas as pd
 import pytest
 import yaml
-from conftest import REPOSITORY
 from factories import GRAMMAR
 from factories import STAIN_NAMES as STAINS
 from factories import read_labels as labels
 from feature_files import XY, D, X, clam, h5, listed, made, npz, parquet, problems, scan, stamp, trident
+from repository import REPOSITORY
 
 from stratamil.cohort import inventory, manifest, patch_files
 from stratamil.core import schema

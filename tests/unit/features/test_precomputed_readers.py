@@ -12,10 +12,10 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
-from conftest import REPOSITORY
 from feature_files import XY, D, X, clam, h5, listed, made, problems, scan
 from fuzz_features import damaged, layouts, read, trees
 from hypothesis import HealthCheck, given, seed, settings
+from repository import REPOSITORY
 from seeds import SEED
 
 from stratamil.core import isolated

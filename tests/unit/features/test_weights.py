@@ -10,8 +10,8 @@ import pandas as pd
 import pytest
 import torch
 import torchvision
-from conftest import REPOSITORY
 from PIL import Image
+from repository import REPOSITORY
 
 from stratamil.core.errors import UserError
 from stratamil.features import download, encoder_registry, torchvision_networks

@@ -6,7 +6,7 @@ import made_study
 import numpy as np
 import pandas as pd
 import pytest
-from conftest import REPOSITORY
+from repository import REPOSITORY
 
 from stratamil.cohort.columns import Column
 from stratamil.evaluation import cross_split

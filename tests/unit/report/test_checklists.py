@@ -1,7 +1,7 @@
 """The reporting checklists: every item of each, and no claim that a study does not bear out."""
 
 import pytest
-from conftest import REPOSITORY
+from repository import REPOSITORY
 
 from stratamil.report import checklists, report_text, validation_words
 

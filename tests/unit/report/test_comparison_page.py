@@ -9,7 +9,7 @@ import pages
 import pandas as pd
 import pytest
 import studies
-from conftest import REPOSITORY
+from repository import REPOSITORY
 
 import compare as script
 

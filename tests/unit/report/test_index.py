@@ -5,8 +5,8 @@ import os
 import sys
 
 import pytest
-from conftest import REPOSITORY
 from pages import Elements, outside
+from repository import REPOSITORY
 
 import index as script
 from stratamil.core.errors import UserError

@@ -1,7 +1,7 @@
 """Pages on paper: nothing is cut off, and a table that goes on has its header again."""
 
 import pages
-from conftest import REPOSITORY
+from repository import REPOSITORY
 
 from stratamil.report import page
 

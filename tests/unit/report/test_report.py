@@ -10,9 +10,9 @@ from urllib.parse import unquote
 import numpy as np
 import pandas as pd
 import pytest
-from conftest import REPOSITORY
 from made_runs import NASTY, Made, words
 from pages import Elements, browse, dom, outside
+from repository import REPOSITORY
 from sklearn.metrics import roc_auc_score
 
 from stratamil.report import report_text, study_page

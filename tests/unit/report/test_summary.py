@@ -182,6 +182,7 @@ def results(tmp_path):
         (tmp_path / name).parent.mkdir(parents=True)
         files.write_json(numbers, tmp_path / name)
     for name in summary.PAGES:
+        (tmp_path / name).parent.mkdir(exist_ok=True)
         (tmp_path / name).touch()
     return tmp_path
 

@@ -4,7 +4,7 @@ from functools import reduce
 
 import pytest
 import yaml
-from conftest import REPOSITORY
+from repository import REPOSITORY
 
 from stratamil.workflow import config_checks
 

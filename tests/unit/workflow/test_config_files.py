@@ -4,9 +4,9 @@ import json
 
 import pytest
 import yaml
-from conftest import REPOSITORY
 from hypothesis import given
 from hypothesis import strategies as st
+from repository import REPOSITORY
 
 from stratamil.core.errors import UserError
 from stratamil.workflow import config_checks, config_files

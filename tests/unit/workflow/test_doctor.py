@@ -7,7 +7,7 @@ import sys
 import urllib.error
 
 import pytest
-from conftest import REPOSITORY
+from repository import REPOSITORY
 
 from stratamil.core.errors import UserError
 from stratamil.workflow import doctor, machine

@@ -5,7 +5,7 @@ import subprocess
 import sys
 
 import pytest
-from conftest import REPOSITORY
+from repository import REPOSITORY
 
 from stratamil.core import files, locks
 from stratamil.core.errors import UserError

@@ -7,8 +7,8 @@ import sys
 
 import pytest
 import yaml
-from conftest import REPOSITORY
 from jsonschema import Draft202012Validator
+from repository import REPOSITORY
 
 from stratamil.core import schema
 from stratamil.workflow import config_checks, config_files

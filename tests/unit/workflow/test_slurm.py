@@ -7,9 +7,9 @@ import subprocess
 
 import pytest
 import yaml
-from conftest import REPOSITORY
 from hypothesis import given
 from hypothesis import strategies as st
+from repository import REPOSITORY
 
 from stratamil.core.errors import UserError
 from stratamil.workflow import slurm, slurm_offer
