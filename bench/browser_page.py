@@ -98,7 +98,7 @@ def processes(browser):
 
 def resident(process):
     """Proportional set size in MB: memory that is shared counts by its share."""
-    lines = Path(f"/proc/{process}/smaps_rollup").read_text().splitlines()
+    lines = Path(f"/proc/{process}/smaps_rollup").read_text(encoding="utf-8").splitlines()
     return next(int(line.split()[1]) for line in lines if line.startswith("Pss:")) / 1024
 
 

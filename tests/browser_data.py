@@ -57,7 +57,7 @@ class Study:
             "patches": "all",
             "cases": self.cases,
         }
-        (self.root / "data/cases.js").write_text(call("cases", self.study))
+        (self.root / "data/cases.js").write_text(call("cases", self.study), encoding="utf-8")
 
     def address(self, hash_=""):
         return (self.root / "index.html").as_uri() + hash_
@@ -87,7 +87,7 @@ class Study:
         )
         told = self._patches(self.cases[-1], slices, more, self._sheets(k, n, more))
         self.patches[self.cases[-1]["key"]] = told
-        (self.root / f"data/{file}.js").write_text(call("patches", file, told))
+        (self.root / f"data/{file}.js").write_text(call("patches", file, told), encoding="utf-8")
 
     def _sheets(self, k, n, more):
         if "bare" in more:

@@ -37,7 +37,7 @@ def checkout(tmp_path_factory, made):
     checkout = Checkout(tmp_path_factory.mktemp("docs"))
     (checkout.folder / PATCHES).mkdir(parents=True)
     (checkout.folder / PATCHES / "case_1_match_1_h&e_patch1.png").touch()
-    (checkout.folder / LABELS).write_text("Case,Class\n1,1\n")
+    (checkout.folder / LABELS).write_text("Case,Class\n" + "".join(f"{case},1\n" for case in range(1, 9)))
     study = {"patches": PATCHES, "labels": LABELS, "results": "results/my_study", **QUICK}
     (checkout.folder / "my_study.yaml").write_text(yaml.safe_dump(study))
     new = bundles.write_manifest(checkout.folder / "new", made.data, ["1", "2"])

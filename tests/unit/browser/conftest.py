@@ -3,7 +3,7 @@ import chromium
 import pytest
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")  # a program that is forked while it runs, by tests of other files, keeps it from ending
 def browser():
     program = chromium.program()
     sync = pytest.importorskip("playwright.sync_api", reason="pip install playwright to run this")

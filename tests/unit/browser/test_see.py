@@ -135,7 +135,7 @@ def test_a_click_opens_a_patch_with_its_file_and_neighbours(visit, study):
     assert {name.split("_")[0] for name in names} == {str(same[order[1]])}
     seen.page.keyboard.press("Escape")
     window.wait_for(state="detached")
-    assert "patch=" not in seen.page.evaluate("location.hash")
+    seen.page.wait_for_function("!location.hash.includes('patch=')")
     assert seen.page.evaluate("document.activeElement.getAttribute('aria-activedescendant')").endswith(f"-{order[1]}")
 
 

@@ -322,7 +322,7 @@ def test_unreadable_patches_are_listed_with_the_reason(study):
 def test_too_many_unreadable_patches_stop_the_job(study):
     for row in (1, 5):
         (study.folder / study.table["path"][row]).write_bytes(b"text")
-    with pytest.raises(UserError, match=r"2 of 12 patches.*embed\.max_unreadable.*case_1_match_1_h&e_patch1.*restore"):
+    with pytest.raises(UserError, match=r"2 patches of 12.*embed\.max_unreadable.*case_1_match_1_h&e_patch1.*restore"):
         study.embed(max_unreadable=0.1)
     assert not study.output.exists()
 
