@@ -67,6 +67,6 @@ def too_small(labels: pd.DataFrame, inner: int, n_splits: int | None) -> Iterato
         left = patients - (math.ceil(patients / n_splits) if n_splits else 1)
         if left < inner:
             yield (
-                f"tune.inner: {inner} inner folds, but {of_class(name)} has {n_of(patients, 'patient')}, and some split "
-                f"leaves at most {left} of them to train and validate: lower tune.inner or add cases"
+                f"tune.inner: {inner} inner folds, but {of_class(name)} has {n_of(patients, 'patient')}, and some "
+                f"split leaves at most {left} of them to train and validate: lower tune.inner or add cases"
             )
