@@ -163,14 +163,14 @@ def test_a_seed_less_trains_nothing_and_one_more_only_itself(study):
     assert before == first.read_bytes() and third.is_file()
 
 
-def test_columns_of_the_labels_table_reach_the_report_and_no_other_rule(study):
+def test_columns_of_the_labels_table_reach_both_pages_and_no_other_rule(study):
     table = pd.read_csv(study.folder / RESULTS / "report/characteristics.csv")
     of_all = table[table["group"] == "all"].set_index("level")["count"]
     assert of_all.to_dict() == {"A <b>": 18, "B": 18}
     page = (study.folder / RESULTS / "report/index.html").read_text()
     assert "A &lt;b&gt;" in page and "A <b>" not in page and '<section id="clinical">' in page
     without = {"report": {"columns": [], "clinical": []}}
-    assert study.pending(configfiles=(study.config,), changes=without) == {"report": 1, "index": 1}
+    assert study.pending(configfiles=(study.config,), changes=without) == {"cohort": 1, "report": 1, "index": 1}
     unknown = study.snakemake("-n", configfiles=(study.config,), changes={"report": {"clinical": ["Sex"]}})
     line = "config: report.clinical: no column 'Sex' in data/labels.csv: it has 'Case', 'Class', 'Site'"
     assert unknown.returncode != 0 and line in unknown.stdout + unknown.stderr
