@@ -98,7 +98,7 @@ if MAIN:
 
 
 def renew_first_page():
-    """Write the first page anew where a run was asked for some pages only: each of them links to it."""
+    """Write the first page again where a run was asked for some pages only: each of them links to it."""
     from stratamil.report import door  # as below
 
     first = Path(config["results"], "index.html")

@@ -171,7 +171,7 @@ def spelt(patches: pd.DataFrame, labelled: Iterable[str] = ()) -> pd.DataFrame:
 def numbered(patches: pd.DataFrame) -> pd.DataFrame:
     """Return the patches with numbers: as they are, or by their place, row by row from the top left of each slice.
 
-    Those that a text tells apart have the order of these texts. Equal places, or texts, have one number.
+    Those that a text distinguishes have the order of these texts. Equal places, or texts, have one number.
     """
     if "patch" in patches:
         return patches

@@ -30,7 +30,7 @@ def probe(features: Features, cases: pd.DataFrame, bootstrap_samples: int, seed:
     """Return how well sites are told, ready for JSON; None where fewer than two have `LEAST` patients.
 
     features: as store.read returns them. cases: used ones with case_id, patient_id, class and site.
-    Keys: sites (those told apart), few (those of too few patients), patients, cases, folds; features, colour, class:
+    Keys: sites (those compared), few (those of too few patients), patients, cases, folds; features, colour, class:
     Estimates of the AUROC by the mean features, by the mean colour of the patches (None where there is no other) and by
     the class alone, of one site against the rest, mean over sites if there are several; each: site -> its AUROC by the
     mean features.

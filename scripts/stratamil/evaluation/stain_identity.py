@@ -31,9 +31,9 @@ def look(features: Features, stains: Sequence[str], seed: int) -> dict[str, Any]
     """Return which slices disagree with their name, ready for JSON; None without images, or with one stain.
 
     features: as store.read returns them, with colour. stains: of the study, in order.
-    Keys: stains (those told apart), few (those of fewer than `LEAST` cases), slices, cases; told (slices whose most
-    probable stain is that of their name); pairs (a, b, auc: how well each two stains are told apart, by slice, without
-    the `TRIMMED` share that disagrees most, of which names may be wrong);
+    Keys: stains (those compared), few (those of fewer than `LEAST` cases), slices, cases; told (slices whose most
+    probable stain is that of their name); pairs (a, b, auc: how well colours separate each two stains, by slice,
+    without the `TRIMMED` share that disagrees most, of which names may be wrong);
     suspects (case, stain, slice, looks, odds, n, patches: the paths of some; named, like: paths of patches of slices
     that agree with the name, and with what it looks like), the largest odds first.
     """
@@ -103,7 +103,7 @@ def disagree(p: NDArray, y: NDArray) -> tuple[NDArray[np.bool_], NDArray[np.floa
 
 
 def _pairs(p: NDArray, y: NDArray, stains: Sequence[str]) -> list[dict[str, Any]]:
-    """Return how well each two stains are told apart, without the share of slices that disagrees most."""
+    """Return how well colours separate each two stains, without the share of slices that disagrees most."""
     rows = []
     for a, b in combinations(range(len(stains)), 2):
         of = np.flatnonzero((y == a) | (y == b))

@@ -58,23 +58,23 @@ def told(found: Numbers) -> str:
 
 
 def alike(found: Numbers) -> str:
-    """Say which stains look alike; empty if all are told apart."""
+    """Say which stains look alike; empty if colours separate all."""
     pairs = [f"{row['a']} and {row['b']} (AUROC {num(row['auc'], 3)})" for row in found["pairs"] if not apart(row)]
     if not pairs:
         return ""
     return (
-        f"Here {listed(pairs)} are not always told apart: a swap between them can stay unseen, and slices listed for "
-        "it are often right."
+        f"Here {listed(pairs)} look too alike to be certain: a swap between them can stay unseen, and slices "
+        "listed for it are often right."
     )
 
 
 def apart(pair: Numbers) -> bool:
-    """Return whether two stains are told apart so well that a disagreement is worth a warning."""
+    """Return whether colours separate two stains so well that a disagreement is worth a warning."""
     return pair["auc"] is not None and pair["auc"] >= ALIKE
 
 
 def warnings(found: Numbers | None) -> list[str]:
-    """Return the sentence on slices whose look disagrees with their name, between stains that are told apart."""
+    """Return the sentence on slices whose look disagrees with their name, between stains that colours separate."""
     if not found:
         return []
     sure = {frozenset((row["a"], row["b"])) for row in found["pairs"] if apart(row)}

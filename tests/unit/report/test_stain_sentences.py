@@ -64,7 +64,7 @@ def test_stains_that_look_alike_are_listed_without_a_warning():
     assert found["warnings"] == [] and found["grave"] == 0
     said = stain_sentences.of_page(found, None)
     assert (
-        "Here h&e and sox10 (AUROC 0.900) are not always told apart: a swap between them can stay unseen"
+        "Here h&e and sox10 (AUROC 0.900) look too alike to be certain: a swap between them can stay unseen"
         in said["alike"]
     )
     assert len(said["rows"]) == 1
