@@ -10,6 +10,12 @@
     const { host } = grid;
     let touched = null;
     const tell = (i, cell) => S.tip(grid.data, i, grid.state, cell.getBoundingClientRect());
+    /** Show the numbers of a patch that keys led to; while it scrolls into sight they follow it. */
+    grid.tell = (i) => {
+      const cell = document.getElementById(`${host.id}-${i}`);
+      grid.told = cell ? i : null;
+      if (cell) tell(i, cell);
+    };
     let soon = 0;
     const later = (i, cell) => {
       clearTimeout(soon); // a pointer on its way wants to see patches, not their numbers
@@ -19,6 +25,7 @@
     host.addEventListener("pointermove", (event) => {
       const [i, cell] = index(event);
       if (grid.pointed === i) return;
+      grid.told = null;
       grid.pointed = event.pointerType === "touch" ? null : i;
       S.current = grid;
       S.tip(null);
@@ -36,7 +43,7 @@
       if (i === null) return;
       S.current = grid;
       if (event.shiftKey) grid.range(i);
-      else if (event.ctrlKey || event.metaKey) grid.toggle(i);
+      else if (event.ctrlKey || event.metaKey || S.selecting) grid.toggle(i);
       else if (event.pointerType === "touch" && touched !== i) {
         touched = i; // a first tap tells, a second opens
         grid.anchor = i;
@@ -53,12 +60,20 @@
       grid.activate(i, false);
       host.focus({ preventScroll: true });
     });
+    /** Begin with keys: at the active patch, or the first. */
+    grid.begin = () => {
+      if (!grid.ordered?.patches.length) return;
+      grid.activate(grid.active ?? grid.ordered.patches[0]);
+      grid.tell(grid.active);
+    };
     host.addEventListener("focus", () => {
       S.current = grid;
-      if (grid.active === null && grid.ordered?.patches.length && host.matches(":focus-visible"))
-        grid.activate(grid.ordered.patches[0]);
+      if (host.matches(":focus-visible")) grid.begin();
     });
-    host.addEventListener("blur", () => S.tip(null));
+    host.addEventListener("blur", () => {
+      grid.told = null;
+      S.tip(null);
+    });
     host.addEventListener("keydown", (event) => {
       if (!grid.data || event.ctrlKey || event.metaKey || event.altKey || !grid.ordered.patches.length) return;
       const { key } = event;
@@ -70,8 +85,7 @@
         if (event.shiftKey) grid.range(i);
         else ((grid.anchor = i), grid.selected.clear());
         grid.activate(i);
-        const cell = document.getElementById(`${host.id}-${i}`);
-        if (cell) tell(i, cell);
+        grid.tell(i);
       } else if (key === " " && grid.active !== null) {
         event.preventDefault();
         grid.toggle(grid.active);
