@@ -58,7 +58,11 @@
         { type: "button", onclick: () => S.handback() },
         S.marks.reader ? `Marks of ${S.marks.reader}: ${S.count(S.marks.count())}` : "Marks",
       ),
-      el("button.help", { type: "button", "aria-label": "Help", title: "Words and keys", onclick: () => S.help() }, "?"),
+      el(
+        "button.help",
+        { type: "button", "aria-label": "Help", title: "Words and keys", onclick: () => S.help() },
+        "?",
+      ),
     );
   };
 

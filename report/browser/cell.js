@@ -1,9 +1,17 @@
 "use strict";
-// A patch on the light table: thumbnail, frame of attention, bar of contribution, what it is sorted by, sign of a mark.
+// A patch on the light table: thumbnail, frame of attention, bar of contribution, number, sign of a mark.
 ((S) => {
   const { el } = S;
 
-  S.newCell = () => el("div.cell", { role: "option" }, el("div.thumb"), el("div.bar", null, el("i")), el("div.value"), el("span.badge"));
+  S.newCell = () =>
+    el(
+      "div.cell",
+      { role: "option" },
+      el("div.thumb"),
+      el("div.bar", null, el("i")),
+      el("div.value"),
+      el("span.badge"),
+    );
 
   /** Make a cell that of a patch, the `at`-th of its grid. */
   S.fillCell = (cell, grid, i, at) => {
@@ -18,7 +26,7 @@
       const c = S.shownClass(data, state);
       const { scale } = grid;
       const part = data.contribution[c][i] / scale.contribution;
-      cell.style.setProperty("--w", Math.sqrt(data.ratio[i] / scale.ratio).toFixed(3)); // the root shows small ones, too
+      cell.style.setProperty("--w", Math.sqrt(data.ratio[i] / scale.ratio).toFixed(3)); // small ones are seen, too
       bar.firstChild.style.setProperty("--c", Math.sqrt(Math.abs(part)).toFixed(3));
       bar.firstChild.classList.toggle("against", part < 0);
       value.textContent = grid.value(i);

@@ -19,7 +19,10 @@
       before?.focus?.();
     });
     // A click beside it closes it, unless an answer is being written.
-    dialog.addEventListener("click", (event) => event.target === dialog && !dialog.querySelector("form") && dialog.close());
+    dialog.addEventListener(
+      "click",
+      (event) => event.target === dialog && !dialog.querySelector("form") && dialog.close(),
+    );
     document.body.append(dialog);
     dialog.showModal();
     return dialog;
@@ -27,8 +30,20 @@
 
   const field = (id, label, value, offered, must) => [
     el("label", { for: id }, label),
-    el("input", { type: "text", id, value, maxlength: 200, list: `${id}-offered`, autocomplete: "off", required: must }),
-    el("datalist", { id: `${id}-offered` }, offered.map((text) => el("option", { value: text }))),
+    el("input", {
+      type: "text",
+      id,
+      value,
+      maxlength: 200,
+      list: `${id}-offered`,
+      autocomplete: "off",
+      required: must,
+    }),
+    el(
+      "datalist",
+      { id: `${id}-offered` },
+      offered.map((text) => el("option", { value: text })),
+    ),
   ];
   const WHO = "Your name or initials";
   const HINT = "Your name stands beside your marks when you export them. Until then all stays in this browser.";

@@ -1,7 +1,7 @@
 "use strict";
 // The patches of a case on a light table. Only those in sight are elements, so that thousands scroll smoothly.
 ((S) => {
-  const [GAP, STRIP, SPARE, POOL] = [10, 26, 400, 300]; // pixels between cells, of bar and value, beyond sight; cells kept
+  const [GAP, STRIP, SPARE, POOL] = [10, 26, 400, 300]; // pixels between cells, below a patch, beyond sight; cells kept
   let ids = 0;
 
   /** Show rows in `host`: draw() makes the elements that are in sight, and lets go of the others. */

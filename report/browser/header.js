@@ -4,7 +4,11 @@
   const { el } = S;
 
   const act = (text, label, key, onclick, pressed = null) =>
-    el("button.act", { type: "button", "aria-label": label, "aria-keyshortcuts": key, title: label, "aria-pressed": pressed, onclick }, text);
+    el(
+      "button.act",
+      { type: "button", "aria-label": label, "aria-keyshortcuts": key, title: label, "aria-pressed": pressed, onclick },
+      text,
+    );
 
   const acts = (one, state) => [
     act("‹", "Previous case (k)", "k", () => S.step(-1)),
@@ -38,7 +42,9 @@
       el("b", null, S.probability(one.probability[one.predicted])),
     );
     if (one.sd)
-      predicted.append(` (SD ${S.probability(one.sd[one.predicted])} over ${S.plural(one.members.length, "training")})`);
+      predicted.append(
+        ` (SD ${S.probability(one.sd[one.predicted])} over ${S.plural(one.members.length, "training")})`,
+      );
     const truth = one.truth === null ? null : el("span", null, "True class ", S.classTag(one.truth));
     return el("p.line", null, predicted, truth, S.rightness(one));
   };

@@ -4,8 +4,14 @@
   const { el } = S;
   const TERMS = [
     ["attention", "the share that a patch has in what the model makes of the case; all patches add up to 100%"],
-    ["equal share", "1 divided by the number of patches of the case; 2× is twice that. For a slice: its share of the patches"],
-    ["logit", "the score of a class before it becomes a probability: patches and a constant of the model (bias) add up to it"],
+    [
+      "equal share",
+      "1 divided by the number of patches of the case; 2× is twice that. For a slice: its share of the patches",
+    ],
+    [
+      "logit",
+      "the score of a class before it becomes a probability: patches and a constant of the model (bias) add up to it",
+    ],
     ["contribution", "what a patch adds to the logit of a class; below zero it speaks against the class"],
     ["training", "one of the models that were trained alike from different random starts; the result is their mean"],
     ["SD", "standard deviation over the trainings: how much they disagree"],
@@ -36,7 +42,11 @@
       `table.${kind}`,
       null,
       el("caption", null, title),
-      el("tbody", null, rows.map(([what, text]) => el("tr", null, el("th", { scope: "row" }, head(what)), el("td", null, text)))),
+      el(
+        "tbody",
+        null,
+        rows.map(([what, text]) => el("tr", null, el("th", { scope: "row" }, head(what)), el("td", null, text))),
+      ),
     );
 
   S.help = () =>

@@ -57,7 +57,8 @@
   const taken = ({ target, key }) => {
     if (target.matches("textarea, input:not([type=range])")) return true;
     if (target.matches("select")) return !/^[0-4/?]$/.test(key); // letters choose in it
-    if (target.matches("input[type=range]")) return ARROWS.includes(key) || ["Home", "End", "PageUp", "PageDown"].includes(key);
+    if (target.matches("input[type=range]"))
+      return ARROWS.includes(key) || ["Home", "End", "PageUp", "PageDown"].includes(key);
     return key === " " && target.matches("button, a, summary");
   };
 

@@ -8,7 +8,10 @@
     id: ["By name", natural],
     sure: ["Surest first", (a, b) => b.probability[b.predicted] - a.probability[a.predicted] || natural(a, b)],
     unsure: ["Least sure first", (a, b) => a.probability[a.predicted] - b.probability[b.predicted] || natural(a, b)],
-    disagreement: ["Largest SD first", (a, b) => (b.sd?.[b.predicted] ?? 0) - (a.sd?.[a.predicted] ?? 0) || natural(a, b)],
+    disagreement: [
+      "Largest SD first",
+      (a, b) => (b.sd?.[b.predicted] ?? 0) - (a.sd?.[a.predicted] ?? 0) || natural(a, b),
+    ],
     patches: ["Most patches first", (a, b) => b.n_patches - a.n_patches || natural(a, b)],
   };
   /** Whether any true class is known. */
@@ -57,7 +60,9 @@
     return el(
       "span.signs",
       null,
-      !blind && one.flags.length > 0 && el("span.flag", { title: one.flags.join("\n"), "aria-label": one.flags.join(" ") }, "⚑"),
+      !blind &&
+        one.flags.length > 0 &&
+        el("span.flag", { title: one.flags.join("\n"), "aria-label": one.flags.join(" ") }, "⚑"),
       !blind && judged.verdict && el("span", { title: agree ? "You agree" : "You do not agree" }, agree ? "✓" : "✕"),
       blind && judged.class && el("span", { title: "You gave a diagnosis" }, "✓"),
       marked > 0 && el("span.count", { title: `${S.plural(marked, "patch", "patches")} marked` }, `✎ ${marked}`),
@@ -77,7 +82,10 @@
       el("span.about", null, el("span.said", null, blind ? null : said(one)), signs(one, blind, marked)),
       one.missing.length > 0 &&
         el("span.lacks", null, "no ", one.missing.map((stain) => S.study.stains[stain]).join(", ")),
-      !blind && el("i.sureness", { vars: { "--p": one.probability[one.predicted], "--hue": S.study.class_colours[one.predicted] } }),
+      !blind &&
+        el("i.sureness", {
+          vars: { "--p": one.probability[one.predicted], "--hue": S.study.class_colours[one.predicted] },
+        }),
     );
     return el("li", here ? { class: "here" } : null, link);
   };

@@ -48,9 +48,7 @@
     context.clearRect(0, 0, wide, high);
     const [c, { scale }] = [S.shownClass(data, grid.state), grid];
     const contribution = grid.state.colour === "contribution";
-    const [values, largest] = contribution
-      ? [data.contribution[c], scale.contribution]
-      : [data.ratio, scale.ratio];
+    const [values, largest] = contribution ? [data.contribution[c], scale.contribution] : [data.ratio, scale.ratio];
     for (const i of patches) {
       const [x, y] = view.pixel(data.x[i], data.y[i]);
       if (x + size < 0 || y + size < 0 || x > wide || y > high) continue;

@@ -98,7 +98,7 @@
       write("marks");
       return true;
     },
-    /** What the reader said of a case: verdict on the model, class of a diagnosis (given blinded: in which order), comment. */
+    /** What the reader said of a case: a verdict on the model, the class of a blinded diagnosis, a comment. */
     verdict: (id) => ({ verdict: "", class: "", comment: "", ...table("verdicts").get(id) }),
     judge: (id, changes) => {
       const said = { ...S.marks.verdict(id), ...changes, ...("class" in changes ? blinded() : {}), time: now() };

@@ -46,7 +46,7 @@
         .slice(0, Math.max(1, Math.ceil((patches.length * percent) / 100))),
     );
 
-  /** Return {groups: [{slice, patches, of}], patches, of}: indices in the order seen; of: how many there were without "Top". */
+  /** Return {groups: [{slice, patches}], patches, of}: indices in the order seen; of: how many there are without "Top". */
   S.ordered = (data, state) => {
     const all = Array.from({ length: data.n }, (_, i) => i);
     const within = all.filter((i) => S.within(data, state, i));

@@ -14,7 +14,12 @@
     select.value = value;
   };
   const slide = (name, attributes, act) => {
-    const input = el("input", { type: "range", id: `tool-${name}`, ...attributes, oninput: () => act(Number(input.value)) });
+    const input = el("input", {
+      type: "range",
+      id: `tool-${name}`,
+      ...attributes,
+      oninput: () => act(Number(input.value)),
+    });
     return input;
   };
   const toggle = (text, act, attributes) => el("button", { type: "button", onclick: act, ...attributes }, text);
@@ -36,7 +41,18 @@
     const sizeBox = el("label.choice.slide.size", { for: "tool-size" }, el("span", null, "Size"), size);
     const map = toggle("Map", () => S.go({ map: S.state.map ? "" : "1" }));
     const selecting = toggle("Select", select, { title: "A click selects a patch", "aria-pressed": "false" });
-    tools = { sort, of, group, marks, top, said, size, map, select: selecting, boxes: { sortBox, ofBox, group, topBox } };
+    tools = {
+      sort,
+      of,
+      group,
+      marks,
+      top,
+      said,
+      size,
+      map,
+      select: selecting,
+      boxes: { sortBox, ofBox, group, topBox },
+    };
     bar.replaceChildren(sortBox, ofBox, topBox, group, marksBox, selecting, sizeBox, map);
   };
 
@@ -45,7 +61,10 @@
     const predicted = one ? S.study.classes[one.predicted] : "";
     const usual = state.beside ? "the predicted class" : `${predicted} (predicted)`;
     const others = S.study.classes.filter((text) => state.beside || text !== predicted);
-    return [[["", usual], ...others.map((text) => [text, text])], state.of === predicted && !state.beside ? "" : state.of];
+    return [
+      [["", usual], ...others.map((text) => [text, text])],
+      state.of === predicted && !state.beside ? "" : state.of,
+    ];
   };
 
   S.showTools = (bar, state, one) => {

@@ -29,7 +29,10 @@
     ];
     return [
       ["Attention", el("span", null, el("b", null, S.percent(data.weight[i])), ` of the case${sd}`)],
-      ["", `${S.times(data.ratio[i])} the equal share of ${S.percent(1 / n)}, rank ${S.count(data.rank[i])} of ${S.count(n)}`],
+      [
+        "",
+        `${S.times(data.ratio[i])} the equal share of ${S.percent(1 / n)}, rank ${S.count(data.rank[i])} of ${S.count(n)}`,
+      ],
       ...S.study.classes.map((_, c) => contribution(c)),
     ];
   };
@@ -99,12 +102,19 @@
   /** How many patches are shown, and how much of the attention and of the logit they carry: the line above the grid. */
   S.carried = (data, ordered, state) => {
     const [n, total] = [ordered.patches.length, data.case.n_patches];
-    const some = n === total ? `All ${S.plural(n, "patch", "patches")}` : `${S.count(n)} of ${S.plural(total, "patch", "patches")}`;
+    const some =
+      n === total
+        ? `All ${S.plural(n, "patch", "patches")}`
+        : `${S.count(n)} of ${S.plural(total, "patch", "patches")}`;
     if (state.blind) return [`${some}, in random order ${state.seed}`];
     const c = S.shownClass(data, state);
     const of = ordered.of === total ? "" : ` of ${S.count(ordered.of)}`;
     const top = state.top < 100 ? `${some}: the top ${state.top}%${of} by attention` : some;
-    const words = [top, `${S.percent(S.attentionOf(data, ordered.patches))} of the attention`, ofLogit(data, ordered, c)];
+    const words = [
+      top,
+      `${S.percent(S.attentionOf(data, ordered.patches))} of the attention`,
+      ofLogit(data, ordered, c),
+    ];
     const against = ordered.patches.some((i) => data.contribution[c][i] < 0);
     if (state.sort === "against" && !against) words.push(`no patch counts against ${S.study.classes[c]}`);
     if (data.left_out)
