@@ -146,10 +146,10 @@
     const scrolled = () => {
       asked = 0;
       shown.draw();
+      grid.repoint();
       if (grid.told !== null) grid.tell(grid.told);
     };
     const follow = () => {
-      grid.pointed = null; // what the pointer was on has gone from below it
       S.tip(null);
       asked ||= requestAnimationFrame(scrolled);
     };

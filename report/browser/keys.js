@@ -3,6 +3,7 @@
 ((S) => {
   const main = document.getElementById("main");
   const grid = () => (S.current?.data ? S.current : S.panes.case?.grid);
+  const pointing = () => Object.values(S.panes).some((pane) => pane.grid.pointed !== null);
   const ARROWS = ["ArrowLeft", "ArrowRight", "ArrowUp", "ArrowDown"];
 
   const step = (by) => {
@@ -56,7 +57,7 @@
   /** Whether the key belongs to the element that has the focus. */
   const taken = ({ target, key }) => {
     if (target.matches("textarea, input:not([type=range])")) return true;
-    if (target.matches("select")) return !/^[0-4/?]$/.test(key); // letters choose in it
+    if (target.matches("select")) return !pointing() && !/^[0-4/?]$/.test(key); // letters choose in it
     if (target.matches("input[type=range]"))
       return ARROWS.includes(key) || ["Home", "End", "PageUp", "PageDown"].includes(key);
     return key === " " && target.matches("button, a, summary");

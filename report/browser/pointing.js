@@ -1,8 +1,8 @@
 "use strict";
 // What the pointer does on a grid of patches: hover tells, click opens, Shift selects a range, Ctrl adds one.
 ((S) => {
-  const index = (event) => {
-    const cell = event.target.closest?.(".cell");
+  const index = ({ target }) => {
+    const cell = target?.closest?.(".grid > .cell");
     return cell ? [Number(cell.dataset.i), cell] : [null, null];
   };
 
@@ -16,22 +16,34 @@
       grid.told = cell ? i : null;
       if (cell) tell(i, cell);
     };
-    let soon = 0;
+    let [soon, x, y] = [0, 0, 0]; // a tip to come; where the pointer is
+    /** Find what is below the pointer after a scroll. */
+    grid.repoint = () => {
+      if (grid.pointed !== null) [grid.pointed] = index({ target: document.elementFromPoint(x, y) });
+    };
     const later = (i, cell) => {
       clearTimeout(soon); // a pointer on its way wants to see patches, not their numbers
       soon = setTimeout(() => grid.pointed === i && !document.querySelector("dialog[open]") && tell(i, cell), 250);
     };
 
-    host.addEventListener("pointermove", (event) => {
-      const [i, cell] = index(event);
+    let touch = false;
+    const point = (event) => {
+      const [i, cell] = touch ? [null, null] : index(event);
+      [x, y] = [event.clientX, event.clientY];
       if (grid.pointed === i) return;
       grid.told = null;
-      grid.pointed = event.pointerType === "touch" ? null : i;
+      grid.pointed = i;
       S.current = grid;
       S.tip(null);
-      if (i !== null && event.pointerType !== "touch") later(i, cell);
+      if (i !== null) later(i, cell);
       S.emit("pointed", grid);
-    });
+    };
+    for (const name of ["pointerdown", "pointermove"])
+      host.addEventListener(name, (event) => {
+        touch = event.pointerType === "touch";
+        point(event);
+      });
+    host.addEventListener("mouseover", point); // a window that closed left the pointer on a patch, without a move
     host.addEventListener("pointerleave", () => {
       grid.pointed = null;
       S.tip(null);

@@ -93,12 +93,20 @@ def test_no_mark_is_lost_while_the_name_is_asked(visit):
     assert dialog.is_visible()
     seen.page.keyboard.press("Escape")
     assert seen.text("#told") == "The mark is not kept: it needs your name."
+    seen.page.locator("#tool-sort").focus()  # where letters choose, unless a patch is pointed at
     seen.cell(1).hover()
     seen.page.keyboard.press("n")
     seen.page.keyboard.type("j2")  # a note, whoever writes it
     dialog.get_by_label("Your name or initials").fill("Anna")
     seen.page.keyboard.press("Enter")
     assert [shown_mark(seen, i) for i in (0, 1)] == ["", "✎"]
+    seen.page.wait_for_timeout(300)
+    seen.page.keyboard.press("u")  # the pointer has not moved
+    assert seen.text("#told") == "Taken back."
+    seen.page.keyboard.press("n")
+    seen.page.keyboard.type("j2")
+    seen.page.keyboard.press("Enter")
+    assert "sort=number" in seen.page.url
     seen.cell(1).hover()
     assert "Note j2" in seen.text("#tip")
 
