@@ -51,7 +51,7 @@ def main() -> None:
     parser.add_argument("results", type=Path, help="results folder of a study, with inventory and splits")
     parser.add_argument("rows", nargs="+", help="e.g. none normalise=macenko views=4 'normalise=h&e:macenko views=4'")
     parser.add_argument("--seeds", type=int, default=2)
-    parser.add_argument("--work", type=Path, help="folder for features and models; what is encoded is used again")
+    parser.add_argument("--work", type=Path, help="folder for features and models; what is there is used again")
     parser.add_argument("--output", type=Path, help="CSV of the tables")
     parser.add_argument("--processes", type=int, default=measure.cores())
     args = parser.parse_args()
@@ -137,7 +137,11 @@ def study(job: Job, trained: Path | None = None) -> None:
     place = job.place
     if (place / "features").is_symlink():  # of the study that the rows are made from
         (place / "features").unlink()
-    for name in settings.split_names(settings.configured(place)):
+    config = settings.configured(place)
+    last = "ensemble" if len(config["seeds"]) > 1 else f"seed_{config['seeds'][0]}"
+    for name in settings.split_names(config):
+        if (place / f"split_{name}" / last / "results.txt").exists():
+            continue  # by an earlier call
         cases = splits.read(place / f"splits/data_splits_{name}.npz").test
         mixed(job.plain, job.test, place / "features", set(cases), job.views)
         settings.evaluate(place, name, trained) if trained else settings.train(place, name)
