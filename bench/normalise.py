@@ -150,7 +150,7 @@ def study(job: Job, trained: Path | None = None) -> None:
 def mixed(plain: Path, test: Path, output: Path, cases: set[str], views: int) -> None:
     """Write the features in `plain`, with so many of the views, and those of some cases as `test` has them."""
     for path in plain.glob("*/shard_*.h5"):
-        own, other = store.read([path], views=True), store.read([test / path.relative_to(plain)])
+        own, other = store.read([path], viewed=True), store.read([test / path.relative_to(plain)])
         if not own.table["path"].equals(other.table["path"]):
             sys.exit(f"{path}: other patches than {test}")
         values, table = own.values[:].copy(), own.table.astype(dict.fromkeys(store.TEXT, str))

@@ -188,7 +188,7 @@ class Encoders:
 
     def _colours(self, encoder: str) -> Recolour:
         """Return what is done with colours before they are encoded: as in training, without further views."""
-        return Recolour(self.settings[encoder].get("normalise", "none"))  # bundles of earlier versions have none
+        return Recolour(self.settings[encoder].get("normalise", "none"), 0)  # bundles of earlier versions have none
 
     def _identity(self, encoder: str) -> dict[str, Any]:
         return self.loaded[encoder].identity | self._colours(encoder).identity

@@ -22,7 +22,7 @@ from stratamil.core.wording import counted
 from stratamil.features import images, matrices, networks, store
 from stratamil.features.cache import Cache, Rows, key
 from stratamil.features.encoder_registry import STAIN_STATS
-from stratamil.features.recolour import Plan, Recolour
+from stratamil.features.recolour import AS_THEY_ARE, Plan, Recolour
 
 SHOWN = 5  # files named in an error
 FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)  # no space, quota used up, limit on the size of a file
@@ -79,7 +79,7 @@ def embed(
     output: Path,
     cache: Path,
     max_unreadable: float,
-    recolour: Recolour | None = None,
+    recolour: Recolour = AS_THEY_ARE,
     batch_size: int | None = None,
     threads: int = 1,
     shown: bool = True,
@@ -99,7 +99,7 @@ def embed(
     works with this cache; then output is not written, and what has been encoded is kept for the next run.
     """
     folder, cases = Path(folder), set(cases)
-    batch_size, recolour = batch_size or BATCH[encoder.device.type], recolour or Recolour()
+    batch_size = batch_size or BATCH[encoder.device.type]
     table = patches[patches["case_id"].isin(cases)].reset_index(drop=True)
     identity, plans = encoder.identity | recolour.identity, _plans(table, recolour)
     encoders = {"features": encoder, **_colour(encoder, identity)}
@@ -124,7 +124,7 @@ def embed(
         rows, facts = {name: Rows(kept, keys, name) for name in encoders}, kept.facts(keys)
         views = [rows[name] for name in matrices.view_names(identity)]
         with _room(output):
-            beside = {"colour": rows.get("colour"), "views": views}
+            beside = {"colour": rows.get("colour"), "further": views}
             store.write(output, rows["features"], table[good].assign(**facts), lost, identity, **beside)
             kept.keep(output, keys)
     encoded, own = len(todo) - len(unreadable), int((facts["odd"] & images.Odd.OWN_COLOUR > 0).sum())

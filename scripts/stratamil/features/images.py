@@ -71,13 +71,13 @@ class Facts(NamedTuple):
 class Examined(NamedTuple):
     """What one decoding of a file gives: uint8 pixels (size, size, 3), a thumbnail (THUMBNAIL, THUMBNAIL, 3), Facts.
 
-    views: pixels of further views, in which only colours differ.
+    further: pixels of further views, in which only colours differ.
     """
 
     pixels: NDArray[np.uint8]
     thumbnail: NDArray[np.uint8]
     facts: Facts
-    views: Sequence[NDArray[np.uint8]] = ()
+    further: Sequence[NDArray[np.uint8]] = ()
 
 
 # Pixels of a patch in other colours, those of further views, and whether the first could not be made.

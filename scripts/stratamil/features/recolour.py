@@ -72,11 +72,11 @@ class Plan:
 class Recolour:
     """How a study changes colours. normalise: a method for all stains, or stain -> method. views: how many."""
 
-    normalise: str | Mapping[str, str] = NONE
-    views: int = 0
+    normalise: str | Mapping[str, str]
+    views: int
 
     @classmethod
-    def of_words(cls, words: Sequence[str], views: int = 0) -> "Recolour":
+    def of_words(cls, words: Sequence[str], views: int) -> "Recolour":
         """Return what flags ask for: `macenko`, or `h&e=macenko melan=reinhard`. Raises UserError for another word."""
         own = dict(word.rpartition("=")[::2] for word in words)
         if unknown := [method for method in own.values() if method not in (NONE, *METHODS)]:
@@ -97,6 +97,9 @@ class Recolour:
         """Return what is done with the patches of a slice."""
         own = self.normalise if isinstance(self.normalise, str) else self.normalise.get(slice_[1], NONE)
         return Plan(own, self.views, slice_)
+
+
+AS_THEY_ARE = Recolour(NONE, 0)
 
 
 def jittered(pixels: Pixels, factors: NDArray[np.floating], shifts: NDArray[np.floating]) -> Pixels:

@@ -63,15 +63,15 @@ class Features:
 
 @dataclass
 class Shard(Features):
-    """Features as one file holds them. views: float16 (N, D) of each further view."""
+    """Features as one file holds them. further: float16 (N, D) of each further view."""
 
-    views: Sequence[NDArray[np.float16]] = ()
+    further: Sequence[NDArray[np.float16]] = ()
 
 
-def read(paths: Iterable[Path | str], case_ids: Iterable[str] | None = None, views: bool = False) -> Features:
+def read(paths: Iterable[Path | str], case_ids: Iterable[str] | None = None, viewed: bool = False) -> Features:
     """Read the shards at `paths`; all cases, or those in `case_ids`. Returns Features; its values are Rows.
 
-    views: whether those of further views are read, too, for training.
+    viewed: whether those of further views are read, too, for training.
 
     The shards in one folder are of one encoder. Features of several stand side by side in blocks of columns, in the
     order of the folders' names, with zeros in the blocks of encoders that a patch has no features of; their identity is
@@ -105,11 +105,11 @@ def read(paths: Iterable[Path | str], case_ids: Iterable[str] | None = None, vie
     widths = [same[0].values.shape[1] for same in folders.values()]
     columns = np.repeat(np.cumsum([0, *widths[:-1]]), [len(same) for same in folders.values()])
     values = Rows([shard.values for shard in shards], part[order], row[order], columns, sum(widths), beside)
-    viewed = matrices.viewed(values, [shard.views for shard in shards]) if views else None
+    others = matrices.viewed(values, [shard.further for shard in shards]) if viewed else None
     colour = None
     if all(shard.colour is not None for shard in shards):
         colour = Rows([shard.colour for shard in shards], part[order], row[order], np.zeros_like(columns), COLOUR)
-    return Features(values, table.iloc[order].reset_index(drop=True), identity, blank[order], colour, viewed)
+    return Features(values, table.iloc[order].reset_index(drop=True), identity, blank[order], colour, others)
 
 
 def _beside(paths: Sequence[Path], shards: Sequence[Shard]) -> dict[int, list[int]]:
@@ -194,7 +194,7 @@ def _read_shard(path: Path, case_ids: Collection[str] | None = None) -> Shard:
     if case_ids is not None:
         table = table[table["case_id"].isin(case_ids)]
         table = table.assign(**{name: table[name].cat.remove_unused_categories() for name in IDS})
-    return Shard(values, table, identity, blank[table.index], colour, views=views)
+    return Shard(values, table, identity, blank[table.index], colour, further=views)
 
 
 def _texts(dataset: h5py.Dataset) -> pd.Series:
@@ -250,19 +250,19 @@ def write(
     unreadable: pd.DataFrame,
     identity: dict[str, Any],
     colour: Values | None = None,
-    views: Sequence[Values] = (),
+    further: Sequence[Values] = (),
 ) -> None:
     """Write a shard, whole or not at all; the same content gives the same bytes.
 
     values: float16 (N, D): an array, or what has its shape and gives its rows by slices, to be written as they are
     read. table: N rows with case_id, stain, slice_id, patch, path; x and y, and those of FACTS, may be there, too.
     unreadable: DataFrame of case_id, path and reason of the patches that have no features. colour: float16
-    (N, COLOUR), and views: float16 (N, D) each, given as `values` are. Raises UserError if the file does not hold what
-    was written.
+    (N, COLOUR), and further: float16 (N, D) of each view, given as `values` are. Raises UserError if the file does not
+    hold what was written.
     """
     text = h5py.string_dtype("utf-8")
     written = {"features": values} | ({} if colour is None else {"colour": colour})
-    written |= dict(zip(matrices.view_names(identity), views, strict=True))
+    written |= dict(zip(matrices.view_names(identity), further, strict=True))
     with files.atomic(path) as temporary:
         _reserve(temporary, written, table, unreadable)
         with h5py.File(temporary, "w", userblock_size=seal.SIZE) as file:
@@ -305,7 +305,7 @@ def _verify(path: Path, written: Path, table: pd.DataFrame, digests: dict[str, s
             for name, kind in kinds.items()
         )
         kept = {"features": shard.values, "colour": shard.colour}
-        kept |= dict(zip(matrices.view_names(shard.identity), shard.views))
+        kept |= dict(zip(matrices.view_names(shard.identity), shard.further))
         same = same and all(_digest(kept[name]) == digest for name, digest in digests.items())
     if not same:
         raise UserError(f"{path}: what was read back is not what was written: check the disk, and run again")

@@ -31,7 +31,7 @@ def read(
 
     y: case -> class index. name: of the split. `identity["data"]` is the digest of the features.
     """
-    features = store.read(shards, [*split.train, *split.val], views=True)
+    features = store.read(shards, [*split.train, *split.val], viewed=True)
     bags = Bags(features, stains, device)
     seen = {case: bags.fingerprint(case) for case in (*split.train, *split.val)}
     digest = hashlib.sha256("".join(f"{each}\n" for each in seen.values()).encode())

@@ -13,7 +13,7 @@ from torchstain.numpy.normalizers.macenko import NumpyMacenkoNormalizer
 from stratamil.core.errors import UserError
 from stratamil.features import cache, extract, images, store
 from stratamil.features import stain_normalisation as methods
-from stratamil.features.recolour import FACTOR, SHIFT, Recolour, jittered
+from stratamil.features.recolour import AS_THEY_ARE, FACTOR, SHIFT, Recolour, jittered
 
 SIZE = 32
 SLICE = ("1", "h&e", "match_1")
@@ -93,7 +93,7 @@ def one_stain():
     "pixels", [np.full((SIZE, SIZE, 3), colour, np.uint8) for colour in (0, 90, 255, (200, 90, 160))] + [faint()]
 )
 def test_what_cannot_be_normalised_stays_as_it_is(method, pixels):
-    found = Recolour(method).plan(SLICE)(pixels)
+    found = Recolour(method, 0).plan(SLICE)(pixels)
     assert found.failed and np.array_equal(found.pixels, pixels)
 
 
@@ -102,7 +102,7 @@ def test_macenko_leaves_a_patch_of_one_stain():
 
 
 def test_a_view_changes_all_patches_of_a_slice_alike_and_is_drawn_from_names():
-    plan, other = (Recolour(views=3).plan((case, "h&e", "match_1")) for case in ("1", "2"))
+    plan, other = (Recolour("none", 3).plan((case, "h&e", "match_1")) for case in ("1", "2"))
     changes = [plan.change(view) for view in plan.numbers] + [other.change(1)]
     assert len({tuple(np.concatenate(change)) for change in changes}) == 4
     assert all((abs(factors - 1) <= FACTOR).all() and (abs(shifts) <= SHIFT).all() for factors, shifts in changes)
@@ -120,23 +120,26 @@ def test_no_change_of_densities_changes_no_pixel():
 
 
 def test_identity_tells_what_changes_features_and_is_empty_where_nothing_does():
-    assert Recolour().identity == Recolour({"h&e": "none"}).identity == {}
+    assert AS_THEY_ARE.identity == Recolour({"h&e": "none"}, 0).identity == {}
     kinds = [
-        Recolour("macenko"),
-        Recolour("reinhard"),
-        Recolour({"h&e": "macenko"}),
-        Recolour(views=2),
-        Recolour(views=3),
+        Recolour("macenko", 0),
+        Recolour("reinhard", 0),
+        Recolour({"h&e": "macenko"}, 0),
+        Recolour("none", 2),
+        Recolour("none", 3),
     ]
     assert len({str(kind.identity) for kind in kinds}) == 5 and all("colour_code" in kind.identity for kind in kinds)
-    assert Recolour({"a": "macenko", "b": "reinhard"}).identity == Recolour({"b": "reinhard", "a": "macenko"}).identity
+    assert (
+        Recolour({"a": "macenko", "b": "reinhard"}, 0).identity
+        == Recolour({"b": "reinhard", "a": "macenko"}, 0).identity
+    )
 
 
 def test_flags():
-    assert Recolour.of_words([]) == Recolour() and Recolour.of_words(["macenko"], 2) == Recolour("macenko", 2)
-    assert Recolour.of_words(["h&e=macenko", "a=b=reinhard"]) == Recolour({"h&e": "macenko", "a=b": "reinhard"})
+    assert Recolour.of_words([], 0) == AS_THEY_ARE and Recolour.of_words(["macenko"], 2) == Recolour("macenko", 2)
+    assert Recolour.of_words(["h&e=macenko", "a=b=reinhard"], 0) == Recolour({"h&e": "macenko", "a=b": "reinhard"}, 0)
     with pytest.raises(UserError, match=r"embed\.normalise: no method vahadane: set one of none, reinhard, macenko"):
-        Recolour.of_words(["h&e=vahadane"])
+        Recolour.of_words(["h&e=vahadane"], 0)
 
 
 class Mean:
@@ -166,7 +169,7 @@ class Study:
         table = pd.DataFrame(rows, columns=["case_id", "stain", "slice_id", "patch", "path"])
         self.table = table.astype({"patch": "int32"})
 
-    def embed(self, recolour=None, name="out", encoder=None, **settings):
+    def embed(self, recolour=AS_THEY_ARE, name="out", encoder=None, **settings):
         output = self.root / f"{name}.h5"
         told = {"output": output, "cache": self.root / "cache" / f"{name}.h5", "max_unreadable": 0, "batch_size": 3}
         self.counts = extract.embed(
@@ -189,15 +192,15 @@ def study(tmp_path):
 
 
 def test_without_a_change_the_file_is_what_it_was(study):
-    plain, same = study.embed(name="a"), study.embed(Recolour("none"), name="b")
+    plain, same = study.embed(name="a"), study.embed(Recolour("none", 0), name="b")
     assert plain.read_bytes() == same.read_bytes() and "views" not in store.read([plain]).identity
-    assert study.embed(Recolour({"sox10": "none"}), name="c").read_bytes() == plain.read_bytes()
+    assert study.embed(Recolour({"sox10": "none"}, 0), name="c").read_bytes() == plain.read_bytes()
 
 
 @pytest.mark.parametrize("resize", ["squash", "crop", "pad"])
 def test_a_stain_is_normalised_the_others_are_not_and_failures_are_counted(study, resize):
     plain = store.read([study.embed(name="plain", encoder=Mean(resize))])
-    recolour = Recolour({"h&e": "macenko"})
+    recolour = Recolour({"h&e": "macenko"}, 0)
     found = store.read([path := study.embed(recolour, encoder=Mean(resize))])
     assert np.array_equal(found.values[:], study.expected(recolour))
     of_stain = (found.table["stain"] == "h&e").to_numpy()
@@ -211,14 +214,14 @@ def test_a_stain_is_normalised_the_others_are_not_and_failures_are_counted(study
 def test_padding_keeps_its_white(study):
     Image.fromarray(tissue(9)[:20]).save(study.folder / study.table["path"][3])
     facts = images.examine(study.folder / study.table["path"][3], SIZE, "pad", Recolour("reinhard", 1).plan(SLICE))
-    assert (facts.pixels[:8] == 255).all() and (facts.views[0][:8] == 255).all() and facts.pixels[16].min() < 200
+    assert (facts.pixels[:8] == 255).all() and (facts.further[0][:8] == 255).all() and facts.pixels[16].min() < 200
 
 
 def test_views_stand_beside_the_features_and_survive_a_stop(study):
     """Whole, and in two parts of which the first was stopped; each is encoded once."""
     recolour = Recolour({"h&e": "reinhard"}, views=2)
     whole = study.embed(recolour)
-    found = store.read([whole], views=True)
+    found = store.read([whole], viewed=True)
     n = len(study.table)
     for view in range(3):
         assert np.array_equal(found.viewed[view * n : (view + 1) * n], study.expected(recolour, view))
@@ -240,7 +243,7 @@ def test_views_stand_beside_the_features_and_survive_a_stop(study):
 
 
 def test_a_cached_patch_is_used_again_only_if_its_colours_are_changed_alike(study):
-    by_stain = Recolour({"h&e": "macenko", "sox10": "reinhard"})
+    by_stain = Recolour({"h&e": "macenko", "sox10": "reinhard"}, 0)
     study.embed(by_stain)
     study.table["slice_id"] = "match_9"  # which normalisation does not ask about
     study.embed(by_stain)
@@ -249,7 +252,7 @@ def test_a_cached_patch_is_used_again_only_if_its_colours_are_changed_alike(stud
     found = store.read([study.embed(by_stain)])
     assert (study.counts.encoded, study.counts.reused) == (4, 4)
     assert np.array_equal(np.sort(found.values[:], axis=0), np.sort(study.expected(by_stain), axis=0))
-    views = Recolour(views=1)
+    views = Recolour("none", 1)
     study.embed(views)
     study.table["slice_id"] = "match_8"  # which views are drawn from
     study.embed(views)
@@ -258,14 +261,14 @@ def test_a_cached_patch_is_used_again_only_if_its_colours_are_changed_alike(stud
 
 def test_views_of_several_encoders_are_joined(study):
     """Side by side for the same patches, and of another stain beside zeros."""
-    recolour, table = Recolour(views=2), study.table
+    recolour, table = Recolour("none", 2), study.table
     both = [study.root / name / "shard_00.h5" for name in ("a", "b", "c")]
     study.table = table[table["stain"] == "h&e"].reset_index(drop=True)
     for path in both[:2]:
         study.embed(recolour, output=path)
     study.table = table[table["stain"] == "sox10"].reset_index(drop=True)
     study.embed(recolour, output=both[2])
-    found, n = store.read(both, views=True), len(table)
+    found, n = store.read(both, viewed=True), len(table)
     study.table = found.table
     of_stain = (found.table["stain"] == "h&e").to_numpy()
     for view in range(3):
@@ -275,7 +278,7 @@ def test_views_of_several_encoders_are_joined(study):
     study.table = table[table["stain"] == "h&e"].reset_index(drop=True)
     study.embed(output=both[1], name="b")
     with pytest.raises(UserError, match="encoders with different numbers of views"):
-        store.read(both[:2], views=True)
+        store.read(both[:2], viewed=True)
 
 
 def test_the_script_takes_both_settings_and_tells_what_keeps_its_colours(study, caplog):
@@ -286,7 +289,7 @@ def test_the_script_takes_both_settings_and_tells_what_keeps_its_colours(study, 
     output = study.root / "f" / "shard_00.h5"
     words += ["--output", output, "--cache", study.root / "f/cache/shard_00.h5"]
     call("embed", *words, "--normalise", "h&e=macenko", "sox10=reinhard", "--views", 1)
-    found = store.read([output], views=True)
+    found = store.read([output], viewed=True)
     assert found.identity["stain_normalisation"] == {"h&e": "macenko", "sox10": "reinhard"}
     assert found.identity["views"] == 1 and found.viewed.shape == (16, 60)
     # the features are those of normalised patches, and the colours those of the images

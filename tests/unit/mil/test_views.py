@@ -84,7 +84,7 @@ def test_training_reads_the_views_of_a_feature_file(data, tmp_path):
     n, identity = len(data.table), {"encoder": "a", "dim": data.values.shape[1], "views": VIEWS}
     views = [whole.viewed[n * k : n * (k + 1)] for k in range(1, VIEWS + 1)]
     path = tmp_path / "a" / "shard_00.h5"
-    store.write(path, data.values, data.table, none, identity, views=views)
+    store.write(path, data.values, data.table, none, identity, further=views)
     assert matrices.view_names(identity) == ["view_1", "view_2", "view_3"]
     split = Split(CASES[:8], CASES[8:10], CASES[10:])
     told = {"y": Y, "classes": ["a", "b"], "stains": STAINS, "name": "01", "device": torch.device("cpu")}
