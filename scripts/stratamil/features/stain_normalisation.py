@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 Pixels = NDArray[np.uint8]  # (H, W, 3)
 
 LEAST = 0.01  # share of the pixels that must be tissue
-# Brightness, the mean of R, G and B, from which a pixel is glass to Reinhard's method, and stays as it is.
+# Brightness, the mean of R, G and B, from which a pixel is glass to Reinhard's method, and does not count.
 GLASS = 220
 # Mean and SD of l, alpha and beta: slide TCGA-A2-A3XS-DX1 (Amgad et al., Bioinformatics 2019; 35: 3461-3467), as in
 # HistomicsTK 1.4.0, histomicstk/saliency/cellularity_detection_thresholding.py.
@@ -35,22 +35,23 @@ FAINT = 0.05  # maximum of a density below which its stain is not there
 
 
 def reinhard(pixels: Pixels) -> Pixels | None:
-    """Return a patch whose tissue has mean and SD of the reference; None if too little is tissue, or of one colour."""
+    """Return a patch whose tissue has mean and SD of the reference; None if too little is tissue, or of one colour.
+
+    Glass changes with the tissue: it becomes white, and there is no edge between the two.
+    """
     rgb = pixels.reshape(-1, 3)
     tissue = rgb.sum(axis=1, dtype=np.uint16) < 3 * GLASS
     if tissue.mean() < LEAST:
         return None
     # a colour that no cone sees counts as half a grey level
-    lms = np.log(np.maximum(rgb[tissue].astype(np.float32) @ LMS_OF_RGB.T.astype(np.float32), 0.5))
+    lms = np.log(np.maximum(rgb.astype(np.float32) @ LMS_OF_RGB.T.astype(np.float32), 0.5))
     lab = lms @ LAB_OF_LMS.T.astype(np.float32)
-    mean, sd = lab.mean(axis=0, dtype=np.float64), lab.std(axis=0, dtype=np.float64)
+    mean, sd = lab[tissue].mean(axis=0, dtype=np.float64), lab[tissue].std(axis=0, dtype=np.float64)
     if sd.min() < FLAT:
         return None
     scaled = (lab - mean.astype(np.float32)) * (SD / sd).astype(np.float32) + np.float32(MEAN)
     back = np.exp(scaled @ np.linalg.inv(LAB_OF_LMS).T.astype(np.float32))
-    result = rgb.copy()
-    result[tissue] = _rounded(back @ np.linalg.inv(LMS_OF_RGB).T.astype(np.float32))
-    return result.reshape(pixels.shape)
+    return _rounded(back @ np.linalg.inv(LMS_OF_RGB).T.astype(np.float32)).reshape(pixels.shape)
 
 
 def macenko(pixels: Pixels) -> Pixels | None:
