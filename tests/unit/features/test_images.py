@@ -180,7 +180,7 @@ def test_16_bit_grey_is_scaled_by_the_bits_in_use(tmp_path_factory, bits, seed):
     values[0, 0] = 2**bits - 1
     Image.fromarray(values).save(path)
     used = next(each for each in (8, 10, 12, 14, 16) if each >= bits)
-    found, _, facts = images.examine(path, 24, "squash")
+    found, _, facts, _ = images.examine(path, 24, "squash")
     assert (found[..., 0] == values // 2 ** (used - 8)).all() and facts.bits == used
     assert facts.odd & Odd.GREY16
     Image.fromarray(values).save(path.with_suffix(".tif"))
@@ -264,6 +264,6 @@ def test_sharpness_is_the_variance_of_the_laplacian():
 @pytest.mark.parametrize("size", [32, images.THUMBNAIL])
 def test_the_thumbnail_shows_the_whole_image_however_the_encoder_s_is_made(tmp_path, resize, size):
     Image.fromarray(np.tile(TISSUE, (4, 7, 1))).save(tmp_path / "a.png")
-    pixels, thumbnail, _ = images.examine(tmp_path / "a.png", size, resize)
+    pixels, thumbnail, *_ = images.examine(tmp_path / "a.png", size, resize)
     assert (pixels == images.read(tmp_path / "a.png", size, resize)).all()
     assert (thumbnail == images.read(tmp_path / "a.png", images.THUMBNAIL, "squash")).all()
