@@ -1,8 +1,8 @@
 """Encode every patch of the used cases once, for all splits, seeds and epochs.
 
 INPUTS: inventory/patches.parquet, inventory/cases.csv, encoder weights
-OUTPUTS: features/{encoder}/shard_{shard}.h5, with the size, colour and sharpness of each image, so that no later rule
-    opens one to know them; undeclared: the cache beside it, with which a rerun encodes only what is new
+OUTPUTS: features/{encoder}/shard_{shard}.h5, with the size, colour and quality of each image, so that no later rule
+    opens one to know them, and which patches are excluded for it; undeclared: the cache beside it, with which a rerun encodes only what is new
 Only `weights` uses the network, and runs where Snakemake does.
 """
 
@@ -49,9 +49,10 @@ rule embed:
     params:
         folder=config["patches"],
         flags=encoder_flags,
+        quality=given(flags("cohort.quality")),
         weights=lambda wildcards, input: flag("weights_file", input.weights) if input.weights else "",
         cache=f"{config['results']}/features/{{encoder}}/cache/shard_{{shard}}.h5",
     shell:
         "python {input.code[0]:q} --patches-table {input.patches:q} --cases {input.cases:q} --patches {params.folder:q}"
-        " --shard {wildcards.shard} {params.flags} {params.weights} --threads {threads}"
+        " --shard {wildcards.shard} {params.flags} {params.quality} {params.weights} --threads {threads}"
         " --cache {params.cache:q} --output {output:q} --log {log:q}"

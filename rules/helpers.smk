@@ -9,7 +9,10 @@ from stratamil.workflow import changed_settings
 
 def flags(section, *only, **settings):
     """A section of the config as flags, see `schema.flags`; the whole of it, or the settings named."""
-    return schema.flags(section, config[section], *only, **settings)
+    values = config
+    for part in section.split("."):
+        values = values[part]
+    return schema.flags(section, values, *only, **settings)
 
 
 def given(*words):

@@ -17,7 +17,7 @@ from stratamil.cohort import columns, duplicates, sites, splits
 from stratamil.cohort.inventory import USED
 from stratamil.core import files, provenance, tables
 from stratamil.core.errors import UserError
-from stratamil.features import quality, store
+from stratamil.features import exclusion, quality, store
 from stratamil.report import cohort_sentences
 
 PLAN = ("preset", "n_splits", "validation", "n_repeats", "by", "balance")
@@ -61,7 +61,7 @@ def main(args: argparse.Namespace) -> None:
     patches = cohort_summary.classed(listed, cases)
     sets = {path.stem.removeprefix("data_splits_"): splits.read(path) for path in args.splits}
     plan = {name: getattr(args, name) for name in PLAN}
-    lost = store.unreadable(args.features) if args.features else None
+    lost = exclusion.left_out(args.features) if args.features else None
     data = store.read(args.features) if args.features else None
     numbers = cohort_summary.numbers(
         patches,

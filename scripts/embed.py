@@ -1,6 +1,7 @@
 """Encode the patches of one shard with a frozen encoder; take what an earlier run has encoded from the cache.
 
-From the same decoding come the colour of each image, which is its stain_stats, and its size, sharpness and oddities.
+From the same decoding come the colour of each image, which is its stain_stats, and its size, quality and oddities, by
+which patches are excluded.
 
 Settings of the encoder that are not given are its defaults: see features/encoder_registry.py. Needs no internet.
 """
@@ -16,6 +17,7 @@ import cli
 from stratamil.cohort import inventory
 from stratamil.core import schema
 from stratamil.features import extract, networks, store
+from stratamil.features.exclusion import Rule
 
 # All but weights, whose file is an input, and by_stain, which the workflow takes apart.
 SETTINGS = [key for key in schema.section("embed") if key not in ("weights", "by_stain")]
@@ -28,6 +30,7 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--patches", type=Path, required=True, help="folder of patch images")
     parser.add_argument("--shard", type=int, required=True, help="which shard, from 0")
     cli.add_settings(parser, "embed", *SETTINGS)
+    cli.add_settings(parser.add_argument_group("patches to exclude"), "cohort.quality")
     parser.add_argument("--weights-file", type=Path, help="state dict; without it, random weights")
     parser.add_argument("--only-stains", nargs="+", metavar="STAIN", help="encode the patches of these stains alone")
     parser.add_argument("--threads", type=int, default=1)
@@ -65,6 +68,7 @@ def main(args: argparse.Namespace) -> None:
         batch_size=args.batch_size,
         threads=args.threads,
         max_unreadable=args.max_unreadable,
+        rule=Rule.of(vars(args)),
     )
     logging.info("encoded %d, reused %d, unreadable %d patches, %.0f patches/s", *counts)
 

@@ -22,6 +22,7 @@ from stratamil.core.wording import counted
 from stratamil.features import images, networks, store
 from stratamil.features.cache import Cache, Rows, key
 from stratamil.features.encoder_registry import STAIN_STATS
+from stratamil.features.exclusion import Rule
 
 SHOWN = 5  # files named in an error
 FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)  # no space, quota used up, limit on the size of a file
@@ -71,6 +72,7 @@ def embed(
     output: Path,
     cache: Path,
     max_unreadable: float,
+    rule: Rule | None = None,
     batch_size: int | None = None,
     threads: int = 1,
     shown: bool = True,
@@ -83,6 +85,7 @@ def embed(
     cases: ids of the cases to embed. folder: what the paths are relative to.
     output: feature file. cache: file of the last success, which need not exist; see Cache.
     max_unreadable: largest share of patches without a usable image.
+    rule: which images are marked as excluded; their features are made and kept, for another rule. None: none.
     batch_size: patches encoded at once; None is what suits the device. threads: for decoding.
     shown: whether progress is.
     Raises UserError if too many patches are unreadable, a case has none left, the disk is full, or another process
@@ -110,11 +113,14 @@ def embed(
         keys = [each for each, keep in zip(keys, good) if keep]
         lost = table.loc[~good, ["case_id", "path"]].assign(reason=lambda rows: rows["path"].map(unreadable))
         rows = {name: Rows(kept, keys, name) for name in encoders}
+        known = table[good].assign(**kept.facts(keys))
+        if rule:
+            known[store.EXCLUDED] = rule.reasons(known)
         with _room(output):
             store.write(
                 output,
                 rows["features"],
-                table[good].assign(**kept.facts(keys)),
+                known,
                 lost,
                 encoder.identity,
                 colour=rows.get("colour"),
