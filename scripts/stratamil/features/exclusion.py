@@ -1,18 +1,14 @@
 """Which patches a study excludes for what their pixels are: decided when their features are written, from Facts."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
-from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from stratamil.cohort import flow
-from stratamil.core.names import natural
 from stratamil.core.wording import num, pct
-from stratamil.features import store
 from stratamil.features.images import Odd
 
 PEN = 0.05  # share of a patch that has the colour of ink, above which a pen was there
@@ -60,17 +56,3 @@ def detail(reason: int, facts: Mapping[str, Any]) -> str:
         SHARPNESS: lambda: f"sharpness {num(facts['sharpness'], 1)}",
         INK: lambda: f"ink on {pct(facts['pen'])} of it",
     }.get(reason, str)()
-
-
-def left_out(shards: Sequence[Path]) -> pd.DataFrame:
-    """Return the patches that store.read does not give: case_id, path, why and reason; the unreadable ones first.
-
-    why: the same text for all of a kind. reason: what was found.
-    """
-    lost = store.unreadable(shards).assign(why=flow.UNREADABLE)
-    facts = store.facts(shards)
-    facts = facts[facts[store.EXCLUDED] > 0].sort_values("path", key=lambda paths: paths.map(natural))
-    why = [REASONS[reason] for reason in facts[store.EXCLUDED]]
-    details = [detail(row[store.EXCLUDED], row) for row in facts.to_dict("records")]
-    found = facts[["case_id", "path"]].assign(reason=details, why=why)
-    return pd.concat([lost, found], ignore_index=True)

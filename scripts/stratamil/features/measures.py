@@ -19,7 +19,7 @@ FOCUS = 256  # pixels of the longer side, above which an image is made smaller b
 GLASS = 0.1  # mean optical density that glass has at most: 20% darker than white
 DARKER = 0.03  # optical density of tissue above that of the glass in its image: 7% darker
 BRIGHTEST = 0.01  # share of an image's pixels that are taken for its glass
-INK, INK_RED, INK_SATURATION = 0.1, 0.25, 0.3  # more density of red than of green; density of red; HSV saturation
+INK, INK_RED, INK_SATURATION = 0.07, 0.25, 0.3  # more density of red than of green; density of red; HSV saturation
 BLACK, NEUTRAL = 90, 30  # brightest of R, G and B, and their difference, in a black pixel, of 255
 LUMA = np.array([0.299, 0.587, 0.114])  # of R, G and B in a grey level, as in Pillow
 OPTICAL = -np.log10(np.maximum(np.arange(256, dtype=np.float32), 1) / 255)

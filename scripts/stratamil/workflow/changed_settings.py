@@ -108,7 +108,9 @@ def _setting(key: str) -> str:
     if name in known:  # of no section
         return name
     every = [part for section in known for part in (section, *schema.within(section))]
-    sections = [part for part in every if "properties" in known[part.partition(".")[0]] and name in schema.section(part)]
+    sections = [
+        part for part in every if "properties" in known[part.partition(".")[0]] and name in schema.section(part)
+    ]
     return f"{sections[0]}.{name}" if len(sections) == 1 and "." not in key else name
 
 

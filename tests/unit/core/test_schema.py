@@ -21,7 +21,19 @@ def parsed(section, *words):
     return vars(parser.parse_args(words))
 
 
-WHOLE = ["cohort", "cohort.quality", "names", "features", "model", "train", "faithfulness", "attention", "browser", "report", "splits"]
+WHOLE = [
+    "cohort",
+    "cohort.quality",
+    "names",
+    "features",
+    "model",
+    "train",
+    "faithfulness",
+    "attention",
+    "browser",
+    "report",
+    "splits",
+]
 
 
 @pytest.mark.parametrize("section", WHOLE)

@@ -90,7 +90,9 @@ def test_type_and_range_in_words(setting, words):
 
 
 def test_every_setting_has_a_meaning_and_a_default():
-    inner = [part for name, entry in SCHEMA["properties"].items() if "properties" in entry for part in schema.within(name)]
+    inner = [
+        part for name, entry in SCHEMA["properties"].items() if "properties" in entry for part in schema.within(name)
+    ]
     for name, entry in [*SCHEMA["properties"].items(), *((part, {"properties"}) for part in inner)]:
         for setting in schema.section(name).values() if "properties" in entry else [entry]:
             assert setting["description"], name
