@@ -58,7 +58,7 @@ def glass(image, random):
 
 def grey16(factor):
     """16-bit grey of which a part of the range is used."""
-    return lambda image, _: Image.fromarray((np.asarray(image.convert("L")).astype(np.uint16) * factor))
+    return lambda image, _: Image.fromarray(np.asarray(image.convert("L")).astype(np.uint16) * factor)
 
 
 FAULTS = {

@@ -20,9 +20,7 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--runs", nargs="+", type=Path, required=True, help="folders split_<split>/seed_<seed>")
     parser.add_argument("--cases", type=Path, required=True, help="cases.csv of the inventory")
     parser.add_argument("--excluded", type=Path, required=True, help="excluded.csv of the inventory")
-    parser.add_argument(
-        "--unreadable", nargs="*", type=Path, default=[], help="feature shards, for unreadable and excluded patches"
-    )
+    parser.add_argument("--unreadable", nargs="*", type=Path, default=[], help="feature shards, for patches left out")
     parser.add_argument("--splits", nargs="+", type=Path, required=True, help="data_splits_<split>.npz")
     parser.add_argument("--cohort", type=Path, required=True, help="cohort.json of rule cohort")
     parser.add_argument("--baselines", type=Path, help="predictions.csv of the baselines")

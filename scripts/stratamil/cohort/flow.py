@@ -33,9 +33,9 @@ def follow(
     """Follow every row, file, case and patch, to the splits or, with what was predicted, to the test predictions.
 
     cases: all rows of cases.csv. excluded: excluded.csv. splits: name -> Split. unreadable: DataFrame of case_id, path,
-    reason of patches that have no features or are excluded, with `why` if that is not UNREADABLE of all. predicted: Series of the number of patches in the bag of each test case, by case_id. classes: K names.
-    patients: whether they are known; else their number is None. images: whether patches are files, or rows of
-    feature files.
+    reason of patches that have no features or are excluded, with `why` if that is not UNREADABLE of all. predicted:
+    Series of the number of patches in the bag of each test case, by case_id. classes: K names. patients: whether they
+    are known; else their number is None. images: whether patches are files, or rows of feature files.
     Returns {"sources": [{"name", "unit", "n", "left_out": [{"reason", "n"}], "kept"}], "steps": [{"name", "cases",
     "patients", "patches", "counts", "left_out": [{"reason", "cases", "patches"}]}]}; what is left out is left out
     before the step. In sources `cases` are those that have patches and no label.

@@ -1,8 +1,8 @@
-"""How good the patches of a cohort are, by stain and class, which of them are suspect, and whether that tells the class.
+"""How good the patches of a cohort are, by stain and class, which are suspect, and whether quality tells the class.
 
 A patch is suspect by the usual of its stain, since faint stains have little contrast and counterstains their own hue.
-The optical densities of a stain of two dyes lie in a plane (Macenko et al., ISBI 2009): what of the squared density of a
-patch lies outside the plane of its stain is the residual. It comes from the mean and covariance of haematoxylin, eosin
+The optical densities of two dyes lie in a plane (Macenko et al., ISBI 2009): what of the squared density of a patch
+lies outside the plane of its stain is the residual. It comes from the mean and covariance of haematoxylin, eosin
 and DAB that stain_stats hold, so that no image is opened for it.
 """
 
@@ -61,14 +61,15 @@ def look(
 ) -> dict[str, Any] | None:
     """Return what the quality of the patches is, ready for JSON; None where nothing was measured.
 
-    features: as store.read returns them. facts: of store.facts. cases: used ones with case_id, patient_id and class. ink:
-    whether patches with ink are suspect. Keys: rows (stain, class, patches, excluded, the median of each of MEASURES,
-    and the number of each of KINDS), suspects (kind -> patches), pictures (stain, kind, n, low, high: of the measure, and
-    paths, the worst first), excluded (why, n, paths), probe (of `probe`).
+    features: as store.read returns them. facts: of store.facts. cases: used ones with case_id, patient_id and class.
+    ink: whether patches with ink are suspect. Keys: rows (stain, class, patches, excluded, the median of each of
+    MEASURES, and the number of each of KINDS), patches, suspect (how many are of any kind), suspects (kind -> patches),
+    pictures (stain, kind, n, measure, its low and high, and paths, the worst first), excluded (why, n, paths), and what
+    `probe` returns.
     """
-    table = known(features, facts, cases)
-    if table.empty or table["tissue"].isna().all():
+    if not facts["case_id"].isin(set(cases["case_id"])).any() or facts["tissue"].isna().all():
         return None
+    table = known(features, facts, cases)
     found = suspect(table, ink)
     used = table["excluded"] == 0
     rows = [
@@ -120,8 +121,8 @@ def suspect(table: pd.DataFrame, ink: bool) -> pd.DataFrame:
 def residuals(colour: store.Rows | NDArray[np.float16], stains: NDArray[Any]) -> NDArray[np.float64]:
     """Return what share of the squared optical density of each patch lies outside the plane of its stain, (N,).
 
-    colour: stain_stats (N, D). The plane is that of the largest two directions of the mean second moments of the stain's
-    patches, each scaled to a trace of 1. A patch of nothing but white has 0.
+    colour: stain_stats (N, D). The plane is that of the largest two directions of the mean second moments of the
+    stain's patches, each scaled to a trace of 1. A patch of nothing but white has 0.
     """
     moments = np.concatenate([_moments(colour[begin : begin + BLOCK]) for begin in range(0, len(stains), BLOCK)])
     result = np.zeros(len(stains))
@@ -186,7 +187,7 @@ def _blurred(x: pd.DataFrame) -> pd.Series:
 
 
 def _pictures(part: pd.DataFrame, found: pd.DataFrame, stain: str) -> list[dict[str, Any]]:
-    """Return the worst patches of a stain: the suspect ones of each kind, in any case those of least tissue and focus."""
+    """Return the worst patches of a stain: suspect ones of each kind, in any case those of least tissue and focus."""
     rows = []
     for kind, (measure, largest) in WORST.items():
         suspects = part[found.loc[part.index, kind]]

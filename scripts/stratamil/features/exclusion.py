@@ -55,4 +55,4 @@ def detail(reason: int, facts: Mapping[str, Any]) -> str:
         TISSUE: lambda: f"tissue {pct(facts['tissue'], 1)}",
         SHARPNESS: lambda: f"sharpness {num(facts['sharpness'], 1)}",
         INK: lambda: f"ink on {pct(facts['pen'])} of it",
-    }.get(reason, str)()
+    }.get(reason, lambda: "")()

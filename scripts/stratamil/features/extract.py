@@ -113,9 +113,7 @@ def embed(
         keys = [each for each, keep in zip(keys, good) if keep]
         lost = table.loc[~good, ["case_id", "path"]].assign(reason=lambda rows: rows["path"].map(unreadable))
         rows = {name: Rows(kept, keys, name) for name in encoders}
-        known = table[good].assign(**kept.facts(keys))
-        if rule:
-            known[store.EXCLUDED] = rule.reasons(known)
+        known = _judged(table[good].assign(**kept.facts(keys)), rule)
         with _room(output):
             store.write(
                 output,
@@ -128,6 +126,11 @@ def embed(
             kept.keep(output, keys)
     encoded = len(todo) - len(unreadable)
     return Counts(encoded, len(table) - len(todo), len(unreadable), encoded / seconds if encoded else 0.0)
+
+
+def _judged(table: pd.DataFrame, rule: Rule | None) -> pd.DataFrame:
+    """Return a table with Facts, and which of its images are excluded."""
+    return table.assign(**{store.EXCLUDED: rule.reasons(table)}) if rule else table
 
 
 def _colour(encoder: Encoder) -> dict[str, Encoder]:

@@ -1,7 +1,7 @@
 """What the pixels of a patch tell of its quality: tissue or glass, focus, colour, and the ink of a pen.
 
-Shares and colours are measured on the thumbnail of the whole image, sharpness on the image itself. By Beer and Lambert's
-law the optical density -log10(I / I0) is proportional to the amount of dye.
+Shares and colours are measured on the thumbnail of the whole image, sharpness on the image itself. By Beer and
+Lambert's law the optical density -log10(I / I0) is proportional to the amount of dye.
 
 Tissue is what is darker than the glass beside it, so that a faint stain counts and grey glass does not. Ink: blue and
 green pens absorb red light more than green light, which eosin, DAB and red chromogens never do and haematoxylin hardly.

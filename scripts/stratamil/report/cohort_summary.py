@@ -57,8 +57,8 @@ def numbers(
     preset, or n_splits, n_repeats, validation, balance and seed. quality: of quality.look, or None where nothing is
     known of what the patches hold. unreadable: of left_out.read; only the flow counts these. looks: what features
     and columns tell: sites (of sites.spread, with `column` and `probe`, of site_probe.probe), names (of
-    stain_identity.look), drift (of colour_drift.by_columns) and patch_quality (of patch_quality.look), each of them empty
-    or absent where nothing is known. Of `stains`, those that no used case has are only named (absent_stains).
+    stain_identity.look), drift (of colour_drift.by_columns) and patch_quality (of patch_quality.look), each of them
+    empty or absent where nothing is known. Of `stains`, those that no used case has are only named (absent_stains).
     `grave` counts the first warnings: those of `cohort_warnings.grave`, and wrong names of stains.
     """
     options = {"unreadable": unreadable, "patients": patient_column is not None, "images": sides is not None}

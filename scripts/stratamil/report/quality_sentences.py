@@ -12,7 +12,7 @@ Numbers = Mapping[str, Any]
 # What each kind means, for those who read the table.
 MEANING = {
     "little tissue": f"less than {pct(LITTLE)} of the patch",
-    "blurred": "a tenth or less of the sharpness that the stain's patches with as much tissue have, and little for its contrast",
+    "blurred": "under a tenth of the sharpness that is usual in the stain, for as much tissue",
     "ink": "5% or more of the colour of blue or green ink",
     "overexposed": "far more pure white than 90% of the stain's patches",
     "dark": "much darker than the stain's median",
@@ -29,8 +29,8 @@ MOST = {  # of a measure, as a class has more of it
     "residual": "share of other colours",
 }  # fmt: skip
 LIMITS = (
-    "A suspect patch can be sound: look at the pictures. Red and black ink look like chromogens, pigment and carbon, and "
-    "folds like dense tissue. Blur narrower than about 1% of a patch is not seen."
+    "A suspect patch can be sound: look at the pictures. Red and black ink look like chromogens, pigment and carbon, "
+    "and folds like dense tissue. Blur narrower than about 1% of a patch is not seen."
 )
 
 
@@ -104,8 +104,8 @@ def warnings(found: Numbers | None, patients: bool) -> list[str]:
     )
     return [
         f"The quality of the patches alone tells the classes with an AUROC of {num(auc.value, 2)} (95% CI "
-        f"{span(auc.low, auc.high, 2)}, {n_of(found['probe']['patients'], unit)}){most}. That can be biology, since dense "
-        "tissue is dark and sharp, or how the classes were prepared and scanned: compare the pictures of both."
+        f"{span(auc.low, auc.high, 2)}, {n_of(found['probe']['patients'], unit)}){most}. That can be biology, since "
+        "dense tissue is dark and sharp, or how the classes were prepared and scanned: compare the pictures of both."
     ]
 
 

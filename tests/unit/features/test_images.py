@@ -10,7 +10,7 @@ import pytest
 import tiff_files
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from PIL import Image, ImageCms, ImageFilter, ImageOps
+from PIL import Image, ImageCms
 from repository import REPOSITORY
 from tiff_files import CIELAB, ICCLAB, LZW, tiff
 
