@@ -13,6 +13,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from stratamil.core.names import natural
 from stratamil.evaluation import site_probe
 from stratamil.features import stain_stats, store
 from stratamil.features.exclusion import PEN, REASONS
@@ -64,8 +65,8 @@ def look(
     features: as store.read returns them. facts: of store.facts. cases: used ones with case_id, patient_id and class.
     ink: whether patches with ink are suspect. Keys: rows (stain, class, patches, excluded, the median of each of
     MEASURES, and the number of each of KINDS), patches, suspect (how many are of any kind), suspects (kind -> patches),
-    pictures (stain, kind, n, measure, its low and high, and paths, the worst first), excluded (why, n, paths), and what
-    `probe` returns.
+    pictures (stain, kind, n, measure, its low and high, and paths, the worst first), excluded (why, n, paths), emptied
+    (cases that keep their patches because they have no other), and what `probe` returns.
     """
     if not facts["case_id"].isin(set(cases["case_id"])).any() or facts["tissue"].isna().all():
         return None
@@ -94,6 +95,7 @@ def look(
         "patches": int(used.sum()),
         "pictures": pictures,
         "excluded": excluded,
+        "emptied": sorted(set(table.loc[table["emptied"], "case_id"]), key=natural),
         "probe": probe(table[used], cases, classes, bootstrap_samples, seed),
     }
 

@@ -277,7 +277,7 @@ def _mapped(path: Path, dataset: h5py.Dataset) -> NDArray[Any]:
 def facts(paths: Iterable[Path]) -> pd.DataFrame:
     """Return the images.Facts of all patches in shards: case_id, stain, path, the columns of FACTS, and EXCLUDED.
 
-    EXCLUDED is 0 for a patch that `read` gives. A shard without Facts (of precomputed features) has no rows here; what
+    EXCLUDED is 0 for a patch that `read` gives; emptied: of a case that would have no other. A shard without Facts (of precomputed features) has no rows here; what
     one of an earlier version does not tell is NaN.
     """
     tables = []
@@ -292,7 +292,7 @@ def facts(paths: Iterable[Path]) -> pd.DataFrame:
     table = pd.concat(tables, ignore_index=True) if tables else pd.DataFrame(columns=columns).astype(NUMBERS)
     table = table.drop_duplicates("path", ignore_index=True)  # which several encoders have
     emptied = ~table["case_id"].isin(table["case_id"][table[EXCLUDED] == 0])
-    return table.assign(**{EXCLUDED: table[EXCLUDED].where(~emptied, 0)})
+    return table.assign(emptied=emptied, **{EXCLUDED: table[EXCLUDED].where(~emptied, 0)})
 
 
 def unreadable(paths: Iterable[Path]) -> pd.DataFrame:

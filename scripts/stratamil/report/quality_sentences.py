@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from stratamil.core.errors import few
 from stratamil.core.wording import listed, n_of, num, pct, span, thousands
 from stratamil.evaluation.patch_quality import KINDS, LITTLE, telling
 from stratamil.report.stain_sentences import strip
@@ -91,9 +92,11 @@ def probe(found: Numbers | None, cohort: Numbers) -> str:
 
 
 def warnings(found: Numbers | None, patients: bool) -> list[str]:
-    """Return the sentence where quality alone tells the class."""
+    """Return sentences on cases without a good patch, and where quality alone tells the class."""
+    emptied = found["emptied"] if found else []
+    lines = [_emptied(emptied)] if emptied else []
     if not telling(found):
-        return []
+        return lines
     auc, best = found["probe"]["auc"], found["probe"]["best"]
     unit = "patient" if patients else "case"
     most = (
@@ -103,10 +106,20 @@ def warnings(found: Numbers | None, patients: bool) -> list[str]:
         else ""
     )
     return [
+        *lines,
         f"The quality of the patches alone tells the classes with an AUROC of {num(auc.value, 2)} (95% CI "
         f"{span(auc.low, auc.high, 2)}, {n_of(found['probe']['patients'], unit)}){most}. That can be biology, since "
-        "dense tissue is dark and sharp, or how the classes were prepared and scanned: compare the pictures of both."
+        "dense tissue is dark and sharp, or how the classes were prepared and scanned: compare the pictures of both.",
     ]
+
+
+def _emptied(cases: Sequence[str]) -> str:
+    one = len(cases) == 1
+    return (
+        f"{n_of(len(cases), 'case')} {'has' if one else 'have'} nothing but patches that would be excluded for their "
+        f"quality, so {'it keeps' if one else 'they keep'} them: {few(cases, 8)}. Take {'it' if one else 'them'} out of "
+        "the labels table."
+    )
 
 
 def picture(row: Numbers) -> str:

@@ -93,7 +93,9 @@ def test_what_is_excluded_is_read_by_nobody_and_listed(study):
         ["1", "1_2.png", "too little tissue"],
     ]
     assert lost["reason"].tolist()[2].startswith("tissue 0.")
-    assert store.facts([study.shard])["excluded"].tolist() == [0, BLANK, TISSUE, 0, 0, 0, 0]
+    facts = store.facts([study.shard])
+    assert facts["excluded"].tolist() == [0, BLANK, TISSUE, 0, 0, 0, 0]
+    assert facts.loc[facts["emptied"], "case_id"].tolist() == ["2", "2"]
 
 
 def test_another_rule_takes_no_second_look_at_the_images(study):

@@ -24,6 +24,7 @@ def found(**changes):
         "rows": rows, "suspects": dict.fromkeys(KINDS, 0) | {"blurred": 2}, "suspect": 2, "patches": 4800,
         "pictures": [picture | {"paths": ["a.png"]}],
         "excluded": [{"why": "blank: all pixels equal", "n": 12, "paths": []}],
+        "emptied": [],
         "probe": {"auc": Estimate(0.55, 0.4, 0.7, 24), "cases": 24, "patients": 24, "best": BEST},
     } | changes  # fmt: skip
 
@@ -60,6 +61,10 @@ def test_quality_that_tells_the_class_is_a_warning():
     assert "sharpness of h&e, larger in high-grade (alone 0.80)" in line
     assert len(numbers(found(probe=told | {"best": None}))["warnings"]) == 1
     assert numbers(found(probe=None))["warnings"] == []
+    (line,) = numbers(found(probe=None, emptied=["7", NASTY]))["warnings"]
+    assert (
+        line.startswith("2 cases have nothing but patches that would be excluded for their quality") and NASTY in line
+    )
 
 
 def test_names_are_text_and_pictures_are_part_of_the_page(tmp_path):
