@@ -100,7 +100,13 @@ def _said(result: Mapping[str, Any], excluded: pd.DataFrame, of_splits: list[str
     names = stain_sentences.warnings(result["names"])
     grades = quality_sentences.warnings(result["patch_quality"], result["patient_column"] is not None)
     return {
-        "warnings": [*grave, *names, *grades, *said[len(grave) :], *of_splits],
+        "warnings": [
+            *grave,
+            *names,
+            *grades,
+            *said[len(grave) :],
+            *(f"{line[0].upper()}{line[1:]}." for line in of_splits),
+        ],
         "grave": len(grave) + len(names),
         "lost": len(list(cohort_warnings.lost(result, excluded))),
         "notes": cohort_warnings.notes(result),

@@ -117,8 +117,8 @@ def _emptied(cases: Sequence[str]) -> str:
     one = len(cases) == 1
     return (
         f"{n_of(len(cases), 'case')} {'has' if one else 'have'} nothing but patches that would be excluded for their "
-        f"quality, so {'it keeps' if one else 'they keep'} them: {few(cases, 8)}. Take {'it' if one else 'them'} out of "
-        "the labels table."
+        f"quality, so {'it keeps' if one else 'they keep'} them: {few(cases, 8)}. Take {'it' if one else 'them'} "
+        "out of the labels table."
     )
 
 

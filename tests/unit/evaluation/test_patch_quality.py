@@ -51,7 +51,8 @@ def sound(n=40, seed=0, cases=20):
                     "case_id": str(case), "stain": stain, "path": f"{case}/{stain}/{i}.png", "excluded": 0, "bits": 8,
                     "sharpness": 1000 * strength / 10**s, "contrast": 30 * strength**0.5 / 3**s, "width": 96,
                     "height": 96, "odd": 0, "tissue": random.uniform(0.3, 1), "saturation": random.uniform(0.1, 0.4),
-                    "darkness": random.uniform(0.1, 0.4), "emptied": False, "clipped": 0.0, "pen": 0.0, "black": 0.0, "residual": 0.01,
+                    "darkness": random.uniform(0.1, 0.4), "clipped": 0.0, "pen": 0.0, "black": 0.0, "residual": 0.01,
+                    "emptied": False,
                 })  # fmt: skip
     return pd.DataFrame(rows)
 
