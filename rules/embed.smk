@@ -49,10 +49,9 @@ rule embed:
     params:
         folder=config["patches"],
         flags=encoder_flags,
-        quality=given(flags("cohort.quality")),
         weights=lambda wildcards, input: flag("weights_file", input.weights) if input.weights else "",
         cache=f"{config['results']}/features/{{encoder}}/cache/shard_{{shard}}.h5",
     shell:
         "python {input.code[0]:q} --patches-table {input.patches:q} --cases {input.cases:q} --patches {params.folder:q}"
-        " --shard {wildcards.shard} {params.flags} {params.quality} {params.weights} --threads {threads}"
+        " --shard {wildcards.shard} {params.flags} {params.weights} --threads {threads}"
         " --cache {params.cache:q} --output {output:q} --log {log:q}"

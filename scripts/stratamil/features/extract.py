@@ -125,11 +125,11 @@ def embed(
         keys = [each for each, keep in zip(keys, good) if keep]
         lost = table.loc[~good, ["case_id", "path"]].assign(reason=lambda rows: rows["path"].map(unreadable))
         rows, facts = {name: Rows(kept, keys, name) for name in encoders}, kept.facts(keys)
-        known = _judged(table[good].assign(**facts), rule)
         views = [rows[name] for name in matrices.view_names(identity)]
         with _room(output):
             beside = {"colour": rows.get("colour"), "further": views}
-            store.write(output, rows["features"], known, lost, identity, **beside)
+            judged = _judged(table[good].assign(**facts), rule)
+            store.write(output, rows["features"], judged, lost, identity, **beside)
             kept.keep(output, keys)
     encoded, own = len(todo) - len(unreadable), int((facts["odd"] & images.Odd.OWN_COLOUR > 0).sum())
     return Counts(encoded, len(table) - len(todo), len(unreadable), encoded / seconds if encoded else 0.0, own)
