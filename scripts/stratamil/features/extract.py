@@ -95,9 +95,8 @@ def embed(
     cases: ids of the cases to embed. folder: what the paths are relative to.
     output: feature file. cache: file of the last success, which need not exist; see Cache.
     max_unreadable: largest share of patches without a usable image. recolour: what is done with colours before.
-    rule: which images are marked as excluded; their features are made and kept, for another rule. None: none.
-    batch_size: patches encoded at once; None is what suits the device. threads: for decoding.
-    shown: whether progress is.
+    rule: which images are marked as excluded; they have features, too. None marks none.
+    batch_size: encoded at once; None is what suits the device. threads: for decoding. shown: whether progress is.
     Raises UserError if too many patches are unreadable, a case has none left, the disk is full, or another process
     works with this cache; then output is not written, and what has been encoded is kept for the next run.
     """
@@ -127,8 +126,10 @@ def embed(
         rows, facts = {name: Rows(kept, keys, name) for name in encoders}, kept.facts(keys)
         views = [rows[name] for name in matrices.view_names(identity)]
         with _room(output):
-            beside = {"colour": rows.get("colour"), "further": views}
-            judged = _judged(table[good].assign(**facts), rule)
+            judged, beside = (
+                _judged(table[good].assign(**facts), rule),
+                {"colour": rows.get("colour"), "further": views},
+            )
             store.write(output, rows["features"], judged, lost, identity, **beside)
             kept.keep(output, keys)
     encoded, own = len(todo) - len(unreadable), int((facts["odd"] & images.Odd.OWN_COLOUR > 0).sum())

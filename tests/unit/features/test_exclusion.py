@@ -6,7 +6,7 @@ import pytest
 import torch
 from PIL import Image
 
-from stratamil.cohort import flow
+from stratamil.cohort import flow, splits
 from stratamil.core import schema
 from stratamil.features import exclusion, extract, images, left_out, store
 from stratamil.features.exclusion import BLANK, INK, SHARPNESS, TISSUE, Rule
@@ -148,3 +148,25 @@ def test_of_real_faint_stains_nothing_but_glass_is_excluded(shared):
     table = pd.DataFrame([images.examine(path, 96, "squash").facts for path in paths])
     gone = DEFAULT.reasons(table)
     assert (gone > 0).sum() == 1 and table["contrast"][gone > 0].item() < 2  # one patch of bare glass
+
+
+def test_what_is_excluded_is_counted_in_the_flow_and_listed_with_its_reason(study):
+    study(DEFAULT)
+    lost = left_out.read([study.shard])
+    cases = pd.DataFrame({
+        "case_id": ["1", "2", "3"], "class": ["a", "b", "a"], "patient_id": ["1", "2", "3"], "status": "used",
+        "label": "1", "n_patches": [4, 2, 2], "n_slices": 1,
+    })  # fmt: skip
+    nothing = pd.DataFrame(columns=["kind", "name", "reason", "detail", "patches"]).astype({"patches": int})
+    nothing = nothing.astype({"kind": str, "reason": str})
+    sets = {"01": splits.Split(["1"], ["2"], ["3"])}
+    found = flow.follow(cases, nothing, sets, ["a", "b"], unreadable=lost, predicted=pd.Series({"3": 1}))
+    step = next(step for step in found["steps"] if step["name"] == "in the splits")
+    assert step["patches"] == 5
+    assert [(row["reason"], row["patches"]) for row in step["left_out"]] == [
+        (flow.UNREADABLE, 1), ("blank: all pixels equal", 1), ("too little tissue", 1),
+    ]  # fmt: skip
+    listed = flow.left_out(nothing, sets, lost, cases, pd.Series({"1": 2, "2": 2, "3": 1}))
+    assert listed["name"].tolist() == ["3_1.png", "1_1.png", "1_2.png"] and (listed["kind"] == "patch").all()
+    assert listed["reason"].tolist()[1:] == ["blank: all pixels equal", "too little tissue"]
+    assert listed["detail"].tolist()[1:][1].startswith("tissue 0.") and (listed["patches"] == 1).all()
