@@ -500,6 +500,12 @@ def test_the_script(study):
     assert "encoded 8, reused 0, unreadable 0 patches" in (study.root / "x.log").read_text()
     found = store.read([study.root / "x.h5"])
     assert found.table["case_id"].unique().tolist() == ["1", "3"] and found.values.shape == (8, 60)
+    pixels = np.random.default_rng(0).integers(0, 255, (SIZE, SIZE, 3), dtype=np.uint8)
+    Image.fromarray(pixels).save(study.folder / study.table["path"][0])
+    keep = "--blank", "keep", "--min-tissue", "none"
+    for flags, cases in (((), ["1", *["3"] * 4]), (keep, ["1"] * 4 + ["3"] * 4)):
+        assert run("x.h5", *flags).returncode == 0  # a case of nothing but blank images keeps them
+        assert store.read([study.root / "x.h5"]).table["case_id"].tolist() == cases
     shutil.rmtree(study.folder)
     failed = run("y.h5")
     assert failed.returncode == 1 and not (study.root / "y.h5").exists()
