@@ -10,7 +10,7 @@ import pytest
 import tiff_files
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from PIL import Image, ImageCms, ImageFilter, ImageOps
+from PIL import Image, ImageCms
 from repository import REPOSITORY
 from tiff_files import CIELAB, ICCLAB, LZW, tiff
 
@@ -229,35 +229,6 @@ def test_what_is_odd_about_an_image(tmp_path, image, expected):
     facts = images.examine(tmp_path / "a.png", 16, "squash").facts
     assert (facts.width, facts.height) == image.size
     assert set(images.Facts._fields) == set(store.FACTS)
-
-
-def test_sharpness_is_that_of_the_view_whatever_the_size_of_the_file(tmp_path):
-    """One tissue of smooth spots, stored at four sizes, then out of focus."""
-    smooth = Image.fromarray(RNG.integers(0, 256, (800, 800), dtype=np.uint8)).filter(ImageFilter.GaussianBlur(12))
-    tissue = ImageOps.autocontrast(smooth).convert("RGB")
-
-    def sharpness(image):
-        image.save(tmp_path / "a.png")
-        return images.examine(tmp_path / "a.png", 32, "squash").facts.sharpness
-
-    sharp = sharpness(tissue)
-    for side in (100, 200, 333):
-        assert sharpness(tissue.resize((side, side), Image.Resampling.BICUBIC)) == pytest.approx(sharp, rel=0.1)
-    assert sharpness(tissue.resize((400, 200))) == pytest.approx(sharp, rel=0.2)
-    blurred = [sharpness(tissue.filter(ImageFilter.GaussianBlur(sigma))) for sigma in (5, 10, 20)]
-    assert sharp > blurred[0] > blurred[1] > blurred[2] > 0
-    assert sharpness(Image.new("RGB", (50, 50), "pink")) == 0
-
-
-def test_sharpness_is_the_variance_of_the_laplacian():
-    pixels = np.tile(RNG.integers(0, 256, (9, 8, 1), dtype=np.uint8), 3)
-    grey = pixels[..., 0].astype(int)
-    laplacian = [
-        grey[y - 1, x] + grey[y + 1, x] + grey[y, x - 1] + grey[y, x + 1] - 4 * grey[y, x]
-        for y in range(1, 8)
-        for x in range(1, 7)
-    ]
-    assert images.sharpness(pixels) == pytest.approx(np.var(laplacian))
 
 
 @pytest.mark.parametrize("resize", ["squash", "crop", "pad"])
