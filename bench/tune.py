@@ -90,7 +90,8 @@ def tune(config: Mapping[str, Any], name: str, folder: Path) -> None:
     own, output = config["tune"], chosen_file(folder, name).parent
     flags = [
         *settings.settings_flags(config),
-        schema.flags("tune", own, "candidates", "inner", "metric"), schema.flag("trainings", own["seeds"]),
+        schema.flags("tune", own, "candidates", "inner", "metric"),
+        schema.flags("splits", config["splits"], "by", "balance"), schema.flag("trainings", own["seeds"]),
         schema.flag("draw", own["seed"]), schema.flag("space", json.dumps(own["space"])),
     ]  # fmt: skip
     output.mkdir(parents=True, exist_ok=True)

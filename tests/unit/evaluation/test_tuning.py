@@ -202,11 +202,37 @@ def test_a_diverging_candidate_takes_no_other_with_it(cohort, monkeypatch):
     assert yaml.safe_load(chosen)["chosen"]["settings"]["train.lr"] == 0.01
 
 
+def test_inner_folds_keep_whole_what_the_splits_keep_whole():
+    site = [f"s{int(case) // 2 % 10}" for case in CASES]
+    cases = pd.DataFrame({"case_id": CASES, "patient_id": CASES, "site": site})
+    cases["class"] = [list(CLASSES)[Y[case]] for case in CASES]
+    known = cases.set_index("case_id")
+
+    def parted(column, **how):
+        folds = tuning.inner_folds(SPLIT, cases, list(CLASSES), 4, 1, "01", **how).values()
+        return sum(bool(set(known.loc[a, column]) & set(known.loc[b, column])) for fold in folds for a, b in (
+            (fold.train, fold.val), (fold.train, fold.test), (fold.val, fold.test)
+        ))  # fmt: skip
+
+    assert parted("site") and not parted("site", by="site")
+    few = cases.assign(site=["a" if int(case) < 15 else "b" for case in CASES])
+    with pytest.raises(UserError) as error:
+        tuning.inner_folds(SPLIT, few, list(CLASSES), 4, 1, "01", by="site")
+    line = "split 01, training and validation cases: tune.inner is 4, but there are 2 sites (a, b), and splits.by: site"
+    assert error.value.problems[0].startswith(line)
+    spread = cases.assign(site=np.where(cases["case_id"].astype(int) % 4 < 2, "a", "b"))
+    how = {"by": "patient", "balance": ["class", "site"]}
+    for fold in tuning.inner_folds(SPLIT, spread, list(CLASSES), 5, 1, "01", **how).values():
+        counts = spread[spread["case_id"].isin(fold.test)].groupby(["class", "site"]).size()
+        assert set(counts) <= {1, 2} and len(counts) == 4
+
+
 def test_folds_that_cannot_hold_both_classes_are_one_line(cohort, monkeypatch):
     folder, _, _ = cohort
     with pytest.raises(UserError) as error:
         tuned(folder, monkeypatch, "--inner=9")
-    assert "tune.inner is 9, but class" in error.value.problems[0] and "split 01" in error.value.problems[0]
+    line = "split 01, training and validation cases: tune.inner is 9, but class benign has "
+    assert error.value.problems[0].startswith(line)
 
 
 def test_the_models_of_a_split_are_trained_with_what_was_chosen(cohort, monkeypatch):
