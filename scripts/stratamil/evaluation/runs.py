@@ -124,7 +124,7 @@ def read(folders: Iterable[Path | str], needed: Mapping[str, str], faults: Calla
     """
     if missing := files.lacking(folders, needed):
         raise UserError(*missing)
-    runs = [Run(Path(folder), _json(Path(folder, "results.json"))) for folder in folders]
+    runs = [Run(Path(folder), _results(Path(folder, "results.json"))) for folder in folders]
     runs.sort(key=lambda run: (natural(run.split), run.seed))
     usual = runs[0].classes
     problems = [
@@ -142,6 +142,18 @@ def read(folders: Iterable[Path | str], needed: Mapping[str, str], faults: Calla
     if problems:
         raise UserError(*problems)
     return runs
+
+
+def _results(path: Path) -> dict[str, Any]:
+    """Return results.json. Raises UserError where it lacks what makes it one."""
+    content = _json(path)
+    try:
+        str(content["split"]), int(content["seed"]), list(content["classes"])
+        for name in ("temperature", "threshold"):
+            float(content.get(name) or 0)
+    except (AttributeError, KeyError, TypeError, ValueError):
+        raise UserError(f"{path}: damaged: run evaluate again") from None
+    return content
 
 
 def _json(path: Path) -> dict[str, Any]:

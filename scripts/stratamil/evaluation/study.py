@@ -26,6 +26,7 @@ from stratamil.stats import intervals, metrics
 from stratamil.stats.intervals import Estimate, Sides
 
 SAME = 1e-9  # probabilities closer than this differ by rounding alone
+WHOLE = 1e-3  # by which the probabilities of a case may miss 1: tables are rounded
 NEEDED = ("results.json", "predictions.csv", "validation_predictions.csv")
 
 
@@ -48,12 +49,22 @@ def _faults(run: runs.Run) -> Iterator[str]:
 
 
 def impossible(path: str, table: pd.DataFrame, classes: Sequence[str]) -> Iterator[str]:
-    """Yield a line where a predictions table has a case twice, or a probability that is none."""
+    """Yield a line where a predictions table has a case twice, or numbers that no model gives: see `_numbers`."""
     if (cases := table.get("case_id", pd.Series(dtype=str))).duplicated().any():
         yield f"{path}: case {cases[cases.duplicated()].iloc[0]} stands there twice: evaluate the run again"
-    p = table[[name for each in classes if (name := f"prob_{column(each)}") in table]].to_numpy(dtype=float)
+    p, logits = (_numbers(table, kind, classes) for kind in ("prob", "logit"))
     if not ((p >= 0) & (p <= 1)).all():
         yield f"{path}: a probability is not between 0 and 1: evaluate the run again"
+    elif p.shape[1] == len(classes) and (np.abs(p.sum(axis=1) - 1) > WHOLE).any():
+        yield f"{path}: probabilities of a case do not add up to 1: evaluate the run again"
+    if not np.isfinite(logits).all():
+        yield f"{path}: a logit is not a number: evaluate the run again"
+
+
+def _numbers(table: pd.DataFrame, kind: str, classes: Sequence[str]) -> NDArray[np.float64]:
+    """Return the columns of a kind, prob or logit, that a table has (n, <= K); NaN for what is no number."""
+    there = [name for each in classes if (name := f"{kind}_{column(each)}") in table]
+    return table[there].apply(pd.to_numeric, errors="coerce").to_numpy(dtype=float)
 
 
 class Validation(NamedTuple):
