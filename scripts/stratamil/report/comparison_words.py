@@ -76,9 +76,7 @@ def notes(found: Numbers, settings: Sequence[Mapping[str, Any]]) -> list[str]:
     elif not found["folds"]:
         lines.append("Splits differ, so each study trained on other cases, and AUROCs are those of all cases pooled.")
     elif found["headline"] == "roc_auc" and all(found["counts"].values()):
-        lines.append(
-            "There is no mean of the test sets, because one lacks a class: the AUROC of all cases pooled leads."
-        )
+        lines.append("The mean of the test sets has no CI, as where one lacks a class: the pooled AUROC leads.")
     for pair in found["pairs"]:
         folds, pooled = (pair["differences"][name].value for name in ("fold_mean", "roc_auc"))
         if folds is not None and pooled is not None and round(folds, 2) * round(pooled, 2) < 0:
