@@ -44,6 +44,11 @@ class Run:
         return self.results["classes"]
 
     @property
+    def aggregation(self) -> str | None:
+        """How the model pools patches; None where it is not known, as of results of before."""
+        return ((self.results.get("settings") or {}).get("model") or {}).get("aggregation")
+
+    @property
     def name(self) -> str:
         """The run in words: split and seed."""
         return f"split {self.split}, seed {self.seed}"

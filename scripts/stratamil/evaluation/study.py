@@ -21,6 +21,7 @@ from stratamil.cohort.inventory import USED
 from stratamil.cohort.splits import Split
 from stratamil.core.errors import UserError
 from stratamil.core.names import column, natural
+from stratamil.core.weighting import Kind, kind_of
 from stratamil.evaluation import runs
 from stratamil.stats import intervals, metrics
 from stratamil.stats.intervals import Estimate, Sides
@@ -151,9 +152,13 @@ class Study:
     @property
     def aggregation(self) -> str | None:
         """How the models pool patches; None where they differ or do not say."""
-        models = [(run.results.get("settings") or {}).get("model") or {} for run in self.runs]
-        names = {model.get("aggregation") for model in models}
+        names = {run.aggregation for run in self.runs}
         return names.pop() if len(names) == 1 else None
+
+    @property
+    def weighting(self) -> Kind:
+        """How the models weigh patches."""
+        return kind_of(run.aggregation for run in self.runs)
 
     @cached_property
     def missing(self) -> dict[str, list[str]]:
