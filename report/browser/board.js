@@ -3,7 +3,7 @@
 ((S) => {
   const { el } = S;
   const LIMITS = [
-    "Attention says how much of the case's representation a patch makes up. It does not say why, nor that the patch shows tumour.",
+    "The weight says how much of the case's representation a patch makes up. It does not say why, nor that the patch shows tumour.",
     "Contributions add up exactly to the model's logit. They describe the model, not the tissue.",
   ];
   const KIND = {
@@ -32,7 +32,7 @@
         null,
         el("b", null, `${data.rank[i]}. ${data.name[i]}`),
         el("span", null, S.stainTag(slice.stain), " ", slice.id),
-        el("span", null, `attention ${S.percent(data.weight[i])} (${S.times(data.ratio[i])})`),
+        el("span", null, `weight ${S.percent(data.weight[i])} (${S.times(data.ratio[i])})`),
         S.study.classes.map((name, c) => el("span", null, S.classTag(c), " ", S.signed(data.contribution[c][i]))),
         entry?.mark && el("span", null, `${S.glyph(entry)} ${entry.mark}`),
         entry?.note && el("span", null, entry.note),
@@ -96,7 +96,7 @@
         el(
           "h2",
           null,
-          `The ${top.length} patches with the most attention`,
+          `The ${top.length} patches with the most weight`,
           el(
             "small",
             null,

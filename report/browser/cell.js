@@ -38,7 +38,7 @@
   S.groupHead = ({ data }, group) => {
     const slice = data.slices[group.slice];
     const many = S.plural(group.patches.length, "patch", "patches");
-    const share = el("span.muted", null, `${many} · ${S.percent(slice.share)} of the attention`);
+    const share = el("span.muted", null, `${many} · ${S.percent(slice.share)} of the weight`);
     return el("div.group", { role: "presentation" }, S.stainTag(slice.stain), el("b", null, slice.id), share);
   };
 })(window.stratamil);

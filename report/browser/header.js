@@ -80,7 +80,7 @@
     const label = shares.map(({ stain, weight }) => `${S.study.stains[stain]} ${S.percent(weight)}`).join(", ");
     return el(
       "div.stack",
-      { role: "img", "aria-label": `Attention by stain: ${label}` },
+      { role: "img", "aria-label": `Weight by stain: ${label}` },
       shares.map(({ stain, weight }) =>
         el("i", {
           vars: { "--p": weight, "--hue": S.study.stain_colours[stain] },
@@ -92,7 +92,7 @@
 
   const sliceRow = (data, k, widest, state, choose) => {
     const slice = data.slices[k];
-    const text = `${S.percent(slice.share)} of the attention, ${S.times(slice.share / slice.equal)} the equal share of its stain's slices, ${S.plural(slice.n, "patch", "patches")}`;
+    const text = `${S.percent(slice.share)} of the weight, ${S.times(slice.share / slice.equal)} the equal share of its stain's slices, ${S.plural(slice.n, "patch", "patches")}`;
     const parts = [
       el("span.name", null, slice.id),
       el(
@@ -128,7 +128,7 @@
       {
         type: "button",
         "aria-pressed": String(pressed),
-        "aria-label": `Only stain ${name}: ${S.percent(weight)} of the attention`,
+        "aria-label": `Only stain ${name}: ${S.percent(weight)} of the weight`,
         onclick: () => S.go({ stain: pressed ? "" : name }),
       },
       text,
@@ -166,7 +166,7 @@
     return el(
       "section.attention",
       null,
-      el("h2", null, "Attention by stain and slice", el("small", null, `${hint}the line is the equal share`)),
+      el("h2", null, "Weight by stain and slice", el("small", null, `${hint}the line is the equal share`)),
       most(data),
       stains(data),
       el("div.slices", null, groups, missing),

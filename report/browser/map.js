@@ -132,7 +132,7 @@
       options(
         colours,
         [
-          ["", "attention"],
+          ["", "weight"],
           ["contribution", `contribution to ${name}`],
         ],
         state.colour,

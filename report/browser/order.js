@@ -8,7 +8,7 @@
   };
 
   const SORTS = [
-    ["attention", "attention"],
+    ["attention", "weight"],
     ["for", "contribution for"],
     ["against", "contribution against"],
     ["disagreement", "disagreement of seeds"],

@@ -10,7 +10,7 @@
     return el(
       "p.legend",
       null,
-      el("span", null, el("i.frame"), "frame: attention, the stronger the more"),
+      el("span", null, el("i.frame"), "frame: weight, the stronger the more"),
       el("span", null, el("i.for"), `bar to the right: contribution to ${name}`),
       el("span", null, el("i.against"), "to the left: against it"),
     );

@@ -20,13 +20,13 @@
     if (!state.blind)
       rows.push([
         "",
-        `${S.percent(slice.weight)} of the attention on ${stain}; ${stain} has ${S.percent(data.ofStain.get(slice.stain) ?? 0)}`,
+        `${S.percent(slice.weight)} of the weight on ${stain}; ${stain} has ${S.percent(data.ofStain.get(slice.stain) ?? 0)}`,
       ]);
     const absent = missing(data, i);
     if (absent) rows.push(["Image", absent]);
     if (!state.blind) {
       const sd = data.sd ? ` (SD ${S.percent(data.sd[i])} over ${S.plural(S.study.seeds.length, "seed")})` : "";
-      rows.push(["Attention", `${S.percent(data.weight[i])} of the case${sd}`]);
+      rows.push(["Weight", `${S.percent(data.weight[i])} of the case${sd}`]);
       rows.push([
         "",
         `${S.times(data.ratio[i])} the equal share, rank ${S.count(data.rank[i])} of ${S.count(data.case.n_patches)}`,
@@ -56,7 +56,7 @@
     const entry = S.marks.of(data.path[i]);
     const words = [S.patchName(data, i, state), slice.name];
     if (!state.blind) {
-      words.push(`attention ${S.percent(data.weight[i])}, ${S.times(data.ratio[i])} the equal share`);
+      words.push(`weight ${S.percent(data.weight[i])}, ${S.times(data.ratio[i])} the equal share`);
       words.push(`contribution to ${S.study.classes[c]} ${S.signed(data.contribution[c][i])}`);
     }
     if (missing(data, i)) words.push(missing(data, i));
@@ -100,14 +100,14 @@
     const name = S.study.classes[c];
     const words = [
       some,
-      `${S.percent(carried.attention)} of the attention`,
+      `${S.percent(carried.attention)} of the weight`,
       `${S.signed(carried.contribution)} to the logit of ${name}, which is ${S.signed(data.logit[c])} (all patches ${S.signed(carried.all)}, bias ${S.signed(data.bias[c])})`,
     ];
     const against = ordered.patches.some((i) => data.contribution[c][i] < 0);
     if (state.sort === "against" && !against) words.push(`no patch counts against ${name}`);
     if (data.left_out)
       words.push(
-        `${S.plural(data.left_out.n, "patch is", "patches are")} not in this browser, with ${S.percent(data.left_out.weight)} of the attention`,
+        `${S.plural(data.left_out.n, "patch is", "patches are")} not in this browser, with ${S.percent(data.left_out.weight)} of the weight`,
       );
     return words;
   };

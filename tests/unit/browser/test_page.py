@@ -177,7 +177,7 @@ def test_a_case_prints_on_one_page(visit):
         assert words in text
     assert sheet.locator("figure").count() == 10
     assert sheet.locator(".slice").count() == 3
-    assert "Limits: Attention says" in text
+    assert "Limits: The weight says" in text
     assert len(re.findall(rb"/Type\s*/Page\b", seen.page.pdf(format="A4", prefer_css_page_size=True))) == 1
     seen.page.get_by_role("link", name="Back to the case").click()
     assert seen.page.locator(".grid").first.is_visible()

@@ -96,7 +96,7 @@ def test_the_slider_says_what_the_top_patches_carry(visit, study):
     attention = np.array(study.patches["5"]["patches"]["weight"])[top].sum()
     contribution = np.array(study.patches["5"]["patches"]["contribution"][0])[top].sum()
     said = seen.text(".carried").replace("−", "-")
-    assert f"5 of 45 patches {attention:.1%} of the attention {contribution:+.4f} to the logit of benign" in said
+    assert f"5 of 45 patches {attention:.1%} of the weight {contribution:+.4f} to the logit of benign" in said
     assert "top=10" in seen.page.url
 
 
@@ -135,7 +135,7 @@ def test_a_click_opens_a_patch_with_its_file_and_neighbours(visit, study):
     assert {name.split("_")[0] for name in names} == {str(same[order[1]])}
     seen.page.keyboard.press("Escape")
     window.wait_for(state="detached")
-    seen.page.wait_for_function("!location.hash.includes('patch=')")
+    seen.page.wait_for_url(lambda url: "patch=" not in url)
     assert seen.page.evaluate("document.activeElement.getAttribute('aria-activedescendant')").endswith(f"-{order[1]}")
 
 
@@ -212,7 +212,7 @@ def test_what_is_missing_is_named(visit, study):
     seen.cell(0).wait_for()
     assert {seen.cell(i).inner_text().strip() for i in range(8)} == {str(i) for i in range(8)}
     assert "8 of 108 patches" in seen.text(".carried")
-    assert "100 patches are not in this browser, with 20.0% of the attention" in seen.text(".carried")
+    assert "100 patches are not in this browser, with 20.0% of the weight" in seen.text(".carried")
     seen = visit("#case=7")
     assert f"no melan, {STAINS[2]}" in seen.text(".rows li")
     assert "Few patches: 3." in seen.text(".pane .flags")
