@@ -18,9 +18,10 @@ from stratamil.core.errors import UserError, few
 from stratamil.core.names import natural
 from stratamil.core.wording import n_of
 from stratamil.evaluation import external
+from stratamil.evaluation.prediction_tables import impossible
 from stratamil.evaluation.runs import Run
 from stratamil.evaluation.saved_study import read_study, run_folders
-from stratamil.evaluation.study import Study, impossible
+from stratamil.evaluation.study import Study
 
 Kind = Literal["study", "prediction"]
 VALIDATION = "validation/validation.json"
@@ -82,27 +83,40 @@ def inputs(folder: Path) -> list[Path]:
 
 
 def read(name: str, folder: Path, bootstrap_samples: int, seed: int) -> Side:
-    """Return what a folder predicts. Raises UserError as `inputs` does."""
+    """Return what a folder predicts. Raises UserError as `inputs` does, and for damaged files."""
     inputs(folder)
-    if kind_of(folder) == "study":
-        saved = read_study(folder)
-        study = Study(saved.runs, saved.cases, bootstrap_samples, seed)
-        return Side(name, folder, "study", study, saved.settings, len(study.ensemble))
-    found = json.loads((folder / VALIDATION).read_text(encoding="utf-8"))
+    if kind_of(folder) == "prediction":
+        return _of_prediction(name, folder, bootstrap_samples, seed)
+    saved = read_study(folder)
+    study = Study(saved.runs, saved.cases, bootstrap_samples, seed)
+    return Side(name, folder, "study", study, saved.settings, len(study.ensemble))
+
+
+def _of_prediction(name: str, folder: Path, bootstrap_samples: int, seed: int) -> Side:
+    """Return what predict and validate wrote of new cases, without those that training knew."""
     cases = tables.read_cases(folder / "inventory/cases.csv")
     predictions = tables.read_predictions(folder / "predictions.csv")
-    if faults := list(impossible(str(folder / "predictions.csv"), predictions, found["classes"])):
+    try:
+        found = json.loads((folder / VALIDATION).read_text(encoding="utf-8"))
+        classes, known = list(found["classes"]), [row["case_id"] for row in found["per_case"]]
+        decision = {key: found[key] for key in ("threshold", "temperature")}
+    except (ValueError, KeyError, TypeError):
+        raise UserError(f"{folder / VALIDATION}: damaged: run validate again") from None
+    try:
+        settings = dict(yaml.safe_load((folder / "config.yaml").read_text(encoding="utf-8")))
+    except (yaml.YAMLError, UnicodeDecodeError, ValueError, TypeError):
+        raise UserError(f"{folder / 'config.yaml'}: damaged: run predict again") from None
+    if faults := list(impossible(str(folder / "predictions.csv"), predictions, classes)):
         raise UserError(*faults)
     study = external.cohort(
-        cases[cases["case_id"].isin([row["case_id"] for row in found["per_case"]])],  # training knew none of these
+        cases[cases["case_id"].isin(known)],
         predictions,
-        classes=found["classes"],
-        decision={name: found[name] for name in ("threshold", "temperature")},
+        classes=classes,
+        decision=decision,
         bootstrap_samples=bootstrap_samples,
         seed=seed,
         folder=folder,
     )
-    settings = yaml.safe_load((folder / "config.yaml").read_text(encoding="utf-8"))
     return Side(name, folder, "prediction", study, settings, len(study.ensemble))
 
 

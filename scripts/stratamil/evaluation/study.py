@@ -5,7 +5,7 @@ one repeat is a replicate: it predicts the whole cohort once. The ensemble is th
 its predictions. With two classes the last is the positive one.
 """
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -22,50 +22,17 @@ from stratamil.cohort.splits import Split
 from stratamil.core.errors import UserError
 from stratamil.core.names import column, natural
 from stratamil.core.weighting import Kind, kind_of
-from stratamil.evaluation import runs
+from stratamil.evaluation import prediction_tables, runs
 from stratamil.stats import intervals, metrics
 from stratamil.stats.intervals import Estimate, Sides
 
 SAME = 1e-9  # probabilities closer than this differ by rounding alone
-WHOLE = 1e-3  # by which the probabilities of a case may miss 1: tables are rounded
 NEEDED = ("results.json", "predictions.csv", "validation_predictions.csv")
 
 
 def read_runs(folders: Iterable[Path | str]) -> list[runs.Run]:
     """Read what evaluate left in these folders, see `runs.read`. Raises UserError with every fault."""
-    return runs.read(folders, dict.fromkeys(NEEDED, "evaluate"), _faults)
-
-
-def _faults(run: runs.Run) -> Iterator[str]:
-    if len(run.test) != run.results.get("n", len(run.test)):
-        counted = f"{len(run.test)} cases, but results.json has {run.results['n']}"
-        yield f"{run.folder}/predictions.csv: {counted}: evaluate the run again"
-    wanted = ["patches", *(f"{kind}_{column(name)}" for kind in ("prob", "logit") for name in run.classes)]
-    for name, table in (("predictions.csv", run.test), ("validation_predictions.csv", run.validation)):
-        for lacking in (item for item in ["case_id", "true_class", *wanted] if item not in table):
-            yield f"{run.folder}/{name}: missing column {lacking}: evaluate the run again"
-        yield from impossible(f"{run.folder}/{name}", table, run.classes)
-        for label in sorted(set(table.get("true_class", [])) - set(run.classes)):
-            yield f"{run.folder}/{name}: class {label!r} is none of {', '.join(run.classes)}: evaluate the run again"
-
-
-def impossible(path: str, table: pd.DataFrame, classes: Sequence[str]) -> Iterator[str]:
-    """Yield a line where a predictions table has a case twice, or numbers that no model gives: see `_numbers`."""
-    if (cases := table.get("case_id", pd.Series(dtype=str))).duplicated().any():
-        yield f"{path}: case {cases[cases.duplicated()].iloc[0]} stands there twice: evaluate the run again"
-    p, logits = (_numbers(table, kind, classes) for kind in ("prob", "logit"))
-    if not ((p >= 0) & (p <= 1)).all():
-        yield f"{path}: a probability is not between 0 and 1: evaluate the run again"
-    elif p.shape[1] == len(classes) and (np.abs(p.sum(axis=1) - 1) > WHOLE).any():
-        yield f"{path}: probabilities of a case do not add up to 1: evaluate the run again"
-    if not np.isfinite(logits).all():
-        yield f"{path}: a logit is not a number: evaluate the run again"
-
-
-def _numbers(table: pd.DataFrame, kind: str, classes: Sequence[str]) -> NDArray[np.float64]:
-    """Return the columns of a kind, prob or logit, that a table has (n, <= K); NaN for what is no number."""
-    there = [name for each in classes if (name := f"{kind}_{column(each)}") in table]
-    return table[there].apply(pd.to_numeric, errors="coerce").to_numpy(dtype=float)
+    return runs.read(folders, dict.fromkeys(NEEDED, "evaluate"), prediction_tables.faults)
 
 
 class Validation(NamedTuple):

@@ -102,7 +102,7 @@ def sections(found: Numbers) -> dict[str, str]:
         **({"folds": "Split by split"} if found["folds"] else {}),
         "decisions": "Decisions",
         "cases": "Cases",
-        "attention": "Attention",
+        "attention": "Weights of patches",
         "settings": "Settings that differ",
         "resources": "Time and memory",
         "methods": "Methods",
@@ -132,10 +132,10 @@ def decisions(pair: Mapping[str, Any]) -> list[str]:
 
 
 def attention(pair: Mapping[str, Any], found: Mapping[str, Any], percent: float) -> str:
-    """Say how alike two studies attend."""
+    """Say how alike two studies weigh patches."""
     which = f"{pair['first']} and {pair['second']}"
     if not found["cases"] or found["correlation"].value is None:
-        return f"{which}: no case has patches in common whose weights could be compared."
+        return f"{which}: no case has patches in common whose weights differ in both."
     text = (
         f"{which} rank the patches of a case with a correlation of {quoted(found['correlation'])} and share "
         f"{pct(found['overlap'].value)} of their top {percent:g}%; chance is {pct(found['chance'])}. "

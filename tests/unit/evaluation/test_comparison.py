@@ -192,6 +192,7 @@ def test_a_table_that_was_cut_or_is_impossible_is_one_line(tmp_path):
         (table.assign(prob_benign=7), "a probability is not between 0 and 1"),
         (table.assign(prob_benign=np.nan), "a probability is not between 0 and 1"),
         (table.assign(case_id=table["case_id"].iloc[0]), f"case {table['case_id'].iloc[0]} stands there twice"),
+        (table.assign(true_class=[np.nan, "much", *table["true_class"][2:]]), "class 'much' is none of benign"),
         (table.assign(prob_benign="much"), "a probability is not between 0 and 1"),
         (table.assign(prob_benign=table["prob_benign"] / 2), "probabilities of a case do not add up to 1"),
         (table.assign(logit_benign="much"), "a logit is not a number"),
