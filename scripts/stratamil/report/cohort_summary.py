@@ -99,7 +99,7 @@ def _said(result: Mapping[str, Any], excluded: pd.DataFrame, of_splits: list[str
     grave, said = cohort_warnings.grave(result), cohort_warnings.warnings(result, excluded)
     names = stain_sentences.warnings(result["names"])
     return {
-        "warnings": [*grave, *names, *said[len(grave) :], *of_splits],
+        "warnings": [*grave, *names, *said[len(grave) :], *(f"{line[0].upper()}{line[1:]}." for line in of_splits)],
         "grave": len(grave) + len(names),
         "lost": len(list(cohort_warnings.lost(result, excluded))),
         "notes": cohort_warnings.notes(result),
