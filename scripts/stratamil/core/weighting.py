@@ -90,7 +90,6 @@ EQUAL = WEIGHTS | {
     "Attention shows what was weighted, not why. A patch with a large weight may be evidence for either class.": (
         "All patches of a case weigh the same: the weight of a stain is its share of the patches, not what it tells."
     ),
-    "Attention shows what the model weighted, not why it decided.": "This model weighs all patches of a case alike.",
 }
 PHRASES: dict[Kind, Mapping[str, str]] = {"attention": {}, "lse": LSE, "varied": WEIGHTS, "equal": EQUAL}
 HEADINGS = {"Attention": "Weights of patches"}  # a phrase that is a text of its own

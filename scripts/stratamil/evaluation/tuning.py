@@ -88,8 +88,8 @@ def inner_folds(
     seed: int,
     name: str,
     *,
-    by: str = "patient",
-    balance: Sequence[str] = (),
+    by: str,
+    balance: Sequence[str],
 ) -> dict[str, Split]:
     """Return the inner folds of a split: name -> Split of its training and validation cases; test cases have no part.
 

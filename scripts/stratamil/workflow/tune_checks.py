@@ -80,7 +80,7 @@ def _values(name: str, values: Sequence[Any], schema: Mapping[str, Any]) -> Iter
     yield from dict.fromkeys(wrong)
 
 
-def too_small(labels: pd.DataFrame, inner: int, n_splits: int | None, by: str = "patient") -> Iterator[str]:
+def too_small(labels: pd.DataFrame, inner: int, n_splits: int | None, by: str) -> Iterator[str]:
     """Yield a line for each class that cannot be in every inner fold of every split.
 
     labels: class (empty where a case is left out), patient_id, and site if it matters. n_splits: of generated splits,

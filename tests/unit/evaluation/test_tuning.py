@@ -23,6 +23,7 @@ from stratamil.stats import metrics
 CASES = [str(i) for i in range(1, 41)]
 SPLIT = splits.Split(CASES[:22], CASES[22:30], CASES[30:])
 Y = {case: int(case) % 2 for case in CASES}
+PATIENTS = {"by": "patient", "balance": ["class"]}
 SPACE = {"train.lr": [0.001, 0.1, "log"], "model.dropout": [0, 0.5], "model.aggregation": ["hierarchical", "mean"]}
 FLAGS = ["--embed-dim=8", "--attention-dim=4", "--epochs=3", "--precision=fp32", "--lr=0.01"]
 
@@ -67,7 +68,7 @@ def test_a_score_is_that_of_the_candidate_trained_alone_on_the_inner_fold(cohort
     folder, data, _ = cohort
     _, table = tuned(folder, monkeypatch)
     cases = pd.read_csv(folder / "cases.csv", dtype=str)
-    folds = tuning.inner_folds(SPLIT, cases, list(CLASSES), 3, 1, "01")
+    folds = tuning.inner_folds(SPLIT, cases, list(CLASSES), 3, 1, "01", **PATIENTS)
     assert sorted(case for fold in folds.values() for case in fold.test) == sorted(SPLIT.train + SPLIT.val)
     patient = cases.set_index("case_id")["patient_id"]
     bags, scores = Bags(data, STAINS), []
@@ -152,7 +153,9 @@ def test_asked_to_stop_within_a_stack_it_says_so(cohort, batch_size):
     settings = train_settings(epochs=3, batch_size=batch_size)
     recipe = stack.Recipe(0, model_settings(DIM, 2, embed_dim=8, attention_dim=4), settings)
     cases = pd.read_csv(folder / "cases.csv", dtype=str)
-    plan = tuning.Plan([recipe], tuning.inner_folds(SPLIT, cases, list(CLASSES), 3, 1, "01"), [1], "log_loss")
+    plan = tuning.Plan(
+        [recipe], tuning.inner_folds(SPLIT, cases, list(CLASSES), 3, 1, "01", **PATIENTS), [1], "log_loss"
+    )
     known = stack.Data(Bags(data, STAINS), SPLIT.train, SPLIT.val, Y, "01")
     with pytest.raises(Stopped, match="run again"):
         tuning.search(known, plan, folder / "state.json", lambda: True)
@@ -214,10 +217,10 @@ def test_inner_folds_keep_whole_what_the_splits_keep_whole():
             (fold.train, fold.val), (fold.train, fold.test), (fold.val, fold.test)
         ))  # fmt: skip
 
-    assert parted("site") and not parted("site", by="site")
+    assert parted("site", **PATIENTS) and not parted("site", by="site", balance=["class"])
     few = cases.assign(site=["a" if int(case) < 15 else "b" for case in CASES])
     with pytest.raises(UserError) as error:
-        tuning.inner_folds(SPLIT, few, list(CLASSES), 4, 1, "01", by="site")
+        tuning.inner_folds(SPLIT, few, list(CLASSES), 4, 1, "01", by="site", balance=["class"])
     line = "split 01, training and validation cases: tune.inner is 4, but there are 2 sites (a, b), and splits.by: site"
     assert error.value.problems[0].startswith(line)
     spread = cases.assign(site=np.where(cases["case_id"].astype(int) % 4 < 2, "a", "b"))

@@ -61,11 +61,11 @@ def test_one_model_of_all_cases_has_no_settings_of_a_split():
 
 def test_a_class_too_small_for_inner_folds_is_named():
     labels = pd.DataFrame({"class": ["a"] * 10 + ["b"] * 5 + [""], "patient_id": [*map(str, range(15)), "x"]})
-    assert not list(tune_checks.too_small(labels, 4, 5))
-    (line,) = tune_checks.too_small(labels, 5, 5)
+    assert not list(tune_checks.too_small(labels, 4, 5, "patient"))
+    (line,) = tune_checks.too_small(labels, 5, 5, "patient")
     assert line.startswith("tune.inner: 5 inner folds, but class b has 5 patients")
     assert line.endswith("leaves at most 4 of them to train and validate: set it to 4, or add cases")
-    assert len(list(tune_checks.too_small(labels, 10, None))) == 2
+    assert len(list(tune_checks.too_small(labels, 10, None, "patient"))) == 2
     sites = labels.assign(site=[*"12345" * 3, "6"])
     assert not list(tune_checks.too_small(sites, 4, 5, "site"))
     lines = list(tune_checks.too_small(sites, 4, 3, "site"))
