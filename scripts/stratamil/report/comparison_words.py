@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from stratamil.core.wording import listed, n_of, num, pct, span
+from stratamil.evaluation.compared_studies import OTHER_CLASS
 from stratamil.report.sentences import quoted
 from stratamil.stats.intervals import Estimate
 
@@ -63,8 +64,15 @@ def notes(found: Numbers, settings: Sequence[Mapping[str, Any]]) -> list[str]:
     """Return what to read with care."""
     lines, sides = [], found["sides"]
     left = sum(found["left_out"].values())
+    if other := sum(n for reason, n in found["left_out"].items() if reason.startswith(OTHER_CLASS)):
+        lines.append(
+            f"{other} of {n_of(other + found['cases'], 'case')} that all predict {'has' if other == 1 else 'have'} "
+            "different classes: check that equal ids are the same cases."
+        )
     if left:
-        lines.append(f"{n_of(left, 'case')} of the studies {'is' if left == 1 else 'are'} left out: see Cases.")
+        lines.append(
+            f"{n_of(left, 'case')} of the studies {'is' if left == 1 else 'are'} left out: see Cases compared."
+        )
     trainings = {side["trainings"] for side in sides if side["kind"] == "study"}
     if len(trainings) > 1:
         said = listed([f"{side['name']} {side['trainings']}" for side in sides if side["kind"] == "study"])

@@ -70,6 +70,9 @@ def test_cases_that_are_not_shared_are_listed_and_left_out():
     assert alike[0] == alike[1] and len(alike[0]) == 58
     assert np.array_equal(shared.sides[0].study.weights, shared.sides[1].study.weights)
     with_it = comparison.numbers(shared)
+    told = comparison_words.notes(with_it, [1])
+    assert told[0] == ("1 of 59 cases that all predict has different classes: check that equal ids are the same cases.")
+    assert told[1] == "2 cases of the studies are left out: see Cases compared."
     without = comparison.numbers(compared_studies.shared(shared.sides))
     assert with_it["pairs"] == without["pairs"]
 
