@@ -39,7 +39,7 @@ def cohort(tmp_path, monkeypatch):
     pd.DataFrame(known | {"status": "used", "label": "1"}).to_csv(tmp_path / "cases.csv", index=False)
     asked = []
 
-    def read(shards, case_ids):
+    def read(shards, case_ids, viewed=False):
         asked.append(set(case_ids))
         kept = data.table["case_id"].isin(set(case_ids)).to_numpy()
         return replace(data, values=data.values[kept], table=data.table[kept].reset_index(drop=True))
