@@ -3,7 +3,7 @@
 ((S) => {
   const { el } = S;
   const LIMITS = [
-    "The weight says how much of the case's representation a patch makes up. It does not say why, nor that the patch shows tumour.",
+    "Attention says how much of the case's representation a patch makes up. It does not say why, nor that the patch shows tumour.",
     "Contributions add up exactly to the model's logit. They describe the model, not the tissue.",
   ];
   const KIND = {
@@ -32,7 +32,7 @@
         null,
         el("b", null, `${data.rank[i]}. ${data.name[i]}`),
         el("span", null, S.stainTag(slice.stain), " ", slice.id),
-        el("span", null, `weight ${S.percent(data.weight[i])} (${S.times(data.ratio[i])})`),
+        el("span", null, `attention ${S.percent(data.weight[i])} (${S.times(data.ratio[i])})`),
         S.study.classes.map((name, c) => el("span", null, S.classTag(c), " ", S.signed(data.contribution[c][i]))),
         entry?.mark && el("span", null, `${S.glyph(entry)} ${entry.mark}`),
         entry?.note && el("span", null, entry.note),
@@ -45,7 +45,8 @@
       const said = S.marks.table("verdicts", reader).get(one.id);
       if (!said) return [];
       const words =
-        { agree: "agrees with the model", disagree: "does not agree with the model" }[said.verdict] ?? "comments";
+        { agree: "agrees with the model", disagree: "does not agree with the model" }[said.verdict] ??
+        (said.class ? `says ${said.class}, blinded` : "comments");
       return [el("p", null, el("b", null, reader), ` ${words}`, said.comment && `: ${said.comment}`)];
     });
 
@@ -82,9 +83,9 @@
           "The model says ",
           S.classTag(one.predicted),
           ` with probability ${S.probability(one.probability[one.predicted])}`,
-          one.sd && ` (SD ${S.probability(one.sd[one.predicted])} over ${S.plural(one.members.length, "seed")})`,
-          one.truth !== null && [`; the true class is `, S.classTag(one.truth), one.wrong ? "." : ", too."],
-          one.truth === null && ".",
+          one.sd && ` (SD ${S.probability(one.sd[one.predicted])} over ${S.plural(one.members.length, "training")})`,
+          one.truth !== null && ["; the true class is ", S.classTag(one.truth), ": ", S.rightness(one)],
+          ".",
         ),
         one.flags.length > 0 &&
           el(
@@ -96,7 +97,7 @@
         el(
           "h2",
           null,
-          `The ${top.length} patches with the most weight`,
+          `The ${top.length} patches with the most attention`,
           el(
             "small",
             null,
