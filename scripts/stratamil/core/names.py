@@ -136,13 +136,14 @@ class Grammar:
 
     def _number(self, match: re.Match[str]) -> tuple[int | str | tuple[int, int], tuple[int, int] | None]:
         """Return what numbers a patch in its slice, and its place. Raises NotAPatch if that is no number."""
-        numbers = match.group("x", "y") if self.placed else ()
-        numbers += (match["patch"],) if self.mark == "patch" else ()
+        x_y = match.group("x", "y") if self.placed else ()
+        numbers = [text and text.removeprefix("-") for text in x_y]  # a tile may begin outside the slide
+        numbers += [match["patch"]] if self.mark == "patch" else []
         if not all(text and text.isdecimal() for text in numbers):
             raise NotAPatch("name does not follow the pattern")
         if any(len(text) > 9 for text in numbers):
             raise NotAPatch("patch number too long")
-        place = (int(numbers[0]), int(numbers[1])) if self.placed else None
+        place = (int(x_y[0]), int(x_y[1])) if self.placed else None
         if self.mark == "tile":
             return match["tile"] or "", place
         return int(numbers[-1]) if self.mark == "patch" else place, place

@@ -62,19 +62,28 @@ def out_of_fold(
 ) -> NDArray[np.float64]:
     """Return the probabilities of the sites y (n,) from x (n, D), each by a regression on the other folds, (n, C).
 
-    penalty: of the sum of squared weights, by default `PENALTY` for each feature. taught: rows (n,) to learn from.
+    penalty: of the sum of squared weights, by default `PENALTY` for each feature. taught: rows (n,) to learn from; a
+    site that has none of them in the other folds is learned from all of its rows there.
     """
     p = np.zeros((len(y), y.max() + 1))
     for fold in np.unique(folds):
-        train, test = (folds != fold) & taught, folds == fold
-        centre, scale = x[train].mean(axis=0), x[train].std(axis=0)
-        told = scale > 1e-6 * np.abs(centre).max(initial=1e-6)  # what hardly varies is dropped
-        a, b = ((x[rows][:, told] - centre[told]) / scale[told] for rows in (train, test))
-        strength = 1 / (PENALTY * max(1, told.sum()) if penalty is None else penalty)
-        model = LogisticRegression(C=strength, class_weight="balanced", max_iter=1000)
-        a, b = _narrowed(a, b)
-        p[np.ix_(test, np.unique(y[train]))] = model.fit(a, y[train]).predict_proba(b)
+        others, test = folds != fold, folds == fold
+        train = others & (taught | ~np.isin(y, y[others & taught]))
+        p[np.ix_(test, np.unique(y[train]))] = _fitted(x[train], y[train], x[test], penalty)
     return p
+
+
+def _fitted(x: NDArray, y: NDArray, new: NDArray, penalty: float | None) -> NDArray[np.float64]:
+    """Return the probabilities of the sites in y for new rows, by a regression on x; equal where x tells nothing."""
+    centre, scale = x.mean(axis=0), x.std(axis=0)
+    told = scale > 1e-6 * np.abs(centre).max(initial=1e-6)  # what hardly varies is dropped
+    n = len(np.unique(y))
+    if n == 1 or not told.any():
+        return np.full((len(new), n), 1 / n)
+    strength = 1 / (PENALTY * told.sum() if penalty is None else penalty)
+    model = LogisticRegression(C=strength, class_weight="balanced", max_iter=1000)
+    a, b = _narrowed(*((rows[:, told] - centre[told]) / scale[told] for rows in (x, new)))
+    return model.fit(a, y).predict_proba(b)
 
 
 def _folds(y: NDArray, patients: Sequence[str], seed: int) -> NDArray[np.int64]:

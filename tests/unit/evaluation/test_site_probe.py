@@ -91,3 +91,20 @@ def test_sites_of_few_patients_are_left_out_and_one_alone_is_nothing():
     found = site_probe.probe(features, few, 100, 1)
     assert found["sites"] == ["Bonn", "Ulm"] and found["few"] == ["Kiel"] and found["patients"] == 20
     assert site_probe.probe(features, cases[cases["site"] == "Ulm"], 100, 1) is None
+
+
+def test_features_that_never_vary_tell_nothing():
+    """Constant features; and all cases but one of a class, so that folds without it know no class at all."""
+    features, cases = made(n=6)
+    features.values[:] = 1
+    found = site_probe.probe(features, cases.assign(**{"class": ["benign"] * 17 + ["high-grade"]}), 50, 1)
+    assert found["features"].value == 0.5 and not site_probe.telling(found)
+    assert found["class"].value == pytest.approx(0.5, abs=0.1)
+
+
+def test_rows_of_doubt_teach_a_site_that_the_other_folds_lack():
+    """Fold 0 holds all rows of site 1 that may teach: without the others no model of it would know that site."""
+    y, folds = np.repeat([0, 1], 6), np.tile([0, 1, 2], 4)
+    taught = (y == 0) | (folds == 0)
+    p = site_probe.out_of_fold(y[:, None] + 0.01 * np.arange(12)[:, None], y, folds, taught=taught)
+    assert (p.argmax(axis=1) == y).all()
