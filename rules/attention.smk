@@ -13,6 +13,7 @@ rule attention:
         attention=of_runs("patch_attention.parquet"),
         predictions=of_runs("predictions.csv"),
         truth=config["attention"]["truth"] or [],
+        patches="<results>/inventory/patches.parquet" if config["attention"]["truth"] else [],
         tested=expand("<results>/splits/data_splits_{split}.npz", split=SPLITS if config["attention"]["cases"] else []),
         code=code("attention"),
     output:
@@ -32,7 +33,9 @@ rule attention:
         signal=digest("attention.truth", config["attention"]["truth"]),
         images=given(images()),
         flags=given(flag("stains", STAINS), flags("attention", truth=None)),
-        truth=lambda wildcards, input: flag("truth", input.truth) if input.truth else "",
+        truth=lambda wildcards, input: (
+            " ".join([flag("truth", input.truth), flag("patches_table", input.patches)]) if input.truth else ""
+        ),
         tested=lambda wildcards, input: flag("tested", list(input.tested)) if input.tested else "",
         folders=[f"{config['results']}/split_{{split}}/{run}" for run in RUNS],
         names=given(flag("names", list(RUNS.values()))),
