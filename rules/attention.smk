@@ -33,12 +33,11 @@ rule attention:
         signal=digest("attention.truth", config["attention"]["truth"]),
         images=given(images()),
         flags=given(flag("stains", STAINS), flags("attention", truth=None)),
-        truth=lambda wildcards, input: (
-            " ".join([flag("truth", input.truth), flag("patches_table", input.patches)]) if input.truth else ""
-        ),
+        truth=lambda wildcards, input: flag("truth", input.truth) if input.truth else "",
+        patches=lambda wildcards, input: flag("patches_table", input.patches) if input.patches else "",
         tested=lambda wildcards, input: flag("tested", list(input.tested)) if input.tested else "",
         folders=[f"{config['results']}/split_{{split}}/{run}" for run in RUNS],
         names=given(flag("names", list(RUNS.values()))),
     shell:
         "python {input.code[0]:q} --folders {params.folders:q} {params.names} {params.images} --split {wildcards.split}"
-        " {params.flags} {params.truth} {params.tested} --threads {threads} --log {log:q}"
+        " {params.flags} {params.truth} {params.patches} {params.tested} --threads {threads} --log {log:q}"

@@ -17,16 +17,14 @@ from stratamil.cohort import inventory
 from stratamil.core import schema
 from stratamil.features import extract, networks, store
 
-# All but weights, whose file is an input, and by_stain, which the workflow takes apart.
-SETTINGS = [key for key in schema.section("embed") if key not in ("weights", "by_stain")]
+# All but weights, whose file is an input, by_stain, which the workflow takes apart, and shards, which cli adds.
+SETTINGS = [key for key in schema.section("embed") if key not in ("weights", "by_stain", "shards")]
 
 
 def arguments() -> argparse.Namespace:
     parser = cli.parser(__doc__)
-    parser.add_argument("--patches-table", type=Path, required=True, help="patches.parquet of the inventory")
-    parser.add_argument("--cases", type=Path, required=True, help="cases.csv of the inventory")
+    cli.add_shard(parser)
     parser.add_argument("--patches", type=Path, required=True, help="folder of patch images")
-    parser.add_argument("--shard", type=int, required=True, help="which shard, from 0")
     cli.add_settings(parser, "embed", *SETTINGS)
     parser.add_argument("--weights-file", type=Path, help="state dict; without it, random weights")
     parser.add_argument("--only-stains", nargs="+", metavar="STAIN", help="encode the patches of these stains alone")
@@ -57,7 +55,7 @@ def main(args: argparse.Namespace) -> None:
     logging.info("%s on %s", encoder.identity, encoder.device)
     counts = extract.embed(
         patches,
-        [case for case in used if store.shard_of(case, args.shards) == args.shard],
+        store.of_shard(used, args.shard, args.shards),
         args.patches,
         encoder,
         output=args.output,

@@ -12,6 +12,7 @@ from stratamil.core.names import natural
 from stratamil.core.wording import of_class
 
 UNEVEN, LEVEL = 0.2, 0.05  # Cramér's V, and p value, above and below which classes are spread unevenly over sites
+LEAST = 5  # patients of a site: of fewer a classifier of sites learns nothing
 SHOWN = 6  # sites, patients or cases that a line names
 PERMUTATIONS = 5000
 Numbers = dict[str, Any]  # of `spread`, as JSON has them

@@ -18,6 +18,7 @@ IMAGE_SUFFIXES = (".png", ".jpg", ".jpeg", ".tif", ".tiff", ".webp", ".bmp")
 ONLY_SLICE = "1"  # of names that tell no slices apart
 LONGEST = 200  # characters of an id
 PORTABLE = 60  # characters of a part of a file name
+DEVICE = re.compile(r"(?:con|prn|aux|nul|com[0-9]|lpt[0-9])(?:\.|$)", re.IGNORECASE)  # Windows opens no such file
 MATCHING = re.compile("((?:un)?match(?:ed)?)_?0*([0-9]+)")
 COPY = "copy made by an operating system"
 UNKNOWN_STAIN = "stain not in names.stains"
@@ -210,7 +211,8 @@ def file_name(text: str) -> str:
     Different texts give different names, also where a file system does not regard case: ids that differ by case alone
     are one id. The tilde stands in changed names only.
     """
-    if len(text) <= PORTABLE and re.fullmatch(r"[A-Za-z0-9_&+](?:[A-Za-z0-9_&+.-]*[A-Za-z0-9_&+-])?", text):
+    portable = re.fullmatch(r"[A-Za-z0-9_&+](?:[A-Za-z0-9_&+.-]*[A-Za-z0-9_&+-])?", text)
+    if len(text) <= PORTABLE and portable and not DEVICE.match(text):
         return text
     told = re.sub("[^A-Za-z0-9&+]+", "_", text).strip("_")[: PORTABLE - 9]
     return f"{told}~{hashlib.sha256(text.encode(errors='surrogatepass')).hexdigest()[:8]}"

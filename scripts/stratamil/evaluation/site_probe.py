@@ -5,7 +5,7 @@ of patients that it has not seen: folds are of whole patients, each with its sha
 so that features which tell nothing have an AUROC of 0.5 on average.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -14,20 +14,19 @@ from numpy.typing import NDArray
 from sklearn.linear_model import LogisticRegression
 from sklearn.model_selection import StratifiedGroupKFold
 
+from stratamil.cohort.sites import LEAST
 from stratamil.core.names import natural
 from stratamil.evaluation import baselines
 from stratamil.features.encoder_registry import STAIN_STATS
 from stratamil.features.store import Features
 from stratamil.stats import intervals, metrics
-from stratamil.stats.intervals import Estimate
 
-LEAST = 5  # patients of a site: of fewer nothing can be learned
 FOLDS = 10
 PENALTY = 10  # sum of squared weights costs as much as so many cases; the AUROC hardly depends on it
 
 
 def probe(features: Features, cases: pd.DataFrame, bootstrap_samples: int, seed: int) -> dict[str, Any] | None:
-    """Return how well sites are told, ready for JSON; None where fewer than two have `LEAST` patients.
+    """Return how well sites are told, ready for JSON; None where fewer than two have sites.LEAST patients.
 
     features: as store.read returns them. cases: used ones with case_id, patient_id, class and site.
     Keys: sites (those compared), few (those of too few patients), patients, cases, folds; features, colour, class:
@@ -104,9 +103,3 @@ def _narrowed(a: NDArray, b: NDArray) -> tuple[NDArray, NDArray]:
     kept = squares > squares.max(initial=0) * 1e-10
     basis = a.T @ (directions[:, kept] / np.sqrt(squares[kept]))
     return a @ basis, b @ basis
-
-
-def telling(found: Mapping[str, Any], name: str = "features") -> bool:
-    """Return whether the sites are told better than by chance."""
-    auc: Estimate = found[name]
-    return auc.low is not None and auc.low > 0.5

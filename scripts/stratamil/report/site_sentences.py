@@ -6,7 +6,6 @@ from typing import Any
 from stratamil.cohort import sites
 from stratamil.core.errors import few
 from stratamil.core.wording import listed, n_of, num, span
-from stratamil.evaluation.site_probe import LEAST, telling
 from stratamil.stats.intervals import Estimate
 
 LIMITS = (
@@ -56,7 +55,7 @@ def probe(found: Numbers | None, patients: bool) -> str:
     """Say how well features, colours and classes tell the site of a case."""
     unit = "patient" if patients else "case"
     if found is None:
-        return f"How well features tell the site was not measured: fewer than two sites have {LEAST} {unit}s."
+        return f"How well features tell the site was not measured: fewer than two sites have {sites.LEAST} {unit}s."
     rest = "" if len(found["sites"]) == 2 else ", mean of one site against the rest"
     beside = [
         f"{what} {num(found[name].value, 2)}{ci(found[name])}"
@@ -64,13 +63,18 @@ def probe(found: Numbers | None, patients: bool) -> str:
         if found[name]
     ]
     auc = found["features"]
-    knows = "The features tell" if telling(found) else "The features are not shown to tell"
+    knows = "The features tell" if tells(auc) else "The features are not shown to tell"
     left = f" Of too few {unit}s: {few(found['few'], 6)}." if found["few"] else ""
     return (
         f"{knows} the site of a case: AUROC "
         f"{num(auc.value, 2)}{ci(auc)}{rest}, {n_of(found['patients'], unit)} of {len(found['sites'])} sites, in "
         f"{found['folds']} folds of whole {unit}s; {listed(beside)}; 0.50 is chance.{left}"
     )
+
+
+def tells(auc: Estimate) -> bool:
+    """Return whether the site is told better than by chance."""
+    return auc.low is not None and auc.low > 0.5
 
 
 def ci(auc: Estimate) -> str:

@@ -188,6 +188,7 @@ def test_file_names_of_ordinary_ids_are_these_ids():
         assert file_name(text) == text
     assert re.fullmatch("SMA~[0-9a-f]{8}", file_name("\u03b1-SMA"))
     assert re.fullmatch("HER2_neu~[0-9a-f]{8}", file_name("HER2/neu"))
+    assert re.fullmatch("AUX~[0-9a-f]{8}", file_name("AUX")) and file_name("con-1") == "con-1"
     assert len(file_name("x" * 5000)) <= PORTABLE
 
 

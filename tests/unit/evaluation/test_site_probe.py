@@ -8,6 +8,7 @@ from sklearn.preprocessing import StandardScaler
 
 from stratamil.evaluation import site_probe
 from stratamil.features.store import Features
+from stratamil.report.site_sentences import tells
 
 SITES = ["Bonn", "Ulm", "Kiel"]
 
@@ -32,10 +33,10 @@ def made(n=20, shift=0.0, dim=40, seed=0, cases_of_patient=1, also_class=0.0):
 
 def test_a_scanner_that_colours_the_features_is_told():
     found = site_probe.probe(*made(shift=1.0), 200, 1)
-    assert found["features"].value > 0.98 and found["features"].low > 0.9 and site_probe.telling(found)
+    assert found["features"].value > 0.98 and found["features"].low > 0.9 and tells(found["features"])
     assert found["patients"] == 60 and found["sites"] == sorted(SITES) and found["few"] == []
     assert set(found["each"]) == set(SITES) and all(auc > 0.95 for auc in found["each"].values())
-    assert found["colour"] is None and not site_probe.telling(found, "class")
+    assert found["colour"] is None and not tells(found["class"])
 
 
 @pytest.mark.slow
@@ -57,7 +58,7 @@ def test_cases_of_a_patient_do_not_tell_of_each_other():
 def test_the_class_alone_is_beside_it():
     features, cases = made(n=40, also_class=0.4)
     found = site_probe.probe(features, cases, 200, 1)
-    assert site_probe.telling(found, "class") and found["class"].value > 0.6
+    assert tells(found["class"]) and found["class"].value > 0.6
 
 
 def test_what_is_asked_of_a_patient_does_not_depend_on_their_site():
@@ -98,7 +99,7 @@ def test_features_that_never_vary_tell_nothing():
     features, cases = made(n=6)
     features.values[:] = 1
     found = site_probe.probe(features, cases.assign(**{"class": ["benign"] * 17 + ["high-grade"]}), 50, 1)
-    assert found["features"].value == 0.5 and not site_probe.telling(found)
+    assert found["features"].value == 0.5 and not tells(found["features"])
     assert found["class"].value == pytest.approx(0.5, abs=0.1)
 
 
