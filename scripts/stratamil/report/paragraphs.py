@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from stratamil.core.names import column, file_name
-from stratamil.core.wording import baseline_label, listed, n_of, thousands
+from stratamil.core.wording import baseline_label, counted, listed, n_of, thousands
 from stratamil.features import encoder_registry
 from stratamil.report import sentences
 from stratamil.report import sentences_cases as of_cases
@@ -54,6 +54,7 @@ def methods(numbers: Numbers, used: Mapping[str, Any], unit: str) -> str:
         f"The cohort had {n_of(total['cases'], 'case')}{of} ({sentences.by_class(numbers['counts'])}) with "
         f"{thousands(total['slices'])} slices and {thousands(total['patches'])} patches{unread(cohort)}.",
         *encoded(runs["features"], stains),
+        *_colours(next(iter(runs["features"].get("encoders", {}).values()), runs["features"])),
         *_model(runs["model"], numbers.get("tuning")),
         f"Splits were {_first_lower(re.sub(', read from .*? and checked', '', cohort['plan']))}",
         *_training(numbers, runs),
@@ -117,6 +118,18 @@ def _model(model: Mapping[str, Any], tuned: Mapping[str, Any] | None) -> list[st
         embedded = f" (embedding {model['embed_dim']})" if known else ""
         follows = "; a linear classifier followed" if model["aggregation"] != "lse" else ""
         lines.append(f"{pooling}{embedded}{follows}.")
+    return lines
+
+
+def _colours(identity: Mapping[str, Any]) -> list[str]:
+    """Return what was done with the colours of patches. identity: of one encoder."""
+    lines = []
+    if method := identity.get("stain_normalisation"):
+        by_stain = {"all stains": method} if isinstance(method, str) else method
+        named = listed([f"{stain} ({each.capitalize()})" for stain, each in by_stain.items()])
+        lines.append(f"Colours were normalised to a fixed H&E reference before encoding: {named}.")
+    if views := identity.get("views"):
+        lines.append(f"Training drew from {counted(views, 'further view')} of each patch in jittered colours.")
     return lines
 
 
