@@ -170,7 +170,7 @@ def warnings(found: Numbers, classes: Sequence[str]) -> Iterator[str]:
         large = [row for row in rows if row["patients"] >= 5] or rows
         share = {row["site"]: row["counts"][named] / row["cases"] for row in large}
         low, high = (pick(large, key=lambda row: share[row["site"]]) for pick in (min, max))
-        whole = "" if found["whole"] else "; splits.by: site tests on sites that it has not seen"
+        whole = "" if found["whole"] else "; splits that keep sites whole would test on sites that it has not seen"
         yield (
             f"Classes are spread unevenly over sites (Cramér's V {found['v']:.2f}, {_p(found['p'])}): "
             f"{share[high['site']]:.0%} of {_n(high['cases'], 'case')} in {high['site']} are {named}, "

@@ -64,6 +64,14 @@ def test_a_list_of_files_excludes_all_of_them_and_marks_without_artefacts_none(t
     assert len(patches) == 8 and excluded.empty
 
 
+def test_a_case_whose_patches_are_all_excluded_says_so(tmp_path):
+    listed = "\n".join(["file", *NAMES[:4]])
+    _, cases, excluded = taken(tmp_path, listed)
+    assert cases["status"].tolist() == ["no patches", "used"]
+    (case,) = excluded[excluded["kind"] == "case"].to_dict("records")
+    assert (case["name"], case["reason"], case["detail"]) == ("1", "no patches", "all are in cohort.exclude_patches")
+
+
 @pytest.mark.parametrize(
     "text, line",
     [

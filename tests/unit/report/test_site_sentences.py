@@ -57,7 +57,7 @@ def test_classes_that_go_with_the_site_are_a_grave_warning_with_numbers():
     assert found["grave"] == 1
     assert "Classes are spread unevenly over sites (Cramér's V 0.8" in line and "p < 0.001" in line
     assert "92% of 12 cases in Ulm are high-grade, 8% of 12 in Bonn" in line
-    assert "splits.by: site tests on sites that it has not seen" in line
+    assert "splits that keep sites whole would test on sites that it has not seen" in line
     assert "Classes are spread unevenly over sites (Cramér’s V 0.8" in told(found)
 
 
