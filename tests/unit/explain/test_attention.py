@@ -535,9 +535,24 @@ def test_a_wrong_truth_table_is_refused(study):
     with pytest.raises(UserError, match="row 2: signal is 2") as error:
         planted_signal.read_truth(study / "bad.csv", patches)
     assert len(error.value.problems) == 3
+    patches.to_parquet(study / "patches.parquet")
     truth.assign(file="x" + truth["file"]).to_csv(study / "bad.csv", index=False)
     with pytest.raises(UserError, match="none of the patches"):
-        planted_signal.read_truth(study / "bad.csv", patches)
+        planted_signal.check(study / "bad.csv", study / "patches.parquet")
+    truth.assign(signal="").to_csv(study / "bad.csv", index=False)
+    with pytest.raises(UserError, match="no row has a signal"):
+        planted_signal.check(study / "bad.csv", study / "patches.parquet")
+
+
+def test_marks_of_cases_that_another_split_tests_stop_nothing(study, monkeypatch):
+    table = patch_table()
+    others = pd.DataFrame({"path": ["other/1.png", "other/2.png"]})
+    pd.concat([table[["path"]], others]).to_parquet(study / "patches.parquet")
+    (study / "marks.csv").write_text("file,signal,reader\nother/1.png,1,A\nother/2.png,0,A\n")
+    given = ["--truth", study / "marks.csv", "--patches-table", study / "patches.parquet"]
+    result = json.loads((run(study, monkeypatch, "--max-cases", "1", *given) / "truth_auc.json").read_text())
+    assert result["cases"] == 0 and result["mean_auc"] is None
+    assert result["readers"][0] | {"marked": 0} == result["readers"][0]
 
 
 @pytest.mark.parametrize(
