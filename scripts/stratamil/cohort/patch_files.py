@@ -4,8 +4,9 @@ import filecmp
 import os
 import stat
 from array import array
-from collections.abc import Callable, Hashable, Iterable, Sequence
+from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
 from pathlib import Path
+from types import MappingProxyType
 from typing import NamedTuple
 
 import numpy as np
@@ -14,6 +15,7 @@ from numpy.typing import NDArray
 
 from stratamil.cohort import duplicates
 from stratamil.cohort.folders import hidden, visit
+from stratamil.core import ids
 from stratamil.core.errors import UserError
 from stratamil.core.names import (
     COPY,
@@ -54,12 +56,15 @@ class Scan(NamedTuple):
 
     patches: DataFrame of case_id, stain, slice_id, path, bytes and what the names tell of patch, tile, x and y, in no
     order, ids as the names spell them.
-    folders: folder -> time of change in ns, before its files were listed.
+    folders: folder -> time of change in ns, before its files were listed. sizes: bytes of files that no pattern reads.
+    levelled: id in names -> that of the labels table which differs in its separators alone.
     """
 
     patches: pd.DataFrame
     left_out: list[LeftOut]
     folders: dict[str, int]
+    sizes: Mapping[str, int] = MappingProxyType({})
+    levelled: Mapping[str, str] = MappingProxyType({})
 
 
 def scan(root: str | Path, grammar: Grammar) -> Scan:
@@ -117,9 +122,10 @@ def settled(scanned: Scan, root: str | Path, labelled: Iterable[str], stains: Se
 
     labelled: ids of the labels table. stains: canonical stains in the order of tables.
     """
-    patches, copies = without_copies(ordered(numbered(spelt(scanned.patches, labelled)), stains), root)
+    known = ids.Known(labelled)
+    patches, copies = without_copies(ordered(numbered(spelt(scanned.patches, known)), stains), root)
     patches, renamed = without_renamed(patches, root)
-    return Scan(patches, scanned.left_out + copies + renamed, scanned.folders)
+    return scanned._replace(patches=patches, left_out=scanned.left_out + copies + renamed, levelled=known.levelled)
 
 
 class _Kept:
@@ -149,16 +155,20 @@ class _Kept:
         return patches.assign(path=self.paths, bytes=np.array(self.sizes))
 
 
-def spelt(patches: pd.DataFrame, labelled: Iterable[str] = ()) -> pd.DataFrame:
+def spelt(patches: pd.DataFrame, labelled: ids.Known | None = None) -> pd.DataFrame:
     """Give each case and each slice of `patches` one spelling, so that from here on equal text is the same id.
 
     A case is spelt as in `labelled`, the ids of the labels table; one that is not there, and every slice, as most of
-    its patches have it, of several equally frequent spellings the first in natural order.
+    its patches have it, of several equally frequent spellings the first in natural order. Raises UserError for an id
+    that could be several of the table.
     """
+    labelled = labelled or ids.Known(())
     groups = patches.groupby(PATCH[:3], sort=False)
     slices = groups.size().rename("n").reset_index().astype(dict.fromkeys(PATCH[:3], str))
-    slices["case"], slices["slice"] = slices["case_id"].map(case_id), slices["slice_id"].map(slice_id)
-    of_case = _most(slices, ["case"], "case_id") | {case_id(text): text for text in labelled}
+    of_table = labelled.match(slices["case_id"].unique())
+    slices["case"] = slices["case_id"].map(lambda text: case_id(of_table.get(text, text)))
+    slices["slice"] = slices["slice_id"].map(slice_id)
+    of_case = _most(slices, ["case"], "case_id") | labelled.own
     of_slice = _most(slices, ["case", "stain", "slice"], "slice_id")
     names = slices[["case", "stain", "slice"]].itertuples(index=False, name=None)
     which = groups.ngroup().to_numpy()

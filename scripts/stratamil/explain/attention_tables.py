@@ -16,7 +16,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import ArrayLike
 
-from stratamil.core import names, tables
+from stratamil.core import ids, names, tables
 from stratamil.core.errors import UserError
 from stratamil.explain import contributions
 from stratamil.stats.metrics import roc_auc
@@ -202,14 +202,14 @@ def choose(
     Raises UserError if a wanted id is in none.
     """
     if wanted is not None:
-        wanted = {names.case_id(text): text for text in wanted}
-        known = {names.case_id(text) for text in (*tested, *(case.id for case in cases))}
-        if unknown := sorted((wanted[case] for case in wanted.keys() - known), key=names.natural) if tested else []:
+        wanted = [str(text) for text in wanted]
+        known = ids.Known([*tested, *(case.id for case in cases)]).match(wanted)
+        if unknown := sorted((text for text in wanted if text not in known), key=names.natural) if tested else []:
             raise UserError(
                 f"attention.cases: {', '.join(unknown)}: in no test set of the study: take it out, or look for it in"
                 " excluded.csv of the inventory"
             )
-        cases = [case for case in cases if names.case_id(case.id) in wanted]
+        cases = [case for case in cases if case.id in known.values()]
     return cases[:most]
 
 
