@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from stratamil.cohort import duplicates, split_files
 from stratamil.cohort.inventory import USED
-from stratamil.core import ids
+from stratamil.core import ids as case_ids
 from stratamil.core.errors import UserError, few
 from stratamil.core.files import atomic
 from stratamil.core.names import natural
@@ -44,7 +44,7 @@ def preset(paths: Iterable[str | Path], cases: pd.DataFrame, classes: Sequence[s
             known = {}
             found += [(path, _of_cases(each, cases, known)) for each in split_files.read(path)]
             if known:
-                logging.warning(ids.told(known, str(path)))
+                logging.warning(case_ids.told(known, str(path)))
         except UserError as error:
             problems[path] += error.problems
     made = {f"{number:02d}": split for number, split in enumerate(_validated(found), 1)}
@@ -204,7 +204,7 @@ def _of_cases(sets: split_files.Sets, cases: pd.DataFrame, levelled: dict[str, s
         cases_of = {patient: list(own) for patient, own in used.groupby("patient_id")["case_id"]}
     else:
         cases_of = {text: [text] for text in cases["case_id"]}
-    known = ids.Known(cases_of)
+    known = case_ids.Known(cases_of)
     own = known.match([text for each in (sets.train, sets.val, sets.test) for text in each or []])
     levelled |= known.levelled
 
