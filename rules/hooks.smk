@@ -104,8 +104,8 @@ def renew_first_page():
     first = Path(config["results"], "index.html")
     there = door.outdated([Path(config["results"], name) for name in JSON_OF_PAGES], first)
     if there:
-        template, told = ROOT / "report/door.html.j2", {name: config["report"][name] for name in ("title", "colors")}
-        door.write(there, first, template=template, **told)
+        told = {name: config["report"][name] for name in ("title", "first_look", "colors")}
+        door.write(there, first, template=ROOT / "report/door.html.j2", **told)
 
 
 def tell_summary():

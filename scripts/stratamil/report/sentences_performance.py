@@ -23,8 +23,9 @@ def estimand(numbers: Numbers, unit: str) -> str:
         pooling = "The pooled AUROC ranks cases across models and falls where their probabilities are shifted."
         return f"{pooling} {_cis(numbers, unit)}"
     quote = num(numbers["out_of_fold"]["fold_mean"].value, 2)
+    lead = "The mean of folds leads" if numbers.get("first_look") else f"Quote {quote}"
     return (
-        f"Quote {quote}: models ranked each test set without having seen it. The pooled AUROC, {quoted(pooled)}, ranks "
+        f"{lead}: models ranked each test set without having seen it. The pooled AUROC, {quoted(pooled)}, ranks "
         "cases across models and falls where their probabilities are shifted. "
         f"{_cis(numbers, unit)}"
     )
