@@ -107,7 +107,7 @@ def _first(forms: list[Shape], ids: dict[str, Sequence[str]]) -> Names | None:
 
 
 def _read_all(found: Names, paths: Sequence[str]) -> None:
-    """Look for the stains of all names that the pattern reads, not of one shape alone, and note what is to be checked."""
+    """Look for the stains of all names that the pattern reads, not of one shape alone, and note what to check."""
     if "(?P<stain>" in found.pattern:
         reads, of_paths = re.compile(found.pattern, re.IGNORECASE), found.grammar.of_paths
         matches = (reads.match(path if of_paths else path.rpartition("/")[2]) for path in paths)
