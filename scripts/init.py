@@ -101,7 +101,9 @@ def proposed(
     column = args.case_column
     while True:
         if column and column not in table:
-            raise UserError(f"{args.labels}: no column {column!r}: it has {few(map(repr, table), 12)}")
+            raise UserError(
+                f"{args.labels}: no column {column!r}: it has {few(map(repr, table), 12)}: name one of them"
+            )
         tried = [column] if column else propose_labels.likely_cases(table)
         names = propose_names.propose_all(paths, {name: list(table[name]) for name in tried})
         for form in names.shapes[:SHAPES]:  # names that the workflow knows need no shapes

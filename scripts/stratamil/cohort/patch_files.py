@@ -13,13 +13,14 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from stratamil.cohort import duplicates
+from stratamil.cohort import duplicates, resembling
 from stratamil.cohort.folders import hidden, visit
 from stratamil.core import ids
 from stratamil.core.errors import UserError
 from stratamil.core.names import (
     COPY,
     UNKNOWN_STAIN,
+    UNREAD,
     Grammar,
     NotAPatch,
     PatchName,
@@ -74,7 +75,7 @@ def scan(root: str | Path, grammar: Grammar) -> Scan:
     """
     if not Path(root).is_dir():
         raise UserError(f"{root}: no such folder: set `patches` to the folder of patch images")
-    kept, left_out, visited = _Kept(grammar.mark, grammar.placed), [], {}
+    kept, left_out, visited, unread = _Kept(grammar.mark, grammar.placed), [], {}, {}
     for folder, time, entries in visit(root, also_hidden=True):
         below = os.path.relpath(folder, root)
         below = "" if below == "." else f"{Path(below).as_posix()}/"
@@ -93,8 +94,11 @@ def scan(root: str | Path, grammar: Grammar) -> Scan:
                     raise NotAPatch("hidden file")
                 name, size = grammar.spelt(entry.name, below), _size(entry)
             except NotAPatch as why:
-                if _state(entry) is None:
+                if (state := _state(entry)) is None:
                     left_out.append((path, BROKEN_LINK, ""))
+                elif why.reason == UNREAD and stat.S_ISREG(state.st_mode):
+                    unread[_readable(path)] = state.st_size
+                    left_out.append((path, why.reason, why.detail))
                 elif why.reason == COPY:
                     copies.append((entry, why.detail))
                 else:
@@ -114,7 +118,7 @@ def scan(root: str | Path, grammar: Grammar) -> Scan:
             else:  # it may be the only image of a patch
                 left_out.append((path, f"{COPY}, original missing", f"rename it to {original} to use it"))
     listed = [LeftOut(_readable(path), reason, _readable(detail), 0) for path, reason, detail in left_out]
-    return Scan(kept.table(), listed, visited)
+    return Scan(kept.table(), listed, visited, unread)
 
 
 def settled(scanned: Scan, root: str | Path, labelled: Iterable[str], stains: Sequence[str]) -> Scan:
@@ -125,7 +129,9 @@ def settled(scanned: Scan, root: str | Path, labelled: Iterable[str], stains: Se
     known = ids.Known(labelled)
     patches, copies = without_copies(ordered(numbered(spelt(scanned.patches, known)), stains), root)
     patches, renamed = without_renamed(patches, root)
-    return scanned._replace(patches=patches, left_out=scanned.left_out + copies + renamed, levelled=known.levelled)
+    like = resembling.of(scanned.sizes, patches, Path(root))
+    left_out = [each._replace(detail=like.get(each.name, each.detail)) for each in scanned.left_out]
+    return scanned._replace(patches=patches, left_out=left_out + copies + renamed, levelled=known.levelled)
 
 
 class _Kept:

@@ -20,6 +20,13 @@ LONGEST = 200  # characters of an id
 PORTABLE = 60  # characters of a part of a file name
 MATCHING = re.compile("((?:un)?match(?:ed)?)_?0*([0-9]+)")
 COPY = "copy made by an operating system"
+# What Windows, macOS and others add to the name of a duplicate, where the pattern itself has no group for it.
+COPIES = re.compile(
+    r"^(?:kopie von|copy of|copie de|copia de) | (?:- )?(?:kopie|copy|copie|copia)(?: ?\(?\d+\)?)?(?=\.\w+$)"
+    r"| ?\(\d+\)(?=\.\w+$)",
+    re.IGNORECASE,
+)
+UNREAD = "name does not follow the pattern"
 UNKNOWN_STAIN = "stain not in names.stains"
 
 
@@ -117,6 +124,10 @@ class Grammar:
         if not match:
             if self.loose and (strange := self.loose.match(name)):
                 raise NotAPatch(UNKNOWN_STAIN, _strange(strange))
+            head, slash, last = name.rpartition("/")
+            plain = head + slash + COPIES.sub("", last, count=1)
+            if plain != name and self.pattern.match(plain):
+                raise NotAPatch(COPY, plain.rpartition("/")[2])
             raise NotAPatch(_why_not(name, "patch(?P<patch>" in self.pattern.pattern))
         if "copy" in self.groups and match["copy"]:
             start, end = match.span("copy")
@@ -129,7 +140,7 @@ class Grammar:
             raise NotAPatch(UNKNOWN_STAIN, _strange(match))
         patch, place = self._number(match)
         if None in (case, slice_, stain):
-            raise NotAPatch("name does not follow the pattern")  # a group of it that is optional
+            raise NotAPatch(UNREAD)  # a group of it that is optional
         if not name.isprintable():
             raise NotAPatch("name is not readable text")
         return PatchName(*self._slice(case, stain, slice_), patch, place)
@@ -139,7 +150,7 @@ class Grammar:
         numbers = match.group("x", "y") if self.placed else ()
         numbers += (match["patch"],) if self.mark == "patch" else ()
         if not all(text and text.isdecimal() for text in numbers):
-            raise NotAPatch("name does not follow the pattern")
+            raise NotAPatch(UNREAD)
         if any(len(text) > 9 for text in numbers):
             raise NotAPatch("patch number too long")
         place = (int(numbers[0]), int(numbers[1])) if self.placed else None
@@ -229,7 +240,7 @@ def _why_not(name: str, numbered: bool) -> str:
         return "not an image"
     if numbered and not re.search(r"patch\s*\d", name, re.IGNORECASE):
         return "no patch number"
-    return "name does not follow the pattern"
+    return UNREAD
 
 
 def _whole(text: str) -> str:

@@ -504,7 +504,7 @@ def test_a_folder_with_faults_is_read_and_every_guess_is_told(tmp_path, monkeypa
     # the ages are numbers of patches, too: none of them is an id
     assert cohort["case_column"] == "Einsendung" and cohort["patient_column"] == "Pat.-Nr."
     assert "12 ids differ from the labels table in separators alone" in said
-    assert names["stains"] == [{"h&e": ["h_e", "he"]}, {"SOX": []}] and "H_E (16) taken for h&e" in text
+    assert schema.merged(names["stains"]) == {"h&e": ["h_e", "he"], "SOX": []} and "H_E (16) taken for h&e" in text
     assert "tile(?P<patch>[0-9]+)" in names["pattern"] and "# check this: L# taken for the slice, tile# for" in text
     for line in (
         "Row 15 of the labels: 'Summe', a total and no case: delete it.",
@@ -541,7 +541,7 @@ def test_case_ids_that_are_not_all_there_are_asked_about(tmp_path, monkeypatch):
     (tmp_path / "study.yaml").unlink()
     assert '  case_column: "Other"\n' in run(tmp_path, monkeypatch, "--yes", "--case-column", "Other")
     (tmp_path / "study.yaml").unlink()
-    with pytest.raises(UserError, match="no column 'Fall': it has Nr, Other, Class"):
+    with pytest.raises(UserError, match="no column 'Fall': it has 'Nr', 'Other', 'Class'"):
         run(tmp_path, monkeypatch, "--yes", "--case-column", "Fall")
 
 
