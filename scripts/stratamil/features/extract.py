@@ -19,15 +19,20 @@ from stratamil.core import locks, progress
 from stratamil.core.errors import UserError, few
 from stratamil.core.names import natural
 from stratamil.core.wording import counted
-from stratamil.features import images, networks, store
+from stratamil.features import images, matrices, networks, store
 from stratamil.features.cache import Cache, Rows, key
 from stratamil.features.encoder_registry import STAIN_STATS
+from stratamil.features.exclusion import Rule
+from stratamil.features.recolour import AS_THEY_ARE, Plan, Recolour
 
 SHOWN = 5  # files named in an error
 FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)  # no space, quota used up, limit on the size of a file
 # Patches encoded at once. A CPU is faster with maps that are small enough to be used again before they leave its
 # cache, and for which no new memory is needed: bench/embed.py.
 BATCH = {"cuda": 64, "cpu": 16}
+
+
+Source = tuple[Path, Plan]  # a file, and what is done with its colours
 
 
 class Encoder(Protocol):
@@ -43,12 +48,16 @@ class Encoder(Protocol):
 
 
 class Counts(NamedTuple):
-    """How many patches were encoded, taken from the cache and unreadable, and how many were encoded a second."""
+    """How many patches were encoded, taken from the cache and unreadable, and how many were encoded a second.
+
+    own_colour: how many of those with features could not be normalised and have their own colours.
+    """
 
     encoded: int
     reused: int
     unreadable: int
     per_second: float
+    own_colour: int
 
 
 class Batch(NamedTuple):
@@ -71,35 +80,40 @@ def embed(
     output: Path,
     cache: Path,
     max_unreadable: float,
+    rule: Rule | None = None,
+    recolour: Recolour = AS_THEY_ARE,
     batch_size: int | None = None,
     threads: int = 1,
     shown: bool = True,
 ) -> Counts:
     """Write the features of the patches of some cases. No more than a few batches of them are ever in memory.
 
-    Beside the features stand the Facts of each image and its colour, which is its stain_stats, from the one decoding.
+    Beside the features stand the Facts of each image and its colour, which is its stain_stats, from the one decoding,
+    and the features of its further views.
 
     patches: DataFrame with case_id, stain, slice_id, patch, path, in the order of the inventory.
     cases: ids of the cases to embed. folder: what the paths are relative to.
     output: feature file. cache: file of the last success, which need not exist; see Cache.
-    max_unreadable: largest share of patches without a usable image.
-    batch_size: patches encoded at once; None is what suits the device. threads: for decoding.
-    shown: whether progress is.
+    max_unreadable: largest share of patches without a usable image. recolour: what is done with colours before.
+    rule: which images are marked as excluded; they have features, too. None marks none.
+    batch_size: encoded at once; None is what suits the device. threads: for decoding. shown: whether progress is.
     Raises UserError if too many patches are unreadable, a case has none left, the disk is full, or another process
     works with this cache; then output is not written, and what has been encoded is kept for the next run.
     """
     folder, cases = Path(folder), set(cases)
     batch_size = batch_size or BATCH[encoder.device.type]
     table = patches[patches["case_id"].isin(cases)].reset_index(drop=True)
-    encoders = {"features": encoder, **_colour(encoder)}
+    identity, plans = encoder.identity | recolour.identity, _plans(table, recolour)
+    encoders = {"features": encoder, **_colour(encoder, identity)}
+    encoders |= dict.fromkeys(matrices.view_names(identity), encoder)
     with locks.held(cache):
-        kept = Cache(cache, encoder.identity, colour="colour" in encoders)
-        keys = [key(folder, path) for path in table["path"]]
+        kept = Cache(cache, identity, colour="colour" in encoders)
+        keys = [key(folder, path, plan.known_by) for path, plan in zip(table["path"], plans)]
         todo = [row for row, each in enumerate(keys) if each not in kept]
 
         begin, reasons = time.monotonic(), {}
-        sources = [folder / table["path"][row] for row in todo]
-        for batch in _encode(sources, encoders, batch_size, threads, reasons, shown):
+        sources = [(folder / table["path"][row], plans[row]) for row in todo]
+        for batch in _encode(sources, encoders, identity, batch_size, threads, reasons, shown):
             with _room(kept.part):
                 kept.add([keys[todo[position]] for position in batch.positions], batch.facts, batch.matrices)
         seconds = time.monotonic() - begin
@@ -109,25 +123,35 @@ def embed(
         good = ~table["path"].isin(unreadable).to_numpy()
         keys = [each for each, keep in zip(keys, good) if keep]
         lost = table.loc[~good, ["case_id", "path"]].assign(reason=lambda rows: rows["path"].map(unreadable))
-        rows = {name: Rows(kept, keys, name) for name in encoders}
+        rows, facts = {name: Rows(kept, keys, name) for name in encoders}, kept.facts(keys)
+        views = [rows[name] for name in matrices.view_names(identity)]
         with _room(output):
-            store.write(
-                output,
-                rows["features"],
-                table[good].assign(**kept.facts(keys)),
-                lost,
-                encoder.identity,
-                colour=rows.get("colour"),
+            judged, beside = (
+                _judged(table[good].assign(**facts), rule),
+                {"colour": rows.get("colour"), "further": views},
             )
+            store.write(output, rows["features"], judged, lost, identity, **beside)
             kept.keep(output, keys)
-    encoded = len(todo) - len(unreadable)
-    return Counts(encoded, len(table) - len(todo), len(unreadable), encoded / seconds if encoded else 0.0)
+    encoded, own = len(todo) - len(unreadable), int((facts["odd"] & images.Odd.OWN_COLOUR > 0).sum())
+    return Counts(encoded, len(table) - len(todo), len(unreadable), encoded / seconds if encoded else 0.0, own)
 
 
-def _colour(encoder: Encoder) -> dict[str, Encoder]:
+def _judged(table: pd.DataFrame, rule: Rule | None) -> pd.DataFrame:
+    """Return a table with Facts, and which of its images are excluded."""
+    return table.assign(**{store.EXCLUDED: rule.reasons(table)}) if rule else table
+
+
+def _plans(table: pd.DataFrame, recolour: Recolour) -> list[Plan]:
+    """Return what is done with the colours of each patch."""
+    slices = table[["case_id", "stain", "slice_id"]].astype(str).itertuples(index=False, name=None)
+    plan = cache(recolour.plan)
+    return [plan(each) for each in slices]
+
+
+def _colour(encoder: Encoder, identity: dict[str, Any]) -> dict[str, Encoder]:
     """Return what describes the colour of thumbnails, by the name of its matrix; nothing where the encoder does."""
     stain_stats = _stain_stats(encoder.device)
-    return {} if stain_stats.identity == encoder.identity else {"colour": stain_stats}
+    return {} if stain_stats.identity == identity else {"colour": stain_stats}
 
 
 @cache
@@ -151,8 +175,9 @@ def _room(path: Path) -> Iterator[None]:
 
 
 def _encode(
-    sources: Sequence[Path],
+    sources: Sequence[Source],
     encoders: dict[str, Encoder],
+    identity: dict[str, Any],
     batch_size: int,
     threads: int,
     reasons: dict[int, str],
@@ -160,7 +185,7 @@ def _encode(
 ) -> Iterator[Batch]:
     """Yield each Batch with its float16 rows; put position -> reason of bad files in `reasons`."""
     waiting = None
-    for batch in _batches(sources, encoders["features"].identity, batch_size, threads, reasons, shown):
+    for batch in _batches(sources, identity, batch_size, threads, reasons, shown):
         rows = {name: encode(batch.matrices[name]) for name, encode in encoders.items()}
         # A GPU is still at work here: in the meantime the batch before is fetched and written.
         if waiting:
@@ -171,7 +196,7 @@ def _encode(
 
 
 def _batches(
-    sources: Sequence[Path],
+    sources: Sequence[Source],
     identity: dict[str, Any],
     batch_size: int,
     threads: int,
@@ -192,9 +217,9 @@ def _batches(
         else:
             ready[position] = image
         if ready and (len(ready) == batch_size or position + 1 == len(sources)):
-            pixels, thumbnails, facts = zip(*ready.values())
-            matrices = {"features": _stacked(pixels, batch_size), "colour": _stacked(thumbnails, batch_size)}
-            yield Batch(list(ready), list(facts), matrices)
+            pixels, thumbnails, facts, views = zip(*ready.values())
+            kinds = {"features": pixels, "colour": thumbnails} | dict(zip(matrices.view_names(identity), zip(*views)))
+            yield Batch(list(ready), list(facts), {name: _stacked(each, batch_size) for name, each in kinds.items()})
             ready = {}
 
 
@@ -212,7 +237,7 @@ def _checked(batch: Batch, encoder: Encoder) -> Batch:
     """Return a Batch with float16 rows (n, D) of those on the encoder's device, which may be filled up."""
     n, largest = len(batch.positions), np.finfo(np.float16).max
     rows = {name: np.asarray(values.cpu(), dtype=np.float32)[:n] for name, values in batch.matrices.items()}
-    if not np.abs(rows["features"]).max() <= largest:
+    if not all(np.abs(values).max() <= largest for name, values in rows.items() if name != "colour"):
         raise UserError(
             f"encoder {encoder.identity['encoder']}: features beyond {largest:.0f} or not a number: check embed.weights"
         )
@@ -220,7 +245,7 @@ def _checked(batch: Batch, encoder: Encoder) -> Batch:
 
 
 def _decode(
-    sources: Sequence[Path], identity: dict[str, Any], batch_size: int, threads: int
+    sources: Sequence[Source], identity: dict[str, Any], batch_size: int, threads: int
 ) -> Iterator[images.Examined | images.Unreadable]:
     """Yield what each file gives, in order, or the Unreadable; decodes two batches ahead.
 
@@ -230,16 +255,16 @@ def _decode(
     with ThreadPoolExecutor(threads) as pool:
         waiting = deque()
         for source in sources:
-            waiting.append(pool.submit(_read, source, identity["input_size"], identity["resize"]))
+            waiting.append(pool.submit(_read, *source, identity["input_size"], identity["resize"]))
             if len(waiting) > 2 * batch_size:
                 yield waiting.popleft().result()
         while waiting:
             yield waiting.popleft().result()
 
 
-def _read(source: Path, size: int, resize: images.Resize) -> images.Examined | images.Unreadable:
+def _read(source: Path, plan: Plan, size: int, resize: images.Resize) -> images.Examined | images.Unreadable:
     try:
-        return images.examine(source, size, resize)
+        return images.examine(source, size, resize, plan if plan.known_by else None)
     except images.Unreadable as error:
         return error
 

@@ -17,13 +17,13 @@ from stratamil.cohort.patch_files import namesakes
 from stratamil.cohort.splits import Split
 from stratamil.core.names import column, natural
 from stratamil.core.wording import listed
-from stratamil.report import cohort_excluded, cohort_plots, stain_sentences
+from stratamil.report import cohort_excluded, cohort_plots, quality_sentences, stain_sentences
 from stratamil.stats import intervals, metrics
 from stratamil.stats.intervals import Estimate
 
 COMBINATIONS = 12  # rows of the figure of missing stains
 ALL = "all stains"
-UNKNOWN = {"sites": None, "names": None, "drift": []}  # where features and columns tell nothing
+UNKNOWN = {"sites": None, "names": None, "drift": [], "patch_quality": None}  # where features and columns tell nothing
 
 
 def classed(patches: pd.DataFrame, cases: pd.DataFrame) -> pd.DataFrame:
@@ -55,10 +55,10 @@ def numbers(
     samples.sides, or None where patches have no images. patient_column: of the labels table, or None where each case
     counts as a patient. bootstrap_samples, seed: of the bootstrap by patient. plan: how the splits came about: by, and
     preset, or n_splits, n_repeats, validation, balance and seed. quality: of quality.look, or None where nothing is
-    known of what the patches hold. unreadable: of store.unreadable; only the flow counts these. looks: what features
+    known of what the patches hold. unreadable: of left_out.read; only the flow counts these. looks: what features
     and columns tell: sites (of sites.spread, with `column` and `probe`, of site_probe.probe), names (of
-    stain_identity.look) and drift (of colour_drift.by_columns), each of them empty or absent where nothing is known. Of
-    `stains`, those that no used case has are only named (absent_stains).
+    stain_identity.look), drift (of colour_drift.by_columns) and patch_quality (of patch_quality.look), each of them
+    empty or absent where nothing is known. Of `stains`, those that no used case has are only named (absent_stains).
     `grave` counts the first warnings: those of `cohort_warnings.grave`, and wrong names of stains.
     """
     options = {"unreadable": unreadable, "patients": patient_column is not None, "images": sides is not None}
@@ -98,8 +98,15 @@ def _said(result: Mapping[str, Any], excluded: pd.DataFrame, of_splits: list[str
     """Return what to warn of, the gravest first, and what to note. of_splits: warnings of the splits."""
     grave, said = cohort_warnings.grave(result), cohort_warnings.warnings(result, excluded)
     names = stain_sentences.warnings(result["names"])
+    grades = quality_sentences.warnings(result["patch_quality"], result["patient_column"] is not None)
     return {
-        "warnings": [*grave, *names, *said[len(grave) :], *(f"{line[0].upper()}{line[1:]}." for line in of_splits)],
+        "warnings": [
+            *grave,
+            *names,
+            *grades,
+            *said[len(grave) :],
+            *(f"{line[0].upper()}{line[1:]}." for line in of_splits),
+        ],
         "grave": len(grave) + len(names),
         "lost": len(list(cohort_warnings.lost(result, excluded))),
         "notes": cohort_warnings.notes(result),
