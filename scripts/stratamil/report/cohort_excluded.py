@@ -20,11 +20,16 @@ def repeated(excluded: pd.DataFrame, patches: pd.DataFrame) -> dict[str, dict[st
     return found
 
 
-def by_reason(excluded: pd.DataFrame) -> list[dict[str, Any]]:
+def by_reason(excluded: pd.DataFrame, unreadable: pd.DataFrame | None = None) -> list[dict[str, Any]]:
     """Return what was left out by kind and reason: how often, how many patches, and the first as an example.
 
     Names that no pattern reads are of several kinds, by what the files resemble; their folders are counted.
+    unreadable: of left_out.read, if the images were looked at.
     """
+    if unreadable is not None and len(unreadable):
+        later = unreadable.rename(columns={"path": "name", "reason": "detail", "why": "reason"})
+        later = later.assign(kind="patch", patches=1)[list(excluded)]
+        excluded = pd.concat([excluded, later], ignore_index=True)
     of_names = excluded["reason"] == UNREAD
     about = excluded["detail"].where(of_names, "").map(resembling.about)
     rows = [

@@ -55,7 +55,7 @@ def numbers(
     samples.sides, or None where patches have no images. patient_column: of the labels table, or None where each case
     counts as a patient. bootstrap_samples, seed: of the bootstrap by patient. plan: how the splits came about: by, and
     preset, or n_splits, n_repeats, validation, balance and seed. quality: of quality.look, or None where nothing is
-    known of what the patches hold. unreadable: of left_out.read; only the flow counts these. looks: what features
+    known of what the patches hold. unreadable: of left_out.read, for flow and `excluded` alone. looks: what features
     and columns tell: sites (of sites.spread, with `column` and `probe`, of site_probe.probe), names (of
     stain_identity.look), drift (of colour_drift.by_columns) and patch_quality (of patch_quality.look), each of them
     empty or absent where nothing is known. Of `stains`, those that no used case has are only named (absent_stains).
@@ -82,7 +82,7 @@ def numbers(
         "combinations_drawn": COMBINATIONS,
         "predictors": _predictors(used, classes, stains, bootstrap_samples, seed, quality),
         "patients": _patients(used),
-        "excluded": cohort_excluded.by_reason(excluded),
+        "excluded": cohort_excluded.by_reason(excluded, unreadable),
         "namesakes": len(namesakes(patches)),
         "repeated": cohort_excluded.repeated(excluded, patches),
         "splits": splits.table(sets, used, classes).to_dict("records"),
