@@ -93,7 +93,8 @@ def say_what_is_replaced():
 
 if MAIN:
     changed_settings.FILES.update(changed_settings.of_files(config, last_config()))
-    for line in [*study_file.unchecked(workflow.overwrite_configfiles), *config_checks.notes(config)]:
+    told = [*study_file.unchecked(workflow.overwrite_configfiles), *config_checks.notes(config)]
+    for line in [*told, *changed_settings.after_first_look(last_config(), config)]:
         print(visible(line), file=sys.stderr)
 
 

@@ -19,6 +19,7 @@ from stratamil.core import ids
 from stratamil.core.errors import UserError
 from stratamil.core.names import (
     COPY,
+    HIDDEN,
     UNKNOWN_STAIN,
     UNREAD,
     Grammar,
@@ -91,7 +92,7 @@ def scan(root: str | Path, grammar: Grammar) -> Scan:
                 if unreadable:
                     raise NotAPatch("name of its folder is not readable text")
                 if hidden(entry.name):
-                    raise NotAPatch("hidden file")
+                    raise NotAPatch(HIDDEN)
                 name, size = grammar.spelt(entry.name, below), _size(entry)
             except NotAPatch as why:
                 if (state := _state(entry)) is None:

@@ -26,6 +26,7 @@ COPIES = re.compile(
     r"| ?\(\d+\)(?=\.\w+$)",
     re.IGNORECASE,
 )
+HIDDEN = "hidden or system file"
 UNREAD = "name does not follow the pattern"
 UNKNOWN_STAIN = "stain not in names.stains"
 
@@ -235,7 +236,7 @@ def _strange(match: re.Match[str]) -> str:
 def _why_not(name: str, numbered: bool) -> str:
     name = name.rpartition("/")[2]
     if name.startswith("."):
-        return "hidden file"
+        return HIDDEN
     if not name.lower().endswith(IMAGE_SUFFIXES):
         return "not an image"
     if numbered and not re.search(r"patch\s*\d", name, re.IGNORECASE):

@@ -259,6 +259,7 @@ def against(entry: Mapping[str, Any], numbers: Numbers) -> str:
     if gain.low is None and sentences.equal(gain):
         return f"The model equals it (both {num(entry[numbers['headline']].value, 2)}): no difference can be seen."
     size = f"The model is {num(abs(gain.value), 2)} {'higher' if gain.value >= 0 else 'lower'}"
+    size = "The model is within 0.005 of it" if sentences.equal(gain) and gain.holds(0) else size
     paired = f"{size} (paired 95% CI {span(gain.low, gain.high, 2)})" if gain.low is not None else size
     if gain.holds(0):
         return f"{paired}; the CI includes 0, so this cohort cannot show a difference."

@@ -167,7 +167,7 @@ def test_hidden_and_system_folders_hold_no_patches(tmp_path):
     files = taken.excluded[taken.excluded["kind"] == "file"]
     assert sorted(files["name"]) == sorted(trash)
     reasons = files["reason"].value_counts().to_dict()
-    assert reasons == {"in a hidden or system folder": 2 * len(TRASH), "hidden file": 5}
+    assert reasons == {"in a hidden or system folder": 2 * len(TRASH), "hidden or system file": 5}
     # a dry run does not look into them, and looks at all others
     watched, _ = folders.look(folder)
     assert sorted(os.path.relpath(each, folder) for each in watched) == ["#1", ".", "Slide @20x", "a", "trash"]
@@ -181,7 +181,7 @@ def test_a_pattern_that_takes_all_takes_no_hidden_file(tmp_path):
     grammar = Grammar(r"(?P<case>.+)_(?P<slice>\d+)_(?P<stain>.+)_(?P<patch>\d+)\.png", STAINS)
     scanned = patch_files.scan(tmp_path / "patches", grammar)
     assert scanned.patches["path"].tolist() == ["1_2_he_3.png"]
-    assert scanned.left_out == [("._1_2_he_3.png", "hidden file", "", 0)]
+    assert scanned.left_out == [("._1_2_he_3.png", "hidden or system file", "", 0)]
 
 
 def test_what_a_link_leads_to_is_hidden_only_if_the_link_is(tmp_path):
