@@ -26,10 +26,12 @@ class Entry(NamedTuple):
     links: list[tuple[str, str]]
 
 
-def write(paths: Sequence[Path], output: Path, *, template: Path, title: str, colors: Sequence[str]) -> None:
+def write(
+    paths: Sequence[Path], output: Path, *, template: Path, title: str, first_look: bool, colors: Sequence[str]
+) -> None:
     """Write the first page, index.html of the results folder. paths: the JSON files beside the pages."""
-    found = entries(paths, output.parent)
-    files.write_text(page.template(template).render(title=title, colors=colors, entries=found), output)
+    told = {"title": title, "first_look": sentences.first_look(first_look), "colors": colors}
+    files.write_text(page.template(template).render(**told, entries=entries(paths, output.parent)), output)
 
 
 def outdated(paths: Iterable[Path], output: Path) -> list[Path]:

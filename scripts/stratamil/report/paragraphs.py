@@ -23,10 +23,8 @@ WIDTH = 100
 def text(numbers: Numbers, used: Mapping[str, Any], unit: str) -> str:
     """Return summary.txt. used: cohort, flow, provenance and faithfulness of the page, and `run`, of `facts`."""
     parts = {"Methods": methods(numbers, used, unit), "Results": results(numbers, used, unit)}
-    return (
-        "\n\n".join(f"{name}\n\n{textwrap.fill(body, WIDTH, break_on_hyphens=False)}" for name, body in parts.items())
-        + "\n"
-    )
+    told = [f"{name}\n\n{textwrap.fill(body, WIDTH, break_on_hyphens=False)}" for name, body in parts.items()]
+    return "\n\n".join(filter(None, [numbers.get("first_look", ""), *told])) + "\n"
 
 
 def facts(results: Mapping[str, Any], sizes: Mapping[str, Sequence[int]]) -> dict[str, Any]:

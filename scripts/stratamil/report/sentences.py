@@ -137,6 +137,12 @@ def shown(gain: Estimate) -> str:
     return "the model is better" if gain.low > 0 else "the model is worse"
 
 
+def first_look(is_one: bool) -> str:
+    """Say what a first look is not for; empty of a whole study."""
+    text = "This is a first look, with short trainings: do not quote its numbers, nor choose settings by them."
+    return text if is_one else ""
+
+
 def below_chance(high: float | None) -> str:
     """Say that the CI of an AUROC, which ends at `high`, lies below 0.5; empty where it does not."""
     if high is None or high >= 0.5:
@@ -197,7 +203,7 @@ def flags(
         *(["results.json and predictions.csv disagree: see Single trainings."] if numbers["disagreements"] else []),
         *(["Some cases were predicted more or less often than others: see Single trainings."] if missing else []),
         few_cases,
-        _perfect(numbers),
+        "" if numbers.get("first_look") else _perfect(numbers),  # which says what to quote
         *grave[:GRAVE],
         f"{n_of(more, 'more grave warning')} on the cohort page." if more > 0 else "",
         with_all_stains(numbers) if cohort.get("stains_warned") else "",

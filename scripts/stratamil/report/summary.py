@@ -103,7 +103,8 @@ def flags(metrics: Numbers | None, cohort: Numbers | None, faithfulness: Numbers
         return [sentences.first_sentence(line) for line in cohort["warnings"]] if cohort else []
     unit = "case" if cohort and cohort["patient_column"] is None else "patient"
     explained = faithfulness and faithfulness["explained"]
-    return sentences.flags(metrics, cohort or {"warnings": [], "grave": 0}, explained, unit)
+    first = [metrics["first_look"]] if metrics.get("first_look") else []
+    return first + sentences.flags(metrics, cohort or {"warnings": [], "grave": 0}, explained, unit)
 
 
 def of_inventory(folder: Path) -> list[str]:

@@ -630,3 +630,16 @@ def test_a_stain_that_no_case_has_is_not_shown_and_changes_no_colour(study, monk
 def test_stains_have_no_colour_of_a_class():
     assert not set(style.STAIN_COLORS) & set(style.COLORS)
     assert len(set(style.palette(STAINS).values())) == len(STAINS)
+
+
+def test_of_few_figures_the_first_are_of_wrong_cases_and_of_the_surest():
+    sure = {
+        "1": ("a", "a", 0.99),
+        "2": ("a", "a", 0.6),
+        "3": ("a", "b", 0.7),
+        "4": ("b", "a", 0.8),
+        "5": ("b", "b", 0.9),
+    }
+    cases = [attention_tables.Case(case, *told, None) for case, told in sure.items()]
+    drawn = [[case.id for case in attention_tables.choose(cases, most=most)] for most in (1, 2, 3, 4, 5, None)]
+    assert drawn == [["4"], ["3", "4"], ["1", "3", "4"], ["1", "3", "4", "5"], list(sure), list(sure)]
