@@ -32,6 +32,7 @@
       step: 1,
       value: state.seed,
       onchange: () => S.go({ seed: seed.value, patch: "" }),
+      onkeydown: (event) => event.key === "Enter" && main.focus(), // digits are marks again
     });
     S.fill(
       top,
@@ -47,6 +48,7 @@
         "button",
         {
           type: "button",
+          id: "blinded",
           "aria-pressed": String(blind),
           title: "Hide labels, predictions and weights; patches in random order",
           onclick: () => S.blind(!blind),
@@ -55,12 +57,12 @@
       ),
       el(
         "button",
-        { type: "button", onclick: () => S.handback() },
+        { type: "button", id: "marks", onclick: () => S.handback() },
         S.marks.reader ? `Marks of ${S.marks.reader}: ${S.count(S.marks.count())}` : "Marks",
       ),
       el(
         "button.help",
-        { type: "button", "aria-label": "Help", title: "Words and keys", onclick: () => S.help() },
+        { type: "button", id: "help", "aria-label": "Help", title: "Words and keys", onclick: () => S.help() },
         "?",
       ),
     );

@@ -74,7 +74,7 @@
       el("b", null, first.name),
       " has the most: ",
       el("b", null, S.percent(first.share)),
-      ` of the attention, on ${S.percent(first.part)} of the patches.`,
+      ` of the attention on ${S.percent(first.part)} of the patches, ${S.ratio(first.share / first.part)} times its share.`,
     );
   };
 

@@ -23,11 +23,13 @@ window.stratamil = {};
     return element;
   };
 
-  /** Replace what an element holds; null and false are nothing. */
+  /** Replace what an element holds; null and false are nothing. What had the focus has it again, by its id. */
   S.fill = (element, ...children) => {
+    const held = element.contains(document.activeElement) ? document.activeElement.id : "";
     element.replaceChildren(
       ...children.flat(Infinity).filter((child) => child !== null && child !== undefined && child !== false),
     );
+    if (held) document.getElementById(held)?.focus();
     return element;
   };
 
@@ -77,7 +79,8 @@ window.stratamil = {};
     const n = [2, 3, 4].find(fits) ?? 5;
     return [a, b, a + b].map((value) => sign(value) + Math.abs(value).toFixed(n));
   };
-  S.times = (ratio) => (ratio >= 10 ? ratio.toFixed(0) : ratio >= 0.1 ? ratio.toFixed(1) : digits(ratio, 1)) + "×";
+  S.ratio = (ratio) => (ratio >= 10 ? ratio.toFixed(0) : ratio >= 0.1 ? ratio.toFixed(1) : digits(ratio, 1));
+  S.times = (ratio) => `${S.ratio(ratio)}×`;
   S.count = (n) => n.toLocaleString("en");
   S.plural = (n, one, many = `${one}s`) => `${S.count(n)} ${n === 1 ? one : many}`;
   S.patches = (n) => S.plural(n, "patch", "patches");

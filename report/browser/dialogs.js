@@ -16,7 +16,7 @@
     );
     dialog.addEventListener("close", () => {
       dialog.remove();
-      before?.focus?.();
+      (before?.isConnected ? before : document.getElementById(before?.id))?.focus(); // or what replaced it
     });
     // A click beside it closes it, unless an answer is being written.
     dialog.addEventListener(

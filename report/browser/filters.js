@@ -32,7 +32,12 @@
     const button = ([text, value]) =>
       el(
         "button",
-        { type: "button", "aria-pressed": String(state.wrong === value), onclick: () => S.go({ wrong: value }) },
+        {
+          type: "button",
+          id: `kind-${text}`,
+          "aria-pressed": String(state.wrong === value),
+          onclick: () => S.go({ wrong: value }),
+        },
         `${text} `,
         el("span.muted", null, S.count(S.listed({ ...state, wrong: value }).length)),
       );
@@ -79,13 +84,11 @@
   S.showFilters = (host, state) => {
     if (!parts) build(host);
     if (parts.search.value !== state.find) parts.search.value = state.find;
-    const held = document.activeElement?.id;
-    parts.kinds.replaceChildren(...kinds(state));
-    parts.more.replaceChildren(...filters(state));
+    S.fill(parts.kinds, kinds(state));
+    S.fill(parts.more, filters(state));
     S.fill(parts.order, !state.blind && choice("Order", "order", S.orders(), S.orderOf(state)));
     parts.fold.hidden = !parts.more.children.length;
     const narrowed = [state.truth, state.split, state.lacks].filter(Boolean).length;
     parts.summary.textContent = narrowed ? `Filter (${narrowed} set)` : "Filter";
-    if (held?.startsWith("by-")) document.getElementById(held)?.focus();
   };
 })(window.stratamil);

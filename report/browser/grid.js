@@ -89,10 +89,12 @@
       grid.selected.delete(i) || grid.selected.add(i);
       grid.anchor = i;
     };
-    /** The patches that a key marks: the selected, else the one pointed at, else the active. */
+    /** The patch that is pointed at, else the active one. */
+    grid.here = () => grid.pointed ?? grid.active;
+    /** The patches that a key marks: the selected, else the one here. */
     grid.targets = () => {
       if (grid.selected.size) return [...grid.selected];
-      const one = grid.pointed ?? grid.active;
+      const one = grid.here();
       return one === null ? [] : [one];
     };
   };
@@ -109,11 +111,14 @@
     selecting(grid);
 
     grid.show = (data, ordered, state) => {
-      if (grid.data !== data) Object.assign(grid, NOTHING());
+      if (grid.data !== data) (Object.assign(grid, NOTHING()), grid.point(null));
       Object.assign(grid, { data, ordered, state });
       grid.value = state.blind ? null : S.sortValue(data, state);
       data.place = new Map(ordered.patches.map((i, at) => [i, at + 1]));
-      if (!data.place.has(grid.active)) grid.active = null;
+      if (grid.active !== null && !data.place.has(grid.active)) {
+        grid.active = null;
+        grid.untell();
+      }
       for (const i of grid.selected) if (!data.place.has(i)) grid.selected.delete(i);
       shown.layOut();
       width = host.clientWidth;
@@ -137,6 +142,7 @@
       grid.active = i;
       if (reveal) shown.reveal(i);
       grid.refresh();
+      if (grid.told !== null) grid.tell(i);
     };
     grid.step = (key) => {
       const page = Math.max(1, Math.floor(scroller.clientHeight / (S.size + 6 + GAP + STRIP)));
@@ -158,6 +164,7 @@
       if (host.clientWidth !== width && grid.data) shown.layOut();
       else shown.draw(0);
       width = host.clientWidth;
+      if (grid.told !== null) grid.activate(grid.told); // the bar of a selection takes room
     };
     const watch = new ResizeObserver(() => requestAnimationFrame(resized));
     watch.observe(host);

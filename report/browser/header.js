@@ -6,7 +6,7 @@
   const act = (text, label, key, onclick, pressed = null) =>
     el(
       "button.act",
-      { type: "button", "aria-label": label, "aria-keyshortcuts": key, title: label, "aria-pressed": pressed, onclick },
+      { type: "button", id: `act-${key}`, "aria-label": label, "aria-keyshortcuts": key, title: label, "aria-pressed": pressed, onclick },
       text,
     );
 

@@ -2,7 +2,7 @@
 // What "?" tells: what the words of the page mean, and its keys.
 ((S) => {
   const { el } = S;
-  const TERMS = [
+  const terms = () => [
     [
       "attention",
       "the share that a patch has in what the model makes of the case; all patches add up to 100%. Of a model without attention (log-sum-exp, mean) it is the patch's weight in the pooling",
@@ -11,12 +11,24 @@
       "equal share",
       "1 divided by the number of patches of the case; 2× is twice that. For a slice: its share of the patches",
     ],
+    ...(S.study.classes.length === 2
+      ? [
+          [
+            "log odds",
+            "the logarithm of p ÷ (1 − p): 0 is a probability of 0.50, +2.2 one of 0.90. Patches and a constant of the model (bias) add up to it",
+          ],
+        ]
+      : [
+          [
+            "logit",
+            "the score of a class before it becomes a probability. Less the mean of the others, patches and a constant of the model (bias) add up to it",
+          ],
+        ]),
+    ["contribution", "what a patch adds to that; below zero it speaks against the class"],
     [
-      "logit",
-      "the score of a class before it becomes a probability: patches and a constant of the model (bias) add up to it",
+      "training",
+      "one of the models that were trained alike from different random starts. Probability, log odds and contributions are each a mean over the trainings: the mean probability need not be that of the mean log odds",
     ],
-    ["contribution", "what a patch adds to the logit of a class; below zero it speaks against the class"],
-    ["training", "one of the models that were trained alike from different random starts; the result is their mean"],
     ["SD", "standard deviation over the trainings: how much they disagree"],
     ["top 10%", "the tenth of the patches with the most attention, rounded up"],
     ["frame, bar", "grow with the square root of attention and contribution, on one scale for all patches on the page"],
@@ -32,11 +44,11 @@
     ["1  2  3", "mark as signal, not signal, artefact"],
     ["4", "mark with a label of your own"],
     ["0", "take the mark off"],
-    ["n", "write a note on a patch"],
+    ["n", "write a note on the patch with the ring, or below the pointer"],
     ["u", "undo the last mark"],
     ["Shift + arrow or click", "select a range of patches"],
     ["Ctrl + click, Space", "add a patch to the selection"],
-    ["Esc", "close, clear the selection, or end a comparison"],
+    ["Esc", "close, and clear the selection; again: from the patches to the tools; then end a comparison"],
     ["?", "this help"],
   ];
 
@@ -55,7 +67,11 @@
   S.help = () =>
     S.dialog(
       "Help",
-      !S.state.blind && table("terms", "Words", TERMS, (text) => text),
-      table("keys", "Keys", KEYS, (text) => el("kbd", null, text)),
-    );
+      el(
+        "div.helps",
+        null,
+        !S.state.blind && table("terms", "Words", terms(), (text) => text),
+        table("keys", "Keys", KEYS, (text) => el("kbd", null, text)),
+      ),
+    ).classList.add("wide");
 })(window.stratamil);

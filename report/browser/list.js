@@ -104,7 +104,18 @@
       "Compare with which case? ",
       el("button", { type: "button", onclick: () => S.endCompare() }, "Cancel"),
     ];
-  const NONE = { find: "", wrong: "", truth: "", split: "", lacks: "" };
+  const NO_FILTER = { wrong: "", truth: "", split: "", lacks: "" };
+  const NONE = { ...NO_FILTER, find: "" };
+  /** The cases that the search finds, if no filter were set. */
+  const hidden = (state) => S.listed({ ...state, ...NO_FILTER });
+  /** Why no case is shown. */
+  const nothing = (state) => {
+    const n = state.find ? hidden(state).length : 0;
+    if (!n) return "No case is like this.";
+    const kind = { 1: "“Wrong”", 0: "“Right”" }[state.wrong];
+    const by = [kind, (state.truth || state.split || state.lacks) && "the filter"].filter(Boolean).join(" and ");
+    return `${S.plural(n, "case")} found, hidden by ${by}.`;
+  };
 
   let parts = null;
   const build = (nav) => {
@@ -137,8 +148,8 @@
   S.focusList = () => parts.rows.querySelector('a[tabindex="0"]')?.focus();
   S.openFirst = () => {
     const [first] = S.listed(S.state);
-    if (!first) return S.say("No case is like this.");
-    S.go(S.toCase(first.key));
+    if (!first) return S.say(nothing(S.state));
+    S.go({ ...S.toCase(first.key), find: "" }); // j and k then go through the whole list
     document.getElementById("main").focus();
   };
   /** Open the next case of the list, or one before. */
@@ -147,7 +158,7 @@
     const at = keys.indexOf(S.state.case);
     const next = at < 0 ? keys[by > 0 ? 0 : keys.length - 1] : keys[at + by];
     if (next !== undefined) S.go({ case: next });
-    else S.say(by > 0 ? "This is the last case of the list." : "This is the first case of the list.");
+    else S.say(`This is the ${by > 0 ? "last" : "first"} of ${S.plural(keys.length, "case")} in the list.`);
   };
 
   S.showList = (nav, state) => {
@@ -159,7 +170,9 @@
     S.fill(parts.choosing, choosing());
     parts.how.textContent = how(state);
     parts.rows.hidden = !found.length;
-    S.fill(parts.none, !found.length && ["No case is like this. ", S.link("a", NONE, null, "Show all cases")]);
+    const shown = state.find && hidden(state).length ? NO_FILTER : NONE;
+    const link = S.link("a", shown, null, shown === NONE ? "Show all cases" : "Remove the filter");
+    S.fill(parts.none, !found.length && [`${nothing(state)} `, link]);
     const current = parts.rows.querySelector("[aria-current]");
     rove(current ?? parts.rows.querySelector("a"));
     if (focused !== undefined) parts.rows.querySelector(`[data-key="${CSS.escape(focused)}"]`)?.focus();

@@ -12,7 +12,8 @@
     };
     const patch = (event) => map.places.at(...view.place(...pixel(event)));
     const point = (i) => {
-      grid.pointed = i;
+      grid.told = null;
+      grid.point(i);
       later();
     };
     let [held, moved] = [null, false];

@@ -16,12 +16,12 @@
       contribution: Math.max(...largest.map(([, contribution]) => contribution)),
     };
   };
-  S.titleHeight = () => S.panes.case.title.offsetHeight;
+  S.titleHeight = () => Math.max(...shown().map(({ title }) => title.offsetHeight)); // what it covers of the patches
 
   const SORTED = {
     attention: () => "number: attention",
-    for: (name) => `number: contribution to the logit of ${name}`,
-    against: (name) => `number: contribution to the logit of ${name}`,
+    for: (of) => `number: contribution to the ${of}`,
+    against: (of) => `number: contribution to the ${of}`,
     disagreement: () => `number: SD of the attention over ${S.plural(S.study.seeds.length, "training")}`,
     number: () => "number: that of the patch",
   };
@@ -34,7 +34,8 @@
       el("span", null, el("i.frame"), "attention"),
       el("span", null, el("i.for"), `contribution for ${name}`),
       el("span", null, el("i.against"), "against it"),
-      el("span", null, SORTED[state.sort](name)),
+      el("span", null, "on a square-root scale"),
+      el("span", null, SORTED[state.sort](S.marginParts().join(name))),
     );
   };
 

@@ -6,20 +6,39 @@
     return cell ? [Number(cell.dataset.i), cell] : [null, null];
   };
 
+  let [x, y] = [0, 0]; // where the pointer is
+  addEventListener("pointermove", (event) => ([x, y] = [event.clientX, event.clientY]));
+
   S.pointing = (grid) => {
     const { host } = grid;
     let touched = null;
     const tell = (i, cell) => S.tip(grid.data, i, grid.state, cell.getBoundingClientRect());
+    let soon = 0; // a tip to come
+    let keyed = false; // keys led to the active patch, and the pointer has not moved since
+    /** Which patch a key acts on: the ring is there, and no other. */
+    grid.point = (i) => {
+      grid.pointed = i;
+      host.classList.toggle("pointing", i !== null);
+    };
     /** Show the numbers of a patch that keys led to; while it scrolls into sight they follow it. */
     grid.tell = (i) => {
       const cell = document.getElementById(`${host.id}-${i}`);
       grid.told = cell ? i : null;
+      keyed = true;
+      grid.point(null);
       if (cell) tell(i, cell);
     };
-    let [soon, x, y] = [0, 0, 0]; // a tip to come; where the pointer is
+    /** Close the box on a patch. Returns whether it was open. */
+    grid.untell = () => {
+      const open = !document.getElementById("tip").hidden;
+      clearTimeout(soon);
+      grid.told = null;
+      S.tip(null);
+      return open;
+    };
     /** Find what is below the pointer after a scroll. */
     grid.repoint = () => {
-      if (grid.pointed !== null) [grid.pointed] = index({ target: document.elementFromPoint(x, y) });
+      if (grid.pointed !== null) grid.point(index({ target: document.elementFromPoint(x, y) })[0]);
     };
     const later = (i, cell) => {
       clearTimeout(soon); // a pointer on its way wants to see patches, not their numbers
@@ -29,10 +48,12 @@
     let touch = false;
     const point = (event) => {
       const [i, cell] = touch ? [null, null] : index(event);
-      [x, y] = [event.clientX, event.clientY];
+      const near = Math.hypot(event.clientX - x, event.clientY - y) < 1.5; // a mouseover rounds
+      if (keyed && near && event.type !== "pointerdown") return; // patches moved below it
+      keyed = false;
       if (grid.pointed === i) return;
       grid.told = null;
-      grid.pointed = i;
+      grid.point(i);
       S.current = grid;
       S.tip(null);
       if (i !== null) later(i, cell);
@@ -45,7 +66,8 @@
       });
     host.addEventListener("mouseover", point); // a window that closed left the pointer on a patch, without a move
     host.addEventListener("pointerleave", () => {
-      grid.pointed = null;
+      if (keyed) return; // a patch that moved away from the pointer is not the one that is told of
+      grid.point(null);
       S.tip(null);
       S.emit("pointed", grid);
     });
@@ -83,6 +105,7 @@
       if (host.matches(":focus-visible")) grid.begin();
     });
     host.addEventListener("blur", () => {
+      if (grid.pointed !== null && grid.data?.place.has(grid.pointed)) grid.active = grid.pointed; // to come back to
       grid.told = null;
       S.tip(null);
     });
@@ -91,7 +114,6 @@
       const { key } = event;
       if (key.startsWith("Arrow") || ["Home", "End", "PageUp", "PageDown"].includes(key)) {
         event.preventDefault();
-        grid.pointed = null;
         if (event.shiftKey) grid.anchor ??= grid.active;
         const i = grid.step(key);
         if (event.shiftKey) grid.range(i);

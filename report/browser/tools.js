@@ -23,9 +23,22 @@
     return input;
   };
   const toggle = (text, act, attributes) => el("button", { type: "button", onclick: act, ...attributes }, text);
-  const select = () => {
-    S.selecting = !S.selecting;
-    tools.select.setAttribute("aria-pressed", String(S.selecting));
+  const select = (on) => {
+    S.selecting = on;
+    tools.select.setAttribute("aria-pressed", String(on));
+    if (on) S.say("Click patches to select them, then press a key from 0 to 4 or a button. Esc ends it.");
+  };
+  /** End the mode in which a click selects. Returns whether there was anything to end. */
+  S.endSelecting = () => {
+    const any = S.selecting;
+    if (any) select(false);
+    return any;
+  };
+  S.on("state", (state, before) => state.case !== before.case && S.endSelecting());
+  /** Go to the first tool. */
+  S.toTools = () => {
+    const all = [...tools.select.parentElement.querySelectorAll("select, input, button")];
+    all.find((one) => one.checkVisibility())?.focus();
   };
 
   let tools = null;
@@ -40,7 +53,7 @@
     const size = slide("size", { min: 48, max: 192, step: 8 }, (pixels) => S.resize(pixels));
     const sizeBox = el("label.choice.slide.size", { for: "tool-size" }, el("span", null, "Size"), size);
     const map = toggle("Map", () => S.go({ map: S.state.map ? "" : "1" }));
-    const selecting = toggle("Select", select, { title: "A click selects a patch", "aria-pressed": "false" });
+    const selecting = toggle("Select", () => select(!S.selecting), { title: "A click selects a patch", "aria-pressed": "false" });
     tools = {
       sort,
       of,

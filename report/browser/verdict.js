@@ -38,7 +38,7 @@
     });
     const classes = S.study.classes.map((name, c) => [name, S.classTag(c)]);
     const verdicts = [
-      ["agree", "I agree"],
+      ["agree", ["I agree: ", S.classTag(one.predicted)]],
       ["disagree", "I do not"],
     ];
     return el(

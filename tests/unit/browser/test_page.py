@@ -215,3 +215,113 @@ def test_a_case_prints_on_one_page(visit):
     assert len(re.findall(rb"/Type\s*/Page\b", seen.page.pdf(format="A4", prefer_css_page_size=True))) == 1
     seen.page.get_by_role("link", name="Back to the case").click()
     assert seen.page.locator(".grid").first.is_visible()
+
+
+def ringed(seen):
+    """The patch with the ring: its number and the name that the box has, which is hidden where there is no box."""
+    active = seen.page.locator(".grid:focus-visible:not(.pointing) .cell.active")
+    ring = active.evaluate("cell => getComputedStyle(cell, '::after').borderTopWidth")
+    assert ring == "2px"
+    box = seen.page.locator("#tip strong")
+    return int(active.get_attribute("data-i")), box.inner_text() if box.is_visible() else None
+
+
+def test_ring_box_and_keys_are_one_patch(visit, study):
+    seen = visit("#case=5&sort=number", height=900)
+    name = [path.split("/")[1] for path in study.patches["5"]["patches"]["path"]]
+    press = seen.page.keyboard.press
+    seen.cell(9).hover()  # the pointer stays there
+    press("ArrowRight")
+    press("ArrowRight")
+    assert ringed(seen) == (1, name[1])
+    press("Enter")
+    press("ArrowRight")
+    press("Escape")
+    seen.page.wait_for_timeout(400)
+    assert ringed(seen) == (2, name[2])
+    press("n")
+    seen.page.get_by_label("Note on").fill("a nest")
+    seen.page.get_by_label("Your name or initials").fill("Anna")
+    press("Enter")
+    seen.page.locator("#tip", has_text="a nest").wait_for()
+    seen.page.wait_for_timeout(400)
+    assert ringed(seen) == (2, name[2])
+    press("1")
+    assert seen.cell(2).locator(".badge").inner_text() == "✓✎"
+    assert "signal" in seen.text("#tip")
+
+
+def test_a_note_is_on_the_patch_with_the_ring_whatever_is_selected(visit, study):
+    seen = visit("#case=5&sort=number", height=900)
+    press = seen.page.keyboard.press
+    press("ArrowRight")
+    before = seen.page.locator(".panes").bounding_box()
+    for _ in range(2):
+        press("Shift+ArrowRight")
+    panes, bar = seen.page.locator(".panes").bounding_box(), seen.page.locator(".marking").bounding_box()
+    assert panes["y"] + panes["height"] <= bar["y"]  # it covers no patch
+    assert panes["y"] == before["y"]
+    outline = "cell => getComputedStyle(cell.firstChild).outlineColor"
+    assert seen.cell(2).evaluate(outline) == seen.cell(0).evaluate(outline)  # selected, ring or not
+    i, name = ringed(seen)
+    press("n")
+    assert seen.page.get_by_label(f"Note on {name}").is_visible()
+    assert i == 2
+    press("Escape")
+    press("End")
+    press("Shift+ArrowLeft")
+    cell, bar = seen.cell(44).bounding_box(), seen.page.locator(".marking").bounding_box()
+    assert cell["y"] + cell["height"] <= bar["y"]
+
+
+def test_escape_goes_back_step_by_step(visit):
+    seen = visit("#case=5&beside=7", height=900)
+    seen.cell(0).wait_for()
+    press = seen.page.keyboard.press
+    seen.page.locator("#main").focus()
+    press("ArrowRight")
+    press("Shift+ArrowRight")
+    assert seen.page.locator("#tip").is_visible()
+    press("Escape")
+    assert not seen.page.locator("#tip").is_visible()
+    assert not seen.page.locator(".marking").is_visible()
+    assert seen.page.evaluate("document.activeElement.role") == "listbox"
+    press("Escape")
+    assert seen.page.evaluate("document.activeElement.id") == "tool-sort"
+    press("Escape")
+    press("Escape")
+    assert "beside" not in seen.page.url
+
+
+def test_selecting_says_what_to_do_and_ends(visit):
+    seen = visit("#case=5")
+    select = seen.page.get_by_role("button", name="Select")
+    for end in (lambda: seen.page.keyboard.press("Escape"), lambda: seen.page.keyboard.press("j")):
+        select.click()
+        assert "Click patches to select them" in seen.text("#told")
+        end()
+        assert select.get_attribute("aria-pressed") == "false"
+
+
+@pytest.mark.parametrize("button", ("Wrong 3", "Blinded", "Next case (j)", "Marks"))
+def test_a_button_that_was_pressed_keeps_the_focus(visit, button):
+    seen = visit("#case=5")
+    one = seen.page.get_by_role("button", name=button, exact=True)
+    for _ in range(1 + (button == "Blinded")):
+        one.focus()
+        seen.page.keyboard.press("Enter")
+        if button == "Marks":
+            seen.page.get_by_role("button", name="Say who you are").click()
+            seen.name_reader()
+            seen.page.keyboard.press("Escape")
+        assert seen.page.evaluate("document.activeElement.textContent")[:5] == {"Next case (j)": "›"}.get(
+            button, button[:5]
+        )
+
+
+def test_keys_stand_beside_words(visit):
+    seen = visit()
+    seen.page.keyboard.press("?")
+    words, keys = (seen.page.locator(f"table.{kind}").bounding_box() for kind in ("terms", "keys"))
+    assert words["y"] == keys["y"]
+    assert words["x"] + words["width"] < keys["x"]

@@ -50,15 +50,23 @@ def test_a_search_opens_its_first_case_and_leaves_nothing_behind(visit):
     seen = visit("#lacks=melan")
     find = seen.page.get_by_label("Search cases")
     find.fill("26")
-    assert "No case is like this. Show all cases" in seen.text(".list .none")
+    assert "2 cases found, hidden by the filter. Remove the filter" in seen.text(".list .none")
     seen.page.keyboard.press("Escape")
     assert (find.input_value(), keys(seen)) == ("", ["7"])
     find.fill("26")
+    seen.page.keyboard.press("Enter")
+    assert "2 cases found, hidden by the filter." in seen.text("#told")
+    seen.page.get_by_role("link", name="Remove the filter").click()
+    assert keys(seen) == ["26@01", "26@02"]
+    find.fill("nobody")
     seen.page.get_by_role("link", name="Show all cases").click()
     assert len(keys(seen)) == 6
     find.fill("p-10")
     seen.page.keyboard.press("Enter")
     seen.page.get_by_role("heading", name="Case 101").wait_for()
+    assert (find.input_value(), len(keys(seen))) == ("", 6)
+    seen.page.keyboard.press("k")  # through the whole list
+    seen.page.get_by_role("heading", name="Case 5").wait_for()
 
 
 def test_a_case_shows_what_the_model_said_and_where_it_looked(visit, study):
@@ -67,6 +75,7 @@ def test_a_case_shows_what_the_model_said_and_where_it_looked(visit, study):
     seen.cell(0).wait_for()
     assert re.search(r"The model says benign 0.90 \(SD 0.0\d over 3 trainings\)", seen.text(".line"))
     assert "True class benign right" in seen.text(".line")
+    assert seen.page.get_by_role("button", name="I agree: benign").is_visible()
     each = ", ".join(f"{member[0]:.2f}" for member in case(study, "5")["members"])
     assert seen.page.get_by_role("img", name=f"benign: 0.90; by training {each}").is_visible()
     stain = told["stains"][0]["weight"]
@@ -74,16 +83,15 @@ def test_a_case_shows_what_the_model_said_and_where_it_looked(visit, study):
     assert f"h&e {stain:.1%}" in seen.text(".attention")
     part = 16 / 45  # of the patches: what a ratio compares with, of a slice as of a patch
     assert f"A2 {share:.1%} {share / part:.1f}×" in seen.text(".attention")
-    assert f"h&e A2 has the most: {share:.1%} of the attention, on {part:.1%} of the patches." in seen.text(
-        ".attention"
-    )
+    most = f"{share:.1%} of the attention on {part:.1%} of the patches, {share / part:.1f} times its share."
+    assert f"h&e A2 has the most: {most}" in seen.text(".attention")
     row = seen.page.get_by_role("button", name="Only slice h&e A2")
     track, fill, line = (row.locator(name).bounding_box() for name in (".track", ".fill", ".part"))
     assert fill["width"] / track["width"] == pytest.approx(share, abs=0.01)
     assert (line["x"] + 1 - track["x"]) / track["width"] == pytest.approx(part, abs=0.01)
     patches, bias, logit = sums(seen)
     assert patches + bias == pytest.approx(logit)
-    assert logit == pytest.approx(told["logit"][0], abs=0.005)
+    assert logit == pytest.approx(told["margin"][0], abs=0.005)
     seen.page.get_by_role("button", name="Only stain melan").click()
     assert set(seen.cells()) == {36 + i for i in range(9)}
     seen.page.get_by_role("button", name="Only stain melan").click()
@@ -96,7 +104,9 @@ def test_a_case_shows_what_the_model_said_and_where_it_looked(visit, study):
 
 
 def sums(seen):
-    said = re.search(r"logit of benign (\S+): patches (\S+), bias (\S+)", seen.text(".carried").replace("−", "-"))
+    said = re.search(
+        r"mean log odds of benign (\S+): patches (\S+), bias (\S+)", seen.text(".carried").replace("−", "-")
+    )
     logit, patches, bias = map(float, said.groups())
     return patches, bias, logit
 
@@ -115,7 +125,8 @@ def test_patches_are_in_the_order_asked_for(visit, study, sort):
     told = {"attention": f"{patches['weight'][i]:.1%}", "for": contribution, "against": contribution}
     told |= {"disagreement": f"SD {patches['sd'][i]:.1%}", "number": str(patches["number"][i])}
     assert seen.cell(i).locator(".value").inner_text().replace("−", "-") == told[sort]
-    said = {"disagreement": "SD of the attention over 3 trainings", "against": "contribution to the logit of benign"}
+    said = {"disagreement": "SD of the attention over 3 trainings"}
+    said |= {"against": "contribution to the mean log odds of benign"}
     assert f"number: {said.get(sort, '')}" in seen.text(".legend")
 
 
@@ -139,6 +150,21 @@ def test_groups_are_stains_and_slices(visit, study):
     assert said in seen.text(".group")
 
 
+def test_of_more_classes_a_contribution_is_to_the_logit_less_the_others(visit):
+    seen = visit("#case=5")
+    said = "() => [stratamil.margin(0), stratamil.toldClasses(stratamil.panes.case.grid.data, stratamil.state)]"
+    assert seen.page.evaluate(said) == ["mean log odds of benign", [0]]
+    seen.page.evaluate("stratamil.study.classes.push('third')")
+    assert seen.page.evaluate(said) == ["mean logit of benign less the mean of the others", [0, 1, 2]]
+
+
+def test_no_patch_counts_against_is_said_of_those_shown(visit, study):
+    i = int(np.argmax(study.patches["5"]["patches"]["weight"]))
+    name = CLASSES[int(study.patches["5"]["patches"]["contribution"][0][i] < 0)]
+    seen = visit(f"#case=5&sort=against&top=1&of={quote(name)}")
+    assert f"no patch of those shown counts against {name}" in seen.text(".carried")
+
+
 @pytest.mark.parametrize("sort", ("attention", "against"))
 def test_the_top_patches_are_those_with_the_most_attention(visit, study, sort):
     seen = visit(f"#case=5&sort={sort}")
@@ -149,7 +175,7 @@ def test_the_top_patches_are_those_with_the_most_attention(visit, study, sort):
     contribution = np.array(study.patches["5"]["patches"]["contribution"][0])[top].sum()
     said = seen.text(".carried").replace("−", "-")
     assert f"5 of 45 patches: the top 10% by attention {attention:.1%} of the attention" in said
-    assert f"{contribution:+.3g} to the logit of benign; all patches add" in said
+    assert f"{contribution:+.3g} to the mean log odds of benign; all patches add" in said
     assert "top=10" in seen.page.url
     seen.page.keyboard.press("j")
     seen.page.get_by_role("heading", name="Case 101").wait_for()
@@ -168,8 +194,7 @@ def test_hover_tells_of_a_patch(visit, study):
     assert patches["path"][i].split("/")[1] in said
     assert f"{weight:.1%} of the case (SD {patches['sd'][i]:.1%} over 3 trainings)" in said
     assert f"{weight * 45:.1f}× the equal share of 2.2%, rank 1 of 45" in said
-    for c, name in enumerate(CLASSES):
-        assert f"{patches['contribution'][c][i]:+.3g} to the logit of {name}" in said
+    assert f"Contribution {patches['contribution'][0][i]:+.3g} to the mean log odds of benign (predicted)" in said
     share = np.array(patches["weight"])[np.array(patches["slice"]) == patches["slice"][i]].sum()
     assert f"which has {share:.1%} of the attention" in said
     tip, cell = (seen.page.locator("#tip").bounding_box(), seen.cell(i).bounding_box())
