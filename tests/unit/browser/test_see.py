@@ -121,7 +121,7 @@ def test_patches_are_in_the_order_asked_for(visit, study, sort):
     order = np.argsort(-np.array(by[sort]), kind="stable").tolist()
     assert seen.cells() == order
     i = order[3]
-    contribution = f"{patches['contribution'][0][i]:+.3g}"
+    contribution = f"{patches['contribution'][0][i]:+#.3g}"
     told = {"attention": f"{patches['weight'][i]:.1%}", "for": contribution, "against": contribution}
     told |= {"disagreement": f"SD {patches['sd'][i]:.1%}", "number": str(patches["number"][i])}
     assert seen.cell(i).locator(".value").inner_text().replace("−", "-") == told[sort]
@@ -175,7 +175,7 @@ def test_the_top_patches_are_those_with_the_most_attention(visit, study, sort):
     contribution = np.array(study.patches["5"]["patches"]["contribution"][0])[top].sum()
     said = seen.text(".carried").replace("−", "-")
     assert f"5 of 45 patches: the top 10% by attention {attention:.1%} of the attention" in said
-    assert f"{contribution:+.3g} to the mean log odds of benign; all patches add" in said
+    assert f"{contribution:+#.3g} to the mean log odds of benign; all patches add" in said
     assert "top=10" in seen.page.url
     seen.page.keyboard.press("j")
     seen.page.get_by_role("heading", name="Case 101").wait_for()
@@ -194,7 +194,7 @@ def test_hover_tells_of_a_patch(visit, study):
     assert patches["path"][i].split("/")[1] in said
     assert f"{weight:.1%} of the case (SD {patches['sd'][i]:.1%} over 3 trainings)" in said
     assert f"{weight * 45:.1f}× the equal share of 2.2%, rank 1 of 45" in said
-    assert f"Contribution {patches['contribution'][0][i]:+.3g} to the mean log odds of benign (predicted)" in said
+    assert f"Contribution {patches['contribution'][0][i]:+#.3g} to the mean log odds of benign (predicted)" in said
     share = np.array(patches["weight"])[np.array(patches["slice"]) == patches["slice"][i]].sum()
     assert f"which has {share:.1%} of the attention" in said
     tip, cell = (seen.page.locator("#tip").bounding_box(), seen.cell(i).bounding_box())
