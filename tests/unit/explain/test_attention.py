@@ -274,8 +274,9 @@ def test_marks_score_attention_by_reader_and_tell_how_far_readers_agree(study, m
     """What most readers say is the signal; who marked a patch as an artefact said nothing of it."""
     table, random = patch_table(), np.random.default_rng(4)
     said = {reader: random.integers(0, 2, len(table)) for reader in "ABC"}
+    marks = np.array(["not signal", "signal"])
     rows = [
-        pd.DataFrame({"file": table["path"], "mark": "signal", "signal": signal, "reader": reader}).iloc[i:]
+        pd.DataFrame({"file": table["path"], "mark": marks[signal], "signal": signal, "reader": reader}).iloc[i:]
         for i, (reader, signal) in enumerate(said.items())
     ]
     gaps = pd.DataFrame({"file": table["path"][:3], "mark": "artefact", "signal": "", "reader": "D"})
