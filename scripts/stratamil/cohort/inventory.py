@@ -12,7 +12,7 @@ import pandas as pd
 
 from stratamil.cohort.manifest import UNLISTED
 from stratamil.cohort.patch_files import PATCH, LeftOut, scan, settled
-from stratamil.core import tables
+from stratamil.core import ids, tables
 from stratamil.core.errors import UserError, few
 from stratamil.core.names import UNKNOWN_STAIN, Grammar, column, natural
 
@@ -27,13 +27,14 @@ class Inventory:
 
     patches: one row a patch, of cases that are not used, too. cases: one row a case of the labels, with its status.
     excluded: kind (file, row, case), name, reason, detail, patches (of a case that is not used, or in a feature file).
-    folders: folder -> time of change in ns, before its files were listed.
+    folders: folder -> time of change in ns, before its files were listed. told: lines on what a reader should know.
     """
 
     patches: pd.DataFrame
     cases: pd.DataFrame
     excluded: pd.DataFrame
     folders: dict[str, int]
+    told: Sequence[str] = ()
 
 
 def take(
@@ -64,6 +65,7 @@ def take(
         remedy="set `patches` to the folder of patches, or names.pattern to how they are named",
         folders=scanned.folders,
         exclude=exclude,
+        levelled=kept.levelled,
     )
 
 
@@ -79,11 +81,13 @@ def join(
     remedy: str,
     folders: dict[str, int] | None = None,
     exclude: Mapping[str, tuple[str, str]] = MappingProxyType({}),
+    levelled: Mapping[str, str] = MappingProxyType({}),
 ) -> Inventory:
     """Join patches with the labels, and account for each.
 
     patches: DataFrame as of `ordered`. n_read: how many patches there are in all, left out or not. where: the folder or
-    file that they come from, for messages. remedy: what to do where there are none. For the rest see `take`.
+    file that they come from, for messages. remedy: what to do where there are none. levelled: of patch_files.Scan. For
+    the rest see `take`.
     Raises UserError as `take` does, and RuntimeError if a patch or a row got lost: a fault of the program.
     """
     listed = patches["path"].isin(exclude)
@@ -113,7 +117,7 @@ def join(
         )
     excluded = _excluded_table(left_out, labels, patches, cases, emptied)
     _account(n_read, len(labels), patches, cases, excluded)
-    return Inventory(patches, cases, excluded, folders or {})
+    return Inventory(patches, cases, excluded, folders or {}, [ids.told(levelled, str(where))] * bool(levelled))
 
 
 def of_files(excluded: pd.DataFrame) -> pd.Series:

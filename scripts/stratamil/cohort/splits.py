@@ -13,9 +13,10 @@ from numpy.typing import NDArray
 
 from stratamil.cohort import duplicates, split_files
 from stratamil.cohort.inventory import USED
+from stratamil.core import ids as case_ids
 from stratamil.core.errors import UserError, few
 from stratamil.core.files import atomic
-from stratamil.core.names import case_id, natural
+from stratamil.core.names import natural
 from stratamil.core.wording import of_class
 
 SETS = split_files.SETS
@@ -41,7 +42,10 @@ def preset(paths: Iterable[str | Path], cases: pd.DataFrame, classes: Sequence[s
     found, problems = [], {str(path): [] for path in paths}
     for path in problems:
         try:
-            found += [(path, _of_cases(each, cases)) for each in split_files.read(path)]
+            known = {}
+            found += [(path, _of_cases(each, cases, known)) for each in split_files.read(path)]
+            if known:
+                logging.warning(case_ids.told(known, str(path)))
         except UserError as error:
             problems[path] += error.problems
     made = {f"{number:02d}": split for number, split in enumerate(_validated(found), 1)}
@@ -191,16 +195,22 @@ def table(splits: Mapping[str, Split], cases: pd.DataFrame, classes: Sequence[st
     return pd.DataFrame(rows)
 
 
-def _of_cases(sets: split_files.Sets, cases: pd.DataFrame) -> split_files.Sets:
-    """Return the sets with ids of cases as the table spells them; of a patient all used cases."""
+def _of_cases(sets: split_files.Sets, cases: pd.DataFrame, levelled: dict[str, str]) -> split_files.Sets:
+    """Return the sets with ids of cases as the table spells them; of a patient all used cases.
+
+    levelled: gets the ids that differ in separators alone, see `ids.Known`.
+    """
     if sets.patients:
         used = cases[cases["status"] == USED]
-        known = {case_id(patient): list(ids) for patient, ids in used.groupby("patient_id")["case_id"]}
+        cases_of = {patient: list(own) for patient, own in used.groupby("patient_id")["case_id"]}
     else:
-        known = {case_id(text): [text] for text in cases["case_id"]}
+        cases_of = {text: [text] for text in cases["case_id"]}
+    known = case_ids.Known(cases_of)
+    own = known.match([text for each in (sets.train, sets.val, sets.test) for text in each or []])
+    levelled |= known.levelled
 
-    def matched(ids: list[str] | None) -> list[str] | None:
-        return ids if ids is None else [case for text in ids for case in known.get(case_id(text), [text])]
+    def matched(texts: list[str] | None) -> list[str] | None:
+        return texts and [case for text in texts for case in (cases_of[own[text]] if text in own else [text])]
 
     return sets._replace(train=matched(sets.train), val=matched(sets.val), test=matched(sets.test), patients=False)
 

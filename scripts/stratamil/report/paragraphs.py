@@ -13,6 +13,7 @@ from stratamil.report import sentences_cases as of_cases
 from stratamil.report import sentences_performance as performance
 from stratamil.report.cohort_sentences import unread
 from stratamil.report.sentences import Numbers, quoted
+from stratamil.report.tuning_sentences import METRICS
 
 RULES = {"youden": "Youden’s index"}
 NAMES = {"adamw": "AdamW", "adam": "Adam", "sgd": "SGD", "python": "Python", "torch": "PyTorch"}
@@ -22,10 +23,8 @@ WIDTH = 100
 def text(numbers: Numbers, used: Mapping[str, Any], unit: str) -> str:
     """Return summary.txt. used: cohort, flow, provenance and faithfulness of the page, and `run`, of `facts`."""
     parts = {"Methods": methods(numbers, used, unit), "Results": results(numbers, used, unit)}
-    return (
-        "\n\n".join(f"{name}\n\n{textwrap.fill(body, WIDTH, break_on_hyphens=False)}" for name, body in parts.items())
-        + "\n"
-    )
+    told = [f"{name}\n\n{textwrap.fill(body, WIDTH, break_on_hyphens=False)}" for name, body in parts.items()]
+    return "\n\n".join(filter(None, [numbers.get("first_look", ""), *told])) + "\n"
 
 
 def facts(results: Mapping[str, Any], sizes: Mapping[str, Sequence[int]]) -> dict[str, Any]:
@@ -159,7 +158,7 @@ def _training(numbers: Numbers, runs: Mapping[str, Any]) -> list[str]:
 
 def _chosen(tuned: Mapping[str, Any], train: Mapping[str, Any]) -> str:
     """Say how settings were chosen."""
-    metric = {"log_loss": "log loss", "auc": "AUROC"}[tuned["metric"]]
+    metric = METRICS[tuned["metric"]]
     optimizer = NAMES.get(train["optimizer"], train["optimizer"])
     return (
         f"In each split {n_of(len(tuned['settings']), 'setting')} of the model and its training ({optimizer}) were "

@@ -54,7 +54,7 @@ def test_variants_are_read(name, expected):
         ("case_056_match_1_h&e.png", "no patch number", ""),
         ("patched_case_1_match_1_h&e.png", "no patch number", ""),
         ("case_1_match_1_cd31_patch1.png", "stain not in names.stains", "cd31"),
-        ("._case_1_match_1_h&e_patch1.png", "hidden file", ""),
+        ("._case_1_match_1_h&e_patch1.png", "hidden or system file", ""),
         ("Thumbs.db", "not an image", ""),
         ("slide_1_patch3.png", "name does not follow the pattern", ""),
     ],
