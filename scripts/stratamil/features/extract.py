@@ -110,7 +110,6 @@ def embed(
         kept = Cache(cache, identity, colour="colour" in encoders)
         keys = [key(folder, path, plan.known_by) for path, plan in zip(table["path"], plans)]
         todo = [row for row, each in enumerate(keys) if each not in kept]
-
         begin, reasons = time.monotonic(), {}
         sources = [(folder / table["path"][row], plans[row]) for row in todo]
         for batch in _encode(sources, encoders, identity, batch_size, threads, reasons, shown):
@@ -124,13 +123,9 @@ def embed(
         keys = [each for each, keep in zip(keys, good) if keep]
         lost = table.loc[~good, ["case_id", "path"]].assign(reason=lambda rows: rows["path"].map(unreadable))
         rows, facts = {name: Rows(kept, keys, name) for name in encoders}, kept.facts(keys)
-        views = [rows[name] for name in matrices.view_names(identity)]
+        beside = {"colour": rows.get("colour"), "further": [rows[name] for name in matrices.view_names(identity)]}
         with _room(output):
-            judged, beside = (
-                _judged(table[good].assign(**facts), rule),
-                {"colour": rows.get("colour"), "further": views},
-            )
-            store.write(output, rows["features"], judged, lost, identity, **beside)
+            store.write(output, rows["features"], _judged(table[good].assign(**facts), rule), lost, identity, **beside)
             kept.keep(output, keys)
     encoded, own = len(todo) - len(unreadable), int((facts["odd"] & images.Odd.OWN_COLOUR > 0).sum())
     return Counts(encoded, len(table) - len(todo), len(unreadable), encoded / seconds if encoded else 0.0, own)
