@@ -296,7 +296,7 @@ def test_the_script_takes_both_settings_and_tells_what_keeps_its_colours(study, 
     assert found.identity["views"] == 1 and found.viewed.shape == (16, 60)
     # the features are those of normalised patches, and the colours those of the images
     assert not np.array_equal(found.colour[1:], found.values[1:])
-    assert "1 patches keep their colours" in caplog.text
+    assert "in their own colours: 1 patch with too little tissue" in caplog.text
 
 
 def test_a_file_that_is_gone_has_no_key(tmp_path):
