@@ -20,7 +20,7 @@ from stratamil.core.errors import UserError, few
 from stratamil.core.names import natural
 from stratamil.core.wording import counted
 from stratamil.features import images, matrices, networks, store
-from stratamil.features.cache import Cache, Rows, key
+from stratamil.features.cache import Cache, Key, Rows, key
 from stratamil.features.encoder_registry import STAIN_STATS
 from stratamil.features.exclusion import Rule
 from stratamil.features.recolour import AS_THEY_ARE, Plan, Recolour
@@ -110,6 +110,7 @@ def embed(
         kept = Cache(cache, identity, colour="colour" in encoders)
         keys = [key(folder, path, plan.known_by) for path, plan in zip(table["path"], plans)]
         todo = [row for row, each in enumerate(keys) if each not in kept]
+
         begin, reasons = time.monotonic(), {}
         sources = [(folder / table["path"][row], plans[row]) for row in todo]
         for batch in _encode(sources, encoders, identity, batch_size, threads, reasons, shown):
@@ -122,13 +123,28 @@ def embed(
         good = ~table["path"].isin(unreadable).to_numpy()
         keys = [each for each, keep in zip(keys, good) if keep]
         lost = table.loc[~good, ["case_id", "path"]].assign(reason=lambda rows: rows["path"].map(unreadable))
-        rows, facts = {name: Rows(kept, keys, name) for name in encoders}, kept.facts(keys)
-        beside = {"colour": rows.get("colour"), "further": [rows[name] for name in matrices.view_names(identity)]}
         with _room(output):
-            store.write(output, rows["features"], _judged(table[good].assign(**facts), rule), lost, identity, **beside)
+            own = _write(output, kept, keys, table[good], rule, lost, identity)
             kept.keep(output, keys)
-    encoded, own = len(todo) - len(unreadable), int((facts["odd"] & images.Odd.OWN_COLOUR > 0).sum())
+    encoded = len(todo) - len(unreadable)
     return Counts(encoded, len(table) - len(todo), len(unreadable), encoded / seconds if encoded else 0.0, own)
+
+
+def _write(
+    output: Path,
+    kept: Cache,
+    keys: Sequence[Key],
+    table: pd.DataFrame,
+    rule: Rule | None,
+    lost: pd.DataFrame,
+    identity: dict[str, Any],
+) -> int:
+    """Write what the cache has of the patches of a table; return how many have their own colours for want of tissue."""
+    facts, colour = kept.facts(keys), Rows(kept, keys, "colour") if "colour" in kept.widths else None
+    views = [Rows(kept, keys, name) for name in matrices.view_names(identity)]
+    judged = _judged(table.assign(**facts), rule)
+    store.write(output, Rows(kept, keys), judged, lost, identity, colour, views)
+    return int((facts["odd"] & images.Odd.OWN_COLOUR > 0).sum())
 
 
 def _judged(table: pd.DataFrame, rule: Rule | None) -> pd.DataFrame:
