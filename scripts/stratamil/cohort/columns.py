@@ -122,7 +122,7 @@ def split_into(column: Column) -> str:
 
 
 def _plain(value: float) -> str:
-    return f"{value:.6g}"
+    return f"{value:.0f}" if value == round(value) and abs(value) < 1e15 else f"{value:.6g}"
 
 
 def by_patient(column: Column, patients: Mapping[str, str]) -> pd.Series:

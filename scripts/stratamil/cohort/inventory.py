@@ -5,7 +5,7 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from types import MappingProxyType
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 import pandas as pd
@@ -17,6 +17,7 @@ from stratamil.core.errors import UserError, few
 from stratamil.core.names import UNKNOWN_STAIN, Grammar, column, natural
 
 USED = "used"
+ALL_EXCLUDED = "all are in cohort.exclude_patches"  # of a case without patches
 UnknownStains = Literal["exclude", "error"]
 
 
@@ -90,6 +91,7 @@ def join(
     Raises UserError as `take` does, and RuntimeError if a patch or a row got lost: a fault of the program.
     """
     listed = patches["path"].isin(exclude)
+    emptied = set(patches["case_id"][listed])
     left_out = [*left_out, *(LeftOut(path, *exclude[path], 0) for path in patches["path"][listed])]
     patches = patches[~listed].reset_index(drop=True) if listed.any() else patches
     left_out, unknown = [LeftOut(*each) for each in left_out], Counter()
@@ -113,7 +115,7 @@ def join(
             f"(labels: {few(cases['case_id'], 4)}; patches: {few(patches['case_id'].unique(), 4)}): "
             "check `labels`, cohort.case_column and names.pattern"
         )
-    excluded = _excluded_table(left_out, labels, patches, cases)
+    excluded = _excluded_table(left_out, labels, patches, cases, emptied)
     _account(n_read, len(labels), patches, cases, excluded)
     return Inventory(patches, cases, excluded, folders or {}, [ids.told(levelled, str(where))] * bool(levelled))
 
@@ -179,10 +181,22 @@ def _status(cases: pd.DataFrame) -> pd.Series:
     return status
 
 
+def _emptied(case: Any, emptied: Collection[str]) -> bool:
+    """Return whether all patches of a case, a row of cases, were excluded by the user."""
+    return case.n_patches == 0 and case.case_id in emptied
+
+
 def _excluded_table(
-    left_out: Collection[LeftOut], labels: pd.DataFrame, patches: pd.DataFrame, cases: pd.DataFrame
+    left_out: Collection[LeftOut],
+    labels: pd.DataFrame,
+    patches: pd.DataFrame,
+    cases: pd.DataFrame,
+    emptied: Collection[str],
 ) -> pd.DataFrame:
-    """Return the rows of excluded.csv: files, rows of the labels and cases, each with its reason."""
+    """Return the rows of excluded.csv: files, rows of the labels and cases, each with its reason.
+
+    emptied: cases of which patches are in cohort.exclude_patches.
+    """
     rows = [
         ("file", each.name, each.why, each.detail, each.patches)
         for each in sorted(left_out, key=lambda each: natural(each.name))
@@ -193,7 +207,8 @@ def _excluded_table(
         for row in labels[labels.duplicated("case_id")].itertuples()
     ]
     rows += [
-        ("case", case.case_id, case.status, "", case.n_patches) for case in cases[cases["status"] != USED].itertuples()
+        ("case", case.case_id, case.status, ALL_EXCLUDED * _emptied(case, emptied), case.n_patches)
+        for case in cases[cases["status"] != USED].itertuples()
     ]
     unlabelled = patches["case_id"][~patches["case_id"].isin(cases["case_id"])].astype(str).value_counts(sort=False)
     rows += [("case", case, "no row in the labels", "", n) for case, n in unlabelled.items()]

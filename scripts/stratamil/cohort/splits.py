@@ -1,7 +1,8 @@
 """Splits of the used cases into train, validation and test: read, written, checked hard, and their balance."""
 
 import logging
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+import re
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import combinations
 from pathlib import Path
@@ -221,6 +222,8 @@ def _validated(found: Sequence[tuple[str | Path, split_files.Sets]]) -> list[Spl
         if sets.val is not None:
             made.append(Split(sets.train, sets.val, sets.test))
             continue
+        if following is sets:
+            raise UserError(f"{path}: no validation cases, nor a further split whose test cases they could be: add val")
         val = [case for case in sets.train if case in set(following.test)]
         logging.warning("%s: no validation cases: %d of the training cases, tested next, are taken", path, len(val))
         made.append(Split([case for case in sets.train if case not in set(val)], val, sets.test))
@@ -236,12 +239,22 @@ def _unusable(ids: NDArray[np.object_], known: pd.DataFrame) -> Iterator[tuple[s
     status = pd.Series(ids).map(known["status"]).fillna("no row")
     for kind in sorted(set(status) - {USED}):
         if kind == "no row":
-            why = "not in the labels table: correct the ids, or add them to the labels"
+            slides = [text for text in ids[status == kind] if _case_of_slide(text, known.index)]
+            why = (
+                f"not in the labels table: {few(slides, 1)} seems to be a slide: write the ids of cases instead"
+                if slides
+                else "not in the labels table: correct the ids, or add them to the labels"
+            )
         elif kind == "no patches":
             why = "labelled but without patches: take them out, or add their patches"
         else:
             why = f"labelled but with {kind}: take them out, or give the code a class in cohort.classes"
         yield why, _sorted(ids[status == kind])
+
+
+def _case_of_slide(text: str, cases: Collection[str]) -> bool:
+    """Return whether an id goes on where that of a case ends, as `S21-1_HE.svs` does."""
+    return any(text[: mark.start()] in cases for mark in re.finditer("[^A-Za-z0-9]", text))
 
 
 def _by_patient(known: pd.DataFrame, ids: Iterable[str]) -> Mapping[str, pd.Index]:
