@@ -137,6 +137,11 @@ def shown(gain: Estimate) -> str:
     return "the model is better" if gain.low > 0 else "the model is worse"
 
 
+def unit_of(cohort: Mapping[str, Any]) -> str:
+    """Return what counts as one: patient, or case where patients are not known."""
+    return "case" if cohort["patient_column"] is None else "patient"
+
+
 def first_look(is_one: bool) -> str:
     """Say what a first look is not for; empty of a whole study."""
     text = "This is a first look, with short trainings: do not quote its numbers, nor choose settings by them."
