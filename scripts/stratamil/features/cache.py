@@ -39,7 +39,7 @@ class Place(NamedTuple):
 class Cache:
     """Features that an earlier job has made, by path, size and time of the file. Never an output that is declared.
 
-    With them stand the colour and the Facts of each image, so that none is opened again to know them.
+    With them stand the colour, the sketch and the Facts of each image, so that none is opened again to know them.
 
     Three files: `path`, the feature file of the last success (a hard link to it where that is possible);
     `path` with suffix .npy, size and time of its rows; and with suffix .part what a job that has not ended
@@ -48,20 +48,20 @@ class Cache:
     one's rows, and its Facts.
     """
 
-    def __init__(self, path: Path | str, identity: dict[str, Any], colour: bool = True) -> None:
-        """identity: of the encoder, with its `dim`. colour: whether the patches have a colour beside their features."""
+    def __init__(self, path: Path | str, identity: dict[str, Any], beside: Sequence[str] = ("colour",)) -> None:
+        """identity: of the encoder, with its `dim`. beside: which of store.BESIDE the patches have, too."""
         self.path = Path(path)
         self.path.parent.mkdir(parents=True, exist_ok=True)
         self.keys, self.part = self.path.with_suffix(".npy"), self.path.with_suffix(".part")
         self.identity = json.dumps(identity, sort_keys=True)
-        self.widths = {"features": identity["dim"]} | ({"colour": store.COLOUR} if colour else {})
+        self.widths = {"features": identity["dim"]} | {name: store.BESIDE[name] for name in beside}
         self.places: dict[Key, Place] = self._last() | self._unfinished()
 
     def __contains__(self, key: Key) -> bool:
         return key in self.places
 
     def read(self, keys: Sequence[Key], matrix: str = "features") -> NDArray[np.float16]:
-        """Return the rows of `keys` in a matrix, features or colour: float16 (n, D).
+        """Return the rows of `keys` in a matrix, features or one of those beside: float16 (n, D).
 
         Raises UserError if a file of the cache has become shorter.
         """
@@ -132,7 +132,7 @@ class Cache:
     def add(
         self, keys: Sequence[Key], facts: Sequence[images.Facts], matrices: Mapping[str, NDArray[np.float16]]
     ) -> None:
-        """Append a batch of n patches: `features` (n, D) and, where patches have one, `colour` (n, COLOUR)."""
+        """Append a batch of n patches: `features` (n, D), and the matrices beside them."""
         kept = [("facts", np.void, FACTS.itemsize)]
         kept += [(name, np.float16, width) for name, width in self.widths.items()]
         records = np.zeros(len(keys), dtype=[*_dtype(keys), *kept])

@@ -22,6 +22,7 @@ from stratamil.core.wording import counted
 from stratamil.features import images, networks, store
 from stratamil.features.cache import Cache, Rows, key
 from stratamil.features.encoder_registry import STAIN_STATS
+from stratamil.features.sketch_encoder import SketchEncoder
 
 SHOWN = 5  # files named in an error
 FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)  # no space, quota used up, limit on the size of a file
@@ -77,7 +78,8 @@ def embed(
 ) -> Counts:
     """Write the features of the patches of some cases. No more than a few batches of them are ever in memory.
 
-    Beside the features stand the Facts of each image and its colour, which is its stain_stats, from the one decoding.
+    Beside the features stand the Facts of each image, its colour, which is its stain_stats, and its sketch, by which the
+    same tissue is known again, from the one decoding.
 
     patches: DataFrame with case_id, stain, slice_id, patch, path, in the order of the inventory.
     cases: ids of the cases to embed. folder: what the paths are relative to.
@@ -91,9 +93,9 @@ def embed(
     folder, cases = Path(folder), set(cases)
     batch_size = batch_size or BATCH[encoder.device.type]
     table = patches[patches["case_id"].isin(cases)].reset_index(drop=True)
-    encoders = {"features": encoder, **_colour(encoder)}
+    encoders = {"features": encoder, **_colour(encoder), "sketch": _sketch(encoder.device)}
     with locks.held(cache):
-        kept = Cache(cache, encoder.identity, colour="colour" in encoders)
+        kept = Cache(cache, encoder.identity, beside=[name for name in encoders if name != "features"])
         keys = [key(folder, path) for path in table["path"]]
         todo = [row for row, each in enumerate(keys) if each not in kept]
 
@@ -118,6 +120,7 @@ def embed(
                 lost,
                 encoder.identity,
                 colour=rows.get("colour"),
+                sketches=rows["sketch"],
             )
             kept.keep(output, keys)
     encoded = len(todo) - len(unreadable)
@@ -133,6 +136,11 @@ def _colour(encoder: Encoder) -> dict[str, Encoder]:
 @cache
 def _stain_stats(device: torch.device) -> Encoder:
     return networks.load(STAIN_STATS, input_size=images.THUMBNAIL, device=device)
+
+
+@cache
+def _sketch(device: torch.device) -> Encoder:
+    return SketchEncoder(device)
 
 
 @contextmanager
@@ -193,7 +201,8 @@ def _batches(
             ready[position] = image
         if ready and (len(ready) == batch_size or position + 1 == len(sources)):
             pixels, thumbnails, facts = zip(*ready.values())
-            matrices = {"features": _stacked(pixels, batch_size), "colour": _stacked(thumbnails, batch_size)}
+            small = _stacked(thumbnails, batch_size)
+            matrices = {"features": _stacked(pixels, batch_size), "colour": small, "sketch": small}
             yield Batch(list(ready), list(facts), matrices)
             ready = {}
 

@@ -21,7 +21,7 @@ from pandas.api.types import union_categoricals
 from stratamil.core import files, names, tables
 from stratamil.core.errors import UserError
 from stratamil.core.names import natural
-from stratamil.features import images, seal
+from stratamil.features import images, seal, sketch
 from stratamil.features.encoder_registry import STAIN_STATS
 
 IDS = ("case_id", "stain", "slice_id")  # few different ones, which tables hold as categories
@@ -31,6 +31,7 @@ PLACE = ("x", "y")  # on the slide, of patches that have no file
 # images.Facts, of patches with images
 FACTS = {"width": "int32", "height": "int32", "bits": "uint8", "odd": "uint16", "sharpness": "float32"}
 COLOUR = 60  # features of stain_stats, which describe the colour of each image beside its features
+BESIDE = {"colour": COLOUR, "sketch": sketch.WIDTH}  # matrices beside the features, of patches with images: columns
 UNREADABLE = ("case_id", "path", "reason")
 BLOCK = 256  # rows written at once
 TEXTS = 2**16  # texts read at once: as objects they take some 60 bytes each
@@ -103,7 +104,8 @@ class Features:
     values: float16 (N, D), an array or Rows. table: DataFrame of N rows with case_id, stain, slice_id (as categories),
     patch, path, and x, y of precomputed features; cases in natural order, patches as in the inventory. identity:
     what the features depend on. blank: bool (N,), of patches whose pixels are all equal, where that is known.
-    colour: float16 (N, COLOUR), the stain_stats of each image; None of precomputed features.
+    colour: float16 (N, COLOUR), the stain_stats of each image; None of precomputed features. sketch: float16
+    (N, sketch.WIDTH), of each image; None of precomputed features.
     """
 
     values: NDArray[np.float16] | Rows
@@ -111,6 +113,7 @@ class Features:
     identity: dict[str, Any]
     blank: NDArray[np.bool_] | None = None
     colour: NDArray[np.float16] | Rows | None = None
+    sketch: NDArray[np.float16] | Rows | None = None
 
 
 def read(paths: Iterable[Path | str], case_ids: Iterable[str] | None = None) -> Features:
@@ -148,10 +151,12 @@ def read(paths: Iterable[Path | str], case_ids: Iterable[str] | None = None) -> 
     widths = [same[0].values.shape[1] for same in folders.values()]
     columns = np.repeat(np.cumsum([0, *widths[:-1]]), [len(same) for same in folders.values()])
     values = Rows([shard.values for shard in shards], part[order], row[order], columns, sum(widths), beside)
-    colour = None
-    if all(shard.colour is not None for shard in shards):
-        colour = Rows([shard.colour for shard in shards], part[order], row[order], np.zeros_like(columns), COLOUR)
-    return Features(values, table.iloc[order].reset_index(drop=True), identity, blank[order], colour)
+    beside_them = {}
+    for name, columns_of in BESIDE.items():
+        matrices = [getattr(shard, name) for shard in shards]
+        if all(matrix is not None for matrix in matrices):
+            beside_them[name] = Rows(matrices, part[order], row[order], np.zeros_like(columns), columns_of)
+    return Features(values, table.iloc[order].reset_index(drop=True), identity, blank[order], **beside_them)
 
 
 def _beside(paths: Sequence[Path], shards: Sequence[Features]) -> dict[int, list[int]]:
@@ -220,20 +225,20 @@ def _read_shard(path: Path, case_ids: Collection[str] | None = None) -> Features
         numbers = {name: file[name][:] for name in ("patch", *PLACE) if name in file}
         table = pd.DataFrame({name: _texts(file[name]) for name in TEXT} | numbers)
         values = _mapped(path, file["features"])
-        colour = _mapped(path, file["colour"]) if "colour" in file else None
-        if colour is None and "odd" in file and identity["encoder"] == STAIN_STATS:
-            colour = values
+        beside = {name: _mapped(path, file[name]) for name in BESIDE if name in file}
+        if "colour" not in beside and "odd" in file and identity["encoder"] == STAIN_STATS:
+            beside["colour"] = values
         blank = file["odd"][:] & images.Odd.BLANK > 0 if "odd" in file else np.zeros(len(table), bool)
         if not isinstance(identity, dict) or values.shape != (len(table), values.shape[-1]) or len(blank) != len(table):
             raise ValueError("its parts do not fit")
-        if colour is not None and colour.shape != (len(table), COLOUR):
-            raise ValueError("its colours do not fit")
+        if any(matrix.shape != (len(table), BESIDE[name]) for name, matrix in beside.items()):
+            raise ValueError("its colours or sketches do not fit")
         if values.dtype != np.float16 or table["patch"].dtype.kind != "i":
             raise ValueError("its numbers are of another type")
     if case_ids is not None:
         table = table[table["case_id"].isin(case_ids)]
         table = table.assign(**{name: table[name].cat.remove_unused_categories() for name in IDS})
-    return Features(values, table, identity, blank[table.index], colour)
+    return Features(values, table, identity, blank[table.index], **beside)
 
 
 def _texts(dataset: h5py.Dataset) -> pd.Series:
@@ -289,16 +294,18 @@ def write(
     unreadable: pd.DataFrame,
     identity: dict[str, Any],
     colour: Values | None = None,
+    sketches: Values | None = None,
 ) -> None:
     """Write a shard, whole or not at all; the same content gives the same bytes.
 
     values: float16 (N, D): an array, or what has its shape and gives its rows by slices, to be written as they are
     read. table: N rows with case_id, stain, slice_id, patch, path; x and y, and those of FACTS, may be there, too.
-    unreadable: DataFrame of case_id, path and reason of the patches that have no features. colour: float16
-    (N, COLOUR), given as `values` are. Raises UserError if the file does not hold what was written.
+    unreadable: DataFrame of case_id, path and reason of the patches that have no features. colour, sketches:
+    float16 (N, COLOUR) and (N, sketch.WIDTH), given as `values` are. Raises UserError if the file does not hold what was written.
     """
     text = h5py.string_dtype("utf-8")
-    matrices = {"features": values} | ({} if colour is None else {"colour": colour})
+    matrices = {"features": values, "colour": colour, "sketch": sketches}
+    matrices = {name: rows for name, rows in matrices.items() if rows is not None}
     with files.atomic(path) as temporary:
         _reserve(temporary, matrices, table, unreadable)
         with h5py.File(temporary, "w", userblock_size=seal.SIZE) as file:
@@ -340,7 +347,7 @@ def _verify(path: Path, written: Path, table: pd.DataFrame, digests: dict[str, s
             shard.table[name].astype(kind).equals(table[name].reset_index(drop=True).astype(kind))
             for name, kind in kinds.items()
         )
-        matrices = {"features": shard.values, "colour": shard.colour}
+        matrices = {"features": shard.values} | {name: getattr(shard, name) for name in BESIDE}
         same = same and all(_digest(matrices[name]) == digest for name, digest in digests.items())
     if not same:
         raise UserError(f"{path}: what was read back is not what was written: check the disk, and run again")
