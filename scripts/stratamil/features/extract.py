@@ -78,8 +78,8 @@ def embed(
 ) -> Counts:
     """Write the features of the patches of some cases. No more than a few batches of them are ever in memory.
 
-    Beside the features stand the Facts of each image, its colour, which is its stain_stats, and its sketch, by which the
-    same tissue is known again, from the one decoding.
+    Beside the features stand the Facts of each image, its colour, which is its stain_stats, and its sketch, by
+    which the same tissue is known again, from the one decoding.
 
     patches: DataFrame with case_id, stain, slice_id, patch, path, in the order of the inventory.
     cases: ids of the cases to embed. folder: what the paths are relative to.

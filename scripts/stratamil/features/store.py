@@ -301,7 +301,8 @@ def write(
     values: float16 (N, D): an array, or what has its shape and gives its rows by slices, to be written as they are
     read. table: N rows with case_id, stain, slice_id, patch, path; x and y, and those of FACTS, may be there, too.
     unreadable: DataFrame of case_id, path and reason of the patches that have no features. colour, sketches:
-    float16 (N, COLOUR) and (N, sketch.WIDTH), given as `values` are. Raises UserError if the file does not hold what was written.
+    float16 (N, COLOUR) and (N, sketch.WIDTH), given as `values` are. Raises UserError if the file does not hold
+    what was written.
     """
     text = h5py.string_dtype("utf-8")
     matrices = {"features": values, "colour": colour, "sketch": sketches}
