@@ -121,7 +121,7 @@ def parted(rows: list[dict], splits: dict, patient_of: dict[str, str]) -> Iterab
             here = [case for case in row["cases"] if case in of_case]
             first = {of_case[case]: case for case in reversed(here)}
             if len(first) > 1 and len({patient_of[case] for case in here}) > 1:
-                yield row, name, first
+                yield row, name, {part: first[part] for part in ("train", "val", "test") if part in first}
                 break
 
 

@@ -154,7 +154,7 @@ def shortcuts(cohort: Cohort) -> str:
     """Say how well the classes can be separated without looking at a patch."""
     if not cohort["predictors"]:
         return "No shortcut: all cases have the same numbers of slices and patches and the same stains."
-    best = max(cohort["predictors"], key=lambda row: row["auc"].value)
+    best = max(cohort["predictors"], key=_clearness)
     auc = best["auc"]
     ci = "" if auc.low is None else f" (95% CI {span(auc.low, auc.high, 2)})"
     chance = auc.low is not None and auc.low <= 0.5
@@ -164,6 +164,12 @@ def shortcuts(cohort: Cohort) -> str:
         f"{num(auc.value, 2)}{ci}"
         f"{'; the CI includes 0.5, which is chance' if chance else ''}."
     )
+
+
+def _clearness(row: Mapping[str, Any]) -> tuple[bool, float]:
+    """Return whether the CI of a measure excludes chance, and its AUROC: a larger one may be less certain."""
+    auc = row["auc"]
+    return auc.low is not None and auc.low > 0.5, auc.value
 
 
 def shortcut_cis(cohort: Cohort) -> str:

@@ -57,9 +57,9 @@ def numbers(
     preset, or n_splits, n_repeats, validation, balance and seed. quality: of quality.look, or None where nothing is
     known of what the patches hold. unreadable: of store.unreadable; only the flow counts these. looks: what features
     and columns tell: sites (of sites.spread, with `column` and `probe`, of site_probe.probe), names (of
-    stain_identity.look), drift (of colour_drift.by_columns) and twice (of near_copies.seen), each of them empty or absent where nothing is known. Of
-    `stains`, those that no used case has are only named (absent_stains).
-    `grave` counts the first warnings: those of `cohort_warnings.grave`, of tissue in several cases, and wrong names of stains.
+    stain_identity.look), drift (of colour_drift.by_columns) and twice (of near_copies.seen), each of them empty or
+    absent where nothing is known. Of `stains`, those that no used case has are only named (absent_stains).
+    `grave` counts the first warnings: tissue in several cases, `cohort_warnings.grave`, and wrong names of stains.
     """
     options = {"unreadable": unreadable, "patients": patient_column is not None, "images": sides is not None}
     followed = flow.follow(cases, excluded, sets, classes, **options)
@@ -97,9 +97,10 @@ def numbers(
 def _said(result: Mapping[str, Any], excluded: pd.DataFrame, of_splits: list[str]) -> dict[str, Any]:
     """Return what to warn of, the gravest first, and what to note. of_splits: warnings of the splits."""
     grave, said = cohort_warnings.grave(result), cohort_warnings.warnings(result, excluded)
+    sentences = [f"{line[0].upper()}{line[1:]}." for line in of_splits]
     names, twice = stain_sentences.warnings(result["names"]), duplicate_sentences.warnings(result)
     return {
-        "warnings": [*twice, *grave, *names, *said[len(grave) :], *of_splits],
+        "warnings": [*twice, *grave, *names, *said[len(grave) :], *sentences],
         "grave": len(twice) + len(grave) + len(names),
         "lost": len(list(cohort_warnings.lost(result, excluded))),
         "notes": cohort_warnings.notes(result),

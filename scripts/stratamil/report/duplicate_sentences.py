@@ -76,8 +76,8 @@ def within(found: Numbers) -> str:
     named = [f"{row['case']} ({row['patches']})" for row in found["cases"]]
     verb = "is" if found["within"] == 1 else "are"
     return (
-        f"Within cases {n_of(found['within'], 'patch')} {verb} like another of the same case: overlapping tiles, or one "
-        f"field in several stains or slices. They leak nothing, but count several times: cases {few(named, NAMED)}."
+        f"Within cases {n_of(found['within'], 'patch')} {verb} like another of the same case: overlapping tiles, or "
+        f"one field in several stains or slices. They leak nothing, but count several times: cases {few(named, NAMED)}."
     )
 
 

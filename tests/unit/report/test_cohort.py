@@ -501,6 +501,7 @@ def test_a_sentence_of_the_page_for_every_outcome(said, given, words):
             "shortcuts",
             "CI includes 0.5, which is chance.",
         ),
+        ({"predictors": [MORE | {"auc": Estimate(0.9, 0.4, 1.0)}, MORE]}, "shortcuts", "AUROC 0.70 (95% CI"),
         ({"predictors": [MORE | {"auc": Estimate(0.6)}]}, "shortcuts", "AUROC 0.60."),
         ({"patient_column": None}, "shortcut_cis", "case-level bootstrap"),
         ({"patients": [1]}, "patients", "1 patient has several cases"),
