@@ -30,7 +30,9 @@ def main(args: argparse.Namespace) -> None:
     used, found = inventory.used_cases(args.cases), tables.read(args.same_tissue)
     sets = {path.stem.removeprefix("data_splits_"): splits.read(path) for path in args.splits}
     told = splits.Told("near-duplicate patch", args.patient_column is not None, can_merge=not args.preset)
-    splits.refuse(list(splits.copies(sets, found, used, args.same_tissue, told)), args.duplicates)
+    if lines := list(splits.copies(sets, found, used, args.same_tissue, told)):
+        lines.append(f"{args.same_tissue}: it lists all of them; target cohort shows them side by side")
+    splits.refuse(lines, args.duplicates)
     patient_of = dict(zip(used["case_id"], used["patient_id"]))
     rows = duplicates.by_cases(found[found["case_id"].isin(patient_of)])
     parted = [

@@ -18,7 +18,7 @@ def seen(
     """Return `numbers` with rows, ready for JSON: which cases share what, and whether a split parts them.
 
     found: patches.csv of rule duplicates. numbers: its duplicates.json. patient_of: used case -> patient.
-    rows: of duplicates.by_cases, with same_patient; changes (word -> patches); shown (paths of one patch of each case,
+    rows: of duplicates.by_cases, with same_patient; changes (word -> groups); shown (paths of one patch of each case,
     of some groups); parted (split, sets: set -> case), or None. Those that a split parts come first.
     """
     found = found[found["case_id"].isin(patient_of)]
@@ -30,7 +30,7 @@ def seen(
     for row in rows:
         cases = tuple(row["cases"])
         here = groups[cases]
-        changes = Counter(word for group in here for word in group["change"].iloc[1:])
+        changes = Counter(group["change"].iloc[0] for group in here)
         split, places = parted.get(cases, (None, None))
         told.append(row | {
             "same_patient": len({patient_of[case] for case in cases}) == 1,

@@ -16,7 +16,7 @@ CASES = 20  # listed with their number of patches that the case itself has twice
 
 
 def across(table: pd.DataFrame, found: Found) -> pd.DataFrame:
-    """Return the groups of patches of several cases, a row each of COLUMNS.
+    """Return the groups of patches of several cases, a row each of COLUMNS; in a group the surest come first.
 
     group: from 1. of: how many patches the case has in all. like: the patch of another case that it agrees with most,
     with agreement (0 to 1), and change: how one is made from the other.
@@ -41,7 +41,9 @@ def across(table: pd.DataFrame, found: Found) -> pd.DataFrame:
         agreement=best["agreement"].to_numpy().round(4),
     )  # fmt: skip
     listed = listed.assign(group=pd.factorize(listed["group"])[0] + 1)
-    return listed.sort_values("group", kind="stable", ignore_index=True)[COLUMNS]
+    return listed.sort_values(["group", "agreement"], ascending=[True, False], kind="stable", ignore_index=True)[
+        COLUMNS
+    ]
 
 
 def numbers(table: pd.DataFrame, found: Found, images: bool) -> dict[str, Any]:

@@ -33,9 +33,7 @@ def of_page(cohort: Numbers, folder: Path | None) -> dict[str, Any]:
         "within": within(found),
         "rows": [
             {
-                "cases": few(row["cases"], 6),
-                "patients": "one patient" if row["same_patient"] else "different patients",
-                "n": n_of(row["files"], "patch"),
+                "cases": f"{few(row['cases'], 6)} of {'one patient' if row['same_patient'] else 'different patients'}",
                 "changes": changes(row["changes"]),
                 "sets": sets(row),
                 "parted": bool(row["parted"]),
@@ -82,16 +80,16 @@ def within(found: Numbers) -> str:
 
 
 def changes(counts: Mapping[str, int]) -> str:
-    """Return `12 turned, 3 the same picture`."""
-    return listed([f"{n} {'the same picture' if word == 'same' else word}" for word, n in counts.items()])
+    """Return `12 patches turned, 1 patch unchanged`."""
+    return ", ".join(f"{n_of(n, 'patch')} {'unchanged' if word == 'same' else word}" for word, n in counts.items())
 
 
 def sets(row: Numbers) -> str:
     """Return in which sets of a split the cases are."""
     if not row["parted"]:
-        return "together, or of one patient" if row["same_patient"] else "in one set of each split"
+        return "never in different sets" if not row["same_patient"] else "may be in any set"
     places = [f"case {case} in {name}" for name, case in row["parted"]["sets"].items()]
-    return f"split {row['parted']['split']}: {listed(places)}"
+    return f"split {row['parted']['split']} has {listed(places)}"
 
 
 def warnings(cohort: Numbers) -> list[str]:

@@ -210,7 +210,8 @@ def look_for_leaks(tmp_path, monkeypatch, mode, *more):
 def test_the_same_tissue_in_two_sets_stops_with_one_line(tmp_path, monkeypatch, mode):
     with pytest.raises(UserError) as error:
         look_for_leaks(tmp_path, monkeypatch, mode)
-    (line,) = error.value.problems
+    line, where = error.value.problems
+    assert "target cohort shows them side by side" in where
     assert "cases 1, 7 share 1 near-duplicate patch (e.g. 1_1.png = 7_1.png), but are of different patients" in line
     assert "split 01 has case 1 in train, case 7 in test" in line and "set cohort.duplicates: merge" in line
     assert not (tmp_path / "leaks.csv").exists()

@@ -149,9 +149,9 @@ def test_tables_group_cases_and_count_within(tmp_path):
     )
     listed = duplicate_tables.across(data.table, pairs)
     assert listed.to_dict("list") == {
-        "group": [1, 1, 1], "case_id": ["1", "1", "2"], "stain": ["h&e"] * 3, "path": ["0.png", "1.png", "2.png"],
-        "of": [2, 2, 1], "like": ["2.png", "2.png", "1.png"], "change": ["turned", "trimmed", "trimmed"],
-        "agreement": [0.9, 0.99, 0.99],
+        "group": [1, 1, 1], "case_id": ["1", "2", "1"], "stain": ["h&e"] * 3, "path": ["1.png", "2.png", "0.png"],
+        "of": [2, 1, 2], "like": ["2.png", "1.png", "2.png"], "change": ["trimmed", "trimmed", "turned"],
+        "agreement": [0.99, 0.99, 0.9],
     }  # fmt: skip
     numbers = duplicate_tables.numbers(data.table, pairs, True)
     assert (numbers["across"], numbers["within"], numbers["cases"]) == (3, 2, [{"case": "4", "patches": 2}])

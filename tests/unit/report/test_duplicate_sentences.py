@@ -41,10 +41,10 @@ def test_tissue_of_two_patients_leads_the_warnings_and_is_shown(tmp_path, parted
     found = numbers(FOUND | {"across": 4, "rows": [row], "within": 5, "cases": [{"case": "2", "patches": 5}]})
     assert found["grave"] == 1 and "Cases 1, 3" in found["warnings"][0]
     assert "share 2 near-duplicate patches (a.png = <b>.png)" in found["warnings"][0]
-    assert ("split 01: case 1 in train and case 3 in test" in found["warnings"][0]) == parted
+    assert ("split 01 has case 1 in train and case 3 in test" in found["warnings"][0]) == parted
     said = duplicate_sentences.of_page(found, tmp_path)
     (shown,) = said["rows"]
-    assert shown["changes"] == "1 turned and 1 the same picture" and shown["parted"] == parted
+    assert shown["changes"] == "1 patch turned, 1 patch unchanged" and shown["parted"] == parted
     assert shown["strips"][0][0].startswith("data:image/jpeg;base64,") and shown["strips"][0][1] == "a.png = <b>.png"
     assert ("a model would be tested on tissue that it has seen" in said["told"]) == parted
     assert "Within cases 5 patches are like another of the same case" in said["within"]
@@ -52,4 +52,7 @@ def test_tissue_of_two_patients_leads_the_warnings_and_is_shown(tmp_path, parted
 
 def test_cases_of_one_patient_are_shown_without_a_warning():
     found = numbers(FOUND | {"across": 4, "rows": [ROW | {"same_patient": True, "parted": None}]})
-    assert found["warnings"] == [] and duplicate_sentences.of_page(found, None)["rows"][0]["patients"] == "one patient"
+    assert (
+        found["warnings"] == []
+        and duplicate_sentences.of_page(found, None)["rows"][0]["cases"] == "1, 3 of one patient"
+    )
