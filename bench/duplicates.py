@@ -174,7 +174,7 @@ def encoded(study, copies):
     encoder = networks.load(own["encoder"], own["weights"] if own["weights"] != "default" else None)
     size, resize = (encoder.identity[key] for key in ("input_size", "resize"))
     squares = (np.asarray(images.fit(image, size, resize)) for image in copies)
-    parts = [encoder(torch.from_numpy(square[None])).cpu().numpy() for square in squares]
+    parts = [encoder(torch.tensor(square[None])).cpu().numpy() for square in squares]
     return np.concatenate(parts).astype(np.float16)
 
 

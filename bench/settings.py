@@ -108,8 +108,14 @@ def train(folder: Path, name: str, *more: str) -> None:
     config, place = configured(folder), folder / f"split_{name}"
     seeds = schema.flag("seeds", config["seeds"])
     run("train", folder, name, seeds, *settings_flags(config), *more, f"--output {place}")
-    kept = " ".join(str(place / f"seed_{seed}/checkpoints/best.pth") for seed in config["seeds"])
-    run("evaluate", folder, name, seeds, f"--checkpoints {kept}", f"--output {place}")
+    evaluate(folder, name, folder)
+
+
+def evaluate(folder: Path, name: str, trained: Path) -> None:
+    """Predict the test cases of a split with its models of the study in the folder `trained`."""
+    config, models, place = configured(folder), trained / f"split_{name}", folder / f"split_{name}"
+    kept = " ".join(str(models / f"seed_{seed}/checkpoints/best.pth") for seed in config["seeds"])
+    run("evaluate", folder, name, schema.flag("seeds", config["seeds"]), f"--checkpoints {kept}", f"--output {place}")
 
 
 def settings_flags(config: Mapping[str, Any]) -> list[str]:

@@ -85,7 +85,10 @@ def encoder_flags(wildcards):
     """The settings of an encoder; its weights are an input."""
     settings = ENCODINGS[wildcards.encoder]
     stains = [flag("only_stains", settings["only_stains"])] if settings["only_stains"] else []
-    return " ".join([flags("embed", **(settings | {"weights": None, "by_stain": None})), *stains])
+    colours = settings["normalise"]
+    words = [colours] if isinstance(colours, str) else [f"{stain}={method}" for stain, method in colours.items()]
+    own = [] if colours == "none" else [flag("normalise", words)]
+    return " ".join([flags("embed", **(settings | dict.fromkeys(("weights", "by_stain", "normalise")))), *own, *stains])
 
 
 def variant_flags(wildcards):

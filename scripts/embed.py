@@ -1,6 +1,7 @@
 """Encode the patches of one shard with a frozen encoder; take what an earlier run has encoded from the cache.
 
 From the same decoding come the colour of each image, which is its stain_stats, and its size, sharpness and oddities.
+Colours may be normalised before a patch is encoded, and jittered in further views of it for training.
 
 Settings of the encoder that are not given are its defaults: see features/encoder_registry.py. Needs no internet.
 """
@@ -15,10 +16,10 @@ import torch
 import cli
 from stratamil.cohort import inventory
 from stratamil.core import schema
-from stratamil.features import extract, networks, store
+from stratamil.features import extract, networks, recolour, store
 
-# All but weights, whose file is an input, and by_stain, which the workflow takes apart.
-SETTINGS = [key for key in schema.section("embed") if key not in ("weights", "by_stain")]
+# All but weights, whose file is an input, and those by stain, which the workflow takes apart.
+SETTINGS = [key for key in schema.section("embed") if key not in ("weights", "by_stain", "normalise")]
 
 
 def arguments() -> argparse.Namespace:
@@ -28,6 +29,9 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--patches", type=Path, required=True, help="folder of patch images")
     parser.add_argument("--shard", type=int, required=True, help="which shard, from 0")
     cli.add_settings(parser, "embed", *SETTINGS)
+    parser.add_argument(
+        "--normalise", nargs="+", default=[], metavar="METHOD", help="macenko or reinhard, or each STAIN=METHOD (none)"
+    )
     parser.add_argument("--weights-file", type=Path, help="state dict; without it, random weights")
     parser.add_argument("--only-stains", nargs="+", metavar="STAIN", help="encode the patches of these stains alone")
     parser.add_argument("--threads", type=int, default=1)
@@ -54,7 +58,8 @@ def main(args: argparse.Namespace) -> None:
         layer=args.layer,
         weights_sha256=args.weights_sha256,
     )
-    logging.info("%s on %s", encoder.identity, encoder.device)
+    colours = recolour.Recolour.of_words(args.normalise, args.views)
+    logging.info("%s on %s", encoder.identity | colours.identity, encoder.device)
     counts = extract.embed(
         patches,
         [case for case in used if store.shard_of(case, args.shards) == args.shard],
@@ -62,11 +67,16 @@ def main(args: argparse.Namespace) -> None:
         encoder,
         output=args.output,
         cache=args.cache,
+        recolour=colours,
         batch_size=args.batch_size,
         threads=args.threads,
         max_unreadable=args.max_unreadable,
     )
-    logging.info("encoded %d, reused %d, unreadable %d patches, %.0f patches/s", *counts)
+    logging.info("encoded %d, reused %d, unreadable %d patches, %.0f patches/s", *counts[:4])
+    if counts.own_colour:
+        logging.warning(
+            "%d patches keep their colours: too little tissue, or too few stains, to normalise them", counts.own_colour
+        )
 
 
 if __name__ == "__main__":

@@ -146,6 +146,7 @@ def encoders(settings: Mapping[str, Mapping[str, Any]], identity: Mapping[str, A
         folder: {name: own[name] for name in ENCODER}
         | {name: identities[folder][name] for name in told}
         | {"weights": Path(own["weights"]).name, "only_stains": own["only_stains"]}
+        | {"normalise": own.get("normalise", "none")}
         for folder, own in settings.items()
     }
 

@@ -48,6 +48,9 @@ def _encoder(settings: Facts) -> str:
     words = f"{settings['encoder']}, input {settings['input_size']} px ({settings['resize']}), pooling"
     words += f" {settings['pooling']}, {settings['precision']}"
     words += f", stains {', '.join(settings['only_stains'])}" if settings["only_stains"] else ""
+    colours = settings.get("normalise", "none")  # bundles of earlier versions have none
+    by_stain = colours if isinstance(colours, str) else ", ".join(f"{each} {colours[each]}" for each in colours)
+    words += f", colours normalised ({by_stain})" if colours != "none" else ""
     sha = settings["weights_sha256"]
     return words + (f", weights {settings['weights']} with SHA-256 `{sha}`" if sha else ", without weights")
 

@@ -25,6 +25,7 @@ from stratamil.deploy import apply
 from stratamil.deploy.bundle import Bundle
 from stratamil.features import download, encoder_registry, extract, networks, precomputed, store
 from stratamil.features.cache import key
+from stratamil.features.recolour import Recolour
 
 COUNT = ["case_id", "stain", "patches"]
 STATE = ".state"  # beside a feature file: of what it was made
@@ -165,7 +166,7 @@ class Encoders:
         if source.manifest is None:
             files_of = weights_of(self.settings, weights)
             self.loaded = {name: _loaded(own, files_of[name]) for name, own in self.settings.items()}
-            identities = {name: encoder.identity for name, encoder in self.loaded.items()}
+            identities = {name: self._identity(name) for name in self.loaded}
             one = len(identities) == 1
             self.identity = next(iter(identities.values())) if one else {"encoders": identities}
         if other := apply.differences(content.facts, self.identity):
@@ -185,13 +186,20 @@ class Encoders:
             paths.append(path)
         return store.read(paths, [case])
 
+    def _colours(self, encoder: str) -> Recolour:
+        """Return what is done with colours before they are encoded: as in training, without further views."""
+        return Recolour(self.settings[encoder].get("normalise", "none"), 0)  # bundles of earlier versions have none
+
+    def _identity(self, encoder: str) -> dict[str, Any]:
+        return self.loaded[encoder].identity | self._colours(encoder).identity
+
     def _state(self, patches: pd.DataFrame, encoder: str) -> str:
         """Return a digest that changes when a patch of these, its file, or what encodes it does."""
         names = patches["path"].tolist()
         if self.source.manifest is not None:
             names += dict.fromkeys(path.rpartition("#")[0] for path in names)
         told = [key(self.source.folder, name) or name for name in names]
-        identity = self.loaded[encoder].identity if self.loaded else self.identity
+        identity = self._identity(encoder) if self.loaded else self.identity
         content = [identity, told, patches[["stain", "slice_id", "patch"]].to_numpy().tolist()]
         return hashlib.sha256(json.dumps(content).encode()).hexdigest()
 
@@ -209,6 +217,7 @@ class Encoders:
             self.loaded[encoder],
             output=path,
             cache=path.parent / "cache" / path.name,
+            recolour=self._colours(encoder),
             batch_size=self.batch_size,
             threads=self.threads,
             max_unreadable=self.max_unreadable,

@@ -15,17 +15,21 @@ from numpy.typing import NDArray
 
 from stratamil.core import files
 from stratamil.core.errors import UserError
-from stratamil.features import images, seal, store
+from stratamil.features import images, matrices, seal, store
 
 FACTS = np.dtype(list(store.FACTS.items()))
 
 
 class Key(NamedTuple):
-    """What tells an unchanged file: its path, size in bytes and time of change in ns."""
+    """What tells an unchanged file: its path, size in bytes and time of change in ns.
+
+    colours: how its colours are changed before they are encoded, 0 where they are not: recolour.Plan.known_by.
+    """
 
     path: str
     bytes: int
     mtime_ns: int
+    colours: int = 0
 
 
 class Place(NamedTuple):
@@ -39,7 +43,8 @@ class Place(NamedTuple):
 class Cache:
     """Features that an earlier job has made, by path, size and time of the file. Never an output that is declared.
 
-    With them stand the colour, the sketch and the Facts of each image, so that none is opened again to know them.
+    With them stand those of further views, the colour, the sketch and the Facts of each image, so that none is opened
+    again.
 
     Three files: `path`, the feature file of the last success (a hard link to it where that is possible);
     `path` with suffix .npy, size and time of its rows; and with suffix .part what a job that has not ended
@@ -55,13 +60,14 @@ class Cache:
         self.keys, self.part = self.path.with_suffix(".npy"), self.path.with_suffix(".part")
         self.identity = json.dumps(identity, sort_keys=True)
         self.widths = {"features": identity["dim"]} | {name: store.BESIDE[name] for name in beside}
+        self.widths |= dict.fromkeys(matrices.view_names(identity), identity["dim"])
         self.places: dict[Key, Place] = self._last() | self._unfinished()
 
     def __contains__(self, key: Key) -> bool:
         return key in self.places
 
     def read(self, keys: Sequence[Key], matrix: str = "features") -> NDArray[np.float16]:
-        """Return the rows of `keys` in a matrix, features or one of those beside: float16 (n, D).
+        """Return the rows of `keys` in a matrix, features, one of those beside or a view: float16 (n, D).
 
         Raises UserError if a file of the cache has become shorter.
         """
@@ -132,7 +138,7 @@ class Cache:
     def add(
         self, keys: Sequence[Key], facts: Sequence[images.Facts], matrices: Mapping[str, NDArray[np.float16]]
     ) -> None:
-        """Append a batch of n patches: `features` (n, D), and the matrices beside them."""
+        """Append a batch of n patches: `features` (n, D), the matrices beside them, and views."""
         kept = [("facts", np.void, FACTS.itemsize)]
         kept += [(name, np.float16, width) for name, width in self.widths.items()]
         records = np.zeros(len(keys), dtype=[*_dtype(keys), *kept])
@@ -180,13 +186,13 @@ class Rows:
         return self.cache.read(self.keys[rows], self.matrix)
 
 
-def key(folder: Path, path: str) -> Key | None:
+def key(folder: Path, path: str, colours: int = 0) -> Key | None:
     """Return the Key of the file `path` in `folder`; None for a file that is gone."""
     try:
         status = os.stat(folder / path)
     except OSError:
         return None
-    return Key(path, status.st_size, status.st_mtime_ns)
+    return Key(path, status.st_size, status.st_mtime_ns, colours)
 
 
 def _begins(dataset: h5py.Dataset, width: int) -> Iterator[int]:
@@ -199,4 +205,4 @@ def _begins(dataset: h5py.Dataset, width: int) -> Iterator[int]:
 
 def _dtype(keys: Sequence[Key]) -> list[tuple[Any, ...]]:
     longest = max((len(key.path) for key in keys), default=1)
-    return [("path", np.str_, longest), ("bytes", np.int64), ("mtime_ns", np.int64)]
+    return [("path", np.str_, longest), ("bytes", np.int64), ("mtime_ns", np.int64), ("colours", np.int64)]

@@ -19,9 +19,10 @@ from stratamil.core import locks, progress
 from stratamil.core.errors import UserError, few
 from stratamil.core.names import natural
 from stratamil.core.wording import counted
-from stratamil.features import images, networks, store
+from stratamil.features import images, matrices, networks, store
 from stratamil.features.cache import Cache, Rows, key
 from stratamil.features.encoder_registry import STAIN_STATS
+from stratamil.features.recolour import AS_THEY_ARE, Plan, Recolour
 from stratamil.features.sketch_encoder import SketchEncoder
 
 SHOWN = 5  # files named in an error
@@ -29,6 +30,9 @@ FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)  # no space, quota used up, lim
 # Patches encoded at once. A CPU is faster with maps that are small enough to be used again before they leave its
 # cache, and for which no new memory is needed: bench/embed.py.
 BATCH = {"cuda": 64, "cpu": 16}
+
+
+Source = tuple[Path, Plan]  # a file, and what is done with its colours
 
 
 class Encoder(Protocol):
@@ -44,12 +48,16 @@ class Encoder(Protocol):
 
 
 class Counts(NamedTuple):
-    """How many patches were encoded, taken from the cache and unreadable, and how many were encoded a second."""
+    """How many patches were encoded, taken from the cache and unreadable, and how many were encoded a second.
+
+    own_colour: how many of those with features could not be normalised and have their own colours.
+    """
 
     encoded: int
     reused: int
     unreadable: int
     per_second: float
+    own_colour: int
 
 
 class Batch(NamedTuple):
@@ -72,6 +80,7 @@ def embed(
     output: Path,
     cache: Path,
     max_unreadable: float,
+    recolour: Recolour = AS_THEY_ARE,
     batch_size: int | None = None,
     threads: int = 1,
     shown: bool = True,
@@ -79,12 +88,12 @@ def embed(
     """Write the features of the patches of some cases. No more than a few batches of them are ever in memory.
 
     Beside the features stand the Facts of each image, its colour, which is its stain_stats, and its sketch, by
-    which the same tissue is known again, from the one decoding.
+    which the same tissue is known again, from the one decoding, and the features of its further views.
 
     patches: DataFrame with case_id, stain, slice_id, patch, path, in the order of the inventory.
     cases: ids of the cases to embed. folder: what the paths are relative to.
     output: feature file. cache: file of the last success, which need not exist; see Cache.
-    max_unreadable: largest share of patches without a usable image.
+    max_unreadable: largest share of patches without a usable image. recolour: what is done with colours before.
     batch_size: patches encoded at once; None is what suits the device. threads: for decoding.
     shown: whether progress is.
     Raises UserError if too many patches are unreadable, a case has none left, the disk is full, or another process
@@ -93,15 +102,17 @@ def embed(
     folder, cases = Path(folder), set(cases)
     batch_size = batch_size or BATCH[encoder.device.type]
     table = patches[patches["case_id"].isin(cases)].reset_index(drop=True)
-    encoders = {"features": encoder, **_colour(encoder), "sketch": _sketch(encoder.device)}
+    identity, plans = encoder.identity | recolour.identity, _plans(table, recolour)
+    beside = {**_colour(encoder, identity), "sketch": _sketch(encoder.device)}
+    encoders = {"features": encoder} | beside | dict.fromkeys(matrices.view_names(identity), encoder)
     with locks.held(cache):
-        kept = Cache(cache, encoder.identity, beside=[name for name in encoders if name != "features"])
-        keys = [key(folder, path) for path in table["path"]]
+        kept = Cache(cache, identity, beside=list(beside))
+        keys = [key(folder, path, plan.known_by) for path, plan in zip(table["path"], plans)]
         todo = [row for row, each in enumerate(keys) if each not in kept]
 
         begin, reasons = time.monotonic(), {}
-        sources = [folder / table["path"][row] for row in todo]
-        for batch in _encode(sources, encoders, batch_size, threads, reasons, shown):
+        sources = [(folder / table["path"][row], plans[row]) for row in todo]
+        for batch in _encode(sources, encoders, identity, batch_size, threads, reasons, shown):
             with _room(kept.part):
                 kept.add([keys[todo[position]] for position in batch.positions], batch.facts, batch.matrices)
         seconds = time.monotonic() - begin
@@ -111,26 +122,27 @@ def embed(
         good = ~table["path"].isin(unreadable).to_numpy()
         keys = [each for each, keep in zip(keys, good) if keep]
         lost = table.loc[~good, ["case_id", "path"]].assign(reason=lambda rows: rows["path"].map(unreadable))
-        rows = {name: Rows(kept, keys, name) for name in encoders}
+        rows, facts = {name: Rows(kept, keys, name) for name in encoders}, kept.facts(keys)
+        views = [rows[name] for name in matrices.view_names(identity)]
         with _room(output):
-            store.write(
-                output,
-                rows["features"],
-                table[good].assign(**kept.facts(keys)),
-                lost,
-                encoder.identity,
-                colour=rows.get("colour"),
-                sketches=rows["sketch"],
-            )
+            kinds = {"colour": rows.get("colour"), "sketches": rows["sketch"], "further": views}
+            store.write(output, rows["features"], table[good].assign(**facts), lost, identity, **kinds)
             kept.keep(output, keys)
-    encoded = len(todo) - len(unreadable)
-    return Counts(encoded, len(table) - len(todo), len(unreadable), encoded / seconds if encoded else 0.0)
+    encoded, own = len(todo) - len(unreadable), int((facts["odd"] & images.Odd.OWN_COLOUR > 0).sum())
+    return Counts(encoded, len(table) - len(todo), len(unreadable), encoded / seconds if encoded else 0.0, own)
 
 
-def _colour(encoder: Encoder) -> dict[str, Encoder]:
+def _plans(table: pd.DataFrame, recolour: Recolour) -> list[Plan]:
+    """Return what is done with the colours of each patch."""
+    slices = table[["case_id", "stain", "slice_id"]].astype(str).itertuples(index=False, name=None)
+    plan = cache(recolour.plan)
+    return [plan(each) for each in slices]
+
+
+def _colour(encoder: Encoder, identity: dict[str, Any]) -> dict[str, Encoder]:
     """Return what describes the colour of thumbnails, by the name of its matrix; nothing where the encoder does."""
     stain_stats = _stain_stats(encoder.device)
-    return {} if stain_stats.identity == encoder.identity else {"colour": stain_stats}
+    return {} if stain_stats.identity == identity else {"colour": stain_stats}
 
 
 @cache
@@ -159,8 +171,9 @@ def _room(path: Path) -> Iterator[None]:
 
 
 def _encode(
-    sources: Sequence[Path],
+    sources: Sequence[Source],
     encoders: dict[str, Encoder],
+    identity: dict[str, Any],
     batch_size: int,
     threads: int,
     reasons: dict[int, str],
@@ -168,7 +181,7 @@ def _encode(
 ) -> Iterator[Batch]:
     """Yield each Batch with its float16 rows; put position -> reason of bad files in `reasons`."""
     waiting = None
-    for batch in _batches(sources, encoders["features"].identity, batch_size, threads, reasons, shown):
+    for batch in _batches(sources, identity, batch_size, threads, reasons, shown):
         rows = {name: encode(batch.matrices[name]) for name, encode in encoders.items()}
         # A GPU is still at work here: in the meantime the batch before is fetched and written.
         if waiting:
@@ -179,7 +192,7 @@ def _encode(
 
 
 def _batches(
-    sources: Sequence[Path],
+    sources: Sequence[Source],
     identity: dict[str, Any],
     batch_size: int,
     threads: int,
@@ -200,10 +213,10 @@ def _batches(
         else:
             ready[position] = image
         if ready and (len(ready) == batch_size or position + 1 == len(sources)):
-            pixels, thumbnails, facts = zip(*ready.values())
-            small = _stacked(thumbnails, batch_size)
-            matrices = {"features": _stacked(pixels, batch_size), "colour": small, "sketch": small}
-            yield Batch(list(ready), list(facts), matrices)
+            pixels, thumbnails, facts, views = zip(*ready.values())
+            kinds = {"features": pixels, "colour": thumbnails, "sketch": thumbnails}
+            kinds |= dict(zip(matrices.view_names(identity), zip(*views)))
+            yield Batch(list(ready), list(facts), {name: _stacked(each, batch_size) for name, each in kinds.items()})
             ready = {}
 
 
@@ -221,7 +234,7 @@ def _checked(batch: Batch, encoder: Encoder) -> Batch:
     """Return a Batch with float16 rows (n, D) of those on the encoder's device, which may be filled up."""
     n, largest = len(batch.positions), np.finfo(np.float16).max
     rows = {name: np.asarray(values.cpu(), dtype=np.float32)[:n] for name, values in batch.matrices.items()}
-    if not np.abs(rows["features"]).max() <= largest:
+    if not all(np.abs(values).max() <= largest for name, values in rows.items() if name != "colour"):
         raise UserError(
             f"encoder {encoder.identity['encoder']}: features beyond {largest:.0f} or not a number: check embed.weights"
         )
@@ -229,7 +242,7 @@ def _checked(batch: Batch, encoder: Encoder) -> Batch:
 
 
 def _decode(
-    sources: Sequence[Path], identity: dict[str, Any], batch_size: int, threads: int
+    sources: Sequence[Source], identity: dict[str, Any], batch_size: int, threads: int
 ) -> Iterator[images.Examined | images.Unreadable]:
     """Yield what each file gives, in order, or the Unreadable; decodes two batches ahead.
 
@@ -239,16 +252,16 @@ def _decode(
     with ThreadPoolExecutor(threads) as pool:
         waiting = deque()
         for source in sources:
-            waiting.append(pool.submit(_read, source, identity["input_size"], identity["resize"]))
+            waiting.append(pool.submit(_read, *source, identity["input_size"], identity["resize"]))
             if len(waiting) > 2 * batch_size:
                 yield waiting.popleft().result()
         while waiting:
             yield waiting.popleft().result()
 
 
-def _read(source: Path, size: int, resize: images.Resize) -> images.Examined | images.Unreadable:
+def _read(source: Path, plan: Plan, size: int, resize: images.Resize) -> images.Examined | images.Unreadable:
     try:
-        return images.examine(source, size, resize)
+        return images.examine(source, size, resize, plan if plan.known_by else None)
     except images.Unreadable as error:
         return error
 

@@ -9,7 +9,7 @@ file uses, and files of one study should use the same. Of 16-bit colour Pillow g
 next to nothing, the file is refused.
 """
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from enum import IntFlag
 from pathlib import Path
@@ -51,6 +51,7 @@ class Odd(IntFlag):
     SMALL = 32
     OBLONG = 64
     GREY16 = 128  # 16-bit grey, scaled by the bits in use
+    OWN_COLOUR = 4096  # could not be normalised
 
 
 class Facts(NamedTuple):
@@ -68,11 +69,19 @@ class Facts(NamedTuple):
 
 
 class Examined(NamedTuple):
-    """What one decoding of a file gives: uint8 pixels (size, size, 3), a thumbnail (THUMBNAIL, THUMBNAIL, 3), Facts."""
+    """What one decoding of a file gives: uint8 pixels (size, size, 3), a thumbnail (THUMBNAIL, THUMBNAIL, 3), Facts.
+
+    further: pixels of further views, in which only colours differ.
+    """
 
     pixels: NDArray[np.uint8]
     thumbnail: NDArray[np.uint8]
     facts: Facts
+    further: Sequence[NDArray[np.uint8]] = ()
+
+
+# Pixels of a patch in other colours, those of further views, and whether the first could not be made.
+Recolour = Callable[[NDArray[np.uint8]], tuple[NDArray[np.uint8], Sequence[NDArray[np.uint8]], bool]]
 
 
 def read(path: Path, size: int, resize: Resize) -> NDArray[np.uint8]:
@@ -85,16 +94,22 @@ def read(path: Path, size: int, resize: Resize) -> NDArray[np.uint8]:
     return np.asarray(fit(_decoded(path)[0], size, resize))
 
 
-def examine(path: Path, size: int, resize: Resize) -> Examined:
+def examine(path: Path, size: int, resize: Resize, recolour: Recolour | None = None) -> Examined:
     """Return what `read` does, with a thumbnail of the whole image and its Facts. Raises Unreadable.
 
-    The thumbnail is squashed, whatever `resize` is: without padding, and nothing of the image is cut off.
+    The thumbnail is squashed, whatever `resize` is: without padding, and nothing of the image is cut off. recolour:
+    what changes the colours of the pixels, but neither those of padding nor the thumbnail.
     """
     image, bits, odd = _decoded(path)
-    pixels = np.asarray(fit(image, size, resize))
-    whole = resize == "squash" and size == THUMBNAIL
+    resized, views = _resized(image, size, resize), []
+    if recolour:
+        pixels, others, failed = recolour(np.asarray(resized))
+        resized, views = Image.fromarray(pixels), [np.asarray(_padded(Image.fromarray(each), size)) for each in others]
+        odd |= Odd.OWN_COLOUR if failed else Odd(0)
+    pixels = np.asarray(_padded(resized, size))
+    whole = resize == "squash" and size == THUMBNAIL and not recolour
     thumbnail = pixels if whole else np.asarray(fit(image, THUMBNAIL, "squash"))
-    return Examined(pixels, thumbnail, Facts(*image.size, bits, int(odd), sharpness(thumbnail)))
+    return Examined(pixels, thumbnail, Facts(*image.size, bits, int(odd), sharpness(thumbnail)), views)
 
 
 def sharpness(pixels: NDArray[np.uint8]) -> float:
@@ -235,6 +250,11 @@ def fit(image: Image.Image, size: int, resize: Resize) -> Image.Image:
     squash: both sides to `size`, whatever the proportions. crop: the central square. pad: the whole
     patch in its proportions, centred on white. An image of that size already is left as it is.
     """
+    return _padded(_resized(image, size, resize), size)
+
+
+def _resized(image: Image.Image, size: int, resize: Resize) -> Image.Image:
+    """Return what `fit` does, without padding."""
     width, height = image.size
     target, box = (size, size), None
     if resize == "crop":
@@ -245,9 +265,13 @@ def fit(image: Image.Image, size: int, resize: Resize) -> Image.Image:
         longest = max(width, height)
         target = (max(1, round(width * size / longest)), max(1, round(height * size / longest)))
     # reducing_gap shrinks very large patches by whole pixels first, leaving at least 3 for the filter.
-    image = image.resize(target, Image.Resampling.BICUBIC, box=box, reducing_gap=3.0)
-    if target == (size, size):
+    return image.resize(target, Image.Resampling.BICUBIC, box=box, reducing_gap=3.0)
+
+
+def _padded(image: Image.Image, size: int) -> Image.Image:
+    """Return an image on a white square of a side that it does not exceed."""
+    if image.size == (size, size):
         return image
     square = Image.new("RGB", (size, size), "white")
-    square.paste(image, ((size - target[0]) // 2, (size - target[1]) // 2))
+    square.paste(image, ((size - image.width) // 2, (size - image.height) // 2))
     return square

@@ -26,6 +26,7 @@ KINDS = {
     "of two colours only": lambda odd: odd & Odd.TWO_LEVEL,
     f"smaller than {SMALL} pixels": lambda odd: odd & Odd.SMALL,
     f"longer than {OBLONG} times their width": lambda odd: odd & Odd.OBLONG,
+    "in their own colours, which could not be normalised": lambda odd: odd & Odd.OWN_COLOUR,
 }
 
 

@@ -6,23 +6,24 @@ import json
 import math
 import os
 import shutil
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 import h5py
 import numpy as np
 import pandas as pd
-from numpy.typing import DTypeLike, NDArray
+from numpy.typing import NDArray
 from pandas.api.types import union_categoricals
 
 from stratamil.core import files, names, tables
 from stratamil.core.errors import UserError
 from stratamil.core.names import natural
-from stratamil.features import images, seal, sketch
+from stratamil.features import images, matrices, seal, sketch
 from stratamil.features.encoder_registry import STAIN_STATS
+from stratamil.features.matrices import Rows, Values
 
 IDS = ("case_id", "stain", "slice_id")  # few different ones, which tables hold as categories
 TEXT = (*IDS, "path")
@@ -37,64 +38,9 @@ BLOCK = 256  # rows written at once
 TEXTS = 2**16  # texts read at once: as objects they take some 60 bytes each
 
 
-class Values(Protocol):
-    """A matrix (N, D) that gives its rows by slices: an array, Rows, or one that reads or computes them then."""
-
-    shape: tuple[int, ...]
-
-    def __getitem__(self, rows: slice) -> NDArray[np.float16]: ...
-
-
 def shard_of(case_id: str, shards: int) -> int:
     """Return the shard of a case: the same on every machine and in every spelling, whatever other cases there are."""
     return int(hashlib.sha256(names.case_id(case_id).encode()).hexdigest(), 16) % shards
-
-
-class Rows:
-    """The rows of several matrices as one float16 matrix (N, D), read when they are asked for.
-
-    The matrices are maps of the files: memory holds what is in use, once for all programs that read the same files,
-    and gives it back when it runs short. `rows[index]` is an array (n, D), of one row (D,).
-    """
-
-    dtype = np.dtype(np.float16)
-
-    def __init__(
-        self,
-        parts: Sequence[NDArray[np.float16]],
-        part: NDArray[np.int64],
-        row: NDArray[np.int64],
-        columns: NDArray[np.int64],
-        width: int,
-        beside: Mapping[int, Sequence[int]] | None = None,
-    ) -> None:
-        """parts: arrays (n, d); part, row (N,): where each row is; columns: where each part's begin among `width`.
-
-        beside: number of a part -> those of parts that hold further columns of the same rows.
-        """
-        self.parts, self.part, self.row, self.columns, self.beside = parts, part, row, columns, beside or {}
-        self.shape = (len(row), width)
-
-    def __len__(self) -> int:
-        return len(self.row)
-
-    def __array__(self, dtype: DTypeLike = None, copy: bool | None = None) -> NDArray[Any]:
-        return self[:].astype(dtype or self.dtype)
-
-    def __getitem__(self, index: int | slice | NDArray[Any]) -> NDArray[np.float16]:
-        if isinstance(index, int | np.integer):
-            return self[np.array([index])][0]
-        part, row = self.part[index], self.row[index]
-        if len(part) and (part == part[0]).all() and self.parts[part[0]].shape[1] == self.shape[1]:
-            one_run = row[-1] - row[0] == len(row) - 1 and (np.diff(row) == 1).all()
-            return self.parts[part[0]][row[0] : row[-1] + 1] if one_run else self.parts[part[0]][row]
-        values = np.zeros((len(part), self.shape[1]), self.dtype)
-        for number in np.unique(part):
-            here = np.flatnonzero(part == number)
-            for each in (number, *self.beside.get(int(number), ())):
-                begin = self.columns[each]
-                values[here, begin : begin + self.parts[each].shape[1]] = self.parts[each][row[here]]
-        return values
 
 
 @dataclass
@@ -105,7 +51,8 @@ class Features:
     patch, path, and x, y of precomputed features; cases in natural order, patches as in the inventory. identity:
     what the features depend on. blank: bool (N,), of patches whose pixels are all equal, where that is known.
     colour: float16 (N, COLOUR), the stain_stats of each image; None of precomputed features. sketch: float16
-    (N, sketch.WIDTH), of each image; None of precomputed features.
+    (N, sketch.WIDTH), of each image; None of precomputed features. viewed: float16 ((1 + V) N, D), `values` and behind
+    them those of V further views, all patches of one after the other, if there are.
     """
 
     values: NDArray[np.float16] | Rows
@@ -113,11 +60,21 @@ class Features:
     identity: dict[str, Any]
     blank: NDArray[np.bool_] | None = None
     colour: NDArray[np.float16] | Rows | None = None
+    viewed: NDArray[np.float16] | Rows | None = None
     sketch: NDArray[np.float16] | Rows | None = None
 
 
-def read(paths: Iterable[Path | str], case_ids: Iterable[str] | None = None) -> Features:
+@dataclass
+class Shard(Features):
+    """Features as one file holds them. further: float16 (N, D) of each further view."""
+
+    further: Sequence[NDArray[np.float16]] = ()
+
+
+def read(paths: Iterable[Path | str], case_ids: Iterable[str] | None = None, viewed: bool = False) -> Features:
     """Read the shards at `paths`; all cases, or those in `case_ids`. Returns Features; its values are Rows.
+
+    viewed: whether those of further views are read, too, for training.
 
     The shards in one folder are of one encoder. Features of several stand side by side in blocks of columns, in the
     order of the folders' names, with zeros in the blocks of encoders that a patch has no features of; their identity is
@@ -127,7 +84,7 @@ def read(paths: Iterable[Path | str], case_ids: Iterable[str] | None = None) -> 
     """
     paths = sorted(map(Path, paths), key=lambda path: path.parent.name)
     wanted = None if case_ids is None else set(map(str, case_ids))
-    folders: dict[str, list[Features]] = {}
+    folders: dict[str, list[Shard]] = {}
     for path in paths:
         folders.setdefault(path.parent.name, []).append(_read_shard(path, wanted))
     shards = [shard for same in folders.values() for shard in same]
@@ -151,15 +108,17 @@ def read(paths: Iterable[Path | str], case_ids: Iterable[str] | None = None) -> 
     widths = [same[0].values.shape[1] for same in folders.values()]
     columns = np.repeat(np.cumsum([0, *widths[:-1]]), [len(same) for same in folders.values()])
     values = Rows([shard.values for shard in shards], part[order], row[order], columns, sum(widths), beside)
+    others = matrices.viewed(values, [shard.further for shard in shards]) if viewed else None
     beside_them = {}
-    for name, columns_of in BESIDE.items():
-        matrices = [getattr(shard, name) for shard in shards]
-        if all(matrix is not None for matrix in matrices):
-            beside_them[name] = Rows(matrices, part[order], row[order], np.zeros_like(columns), columns_of)
-    return Features(values, table.iloc[order].reset_index(drop=True), identity, blank[order], **beside_them)
+    for name, width in BESIDE.items():
+        there = [getattr(shard, name) for shard in shards]
+        if all(matrix is not None for matrix in there):
+            beside_them[name] = Rows(there, part[order], row[order], np.zeros_like(columns), width)
+    table = table.iloc[order].reset_index(drop=True)
+    return Features(values, table, identity, blank[order], viewed=others, **beside_them)
 
 
-def _beside(paths: Sequence[Path], shards: Sequence[Features]) -> dict[int, list[int]]:
+def _beside(paths: Sequence[Path], shards: Sequence[Shard]) -> dict[int, list[int]]:
     """Return the number of each shard whose patches other encoders' shards have, too, with the numbers of these.
 
     Raises UserError if two have patches in common, but not all.
@@ -180,7 +139,7 @@ def _beside(paths: Sequence[Path], shards: Sequence[Features]) -> dict[int, list
     return beside
 
 
-def _check_identities(paths: Iterable[Path], shards: Iterable[Features]) -> None:
+def _check_identities(paths: Iterable[Path], shards: Iterable[Shard]) -> None:
     """Raise UserError if shards of one folder were made with different settings."""
     firsts, problems = {}, []
     for path, shard in zip(paths, shards, strict=True):
@@ -218,13 +177,14 @@ def _opened(path: Path) -> Iterator[h5py.File]:
         ) from None
 
 
-def _read_shard(path: Path, case_ids: Collection[str] | None = None) -> Features:
+def _read_shard(path: Path, case_ids: Collection[str] | None = None) -> Shard:
     """Return what a shard holds; with case_ids, of these alone, but for its values. The table's index are its rows."""
     with _opened(path) as file:
         identity = json.loads(file.attrs["identity"])
         numbers = {name: file[name][:] for name in ("patch", *PLACE) if name in file}
         table = pd.DataFrame({name: _texts(file[name]) for name in TEXT} | numbers)
         values = _mapped(path, file["features"])
+        views = [_mapped(path, file[name]) for name in matrices.view_names(identity)]
         beside = {name: _mapped(path, file[name]) for name in BESIDE if name in file}
         if "colour" not in beside and "odd" in file and identity["encoder"] == STAIN_STATS:
             beside["colour"] = values
@@ -235,10 +195,12 @@ def _read_shard(path: Path, case_ids: Collection[str] | None = None) -> Features
             raise ValueError("its colours or sketches do not fit")
         if values.dtype != np.float16 or table["patch"].dtype.kind != "i":
             raise ValueError("its numbers are of another type")
+        if any((view.shape, view.dtype) != (values.shape, values.dtype) for view in views):
+            raise ValueError("its views do not fit")
     if case_ids is not None:
         table = table[table["case_id"].isin(case_ids)]
         table = table.assign(**{name: table[name].cat.remove_unused_categories() for name in IDS})
-    return Features(values, table, identity, blank[table.index], **beside)
+    return Shard(values, table, identity, blank[table.index], further=views, **beside)
 
 
 def _texts(dataset: h5py.Dataset) -> pd.Series:
@@ -295,20 +257,22 @@ def write(
     identity: dict[str, Any],
     colour: Values | None = None,
     sketches: Values | None = None,
+    further: Sequence[Values] = (),
 ) -> None:
     """Write a shard, whole or not at all; the same content gives the same bytes.
 
     values: float16 (N, D): an array, or what has its shape and gives its rows by slices, to be written as they are
     read. table: N rows with case_id, stain, slice_id, patch, path; x and y, and those of FACTS, may be there, too.
     unreadable: DataFrame of case_id, path and reason of the patches that have no features. colour, sketches:
-    float16 (N, COLOUR) and (N, sketch.WIDTH), given as `values` are. Raises UserError if the file does not hold
-    what was written.
+    float16 (N, COLOUR) and (N, sketch.WIDTH), and further: float16 (N, D) of each view, given as `values` are. Raises
+    UserError if the file does not hold what was written.
     """
     text = h5py.string_dtype("utf-8")
-    matrices = {"features": values, "colour": colour, "sketch": sketches}
-    matrices = {name: rows for name, rows in matrices.items() if rows is not None}
+    written = {"features": values, "colour": colour, "sketch": sketches}
+    written = {name: rows for name, rows in written.items() if rows is not None}
+    written |= dict(zip(matrices.view_names(identity), further, strict=True))
     with files.atomic(path) as temporary:
-        _reserve(temporary, matrices, table, unreadable)
+        _reserve(temporary, written, table, unreadable)
         with h5py.File(temporary, "w", userblock_size=seal.SIZE) as file:
             file.attrs["identity"] = json.dumps(identity, sort_keys=True)
             columns = {name: (table[name], text) for name in TEXT}
@@ -319,8 +283,8 @@ def write(
             for name, (column, dtype) in columns.items():  # one at a time: texts become objects
                 data = column.to_numpy(dtype=object if dtype is text else None)
                 file.create_dataset(name, data=data, shape=data.shape, dtype=dtype, track_times=False)
-            digests = {name: _write_rows(file, name, rows) for name, rows in matrices.items()}
-            places = [(file[name].id.get_offset() or 0, file[name].id.get_storage_size()) for name in matrices]
+            digests = {name: _write_rows(file, name, rows) for name, rows in written.items()}
+            places = [(file[name].id.get_offset() or 0, file[name].id.get_storage_size()) for name in written]
         seal.put(temporary, sorted(places))
         _verify(path, temporary, table, digests)
 
@@ -348,8 +312,9 @@ def _verify(path: Path, written: Path, table: pd.DataFrame, digests: dict[str, s
             shard.table[name].astype(kind).equals(table[name].reset_index(drop=True).astype(kind))
             for name, kind in kinds.items()
         )
-        matrices = {"features": shard.values} | {name: getattr(shard, name) for name in BESIDE}
-        same = same and all(_digest(matrices[name]) == digest for name, digest in digests.items())
+        kept = {"features": shard.values} | {name: getattr(shard, name) for name in BESIDE}
+        kept |= dict(zip(matrices.view_names(shard.identity), shard.further))
+        same = same and all(_digest(kept[name]) == digest for name, digest in digests.items())
     if not same:
         raise UserError(f"{path}: what was read back is not what was written: check the disk, and run again")
 
@@ -362,10 +327,10 @@ def _digest(values: NDArray[np.float16]) -> str:
     return digest.hexdigest()
 
 
-def _reserve(path: Path, matrices: dict[str, Values], table: pd.DataFrame, unreadable: pd.DataFrame) -> None:
+def _reserve(path: Path, written: dict[str, Values], table: pd.DataFrame, unreadable: pd.DataFrame) -> None:
     """Raise OSError if there is no room for a shard: HDF5 crashes the program when a write fails. Quotas count, too."""
     texts = [*(table[name] for name in TEXT), *(unreadable[name] for name in UNREADABLE)]
-    size = sum(2 * math.prod(values.shape) for values in matrices.values()) + 32 * len(table) + 2**14
+    size = sum(2 * math.prod(values.shape) for values in written.values()) + 32 * len(table) + 2**14
     size += sum(int(text.str.len().sum()) + 64 * len(text) for text in texts)
     try:
         with open(path, "wb") as file:

@@ -89,13 +89,17 @@ class Bags:
     """The bags of a cohort: where each case's stains, slices and patches lie in the features.
 
     stains: the stains to use, in order; patches of others are ignored.
+    views: number of further views of each patch that training steps are drawn from; behind the N rows of `values` stand
+    those of each. All else takes the patches as they are.
     device: where the batches are made. On a GPU the features are kept there if they fit in half of its free memory;
     else each batch is copied, as float16.
     """
 
     def __init__(self, features: Features, stains: Sequence[str], device: torch.device | str = "cpu") -> None:
         table = features.table.reset_index(drop=True)
-        self.values, self.device = features.values, torch.device(device)
+        self.values = features.values if features.viewed is None else features.viewed
+        self.n, self.device = len(table), torch.device(device)
+        self.views = len(self.values) // self.n - 1 if features.viewed is not None else 0
         self.blank = np.zeros(len(table), bool) if features.blank is None else features.blank
         order = {stain: i for i, stain in enumerate(stains)}
         table = table[table["stain"].isin(order)]
@@ -123,8 +127,11 @@ class Bags:
         return np.concatenate([patches for slices in self.cases[case] for patches in slices])
 
     def fingerprint(self, case: str) -> str:
-        """Return the digest of a case's features."""
-        return hashlib.sha256(np.ascontiguousarray(self.values[self.rows(case)])).hexdigest()[:16]
+        """Return the digest of a case's features, with those of further views."""
+        digest, rows = hashlib.sha256(), self.rows(case)
+        for view in range(self.views + 1):
+            digest.update(np.ascontiguousarray(self.values[rows + self.n * view]))
+        return digest.hexdigest()[:16]
 
     def minhash(self, case: str) -> list[str]:
         """Return the least digests of a case's patches, at most `MINHASH` (min-wise hashing, Broder 1997).
@@ -192,7 +199,7 @@ class Bags:
     ) -> Batch:
         """Return the bags of some cases as a Batch on the device.
 
-        sampling: in training, with a generator; None takes every patch.
+        sampling: in training, with a generator; None takes every patch, as it is.
         Raises UserError if a case has no patches.
         """
         missing = [case for case in case_ids if case not in self.cases]
@@ -208,10 +215,16 @@ class Bags:
                     stain_of_slice.append(len(case_of_stain))
                     sizes[-1] += len(patches)
                 case_of_stain.append(i)
+        places = rows if not (sampling and self.views) else self._drawn(rows, generator)
         rows = np.concatenate(rows)
-        parts = rows, np.concatenate(slice_of_patch), stain_of_slice, case_of_stain
+        parts = np.concatenate(places), np.concatenate(slice_of_patch), stain_of_slice, case_of_stain
         there, *parents = self._there(np.concatenate(parts)).split(list(map(len, parts)))  # one copy of four
-        return Batch(self._x(rows, there), *parents, rows=rows, sizes=sizes)
+        return Batch(self._x(parts[0], there), *parents, rows=rows, sizes=sizes)
+
+    def _drawn(self, rows: list[NDArray[np.integer]], generator: np.random.Generator) -> list[NDArray[np.integer]]:
+        """Return where the features of each slice lie in a view that is drawn: a further one, or the slice as it is."""
+        drawn = generator.integers(0, self.views + 1, len(rows))
+        return [of_slice + self.n * view for of_slice, view in zip(rows, drawn.tolist())]
 
     def _x(self, rows: NDArray[np.integer], there: Tensor) -> Tensor:
         """Return the features of some rows, whose numbers are on the device, too."""

@@ -17,7 +17,7 @@ from stratamil.mil.bags import Bags
 from stratamil.mil.model import AGGREGATIONS, HierarchicalAttention, ModelSettings, stack
 
 # Parts of the features' identity that may differ where the features mean the same.
-VERSIONS = ("code", "pillow", "torch", "torchvision", "timm")
+VERSIONS = ("code", "colour_code", "views", "pillow", "torch", "torchvision", "timm")
 
 
 def _texts(value: object) -> bool:

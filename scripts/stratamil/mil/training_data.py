@@ -27,9 +27,11 @@ def read(
 ) -> tuple[store.Features, Data]:
     """Return the features of a split's training and validation cases, and its Data; test cases are not read.
 
+    Training steps draw from further views of the patches, where the feature files have them.
+
     y: case -> class index. name: of the split. `identity["data"]` is the digest of the features.
     """
-    features = store.read(shards, [*split.train, *split.val])
+    features = store.read(shards, [*split.train, *split.val], viewed=True)
     bags = Bags(features, stains, device)
     seen = {case: bags.fingerprint(case) for case in (*split.train, *split.val)}
     digest = hashlib.sha256("".join(f"{each}\n" for each in seen.values()).encode())

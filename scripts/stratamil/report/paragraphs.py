@@ -5,7 +5,7 @@ import textwrap
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from stratamil.core.wording import baseline_label, listed, n_of, thousands
+from stratamil.core.wording import baseline_label, counted, listed, n_of, thousands
 from stratamil.report import sentences
 from stratamil.report import sentences_cases as of_cases
 from stratamil.report import sentences_performance as performance
@@ -69,6 +69,7 @@ def _model(runs: Mapping[str, Any], tuned: Mapping[str, Any] | None) -> list[str
         known = features if features["encoder"] != "precomputed" else {"encoder": features.get("named")}
         name = known.get("encoder") or features.get("extractor")
         lines.append(f"A frozen encoder{f' ({name})' if name else ''} encoded each patch once{size}{dim}.")
+    lines += _colours(next(iter(features.get("encoders", {}).values()), features))
     pooling = {
         "hierarchical": "Attention pooled patches to slices, slices to stains and stains to the case",
         "flat": "Attention pooled all patches of a case at once",
@@ -84,6 +85,18 @@ def _model(runs: Mapping[str, Any], tuned: Mapping[str, Any] | None) -> list[str
         embedded = f" (embedding {model['embed_dim']})" if known else ""
         follows = "; a linear classifier followed" if model["aggregation"] != "lse" else ""
         lines.append(f"{pooling}{embedded}{follows}.")
+    return lines
+
+
+def _colours(identity: Mapping[str, Any]) -> list[str]:
+    """Return what was done with the colours of patches. identity: of one encoder."""
+    lines = []
+    if method := identity.get("stain_normalisation"):
+        by_stain = {"all stains": method} if isinstance(method, str) else method
+        named = listed([f"{stain} ({each.capitalize()})" for stain, each in by_stain.items()])
+        lines.append(f"Colours were normalised to a fixed H&E reference before encoding: {named}.")
+    if views := identity.get("views"):
+        lines.append(f"Training drew from {counted(views, 'further view')} of each patch in jittered colours.")
     return lines
 
 

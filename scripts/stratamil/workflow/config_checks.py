@@ -25,6 +25,7 @@ def problems(config: Mapping[str, Any], schema: Mapping[str, Any]) -> list[str]:
         *_names(config.get("names", {})),
         *_features(config),
         *_embed(config, schema),
+        *_colours(config, schema),
         *_by_class(config, schema),
         *_columns(_section("cohort", config, schema), _section("report", config, schema)),
         *_splits(_section("splits", config, schema), _section("cohort", config, schema)["duplicates"] == "merge"),
@@ -35,12 +36,26 @@ def problems(config: Mapping[str, Any], schema: Mapping[str, Any]) -> list[str]:
 
 
 def notes(config: Mapping[str, Any]) -> list[str]:
-    """Return a line for each setting that has no effect beside another one. config: complete."""
+    """Return a line for each setting that has no effect, or an odd one, beside another. config: complete."""
     epochs, least = (config["train"][key] for key in ("epochs", "min_epochs"))
-    if epochs >= least:
-        return []
-    why = f"less than train.min_epochs ({least}), so early stopping never acts"
-    return [f"train.epochs: {epochs} is {why}: each training takes {epochs} epochs"]
+    lines = list(_odd_colours(config))
+    if epochs < least:
+        why = f"less than train.min_epochs ({least}), so early stopping never acts"
+        lines.append(f"train.epochs: {epochs} is {why}: each training takes {epochs} epochs")
+    return lines
+
+
+def _odd_colours(config: Mapping[str, Any]) -> Iterator[str]:
+    """Yield a line for several stains that take the colours of one reference."""
+    colours = config.get("embed", {}).get("normalise", "none")
+    if colours == "none" or config.get("features", {}).get("source") == "precomputed":
+        return
+    own = dict.fromkeys(stains(config), colours) if isinstance(colours, str) else colours
+    if len(changed := [stain for stain in stains(config) if own.get(stain, "none") != "none"]) > 1:
+        yield (
+            f"embed.normalise: {', '.join(changed)} take the colours of an H&E reference: if not all of them are H&E, "
+            f"name those that are, such as {{{changed[0]}: {own[changed[0]]}}}"
+        )
 
 
 def _cohort(cohort: Mapping[str, Any]) -> Iterator[str]:
@@ -102,6 +117,20 @@ def _embed(config: Mapping[str, Any], schema: Mapping[str, Any]) -> Iterator[str
         if (row := encoder_registry.entry(encoder)).hub and not row.network and weights == "none":
             lines.append(f"{where}.weights: {encoder} needs its weights: set default, or your own file")
         yield from lines or _torchvision(where, encoder, weights)
+
+
+def _colours(config: Mapping[str, Any], schema: Mapping[str, Any]) -> Iterator[str]:
+    """Yield a line for colours of precomputed features, and of stains that names.stains does not list."""
+    embed, usual = _section("embed", config, schema), defaults("embed")
+    known = stains({"names": _section("names", config, schema)})
+    own = embed["normalise"] if isinstance(embed["normalise"], Mapping) else {}
+    for stain in (stain for stain in own if stain not in known):
+        yield f"embed.normalise: no stain {stain!r}: set one of {', '.join(known)}"
+    if config.get("features", {}).get("source") == "precomputed":
+        for key in ("normalise", "views"):
+            if embed[key] != usual[key]:
+                what = f"embed.{key}: {embed[key]} with features.source: precomputed"
+                yield f"{what}, which has no images: set it to {usual[key]}"
 
 
 def _several(embed: Mapping[str, Any], default: Mapping[str, Any]) -> Iterator[str]:

@@ -78,24 +78,37 @@ def listed(encoder: str | Sequence[str]) -> list[str]:
     return [encoder] if isinstance(encoder, str) else list(encoder)
 
 
+def normalised(normalise: str | Mapping[str, str], only: Sequence[str] | None) -> str | dict[str, str]:
+    """Return embed.normalise for an encoder of some stains, None for all: "none" where it changes no colour of them.
+
+    So a method of another stain does not encode these patches again.
+    """
+    if isinstance(normalise, str):
+        return normalise
+    own = {stain: normalise[stain] for stain in sorted(normalise) if only is None or stain in only}
+    return {stain: method for stain, method in own.items() if method != "none"} or "none"
+
+
 def encoders(config: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
     """Return the encoders of the study: feature folder -> settings as in `embed`, with `only_stains`.
 
     Several encoders of the same patches are several folders, whose features are joined when they are read. only_stains
     is a list, or None for all. Null becomes the encoder's own default. A stain in embed.by_stain has its own encoder,
-    whose missing settings are the schema's defaults, not those of `embed`. Its folder is `{encoder}_{stain}`; that of
-    all other stains is the encoder's name.
+    whose missing settings are the schema's defaults, not those of `embed`; colours are changed as for the others. Its
+    folder is `{encoder}_{stain}`; that of all other stains is the encoder's name.
     """
     embed, own = config["embed"], config["embed"]["by_stain"] or {}
     rest = [stain for stain in stains(config) if stain not in own]
     by_folder = {}
     for encoder in listed(embed["encoder"]) if rest else []:
         main = embed | {"encoder": encoder, "only_stains": rest if own else None}
+        main["normalise"] = normalised(embed["normalise"], rest if own else None)
         by_folder[encoder_registry.folder(encoder)] = encoder_registry.filled(main)
-    shared = {key: embed[key] for key in ("batch_size", "shards", "max_unreadable")}
+    shared = {key: embed[key] for key in ("batch_size", "shards", "max_unreadable", "views")}
     for stain in stains(config):
         if stain in own:
             settings = schema.defaults("embed") | shared | own[stain] | {"only_stains": [stain]}
+            settings["normalise"] = normalised(embed["normalise"], [stain])
             by_folder[f"{encoder_registry.folder(settings['encoder'])}_{file_name(column(stain))}"] = (
                 encoder_registry.filled(settings)
             )

@@ -19,8 +19,9 @@ import bundle as script
 from stratamil import load_bundle
 from stratamil.core import schema
 from stratamil.core.errors import UserError
-from stratamil.deploy import bundle, new_cases
-from stratamil.features import networks, store
+from stratamil.deploy import bundle, model_card, new_cases
+from stratamil.features import images, networks, stain_normalisation, store
+from stratamil.features.recolour import Recolour
 from stratamil.mil.model import HierarchicalAttention
 
 pytestmark = pytest.mark.slow
@@ -149,6 +150,33 @@ def test_encoders_by_stain_one_with_weights_of_its_own(by_stain, one_thread):
         assert values[of_ours, :-60].any() and not values[of_ours, -60:].any() and not values[~of_ours, :-60].any()
         found = model.of_case(data, row["case_id"])
         assert row["prob_high_grade"] == pytest.approx(found.probabilities[1], abs=1e-12)
+
+
+def test_new_cases_get_the_colours_that_training_had(by_stain, one_thread, tmp_path):
+    """Of the stain whose patches were normalised, without the further views that only training sees."""
+    made, colours = bundle.read(by_stain / "by_stain.zip"), Recolour({"h&e": "reinhard"}, views=2)
+    facts = dict(made.facts)
+    facts["encoders"] = facts["encoders"] | {"ours": facts["encoders"]["ours"] | {"normalise": {"h&e": "reinhard"}}}
+    of_ours = facts["features"]["encoders"]["ours"] | colours.identity
+    facts["features"] = {"encoders": facts["features"]["encoders"] | {"ours": of_ours}}
+    arrays = {"hashes": np.arange(9, dtype=np.uint64)}
+    bundle.write(tmp_path / "colours/by_stain.zip", facts, made.weights, arrays, model_card.text(facts))
+    assert "colours normalised (h&e reinhard)" in bundle.read(tmp_path / "colours/by_stain.zip").card
+    for name in ("patches", "ours.pth"):
+        (tmp_path / "colours" / name).symlink_to(by_stain / name)
+    words = arguments(tmp_path / "colours", tmp_path / "out", "--weights", by_stain / "ours.pth")
+    call("predict", *words)
+    paths = [f"features/ours/{case}.h5" for case in ("51", "52")]
+    found, plain = (store.read([folder / path for path in paths]) for folder in (tmp_path / "out", one_thread))
+    own = networks.load("squeezenet1_1", by_stain / "ours.pth", 64, "global", precision="fp32", device="cpu")
+    files = [by_stain / "patches" / path for path in found.table["path"]]
+    expected = own(np.stack([stain_normalisation.reinhard(images.read(path, 64, "squash")) for path in files]))
+    np.testing.assert_allclose(found.values[:], expected.numpy(), rtol=2e-3, atol=1e-3)
+    assert not np.allclose(found.values[:], plain.values[:], rtol=2e-2) and found.identity.get("views") is None
+    facts["encoders"]["ours"]["normalise"] = "none"
+    bundle.write(tmp_path / "colours/by_stain.zip", facts, made.weights, arrays, "card")
+    with pytest.raises(UserError, match=r"ours stain_normalisation: None, in training \{'h&e': 'reinhard'\}"):
+        call("predict", *words)
 
 
 def test_threads_change_no_digit(by_stain, one_thread, tmp_path):

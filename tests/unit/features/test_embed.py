@@ -226,7 +226,7 @@ def test_memory_does_not_grow_with_the_patches(tmp_path, monkeypatch):
     assert peak("large", 64) < peak("small", 16) + 16 * 30_000 * 2  # of 144 * 30,000 * 2 more
 
 
-@pytest.mark.parametrize("room, kept, named", [(2000, 4, "cache/out.part"), (6000, 12, "out.h5")])
+@pytest.mark.parametrize("room, kept, named", [(2200, 4, "cache/out.part"), (6000, 12, "out.h5")])
 def test_a_full_disk_is_one_line_and_costs_nothing_but_time(study, room, kept, named):
     limits = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (room, limits[1]))
@@ -249,13 +249,13 @@ def test_a_disk_that_fills_up_within_a_batch_loses_only_that_batch(study, room):
     resource.setrlimit(resource.RLIMIT_FSIZE, (room, limits[1]))
     try:
         with pytest.raises(UserError, match=r"out\.part: cannot be written"):
-            study.embed(Wide(dim=837))
+            study.embed(Wide(dim=831))
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, limits)
     # a head of some hundred bytes, then almost 4,000 for each batch of two
-    assert study.embed(Wide(dim=837)).reused == (room - 300) // 4_000 * 2
+    assert study.embed(Wide(dim=831)).reused == (room - 300) // 4_000 * 2
     resumed = study.output.read_bytes()
-    study.embed(Wide(dim=837), name="whole")
+    study.embed(Wide(dim=831), name="whole")
     assert study.output.read_bytes() == resumed
 
 

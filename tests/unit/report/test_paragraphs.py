@@ -106,3 +106,13 @@ def test_several_trainings_are_an_ensemble_and_lines_are_short():
     assert text.startswith("Methods\n\n") and "\n\nResults\n\n" in text
     assert max(map(len, text.splitlines())) <= paragraphs.WIDTH
     assert textwrap.dedent(text) == text
+
+
+def test_methods_say_what_was_done_with_colours():
+    """Of several encoders once, for all have the same settings."""
+    colours = {"stain_normalisation": {"h&e": "macenko", "sox10": "reinhard"}, "views": 4}
+    for features in (RESULTS["features"] | colours, {"encoders": {"a": colours, "b": colours}}):
+        run = paragraphs.facts(RESULTS | {"features": features}, SIZES)
+        text = paragraphs.methods(numbers(), used(run=run), "patient")
+        assert "to a fixed H&E reference before encoding: h&e (Macenko) and sox10 (Reinhard). Training" in text
+        assert text.count("Training drew from 4 further views of each patch in jittered colours.") == 1

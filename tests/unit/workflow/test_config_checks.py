@@ -6,11 +6,13 @@ import pytest
 import yaml
 from repository import REPOSITORY
 
+from stratamil.core.schema import defaults
 from stratamil.workflow import config_checks
 
 SCHEMA = yaml.safe_load((REPOSITORY / "schemas/config.schema.yaml").read_text())
 THREE = {"classes": [{"a": ["1"]}, {"b": ["2"]}, {"c": ["3"]}], "excluded_codes": []}
 SITES = {"cohort": {"site_column": "Site"}}
+GIVEN = {"features": {"source": "precomputed", "manifest": "m.csv"}}
 
 
 @pytest.mark.slow
@@ -64,6 +66,12 @@ SITES = {"cohort": {"site_column": "Site"}}
             "by_stain.melan.pooling: 2x2 is for a",
         ),
         ({"embed": {"encoder": "hf-hub:a/b", "weights": "none"}}, "embed.weights: hf-hub:a/b needs its weights"),
+        ({"embed": {"normalise": {"he": "macenko"}}}, "embed.normalise: no stain 'he': set one of h&e"),
+        ({"embed": {"normalise": "vahadane"}}, "embed.normalise: 'vahadane' does not fit"),
+        ({"embed": {"normalise": {"h&e": "vahadane"}}}, "embed.normalise"),
+        ({"embed": {"views": -1}}, "embed.views: -1 must be at least 0"),
+        (GIVEN | {"embed": {"views": 2}}, "embed.views: 2 with features.source: precomputed, which has no images"),
+        (GIVEN | {"embed": {"normalise": "reinhard"}}, "embed.normalise: reinhard with features.source: precomputed"),
         ({"train": {"lr": float("inf")}}, "train.lr: inf must be a number"),
         ({"report": {"bootstrap_samples": "many" * 1000}}, "... must be a whole number"),
         ({"train": {"epochs": "many"}}, "train.epochs: 'many' must be a whole number"),
@@ -178,3 +186,13 @@ def test_fewer_epochs_than_early_stopping_waits_for_are_taken_and_said(epochs, s
     lines = config_checks.notes({"train": {"epochs": epochs, "min_epochs": 10}})
     assert len(lines) == said
     assert lines == [] or lines[0].startswith("train.epochs: 5 is less than train.min_epochs (10), so")
+
+
+def test_several_stains_with_the_colours_of_one_reference_are_taken_and_said():
+    def lines(**embed):
+        config = {name: defaults(name) for name in ("train", "names", "features")}
+        return config_checks.notes(config | {"embed": defaults("embed") | embed})
+
+    (line,) = lines(normalise="macenko")
+    assert line.startswith("embed.normalise: h&e, melan, sox10 take the colours of an H&E reference")
+    assert lines(normalise={"h&e": "macenko", "melan": "none"}) == lines() == []

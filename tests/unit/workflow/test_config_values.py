@@ -59,3 +59,18 @@ def test_the_report_shows_the_model_by_site(site, columns, clinical, expected):
     config = {"cohort": {"site_column": site}, "report": {"columns": columns, "clinical": clinical}}
     config_values.show_sites(config)
     assert config["report"]["columns"] == expected
+
+
+def test_an_encoder_knows_the_colours_of_its_own_stains_alone():
+    """So that a change for one stain encodes no patch of another encoder again."""
+    config = {"embed": schema.defaults("embed"), "names": {"stains": [{"he": []}, {"er": []}, {"pr": []}]}}
+    config["embed"] |= {"by_stain": {"er": {"encoder": "stain_stats"}}, "views": 3}
+
+    def found(normalise):
+        config["embed"]["normalise"] = normalise
+        return [each["normalise"] for each in config_values.encoders(config).values()]
+
+    assert found("macenko") == ["macenko", "macenko"]
+    assert found({"he": "macenko", "er": "reinhard"}) == [{"he": "macenko"}, {"er": "reinhard"}]
+    assert found({"pr": "none", "er": "reinhard"}) == ["none", {"er": "reinhard"}]
+    assert [each["views"] for each in config_values.encoders(config).values()] == [3, 3]
