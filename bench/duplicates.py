@@ -7,9 +7,9 @@
 found: 5% of the patches of a study reappear in other cases, each changed in one of the ways of KINDS. Prints how many
 of each kind are listed beside their original, or what its case has of the same tissue, and how many patches are listed
 beside one of another case. Without copies the study is compared first: it should list nothing.
-leak: some patches of the test cases of each split reappear, changed, in training cases of the same class. Models are
-trained with these, with as many copies of patches of the training cases themselves, and without; the test bags are the
-same. Paired differences of the AUROC by seed, pooled over splits.
+leak: some patches of the test cases of each split reappear, changed, in training cases of the same class; with --whole
+some cases reappear whole, as further cases. Models are trained with these, with copies of training cases instead, and
+without; the test bags are the same. Paired differences of the AUROC by seed, pooled over splits.
 scale: random sketches and features of a large study on disk, some of them twice; seconds and peak memory of the script.
 """
 
@@ -144,15 +144,19 @@ def leak(args):
         for path in sorted((args.study / "splits").glob("*.npz"))
     }
     most = max(args.shares)
-    sources = random.permutation(len(study.case))[: round(most * len(study.case))]
+    order = random.permutation(len(study.case))
+    if args.whole:
+        place = {case: i for i, case in enumerate(random.permutation(list(y)))}
+        order = np.argsort([place.get(case, len(place)) for case in study.case], kind="stable")
+    sources = order[: round(most * len(study.case))]
     print(f"encoding {len(sources)} copies", flush=True)
     values = encoded(study, [study.copy(row, random.choice(list(KINDS)), random) for row in sources])
     print(f"{len(y)} cases, {len(sets)} splits, {args.seeds} seeds; test bags are those of the study")
-    without = scores(study, y, sets, args.seeds, lambda split: None)
+    without = scores(study, y, sets, args.seeds, None)
     for share in args.shares:
         some = slice(0, round(share * len(study.case)))
         arms = {
-            name: scores(study, y, sets, args.seeds, lambda split, told=(sources[some], values[some], wanted): told)
+            name: scores(study, y, sets, args.seeds, (sources[some], values[some], wanted, args.whole))
             for name, wanted in (("of test cases", "test"), ("of training cases", "train"))
         }
         for name, auc in arms.items():
@@ -179,7 +183,7 @@ def encoded(study, copies):
 
 
 def scores(study, y, sets, seeds, copied):
-    """The AUROC of each seed, of the test cases of all splits. copied: split -> sources, features, set of these."""
+    """The AUROC of each seed, of the test cases of all splits. copied: sources, features, set of these, whole cases."""
     chosen = settings.row_settings("study", study.folder)
     train = {name: chosen["train"][name] for name in TrainSettings.__dataclass_fields__ if name in chosen["train"]}
     stains = list(schema.merged(study.config["names"]["stains"]))
@@ -187,9 +191,9 @@ def scores(study, y, sets, seeds, copied):
     plain, truth, p = Bags(study.data, stains), [], {seed: [] for seed in range(1, seeds + 1)}
     train["precision"] = training.precision(train["precision"], plain.device, shape)
     for name, split in sets.items():
-        bags = Bags(enlarged(study, y, split, copied(split)), stains)
+        features, more = enlarged(study, y, split, *copied) if copied else (study.data, {})
         truth += [y[case] for case in split.test]
-        data = Data(bags, split.train, split.val, y, name)
+        data = Data(Bags(features, stains), [*split.train, *more], split.val, y | more, name)
         for seed, outcome in training.train(data, shape, TrainSettings(**train), list(p)).items():
             own = model.HierarchicalAttention(shape)
             own.load(outcome.best["weights"])
@@ -197,25 +201,23 @@ def scores(study, y, sets, seeds, copied):
     return np.array([metrics.auc(np.array(truth), np.concatenate(each)) for each in p.values()])
 
 
-def enlarged(study, y, split, copied):
-    """The features of a study with copies of patches of cases of one set in training cases of the same class."""
-    if copied is None:
-        return study.data
-    sources, values, wanted = copied
-    random, place = np.random.default_rng(0), []
-    for row in sources:
-        case = study.case[row]
+def enlarged(study, y, split, sources, values, wanted, whole):
+    """The features of a study with copies of patches of cases of one set, and further training cases: case -> class."""
+    random, places = np.random.default_rng(0), []
+    for case in study.case[sources]:
         others = [other for other in split.train if other != case and case in y and y[other] == y[case]]
-        place.append(random.choice(others) if case in getattr(split, wanted) and others else None)
-    kept = np.array([each is not None for each in place])
+        copy = f"copy of {case}" if whole else others and random.choice(others)
+        places.append(copy if case in getattr(split, wanted) and copy else None)
+    kept = np.array([place is not None for place in places])
+    more = {place: y[case] for place, case in zip(places, study.case[sources]) if whole and place}
     table = study.data.table
-    some = table.iloc[sources[kept]].assign(case_id=[each for each in place if each], slice_id="copies")
+    some = table.iloc[sources[kept]].assign(case_id=[place for place in places if place])
     some = some.assign(path=[f"copy_{i}" for i in range(len(some))])
-    whole = pd.concat([table.astype(str), some.astype(str)], ignore_index=True)
-    order = whole.sort_values(["case_id", "stain"], kind="stable").index
-    text = dict.fromkeys(store.IDS, "category")
-    whole = whole.loc[order].reset_index(drop=True).astype(text | {"patch": "int32"})
-    return store.Features(np.concatenate([study.data.values[:], values[kept]])[order], whole, study.data.identity)
+    some = some if whole else some.assign(slice_id="copies")
+    every = pd.concat([table.astype(str), some.astype(str)], ignore_index=True)
+    order = every.sort_values(["case_id", "stain"], kind="stable").index
+    every = every.loc[order].reset_index(drop=True).astype(dict.fromkeys(store.IDS, "category") | {"patch": "int32"})
+    return store.Features(np.concatenate([study.data.values[:], values[kept]])[order], every, study.data.identity), more
 
 
 def scale(args):
@@ -279,6 +281,7 @@ def main():
     parts.choices["found"].add_argument("--share", type=float, default=0.05)
     parts.choices["found"].add_argument("--repeats", type=int, default=5)
     parts.choices["leak"].add_argument("--shares", type=float, nargs="+", default=[0.05, 0.2])
+    parts.choices["leak"].add_argument("--whole", action="store_true", help="whole cases instead of patches")
     parts.choices["leak"].add_argument("--seeds", type=int, default=3)
     parts.choices["scale"].add_argument("--rows", type=int, default=1_000_000)
     parts.choices["scale"].add_argument("--width", type=int, default=1280)
