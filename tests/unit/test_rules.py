@@ -25,6 +25,7 @@ FLAGS = {
     "foreign",
     "refitted",
     "chosen",
+    "same_tissue",
     "top",
     "thumbnails",
     "browser",
@@ -38,7 +39,7 @@ def test_every_path_in_a_command_is_quoted(path):
     for rule in re.split(r"^ *rule ", path.read_text(encoding="utf-8"), flags=re.MULTILINE)[1:]:
         if "shell:" not in rule:  # it only names files of others
             continue
-        params, command = rule.partition("params:")[2].split("shell:")
+        params, command = (rule.partition("params:")[2] or rule).split("shell:")
         bare = {field for field in re.findall(r"\{([^{}]+)\}", command) if not field.endswith(":q")} - PLAIN
         assert bare <= {f"params.{name}" for name in FLAGS}
         for name in (field.removeprefix("params.") for field in bare):
