@@ -118,7 +118,7 @@ def found(args):
         )
         whole = pd.concat([table, more], ignore_index=True).astype({"case_id": "category"})
         blank = np.concatenate([study.data.blank, np.zeros(len(copies), bool)])
-        data = store.Features(None, whole, {}, blank, None, np.concatenate([sketches, copies]))
+        data = store.Features(None, whole, {}, blank, sketch=np.concatenate([sketches, copies]))
         pairs = near_duplicates.find(data, args.threads)
         case, of = whole["case_id"].to_numpy(), np.concatenate([np.arange(n), sources])
         apart = case[pairs.first] != case[pairs.second]

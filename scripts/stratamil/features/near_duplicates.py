@@ -18,7 +18,7 @@ from stratamil.features.store import Features, Rows
 ASKED = 8  # neighbours of each patch
 CHECKED = 4  # of these, as parts of it
 WHOLE, PART = 0.93, 0.86  # products of canonical vectors from which a pair is checked
-SAME = 0.87  # agreement from which it counts; here are no other patches: docs/how-to/duplicates.md
+SAME = 0.91  # agreement from which it counts: docs/how-to/duplicates.md
 # Parts of a picture that are looked up: the share of a side, and how many places there are in each direction.
 PARTS = ((0.95, 2), (0.89, 3))
 FEATURES, NEXT, TWICE = 64, 5, 0.3  # dimensions looked at; a pair is so much nearer than the next ones
@@ -78,10 +78,8 @@ def _of_sketches(sketches: Rows, rows: NDArray[np.int64], threads: int) -> Itera
         ]
         parts = pd.concat(parts).sort_values(["first", "product"], ascending=[True, False], kind="stable")
         parts = parts.drop_duplicates(["first", "second"])
-        parts = parts[
-            ~pd.MultiIndex.from_frame(parts[["first", "second"]]).isin(near.set_index(["first", "second"]).index)
-        ]
-        near = near[near["first"] < near["second"]]
+        whole = near.set_index(["first", "second"]).index
+        parts = parts[~pd.MultiIndex.from_frame(parts[["first", "second"]]).isin(whole)]
         for share, some in pd.concat([near, parts.groupby("first").head(CHECKED)]).groupby("share"):
             yield _checked(sketches, rows, some["first"].to_numpy(), some["second"].to_numpy(), share)
 
