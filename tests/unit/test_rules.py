@@ -58,6 +58,15 @@ def test_what_may_refuse_the_cohort_runs_before_the_hours_of_embed():
     assert priority["splits"] > priority["embed"]
 
 
+def test_no_training_begins_before_the_splits_are_known_to_leak_nothing():
+    """Refit, which trains on all cases, tests none."""
+    texts = {path.stem: path.read_text("utf-8") for path in RULES}
+    trainers = {name for name, text in texts.items() if "features=expand" in text and "{input.split" in text}
+    assert trainers >= {"train", "retrain", "tune", "baselines"}
+    reading = {"bundle", "evaluate", "perturb", "attention", "cohort"}  # of models that are there, or none
+    assert {name for name in trainers if "checked=CHECKED" not in texts[name]} <= reading
+
+
 def test_flags_quote_their_words():
     """As the shell reads them: one word a value, whatever it holds."""
     for value in ["a b", "$(touch PWNED)", "a'b;c", '"', "-x", "*"]:
