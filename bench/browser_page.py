@@ -19,7 +19,7 @@ from playwright.sync_api import sync_playwright
 
 FIRST, MEMORY, FRAME = 1000, 300, 1000 / 60  # ms, MB, ms
 SCROLL = """(seconds) => new Promise((resolve) => {
-  const pane = document.querySelector('.pane');
+  const pane = document.querySelector('.panes');
   const [times, begin] = [[], performance.now()];
   const step = (now) => {
     times.push(now);

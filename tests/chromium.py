@@ -16,7 +16,7 @@ def program():
 class Seen:
     """A page that is open, and what went wrong on it."""
 
-    def __init__(self, browser, address, width=1400, height=1200, **options):
+    def __init__(self, browser, address, width=1400, height=1500, **options):
         self.context = browser.new_context(
             viewport={"width": width, "height": height}, accept_downloads=True, **options
         )
@@ -31,9 +31,10 @@ class Seen:
     def cells(self):
         """Indices of the patches in sight, in the order seen."""
         return self.page.evaluate(
-            """[...document.querySelectorAll('.pane:not([hidden]) .grid .cell')]
+            """new Promise((then) => requestAnimationFrame(() => requestAnimationFrame(then))).then(() =>
+            [...document.querySelectorAll('.pane:not([hidden]) .grid .cell')]
             .filter((cell) => cell.style.display !== 'none').map((cell) => [+cell.ariaPosInSet, +cell.dataset.i])
-            .sort(([a], [b]) => a - b).map(([, i]) => i)"""
+            .sort(([a], [b]) => a - b).map(([, i]) => i))"""
         )
 
     def cell(self, i):

@@ -17,13 +17,13 @@
     colour: "", // contribution: of the map
     page: "", // 1: the case as a page to print
     order: "", // of the list of cases
-    wrong: "", // 1: only wrong ones
+    wrong: "", // 1: only wrong ones; 0: only right ones
     truth: "", // only of this class
     split: "", // only of this split
-    lacks: "", // only without this stain
+    lacks: "", // only without this stain; *: without any
     find: "", // only those whose names hold this text
     blind: "", // 1: nothing of what the model said
-    seed: 1, // of the random order while blinded
+    seed: 1, // number of the random order while blinded
   };
   // What would tell of labels, predictions or weights. While blinded it is neither obeyed nor in the address.
   const TELLING = [
@@ -41,7 +41,7 @@
     "wrong",
     "truth",
   ];
-  const OF_CASE = ["patch", "stain", "slice", "of"]; // what another case has not
+  const OF_CASE = ["patch", "stain", "slice", "slice2", "of", "beside"]; // what another case has not
   const STEPS = ["case", "beside", "page", "blind"]; // what Back takes back
 
   const parse = () => {
@@ -59,7 +59,7 @@
     if (!S.sorts().some(([name]) => name === state.sort)) state.sort = USUAL.sort;
     state.blind = state.blind === "1" ? "1" : "";
     if (state.blind) for (const name of TELLING) state[name] = USUAL[name];
-    if (state.beside === state.case) state.beside = "";
+    if (state.beside === state.case || !S.byKey.has(state.beside)) state.beside = "";
     return state;
   };
 
@@ -97,6 +97,13 @@
     if ("beside" in changes) changes = { slice2: "", ...changes };
     if (!("case" in changes) || changes.case === S.state.case) return changes;
     return { ...Object.fromEntries(OF_CASE.map((name) => [name, USUAL[name]])), ...changes };
+  };
+
+  let open = {}; // what was seen before the reading was blinded
+  /** Hide what the model said, and with it the case that is open; or show again what was seen. */
+  S.blind = (on) => {
+    if (on) open = Object.fromEntries(["case", "stain", ...TELLING].map((name) => [name, S.state[name]]));
+    S.go(on ? { blind: "1", case: "" } : { ...open, blind: "" });
   };
 
   /** Change what is seen. */

@@ -18,9 +18,10 @@
   const welcome = el("div.welcome");
   main.append(tools, welcome, panes, marking);
   for (const slot of ["case", "beside"]) {
-    S.panes[slot] = S.pane(slot);
-    panes.append(S.panes[slot].scroller);
+    S.panes[slot] = S.pane(slot, panes);
+    panes.append(S.panes[slot].box);
   }
+  S.level();
 
   const showTop = (state) => {
     const blind = state.blind === "1";
@@ -41,14 +42,14 @@
         { study: "Case browser", predict: "New cases", validate: "External validation" }[S.study.kind] ?? "",
       ),
       el("span.space"),
-      blind && el("label.seed", { for: "seed" }, "Order by seed ", seed),
+      blind && el("label.seed", { for: "seed" }, "Random order ", seed),
       el(
         "button",
         {
           type: "button",
           "aria-pressed": String(blind),
           title: "Hide labels, predictions and weights; patches in random order",
-          onclick: () => S.go({ blind: blind ? "" : "1", patch: "" }),
+          onclick: () => S.blind(!blind),
         },
         "Blinded",
       ),
@@ -57,7 +58,11 @@
         { type: "button", onclick: () => S.handback() },
         S.marks.reader ? `Marks of ${S.marks.reader}: ${S.count(S.marks.count())}` : "Marks",
       ),
-      el("button.help", { type: "button", "aria-label": "Keys", title: "Keys", onclick: () => S.help() }, "?"),
+      el(
+        "button.help",
+        { type: "button", "aria-label": "Help", title: "Words and keys", onclick: () => S.help() },
+        "?",
+      ),
     );
   };
 
@@ -88,7 +93,7 @@
         el("li", null, "Choose a case from the list."),
         el("li", null, "Point at a patch for its numbers; click to see it large."),
         el("li", null, "Keys 1 to 4 mark what you see; Marks saves it as a file."),
-        el("li", null, el("kbd", null, "?"), " lists the keys."),
+        el("li", null, el("kbd", null, "?"), " explains words and keys."),
       ),
     );
   };
@@ -121,25 +126,32 @@
     panes.hidden = !one;
     const only = (name) => name === "patch" || name === "page" || LIST.slice(2, 8).includes(name);
     const same = begun && Object.keys(state).every((name) => state[name] === before[name] || only(name));
+    const first = !begun;
     begun = true;
     for (const slot of ["case", "beside"]) {
       const pane = S.panes[slot];
       const shown = one ? S.byKey.get(state[slot]) : null;
-      pane.scroller.hidden = !shown;
-      if (!shown) {
-        pane.one = null;
-        pane.grid.clear();
-      } else if (!same) pane.show(shown, state);
+      pane.box.hidden = !shown;
+      if (!shown) pane.close();
+      else if (!same) pane.show(shown, state);
     }
+    panes.classList.toggle("two", Boolean(one && state.beside));
+    if (!first && state.beside && before.beside !== state.beside) S.panes.beside.title.querySelector("button")?.focus();
     if (same || !one) S.showLarge(state);
     if (state.page !== before.page || !one) showBoard();
   });
 
-  S.on("filled", () => {
+  S.on("filled", (pane) => {
+    for (const other of Object.values(S.panes)) if (other !== pane) other.grid.layOut(); // on the scale of both
     const one = S.byKey.get(S.state.case);
     S.showTools(tools, S.state, one);
     S.showLarge(S.state);
     if (S.state.page) showBoard();
+  });
+
+  S.on("comparing", () => {
+    S.showList(nav, S.state);
+    for (const pane of Object.values(S.panes)) pane.entitle();
   });
 
   S.on("marks", () => {

@@ -58,21 +58,29 @@ window.stratamil = {};
 
   // Numbers as they are read.
   const digits = (value, n) => Number(value.toPrecision(n)).toString();
+  const sign = (value) => (value < 0 ? "−" : "+");
   S.percent = (share) => {
     const value = 100 * share;
     if (value === 0) return "0%";
-    if (value < 0.01) return "<0.01%";
+    if (value < 0.0001) return "<0.0001%";
     return `${value >= 99.95 ? 100 : value >= 1 ? value.toFixed(1) : value.toPrecision(2)}%`;
   };
   S.probability = (value) => value.toFixed(2);
   S.signed = (value) => {
     const size = Math.abs(value);
-    const text = size >= 0.1 || size === 0 ? size.toFixed(2) : size >= 0.0001 ? size.toPrecision(2) : "<0.0001";
-    return (value < 0 ? "−" : "+") + text;
+    if (size === 0) return "0";
+    return sign(value) + (size >= 1 ? size.toFixed(2) : size >= 0.0001 ? size.toPrecision(3) : "<0.0001");
+  };
+  /** Two numbers and their sum, in so many digits that the sum is seen to be right. */
+  S.summed = (a, b) => {
+    const fits = (n) => Math.abs(Number(a.toFixed(n)) + Number(b.toFixed(n)) - Number((a + b).toFixed(n))) < 1e-9;
+    const n = [2, 3, 4].find(fits) ?? 5;
+    return [a, b, a + b].map((value) => sign(value) + Math.abs(value).toFixed(n));
   };
   S.times = (ratio) => (ratio >= 10 ? ratio.toFixed(0) : ratio >= 0.1 ? ratio.toFixed(1) : digits(ratio, 1)) + "×";
   S.count = (n) => n.toLocaleString("en");
   S.plural = (n, one, many = `${one}s`) => `${S.count(n)} ${n === 1 ? one : many}`;
+  S.patches = (n) => S.plural(n, "patch", "patches");
 
   /** A dot in the colour of a class or a stain, then its name. */
   S.tag = (colour, text, kind = "dot") =>

@@ -45,7 +45,8 @@
       const said = S.marks.table("verdicts", reader).get(one.id);
       if (!said) return [];
       const words =
-        { agree: "agrees with the model", disagree: "does not agree with the model" }[said.verdict] ?? "comments";
+        { agree: "agrees with the model", disagree: "does not agree with the model" }[said.verdict] ??
+        (said.class ? `says ${said.class}, blinded` : "comments");
       return [el("p", null, el("b", null, reader), ` ${words}`, said.comment && `: ${said.comment}`)];
     });
 
@@ -82,9 +83,9 @@
           "The model says ",
           S.classTag(one.predicted),
           ` with probability ${S.probability(one.probability[one.predicted])}`,
-          one.sd && ` (SD ${S.probability(one.sd[one.predicted])} over ${S.plural(one.members.length, "seed")})`,
-          one.truth !== null && [`; the true class is `, S.classTag(one.truth), one.wrong ? "." : ", too."],
-          one.truth === null && ".",
+          one.sd && ` (SD ${S.probability(one.sd[one.predicted])} over ${S.plural(one.members.length, "training")})`,
+          one.truth !== null && ["; the true class is ", S.classTag(one.truth), ": ", S.rightness(one)],
+          ".",
         ),
         one.flags.length > 0 &&
           el(

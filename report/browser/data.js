@@ -60,7 +60,7 @@
       document.head.append(script);
     });
 
-  /** Add what follows from the data: names, ratio to the equal share, ranks, the largest values, sums of slices. */
+  /** Add what follows from the data: names, ratio to the equal share, ranks, the largest values, shares of slices. */
   const prepared = (told, one) => {
     const { patches } = told;
     const n = patches.path.length;
@@ -72,14 +72,13 @@
     data.index = new Map(patches.path.map((path, i) => [path, i]));
     data.placed = patches.x !== null && patches.y !== null;
     const largest = (values) => values.reduce((top, value) => Math.max(top, Math.abs(value)), 0) || 1;
-    data.largest = { weight: largest(patches.weight), contribution: patches.contribution.map(largest) };
+    data.largest = { ratio: largest(data.ratio), contribution: patches.contribution.map(largest) };
     data.ofStain = new Map(told.stains.map(({ stain, weight }) => [stain, weight]));
-    const inStain = (stain) => told.slices.filter((slice) => slice.stain === stain).length;
     data.slices = told.slices.map((slice) => ({
       ...slice,
       name: `${S.study.stains[slice.stain]} ${slice.id}`,
-      share: slice.weight * (data.ofStain.get(slice.stain) ?? 0),
-      equal: (data.ofStain.get(slice.stain) ?? 0) / inStain(slice.stain),
+      share: slice.weight * (data.ofStain.get(slice.stain) ?? 0), // of the attention of the case
+      part: slice.n / one.n_patches, // of its patches: the share if all patches had the same attention
     }));
     return data;
   };

@@ -1,5 +1,5 @@
 "use strict";
-// Windows over the page: a question with one answer, and the list of keys.
+// Windows over the page: any content, or a question with one answer.
 ((S) => {
   const { el } = S;
 
@@ -12,89 +12,88 @@
       "dialog.window",
       { "aria-labelledby": name },
       el("div.head", null, el("h2", { id: name }, title), cross),
-      ...content,
+      ...content.filter(Boolean),
     );
     dialog.addEventListener("close", () => {
       dialog.remove();
       before?.focus?.();
     });
-    dialog.addEventListener("click", (event) => event.target === dialog && dialog.close());
+    // A click beside it closes it, unless an answer is being written.
+    dialog.addEventListener(
+      "click",
+      (event) => event.target === dialog && !dialog.querySelector("form") && dialog.close(),
+    );
     document.body.append(dialog);
     dialog.showModal();
     return dialog;
   };
 
-  /** Ask for a text. Returns a promise of it, or of null. offered: texts to choose from. */
-  S.ask = ({ title, label, hint = null, value = "", action, offered = [], empty = false }) =>
+  const field = (id, label, value, offered, must) => [
+    el("label", { for: id }, label),
+    el("input", {
+      type: "text",
+      id,
+      value,
+      maxlength: 200,
+      list: `${id}-offered`,
+      autocomplete: "off",
+      required: must,
+    }),
+    el(
+      "datalist",
+      { id: `${id}-offered` },
+      offered.map((text) => el("option", { value: text })),
+    ),
+  ];
+  const WHO = "Your name or initials";
+  const HINT = "Your name stands beside your marks when you export them. Until then all stays in this browser.";
+
+  /** Ask for a text, and for the reader's name where `named`. Returns a promise of both, or of null. */
+  const ask = ({ title, label, hint, value = "", action, offered = [], empty = false, named = false }) =>
     new Promise((resolve) => {
-      const field = el("input", {
-        type: "text",
-        id: "answer",
-        value,
-        maxlength: 200,
-        list: "offered",
-        autocomplete: "off",
-      });
+      const text = field("answer", label, value, offered, !empty);
+      const name = named ? field("reader", WHO, "", S.marks.readers(), true) : [];
+      const said = (of) => of[1]?.value.trim();
+      const submit = (event) => {
+        event.preventDefault();
+        if ((!empty && !said(text)) || (named && !said(name))) return;
+        resolve({ text: said(text), name: said(name) });
+        dialog.close();
+      };
       const form = el(
         "form.ask",
-        {
-          onsubmit: (event) => {
-            event.preventDefault();
-            if (!field.value.trim() && !empty) return field.focus();
-            resolve(field.value.trim());
-            dialog.close();
-          },
-        },
-        el("label", { for: "answer" }, label),
-        field,
-        el(
-          "datalist",
-          { id: "offered" },
-          offered.map((text) => el("option", { value: text })),
-        ),
+        { onsubmit: submit },
+        text,
+        name,
         hint && el("p.hint", null, hint),
         el("button.main", { type: "submit" }, action),
       );
       const dialog = S.dialog(title, form);
       dialog.addEventListener("close", () => resolve(null)); // unless it is answered
-      field.focus();
-      field.select();
+      text[1].focus();
+      text[1].select();
     });
 
-  /** Return a promise of the reader's name, which is asked once. */
-  S.reader = async (again = false) => {
-    if (S.marks.reader && !again) return S.marks.reader;
-    const name = await S.ask({
-      title: "Who is reading?",
-      label: "Your name or initials",
-      hint: "It stands beside your marks when you export them. Everything stays in this browser until then.",
-      value: S.marks.reader,
-      offered: S.marks.readers(),
-      action: "Continue",
-    });
-    if (name) S.marks.reader = name;
-    return name;
+  /** Ask for a text; where no reader is known, for the name, too. Returns a promise of the text, or of null. */
+  S.askNamed = async (question) => {
+    const named = !S.marks.reader;
+    const answer = await ask({ ...question, named, hint: named ? HINT : null });
+    if (answer?.name) S.marks.reader = answer.name;
+    return answer && answer.text;
   };
 
-  const KEYS = [
-    ["j  k", "next and previous case"],
-    ["/", "search the cases"],
-    ["← ↑ → ↓", "move over the patches"],
-    ["Shift + arrow or click", "select a range of patches"],
-    ["Ctrl + click, Space", "add a patch to the selection"],
-    ["Enter", "look at a patch"],
-    ["1  2  3", "mark as signal, not signal, artefact"],
-    ["4", "mark with a label of your own"],
-    ["0", "take the mark off"],
-    ["n", "write a note on a patch"],
-    ["u", "undo the last mark"],
-    ["Esc", "close, or clear the selection"],
-    ["?", "these keys"],
-  ];
-  S.help = () => {
-    const rows = KEYS.map(([keys, does]) =>
-      el("tr", null, el("th", { scope: "row" }, el("kbd", null, keys)), el("td", null, does)),
-    );
-    S.dialog("Keys", el("table.keys", null, el("tbody", null, rows)));
+  /** Ask who is reading. Returns a promise of the name, or of null. */
+  S.askReader = async () => {
+    const [value, offered] = [S.marks.reader, S.marks.readers()];
+    const answer = await ask({ title: "Who is reading?", label: WHO, hint: HINT, value, offered, action: "Continue" });
+    if (answer) S.marks.reader = answer.text;
+    return answer && answer.text;
+  };
+
+  /** Return a promise of the reader's name, which is asked once: `what` waits for it, and is not kept without. */
+  S.reader = async (what) => {
+    const name = S.marks.reader || (await S.askReader());
+    if (!name) S.say(`The ${what} is not kept: it needs your name.`);
+    return name;
   };
 })(window.stratamil);

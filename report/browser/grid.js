@@ -1,7 +1,7 @@
 "use strict";
 // The patches of a case on a light table. Only those in sight are elements, so that thousands scroll smoothly.
 ((S) => {
-  const [GAP, STRIP, SPARE, POOL] = [10, 10, 400, 300]; // pixels between cells, of the bar, beyond sight; cells kept
+  const [GAP, STRIP, SPARE, POOL] = [10, 26, 400, 300]; // pixels between cells, below a patch, beyond sight; cells kept
   let ids = 0;
 
   /** Show rows in `host`: draw() makes the elements that are in sight, and lets go of the others. */
@@ -47,6 +47,7 @@
       }
     };
     self.layOut = () => {
+      grid.scale = S.scale();
       const columns = Math.max(1, Math.floor((host.clientWidth + GAP) / wide()));
       self.laid = S.rows(grid.ordered.groups, columns, wide() + (grid.state.blind ? 0 : STRIP));
       host.style.height = `${self.laid.high}px`;
@@ -68,7 +69,7 @@
       const at = self.laid.place.get(i);
       if (!at) return;
       const row = self.laid.rows[at.row];
-      const [top, bottom] = [self.offset() + row.top - 8, self.offset() + row.top + row.high + 8];
+      const [top, bottom] = [self.offset() + row.top - S.titleHeight() - 8, self.offset() + row.top + row.high + 8];
       if (top < 0) scroller.scrollTop += top;
       else if (bottom > scroller.clientHeight) scroller.scrollTop += bottom - scroller.clientHeight;
       self.draw();
@@ -96,7 +97,7 @@
     };
   };
 
-  const NOTHING = () => ({ active: null, anchor: null, pointed: null, selected: new Set() });
+  const NOTHING = () => ({ active: null, anchor: null, pointed: null, told: null, selected: new Set() });
 
   /** A grid in a scroller: of a case once it is shown. */
   S.grid = (scroller, slot) => {
@@ -110,6 +111,7 @@
     grid.show = (data, ordered, state) => {
       if (grid.data !== data) Object.assign(grid, NOTHING());
       Object.assign(grid, { data, ordered, state });
+      grid.value = state.blind ? null : S.sortValue(data, state);
       data.place = new Map(ordered.patches.map((i, at) => [i, at + 1]));
       if (!data.place.has(grid.active)) grid.active = null;
       for (const i of grid.selected) if (!data.place.has(i)) grid.selected.delete(i);
@@ -137,13 +139,15 @@
       grid.refresh();
     };
     grid.step = (key) => {
-      const page = Math.max(1, Math.floor(scroller.clientHeight / (S.size + 26)));
+      const page = Math.max(1, Math.floor(scroller.clientHeight / (S.size + 6 + GAP + STRIP)));
       return S.stepped(shown.laid, grid.ordered.patches, grid.active, key, page);
     };
 
     const scrolled = () => {
       asked = 0;
       shown.draw();
+      grid.repoint();
+      if (grid.told !== null) grid.tell(grid.told);
     };
     const follow = () => {
       S.tip(null);

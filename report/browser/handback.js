@@ -3,7 +3,7 @@
 ((S) => {
   const { el } = S;
   const MARKS = ["case_id", "file", "mark", "signal", "note", "reader", "blinded", "seed", "time"];
-  const VERDICTS = ["case_id", "reader", "verdict", "comment", "time"];
+  const VERDICTS = ["case_id", "reader", "verdict", "class", "comment", "blinded", "seed", "time"];
   const SIGNAL = { signal: "1", "not signal": "0" };
 
   S.marksCsv = (readers) =>
@@ -32,7 +32,10 @@
           case_id: id,
           reader: S.guarded(reader),
           verdict: one.verdict,
+          class: S.guarded(one.class ?? ""),
           comment: S.guarded(one.comment),
+          blinded: one.blinded ? 1 : 0,
+          seed: one.seed ?? "",
           time: one.time,
         })),
       ),
@@ -50,15 +53,19 @@
     );
   };
 
+  const when = (row) => ({ blinded: row.blinded === "1", seed: row.seed ?? "", time: row.time ?? "" });
   const mark = (row) => ({
     case_id: row.case_id,
     mark: S.unguarded(row.mark ?? "") || { 1: "signal", 0: "not signal" }[row.signal] || "",
     note: S.unguarded(row.note ?? ""),
-    blinded: row.blinded === "1",
-    seed: row.seed ?? "",
-    time: row.time ?? "",
+    ...when(row),
   });
-  const verdict = (row) => ({ verdict: row.verdict, comment: S.unguarded(row.comment ?? ""), time: row.time ?? "" });
+  const verdict = (row) => ({
+    verdict: row.verdict,
+    class: S.unguarded(row.class ?? ""),
+    comment: S.unguarded(row.comment ?? ""),
+    ...when(row),
+  });
 
   const taken = (kind, rows, keyOf, read) => {
     const known = new Set(S.study.cases.map((one) => one.id));
@@ -86,12 +93,11 @@
     const show = () => {
       const all = S.marks.readers();
       const mine = S.marks.reader;
-      const save = (kind, text, readers) =>
-        S.save(
-          `${kind}_${readers.length > 1 ? "all_readers" : S.fileName(readers[0])}_${day()}.csv`,
-          text,
-          "text/csv;charset=utf-8",
-        );
+      const save = (kind, text, readers) => {
+        const name = `${kind}_${readers.length > 1 ? "all_readers" : S.fileName(readers[0])}_${day()}.csv`;
+        S.save(name, text, "text/csv;charset=utf-8");
+        answer.textContent = `Saved as ${name}, where this browser puts its downloads.`;
+      };
       const row = (name) =>
         el(
           "tr",
@@ -126,7 +132,7 @@
                 el(
                   "tr",
                   null,
-                  ["Reader", "Patches", "Cases", ""].map((text, i) =>
+                  ["Reader", "Patches marked", "Verdicts", ""].map((text, i) =>
                     el(i % 3 ? "th.n" : "th", { scope: "col" }, text),
                   ),
                 ),
@@ -137,7 +143,7 @@
         el(
           "p.row",
           null,
-          button(mine ? "Another reader" : "Say who you are", async () => (await S.reader(true), show())),
+          button(mine ? "Another reader" : "Say who you are", async () => (await S.askReader(), show())),
         ),
         all.length > 0 && el("h3", null, "Export"),
         all.length > 0 &&

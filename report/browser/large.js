@@ -22,6 +22,12 @@
     return [null, null];
   };
 
+  /** How many pixels an image has, and how large they are seen: few look blurred. */
+  const enlarged = ({ naturalWidth: wide, naturalHeight: high }, frame) => {
+    const times = frame.clientWidth / Math.max(wide, high);
+    return `${wide} × ${high} pixels${times > 1.05 ? `, enlarged ${times.toFixed(1)}×` : ""}`;
+  };
+
   const picture = (data, i) => {
     const thumb = S.thumb(el("div.thumb"), data, i, Math.min(576, innerWidth - 64, innerHeight - 170));
     const address = S.image(data, i);
@@ -29,9 +35,11 @@
     if (address !== null) {
       const image = el("img", { alt: "", src: address });
       image.addEventListener("error", () => image.remove());
+      image.addEventListener("load", () => (size.textContent = enlarged(image, frame)));
       frame.append(image);
     }
-    return frame;
+    const size = el("figcaption.muted");
+    return el("figure", null, frame, size);
   };
 
   /** Where the file is on this computer, as far as the page can know. */
@@ -93,7 +101,7 @@
       placeholder: "Note",
       "aria-label": "Note on this patch",
     });
-    note.addEventListener("change", async () => (await S.reader()) && S.marks.note(data, i, note.value.trim()));
+    note.addEventListener("change", async () => (await S.reader("note")) && S.saveNote(data, i, note.value.trim()));
     dialog.querySelector("h2").textContent = S.patchName(data, i, state);
     dialog.setAttribute("aria-label", S.spoken(data, i, state));
     S.fill(
@@ -122,7 +130,7 @@
             "→",
           ),
         ),
-        S.factList(data, i, state),
+        S.factList(data, i, state, false),
         S.markButtons(() => [grid, [i]]),
         note,
         !state.blind && copyable(data, i),
@@ -135,53 +143,6 @@
     const { grid, i } = open;
     const next = grid.ordered.patches[grid.ordered.patches.indexOf(i) + step];
     if (next !== undefined && grid.ordered.patches.includes(i)) S.open(grid, next);
-  };
-
-  /** Buttons of the marks. of: tells the grid and the patches that they mark. */
-  S.markButtons = (of) => {
-    const [grid, patches] = of();
-    const marks = new Set(patches.map((i) => S.marks.of(grid.data.path[i])?.mark ?? ""));
-    const one = marks.size === 1 ? [...marks][0] : null;
-    const own = one && !S.MARKS.includes(one);
-    const press = (key, glyph, text, pressed) =>
-      el(
-        "button",
-        {
-          type: "button",
-          "aria-pressed": String(pressed),
-          "aria-keyshortcuts": key,
-          onclick: () => S.mark(...of(), key),
-        },
-        el("kbd", null, key),
-        glyph && el("span.glyph", null, glyph),
-        text,
-      );
-    return el(
-      "div.marks",
-      { role: "group", "aria-label": "Mark" },
-      S.MARKS.map((mark, k) => press(String(k + 1), S.GLYPHS[mark], mark, one === mark)),
-      press("4", "★", own ? one : "label …", Boolean(own)),
-      one !== "" && press("0", "", "no mark", false),
-    );
-  };
-
-  /** Mark patches by a key from 0 to 4. The reader's name is asked once, a label each time. */
-  S.mark = async (grid, patches, key) => {
-    if (!grid?.data || !patches.length || !(await S.reader())) return;
-    let mark = key === "0" ? "" : S.MARKS[Number(key) - 1];
-    if (key === "4")
-      mark = await S.ask({
-        title: "A label of your own",
-        label: `Label of ${S.plural(patches.length, "patch", "patches")}`,
-        value: S.marks.of(grid.data.path[patches[0]])?.mark ?? "",
-        offered: S.marks.labels(),
-        action: "Mark",
-      });
-    if (mark === null) return;
-    S.marks.set(grid.data, patches, mark);
-    S.say(
-      `${S.plural(patches.length, "patch", "patches")} ${mark ? `marked: ${mark}` : "no longer marked"}. u takes it back.`,
-    );
   };
 
   /** Open, change or close the window as the address has it. */

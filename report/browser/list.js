@@ -1,5 +1,5 @@
 "use strict";
-// The list of cases: search, filters, order.
+// The list of cases: which, in which order, and how each is told of.
 ((S) => {
   const { el } = S;
   const natural = (a, b) => a.id.localeCompare(b.id, "en", { numeric: true }) || (a.key < b.key ? -1 : 1);
@@ -8,166 +8,161 @@
     id: ["By name", natural],
     sure: ["Surest first", (a, b) => b.probability[b.predicted] - a.probability[a.predicted] || natural(a, b)],
     unsure: ["Least sure first", (a, b) => a.probability[a.predicted] - b.probability[b.predicted] || natural(a, b)],
-    disagreement: [null, (a, b) => (b.sd?.[b.predicted] ?? 0) - (a.sd?.[a.predicted] ?? 0) || natural(a, b)],
+    disagreement: [
+      "Largest SD first",
+      (a, b) => (b.sd?.[b.predicted] ?? 0) - (a.sd?.[a.predicted] ?? 0) || natural(a, b),
+    ],
     patches: ["Most patches first", (a, b) => b.n_patches - a.n_patches || natural(a, b)],
   };
-  const told = () => S.study.cases.some((one) => one.truth !== null);
-  const usual = () => (told() ? "misleading" : "id");
+  /** Whether any true class is known. */
+  S.told = () => S.study.cases.some((one) => one.truth !== null);
+  const usual = () => (S.told() ? "misleading" : "id");
+  S.orderOf = (state) => (ORDERS[state.order] ? state.order : usual());
+  S.orders = () =>
+    Object.entries(ORDERS)
+      .filter(([name]) => (name !== "misleading" || S.told()) && (name !== "disagreement" || S.several))
+      .map(([name, [text]]) => [name, text]);
+
+  const lacking = (one, lacks) => {
+    if (lacks === "*") return one.missing.length > 0;
+    return !lacks || one.missing.some((stain) => S.study.stains[stain] === lacks);
+  };
 
   /** The cases that the state lets through, in its order. */
   S.listed = (state) => {
-    const { cases, classes, stains } = S.study;
+    const { cases, classes } = S.study;
     const words = state.find
       .toLowerCase()
       .split(/\s+/)
       .filter((word) => word);
     const passes = (one) =>
       words.every((word) => one.text.includes(word)) &&
-      (!state.wrong || one.wrong) &&
+      (!state.wrong || one.wrong === (state.wrong === "1")) &&
       (!state.truth || classes[one.truth] === state.truth) &&
       (!state.split || one.split === state.split) &&
-      (!state.lacks || one.missing.some((stain) => stains[stain] === state.lacks));
+      lacking(one, state.lacks);
     const found = cases.filter(passes);
     if (state.blind) return S.shuffled(found.sort(natural), `${S.study.study} ${state.seed}`);
-    return found.sort((ORDERS[state.order] ?? ORDERS[usual()])[1]);
+    return found.sort(ORDERS[S.orderOf(state)][1]);
   };
 
-  const row = (one, state, counts) => {
-    const c = one.predicted;
+  /** Whether the model was right, and how sure it was. */
+  const sure = (one) => {
+    const sd = one.sd && el("span.muted", null, ` ± ${S.probability(one.sd[one.predicted])}`);
+    return el("span.sure", null, S.rightness(one), S.probability(one.probability[one.predicted]), sd);
+  };
+
+  const said = (one) => [one.wrong ? [S.classTag(one.truth), " → "] : null, S.classTag(one.predicted)];
+
+  const signs = (one, blind, marked) => {
+    const judged = S.marks.verdict(one.id);
+    const agree = judged.verdict === "agree";
+    return el(
+      "span.signs",
+      null,
+      !blind &&
+        one.flags.length > 0 &&
+        el("span.flag", { title: one.flags.join("\n"), "aria-label": one.flags.join(" ") }, "⚑"),
+      !blind && judged.verdict && el("span", { title: agree ? "You agree" : "You do not agree" }, agree ? "✓" : "✕"),
+      blind && judged.class && el("span", { title: "You gave a diagnosis" }, "✓"),
+      marked > 0 && el("span.count", { title: `${S.plural(marked, "patch", "patches")} marked` }, `✎ ${marked}`),
+    );
+  };
+
+  const row = (one, state, marked) => {
+    const blind = state.blind === "1";
     const here = [state.case, state.beside].includes(one.key);
-    const judged = S.marks.verdict(one.id).verdict;
-    const marked = counts.get(one.id) ?? 0;
-    const beside = state.case && one.key !== state.case && !state.blind;
+    const attributes = { "aria-current": one.key === state.case ? "true" : null, "data-key": one.key, tabindex: -1 };
     const link = S.link(
       "a.case",
-      { case: one.key },
-      { "aria-current": one.key === state.case ? "true" : null, "data-key": one.key },
+      S.toCase(one.key),
+      attributes,
       el("span.id", null, one.id, one.key !== one.id && el("span.muted", null, ` split ${one.split}`)),
-      state.blind
-        ? el("span.sure", null, S.plural(one.n_patches, "patch", "patches"))
-        : el(
-            "span.sure",
-            null,
-            S.probability(one.probability[c]),
-            one.sd && el("span.muted", null, ` ± ${S.probability(one.sd[c])}`),
-          ),
-      !state.blind && el("span.said", null, one.wrong ? [S.classTag(one.truth), " → "] : null, S.classTag(c)),
-      el(
-        "span.signs",
-        null,
-        one.wrong && !state.blind && el("b.wrong", null, "wrong"),
-        one.flags.length && !state.blind
-          ? el("span.flag", { title: one.flags.join("\n"), "aria-label": one.flags.join(" ") }, "⚑")
-          : null,
-        judged &&
-          !state.blind &&
-          el(
-            "span.judged",
-            { title: judged === "agree" ? "You agree" : "You do not agree" },
-            judged === "agree" ? "✓" : "✕",
-          ),
-        marked > 0 && el("span.count", { title: `${S.plural(marked, "patch", "patches")} marked` }, `✎ ${marked}`),
-      ),
+      blind ? el("span.sure", null, S.plural(one.n_patches, "patch", "patches")) : sure(one),
+      el("span.about", null, el("span.said", null, blind ? null : said(one)), signs(one, blind, marked)),
       one.missing.length > 0 &&
         el("span.lacks", null, "no ", one.missing.map((stain) => S.study.stains[stain]).join(", ")),
-      !state.blind && el("i.sureness", { vars: { "--p": one.probability[c], "--hue": S.study.class_colours[c] } }),
+      !blind &&
+        el("i.sureness", {
+          vars: { "--p": one.probability[one.predicted], "--hue": S.study.class_colours[one.predicted] },
+        }),
     );
-    const button =
-      beside &&
-      el(
-        "button.beside",
-        {
-          type: "button",
-          title: "Show beside the open case",
-          "aria-label": `Show ${one.id} beside the open case`,
-          onclick: () => S.go({ beside: one.key === state.beside ? "" : one.key }),
-        },
-        one.key === state.beside ? "−" : "◫",
-      );
-    return el("li", here ? { class: "here" } : null, link, button);
+    return el("li", here ? { class: "here" } : null, link);
   };
 
-  const choice = (label, name, options, value = S.state[name]) => {
-    const select = el(
-      "select",
-      { id: `by-${name}`, onchange: () => S.go({ [name]: select.value }) },
-      options.map(([key, text]) => el("option", { value: key, selected: key === value }, text)),
-    );
-    return el("label.choice", { for: `by-${name}` }, el("span", null, label), select);
+  /** What a row says, in a line. */
+  const how = (state) => {
+    if (state.blind) return `In random order ${state.seed}.`;
+    const n = S.study.seeds.length;
+    const sd = S.several ? ` ± SD over ${S.plural(n, "training")}` : "";
+    const flags = S.study.cases.some((one) => one.flags.length) ? "; ⚑ note" : "";
+    return `${S.told() ? "True → predicted" : "Predicted"}, probability${sd}${flags}`;
   };
 
-  const filters = (state) => {
-    const { cases, classes, stains } = S.study;
-    const splits = [...new Set(cases.map((one) => one.split))].filter((split) => split !== null);
-    const missing = stains.filter((_, stain) => cases.some((one) => one.missing.includes(stain)));
-    const any = (items) => [["", "any"], ...items.map((text) => [text, text])];
-    return [
-      !state.blind && told() && choice("True class", "truth", any(classes)),
-      splits.length > 1 && choice("Split", "split", any(splits)),
-      missing.length > 0 && choice("Without stain", "lacks", any(missing)),
-    ].filter(Boolean);
-  };
-
-  const orders = () => {
-    const shown = Object.entries(ORDERS).filter(([name]) => told() || name !== "misleading");
-    const named = shown.map(([name, [text]]) => [name, text ?? "Seeds disagree most first"]);
-    return named.filter(([name]) => name !== "disagreement" || S.several);
-  };
+  const choosing = () =>
+    S.comparing && [
+      "Compare with which case? ",
+      el("button", { type: "button", onclick: () => S.endCompare() }, "Cancel"),
+    ];
+  const NONE = { find: "", wrong: "", truth: "", split: "", lacks: "" };
 
   let parts = null;
   const build = (nav) => {
-    const search = el("input", {
-      type: "search",
-      id: "find",
-      placeholder: "Search cases",
-      "aria-label": "Search cases",
-      "aria-keyshortcuts": "/",
-      oninput: () => S.go({ find: search.value }),
-    });
     parts = {
-      search,
-      kinds: el("div.kinds", { role: "group", "aria-label": "Cases shown" }),
-      more: el("div.more"),
+      choosing: el("p.choosing", { role: "status" }),
+      filters: el("div.above-list"),
       rows: el("ul.rows"),
       none: el("p.none"),
       how: el("p.how"),
     };
-    const fold = el("details.filters", null, el("summary", null, "Filter and sort"), parts.more);
-    parts.fold = fold;
-    nav.replaceChildren(search, parts.kinds, fold, parts.how, parts.rows, parts.none);
+    parts.rows.addEventListener("keydown", stepping);
+    parts.rows.addEventListener("focusin", ({ target }) => rove(target.closest("a")));
+    nav.replaceChildren(parts.choosing, parts.filters, parts.how, parts.rows, parts.none);
+  };
+
+  // The list is one stop of the Tab key; arrows move in it.
+  const rove = (link) => {
+    for (const other of parts.rows.querySelectorAll('a[tabindex="0"]')) other.tabIndex = -1;
+    if (link) link.tabIndex = 0;
+  };
+  const links = () => [...parts.rows.querySelectorAll("a")];
+  const stepping = (event) => {
+    const [all, at] = [links(), links().indexOf(event.target.closest("a"))];
+    const to = { ArrowUp: at - 1, ArrowDown: at + 1, Home: 0, End: all.length - 1 }[event.key];
+    if (to === undefined || event.ctrlKey || event.metaKey || event.altKey) return;
+    event.preventDefault();
+    event.stopPropagation();
+    all[Math.min(all.length - 1, Math.max(0, to))]?.focus();
+  };
+  S.focusList = () => parts.rows.querySelector('a[tabindex="0"]')?.focus();
+  S.openFirst = () => {
+    const [first] = S.listed(S.state);
+    if (!first) return S.say("No case is like this.");
+    S.go(S.toCase(first.key));
+    document.getElementById("main").focus();
+  };
+  /** Open the next case of the list, or one before. */
+  S.step = (by) => {
+    const keys = S.listed(S.state).map((one) => one.key);
+    const at = keys.indexOf(S.state.case);
+    const next = at < 0 ? keys[by > 0 ? 0 : keys.length - 1] : keys[at + by];
+    if (next !== undefined) S.go({ case: next });
+    else S.say(by > 0 ? "This is the last case of the list." : "This is the first case of the list.");
   };
 
   S.showList = (nav, state) => {
     if (!parts) build(nav);
+    S.showFilters(parts.filters, state);
     const [found, counts] = [S.listed(state), S.marks.byCase()];
-    if (parts.search.value !== state.find) parts.search.value = state.find;
-    const wrong = S.study.cases.filter((one) => one.wrong).length;
-    const kind = (text, n, value) =>
-      el(
-        "button",
-        { type: "button", "aria-pressed": String(state.wrong === value), onclick: () => S.go({ wrong: value }) },
-        `${text} `,
-        el("span.muted", null, S.count(n)),
-      );
-    parts.kinds.replaceChildren(
-      ...(state.blind || !told() ? [] : [kind("All", S.study.cases.length, ""), kind("Wrong", wrong, "1")]),
-    );
-    const order = ORDERS[state.order] ? state.order : usual();
-    const held = document.activeElement?.id;
-    parts.more.replaceChildren(...filters(state), ...(state.blind ? [] : [choice("Order", "order", orders(), order)]));
-    const narrowed = state.truth || state.split || state.lacks || (state.order && state.order !== usual());
-    parts.fold.hidden = !parts.more.children.length;
-    parts.fold.querySelector("summary").textContent = narrowed ? "Filter and sort •" : "Filter and sort";
-    const focused = document.activeElement?.dataset?.key;
-    parts.rows.replaceChildren(...found.map((one) => row(one, state, counts)));
-    parts.how.textContent = state.blind
-      ? "In random order"
-      : told()
-        ? "Predicted; true → predicted if wrong"
-        : "Predicted class with its probability";
-    parts.none.textContent = found.length ? "" : "No case is like this.";
+    const focused = parts.rows.contains(document.activeElement) ? document.activeElement.dataset.key : undefined;
+    parts.rows.replaceChildren(...found.map((one) => row(one, state, counts.get(one.id) ?? 0)));
+    S.fill(parts.choosing, choosing());
+    parts.how.textContent = how(state);
+    parts.rows.hidden = !found.length;
+    S.fill(parts.none, !found.length && ["No case is like this. ", S.link("a", NONE, null, "Show all cases")]);
+    const current = parts.rows.querySelector("[aria-current]");
+    rove(current ?? parts.rows.querySelector("a"));
     if (focused !== undefined) parts.rows.querySelector(`[data-key="${CSS.escape(focused)}"]`)?.focus();
-    else if (held?.startsWith("by-")) document.getElementById(held)?.focus();
-    parts.rows.querySelector("[aria-current]")?.scrollIntoView({ block: "nearest" });
+    current?.scrollIntoView({ block: "nearest" });
   };
 })(window.stratamil);

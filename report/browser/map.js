@@ -31,7 +31,8 @@
       }
       const i = patch(event);
       if (i === null) S.tip(null);
-      else S.tip(grid.data, i, grid.state, { left: event.clientX - 8, right: event.clientX + 8, top: event.clientY });
+      else
+        S.tip(grid.data, i, grid.state, { left: event.clientX + 8, top: event.clientY - 8, bottom: event.clientY + 8 });
       point(i);
     });
     canvas.addEventListener("pointerup", (event) => {

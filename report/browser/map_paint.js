@@ -46,11 +46,9 @@
     const [context, colour, size] = [canvas.getContext("2d"), colours(canvas), side * view.scale];
     context.setTransform(dense, 0, 0, dense, 0, 0);
     context.clearRect(0, 0, wide, high);
-    const c = S.shownClass(data, grid.state);
+    const [c, { scale }] = [S.shownClass(data, grid.state), grid];
     const contribution = grid.state.colour === "contribution";
-    const [values, largest] = contribution
-      ? [data.contribution[c], data.largest.contribution[c]]
-      : [data.weight, data.largest.weight];
+    const [values, largest] = contribution ? [data.contribution[c], scale.contribution] : [data.ratio, scale.ratio];
     for (const i of patches) {
       const [x, y] = view.pixel(data.x[i], data.y[i]);
       if (x + size < 0 || y + size < 0 || x > wide || y > high) continue;

@@ -3,7 +3,7 @@
 ((S) => {
   S.MARKS = ["signal", "not signal", "artefact"]; // keys 1 to 3; 4 is a label of one's own
   S.GLYPHS = { signal: "✓", "not signal": "✕", artefact: "⊘" };
-  S.glyph = (entry) => (entry.mark ? (S.GLYPHS[entry.mark] ?? "★") : "✎");
+  S.glyph = ({ mark, note }) => (mark ? (S.GLYPHS[mark] ?? "★") : "") + (note ? "✎" : "");
 
   const kept = new Map(); // where the browser keeps nothing, the page does
   const key = (kind, reader) => `stratamil:${S.study.study}:${kind}${reader === undefined ? "" : `:${reader}`}`;
@@ -56,6 +56,10 @@
     put(key(kind, reader), JSON.stringify(Object.fromEntries(table(kind, reader))));
     S.afterClick(() => S.emit("marks"));
   };
+  const blinded = () => {
+    const blind = S.state.blind === "1";
+    return { blinded: blind, seed: blind ? String(S.state.seed) : "" };
+  };
   const now = () => new Date().toISOString().slice(0, 19) + "Z";
 
   const past = []; // what the last changes replaced
@@ -69,8 +73,7 @@
   };
   const entry = (data, i, changes) => {
     const before = S.marks.of(data.path[i]) ?? { mark: "", note: "" };
-    const blinded = S.state.blind === "1";
-    const of = { case_id: data.case.id, blinded, seed: blinded ? String(S.state.seed) : "", time: now() };
+    const of = { case_id: data.case.id, ...blinded(), time: now() };
     return [data.path[i], { ...before, ...of, ...changes }];
   };
 
@@ -95,10 +98,11 @@
       write("marks");
       return true;
     },
-    verdict: (id) => table("verdicts").get(id) ?? { verdict: "", comment: "" },
+    /** What the reader said of a case: a verdict on the model, the class of a blinded diagnosis, a comment. */
+    verdict: (id) => ({ verdict: "", class: "", comment: "", ...table("verdicts").get(id) }),
     judge: (id, changes) => {
-      const said = { ...S.marks.verdict(id), ...changes, time: now() };
-      said.verdict || said.comment ? table("verdicts").set(id, said) : table("verdicts").delete(id);
+      const said = { ...S.marks.verdict(id), ...changes, ...("class" in changes ? blinded() : {}), time: now() };
+      said.verdict || said.class || said.comment ? table("verdicts").set(id, said) : table("verdicts").delete(id);
       write("verdicts");
     },
     labels: () =>

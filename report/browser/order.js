@@ -7,38 +7,58 @@
     return asked < 0 ? data.case.predicted : asked;
   };
 
-  const SORTS = [
-    ["attention", "attention"],
-    ["for", "contribution for"],
-    ["against", "contribution against"],
-    ["disagreement", "disagreement of seeds"],
-    ["number", "patch number"],
-  ];
+  // Name in the address -> what it is called, the value that is largest first, and how it is written.
+  const contribution = (data, c) => (i) => data.contribution[c][i];
+  const SORTS = {
+    attention: { text: "attention", value: (data) => (i) => data.weight[i], written: S.percent },
+    for: { text: "contribution for", value: contribution, written: S.signed },
+    against: {
+      text: "contribution against",
+      value: (data, c) => (i) => -data.contribution[c][i],
+      written: (value) => S.signed(-value),
+    },
+    disagreement: {
+      text: "disagreement of trainings",
+      value: (data) => (i) => data.sd?.[i] ?? 0,
+      written: (value) => `SD ${S.percent(value)}`,
+    },
+    number: { text: "patch number", value: null },
+  };
   /** Names of the orders that this study has, and what they are called. */
-  S.sorts = () => SORTS.filter(([name]) => name !== "disagreement" || S.several);
+  S.sorts = () =>
+    Object.entries(SORTS)
+      .filter(([name]) => name !== "disagreement" || S.several)
+      .map(([name, { text }]) => [name, text]);
 
-  const VALUE = {
-    attention: (data) => (i) => data.weight[i],
-    for: (data, c) => (i) => data.contribution[c][i],
-    against: (data, c) => (i) => -data.contribution[c][i],
-    disagreement: (data) => (i) => (data.sd ? data.sd[i] : data.weight[i]),
+  /** What a patch is sorted by, as it is written below it. */
+  S.sortValue = (data, state) => {
+    const { value, written } = SORTS[state.sort];
+    if (!value) return (i) => String(data.number[i]);
+    const of = value(data, S.shownClass(data, state));
+    return (i) => written(of(i));
   };
 
-  /** Return {groups: [{slice, patches}], patches, shown}: indices in the order seen, all and by group. */
+  /** The patches with the most attention, so many per cent of them, rounded up. */
+  const attended = (data, patches, percent) =>
+    new Set(
+      [...patches]
+        .sort((a, b) => data.weight[b] - data.weight[a] || a - b)
+        .slice(0, Math.max(1, Math.ceil((patches.length * percent) / 100))),
+    );
+
+  /** Return {groups: [{slice, patches}], patches, of}: indices in the order seen; of: how many there are without "Top". */
   S.ordered = (data, state) => {
     const all = Array.from({ length: data.n }, (_, i) => i);
-    let patches = all.filter((i) => S.within(data, state, i));
+    const within = all.filter((i) => S.within(data, state, i));
     if (state.blind) {
-      patches = S.shuffled(patches, `${S.study.study} ${state.seed} ${data.case.id}`);
+      const patches = S.shuffled(within, `${S.study.study} ${state.seed} ${data.case.id}`);
       return { groups: [{ slice: null, patches }], patches, of: patches.length };
     }
-    const of = patches.length;
-    const value = VALUE[state.sort]?.(data, S.shownClass(data, state));
-    const best = value ?? VALUE.attention(data);
-    if (state.top < 100) {
-      patches = [...patches].sort((a, b) => best(b) - best(a)).slice(0, Math.max(1, Math.ceil((of * state.top) / 100)));
-      if (!value) patches.sort((a, b) => a - b);
-    } else if (value) patches = patches.sort((a, b) => value(b) - value(a) || a - b);
+    const top = state.top < 100 ? attended(data, within, state.top) : null;
+    const patches = top ? within.filter((i) => top.has(i)) : within;
+    const of = within.length;
+    const value = SORTS[state.sort].value?.(data, S.shownClass(data, state));
+    if (value) patches.sort((a, b) => value(b) - value(a) || a - b);
     if (state.group !== "slice") return { groups: [{ slice: null, patches }], patches, of };
     const groups = data.slices.map((_, slice) => ({ slice, patches: patches.filter((i) => data.slice[i] === slice) }));
     const filled = groups.filter((group) => group.patches.length);
@@ -53,15 +73,8 @@
   };
 
   const sum = (values, indices) => indices.reduce((total, i) => total + values[i], 0);
-  S.carried = (data, patches, c) => ({
-    attention: sum(data.weight, patches),
-    contribution: sum(data.contribution[c], patches),
-    all:
-      sum(
-        data.contribution[c],
-        data.slice.map((_, i) => i),
-      ) + (data.left_out?.contribution?.[c] ?? 0),
-  });
+  S.attentionOf = (data, patches) => sum(data.weight, patches);
+  S.contributionOf = (data, patches, c) => sum(data.contribution[c], patches);
 
   /** Patches of the same slice next to one: by place where there are places, else by number. */
   S.neighbours = (data, patch, n = 8) => {

@@ -1,8 +1,8 @@
 "use strict";
 // What the pointer does on a grid of patches: hover tells, click opens, Shift selects a range, Ctrl adds one.
 ((S) => {
-  const index = (event) => {
-    const cell = event.target.closest?.(".cell");
+  const index = ({ target }) => {
+    const cell = target?.closest?.(".grid > .cell");
     return cell ? [Number(cell.dataset.i), cell] : [null, null];
   };
 
@@ -10,21 +10,40 @@
     const { host } = grid;
     let touched = null;
     const tell = (i, cell) => S.tip(grid.data, i, grid.state, cell.getBoundingClientRect());
-    let soon = 0;
+    /** Show the numbers of a patch that keys led to; while it scrolls into sight they follow it. */
+    grid.tell = (i) => {
+      const cell = document.getElementById(`${host.id}-${i}`);
+      grid.told = cell ? i : null;
+      if (cell) tell(i, cell);
+    };
+    let [soon, x, y] = [0, 0, 0]; // a tip to come; where the pointer is
+    /** Find what is below the pointer after a scroll. */
+    grid.repoint = () => {
+      if (grid.pointed !== null) [grid.pointed] = index({ target: document.elementFromPoint(x, y) });
+    };
     const later = (i, cell) => {
       clearTimeout(soon); // a pointer on its way wants to see patches, not their numbers
       soon = setTimeout(() => grid.pointed === i && !document.querySelector("dialog[open]") && tell(i, cell), 250);
     };
 
-    host.addEventListener("pointermove", (event) => {
-      const [i, cell] = index(event);
+    let touch = false;
+    const point = (event) => {
+      const [i, cell] = touch ? [null, null] : index(event);
+      [x, y] = [event.clientX, event.clientY];
       if (grid.pointed === i) return;
-      grid.pointed = event.pointerType === "touch" ? null : i;
+      grid.told = null;
+      grid.pointed = i;
       S.current = grid;
       S.tip(null);
-      if (i !== null && event.pointerType !== "touch") later(i, cell);
+      if (i !== null) later(i, cell);
       S.emit("pointed", grid);
-    });
+    };
+    for (const name of ["pointerdown", "pointermove"])
+      host.addEventListener(name, (event) => {
+        touch = event.pointerType === "touch";
+        point(event);
+      });
+    host.addEventListener("mouseover", point); // a window that closed left the pointer on a patch, without a move
     host.addEventListener("pointerleave", () => {
       grid.pointed = null;
       S.tip(null);
@@ -36,7 +55,7 @@
       if (i === null) return;
       S.current = grid;
       if (event.shiftKey) grid.range(i);
-      else if (event.ctrlKey || event.metaKey) grid.toggle(i);
+      else if (event.ctrlKey || event.metaKey || S.selecting) grid.toggle(i);
       else if (event.pointerType === "touch" && touched !== i) {
         touched = i; // a first tap tells, a second opens
         grid.anchor = i;
@@ -53,12 +72,20 @@
       grid.activate(i, false);
       host.focus({ preventScroll: true });
     });
+    /** Begin with keys: at the active patch, or the first. */
+    grid.begin = () => {
+      if (!grid.ordered?.patches.length) return;
+      grid.activate(grid.active ?? grid.ordered.patches[0]);
+      grid.tell(grid.active);
+    };
     host.addEventListener("focus", () => {
       S.current = grid;
-      if (grid.active === null && grid.ordered?.patches.length && host.matches(":focus-visible"))
-        grid.activate(grid.ordered.patches[0]);
+      if (host.matches(":focus-visible")) grid.begin();
     });
-    host.addEventListener("blur", () => S.tip(null));
+    host.addEventListener("blur", () => {
+      grid.told = null;
+      S.tip(null);
+    });
     host.addEventListener("keydown", (event) => {
       if (!grid.data || event.ctrlKey || event.metaKey || event.altKey || !grid.ordered.patches.length) return;
       const { key } = event;
@@ -70,8 +97,7 @@
         if (event.shiftKey) grid.range(i);
         else ((grid.anchor = i), grid.selected.clear());
         grid.activate(i);
-        const cell = document.getElementById(`${host.id}-${i}`);
-        if (cell) tell(i, cell);
+        grid.tell(i);
       } else if (key === " " && grid.active !== null) {
         event.preventDefault();
         grid.toggle(grid.active);

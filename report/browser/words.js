@@ -12,43 +12,56 @@
     return gone(data, i) ? "The image file is gone; this is its thumbnail." : null;
   };
 
-  /** Rows of [what, value]; nothing of the model while blinded. */
-  S.facts = (data, i, state) => {
-    const slice = data.slices[data.slice[i]];
-    const stain = S.study.stains[slice.stain];
-    const rows = [["Slice", el("span", null, S.stainTag(slice.stain), ` ${slice.id}`)]];
-    if (!state.blind)
-      rows.push([
+  /** What the model made of a patch: rows of [what, value]. */
+  const weighed = (data, i) => {
+    const [n, predicted] = [data.case.n_patches, data.case.predicted];
+    const sd = data.sd ? ` (SD ${S.percent(data.sd[i])} over ${S.plural(S.study.seeds.length, "training")})` : "";
+    const contribution = (c) => [
+      c === 0 ? "Contribution" : "",
+      el(
+        "span",
+        null,
+        el("b", null, S.signed(data.contribution[c][i])),
+        " to the logit of ",
+        S.classTag(c),
+        c === predicted && " (predicted)",
+      ),
+    ];
+    return [
+      ["Attention", el("span", null, el("b", null, S.percent(data.weight[i])), ` of the case${sd}`)],
+      [
         "",
-        `${S.percent(slice.weight)} of the attention on ${stain}; ${stain} has ${S.percent(data.ofStain.get(slice.stain) ?? 0)}`,
-      ]);
-    const absent = missing(data, i);
-    if (absent) rows.push(["Image", absent]);
-    if (!state.blind) {
-      const sd = data.sd ? ` (SD ${S.percent(data.sd[i])} over ${S.plural(S.study.seeds.length, "seed")})` : "";
-      rows.push(["Attention", `${S.percent(data.weight[i])} of the case${sd}`]);
-      rows.push([
-        "",
-        `${S.times(data.ratio[i])} the equal share, rank ${S.count(data.rank[i])} of ${S.count(data.case.n_patches)}`,
-      ]);
-      S.study.classes.forEach((name, c) => {
-        const label = c === 0 ? "Contribution" : "";
-        rows.push([label, el("span", null, S.classTag(c), " ", el("b", null, S.signed(data.contribution[c][i])))]);
-      });
-    }
-    if (data.placed) rows.push(["Place", `${Math.round(data.x[i])}, ${Math.round(data.y[i])}`]);
-    const entry = S.marks.of(data.path[i]);
-    if (entry?.mark) rows.push(["Mark", `${S.glyph(entry)} ${entry.mark}`]);
-    if (entry?.note) rows.push(["Note", entry.note]);
-    return rows;
+        `${S.times(data.ratio[i])} the equal share of ${S.percent(1 / n)}, rank ${S.count(data.rank[i])} of ${S.count(n)}`,
+      ],
+      ...S.study.classes.map((_, c) => contribution(c)),
+    ];
   };
 
-  S.factList = (data, i, state) =>
-    el(
+  const marked = (data, i) => {
+    const entry = S.marks.of(data.path[i]);
+    return [
+      ["Mark", entry?.mark && `${S.GLYPHS[entry.mark] ?? "★"} ${entry.mark}`],
+      ["Note", entry?.note],
+    ];
+  };
+
+  /** What is known of a patch, as a list; nothing of the model while blinded. */
+  S.factList = (data, i, state, marks = true) => {
+    const slice = data.slices[data.slice[i]];
+    const share = state.blind || data.slices.length < 2 ? "" : `, which has ${S.percent(slice.share)} of the attention`;
+    const rows = [
+      ...(state.blind ? [] : weighed(data, i)),
+      ["Slice", el("span", null, S.stainTag(slice.stain), ` ${slice.id}${share}`)],
+      ["Image", missing(data, i)],
+      ["Place", data.placed && `${Math.round(data.x[i])}, ${Math.round(data.y[i])}`],
+      ...(marks ? marked(data, i) : []),
+    ].filter(([, value]) => value);
+    return el(
       "dl.facts-of",
       null,
-      S.facts(data, i, state).map(([what, value]) => [el("dt", null, what), el("dd", null, value)]),
+      rows.map(([what, value]) => [el("dt", null, what), el("dd", null, value)]),
     );
+  };
 
   S.spoken = (data, i, state) => {
     const slice = data.slices[data.slice[i]];
@@ -57,7 +70,7 @@
     const words = [S.patchName(data, i, state), slice.name];
     if (!state.blind) {
       words.push(`attention ${S.percent(data.weight[i])}, ${S.times(data.ratio[i])} the equal share`);
-      words.push(`contribution to ${S.study.classes[c]} ${S.signed(data.contribution[c][i])}`);
+      words.push(`contribution ${S.signed(data.contribution[c][i])} to the logit of ${S.study.classes[c]}`);
     }
     if (missing(data, i)) words.push(missing(data, i));
     if (entry) words.push(`marked ${entry.mark || "with a note"}`);
@@ -80,35 +93,43 @@
       shown = `${data.case.key} ${i}`;
     }
     const [wide, high] = [tip.offsetWidth, tip.offsetHeight];
-    const right = at.right + 10 + wide < innerWidth;
-    const left = right ? at.right + 10 : Math.max(8, at.left - wide - 10);
-    const top = Math.min(Math.max(8, at.top), Math.max(8, innerHeight - high - 8));
-    tip.style.transform = `translate(${Math.round(Math.min(left, Math.max(8, innerWidth - wide - 8)))}px, ${Math.round(top)}px)`;
+    // Below the patch or above it: its neighbours in the row stay in sight.
+    const left = Math.max(8, Math.min(at.left, innerWidth - wide - 8));
+    const top = at.bottom + 6 + high < innerHeight ? at.bottom + 6 : Math.max(8, at.top - high - 6);
+    tip.style.transform = `translate(${Math.round(left)}px, ${Math.round(top)}px)`;
   };
 
-  /** How much the shown patches carry: the line above the grid. */
-  S.carriedText = (data, ordered, state) => {
-    const shown = ordered.patches.length;
-    const total = data.left_out ? data.case.n_patches : data.n;
+  /** How many patches are shown, and how much of the attention and of the logit they carry: the line above the grid. */
+  S.carried = (data, ordered, state) => {
+    const [n, total] = [ordered.patches.length, data.case.n_patches];
     const some =
-      shown === total
-        ? `All ${S.plural(total, "patch", "patches")}`
-        : `${S.count(shown)} of ${S.plural(total, "patch", "patches")}`;
-    if (state.blind) return [`${some}, in random order (seed ${state.seed})`];
+      n === total
+        ? `All ${S.plural(n, "patch", "patches")}`
+        : `${S.count(n)} of ${S.plural(total, "patch", "patches")}`;
+    if (state.blind) return [`${some}, in random order ${state.seed}`];
     const c = S.shownClass(data, state);
-    const carried = S.carried(data, ordered.patches, c);
-    const name = S.study.classes[c];
+    const of = ordered.of === total ? "" : ` of ${S.count(ordered.of)}`;
+    const top = state.top < 100 ? `${some}: the top ${state.top}%${of} by attention` : some;
     const words = [
-      some,
-      `${S.percent(carried.attention)} of the attention`,
-      `${S.signed(carried.contribution)} to the logit of ${name}, which is ${S.signed(data.logit[c])} (all patches ${S.signed(carried.all)}, bias ${S.signed(data.bias[c])})`,
+      top,
+      `${S.percent(S.attentionOf(data, ordered.patches))} of the attention`,
+      ofLogit(data, ordered, c),
     ];
     const against = ordered.patches.some((i) => data.contribution[c][i] < 0);
-    if (state.sort === "against" && !against) words.push(`no patch counts against ${name}`);
+    if (state.sort === "against" && !against) words.push(`no patch counts against ${S.study.classes[c]}`);
     if (data.left_out)
       words.push(
         `${S.plural(data.left_out.n, "patch is", "patches are")} not in this browser, with ${S.percent(data.left_out.weight)} of the attention`,
       );
     return words;
+  };
+
+  const ofLogit = (data, ordered, c) => {
+    const name = S.study.classes[c];
+    const all = data.logit[c] - data.bias[c];
+    if (ordered.patches.length < data.case.n_patches)
+      return `${S.signed(S.contributionOf(data, ordered.patches, c))} to the logit of ${name}; all patches add ${S.signed(all)}`;
+    const [patches, bias, logit] = S.summed(all, data.bias[c]);
+    return `logit of ${name} ${logit}: patches ${patches}, bias ${bias}`;
   };
 })(window.stratamil);

@@ -23,7 +23,7 @@ def visit(browser, study):
     """Open the page at an address after the #, each time as a new browser; at the end nothing may have gone wrong."""
     seen = []
 
-    def open_page(hash_="", width=1400, height=1200, address=None, **options):
+    def open_page(hash_="", width=1400, height=1500, address=None, **options):
         seen.append(chromium.Seen(browser, address or study.address(hash_), width, height, **options))
         return seen[-1]
 

@@ -44,7 +44,7 @@ NAMELESS = """() => [...document.querySelectorAll('button, input, select, textar
   .filter((one) => one.checkVisibility())
   .filter((one) => !(one.getAttribute('aria-label') || one.labels?.length || one.textContent.trim()))
   .map((one) => one.outerHTML)"""
-WIDE = """() => [document.documentElement.scrollWidth, ...[...document.querySelectorAll('.pane, .rows, dialog')]
+WIDE = """() => [document.documentElement.scrollWidth, ...[...document.querySelectorAll('.panes, .pane, .rows, dialog')]
   .filter((one) => one.checkVisibility()).map((one) => innerWidth - (one.clientWidth - one.scrollWidth))]"""
 
 
@@ -86,22 +86,47 @@ def test_the_policy_is_strict_and_files_are_small():
 
 
 def test_the_keyboard_alone_is_enough(visit):
-    seen = visit()
+    seen = visit(height=900)
     press = seen.page.keyboard.press
     press("/")
     seen.page.keyboard.type("P-5")
     press("Enter")
     seen.cell(0).wait_for()
     assert "case=5" in seen.page.url
+    press("/")
     press("Escape")
+    assert "find" not in seen.page.url
     seen.page.locator("#skip").focus()
     press("Enter")
     assert "case=5" in seen.page.evaluate("location.hash")
     assert seen.page.evaluate("document.activeElement.id") == "main"
-    for _ in range(60):
+    press("3")
+    assert "Point at a patch, or move to one with the arrow keys, and press 3." in seen.text("#told")
+    press("Tab")
+    assert seen.page.evaluate("document.activeElement.id") == "tool-sort"
+    press("/")
+    assert seen.page.evaluate("document.activeElement.id") == "find"
+    stops = []
+    while not stops or stops[-1] != "tool-sort":
         press("Tab")
-        if seen.page.evaluate("document.activeElement.role") == "listbox":
-            break
+        stops.append(seen.page.evaluate("document.activeElement.id || document.activeElement.className"))
+        assert len(stops) < 10, stops
+    assert stops.count("case") == 1  # of all rows of the list
+    seen.page.locator(".rows a[aria-current]").focus()
+    press("ArrowDown")
+    press("Enter")
+    seen.page.wait_for_url("**case=101")
+    press("k")
+    seen.page.wait_for_url("**case=5")
+    press("PageDown")
+    assert seen.page.locator(".panes").evaluate("panes => panes.scrollTop") > 0
+    press("Home")
+    assert seen.page.locator(".panes").evaluate("panes => panes.scrollTop") == 0
+    press("ArrowRight")
+    assert "rank 1 of 45" in seen.text("#tip")  # what a pointer would see
+    press("ArrowRight")
+    assert "rank 2 of 45" in seen.text("#tip")
+    press("Home")
     press("ArrowRight")
     press("ArrowDown")
     press("Shift+ArrowRight")
@@ -117,14 +142,12 @@ def test_the_keyboard_alone_is_enough(visit):
     press("Escape")
     assert seen.page.locator(".pane .badge", has_text="✕").count() == 1
     seen.page.get_by_role("dialog").wait_for(state="detached")
-    press("/")
-    press("Control+a")
-    press("Delete")
-    press("Escape")
     press("k")
     seen.page.wait_for_url("**case=26**")
     press("?")
-    assert seen.page.get_by_role("dialog").get_by_role("heading", name="Keys").is_visible()
+    help_ = seen.page.get_by_role("dialog").get_by_role("table")
+    assert help_.nth(0).get_by_role("row", name="training one of the models").is_visible()
+    assert help_.nth(1).get_by_role("row", name="compare with another case").is_visible()
 
 
 @pytest.mark.parametrize(("scheme", "width"), (("light", 1400), ("dark", 500)))
@@ -137,6 +160,8 @@ def test_all_is_read_and_named_at_any_width(visit, scheme, width):
         assert seen.page.evaluate(CONTRAST) == [], hash_
         assert seen.page.evaluate(NAMELESS) == []
         if hash_.startswith("#case=26"):
+            seen.page.get_by_role("button", name="Only slice").first.click()  # the pointer stays on it
+            assert seen.page.evaluate(CONTRAST) == []
             seen.cell(seen.cells()[0]).click()
             seen.page.get_by_role("dialog").wait_for()
             assert max(seen.page.evaluate(WIDE)) <= width
@@ -148,6 +173,10 @@ def test_on_500_pixels_a_case_leads_back_to_the_list(visit):
     seen = visit("", 500)
     seen.page.locator(".rows a").first.click()
     assert not seen.page.locator(".rows").is_visible()
+    seen.page.get_by_role("button", name="Next case").click()
+    seen.page.get_by_role("heading", name="Case 26").wait_for()
+    seen.page.get_by_role("button", name="Previous case").click()
+    seen.page.get_by_role("heading", name="Case 7").wait_for()
     seen.page.get_by_role("link", name="← Cases").click()
     assert seen.page.locator(".rows").is_visible()
 
@@ -159,6 +188,11 @@ def test_a_tap_tells_and_a_second_opens(visit):
     assert "rank 1 of 45" in seen.text("#tip")
     cell.tap()
     assert seen.page.get_by_role("dialog").is_visible()
+    seen.page.get_by_role("dialog").get_by_role("button", name="Close").tap()
+    seen.page.get_by_role("button", name="Select").tap()
+    for i in seen.cells()[1:3]:
+        seen.cell(i).tap()
+    assert "2 patches selected" in seen.text(".marking")
 
 
 def test_a_case_prints_on_one_page(visit):
@@ -171,7 +205,7 @@ def test_a_case_prints_on_one_page(visit):
     text = " ".join(sheet.inner_text().split())
     for words in (
         "The model says benign with probability 0.70 (SD",
-        "the true class is high <b>grade</b>",
+        "the true class is high <b>grade</b>: wrong.",
         "Anna does not agree",
     ):
         assert words in text

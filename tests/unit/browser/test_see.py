@@ -22,18 +22,23 @@ def keys(seen):
 def test_the_most_misleading_case_comes_first_and_the_list_narrows(visit):
     seen = visit()
     assert keys(seen) == ["7", "26@01", HOSTILE, "26@02", "5", "101"]  # by the true class's probability; unknown last
-    seen.page.get_by_role("button", name="Wrong").click()
+    kinds = seen.page.locator(".kinds button")
+    kinds.get_by_text("Wrong").click()
     assert keys(seen) == ["7", "26@01", HOSTILE]
-    seen.page.get_by_role("button", name="All").click()
-    seen.page.get_by_text("Filter and sort").click()
-    seen.page.get_by_label("Without stain").select_option("melan")
-    assert keys(seen) == ["7"]
-    seen.page.get_by_label("Without stain").select_option("any")
+    kinds.get_by_text("Right").click()
+    assert keys(seen) == ["26@02", "5"]
+    kinds.get_by_text("All").click()
+    seen.page.get_by_text("Filter", exact=True).click()
+    for lacks in ("melan missing", "a stain missing"):
+        seen.page.get_by_label("Stains").select_option(lacks)
+        assert keys(seen) == ["7"]
+    assert kinds.all_inner_texts() == ["All 1", "Wrong 1", "Right 0"]
+    seen.page.get_by_label("Stains").select_option("all cases")
     seen.page.get_by_label("True class").select_option(CLASSES[0])
     seen.page.get_by_label("Split").select_option("01")
     assert keys(seen) == ["5"]
-    seen.page.get_by_label("True class").select_option("any")
-    seen.page.get_by_label("Split").select_option("any")
+    seen.page.get_by_label("True class").select_option("all")
+    seen.page.get_by_label("Split").select_option("all")
     seen.page.get_by_label("Order").select_option("By name")
     assert keys(seen)[1:] == ["5", "7", "26@01", "26@02", "101"]  # 26 after 7
     seen.page.get_by_label("Search cases").fill("p-10")
@@ -41,25 +46,59 @@ def test_the_most_misleading_case_comes_first_and_the_list_narrows(visit):
     assert "find=p-10" in seen.page.url
 
 
+def test_a_search_opens_its_first_case_and_leaves_nothing_behind(visit):
+    seen = visit("#lacks=melan")
+    find = seen.page.get_by_label("Search cases")
+    find.fill("26")
+    assert "No case is like this. Show all cases" in seen.text(".list .none")
+    seen.page.keyboard.press("Escape")
+    assert (find.input_value(), keys(seen)) == ("", ["7"])
+    find.fill("26")
+    seen.page.get_by_role("link", name="Show all cases").click()
+    assert len(keys(seen)) == 6
+    find.fill("p-10")
+    seen.page.keyboard.press("Enter")
+    seen.page.get_by_role("heading", name="Case 101").wait_for()
+
+
 def test_a_case_shows_what_the_model_said_and_where_it_looked(visit, study):
     seen = visit("#case=5")
     told = study.patches["5"]
     seen.cell(0).wait_for()
-    assert "The model says benign 0.90 (SD" in seen.text(".line")
+    assert re.search(r"The model says benign 0.90 \(SD 0.0\d over 3 trainings\)", seen.text(".line"))
     assert "True class benign right" in seen.text(".line")
-    by_seed = ", ".join(f"{member[0]:.2f}" for member in case(study, "5")["members"])
-    assert seen.page.get_by_role("img", name=f"benign: 0.90; by seed {by_seed}").is_visible()
+    each = ", ".join(f"{member[0]:.2f}" for member in case(study, "5")["members"])
+    assert seen.page.get_by_role("img", name=f"benign: 0.90; by training {each}").is_visible()
     stain = told["stains"][0]["weight"]
     share = stain * told["slices"][1]["weight"]
     assert f"h&e {stain:.1%}" in seen.text(".attention")
-    assert f"A2 {share:.1%} {share / (stain / 2):.1f}×" in seen.text(".attention")
-    assert f"The largest share, {share:.1%}, is on h&e A2." in seen.text(".attention")
+    part = 16 / 45  # of the patches: what a ratio compares with, of a slice as of a patch
+    assert f"A2 {share:.1%} {share / part:.1f}×" in seen.text(".attention")
+    assert f"h&e A2 has the most: {share:.1%} of the attention, on {part:.1%} of the patches." in seen.text(
+        ".attention"
+    )
+    row = seen.page.get_by_role("button", name="Only slice h&e A2")
+    track, fill, line = (row.locator(name).bounding_box() for name in (".track", ".fill", ".part"))
+    assert fill["width"] / track["width"] == pytest.approx(share, abs=0.01)
+    assert (line["x"] + 1 - track["x"]) / track["width"] == pytest.approx(part, abs=0.01)
+    patches, bias, logit = sums(seen)
+    assert patches + bias == pytest.approx(logit)
+    assert logit == pytest.approx(told["logit"][0], abs=0.005)
     seen.page.get_by_role("button", name="Only stain melan").click()
     assert set(seen.cells()) == {36 + i for i in range(9)}
     seen.page.get_by_role("button", name="Only stain melan").click()
     seen.page.get_by_role("button", name="Only slice h&e A2").click()
     assert set(seen.cells()) == {20 + i for i in range(16)}
     assert "16 of 45 patches" in seen.text(".carried")
+    lone = visit("#case=7")  # one slice: nothing to compare
+    lone.cell(0).wait_for()
+    assert "×" not in lone.text(".attention")
+
+
+def sums(seen):
+    said = re.search(r"logit of benign (\S+): patches (\S+), bias (\S+)", seen.text(".carried").replace("−", "-"))
+    logit, patches, bias = map(float, said.groups())
+    return patches, bias, logit
 
 
 @pytest.mark.parametrize("sort", ("attention", "for", "against", "disagreement", "number"))
@@ -69,14 +108,22 @@ def test_patches_are_in_the_order_asked_for(visit, study, sort):
     by |= {"against": -np.array(patches["contribution"][0]), "number": -np.arange(45)}
     seen = visit("#case=5")
     seen.page.get_by_label("Sort by").select_option(sort)
-    assert seen.cells() == np.argsort(-np.array(by[sort]), kind="stable").tolist()
+    order = np.argsort(-np.array(by[sort]), kind="stable").tolist()
+    assert seen.cells() == order
+    i = order[3]
+    contribution = f"{patches['contribution'][0][i]:+.3g}"
+    told = {"attention": f"{patches['weight'][i]:.1%}", "for": contribution, "against": contribution}
+    told |= {"disagreement": f"SD {patches['sd'][i]:.1%}", "number": str(patches["number"][i])}
+    assert seen.cell(i).locator(".value").inner_text().replace("−", "-") == told[sort]
+    said = {"disagreement": "SD of the attention over 3 trainings", "against": "contribution to the logit of benign"}
+    assert f"number: {said.get(sort, '')}" in seen.text(".legend")
 
 
 def test_contributions_to_another_class_are_shown_when_asked_for(visit, study):
     seen = visit("#case=5&sort=for")
-    seen.page.get_by_label("Class whose contributions are shown").select_option(CLASSES[1])
+    seen.page.get_by_role("combobox", name="Class", exact=True).select_option(CLASSES[1])
     assert seen.cells() == np.argsort(-np.array(study.patches["5"]["patches"]["contribution"][1])).tolist()
-    assert f"contribution to {CLASSES[1]}" in seen.text(".legend")
+    assert f"contribution for {CLASSES[1]}" in seen.text(".legend")
 
 
 def test_groups_are_stains_and_slices(visit, study):
@@ -86,32 +133,49 @@ def test_groups_are_stains_and_slices(visit, study):
     assert [re.sub(r"\s+", " ", head).split(" patch")[0] for head in heads] == ["h&e A1 20", "h&e A2 16", "melan B1 9"]
     weight = np.array(study.patches["5"]["patches"]["weight"])
     assert seen.cells()[:20] == np.argsort(-weight[:20]).tolist()
+    seen.page.get_by_label("Top").fill("4")
+    top = [i for i in np.argsort(-weight)[:5] if i < 20]
+    said = f"{len(top)} of 20 patches · {weight[top].sum():.1%} of the attention; the slice has {weight[:20].sum():.1%}"
+    assert said in seen.text(".group")
 
 
-def test_the_slider_says_what_the_top_patches_carry(visit, study):
-    seen = visit("#case=5")
-    seen.page.get_by_label("Top").fill("10")
+@pytest.mark.parametrize("sort", ("attention", "against"))
+def test_the_top_patches_are_those_with_the_most_attention(visit, study, sort):
+    seen = visit(f"#case=5&sort={sort}")
+    seen.page.get_by_label("Top").fill("4")  # its fifth stop is 10%
     top = np.argsort(-np.array(study.patches["5"]["patches"]["weight"]))[:5]
-    assert seen.cells() == top.tolist()
+    assert sorted(seen.cells()) == sorted(top.tolist())
     attention = np.array(study.patches["5"]["patches"]["weight"])[top].sum()
     contribution = np.array(study.patches["5"]["patches"]["contribution"][0])[top].sum()
     said = seen.text(".carried").replace("−", "-")
-    assert f"5 of 45 patches {attention:.1%} of the attention {contribution:+.4f} to the logit of benign" in said
+    assert f"5 of 45 patches: the top 10% by attention {attention:.1%} of the attention" in said
+    assert f"{contribution:+.3g} to the logit of benign; all patches add" in said
     assert "top=10" in seen.page.url
+    seen.page.keyboard.press("j")
+    seen.page.get_by_role("heading", name="Case 101").wait_for()
+    assert "1 of 108 patches: the top 10% of 8 by attention" in seen.text(".carried")
+    seen.page.get_by_role("link", name="Show all").click()
+    assert len(seen.cells()) == 8
 
 
 def test_hover_tells_of_a_patch(visit, study):
-    seen = visit("#case=5")
+    seen = visit("#case=5", height=900)
     patches = study.patches["5"]["patches"]
     i = int(np.argmax(patches["weight"]))
     seen.cell(i).hover()
     said = seen.text("#tip").replace("−", "-")
     weight = patches["weight"][i]
     assert patches["path"][i].split("/")[1] in said
-    assert f"{weight:.1%} of the case (SD {patches['sd'][i]:.1%} over 3 seeds)" in said
-    assert f"{weight * 45:.1f}× the equal share, rank 1 of 45" in said
+    assert f"{weight:.1%} of the case (SD {patches['sd'][i]:.1%} over 3 trainings)" in said
+    assert f"{weight * 45:.1f}× the equal share of 2.2%, rank 1 of 45" in said
     for c, name in enumerate(CLASSES):
-        assert f"{name} {patches['contribution'][c][i]:+.2g}"[:-1] in said
+        assert f"{patches['contribution'][c][i]:+.3g} to the logit of {name}" in said
+    share = np.array(patches["weight"])[np.array(patches["slice"]) == patches["slice"][i]].sum()
+    assert f"which has {share:.1%} of the attention" in said
+    tip, cell = (seen.page.locator("#tip").bounding_box(), seen.cell(i).bounding_box())
+    assert tip["y"] >= cell["y"] + cell["height"]  # the next patches of the row stay in sight
+    seen.page.mouse.wheel(0, 30)
+    seen.page.locator("#tip").wait_for(state="hidden")
 
 
 def test_a_click_opens_a_patch_with_its_file_and_neighbours(visit, study):
@@ -126,6 +190,7 @@ def test_a_click_opens_a_patch_with_its_file_and_neighbours(visit, study):
     seen.page.keyboard.press("ArrowRight")
     window.get_by_text("2 of 45", exact=True).wait_for()
     assert window.locator("img").evaluate("image => image.decode().then(() => image.naturalWidth)") == 40
+    window.get_by_text("40 × 40 pixels, enlarged 14").wait_for()
     window.get_by_role("button", name="Copy").click()
     assert seen.page.evaluate("navigator.clipboard.readText()") == str(file)
     assert quote(path[order[1]], safe="/") in seen.page.url.replace("%2F", "/").replace("+", "%20")
@@ -135,7 +200,7 @@ def test_a_click_opens_a_patch_with_its_file_and_neighbours(visit, study):
     assert {name.split("_")[0] for name in names} == {str(same[order[1]])}
     seen.page.keyboard.press("Escape")
     window.wait_for(state="detached")
-    seen.page.wait_for_function("!location.hash.includes('patch=')")
+    seen.page.wait_for_url(lambda url: "patch=" not in url)
     assert seen.page.evaluate("document.activeElement.getAttribute('aria-activedescendant')").endswith(f"-{order[1]}")
 
 
@@ -177,15 +242,52 @@ def test_an_address_that_asks_for_what_is_not_there_is_forgiven(visit, study):
 
 
 def test_two_cases_stand_side_by_side(visit):
-    seen = visit("#case=5")
-    seen.page.locator(".rows li", has_text="split 01").hover()
-    seen.page.get_by_role("button", name="Show 26 beside the open case").first.click()
+    seen = visit("#case=5", height=900)
+    seen.page.get_by_role("button", name="Compare").click()
+    assert "Compare with which case?" in seen.text(".choosing")
+    seen.page.locator(".rows li", has_text="split 01").click()
     heads = seen.page.locator(".pane:not([hidden]) h1")
     heads.nth(1).wait_for()
     assert [text.split()[1] for text in heads.all_inner_texts()] == ["5", "26"]
-    assert seen.page.locator(".pane:not([hidden]) .grid").nth(1).locator(".cell").first.is_visible()
-    seen.page.get_by_role("button", name="Close").click()
+    grids = seen.page.locator(".pane:not([hidden]) .grid")
+    grids.nth(1).locator(".cell").first.wait_for()
+    frames = grids.locator(".cell:visible").evaluate_all(
+        "cells => cells.map((one) => [one.closest('.pane').ariaLabel, +one.style.getPropertyValue('--w')])"
+    )
+    largest = [max(w for pane, w in frames if pane == of) for of in ("Case", "Case beside")]
+    assert max(largest) == 1 > min(largest)  # one scale for both
+    assert grids.nth(0).bounding_box()["y"] == grids.nth(1).bounding_box()["y"]
+    assert seen.page.locator(".legend").evaluate_all("all => all.map((one) => getComputedStyle(one).visibility)") == [
+        "visible",
+        "hidden",
+    ]
+    seen.page.keyboard.press("End")
+    close = seen.page.get_by_role("button", name="Close")
+    assert close.bounding_box()["y"] < 200  # in sight, both panes having scrolled
+    assert grids.nth(0).bounding_box()["y"] == grids.nth(1).bounding_box()["y"] < 200
+    seen.page.keyboard.press("Escape")
     assert heads.count() == 1
+    seen.page.keyboard.press("c")
+    seen.page.keyboard.press("ArrowUp")
+    seen.page.keyboard.press("Enter")
+    heads.nth(1).wait_for()
+    assert seen.page.evaluate("document.activeElement.textContent") == "Close"
+    seen.page.keyboard.press("k")  # another case is read alone
+    seen.page.wait_for_url(lambda url: "beside" not in url)
+    assert heads.count() == 1
+
+
+def test_two_cases_stand_side_by_side_on_a_tablet_and_below_each_other_on_a_phone(visit):
+    seen = visit("#case=5", 800)
+    seen.page.get_by_role("button", name="Compare").click()
+    seen.page.locator(".rows li", has_text="split 01").click()
+    panes = seen.page.locator(".pane:not([hidden])")
+    panes.nth(1).wait_for()
+    first, second = panes.nth(0).bounding_box(), panes.nth(1).bounding_box()
+    assert second["x"] >= first["x"] + first["width"] - 1
+    seen.page.set_viewport_size({"width": 500, "height": 900})
+    first, second = panes.nth(0).bounding_box(), panes.nth(1).bounding_box()
+    assert second["y"] >= first["y"] + first["height"] - 1
 
 
 def test_an_address_brings_the_same_back_and_back_goes_back(visit):
@@ -207,10 +309,10 @@ def test_what_is_missing_is_named(visit, study):
     seen = visit("#case=26%4001")
     seen.cell(2).hover()
     assert "The image file is gone; this is its thumbnail." in seen.text("#tip")
-    assert seen.cell(3).inner_text().strip() == "no image"
+    assert seen.cell(3).locator(".thumb").inner_text() == "no image"
     seen = visit("#case=101")  # features without images, and only the patches with the most attention
     seen.cell(0).wait_for()
-    assert {seen.cell(i).inner_text().strip() for i in range(8)} == {str(i) for i in range(8)}
+    assert [seen.cell(i).locator(".thumb").inner_text() for i in range(8)] == [str(i) for i in range(8)]
     assert "8 of 108 patches" in seen.text(".carried")
     assert "100 patches are not in this browser, with 20.0% of the attention" in seen.text(".carried")
     seen = visit("#case=7")
