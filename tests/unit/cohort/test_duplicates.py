@@ -164,6 +164,26 @@ def test_the_script_stops_with_all_pairs(tmp_path, monkeypatch):
     assert len(error.value.problems) == len(parted) > 0 and not list(tmp_path.glob("*.npz"))
 
 
+@pytest.mark.parametrize("mode", ["merge", "warn"])
+def test_equal_files_and_near_duplicates_are_merged_or_warned_of(tmp_path, monkeypatch, caplog, mode):
+    cases().assign(label="1").to_csv(tmp_path / "cases.csv", index=False)
+    equal(["1", "2"]).to_csv(tmp_path / "equal.csv", index=False)
+    near(["2", "3"], ["5", "8"]).to_csv(tmp_path / "near.csv", index=False)
+    out = [str(tmp_path / f"data_splits_0{i}.npz") for i in (1, 2, 3)]
+    words = ["--cases", str(tmp_path / "cases.csv"), "--classes", "a", "b", "--n-splits", "3", "--output", *out]
+    words += ["--equal-files", str(tmp_path / "equal.csv"), "--duplicates", mode]
+    words += ["--same-tissue", str(tmp_path / "near.csv")] if mode == "merge" else []
+    monkeypatch.setattr(sys, "argv", ["splits.py", *words])
+    script.main(script.arguments())
+    tested = [set(splits.read(path).test) for path in out]
+    if mode == "merge":
+        assert "split as one, for they have the same tissue: p1, p2, p3" in caplog.text
+        for group in ({"1", "2", "3"}, {"5", "8"}):
+            assert sum(bool(group & test) for test in tested) == 1
+    else:
+        assert "cases 1, 2 share 1 equal file" in caplog.text
+
+
 @settings(max_examples=20, deadline=None)
 @given(st.lists(st.sets(st.sampled_from("12345678"), min_size=2, max_size=3), max_size=4))
 def test_merged_patients_are_those_that_groups_connect(groups):
