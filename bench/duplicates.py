@@ -16,6 +16,7 @@ scale: random sketches and features of a large study on disk, some of them twice
 import argparse
 import io
 import json
+import resource
 import sys
 import tempfile
 from pathlib import Path
@@ -247,10 +248,12 @@ def scale(args):
             folder / "n.json",
         ]
         seconds, memory = measure.run([sys.executable, script, *flags])
+        spent = resource.getrusage(resource.RUSAGE_CHILDREN)
         told, listed = json.loads((folder / "n.json").read_text()), pd.read_csv(folder / "p.csv")
         apart = table["case_id"].to_numpy()[pairs[:, 0]] != table["case_id"].to_numpy()[pairs[:, 1]]
         print(
-            f"{args.rows:,} patches of width {args.width}, {args.threads} threads: {seconds:.0f} s, peak "
+            f"{args.rows:,} patches of width {args.width}, {args.threads} threads: {seconds:.0f} s (CPU "
+            f"{spent.ru_utime + spent.ru_stime:.0f} s), peak "
             f"{memory / 1024:.1f} GB; {2 * apart.sum():,} patches twice in two cases, {len(listed):,} listed; compared "
             f"{told['compared']:,}"
         )

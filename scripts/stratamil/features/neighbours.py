@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 BLOCK = 8192  # rows at once
 FEW = 20_000  # up to so many, all are compared with all
 PER_CELL = 40  # vectors that a cell's centre is learned from
-PROBES = 6  # nearest cells that a vector is looked for in
+PROBES = 3  # nearest cells that a vector is looked for in
 Vectors = Callable[[NDArray[np.int64]], NDArray[np.float32]]  # rows -> vectors (n, D) of length 1
 
 
@@ -29,7 +29,7 @@ def index(vectors: Vectors, n: int, threads: int, seed: int = 0) -> faiss.Index:
     if n <= FEW:
         result = faiss.IndexFlatIP(width)
     else:
-        cells = int(4 * np.sqrt(n))
+        cells = int(2 * np.sqrt(n))
         result = faiss.IndexIVFScalarQuantizer(
             faiss.IndexFlatIP(width), width, cells, faiss.ScalarQuantizer.QT_fp16, faiss.METRIC_INNER_PRODUCT
         )
