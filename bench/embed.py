@@ -103,7 +103,7 @@ class Study(Work):
         values = store.read([self.place / "out.h5"]).values
         kept = cache.Cache(self.place / "apart.h5", encoder.identity)
         keys = [cache.Key(path, 0, 0) for path in self.table["path"]]
-        colour, facts = np.zeros((16, store.COLOUR)), [images.Facts(224, 224, 8, 0, 0.0)] * 16
+        colour, facts = np.zeros((16, store.COLOUR)), [images.Facts(*[0] * len(images.Facts._fields))] * 16
         none = pd.DataFrame(columns=store.UNREADABLE)
 
         def write():

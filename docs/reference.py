@@ -45,7 +45,8 @@ def rows(section: str) -> list[tuple[str, str, str, str]]:
     if section == "Study":
         settings = {name: entry for name, entry in schema.read()["properties"].items() if "properties" not in entry}
     else:
-        settings = {f"{section}.{key}": setting for key, setting in schema.section(section).items()}
+        parts = [section, *schema.within(section)]
+        settings = {f"{part}.{key}": setting for part in parts for key, setting in schema.section(part).items()}
     return [
         (f"`{name}`", values(setting), _default(setting), _cell(setting["description"]))
         for name, setting in settings.items()

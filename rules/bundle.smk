@@ -39,6 +39,7 @@ rule bundle:
         refitted=given(flag("refitted", SEEDS)) if config["bundle"]["refit"] else "",
         flags=given(
             flags("cohort", exclude_patches=None),
+            flags("cohort.quality"),
             flags("names"),
             flag("encoders", json.dumps({} if PRECOMPUTED else ENCODINGS)),
             flags("report", "title", "bootstrap_samples", "seed", "columns"),

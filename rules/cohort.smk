@@ -48,6 +48,7 @@ rule cohort:
             flag("classes", CLASSES),
             flag("stains", STAINS),
             flags("cohort", "patient_column", "site_column"),
+            flags("cohort.quality", "pen"),
             *(
                 [flags("cohort", "case_column", "missing_words"), flags("report", "columns")]
                 if config["report"]["columns"]

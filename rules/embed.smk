@@ -1,8 +1,8 @@
 """Encode every patch of the used cases once, for all splits, seeds and epochs.
 
 INPUTS: inventory/patches.parquet, inventory/cases.csv, encoder weights
-OUTPUTS: features/{encoder}/shard_{shard}.h5, with the size, colour and sharpness of each image, so that no later rule
-    opens one to know them; undeclared: the cache beside it, with which a rerun encodes only what is new
+OUTPUTS: features/{encoder}/shard_{shard}.h5, with the size, colour and quality of each image, so that no later rule
+    opens one to know them, and which patches are excluded for it; undeclared: the cache beside it, with which a rerun encodes only what is new
 Only `weights` uses the network, and runs where Snakemake does.
 """
 

@@ -9,7 +9,10 @@ from stratamil.workflow import changed_settings
 
 def flags(section, *only, **settings):
     """A section of the config as flags, see `schema.flags`; the whole of it, or the settings named."""
-    return schema.flags(section, config[section], *only, **settings)
+    values = config
+    for part in section.split("."):
+        values = values[part]
+    return schema.flags(section, values, *only, **settings)
 
 
 def given(*words):
@@ -82,13 +85,20 @@ def encoder_weights(wildcards):
 
 
 def encoder_flags(wildcards):
-    """The settings of an encoder; its weights are an input."""
+    """The settings of an encoder, whose weights are an input, and of what is excluded."""
     settings = ENCODINGS[wildcards.encoder]
     stains = [flag("only_stains", settings["only_stains"])] if settings["only_stains"] else []
     colours = settings["normalise"]
     words = [colours] if isinstance(colours, str) else [f"{stain}={method}" for stain, method in colours.items()]
     own = [] if colours == "none" else [flag("normalise", words)]
-    return " ".join([flags("embed", **(settings | dict.fromkeys(("weights", "by_stain", "normalise")))), *own, *stains])
+    return " ".join(
+        [
+            flags("embed", **(settings | dict.fromkeys(("weights", "by_stain", "normalise")))),
+            *own,
+            *stains,
+            flags("cohort.quality"),
+        ]
+    )
 
 
 def variant_flags(wildcards):

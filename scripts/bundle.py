@@ -8,7 +8,7 @@ from typing import Any
 
 import cli
 from stratamil.cohort import columns, inventory, splits
-from stratamil.core import tables
+from stratamil.core import schema, tables
 from stratamil.core.errors import UserError
 from stratamil.core.names import column
 
@@ -25,6 +25,7 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--splits", nargs="+", type=Path, required=True, help="data_splits_<split>.npz")
     parser.add_argument("--labels", type=Path, help="labels table, for --columns")
     cli.add_settings(parser, "cohort")
+    cli.add_settings(parser, "cohort.quality")
     cli.add_settings(parser, "names")
     parser.add_argument(
         "--encoders", type=json.loads, default={}, help="feature folder -> settings of its encoder (JSON)"
@@ -89,6 +90,7 @@ def settings(args: argparse.Namespace, identity: dict[str, Any]) -> dict[str, An
         "names": {name: getattr(args, name) for name in ("pattern", "stains", "unknown_stains")},
         "cohort": {name: getattr(args, name) for name in cohort},
         "source": "patches" if args.encoders else "precomputed",
+        "quality": {name: getattr(args, name) for name in schema.section("cohort.quality")} if args.encoders else None,
         "encoders": collect.encoders(args.encoders, identity),
     }
 

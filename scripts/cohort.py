@@ -18,7 +18,7 @@ from stratamil.cohort import columns, duplicates, near_copies, sites, splits
 from stratamil.cohort.inventory import USED
 from stratamil.core import files, provenance, tables
 from stratamil.core.errors import UserError
-from stratamil.features import quality, store
+from stratamil.features import left_out, quality, store
 from stratamil.report import cohort_sentences
 
 PLAN = ("preset", "n_splits", "validation", "n_repeats", "by", "balance")
@@ -40,6 +40,7 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--classes", nargs="+", required=True)
     parser.add_argument("--stains", nargs="+", required=True, metavar="STAIN", help="all stains, in order")
     cli.add_settings(parser, "cohort", "case_column", "patient_column", "site_column", "missing_words")
+    cli.add_settings(parser, "cohort.quality", "pen")
     cli.add_settings(parser, "report", "title", "bootstrap_samples", "seed", "colors", "columns")
     parser.add_argument("--first-page", type=Path, help="index.html of the study, to link to")
     parser.add_argument("--labels", type=Path, help="labels table, for columns")
@@ -63,7 +64,7 @@ def main(args: argparse.Namespace) -> None:
     patches = cohort_summary.classed(listed, cases)
     sets = {path.stem.removeprefix("data_splits_"): splits.read(path) for path in args.splits}
     plan = {name: getattr(args, name) for name in PLAN}
-    lost = store.unreadable(args.features) if args.features else None
+    lost = left_out.read(args.features) if args.features else None
     data = store.read(args.features) if args.features else None
     numbers = cohort_summary.numbers(
         patches,
@@ -84,6 +85,7 @@ def main(args: argparse.Namespace) -> None:
             "names": stain_identity.look(data, args.stains, args.seed) if data else None,
             "drift": drift(args, cases, data),
             "twice": look_at_same_tissue(args, cases, sets),
+            "patch_quality": grade(args, cases, data),
         },
     )
     numbers["warnings"] += listed.attrs.get("warnings", [])
@@ -139,6 +141,17 @@ def look_at_sites(
     return found
 
 
+def grade(args: argparse.Namespace, cases: pd.DataFrame, data: store.Features | None) -> dict[str, Any] | None:
+    """Return how good the patches are, if their feature files tell."""
+    if not data:
+        return None
+    from stratamil.evaluation import patch_quality
+
+    used = cases[cases["status"] == USED]
+    options = {"ink": args.pen != "keep", "bootstrap_samples": args.bootstrap_samples, "seed": args.seed}
+    return patch_quality.look(data, store.facts(args.features), used, args.classes, args.stains, **options)
+
+
 def drift(args: argparse.Namespace, cases: pd.DataFrame, data: store.Features | None) -> list[dict[str, Any]]:
     """Return how colours go with columns of the labels table; nothing without columns."""
     if not (args.columns and args.labels and data):
@@ -166,7 +179,7 @@ def draw(patches: pd.DataFrame, stains: Sequence[str], args: argparse.Namespace)
 
 def render(numbers: Mapping[str, Any], args: argparse.Namespace) -> str:
     """Return the page with its figures and the image of samples."""
-    from stratamil.report import cohort_summary, duplicate_sentences, page, stain_sentences, style
+    from stratamil.report import cohort_summary, duplicate_sentences, page, quality_sentences, stain_sentences, style
 
     figures = {
         name: page.inline(style.svg(figure), name, words, args.colors)
@@ -181,6 +194,7 @@ def render(numbers: Mapping[str, Any], args: argparse.Namespace) -> str:
         prose=cohort_sentences.of_page(numbers),
         looks=stain_sentences.of_page(numbers, args.patches),
         twice=duplicate_sentences.of_page(numbers, args.patches),
+        grades_of=quality_sentences.of_page(numbers, args.patches),
         samples=page.image(args.samples) if args.patches else None,
         figures=figures,
     )

@@ -1,6 +1,7 @@
 """Encode the patches of one shard with a frozen encoder; take what an earlier run has encoded from the cache.
 
-From the same decoding come the colour of each image, which is its stain_stats, and its size, sharpness and oddities.
+From the same decoding come the colour of each image, which is its stain_stats, and its size, quality and oddities, by
+which patches are excluded.
 Colours may be normalised before a patch is encoded, and jittered in further views of it for training.
 
 Settings of the encoder that are not given are its defaults: see features/encoder_registry.py. Needs no internet.
@@ -17,6 +18,7 @@ import cli
 from stratamil.cohort import inventory
 from stratamil.core import schema
 from stratamil.features import extract, networks, recolour, store
+from stratamil.features.exclusion import Rule
 
 # All but weights, whose file is an input, and those by stain, which the workflow takes apart.
 SETTINGS = [key for key in schema.section("embed") if key not in ("weights", "by_stain", "normalise")]
@@ -29,6 +31,7 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--patches", type=Path, required=True, help="folder of patch images")
     parser.add_argument("--shard", type=int, required=True, help="which shard, from 0")
     cli.add_settings(parser, "embed", *SETTINGS)
+    cli.add_settings(parser.add_argument_group("patches to exclude"), "cohort.quality")
     parser.add_argument(
         "--normalise", nargs="+", default=[], metavar="METHOD", help="macenko or reinhard, or each STAIN=METHOD (none)"
     )
@@ -71,6 +74,7 @@ def main(args: argparse.Namespace) -> None:
         batch_size=args.batch_size,
         threads=args.threads,
         max_unreadable=args.max_unreadable,
+        rule=Rule.of(vars(args)),
     )
     logging.info("encoded %d, reused %d, unreadable %d patches, %.0f patches/s", *counts[:4])
     if counts.own_colour:

@@ -77,7 +77,8 @@ def write(
     of_study = [row for row in numbers["findings"] if row["scope"] == "study"]
     properties = [row for row in of_study if row["section"] == "properties" and row["estimate"].value is not None]
     text = page.template(args.template).render(
-        title="Is attention an explanation?",
+        title=study.weighting.said("Is attention an explanation?"),
+        weighting=study.weighting,
         study=args.title,
         first_page=args.first_page and page.address(args.first_page, args.output),
         colors=args.colors,
@@ -92,7 +93,7 @@ def write(
         table=json.loads(table.to_json(orient="records")),  # what is not defined is None
         slugs=[names.column(name) for name in numbers["classes"]],
         numbers=numbers,
-        prose=faithfulness_sentences.of_page(numbers),
+        prose=study.weighting.said(faithfulness_sentences.of_page(numbers)),
     )
     files.write_text(text, folder / "index.html")
 

@@ -8,6 +8,7 @@ import logging
 from pathlib import Path
 from typing import Any
 
+import pandas as pd
 import torch
 
 import attention
@@ -76,7 +77,6 @@ def main(args: argparse.Namespace) -> None:
     with files.updated_folder(args.output) as folder:
         files.write_parquet(taken.patches, folder / "inventory/patches.parquet")
         files.write_csv(taken.cases, folder / "inventory/cases.csv")
-        files.write_csv(taken.excluded, folder / "inventory/excluded.csv")
         found = predictions.predict(
             model,
             progress.track(zip(used["case_id"], used["class"]), len(used), "cases"),
@@ -85,6 +85,8 @@ def main(args: argparse.Namespace) -> None:
             attention=folder / "patch_attention.parquet",
         )
         found.write(folder)
+        excluded = pd.concat([taken.excluded, encoders.excluded()], ignore_index=True)
+        files.write_csv(excluded, folder / "inventory/excluded.csv")
     encoders.sweep(used["case_id"])
     explain(args, content, source)
     if args.browser:

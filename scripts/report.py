@@ -12,7 +12,7 @@ import cli
 from stratamil.cohort import columns, splits
 from stratamil.core import files, tables
 from stratamil.evaluation import retrained
-from stratamil.features import store
+from stratamil.features import left_out
 
 
 def arguments() -> argparse.Namespace:
@@ -20,7 +20,7 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--runs", nargs="+", type=Path, required=True, help="folders split_<split>/seed_<seed>")
     parser.add_argument("--cases", type=Path, required=True, help="cases.csv of the inventory")
     parser.add_argument("--excluded", type=Path, required=True, help="excluded.csv of the inventory")
-    parser.add_argument("--unreadable", nargs="*", type=Path, default=[], help="feature shards, for unreadable patches")
+    parser.add_argument("--unreadable", nargs="*", type=Path, default=[], help="feature shards, for patches left out")
     parser.add_argument("--splits", nargs="+", type=Path, required=True, help="data_splits_<split>.npz")
     parser.add_argument("--cohort", type=Path, required=True, help="cohort.json of rule cohort")
     parser.add_argument("--baselines", type=Path, help="predictions.csv of the baselines")
@@ -77,7 +77,7 @@ def main(args: argparse.Namespace) -> None:
         split_files=args.splits,
         splits=study.sets,
         shards=args.unreadable,
-        unreadable=store.unreadable(args.unreadable),
+        unreadable=left_out.read(args.unreadable),
         cohort=json.loads(args.cohort.read_text(encoding="utf-8")),
         cohort_page=args.cohort.with_name("index.html"),
         baselines=args.baselines,

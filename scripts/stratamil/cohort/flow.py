@@ -33,9 +33,9 @@ def follow(
     """Follow every row, file, case and patch, to the splits or, with what was predicted, to the test predictions.
 
     cases: all rows of cases.csv. excluded: excluded.csv. splits: name -> Split. unreadable: DataFrame of case_id, path,
-    reason. predicted: Series of the number of patches in the bag of each test case, by case_id. classes: K names.
-    patients: whether they are known; else their number is None. images: whether patches are files, or rows of
-    feature files.
+    reason of patches that have no features or are excluded, with `why` if that is not UNREADABLE of all. predicted:
+    Series of the number of patches in the bag of each test case, by case_id. classes: K names. patients: whether they
+    are known; else their number is None. images: whether patches are files, or rows of feature files.
     Returns {"sources": [{"name", "unit", "n", "left_out": [{"reason", "n"}], "kept"}], "steps": [{"name", "cases",
     "patients", "patches", "counts", "left_out": [{"reason", "cases", "patches"}]}]}; what is left out is left out
     before the step. In sources `cases` are those that have patches and no label.
@@ -43,10 +43,10 @@ def follow(
     """
     known, used = cases.set_index("case_id"), cases[cases["status"] == USED].set_index("case_id")
     split = used.index.isin([case for one in splits.values() for case in [*one.train, *one.val, *one.test]])
-    unread = pd.Series(dtype=str) if unreadable is None else unreadable["case_id"]
-    unread = unread[unread.isin(used.index[split])]
-    read = used["n_patches"].sub(unread.value_counts(), fill_value=0).reindex(used.index)
-    lost = left_out_of(UNSPLIT, used[~split]) + _unreadable(unread)
+    unread = pd.DataFrame(columns=["case_id"]) if unreadable is None else unreadable
+    unread = unread[unread["case_id"].isin(used.index[split])]
+    read = used["n_patches"].sub(unread["case_id"].value_counts(), fill_value=0).reindex(used.index)
+    lost = left_out_of(UNSPLIT, used[~split]) + _of_patches(unread)
     steps = [*begin(cases, excluded), ("in the splits", used.assign(n_patches=read)[split], lost)]
     if predicted is not None:
         done = known[known.index.isin(predicted.index)].assign(n_patches=predicted)
@@ -103,14 +103,15 @@ def left_out(
 ) -> pd.DataFrame:
     """Return all that takes no part in the test predictions, as one table: kind, name, reason, detail, patches.
 
-    The inventory's excluded.csv, and after it used cases that no split or test set holds, and unreadable patches.
+    The inventory's excluded.csv, and after it used cases that no split or test set holds, and patches that are
+    unreadable, or excluded for their quality.
     """
     split = {case for one in splits.values() for case in [*one.train, *one.val, *one.test]}
     later = [
         ("case", case.case_id, UNTESTED if case.case_id in split else UNSPLIT, "", case.n_patches)
         for case in cases[(cases["status"] == USED) & ~cases["case_id"].isin(predicted.index)].itertuples()
     ]
-    later += [("patch", row.path, UNREADABLE, row.reason, 1) for row in unreadable.itertuples()]
+    later += [("patch", row.path, why, row.reason, 1) for row, why in zip(unreadable.itertuples(), whys(unreadable))]
     return pd.concat([excluded, pd.DataFrame(later, columns=excluded.columns)], ignore_index=True)
 
 
@@ -165,8 +166,14 @@ def left_out_of(reason: str, rows: pd.DataFrame) -> list[Flow]:
     return [{"reason": reason, "cases": len(rows), "patches": int(rows["n_patches"].sum())}] if len(rows) else []
 
 
-def _unreadable(rows: pd.Series) -> list[Flow]:
-    return [{"reason": UNREADABLE, "cases": 0, "patches": len(rows)}] if len(rows) else []
+def whys(lost: pd.DataFrame) -> pd.Series:
+    """Return why each patch takes no part. lost: as `unreadable` of `follow`."""
+    return lost["why"] if "why" in lost else pd.Series(UNREADABLE, index=lost.index)
+
+
+def _of_patches(lost: pd.DataFrame) -> list[Flow]:
+    counts = whys(lost).value_counts(sort=False)
+    return [{"reason": why, "cases": 0, "patches": int(n)} for why, n in counts.items()]
 
 
 def _balance(name: str, before: int, after: int, left_out: list[Flow], unit: str) -> None:

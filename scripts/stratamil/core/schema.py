@@ -20,8 +20,20 @@ def read() -> dict[str, Any]:
 
 
 def section(name: str) -> dict[str, dict[str, Any]]:
-    """Return the settings of a section in the schema's order: key -> its schema, with what `$ref` points to."""
-    return {key: _resolved(setting) for key, setting in read()["properties"][name]["properties"].items()}
+    """Return the settings of a section in the schema's order: key -> its schema, with what `$ref` points to.
+
+    name: `cohort`, or that of a section within one, `cohort.quality`, whose settings are not among those of the other.
+    """
+    entry = read()
+    for part in name.split("."):
+        entry = entry["properties"][part]
+    return {key: _resolved(setting) for key, setting in entry["properties"].items() if "properties" not in setting}
+
+
+def within(name: str) -> list[str]:
+    """Return the names of the sections within a section: `cohort.quality` of `cohort`."""
+    inner = read()["properties"][name].get("properties", {})
+    return [f"{name}.{key}" for key, setting in inner.items() if "properties" in setting]
 
 
 def defaults(name: str) -> dict[str, Any]:

@@ -23,8 +23,9 @@ from stratamil.core.names import UNKNOWN_STAIN, Grammar, case_id, file_name
 from stratamil.core.wording import listed
 from stratamil.deploy import apply
 from stratamil.deploy.bundle import Bundle
-from stratamil.features import download, encoder_registry, extract, networks, precomputed, store
+from stratamil.features import download, encoder_registry, extract, left_out, networks, precomputed, store
 from stratamil.features.cache import key
+from stratamil.features.exclusion import Rule
 from stratamil.features.recolour import Recolour
 
 COUNT = ["case_id", "stain", "patches"]
@@ -163,6 +164,9 @@ class Encoders:
         self.batch_size, self.max_unreadable = batch_size, max_unreadable
         self.settings: Mapping[str, Mapping[str, Any]] = content.facts["encoders"]
         self.identity, self.loaded = dict(identity), {}
+        rule = content.facts.get("quality")  # bundles of earlier versions, and of precomputed features, have none
+        self.rule = Rule.of(rule) if rule else None
+        self.left_out: list[pd.DataFrame] = []
         if source.manifest is None:
             files_of = weights_of(self.settings, weights)
             self.loaded = {name: _loaded(own, files_of[name]) for name, own in self.settings.items()}
@@ -184,7 +188,15 @@ class Encoders:
                 self._make(part.reset_index(drop=True), case, encoder, path)
                 files.write_text(state, beside)
             paths.append(path)
+        if self.source.manifest is None:
+            self.left_out.append(left_out.read(paths))
         return store.read(paths, [case])
+
+    def excluded(self) -> pd.DataFrame:
+        """Return rows of excluded.csv for the patches without part in what `features` has given."""
+        rows = pd.concat(self.left_out, ignore_index=True) if self.left_out else pd.DataFrame(columns=["path"])
+        listed = [("patch", row.path, row.why, row.reason, 1) for row in rows.itertuples()]
+        return pd.DataFrame(listed, columns=["kind", "name", "reason", "detail", "patches"])
 
     def _colours(self, encoder: str) -> Recolour:
         """Return what is done with colours before they are encoded: as in training, without further views."""
@@ -200,7 +212,8 @@ class Encoders:
             names += dict.fromkeys(path.rpartition("#")[0] for path in names)
         told = [key(self.source.folder, name) or name for name in names]
         identity = self._identity(encoder) if self.loaded else self.identity
-        content = [identity, told, patches[["stain", "slice_id", "patch"]].to_numpy().tolist()]
+        rule = [self.rule.asdict()] if self.rule else []
+        content = [identity, *rule, told, patches[["stain", "slice_id", "patch"]].to_numpy().tolist()]
         return hashlib.sha256(json.dumps(content).encode()).hexdigest()
 
     def _make(self, patches: pd.DataFrame, case: str, encoder: str, path: Path) -> None:
@@ -221,6 +234,7 @@ class Encoders:
             batch_size=self.batch_size,
             threads=self.threads,
             max_unreadable=self.max_unreadable,
+            rule=self.rule,
             shown=False,
         )
 

@@ -47,7 +47,7 @@ def probe(features: Features, cases: pd.DataFrame, bootstrap_samples: int, seed:
     if features.colour is not None and features.identity.get("encoder") != STAIN_STATS:  # whose features are these
         seen["colour"] = baselines.pooled(features.colour, features.table["case_id"])
     seen["class"] = pd.get_dummies(known.set_index("case_id")["class"]).astype(float)
-    folds = _folds(y, known["patient_id"], seed)
+    folds = by_patient(y, known["patient_id"], seed)
     told = {name: out_of_fold(x.loc[known["case_id"]].to_numpy(), y, folds) for name, x in seen.items()}
     aucs = {
         name: intervals.bootstrap_auc(y, p, known["patient_id"], bootstrap_samples, seed) for name, p in told.items()
@@ -77,7 +77,7 @@ def out_of_fold(
     return p
 
 
-def _folds(y: NDArray, patients: Sequence[str], seed: int) -> NDArray[np.int64]:
+def by_patient(y: NDArray, patients: Sequence[str], seed: int) -> NDArray[np.int64]:
     """Return the fold of each case: whole patients, each fold with a share of each site."""
     smallest = min(len(set(np.asarray(patients)[y == site])) for site in np.unique(y))
     folds = np.zeros(len(y), dtype=int)

@@ -22,6 +22,7 @@ from stratamil.core.wording import counted
 from stratamil.features import images, matrices, networks, store
 from stratamil.features.cache import Cache, Rows, key
 from stratamil.features.encoder_registry import STAIN_STATS
+from stratamil.features.exclusion import Rule
 from stratamil.features.recolour import AS_THEY_ARE, Plan, Recolour
 from stratamil.features.sketch_encoder import SketchEncoder
 
@@ -80,6 +81,7 @@ def embed(
     output: Path,
     cache: Path,
     max_unreadable: float,
+    rule: Rule | None = None,
     recolour: Recolour = AS_THEY_ARE,
     batch_size: int | None = None,
     threads: int = 1,
@@ -94,8 +96,8 @@ def embed(
     cases: ids of the cases to embed. folder: what the paths are relative to.
     output: feature file. cache: file of the last success, which need not exist; see Cache.
     max_unreadable: largest share of patches without a usable image. recolour: what is done with colours before.
-    batch_size: patches encoded at once; None is what suits the device. threads: for decoding.
-    shown: whether progress is.
+    rule: which images are marked as excluded; they have features, too. None marks none.
+    batch_size: encoded at once; None is what suits the device. threads: for decoding. shown: whether progress is.
     Raises UserError if too many patches are unreadable, a case has none left, the disk is full, or another process
     works with this cache; then output is not written, and what has been encoded is kept for the next run.
     """
@@ -126,10 +128,16 @@ def embed(
         views = [rows[name] for name in matrices.view_names(identity)]
         with _room(output):
             kinds = {"colour": rows.get("colour"), "sketches": rows["sketch"], "further": views}
-            store.write(output, rows["features"], table[good].assign(**facts), lost, identity, **kinds)
+            judged = _judged(table[good].assign(**facts), rule)
+            store.write(output, rows["features"], judged, lost, identity, **kinds)
             kept.keep(output, keys)
     encoded, own = len(todo) - len(unreadable), int((facts["odd"] & images.Odd.OWN_COLOUR > 0).sum())
     return Counts(encoded, len(table) - len(todo), len(unreadable), encoded / seconds if encoded else 0.0, own)
+
+
+def _judged(table: pd.DataFrame, rule: Rule | None) -> pd.DataFrame:
+    """Return a table with Facts, and which of its images are excluded."""
+    return table.assign(**{store.EXCLUDED: rule.reasons(table)}) if rule else table
 
 
 def _plans(table: pd.DataFrame, recolour: Recolour) -> list[Plan]:

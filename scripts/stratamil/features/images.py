@@ -19,6 +19,8 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageOps, UnidentifiedImageError
 
+from stratamil.features.measures import measure
+
 Resize = Literal["squash", "crop", "pad"]
 # What names.IMAGE_SUFFIXES names, whatever the suffix of a file. Pillow reads others, some by starting another program
 # (Ghostscript for EPS). A JPEG that holds several images (MPO) is read as its first.
@@ -29,7 +31,7 @@ BITS = (8, 10, 12, 14, 16)
 DIM = 64  # above what is left, in the upper 8 bits, of 16-bit colours that use 14 bits or fewer
 SMALL = 16  # pixels of the longer side below which an image shows nothing
 OBLONG = 4  # times the shorter side: such an image is squashed beyond recognition, or mostly padding
-THUMBNAIL = 96  # side in pixels at which colour and sharpness are measured, whatever the image's own size
+THUMBNAIL = 96  # side in pixels at which colour and tissue are measured, whatever the image's own size
 
 
 class Unreadable(Exception):
@@ -58,7 +60,7 @@ class Facts(NamedTuple):
     """What is known of an image besides its pixels.
 
     width, height: in pixels. bits: what a 16-bit grey file was scaled by, 8 for all other files. odd: flags of Odd.
-    sharpness: see `sharpness`.
+    The rest: of measures.Measures.
     """
 
     width: int
@@ -66,6 +68,13 @@ class Facts(NamedTuple):
     bits: int
     odd: int
     sharpness: float
+    contrast: float
+    tissue: float
+    saturation: float
+    darkness: float
+    clipped: float
+    pen: float
+    black: float
 
 
 class Examined(NamedTuple):
@@ -109,19 +118,7 @@ def examine(path: Path, size: int, resize: Resize, recolour: Recolour | None = N
     pixels = np.asarray(_padded(resized, size))
     whole = resize == "squash" and size == THUMBNAIL and not recolour
     thumbnail = pixels if whole else np.asarray(fit(image, THUMBNAIL, "squash"))
-    return Examined(pixels, thumbnail, Facts(*image.size, bits, int(odd), sharpness(thumbnail)), views)
-
-
-def sharpness(pixels: NDArray[np.uint8]) -> float:
-    """Return the variance of the Laplacian of the grey image of RGB pixels (H, W, 3), in squared grey levels of 255.
-
-    A focus measure: blur leaves little of it (LAPV of Pech-Pacheco et al., ICPR 2000; 3: 314-317). It depends on the
-    scale, so that of a file is measured on its thumbnail: one view stored with more or fewer pixels, if no fewer than
-    THUMBNAIL a side, has the same sharpness. It grows with contrast: compare patches of one stain.
-    """
-    grey = np.asarray(Image.fromarray(pixels).convert("L"), dtype=np.float32)
-    around = grey[:-2, 1:-1] + grey[2:, 1:-1] + grey[1:-1, :-2] + grey[1:-1, 2:]
-    return float((around - 4 * grey[1:-1, 1:-1]).var())
+    return Examined(pixels, thumbnail, Facts(*image.size, bits, int(odd), *measure(image, thumbnail)), views)
 
 
 def load(path: Path) -> Image.Image:

@@ -82,7 +82,7 @@ def viewed(values: Rows, views: Sequence[Sequence[NDArray[np.float16]]]) -> Rows
     if not (v := numbers.pop()):
         return None
     parts = [*values.parts, *(shard[number] for number in range(v) for shard in views)]
-    shifts = n * np.arange(v + 1, dtype=values.part.dtype)
+    shifts = n * np.arange(v + 1, dtype=np.int32)
     beside = {
         int(first + shift): [int(other + shift) for other in others]
         for first, others in values.beside.items()

@@ -35,8 +35,9 @@ def look(shards: list[Path], copies: pd.DataFrame, patient_of: dict[str, str], i
 
     copies: of duplicates.find. patient_of: used case -> patient. images: whether the patches are images of which the
     files hold Facts and colour; else their features are looked at.
-    Keys: images, patches; kinds (kind, n, examples; an image may be of several); empty (case_id, empty,
-    patches: of images whose pixels, or rows whose features, are all equal); same (cases whose patches are all one);
+    Keys: images, patches (with the excluded); kinds (kind, n, examples; an image may be of several); excluded (how many
+    for their quality); empty (case_id, empty, patches: of used images whose pixels, or rows whose features, are all
+    equal); same (cases whose patches are all one);
     bits (bits in use, n, examples: of all 16-bit grey images); unreadable (n, examples); copies (of
     duplicates.by_cases, with same_patient); equal_rows (the same of features of one stain, for cases that share no
     files); stains (of duplicates.by_stains); unused (of duplicates.unused).
@@ -44,8 +45,10 @@ def look(shards: list[Path], copies: pd.DataFrame, patient_of: dict[str, str], i
     data = store.read(shards)
     table = data.table[["case_id", "stain", "path"]].astype(str)
     rows = _rows(data.values if data.colour is None else data.colour)
+    excluded = 0
     if images:
         facts = store.facts(shards)
+        excluded = int((facts[store.EXCLUDED] > 0).sum())
         kinds = {kind: facts[of(facts["odd"].to_numpy()) > 0] for kind, of in KINDS.items()}
         empty, narrow = data.blank, facts[facts["odd"].to_numpy() & Odd.GREY16 > 0]
     else:
@@ -63,7 +66,8 @@ def look(shards: list[Path], copies: pd.DataFrame, patient_of: dict[str, str], i
     equal = [] if images else _copies(_shared(table, rows, data.values), patient_of)
     return {
         "images": images,
-        "patches": len(table),
+        "patches": len(table) + excluded,
+        "excluded": excluded,
         "kinds": [{"kind": kind, **_some(patches)} for kind, patches in kinds.items() if len(patches)],
         "empty": by_case.loc[by_case["empty"] > 0, ["case_id", "empty", "patches"]].to_dict("records"),
         "same": same["case_id"].tolist(),

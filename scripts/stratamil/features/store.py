@@ -8,7 +8,7 @@ import os
 import shutil
 from collections.abc import Collection, Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -24,13 +24,18 @@ from stratamil.core.names import natural
 from stratamil.features import images, matrices, seal, sketch
 from stratamil.features.encoder_registry import STAIN_STATS
 from stratamil.features.matrices import Rows, Values
+from stratamil.features.measures import Measures
 
 IDS = ("case_id", "stain", "slice_id")  # few different ones, which tables hold as categories
 TEXT = (*IDS, "path")
 COLUMNS = ("case_id", "stain", "slice_id", "patch", "path")
 PLACE = ("x", "y")  # on the slide, of patches that have no file
 # images.Facts, of patches with images
-FACTS = {"width": "int32", "height": "int32", "bits": "uint8", "odd": "uint16", "sharpness": "float32"}
+FACTS = {"width": "int32", "height": "int32", "bits": "uint8", "odd": "uint16"}
+SIZES = tuple(FACTS)
+FACTS |= dict.fromkeys(Measures._fields, "float32")
+EXCLUDED = "excluded"  # 0, or the number of a reason in exclusion.REASONS: `read` leaves such a patch out
+NUMBERS = FACTS | {EXCLUDED: "uint8"}
 COLOUR = 60  # features of stain_stats, which describe the colour of each image beside its features
 BESIDE = {"colour": COLOUR, "sketch": sketch.WIDTH}  # matrices beside the features, of patches with images: columns
 UNREADABLE = ("case_id", "path", "reason")
@@ -74,7 +79,8 @@ class Shard(Features):
 def read(paths: Iterable[Path | str], case_ids: Iterable[str] | None = None, viewed: bool = False) -> Features:
     """Read the shards at `paths`; all cases, or those in `case_ids`. Returns Features; its values are Rows.
 
-    viewed: whether those of further views are read, too, for training.
+    Without the patches that are excluded, but for those of a case that would have none left. viewed: whether
+    those of further views are read, too, for training.
 
     The shards in one folder are of one encoder. Features of several stand side by side in blocks of columns, in the
     order of the folders' names, with zeros in the blocks of encoders that a patch has no features of; their identity is
@@ -91,6 +97,7 @@ def read(paths: Iterable[Path | str], case_ids: Iterable[str] | None = None, vie
     _check_identities(paths, shards)
     identities = {name: same[0].identity for name, same in folders.items()}
     identity = {"encoders": identities} if len(identities) > 1 else shards[0].identity
+    shards = _of_used(shards)
     beside = _beside(paths, shards)
     others = {number for numbers in beside.values() for number in numbers}
     first = [number for number in range(len(shards)) if number not in others]
@@ -116,6 +123,20 @@ def read(paths: Iterable[Path | str], case_ids: Iterable[str] | None = None, vie
             beside_them[name] = Rows(there, part[order], row[order], np.zeros_like(columns), width)
     table = table.iloc[order].reset_index(drop=True)
     return Features(values, table, identity, blank[order], viewed=others, **beside_them)
+
+
+def _of_used(shards: Sequence[Shard]) -> list[Shard]:
+    """Return shards without the patches that are excluded, but for those of a case that would have none left."""
+    if not any(shard.table[EXCLUDED].any() for shard in shards):
+        return list(shards)
+    some = {case for shard in shards for case in shard.table["case_id"][shard.table[EXCLUDED] == 0].unique()}
+    result = []
+    for shard in shards:
+        used = (shard.table[EXCLUDED].eq(0) | ~shard.table["case_id"].isin(some)).to_numpy()
+        table = shard.table[used]
+        table = table.assign(**{name: table[name].cat.remove_unused_categories() for name in IDS})
+        result.append(replace(shard, table=table, blank=shard.blank[used]))
+    return result
 
 
 def _beside(paths: Sequence[Path], shards: Sequence[Shard]) -> dict[int, list[int]]:
@@ -182,6 +203,7 @@ def _read_shard(path: Path, case_ids: Collection[str] | None = None) -> Shard:
     with _opened(path) as file:
         identity = json.loads(file.attrs["identity"])
         numbers = {name: file[name][:] for name in ("patch", *PLACE) if name in file}
+        numbers[EXCLUDED] = file[EXCLUDED][:] if EXCLUDED in file else np.zeros(len(numbers["patch"]), np.uint8)
         table = pd.DataFrame({name: _texts(file[name]) for name in TEXT} | numbers)
         values = _mapped(path, file["features"])
         views = [_mapped(path, file[name]) for name in matrices.view_names(identity)]
@@ -219,19 +241,24 @@ def _mapped(path: Path, dataset: h5py.Dataset) -> NDArray[Any]:
 
 
 def facts(paths: Iterable[Path]) -> pd.DataFrame:
-    """Return the images.Facts of all patches in shards: case_id, path and the columns of FACTS.
+    """Return the images.Facts of all patches in shards: case_id, stain, path, the columns of FACTS, and EXCLUDED.
 
-    A shard without them (of precomputed features, or of an earlier version) has no rows here.
+    EXCLUDED is 0 for a patch that `read` gives; emptied: of a case that would have no other. A shard without Facts (of
+    precomputed features) has no rows here; what one of an earlier version does not tell is NaN.
     """
     tables = []
     for path in paths:
         with _opened(path) as file:
-            if set(FACTS) <= set(file):
-                text = {name: file[name].asstr()[:] for name in ("case_id", "path")}
-                tables.append(pd.DataFrame(text | {name: file[name][:] for name in FACTS}))
-    columns = ["case_id", "path", *FACTS]
-    table = pd.concat(tables, ignore_index=True) if tables else pd.DataFrame(columns=columns).astype(FACTS)
-    return table.drop_duplicates("path", ignore_index=True)  # which several encoders have
+            if set(SIZES) <= set(file):
+                text = {name: file[name].asstr()[:] for name in ("case_id", "stain", "path")}
+                unknown = dict.fromkeys(FACTS, np.nan) | {EXCLUDED: 0}
+                numbers = {name: file[name][:] if name in file else unknown[name] for name in NUMBERS}
+                tables.append(pd.DataFrame(text | numbers))
+    columns = ["case_id", "stain", "path", *NUMBERS]
+    table = pd.concat(tables, ignore_index=True) if tables else pd.DataFrame(columns=columns).astype(NUMBERS)
+    table = table.drop_duplicates("path", ignore_index=True)  # which several encoders have
+    emptied = ~table["case_id"].isin(table["case_id"][table[EXCLUDED] == 0])
+    return table.assign(emptied=emptied, **{EXCLUDED: table[EXCLUDED].where(~emptied, 0)})
 
 
 def unreadable(paths: Iterable[Path]) -> pd.DataFrame:
@@ -262,7 +289,8 @@ def write(
     """Write a shard, whole or not at all; the same content gives the same bytes.
 
     values: float16 (N, D): an array, or what has its shape and gives its rows by slices, to be written as they are
-    read. table: N rows with case_id, stain, slice_id, patch, path; x and y, and those of FACTS, may be there, too.
+    read. table: N rows with case_id, stain, slice_id, patch, path; x and y, those of FACTS, and EXCLUDED, may be there,
+    too.
     unreadable: DataFrame of case_id, path and reason of the patches that have no features. colour, sketches:
     float16 (N, COLOUR) and (N, sketch.WIDTH), and further: float16 (N, D) of each view, given as `values` are. Raises
     UserError if the file does not hold what was written.
@@ -278,7 +306,7 @@ def write(
             columns = {name: (table[name], text) for name in TEXT}
             columns["patch"] = (table["patch"], "int32")
             columns |= {name: (table[name], "float32") for name in PLACE if name in table}
-            columns |= {name: (table[name], dtype) for name, dtype in FACTS.items() if name in table}
+            columns |= {name: (table[name], dtype) for name, dtype in NUMBERS.items() if name in table}
             columns |= {f"unreadable_{name}": (unreadable[name], text) for name in UNREADABLE}
             for name, (column, dtype) in columns.items():  # one at a time: texts become objects
                 data = column.to_numpy(dtype=object if dtype is text else None)
@@ -330,7 +358,7 @@ def _digest(values: NDArray[np.float16]) -> str:
 def _reserve(path: Path, written: dict[str, Values], table: pd.DataFrame, unreadable: pd.DataFrame) -> None:
     """Raise OSError if there is no room for a shard: HDF5 crashes the program when a write fails. Quotas count, too."""
     texts = [*(table[name] for name in TEXT), *(unreadable[name] for name in UNREADABLE)]
-    size = sum(2 * math.prod(values.shape) for values in written.values()) + 32 * len(table) + 2**14
+    size = sum(2 * math.prod(values.shape) for values in written.values()) + 64 * len(table) + 2**14
     size += sum(int(text.str.len().sum()) + 64 * len(text) for text in texts)
     try:
         with open(path, "wb") as file:

@@ -19,6 +19,7 @@ SECTIONS = {
     "shortcuts": "Shortcuts",
     "sites": "Sites",
     "sizes": "Patch sizes",
+    "patch_quality": "Quality of the patches",
     "quality": "Empty, odd and identical patches",
     "twice": "The same tissue twice",
     "splits": "Splits",
@@ -26,7 +27,7 @@ SECTIONS = {
     "cases": "All cases",
     "inputs": "Inputs",
 }
-OPTIONAL = ("names", "sites", "quality", "twice")  # sections, where there is something to say
+OPTIONAL = ("names", "sites", "patch_quality", "quality", "twice")  # sections, where there is something to say
 LIMITS = {
     "overview": "The page does not know how the cases were chosen, nor how common each class is in a clinic.",
     "samples": "Single patches of single cases do not show what a class looks like: cases of any class have normal "
@@ -37,8 +38,7 @@ LIMITS = {
     "shortcuts": "A model need not use such a shortcut, and a CI that includes 0.5 does not exclude one. The number of "
     "comparisons is not corrected for.",
     "sizes": "Pixels are not magnification. The encoder sees all patches at one size: larger ones at a coarser scale.",
-    "quality": "Tissue that was saved twice with different bytes is in the next section. Blur, pen and folds are not "
-    "found.",
+    "quality": "Tissue that was saved twice with different bytes is in the section on the same tissue.",
     "splits": "What no column of the labels table tells, such as scanner or year, is not compared.",
 }
 BOXES = "box: quartiles; black bar: median; line: range"
@@ -204,11 +204,14 @@ def quality(found: Mapping[str, Any], repeated: Mapping[str, Mapping[str, int]] 
     what = "image" if found["images"] else "row"
     empty, lost = sum(row["empty"] for row in found["empty"]), found["unreadable"]["n"]
     alike = "pixels" if found["images"] else "features"
+    used = found["patches"] - (gone := found.get("excluded", 0))
+    of = f"{n_of(used, what)}{' that are used' if gone else ''}"
     if empty:
         verb = "is" if empty == 1 else "are"
-        said = f"{thousands(empty)} of {n_of(found['patches'], what)} {verb} empty: all {alike} equal."
+        said = f"{thousands(empty)} of {of} {verb} empty: all {alike} equal."
     else:
-        said = f"None of {n_of(found['patches'], what)} is empty."
+        said = f"None of {of} is empty."
+    said += f" {n_of(gone, what)} {'is' if gone == 1 else 'are'} excluded for quality." if gone else ""
     said += f" {n_of(lost, what)} could not be read." if lost else ""
     kinds = "An image can be of several kinds." if found["kinds"] and found["images"] else ""
     if found["bits"]:

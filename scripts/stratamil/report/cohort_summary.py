@@ -17,13 +17,14 @@ from stratamil.cohort.patch_files import RENAMED, REPEATED, namesakes
 from stratamil.cohort.splits import Split
 from stratamil.core.names import column, natural
 from stratamil.core.wording import listed
-from stratamil.report import cohort_plots, duplicate_sentences, stain_sentences
+from stratamil.report import cohort_plots, duplicate_sentences, quality_sentences, stain_sentences
 from stratamil.stats import intervals, metrics
 from stratamil.stats.intervals import Estimate
 
 COMBINATIONS = 12  # rows of the figure of missing stains
 ALL = "all stains"
-UNKNOWN = {"sites": None, "names": None, "drift": [], "twice": None}  # where features and columns tell nothing
+# where features and columns tell nothing
+UNKNOWN = {"sites": None, "names": None, "drift": [], "patch_quality": None, "twice": None}
 
 
 def classed(patches: pd.DataFrame, cases: pd.DataFrame) -> pd.DataFrame:
@@ -55,10 +56,11 @@ def numbers(
     samples.sides, or None where patches have no images. patient_column: of the labels table, or None where each case
     counts as a patient. bootstrap_samples, seed: of the bootstrap by patient. plan: how the splits came about: by, and
     preset, or n_splits, n_repeats, validation, balance and seed. quality: of quality.look, or None where nothing is
-    known of what the patches hold. unreadable: of store.unreadable; only the flow counts these. looks: what features
+    known of what the patches hold. unreadable: of left_out.read; only the flow counts these. looks: what features
     and columns tell: sites (of sites.spread, with `column` and `probe`, of site_probe.probe), names (of
-    stain_identity.look), drift (of colour_drift.by_columns) and twice (of near_copies.seen), each of them empty or
-    absent where nothing is known. Of `stains`, those that no used case has are only named (absent_stains).
+    stain_identity.look), drift (of colour_drift.by_columns), patch_quality (of patch_quality.look) and twice (of
+    near_copies.seen), each of them empty or absent where nothing is known. Of `stains`, those that no used case has are
+    only named (absent_stains).
     `grave` counts the first warnings: tissue in several cases, `cohort_warnings.grave`, and wrong names of stains.
     """
     options = {"unreadable": unreadable, "patients": patient_column is not None, "images": sides is not None}
@@ -99,8 +101,9 @@ def _said(result: Mapping[str, Any], excluded: pd.DataFrame, of_splits: list[str
     grave, said = cohort_warnings.grave(result), cohort_warnings.warnings(result, excluded)
     sentences = [f"{line[0].upper()}{line[1:]}." for line in of_splits]
     names, twice = stain_sentences.warnings(result["names"]), duplicate_sentences.warnings(result)
+    grades = quality_sentences.warnings(result["patch_quality"], result["patient_column"] is not None)
     return {
-        "warnings": [*twice, *grave, *names, *said[len(grave) :], *sentences],
+        "warnings": [*twice, *grave, *names, *grades, *said[len(grave) :], *sentences],
         "grave": len(twice) + len(grave) + len(names),
         "lost": len(list(cohort_warnings.lost(result, excluded))),
         "notes": cohort_warnings.notes(result),

@@ -11,6 +11,7 @@ from stratamil.report import sentences_cases as of_cases
 from stratamil.report import sentences_performance as performance
 from stratamil.report.cohort_sentences import unread
 from stratamil.report.sentences import Numbers, quoted
+from stratamil.report.tuning_sentences import METRICS
 
 RULES = {"youden": "Youden’s index"}
 NAMES = {"adamw": "AdamW", "adam": "Adam", "sgd": "SGD", "python": "Python", "torch": "PyTorch"}
@@ -125,7 +126,7 @@ def _training(numbers: Numbers, runs: Mapping[str, Any]) -> list[str]:
 
 def _chosen(tuned: Mapping[str, Any], train: Mapping[str, Any]) -> str:
     """Say how settings were chosen."""
-    metric = {"log_loss": "log loss", "auc": "AUROC"}[tuned["metric"]]
+    metric = METRICS[tuned["metric"]]
     optimizer = NAMES.get(train["optimizer"], train["optimizer"])
     return (
         f"In each split {n_of(len(tuned['settings']), 'setting')} of the model and its training ({optimizer}) were "

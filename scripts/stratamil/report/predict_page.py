@@ -58,9 +58,9 @@ def write(
 
 
 def left_out(excluded: pd.DataFrame) -> str:
-    """Return how many cases and files were left out: `2 cases and 14 files`; nothing if none."""
+    """Return how many cases, files and patches were left out: `2 cases and 14 files`; nothing if none."""
     counts = excluded["kind"].value_counts()
-    return listed([n_of(int(counts[kind]), kind) for kind in ("case", "file") if kind in counts])
+    return listed([n_of(int(counts[kind]), kind) for kind in ("case", "file", "patch") if kind in counts])
 
 
 def numbers(

@@ -88,7 +88,10 @@ def build(
     attention, weights = stain_attention.summarise(study)
     images = bool(sources.cohort["samples"])
     followed = _flow(study, sources, images)
-    kept = {"attention": attention, "flow": followed, "unreadable": sources.unreadable.to_dict("records")}
+    whys = flow.whys(sources.unreadable)
+    unreadable = sources.unreadable[whys == flow.UNREADABLE][["case_id", "path", "reason"]].to_dict("records")
+    set_aside = {why: int(n) for why, n in whys[whys != flow.UNREADABLE].value_counts(sort=False).items()}
+    kept = {"attention": attention, "flow": followed, "unreadable": unreadable, "set_aside": set_aside}
     kept["provenance"] = _provenance(study, sources)
     used = kept | {"faithfulness": faithfulness(sources, final), "images": images, "cohort": sources.cohort}
     drawn = study_figures.figures(study, numbers, weights, colors) | beyond.figures(numbers)

@@ -107,7 +107,8 @@ def _setting(key: str) -> str:
     name, known = key.replace("-", "_"), schema.read()["properties"]
     if name in known:  # of no section
         return name
-    sections = [section for section, parts in known.items() if name in parts.get("properties", {})]
+    every = [part for section in known if "properties" in known[section] for part in (section, *schema.within(section))]
+    sections = [part for part in every if name in schema.section(part)]
     return f"{sections[0]}.{name}" if len(sections) == 1 and "." not in key else name
 
 

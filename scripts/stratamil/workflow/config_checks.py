@@ -31,7 +31,7 @@ def problems(config: Mapping[str, Any], schema: Mapping[str, Any]) -> list[str]:
         *_splits(_section("splits", config, schema), _section("cohort", config, schema)["duplicates"] == "merge"),
         *_sites(_section("splits", config, schema), _section("cohort", config, schema)),
         *_bundle(config, schema),
-        *tune_checks.problems(_section("tune", config, schema), _section("bundle", config, schema), schema),
+        *tune_checks.problems({name: _section(name, config, schema) for name in tune_checks.SECTIONS}, schema),
     ]
 
 
@@ -173,11 +173,13 @@ def _by_class(config: Mapping[str, Any], schema: Mapping[str, Any]) -> Iterator[
     given = {name: _section(name, config, schema) for name in ("cohort", "train", "evaluate", "report")}
     classes = list(merged(given["cohort"]["classes"]))
     weights, threshold = given["train"]["class_weights"], given["evaluate"]["threshold"]
-    if isinstance(weights, list) and len(weights) != len(classes):
-        yield (
-            f"train.class_weights: {len(weights)} numbers for {len(classes)} classes: "
-            f"give one a class, in the order {', '.join(classes)}"
-        )
+    to_choose = _section("tune", config, schema)["space"].get("train.class_weights", [])
+    for where, value in (("", weights), *(("tune.space: ", value) for value in to_choose)):
+        if isinstance(value, list) and len(value) != len(classes):
+            yield (
+                f"{where}train.class_weights: {len(value)} numbers for {len(classes)} classes: "
+                f"give one a class, in the order {', '.join(classes)}"
+            )
     if threshold != "youden" and len(classes) > 2:
         yield f"evaluate.threshold: {threshold} is for two classes, and there are {len(classes)}: set it to youden"
     colors = given["report"]["colors"]

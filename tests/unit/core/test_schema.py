@@ -21,7 +21,19 @@ def parsed(section, *words):
     return vars(parser.parse_args(words))
 
 
-WHOLE = ["cohort", "names", "features", "model", "train", "faithfulness", "attention", "browser", "report", "splits"]
+WHOLE = [
+    "cohort",
+    "cohort.quality",
+    "names",
+    "features",
+    "model",
+    "train",
+    "faithfulness",
+    "attention",
+    "browser",
+    "report",
+    "splits",
+]
 
 
 @pytest.mark.parametrize("section", WHOLE)
@@ -72,7 +84,7 @@ def test_text_arrives_as_it_is(title):
 OWN = {("Entry", key) for key in ("pooling", "precision", "final_relu", "layer", "source")}
 # What a study has of these settings, which may be nothing.
 OWN |= {("Study", key) for key in ("columns", "clinical", "retrained")} | {("Source", "columns"), ("Row", "runs")}
-OWN |= {("Bundle", "weights")}  # of its members
+OWN |= {("Bundle", "weights"), ("Features", "blank")}  # of its members; which patches are so
 OWN |= {("ModelSettings", "sharpness")}  # of a checkpoint from before there was such a setting
 # The same of functions: `auto` leaves the choice to the registry, as None does for other settings; a part of a path.
 OWN |= {("_vit", "pooling"), ("load", "precision"), ("spelt", "folder")}
@@ -82,8 +94,9 @@ SCRIPTS = sorted((REPOSITORY / "scripts").rglob("*.py"))
 SETTINGS = {
     key
     for name, section in schema.read()["properties"].items()
-    for key in section.get("properties", {})
-    if name != "predict"  # whose files are inputs of programs
+    if "properties" in section and name != "predict"  # whose files are inputs of programs
+    for part in (name, *schema.within(name))
+    for key in schema.section(part)
 }
 
 

@@ -203,7 +203,7 @@ def test_what_is_streamed_is_the_array_that_was_encoded(study, monkeypatch):
     monkeypatch.undo()
     values = np.array([study.color(case, patch) for case, patch in zip(study.table["case_id"], study.table["patch"])])
     none = pd.DataFrame(columns=store.UNREADABLE)
-    table = study.table.assign(width=SIZE, height=SIZE, bits=8, odd=int(images.Odd.BLANK), sharpness=0)
+    table = study.table.assign(**store.facts([study.output])[list(store.FACTS)])
     with store.h5py.File(study.output) as file:
         colour = file["colour"][:]
     store.write(study.root / "whole.h5", values.astype(np.float16), table, none, Counting().identity, colour)
@@ -226,7 +226,7 @@ def test_memory_does_not_grow_with_the_patches(tmp_path, monkeypatch):
     assert peak("large", 64) < peak("small", 16) + 16 * 30_000 * 2  # of 144 * 30,000 * 2 more
 
 
-@pytest.mark.parametrize("room, kept, named", [(2200, 4, "cache/out.part"), (6000, 12, "out.h5")])
+@pytest.mark.parametrize("room, kept, named", [(2350, 4, "cache/out.part"), (6000, 12, "out.h5")])
 def test_a_full_disk_is_one_line_and_costs_nothing_but_time(study, room, kept, named):
     limits = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (room, limits[1]))
@@ -249,13 +249,13 @@ def test_a_disk_that_fills_up_within_a_batch_loses_only_that_batch(study, room):
     resource.setrlimit(resource.RLIMIT_FSIZE, (room, limits[1]))
     try:
         with pytest.raises(UserError, match=r"out\.part: cannot be written"):
-            study.embed(Wide(dim=831))
+            study.embed(Wide(dim=816))
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, limits)
     # a head of some hundred bytes, then almost 4,000 for each batch of two
-    assert study.embed(Wide(dim=831)).reused == (room - 300) // 4_000 * 2
+    assert study.embed(Wide(dim=816)).reused == (room - 300) // 4_000 * 2
     resumed = study.output.read_bytes()
-    study.embed(Wide(dim=831), name="whole")
+    study.embed(Wide(dim=816), name="whole")
     assert study.output.read_bytes() == resumed
 
 
@@ -500,6 +500,12 @@ def test_the_script(study):
     assert "encoded 8, reused 0, unreadable 0 patches" in (study.root / "x.log").read_text()
     found = store.read([study.root / "x.h5"])
     assert found.table["case_id"].unique().tolist() == ["1", "3"] and found.values.shape == (8, 60)
+    pixels = np.random.default_rng(0).integers(0, 255, (SIZE, SIZE, 3), dtype=np.uint8)
+    Image.fromarray(pixels).save(study.folder / study.table["path"][0])
+    keep = "--blank", "keep", "--min-tissue", "none"
+    for flags, cases in (((), ["1", *["3"] * 4]), (keep, ["1"] * 4 + ["3"] * 4)):
+        assert run("x.h5", *flags).returncode == 0  # a case of nothing but blank images keeps them
+        assert store.read([study.root / "x.h5"]).table["case_id"].tolist() == cases
     shutil.rmtree(study.folder)
     failed = run("y.h5")
     assert failed.returncode == 1 and not (study.root / "y.h5").exists()

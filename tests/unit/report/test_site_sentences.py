@@ -87,4 +87,4 @@ def test_whole_sites_are_said_to_make_sets_of_unequal_size():
     found = sites.spread(cases, CLASSES, made.splits(), 1)
     assert found["whole"] and "Splits keep each site in one set" in site_sentences.head(found | {"column": "Site"})
     line = numbers(lambda name, i: f"s{i % 4}", by="site")["warnings"][-1]
-    assert line.startswith("test sets of whole sites have 6 cases, 50% of them high-grade")
+    assert line.startswith("Test sets of whole sites have 6 cases, 50% of them high-grade")

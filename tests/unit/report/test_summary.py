@@ -21,6 +21,7 @@ METRICS = {
     "by_seed": [{}],
     "runs": [],
     "headline": "fold_mean",
+    "weighting": "attention",
     "out_of_fold": {"fold_mean": Estimate(0.912, 0.841, 0.953, 80), "folds": 5},
     "baselines": [
         {

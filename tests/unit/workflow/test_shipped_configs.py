@@ -42,9 +42,14 @@ def keys(mapping, where=""):
 
 def defaults():
     return {
-        name: schema.defaults(name) if entry.get("default") == {} else entry["default"]
+        name: whole(name) if entry.get("default") == {} else entry["default"]
         for name, entry in SCHEMA["properties"].items()
     }
+
+
+def whole(name):
+    """The defaults of a section and of those within it."""
+    return schema.defaults(name) | {part.partition(".")[2]: schema.defaults(part) for part in schema.within(name)}
 
 
 def test_config_yaml_has_every_setting_with_its_default_in_the_schema_s_order():
@@ -60,9 +65,10 @@ def test_the_reference_is_up_to_date():
 
 
 def test_the_reference_has_every_setting_once():
-    named = re.findall(r"^\| `(\w+|\w+\.\w+)` \|", reference.PAGE.read_text(encoding="utf-8"), re.MULTILINE)
+    named = re.findall(r"^\| `(\w+(?:\.\w+)*)` \|", reference.PAGE.read_text(encoding="utf-8"), re.MULTILINE)
     own = {name: entry.get("properties") for name, entry in SCHEMA["properties"].items()}
-    settings = [f"{name}.{key}" for name, entry in own.items() for key in entry or ()]
+    sections = [part for name, entry in own.items() if entry for part in (name, *schema.within(name))]
+    settings = [f"{part}.{key}" for part in sections for key in schema.section(part)]
     assert set(settings) | {name for name, entry in own.items() if not entry} <= set(named)
     assert sorted(name for name in named if "." in name) == sorted(settings)
 
@@ -84,7 +90,10 @@ def test_type_and_range_in_words(setting, words):
 
 
 def test_every_setting_has_a_meaning_and_a_default():
-    for name, entry in SCHEMA["properties"].items():
+    inner = [
+        part for name, entry in SCHEMA["properties"].items() if "properties" in entry for part in schema.within(name)
+    ]
+    for name, entry in [*SCHEMA["properties"].items(), *((part, {"properties"}) for part in inner)]:
         for setting in schema.section(name).values() if "properties" in entry else [entry]:
             assert setting["description"], name
             assert "default" in setting or name == "demo", name

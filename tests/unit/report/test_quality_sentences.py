@@ -1,0 +1,83 @@
+"""What the cohort page says of the quality of patches, with names that are no markup."""
+
+from collections import defaultdict
+
+import numpy as np
+from cohorts import COLORS, NASTY, TEMPLATE, Made
+from PIL import Image
+
+from stratamil.evaluation.patch_quality import KINDS, MEASURES
+from stratamil.report import cohort_sentences, cohort_summary, page, quality_sentences, stain_sentences
+from stratamil.stats.intervals import Estimate
+
+BEST = {"measure": "sharpness", "stain": "h&e", "auc": 0.8, "more": "high-grade"}
+
+
+def found(**changes):
+    rows = [
+        {"stain": stain, "class": name, "patches": 1200, "excluded": 3} | dict.fromkeys(MEASURES, 0.5)
+        | dict.fromkeys(KINDS, 0) | {"sharpness": 812.4, "residual": None}
+        for stain in ("h&e", "sox10") for name in ("benign", "high-grade")
+    ]  # fmt: skip
+    picture = {"stain": "h&e", "kind": "blurred", "n": 2, "measure": "sharpness", "low": 1.5, "high": 40.2}
+    return {
+        "rows": rows, "suspects": dict.fromkeys(KINDS, 0) | {"blurred": 2}, "suspect": 2, "patches": 4800,
+        "pictures": [picture | {"paths": ["a.png"]}],
+        "excluded": [{"why": "blank: all pixels equal", "n": 12, "paths": []}],
+        "emptied": [],
+        "probe": {"auc": Estimate(0.55, 0.4, 0.7, 24), "cases": 24, "patients": 24, "best": BEST},
+    } | changes  # fmt: skip
+
+
+def numbers(quality):
+    made = Made()
+    patches, cases, excluded = made.tables()
+    known = cohort_summary.classed(patches, cases)
+    looks = {"patch_quality": quality}
+    return cohort_summary.numbers(known, cases, excluded, made.splits(), **made.settings(), looks=looks)
+
+
+def test_what_is_excluded_and_suspect_in_words():
+    made = numbers(found())
+    said = quality_sentences.of_page(made, None)
+    assert said["told"] == (
+        "12 patches are excluded for their quality (blank: all pixels equal, 12). "
+        "2 of 4,800 used patches are suspect, and used: 2 blurred."
+    )
+    assert "AUROC of 0.55 (95% CI 0.40 to 0.70, 24 patients); or" not in said["probe"]
+    assert "AUROC of 0.55 (95% CI 0.40 to 0.70, 24 patients); the CI includes 0.5" in said["probe"]
+    assert said["medians"][0] == ["50%", "812", "0.50", "0.50", ""]
+    assert said["pictures"][0]["title"] == "h&e: blurred, 2 suspect (sharpness 1.50 to 40)"
+    assert made["warnings"] == [] and [kind for kind, _ in said["kinds"]] == ["blurred"]
+    none = quality_sentences.told(found(excluded=[], suspect=0, suspects=dict.fromkeys(KINDS, 0)))
+    assert none == "No patch is excluded for its quality. None of 4,800 used patches is suspect."
+    assert quality_sentences.of_page(numbers(None), None) == {}
+
+
+def test_quality_that_tells_the_class_is_a_warning():
+    told = {"auc": Estimate(0.81, 0.62, 0.93, 24), "cases": 24, "patients": 24, "best": BEST}
+    (line,) = numbers(found(probe=told))["warnings"]
+    assert "alone tells the classes with an AUROC of 0.81 (95% CI 0.62 to 0.93, 24 patients), most by the" in line
+    assert "sharpness of h&e, larger in high-grade (alone 0.80)" in line
+    assert len(numbers(found(probe=told | {"best": None}))["warnings"]) == 1
+    assert numbers(found(probe=None))["warnings"] == []
+    (line,) = numbers(found(probe=None, emptied=["7", NASTY]))["warnings"]
+    assert (
+        line.startswith("2 cases have nothing but patches that would be excluded for their quality") and NASTY in line
+    )
+
+
+def test_names_are_text_and_pictures_are_part_of_the_page(tmp_path):
+    Image.fromarray(np.random.default_rng(0).integers(0, 255, (20, 20, 3), dtype=np.uint8)).save(tmp_path / "a.png")
+    quality = found()
+    quality["pictures"][0]["stain"] = NASTY
+    for row in quality["rows"]:
+        row["stain"] = NASTY
+    made = numbers(quality) | {"samples": [{}], "folder": "x", "commit": None, "inputs": {}}
+    text = page.template(TEMPLATE).render(
+        title="The cohort", study="Made", first_page=None, colors=COLORS, cohort=made,
+        prose=cohort_sentences.of_page(made), looks=stain_sentences.of_page(made, None),
+        grades_of=quality_sentences.of_page(made, tmp_path), samples="data:,", figures=defaultdict(str),
+    )  # fmt: skip
+    assert NASTY not in text and 'id="patch_quality"' in text
+    assert text.count('class="strip" src="data:image/jpeg;base64,') == 1
