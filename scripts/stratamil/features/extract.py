@@ -105,7 +105,7 @@ def embed(
     batch_size = batch_size or BATCH[encoder.device.type]
     table = patches[patches["case_id"].isin(cases)].reset_index(drop=True)
     identity, plans = encoder.identity | recolour.identity, _plans(table, recolour)
-    beside = {**_colour(encoder, identity), "sketch": _sketch(encoder.device)}
+    beside = _colour(encoder, identity) | {"sketch": _sketch(encoder.device)}
     encoders = {"features": encoder} | beside | dict.fromkeys(matrices.view_names(identity), encoder)
     with locks.held(cache):
         kept = Cache(cache, identity, beside=list(beside))
@@ -125,14 +125,18 @@ def embed(
         keys = [each for each, keep in zip(keys, good) if keep]
         lost = table.loc[~good, ["case_id", "path"]].assign(reason=lambda rows: rows["path"].map(unreadable))
         rows, facts = {name: Rows(kept, keys, name) for name in encoders}, kept.facts(keys)
-        views = [rows[name] for name in matrices.view_names(identity)]
         with _room(output):
-            kinds = {"colour": rows.get("colour"), "sketches": rows["sketch"], "further": views}
             judged = _judged(table[good].assign(**facts), rule)
-            store.write(output, rows["features"], judged, lost, identity, **kinds)
+            store.write(output, rows["features"], judged, lost, identity, **_beside(rows, identity))
             kept.keep(output, keys)
     encoded, own = len(todo) - len(unreadable), int((facts["odd"] & images.Odd.OWN_COLOUR > 0).sum())
     return Counts(encoded, len(table) - len(todo), len(unreadable), encoded / seconds if encoded else 0.0, own)
+
+
+def _beside(rows: dict[str, Rows], identity: dict[str, Any]) -> dict[str, Any]:
+    """Return the matrices beside the features, as store.write takes them."""
+    views = [rows[name] for name in matrices.view_names(identity)]
+    return {"colour": rows.get("colour"), "sketches": rows["sketch"], "further": views}
 
 
 def _judged(table: pd.DataFrame, rule: Rule | None) -> pd.DataFrame:
