@@ -20,7 +20,7 @@ from stratamil.core.errors import UserError, few
 from stratamil.core.names import natural
 from stratamil.core.wording import counted
 from stratamil.features import images, matrices, networks, store
-from stratamil.features.cache import Cache, Rows, key
+from stratamil.features.cache import Cache, Key, Rows, key
 from stratamil.features.encoder_registry import STAIN_STATS
 from stratamil.features.exclusion import Rule
 from stratamil.features.recolour import AS_THEY_ARE, Plan, Recolour
@@ -124,19 +124,28 @@ def embed(
         good = ~table["path"].isin(unreadable).to_numpy()
         keys = [each for each, keep in zip(keys, good) if keep]
         lost = table.loc[~good, ["case_id", "path"]].assign(reason=lambda rows: rows["path"].map(unreadable))
-        rows, facts = {name: Rows(kept, keys, name) for name in encoders}, kept.facts(keys)
         with _room(output):
-            judged = _judged(table[good].assign(**facts), rule)
-            store.write(output, rows["features"], judged, lost, identity, **_beside(rows, identity))
+            own = _write(output, kept, keys, table[good], rule, lost, identity)
             kept.keep(output, keys)
-    encoded, own = len(todo) - len(unreadable), int((facts["odd"] & images.Odd.OWN_COLOUR > 0).sum())
+    encoded = len(todo) - len(unreadable)
     return Counts(encoded, len(table) - len(todo), len(unreadable), encoded / seconds if encoded else 0.0, own)
 
 
-def _beside(rows: dict[str, Rows], identity: dict[str, Any]) -> dict[str, Any]:
-    """Return the matrices beside the features, as store.write takes them."""
+def _write(
+    output: Path,
+    kept: Cache,
+    keys: Sequence[Key],
+    table: pd.DataFrame,
+    rule: Rule | None,
+    lost: pd.DataFrame,
+    identity: dict[str, Any],
+) -> int:
+    """Write what the cache has of the patches of a table; return how many have their own colours for want of tissue."""
+    rows, facts = {name: Rows(kept, keys, name) for name in kept.widths}, kept.facts(keys)
     views = [rows[name] for name in matrices.view_names(identity)]
-    return {"colour": rows.get("colour"), "sketches": rows["sketch"], "further": views}
+    beside = {"colour": rows.get("colour"), "sketches": rows["sketch"], "further": views}
+    store.write(output, rows["features"], _judged(table.assign(**facts), rule), lost, identity, **beside)
+    return int((facts["odd"] & images.Odd.OWN_COLOUR > 0).sum())
 
 
 def _judged(table: pd.DataFrame, rule: Rule | None) -> pd.DataFrame:

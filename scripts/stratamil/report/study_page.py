@@ -30,6 +30,7 @@ from stratamil.report import (
     page,
     paragraphs,
     report_text,
+    sentences,
     study_figures,
     style,
 )
@@ -77,14 +78,22 @@ class Sources:
 
 
 def build(
-    study: Study, sources: Sources, *, template: Path, title: str, colors: Sequence[str], folder: Path, final: Path
+    study: Study,
+    sources: Sources,
+    *,
+    template: Path,
+    title: str,
+    first_look: bool,
+    colors: Sequence[str],
+    folder: Path,
+    final: Path,
 ) -> None:
     """Write index.html, appendix.html, summary.txt, metrics.csv and .json, excluded.csv and figures/ into `folder`.
 
     template: index.html.j2, beside which appendix.html.j2 and checklists.yaml lie. final: where the folder will be, for
     relative links.
     """
-    numbers = cross_split.numbers(study)
+    numbers = cross_split.numbers(study) | {"first_look": sentences.first_look(first_look)}
     attention, weights = stain_attention.summarise(study)
     images = bool(sources.cohort["samples"])
     followed = _flow(study, sources, images)
@@ -100,21 +109,12 @@ def build(
     tracked = progress.track(drawn.items(), len(drawn), "figures")
     svgs = {name: style.publish(figure, folder / "figures" / name) for name, (figure, _) in tracked}
     files.write_json({"title": title} | numbers | kept, folder / "metrics.json")
-    files.write_csv(metrics_table.long_table(numbers), folder / "metrics.csv")
-    if numbers["columns"]:
-        found = characteristics.long_table(numbers["columns"]["characteristics"])
-        files.write_csv(found, folder / "characteristics.csv")
-    bags = flow.bags([run.test for run in study.runs])
-    left_out = flow.left_out(sources.excluded, sources.splits, sources.unreadable, study.cases, bags)
-    files.write_csv(left_out, folder / "excluded.csv")
+    _write_tables(study, sources, numbers, folder)
     used |= {"settings": settings(study, sources.config), "drawn": set(drawn)}
     used["resources"] = benchmarks.resources(sources.benchmarks, study.runs, sources.shards)
     used["run"] = paragraphs.facts(study.runs[0].results, _sizes(sources.splits))
     used["checklists"] = _checklists(template.with_name("checklists.yaml"), numbers, used)
-    replicates, unit = (
-        study_figures.replicates(study),
-        "case" if sources.cohort["patient_column"] is None else "patient",
-    )
+    replicates, unit = study_figures.replicates(study), sentences.unit_of(sources.cohort)
     shown = dict(
         title=title,
         colors=colors,
@@ -135,6 +135,17 @@ def build(
     for name in ("index", "appendix"):
         files.write_text(page.template(template.with_name(f"{name}.html.j2")).render(**shown), folder / f"{name}.html")
     files.write_text(paragraphs.text(numbers, used, unit), folder / "summary.txt")
+
+
+def _write_tables(study: Study, sources: Sources, numbers: Mapping[str, Any], folder: Path) -> None:
+    """Write metrics.csv, excluded.csv and, if there are columns of the labels table, characteristics.csv."""
+    files.write_csv(metrics_table.long_table(numbers), folder / "metrics.csv")
+    if numbers["columns"]:
+        found = characteristics.long_table(numbers["columns"]["characteristics"])
+        files.write_csv(found, folder / "characteristics.csv")
+    bags = flow.bags([run.test for run in study.runs])
+    left_out = flow.left_out(sources.excluded, sources.splits, sources.unreadable, study.cases, bags)
+    files.write_csv(left_out, folder / "excluded.csv")
 
 
 def _flow(study: Study, sources: Sources, images: bool) -> dict[str, Any]:

@@ -70,7 +70,8 @@ def _cohort(cohort: Mapping[str, Any]) -> Iterator[str]:
             yield f"cohort.class_column: {name!r} is cohort.{key}, too: name the column of the class code"
     yield from _clashes("cohort.classes", [(name, column(name)) for name, _ in classes], "column")
     meant = [(name, class_code(code)) for name, codes in classes for code in codes]
-    meant += [("excluded_codes", class_code(code)) for code in cohort.get("excluded_codes", [])]
+    excluded = [class_code(code) for code in cohort.get("excluded_codes", [])]
+    meant += [("excluded_codes", code) for code in excluded if code]  # an empty one is that of rows without a class
     yield from _clashes("cohort.classes", meant, "code")
 
 
