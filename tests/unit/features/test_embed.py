@@ -226,7 +226,7 @@ def test_memory_does_not_grow_with_the_patches(tmp_path, monkeypatch):
     assert peak("large", 64) < peak("small", 16) + 16 * 30_000 * 2  # of 144 * 30,000 * 2 more
 
 
-@pytest.mark.parametrize("room, kept, named", [(4400, 4, "cache/out.part"), (12150, 12, "out.h5")])
+@pytest.mark.parametrize("room, kept, named", [(4400, 4, "cache/out.part"), (13600, 12, "out.h5")])
 def test_a_full_disk_is_one_line_and_costs_nothing_but_time(study, room, kept, named):
     limits = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (room, limits[1]))
