@@ -21,13 +21,11 @@ import yaml
 
 from stratamil.core import schema
 from stratamil.core.names import column
-from stratamil.evaluation import tuning_space
+from stratamil.evaluation import tuned, tuning_space
 from stratamil.evaluation.saved_study import read_study
-from stratamil.stats import metrics
 
 GOAL = 25 * 60  # seconds of 24 candidates x 4 inner folds x 2 seeds x 5 splits on two cores
 SIZE = 24 * 4 * 2 * 5
-SCORES = {"log_loss": metrics.log_loss, "auc": metrics.auc}
 
 
 def main() -> None:
@@ -90,7 +88,8 @@ def tune(config: Mapping[str, Any], name: str, folder: Path) -> None:
     own, output = config["tune"], chosen_file(folder, name).parent
     flags = [
         *settings.settings_flags(config),
-        schema.flags("tune", own, "candidates", "inner", "metric"), schema.flag("trainings", own["seeds"]),
+        schema.flags("tune", own, "candidates", "inner", "metric"),
+        schema.flags("splits", config["splits"], "by", "balance"), schema.flag("trainings", own["seeds"]),
         schema.flag("draw", own["seed"]), schema.flag("space", json.dumps(own["space"])),
     ]  # fmt: skip
     output.mkdir(parents=True, exist_ok=True)
@@ -103,8 +102,13 @@ def said(choice: Mapping[str, Any]) -> str:
     best, chosen = choice["best"], choice["chosen"]
     own = choice["default"]["inner_mean"]
     values = " ".join(f"{name}={value}" for name, value in chosen["settings"].items())
-    gain = f"best {best['inner_mean']:.3f}, gain {best['gain']:.3f}, SE {best['standard_error'] or 0:.3f}"
-    return f"inner mean of the study's own {own:.3f}, {gain}; candidate {chosen['candidate']} is chosen: {values}"
+    gain = f"best {_told(best['inner_mean'])}, gain {_told(best['gain'])}, SE {_told(best['standard_error'])}"
+    return f"inner mean of the study's own {_told(own)}, {gain}; candidate {chosen['candidate']} is chosen: {values}"
+
+
+def _told(value: float | None) -> str:
+    """Return a number; one is not known where a training diverged, or the study's own settings are the best."""
+    return "-" if value is None else f"{value:.3f}"
 
 
 def optimism(choices: Mapping[str, Mapping[str, Any]], places: Mapping[str, Path]) -> str:
@@ -112,7 +116,7 @@ def optimism(choices: Mapping[str, Mapping[str, Any]], places: Mapping[str, Path
     lines = []
     for row, folder in places.items():
         inner = [each[row]["inner_mean"] for each in choices.values()]
-        score = SCORES[next(iter(choices.values()))["metric"]]
+        score = tuned.SCORES[next(iter(choices.values()))["metric"]]
         outer = []
         for each in read_study(folder).runs:
             p = each.test[[f"prob_{column(name)}" for name in each.classes]].to_numpy()

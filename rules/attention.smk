@@ -13,6 +13,7 @@ rule attention:
         attention=of_runs("patch_attention.parquet"),
         predictions=of_runs("predictions.csv"),
         truth=config["attention"]["truth"] or [],
+        patches="<results>/inventory/patches.parquet" if config["attention"]["truth"] else [],
         tested=expand("<results>/splits/data_splits_{split}.npz", split=SPLITS if config["attention"]["cases"] else []),
         code=code("attention"),
     output:
@@ -33,9 +34,10 @@ rule attention:
         images=given(images()),
         flags=given(flag("stains", STAINS), flags("attention", truth=None)),
         truth=lambda wildcards, input: flag("truth", input.truth) if input.truth else "",
+        patches=lambda wildcards, input: flag("patches_table", input.patches) if input.patches else "",
         tested=lambda wildcards, input: flag("tested", list(input.tested)) if input.tested else "",
         folders=[f"{config['results']}/split_{{split}}/{run}" for run in RUNS],
         names=given(flag("names", list(RUNS.values()))),
     shell:
         "python {input.code[0]:q} --folders {params.folders:q} {params.names} {params.images} --split {wildcards.split}"
-        " {params.flags} {params.truth} {params.tested} --threads {threads} --log {log:q}"
+        " {params.flags} {params.truth} {params.patches} {params.tested} --threads {threads} --log {log:q}"

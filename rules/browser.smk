@@ -39,7 +39,7 @@ if BROWSER:
                 flag("stains", STAINS),
                 flags("browser", "patches", "px"),
                 TOP,
-                flags("report", "title", "colors"),
+                flags("report", "title", "first_look", "colors"),
             ),
             thumbnails=lambda wildcards, input: flag("thumbnails", list(input.thumbnails)) if input.thumbnails else "",
             page=lambda wildcards, input: os.path.dirname(input.page[0]),

@@ -209,8 +209,10 @@ def check_labels():
         table = labels.read(config["labels"], **labels.settings(config["cohort"]))
     except UserError as error:
         raise stopped(*error.problems)
-    n_splits = None if config["splits"]["preset"] else config["splits"]["n_splits"]
-    return [f"config: {line}" for line in tune_checks.too_small(table, config["tune"]["inner"], n_splits)]
+    splits = config["splits"]
+    n_splits = None if splits["preset"] else splits["n_splits"]
+    found = tune_checks.too_small(table, config["tune"]["inner"], n_splits, splits["by"])
+    return [f"config: {line}" for line in found]
 
 
 TOO_SMALL = check_labels() if MAIN and not config["demo"] and config["labels"] else []

@@ -48,7 +48,7 @@ rule faithfulness:
             flag("stains", STAINS),
             flags("attention", "top_percent"),
             flags("cohort", "patient_column"),
-            flags("report", "title", "bootstrap_samples", "seed", "colors"),
+            flags("report", "title", "first_look", "bootstrap_samples", "seed", "colors"),
             *([flag("variants", ["mean"])] if "mean" in VARIANTS else []),
         ),
         folder=subpath(output.html, parent=True),

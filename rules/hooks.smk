@@ -93,7 +93,8 @@ def say_what_is_replaced():
 
 if MAIN:
     changed_settings.FILES.update(changed_settings.of_files(config, last_config()))
-    for line in [*study_file.unchecked(workflow.overwrite_configfiles), *config_checks.notes(config)]:
+    told = [*study_file.unchecked(workflow.overwrite_configfiles), *config_checks.notes(config)]
+    for line in [*told, *changed_settings.after_first_look(last_config(), config)]:
         print(visible(line), file=sys.stderr)
 
 
@@ -104,8 +105,8 @@ def renew_first_page():
     first = Path(config["results"], "index.html")
     there = door.outdated([Path(config["results"], name) for name in JSON_OF_PAGES], first)
     if there:
-        template, told = ROOT / "report/door.html.j2", {name: config["report"][name] for name in ("title", "colors")}
-        door.write(there, first, template=template, **told)
+        told = {name: config["report"][name] for name in ("title", "first_look", "colors")}
+        door.write(there, first, template=ROOT / "report/door.html.j2", **told)
 
 
 def tell_summary():

@@ -22,7 +22,7 @@ rule index:
         mem_mb=attempts(1000),
         runtime=attempts(5),
     params:
-        flags=given(flags("report", "title", "colors")),
+        flags=given(flags("report", "title", "first_look", "colors")),
     shell:
         "python {input.code[0]:q} --pages {input.pages:q} --template {input.template[0]:q} {params.flags}"
         " --output {output.html:q} --log {log:q}"

@@ -71,7 +71,7 @@ rule report:
         runs=[f"{config['results']}/split_{split}/seed_{seed}" for split in SPLITS for seed in SEEDS],
         flags=given(
             FIRST_PAGE,
-            flags("report", "title", "bootstrap_samples", "seed", "colors"),
+            flags("report", "title", "first_look", "bootstrap_samples", "seed", "colors"),
             *([flag("variants", list(VARIANTS))] if VARIANTS else []),
             *(
                 [

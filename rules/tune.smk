@@ -33,6 +33,7 @@ rule tune_split:
             flags("model"),
             flags("train", tensorboard=None),
             flags("tune", "candidates", "inner", "metric"),
+            flags("splits", "by", "balance"),
             flag("trainings", config["tune"]["seeds"]),
             flag("draw", config["tune"]["seed"]),
             flag("space", json.dumps(config["tune"]["space"])),

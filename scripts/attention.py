@@ -37,6 +37,7 @@ def arguments() -> argparse.Namespace:
     cli.add_settings(parser, "attention", "top_n", "top_percent", "cases", "max_cases", "runs")
     parser.add_argument("--tested", nargs="*", type=Path, default=[], help="split files of the study, to check --cases")
     parser.add_argument("--truth", type=Path, help="table with columns file and signal (0 or 1)")
+    parser.add_argument("--patches-table", type=Path, help="patches.parquet of the inventory, to check --truth")
     parser.add_argument("--threads", type=int, default=1, help="cases drawn at once")
     return parser.parse_args()
 
@@ -44,6 +45,8 @@ def arguments() -> argparse.Namespace:
 def main(args: argparse.Namespace) -> None:
     if args.patches and not args.patches.is_dir():
         raise UserError(f"{args.patches}: no such folder: give the folder of the patch images")
+    if args.truth and args.patches_table:
+        planted_signal.check(args.truth, args.patches_table)
     tested = [case for path in args.tested for case in splits.read(path).test]
     with cli.stoppable() as stop:
         for folder, name in zip(args.folders, args.names, strict=True):

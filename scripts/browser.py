@@ -28,7 +28,7 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--thumbnails", nargs="*", type=Path, default=[], help="JSON files of scripts/thumbnails.py")
     cli.add_settings(parser, "browser", "patches", "px")
     cli.add_settings(parser, "attention", "top_percent")
-    cli.add_settings(parser, "report", "title", "colors")
+    cli.add_settings(parser, "report", "title", "first_look", "colors")
     parser.add_argument("--page", type=Path, required=True, help="folder of the page's files, report/browser")
     parser.add_argument("--output", type=Path, required=True, help="folder to write")
     return parser.parse_args()
@@ -45,7 +45,7 @@ def main(args: argparse.Namespace) -> None:
         with files.readable(path, "run thumbnails"):
             sprites |= json.loads(path.read_text(encoding="utf-8"))["folders"]
     look = browser.Look.of(
-        args.title,
+        f"{args.title}{' (a first look: not to be quoted)' if args.first_look else ''}",
         args.classes,
         args.stains,
         args.colors,

@@ -81,6 +81,14 @@ def training(parser: argparse.ArgumentParser, *, with_seeds: bool = True) -> arg
     return parser
 
 
+def add_shard(parser: argparse.ArgumentParser) -> None:
+    """Add what a job needs that works on the cases of one shard: tables of the inventory, and which shard it is."""
+    parser.add_argument("--patches-table", type=Path, required=True, help="patches.parquet of the inventory")
+    parser.add_argument("--cases", type=Path, required=True, help="cases.csv of the inventory")
+    parser.add_argument("--shard", type=int, required=True, help="which shard, from 0")
+    add_settings(parser, "embed", "shards")
+
+
 def members(seeds: Sequence[int], checkpoints: Sequence[Path]) -> list[tuple[int, int]]:
     """Return each seed with the place of its checkpoint; a lone checkpoint serves all seeds."""
     if len(checkpoints) not in (1, len(seeds)):

@@ -86,6 +86,7 @@ def main(args: argparse.Namespace) -> None:
         },
     )
     numbers["warnings"] += listed.attrs.get("warnings", [])
+    numbers["notes"] += [f"{line}." for line in listed.attrs.get("notes", [])]
     inputs = [args.patches_table, args.cases, args.excluded, *args.splits]
     inputs += [args.duplicates] if args.duplicates else []
     read = patches if lost is None else patches[~patches["path"].isin(lost["path"])]

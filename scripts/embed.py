@@ -20,16 +20,14 @@ from stratamil.core import schema
 from stratamil.features import extract, networks, recolour, store
 from stratamil.features.exclusion import Rule
 
-# All but weights, whose file is an input, and those by stain, which the workflow takes apart.
-SETTINGS = [key for key in schema.section("embed") if key not in ("weights", "by_stain", "normalise")]
+# All but weights, whose file is an input, those by stain, which the workflow takes apart, and shards, which cli adds.
+SETTINGS = [key for key in schema.section("embed") if key not in ("weights", "by_stain", "normalise", "shards")]
 
 
 def arguments() -> argparse.Namespace:
     parser = cli.parser(__doc__)
-    parser.add_argument("--patches-table", type=Path, required=True, help="patches.parquet of the inventory")
-    parser.add_argument("--cases", type=Path, required=True, help="cases.csv of the inventory")
+    cli.add_shard(parser)
     parser.add_argument("--patches", type=Path, required=True, help="folder of patch images")
-    parser.add_argument("--shard", type=int, required=True, help="which shard, from 0")
     cli.add_settings(parser, "embed", *SETTINGS)
     cli.add_settings(parser.add_argument_group("patches to exclude"), "cohort.quality")
     parser.add_argument(
@@ -65,7 +63,7 @@ def main(args: argparse.Namespace) -> None:
     logging.info("%s on %s", encoder.identity | colours.identity, encoder.device)
     counts = extract.embed(
         patches,
-        [case for case in used if store.shard_of(case, args.shards) == args.shard],
+        store.of_shard(used, args.shard, args.shards),
         args.patches,
         encoder,
         output=args.output,

@@ -16,7 +16,7 @@ import cli
 from stratamil.core import files, names, provenance, tables
 from stratamil.evaluation import retrained
 from stratamil.explain import faithfulness, faithfulness_runs, findings
-from stratamil.report import faithfulness_plots, faithfulness_sentences, page, style
+from stratamil.report import faithfulness_plots, faithfulness_sentences, page, sentences, style
 
 
 def arguments() -> argparse.Namespace:
@@ -29,7 +29,7 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--stains", nargs="+", required=True, metavar="STAIN", help="all stains, in order")
     parser.add_argument("--variants", nargs="*", default=[], help="names of retrained/<variant>.csv in each run")
     cli.add_settings(parser, "attention", "top_percent")
-    cli.add_settings(parser, "report", "title", "bootstrap_samples", "seed", "colors")
+    cli.add_settings(parser, "report", "title", "first_look", "bootstrap_samples", "seed", "colors")
     parser.add_argument("--first-page", type=Path, help="index.html of the study, to link to")
     parser.add_argument("--template", type=Path, required=True, help="faithfulness.html.j2")
     parser.add_argument("--output", type=Path, required=True, help="folder to write")
@@ -77,8 +77,10 @@ def write(
     of_study = [row for row in numbers["findings"] if row["scope"] == "study"]
     properties = [row for row in of_study if row["section"] == "properties" and row["estimate"].value is not None]
     text = page.template(args.template).render(
-        title="Is attention an explanation?",
+        title=study.weighting.said("Is attention an explanation?"),
+        weighting=study.weighting,
         study=args.title,
+        first_look=sentences.first_look(args.first_look),
         first_page=args.first_page and page.address(args.first_page, args.output),
         colors=args.colors,
         figures={name: page.inline(svgs[name], name, words, args.colors) for name, (_, words) in drawn.items()},
@@ -92,7 +94,7 @@ def write(
         table=json.loads(table.to_json(orient="records")),  # what is not defined is None
         slugs=[names.column(name) for name in numbers["classes"]],
         numbers=numbers,
-        prose=faithfulness_sentences.of_page(numbers),
+        prose=study.weighting.said(faithfulness_sentences.of_page(numbers)),
     )
     files.write_text(text, folder / "index.html")
 

@@ -8,11 +8,12 @@ import os
 import shlex
 import sys
 from collections import Counter
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
 
+import pandas as pd
 import yaml
 
 import cli
@@ -43,6 +44,7 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--labels", type=Path, required=True, help="labels table (CSV)")
     parser.add_argument("--output", type=Path, default=Path("my_study.yaml"), help="study file to write (%(default)s)")
     parser.add_argument("--results", help="results folder (results/ and the study file's name)")
+    parser.add_argument("--case-column", help="column of the case ids, where another one would be proposed")
     parser.add_argument("--yes", action="store_true", help="ask nothing; every guess is marked in the file")
     return parser.parse_args()
 
@@ -58,20 +60,11 @@ def main(args: argparse.Namespace) -> None:
     paths = propose_shapes.images(everything)
     if not paths:
         raise UserError(f"{args.patches}: {no_image(everything)}")
-    names = propose_names.propose_all(paths, {c: list(table[c]) for c in propose_labels.likely_cases(table)})
-    for form in names.shapes[:SHAPES]:  # names that the workflow knows need no shapes
-        say(f"  {form}: {len(form.names):,} files, e.g. {form.names[0]}")
-    reading = proposal.read(names, args.patches, table[names.case_column])
-    meaning = propose_labels.propose(table, names.case_column)
-    if not meaning.class_column:
-        raise UserError(
-            f"{args.labels}: no column with 2 to {propose_labels.MOST_CLASSES} different values: add the class"
-        )
-    accounts = proposal.accounts(reading, names, table[names.case_column])
-    show(accounts, reading, meaning)
+    asks = sys.stdin.isatty() and not args.yes
+    table, names, reading, meaning, accounts = proposed(args, table, paths, asks)
     splits = partial(proposal.splits, table, names.case_column, cases=reading.cases)
-    if sys.stdin.isatty() and not args.yes:
-        ask(questions.Questions(table, names, meaning, splits))
+    if asks:
+        ask(questions.Questions(table, names, meaning, splits).ask)
     unused = propose_labels.unused(table, names.case_column, meaning)
     study = study_file.Study(
         patches=str(args.patches),
@@ -95,6 +88,46 @@ def main(args: argparse.Namespace) -> None:
     say(f"{args.output}: written" + (f"; {study_file.lines_say(guesses)} `check this`" if guesses else "") + ". Then:")
     profile = "" if os.environ.get("SNAKEMAKE_PROFILE") else "--profile profiles/local "
     say(f"  snakemake {profile}--configfile {shlex.quote(str(args.output))} -n")
+
+
+def proposed(
+    args: argparse.Namespace, table: pd.DataFrame, paths: Sequence[str], asks: bool
+) -> tuple[pd.DataFrame, propose_names.Names, Reading, Meaning, list[str]]:
+    """Return the labels without totals, how names are read, what they say, what columns mean, and what was counted.
+
+    Asks for the column of the case ids, and proposes again with another one. Raises UserError where nothing can be
+    proposed.
+    """
+    column = args.case_column
+    while True:
+        if column and column not in table:
+            raise UserError(
+                f"{args.labels}: no column {column!r}: it has {few(map(repr, table), 12)}: name one of them"
+            )
+        tried = [column] if column else propose_labels.likely_cases(table)
+        names = propose_names.propose_all(paths, {name: list(table[name]) for name in tried})
+        for form in names.shapes[:SHAPES]:  # names that the workflow knows need no shapes
+            say(f"  {form}: {len(form.names):,} files, e.g. {form.names[0]}")
+        cases, totals = proposal.without_totals(table, names.case_column)
+        reading = proposal.read(names, args.patches, cases[names.case_column])
+        guess = proposal.case_guess(names.case_column, reading, cases[names.case_column])
+        names.guesses |= {"case": guess} if guess and not column else {}
+        if strange := proposal.unknown_stains(reading):
+            names.guesses["stains"] = "; ".join(filter(None, [names.guesses.get("stains"), strange]))
+        meaning = propose_labels.propose(cases, names.case_column)
+        if not meaning.class_column:
+            raise UserError(
+                f"{args.labels}: no column with 2 to {propose_labels.MOST_CLASSES} different values: add the class"
+            )
+        accounts = proposal.accounts(reading, names, cases[names.case_column])
+        accounts += [*totals, *proposal.faults(cases, names.case_column, meaning)]
+        show(accounts, reading, meaning)
+        if not asks:
+            break
+        column = ask(questions.Questions(table, names, meaning, dict).case)
+        if not column:
+            break
+    return cases, names, reading, meaning, accounts
 
 
 def listed(root: Path) -> list[str]:
@@ -131,13 +164,14 @@ def show(accounts: Iterable[str], reading: Reading, meaning: Meaning) -> None:
         say(line)
     say("The cohort page lists the files left out, and images that cannot be opened: init opens none.")
     codes = [f"{code}: {meaning.counts[code]}" for code in sorted(meaning.counts, key=natural)]
+    codes += [f"no class: {len(meaning.empty)}"] if meaning.empty else []
     say(f"Cases by code in column {meaning.class_column}: {few(codes, 8)}.")
 
 
-def ask(asked: questions.Questions) -> None:
+def ask(asked: Callable[[], str | None]) -> str | None:
     """Ask what was guessed, and end in one line where the answers do."""
     try:
-        asked.ask()
+        return asked()
     except EOFError:
         print()
         raise UserError("the input ended before the last question: nothing was written; --yes asks nothing") from None

@@ -8,7 +8,7 @@ import pandas as pd
 
 import cli
 from stratamil.cohort import duplicates, folders, inventory, labels, manifest, marks, patch_files
-from stratamil.core import files, names, schema
+from stratamil.core import files, ids, names, schema
 from stratamil.core.errors import UserError, few
 from stratamil.features import images, precomputed
 
@@ -41,6 +41,7 @@ def main(args: argparse.Namespace) -> None:
     take = take_features if args.manifest else take_patches
     taken = take(args, labelled, grammar, exclude)
     tell_unknown(taken, exclude, args.exclude_patches)
+    taken.patches.attrs["notes"] = list(taken.told)  # parquet keeps them for the cohort page
     files.write_parquet(taken.patches, args.output)
     files.write_csv(taken.cases, args.cases)
     files.write_csv(taken.excluded, args.excluded)
@@ -79,8 +80,9 @@ def take_features(
     folder = Path(args.folder or args.manifest.parent)
     scanned = precomputed.scan(args.manifest, folder, grammar, args.encoder)
     beside = manifest.unlisted(manifest.read(args.manifest, folder), folder)
+    known = ids.Known(labelled["case_id"])
     taken = inventory.join(
-        patch_files.ordered(patch_files.spelt(scanned.patches, labelled["case_id"]), stains),
+        patch_files.ordered(patch_files.spelt(scanned.patches, known), stains),
         labelled,
         stains,
         left_out=[*scanned.left_out, *((name, manifest.UNLISTED, "", 0) for name in beside)],
@@ -89,6 +91,7 @@ def take_features(
         where=args.manifest,
         remedy="add their stains to names.stains",
         exclude=exclude,
+        levelled=known.levelled,
     )
     taken.patches.attrs["warnings"] = scanned.warnings  # parquet keeps them for the cohort page
     for line in scanned.warnings:
@@ -128,6 +131,8 @@ def _broken_links(taken: inventory.Inventory) -> pd.Series:
 
 def report(taken: inventory.Inventory) -> None:
     """Log what was found and what was left out."""
+    for line in taken.told:
+        logging.warning(line)
     same = patch_files.namesakes(taken.patches)
     if len(same):
         shown = ", ".join(same["path"][:4])

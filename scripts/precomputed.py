@@ -14,12 +14,9 @@ from stratamil.features import precomputed, store
 
 def arguments() -> argparse.Namespace:
     parser = cli.parser(__doc__)
-    parser.add_argument("--patches-table", type=Path, required=True, help="patches.parquet of the inventory")
-    parser.add_argument("--cases", type=Path, required=True, help="cases.csv of the inventory")
+    cli.add_shard(parser)
     parser.add_argument("--identity", type=Path, required=True, help="features.json of the inventory")
     parser.add_argument("--folder", type=Path, required=True, help="what the manifest's files are relative to")
-    parser.add_argument("--shard", type=int, required=True, help="which shard, from 0")
-    parser.add_argument("--shards", type=int, required=True, help="how many there are")
     parser.add_argument("--output", type=Path, required=True, help="feature file of the shard")
     return parser.parse_args()
 
@@ -27,7 +24,7 @@ def arguments() -> argparse.Namespace:
 def main(args: argparse.Namespace) -> None:
     identity = json.loads(args.identity.read_text(encoding="utf-8"))
     used = inventory.used_cases(args.cases)["case_id"]
-    cases = [case for case in used if store.shard_of(case, args.shards) == args.shard]
+    cases = store.of_shard(used, args.shard, args.shards)
     wanted = [*cases, ""]  # no case is called so, and Arrow knows no type of an empty list
     patches = pd.read_parquet(args.patches_table, filters=[("case_id", "in", wanted)])
     args.output.parent.mkdir(parents=True, exist_ok=True)

@@ -62,6 +62,8 @@ def main(args: argparse.Namespace) -> None:
     names, cohort = of_section(args, content, "names", NAMES), of_section(args, content, "cohort", COHORT)
     check(content, names, cohort)
     taken, unknown, identity = new_cases.take(source, names, args.labels, cohort, args.features_encoder)
+    for line in taken.told:
+        logging.warning(line)
     encoders = new_cases.Encoders(
         content,
         source,

@@ -31,7 +31,9 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--benchmarks", type=Path, help="folder of Snakemake's benchmark files")
     parser.add_argument("--labels", type=Path, help="labels table, for columns and clinical")
     cli.add_settings(parser, "cohort", "case_column", "missing_words", "site_column")
-    cli.add_settings(parser, "report", "title", "bootstrap_samples", "seed", "colors", "columns", "clinical")
+    cli.add_settings(
+        parser, "report", "title", "first_look", "bootstrap_samples", "seed", "colors", "columns", "clinical"
+    )
     parser.add_argument("--config", type=Path, help="resolved settings (YAML) to show")
     parser.add_argument("--first-page", type=Path, help="index.html of the study, to link to")
     parser.add_argument(
@@ -94,6 +96,7 @@ def main(args: argparse.Namespace) -> None:
             sources,
             template=args.template,
             title=args.title,
+            first_look=args.first_look,
             colors=args.colors,
             folder=folder,
             final=args.output,

@@ -21,11 +21,8 @@ from stratamil.features import store, thumbnails
 
 def arguments() -> argparse.Namespace:
     parser = cli.parser(__doc__)
-    parser.add_argument("--patches-table", type=Path, required=True, help="patches.parquet of the inventory")
-    parser.add_argument("--cases", type=Path, required=True, help="cases.csv of the inventory")
+    cli.add_shard(parser)
     parser.add_argument("--patches", type=Path, required=True, help="folder of patch images")
-    parser.add_argument("--shard", type=int, required=True, help="which shard, from 0")
-    cli.add_settings(parser, "embed", "shards")
     cli.add_settings(parser, "browser", "px")
     parser.add_argument("--attention", nargs="*", type=Path, default=[], help="tables of attention: top patches alone")
     cli.add_settings(parser, "attention", "top_percent")
@@ -38,7 +35,7 @@ def main(args: argparse.Namespace) -> None:
     if not args.patches.is_dir():
         raise UserError(f"{args.patches}: no such folder: give the folder of the patch images")
     used = inventory.used_cases(args.cases)["case_id"]
-    cases = [case for case in used if store.shard_of(case, args.shards) == args.shard]
+    cases = store.of_shard(used, args.shard, args.shards)
     patches = pd.read_parquet(args.patches_table, columns=["case_id", "path"])
     paths = patches[patches["case_id"].isin(cases)].groupby("case_id", sort=False)["path"].agg(list).to_dict()
     if args.attention:

@@ -26,6 +26,7 @@ def arguments() -> argparse.Namespace:
     group = parser.add_argument_group("tuning")
     group.add_argument("--space", type=json.loads, required=True, help="setting -> values or range (JSON)")
     cli.add_settings(group, "tune", "candidates", "inner", "metric")
+    cli.add_settings(group, "splits", "by", "balance")
     group.add_argument("--trainings", type=int, required=True, help="of each candidate in each inner fold")
     group.add_argument("--draw", type=int, required=True, help="seed of candidates and inner folds")
     parser.add_argument("--output", type=Path, required=True, help="folder for candidates.csv and chosen.yaml")
@@ -41,7 +42,8 @@ def tune(args: argparse.Namespace) -> None:
     """Try all candidates; write the table, and the choice last."""
     torch.set_num_threads(args.threads)
     split, device, cases = splits.read(args.split), devices.best(), inventory.used_cases(args.cases)
-    folds = tuning.inner_folds(split, cases, args.classes, args.inner, args.draw, args.name)
+    how = {"by": args.by, "balance": args.balance}
+    folds = tuning.inner_folds(split, cases, args.classes, args.inner, args.draw, args.name, **how)
     y = inventory.class_indices(args.cases, args.classes)
     features, data = training_data.read(
         args.features, split, y=y, classes=args.classes, stains=args.stains, name=args.name, device=device

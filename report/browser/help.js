@@ -3,7 +3,10 @@
 ((S) => {
   const { el } = S;
   const TERMS = [
-    ["attention", "the share that a patch has in what the model makes of the case; all patches add up to 100%"],
+    [
+      "attention",
+      "the share that a patch has in what the model makes of the case; all patches add up to 100%. Of a model without attention (log-sum-exp, mean) it is the patch's weight in the pooling",
+    ],
     [
       "equal share",
       "1 divided by the number of patches of the case; 2× is twice that. For a slice: its share of the patches",

@@ -114,11 +114,12 @@
 
   // Patches of two cases begin at one height.
   const level = () => {
-    const above = shown().map((pane) => pane.above.offsetHeight);
-    document.documentElement.style.setProperty("--above", `${Math.max(0, ...above)}px`);
+    const high = (element) => element.getBoundingClientRect().height;
+    const highest = Math.max(0, ...shown().map(({ title, above }) => high(title) + high(above)));
+    for (const { box, title } of shown()) box.style.setProperty("--above", `${highest - high(title)}px`);
   };
   S.level = () => {
     const watch = new ResizeObserver(level);
-    for (const pane of Object.values(S.panes)) watch.observe(pane.above);
+    for (const { title, above } of Object.values(S.panes)) (watch.observe(title), watch.observe(above));
   };
 })(window.stratamil);

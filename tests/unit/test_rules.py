@@ -16,6 +16,7 @@ FLAGS = {
     "images",
     "names",
     "truth",
+    "patches",
     "tested",
     "samples",
     "labels",

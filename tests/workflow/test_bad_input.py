@@ -176,6 +176,10 @@ OWN = {"demo": None, "patches": "scripts", "labels": "Snakefile", "attention": {
         (OWN | {"results": "a" * 300}, "cannot be read (File name too long): set results to"),
         (OWN | {"labels": "a" * 300}, "a: no such file: set it in your --configfile"),
         ({"patches": "data/mine"}, "patches: data/mine: the demo paints below resources/ only"),
+        (
+            {"attention": {"truth": None}},
+            "attention.truth: not set, but the demo writes it: set a path below resources/",
+        ),
     ],
     ids=lambda value: next(iter(value)) if isinstance(value, dict) else "",
 )

@@ -73,7 +73,7 @@ def margins(cases: pd.DataFrame, also: Sequence[str] = ()) -> pd.DataFrame:
 def costs(cases: pd.DataFrame, also: Sequence[str] = ()) -> NDArray[np.float64]:
     """Return what a case beyond the due costs in each margin: in a class its share of it, so a rare one counts more.
 
-    Elsewhere it costs its share of the cohort, which is less: classes come first.
+    Elsewhere it costs as much as in the largest margin, divided by the number of margins: classes come first.
     """
     sizes = margins(cases, also).sum().to_numpy()
     return np.where(np.arange(len(sizes)) < cases["class"].nunique(), 1 / sizes, 1 / sizes.max() / len(sizes))

@@ -9,6 +9,7 @@ from stratamil.cohort import sites
 from stratamil.cohort.inventory import USED, of_files
 from stratamil.cohort.manifest import UNLISTED
 from stratamil.cohort.patch_files import BROKEN_LINK, RENAMED, REPEATED
+from stratamil.cohort.resembling import LIKE, MISTYPED
 from stratamil.core.errors import few
 from stratamil.core.names import natural
 from stratamil.core.wording import listed, of_class
@@ -74,6 +75,13 @@ def notes(cohort: Numbers) -> list[str]:
             whose = of_cases(cohort["repeated"][REPEATED]) if row["reason"] == REPEATED else ""
             example = f"{', e.g.' if row['n'] > 1 else ':'} {row['example']}"
             result.append(f"{_n(row['n'], 'file')} excluded ({row['reason']}){whose}{example}.")
+        elif row["kind"] == "file" and row["reason"].endswith(MISTYPED):
+            files = f"{_n(row['n'], 'file')} {_is(row['n'])} excluded for a name that"
+            like = row["detail"].partition(";")[0].removeprefix(LIKE)
+            result.append(
+                f"{files} nearly follows the pattern, perhaps mistyped: {row['example']}, beside {like}. Rename "
+                f"{'it' if row['n'] == 1 else 'them'} to use {'it' if row['n'] == 1 else 'them'}."
+            )
     if absent := cohort["absent_stains"]:
         result.append(
             f"No used case has {', '.join(absent)}, although the study names {'them' if absent[1:] else 'it'}: not "

@@ -8,9 +8,9 @@ import numpy as np
 import pandas as pd
 
 from stratamil.cohort.labels import bare
-from stratamil.core import tables
+from stratamil.core import ids, tables
 from stratamil.core.errors import UserError, few
-from stratamil.core.names import case_id, natural
+from stratamil.core.names import natural
 
 DISTINCT = 6  # fewer different numbers are categories, such as a grade or a code
 THIRDS = 60  # fewer cases are split at the median
@@ -57,8 +57,7 @@ def read(
     if absent := [name for name in (case_column, *names) if name not in table]:
         told = few(map(repr, table.columns), 12)
         raise UserError(f"{path}: no column {few(map(repr, absent), 12)}: it has {told}: set report.columns")
-    spelt = {case_id(case): case for case in cases["case_id"]}
-    keys = table[case_column].map(lambda text: spelt.get(case_id(text)))
+    keys = table[case_column].map(ids.Known(cases["case_id"]).match(table[case_column]))
     absent, result, problems = {bare(word) for word in missing_words} | {""}, {}, []
     for name in dict.fromkeys(names):
         if name == site and "site" in cases:
@@ -123,7 +122,7 @@ def split_into(column: Column) -> str:
 
 
 def _plain(value: float) -> str:
-    return f"{value:.6g}"
+    return f"{value:.0f}" if value == round(value) and abs(value) < 1e15 else f"{value:.6g}"
 
 
 def by_patient(column: Column, patients: Mapping[str, str]) -> pd.Series:

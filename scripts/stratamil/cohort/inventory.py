@@ -5,18 +5,19 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from types import MappingProxyType
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 import pandas as pd
 
 from stratamil.cohort.manifest import UNLISTED
 from stratamil.cohort.patch_files import PATCH, LeftOut, scan, settled
-from stratamil.core import tables
+from stratamil.core import ids, tables
 from stratamil.core.errors import UserError, few
 from stratamil.core.names import UNKNOWN_STAIN, Grammar, column, natural
 
 USED = "used"
+ALL_EXCLUDED = "all are in cohort.exclude_patches"  # of a case without patches
 UnknownStains = Literal["exclude", "error"]
 
 
@@ -26,13 +27,14 @@ class Inventory:
 
     patches: one row a patch, of cases that are not used, too. cases: one row a case of the labels, with its status.
     excluded: kind (file, row, case), name, reason, detail, patches (of a case that is not used, or in a feature file).
-    folders: folder -> time of change in ns, before its files were listed.
+    folders: folder -> time of change in ns, before its files were listed. told: lines on what a reader should know.
     """
 
     patches: pd.DataFrame
     cases: pd.DataFrame
     excluded: pd.DataFrame
     folders: dict[str, int]
+    told: Sequence[str] = ()
 
 
 def take(
@@ -63,6 +65,7 @@ def take(
         remedy="set `patches` to the folder of patches, or names.pattern to how they are named",
         folders=scanned.folders,
         exclude=exclude,
+        levelled=kept.levelled,
     )
 
 
@@ -78,14 +81,17 @@ def join(
     remedy: str,
     folders: dict[str, int] | None = None,
     exclude: Mapping[str, tuple[str, str]] = MappingProxyType({}),
+    levelled: Mapping[str, str] = MappingProxyType({}),
 ) -> Inventory:
     """Join patches with the labels, and account for each.
 
     patches: DataFrame as of `ordered`. n_read: how many patches there are in all, left out or not. where: the folder or
-    file that they come from, for messages. remedy: what to do where there are none. For the rest see `take`.
+    file that they come from, for messages. remedy: what to do where there are none. levelled: of patch_files.Scan. For
+    the rest see `take`.
     Raises UserError as `take` does, and RuntimeError if a patch or a row got lost: a fault of the program.
     """
     listed = patches["path"].isin(exclude)
+    emptied = set(patches["case_id"][listed])
     left_out = [*left_out, *(LeftOut(path, *exclude[path], 0) for path in patches["path"][listed])]
     patches = patches[~listed].reset_index(drop=True) if listed.any() else patches
     left_out, unknown = [LeftOut(*each) for each in left_out], Counter()
@@ -109,9 +115,9 @@ def join(
             f"(labels: {few(cases['case_id'], 4)}; patches: {few(patches['case_id'].unique(), 4)}): "
             "check `labels`, cohort.case_column and names.pattern"
         )
-    excluded = _excluded_table(left_out, labels, patches, cases)
+    excluded = _excluded_table(left_out, labels, patches, cases, emptied)
     _account(n_read, len(labels), patches, cases, excluded)
-    return Inventory(patches, cases, excluded, folders or {})
+    return Inventory(patches, cases, excluded, folders or {}, [ids.told(levelled, str(where))] * bool(levelled))
 
 
 def of_files(excluded: pd.DataFrame) -> pd.Series:
@@ -175,10 +181,22 @@ def _status(cases: pd.DataFrame) -> pd.Series:
     return status
 
 
+def _emptied(case: Any, emptied: Collection[str]) -> bool:
+    """Return whether all patches of a case, a row of cases, were excluded by the user."""
+    return case.n_patches == 0 and case.case_id in emptied
+
+
 def _excluded_table(
-    left_out: Collection[LeftOut], labels: pd.DataFrame, patches: pd.DataFrame, cases: pd.DataFrame
+    left_out: Collection[LeftOut],
+    labels: pd.DataFrame,
+    patches: pd.DataFrame,
+    cases: pd.DataFrame,
+    emptied: Collection[str],
 ) -> pd.DataFrame:
-    """Return the rows of excluded.csv: files, rows of the labels and cases, each with its reason."""
+    """Return the rows of excluded.csv: files, rows of the labels and cases, each with its reason.
+
+    emptied: cases of which patches are in cohort.exclude_patches.
+    """
     rows = [
         ("file", each.name, each.why, each.detail, each.patches)
         for each in sorted(left_out, key=lambda each: natural(each.name))
@@ -189,7 +207,8 @@ def _excluded_table(
         for row in labels[labels.duplicated("case_id")].itertuples()
     ]
     rows += [
-        ("case", case.case_id, case.status, "", case.n_patches) for case in cases[cases["status"] != USED].itertuples()
+        ("case", case.case_id, case.status, ALL_EXCLUDED * _emptied(case, emptied), case.n_patches)
+        for case in cases[cases["status"] != USED].itertuples()
     ]
     unlabelled = patches["case_id"][~patches["case_id"].isin(cases["case_id"])].astype(str).value_counts(sort=False)
     rows += [("case", case, "no row in the labels", "", n) for case, n in unlabelled.items()]

@@ -7,6 +7,7 @@ from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pandas as pd
 
 from stratamil.core import files, schema, tables
@@ -14,6 +15,8 @@ from stratamil.core.errors import UserError, few, in_rows
 from stratamil.core.names import LONGEST, case_id, class_code
 
 SHOWN = 3  # of one kind, named each in a line
+NO_CLASS = "(empty)"  # the code of a row without a class, where cohort.excluded_codes has ""
+TOTAL = re.compile(r"(sum|summen?|somme|suma|totals?|gesamt\w*|insgesamt|anzahl|count|[Σ∑])\W*", re.IGNORECASE)
 
 
 def settings(cohort: Mapping[str, Any]) -> dict[str, Any]:
@@ -38,10 +41,10 @@ def read(
 
     path: CSV with comma, semicolon or tab; every value is read as text, blank lines are ignored.
     classes: class name -> list of its codes. excluded_codes: codes left out on purpose. `1`, `01` and `1.0` are one
-    code; codes of letters are compared without regard to case. missing_words: what stands for a patient who is not
-    known; case, spaces and punctuation do not matter, and a cell without letter and digit is missing, too. One case may
-    be called so, as its files are. patient_column: None if patients are not known, `case_column` if each case is one.
-    site_column: None if sites do not matter.
+    code; codes of letters are compared without regard to case; "" is that of an empty cell. missing_words: what stands
+    for a patient who is not known; case, spaces and punctuation do not matter, and a cell without letter and digit is
+    missing, too. One case may be called so, as its files are. patient_column: None if patients are not known,
+    `case_column` if each case is one. site_column: None if sites do not matter.
     Returns a DataFrame with one row a row of the file, in its order: case_id and patient_id (each as its first row
     spells it; patient_id is the case itself without a patient column), site if there is a column (as first spelt, never
     empty for a case of a class), label (code as in the config), class (name, empty where the code is left out), row
@@ -58,7 +61,14 @@ def read(
     rows = _rows(table, columns, numbers)
     known = rows["label"].map(lambda text: codes.get(class_code(text)))
     absent = {bare(word) for word in missing_words} | {""}
-    problems = [*_without_id(path, table[case_column], numbers, absent)]
+    problems = []
+    if (
+        total := np.array([*map(is_total, rows["case_id"])], bool) & known.isna().to_numpy()
+    ).any():  # what else is wrong with it does not matter
+        problems += [f"{path}: {_totals(rows[total])}"]
+        table, rows, known = (each[~total].reset_index(drop=True) for each in (table, rows, known))
+        numbers = rows["row"].tolist()
+    problems += _without_id(path, table[case_column], numbers, absent)
     problems += _too_long(path, table[case_column], numbers)
     if patient_column not in (None, case_column):
         problems += _empty(path, table[patient_column], numbers, absent, "patient")
@@ -75,6 +85,18 @@ def read(
         raise UserError(f"{path}: no rows: add one row a case")
     rows["class"] = [name for _, name in known]
     return rows
+
+
+def is_total(text: str) -> bool:
+    """Tell whether a cell heads the line of totals that a spreadsheet ends with."""
+    return bool(TOTAL.fullmatch(text))
+
+
+def _totals(rows: pd.DataFrame) -> str:
+    told = few(_each(rows, "case_id"))
+    return (
+        f"{told}: {'total lines, not cases: delete them' if len(rows) > 1 else 'a total, not a case: delete the row'}"
+    )
 
 
 def _rows(table: pd.DataFrame, columns: Mapping[str, str | None], numbers: list[int]) -> pd.DataFrame:
@@ -105,6 +127,7 @@ def _codes(classes: Mapping[str, Sequence[str]], excluded_codes: Sequence[str]) 
     entries = [(str(code).strip(), name) for name, codes in classes.items() for code in codes]
     entries += [(str(code).strip(), "") for code in excluded_codes]
     codes = [class_code(code) for code, _ in entries]
+    entries = [(code or NO_CLASS, name) for code, name in entries]
     twice = sorted({code for code in codes if codes.count(code) > 1})
     if twice:
         raise UserError(f"cohort.classes: codes named twice: {', '.join(twice)}: each belongs to one class")
@@ -178,7 +201,10 @@ def _unknown_codes(path: object, rows: pd.DataFrame, codes: dict[str, tuple[str,
         yield f"{path}: {len(unknown)} class codes are {where}: {told}"
         return
     for label, same in unknown:
-        what = f"class code {label!r} is {where}" if label else "the class is empty: fill it in or remove the row"
+        empty = (
+            'the class is empty: fill it in, remove the row, or add "" to cohort.excluded_codes to exclude such cases'
+        )
+        what = f"class code {label!r} is {where}" if label else empty
         if len(same) > SHOWN:
             yield f"{path}: {in_rows(list(same['row']))}: {what}"
         else:
@@ -196,7 +222,8 @@ def _contradictions(path: object, rows: pd.DataFrame) -> Iterator[str]:
             for case, same in repeated[different].groupby("case_id", sort=False)
         ]
         if contradictions:
-            yield f"{path}: {few(contradictions)}; keep one"
+            out = ", or give all rows of the case an excluded code" if column == "label" else ""
+            yield f"{path}: {few(contradictions)}; keep one{out}"
 
 
 def _each(rows: pd.DataFrame, column: str) -> Iterable[str]:

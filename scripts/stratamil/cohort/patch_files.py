@@ -4,20 +4,24 @@ import filecmp
 import os
 import stat
 from array import array
-from collections.abc import Callable, Hashable, Iterable, Sequence
+from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
 from pathlib import Path
+from types import MappingProxyType
 from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from stratamil.cohort import duplicates
+from stratamil.cohort import duplicates, resembling
 from stratamil.cohort.folders import hidden, visit
+from stratamil.core import ids
 from stratamil.core.errors import UserError
 from stratamil.core.names import (
     COPY,
+    HIDDEN,
     UNKNOWN_STAIN,
+    UNREAD,
     Grammar,
     NotAPatch,
     PatchName,
@@ -54,12 +58,15 @@ class Scan(NamedTuple):
 
     patches: DataFrame of case_id, stain, slice_id, path, bytes and what the names tell of patch, tile, x and y, in no
     order, ids as the names spell them.
-    folders: folder -> time of change in ns, before its files were listed.
+    folders: folder -> time of change in ns, before its files were listed. sizes: bytes of files that no pattern reads.
+    levelled: id in names -> that of the labels table which differs in its separators alone.
     """
 
     patches: pd.DataFrame
     left_out: list[LeftOut]
     folders: dict[str, int]
+    sizes: Mapping[str, int] = MappingProxyType({})
+    levelled: Mapping[str, str] = MappingProxyType({})
 
 
 def scan(root: str | Path, grammar: Grammar) -> Scan:
@@ -69,7 +76,7 @@ def scan(root: str | Path, grammar: Grammar) -> Scan:
     """
     if not Path(root).is_dir():
         raise UserError(f"{root}: no such folder: set `patches` to the folder of patch images")
-    kept, left_out, visited = _Kept(grammar.mark, grammar.placed), [], {}
+    kept, left_out, visited, unread = _Kept(grammar.mark, grammar.placed), [], {}, {}
     for folder, time, entries in visit(root, also_hidden=True):
         below = os.path.relpath(folder, root)
         below = "" if below == "." else f"{Path(below).as_posix()}/"
@@ -85,11 +92,14 @@ def scan(root: str | Path, grammar: Grammar) -> Scan:
                 if unreadable:
                     raise NotAPatch("name of its folder is not readable text")
                 if hidden(entry.name):
-                    raise NotAPatch("hidden file")
+                    raise NotAPatch(HIDDEN)
                 name, size = grammar.spelt(entry.name, below), _size(entry)
             except NotAPatch as why:
-                if _state(entry) is None:
+                if (state := _state(entry)) is None:
                     left_out.append((path, BROKEN_LINK, ""))
+                elif why.reason == UNREAD and stat.S_ISREG(state.st_mode):
+                    unread[_readable(path)] = state.st_size
+                    left_out.append((path, why.reason, why.detail))
                 elif why.reason == COPY:
                     copies.append((entry, why.detail))
                 else:
@@ -109,7 +119,7 @@ def scan(root: str | Path, grammar: Grammar) -> Scan:
             else:  # it may be the only image of a patch
                 left_out.append((path, f"{COPY}, original missing", f"rename it to {original} to use it"))
     listed = [LeftOut(_readable(path), reason, _readable(detail), 0) for path, reason, detail in left_out]
-    return Scan(kept.table(), listed, visited)
+    return Scan(kept.table(), listed, visited, unread)
 
 
 def settled(scanned: Scan, root: str | Path, labelled: Iterable[str], stains: Sequence[str]) -> Scan:
@@ -117,9 +127,12 @@ def settled(scanned: Scan, root: str | Path, labelled: Iterable[str], stains: Se
 
     labelled: ids of the labels table. stains: canonical stains in the order of tables.
     """
-    patches, copies = without_copies(ordered(numbered(spelt(scanned.patches, labelled)), stains), root)
+    known = ids.Known(labelled)
+    patches, copies = without_copies(ordered(numbered(spelt(scanned.patches, known)), stains), root)
     patches, renamed = without_renamed(patches, root)
-    return Scan(patches, scanned.left_out + copies + renamed, scanned.folders)
+    like = resembling.of(scanned.sizes, patches, Path(root))
+    left_out = [each._replace(detail=like.get(each.name, each.detail)) for each in scanned.left_out]
+    return scanned._replace(patches=patches, left_out=left_out + copies + renamed, levelled=known.levelled)
 
 
 class _Kept:
@@ -149,16 +162,20 @@ class _Kept:
         return patches.assign(path=self.paths, bytes=np.array(self.sizes))
 
 
-def spelt(patches: pd.DataFrame, labelled: Iterable[str] = ()) -> pd.DataFrame:
+def spelt(patches: pd.DataFrame, labelled: ids.Known | None = None) -> pd.DataFrame:
     """Give each case and each slice of `patches` one spelling, so that from here on equal text is the same id.
 
     A case is spelt as in `labelled`, the ids of the labels table; one that is not there, and every slice, as most of
-    its patches have it, of several equally frequent spellings the first in natural order.
+    its patches have it, of several equally frequent spellings the first in natural order. Raises UserError for an id
+    that could be several of the table.
     """
+    labelled = labelled or ids.Known(())
     groups = patches.groupby(PATCH[:3], sort=False)
     slices = groups.size().rename("n").reset_index().astype(dict.fromkeys(PATCH[:3], str))
-    slices["case"], slices["slice"] = slices["case_id"].map(case_id), slices["slice_id"].map(slice_id)
-    of_case = _most(slices, ["case"], "case_id") | {case_id(text): text for text in labelled}
+    of_table = labelled.match(slices["case_id"].unique())
+    slices["case"] = slices["case_id"].map(lambda text: case_id(of_table.get(text, text)))
+    slices["slice"] = slices["slice_id"].map(slice_id)
+    of_case = _most(slices, ["case"], "case_id") | labelled.own
     of_slice = _most(slices, ["case", "stain", "slice"], "slice_id")
     names = slices[["case", "stain", "slice"]].itertuples(index=False, name=None)
     which = groups.ngroup().to_numpy()

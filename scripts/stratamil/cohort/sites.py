@@ -12,6 +12,7 @@ from stratamil.core.names import natural
 from stratamil.core.wording import of_class
 
 UNEVEN, LEVEL = 0.2, 0.05  # Cramér's V, and p value, above and below which classes are spread unevenly over sites
+LEAST = 5  # patients of a site: of fewer a classifier of sites learns nothing
 SHOWN = 6  # sites, patients or cases that a line names
 PERMUTATIONS = 5000
 Numbers = dict[str, Any]  # of `spread`, as JSON has them
@@ -169,7 +170,7 @@ def warnings(found: Numbers, classes: Sequence[str]) -> Iterator[str]:
         large = [row for row in rows if row["patients"] >= 5] or rows
         share = {row["site"]: row["counts"][named] / row["cases"] for row in large}
         low, high = (pick(large, key=lambda row: share[row["site"]]) for pick in (min, max))
-        whole = "" if found["whole"] else "; splits.by: site tests on sites that it has not seen"
+        whole = "" if found["whole"] else "; splits that keep sites whole would test on sites that it has not seen"
         yield (
             f"Classes are spread unevenly over sites (Cramér's V {found['v']:.2f}, {_p(found['p'])}): "
             f"{share[high['site']]:.0%} of {_n(high['cases'], 'case')} in {high['site']} are {named}, "

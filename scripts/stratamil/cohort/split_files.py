@@ -4,19 +4,17 @@ A set that a file does not have, as STAMP's have none for validation, is None. W
 patients: `splits` matches them.
 """
 
-import csv
-import io
 import json
 import math
 import re
 import zipfile
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
 
-from stratamil.core import files, npz
+from stratamil.core import files, npz, tables
 from stratamil.core.errors import UserError, few
 from stratamil.core.names import LONGEST
 
@@ -27,6 +25,7 @@ REMEDY = "set splits.preset and splits.n_splits to the split files"
 ALIASES = {"training": "train", "validation": "val", "valid": "val", "dev": "val", "tune": "val", "testing": "test"}
 TRUE, FALSE = ("true", "1", "1.0"), ("false", "0", "0.0", "")
 COLUMNS = ("case", "case_id", "slide_id", "patient", "patient_id")  # of a table with a row a case
+BEHIND = "(.*?)(_cases|_patients|_ids|)"  # a key of JSON: a set, and whose ids they are
 KINDS = (".npz", ".csv", ".json")
 
 
@@ -49,11 +48,11 @@ def read(path: str | Path) -> list[Sets]:
         Path(path).open("rb").close()
     if kind == ".npz":
         return [_npz(path)]
+    if kind == ".csv":
+        return [_csv(path)]
     if size > LARGEST:
         raise UserError(f"{path}: not a split file: {size:,} bytes: {REMEDY}")
-    with files.readable(path, REMEDY):
-        text = Path(path).read_text(encoding="utf-8-sig")
-    return [_csv(path, text)] if kind == ".csv" else _json(path, text)
+    return _json(path)
 
 
 def _npz(path: str | Path) -> Sets:
@@ -67,35 +66,53 @@ def _npz(path: str | Path) -> Sets:
         raise UserError(f"{path}: not a split file: it must be an npz of three lists without pickled objects") from None
 
 
-def _csv(path: str | Path, text: str) -> Sets:
+def _csv(path: str | Path) -> Sets:
     """Read a table: a column of ids a set, a column of true and false a set, or a row a case with its set."""
-    rows = [row for row in csv.reader(io.StringIO(text), _dialect(text)) if any(cell.strip() for cell in row)]
-    heads = [_set(cell) for cell in rows[0]] if rows else []
-    table = [[cell.strip() for cell in row] + [""] * (len(heads) - len(row)) for row in rows[1:]]
+    table, _ = tables.sheet(path, REMEDY)
+    heads = [_set(name) for name in table]
+    if twice := {name for name in SETS if heads.count(name) > 1}:
+        raise UserError(f"{path}: several columns of {few(sorted(twice))}: keep one")
+    table.columns = heads
     if {"train", "test"} <= set(heads):
-        at = {name: heads.index(name) for name in SETS if name in heads}
-        cells = {row[place].lower() for row in table for place in at.values()}
-        if cells <= {*TRUE, *FALSE} and min(at.values()) > 0:
-            lists = {name: [row[0] for row in table if row[place].lower() in TRUE] for name, place in at.items()}
-        else:
-            lists = {name: [_whole(row[place]) for row in table if row[place]] for name, place in at.items()}
-        return _sets(path, lists)
-    column = next((heads.index(name) for name in COLUMNS if name in heads), None)
-    place = next((heads.index(name) for name in ("set", "split") if name in heads), None)
+        columns = {name: table[name].tolist() for name in SETS if name in heads}
+        if {cell.lower() for cells in columns.values() for cell in cells} <= {*TRUE, *FALSE} and heads[0] not in SETS:
+            ids = table.iloc[:, heads.index(_ids(heads) or heads[0])]  # without a heading of its own, as CLAM's
+            marked = {name: [cell.lower() in TRUE for cell in cells] for name, cells in columns.items()}
+            return _sets(path, {name: _once(ids[cells]) for name, cells in marked.items()})
+        return _sets(path, {name: [_whole(cell) for cell in _padded(cells)] for name, cells in columns.items()})
+    column, place = _ids(heads), next((name for name in ("set", "split") if name in heads), None)
     if column is None or place is None:
         raise UserError(
-            f"{path}: no columns train, val and test, nor case and set: it has {few(map(repr, heads), 8) or 'none'}: "
-            "rename them"
+            f"{path}: no columns train, val and test, nor case and set: it has {few(map(repr, heads), 8)}: rename them"
         )
-    if wrong := sorted({row[place] for row in table if _set(row[place]) not in SETS}):
-        raise UserError(f"{path}: column {heads[place]} has {few(map(repr, wrong))}: write train, val or test")
-    lists = {name: [row[column] for row in table if _set(row[place]) == name] for name in SETS}
-    return _sets(path, lists, patients="patient" in heads[column])
+    set_of = table[place].map(_set)
+    if wrong := sorted(set(table.loc[~set_of.isin(SETS), place])):
+        raise UserError(f"{path}: column {place} has {few(map(repr, wrong))}: write train, val or test")
+    lists = {name: _once(table.loc[set_of == name, column]) for name in SETS}
+    return _sets(path, lists, patients="patient" in column)
 
 
-def _json(path: str | Path, text: str) -> list[Sets]:
+def _ids(heads: Collection[str]) -> str | None:
+    """Return the column of ids, where one is called so."""
+    return next((name for name in COLUMNS if name in heads), None)
+
+
+def _once(ids: Iterable[str]) -> list[str]:
+    """Return each id once: a case has a row for each of its slides in some tables."""
+    return list(dict.fromkeys(ids))
+
+
+def _padded(cells: list[str]) -> list[str]:
+    """Return the ids in a column without what fills it up to the length of others: nothing, or pandas' NaN."""
+    full = len(cells)
+    while full and cells[full - 1].lower() in ("", "nan"):
+        full -= 1
+    return [cell for cell in cells[:full] if cell]
+
+
+def _json(path: str | Path) -> list[Sets]:
     try:
-        content = json.loads(text)
+        content = json.loads(Path(path).read_text(encoding="utf-8-sig"))
     except (ValueError, RecursionError) as error:
         raise UserError(f"{path}: not JSON ({few(str(error).splitlines())}): recreate it") from None
     content = content.get("splits", content) if isinstance(content, Mapping) else content
@@ -107,13 +124,23 @@ def _json(path: str | Path, text: str) -> list[Sets]:
 
 def _entry(path: str | Path, entry: Any) -> Sets:
     """Return a split of a JSON file: keys train, val and test, alone or with _cases or _patients behind."""
-    keys = {str(key).lower(): key for key in entry} if isinstance(entry, Mapping) else {}
-    for behind in ("", "_cases", "_patients", "_ids"):
-        lists = {_set(key.removesuffix(behind)): entry[keys[key]] for key in keys if key.endswith(behind)}
-        lists = {name: lists[name] for name in SETS if lists.get(name) is not None}
-        if {"train", "test"} <= lists.keys() and all(isinstance(each, list) for each in lists.values()):
-            whole = {name: [_whole(str(each)) for each in ids] for name, ids in lists.items()}
-            return _sets(path, whole, patients=behind == "_patients")
+    keys = [str(key) for key in entry] if isinstance(entry, Mapping) else []
+    lists = {}
+    for key in keys:
+        name, behind = re.fullmatch(BEHIND, key.strip().lower()).groups()
+        if _set(name) in SETS and entry[key] is not None:
+            lists.setdefault(_set(name), []).append((behind, entry[key]))
+    if twice := [name for name, found in lists.items() if len(found) > 1]:
+        raise UserError(f"{path}: a split with several lists {few(twice)} (it has {few(keys, 8)}): keep one")
+    found = {name: each[0][1] for name, each in lists.items()}
+    if {"train", "test"} <= found.keys() and all(isinstance(each, list) for each in found.values()):
+        whose = {each[0][0] == "_patients" for each in lists.values()}
+        if len(whose) > 1:
+            raise UserError(
+                f"{path}: a split with lists of cases and of patients (it has {few(keys, 8)}): make them one"
+            )
+        whole = {name: [_whole(str(each)) for each in ids] for name, ids in found.items()}
+        return _sets(path, whole, patients=whose == {True})
     raise UserError(f"{path}: a split without the lists train and test (and val): it has {few(keys, 8) or 'none'}")
 
 
@@ -132,13 +159,6 @@ def _set(text: str) -> str:
 def _whole(text: str) -> str:
     """Return an id without the decimals that pandas gives to numbers in a column with gaps: 12 for 12.0."""
     return re.sub(r"^([0-9]+)\.0$", r"\1", text.strip())
-
-
-def _dialect(text: str) -> type[csv.Dialect]:
-    try:
-        return csv.Sniffer().sniff(text.partition("\n")[0], delimiters=",;\t")
-    except csv.Error:
-        return csv.excel
 
 
 def _text(array: np.ndarray, where: str) -> list[str]:

@@ -1,7 +1,8 @@
 """Splits of the used cases into train, validation and test: read, written, checked hard, and their balance."""
 
 import logging
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+import re
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import combinations
 from pathlib import Path
@@ -12,9 +13,10 @@ from numpy.typing import NDArray
 
 from stratamil.cohort import duplicates, split_files
 from stratamil.cohort.inventory import USED
+from stratamil.core import ids as case_ids
 from stratamil.core.errors import UserError, few
 from stratamil.core.files import atomic
-from stratamil.core.names import case_id, natural
+from stratamil.core.names import natural
 from stratamil.core.wording import of_class
 
 SETS = split_files.SETS
@@ -40,7 +42,10 @@ def preset(paths: Iterable[str | Path], cases: pd.DataFrame, classes: Sequence[s
     found, problems = [], {str(path): [] for path in paths}
     for path in problems:
         try:
-            found += [(path, _of_cases(each, cases)) for each in split_files.read(path)]
+            known = {}
+            found += [(path, _of_cases(each, cases, known)) for each in split_files.read(path)]
+            if known:
+                logging.warning(case_ids.told(known, str(path)))
         except UserError as error:
             problems[path] += error.problems
     made = {f"{number:02d}": split for number, split in enumerate(_validated(found), 1)}
@@ -190,16 +195,22 @@ def table(splits: Mapping[str, Split], cases: pd.DataFrame, classes: Sequence[st
     return pd.DataFrame(rows)
 
 
-def _of_cases(sets: split_files.Sets, cases: pd.DataFrame) -> split_files.Sets:
-    """Return the sets with ids of cases as the table spells them; of a patient all used cases."""
+def _of_cases(sets: split_files.Sets, cases: pd.DataFrame, levelled: dict[str, str]) -> split_files.Sets:
+    """Return the sets with ids of cases as the table spells them; of a patient all used cases.
+
+    levelled: gets the ids that differ in separators alone, see `ids.Known`.
+    """
     if sets.patients:
         used = cases[cases["status"] == USED]
-        known = {case_id(patient): list(ids) for patient, ids in used.groupby("patient_id")["case_id"]}
+        cases_of = {patient: list(own) for patient, own in used.groupby("patient_id")["case_id"]}
     else:
-        known = {case_id(text): [text] for text in cases["case_id"]}
+        cases_of = {text: [text] for text in cases["case_id"]}
+    known = case_ids.Known(cases_of)
+    own = known.match([text for each in (sets.train, sets.val, sets.test) for text in each or []])
+    levelled |= known.levelled
 
-    def matched(ids: list[str] | None) -> list[str] | None:
-        return ids if ids is None else [case for text in ids for case in known.get(case_id(text), [text])]
+    def matched(texts: list[str] | None) -> list[str] | None:
+        return texts and [case for text in texts for case in (cases_of[own[text]] if text in own else [text])]
 
     return sets._replace(train=matched(sets.train), val=matched(sets.val), test=matched(sets.test), patients=False)
 
@@ -211,6 +222,8 @@ def _validated(found: Sequence[tuple[str | Path, split_files.Sets]]) -> list[Spl
         if sets.val is not None:
             made.append(Split(sets.train, sets.val, sets.test))
             continue
+        if following is sets:
+            raise UserError(f"{path}: no validation cases, nor a further split whose test cases they could be: add val")
         val = [case for case in sets.train if case in set(following.test)]
         logging.warning("%s: no validation cases: %d of the training cases, tested next, are taken", path, len(val))
         made.append(Split([case for case in sets.train if case not in set(val)], val, sets.test))
@@ -226,12 +239,22 @@ def _unusable(ids: NDArray[np.object_], known: pd.DataFrame) -> Iterator[tuple[s
     status = pd.Series(ids).map(known["status"]).fillna("no row")
     for kind in sorted(set(status) - {USED}):
         if kind == "no row":
-            why = "not in the labels table: correct the ids, or add them to the labels"
+            slides = [text for text in ids[status == kind] if _case_of_slide(text, known.index)]
+            why = (
+                f"not in the labels table: {few(slides, 1)} seems to be a slide: write the ids of cases instead"
+                if slides
+                else "not in the labels table: correct the ids, or add them to the labels"
+            )
         elif kind == "no patches":
             why = "labelled but without patches: take them out, or add their patches"
         else:
             why = f"labelled but with {kind}: take them out, or give the code a class in cohort.classes"
         yield why, _sorted(ids[status == kind])
+
+
+def _case_of_slide(text: str, cases: Collection[str]) -> bool:
+    """Return whether an id goes on where that of a case ends, as `S21-1_HE.svs` does."""
+    return any(text[: mark.start()] in cases for mark in re.finditer("[^A-Za-z0-9]", text))
 
 
 def _by_patient(known: pd.DataFrame, ids: Iterable[str]) -> Mapping[str, pd.Index]:

@@ -7,22 +7,30 @@ QuPath writes the slide's name and the place, so the case is the slide's name up
 import re
 from collections.abc import Iterable
 
-IMAGE = r"\.(?:png|jpe?g|tiff?|bmp|webp)$"
+IMAGE = r"(?:\.ome(?=\.tif))?\.(?:png|jpe?g|tiff?|bmp|webp)$"
 UUID = "[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}"
 # Project, site, participant; then what the repository adds for sample, portion and slide.
 BARCODE = r"(?P<case>TCGA-[a-z0-9]{2}-[a-z0-9]{4})(?:-[0-9]{2}[a-z](?:-[0-9]{2}(?:-[a-z]{2}[a-z0-9]{1,2})?)?)?"
 WORD = "(?<![a-z0-9]){stain}(?![a-z0-9])"
+DOWNSAMPLE = "(?:d=[0-9.,]+,)?"  # with the decimal comma of the machine, if it has one
+APART = "(?:[ _]*[-,][ _]+|[ _]+|[-,])"  # two parts of a name: the second of two signs may be a minus
 
 PATTERNS = {
-    # `S21-0001 A1 HE.svs [x=1024,y=2048,w=512,h=512].png`; with a downsample: `[d=4,x=...]`. Of TileExporter.
+    # `S21-0001 A1 HE.svs [x=1024,y=2048,w=512,h=512].png`; with a downsample: `[d=4,x=...]`. Of TileExporter. A tile
+    # that begins outside the slide has negative places.
     "qupath": (
-        r"^(?P<slice>(?P<case>[^ _/\[]+)(?:[^/\[]*?" + WORD + r")?[^/\[]*?) ?"
-        r"\[(?:d=[0-9.]+,)?x=(?P<x>[0-9]+),y=(?P<y>[0-9]+),w=[0-9]+,h=[0-9]+(?:,[zt]=[0-9]+)*\]" + IMAGE
+        r"^(?P<slice>(?P<case>[^ _/\[]+)(?:[^/]*?"
+        + WORD
+        + r")?[^/]*?) ?\["
+        + DOWNSAMPLE
+        + r"x=(?P<x>-?[0-9]+),y=(?P<y>-?[0-9]+),w=[0-9]+,h=[0-9]+(?:,[zt]=[0-9]+)*\]"
+        + IMAGE
     ),
-    # `TCGA-AA-0001-01Z-00-DX1.<uuid>_1024_2048.png`, `TCGA-AA-0001-01Z-00-DX1_files/20.0/3_7.jpeg`.
+    # `TCGA-AA-0001-01Z-00-DX1.<uuid>_1024_2048.png`, `TCGA-AA-0001-01Z-00-DX1_files/20.0/3_7.jpeg`, QuPath's.
     "tcga": (
-        rf"^(?:.*/)?(?P<slice>{BARCODE}(?:\.{UUID})?)(?:\.svs)?(?:_files)?(?:/(?:[^/]+/)*|[ _-]+)"
-        r"[\[(]?(?:tile[ _-])?(?:x=?)?(?P<x>[0-9]+)[ _,-]+(?:y=?)?(?P<y>[0-9]+)(?:[ _,-]+[a-z]*=?[0-9]+)*[\])]?" + IMAGE
+        rf"^(?:.*/)?(?P<slice>{BARCODE}(?:\.{UUID})?)(?:\.svs)?(?:_files)?(?:/(?:[^/]+/)*|{APART})"
+        rf"[\[(]?(?:tile[ _-])?{DOWNSAMPLE}(?:x=?)?(?P<x>-?[0-9]+){APART}(?:y=?)?(?P<y>-?[0-9]+)"
+        r"(?:[ _,-]+[a-z]*=?[0-9]+)*[\])]?" + IMAGE
     ),
     # `blk-AAAFIYHTSRMT-TCGA-CM-6171-01Z-00-DX1.png`: blocks of slides without a place, as in the sets of Kather et al.
     "tcga-blocks": rf"^blk-(?P<tile>[a-z0-9]+)-(?P<slice>{BARCODE}(?:\.{UUID})?)" + IMAGE,

@@ -18,8 +18,17 @@ IMAGE_SUFFIXES = (".png", ".jpg", ".jpeg", ".tif", ".tiff", ".webp", ".bmp")
 ONLY_SLICE = "1"  # of names that tell no slices apart
 LONGEST = 200  # characters of an id
 PORTABLE = 60  # characters of a part of a file name
+DEVICE = re.compile(r"(?:con|prn|aux|nul|com[0-9]|lpt[0-9])(?:\.|$)", re.IGNORECASE)  # Windows opens no such file
 MATCHING = re.compile("((?:un)?match(?:ed)?)_?0*([0-9]+)")
 COPY = "copy made by an operating system"
+# What Windows, macOS and others add to the name of a duplicate, where the pattern itself has no group for it.
+COPIES = re.compile(
+    r"^(?:kopie von|copy of|copie de|copia de) | (?:- )?(?:kopie|copy|copie|copia)(?: ?\(?\d+\)?)?(?=\.\w+$)"
+    r"| ?\(\d+\)(?=\.\w+$)",
+    re.IGNORECASE,
+)
+HIDDEN = "hidden or system file"
+UNREAD = "name does not follow the pattern"
 UNKNOWN_STAIN = "stain not in names.stains"
 
 
@@ -117,6 +126,10 @@ class Grammar:
         if not match:
             if self.loose and (strange := self.loose.match(name)):
                 raise NotAPatch(UNKNOWN_STAIN, _strange(strange))
+            head, slash, last = name.rpartition("/")
+            plain = head + slash + COPIES.sub("", last, count=1)
+            if plain != name and self.pattern.match(plain):
+                raise NotAPatch(COPY, plain.rpartition("/")[2])
             raise NotAPatch(_why_not(name, "patch(?P<patch>" in self.pattern.pattern))
         if "copy" in self.groups and match["copy"]:
             start, end = match.span("copy")
@@ -129,20 +142,21 @@ class Grammar:
             raise NotAPatch(UNKNOWN_STAIN, _strange(match))
         patch, place = self._number(match)
         if None in (case, slice_, stain):
-            raise NotAPatch("name does not follow the pattern")  # a group of it that is optional
+            raise NotAPatch(UNREAD)  # a group of it that is optional
         if not name.isprintable():
             raise NotAPatch("name is not readable text")
         return PatchName(*self._slice(case, stain, slice_), patch, place)
 
     def _number(self, match: re.Match[str]) -> tuple[int | str | tuple[int, int], tuple[int, int] | None]:
         """Return what numbers a patch in its slice, and its place. Raises NotAPatch if that is no number."""
-        numbers = match.group("x", "y") if self.placed else ()
-        numbers += (match["patch"],) if self.mark == "patch" else ()
+        x_y = match.group("x", "y") if self.placed else ()
+        numbers = [text and text.removeprefix("-") for text in x_y]  # a tile may begin outside the slide
+        numbers += [match["patch"]] if self.mark == "patch" else []
         if not all(text and text.isdecimal() for text in numbers):
-            raise NotAPatch("name does not follow the pattern")
+            raise NotAPatch(UNREAD)
         if any(len(text) > 9 for text in numbers):
             raise NotAPatch("patch number too long")
-        place = (int(numbers[0]), int(numbers[1])) if self.placed else None
+        place = (int(x_y[0]), int(x_y[1])) if self.placed else None
         if self.mark == "tile":
             return match["tile"] or "", place
         return int(numbers[-1]) if self.mark == "patch" else place, place
@@ -209,7 +223,8 @@ def file_name(text: str) -> str:
     Different texts give different names, also where a file system does not regard case: ids that differ by case alone
     are one id. The tilde stands in changed names only.
     """
-    if len(text) <= PORTABLE and re.fullmatch(r"[A-Za-z0-9_&+](?:[A-Za-z0-9_&+.-]*[A-Za-z0-9_&+-])?", text):
+    portable = re.fullmatch(r"[A-Za-z0-9_&+](?:[A-Za-z0-9_&+.-]*[A-Za-z0-9_&+-])?", text)
+    if len(text) <= PORTABLE and portable and not DEVICE.match(text):
         return text
     told = re.sub("[^A-Za-z0-9&+]+", "_", text).strip("_")[: PORTABLE - 9]
     return f"{told}~{hashlib.sha256(text.encode(errors='surrogatepass')).hexdigest()[:8]}"
@@ -224,12 +239,12 @@ def _strange(match: re.Match[str]) -> str:
 def _why_not(name: str, numbered: bool) -> str:
     name = name.rpartition("/")[2]
     if name.startswith("."):
-        return "hidden file"
+        return HIDDEN
     if not name.lower().endswith(IMAGE_SUFFIXES):
         return "not an image"
     if numbered and not re.search(r"patch\s*\d", name, re.IGNORECASE):
         return "no patch number"
-    return "name does not follow the pattern"
+    return UNREAD
 
 
 def _whole(text: str) -> str:

@@ -17,7 +17,7 @@ import pandas as pd
 
 from stratamil.cohort import inventory, labels, manifest, patch_files
 from stratamil.cohort.inventory import USED, Inventory
-from stratamil.core import files, schema
+from stratamil.core import files, ids, schema
 from stratamil.core.errors import UserError, few
 from stratamil.core.names import UNKNOWN_STAIN, Grammar, case_id, file_name
 from stratamil.core.wording import listed
@@ -75,15 +75,16 @@ def take(
         scanned = patch_files.scan(source.folder, grammar)
         kept = patch_files.settled(scanned, source.folder, listed, stains)
         patches, left_out, n_read = kept.patches, kept.left_out, len(scanned.patches) + len(scanned.left_out)
-        visited, identity = scanned.folders, {}
+        visited, identity, levelled = scanned.folders, {}, kept.levelled
     else:
         found = precomputed.scan(source.manifest, source.folder, grammar, encoder)
-        patches = patch_files.ordered(patch_files.spelt(found.patches, listed), stains)
+        of_table = ids.Known(listed)
+        patches, levelled = patch_files.ordered(patch_files.spelt(found.patches, of_table), stains), of_table.levelled
         left_out, n_read, visited, identity = found.left_out, found.rows, {}, found.identity
     unlabelled = known is None
     if unlabelled:
-        ids = list(dict.fromkeys(patches["case_id"]))
-        known = pd.DataFrame({"case_id": ids, "label": "", "patient_id": ids, "row": range(len(ids)), "class": "?"})
+        own = list(dict.fromkeys(patches["case_id"]))
+        known = pd.DataFrame({"case_id": own, "label": "", "patient_id": own, "row": range(len(own)), "class": "?"})
     taken = inventory.join(
         patches,
         known,
@@ -94,6 +95,7 @@ def take(
         where=source.manifest or source.folder,
         remedy=_remedy(left_out, stains),
         folders=visited,
+        levelled=levelled,
     )
     if unlabelled:
         taken = replace(taken, cases=taken.cases.assign(**{"class": ""}))
@@ -126,8 +128,7 @@ def _unknown(left_out: Iterable[Any], grammar: Grammar, source: Source, cases: I
 
     cases: ids as they are spelt; one that is not among them is spelt as its first file has it.
     """
-    own = {case_id(case): str(case) for case in cases}
-    by_file = {}
+    known, by_file = ids.Known(map(str, cases)), {}
     if source.manifest is not None:
         by_file = {entry.file: entry.case for entry in manifest.read(source.manifest, source.folder)}
     counts: Counter[tuple[str, str]] = Counter()
@@ -136,8 +137,13 @@ def _unknown(left_out: Iterable[Any], grammar: Grammar, source: Source, cases: I
             continue
         match = (grammar.loose or grammar.pattern).match(name if grammar.of_paths else name.rpartition("/")[2])
         if named := (by_file.get(name) or (match and match["case"]) or "").strip():
-            counts[own.setdefault(case_id(named), named), detail] += max(1, n)
-    rows = [(case, stain, n) for (case, stain), n in counts.items()]
+            counts[named, detail] += max(1, n)
+    own, first = known.match(named for named, _ in counts), {}
+    spelt = {named: own.get(named) or first.setdefault(case_id(named), named) for named, _ in counts}
+    of_case: Counter[tuple[str, str]] = Counter()
+    for (named, stain), n in counts.items():
+        of_case[spelt[named], stain] += n
+    rows = [(case, stain, n) for (case, stain), n in of_case.items()]
     return pd.DataFrame(rows, columns=COUNT)
 
 

@@ -18,11 +18,8 @@ from stratamil.evaluation import by_column
 from stratamil.features.store import Features
 
 LEAST = 10  # patients with the stain
-DENSITIES, DARKNESS = (
-    3,
-    3,
-)  # of a patch's colour: the first three are mean densities, the next is the mean optical density
-FORMATS = ("%Y-%m-%d", "%d.%m.%Y", "%Y/%m/%d", "%Y-%m-%d %H:%M:%S")  # of dates
+DENSITIES = 3  # the first columns of a patch's colour are mean densities, the next is the mean optical density
+FORMATS = ("%Y-%m-%d", "%d.%m.%Y", "%Y/%m/%d", "%Y-%m-%d %H:%M:%S", "%Y-%m-%dT%H:%M:%S", "%m/%d/%Y", "%d/%m/%Y")
 
 
 def by_columns(
@@ -56,7 +53,7 @@ def _by_case(features: Features) -> pd.DataFrame:
     table = table[~features.blank] if features.blank is not None else table
     rows = []
     for (case, stain), places in table.groupby(["case_id", "stain"], sort=False).indices.items():
-        values = features.colour[table.index.to_numpy()[places]][:, : DARKNESS + 1].astype(np.float64)
+        values = features.colour[table.index.to_numpy()[places]][:, : DENSITIES + 1].astype(np.float64)
         rows.append((case, stain, *values.mean(axis=0)))
     return pd.DataFrame(rows, columns=["case_id", "stain", *range(DENSITIES), "dark"])
 
@@ -88,14 +85,22 @@ def _one(
 
 
 def _dated(column: Column) -> tuple[Column, bool]:
-    """Return a column of dates as numbers, days since 1970, and whether it was one; any other as it is."""
+    """Return a column of dates as numbers, days since 1970, and whether it was one; any other as it is.
+
+    Dates that two of FORMATS read as different days (03/04/2021) are none.
+    """
     texts = column.values.dropna()
-    for form in [] if column.numeric or texts.empty else FORMATS:
-        dates = pd.to_datetime(texts, format=form, errors="coerce")
-        if dates.notna().all():
-            days = (dates - pd.Timestamp(0)).dt.days.astype(float)
-            return Column(column.name, days.reindex(column.values.index), True), True
-    return column, False
+    read = [_days(texts, form) for form in ([] if column.numeric or texts.empty else FORMATS)]
+    fitting = [days for days in read if days is not None]
+    if not fitting or any(not days.equals(fitting[0]) for days in fitting):
+        return column, False
+    return Column(column.name, fitting[0].reindex(column.values.index), True), True
+
+
+def _days(texts: pd.Series, form: str) -> pd.Series | None:
+    """Return the days since 1970 of dates of a format; None if not all are."""
+    dates = pd.to_datetime(texts, format=form, errors="coerce").astype("datetime64[s]")
+    return (dates - pd.Timestamp(0).as_unit("s")).dt.days.astype(float) if dates.notna().all() else None
 
 
 def _parts(column: Column, dates: bool) -> pd.Series:
@@ -103,5 +108,9 @@ def _parts(column: Column, dates: bool) -> pd.Series:
     parts = cohort_columns.groups(column)
     if not dates:
         return parts
-    ends = column.values.groupby(parts).agg(["min", "max"]).map(lambda days: f"{pd.Timestamp(days, unit='D'):%Y-%m-%d}")
-    return parts.map({part: f"{row['min']} to {row['max']}" for part, row in ends.iterrows()})
+    ends = column.values.groupby(parts).agg(["min", "max"]).map(_date)
+    return parts.map({part: " to ".join(dict.fromkeys(row)) for part, row in zip(ends.index, ends.to_numpy())})
+
+
+def _date(days: float) -> str:
+    return str(np.datetime64(int(days), "D"))

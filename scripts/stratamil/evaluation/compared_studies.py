@@ -16,13 +16,16 @@ from scipy.sparse.csgraph import connected_components
 from stratamil.core import files, tables
 from stratamil.core.errors import UserError, few
 from stratamil.core.names import natural
+from stratamil.core.wording import n_of
 from stratamil.evaluation import external
+from stratamil.evaluation.prediction_tables import impossible
 from stratamil.evaluation.runs import Run
 from stratamil.evaluation.saved_study import read_study, run_folders
-from stratamil.evaluation.study import Study, impossible
+from stratamil.evaluation.study import Study
 
 Kind = Literal["study", "prediction"]
 VALIDATION = "validation/validation.json"
+OTHER_CLASS = "of different classes"  # begins the reason why such a case is left out
 NEEDED = {
     "study": ("results.json", "predictions.csv", "validation_predictions.csv", "patch_attention.parquet"),
     "prediction": ("predictions.csv", "inventory/cases.csv", "patch_attention.parquet", VALIDATION, "config.yaml"),
@@ -80,27 +83,40 @@ def inputs(folder: Path) -> list[Path]:
 
 
 def read(name: str, folder: Path, bootstrap_samples: int, seed: int) -> Side:
-    """Return what a folder predicts. Raises UserError as `inputs` does."""
+    """Return what a folder predicts. Raises UserError as `inputs` does, and for damaged files."""
     inputs(folder)
-    if kind_of(folder) == "study":
-        saved = read_study(folder)
-        study = Study(saved.runs, saved.cases, bootstrap_samples, seed)
-        return Side(name, folder, "study", study, saved.settings, len(study.ensemble))
-    found = json.loads((folder / VALIDATION).read_text(encoding="utf-8"))
+    if kind_of(folder) == "prediction":
+        return _of_prediction(name, folder, bootstrap_samples, seed)
+    saved = read_study(folder)
+    study = Study(saved.runs, saved.cases, bootstrap_samples, seed)
+    return Side(name, folder, "study", study, saved.settings, len(study.ensemble))
+
+
+def _of_prediction(name: str, folder: Path, bootstrap_samples: int, seed: int) -> Side:
+    """Return what predict and validate wrote of new cases, without those that training knew."""
     cases = tables.read_cases(folder / "inventory/cases.csv")
     predictions = tables.read_predictions(folder / "predictions.csv")
-    if faults := list(impossible(str(folder / "predictions.csv"), predictions, found["classes"])):
+    try:
+        found = json.loads((folder / VALIDATION).read_text(encoding="utf-8"))
+        classes, known = list(found["classes"]), [row["case_id"] for row in found["per_case"]]
+        decision = {key: found[key] for key in ("threshold", "temperature")}
+    except (ValueError, KeyError, TypeError):
+        raise UserError(f"{folder / VALIDATION}: damaged: run validate again") from None
+    try:
+        settings = dict(yaml.safe_load((folder / "config.yaml").read_text(encoding="utf-8")))
+    except (yaml.YAMLError, UnicodeDecodeError, ValueError, TypeError):
+        raise UserError(f"{folder / 'config.yaml'}: damaged: run predict again") from None
+    if faults := list(impossible(str(folder / "predictions.csv"), predictions, classes)):
         raise UserError(*faults)
     study = external.cohort(
-        cases[cases["case_id"].isin([row["case_id"] for row in found["per_case"]])],  # training knew none of these
+        cases[cases["case_id"].isin(known)],
         predictions,
-        classes=found["classes"],
-        decision={name: found[name] for name in ("threshold", "temperature")},
+        classes=classes,
+        decision=decision,
         bootstrap_samples=bootstrap_samples,
         seed=seed,
         folder=folder,
     )
-    settings = yaml.safe_load((folder / "config.yaml").read_text(encoding="utf-8"))
     return Side(name, folder, "prediction", study, settings, len(study.ensemble))
 
 
@@ -121,13 +137,23 @@ def shared(sides: Sequence[Side]) -> Shared:
     left_out = _left_out(sides)
     kept = set(first.study.ensemble["case_id"]) - set(left_out["case_id"])
     if not kept:
-        ids = [side.study.ensemble["case_id"].iloc[0] for side in sides]
-        raise UserError(
-            f"compare: {', '.join(side.name for side in sides)} have no case in common: their ids are such as "
-            f"{', '.join(ids)}: studies of the same cases can be compared"
-        )
+        raise UserError(_nothing_shared(sides, left_out))
     patients, merged = _patients(sides, sorted(kept, key=natural))
     return Shared([replace(side, study=_restricted(side.study, kept, patients)) for side in sides], left_out, merged)
+
+
+def _nothing_shared(sides: Sequence[Side], left_out: pd.DataFrame) -> str:
+    """Return the line where no case is left: the ids are others, or the classes."""
+    names = ", ".join(side.name for side in sides)
+    labelled = left_out[left_out["reason"].str.startswith(OTHER_CLASS)]
+    if len(labelled):
+        example = " is ".join(labelled.iloc[0])
+        return (
+            f"compare: {names} have {n_of(len(labelled), 'case')} in common, but none of the same class (case "
+            f"{example}): compare studies with the same labels"
+        )
+    ids = ", ".join(side.study.ensemble["case_id"].iloc[0] for side in sides)
+    return f"compare: {names} have no case in common: their ids are such as {ids}: compare studies of the same cases"
 
 
 def same_splits(sides: Sequence[Side]) -> bool:
@@ -151,7 +177,7 @@ def _left_out(sides: Sequence[Side]) -> pd.DataFrame:
         elif mine.nunique() > 1:
             classes = sides[0].study.classes
             said = ", ".join(f"{classes[int(y)]} in {name}" for name, y in mine.items())
-            rows.append((case, f"of different classes: {said}"))
+            rows.append((case, f"{OTHER_CLASS}: {said}"))
     return pd.DataFrame(rows, columns=["case_id", "reason"])
 
 

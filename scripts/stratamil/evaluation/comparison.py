@@ -45,7 +45,9 @@ def numbers(shared: Shared) -> dict[str, Any]:
     first = sides[0].study
     cases = first.ensemble
     measured = [measures(side.study, folds) for side in sides]
-    headline = "fold_mean" if folds else "roc_auc"
+    own = [_of_side(side, each) for side, each in zip(sides, measured)]
+    # as in the reports: without a mean of test sets, where one lacks a class, all cases count together
+    headline = "roc_auc" if any(each["estimates"]["fold_mean"].low is None for each in own) else "fold_mean"
     pairs = [
         pair(sides[a], sides[b], measured[a], measured[b]) | {"first": sides[a].name, "second": sides[b].name}
         for a, b in combinations(range(len(sides)), 2)
@@ -63,11 +65,12 @@ def numbers(shared: Shared) -> dict[str, Any]:
         "bootstrap": {
             "samples": first.bootstrap_samples,
             "seed": first.seed,
-            "used": int(min(np.isfinite(own[headline][1]).sum() for own in measured)),
+            "used": int(min(np.isfinite(each[headline][1]).sum() for each in measured)),
         },
-        "sides": [_of_side(side, own) for side, own in zip(sides, measured)],
+        "sides": own,
         "pairs": [each | {"holm": p} for each, p in zip(pairs, adjusted)],
         "folds": _folds(sides) if folds else [],
+        "repeats": max(side.study.repeats for side in sides),
         "per_case": per_case(sides),
         "settings": settings(sides),
     }

@@ -51,6 +51,7 @@ def numbers(study: Study) -> dict[str, Any]:
             name: int(cases.loc[cases["y"] == c, "patient_id"].nunique()) for c, name in enumerate(study.classes)
         },
         "aggregation": study.aggregation,
+        "weighting": study.weighting,
         "splits": study.splits,
         "seeds": study.seeds,
         "repeats": study.repeats,

@@ -44,6 +44,11 @@ class Run:
         return self.results["classes"]
 
     @property
+    def aggregation(self) -> str | None:
+        """How the model pools patches; None where it is not known, as of results of before."""
+        return ((self.results.get("settings") or {}).get("model") or {}).get("aggregation")
+
+    @property
     def name(self) -> str:
         """The run in words: split and seed."""
         return f"split {self.split}, seed {self.seed}"
@@ -124,7 +129,7 @@ def read(folders: Iterable[Path | str], needed: Mapping[str, str], faults: Calla
     """
     if missing := files.lacking(folders, needed):
         raise UserError(*missing)
-    runs = [Run(Path(folder), _json(Path(folder, "results.json"))) for folder in folders]
+    runs = [Run(Path(folder), _results(Path(folder, "results.json"))) for folder in folders]
     runs.sort(key=lambda run: (natural(run.split), run.seed))
     usual = runs[0].classes
     problems = [
@@ -142,6 +147,18 @@ def read(folders: Iterable[Path | str], needed: Mapping[str, str], faults: Calla
     if problems:
         raise UserError(*problems)
     return runs
+
+
+def _results(path: Path) -> dict[str, Any]:
+    """Return results.json. Raises UserError where it lacks what makes it one."""
+    content = _json(path)
+    try:
+        str(content["split"]), int(content["seed"]), list(content["classes"])
+        for name in ("temperature", "threshold"):
+            float(content.get(name) or 0)
+    except (AttributeError, KeyError, TypeError, ValueError):
+        raise UserError(f"{path}: damaged: run evaluate again") from None
+    return content
 
 
 def _json(path: Path) -> dict[str, Any]:

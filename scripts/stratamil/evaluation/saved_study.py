@@ -192,7 +192,7 @@ def read_study(folder: str | Path) -> SavedStudy:
         text = path.read_bytes()
     try:
         settings = yaml.safe_load(text)
-        settings["seeds"], settings["splits"]["n_splits"], settings["splits"]["n_repeats"]
+        run_folders(Path(folder), settings)
     except (yaml.YAMLError, UnicodeDecodeError, KeyError, TypeError):
         raise UserError(f"{path}: not the settings of a study of this version: run snakemake again") from None
     return SavedStudy(Path(folder), settings)

@@ -5,7 +5,7 @@ of patients that it has not seen: folds are of whole patients, each with its sha
 so that features which tell nothing have an AUROC of 0.5 on average.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -14,20 +14,19 @@ from numpy.typing import NDArray
 from sklearn.linear_model import LogisticRegression
 from sklearn.model_selection import StratifiedGroupKFold
 
+from stratamil.cohort.sites import LEAST
 from stratamil.core.names import natural
 from stratamil.evaluation import baselines
 from stratamil.features.encoder_registry import STAIN_STATS
 from stratamil.features.store import Features
 from stratamil.stats import intervals, metrics
-from stratamil.stats.intervals import Estimate
 
-LEAST = 5  # patients of a site: of fewer nothing can be learned
 FOLDS = 10
 PENALTY = 10  # sum of squared weights costs as much as so many cases; the AUROC hardly depends on it
 
 
 def probe(features: Features, cases: pd.DataFrame, bootstrap_samples: int, seed: int) -> dict[str, Any] | None:
-    """Return how well sites are told, ready for JSON; None where fewer than two have `LEAST` patients.
+    """Return how well sites are told, ready for JSON; None where fewer than two have sites.LEAST patients.
 
     features: as store.read returns them. cases: used ones with case_id, patient_id, class and site.
     Keys: sites (those compared), few (those of too few patients), patients, cases, folds; features, colour, class:
@@ -62,19 +61,28 @@ def out_of_fold(
 ) -> NDArray[np.float64]:
     """Return the probabilities of the sites y (n,) from x (n, D), each by a regression on the other folds, (n, C).
 
-    penalty: of the sum of squared weights, by default `PENALTY` for each feature. taught: rows (n,) to learn from.
+    penalty: of the sum of squared weights, by default `PENALTY` for each feature. taught: rows (n,) to learn from; a
+    site that has none of them in the other folds is learned from all of its rows there.
     """
     p = np.zeros((len(y), y.max() + 1))
     for fold in np.unique(folds):
-        train, test = (folds != fold) & taught, folds == fold
-        centre, scale = x[train].mean(axis=0), x[train].std(axis=0)
-        told = scale > 1e-6 * np.abs(centre).max(initial=1e-6)  # what hardly varies is dropped
-        a, b = ((x[rows][:, told] - centre[told]) / scale[told] for rows in (train, test))
-        strength = 1 / (PENALTY * max(1, told.sum()) if penalty is None else penalty)
-        model = LogisticRegression(C=strength, class_weight="balanced", max_iter=1000)
-        a, b = _narrowed(a, b)
-        p[np.ix_(test, np.unique(y[train]))] = model.fit(a, y[train]).predict_proba(b)
+        others, test = folds != fold, folds == fold
+        train = others & (taught | ~np.isin(y, y[others & taught]))
+        p[np.ix_(test, np.unique(y[train]))] = _fitted(x[train], y[train], x[test], penalty)
     return p
+
+
+def _fitted(x: NDArray, y: NDArray, new: NDArray, penalty: float | None) -> NDArray[np.float64]:
+    """Return the probabilities of the sites in y for new rows, by a regression on x; equal where x tells nothing."""
+    centre, scale = x.mean(axis=0), x.std(axis=0)
+    told = scale > 1e-6 * np.abs(centre).max(initial=1e-6)  # what hardly varies is dropped
+    n = len(np.unique(y))
+    if n == 1 or not told.any():
+        return np.full((len(new), n), 1 / n)
+    strength = 1 / (PENALTY * told.sum() if penalty is None else penalty)
+    model = LogisticRegression(C=strength, class_weight="balanced", max_iter=1000)
+    a, b = _narrowed(*((rows[:, told] - centre[told]) / scale[told] for rows in (x, new)))
+    return model.fit(a, y).predict_proba(b)
 
 
 def by_patient(y: NDArray, patients: Sequence[str], seed: int) -> NDArray[np.int64]:
@@ -95,9 +103,3 @@ def _narrowed(a: NDArray, b: NDArray) -> tuple[NDArray, NDArray]:
     kept = squares > squares.max(initial=0) * 1e-10
     basis = a.T @ (directions[:, kept] / np.sqrt(squares[kept]))
     return a @ basis, b @ basis
-
-
-def telling(found: Mapping[str, Any], name: str = "features") -> bool:
-    """Return whether the sites are told better than by chance."""
-    auc: Estimate = found[name]
-    return auc.low is not None and auc.low > 0.5

@@ -5,7 +5,7 @@ one repeat is a replicate: it predicts the whole cohort once. The ensemble is th
 its predictions. With two classes the last is the positive one.
 """
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -21,7 +21,8 @@ from stratamil.cohort.inventory import USED
 from stratamil.cohort.splits import Split
 from stratamil.core.errors import UserError
 from stratamil.core.names import column, natural
-from stratamil.evaluation import runs
+from stratamil.core.weighting import Kind, kind_of
+from stratamil.evaluation import prediction_tables, runs
 from stratamil.stats import intervals, metrics
 from stratamil.stats.intervals import Estimate, Sides
 
@@ -31,29 +32,7 @@ NEEDED = ("results.json", "predictions.csv", "validation_predictions.csv")
 
 def read_runs(folders: Iterable[Path | str]) -> list[runs.Run]:
     """Read what evaluate left in these folders, see `runs.read`. Raises UserError with every fault."""
-    return runs.read(folders, dict.fromkeys(NEEDED, "evaluate"), _faults)
-
-
-def _faults(run: runs.Run) -> Iterator[str]:
-    if len(run.test) != run.results.get("n", len(run.test)):
-        counted = f"{len(run.test)} cases, but results.json has {run.results['n']}"
-        yield f"{run.folder}/predictions.csv: {counted}: evaluate the run again"
-    wanted = ["patches", *(f"{kind}_{column(name)}" for kind in ("prob", "logit") for name in run.classes)]
-    for name, table in (("predictions.csv", run.test), ("validation_predictions.csv", run.validation)):
-        for lacking in (item for item in ["case_id", "true_class", *wanted] if item not in table):
-            yield f"{run.folder}/{name}: missing column {lacking}: evaluate the run again"
-        yield from impossible(f"{run.folder}/{name}", table, run.classes)
-        for label in sorted(set(table.get("true_class", [])) - set(run.classes)):
-            yield f"{run.folder}/{name}: class {label!r} is none of {', '.join(run.classes)}: evaluate the run again"
-
-
-def impossible(path: str, table: pd.DataFrame, classes: Sequence[str]) -> Iterator[str]:
-    """Yield a line where a predictions table has a case twice, or a probability that is none."""
-    if (cases := table.get("case_id", pd.Series(dtype=str))).duplicated().any():
-        yield f"{path}: case {cases[cases.duplicated()].iloc[0]} stands there twice: evaluate the run again"
-    p = table[[name for each in classes if (name := f"prob_{column(each)}") in table]].to_numpy(dtype=float)
-    if not ((p >= 0) & (p <= 1)).all():
-        yield f"{path}: a probability is not between 0 and 1: evaluate the run again"
+    return runs.read(folders, dict.fromkeys(NEEDED, "evaluate"), prediction_tables.faults)
 
 
 class Validation(NamedTuple):
@@ -140,9 +119,13 @@ class Study:
     @property
     def aggregation(self) -> str | None:
         """How the models pool patches; None where they differ or do not say."""
-        models = [(run.results.get("settings") or {}).get("model") or {} for run in self.runs]
-        names = {model.get("aggregation") for model in models}
+        names = {run.aggregation for run in self.runs}
         return names.pop() if len(names) == 1 else None
+
+    @property
+    def weighting(self) -> Kind:
+        """How the models weigh patches."""
+        return kind_of(run.aggregation for run in self.runs)
 
     @cached_property
     def missing(self) -> dict[str, list[str]]:

@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 from stratamil.cohort import generated_splits
 from stratamil.cohort.splits import Split
 from stratamil.core import files, progress, provenance
-from stratamil.core.errors import Stopped
+from stratamil.core.errors import Stopped, UserError
 from stratamil.evaluation import predict
 from stratamil.evaluation.tuning_space import Settings
 from stratamil.mil import model, stack
@@ -80,17 +80,30 @@ class Choice:
     error: float
 
 
-def inner_folds(split: Split, cases: pd.DataFrame, classes: Sequence[str], n: int, seed: int, name: str) -> dict:
+def inner_folds(
+    split: Split,
+    cases: pd.DataFrame,
+    classes: Sequence[str],
+    n: int,
+    seed: int,
+    name: str,
+    *,
+    by: str,
+    balance: Sequence[str],
+) -> dict[str, Split]:
     """Return the inner folds of a split: name -> Split of its training and validation cases; test cases have no part.
 
-    cases: case_id, class, patient_id. name: of the split. Each fold is once what is scored, the next one chooses the
-    epoch, and the rest train. Raises UserError where the folds cannot hold all classes.
+    cases: case_id, class, patient_id, and site if it matters. name: of the split. by, balance: what stays in one fold,
+    and what each has its share of, as in the splits of the study. Each fold is once what is scored, the next one
+    chooses the epoch, and the rest train. Raises UserError where the folds cannot hold all classes.
     """
     known = cases[cases["case_id"].isin({*split.train, *split.val})]
-    folds = generated_splits.generate(
-        known, classes, n_splits=n, n_repeats=1, validation=None, seed=seed, setting="tune.inner",
-        left_out=f", in the training and validation cases of split {name}",
-    )  # fmt: skip
+    how = {"n_splits": n, "n_repeats": 1, "validation": None, "seed": seed, "setting": "tune.inner"}
+    try:
+        folds = generated_splits.generate(known, classes, **how, by=by, balance=balance)
+    except UserError as error:
+        where = f"split {name}, training and validation cases"
+        raise UserError(*(f"{where}: {line}" for line in error.problems)) from None
     return {f"{name}/{fold}": part for fold, part in folds.items()}
 
 

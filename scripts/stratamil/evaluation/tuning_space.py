@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import yaml
 
-from stratamil.core import files
+from stratamil.core import files, schema
 from stratamil.core.errors import UserError
 
 Settings = dict[str, Any]  # by their whole names: train.lr
@@ -46,7 +46,7 @@ def candidates(
     about equally often. A setting that a candidate's aggregation does not use keeps the study's own value, so that no
     two candidates are the same model.
     """
-    drawn = _grid(space, own, n) or _hypercube(space, own, n, seed, side_by_side)
+    drawn = _grid(space, own, n) or _hypercube(space, n, seed, side_by_side)
     result = [own]
     for each in drawn:
         unused = [f"model.{name}" for name in NOT_USED[each.get("model.aggregation", aggregation)]]
@@ -66,7 +66,7 @@ def _grid(space: Space, own: Settings, n: int) -> list[Settings]:
     return [dict(zip(space, values)) for values in itertools.product(*space.values())]
 
 
-def _hypercube(space: Space, own: Settings, n: int, seed: int, side_by_side: Collection[str]) -> list[Settings]:
+def _hypercube(space: Space, n: int, seed: int, side_by_side: Collection[str]) -> list[Settings]:
     """Return n - 1 draws; those of settings that must be alike to train side by side serve `SHARED` candidates each."""
     from scipy.stats import qmc  # takes a second to import
 
@@ -75,20 +75,28 @@ def _hypercube(space: Space, own: Settings, n: int, seed: int, side_by_side: Col
     if 0 < len(alike) < len(space):
         few = qmc.LatinHypercube(len(alike), rng=seed).random(max(math.ceil((n - 1) / SHARED), min(n - 1, SHARED)))
         sample[:, alike] = few[np.arange(n - 1) % len(few)]
+    whole = set(filter(_whole, space))
     return [
-        {name: _value(values, float(u), own[name]) for (name, values), u in zip(space.items(), row)} for row in sample
+        {name: _value(values, float(u), name in whole) for (name, values), u in zip(space.items(), row)}
+        for row in sample
     ]
 
 
-def _value(values: Sequence[Any], u: float, own: Any) -> Any:
-    """Return the value of a setting at the share u, 0 <= u < 1, of what it may be; whole where the study's own is."""
+def _whole(name: str) -> bool:
+    """Return whether the numbers of a setting are whole."""
+    section, _, key = name.partition(".")
+    return "integer" in schema.section(section)[key].get("type", ())
+
+
+def _value(values: Sequence[Any], u: float, whole: bool) -> Any:
+    """Return the value of a setting at the share u, 0 <= u < 1, of what it may be. whole: whether numbers are."""
     if not (kind := scale(values)):
         return values[int(u * len(values))]
     low, high, _ = values
     drawn = low * (high / low) ** u if kind == "log" else low + (high - low) * u
     rounded = float(f"{drawn:.{DIGITS}g}")
     within = min(max(rounded, low), high)
-    return round(within) if isinstance(own, int) and not isinstance(own, bool) and isinstance(low, int) else within
+    return round(within) if whole else within
 
 
 def read(path: Path) -> dict[str, Any]:

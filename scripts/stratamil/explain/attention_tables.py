@@ -16,7 +16,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import ArrayLike
 
-from stratamil.core import names, tables
+from stratamil.core import ids, names, tables
 from stratamil.core.errors import UserError
 from stratamil.explain import contributions
 from stratamil.stats.metrics import roc_auc
@@ -198,19 +198,24 @@ def choose(
 ) -> list[Case]:
     """Return the cases to draw figures of: those with the ids `wanted` (None: all), at most `most` (None: any number).
 
+    Where not all are drawn, the wrong ones come first, and among these the surest.
+
     Ids are matched as everywhere: 038 is 38. tested: ids of all test cases of the study, this split's or not.
     Raises UserError if a wanted id is in none.
     """
     if wanted is not None:
-        wanted = {names.case_id(text): text for text in wanted}
-        known = {names.case_id(text) for text in (*tested, *(case.id for case in cases))}
-        if unknown := sorted((wanted[case] for case in wanted.keys() - known), key=names.natural) if tested else []:
+        wanted = [str(text) for text in wanted]
+        known = ids.Known([*tested, *(case.id for case in cases)]).match(wanted)
+        if unknown := sorted((text for text in wanted if text not in known), key=names.natural) if tested else []:
             raise UserError(
                 f"attention.cases: {', '.join(unknown)}: in no test set of the study: take it out, or look for it in"
                 " excluded.csv of the inventory"
             )
-        cases = [case for case in cases if names.case_id(case.id) in wanted]
-    return cases[:most]
+        cases = [case for case in cases if case.id in known.values()]
+    if most is None or len(cases) <= most:
+        return cases
+    drawn = {case.id for case in sorted(cases, key=lambda case: (not case.wrong, -case.probability))[:most]}
+    return [case for case in cases if case.id in drawn]
 
 
 def ends(ranked: pd.DataFrame, n: int) -> dict[str, pd.DataFrame]:

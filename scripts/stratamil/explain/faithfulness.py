@@ -105,12 +105,13 @@ def _of_classes(
             of_table = measure.removesuffix("_over_attention")
             for value in VALUES:
                 estimate = sample.mean(rows[f"{of_table}_{value}"].mean().reindex(sample.cases.index))
-                said = findings.in_class(name, sentence(value, estimate))
+                said = findings.in_class(name, sentence(value, estimate)) if len(of) else findings.of_no_case(name)
                 own = findings.of_predicted(measure, column(name))
                 yield _finding(section, own, scope, value, estimate=estimate, sentence=said)
         for item in _of_parts(parts[parts["case_id"].isin(of)], sample, scope):
             own = findings.of_predicted(item.measure, column(name))
-            yield replace(item, measure=own, sentence=findings.in_class(name, item.sentence))
+            said = findings.in_class(name, item.sentence) if len(of) else findings.of_no_case(name)
+            yield replace(item, measure=own, sentence=said)
 
 
 def _predicted(table: pd.DataFrame) -> pd.Series:
@@ -329,11 +330,13 @@ def numbers(study: Study) -> dict[str, Any]:
     said = {item.measure: item.verdict for item in items if (item.scope, item.value_of) == ("study", "probability")}
     both = [f"{direction}_attention" for direction in ("deletion", "insertion")]
     by_class = {name: tuple(said[findings.of_predicted(part, column(name))] for part in both) for name in study.classes}
-    told = findings.headline(by_class)
+    told = findings.headline(by_class, [name for name in study.classes if name not in by_predicted(study)])
     items = [findings.pooled(item, study.percent) if item.measure in findings.POOLED else item for item in items]
-    items = [replace(item, sentence=of_unit(item.sentence, study.unit)) for item in items]
+    said = study.weighting.said
+    items = [replace(item, sentence=said(of_unit(item.sentence, study.unit))) for item in items]
     return {
-        **{name: text and of_unit(text, study.unit) for name, text in told.items()},
+        **{name: text and said(of_unit(text, study.unit)) for name, text in told.items()},
+        "weighting": study.weighting.kind,
         "explained": {name: findings.explains(*verdicts) for name, verdicts in by_class.items()},
         "classes": study.classes,
         "cases": int(study.table["case_id"].nunique()),
@@ -343,7 +346,7 @@ def numbers(study: Study) -> dict[str, Any]:
         "top_percent": study.percent,
         "bootstrap": {"samples": study.bootstrap_samples, "seed": study.seed},
         "top_counts": _top_counts(study),
-        "answers": answers(items, study.percent, study.classes),
+        "answers": said(answers(items, study.percent, study.classes)),
         "findings": [item.entry() for item in items],
         "curves": {name: curves(study, of) for name, of in by_predicted(study).items()},
         "tops": {name: tops(study, of) for name, of in by_predicted(study).items()},

@@ -10,6 +10,7 @@ import pandas as pd
 
 from stratamil.core.errors import UserError
 from stratamil.core.names import column, natural
+from stratamil.core.weighting import Weighting, kind_of
 from stratamil.evaluation import runs
 from stratamil.explain import findings
 from stratamil.features import store
@@ -88,6 +89,12 @@ class Study:
     @property
     def classes(self) -> list[str]:
         return self.runs[0].classes
+
+    @cached_property
+    def weighting(self) -> Weighting:
+        """What the weights of patches are called."""
+        stains = {stain for run in self.runs for stain in run.parts["stain"].dropna().astype(str)}
+        return Weighting(kind_of(run.aggregation for run in self.runs), [*self.classes, *sorted(stains)])
 
     @cached_property
     def table(self) -> pd.DataFrame:

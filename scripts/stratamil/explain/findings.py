@@ -3,7 +3,7 @@
 An interval decides: above the reference, below it, or holding it. Sentences are made for readers, numbers filled in.
 """
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import asdict, dataclass, replace
 from typing import Any, Literal
 
@@ -309,11 +309,12 @@ def related(
 
 
 def headline(
-    by_class: Mapping[str, tuple[Verdict, Verdict]],
+    by_class: Mapping[str, tuple[Verdict, Verdict]], absent: Collection[str] = ()
 ) -> dict[Literal["overall", "by_class"], str | None]:
     """Give the answer in a sentence, overall, and what to know of it, by_class, which may be None.
 
-    by_class: class -> verdicts of deletion and insertion of the cases predicted so. There is no verdict over all cases:
+    by_class: class -> verdicts of deletion and insertion of the cases predicted so. absent: classes that no case is
+    predicted as. There is no verdict over all cases:
     an attention that finds one class's patches wherever they are explains predictions of that class only.
     """
     pairs = [pair for pair in by_class.values() if NONE not in pair]
@@ -323,7 +324,8 @@ def headline(
     if all(FEW in pair for pair in pairs):
         few = "There are too few patients to say whether attention explains the predictions."
         return {"overall": few, "by_class": None}
-    parts = "; ".join(_both(f"in cases predicted {name}", *pair) for name, pair in by_class.items())
+    told = {name: _both(f"in cases predicted {name}", *pair) for name, pair in by_class.items() if name not in absent}
+    parts = "; ".join([*told.values(), *(f"no case is predicted {name}" for name in by_class if name in absent)])
     opposed = {(ABOVE, ABOVE), (BELOW, BELOW)} <= set(pairs)
     return {
         "overall": f"As a guide to what predictions rest on, attention is {parts}.",
@@ -365,6 +367,11 @@ def of_predicted(measure: str, slug: str) -> str:
 def in_class(name: str, sentence: str) -> str:
     """Return a sentence as one on the cases predicted as a class."""
     return f"In cases predicted {name}: {sentence[0].lower()}{sentence[1:]}"
+
+
+def of_no_case(name: str) -> str:
+    """Return the sentence on a class that no case is predicted as."""
+    return f"No case is predicted {name}."
 
 
 def pooled(item: Finding, percent: float) -> Finding:

@@ -102,7 +102,7 @@ class Bag:
         slices = Segments(batch.slice_of_patch, len(batch.stain_of_slice)).mean(h)
         stains = Segments(batch.stain_of_slice, len(batch.case_of_stain)).mean(slices)
         pooled = torch.stack([h.mean(0), stains.mean(0)])
-        return softmax(self.model.classifier(pooled)[:, 0].double(), 1).cpu().numpy()
+        return softmax(self.model.classify(pooled)[:, 0].double(), 1).cpu().numpy()
 
 
 def values(logits: NDArray[np.float64], predicted: int) -> NDArray[np.float64]:

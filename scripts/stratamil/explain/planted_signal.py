@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from stratamil.cohort import marks
@@ -29,15 +30,28 @@ def read_truth(file: Path, patches: pd.DataFrame) -> dict[str, pd.Series]:
 
     file: see `marks.read_signal`; its column file is the path relative to the patches folder, as in `patches`.
     The first entry, with an empty name, is what most readers say; NaN where as many say the opposite.
-    Raises UserError for a wrong table, or one without any of the patches.
+    Raises UserError for a wrong table; one without any of these patches is not wrong, see `check`.
     """
     table = marks.read_signal(file)
-    if not patches["path"].isin(table["file"]).any():
-        raise UserError(f"{file}: none of the patches is in it: file must be the path below the patches folder")
     share = table.groupby("file")["signal"].mean()
     most = (share > 0.5).astype(float).where(share != 0.5)
     said = {reader: part.set_index("file")["signal"] for reader, part in table.groupby("reader") if reader}
     return {name: signal.reindex(patches["path"]) for name, signal in ({"": most} | said).items()}
+
+
+def check(file: Path, inventory: Path) -> None:
+    """Raise UserError for a table without any patch of the study. inventory: patches.parquet.
+
+    Marks of a few cases may all be of another split than the one at hand.
+    """
+    named = set(marks.read_signal(file)["file"])
+    if not named:
+        raise UserError(
+            f"{file}: no row has a signal: mark patches as signal and not signal, or set attention.truth to null"
+        )
+    listed = pq.ParquetFile(inventory).iter_batches(columns=["path"])
+    if all(named.isdisjoint(batch["path"].to_pylist()) for batch in listed):
+        raise UserError(f"{file}: none of the patches is in it: file must be the path below the patches folder")
 
 
 def truth_scores(cases: list[Case], truth: pd.Series, positive: str) -> dict[str, Any]:

@@ -90,7 +90,6 @@ def embed(
 
     Beside the features stand the Facts of each image and its colour, which is its stain_stats, from the one decoding,
     and the features of its further views.
-
     patches: DataFrame with case_id, stain, slice_id, patch, path, in the order of the inventory.
     cases: ids of the cases to embed. folder: what the paths are relative to.
     output: feature file. cache: file of the last success, which need not exist; see Cache.
@@ -123,21 +122,19 @@ def embed(
         good = ~table["path"].isin(unreadable).to_numpy()
         keys = [each for each, keep in zip(keys, good) if keep]
         lost = table.loc[~good, ["case_id", "path"]].assign(reason=lambda rows: rows["path"].map(unreadable))
-        rows, facts = {name: Rows(kept, keys, name) for name in encoders}, kept.facts(keys)
+        rows, judged = {name: Rows(kept, keys, name) for name in encoders}, _judged(table[good], kept.facts(keys), rule)
         views = [rows[name] for name in matrices.view_names(identity)]
         with _room(output):
-            judged, beside = (
-                _judged(table[good].assign(**facts), rule),
-                {"colour": rows.get("colour"), "further": views},
-            )
+            beside = {"colour": rows.get("colour"), "further": views}
             store.write(output, rows["features"], judged, lost, identity, **beside)
             kept.keep(output, keys)
-    encoded, own = len(todo) - len(unreadable), int((facts["odd"] & images.Odd.OWN_COLOUR > 0).sum())
+    encoded, own = len(todo) - len(unreadable), int((judged["odd"] & images.Odd.OWN_COLOUR > 0).sum())
     return Counts(encoded, len(table) - len(todo), len(unreadable), encoded / seconds if encoded else 0.0, own)
 
 
-def _judged(table: pd.DataFrame, rule: Rule | None) -> pd.DataFrame:
-    """Return a table with Facts, and which of its images are excluded."""
+def _judged(table: pd.DataFrame, facts: dict[str, NDArray[Any]], rule: Rule | None) -> pd.DataFrame:
+    """Return a table with the Facts of its images, and which of these are excluded."""
+    table = table.assign(**facts)
     return table.assign(**{store.EXCLUDED: rule.reasons(table)}) if rule else table
 
 

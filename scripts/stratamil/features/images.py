@@ -54,6 +54,7 @@ class Odd(IntFlag):
     OBLONG = 64
     GREY16 = 128  # 16-bit grey, scaled by the bits in use
     OWN_COLOUR = 4096  # could not be normalised
+    CMYK = 8192  # inks, converted without a profile
 
 
 class Facts(NamedTuple):
@@ -199,6 +200,7 @@ def _decoded(path: Path, side: int | None = None) -> tuple[Image.Image, int, Odd
             image = image.convert("RGBA")
             odd |= Odd.TRANSPARENT if image.getextrema()[3][1] == 0 else Odd(0)
             image = Image.alpha_composite(Image.new("RGBA", image.size, "white"), image)
+        odd |= Odd.CMYK if image.mode == "CMYK" else Odd(0)
         image = image if image.mode == "RGB" else image.convert("RGB")
         return image, bits, odd | _oddities(image)
 

@@ -73,7 +73,9 @@ def _features(path: Path, content: Any) -> "torch.Tensor":
         found = next((content[there[name]] for name in checks.FEATURES if name in there), None)
     if not isinstance(found, torch.Tensor):
         kind = few(content) if isinstance(content, Mapping) else type(found).__name__
-        raise UserError(f"{path}: no tensor {' or '.join(checks.FEATURES)}: it has {checks.plain(kind) or 'none'}")
+        raise UserError(
+            f"{path}: no tensor {' or '.join(checks.FEATURES)}: it has {checks.plain(kind) or 'none'}: save them so"
+        )
     if found.layout != torch.strided or found.is_quantized:
         raise UserError(f"{path}: features are sparse or quantised: save them as a plain tensor")
     claimed, stored = found.numel() * found.element_size(), found.untyped_storage().nbytes()

@@ -22,10 +22,13 @@ KINDS = {
     "fully transparent, read as white": lambda odd: odd & Odd.TRANSPARENT,
     "all white": lambda odd: (odd & Odd.WHITE) * ((odd & Odd.TRANSPARENT) == 0),
     "all black": lambda odd: odd & Odd.BLACK,
-    "all of another colour": lambda odd: (odd & Odd.BLANK) * ((odd & (Odd.WHITE | Odd.BLACK)) == 0),
+    "all of one colour, neither white nor black": lambda odd: (
+        (odd & Odd.BLANK) * ((odd & (Odd.WHITE | Odd.BLACK)) == 0)
+    ),
     "of two colours only": lambda odd: odd & Odd.TWO_LEVEL,
     f"smaller than {SMALL} pixels": lambda odd: odd & Odd.SMALL,
     f"longer than {OBLONG} times their width": lambda odd: odd & Odd.OBLONG,
+    "in CMYK, the inks of a printer, so their colours may be off": lambda odd: odd & Odd.CMYK,
     "in their own colours, which could not be normalised": lambda odd: odd & Odd.OWN_COLOUR,
 }
 

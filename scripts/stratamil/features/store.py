@@ -47,6 +47,11 @@ def shard_of(case_id: str, shards: int) -> int:
     return int(hashlib.sha256(names.case_id(case_id).encode()).hexdigest(), 16) % shards
 
 
+def of_shard(cases: Iterable[str], shard: int, shards: int) -> list[str]:
+    """Return the cases of one of so many shards."""
+    return [case for case in cases if shard_of(case, shards) == shard]
+
+
 @dataclass
 class Features:
     """Features of some cases.

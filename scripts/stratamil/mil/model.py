@@ -211,6 +211,10 @@ class HierarchicalAttention(nn.Module):
         effective = bags.spread(1 / bags.sizes.to(self.mean))[:, None].expand(h.shape[:2])
         return Output(logits, *_levels(effective, batch), effective, h * (cases > 0)[batch.case_of_patch])
 
+    def classify(self, pooled: Tensor) -> Tensor:
+        """Return the logits (N, M, K) of means (N, M, E) of embeddings, as of cases whose patches weigh so."""
+        return self.classifier(torch.relu(pooled) if self.settings.aggregation == "mean_mlp" else pooled)
+
     def contributions(self, output: Output) -> Tensor:
         """Return the exact share (P, M, K) of each patch in each logit; over a case they sum to logit - bias."""
         if output.contributions is not None:

@@ -68,6 +68,7 @@ def said(numbers: Mapping[str, Any], unit: str) -> dict[str, Any]:
             "optimism": tuning_sentences.optimism(tuned),
             "changes": [tuning_sentences.changes(row) for row in tuned["rows"]],
             "limits": tuning_sentences.LIMITS,
+            "metric": tuning_sentences.METRICS[tuned["metric"]],
         }
     return result
 

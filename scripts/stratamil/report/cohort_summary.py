@@ -13,11 +13,11 @@ from matplotlib.figure import Figure
 
 from stratamil.cohort import cohort_warnings, flow, generated_splits, inventory, splits
 from stratamil.cohort.inventory import USED
-from stratamil.cohort.patch_files import RENAMED, REPEATED, namesakes
+from stratamil.cohort.patch_files import namesakes
 from stratamil.cohort.splits import Split
 from stratamil.core.names import column, natural
 from stratamil.core.wording import listed
-from stratamil.report import cohort_plots, quality_sentences, stain_sentences
+from stratamil.report import cohort_excluded, cohort_plots, quality_sentences, stain_sentences
 from stratamil.stats import intervals, metrics
 from stratamil.stats.intervals import Estimate
 
@@ -55,7 +55,7 @@ def numbers(
     samples.sides, or None where patches have no images. patient_column: of the labels table, or None where each case
     counts as a patient. bootstrap_samples, seed: of the bootstrap by patient. plan: how the splits came about: by, and
     preset, or n_splits, n_repeats, validation, balance and seed. quality: of quality.look, or None where nothing is
-    known of what the patches hold. unreadable: of left_out.read; only the flow counts these. looks: what features
+    known of what the patches hold. unreadable: of left_out.read, for flow and `excluded` alone. looks: what features
     and columns tell: sites (of sites.spread, with `column` and `probe`, of site_probe.probe), names (of
     stain_identity.look), drift (of colour_drift.by_columns) and patch_quality (of patch_quality.look), each of them
     empty or absent where nothing is known. Of `stains`, those that no used case has are only named (absent_stains).
@@ -82,9 +82,9 @@ def numbers(
         "combinations_drawn": COMBINATIONS,
         "predictors": _predictors(used, classes, stains, bootstrap_samples, seed, quality),
         "patients": _patients(used),
-        "excluded": _excluded(excluded),
+        "excluded": cohort_excluded.by_reason(excluded, unreadable),
         "namesakes": len(namesakes(patches)),
-        "repeated": _repeated(excluded, patches),
+        "repeated": cohort_excluded.repeated(excluded, patches),
         "splits": splits.table(sets, used, classes).to_dict("records"),
         "sets": _sets(sets, used, stains),
         "plan": _made(plan, patient_column),
@@ -295,32 +295,6 @@ def _patients(used: pd.DataFrame) -> list[dict[str, Any]]:
         for patient, rows in sorted(used.groupby("patient_id"), key=lambda item: natural(item[0]))
         if len(rows) > 1
     ]
-
-
-def _repeated(excluded: pd.DataFrame, patches: pd.DataFrame) -> dict[str, dict[str, int]]:
-    """Return how many files repeat another of their case: reason -> case -> files."""
-    case_of = dict(zip(patches["path"], patches["case_id"].astype(str)))
-    found = {}
-    for reason in (REPEATED, RENAMED):
-        cases = excluded.loc[excluded["reason"] == reason, "detail"].map(case_of).dropna().tolist()
-        found[reason] = {case: cases.count(case) for case in sorted(set(cases), key=natural)}
-    return found
-
-
-def _excluded(excluded: pd.DataFrame) -> list[dict[str, Any]]:
-    """Return what was left out by kind and reason: how often, how many patches, and the first as an example."""
-    rows = [
-        {
-            "kind": kind,
-            "reason": reason,
-            "n": len(part),
-            "patches": int(part["patches"].sum()),
-            "example": part["name"].iloc[0],
-            "detail": part["detail"].iloc[0],
-        }
-        for (kind, reason), part in excluded.groupby(["kind", "reason"], sort=False)
-    ]
-    return sorted(rows, key=lambda row: (row["kind"], -row["n"], row["reason"]))
 
 
 def _cases(cases: pd.DataFrame, sets: Mapping[str, Split], stains: Sequence[str]) -> list[dict[str, Any]]:

@@ -56,7 +56,7 @@ def build(
         measure_names=comparison_words.NAMES,
         p=comparison_words.p,
         shown=comparison_words.value,
-        links={side.name: f"{address(side.folder, final)}/{PAGES[side.kind]}" for side in sides},
+        links={side.name: f"{address(side.folder, final)}/{PAGES[side.kind]}" for side in sides if _has_page(side)},
         resources=spent,
         duration=duration,
         provenance=provenance,
@@ -65,6 +65,11 @@ def build(
     )
     files.write_text(text, folder / "index.html")
     files.write_text(comparison_words.headline(found) + "\n", folder / "summary.txt")
+
+
+def _has_page(side: Side) -> bool:
+    """Return whether a study's report is there: its predictions may be all that was asked for."""
+    return (side.folder / PAGES[side.kind]).is_file()
 
 
 def metrics(found: Mapping[str, Any]) -> Iterator[dict[str, Any]]:

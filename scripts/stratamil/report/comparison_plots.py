@@ -24,7 +24,7 @@ LINES, MARKERS = ("-", *BROKEN, (0, (1, 1)), (0, (8, 2, 1, 2, 1, 2))), "osD^vP"
 LOOKS = [(line, marker, (MODEL, GREY)[i % 2]) for i, (line, marker) in enumerate(zip(LINES, MARKERS))]
 LOOKS += [(line, marker, (GREY, MODEL)[i % 2]) for i, (line, marker) in enumerate(zip(LINES, MARKERS))]
 ALL_PAIRS = 3  # studies of which each pair has a line; of more, those with the first
-NAME = 40  # characters of a name in a figure
+NAME, PANEL = 40, 18  # characters of a name in a figure, and below one of several panels
 AUROCS = ("fold_mean", "roc_auc", "pr_auc")
 
 
@@ -117,7 +117,8 @@ def scatter(sides: Sequence[Side], found: Mapping[str, Any], colors: Sequence[st
         for c, name in enumerate(classes):
             color = colors[c % len(colors)]
             axes.plot(a[y == c], b[y == c], "o", color=color, alpha=0.65, markersize=4.5, linestyle="", label=name)
-        axes.set(xlim=(-0.02, 1.02), ylim=(-0.02, 1.02), xlabel=one.name, ylabel=other.name, aspect="equal")
+        names = [_short(side.name, NAME if len(pairs) == 1 else PANEL) for side in (one, other)]
+        axes.set(xlim=(-0.02, 1.02), ylim=(-0.02, 1.02), xlabel=names[0], ylabel=names[1], aspect="equal")
     of = found["positive"] or "the true class"
     figure.suptitle(f"Which cases differ? Probability of {of}", fontsize=11, fontweight="bold", wrap=True)
     class_legend(figure, y, classes, colors)
@@ -145,8 +146,8 @@ def folds(found: Mapping[str, Any]) -> Figure:
     return figure
 
 
-def _short(name: str) -> str:
-    return name if len(name) <= NAME else f"{name[: NAME - 1]}…"
+def _short(name: str, most: int = NAME) -> str:
+    return name if len(name) <= most else f"{name[: most - 1]}…"
 
 
 def _names_below(figure: Figure, names: Sequence[str]) -> None:

@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from stratamil.core.wording import listed, n_of, num, pct, span
+from stratamil.evaluation.compared_studies import OTHER_CLASS
 from stratamil.report.sentences import quoted
 from stratamil.stats.intervals import Estimate
 
@@ -32,9 +33,14 @@ def verdict(pair: Mapping[str, Any], found: Numbers) -> str:
     """Say how the second study of a pair differs from the first in the figure that leads."""
     estimate, names = pair["differences"][found["headline"]], (pair["first"], pair["second"])
     if estimate.value is None:
-        return f"{names[1]} against {names[0]}: the AUROC is not defined."
+        absent = listed([name for name, n in found["counts"].items() if not n], "or")
+        return f"{names[1]} against {names[0]}: the AUROC is not defined, because no shared case is {absent}."
     if round(estimate.value, 2) == 0 and estimate.low is None:
         return f"{names[1]} and {names[0]} have the same AUROC: no difference can be seen."
+    if round(estimate.value, 2) == 0:
+        interval = f"95% CI of the difference {span(estimate.low, estimate.high, 2)}"
+        same = f"{names[1]} and {names[0]} have the same AUROC to two digits ({interval})"
+        return f"{same}: this cohort cannot show a difference." if estimate.holds(0) else f"{same}."
     size = f"{num(abs(estimate.value), 2)} {'higher' if estimate.value >= 0 else 'lower'}"
     if estimate.low is None:
         return f"The AUROC of {names[1]} is {size} than that of {names[0]}; too few cases for a CI."
@@ -58,16 +64,27 @@ def notes(found: Numbers, settings: Sequence[Mapping[str, Any]]) -> list[str]:
     """Return what to read with care."""
     lines, sides = [], found["sides"]
     left = sum(found["left_out"].values())
+    if other := sum(n for reason, n in found["left_out"].items() if reason.startswith(OTHER_CLASS)):
+        lines.append(
+            f"{other} of {n_of(other + found['cases'], 'case')} that all predict {'has' if other == 1 else 'have'} "
+            "different classes: check that equal ids are the same cases."
+        )
     if left:
-        lines.append(f"{n_of(left, 'case')} of the studies {'is' if left == 1 else 'are'} left out: see Cases.")
+        lines.append(
+            f"{n_of(left, 'case')} of the studies {'is' if left == 1 else 'are'} left out: see Cases compared."
+        )
     trainings = {side["trainings"] for side in sides if side["kind"] == "study"}
     if len(trainings) > 1:
         said = listed([f"{side['name']} {side['trainings']}" for side in sides if side["kind"] == "study"])
         lines.append(f"The studies average a case over different numbers of trainings ({said}): more average out more.")
     if any(side["kind"] == "prediction" for side in sides):
         lines.append("A prediction has no splits: AUROCs are those of all cases pooled.")
+    elif found["repeats"] > 1:
+        lines.append("A study tests each case several times: AUROCs are those of all cases pooled, each case’s mean.")
     elif not found["folds"]:
         lines.append("Splits differ, so each study trained on other cases, and AUROCs are those of all cases pooled.")
+    elif found["headline"] == "roc_auc" and all(found["counts"].values()):
+        lines.append("The mean of the test sets has no CI, as where one lacks a class: the pooled AUROC leads.")
     for pair in found["pairs"]:
         folds, pooled = (pair["differences"][name].value for name in ("fold_mean", "roc_auc"))
         if folds is not None and pooled is not None and round(folds, 2) * round(pooled, 2) < 0:
@@ -93,7 +110,7 @@ def sections(found: Numbers) -> dict[str, str]:
         **({"folds": "Split by split"} if found["folds"] else {}),
         "decisions": "Decisions",
         "cases": "Cases",
-        "attention": "Attention",
+        "attention": "Weights of patches",
         "settings": "Settings that differ",
         "resources": "Time and memory",
         "methods": "Methods",
@@ -123,10 +140,10 @@ def decisions(pair: Mapping[str, Any]) -> list[str]:
 
 
 def attention(pair: Mapping[str, Any], found: Mapping[str, Any], percent: float) -> str:
-    """Say how alike two studies attend."""
+    """Say how alike two studies weigh patches."""
     which = f"{pair['first']} and {pair['second']}"
     if not found["cases"] or found["correlation"].value is None:
-        return f"{which}: no case has patches in common whose weights could be compared."
+        return f"{which}: no case has patches in common whose weights differ in both."
     text = (
         f"{which} rank the patches of a case with a correlation of {quoted(found['correlation'])} and share "
         f"{pct(found['overlap'].value)} of their top {percent:g}%; chance is {pct(found['chance'])}. "
@@ -155,7 +172,8 @@ def value(content: Any) -> str:
 
 METHODS = (
     "A case's prediction is the mean over the seeds and repeats of a study. Where splits agree, the AUROC that leads "
-    "is that of single trainings, mean of the test sets, as in each report; else that of the mean predictions, pooled.",
+    "is that of single trainings, mean of the test sets, as in each report. Otherwise, and where that has no CI, it is "
+    "that of the mean predictions, pooled.",
     "Differences are paired: the same {samples:,} bootstrap samples of {unit}s (seed {seed}) for all studies, value ∓ "
     "1.96 SD. The leading AUROC is defined in {used:,} of them: the others lack a class somewhere. p goes with that "
     "normal approximation; only that of the leading AUROC is adjusted over pairs (Holm). DeLong's test for correlated "

@@ -7,6 +7,7 @@ from typing import Any, NamedTuple
 
 from stratamil.core import files
 from stratamil.core.errors import UserError
+from stratamil.core.weighting import Weighting
 from stratamil.report import cohort_sentences, page, sentences
 from stratamil.stats.intervals import Estimate
 
@@ -25,10 +26,12 @@ class Entry(NamedTuple):
     links: list[tuple[str, str]]
 
 
-def write(paths: Sequence[Path], output: Path, *, template: Path, title: str, colors: Sequence[str]) -> None:
+def write(
+    paths: Sequence[Path], output: Path, *, template: Path, title: str, first_look: bool, colors: Sequence[str]
+) -> None:
     """Write the first page, index.html of the results folder. paths: the JSON files beside the pages."""
-    found = entries(paths, output.parent)
-    files.write_text(page.template(template).render(title=title, colors=colors, entries=found), output)
+    told = {"title": title, "first_look": sentences.first_look(first_look), "colors": colors}
+    files.write_text(page.template(template).render(**told, entries=entries(paths, output.parent)), output)
 
 
 def outdated(paths: Iterable[Path], output: Path) -> list[Path]:
@@ -85,7 +88,9 @@ def _entry(path: Path, contents: Mapping[Path, Content], where: str) -> Entry:
             return Entry("The report", REPORT, sentences.result(content), _of_report(content, others), links)
         if path.name == "faithfulness.json":
             flags = [content["by_class"]] if content["by_class"] else []
-            return Entry("Is attention an explanation?", FAITHFULNESS, content["overall"], flags, links)
+            said = Weighting(content["weighting"]).said
+            title, about = said("Is attention an explanation?"), said(FAITHFULNESS)
+            return Entry(title, about, content["overall"], flags, links)
         if path.name == "cohort.json":
             flags = [sentences.first_sentence(line) for line in content["warnings"]]
             return Entry("The cohort", COHORT, cohort_sentences.finding(content), flags, links)

@@ -5,12 +5,15 @@ import textwrap
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from stratamil.core.names import column, file_name
 from stratamil.core.wording import baseline_label, counted, listed, n_of, thousands
+from stratamil.features import encoder_registry
 from stratamil.report import sentences
 from stratamil.report import sentences_cases as of_cases
 from stratamil.report import sentences_performance as performance
 from stratamil.report.cohort_sentences import unread
 from stratamil.report.sentences import Numbers, quoted
+from stratamil.report.tuning_sentences import METRICS
 
 RULES = {"youden": "Youden’s index"}
 NAMES = {"adamw": "AdamW", "adam": "Adam", "sgd": "SGD", "python": "Python", "torch": "PyTorch"}
@@ -20,10 +23,8 @@ WIDTH = 100
 def text(numbers: Numbers, used: Mapping[str, Any], unit: str) -> str:
     """Return summary.txt. used: cohort, flow, provenance and faithfulness of the page, and `run`, of `facts`."""
     parts = {"Methods": methods(numbers, used, unit), "Results": results(numbers, used, unit)}
-    return (
-        "\n\n".join(f"{name}\n\n{textwrap.fill(body, WIDTH, break_on_hyphens=False)}" for name, body in parts.items())
-        + "\n"
-    )
+    told = [f"{name}\n\n{textwrap.fill(body, WIDTH, break_on_hyphens=False)}" for name, body in parts.items()]
+    return "\n\n".join(filter(None, [numbers.get("first_look", ""), *told])) + "\n"
 
 
 def facts(results: Mapping[str, Any], sizes: Mapping[str, Sequence[int]]) -> dict[str, Any]:
@@ -51,7 +52,9 @@ def methods(numbers: Numbers, used: Mapping[str, Any], unit: str) -> str:
         f"{n_of(len(stains), 'stain')} ({listed(stains)}) by multiple-instance learning.",
         f"The cohort had {n_of(total['cases'], 'case')}{of} ({sentences.by_class(numbers['counts'])}) with "
         f"{thousands(total['slices'])} slices and {thousands(total['patches'])} patches{unread(cohort)}.",
-        *_model(runs, numbers.get("tuning")),
+        *encoded(runs["features"], stains),
+        *_colours(next(iter(runs["features"].get("encoders", {}).values()), runs["features"])),
+        *_model(runs["model"], numbers.get("tuning")),
         f"Splits were {_first_lower(re.sub(', read from .*? and checked', '', cohort['plan']))}",
         *_training(numbers, runs),
         *_statistics(numbers, unit),
@@ -60,16 +63,45 @@ def methods(numbers: Numbers, used: Mapping[str, Any], unit: str) -> str:
     return " ".join(lines)
 
 
-def _model(runs: Mapping[str, Any], tuned: Mapping[str, Any] | None) -> list[str]:
-    features, model = runs["features"], runs["model"]
+def encoded(features: Mapping[str, Any], stains: Sequence[str]) -> list[str]:
+    """Say which encoder made the features, or which encoders did; nothing where it is not known.
+
+    features: their identity, see store.read. stains: all of the study.
+    """
+    if several := features.get("encoders"):
+        return [_several(several, stains)]
+    if not features.get("encoder"):
+        return []
+    known = features if features["encoder"] != "precomputed" else {"encoder": features.get("named")}
+    name = known.get("encoder") or features.get("extractor")
+    return [f"A frozen encoder{f' ({name})' if name else ''} encoded each patch once{_made(features)}."]
+
+
+def _several(identities: Mapping[str, Mapping[str, Any]], stains: Sequence[str]) -> str:
+    """Name encoders whose features were joined, and those of a stain of their own. identities: folder -> identity."""
+    own = {f"_{file_name(column(stain))}": stain for stain in stains}
+    joined, alone = [], {}
+    for folder, identity in identities.items():
+        named = f"{identity['encoder']}{_made(identity)}"
+        stain = own.get(folder.removeprefix(encoder_registry.folder(identity["encoder"])))
+        if stain:
+            alone[stain] = named
+        else:
+            joined.append(named)
+    told = [f"{listed(joined)}{' (joined)' if len(joined) > 1 else ''}"] if joined else []
+    told += [f"{named} for {stain}" for stain, named in alone.items()]
+    rest = " for the other stains" if joined and alone else ""
+    return f"Frozen encoders encoded each patch once: {'; '.join([f'{told[0]}{rest}', *told[1:]])}."
+
+
+def _made(features: Mapping[str, Any]) -> str:
+    """Return ` at 224 pixels into 1,024 features`, as far as it is known."""
+    size = f" at {features['input_size']} pixels" if features.get("input_size") else ""
+    return size + (f" into {thousands(features['dim'])} features" if features.get("dim") else "")
+
+
+def _model(model: Mapping[str, Any], tuned: Mapping[str, Any] | None) -> list[str]:
     lines = []
-    if features.get("encoder"):
-        size = f" at {features['input_size']} pixels" if features.get("input_size") else ""
-        dim = f" into {thousands(features['dim'])} features" if features.get("dim") else ""
-        known = features if features["encoder"] != "precomputed" else {"encoder": features.get("named")}
-        name = known.get("encoder") or features.get("extractor")
-        lines.append(f"A frozen encoder{f' ({name})' if name else ''} encoded each patch once{size}{dim}.")
-    lines += _colours(next(iter(features.get("encoders", {}).values()), features))
     pooling = {
         "hierarchical": "Attention pooled patches to slices, slices to stains and stains to the case",
         "flat": "Attention pooled all patches of a case at once",
@@ -125,7 +157,7 @@ def _training(numbers: Numbers, runs: Mapping[str, Any]) -> list[str]:
 
 def _chosen(tuned: Mapping[str, Any], train: Mapping[str, Any]) -> str:
     """Say how settings were chosen."""
-    metric = {"log_loss": "log loss", "auc": "AUROC"}[tuned["metric"]]
+    metric = METRICS[tuned["metric"]]
     optimizer = NAMES.get(train["optimizer"], train["optimizer"])
     return (
         f"In each split {n_of(len(tuned['settings']), 'setting')} of the model and its training ({optimizer}) were "

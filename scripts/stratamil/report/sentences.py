@@ -6,6 +6,7 @@ from typing import Any, NamedTuple
 
 from stratamil.cohort.cohort_warnings import PATCHES, PATIENTS
 from stratamil.core.errors import few as few_of
+from stratamil.core.weighting import Weighting
 from stratamil.core.wording import baseline_label, listed, n_of, num, span
 from stratamil.stats.intervals import Estimate
 
@@ -136,6 +137,12 @@ def shown(gain: Estimate) -> str:
     return "the model is better" if gain.low > 0 else "the model is worse"
 
 
+def first_look(is_one: bool) -> str:
+    """Say what a first look is not for; empty of a whole study."""
+    text = "This is a first look, with short trainings: do not quote its numbers, nor choose settings by them."
+    return text if is_one else ""
+
+
 def below_chance(high: float | None) -> str:
     """Say that the CI of an AUROC, which ends at `high`, lies below 0.5; empty where it does not."""
     if high is None or high >= 0.5:
@@ -196,7 +203,7 @@ def flags(
         *(["results.json and predictions.csv disagree: see Single trainings."] if numbers["disagreements"] else []),
         *(["Some cases were predicted more or less often than others: see Single trainings."] if missing else []),
         few_cases,
-        _perfect(numbers),
+        "" if numbers.get("first_look") else _perfect(numbers),  # which says what to quote
         *grave[:GRAVE],
         f"{n_of(more, 'more grave warning')} on the cohort page." if more > 0 else "",
         with_all_stains(numbers) if cohort.get("stains_warned") else "",
@@ -205,7 +212,7 @@ def flags(
         *lost,
         unsettled(numbers["runs"]),
         "" if few_cases else small(numbers["counts"], numbers["positive"]),
-        one_class(explained),
+        Weighting(numbers["weighting"], numbers["classes"]).said(one_class(explained)),
         "Internal test only: no other hospital, scanner or laboratory was tested.",
     ]
     return [line for line in found if line]

@@ -23,8 +23,9 @@ def estimand(numbers: Numbers, unit: str) -> str:
         pooling = "The pooled AUROC ranks cases across models and falls where their probabilities are shifted."
         return f"{pooling} {_cis(numbers, unit)}"
     quote = num(numbers["out_of_fold"]["fold_mean"].value, 2)
+    lead = "The mean of folds leads" if numbers.get("first_look") else f"Quote {quote}"
     return (
-        f"Quote {quote}: models ranked each test set without having seen it. The pooled AUROC, {quoted(pooled)}, ranks "
+        f"{lead}: models ranked each test set without having seen it. The pooled AUROC, {quoted(pooled)}, ranks "
         "cases across models and falls where their probabilities are shifted. "
         f"{_cis(numbers, unit)}"
     )
@@ -258,6 +259,7 @@ def against(entry: Mapping[str, Any], numbers: Numbers) -> str:
     if gain.low is None and sentences.equal(gain):
         return f"The model equals it (both {num(entry[numbers['headline']].value, 2)}): no difference can be seen."
     size = f"The model is {num(abs(gain.value), 2)} {'higher' if gain.value >= 0 else 'lower'}"
+    size = "The model is within 0.005 of it" if sentences.equal(gain) and gain.holds(0) else size
     paired = f"{size} (paired 95% CI {span(gain.low, gain.high, 2)})" if gain.low is not None else size
     if gain.holds(0):
         return f"{paired}; the CI includes 0, so this cohort cannot show a difference."

@@ -53,9 +53,9 @@ def spread(found: Numbers, classes: Sequence[str]) -> str:
 
 def probe(found: Numbers | None, patients: bool) -> str:
     """Say how well features, colours and classes tell the site of a case."""
-    if found is None:
-        return "How well features tell the site was not measured: fewer than two sites have 5 patients."
     unit = "patient" if patients else "case"
+    if found is None:
+        return f"How well features tell the site was not measured: fewer than two sites have {sites.LEAST} {unit}s."
     rest = "" if len(found["sites"]) == 2 else ", mean of one site against the rest"
     beside = [
         f"{what} {num(found[name].value, 2)}{ci(found[name])}"
@@ -63,13 +63,18 @@ def probe(found: Numbers | None, patients: bool) -> str:
         if found[name]
     ]
     auc = found["features"]
-    chance = auc.low is not None and auc.low <= 0.5
+    knows = "The features tell" if tells(auc) else "The features are not shown to tell"
     left = f" Of too few {unit}s: {few(found['few'], 6)}." if found["few"] else ""
     return (
-        f"{'The features are not shown to tell' if chance else 'The features tell'} the site of a case: AUROC "
+        f"{knows} the site of a case: AUROC "
         f"{num(auc.value, 2)}{ci(auc)}{rest}, {n_of(found['patients'], unit)} of {len(found['sites'])} sites, in "
         f"{found['folds']} folds of whole {unit}s; {listed(beside)}; 0.50 is chance.{left}"
     )
+
+
+def tells(auc: Estimate) -> bool:
+    """Return whether the site is told better than by chance."""
+    return auc.low is not None and auc.low > 0.5
 
 
 def ci(auc: Estimate) -> str:

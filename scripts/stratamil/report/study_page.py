@@ -30,6 +30,7 @@ from stratamil.report import (
     page,
     paragraphs,
     report_text,
+    sentences,
     study_figures,
     style,
 )
@@ -77,14 +78,22 @@ class Sources:
 
 
 def build(
-    study: Study, sources: Sources, *, template: Path, title: str, colors: Sequence[str], folder: Path, final: Path
+    study: Study,
+    sources: Sources,
+    *,
+    template: Path,
+    title: str,
+    first_look: bool,
+    colors: Sequence[str],
+    folder: Path,
+    final: Path,
 ) -> None:
     """Write index.html, appendix.html, summary.txt, metrics.csv and .json, excluded.csv and figures/ into `folder`.
 
     template: index.html.j2, beside which appendix.html.j2 and checklists.yaml lie. final: where the folder will be, for
     relative links.
     """
-    numbers = cross_split.numbers(study)
+    numbers = cross_split.numbers(study) | {"first_look": sentences.first_look(first_look)}
     attention, weights = stain_attention.summarise(study)
     images = bool(sources.cohort["samples"])
     followed = _flow(study, sources, images)

@@ -18,7 +18,7 @@ TARGET = "a target"
 PAGES = {
     "index.html": "every page with its finding; start here",
     "report/index.html": "the result, split by split and case by case",
-    "faithfulness/index.html": "is attention an explanation?",
+    "faithfulness/index.html": "what predictions rest on",
     "cohort/index.html": "the cohort and its splits",
     "browser/index.html": "every patch of every case, to look at and to mark",
 }
@@ -103,7 +103,8 @@ def flags(metrics: Numbers | None, cohort: Numbers | None, faithfulness: Numbers
         return [sentences.first_sentence(line) for line in cohort["warnings"]] if cohort else []
     unit = "case" if cohort and cohort["patient_column"] is None else "patient"
     explained = faithfulness and faithfulness["explained"]
-    return sentences.flags(metrics, cohort or {"warnings": [], "grave": 0}, explained, unit)
+    first = [metrics["first_look"]] if metrics.get("first_look") else []
+    return first + sentences.flags(metrics, cohort or {"warnings": [], "grave": 0}, explained, unit)
 
 
 def of_inventory(folder: Path) -> list[str]:

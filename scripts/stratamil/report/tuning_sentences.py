@@ -63,8 +63,8 @@ def optimism(tuned: Mapping[str, Any]) -> str:
     """Say how the inner score of what was chosen compares with its score on test cases."""
     if tuned["inner"] is None or tuned["outer"] is None:
         return ""
-    name, worse = METRICS[tuned["metric"]], tuned["outer"] - tuned["inner"]
-    worse = worse if tuned["metric"] == "log_loss" else -worse
+    name, worse = METRICS[tuned["metric"]], round(tuned["outer"], 2) - round(tuned["inner"], 2)
+    worse = round(worse if tuned["metric"] == "log_loss" else -worse, 2)
     how = f"too good by {num(worse, 2)}" if worse > 0 else "not too good"
     return (
         f"The chosen settings had a mean {name} of {num(tuned['inner'], 2)} in the inner folds and "
@@ -80,13 +80,16 @@ def changes(row: Mapping[str, Any]) -> str:
 def _called(setting: str, value: Any) -> str:
     """Return a setting with its value for readers: learning rate 0.001 for train.lr."""
     name = setting.partition(".")[2]
+    called = CALLED.get(name, name.replace("_", " "))
     if name == "aggregation":
         return POOLED[value]
-    return f"{CALLED.get(name, name.replace('_', ' '))} {value}"
+    if isinstance(value, bool) or value is None:
+        return f"{called}: {'yes' if value else 'no'}"
+    return f"{called} {'; '.join(map(str, value)) if isinstance(value, list) else value}"
 
 
 def _signed(value: float | None) -> str:
-    return num(value, 2) if value is None or value <= 0 else f"+{num(value, 2)}"
+    return num(value, 2) if value is None or round(value, 2) <= 0 else f"+{num(value, 2)}"
 
 
 def _flipped(gain: Any) -> str:

@@ -286,13 +286,15 @@ def recalibration(y: ArrayLike, score: ArrayLike, patients: ArrayLike) -> Recali
     """Return slope and intercept of `metrics.recalibration` with intervals by patient.
 
     The sandwich variance of the logistic regression, with the scores of a patient's cases added up (Liang and Zeger
-    1986).
+    1986). Without an interval where all cases are one patient's.
     """
     y = np.asarray(y, dtype=bool)
     names, member = np.unique(np.asarray(patients, dtype=str), return_inverse=True)
     slope, intercept = metrics.recalibration(y, score)
     if slope is None:
         return Recalibration(Estimate(None, n=len(names)), Estimate(None, n=len(names)))
+    if len(names) < 2:
+        return Recalibration(Estimate(slope, n=len(names)), Estimate(intercept, n=len(names)))
     from scipy.special import expit, logit  # as above
 
     x = logit(np.clip(score, metrics.SMALLEST, 1 - metrics.SMALLEST))

@@ -63,6 +63,13 @@ def of_configs(before: Any, now: Mapping[str, Any]) -> list[str]:
     return lines
 
 
+def after_first_look(before: Any, now: Mapping[str, Any]) -> list[str]:
+    """Return a line where what a first look left is replaced by a whole study. before: config of the last run."""
+    was = before.get("report") if isinstance(before, Mapping) else None
+    ends = isinstance(was, Mapping) and was.get("first_look") and not now["report"]["first_look"]
+    return ["The last run was a first look: its models, predictions and pages are replaced."] if ends else []
+
+
 def of_params(text: str) -> list[str]:
     """Return `train.lr: 0.003 -> 0.001` for each changed setting of a rule.
 

@@ -2,7 +2,7 @@
 
 import os
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +18,7 @@ ALLOWED: dict[str, tuple[str, ...] | None] = {
     "attention": ("top_percent",),
 }
 RESULTS = "results/comparison"
+LONGEST = 80  # characters of a study's name
 
 
 def folders(config: Mapping[str, Any]) -> dict[str, str]:
@@ -46,6 +47,16 @@ def take_over(config: dict[str, Any], own: Mapping[str, Any]) -> dict[str, str]:
     return folders(config)
 
 
+def _name_faults(name: str) -> Iterator[str]:
+    """Yield a line for a name that the page, or the command that makes it, cannot take."""
+    if name.startswith("-"):
+        yield f"compare: name {name!r} begins with a dash: rename it"
+    if not name.strip() or not name.isprintable():
+        yield f"compare: name {name!r} is empty or holds characters that cannot be printed: rename it"
+    if len(name) > LONGEST:
+        yield f"compare: name {name[:20]!r}... has {len(name)} characters: at most {LONGEST}: give it a shorter one"
+
+
 def _within(path: str, folder: str) -> bool:
     return Path(os.path.realpath(path)).is_relative_to(os.path.realpath(folder))
 
@@ -66,9 +77,7 @@ def problems(config: Mapping[str, Any], own: Mapping[str, Any]) -> list[str]:
         lines.append(
             f"compare: {given[0]}: one study alone: give two or more" if given else "compare: give two or more"
         )
-    lines += [
-        f"compare: name {name!r} begins with a dash: rename it" for name in folders(config) if name.startswith("-")
-    ]
+    lines += [line for name in folders(config) for line in _name_faults(name)]
     if odd := [folder for folder in given if set("{}<>") & set(folder)]:
         return lines + [
             f"compare: {folder}: Snakemake cannot take braces, < or > in a path: rename it" for folder in odd

@@ -31,7 +31,7 @@ def problems(config: Mapping[str, Any], schema: Mapping[str, Any]) -> list[str]:
         *_splits(_section("splits", config, schema)),
         *_sites(_section("splits", config, schema), _section("cohort", config, schema)),
         *_bundle(config, schema),
-        *tune_checks.problems(_section("tune", config, schema), _section("bundle", config, schema), schema),
+        *tune_checks.problems({name: _section(name, config, schema) for name in tune_checks.SECTIONS}, schema),
     ]
 
 
@@ -70,7 +70,8 @@ def _cohort(cohort: Mapping[str, Any]) -> Iterator[str]:
             yield f"cohort.class_column: {name!r} is cohort.{key}, too: name the column of the class code"
     yield from _clashes("cohort.classes", [(name, column(name)) for name, _ in classes], "column")
     meant = [(name, class_code(code)) for name, codes in classes for code in codes]
-    meant += [("excluded_codes", class_code(code)) for code in cohort.get("excluded_codes", [])]
+    excluded = [class_code(code) for code in cohort.get("excluded_codes", [])]
+    meant += [("excluded_codes", code) for code in excluded if code]  # an empty one is that of rows without a class
     yield from _clashes("cohort.classes", meant, "code")
 
 
@@ -173,11 +174,13 @@ def _by_class(config: Mapping[str, Any], schema: Mapping[str, Any]) -> Iterator[
     given = {name: _section(name, config, schema) for name in ("cohort", "train", "evaluate", "report")}
     classes = list(merged(given["cohort"]["classes"]))
     weights, threshold = given["train"]["class_weights"], given["evaluate"]["threshold"]
-    if isinstance(weights, list) and len(weights) != len(classes):
-        yield (
-            f"train.class_weights: {len(weights)} numbers for {len(classes)} classes: "
-            f"give one a class, in the order {', '.join(classes)}"
-        )
+    to_choose = _section("tune", config, schema)["space"].get("train.class_weights", [])
+    for where, value in (("", weights), *(("tune.space: ", value) for value in to_choose)):
+        if isinstance(value, list) and len(value) != len(classes):
+            yield (
+                f"{where}train.class_weights: {len(value)} numbers for {len(classes)} classes: "
+                f"give one a class, in the order {', '.join(classes)}"
+            )
     if threshold != "youden" and len(classes) > 2:
         yield f"evaluate.threshold: {threshold} is for two classes, and there are {len(classes)}: set it to youden"
     colors = given["report"]["colors"]

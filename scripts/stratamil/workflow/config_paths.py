@@ -129,10 +129,11 @@ def _misplaced_demo(config: Mapping[str, Any]) -> list[str]:
     if not config["demo"]:
         return []
     paths = {"patches": config["patches"], "labels": config["labels"], "attention.truth": config["attention"]["truth"]}
-    return [
+    unset = [f"{key}: not set, but the demo writes it: set a path below resources/" for key in paths if not paths[key]]
+    return unset + [
         f"{key}: {path}: the demo paints below resources/ only: set demo: null to read your own data"
         for key, path in paths.items()
-        if not path or Path(path).parts[0] != "resources" or ".." in Path(path).parts
+        if path and (Path(path).parts[0] != "resources" or ".." in Path(path).parts)
     ]
 
 

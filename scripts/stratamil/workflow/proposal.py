@@ -1,17 +1,18 @@
 """What a folder of patches and a labels table hold, read as proposed: what is counted, and what the cohort allows."""
 
 from collections import Counter
-from collections.abc import Collection, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 
-from stratamil.cohort import patch_files
+from stratamil.cohort import labels, patch_files
 from stratamil.cohort.patch_files import LeftOut
-from stratamil.core.errors import UserError, few
-from stratamil.core.names import case_id, natural
+from stratamil.core import ids
+from stratamil.core.errors import UserError, few, in_rows
+from stratamil.core.names import UNKNOWN_STAIN, case_id, class_code, natural
 from stratamil.core.wording import counted
 from stratamil.workflow import propose_labels
 from stratamil.workflow.propose_labels import Meaning
@@ -31,16 +32,24 @@ SMALL_ENCODER = {"encoder": "efficientnet_lite0", "pooling": "global"}
 class Reading:
     """What the names say, as the inventory will have it.
 
-    patches: DataFrame of case_id, stain, slice_id, patch and path, with x and y where names tell places.
+    patches: DataFrame of case_id, stain, slice_id, patch and path, with x and y where names tell places. levelled: of
+    patch_files.Scan.
     """
 
     patches: pd.DataFrame
     left_out: list[LeftOut]
 
+    levelled: Mapping[str, str] = field(default_factory=dict)
+
     @property
     def cases(self) -> dict[str, str]:
         """The cases: normal form -> as it is spelt."""
         return {case_id(text): text for text in self.patches["case_id"].unique()}
+
+    def found(self, labelled: Collection[str]) -> tuple[int, int, int]:
+        """Return how many ids the labels have, how many of them have patches, and how many cases are in no label."""
+        table, there = {case_id(text) for text in labelled if text}, set(self.cases)
+        return len(table), len(table & there), len(there - table)
 
 
 def read(names: Names, root: Path, labelled: Collection[str]) -> Reading:
@@ -53,7 +62,7 @@ def read(names: Names, root: Path, labelled: Collection[str]) -> Reading:
         told = few([f"{each.name}: {each.why}" for each in scanned.left_out])
         raise UserError(f"{root}: no file is a patch ({told}): give the folder of patch images")
     settled = patch_files.settled(scanned, root, [text for text in labelled if text], list(names.stains))
-    return Reading(settled.patches, settled.left_out)
+    return Reading(settled.patches, settled.left_out, settled.levelled)
 
 
 def examples(reading: Reading) -> Iterator[Any]:
@@ -80,13 +89,56 @@ def accounts(reading: Reading, names: Names, labelled: Collection[str]) -> list[
     also = {name: f" (also spelt {', '.join(texts)})" if texts else "" for name, texts in spelt.items()}
     told = [f"{name} {n:,}{also.get(name, '')}" for name, n in counts.items()]
     lines.append(f"Patches of each stain: {'; '.join(told)}.")
-    lines.append(f"{counted(len(table), 'case')} in the labels, {len(both)} with patches.")
-    for what, ids in (
+    lines.append(f"{counted(len(table), 'case')} in the labels (column {names.case_column}), {len(both)} with patches.")
+    lines += [f"{ids.told(reading.levelled, 'Case ids in names')}."] * bool(reading.levelled)
+    for what, cases in (
         ("in the labels without patches", [text for case, text in table.items() if case not in there]),
         ("with patches, but not in the labels", [text for case, text in there.items() if case not in table]),
     ):
-        if ids:
-            lines.append(f"{counted(len(ids), 'case')} {what}: {few(sorted(ids, key=natural), 5)}.")
+        if cases:
+            lines.append(f"{counted(len(cases), 'case')} {what}: {few(sorted(cases, key=natural), 5)}.")
+    return lines
+
+
+def case_guess(column: str, reading: Reading, labelled: Collection[str]) -> str:
+    """Return which column was taken for the case, to check; empty where each id has patches and each patch an id."""
+    n, found, strangers = reading.found(labelled)
+    if found == n and not strangers:
+        return ""
+    more = f", and {counted(strangers, 'case')} with patches not in it" if strangers else ""
+    return f"column {column!r} taken for the case id: {found:,} of its {n:,} ids have patches{more}"
+
+
+def unknown_stains(reading: Reading) -> str:
+    """Return the words for stains that names.stains will not have, with how many files they are; empty without any."""
+    counts = Counter(each.detail for each in reading.left_out if each.reason == UNKNOWN_STAIN)
+    told = few([f"{word!r} ({counted(n, 'patch')})" for word, n in counts.most_common()], REASONS)
+    return f"left out, for no stain has the word: {told}" if counts else ""
+
+
+def without_totals(table: pd.DataFrame, case_column: str) -> tuple[pd.DataFrame, list[str]]:
+    """Return the labels without a line of totals, and a line that names it."""
+    total = table[case_column].map(labels.is_total)
+    rows = list(table.index[total])
+    if not rows:
+        return table, []
+    words = few(map(repr, table.loc[rows, case_column]))
+    return table[~total], [f"{in_rows(rows).capitalize()} of the labels: {words}, a total and no case: delete it."]
+
+
+def faults(table: pd.DataFrame, case_column: str, meaning: Meaning) -> list[str]:
+    """Return what the dry run will refuse in the labels, a sentence each; `meaning` says what the columns are."""
+    lines, case, code = [], table[case_column].map(case_id), table[meaning.class_column].map(class_code)
+    if nameless := list(table.index[case == ""]):
+        lines.append(f"{in_rows(nameless).capitalize()} of the labels: no case id: fill it in, or delete the row.")
+    of_case = code[case != ""].groupby(case[case != ""], sort=False)
+    if several := [same for _, same in of_case if same.nunique() > 1]:
+        told = few([f"{table.loc[same.index[0], case_column]} ({in_rows(same.index)})" for same in several])
+        have = "has" if len(several) == 1 else "have"
+        lines.append(
+            f"{counted(len(several), 'case')} {have} rows of different classes: {told}: keep one class, or give all "
+            "rows of the case an excluded code."
+        )
     return lines
 
 

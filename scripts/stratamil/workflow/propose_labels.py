@@ -9,20 +9,30 @@ import pandas as pd
 
 from stratamil.cohort.labels import bare
 from stratamil.core import schema
-from stratamil.core.errors import UserError, few
+from stratamil.core.errors import UserError, few, in_rows
 from stratamil.core.names import class_code, natural
 from stratamil.core.wording import counted
 
 MOST_CLASSES = 10
+MISTYPED = ": a typing error? Correct the table, or add the code to a class or here"  # a question has answers instead
 NO_PATIENT = "no column looks like the patient, so each case counts as one"
 CLASS = re.compile(
     r"class|klasse|label|diagnos|grade|grading|target|outcome|status|malign|dignit|subtype|respon|tumou?r|befund", re.I
 )
-PATIENT = re.compile(r"patient|subject|person|participant|^pid$|donor|individual", re.I)
+PATIENT = re.compile(
+    r"patient|subject|person|participant|donor|individual|^(pid|mrn|upi)$|^pat\W*_*(nr|no|id|num\w*|code|key|kennung|ident\w*)?\W*$",
+    re.I,
+)
+OF_PATIENT = re.compile(r"(\b|_)age(\b|_)|alter|sex|gender|geschl|datum|date|birth|geburt", re.I)
 SITE = re.compile(r"site|cent(er|re)|hospital|clinic|institut|scanner|lab(?!el)", re.I)
 SEX = re.compile(r"^(sex|gender|geschlecht)", re.I)
 AGE = re.compile(r"^(age|alter)([ _(].*)?$|age_at", re.I)
-CASE = re.compile(r"case|fall|slide|patient|subject|specimen|accession|image|^id$|_id$", re.I)
+CASE = re.compile(
+    r"case|fall|slide|patient|subject|specimen|accession|image|^id$|_id$|einsend|eingang|journal|histo\W?n|pr[äa]e?parat|prob",
+    re.I,
+)
+DATE = re.compile(r"\d{1,4}[./-]\d{1,2}[./-]\d{1,4}([ T].*)?")
+UNIQUE = 0.9  # share of a column's values that differ, for it to be ids
 # Words for what is looked for, and for its absence.
 POSITIVE = re.compile(
     r"^(pos\w*|yes|ja|oui|s[ií]|true|tumou?r\w*|malign\w*|cancer\w*|carcinoma\w*|melanom\w*|metast\w*|mut\w*|high\W?\w*|case)$",
@@ -46,7 +56,8 @@ class Meaning:
 
     classes: name -> codes, the positive class last. counts: code -> cases. others: what -> column, of
     which `site` may be one: the hospital or scanner, known of every case. guesses: to check. open: codes of a
-    single case, neither of a class nor excluded before somebody has said that they are not mistyped.
+    single case, neither of a class nor excluded before somebody has said that they are not mistyped. empty: rows
+    without a class.
     """
 
     class_column: str | None
@@ -57,17 +68,24 @@ class Meaning:
     guesses: dict[str, str] = field(default_factory=dict)
     open: list[str] = field(default_factory=list)
     site: str | None = None
+    empty: list[int] = field(default_factory=list)
 
     @property
     def excluded(self) -> list[str]:
-        """The codes of the table that are of no class, but those that are open."""
+        """The codes of the table that are of no class, but those that are open; "" is that of rows without a class."""
         used = {code for codes in self.classes.values() for code in codes} | set(self.open)
-        return sorted((code for code in self.counts if code not in used), key=natural)
+        codes = sorted((code for code in self.counts if code not in used), key=natural)
+        return codes + [""] * bool(self.empty)
 
 
 def likely_cases(table: pd.DataFrame) -> list[str]:
-    """Return the columns that may hold case ids, the likeliest first: by name, then by how many values differ."""
+    """Return the columns that may hold case ids, the likeliest first: by name, then by how many values differ.
+
+    A column of numbers that recur, such as the age, is none beside one of different ids, unless it is called so.
+    """
     filled = [name for name in table if name and table[name].astype(bool).any()]
+    if any(_are_ids(table[name]) for name in filled):
+        filled = [name for name in filled if CASE.search(name) or PATIENT.search(name) or not _recur(table[name])]
     return sorted(filled, key=lambda name: (not CASE.search(name), -table[name].nunique(), list(table).index(name)))
 
 
@@ -77,7 +95,7 @@ def propose(table: pd.DataFrame, case_column: str) -> Meaning:
     table: all values as text, a row a case or several. case_column: what `propose_names` found.
     """
     columns = [name for name in table if name and name != case_column]
-    patient = next((name for name in columns if PATIENT.search(name)), None)
+    patient = next((name for name in columns if PATIENT.search(name) and not OF_PATIENT.search(name)), None)
     site = next((name for name in columns if SITE.search(name)), None)
     age = next((name for name in columns if AGE.search(name) and _numbers(table[name])), None)
     sex = next((name for name in columns if SEX.search(name)), None)
@@ -97,7 +115,7 @@ def propose(table: pd.DataFrame, case_column: str) -> Meaning:
             meaning.guesses["class"] = f"column {candidates[0]!r} taken for the class" + (
                 f"; others: {', '.join(candidates[1:4])}" if candidates[1:] else ""
             )
-        _map(meaning, table.drop_duplicates(case_column)[meaning.class_column])
+        _map(meaning, table, case_column)
     return meaning
 
 
@@ -121,7 +139,7 @@ def take_class(meaning: Meaning, table: pd.DataFrame, case_column: str, column: 
         meaning.patient_column, meaning.guesses["patient"] = None, NO_PATIENT
     for what in ("classes", "excluded"):
         meaning.guesses.pop(what, None)
-    _map(meaning, table.drop_duplicates(case_column)[column])
+    _map(meaning, table, case_column)
 
 
 def _not_other(meaning: Meaning, column: str) -> None:
@@ -139,6 +157,17 @@ def _are_sites(column: pd.Series) -> bool:
     return not names.isin(absent).any() and 2 <= names.nunique() <= len(names) / 2
 
 
+def _are_ids(column: pd.Series) -> bool:
+    """Tell whether nearly all values differ, and have letters and digits or none but digits."""
+    known = column[column != ""]
+    told = known.map(lambda text: bool(re.search(r"[0-9]", text)) and not DATE.fullmatch(text))
+    return len(known) > 1 and known.nunique() > UNIQUE * len(known) and told.mean() > UNIQUE
+
+
+def _recur(column: pd.Series) -> bool:
+    return _numbers(column) and column[column != ""].duplicated().any()
+
+
 def _codes(column: pd.Series) -> int:
     return len({class_code(text) for text in column if text})
 
@@ -147,8 +176,13 @@ def _numbers(column: pd.Series) -> bool:
     return pd.to_numeric(column[column != ""], errors="coerce").notna().all()
 
 
-def _map(meaning: Meaning, codes: pd.Series) -> None:
+def _map(meaning: Meaning, table: pd.DataFrame, case_column: str) -> None:
     """Fill in the classes: one for each code, the positive one last."""
+    codes = table.drop_duplicates(case_column)[meaning.class_column]
+    meaning.empty = list(table.index[table[meaning.class_column] == ""])
+    if meaning.empty:
+        told = f"no class in {in_rows(meaning.empty)}"
+        meaning.guesses["excluded"] = f'{told}, so left out by ""'
     counts = Counter(text for text in codes if text)
     first: dict[str, str] = {}
     for text, n in counts.items():
@@ -163,7 +197,8 @@ def _map(meaning: Meaning, codes: pd.Series) -> None:
     if unclear and len(ordered) - len(unclear) >= 2:
         ordered = [text for text in ordered if text not in unclear]
         rows = few([f"{text} ({counted(meaning.counts[text], 'case')})" for text in unclear])
-        meaning.guesses["excluded"] = f"excluded, for the name says unclear: {rows}"
+        told = [meaning.guesses["excluded"]] if "excluded" in meaning.guesses else []
+        meaning.guesses["excluded"] = "; ".join([*told, f"excluded, for the name says unclear: {rows}"])
     told = [bool(POSITIVE.match(text)) - bool(NEGATIVE.match(text)) for text in ordered]
     named = {text: text if not _is_number(text) else f"class {text}" for text in ordered}
     meaning.classes = {named[text]: [text] for text in ordered}
@@ -196,7 +231,7 @@ def without_small(meaning: Meaning, patients: Counter, fewest: int, first: Mappi
         told += [f"excluded for few patients: {few(rare)}"] if rare else []
         if meaning.open:
             alone = few([f"{first[code]} alone has code {code}" for code in meaning.open])
-            told.append(f"{alone}: a typing error? Correct the table, or add the code to a class or here")
+            told.append(f"{alone}{MISTYPED}")
         meaning.guesses["excluded"] = "; ".join(told)
 
 

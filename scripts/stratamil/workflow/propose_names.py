@@ -13,43 +13,25 @@ import re
 from collections import Counter
 from collections.abc import Collection, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import pairwise
 
 from stratamil.core import schema
 from stratamil.core.errors import UserError, few
+from stratamil.core.ids import levelled
 from stratamil.core.name_patterns import PATTERNS
 from stratamil.core.names import Grammar, NotAPatch, case_id, natural, spelling
+from stratamil.workflow import propose_stains
 from stratamil.workflow.propose_named import recognised
 from stratamil.workflow.propose_shapes import Cut, Field, Shape, cuts, plain, shapes
+from stratamil.workflow.propose_stains import KNOWN, MOST_STAINS, STAINS, bare
 
-# Spellings of stains in file names, without separators; the first is how the proposal calls it.
-STAINS = {
-    "h&e": ("h&e", "he", "hande", "hes", "hematoxylin", "haematoxylin"),
-    "melan": ("melan", "melana", "mart1", "mlana"),
-    "sox10": ("sox10",),
-    "ki67": ("ki67", "mib1"),
-    "hmb45": ("hmb45", "pmel"),
-    "s100": ("s100",),
-    "prame": ("prame",),
-    "p16": ("p16",),
-    "p53": ("p53",),
-    "er": ("er", "esr1"),
-    "pr": ("pr", "pgr"),
-    "her2": ("her2", "erbb2"),
-    "pdl1": ("pdl1", "cd274"),
-    **{name: (name,) for name in ("cd3", "cd4", "cd8", "cd20", "cd31", "cd34", "cd45", "cd56", "cd68", "cd138")},
-    **{name: (name,) for name in ("pas", "trichrome", "masson", "jones", "sirius", "giemsa", "ihc", "dab", "pax8")},
-}
-KNOWN = {text: name for name, texts in STAINS.items() for text in texts}
-MOST_STAINS = 12  # different words in a field that may name stains; a column of so few that recur has no case ids
 ENOUGH = 0.5  # share of a field's values, or of the labels' ids, that makes it the case
 WELL_READ = 0.5  # share of the images whose names the workflow's own pattern must read
 COORDINATES = 16  # least common divisor of coordinates, in pixels
 SAMPLE = 400  # names that each way to cut is tried on
 CERTAIN = (18, True)  # rank of a reading that leaves nothing to look for between letters and numbers
 DENSE = 0.5  # share of the numbers from the least to the largest that patch numbers have
-RECURS = 0.5  # share of the stains that a case has on average
 PATCH = re.compile(r"patch|tile|img|image|bild|feld|field|kachel|roi|crop", re.I)
 SLICE = re.compile(r"sli[cd]e|sec|schnitt|block|level|^s$", re.I)
 
@@ -60,7 +42,7 @@ class Names:
 
     case_column: of the labels table. pattern: for names.pattern, None for the workflow's own. shape: of the names that
     it reads. stains: name -> spelling -> files. guesses: what a person should check, by what it decides. shapes: of all
-    names.
+    names. groups, span: fields of the shape -> their part of the pattern, and those of the slice.
     """
 
     case_column: str
@@ -69,6 +51,8 @@ class Names:
     stains: dict[str, dict[str, int]]
     guesses: dict[str, str] = field(default_factory=dict)
     shapes: list[Shape] = field(default_factory=list)
+    groups: dict[int, str] = field(default_factory=dict)
+    span: range = range(0)
 
     @property
     def spellings(self) -> dict[str, list[str]]:
@@ -104,6 +88,7 @@ def propose_all(paths: Sequence[str], ids: dict[str, Sequence[str]]) -> Names:
             best, cut = rank, each
     found = _first(shapes(paths, cut), ids) if best else None
     if found:
+        _read_all(found, paths)
         return found
     raise UserError(_missing(shapes(paths, Cut()), ids))
 
@@ -114,11 +99,36 @@ def _first(forms: list[Shape], ids: dict[str, Sequence[str]]) -> Names | None:
     if found:
         found.shapes = forms
         if not found.stains:
-            constant = [_plain(each.head) for each in found.shape.fields if each.kind == "constant"]
+            constant = [bare(each.head) for each in found.shape.fields if each.kind == "constant"]
             known = [KNOWN[word] for word in constant if word in KNOWN]
             found.stains = {known[0] if known else "h&e": {}}
             found.guesses |= {} if known else {"stains": "the names tell no stain, so it is called h&e"}
     return found
+
+
+def _read_all(found: Names, paths: Sequence[str]) -> None:
+    """Look for the stains of all names that the pattern reads, not of one shape alone, and note what to check."""
+    if "(?P<stain>" in found.pattern:
+        reads, of_paths = re.compile(found.pattern, re.IGNORECASE), found.grammar.of_paths
+        matches = (reads.match(path if of_paths else path.rpartition("/")[2]) for path in paths)
+        found.stains, rest = propose_stains.with_all(found.stains, (match["stain"] for match in matches if match))
+        spelt = propose_stains.also_spelt(found.stains)
+        if told := "; ".join(filter(None, [found.guesses.get("stains"), spelt, rest])):
+            found.guesses["stains"] = told
+
+
+def swapped(names: Names) -> Names:
+    """Return the names with slice and patch number exchanged. Raises UserError where they are not one number each."""
+    numbers = [i for i, group in names.groups.items() if "(?P<patch>" in group]
+    fields = names.shape.fields if names.shape else ()
+    if len(numbers) != 1 or len(names.span) != 1 or fields[names.span[0]].kind not in ("number", "numbered"):
+        raise UserError(
+            "slice and patch cannot be exchanged here, for they are not one number each: change names.pattern"
+        )
+    patch, at = numbers[0], names.span[0]
+    groups = {i: group for i, group in names.groups.items() if i != patch} | {at: _numbered(fields[at], "patch")}
+    span = range(patch, patch + 1)
+    return replace(names, pattern=_joined(names.shape, groups, span), groups=groups, span=span)
 
 
 def _rank(names: Names, paths: Sequence[str], ids: dict[str, Sequence[str]]) -> tuple:
@@ -127,12 +137,12 @@ def _rank(names: Names, paths: Sequence[str], ids: dict[str, Sequence[str]]) -> 
     These are the share of files that are each a patch of its own of a case in the labels, in steps of 5%; whether all
     stains are known; whether names tell places, and stains; and how many fields and stains are more than a word.
     """
-    grammar, labelled, different = names.grammar, set(map(case_id, ids[names.case_column])), set()
+    grammar, labelled, different = names.grammar, set(map(levelled, ids[names.case_column])), set()
     for path in paths:
         folder, slash, name = path.rpartition("/")
         with suppress(NotAPatch):
             read = grammar.read(name) if not grammar.of_paths else grammar.spelt(name, folder + slash)
-            if case_id(read.case_id) in labelled:
+            if levelled(read.case_id) in labelled:
                 different.add((case_id(read.case_id), *read[1:]))
     known = "stains" not in names.guesses
     mixed = 0 if known else sum(not text.isalnum() for texts in names.stains.values() for text in texts)
@@ -157,10 +167,10 @@ def _own(paths: Sequence[str], ids: dict[str, Sequence[str]]) -> Names | None:
     read = [match for path in paths if (match := pattern.match(path.rpartition("/")[2]))]
     if len(read) <= WELL_READ * len(paths):
         return None
-    column = _column({case_id(match["case"]) for match in read}, ids)
+    column = _column({match["case"] for match in read}, ids)
     if not column:
         return None
-    stains = named(Counter(match["stain"] for match in read))
+    stains = propose_stains.named(Counter(match["stain"] for match in read))
     rest = {name: texts for name, texts in stains.items() if name not in STAINS}
     guesses = {"stains": f"{few(rest)} not known as a stain"} if rest else {}
     return Names(column, None, None, stains, guesses)
@@ -174,12 +184,13 @@ def _named(paths: Sequence[str], ids: dict[str, Sequence[str]]) -> Names | None:
         return None
     told = "{stain}" in PATTERNS[found.pattern]
     guesses = {} if told else {"stains": "the names tell no stain, so it is called h&e"}
-    return Names(column, found.pattern, None, named(found.stains), guesses)
+    return Names(column, found.pattern, None, propose_stains.named(found.stains), guesses)
 
 
 def _column(cases: Collection[str], ids: dict[str, Sequence[str]]) -> str | None:
     """Return the column of the labels table that has most of the cases, None if none has any."""
-    shared = {name: len(set(cases) & set(map(case_id, values))) for name, values in ids.items()}
+    cases = set(map(levelled, cases))
+    shared = {name: len(cases & set(map(levelled, values))) for name, values in ids.items()}
     best = max(ids, key=shared.get, default=None)
     return best if best and shared[best] else None
 
@@ -200,17 +211,17 @@ def propose(shape: Shape, ids: dict[str, Sequence[str]]) -> Names | None:
         return None
     groups |= place
     free = [i for i in free if i not in groups]
-    stain, certain = _stain(shape, free, shape.fields[at])
+    stain, certain = propose_stains.find(shape, free, shape.fields[at])
     stains = {}
     if stain is not None:
         groups[stain] = "(?P<stain>[^/]+?)"
-        stains = named(shape.fields[stain].values)
+        stains = propose_stains.named(shape.fields[stain].values)
         if not certain:
-            guesses["stains"] = f"{few_values(shape.fields[stain])} taken for stains"
+            guesses["stains"] = f"{few(shape.fields[stain].values, MOST_STAINS)} taken for stains"
     free = [i for i in free if i not in groups and _varies(shape.fields[i], shape.fields[at])]
     span = range(0) if "(?P<slice>" in groups[at] else _span(free, groups, guesses, shape)
     pattern = _joined(shape, groups, span)
-    return Names(column, pattern, shape, stains, guesses)
+    return Names(column, pattern, shape, stains, guesses, groups=groups, span=span)
 
 
 def few_values(each: Field) -> str:
@@ -227,13 +238,13 @@ def _case(shape: Shape, ids: dict[str, Sequence[str]]) -> tuple[str, int, str, s
     """
     best, score = None, ENOUGH
     for column, values in ids.items():
-        known = {case_id(text) for text in values if text}
+        known = {levelled(text) for text in values if text}
         if len(known) <= MOST_STAINS and len(known) < sum(map(bool, values)):
             continue  # codes, such as those of the class
         for at, each in enumerate(shape.fields):
             for pattern, read in _readings(shape, at):
                 of_field = {read(text) for text in each.values} - {None}
-                common = {case_id(text) for text in of_field} & known
+                common = {levelled(text) for text in of_field} & known
                 if not common:
                     continue
                 # a sample of names cannot have more cases than names
@@ -302,41 +313,6 @@ def _varies(each: Field, cases: Field) -> bool:
     return len(set(zip(cases.column, each.column))) > len(cases.values)
 
 
-def _stain(shape: Shape, free: list[int], cases: Field) -> tuple[int | None, bool]:
-    """Return the field of stains, if there is one, and whether its words are known stains."""
-    few = [i for i in free if shape.fields[i].kind != "number" and len(shape.fields[i].values) <= MOST_STAINS]
-    known = {i: sum(_plain(text) in KNOWN for text in shape.fields[i].values) for i in few}
-    best = max(few, key=known.get, default=None)
-    if best is not None and known[best]:
-        return best, known[best] == len(shape.fields[best].values)
-    words = [i for i in few if shape.fields[i].kind == "text" and _recurs(shape.fields[i], cases) > RECURS]
-    words = [i for i in words if all(re.search("[^0-9]", text) for text in shape.fields[i].values)]
-    if words:
-        return max(words, key=lambda i: (max(len(_plain(text)) for text in shape.fields[i].values) > 1, i)), False
-    return None, True
-
-
-def _recurs(each: Field, cases: Field) -> float:
-    """Return the share of a field's values that a case has, as the mean over cases."""
-    return len(set(zip(cases.column, each.column))) / len(cases.values) / len(each.values)
-
-
-def _plain(text: str) -> str:
-    return re.sub(r"[\s._-]", "", spelling(text).casefold())
-
-
-def named(values: Counter) -> dict[str, dict[str, int]]:
-    """Return the stains of a field: name -> spelling -> files.
-
-    Known spellings of one stain come together; another stain has the name that most of its files give it.
-    """
-    stains: dict[str, dict[str, int]] = {}
-    own: dict[str, str] = {}
-    for text, n in values.most_common():
-        stains.setdefault(KNOWN.get(_plain(text)) or own.setdefault(spelling(text), text), {})[text] = n
-    return stains
-
-
 def _span(free: list[int], groups: dict[int, str], guesses: dict[str, str], shape: Shape) -> range:
     """Return the fields that name the slice: those left that vary, as one span; empty where there are none."""
     if not free:
@@ -350,9 +326,9 @@ def _span(free: list[int], groups: dict[int, str], guesses: dict[str, str], shap
     left = [i for i in free if i not in span]
     fields = [shape.fields[i] for i in span]
     told = "_".join(few_values(each) if each.kind == "text" else str(each) for each in fields)
-    guesses["slice"] = f"{told} taken for the slice" + (
-        f"; {', '.join(str(shape.fields[i]) for i in left)} is not used" if left else ""
-    )
+    numbers = [str(shape.fields[i]) for i, group in groups.items() if "(?P<patch>" in group]
+    guesses["slice"] = f"{told} taken for the slice" + "".join(f", {each} for the patch" for each in numbers)
+    guesses["slice"] += f"; {', '.join(str(shape.fields[i]) for i in left)} is not used" if left else ""
     return span
 
 

@@ -4,6 +4,7 @@ Which characters separate fields is not known beforehand, nor that any does. `Cu
 that a folder calls for: propose_names.py looks at what each of them lets it read.
 """
 
+import difflib
 import re
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
@@ -15,8 +16,11 @@ from typing import Literal
 from stratamil.core.names import IMAGE_SUFFIXES, case_id, composed
 
 MOST_SEPARATORS = 6  # different characters that are tried as separators
+MISTYPED = 0.02  # share of a field's values whose letters may differ a little from those of all others
+ALIKE = 0.7  # of these letters, as difflib has it
 MOST_FORMS = 3  # of the ids in a column, for them to be looked for within names
 # Before the last number where a letter is there, and between the two numbers of a place: A001, x0y512.
+NUMBERED = re.compile("(.*?[^0-9])([0-9]+)")
 GLUED = r"(?<=[^\W\d_])(?=[0-9]+$)|(?<=[0-9])(?=y[0-9])"
 
 
@@ -102,13 +106,34 @@ def shapes(paths: Iterable[str], cut: Cut) -> list[Shape]:
         stem, dot, suffix = path.rpartition(".")
         values, separators = cut.fields(stem)
         groups.setdefault((tuple(separators), f"{dot}{suffix}".lower()), []).append((path, values))
-    found = [
-        Shape(
-            tuple(map(_field, zip(*(values for _, values in rows)))), separators, suffix, tuple(p for p, _ in rows), cut
-        )
-        for (separators, suffix), rows in groups.items()
-    ]
+    found = []
+    for (separators, suffix), rows in groups.items():
+        for some in _without_mistyped(rows):
+            fields = tuple(map(_field, zip(*(values for _, values in some))))
+            found.append(Shape(fields, separators, suffix, tuple(path for path, _ in some), cut))
     return sorted(found, key=lambda shape: -len(shape.names))
+
+
+def _without_mistyped(rows: list[tuple[str, list[str]]]) -> list[list[tuple[str, list[str]]]]:
+    """Return the names of a shape, and apart those in which letters before a number are mistyped: til003 for tile003.
+
+    Else a single one would make its field a text, and no number of patches.
+    """
+    apart = set()
+    for column in zip(*(values for _, values in rows)):
+        split = [match[1].lower() if (match := NUMBERED.fullmatch(text)) else None for text in column]
+        counts = Counter(split)
+        (usual, _), *others = counts.most_common()
+        rare = sum(n for _, n in others)
+        if usual and others and rare <= MISTYPED * len(rows) and all(_near(usual, head) for head, _ in others):
+            apart |= {i for i, head in enumerate(split) if head != usual}
+    if not apart:
+        return [rows]
+    return [[row for i, row in enumerate(rows) if (i in apart) == odd] for odd in (False, True)]
+
+
+def _near(a: str, b: str | None) -> bool:
+    return b is not None and difflib.SequenceMatcher(None, a, b).ratio() >= ALIKE
 
 
 def _field(column: tuple[str, ...]) -> Field:
@@ -117,7 +142,7 @@ def _field(column: tuple[str, ...]) -> Field:
         return Field("constant", column[0], column)
     if all(re.fullmatch("[0-9]+", text) for text in different):
         return Field("number", "", column)
-    split = [re.fullmatch("(.*?[^0-9])([0-9]+)", text) for text in different]
+    split = [NUMBERED.fullmatch(text) for text in different]
     heads = {match[1].lower() for match in split if match}
     if all(split) and len(heads) == 1:
         return Field("numbered", split[0][1], column)
@@ -133,14 +158,20 @@ def cuts(paths: Sequence[str], ids: dict[str, Sequence[str]]) -> Iterator[Cut]:
     counts = Counter(c for stem in stems for c in set(stem) if not c.isalnum() and c not in "/&")
     characters = [c for c, _ in counts.most_common(MOST_SEPARATORS)]
     subsets = [""] + ["".join(some) for n in range(1, len(characters) + 1) for some in combinations(characters, n)]
-    forms = ["", *(f for f in map(form, ids.values()) if f and any(re.search(f, stem, re.I) for stem in stems))]
+    # a name may have other separators than the table
+    tried = ((form(values), form(values, levelled=True)) for values in ids.values())
+    there = ([f for f in some if f and any(re.search(f, stem, re.I) for stem in stems)] for some in tried)
+    forms = ["", *(some[0] for some in there if some)]
     for glued in (False, True):
         for some in subsets:
             yield from (Cut(some, each, glued) for each in dict.fromkeys(forms))
 
 
-def form(ids: Iterable[str]) -> str:
-    """Return a regular expression of the form of ids, as [0-9]{2}H[0-9]+; nothing if they are numbers or of no form."""
+def form(ids: Iterable[str], levelled: bool = False) -> str:
+    """Return a regular expression of the form of ids, as [0-9]{2}H[0-9]+; nothing if they are numbers or of no form.
+
+    levelled: with any sign but a slash where ids have their separators.
+    """
     texts = {case_id(text): composed(text).strip() for text in ids if text}.values()
     for letters in (False, True):
         forms: dict[tuple, list[list[str]]] = {}
@@ -156,15 +187,19 @@ def form(ids: Iterable[str]) -> str:
         return ""
     if any("0" not in told or len(told) < 2 for told in forms):
         return ""
-    return "(?:" + "|".join(_form(told, rows) for told, rows in sorted(forms.items(), key=lambda f: -len(f[0]))) + ")"
+    ordered = sorted(forms.items(), key=lambda f: -len(f[0]))
+    return "(?:" + "|".join(_form(told, rows, levelled) for told, rows in ordered) + ")"
 
 
-def _form(told: tuple[str, ...], rows: list[list[str]]) -> str:
+def _form(told: tuple[str, ...], rows: list[list[str]], levelled: bool) -> str:
     parts = []
     for kind, column in zip(told, zip(*rows)):
         lengths = {len(run) for run in column}
         digits = "[0-9]{" + str(min(lengths)) + "}" if len(lengths) == 1 else "[0-9]+"
-        parts.append(digits if kind == "0" else r"[^\W\d_]+" if kind == "a" else plain(column[0]))
+        sign = r"[^/\w]|_" if levelled and not column[0].isalnum() else ""
+        parts.append(
+            digits if kind == "0" else r"[^\W\d_]+" if kind == "a" else f"(?:{sign})" if sign else plain(column[0])
+        )
     return "".join(parts)
 
 

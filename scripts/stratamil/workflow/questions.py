@@ -10,10 +10,10 @@ from typing import Any
 import pandas as pd
 
 from stratamil.core import schema
-from stratamil.core.errors import UserError, few, visible
+from stratamil.core.errors import UserError, few, in_rows, visible
 from stratamil.core.names import class_code, natural
 from stratamil.core.wording import counted
-from stratamil.workflow import config_checks, propose_labels
+from stratamil.workflow import config_checks, propose_labels, propose_names
 from stratamil.workflow.propose_labels import Meaning
 from stratamil.workflow.propose_names import Names
 
@@ -36,6 +36,17 @@ class Questions:
     splits: Callable[[Meaning], dict[str, Any]]
     agreed: list[str] = field(default_factory=list)
 
+    def case(self) -> str | None:
+        """Ask for the column of the case ids; returns another one, with which all is to be proposed again."""
+        others: list[str] = []
+
+        def take(answer: str) -> None:
+            if answer.lower() not in YES and self.column(answer) != self.names.case_column:
+                others.append(answer)
+
+        self.one("case", self.names.guesses, "y, or another column", take)
+        return others[0] if others else None
+
     def ask(self) -> None:
         """Ask what was guessed, the columns first. An empty answer keeps the guess, and its mark in the file."""
         self.one("class", self.meaning.guesses, "y, or another column", self.class_column)
@@ -45,22 +56,28 @@ class Questions:
         self.one("site", self.meaning.guesses, "y, or none", self.site_column)
         with suppress(UserError):  # told when all questions are answered
             self.splits(self.meaning)
-        how = "y to exclude what is named here; the classes come next"
+        how = "y; the classes come next"
         how += "; Ctrl-C to correct the table first" if self.meaning.open else ""
-        self.one("excluded", self.meaning.guesses, how, self.excluded)
+        self.one("excluded", self.meaning.guesses, how, self.excluded, "Exclude what is named here?")
         if "classes" in self.meaning.guesses:
-            print(visible(f"Proposed classes: {self.proposed()}."))
-            print("The last is the positive one; codes that are in none are excluded.")
+            print(visible(f"Proposed classes: {self.proposed()}"))
+            print("The last is the positive one; codes that are in none are excluded. Quote what has a space in it.")
         self.one("classes", self.meaning.guesses, "y, or your own in this form", self.classes)
         self.one("stains", self.names.guesses, "y", confirmed)
-        self.one("slice", self.names.guesses, "y", confirmed)
+        how = (
+            "y, or swap to exchange slice and patch" if "for the patch" in self.names.guesses.get("slice", "") else "y"
+        )
+        self.one("slice", self.names.guesses, how, self.slices)
 
-    def one(self, what: str, guesses: dict[str, str], how: str, take: Callable[[str], None]) -> None:
+    def one(
+        self, what: str, guesses: dict[str, str], how: str, take: Callable[[str], None], question: str = "Right?"
+    ) -> None:
         """Ask one question, if there is such a guess, until `take` accepts the answer."""
         if what not in guesses:
             return
-        told = visible(guesses[what][0].upper() + guesses[what][1:])
-        while answer := input(f"{told}. Right? ({how}; Enter to check it later) ").strip():
+        told = guesses[what].replace(propose_labels.MISTYPED, ", perhaps mistyped")
+        told = visible(told[0].upper() + told[1:])
+        while answer := input(f"{told}. {question} ({how}; Enter to check it later) ").strip():
             try:
                 take(answer)
             except UserError as error:
@@ -73,6 +90,17 @@ class Questions:
     def class_column(self, answer: str) -> None:
         if answer.lower() not in YES:
             propose_labels.take_class(self.meaning, self.table, self.names.case_column, self.column(answer))
+
+    def slices(self, answer: str) -> None:
+        """Take or exchange what was taken for slice and patch; the name of a part says that it is the patch."""
+        fields = self.names.shape.fields if self.names.shape else ()
+        slice_ = [str(fields[i]) for i in self.names.span]
+        if answer.lower() != "swap" and [answer] != slice_:
+            patch = [str(fields[i]) for i, group in self.names.groups.items() if "(?P<patch>" in group]
+            confirmed("y" if [answer] == patch else answer)
+            return
+        other = propose_names.swapped(self.names)
+        self.names.pattern, self.names.groups, self.names.span = other.pattern, other.groups, other.span
 
     def site_column(self, answer: str) -> None:
         if answer.lower() in ("none", "null", *NO):
@@ -91,8 +119,8 @@ class Questions:
             answer = self.meaning.patient_column or self.names.case_column
         if self.column(answer) == self.meaning.class_column:
             raise UserError(f"column {answer!r} is that of the class: name that of the patient")
-        if empty := int((self.table[answer] == "").sum()):
-            raise UserError(f"column {answer!r} is empty in {empty} rows: fill it in first, or name another")
+        if empty := list(self.table.index[self.table[answer] == ""]):
+            raise UserError(f"column {answer!r} is empty in {in_rows(empty, 6)}: fill it in first, or name another")
         self.meaning.patient_column = answer
 
     def excluded(self, answer: str) -> None:
@@ -140,16 +168,24 @@ class Questions:
             if sign or not pairs:
                 pairs.append([name, codes])
             else:
-                pairs[-1][1] += f",{word}"
-        classes = {name.strip(): [code.strip() for code in codes.split(",")] for name, codes in pairs}
+                pairs[-1][1] += f" {word}"
+        classes = {name.strip(): self.codes(codes) for name, codes in pairs}
         if len(classes) < max(2, len(pairs)) or not all(name and all(codes) for name, codes in classes.items()):
             raise UserError(f"not two or more classes with their codes: {form}")
         spelt = {class_code(code): code for code in self.meaning.counts}
         unknown = [code for codes in classes.values() for code in codes if class_code(code) not in spelt]
         if unknown:
             known = few(sorted(self.meaning.counts, key=natural), SHOWN)
-            raise UserError(f"no case has code {few(map(repr, unknown))}: choose from {known}")
+            raise UserError(
+                f"no case has code {few(map(repr, unknown))}: choose from {known}; quote a name with spaces"
+            )
         return {name: [spelt[class_code(code)] for code in codes] for name, codes in classes.items()}
+
+    def codes(self, text: str) -> list[str]:
+        """Return the codes in a text: what is between commas, or between spaces where no code has these."""
+        known = {class_code(code) for code in self.meaning.counts}
+        parts = [part.strip() for part in text.split(",")]
+        return [code for part in parts for code in ([part] if class_code(part) in known else part.split() or [""])]
 
     def example(self) -> str:
         """Return an answer of two classes, of which the second has two codes where there are three."""

@@ -83,7 +83,7 @@ def _cohort(study: Study) -> list[str]:
         guesses["patient"] += f"; if that is true, write {_quoted(case_column)}"
     lines = [
         "cohort:",
-        f"  case_column: {_quoted(case_column)}",
+        f"  case_column: {_quoted(case_column)}{_check(study.names.guesses, 'case')}",
         f"  class_column: {_quoted(meaning.class_column)}{_check(guesses, 'class')}",
         f"  patient_column: {patient}{_check(guesses, 'patient')}",
         *_sites(meaning),
@@ -113,7 +113,7 @@ def _names(names: Names) -> list[str]:
     if names.pattern:
         lines += [
             *([f"  # {names.shape}"] if names.shape else []),
-            *(f"  # check this: {names.guesses[k]}" for k in ("case", "slice") if k in names.guesses),
+            *(f"  # check this: {names.guesses[k]}" for k in ("slice",) if k in names.guesses),
         ]
         lines.append(f"  pattern: {_single(names.pattern)}")
     lines.append(f"  stains:  # each with its other spellings{_check(names.guesses, 'stains')}")

@@ -15,6 +15,7 @@ from factories import read_labels as read
 from stratamil.cohort import folders, inventory, labels, patch_files
 from stratamil.core.errors import UserError
 from stratamil.core.names import LONGEST, Grammar, slice_id
+from stratamil.report import cohort_excluded
 
 
 def study(tmp_path, names, table="Case,Class\n1,1\n2,3\n10,4\n11,2\n12,1\n"):
@@ -166,7 +167,7 @@ def test_hidden_and_system_folders_hold_no_patches(tmp_path):
     files = taken.excluded[taken.excluded["kind"] == "file"]
     assert sorted(files["name"]) == sorted(trash)
     reasons = files["reason"].value_counts().to_dict()
-    assert reasons == {"in a hidden or system folder": 2 * len(TRASH), "hidden file": 5}
+    assert reasons == {"in a hidden or system folder": 2 * len(TRASH), "hidden or system file": 5}
     # a dry run does not look into them, and looks at all others
     watched, _ = folders.look(folder)
     assert sorted(os.path.relpath(each, folder) for each in watched) == ["#1", ".", "Slide @20x", "a", "trash"]
@@ -180,7 +181,7 @@ def test_a_pattern_that_takes_all_takes_no_hidden_file(tmp_path):
     grammar = Grammar(r"(?P<case>.+)_(?P<slice>\d+)_(?P<stain>.+)_(?P<patch>\d+)\.png", STAINS)
     scanned = patch_files.scan(tmp_path / "patches", grammar)
     assert scanned.patches["path"].tolist() == ["1_2_he_3.png"]
-    assert scanned.left_out == [("._1_2_he_3.png", "hidden file", "", 0)]
+    assert scanned.left_out == [("._1_2_he_3.png", "hidden or system file", "", 0)]
 
 
 def test_what_a_link_leads_to_is_hidden_only_if_the_link_is(tmp_path):
@@ -490,3 +491,25 @@ def test_real_cohort(shared):
     assert (found["stain"] == stems.loc[found.index, "stain"]).all()
     assert (found["slice_id"].map(slice_id) == stems.loc[found.index, "slice"].map(slice_id)).all()
     assert (excluded["kind"] == "file").sum() == 6
+
+
+def test_names_that_no_pattern_reads_are_told_by_what_they_resemble(tmp_path):
+    grammar = Grammar(r"^(?P<case>[^/]+)/[^/ ]+ (?P<stain>he) tile(?P<patch>\d+)\.png$", STAINS)
+    names = [f"{c}/{c} he tile{n:03d}.png" for c in (1, 2) for n in (1, 2, 3)]
+    copies = {"OLD/1/1 he tile001.png": names[0], "2/notes about the case.png": "other", "1/1 he til004.png": "new"}
+    marked = ["1/1 he tile002 - Kopie.png", "1/Kopie von 1 he tile002.png", "1/1 he tile002 - Copy (2).png",
+              "2/2 he tile001 copy.png", "2/Copy of 2 he tile001.png", "2/2 he tile001(1).png"]  # fmt: skip
+    contents = {name: name for name in names} | copies
+    contents |= {name: names[1] if name[0] == "1" else names[3] for name in marked}
+    for name, content in contents.items():
+        (tmp_path / "p" / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / "p" / name).write_text(content)
+    labelled = read(tmp_path, "Case,Class\n1,1\n2,3\n")
+    taken = inventory.take(tmp_path / "p", labelled, grammar, list(STAINS), "exclude")
+    assert list(taken.patches["path"]) == names
+    told = {row.name: (row.reason, row.detail) for row in taken.excluded.itertuples(index=False)}
+    assert {told[name][0] for name in marked} == {"copy made by an operating system"}
+    assert [told[name][1] for name in copies] == [f"same bytes as {names[0]}", "", f"mistyped? like {names[2]}"]
+    rows = {row["reason"]: row for row in cohort_excluded.by_reason(taken.excluded)}
+    assert rows["name does not follow the pattern, but nearly"]["example"] == "1/1 he til004.png"
+    assert rows["name does not follow the pattern, same bytes as a patch"]["n"] == 1

@@ -1,5 +1,6 @@
 """Marks of readers: what of them excludes a patch, what is signal, and what is wrong with a table."""
 
+import io
 import logging
 
 import pandas as pd
@@ -63,6 +64,14 @@ def test_a_list_of_files_excludes_all_of_them_and_marks_without_artefacts_none(t
     assert len(patches) == 8 and excluded.empty
 
 
+def test_a_case_whose_patches_are_all_excluded_says_so(tmp_path):
+    listed = "\n".join(["file", *NAMES[:4]])
+    _, cases, excluded = taken(tmp_path, listed)
+    assert cases["status"].tolist() == ["no patches", "used"]
+    (case,) = excluded[excluded["kind"] == "case"].to_dict("records")
+    assert (case["name"], case["reason"], case["detail"]) == ("1", "no patches", "all are in cohort.exclude_patches")
+
+
 @pytest.mark.parametrize(
     "text, line",
     [
@@ -78,6 +87,27 @@ def test_a_wrong_list_is_one_line(tmp_path, text, line):
     assert len(error.value.problems) == 1 and line in error.value.problems[0] and "marks.csv" in error.value.problems[0]
 
 
+def test_an_american_s_artifact_is_one_and_a_list_without_any_is_said(tmp_path, caplog):
+    patches, _, excluded = taken(tmp_path, exported((NAMES[0], "artifact", "", "A"), (NAMES[0], "artefact", "", "a")))
+    assert len(patches) == 7 and excluded["detail"].tolist() == ["by A"] and not caplog.records
+    taken(tmp_path, exported((NAMES[0], "fold", "", "A")))
+    assert [record.getMessage() for record in caplog.records if record.levelno == logging.WARNING] == [
+        f"{tmp_path}/marks.csv: no mark is artefact: nothing is excluded"
+    ]
+
+
+def test_a_table_that_a_spreadsheet_saved_again_says_the_same(tmp_path):
+    text = exported(("a;b", "signal", 1, "Anna"), ("a;b", "not signal", 0, "B"), ("c", "signal", 1, "anna"))
+    cells = pd.read_csv(io.StringIO(text), dtype=str, keep_default_na=False)
+    saved = cells.to_csv(sep=";", index=False, lineterminator="\r\n")
+    (tmp_path / "marks.csv").write_bytes(saved.encode("utf-8-sig"))
+    assert marks.read_signal(tmp_path / "marks.csv").to_numpy().tolist() == [
+        ["a;b", "Anna", 1.0],
+        ["a;b", "B", 0.0],
+        ["c", "Anna", 1.0],
+    ]
+
+
 def test_signal_by_reader_without_what_nobody_decided(tmp_path):
     """Blinded marks count as others; the same mark twice is one."""
     rows = [("a", "signal", 1, "A"), ("a", "not signal", 0, "B"), ("b", "artefact", "", "A"), ("a", "signal", 1, "A")]
@@ -89,6 +119,9 @@ def test_signal_by_reader_without_what_nobody_decided(tmp_path):
         (exported(("a", "x", 1, "A"), ("a", "x", 0, "A")), "row 3: a is listed twice by A: remove one"),
         ("file,signal\na,1\na,1\n", "row 3: a is listed twice: remove one"),
         ("file,mark\na,1\n", "column signal is missing"),
+        (exported(("a", "not signal", 1, "A")), "row 2: mark is not signal, but signal is 1: correct one of them"),
+        (exported(("a", "signal", "", "A")), "row 2: mark is signal, but signal is empty"),
+        (exported(("a", "artefact", 0, "A")), "row 2: mark is artefact, but signal is 0"),
     ):
         (tmp_path / "marks.csv").write_text(wrong)
         with pytest.raises(UserError) as error:

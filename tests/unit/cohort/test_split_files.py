@@ -39,6 +39,21 @@ def clam_bool(path):
     pd.DataFrame(table, index=IDS).to_csv(path)
 
 
+def padded(path):
+    """Columns of unlike length, filled as `to_csv(na_rep="NaN")` does."""
+    pd.DataFrame({"train": [*IDS[:4], None], "val": [*IDS[4:8], None], "test": [*IDS[8:], None]}).to_csv(
+        path, na_rep="NaN"
+    )
+
+
+def indexed_bool(path):
+    """True and false beside an index that is no id, and a row for each of two slides of a case."""
+    sets = (SPLIT.train, SPLIT.val, SPLIT.test)
+    table = {name: [case in ids for case in IDS] for name, ids in zip(("train", "val", "test"), sets)}
+    table = pd.DataFrame({"case_id": IDS, "slide_id": [f"{case}_a" for case in IDS]} | table)
+    pd.concat([table, table.assign(slide_id="b")]).reset_index(drop=True).to_csv(path)
+
+
 def rows(path, head="case;set", words=("train", "Validation", "test"), ids=IDS):
     lines = [f"{case};{words[place * 3 // len(ids)]}" for place, case in enumerate(ids)]
     path.write_text("\n".join([head, *lines]), encoding="utf-8-sig")
@@ -53,10 +68,13 @@ def of_json(**lists):
     [
         ("a.csv", clam),
         ("a.csv", clam_bool),
+        ("a.csv", padded),
+        ("a.csv", indexed_bool),
         ("a.csv", rows),
         ("a.csv", lambda path: rows(path, "patient_id;split", ids=[f"p{number}" for number in range(6)])),
         ("a.json", of_json(train=IDS[:4], val=IDS[4:8], test=IDS[8:])),
         ("a.json", of_json(train_cases=[0, 1, 2, 3], validation_cases=IDS[4:8], test_cases=IDS[8:])),
+        ("a.json", of_json(train_cases=IDS[:4], val=IDS[4:8], Test_ids=IDS[8:])),
         ("a.json", of_json(train_patients=["P0", "P1"], val_patients=["P2", "P3"], test_patients=["P4", "P5"])),
         ("a.npz", lambda path: np.savez(path, train_cases=[0, 1, 2, 3], val_cases=IDS[4:8], test_cases=IDS[8:])),
     ],
@@ -88,7 +106,17 @@ def test_stamp_s_file_of_all_splits_has_validation_cases_from_the_next_test_set(
     ("name", "content", "said"),
     [
         ("a.csv", "x,y\n1,2\n", "no columns train, val and test, nor case and set: it has 'x', 'y': rename them"),
-        ("a.csv", "", "it has none"),
+        ("a.csv", "", "a.csv: empty: write a header and its rows"),
+        (
+            "a.csv",
+            "train,val,test\nM\xfcller,04,08\n".encode("latin-1"),
+            "not in UTF-8 (byte 17): save it as CSV UTF-8",
+        ),
+        ("a.csv", "train,val,validation,test\n00,04,05,08\n", "several columns of val: keep one"),
+        ("a.csv", "train,val,test\n00_HE.svs,04_HE.svs,08\n", "00_HE.svs seems to be a slide: write the ids of cases"),
+        ("a.csv", "train,test\n00,08\n", "no validation cases, nor a further split"),
+        ("a.json", '{"train": ["00"], "val": ["04"], "dev": ["05"], "test": ["08"]}', "several lists val"),
+        ("a.json", '{"train_patients": ["P0"], "val": ["04"], "test": ["08"]}', "lists of cases and of patients"),
         ("a.csv", "case,set\n1,traning\n", "column set has 'traning': write train, val or test"),
         ("a.csv", "train,val,test\n00,04,99\n", "test_cases names 99, not in the labels table"),
         ("a.json", "{", "not JSON"),
@@ -101,7 +129,7 @@ def test_stamp_s_file_of_all_splits_has_validation_cases_from_the_next_test_set(
     ],
 )
 def test_what_is_no_split_is_one_line(tmp_path, name, content, said):
-    (tmp_path / name).write_text(content)
+    (tmp_path / name).write_bytes(content if isinstance(content, bytes) else content.encode())
     with pytest.raises(UserError) as error:
         preset(tmp_path / name)
     assert any(said in line and str(tmp_path / name) in line for line in error.value.problems), error.value.problems

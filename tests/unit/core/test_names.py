@@ -54,7 +54,7 @@ def test_variants_are_read(name, expected):
         ("case_056_match_1_h&e.png", "no patch number", ""),
         ("patched_case_1_match_1_h&e.png", "no patch number", ""),
         ("case_1_match_1_cd31_patch1.png", "stain not in names.stains", "cd31"),
-        ("._case_1_match_1_h&e_patch1.png", "hidden file", ""),
+        ("._case_1_match_1_h&e_patch1.png", "hidden or system file", ""),
         ("Thumbs.db", "not an image", ""),
         ("slide_1_patch3.png", "name does not follow the pattern", ""),
     ],
@@ -188,6 +188,7 @@ def test_file_names_of_ordinary_ids_are_these_ids():
         assert file_name(text) == text
     assert re.fullmatch("SMA~[0-9a-f]{8}", file_name("\u03b1-SMA"))
     assert re.fullmatch("HER2_neu~[0-9a-f]{8}", file_name("HER2/neu"))
+    assert re.fullmatch("AUX~[0-9a-f]{8}", file_name("AUX")) and file_name("con-1") == "con-1"
     assert len(file_name("x" * 5000)) <= PORTABLE
 
 
@@ -211,6 +212,8 @@ NAMED = {  # pattern: path -> case, stain, slice, what numbers it, its place
     "qupath": {
         "S21-0001 A1 HE.svs [x=1024,y=2048,w=512,h=512].png": ("S21-0001", "h&e", "S21-0001 A1 HE.svs", (1024, 2048)),
         "S21-1_B_sox10 [d=4.5,x=0,y=9,w=5,h=5,z=0,t=1].TIF": ("S21-1", "sox10", "S21-1_B_sox10", (0, 9)),
+        "S21-1_HE [d=3,9988,x=-16,y=-2,w=5,h=5].ome.tif": ("S21-1", "h&e", "S21-1_HE", (-16, -2)),  # a German QuPath's
+        "S21-1 (b) [2] 'HE' é.vsi [x=1,y=2,w=5,h=5].png": ("S21-1", "h&e", "S21-1 (b) [2] 'HE' é.vsi", (1, 2)),
         "SHE-12 A HES [x=1,y=2,w=5,h=5].png": "she-12 a hes",  # a word of another stain that holds HE
         "S21-0001 HE [x=1,y=2,w=5,h=5]-labelled.png": None,
     },
@@ -224,6 +227,9 @@ NAMED = {  # pattern: path -> case, stain, slice, what numbers it, its place
         "a/TCGA-AA-3494-01Z-00-DX1_files/20.0/3_7.jpeg": ("TCGA-AA-3494", "h&e", "TCGA-AA-3494-01Z-00-DX1", (3, 7)),
         "TCGA-AA-3494-01A-02-BS2.svs [x=1,y=2,w=5,h=5].png": ("TCGA-AA-3494", "h&e", "TCGA-AA-3494-01A-02-BS2", (1, 2)),
         "TCGA-AA-3494-01Z-00-DX1-x12-y13.jpg": ("TCGA-AA-3494", "h&e", "TCGA-AA-3494-01Z-00-DX1", (12, 13)),
+        "TCGA-AA-3494-01Z-00-DX1 [d=2,x=1,y=2,w=5,h=5].png": ("TCGA-AA-3494", "h&e", "TCGA-AA-3494-01Z-00-DX1", (1, 2)),
+        "TCGA-AA-3494-01Z-00-DX1_-10_-20.png": ("TCGA-AA-3494", "h&e", "TCGA-AA-3494-01Z-00-DX1", (-10, -20)),
+        "TCGA-AA-3494-01Z-00-DX1-10-20.png": ("TCGA-AA-3494", "h&e", "TCGA-AA-3494-01Z-00-DX1", (10, 20)),
         "TCGA-AA-3494-01Z-00-DX1.png": None,
     },
     "tcga-blocks": {

@@ -97,18 +97,33 @@ NONE = {"blank": "keep", "min_tissue": None, "min_sharpness": None, "pen": "keep
 
 @pytest.fixture(scope="module")
 def by_stain(made, tmp_path_factory):
-    """A bundle of two encoders, one with weights of its own; a folder of patches; the weights."""
+    """Bundles of two encoders, one with weights of its own; a folder of patches; the weights."""
     folder = tmp_path_factory.mktemp("by_stain")
     torch.manual_seed(0)
     torch.save(torchvision.models.squeezenet1_1(weights=None).state_dict(), folder / "ours.pth")
     own = networks.load("squeezenet1_1", folder / "ours.pth", 64, "global", precision="fp32", device="cpu")
     stains = networks.load("stain_stats", device="cpu")
+    write_bundle(made, folder / "by_stain.zip", (own, ["h&e"]), (stains, ["melan", "sox10"]))
+    write_bundle(made, folder / "joined.zip", (own, None), (stains, None))
+    random, patches = np.random.default_rng(3), folder / "patches"
+    patches.mkdir()
+    for case in ("51", "52"):
+        for stain in STAINS:
+            for i in range(2):
+                pixels = random.integers(0, 255, (70, 70, 3), dtype=np.uint8)
+                Image.fromarray(pixels).save(patches / f"case_{case}_match_1_{stain}_patch{i}.png")
+    return folder
+
+
+def write_bundle(made, path, ours, stats):
+    """A bundle of untrained models of two encoders, each given with its stains; None is all."""
     told = ("weights", "weights_sha256", "input_size", "resize", "pooling", "precision")
     encoders = {
         name: {key: encoder.identity[key] for key in told}
         | {"encoder": encoder.identity["encoder"], "final_relu": None, "only_stains": only}
-        for name, encoder, only in (("ours", own, ["h&e"]), ("stats", stains, ["melan", "sox10"]))
+        for name, (encoder, only) in (("ours", ours), ("stats", stats))
     }
+    own, stains = ours[0], stats[0]
     identity = {"encoders": {"ours": own.identity, "stats": stains.identity}}
     settings = model_settings(
         own.identity["dim"] + stains.identity["dim"], 2, embed_dim=8, attention_dim=4, zero_start=False
@@ -120,19 +135,11 @@ def by_stain(made, tmp_path_factory):
     facts = bundle.read(made.zip).facts | {"source": "patches", "encoders": encoders, "features": identity}
     facts |= {"model": settings.asdict(), "names": schema.defaults("names")}
     facts["reference"] |= {"shift": facts["reference"]["shift"] | {"limit": None, "usual": {}}}
-    bundle.write(folder / "by_stain.zip", facts, weights, {"hashes": np.arange(9, dtype=np.uint64)}, "card")
-    random, patches = np.random.default_rng(3), folder / "patches"
-    patches.mkdir()
-    for case in ("51", "52"):
-        for stain in STAINS:
-            for i in range(2):
-                pixels = random.integers(0, 255, (70, 70, 3), dtype=np.uint8)
-                Image.fromarray(pixels).save(patches / f"case_{case}_match_1_{stain}_patch{i}.png")
-    return folder
+    bundle.write(path, facts, weights, {"hashes": np.arange(9, dtype=np.uint64)}, "card")
 
 
-def arguments(folder, output, *more):
-    words = ["--bundle", folder / "by_stain.zip", "--patches", folder / "patches", "--output", output]
+def arguments(folder, output, *more, name="by_stain"):
+    words = ["--bundle", folder / f"{name}.zip", "--patches", folder / "patches", "--output", output]
     return [*words, "--no-galleries", *more]
 
 
@@ -173,6 +180,28 @@ def test_new_cases_are_excluded_by_the_rule_of_the_study_and_listed(by_stain, on
         attention = pd.read_parquet(tmp_path / "out/patch_attention.parquet")
         assert (attention["case_id"] == "51").sum() == n
     assert "min_tissue" in model_card.text(dict(made.facts) | {"quality": schema.defaults("cohort.quality")})
+
+
+def test_joined_encoders_give_each_patch_the_features_of_both(by_stain, one_thread, tmp_path):
+    """Each block is that of its encoder alone; the prediction is that of load_bundle on the same features."""
+    call("predict", *arguments(by_stain, tmp_path, "--weights", by_stain / "ours.pth", name="joined"))
+    model = load_bundle(by_stain / "joined.zip")
+    table = pd.read_csv(tmp_path / "predictions.csv", dtype={"case_id": str})
+    assert table["case_id"].tolist() == ["51", "52"]
+    for row in table.to_dict("records"):
+        case, paths = (
+            row["case_id"],
+            [[out / f"features/{name}" for name in ("ours", "stats")] for out in (tmp_path, one_thread)],
+        )
+        data, alone = (store.read([folder / f"{case}.h5" for folder in each], [case]) for each in paths)
+        values, single = np.asarray(data.values), np.asarray(alone.values)
+        of_ours = (data.table["stain"] == "h&e").to_numpy()
+        assert data.table["path"].tolist() == alone.table["path"].tolist() and len(values) == 6
+        np.testing.assert_array_equal(values[of_ours, :-60], single[of_ours, :-60])
+        np.testing.assert_array_equal(values[~of_ours, -60:], single[~of_ours, -60:])
+        assert values[:, :-60].any(axis=1).all() and values[:, -60:].any(axis=1).all()
+        found = model.of_case(data, case)
+        assert row["prob_high_grade"] == pytest.approx(found.probabilities[1], abs=1e-12)
 
 
 def test_new_cases_get_the_colours_that_training_had(by_stain, one_thread, tmp_path):

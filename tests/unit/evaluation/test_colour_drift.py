@@ -55,14 +55,25 @@ def test_a_column_that_only_tells_the_class_is_no_drift():
     assert found["h&e"]["share"] > 0.9 and found["h&e"]["p"] == 1  # within a class nobody can change places
 
 
-@pytest.mark.parametrize("form", ["%Y-%m-%d", "%d.%m.%Y"])
+@pytest.mark.parametrize("form", ["%Y-%m-%d", "%d.%m.%Y", "%m/%d/%Y", "%d/%m/%Y", "%Y-%m-%dT%H:%M:%S"])
 def test_dates_are_numbers_and_named_by_their_ends(form):
     features, cases, column = made(shift=3.0)
-    days = [pd.Timestamp(2019 + (site == "Ulm"), 1 + i % 12, 1) for i, site in enumerate(column.values)]
+    days = [pd.Timestamp(2019 + (site == "Ulm"), 1 + i % 12, 15) for i, site in enumerate(column.values)]
     texts = pd.Series([day.strftime(form) for day in days], index=column.values.index)
     found = rows(features, cases, typed("Scanned", texts))["h&e"]
     assert found["adjusted"] < 0.001
-    assert (found["low"][0], found["high"][0]) == ("2019-01-01 to 2019-11-01", "2020-02-01 to 2020-12-01")
+    assert (found["low"][0], found["high"][0]) == ("2019-01-15 to 2019-11-15", "2020-02-15 to 2020-12-15")
+
+
+def test_dates_of_two_readings_are_none_and_a_mistyped_century_is_one():
+    features, cases, column = made(shift=3.0)
+    index = column.values.index
+    either = pd.Series([f"0{1 + i % 9}/0{1 + i // 9}/2020" for i in range(40)], index=index)
+    assert rows(features, cases, typed("Scanned", either)) == {}
+    texts = ["1020-03-01" if i == 0 else f"2020-03-{1 + i % 28:02d}" for i in range(40)]
+    assert rows(features, cases, typed("Scanned", pd.Series(texts, index=index)))["h&e"]["patients"] == 40
+    alone = pd.Series(["2019-05-02" if site == "Bonn" else "2020-05-02" for site in column.values], index=index)
+    assert rows(features, cases, typed("Scanned", alone))["h&e"]["low"][0] == "2019-05-02"
 
 
 def test_too_little_is_nothing():

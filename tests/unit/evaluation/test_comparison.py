@@ -1,5 +1,6 @@
 """Studies side by side: the same cases, the same samples, and the numbers of their reports."""
 
+import json
 from dataclasses import replace
 from pathlib import Path
 
@@ -12,6 +13,8 @@ from made_study import study
 from stratamil.core.errors import UserError
 from stratamil.evaluation import compared_studies, comparison, cross_split
 from stratamil.evaluation.compared_studies import Side
+from stratamil.report import comparison_words
+from stratamil.stats.intervals import Estimate
 
 Y = np.arange(60) % 2
 WEAK = Y + 1.5 * np.random.default_rng(1).normal(size=60)
@@ -67,6 +70,9 @@ def test_cases_that_are_not_shared_are_listed_and_left_out():
     assert alike[0] == alike[1] and len(alike[0]) == 58
     assert np.array_equal(shared.sides[0].study.weights, shared.sides[1].study.weights)
     with_it = comparison.numbers(shared)
+    told = comparison_words.notes(with_it, [1])
+    assert told[0] == ("1 of 59 cases that all predict has different classes: check that equal ids are the same cases.")
+    assert told[1] == "2 cases of the studies are left out: see Cases compared."
     without = comparison.numbers(compared_studies.shared(shared.sides))
     assert with_it["pairs"] == without["pairs"]
 
@@ -86,6 +92,52 @@ def test_other_splits_are_compared_pooled():
     assert found["headline"] == "roc_auc" and not found["folds"]
     assert found["pairs"][0]["differences"]["fold_mean"].value is None
     assert found["pairs"][0]["differences"]["roc_auc"].low > 0
+
+
+def test_where_a_test_set_lacks_a_class_all_cases_count_together():
+    """As in the reports: the mean of test sets would not be defined."""
+    found = comparison.numbers(compared_studies.shared([side("a"), without(side("b", STRONG), split="01", y=1)]))
+    assert found["folds"] and found["headline"] == "roc_auc"
+    pair = found["pairs"][0]
+    assert pair["differences"]["fold_mean"].value is None and pair["differences"]["roc_auc"].low > 0
+    assert pair["holm"] == pair["p"]["roc_auc"]
+    assert "The AUROC of b is" in comparison_words.headline(found)
+    assert any("has no CI, as where one lacks a class" in line for line in comparison_words.notes(found, [1]))
+
+
+def test_it_is_said_why_there_is_no_auroc():
+    one = side("b", STRONG)
+    for split in one.study.splits:
+        one = without(one, split=split, y=0)
+    found = comparison.numbers(compared_studies.shared([side("a"), one]))
+    said = comparison_words.headline(found)
+    assert said == "b against a: the AUROC is not defined, because no shared case is benign."
+
+
+def without(of, split, y):
+    """A side without the cases of a class in the test set of a split."""
+    made = replace(of.study)
+    for run in (run for run in made.runs if run.split == split):
+        run.__dict__["test"] = run.test[run.test["true_label"] != y].reset_index(drop=True)
+    return replace(of, study=made)
+
+
+def test_the_same_auroc_to_two_digits_is_no_0_higher():
+    sides = compared_studies.shared([side("a"), side("b", WEAK + 1e-4 * STRONG)]).sides
+    found = comparison.numbers(compared_studies.Shared(sides, pd.DataFrame({"reason": []}), False))
+    difference = Estimate(0.001, -0.02, 0.03, 60)
+    pair = found["pairs"][0] | {"differences": {found["headline"]: difference}}
+    assert comparison_words.verdict(pair, found) == (
+        "b and a have the same AUROC to two digits (95% CI of the difference −0.02 to 0.03): this cohort cannot show "
+        "a difference."
+    )
+
+
+def test_all_cases_of_one_patient_have_no_interval():
+    shared = compared_studies.shared([side("a"), side("b", STRONG, patients=["p"] * 60)])
+    found = comparison.numbers(shared)
+    assert found["patients"] == 1 and found["sides"][0]["calibration"]["slope"].low is None
+    json.dumps(found, default=vars, allow_nan=False)
 
 
 def test_per_case_names_who_is_right_and_disputed_cases_first():
@@ -117,6 +169,8 @@ def test_what_cannot_be_compared_is_one_line():
     renamed = other.study.cases.assign(case_id="x" + other.study.cases["case_id"])
     for run in other.study.runs:
         run.__dict__["test"] = run.test.assign(case_id="x" + run.test["case_id"])
+    with pytest.raises(UserError, match="have 60 cases in common, but none of the same class"):
+        compared_studies.shared([side("a"), side("b", y=1 - Y)])
     with pytest.raises(UserError, match="a, b have no case in common: their ids are such as 1, x1"):
         compared_studies.shared([side("a"), replace(other, study=replace(other.study, cases=renamed))])
 
@@ -141,7 +195,26 @@ def test_a_table_that_was_cut_or_is_impossible_is_one_line(tmp_path):
         (table.assign(prob_benign=7), "a probability is not between 0 and 1"),
         (table.assign(prob_benign=np.nan), "a probability is not between 0 and 1"),
         (table.assign(case_id=table["case_id"].iloc[0]), f"case {table['case_id'].iloc[0]} stands there twice"),
+        (table.assign(true_class=[np.nan, "much", *table["true_class"][2:]]), "class 'much' is none of benign"),
+        (table.assign(prob_benign="much"), "a probability is not between 0 and 1"),
+        (table.assign(prob_benign=table["prob_benign"] / 2), "probabilities of a case do not add up to 1"),
+        (table.assign(logit_benign="much"), "a logit is not a number"),
     ):
         altered.to_csv(file, index=False)
         with pytest.raises(UserError, match=line):
             compared_studies.read("study", folder, 10, 1)
+
+
+@pytest.mark.parametrize("content", ["[]", "{}", '{"split": "01", "seed": 42, "classes": null}', '{"seed": []}'])
+def test_results_that_are_damaged_are_one_line(tmp_path, content):
+    folder = studies.write(tmp_path / "study")
+    (folder / "split_01/seed_42/results.json").write_text(content)
+    with pytest.raises(UserError, match=r"results\.json: damaged: run evaluate again"):
+        compared_studies.read("study", folder, 10, 1)
+
+
+@pytest.mark.parametrize("content", ["seeds: 5", "{seeds: 5, splits: {n_splits: 2, n_repeats: 1}}", "[1]", "{"])
+def test_settings_of_another_form_are_one_line(tmp_path, content):
+    (tmp_path / "config.yaml").write_text(content)
+    with pytest.raises(UserError, match="not the settings of a study of this version"):
+        compared_studies.inputs(tmp_path)

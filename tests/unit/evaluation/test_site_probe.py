@@ -8,6 +8,7 @@ from sklearn.preprocessing import StandardScaler
 
 from stratamil.evaluation import site_probe
 from stratamil.features.store import Features
+from stratamil.report.site_sentences import tells
 
 SITES = ["Bonn", "Ulm", "Kiel"]
 
@@ -32,10 +33,10 @@ def made(n=20, shift=0.0, dim=40, seed=0, cases_of_patient=1, also_class=0.0):
 
 def test_a_scanner_that_colours_the_features_is_told():
     found = site_probe.probe(*made(shift=1.0), 200, 1)
-    assert found["features"].value > 0.98 and found["features"].low > 0.9 and site_probe.telling(found)
+    assert found["features"].value > 0.98 and found["features"].low > 0.9 and tells(found["features"])
     assert found["patients"] == 60 and found["sites"] == sorted(SITES) and found["few"] == []
     assert set(found["each"]) == set(SITES) and all(auc > 0.95 for auc in found["each"].values())
-    assert found["colour"] is None and not site_probe.telling(found, "class")
+    assert found["colour"] is None and not tells(found["class"])
 
 
 @pytest.mark.slow
@@ -57,7 +58,7 @@ def test_cases_of_a_patient_do_not_tell_of_each_other():
 def test_the_class_alone_is_beside_it():
     features, cases = made(n=40, also_class=0.4)
     found = site_probe.probe(features, cases, 200, 1)
-    assert site_probe.telling(found, "class") and found["class"].value > 0.6
+    assert tells(found["class"]) and found["class"].value > 0.6
 
 
 def test_what_is_asked_of_a_patient_does_not_depend_on_their_site():
@@ -91,3 +92,20 @@ def test_sites_of_few_patients_are_left_out_and_one_alone_is_nothing():
     found = site_probe.probe(features, few, 100, 1)
     assert found["sites"] == ["Bonn", "Ulm"] and found["few"] == ["Kiel"] and found["patients"] == 20
     assert site_probe.probe(features, cases[cases["site"] == "Ulm"], 100, 1) is None
+
+
+def test_features_that_never_vary_tell_nothing():
+    """Constant features; and all cases but one of a class, so that folds without it know no class at all."""
+    features, cases = made(n=6)
+    features.values[:] = 1
+    found = site_probe.probe(features, cases.assign(**{"class": ["benign"] * 17 + ["high-grade"]}), 50, 1)
+    assert found["features"].value == 0.5 and not tells(found["features"])
+    assert found["class"].value == pytest.approx(0.5, abs=0.1)
+
+
+def test_rows_of_doubt_teach_a_site_that_the_other_folds_lack():
+    """Fold 0 holds all rows of site 1 that may teach: without the others no model of it would know that site."""
+    y, folds = np.repeat([0, 1], 6), np.tile([0, 1, 2], 4)
+    taught = (y == 0) | (folds == 0)
+    p = site_probe.out_of_fold(y[:, None] + 0.01 * np.arange(12)[:, None], y, folds, taught=taught)
+    assert (p.argmax(axis=1) == y).all()

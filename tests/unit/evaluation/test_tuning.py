@@ -23,6 +23,7 @@ from stratamil.stats import metrics
 CASES = [str(i) for i in range(1, 41)]
 SPLIT = splits.Split(CASES[:22], CASES[22:30], CASES[30:])
 Y = {case: int(case) % 2 for case in CASES}
+PATIENTS = {"by": "patient", "balance": ["class"]}
 SPACE = {"train.lr": [0.001, 0.1, "log"], "model.dropout": [0, 0.5], "model.aggregation": ["hierarchical", "mean"]}
 FLAGS = ["--embed-dim=8", "--attention-dim=4", "--epochs=3", "--precision=fp32", "--lr=0.01"]
 
@@ -38,7 +39,7 @@ def cohort(tmp_path, monkeypatch):
     pd.DataFrame(known | {"status": "used", "label": "1"}).to_csv(tmp_path / "cases.csv", index=False)
     asked = []
 
-    def read(shards, case_ids):
+    def read(shards, case_ids, viewed=False):
         asked.append(set(case_ids))
         kept = data.table["case_id"].isin(set(case_ids)).to_numpy()
         return replace(data, values=data.values[kept], table=data.table[kept].reset_index(drop=True))
@@ -67,7 +68,7 @@ def test_a_score_is_that_of_the_candidate_trained_alone_on_the_inner_fold(cohort
     folder, data, _ = cohort
     _, table = tuned(folder, monkeypatch)
     cases = pd.read_csv(folder / "cases.csv", dtype=str)
-    folds = tuning.inner_folds(SPLIT, cases, list(CLASSES), 3, 1, "01")
+    folds = tuning.inner_folds(SPLIT, cases, list(CLASSES), 3, 1, "01", **PATIENTS)
     assert sorted(case for fold in folds.values() for case in fold.test) == sorted(SPLIT.train + SPLIT.val)
     patient = cases.set_index("case_id")["patient_id"]
     bags, scores = Bags(data, STAINS), []
@@ -152,7 +153,9 @@ def test_asked_to_stop_within_a_stack_it_says_so(cohort, batch_size):
     settings = train_settings(epochs=3, batch_size=batch_size)
     recipe = stack.Recipe(0, model_settings(DIM, 2, embed_dim=8, attention_dim=4), settings)
     cases = pd.read_csv(folder / "cases.csv", dtype=str)
-    plan = tuning.Plan([recipe], tuning.inner_folds(SPLIT, cases, list(CLASSES), 3, 1, "01"), [1], "log_loss")
+    plan = tuning.Plan(
+        [recipe], tuning.inner_folds(SPLIT, cases, list(CLASSES), 3, 1, "01", **PATIENTS), [1], "log_loss"
+    )
     known = stack.Data(Bags(data, STAINS), SPLIT.train, SPLIT.val, Y, "01")
     with pytest.raises(Stopped, match="run again"):
         tuning.search(known, plan, folder / "state.json", lambda: True)
@@ -202,11 +205,37 @@ def test_a_diverging_candidate_takes_no_other_with_it(cohort, monkeypatch):
     assert yaml.safe_load(chosen)["chosen"]["settings"]["train.lr"] == 0.01
 
 
+def test_inner_folds_keep_whole_what_the_splits_keep_whole():
+    site = [f"s{int(case) // 2 % 10}" for case in CASES]
+    cases = pd.DataFrame({"case_id": CASES, "patient_id": CASES, "site": site})
+    cases["class"] = [list(CLASSES)[Y[case]] for case in CASES]
+    known = cases.set_index("case_id")
+
+    def parted(column, **how):
+        folds = tuning.inner_folds(SPLIT, cases, list(CLASSES), 4, 1, "01", **how).values()
+        return sum(bool(set(known.loc[a, column]) & set(known.loc[b, column])) for fold in folds for a, b in (
+            (fold.train, fold.val), (fold.train, fold.test), (fold.val, fold.test)
+        ))  # fmt: skip
+
+    assert parted("site", **PATIENTS) and not parted("site", by="site", balance=["class"])
+    few = cases.assign(site=["a" if int(case) < 15 else "b" for case in CASES])
+    with pytest.raises(UserError) as error:
+        tuning.inner_folds(SPLIT, few, list(CLASSES), 4, 1, "01", by="site", balance=["class"])
+    line = "split 01, training and validation cases: tune.inner is 4, but there are 2 sites (a, b), and splits.by: site"
+    assert error.value.problems[0].startswith(line)
+    spread = cases.assign(site=np.where(cases["case_id"].astype(int) % 4 < 2, "a", "b"))
+    how = {"by": "patient", "balance": ["class", "site"]}
+    for fold in tuning.inner_folds(SPLIT, spread, list(CLASSES), 5, 1, "01", **how).values():
+        counts = spread[spread["case_id"].isin(fold.test)].groupby(["class", "site"]).size()
+        assert set(counts) <= {1, 2} and len(counts) == 4
+
+
 def test_folds_that_cannot_hold_both_classes_are_one_line(cohort, monkeypatch):
     folder, _, _ = cohort
     with pytest.raises(UserError) as error:
         tuned(folder, monkeypatch, "--inner=9")
-    assert "tune.inner is 9, but class" in error.value.problems[0] and "split 01" in error.value.problems[0]
+    line = "split 01, training and validation cases: tune.inner is 9, but class benign has "
+    assert error.value.problems[0].startswith(line)
 
 
 def test_the_models_of_a_split_are_trained_with_what_was_chosen(cohort, monkeypatch):

@@ -47,8 +47,12 @@ def test_candidates_share_what_must_be_alike_to_train_side_by_side():
     assert len({str(each) for each in drawn({"model.embed_dim": list(range(8, 40)), "train.batch_size": [1, 2]})}) == 24
 
 
-def test_numbers_are_whole_where_the_study_s_own_is():
+def test_numbers_are_whole_where_the_setting_is():
     made = drawn({"train.epochs": [10, 50, "linear"], "train.min_delta": [0, 0.1, "linear"]})
+    caps = drawn({"train.per_slice_cap": [1, 9, "log"], "train.max_slices_per_stain": [1, 5, "linear"]})[1:]
+    assert all(type(value) is int for each in caps for value in each.values())  # the study's own is none of a number
+    shares = drawn({"train.instance_weight": [0, 1, "linear"]}, **{"train.instance_weight": 1})[1:]
+    assert len({each["train.instance_weight"] for each in shares}) > 9
     assert all(type(each["train.epochs"]) is int and 10 <= each["train.epochs"] <= 50 for each in made)
     assert all(type(each["train.min_delta"]) is float for each in made[1:])
 

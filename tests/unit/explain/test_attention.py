@@ -221,7 +221,7 @@ def test_summaries_tell_stain_weights_and_missing_stains(study, monkeypatch):
         assert row["normalised_entropy"] == pytest.approx(-(w * np.log(w)).sum() / np.log(len(w)), abs=1e-5)
     text = (output / "attention_summary.txt").read_text()
     assert "split 01, seed 42, 3 test cases, 27 patches" in text
-    assert "not an explanation by itself" in text
+    assert "no explanation by themselves" in text
     line = next(line for line in text.splitlines() if line.startswith("10 "))
     assert line.split()[5:] == ["4", "sox10", "-", "-", "1.000", "sox10", "1.00", "sox10", "one", "slice"]
     assert len(list((output / "plots").iterdir())) == 1
@@ -391,7 +391,7 @@ def test_the_most_attended_stain_is_named_only_where_there_is_one(stain_weights,
     case = one_case(table)
     text = attention_text.summary_text([case], STAINS, "split 01")
     assert case.most_attended == said and attention_tables.summary([case], STAINS)["most_attended_stain"][0] == said
-    told = text.split("Most attended stain: ")[1].split(" cases.")[0].split(", ")
+    told = text.split("Stain of the largest weight: ")[1].split(" cases.")[0].split(", ")
     assert [part for part in told if not part.endswith(" in 0")] == [f"{said} in 1"]
 
 
@@ -535,9 +535,24 @@ def test_a_wrong_truth_table_is_refused(study):
     with pytest.raises(UserError, match="row 2: signal is 2") as error:
         planted_signal.read_truth(study / "bad.csv", patches)
     assert len(error.value.problems) == 3
+    patches.to_parquet(study / "patches.parquet")
     truth.assign(file="x" + truth["file"]).to_csv(study / "bad.csv", index=False)
     with pytest.raises(UserError, match="none of the patches"):
-        planted_signal.read_truth(study / "bad.csv", patches)
+        planted_signal.check(study / "bad.csv", study / "patches.parquet")
+    truth.assign(signal="").to_csv(study / "bad.csv", index=False)
+    with pytest.raises(UserError, match="no row has a signal"):
+        planted_signal.check(study / "bad.csv", study / "patches.parquet")
+
+
+def test_marks_of_cases_that_another_split_tests_stop_nothing(study, monkeypatch):
+    table = patch_table()
+    others = pd.DataFrame({"path": ["other/1.png", "other/2.png"]})
+    pd.concat([table[["path"]], others]).to_parquet(study / "patches.parquet")
+    (study / "marks.csv").write_text("file,signal,reader\nother/1.png,1,A\nother/2.png,0,A\n")
+    given = ["--truth", study / "marks.csv", "--patches-table", study / "patches.parquet"]
+    result = json.loads((run(study, monkeypatch, "--max-cases", "1", *given) / "truth_auc.json").read_text())
+    assert result["cases"] == 0 and result["mean_auc"] is None
+    assert result["readers"][0] | {"marked": 0} == result["readers"][0]
 
 
 @pytest.mark.parametrize(
@@ -615,3 +630,16 @@ def test_a_stain_that_no_case_has_is_not_shown_and_changes_no_colour(study, monk
 def test_stains_have_no_colour_of_a_class():
     assert not set(style.STAIN_COLORS) & set(style.COLORS)
     assert len(set(style.palette(STAINS).values())) == len(STAINS)
+
+
+def test_of_few_figures_the_first_are_of_wrong_cases_and_of_the_surest():
+    sure = {
+        "1": ("a", "a", 0.99),
+        "2": ("a", "a", 0.6),
+        "3": ("a", "b", 0.7),
+        "4": ("b", "a", 0.8),
+        "5": ("b", "b", 0.9),
+    }
+    cases = [attention_tables.Case(case, *told, None) for case, told in sure.items()]
+    drawn = [[case.id for case in attention_tables.choose(cases, most=most)] for most in (1, 2, 3, 4, 5, None)]
+    assert drawn == [["4"], ["3", "4"], ["1", "3", "4"], ["1", "3", "4", "5"], list(sure), list(sure)]

@@ -11,6 +11,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
+from matplotlib.text import Text
 from pages import Elements, browse, outside, undrawn
 from repository import REPOSITORY
 from scipy.stats import spearmanr
@@ -21,7 +22,7 @@ from stratamil.core.errors import UserError
 from stratamil.core.names import column
 from stratamil.explain import faithfulness, faithfulness_runs, findings, without_attention
 from stratamil.features import store
-from stratamil.report import faithfulness_sentences
+from stratamil.report import faithfulness_plots, faithfulness_sentences
 from stratamil.stats import estimates
 from stratamil.stats.intervals import Estimate
 
@@ -167,6 +168,41 @@ def test_without_attention_nothing_is_claimed_of_it(tmp_path):
     assert all(item.verdict == "not defined" and "not defined" in item.sentence for item in claimed)
     assert "all patches of a case have equal weight" in faithfulness.numbers(study)["overall"]
     assert found(study)["study", "deletion_contribution", "probability"].verdict == "above"
+
+
+HAS_NONE = r"The model has no attention|Does attention improve the AUROC|Attention adds nothing to the AUROC"
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("aggregation", "attention"), [("lse", "random"), ("mean", "equal"), ("mean_mlp", "equal")])
+def test_the_page_of_a_model_without_attention_speaks_of_weights(tmp_path, aggregation, attention):
+    """In sentences, answers and figures; the name of a class stays."""
+    made = Made(tmp_path, n=12, attention=attention, classes=("no attention", "high-grade"))
+    study = made.study()
+    for run in study.runs:
+        run.results["settings"] = {"model": {"aggregation": aggregation}}
+    numbers, table = faithfulness.numbers(study), faithfulness.by_case(study)
+    drawn = faithfulness_plots.draw(study, numbers, table, STAINS)
+    said = [numbers["overall"], *(row["sentence"] for row in numbers["findings"])]
+    said += [text for row in numbers["answers"] for text in (row["question"], row["answer"], row["measured_by"])]
+    said += [text.get_text() for figure, _ in drawn.values() for text in figure.findobj(Text)]
+    said += [words for _, words in drawn.values()]
+    told = [re.sub(f"{HAS_NONE}|no attention", "", text) for text in said]
+    assert [text for text in told if re.search("atten", text, re.IGNORECASE)] == []
+    assert any("weight" in text for text in told) and any("predicted no attention" in text for text in said)
+
+
+@pytest.mark.slow
+def test_a_class_that_no_case_is_predicted_as_is_said_to_be_none(tmp_path):
+    study = Made(tmp_path, n=12).study()
+    for run in study.runs:
+        run.perturbation["predicted_class"] = "benign"
+    items, numbers = found(study), faithfulness.numbers(study)
+    for measure in ("deletion_attention", "necessity_percent"):
+        item = items["study", f"{measure}_predicted_high_grade", "probability"]
+        assert item.sentence == "No case is predicted high-grade." and item.verdict == "not defined"
+    assert items["study", "stain_support_predicted_high_grade", "margin"].sentence == "No case is predicted high-grade."
+    assert numbers["overall"].endswith("; no case is predicted high-grade.")
 
 
 @pytest.mark.slow

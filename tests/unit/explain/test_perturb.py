@@ -53,6 +53,15 @@ def test_a_part_is_as_if_there_was_nothing_else(aggregation, coupled):
     np.testing.assert_allclose(plain, expected, atol=1e-10)
 
 
+@pytest.mark.parametrize("aggregation", ["mean", "mean_mlp"])
+def test_equal_weights_change_nothing_in_a_model_whose_weights_are_equal(aggregation):
+    cases, _, _ = run(build(aggregation), features())
+    names = [column for column in cases if column.startswith("prob_")]
+    for name in names:
+        np.testing.assert_allclose(cases[f"uniform_{name}"], cases[name], atol=1e-9)
+    assert len(names) == 3
+
+
 def test_parts_are_numbered_without_gaps():
     batch = Bags(features(), STAINS).batch(["2"])  # slices of 1; 5, 2, 2 patches in two stains
     masks = np.zeros((2, 10), dtype=bool)

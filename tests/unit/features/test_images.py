@@ -231,6 +231,13 @@ def test_what_is_odd_about_an_image(tmp_path, image, expected):
     assert set(images.Facts._fields) == set(store.FACTS)
 
 
+@pytest.mark.parametrize("kind", ["tif", "jpg"])
+def test_inks_are_read_as_colours_and_told(tmp_path, kind):
+    Image.fromarray(TISSUE).convert("CMYK").save(tmp_path / f"a.{kind}")
+    (tmp_path / f"a.{kind}").rename(tmp_path / "a.png")
+    assert odd(tmp_path / "a.png") == Odd.CMYK
+
+
 @pytest.mark.parametrize("resize", ["squash", "crop", "pad"])
 @pytest.mark.parametrize("size", [32, images.THUMBNAIL])
 def test_the_thumbnail_shows_the_whole_image_however_the_encoder_s_is_made(tmp_path, resize, size):

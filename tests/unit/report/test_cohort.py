@@ -409,10 +409,11 @@ def test_files_that_are_used_once_and_names_that_must_be_wrong_are_warned_of():
     )
 
 
-def test_what_cannot_be_read_is_in_the_flow_alone():
+def test_what_cannot_be_read_is_in_the_flow_and_among_what_is_excluded():
     made = Made()
     patches, cases, excluded = made.tables()
     known, lost = cohort_summary.classed(patches, cases), patches[patches["slice_id"] == "match_1"].head(5)
+    lost = lost.assign(why="unreadable as an image", reason="truncated")
     quality = QUALITY | {"unreadable": {"n": 5, "examples": []}}
     before, found = made.numbers(), cohort_summary.numbers(
         known, cases, excluded, made.splits(), **made.settings(), quality=quality, unreadable=lost
@@ -423,6 +424,8 @@ def test_what_cannot_be_read_is_in_the_flow_alone():
     assert found["cases"][0]["by_stain"]["h&e"] == [1, 8]
     steps = found["flow"]["steps"]
     assert steps[-1]["patches"] == steps[-2]["patches"] - 5 == found["total"]["patches"]
+    (row,) = [row for row in found["excluded"] if row["kind"] == "patch"]
+    assert (row["reason"], row["n"], row["detail"]) == ("unreadable as an image", 5, "truncated")
     assert "; 5 more patches could not be read." in cohort_sentences.finding(found)
 
 

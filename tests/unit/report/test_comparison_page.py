@@ -77,6 +77,16 @@ def test_the_page_says_what_the_numbers_do(made):
     assert len(listed) == 11 and {f"right_{name}" for name in made.names} < set(listed)
     elements = pages.Elements(page)
     assert elements.unclosed == [] and pages.outside(elements.found) == []
+    assert "report/index.html" not in page  # no study has its report
+
+
+def test_a_study_with_a_report_has_a_link(made):
+    (made.folders[0] / "report").mkdir(exist_ok=True)
+    (made.folders[0] / "report/index.html").touch()
+    script.main(Namespace(**vars(made) | {"output": made.output.with_name("linked")}))
+    page = (made.output.with_name("linked") / "index.html").read_text()
+    assert page.count('href="../../one/report/index.html"') == 1 and page.count("report/index.html") == 1
+    (made.folders[0] / "report/index.html").unlink()
 
 
 @pytest.mark.parametrize("width", [1280, 500])

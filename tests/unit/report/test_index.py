@@ -16,6 +16,7 @@ AUC = {"value": 0.91, "low": 0.84, "high": 0.95, "n": 30}
 NUMBERS = {
     "metrics.json": {
         "headline": "fold_mean",
+        "weighting": "attention",
         "classes": ["benign", "high-grade"],
         "positive": "high-grade",
         "cases": 120,
@@ -31,6 +32,7 @@ NUMBERS = {
     },
     "faithfulness.json": {
         "overall": "Attention is better than random.",
+        "weighting": "attention",
         "by_class": None,
         "explained": {"benign": True, "high-grade": True},
     },

@@ -56,6 +56,26 @@ def test_precomputed_features_are_of_the_encoder_that_is_known(said, name):
     assert f"A frozen encoder{name} encoded each patch once into 8 features." in text
 
 
+def test_several_encoders_are_named_joined_or_by_stain():
+    uni, stats = ({"encoder": "uni", "input_size": 224, "dim": 1024}, {"encoder": "stain_stats", "dim": 60})
+    both = {"encoders": {"uni": uni, "stain_stats": stats}}
+    assert paragraphs.encoded(both, ["h&e", "sox10"]) == [
+        "Frozen encoders encoded each patch once: uni at 224 pixels into 1,024 features and stain_stats into 60 "
+        "features (joined)."
+    ]
+    by_stain = {"encoders": {"uni": uni, "stain_stats_h_e": stats}}
+    assert paragraphs.encoded(by_stain, ["h&e", "sox10"]) == [
+        "Frozen encoders encoded each patch once: uni at 224 pixels into 1,024 features for the other stains; "
+        "stain_stats into 60 features for h&e."
+    ]
+    alone = {"encoders": {"uni_sox10": uni, "stain_stats_h_e": stats}}
+    assert paragraphs.encoded(alone, ["h&e", "sox10"])[0].endswith(
+        "once: uni at 224 pixels into 1,024 features for sox10; stain_stats into 60 features for h&e."
+    )
+    text = paragraphs.methods(numbers(), used(run=paragraphs.facts(RESULTS | {"features": both}, SIZES)), "patient")
+    assert "(joined). Attention pooled patches" in text
+
+
 def test_methods_have_every_number():
     assert paragraphs.methods(numbers(), used(), "patient") == (
         "Cases were classified as benign or high-grade from image patches of 1 stain (h&e) by "

@@ -11,7 +11,7 @@ from sklearn.metrics import roc_auc_score
 
 from stratamil.core.errors import UserError
 from stratamil.evaluation import study
-from stratamil.report import sentences_performance
+from stratamil.report import sentences, sentences_performance
 from stratamil.stats.intervals import Estimate
 
 
@@ -231,3 +231,14 @@ def test_faithfulness_is_shown_where_it_was_checked(tmp_path, monkeypatch):
     path.write_text(json.dumps(told | {"answers": [{"question": "deletion"}]}))
     with pytest.raises(UserError, match="run faithfulness again"):
         made.report(monkeypatch, "--faithfulness", path)
+
+
+@pytest.mark.slow
+def test_pages_of_a_first_look_say_that_they_are_not_to_be_quoted(tmp_path, monkeypatch):
+    made, said = Made(tmp_path), sentences.first_look(True)
+    page, numbers, _ = made.report(monkeypatch, "--first-look")
+    assert made.written("summary.txt").startswith(said) and numbers["first_look"] == said
+    for text in (page, made.written("appendix.html")):
+        assert text.count(f"<strong>{said}</strong>") == 1 and "Quote" not in text
+    page, *_ = made.report(monkeypatch)
+    assert said not in page and made.written("summary.txt").startswith("Methods")

@@ -20,7 +20,8 @@ def numbers(**parts):
     made = {"headline": "fold_mean", "out_of_fold": of, "classes": ["benign", "high-grade"], "positive": "high-grade"}
     made |= {"runs": [], "cases": 87, "patients": 80, "by_seed": [{}], "baselines": [], "decisions": [{"rows": ROWS}]}
     made |= {"counts": {"benign": 57, "high-grade": 30}, "patients_of": {"benign": 52, "high-grade": 28}}
-    return made | {"coverage": {"missing": {}, "repeated": {}}, "disagreements": []} | parts
+    made |= {"coverage": {"missing": {}, "repeated": {}}, "disagreements": [], "weighting": "attention"}
+    return made | parts
 
 
 def test_the_result_is_the_fold_mean():

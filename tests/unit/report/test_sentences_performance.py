@@ -166,6 +166,11 @@ def baseline(name, value, gain, fitted=2):
             "difference.",
         ),
         (Estimate(0.05), "The model is 0.05 higher."),
+        (
+            Estimate(-0.003, -0.11, 0.1),
+            "The model is within 0.005 of it (paired 95% CI −0.11 to 0.10); the CI includes 0, so this cohort cannot "
+            "show a difference.",
+        ),
         (Estimate(0.0), "The model equals it (both 0.90): no difference can be seen."),
         (Estimate(None), "The paired difference is not defined."),
     ],

@@ -57,7 +57,7 @@ def test_classes_that_go_with_the_site_are_a_grave_warning_with_numbers():
     assert found["grave"] == 1
     assert "Classes are spread unevenly over sites (Cramér's V 0.8" in line and "p < 0.001" in line
     assert "92% of 12 cases in Ulm are high-grade, 8% of 12 in Bonn" in line
-    assert "splits.by: site tests on sites that it has not seen" in line
+    assert "splits that keep sites whole would test on sites that it has not seen" in line
     assert "Classes are spread unevenly over sites (Cramér’s V 0.8" in told(found)
 
 
@@ -87,4 +87,11 @@ def test_whole_sites_are_said_to_make_sets_of_unequal_size():
     found = sites.spread(cases, CLASSES, made.splits(), 1)
     assert found["whole"] and "Splits keep each site in one set" in site_sentences.head(found | {"column": "Site"})
     line = numbers(lambda name, i: f"s{i % 4}", by="site")["warnings"][-1]
-    assert line.startswith("test sets of whole sites have 6 cases, 50% of them high-grade")
+    assert line.startswith("Test sets of whole sites have 6 cases, 50% of them high-grade")
+
+
+def test_an_auroc_without_an_interval_is_no_finding():
+    found = numbers(even, PROBE | {"features": Estimate(0.5, n=24)})
+    assert "The features are not shown to tell the site of a case: AUROC 0.50, 24 patients" in told(found)
+    without = site_sentences.probe(None, False)
+    assert without.endswith("fewer than two sites have 5 cases.")

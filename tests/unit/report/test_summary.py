@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from stratamil.core import files
-from stratamil.report import summary
+from stratamil.report import sentences, summary
 from stratamil.stats.intervals import Estimate
 
 OF_MODEL = Estimate(0.05, -0.01, 0.11, 80)
@@ -21,6 +21,7 @@ METRICS = {
     "by_seed": [{}],
     "runs": [],
     "headline": "fold_mean",
+    "weighting": "attention",
     "out_of_fold": {"fold_mean": Estimate(0.912, 0.841, 0.953, 80), "folds": 5},
     "baselines": [
         {
@@ -207,3 +208,10 @@ def test_a_report_older_than_what_it_is_made_from_is_not_quoted(results, name):
     os.utime(results / "report/metrics.json", (newer.stat().st_mtime - 1,) * 2)
     lines = summary.of_folder(results, 10)
     assert not any("AUROC" in line or "report/index.html" in line for line in lines)
+
+
+def test_a_first_look_says_so_before_anything_else():
+    said = sentences.first_look(True)
+    flags = summary.flags(changed(first_look=said), COHORT, FAITHFULNESS)
+    assert flags[0] == said and "do not quote" in said
+    assert summary.flags(changed(first_look=sentences.first_look(False)), COHORT, FAITHFULNESS) == flags[1:]

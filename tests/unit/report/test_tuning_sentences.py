@@ -24,6 +24,7 @@ def numbers(auc=(0.02, -0.01, 0.05), loss=(0.03, -0.02, 0.08), kept=1, different
         ({"loss": (0.05, 0.01, 0.09)}, "lowered the log loss, but is not shown to change the AUROC"),
         ({"loss": (-0.05, -0.09, -0.01)}, "raised the log loss, and is not shown to change the AUROC"),
         ({"auc": (0.0, None, None), "loss": (0.0, None, None)}, "cannot show"),
+        ({"auc": (0.002, -0.03, 0.04)}, "the AUROC changed by 0.00 (95% CI −0.03 to 0.04)"),
         ({"kept": 5, "different": 1}, "Every split kept the study’s own settings"),
     ],
 )  # fmt: skip
@@ -45,6 +46,8 @@ def test_what_was_chosen_and_how_stable():
     row = numbers()["rows"][0]
     assert tuning_sentences.changes(row) == "learning rate 0.001, mean of all patches"
     assert tuning_sentences.changes({"changed": {}}) == "none"
+    odd = {"model.gated": True, "model.coupled": False, "train.clip_norm": None, "train.class_weights": [1, 2.5]}
+    assert tuning_sentences.changes({"changed": odd}) == "gated: yes, coupled: no, clip norm: no, class weights 1; 2.5"
 
 
 @pytest.mark.parametrize(
@@ -52,6 +55,11 @@ def test_what_was_chosen_and_how_stable():
     [
         ({}, "too good by 0.11"),
         ({"outer": 0.3}, "not too good."),
+        ({"outer": 0.4149}, "0.41 in the inner folds and 0.41 on test cases: the inner score was not too good."),
+        (
+            {"inner": 0.4051, "outer": 0.4151},
+            "0.41 in the inner folds and 0.42 on test cases: the inner score was too good by 0.01",
+        ),
         ({"metric": "auc", "inner": 0.9, "outer": 0.8}, "mean AUROC of 0.90 in the inner folds and 0.80 on test cases"),
         ({"metric": "auc", "inner": 0.8, "outer": 0.9}, "not too good."),
     ],

@@ -33,6 +33,23 @@ def test_every_fault_is_a_line(tmp_path):
     assert "the study is not finished" in comparing.problems(given, given)[1]
 
 
+@pytest.mark.parametrize(
+    ("name", "fault"),
+    [
+        ("-a", "begins with a dash"),
+        ("a\x1b[31m", "holds characters that cannot be printed"),
+        ("a\nb", "holds characters that cannot be printed"),
+        (" ", "is empty"),
+        ("n" * 81, "has 81 characters: at most 80"),
+    ],
+)
+def test_a_name_that_the_page_cannot_take_is_one_line(tmp_path, name, fault):
+    one, two = (studies.write(tmp_path / folder) for folder in "ab")
+    given = {"compare": [{name: str(one)}, {"<b>é</b>": str(two)}], "results": str(tmp_path / "out")}
+    (line,) = comparing.problems(given, given)
+    assert fault in line and line.startswith("compare: name ")
+
+
 def test_results_go_to_a_folder_of_their_own():
     config = {"compare": ["r/a", "r/b"], "results": "results", "report": {"title": "StrataMIL report"}}
     assert comparing.take_over(config, {}) == {"a": "r/a", "b": "r/b"}

@@ -424,7 +424,7 @@ def test_small_patches_are_encoded_at_the_size_that_was_measured(side, proposed)
     [
         (["1_he_1.txt"], table(), "no image in it"),
         (["x_he_1.png", "y_he_2.png"], table(), "no part of the patches' names is an id of the labels table"),
-        (["x~1.A~b.png"], table(), r"names are like x~1.A~b.png; columns are like 'Case' \(1\), 'Class' \(3\): add a"),
+        (["x~1.A~b.png"], table(), r"names are like x~1.A~b.png; columns are like 'Case' \(1\): add a"),
         (TWO, table(of=lambda c: f"note {c}"), "no column with 2 to 10"),
         (TWO, table(of=lambda c: "13"[c == 1]), "high-grade 1: each class needs at least 3"),
     ],
@@ -468,3 +468,104 @@ def test_columns_that_are_not_used_are_named(tmp_path, monkeypatch, capsys):
 @pytest.mark.parametrize("yes", ["ja", "J", "oui", "sí", "yes"])
 def test_yes_in_other_languages(yes):
     questions.confirmed(yes)
+
+
+def german(c, sep="/"):
+    return f"B{c:03d}{sep}24"
+
+
+def faulty(c):
+    """Names of a folder with faults: another separator than the table, a second spelling, a mistyped word, a copy."""
+    stains = ("H_E", "SOX") if c == 7 else ("HE", "SOX")
+    folder = german(c, "-")
+    names = [f"{folder}/{folder} {t} L{s} tile{n:03d}.png" for t in stains for s in (1, 2) for n in range(1, 9)]
+    if c == 3:
+        names[0] = names[0].replace("tile", "til")
+        names.append(names[1].replace(".png", " - Kopie.png"))
+    return names
+
+
+DIAGNOSES = "\n".join(
+    [
+        "Einsendung;Diagnose;Alter;Pat.-Nr.",
+        *(f"{german(c)};{('benign', 'HG')[c % 2] if c != 5 else ''};{c % 8 + 1};{900 + c // 2}" for c in CASES),
+        f"{german(6)};HG;7;903",
+        "Summe;12;;",
+        "",
+    ]
+)
+
+
+def test_a_folder_with_faults_is_read_and_every_guess_is_told(tmp_path, monkeypatch, capsys):
+    lay(tmp_path, [path for c in CASES for path in faulty(c)], DIAGNOSES)
+    text = run(tmp_path, monkeypatch, "--yes")
+    study, said = yaml.safe_load(text), capsys.readouterr().out
+    cohort, names = study["cohort"], study["names"]
+    # the ages are numbers of patches, too: none of them is an id
+    assert cohort["case_column"] == "Einsendung" and cohort["patient_column"] == "Pat.-Nr."
+    assert "12 ids differ from the labels table in separators alone" in said
+    assert schema.merged(names["stains"]) == {"h&e": ["h_e", "he"], "SOX": []} and "H_E (16) taken for h&e" in text
+    assert "tile(?P<patch>[0-9]+)" in names["pattern"] and "# check this: L# taken for the slice, tile# for" in text
+    for line in (
+        "Row 15 of the labels: 'Summe', a total and no case: delete it.",
+        "1 case has rows of different classes: B006/24 (rows 7, 14): keep one class, or give all rows",
+    ):
+        assert line in said and f"# {line}" in text
+    assert "no class: 1" in said and cohort["excluded_codes"] == [""] and "check this: no class in row 6" in text
+    settings = OF_LABELS | cohort | {"classes": {"benign": ["benign"], "HG": ["HG"]}}
+    with pytest.raises(UserError) as error:
+        labels.read(tmp_path / "labels.csv", **settings)
+    assert [problem.partition("labels.csv: ")[2] for problem in error.value.problems] == [
+        "'Summe' in row 15: a total, not a case: delete the row",
+        "case B006/24 has different classes: 'benign' in row 7, 'HG' in row 14; keep one, or give all rows of the case "
+        "an excluded code",
+    ]
+    mended = "\n".join(line for line in DIAGNOSES.split("\n") if not line.startswith((german(6) + ";HG", "Summe")))
+    (tmp_path / "labels.csv").write_text(mended)
+    labelled = labels.read(tmp_path / "labels.csv", **settings)
+    of_stain = {k: v for entry in names["stains"] for k, v in entry.items()}
+    taken = inventory.take(tmp_path / "patches", labelled, Grammar(names["pattern"], of_stain), list(of_stain), "error")
+    assert dict(taken.cases["status"].value_counts()) == {"used": 11, "class code (empty) excluded": 1}
+
+
+def test_case_ids_that_are_not_all_there_are_asked_about(tmp_path, monkeypatch):
+    paths = [f"{c}_he_{n}.png" for c in CASES for n in range(1, 20)]
+    rows = [f"X{c},{c},{'13'[c % 2]}" for c in range(2, 14)]
+    lay(tmp_path, paths, "\n".join(["Nr,Other,Class", *rows, ""]))
+    asked = answer(monkeypatch, "no", "Nix", "Other", "y", "y", "y")
+    text = run(tmp_path, monkeypatch)
+    assert "Column 'Other' taken for the case id: 11 of its 12 ids have patches, and 1 case with patches" in asked[0]
+    assert asked[0] == asked[1] == asked[2] and 'case_column: "Other"\n' in text
+    (tmp_path / "study.yaml").unlink()
+    assert '  case_column: "Other"  # check this: column' in run(tmp_path, monkeypatch, "--yes")
+    (tmp_path / "study.yaml").unlink()
+    assert '  case_column: "Other"\n' in run(tmp_path, monkeypatch, "--yes", "--case-column", "Other")
+    (tmp_path / "study.yaml").unlink()
+    with pytest.raises(UserError, match="no column 'Fall': it has 'Nr', 'Other', 'Class'"):
+        run(tmp_path, monkeypatch, "--yes", "--case-column", "Fall")
+
+
+@pytest.mark.parametrize("said", ["swap", "L#"])
+def test_slice_and_patch_are_exchanged_by_an_answer(said, tmp_path, monkeypatch):
+    lay(tmp_path, [f"{c}_he_L{s}_q{n}.png" for c in CASES for s in (1, 2) for n in (1, 2, 3)], table())
+    answer(monkeypatch, "y", "y", "nonsense", "L#")
+    text = run(tmp_path, monkeypatch)
+    assert "L(?P<patch>[0-9]+)_(?P<slice>[^/]+?)" in text and "check this: L#" not in text
+
+
+@pytest.mark.parametrize(
+    "column, is_patient",
+    [(name, True) for name in ("Pat.-Nr.", "Pat", "PatNr", "pat_id", "Patienten-ID", "MRN", "Patient")]
+    + [(name, False) for name in ("Pathologe", "Patientenalter", "Patient sex", "Pattern", "Fallnummer")],
+)
+def test_columns_of_the_patient(column, is_patient):
+    rows = pd.DataFrame({"Case": ["1", "2", "3"], column: ["7", "8", "8"], "Class": ["a", "b", "a"]})
+    assert (propose_labels.propose(rows, "Case").patient_column == column) == is_patient
+
+
+def test_codes_with_spaces_need_no_quotes():
+    meaning = SimpleNamespace(counts={"HG": 9, "hg invasive": 9, "benign": 9})
+    asked = questions.Questions(table=None, names=None, meaning=meaning, splits=None)
+    told = {"low": ["benign"], "high-grade": ["HG", "hg invasive"]}
+    assert asked.parsed("low=benign high-grade=HG,hg invasive") == told
+    assert asked.parsed("low=benign 'high-grade=HG,hg invasive'") == told

@@ -183,3 +183,12 @@ def test_what_a_run_with_other_settings_replaces_is_said_in_the_names_of_setting
     now = {"seeds": [1, 2], "train": {"epochs": 12, "lr": 0.1, "new": 1}, "report": {"bootstrap_samples": 7}}
     assert changed_settings.of_configs(before, now) == ["seeds: [1] -> [1, 2]", "train.epochs: 20 -> 12"]
     assert changed_settings.of_configs(None, now) == changed_settings.of_configs("", now) == []
+
+
+def test_a_dry_run_says_that_a_first_look_is_replaced():
+    look, whole = ({"report": {"first_look": is_one}} for is_one in (True, False))
+    assert changed_settings.after_first_look(look, whole) == [
+        "The last run was a first look: its models, predictions and pages are replaced."
+    ]
+    for before, now in ((whole, whole), (whole, look), (look, look), (None, whole), ({"report": None}, whole)):
+        assert changed_settings.after_first_look(before, now) == []

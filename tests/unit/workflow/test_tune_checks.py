@@ -33,6 +33,9 @@ def said(space, **more):
         ({"train.lr": []}, "tune.space.train.lr"),
         ({"train.lr": 0.1}, "tune.space.train.lr: 0.1 must be a list: write [0.1]"),
         ({}, "tune.space"),
+        ({"train.class_weights": [[1, 2, 3], "none"]}, "tune.space: train.class_weights: 3 numbers for 2 classes"),
+        ({"model.sharpness": [1, 2]}, "tune.space: model.sharpness: no candidate uses it, which lse would: take it"),
+        ({"model.dropout": [0.5, 0.5]}, "tune.space: no value but the study's own settings: add others to choose"),
     ],
 )
 def test_a_fault_of_the_space_is_one_line(space, line):
@@ -44,6 +47,11 @@ def test_sound_spaces_have_no_fault():
     assert not config_checks.problems({}, SCHEMA)
     assert not said({"train.class_weights": ["balanced", "none"], "train.clip_norm": [None, 1], "model.gated": [True]})
     assert not said({"train.epochs": [5, 50, "log"], "train.instance_weight": [0, 1, "linear"]}, enabled=True)
+    assert not said({"model.sharpness": [1, 2], "model.aggregation": ["lse"]})
+    own = {"model": {"aggregation": "mean"}}
+    assert not config_checks.problems(own, SCHEMA)
+    (line,) = config_checks.problems(own | {"tune": {"space": {"model.gated": [True], "train.lr": [1]}}}, SCHEMA)
+    assert line.startswith("tune.space: model.gated: no candidate uses it, which hierarchical or flat would")
 
 
 def test_one_model_of_all_cases_has_no_settings_of_a_split():
@@ -53,10 +61,17 @@ def test_one_model_of_all_cases_has_no_settings_of_a_split():
 
 def test_a_class_too_small_for_inner_folds_is_named():
     labels = pd.DataFrame({"class": ["a"] * 10 + ["b"] * 5 + [""], "patient_id": [*map(str, range(15)), "x"]})
-    assert not list(tune_checks.too_small(labels, 4, 5))
-    (line,) = tune_checks.too_small(labels, 5, 5)
-    assert line.startswith("tune.inner: 5 inner folds, but class b has 5 patients") and "at most 4" in line
-    assert len(list(tune_checks.too_small(labels, 10, None))) == 2
+    assert not list(tune_checks.too_small(labels, 4, 5, "patient"))
+    (line,) = tune_checks.too_small(labels, 5, 5, "patient")
+    assert line.startswith("tune.inner: 5 inner folds, but class b has 5 patients")
+    assert line.endswith("leaves at most 4 of them to train and validate: set it to 4, or add cases")
+    assert len(list(tune_checks.too_small(labels, 10, None, "patient"))) == 2
+    sites = labels.assign(site=[*"12345" * 3, "6"])
+    assert not list(tune_checks.too_small(sites, 4, 5, "site"))
+    lines = list(tune_checks.too_small(sites, 4, 3, "site"))
+    assert len(lines) == 2 and "class a is in 5 sites" in lines[0]
+    assert lines[0].endswith("leaves at most 3 of them to train and validate: set it to 3, or set splits.by: patient")
+    assert next(tune_checks.too_small(sites, 3, 2, "site")).endswith("validate: set splits.by: patient")
 
 
 def test_a_study_s_own_space_replaces_the_default_one():

@@ -1,0 +1,89 @@
+"""Propose the stains of patch files: which words of their names are stains, and which spellings are of one stain."""
+
+import re
+from collections import Counter
+from collections.abc import Iterable, Mapping
+
+from stratamil.core.errors import few
+from stratamil.core.names import spelling
+from stratamil.workflow.propose_shapes import Field, Shape
+
+# Spellings of stains in file names, without separators; the first is how the proposal calls it.
+STAINS = {
+    "h&e": ("h&e", "he", "hande", "hunde", "h+e", "hes", "hematoxylin", "haematoxylin"),
+    "melan": ("melan", "melana", "mart1", "mlana"),
+    "sox10": ("sox10",),
+    "ki67": ("ki67", "mib1"),
+    "hmb45": ("hmb45", "pmel"),
+    "s100": ("s100",),
+    "prame": ("prame",),
+    "p16": ("p16",),
+    "p53": ("p53",),
+    "er": ("er", "esr1"),
+    "pr": ("pr", "pgr"),
+    "her2": ("her2", "erbb2"),
+    "pdl1": ("pdl1", "cd274"),
+    **{name: (name,) for name in ("cd3", "cd4", "cd8", "cd20", "cd31", "cd34", "cd45", "cd56", "cd68", "cd138")},
+    **{name: (name,) for name in ("pas", "trichrome", "masson", "jones", "sirius", "giemsa", "ihc", "dab", "pax8")},
+}
+KNOWN = {text: name for name, texts in STAINS.items() for text in texts}
+MOST_STAINS = 12  # different words in a field that may name stains
+RECURS = 0.5  # share of the stains that a case has on average
+
+
+def find(shape: Shape, free: list[int], cases: Field) -> tuple[int | None, bool]:
+    """Return the field of stains, if there is one, and whether its words are known stains."""
+    some = [i for i in free if shape.fields[i].kind != "number" and len(shape.fields[i].values) <= MOST_STAINS]
+    known = {i: sum(bare(text) in KNOWN for text in shape.fields[i].values) for i in some}
+    best = max(some, key=known.get, default=None)
+    if best is not None and known[best]:
+        return best, known[best] == len(shape.fields[best].values)
+    words = [i for i in some if shape.fields[i].kind == "text" and _recurs(shape.fields[i], cases) > RECURS]
+    words = [i for i in words if all(re.search("[^0-9]", text) for text in shape.fields[i].values)]
+    if words:
+        return max(words, key=lambda i: (max(len(bare(text)) for text in shape.fields[i].values) > 1, i)), False
+    return None, True
+
+
+def _recurs(each: Field, cases: Field) -> float:
+    """Return the share of a field's values that a case has, as the mean over cases."""
+    return len(set(zip(cases.column, each.column))) / len(cases.values) / len(each.values)
+
+
+def bare(text: str) -> str:
+    return re.sub(r"[\s._-]", "", spelling(text).casefold())
+
+
+def named(values: Counter) -> dict[str, dict[str, int]]:
+    """Return the stains of a field: name -> spelling -> files.
+
+    Known spellings of one stain come together; another stain has the name that most of its files give it.
+    """
+    stains: dict[str, dict[str, int]] = {}
+    own: dict[str, str] = {}
+    for text, n in values.most_common():
+        stains.setdefault(KNOWN.get(bare(text)) or own.setdefault(spelling(text), text), {})[text] = n
+    return stains
+
+
+def also_spelt(stains: Mapping[str, Mapping[str, int]]) -> str:
+    """Return which different spellings were taken for one stain, to check; empty where none were."""
+    several = {
+        name: [f"{text} ({n:,})" for text, n in texts.items()]
+        for name, texts in stains.items()
+        if len({spelling(text) for text in texts}) > 1
+    }
+    return "; ".join(f"{few(texts, MOST_STAINS)} taken for {name}" for name, texts in several.items())
+
+
+def with_all(stains: Mapping[str, Mapping[str, int]], words: Iterable[str]) -> tuple[dict[str, dict[str, int]], str]:
+    """Return the stains with all their spellings, and a note on words that are of none.
+
+    stains: of the names of one shape. words: what stands for the stain in all names that the pattern reads. A word is
+    of a stain that is there, or one that is known; any other could be anything.
+    """
+    counts = Counter(words)
+    there = {spelling(text) for texts in stains.values() for text in texts}
+    mine = Counter({text: n for text, n in counts.items() if spelling(text) in there or bare(text) in KNOWN})
+    rest = [f"{text!r} ({n:,} {'file' if n == 1 else 'files'})" for text, n in counts.items() if text not in mine]
+    return named(mine), f"not taken for stains, so left out: {few(rest, MOST_STAINS)}" if rest else ""
