@@ -128,7 +128,7 @@ def embed(
             beside = {"colour": rows.get("colour"), "further": views}
             store.write(output, rows["features"], judged, lost, identity, **beside)
             kept.keep(output, keys)
-    encoded, own = len(todo) - len(unreadable), int((judged["odd"] & images.Odd.OWN_COLOUR > 0).sum())
+    encoded, own = len(todo) - len(unreadable), int((judged["odd"].to_numpy() & images.Odd.OWN_COLOUR > 0).sum())
     return Counts(encoded, len(table) - len(todo), len(unreadable), encoded / seconds if encoded else 0.0, own)
 
 
