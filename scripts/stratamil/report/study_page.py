@@ -51,6 +51,9 @@ UNUSED = {
 }
 
 
+FLOW = "Flow of cases and patches from the labels table and the patches to the test predictions"
+
+
 @dataclass(frozen=True, kw_only=True)
 class Sources:
     """What the report reads beside the runs; None where there is none.
@@ -95,14 +98,13 @@ def build(
     """
     numbers = cross_split.numbers(study) | {"first_look": sentences.first_look(first_look)}
     attention, weights = stain_attention.summarise(study)
-    images = bool(sources.cohort["samples"])
+    images, unit = bool(sources.cohort["samples"]), "case" if sources.cohort["patient_column"] is None else "patient"
     followed = _flow(study, sources, images)
     kept = {"attention": attention, "flow": followed, **_left_out(sources.unreadable)}
     kept["provenance"] = _provenance(study, sources)
     used = kept | {"faithfulness": faithfulness(sources, final), "images": images, "cohort": sources.cohort}
     drawn = study_figures.figures(study, numbers, weights, colors) | beyond.figures(numbers)
-    words = "Flow of cases and patches from the labels table and the patches to the test predictions"
-    drawn["flow"] = cohort_plots.flow(**followed), words
+    drawn["flow"] = cohort_plots.flow(**followed), FLOW
     tracked = progress.track(drawn.items(), len(drawn), "figures")
     svgs = {name: style.publish(figure, folder / "figures" / name) for name, (figure, _) in tracked}
     files.write_json({"title": title} | numbers | kept, folder / "metrics.json")
@@ -117,10 +119,7 @@ def build(
     used["resources"] = benchmarks.resources(sources.benchmarks, study.runs, sources.shards)
     used["run"] = paragraphs.facts(study.runs[0].results, _sizes(sources.splits))
     used["checklists"] = _checklists(template.with_name("checklists.yaml"), numbers, used)
-    replicates, unit = (
-        study_figures.replicates(study),
-        "case" if sources.cohort["patient_column"] is None else "patient",
-    )
+    replicates = study_figures.replicates(study)
     shown = dict(
         title=title,
         colors=colors,
