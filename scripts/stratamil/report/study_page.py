@@ -98,7 +98,7 @@ def build(
     """
     numbers = cross_split.numbers(study) | {"first_look": sentences.first_look(first_look)}
     attention, weights = stain_attention.summarise(study)
-    images, unit = bool(sources.cohort["samples"]), "case" if sources.cohort["patient_column"] is None else "patient"
+    images = bool(sources.cohort["samples"])
     followed = _flow(study, sources, images)
     kept = {"attention": attention, "flow": followed, **_left_out(sources.unreadable)}
     kept["provenance"] = _provenance(study, sources)
@@ -108,18 +108,12 @@ def build(
     tracked = progress.track(drawn.items(), len(drawn), "figures")
     svgs = {name: style.publish(figure, folder / "figures" / name) for name, (figure, _) in tracked}
     files.write_json({"title": title} | numbers | kept, folder / "metrics.json")
-    files.write_csv(metrics_table.long_table(numbers), folder / "metrics.csv")
-    if numbers["columns"]:
-        found = characteristics.long_table(numbers["columns"]["characteristics"])
-        files.write_csv(found, folder / "characteristics.csv")
-    bags = flow.bags([run.test for run in study.runs])
-    left_out = flow.left_out(sources.excluded, sources.splits, sources.unreadable, study.cases, bags)
-    files.write_csv(left_out, folder / "excluded.csv")
+    _write_tables(study, sources, numbers, folder)
     used |= {"settings": settings(study, sources.config), "drawn": set(drawn)}
     used["resources"] = benchmarks.resources(sources.benchmarks, study.runs, sources.shards)
     used["run"] = paragraphs.facts(study.runs[0].results, _sizes(sources.splits))
     used["checklists"] = _checklists(template.with_name("checklists.yaml"), numbers, used)
-    replicates = study_figures.replicates(study)
+    replicates, unit = study_figures.replicates(study), sentences.unit_of(sources.cohort)
     shown = dict(
         title=title,
         colors=colors,
@@ -148,6 +142,17 @@ def _left_out(lost: pd.DataFrame) -> dict[str, Any]:
     unreadable = lost.loc[whys == flow.UNREADABLE, ["case_id", "path", "reason"]].to_dict("records")
     counts = whys[whys != flow.UNREADABLE].value_counts(sort=False)
     return {"unreadable": unreadable, "set_aside": {why: int(n) for why, n in counts.items()}}
+
+
+def _write_tables(study: Study, sources: Sources, numbers: Mapping[str, Any], folder: Path) -> None:
+    """Write metrics.csv, excluded.csv and, if there are columns of the labels table, characteristics.csv."""
+    files.write_csv(metrics_table.long_table(numbers), folder / "metrics.csv")
+    if numbers["columns"]:
+        found = characteristics.long_table(numbers["columns"]["characteristics"])
+        files.write_csv(found, folder / "characteristics.csv")
+    bags = flow.bags([run.test for run in study.runs])
+    left_out = flow.left_out(sources.excluded, sources.splits, sources.unreadable, study.cases, bags)
+    files.write_csv(left_out, folder / "excluded.csv")
 
 
 def _flow(study: Study, sources: Sources, images: bool) -> dict[str, Any]:
