@@ -25,8 +25,10 @@ RUNS = [f"{RESULTS}/split_{split}/seed_1" for split in ("01", "02")]
 AFTER_EVALUATE = {"evaluate": 2, "attention": 2, "faithfulness": 1, "report": 1, "browser": 1, "index": 1}
 AFTER_TRAIN = {"perturb": 2, **AFTER_EVALUATE}
 AFTER_FEATURES = {"train": 2, "retrain": 2, "baselines": 1, **AFTER_TRAIN}
-AFTER_SPLITS = AFTER_EMBED = {"cohort": 1, **AFTER_FEATURES}
-AFTER_INVENTORY = {"splits": 1, "embed": 2, "thumbnails": 2, **AFTER_SPLITS}
+AFTER_SPLITS = {"leaks": 1, "cohort": 1, **AFTER_FEATURES}
+AFTER_EMBED = {"duplicates": 1, **AFTER_SPLITS}
+AFTER_INVENTORY = {"splits": 1, "embed": 2, "thumbnails": 2, **AFTER_EMBED}
+OF_COHORT = {"cohort": 1, "report": 1, "index": 1}
 EVERYTHING = {"demo": 1, "inventory": 1, **AFTER_INVENTORY}
 
 
@@ -220,6 +222,7 @@ def test_nothing_to_do_after_a_finished_run(study):
         ({"browser": {"patches": "top"}}, {"thumbnails": 2, "browser": 1, "index": 1}),
         ({"browser": {"enabled": False}}, {"report": 1, "index": 1}),
         ({"splits": {"seed": 7}}, {"splits": 1, **AFTER_SPLITS}),
+        ({"cohort": {"duplicates": "merge"}}, {"splits": 1, **AFTER_SPLITS}),
         (
             {"embed": {"encoder": "efficientnet_lite0", "weights": "default"}},
             {"weights": 1, "embed": 2, **AFTER_EMBED},
@@ -252,6 +255,8 @@ def test_a_setting_reruns_what_depends_on_it(study, changes, expected):
         ("scripts/stratamil/report/plots.py", AFTER_EVALUATE),
         ("scripts/stratamil/report/case_plots.py", {"attention": 2, "report": 1, "index": 1}),
         ("scripts/stratamil/evaluation/metrics_table.py", {"report": 1, "index": 1}),
+        ("scripts/stratamil/features/near_duplicates.py", {"duplicates": 1, "leaks": 1, **OF_COHORT}),
+        ("scripts/leaks.py", {"leaks": 1}),  # no training depends on what it says
         ("scripts/train.py", {"train": 2, **AFTER_TRAIN}),
         ("scripts/stratamil/mil/model.py", {"train": 2, "retrain": 2, **AFTER_TRAIN}),
         ("scripts/retrain.py", {"retrain": 2, "faithfulness": 1, "report": 1, "index": 1}),

@@ -6,7 +6,6 @@ from typing import Any, NamedTuple
 
 from stratamil.cohort.cohort_warnings import PATCHES, PATIENTS
 from stratamil.core.errors import few as few_of
-from stratamil.core.weighting import Weighting
 from stratamil.core.wording import baseline_label, listed, n_of, num, span
 from stratamil.stats.intervals import Estimate
 
@@ -217,7 +216,7 @@ def flags(
         *lost,
         unsettled(numbers["runs"]),
         "" if few_cases else small(numbers["counts"], numbers["positive"]),
-        Weighting(numbers["weighting"], numbers["classes"]).said(one_class(explained)),
+        one_class(explained),
         "Internal test only: no other hospital, scanner or laboratory was tested.",
     ]
     return [line for line in found if line]
