@@ -160,7 +160,7 @@ def mixed(plain: Path, test: Path, output: Path, cases: set[str], views: int) ->
         further = [own.viewed[n * k : n * (k + 1)] for k in range(1, views + 1)]
         target = output / path.relative_to(plain)
         target.parent.mkdir(parents=True, exist_ok=True)
-        store.write(target, values, table, none, own.identity | {"views": views}, own.colour, further)
+        store.write(target, values, table, none, own.identity | {"views": views}, own.colour, further=further)
 
 
 if __name__ == "__main__":

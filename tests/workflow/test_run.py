@@ -539,8 +539,9 @@ def test_reference_names_every_setting():
     reference = (REPOSITORY / "config/README.md").read_text()
     for section, entry in schema.items():
         for key, setting in entry.get("properties", {}).items():
-            assert f"| `{section}.{key}` |" in reference
-            assert setting["description"] in reference
+            within = {f"{key}.{inner}": each for inner, each in setting.get("properties", {}).items()} or {key: setting}
+            for name, each in within.items():
+                assert f"| `{section}.{name}` |" in reference and each["description"] in reference
 
 
 def test_the_bundle_predicts_test_cases_as_evaluate_did(study):

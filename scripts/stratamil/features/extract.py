@@ -105,7 +105,7 @@ def embed(
     batch_size = batch_size or BATCH[encoder.device.type]
     table = patches[patches["case_id"].isin(cases)].reset_index(drop=True)
     identity, plans = encoder.identity | recolour.identity, _plans(table, recolour)
-    beside = {**_colour(encoder, identity), "sketch": _sketch(encoder.device)}
+    beside = _colour(encoder, identity) | {"sketch": _sketch(encoder.device)}
     encoders = {"features": encoder} | beside | dict.fromkeys(matrices.view_names(identity), encoder)
     with locks.held(cache):
         kept = Cache(cache, identity, beside=list(beside))

@@ -59,8 +59,8 @@ def numbers(
     known of what the patches hold. unreadable: of left_out.read, for flow and `excluded` alone. looks: what features
     and columns tell: sites (of sites.spread, with `column` and `probe`, of site_probe.probe), names (of
     stain_identity.look), drift (of colour_drift.by_columns), patch_quality (of patch_quality.look) and twice (of
-    near_copies.seen), each of them empty or absent where nothing is known. Of `stains`, those that no used case has are
-    only named (absent_stains). `grave` counts the first warnings, of copied tissue to wrong names of stains.
+    near_copies.seen), each empty or absent where nothing is known. Stains that no used case has are in absent_stains
+    alone. `grave` counts the first warnings: tissue in several cases, `cohort_warnings.grave`, wrong names of stains.
     """
     options = {"unreadable": unreadable, "patients": patient_column is not None, "images": sides is not None}
     followed = flow.follow(cases, excluded, sets, classes, **options)
@@ -91,7 +91,7 @@ def numbers(
         "plan": _made(plan, patient_column),
         "cases": _cases(cases, sets, stains),
     }
-    result |= {"flow": followed, "sides": sides, "quality": quality, **UNKNOWN, **(looks or {})}
+    result |= {"flow": followed, "sides": sides, "quality": quality} | UNKNOWN | (looks or {})
     return _said(result, excluded, splits.warnings(sets, used, classes, *_due(plan))) | result
 
 

@@ -51,6 +51,9 @@ UNUSED = {
 }
 
 
+FLOW = "Flow of cases and patches from the labels table and the patches to the test predictions"
+
+
 @dataclass(frozen=True, kw_only=True)
 class Sources:
     """What the report reads beside the runs; None where there is none.
@@ -97,15 +100,11 @@ def build(
     attention, weights = stain_attention.summarise(study)
     images = bool(sources.cohort["samples"])
     followed = _flow(study, sources, images)
-    whys = flow.whys(sources.unreadable)
-    unreadable = sources.unreadable[whys == flow.UNREADABLE][["case_id", "path", "reason"]].to_dict("records")
-    set_aside = {why: int(n) for why, n in whys[whys != flow.UNREADABLE].value_counts(sort=False).items()}
-    kept = {"attention": attention, "flow": followed, "unreadable": unreadable, "set_aside": set_aside}
+    kept = {"attention": attention, "flow": followed, **_left_out(sources.unreadable)}
     kept["provenance"] = _provenance(study, sources)
     used = kept | {"faithfulness": faithfulness(sources, final), "images": images, "cohort": sources.cohort}
     drawn = study_figures.figures(study, numbers, weights, colors) | beyond.figures(numbers)
-    words = "Flow of cases and patches from the labels table and the patches to the test predictions"
-    drawn["flow"] = cohort_plots.flow(**followed), words
+    drawn["flow"] = cohort_plots.flow(**followed), FLOW
     tracked = progress.track(drawn.items(), len(drawn), "figures")
     svgs = {name: style.publish(figure, folder / "figures" / name) for name, (figure, _) in tracked}
     files.write_json({"title": title} | numbers | kept, folder / "metrics.json")
@@ -135,6 +134,14 @@ def build(
     for name in ("index", "appendix"):
         files.write_text(page.template(template.with_name(f"{name}.html.j2")).render(**shown), folder / f"{name}.html")
     files.write_text(paragraphs.text(numbers, used, unit), folder / "summary.txt")
+
+
+def _left_out(lost: pd.DataFrame) -> dict[str, Any]:
+    """Return the unreadable patches, and how many are excluded for their quality: reason -> number."""
+    whys = flow.whys(lost)
+    unreadable = lost.loc[whys == flow.UNREADABLE, ["case_id", "path", "reason"]].to_dict("records")
+    counts = whys[whys != flow.UNREADABLE].value_counts(sort=False)
+    return {"unreadable": unreadable, "set_aside": {why: int(n) for why, n in counts.items()}}
 
 
 def _write_tables(study: Study, sources: Sources, numbers: Mapping[str, Any], folder: Path) -> None:
