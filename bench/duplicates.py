@@ -249,7 +249,7 @@ def scale(args):
         ]
         seconds, memory = measure.run([sys.executable, script, *flags])
         spent = resource.getrusage(resource.RUSAGE_CHILDREN)
-        told, listed = json.loads((folder / "n.json").read_text()), pd.read_csv(folder / "p.csv")
+        told, listed = json.loads((folder / "n.json").read_text(encoding="utf-8")), pd.read_csv(folder / "p.csv")
         apart = table["case_id"].to_numpy()[pairs[:, 0]] != table["case_id"].to_numpy()[pairs[:, 1]]
         print(
             f"{args.rows:,} patches of width {args.width}, {args.threads} threads: {seconds:.0f} s (CPU "

@@ -529,9 +529,15 @@ def test_config_file_says_the_schema_s_defaults():
     config = yaml.safe_load((REPOSITORY / "config/config.yaml").read_text())
     for section, entry in schema.items():
         if "properties" in entry and section != "demo":
-            assert config[section] == {key: value["default"] for key, value in entry["properties"].items()}, section
+            assert config[section] == {key: default(value) for key, value in entry["properties"].items()}, section
         else:
             assert config[section] == entry["default"], section
+
+
+def default(setting):
+    """Of a mapping of settings, those of each."""
+    within = setting.get("properties")
+    return {key: default(value) for key, value in within.items()} if within else setting["default"]
 
 
 def test_reference_names_every_setting():

@@ -48,7 +48,8 @@ def find(data: Features, threads: int = 1) -> Found:
         for block in neighbours.blocks(len(there)):
             there[block] &= ~sketch.faint(data.sketch[block])
         rows = np.flatnonzero(there)
-        pairs = pd.concat(_of_sketches(data.sketch, rows, threads), ignore_index=True) if len(rows) > 1 else _pairs()
+        some = _of_sketches(data.sketch, rows, threads) if len(rows) > 1 else ()
+        pairs = pd.concat([_pairs(), *some], ignore_index=True)
     pairs = pairs.assign(
         low=np.minimum(pairs["first"], pairs["second"]), high=np.maximum(pairs["first"], pairs["second"])
     )
