@@ -249,13 +249,13 @@ def test_a_disk_that_fills_up_within_a_batch_loses_only_that_batch(study, room):
     resource.setrlimit(resource.RLIMIT_FSIZE, (room, limits[1]))
     try:
         with pytest.raises(UserError, match=r"out\.part: cannot be written"):
-            study.embed(Wide(dim=535))
+            study.embed(Wide(dim=546))
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, limits)
     # a head of some hundred bytes, then almost 4,000 for each batch of two
-    assert study.embed(Wide(dim=535)).reused == (room - 300) // 4_000 * 2
+    assert study.embed(Wide(dim=546)).reused == (room - 300) // 4_000 * 2
     resumed = study.output.read_bytes()
-    study.embed(Wide(dim=535), name="whole")
+    study.embed(Wide(dim=546), name="whole")
     assert study.output.read_bytes() == resumed
 
 
