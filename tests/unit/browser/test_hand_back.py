@@ -250,7 +250,7 @@ def everything(seen):
 
 TELLING = "&sort=contribution&top=5&of=benign&truth=benign&slice=1&wrong=1&page=1&map=1"
 TOLD = (*CLASSES, "0.90", "%#.png", "The model")  # nowhere, seen or not
-SEEN = ("ttention", "ontribution", "share", "wrong", "logit", "rank", "I agree")
+SEEN = ("ttention", "ontribution", "share", "wrong", "log odds", "rank", "I agree")
 
 
 @pytest.mark.parametrize("hash_", ("#case=5", f"#case=5{TELLING}"))
