@@ -36,7 +36,7 @@
     ["u", "undo the last mark"],
     ["Shift + arrow or click", "select a range of patches"],
     ["Ctrl + click, Space", "add a patch to the selection"],
-    ["Esc", "close, clear the selection, or end a comparison"],
+    ["Esc", "close, clear the selection, end a comparison, or leave the patches"],
     ["?", "this help"],
   ];
 

@@ -63,7 +63,8 @@
     const all = Array.from({ length: data.n }, (_, i) => i);
     const within = all.filter((i) => S.within(data, state, i));
     if (state.blind) {
-      const patches = S.shuffled(within, `${S.study.study} ${state.seed} ${data.case.id}`);
+      const shuffled = S.shuffled(all, `${S.study.study} ${state.seed} ${data.case.id}`);
+      const patches = shuffled.filter((i) => S.within(data, state, i));
       return { groups: [{ slice: null, patches }], patches, of: patches.length };
     }
     const top = state.top < 100 ? attended(data, within, state.top) : null;
