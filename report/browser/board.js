@@ -2,9 +2,9 @@
 // A case on paper, for a tumour board: probability, stains and slices, ten patches, what is not to be read from them.
 ((S) => {
   const { el } = S;
-  const LIMITS = [
+  const limits = () => [
     "Attention says how much of the case's representation a patch makes up. It does not say why, nor that the patch shows tumour.",
-    "Contributions add up exactly to the model's logit. They describe the model, not the tissue.",
+    `The signed number is a patch's contribution to the ${S.margin("the class")}. All contributions and a bias add up to it exactly. They describe the model, not the tissue.`,
   ];
   const KIND = {
     study:
@@ -13,7 +13,7 @@
     validate: "The result is for research, it is no diagnosis.",
   };
 
-  const figure = (data, i) => {
+  const figure = (data, i, state) => {
     const frame = el("div.picture", null, S.thumb(el("div.thumb"), data, i, 138));
     const address = S.image(data, i);
     if (address !== null && data.sheet[i] >= 0) {
@@ -33,7 +33,7 @@
         el("b", null, `${data.rank[i]}. ${data.name[i]}`),
         el("span", null, S.stainTag(slice.stain), " ", slice.id),
         el("span", null, `attention ${S.percent(data.weight[i])} (${S.times(data.ratio[i])})`),
-        S.study.classes.map((name, c) => el("span", null, S.classTag(c), " ", S.signed(data.contribution[c][i]))),
+        S.toldClasses(data, state).map((c) => el("span", null, S.classTag(c), " ", S.signed(data.contribution[c][i]))),
         entry?.mark && el("span", null, `${S.glyph(entry)} ${entry.mark}`),
         entry?.note && el("span", null, entry.note),
       ),
@@ -107,10 +107,10 @@
         el(
           "div.figures",
           null,
-          top.map((i) => figure(data, i)),
+          top.map((i) => figure(data, i, state)),
         ),
         said.length > 0 && el("div.verdicts", null, el("h2", null, "Readers"), said),
-        el("p.limits", null, el("b", null, "Limits: "), [...LIMITS, KIND[S.study.kind] ?? KIND.predict].join(" ")),
+        el("p.limits", null, el("b", null, "Limits: "), [...limits(), KIND[S.study.kind] ?? KIND.predict].join(" ")),
       ),
     );
     board.dataset.of = one.key;

@@ -32,7 +32,12 @@
     const button = ([text, value]) =>
       el(
         "button",
-        { type: "button", "aria-pressed": String(state.wrong === value), onclick: () => S.go({ wrong: value }) },
+        {
+          type: "button",
+          id: `by-wrong-${value}`,
+          "aria-pressed": String(state.wrong === value),
+          onclick: () => S.go({ wrong: value }),
+        },
         `${text} `,
         el("span.muted", null, S.count(S.listed({ ...state, wrong: value }).length)),
       );

@@ -12,10 +12,10 @@
       "1 divided by the number of patches of the case; 2× is twice that. For a slice: its share of the patches",
     ],
     [
-      "logit",
-      "the score of a class before it becomes a probability: patches and a constant of the model (bias) add up to it",
+      "log odds",
+      "logarithm of the probability of a class divided by that of the other: 0 is even, above 0 the class is the likelier. Patches and a constant of the model (bias) add up to it. Of more than two classes the score of the class less the mean of the others takes its place",
     ],
-    ["contribution", "what a patch adds to the logit of a class; below zero it speaks against the class"],
+    ["contribution", "what a patch adds to these log odds; below zero it speaks against the class"],
     ["training", "one of the models that were trained alike from different random starts; the result is their mean"],
     ["SD", "standard deviation over the trainings: how much they disagree"],
     ["top 10%", "the tenth of the patches with the most attention, rounded up"],
@@ -36,7 +36,7 @@
     ["u", "undo the last mark"],
     ["Shift + arrow or click", "select a range of patches"],
     ["Ctrl + click, Space", "add a patch to the selection"],
-    ["Esc", "close, clear the selection, or end a comparison"],
+    ["Esc", "close, clear the selection, end a comparison, or leave the patches"],
     ["?", "this help"],
   ];
 

@@ -34,7 +34,11 @@
     const of = Object.values(S.panes).map((pane) => pane.grid);
     const selected = of.filter((one) => one.selected.size);
     for (const one of selected) (one.selected.clear(), one.refresh());
-    if (!selected.length && S.endCompare()) main.focus();
+    if (selected.length) return;
+    const told = of.filter((one) => one.told !== null);
+    for (const one of told) one.told = null;
+    if (told.length) S.tip(null);
+    else if (S.endCompare() || of.some((one) => one.host === document.activeElement)) main.focus();
   };
 
   const act = {

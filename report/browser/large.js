@@ -158,7 +158,9 @@
         const { grid: of, i: last } = open;
         open = null;
         if (S.state.patch) S.go({ patch: "" });
-        if (of.data?.place.has(last)) of.activate(last);
+        if (!of.data?.place.has(last)) return;
+        of.activate(last);
+        if (of.told !== null) of.tell(last); // the box is of the patch with the ring
       });
       dialog.addEventListener("keydown", (event) => {
         if (event.target.matches("input, textarea, select") || event.ctrlKey || event.metaKey || event.altKey) return;

@@ -51,10 +51,10 @@
     S.say(`${many} ${mark ? `marked: ${mark}` : "no longer marked"}. u takes it back.`);
   };
 
-  /** Ask for a note on the patch that a key would mark. */
+  /** Ask for a note on the one patch that is pointed at or active, whatever is selected. */
   S.note = async (grid) => {
-    const [i] = grid.targets();
-    if (i === undefined) return S.say("Point at a patch, or move to one with the arrow keys, and press n.");
+    const i = grid.one();
+    if (i === null) return S.say("Point at a patch, or move to one with the arrow keys, and press n.");
     const text = await S.askNamed({
       title: "Note",
       label: `Note on ${S.patchName(grid.data, i, grid.state)}`,

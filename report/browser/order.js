@@ -1,11 +1,23 @@
 "use strict";
-// Which patches of a case are shown, in which order, and how much of the attention and of the logit they carry.
+// Which patches of a case are shown, in which order, and how much of the attention and of the log odds they carry.
 ((S) => {
   /** The class whose contributions are shown: the one asked for, else the predicted one. */
   S.shownClass = (data, state) => {
     const asked = S.study.classes.indexOf(state.of);
     return asked < 0 ? data.case.predicted : asked;
   };
+
+  /** What the patches of a case and the bias add up to, of a class: its name, or the parts around it. */
+  S.marginParts = () => {
+    const mean = S.several ? "mean " : "";
+    return S.study.classes.length === 2
+      ? [`${mean}log odds of `, ""]
+      : [`${mean}logit of `, " less the mean of the others"];
+  };
+  S.margin = (name) => S.marginParts().join(name);
+  /** The classes whose contributions are told of a patch: of two classes one, since the other has the same with a minus. */
+  S.toldClasses = (data, state) =>
+    S.study.classes.length === 2 ? [S.shownClass(data, state)] : S.study.classes.map((_, c) => c);
 
   // Name in the address -> what it is called, the value that is largest first, and how it is written.
   const contribution = (data, c) => (i) => data.contribution[c][i];
@@ -51,7 +63,8 @@
     const all = Array.from({ length: data.n }, (_, i) => i);
     const within = all.filter((i) => S.within(data, state, i));
     if (state.blind) {
-      const patches = S.shuffled(within, `${S.study.study} ${state.seed} ${data.case.id}`);
+      const shuffled = S.shuffled(all, `${S.study.study} ${state.seed} ${data.case.id}`);
+      const patches = shuffled.filter((i) => S.within(data, state, i));
       return { groups: [{ slice: null, patches }], patches, of: patches.length };
     }
     const top = state.top < 100 ? attended(data, within, state.top) : null;

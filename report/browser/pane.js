@@ -20,8 +20,8 @@
 
   const SORTED = {
     attention: () => "number: attention",
-    for: (name) => `number: contribution to the logit of ${name}`,
-    against: (name) => `number: contribution to the logit of ${name}`,
+    for: (name) => `number: contribution to the ${S.margin(name)}`,
+    against: (name) => `number: contribution to the ${S.margin(name)}`,
     disagreement: () => `number: SD of the attention over ${S.plural(S.study.seeds.length, "training")}`,
     number: () => "number: that of the patch",
   };

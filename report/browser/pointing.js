@@ -16,6 +16,7 @@
       grid.told = cell ? i : null;
       if (cell) tell(i, cell);
     };
+    S.on("marks", () => grid.told !== null && grid.tell(grid.told));
     let [soon, x, y] = [0, 0, 0]; // a tip to come; where the pointer is
     /** Find what is below the pointer after a scroll. */
     grid.repoint = () => {

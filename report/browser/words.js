@@ -13,18 +13,20 @@
   };
 
   /** What the model made of a patch: rows of [what, value]. */
-  const weighed = (data, i) => {
+  const weighed = (data, i, state) => {
     const [n, predicted] = [data.case.n_patches, data.case.predicted];
     const sd = data.sd ? ` (SD ${S.percent(data.sd[i])} over ${S.plural(S.study.seeds.length, "training")})` : "";
-    const contribution = (c) => [
-      c === 0 ? "Contribution" : "",
+    const [before, after] = S.marginParts();
+    const contribution = (c, k) => [
+      k === 0 ? "Contribution" : "",
       el(
         "span",
         null,
         el("b", null, S.signed(data.contribution[c][i])),
-        " to the logit of ",
+        ` to the ${before}`,
         S.classTag(c),
         c === predicted && " (predicted)",
+        after,
       ),
     ];
     return [
@@ -33,7 +35,7 @@
         "",
         `${S.times(data.ratio[i])} the equal share of ${S.percent(1 / n)}, rank ${S.count(data.rank[i])} of ${S.count(n)}`,
       ],
-      ...S.study.classes.map((_, c) => contribution(c)),
+      ...S.toldClasses(data, state).map(contribution),
     ];
   };
 
@@ -50,7 +52,7 @@
     const slice = data.slices[data.slice[i]];
     const share = state.blind || data.slices.length < 2 ? "" : `, which has ${S.percent(slice.share)} of the attention`;
     const rows = [
-      ...(state.blind ? [] : weighed(data, i)),
+      ...(state.blind ? [] : weighed(data, i, state)),
       ["Slice", el("span", null, S.stainTag(slice.stain), ` ${slice.id}${share}`)],
       ["Image", missing(data, i)],
       ["Place", data.placed && `${Math.round(data.x[i])}, ${Math.round(data.y[i])}`],
@@ -70,7 +72,7 @@
     const words = [S.patchName(data, i, state), slice.name];
     if (!state.blind) {
       words.push(`attention ${S.percent(data.weight[i])}, ${S.times(data.ratio[i])} the equal share`);
-      words.push(`contribution ${S.signed(data.contribution[c][i])} to the logit of ${S.study.classes[c]}`);
+      words.push(`contribution ${S.signed(data.contribution[c][i])} to the ${S.margin(S.study.classes[c])}`);
     }
     if (missing(data, i)) words.push(missing(data, i));
     if (entry) words.push(`marked ${entry.mark || "with a note"}`);
@@ -99,7 +101,7 @@
     tip.style.transform = `translate(${Math.round(left)}px, ${Math.round(top)}px)`;
   };
 
-  /** How many patches are shown, and how much of the attention and of the logit they carry: the line above the grid. */
+  /** How many patches are shown, and how much of the attention and of the log odds they carry: the line above the grid. */
   S.carried = (data, ordered, state) => {
     const [n, total] = [ordered.patches.length, data.case.n_patches];
     const some =
@@ -113,10 +115,10 @@
     const words = [
       top,
       `${S.percent(S.attentionOf(data, ordered.patches))} of the attention`,
-      ofLogit(data, ordered, c),
+      ofMargin(data, ordered, c),
     ];
     const against = ordered.patches.some((i) => data.contribution[c][i] < 0);
-    if (state.sort === "against" && !against) words.push(`no patch counts against ${S.study.classes[c]}`);
+    if (state.sort === "against" && !against) words.push(`no patch${n < total ? " of those shown" : ""} counts against ${S.study.classes[c]}`);
     if (data.left_out)
       words.push(
         `${S.plural(data.left_out.n, "patch is", "patches are")} not in this browser, with ${S.percent(data.left_out.weight)} of the attention`,
@@ -124,12 +126,12 @@
     return words;
   };
 
-  const ofLogit = (data, ordered, c) => {
-    const name = S.study.classes[c];
-    const all = data.logit[c] - data.bias[c];
+  const ofMargin = (data, ordered, c) => {
+    const name = S.margin(S.study.classes[c]);
+    const all = data.margin[c] - data.bias[c];
     if (ordered.patches.length < data.case.n_patches)
-      return `${S.signed(S.contributionOf(data, ordered.patches, c))} to the logit of ${name}; all patches add ${S.signed(all)}`;
-    const [patches, bias, logit] = S.summed(all, data.bias[c]);
-    return `logit of ${name} ${logit}: patches ${patches}, bias ${bias}`;
+      return `${S.signed(S.contributionOf(data, ordered.patches, c))} to the ${name}; all patches add ${S.signed(all)}`;
+    const [patches, bias, sum] = S.summed(all, data.bias[c]);
+    return `${name} ${sum}: patches ${patches}, bias ${bias}`;
   };
 })(window.stratamil);

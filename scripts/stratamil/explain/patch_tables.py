@@ -9,11 +9,11 @@ from numpy.typing import NDArray
 
 from stratamil.core import files
 from stratamil.core.errors import UserError
+from stratamil.explain import contributions
 from stratamil.stats.ranking import top_count
 
 TEXT = ("case_id", "stain", "slice_id", "path")
 ROWS = 2**15  # read at once
-CONTRIBUTION = "contribution_"
 
 
 def by_case(path: Path, needed: Sequence[str] = ("case_id", "path", "effective_weight")) -> Iterator[pd.DataFrame]:
@@ -55,10 +55,11 @@ def _whole(parts: list[pd.DataFrame], told: set[str], path: Path) -> pd.DataFram
 def top(patches: pd.DataFrame, percent: float) -> NDArray[np.bool_]:
     """Return which patches of a case are among the `percent` with the most attention, or that support a class most.
 
-    Each ranking counts `top_count` patches, those to each class alone; equal ones by path.
+    Each ranking counts `top_count` patches, those to the margin of each class alone; equal ones by path.
     """
     chosen, n = np.zeros(len(patches), bool), top_count(len(patches), percent)
-    for name in ["effective_weight", *(name for name in patches if name.startswith(CONTRIBUTION))]:
-        ranked = patches[[name, "path"]].reset_index(drop=True).sort_values([name, "path"], ascending=[False, True])
-        chosen[ranked.index[:n]] = True
+    classes = [name.removeprefix(contributions.PREFIX) for name in patches if name.startswith(contributions.PREFIX)]
+    for values in (patches["effective_weight"], *(contributions.of_table(patches, name) for name in classes)):
+        ranked = pd.DataFrame({"value": np.asarray(values), "path": patches["path"].to_numpy()})
+        chosen[ranked.sort_values(["value", "path"], ascending=[False, True]).index[:n]] = True
     return chosen

@@ -20,14 +20,14 @@ from numpy.typing import NDArray
 
 from stratamil.core import files
 from stratamil.core.names import column, file_name, natural
-from stratamil.explain import patch_tables
+from stratamil.explain import contributions, patch_tables
 from stratamil.features import thumbnails
 from stratamil.features.thumbnails import COLUMNS, Index, sheet_name
 from stratamil.report import browser_cases, style
 from stratamil.report.browser_cases import Case, Source
 from stratamil.report.page import check_colors
 
-VERSION = 1  # of the data
+VERSION = 2  # of the data
 DIGITS = 6  # of weights and contributions, which are float32
 SPRITES = "sprites"  # folder of the thumbnails
 ESCAPED = {"<": "\\u003c", ">": "\\u003e", "&": "\\u0026"}  # in JSON, these can stand in texts only
@@ -143,13 +143,19 @@ def name_of(case: Case) -> str:
 def patches_of(
     case: Case, patches: pd.DataFrame, look: Look, index: Index | None, folder: str | None, final: Path
 ) -> dict[str, Any]:
-    """Return the patches of a case, as its data file has them. index, folder: of its thumbnails."""
-    told = {name: patches[f"{patch_tables.CONTRIBUTION}{column(name)}"].to_numpy(float) for name in look.classes}
+    """Return the patches of a case, as its data file has them. index, folder: of its thumbnails.
+
+    Of each class there is what `contributions` has: what a patch adds to the margin of the class, in the order of
+    look.classes; margin: that of the case, which these and bias sum to.
+    """
+    told = [contributions.of_table(patches, column(name)) for name in look.classes]
+    logits = np.array([case.logit])
+    margin = [float(contributions.margin_contribution(logits, k)[0]) for k in range(len(told))]
     stains, slices, numbers = levels(patches, list(look.stains))
     shown, left_out = np.ones(len(patches), bool), None
     if look.percent is not None and not (shown := patch_tables.top(patches, look.percent)).all():
         rest = {"n": int((~shown).sum()), "weight": _short(patches["effective_weight"][~shown].sum())}
-        left_out = rest | {"contribution": _short([values[~shown].sum() for values in told.values()])}
+        left_out = rest | {"contribution": _short([values[~shown].sum() for values in told])}
     here = patches[shown]
     places = [index.place(path) if index else (-1, -1) for path in here["path"]]
     sheets = sorted({sheet for sheet, _ in places if sheet >= 0})
@@ -160,7 +166,7 @@ def patches_of(
         "number": here["patch"].tolist(),
         "weight": _short(here["effective_weight"]),
         "sd": _short(here["effective_sd"]) if "effective_sd" in here else None,
-        "contribution": [_short(values[shown]) for values in told.values()],
+        "contribution": [_short(values[shown]) for values in told],
         **{axis: _coordinates(here, axis) for axis in ("x", "y")},
         "sheet": [sheets.index(sheet) if sheet >= 0 else -1 for sheet, _ in places],
         "cell": [cell for _, cell in places],
@@ -168,8 +174,8 @@ def patches_of(
     }
     return {
         "key": case.key,
-        "bias": _short([logit - values.sum() for logit, values in zip(case.logit, told.values())]),
-        "logit": _short(case.logit),
+        "bias": _short([whole - values.sum() for whole, values in zip(margin, told)]),
+        "margin": _short(margin),
         "stains": stains,
         "slices": slices,
         "images": None if look.images is None else address(look.images, final),

@@ -81,9 +81,9 @@ def test_a_case_shows_what_the_model_said_and_where_it_looked(visit, study):
     track, fill, line = (row.locator(name).bounding_box() for name in (".track", ".fill", ".part"))
     assert fill["width"] / track["width"] == pytest.approx(share, abs=0.01)
     assert (line["x"] + 1 - track["x"]) / track["width"] == pytest.approx(part, abs=0.01)
-    patches, bias, logit = sums(seen)
-    assert patches + bias == pytest.approx(logit)
-    assert logit == pytest.approx(told["logit"][0], abs=0.005)
+    patches, bias, margin = sums(seen)
+    assert patches + bias == pytest.approx(margin)
+    assert margin == pytest.approx(told["margin"][0], abs=0.005)
     seen.page.get_by_role("button", name="Only stain melan").click()
     assert set(seen.cells()) == {36 + i for i in range(9)}
     seen.page.get_by_role("button", name="Only stain melan").click()
@@ -96,9 +96,11 @@ def test_a_case_shows_what_the_model_said_and_where_it_looked(visit, study):
 
 
 def sums(seen):
-    said = re.search(r"logit of benign (\S+): patches (\S+), bias (\S+)", seen.text(".carried").replace("−", "-"))
-    logit, patches, bias = map(float, said.groups())
-    return patches, bias, logit
+    said = re.search(
+        r"mean log odds of benign (\S+): patches (\S+), bias (\S+)", seen.text(".carried").replace("−", "-")
+    )
+    margin, patches, bias = map(float, said.groups())
+    return patches, bias, margin
 
 
 @pytest.mark.parametrize("sort", ("attention", "for", "against", "disagreement", "number"))
@@ -115,7 +117,10 @@ def test_patches_are_in_the_order_asked_for(visit, study, sort):
     told = {"attention": f"{patches['weight'][i]:.1%}", "for": contribution, "against": contribution}
     told |= {"disagreement": f"SD {patches['sd'][i]:.1%}", "number": str(patches["number"][i])}
     assert seen.cell(i).locator(".value").inner_text().replace("−", "-") == told[sort]
-    said = {"disagreement": "SD of the attention over 3 trainings", "against": "contribution to the logit of benign"}
+    said = {
+        "disagreement": "SD of the attention over 3 trainings",
+        "against": "contribution to the mean log odds of benign",
+    }
     assert f"number: {said.get(sort, '')}" in seen.text(".legend")
 
 
@@ -149,7 +154,7 @@ def test_the_top_patches_are_those_with_the_most_attention(visit, study, sort):
     contribution = np.array(study.patches["5"]["patches"]["contribution"][0])[top].sum()
     said = seen.text(".carried").replace("−", "-")
     assert f"5 of 45 patches: the top 10% by attention {attention:.1%} of the attention" in said
-    assert f"{contribution:+.3g} to the logit of benign; all patches add" in said
+    assert f"{contribution:+.3g} to the mean log odds of benign; all patches add" in said
     assert "top=10" in seen.page.url
     seen.page.keyboard.press("j")
     seen.page.get_by_role("heading", name="Case 101").wait_for()
@@ -168,8 +173,7 @@ def test_hover_tells_of_a_patch(visit, study):
     assert patches["path"][i].split("/")[1] in said
     assert f"{weight:.1%} of the case (SD {patches['sd'][i]:.1%} over 3 trainings)" in said
     assert f"{weight * 45:.1f}× the equal share of 2.2%, rank 1 of 45" in said
-    for c, name in enumerate(CLASSES):
-        assert f"{patches['contribution'][c][i]:+.3g} to the logit of {name}" in said
+    assert f"{patches['contribution'][0][i]:+.3g} to the mean log odds of benign (predicted)" in said
     share = np.array(patches["weight"])[np.array(patches["slice"]) == patches["slice"][i]].sum()
     assert f"which has {share:.1%} of the attention" in said
     tip, cell = (seen.page.locator("#tip").bounding_box(), seen.cell(i).bounding_box())
