@@ -44,6 +44,8 @@ else:
     include: "rules/cohort.smk"
     include: "rules/embed.smk"
     include: "rules/precomputed.smk"
+    include: "rules/duplicates.smk"
+    include: "rules/leaks.smk"
     include: "rules/tune.smk"
     include: "rules/train.smk"
     include: "rules/retrain.smk"

@@ -120,7 +120,7 @@ def encoded(results: Path, config: Mapping[str, Any], patches: Path, work: Path,
         told = [schema.flags("embed", each, by_stain=None, weights=None, normalise=None), *stains]
         told += [schema.flag("normalise", words), *(f"--weights-file {shlex.quote(file)}" for file in weights)]
         places = f"--patches-table {results}/inventory/patches.parquet --cases {results}/inventory/cases.csv"
-        places += f" --patches {shlex.quote(str(patches))} --shard 0 --threads {measure.cores()} --output {path}"
+        places += f" --patches {shlex.quote(str(patches))} --shard 0 --threads 1 --output {path}"
         begin = time.perf_counter()
         command = (
             f"{sys.executable} {SCRIPTS}/embed.py {places} --cache {path.parent}/cache/{path.name} {' '.join(told)}"
@@ -160,7 +160,7 @@ def mixed(plain: Path, test: Path, output: Path, cases: set[str], views: int) ->
         further = [own.viewed[n * k : n * (k + 1)] for k in range(1, views + 1)]
         target = output / path.relative_to(plain)
         target.parent.mkdir(parents=True, exist_ok=True)
-        store.write(target, values, table, none, own.identity | {"views": views}, own.colour, further)
+        store.write(target, values, table, none, own.identity | {"views": views}, own.colour, further=further)
 
 
 if __name__ == "__main__":

@@ -11,6 +11,7 @@ To choose settings without the test cases there is tune.
 """
 
 import argparse
+import os
 import subprocess
 import sys
 import tempfile
@@ -97,7 +98,7 @@ def begin(folder: Path, results: Path, config: Mapping[str, Any], seeds: int) ->
     """Make the results folder of a study with the features and splits of another one, and other settings or seeds."""
     folder.mkdir(parents=True, exist_ok=True)
     for part in ("inventory", "features", "splits"):
-        if not (folder / part).exists():
+        if not os.path.lexists(folder / part):
             (folder / part).symlink_to((results / part).resolve())
     own = dict(config) | {"seeds": list(range(1, seeds + 1))}
     (folder / "config.yaml").write_text(yaml.safe_dump(own), encoding="utf-8")

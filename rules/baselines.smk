@@ -10,6 +10,7 @@ rule baselines:
         features=expand("<results>/features/{encoder}/shard_{shard}.h5", encoder=ENCODERS, shard=SHARDS),
         cases="<results>/inventory/cases.csv",
         splits=expand("<results>/splits/data_splits_{split}.npz", split=SPLITS),
+        checked=CHECKED,
         code=code("baselines"),
     output:
         "<results>/baselines/predictions.csv",

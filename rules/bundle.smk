@@ -38,7 +38,7 @@ rule bundle:
         labels=lambda wildcards, input: flag("labels", input.labels) if input.labels else "",
         refitted=given(flag("refitted", SEEDS)) if config["bundle"]["refit"] else "",
         flags=given(
-            flags("cohort", exclude_patches=None),
+            flags("cohort", exclude_patches=None, duplicates=None),
             flags("cohort.quality"),
             flags("names"),
             flag("encoders", json.dumps({} if PRECOMPUTED else ENCODINGS)),

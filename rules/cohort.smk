@@ -1,7 +1,7 @@
 """Show the cohort before any model is trained.
 
-INPUTS: inventory/patches.parquet, cases.csv, excluded.csv, duplicates.csv, splits/data_splits_{split}.npz; feature
-    shards, for what they tell of each image; a sample of the images, to show them
+INPUTS: inventory/patches.parquet, cases.csv, excluded.csv, duplicates.csv, splits/data_splits_{split}.npz; duplicates/patches.csv,
+    duplicates.json; feature shards, for what they tell of each image; a sample of the images, to show them
 OUTPUTS: cohort/index.html (self-contained), cohort.json, samples.jpg (not of precomputed features)
 """
 
@@ -14,6 +14,7 @@ rule cohort:
         cases="<results>/inventory/cases.csv",
         excluded="<results>/inventory/excluded.csv",
         duplicates="<results>/inventory/duplicates.csv",
+        same_tissue=[SAME_TISSUE, "<results>/duplicates/duplicates.json"],
         features=expand("<results>/features/{encoder}/shard_{shard}.h5", encoder=ENCODERS, shard=SHARDS),
         labels=config["labels"] if config["report"]["columns"] else [],
         splits=expand("<results>/splits/data_splits_{split}.npz", split=SPLITS),
@@ -59,6 +60,6 @@ rule cohort:
         ),
     shell:
         "python {input.code[0]:q} --patches-table {input.patches:q} --cases {input.cases:q} --excluded {input.excluded:q}"
-        " --duplicates {input.duplicates:q} --features {input.features:q}"
+        " --duplicates {input.duplicates:q} --same-tissue {input.same_tissue:q} --features {input.features:q}"
         " --splits {input.splits:q} {params.images} {params.labels} {params.samples} --template {input.template[0]:q} {params.flags}"
         " --output {output.html:q} --json {output.json:q} --log {log:q}"

@@ -156,6 +156,12 @@ FIRST_PAGE = schema.flag("first_page", f"{config['results']}/index.html")
 # All models in one file, named by the title.
 BUNDLE = f"<results>/model/{file_name(column(config['report']['title']))}.zip"
 
+# The same tissue in several cases. No training begins before `leaks` has looked whether a split parts it; what that
+# says is nothing that a model depends on.
+SAME_TISSUE = "<results>/duplicates/patches.csv"
+CHECKED = ancient("<results>/duplicates/leaks.csv")
+MERGED = config["cohort"]["duplicates"] == "merge"
+
 # Columns of the labels table that the report reads; that of sites is one.
 config_values.show_sites(config)
 COLUMNS = [*config["report"]["columns"], *config["report"]["clinical"]]

@@ -30,7 +30,7 @@ rule inventory:
         mem_mb=attempts(4000),
         runtime=attempts(20),
     params:
-        flags=given(flags("cohort"), flags("names")),
+        flags=given(flags("cohort", duplicates=None), flags("names")),
         labels=digest("labels", config["labels"]),
         listed=digest("cohort.exclude_patches", config["cohort"]["exclude_patches"]),
         source=given(inventoried()),

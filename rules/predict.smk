@@ -48,7 +48,7 @@ rule predict:
         source=config["predict"]["patches"],
         flags=given(
             flags("names"),
-            flags("cohort", exclude_patches=None),
+            flags("cohort", exclude_patches=None, duplicates=None),
             flags("embed", "batch_size", "max_unreadable"),
             flags("attention", "top_n", "top_percent", "cases", "max_cases"),
             flags("report", "colors"),

@@ -12,6 +12,7 @@ rule retrain:
         features=expand("<results>/features/{encoder}/shard_{shard}.h5", encoder=ENCODERS, shard=SHARDS),
         cases="<results>/inventory/cases.csv",
         split="<results>/splits/data_splits_{split}.npz",
+        checked=CHECKED,
         chosen=chosen_for_variant,
         code=code("retrain"),
     output:

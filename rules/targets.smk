@@ -8,6 +8,7 @@ localrules:
     tune,
     inventory,
     splits,
+    leaks,
     weights,
     index,
 

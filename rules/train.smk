@@ -13,6 +13,7 @@ rule train:
         features=expand("<results>/features/{encoder}/shard_{shard}.h5", encoder=ENCODERS, shard=SHARDS),
         cases="<results>/inventory/cases.csv",
         split="<results>/splits/data_splits_{split}.npz",
+        checked=CHECKED,
         chosen="<results>/tuning/split_{split}/chosen.yaml" if TUNED else [],
         code=code("train"),
     output:

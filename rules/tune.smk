@@ -11,6 +11,8 @@ rule tune_split:
         features=expand("<results>/features/{encoder}/shard_{shard}.h5", encoder=ENCODERS, shard=SHARDS),
         cases="<results>/inventory/cases.csv",
         split="<results>/splits/data_splits_{split}.npz",
+        checked=CHECKED,
+        same_tissue=ancient(SAME_TISSUE),
         code=code("tune"),
     output:
         candidates="<results>/tuning/split_{split}/candidates.csv",
@@ -42,5 +44,5 @@ rule tune_split:
     shell:
         # exec, as in rule train
         "exec python {input.code[0]:q} --features {input.features:q} --cases {input.cases:q} --split {input.split:q}"
-        " --name {wildcards.split} {params.flags} --threads {threads} --output {params.folder:q}"
+        " --name {wildcards.split} --same-tissue {input.same_tissue:q} {params.flags} --threads {threads} --output {params.folder:q}"
         " --state {params.folder:q}/state.json --log {log:q}"

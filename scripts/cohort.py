@@ -5,6 +5,7 @@ of the patches is opened.
 """
 
 import argparse
+import json
 import logging
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -13,7 +14,7 @@ from typing import Any
 import pandas as pd
 
 import cli
-from stratamil.cohort import columns, duplicates, sites, splits
+from stratamil.cohort import columns, duplicates, near_copies, sites, splits
 from stratamil.cohort.inventory import USED
 from stratamil.core import files, provenance, tables
 from stratamil.core.errors import UserError
@@ -29,6 +30,7 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--cases", type=Path, required=True, help="cases.csv of the inventory")
     parser.add_argument("--excluded", type=Path, required=True, help="excluded.csv of the inventory")
     parser.add_argument("--duplicates", type=Path, help="duplicates.csv of the inventory, with --features")
+    parser.add_argument("--same-tissue", nargs=2, type=Path, help="patches.csv and duplicates.json of rule duplicates")
     parser.add_argument("--features", nargs="+", type=Path, help="feature shards of the study")
     parser.add_argument("--splits", nargs="+", type=Path, required=True, help="data_splits_<split>.npz")
     parser.add_argument("--preset", help="where the splits were read from, if they were")
@@ -82,6 +84,7 @@ def main(args: argparse.Namespace) -> None:
             "sites": look_at_sites(args, cases, sets, data),
             "names": stain_identity.look(data, args.stains, args.seed) if data else None,
             "drift": drift(args, cases, data),
+            "twice": look_at_same_tissue(args, cases, sets),
             "patch_quality": grade(args, cases, data),
         },
     )
@@ -110,6 +113,18 @@ def look(args: argparse.Namespace, cases: pd.DataFrame) -> dict[str, Any] | None
     copies = tables.read(args.duplicates) if args.duplicates else pd.DataFrame(columns=duplicates.COLUMNS)
     used = cases[cases["status"] == USED]
     return quality.look(args.features, copies, dict(zip(used["case_id"], used["patient_id"])), bool(args.patches))
+
+
+def look_at_same_tissue(
+    args: argparse.Namespace, cases: pd.DataFrame, sets: Mapping[str, splits.Split]
+) -> dict[str, Any] | None:
+    """Return which cases share tissue, if that was asked."""
+    if not args.same_tissue:
+        return None
+    table, numbers = args.same_tissue
+    used = cases[cases["status"] == USED]
+    patient_of = dict(zip(used["case_id"], used["patient_id"]))
+    return near_copies.seen(tables.read(table), json.loads(numbers.read_text(encoding="utf-8")), sets, patient_of)
 
 
 def look_at_sites(
@@ -165,7 +180,7 @@ def draw(patches: pd.DataFrame, stains: Sequence[str], args: argparse.Namespace)
 
 def render(numbers: Mapping[str, Any], args: argparse.Namespace) -> str:
     """Return the page with its figures and the image of samples."""
-    from stratamil.report import cohort_summary, page, quality_sentences, stain_sentences, style
+    from stratamil.report import cohort_summary, duplicate_sentences, page, quality_sentences, stain_sentences, style
 
     figures = {
         name: page.inline(style.svg(figure), name, words, args.colors)
@@ -179,6 +194,7 @@ def render(numbers: Mapping[str, Any], args: argparse.Namespace) -> str:
         cohort=numbers,
         prose=cohort_sentences.of_page(numbers),
         looks=stain_sentences.of_page(numbers, args.patches),
+        twice=duplicate_sentences.of_page(numbers, args.patches),
         grades_of=quality_sentences.of_page(numbers, args.patches),
         samples=page.image(args.samples) if args.patches else None,
         figures=figures,

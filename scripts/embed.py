@@ -17,6 +17,7 @@ import torch
 import cli
 from stratamil.cohort import inventory
 from stratamil.core import schema
+from stratamil.core.wording import counted
 from stratamil.features import extract, networks, recolour, store
 from stratamil.features.exclusion import Rule
 
@@ -76,9 +77,8 @@ def main(args: argparse.Namespace) -> None:
     )
     logging.info("encoded %d, reused %d, unreadable %d patches, %.0f patches/s", *counts[:4])
     if counts.own_colour:
-        logging.warning(
-            "%d patches keep their colours: too little tissue, or too few stains, to normalise them", counts.own_colour
-        )
+        own = counted(counts.own_colour, "patch")
+        logging.warning("in their own colours: %s with too little tissue or too few stains to normalise", own)
 
 
 if __name__ == "__main__":

@@ -14,6 +14,7 @@ import pandas as pd
 
 import cli
 from stratamil.core import files, names, provenance, tables
+from stratamil.core.weighting import NOTES
 from stratamil.evaluation import retrained
 from stratamil.explain import faithfulness, faithfulness_runs, findings
 from stratamil.report import faithfulness_plots, faithfulness_sentences, page, sentences, style
@@ -77,8 +78,8 @@ def write(
     of_study = [row for row in numbers["findings"] if row["scope"] == "study"]
     properties = [row for row in of_study if row["section"] == "properties" and row["estimate"].value is not None]
     text = page.template(args.template).render(
-        title=study.weighting.said("Is attention an explanation?"),
-        weighting=study.weighting,
+        title="Is attention an explanation?",
+        weighting=NOTES[study.weighting],
         study=args.title,
         first_look=sentences.first_look(args.first_look),
         first_page=args.first_page and page.address(args.first_page, args.output),
@@ -94,7 +95,7 @@ def write(
         table=json.loads(table.to_json(orient="records")),  # what is not defined is None
         slugs=[names.column(name) for name in numbers["classes"]],
         numbers=numbers,
-        prose=study.weighting.said(faithfulness_sentences.of_page(numbers)),
+        prose=faithfulness_sentences.of_page(numbers),
     )
     files.write_text(text, folder / "index.html")
 

@@ -5,6 +5,7 @@ Nothing is guessed silently: a guess is asked where a terminal is there, and mar
 
 import argparse
 import os
+import re
 import shlex
 import sys
 from collections import Counter
@@ -76,6 +77,7 @@ def main(args: argparse.Namespace) -> None:
         embed={} if has_gpu() else proposal.small_encoder(sides(args.patches, reading)),
         seeds=[1, 2, 3],
         accounts=accounts,
+        title=re.sub("[_-]+", " ", args.output.stem).strip() or args.output.stem,
         unused=unused,
     )
     text = study_file.text(study)

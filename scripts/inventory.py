@@ -23,7 +23,7 @@ def arguments() -> argparse.Namespace:
     cli.add_settings(parser, "features", "folder", "encoder")
     parser.add_argument("--identity", type=Path, help="features.json to write: what these features are")
     parser.add_argument("--labels", type=Path, required=True, help="labels table")
-    cli.add_settings(parser, "cohort")
+    cli.add_settings(parser, "cohort", *(key for key in schema.section("cohort") if key != "duplicates"))
     cli.add_settings(parser, "names")
     parser.add_argument("--output", type=Path, required=True, help="patches.parquet")
     parser.add_argument("--cases", type=Path, required=True, help="cases.csv")

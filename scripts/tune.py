@@ -14,8 +14,8 @@ import torch
 import yaml
 
 import cli
-from stratamil.cohort import inventory, splits
-from stratamil.core import devices, files, locks
+from stratamil.cohort import duplicates, inventory, splits
+from stratamil.core import devices, files, locks, tables
 from stratamil.evaluation import tuning, tuning_space
 from stratamil.mil import training_data
 from stratamil.mil.stack import Recipe
@@ -29,6 +29,7 @@ def arguments() -> argparse.Namespace:
     cli.add_settings(group, "splits", "by", "balance")
     group.add_argument("--trainings", type=int, required=True, help="of each candidate in each inner fold")
     group.add_argument("--draw", type=int, required=True, help="seed of candidates and inner folds")
+    parser.add_argument("--same-tissue", type=Path, help="patches.csv of rule duplicates: never in two inner folds")
     parser.add_argument("--output", type=Path, required=True, help="folder for candidates.csv and chosen.yaml")
     return parser.parse_args()
 
@@ -42,6 +43,8 @@ def tune(args: argparse.Namespace) -> None:
     """Try all candidates; write the table, and the choice last."""
     torch.set_num_threads(args.threads)
     split, device, cases = splits.read(args.split), devices.best(), inventory.used_cases(args.cases)
+    if args.same_tissue:
+        cases = duplicates.merged(cases, [tables.read(args.same_tissue)])
     how = {"by": args.by, "balance": args.balance}
     folds = tuning.inner_folds(split, cases, args.classes, args.inner, args.draw, args.name, **how)
     y = inventory.class_indices(args.cases, args.classes)

@@ -110,8 +110,7 @@ class Study:
         n = sum(slices.values())
         of = np.repeat(np.arange(len(slices)), list(slices.values()))
         weight = self.random.dirichlet(np.full(n, 0.4)) * (0.8 if "left_out" in more else 1)
-        contribution = np.subtract(*self.random.normal(0, 2, (2, n))) * weight  # to the log odds of the first class
-        contribution = np.stack([contribution, -contribution])
+        contribution = np.outer([1, -1], self.random.normal(0, 2, (2, n))[0] * weight)  # to the log odds
         left_out = {"n": 100, "weight": 0.2, "contribution": [0.1, -0.1]} if "left_out" in more else None
         rest = np.array(left_out["contribution"]) if left_out else 0
         stain = np.array([stain for stain, _ in slices])
@@ -124,8 +123,8 @@ class Study:
         folder = case["id"].replace("/", "_")
         return {
             "key": case["key"],
-            "bias": [0.75, -0.75],
-            "margin": (contribution.sum(1) + rest + [0.75, -0.75]).tolist(),
+            "bias": [0.25, -0.25],
+            "margin": (contribution.sum(1) + rest + [0.25, -0.25]).tolist(),
             "stains": [{"stain": s, "weight": of_stain[s] / weight.sum()} for s in case["stains"]],
             "slices": [
                 {"stain": s, "id": name, "weight": of_slice[k] / of_stain[s], "n": count}

@@ -5,11 +5,16 @@ import sys
 from pathlib import Path
 
 import pytest
+from hypothesis import HealthCheck, settings
 
 # The tests run side by side; threads of each that wait for a busy core make them ten times slower.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 # A profile of the person who runs the tests is not that of the tests.
 os.environ.pop("SNAKEMAKE_PROFILE", None)
+
+# A busy machine is no fault of an example: no test is timed.
+settings.register_profile("untimed", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("untimed")
 
 TESTS = Path(__file__).parent
 sys.path[:0] = [str(TESTS.with_name("scripts")), *map(str, TESTS.glob("**/"))]

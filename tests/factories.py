@@ -19,7 +19,8 @@ NAMES = schema.defaults("names")
 STAIN_NAMES = {name: others for entry in NAMES["stains"] for name, others in entry.items()}
 CLASSES = {"benign": ["1"], "high-grade": ["3", "4"]}
 # Settings of the labels table, as labels.read takes them but for the classes.
-OF_LABELS = {name: value for name, value in schema.defaults("cohort").items() if name != "exclude_patches"}
+OTHERS = ("exclude_patches", "duplicates")
+OF_LABELS = {name: value for name, value in schema.defaults("cohort").items() if name not in OTHERS}
 GRAMMAR = Grammar(NAMES["pattern"], STAIN_NAMES)
 
 

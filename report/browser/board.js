@@ -2,10 +2,10 @@
 // A case on paper, for a tumour board: probability, stains and slices, ten patches, what is not to be read from them.
 ((S) => {
   const { el } = S;
-  const LIMIT =
-    "Attention says how much of the case's representation a patch makes up. It does not say why, nor that the patch shows tumour.";
-  const contributions = () =>
-    `A signed number is the contribution of a patch to the ${S.marginParts().join("the class beside it")}. Contributions and a constant add up to it exactly. They describe the model, not the tissue.`;
+  const limits = () => [
+    "Attention says how much of the case's representation a patch makes up. It does not say why, nor that the patch shows tumour.",
+    `The signed number is a patch's contribution to the ${S.margin("the class")}. All contributions and a bias add up to it exactly. They describe the model, not the tissue.`,
+  ];
   const KIND = {
     study:
       "This case was not in the training set of the models that read it. The result is for research, it is no diagnosis.",
@@ -110,7 +110,7 @@
           top.map((i) => figure(data, i, state)),
         ),
         said.length > 0 && el("div.verdicts", null, el("h2", null, "Readers"), said),
-        el("p.limits", null, el("b", null, "Limits: "), `${LIMIT} ${contributions()} ${KIND[S.study.kind] ?? KIND.predict}`),
+        el("p.limits", null, el("b", null, "Limits: "), [...limits(), KIND[S.study.kind] ?? KIND.predict].join(" ")),
       ),
     );
     board.dataset.of = one.key;

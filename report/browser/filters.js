@@ -34,7 +34,7 @@
         "button",
         {
           type: "button",
-          id: `kind-${text}`,
+          id: `by-wrong-${value}`,
           "aria-pressed": String(state.wrong === value),
           onclick: () => S.go({ wrong: value }),
         },

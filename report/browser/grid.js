@@ -89,14 +89,10 @@
       grid.selected.delete(i) || grid.selected.add(i);
       grid.anchor = i;
     };
-    /** The patch that is pointed at, else the active one. */
-    grid.here = () => grid.pointed ?? grid.active;
-    /** The patches that a key marks: the selected, else the one here. */
-    grid.targets = () => {
-      if (grid.selected.size) return [...grid.selected];
-      const one = grid.here();
-      return one === null ? [] : [one];
-    };
+    /** The one patch that is pointed at, else the active; null without. */
+    grid.one = () => grid.pointed ?? grid.active;
+    /** The patches that a key marks: the selected, else the one. */
+    grid.targets = () => (grid.selected.size ? [...grid.selected] : [grid.one()].filter((i) => i !== null));
   };
 
   const NOTHING = () => ({ active: null, anchor: null, pointed: null, told: null, selected: new Set() });

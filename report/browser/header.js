@@ -26,7 +26,7 @@
     ];
     const beside = slot === "beside";
     return [
-      !beside && S.link("a.back", { case: "" }, null, "← Cases"),
+      !beside && el("div.back", null, S.link("a", { case: "" }, null, "← Cases")), // its words, not its line
       el("h1", null, "Case ", one.id, " ", el("small", null, words.filter(Boolean).join(" · "))),
       el("div.acts", null, beside ? act("Close", null, "Escape", () => S.go({ beside: "" })) : acts(one, state)),
     ];

@@ -30,15 +30,15 @@
     const by = { PageDown: page, " ": page, PageUp: -page, Home: -panes.scrollTop, End: panes.scrollHeight }[key];
     panes.scrollBy({ top: by });
   };
-  /** Step back once: close the box on a patch and end the selection, else leave the patches, else end a comparison. */
+  /** Step back once: close the box on a patch and end the selection, else end a comparison, else leave the patches. */
   const escape = () => {
     const of = Object.values(S.panes).map((pane) => pane.grid);
     const open = of.map((one) => one.untell()).some(Boolean);
     const selected = of.filter((one) => one.selected.size);
     for (const one of selected) (one.selected.clear(), one.refresh());
     if (S.endSelecting() || open || selected.length) return;
-    if (of.some((one) => one.host === document.activeElement)) S.toTools();
-    else if (S.endCompare()) main.focus();
+    if (S.endCompare()) main.focus();
+    else if (of.some((one) => one.host === document.activeElement)) S.toTools();
   };
 
   const act = {

@@ -41,9 +41,9 @@
       (!state.truth || classes[one.truth] === state.truth) &&
       (!state.split || one.split === state.split) &&
       lacking(one, state.lacks);
-    const found = cases.filter(passes);
-    if (state.blind) return S.shuffled(found.sort(natural), `${S.study.study} ${state.seed}`);
-    return found.sort(ORDERS[S.orderOf(state)][1]);
+    // a filter leaves cases out of a random order, it does not change it: readers with one number read one order
+    if (state.blind) return S.shuffled([...cases].sort(natural), `${S.study.study} ${state.seed}`).filter(passes);
+    return cases.filter(passes).sort(ORDERS[S.orderOf(state)][1]);
   };
 
   /** Whether the model was right, and how sure it was. */

@@ -51,9 +51,9 @@
     S.say(`${many} ${mark ? `marked: ${mark}` : "no longer marked"}. u takes it back.`);
   };
 
-  /** Ask for a note on the patch with the ring, or below the pointer, whatever is selected. */
+  /** Ask for a note on the one patch that is pointed at or active, whatever is selected. */
   S.note = async (grid) => {
-    const i = grid.here();
+    const i = grid.one();
     if (i === null) return S.say("Point at a patch, or move to one with the arrow keys, and press n.");
     const text = await S.askNamed({
       title: "Note",

@@ -105,6 +105,13 @@
       said.verdict || said.class || said.comment ? table("verdicts").set(id, said) : table("verdicts").delete(id);
       write("verdicts");
     },
+    /** Whether a case was opened with its labels in this browser: a diagnosis after that is not blinded. */
+    seen: (id) => table("seen", "").has(id),
+    see: (id) => {
+      if (S.marks.seen(id)) return;
+      table("seen", "").set(id, 1);
+      put(key("seen", ""), JSON.stringify(Object.fromEntries(table("seen", ""))));
+    },
     labels: () =>
       [...new Set([...table("marks").values()].map((one) => one.mark))].filter((mark) => mark && !S.GLYPHS[mark]),
     count: (reader = S.marks.reader) => table("marks", reader).size,

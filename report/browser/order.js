@@ -14,7 +14,7 @@
       ? [`${mean}log odds of `, ""]
       : [`${mean}logit of `, " less the mean of the others"];
   };
-  S.margin = (c) => S.marginParts().join(S.study.classes[c]);
+  S.margin = (name) => S.marginParts().join(name);
   /** The classes whose contributions are told of a patch: of two classes one, since the other has the same with a minus. */
   S.toldClasses = (data, state) =>
     S.study.classes.length === 2 ? [S.shownClass(data, state)] : S.study.classes.map((_, c) => c);
@@ -63,7 +63,8 @@
     const all = Array.from({ length: data.n }, (_, i) => i);
     const within = all.filter((i) => S.within(data, state, i));
     if (state.blind) {
-      const patches = S.shuffled(within, `${S.study.study} ${state.seed} ${data.case.id}`);
+      const shuffled = S.shuffled(all, `${S.study.study} ${state.seed} ${data.case.id}`);
+      const patches = shuffled.filter((i) => S.within(data, state, i));
       return { groups: [{ slice: null, patches }], patches, of: patches.length };
     }
     const top = state.top < 100 ? attended(data, within, state.top) : null;

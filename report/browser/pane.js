@@ -20,8 +20,8 @@
 
   const SORTED = {
     attention: () => "number: attention",
-    for: (of) => `number: contribution to the ${of}`,
-    against: (of) => `number: contribution to the ${of}`,
+    for: (name) => `number: contribution to the ${S.margin(name)}`,
+    against: (name) => `number: contribution to the ${S.margin(name)}`,
     disagreement: () => `number: SD of the attention over ${S.plural(S.study.seeds.length, "training")}`,
     number: () => "number: that of the patch",
   };
@@ -35,7 +35,7 @@
       el("span", null, el("i.for"), `contribution for ${name}`),
       el("span", null, el("i.against"), "against it"),
       el("span", null, "on a square-root scale"),
-      el("span", null, SORTED[state.sort](S.marginParts().join(name))),
+      el("span", null, SORTED[state.sort](name)),
     );
   };
 

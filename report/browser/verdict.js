@@ -23,7 +23,21 @@
     return el("div.press", { role: "group", "aria-label": label }, buttons);
   };
 
+  /** What a blinded reader can say: a diagnosis, unless the case was opened with its labels before. */
+  const diagnosis = (one, said) => {
+    if (!S.marks.seen(one.id))
+      return choices(
+        one,
+        "class",
+        "Diagnosis",
+        S.study.classes.map((name, c) => [name, S.classTag(c)]),
+      );
+    const given = said.class ? `${said.class}. It stays` : "None, and none can be given";
+    return el("p.muted", null, `${given}: the case was opened with its labels.`);
+  };
+
   S.verdict = (one, state) => {
+    if (!state.blind) S.marks.see(one.id);
     const said = S.marks.verdict(one.id);
     const comment = el("textarea", {
       rows: 1,
@@ -36,7 +50,6 @@
       S.marks.judge(one.id, { comment: comment.value.trim() });
       S.say("Comment saved.");
     });
-    const classes = S.study.classes.map((name, c) => [name, S.classTag(c)]);
     const verdicts = [
       ["agree", ["I agree: ", S.classTag(one.predicted)]],
       ["disagree", "I do not"],
@@ -45,7 +58,7 @@
       "section.reading",
       null,
       el("h2", null, state.blind ? "Your diagnosis" : "Your verdict"),
-      state.blind ? choices(one, "class", "Diagnosis", classes) : choices(one, "verdict", "Verdict", verdicts),
+      state.blind ? diagnosis(one, said) : choices(one, "verdict", "Verdict", verdicts),
       !state.blind && said.class && el("p.muted", null, `Your blinded diagnosis: ${said.class}`),
       comment,
     );

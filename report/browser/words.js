@@ -72,7 +72,7 @@
     const words = [S.patchName(data, i, state), slice.name];
     if (!state.blind) {
       words.push(`attention ${S.percent(data.weight[i])}, ${S.times(data.ratio[i])} the equal share`);
-      words.push(`contribution ${S.signed(data.contribution[c][i])} to the ${S.margin(c)}`);
+      words.push(`contribution ${S.signed(data.contribution[c][i])} to the ${S.margin(S.study.classes[c])}`);
     }
     if (missing(data, i)) words.push(missing(data, i));
     if (entry) words.push(`marked ${entry.mark || "with a note"}`);
@@ -131,7 +131,7 @@
   };
 
   const ofMargin = (data, ordered, c) => {
-    const name = S.margin(c);
+    const name = S.margin(S.study.classes[c]);
     const all = data.margin[c] - data.bias[c];
     if (ordered.patches.length < data.case.n_patches)
       return `${S.signed(S.contributionOf(data, ordered.patches, c))} to the ${name}; all patches add ${S.signed(all)}`;

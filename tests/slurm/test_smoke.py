@@ -45,6 +45,7 @@ def test_a_cpu_job_and_a_gpu_job_through_sbatch(study):
     name = "rule_embed_wildcards_efficientnet_lite0_00"
     assert sorted(rows) == [
         ["rule_cohort", "short", "COMPLETED", "billing=1,cpu=1,mem=4000M,node=1", "30", ACCOUNT],
+        ["rule_duplicates", "short", "COMPLETED", "billing=4,cpu=4,mem=8000M,node=1", "60", ACCOUNT],
         [name, "gengpu", "COMPLETED", "billing=8,cpu=8,gres/gpu=1,mem=8000M,node=1", "120", ACCOUNT],
     ]
     logs = list((study.folder / "logs/slurm/rule_embed/efficientnet_lite0_00").glob("*.log"))
@@ -145,7 +146,7 @@ def test_check_slurm_of_a_site_that_fits(study):
     output, status = check(study)
     assert status == 0, output
     assert "train           5  gengpu         1     4  8000 to 24000   120 to 360" in output.splitlines()
-    assert output.endswith("None would be refused or pend forever: 38 jobs, 3 attempts each.\n")
+    assert output.endswith("None would be refused or pend forever: 39 jobs, 3 attempts each.\n")
 
 
 def test_check_slurm_of_a_site_that_does_not_fit(study):

@@ -22,7 +22,7 @@ CHANGES = {
 }
 # Rules with one job for each of the runs, and the others; those that run on the login node are in neither.
 OF_A_RUN = ["train", "retrain", "evaluate", "attention", "perturb"]
-OTHERS = ["demo", "cohort", "embed", "thumbnails", "baselines", "faithfulness", "browser", "report"]
+OTHERS = ["demo", "cohort", "embed", "thumbnails", "duplicates", "baselines", "faithfulness", "browser", "report"]
 # What rules and profile ask for at the first attempt: CPUs, MB, minutes.
 ASKED = {
     "demo": (2, 2000, 10),
@@ -37,6 +37,7 @@ ASKED = {
     "faithfulness": (1, 8000, 60),
     "report": (1, 4000, 30),
     "thumbnails": (4, 4000, 60),
+    "duplicates": (4, 8000, 60),
     "browser": (1, 2000, 30),
 }
 

@@ -13,9 +13,13 @@ from seeds import SEED
 
 from stratamil.core.errors import UserError
 from stratamil.features import images, store
+from stratamil.features.measures import Measures
 from stratamil.mil import checkpoint
 
 KINDS = ("png", "jpg", "tif", "bmp", "u16", "shard", "pth")
+
+
+MEASURED = [1.0] * len(Measures._fields)
 
 
 def make(kind, path):
@@ -25,7 +29,9 @@ def make(kind, path):
     if kind == "u16":
         Image.fromarray(pixels[..., 0].astype(np.uint16) * 16).save(path, format="PNG")
     elif kind == "shard":
-        rows = [(case, "h&e", "match_1", n, f"{case}_{n}.png", 74, 74, 8, 0, 1) for case in "123" for n in range(5)]
+        rows = [
+            (case, "h&e", "match_1", n, f"{case}_{n}.png", 74, 74, 8, 0, *MEASURED) for case in "123" for n in range(5)
+        ]
         table = pd.DataFrame(rows, columns=[*store.COLUMNS, *store.FACTS])
         lost = pd.DataFrame([("1", "x.png", "damaged")], columns=list(store.UNREADABLE))
         values, colour = (rng.normal(size=(15, width)).astype(np.float16) for width in (6, store.COLOUR))

@@ -1,6 +1,8 @@
 """Commands of the documentation: each line is checked, and `make test-docs` runs those that need no cluster."""
 
+import importlib
 import re
+import shlex
 import shutil
 import subprocess
 import sys
@@ -58,6 +60,16 @@ def test_a_line_of_snakemake_is_a_dry_run_of_the_study(checkout, words):
         return
     done = checkout.forked(["snakemake", "-n", "--cores", "2", *words[1:]])
     assert done.returncode == 0, done.stdout
+
+
+@pytest.mark.parametrize("name", ["predict", "validate"])
+def test_the_scripts_of_new_cases_know_each_flag_that_their_rules_give(checkout, monkeypatch, name):
+    done = checkout.forked(
+        ["snakemake", "-n", "-p", "--cores", "2", "--configfile", "other_hospital.yaml", "--", "validate"]
+    )
+    (line,) = re.findall(rf"python (scripts/{name}\.py .*)", done.stdout)
+    monkeypatch.setattr(sys, "argv", shlex.split(line))
+    assert importlib.import_module(name).arguments()
 
 
 @pytest.mark.parametrize("block", BLOCKS, ids=lambda block: f"{block.page}: {' '.join(block.commands[0])}")

@@ -15,7 +15,16 @@ from made_browser import called
 pytestmark = pytest.mark.long
 RESULTS = "results/elsewhere"
 RUNS = [f"{RESULTS}/split_{split}/seed_1" for split in ("01", "02")]
-AFTER = {"splits": 1, "cohort": 1, "precomputed": 2, "train": 2, "retrain": 2, "baselines": 1}
+AFTER = {
+    "splits": 1,
+    "duplicates": 1,
+    "leaks": 1,
+    "cohort": 1,
+    "precomputed": 2,
+    "train": 2,
+    "retrain": 2,
+    "baselines": 1,
+}
 AFTER |= {"evaluate": 2, "attention": 2, "perturb": 2, "faithfulness": 1, "report": 1, "browser": 1, "index": 1}
 CONFIG = {
     "labels": "data/labels.csv",

@@ -25,8 +25,10 @@ RUNS = [f"{RESULTS}/split_{split}/seed_1" for split in ("01", "02")]
 AFTER_EVALUATE = {"evaluate": 2, "attention": 2, "faithfulness": 1, "report": 1, "browser": 1, "index": 1}
 AFTER_TRAIN = {"perturb": 2, **AFTER_EVALUATE}
 AFTER_FEATURES = {"train": 2, "retrain": 2, "baselines": 1, **AFTER_TRAIN}
-AFTER_SPLITS = AFTER_EMBED = {"cohort": 1, **AFTER_FEATURES}
-AFTER_INVENTORY = {"splits": 1, "embed": 2, "thumbnails": 2, **AFTER_SPLITS}
+AFTER_SPLITS = {"leaks": 1, "cohort": 1, **AFTER_FEATURES}
+AFTER_EMBED = {"duplicates": 1, **AFTER_SPLITS}
+AFTER_INVENTORY = {"splits": 1, "embed": 2, "thumbnails": 2, **AFTER_EMBED}
+OF_COHORT = {"cohort": 1, "report": 1, "index": 1}
 EVERYTHING = {"demo": 1, "inventory": 1, **AFTER_INVENTORY}
 
 
@@ -220,6 +222,7 @@ def test_nothing_to_do_after_a_finished_run(study):
         ({"browser": {"patches": "top"}}, {"thumbnails": 2, "browser": 1, "index": 1}),
         ({"browser": {"enabled": False}}, {"report": 1, "index": 1}),
         ({"splits": {"seed": 7}}, {"splits": 1, **AFTER_SPLITS}),
+        ({"cohort": {"duplicates": "merge"}}, {"splits": 1, **AFTER_SPLITS}),
         (
             {"embed": {"encoder": "efficientnet_lite0", "weights": "default"}},
             {"weights": 1, "embed": 2, **AFTER_EMBED},
@@ -252,6 +255,8 @@ def test_a_setting_reruns_what_depends_on_it(study, changes, expected):
         ("scripts/stratamil/report/plots.py", AFTER_EVALUATE),
         ("scripts/stratamil/report/case_plots.py", {"attention": 2, "report": 1, "index": 1}),
         ("scripts/stratamil/evaluation/metrics_table.py", {"report": 1, "index": 1}),
+        ("scripts/stratamil/features/near_duplicates.py", {"duplicates": 1, "leaks": 1, **OF_COHORT}),
+        ("scripts/leaks.py", {"leaks": 1}),  # no training depends on what it says
         ("scripts/train.py", {"train": 2, **AFTER_TRAIN}),
         ("scripts/stratamil/mil/model.py", {"train": 2, "retrain": 2, **AFTER_TRAIN}),
         ("scripts/retrain.py", {"retrain": 2, "faithfulness": 1, "report": 1, "index": 1}),
@@ -357,7 +362,7 @@ def test_a_stain_with_an_encoder_of_its_own(study):
     assert np.array_equal(whole.colour[:], whole.values[:])
     assert study.pending("--", targets[1], changes=own) == {}
     own["embed"]["by_stain"]["sox10"] = sox10 | {"input_size": 96}
-    after = {"embed": 1, "train": 1, "evaluate": 1, "baselines": 1}
+    after = {"embed": 1, "duplicates": 1, "leaks": 1, "train": 1, "evaluate": 1, "baselines": 1}
     assert study.pending("--", *targets, changes=own) == after
     own["embed"]["by_stain"]["sox10"] = {"encoder": "squeezenet1_1", "weights": "none"}
     assert study.pending("--", *targets, changes=own) == after
@@ -524,9 +529,15 @@ def test_config_file_says_the_schema_s_defaults():
     config = yaml.safe_load((REPOSITORY / "config/config.yaml").read_text())
     for section, entry in schema.items():
         if "properties" in entry and section != "demo":
-            assert config[section] == {key: value["default"] for key, value in entry["properties"].items()}, section
+            assert config[section] == {key: default(value) for key, value in entry["properties"].items()}, section
         else:
             assert config[section] == entry["default"], section
+
+
+def default(setting):
+    """Of a mapping of settings, those of each."""
+    within = setting.get("properties")
+    return {key: default(value) for key, value in within.items()} if within else setting["default"]
 
 
 def test_reference_names_every_setting():
@@ -534,8 +545,9 @@ def test_reference_names_every_setting():
     reference = (REPOSITORY / "config/README.md").read_text()
     for section, entry in schema.items():
         for key, setting in entry.get("properties", {}).items():
-            assert f"| `{section}.{key}` |" in reference
-            assert setting["description"] in reference
+            within = {f"{key}.{inner}": each for inner, each in setting.get("properties", {}).items()} or {key: setting}
+            for name, each in within.items():
+                assert f"| `{section}.{name}` |" in reference and each["description"] in reference
 
 
 def test_the_bundle_predicts_test_cases_as_evaluate_did(study):

@@ -121,8 +121,28 @@ def parted(rows: list[dict], splits: dict, patient_of: dict[str, str]) -> Iterab
             here = [case for case in row["cases"] if case in of_case]
             first = {of_case[case]: case for case in reversed(here)}
             if len(first) > 1 and len({patient_of[case] for case in here}) > 1:
-                yield row, name, first
+                yield row, name, {part: first[part] for part in ("train", "val", "test") if part in first}
                 break
+
+
+def merged(cases: pd.DataFrame, found: Iterable[pd.DataFrame]) -> pd.DataFrame:
+    """Return the cases with one patient_id, the first in natural order, where patients have something of one group.
+
+    cases: case_id, patient_id. found: tables with columns group and case_id; cases that are not known are ignored.
+    """
+    one = {patient: patient for patient in cases["patient_id"]}
+
+    def first(patient: str) -> str:
+        while one[patient] != patient:
+            patient = one[patient]
+        return patient
+
+    patient_of = dict(zip(cases["case_id"], cases["patient_id"]))
+    for table in found:
+        for _, rows in table[table["case_id"].isin(patient_of)].groupby("group", sort=False):
+            together = sorted({first(patient_of[case]) for case in rows["case_id"]}, key=natural)
+            one.update(dict.fromkeys(together, together[0]))
+    return cases.assign(patient_id=cases["patient_id"].map(first))
 
 
 def shared(listed: pd.DataFrame, name: str, *also: str) -> pd.DataFrame:

@@ -17,7 +17,7 @@ from stratamil.core import ids as case_ids
 from stratamil.core.errors import UserError, few
 from stratamil.core.files import atomic
 from stratamil.core.names import natural
-from stratamil.core.wording import of_class
+from stratamil.core.wording import n_of, of_class
 
 SETS = split_files.SETS
 MOST_COPIES = 20  # lines on equal files before the rest is counted
@@ -105,21 +105,32 @@ def check(split: Split, cases: pd.DataFrame, name: str | Path, classes: Sequence
             yield f"{name}: {a}_cases and {b}_cases share patient {few(whose, 8)}: keep a patient in one set"
 
 
+@dataclass(frozen=True)
+class Told:
+    """How a line speaks of what cases share: what one is, whether patients are known and could be merged."""
+
+    what: str
+    patients: bool
+    can_merge: bool
+
+
 def copies(
-    splits: dict[str, Split], copied: pd.DataFrame, cases: pd.DataFrame, name: Path, patients: bool
+    splits: dict[str, Split], copied: pd.DataFrame, cases: pd.DataFrame, name: Path, told: Told
 ) -> Iterator[str]:
     """Yield a line for cases of different patients that share files and are in different sets of a split.
 
-    splits: name -> Split. copied: of duplicates.find. cases: the used cases. name: of the table, for messages.
-    patients: whether patients are known.
+    splits: name -> Split. copied: of duplicates.find, or of rule duplicates. cases: the used cases. name: of the
+    table, for messages.
     """
     patient_of = dict(zip(cases["case_id"], cases["patient_id"]))
     copied = copied[copied["case_id"].isin(cases["case_id"])]
     lines = list(duplicates.parted(duplicates.by_cases(copied), splits, patient_of))
-    whose = "are of different patients" if patients else "no patient column says that they are one patient's"
+    whose = "are of different patients" if told.patients else "no patient column says that they are one patient's"
     for row, split, sets in lines[:MOST_COPIES]:
-        number = f"{row['files']} equal file{'s' if row['files'] > 1 else ''}"
-        remedy = "give them the same patient in the column that cohort.patient_column names, or remove all but one"
+        number, merge = n_of(row["files"], told.what), ", or set cohort.duplicates: merge" if told.can_merge else ""
+        remedy = (
+            f"give them the same patient in the column that cohort.patient_column names, or remove all but one{merge}"
+        )
         if row["whole"]:
             out = "one" if len(row["cases"]) == 2 else "all but one"
             remedy = f"they have nothing else, so leave {out} out: remove its row from the labels table"
@@ -129,7 +140,15 @@ def copies(
             f"and split {split} has {places}: {remedy}"
         )
     if len(lines) > MOST_COPIES:
-        yield f"{name}: {len(lines) - MOST_COPIES} more groups of cases share files in the same way: see the table"
+        yield f"{name}: {len(lines) - MOST_COPIES} more groups of cases are parted in the same way: see the table"
+
+
+def refuse(lines: Sequence[str], mode: str) -> None:
+    """Raise UserError with the lines of `copies`, or only warn of them. mode: cohort.duplicates."""
+    if lines and mode != "warn":
+        raise UserError(*lines)
+    for line in lines:
+        logging.warning(line)
 
 
 def warnings(

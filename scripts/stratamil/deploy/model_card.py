@@ -36,6 +36,9 @@ def _use(facts: Facts) -> Iterator[str]:
         yield f"- features made by another program: {_features(facts['features'])}"
     for settings in facts["encoders"].values():
         yield f"- encoder: {_encoder(settings)}"
+    if facts.get("quality"):  # bundles of earlier versions have none
+        rule = ", ".join(f"{name} {value}" for name, value in facts["quality"].items() if value is not None)
+        yield f"- patches excluded for their quality, in training and of new cases: {rule}"
     yield ""
 
 

@@ -17,8 +17,8 @@ EQUAL_NOTE = (
     "and stains only reflect their numbers of patches."
 )
 CAVEAT = (
-    "Limits: Weights show what the model pooled most, not why it decided; they are no explanation by themselves. A\n"
-    "patch with a large weight may be evidence for either class or none: patch_attention.parquet has its contributions."
+    "Limits: Attention shows what the model weighted, not why it decided; it is not an explanation by itself. A patch\n"
+    "with a large weight may be evidence for either class or none: patch_attention.parquet has its contributions."
 )
 
 
@@ -51,7 +51,7 @@ def top_text(cases: list[Case], top: pd.DataFrame, stains: list[str], percent: f
                 str(len(everywhere.drop_duplicates(all_slices))),
             ]
         )
-    by_case = [["case", "true", "predicted", "top", "of", "weight", *stains, "slices with one", "of slices"]]
+    by_case = [["case", "true", "predicted", "top", "of", "attention", *stains, "slices with one", "of slices"]]
     for case in cases:
         here = top[top["case_id"] == case.id]
         by_case.append(
@@ -74,12 +74,12 @@ def top_text(cases: list[Case], top: pd.DataFrame, stains: list[str], percent: f
             heading,
             "",
             f"{len(top)} of {len(patches)} patches of {len(cases)} cases.",
-            f"They have {held.median():.1%} of a case's weight (median; {held.min():.1%} to {held.max():.1%}).",
+            f"They have {held.median():.1%} of a case's attention (median; {held.min():.1%} to {held.max():.1%}).",
             "",
             "By stain",
             *aligned(by_stain, left=1),
             "",
-            "By case (weight: share of it on the top patches; stains: number of top patches, - without the stain)",
+            "By case (attention: share of it on the top patches; stains: number of top patches, - without the stain)",
             *aligned(by_case, left=3),
             "",
             CAVEAT,
@@ -98,7 +98,7 @@ def summary_text(cases: list[Case], stains: list[str], heading: str, images: boo
     images: whether there are images of the patches, and so galleries. If not, the text says so, and says where the most
     attended patch of each slice lies.
     """
-    overview = [["case", "true", "predicted", "p", "patches", "largest weight", *stains, "per patch", "slice pattern"]]
+    overview = [["case", "true", "predicted", "p", "patches", "most attended", *stains, "per patch", "slice pattern"]]
     for case in cases:
         weights = case.stains
         pattern = "; ".join(f"{stain} {slice_pattern(case.slices(stain))}" for stain in weights.index)
@@ -119,20 +119,20 @@ def summary_text(cases: list[Case], stains: list[str], heading: str, images: boo
     most = Counter(case.most_attended for case in cases)
     return "\n".join(
         [
-            "Weights of the cases",
+            "Attention of the cases",
             heading,
             "",
             CAVEAT,
             *([] if images else ["", NO_IMAGES]),
             "",
-            "Stain of the largest weight: "
+            "Most attended stain: "
             + ", ".join(f"{stain} in {most[stain]}" for stain in [*stains, *([EQUAL] if EQUAL in most else [])])
             + " cases.",
             "",
             "Cases",
             "p: probability of the predicted class. Under each stain: its weight, - without the stain.",
             "per patch: the stain with the highest mean weight per patch, as a multiple of the equal share; a stain",
-            "can weigh most only because it has the most patches.",
+            "can be attended most only because it has the most patches.",
             "slice pattern: the slice with the highest weight, and this weight; in brackets the effective number of",
             "slices, 1/sum(w^2): 1.0 of 3 means all weight on one slice, 3.0 of 3 equal weights.",
             *([EQUAL_NOTE] if EQUAL in most or any(case.uniform for case in cases) else []),

@@ -332,11 +332,10 @@ def numbers(study: Study) -> dict[str, Any]:
     by_class = {name: tuple(said[findings.of_predicted(part, column(name))] for part in both) for name in study.classes}
     told = findings.headline(by_class, [name for name in study.classes if name not in by_predicted(study)])
     items = [findings.pooled(item, study.percent) if item.measure in findings.POOLED else item for item in items]
-    said = study.weighting.said
-    items = [replace(item, sentence=said(of_unit(item.sentence, study.unit))) for item in items]
+    items = [replace(item, sentence=of_unit(item.sentence, study.unit)) for item in items]
     return {
-        **{name: text and said(of_unit(text, study.unit)) for name, text in told.items()},
-        "weighting": study.weighting.kind,
+        **{name: text and of_unit(text, study.unit) for name, text in told.items()},
+        "weighting": study.weighting,
         "explained": {name: findings.explains(*verdicts) for name, verdicts in by_class.items()},
         "classes": study.classes,
         "cases": int(study.table["case_id"].nunique()),
@@ -346,7 +345,7 @@ def numbers(study: Study) -> dict[str, Any]:
         "top_percent": study.percent,
         "bootstrap": {"samples": study.bootstrap_samples, "seed": study.seed},
         "top_counts": _top_counts(study),
-        "answers": said(answers(items, study.percent, study.classes)),
+        "answers": answers(items, study.percent, study.classes),
         "findings": [item.entry() for item in items],
         "curves": {name: curves(study, of) for name, of in by_predicted(study).items()},
         "tops": {name: tops(study, of) for name, of in by_predicted(study).items()},

@@ -10,7 +10,7 @@ import pandas as pd
 
 from stratamil.core.errors import UserError
 from stratamil.core.names import column, natural
-from stratamil.core.weighting import Weighting, kind_of
+from stratamil.core.weighting import Kind, kind_of
 from stratamil.evaluation import runs
 from stratamil.explain import findings
 from stratamil.features import store
@@ -90,11 +90,10 @@ class Study:
     def classes(self) -> list[str]:
         return self.runs[0].classes
 
-    @cached_property
-    def weighting(self) -> Weighting:
-        """What the weights of patches are called."""
-        stains = {stain for run in self.runs for stain in run.parts["stain"].dropna().astype(str)}
-        return Weighting(kind_of(run.aggregation for run in self.runs), [*self.classes, *sorted(stains)])
+    @property
+    def weighting(self) -> Kind:
+        """How the models weigh patches."""
+        return kind_of(run.aggregation for run in self.runs)
 
     @cached_property
     def table(self) -> pd.DataFrame:

@@ -43,7 +43,8 @@ class Place(NamedTuple):
 class Cache:
     """Features that an earlier job has made, by path, size and time of the file. Never an output that is declared.
 
-    With them stand those of further views, the colour and the Facts of each image, so that none is opened again.
+    With them stand those of further views, the colour, the sketch and the Facts of each image, so that none is opened
+    again.
 
     Three files: `path`, the feature file of the last success (a hard link to it where that is possible);
     `path` with suffix .npy, size and time of its rows; and with suffix .part what a job that has not ended
@@ -52,13 +53,13 @@ class Cache:
     one's rows, and its Facts.
     """
 
-    def __init__(self, path: Path | str, identity: dict[str, Any], colour: bool = True) -> None:
-        """identity: of the encoder, with its `dim`. colour: whether the patches have a colour beside their features."""
+    def __init__(self, path: Path | str, identity: dict[str, Any], beside: Sequence[str] = ("colour",)) -> None:
+        """identity: of the encoder, with its `dim`. beside: which of store.BESIDE the patches have, too."""
         self.path = Path(path)
         self.path.parent.mkdir(parents=True, exist_ok=True)
         self.keys, self.part = self.path.with_suffix(".npy"), self.path.with_suffix(".part")
         self.identity = json.dumps(identity, sort_keys=True)
-        self.widths = {"features": identity["dim"]} | ({"colour": store.COLOUR} if colour else {})
+        self.widths = {"features": identity["dim"]} | {name: store.BESIDE[name] for name in beside}
         self.widths |= dict.fromkeys(matrices.view_names(identity), identity["dim"])
         self.places: dict[Key, Place] = self._last() | self._unfinished()
 
@@ -66,7 +67,7 @@ class Cache:
         return key in self.places
 
     def read(self, keys: Sequence[Key], matrix: str = "features") -> NDArray[np.float16]:
-        """Return the rows of `keys` in a matrix, features, colour or a view: float16 (n, D).
+        """Return the rows of `keys` in a matrix, features, one of those beside or a view: float16 (n, D).
 
         Raises UserError if a file of the cache has become shorter.
         """
@@ -137,7 +138,7 @@ class Cache:
     def add(
         self, keys: Sequence[Key], facts: Sequence[images.Facts], matrices: Mapping[str, NDArray[np.float16]]
     ) -> None:
-        """Append a batch of n patches: `features` (n, D), where patches have one `colour` (n, COLOUR), and views."""
+        """Append a batch of n patches: `features` (n, D), the matrices beside them, and views."""
         kept = [("facts", np.void, FACTS.itemsize)]
         kept += [(name, np.float16, width) for name, width in self.widths.items()]
         records = np.zeros(len(keys), dtype=[*_dtype(keys), *kept])

@@ -20,10 +20,11 @@ from stratamil.core.errors import UserError, few
 from stratamil.core.names import natural
 from stratamil.core.wording import counted
 from stratamil.features import images, matrices, networks, store
-from stratamil.features.cache import Cache, Rows, key
+from stratamil.features.cache import Cache, Key, Rows, key
 from stratamil.features.encoder_registry import STAIN_STATS
 from stratamil.features.exclusion import Rule
 from stratamil.features.recolour import AS_THEY_ARE, Plan, Recolour
+from stratamil.features.sketch_encoder import SketchEncoder
 
 SHOWN = 5  # files named in an error
 FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)  # no space, quota used up, limit on the size of a file
@@ -88,8 +89,8 @@ def embed(
 ) -> Counts:
     """Write the features of the patches of some cases. No more than a few batches of them are ever in memory.
 
-    Beside the features stand the Facts of each image and its colour, which is its stain_stats, from the one decoding,
-    and the features of its further views.
+    Beside the features stand the Facts of each image, its colour, which is its stain_stats, and its sketch, by
+    which the same tissue is known again, from the one decoding, and the features of its further views.
 
     patches: DataFrame with case_id, stain, slice_id, patch, path, in the order of the inventory.
     cases: ids of the cases to embed. folder: what the paths are relative to.
@@ -104,10 +105,10 @@ def embed(
     batch_size = batch_size or BATCH[encoder.device.type]
     table = patches[patches["case_id"].isin(cases)].reset_index(drop=True)
     identity, plans = encoder.identity | recolour.identity, _plans(table, recolour)
-    encoders = {"features": encoder, **_colour(encoder, identity)}
-    encoders |= dict.fromkeys(matrices.view_names(identity), encoder)
+    beside = _colour(encoder, identity) | {"sketch": _sketch(encoder.device)}
+    encoders = {"features": encoder} | beside | dict.fromkeys(matrices.view_names(identity), encoder)
     with locks.held(cache):
-        kept = Cache(cache, identity, colour="colour" in encoders)
+        kept = Cache(cache, identity, beside=list(beside))
         keys = [key(folder, path, plan.known_by) for path, plan in zip(table["path"], plans)]
         todo = [row for row, each in enumerate(keys) if each not in kept]
 
@@ -123,17 +124,28 @@ def embed(
         good = ~table["path"].isin(unreadable).to_numpy()
         keys = [each for each, keep in zip(keys, good) if keep]
         lost = table.loc[~good, ["case_id", "path"]].assign(reason=lambda rows: rows["path"].map(unreadable))
-        rows, facts = {name: Rows(kept, keys, name) for name in encoders}, kept.facts(keys)
-        views = [rows[name] for name in matrices.view_names(identity)]
         with _room(output):
-            judged, beside = (
-                _judged(table[good].assign(**facts), rule),
-                {"colour": rows.get("colour"), "further": views},
-            )
-            store.write(output, rows["features"], judged, lost, identity, **beside)
+            own = _write(output, kept, keys, table[good], rule, lost, identity)
             kept.keep(output, keys)
-    encoded, own = len(todo) - len(unreadable), int((facts["odd"] & images.Odd.OWN_COLOUR > 0).sum())
+    encoded = len(todo) - len(unreadable)
     return Counts(encoded, len(table) - len(todo), len(unreadable), encoded / seconds if encoded else 0.0, own)
+
+
+def _write(
+    output: Path,
+    kept: Cache,
+    keys: Sequence[Key],
+    table: pd.DataFrame,
+    rule: Rule | None,
+    lost: pd.DataFrame,
+    identity: dict[str, Any],
+) -> int:
+    """Write what the cache has of the patches of a table; return how many have their own colours for want of tissue."""
+    rows, facts = {name: Rows(kept, keys, name) for name in kept.widths}, kept.facts(keys)
+    views = [rows[name] for name in matrices.view_names(identity)]
+    beside = {"colour": rows.get("colour"), "sketches": rows["sketch"], "further": views}
+    store.write(output, rows["features"], _judged(table.assign(**facts), rule), lost, identity, **beside)
+    return int((facts["odd"] & images.Odd.OWN_COLOUR > 0).sum())
 
 
 def _judged(table: pd.DataFrame, rule: Rule | None) -> pd.DataFrame:
@@ -157,6 +169,11 @@ def _colour(encoder: Encoder, identity: dict[str, Any]) -> dict[str, Encoder]:
 @cache
 def _stain_stats(device: torch.device) -> Encoder:
     return networks.load(STAIN_STATS, input_size=images.THUMBNAIL, device=device)
+
+
+@cache
+def _sketch(device: torch.device) -> Encoder:
+    return SketchEncoder(device)
 
 
 @contextmanager
@@ -218,7 +235,8 @@ def _batches(
             ready[position] = image
         if ready and (len(ready) == batch_size or position + 1 == len(sources)):
             pixels, thumbnails, facts, views = zip(*ready.values())
-            kinds = {"features": pixels, "colour": thumbnails} | dict(zip(matrices.view_names(identity), zip(*views)))
+            kinds = {"features": pixels, "colour": thumbnails, "sketch": thumbnails}
+            kinds |= dict(zip(matrices.view_names(identity), zip(*views)))
             yield Batch(list(ready), list(facts), {name: _stacked(each, batch_size) for name, each in kinds.items()})
             ready = {}
 

@@ -21,7 +21,7 @@ from pandas.api.types import union_categoricals
 from stratamil.core import files, names, tables
 from stratamil.core.errors import UserError
 from stratamil.core.names import natural
-from stratamil.features import images, matrices, seal
+from stratamil.features import images, matrices, seal, sketch
 from stratamil.features.encoder_registry import STAIN_STATS
 from stratamil.features.matrices import Rows, Values
 from stratamil.features.measures import Measures
@@ -37,6 +37,7 @@ FACTS |= dict.fromkeys(Measures._fields, "float32")
 EXCLUDED = "excluded"  # 0, or the number of a reason in exclusion.REASONS: `read` leaves such a patch out
 NUMBERS = FACTS | {EXCLUDED: "uint8"}
 COLOUR = 60  # features of stain_stats, which describe the colour of each image beside its features
+BESIDE = {"colour": COLOUR, "sketch": sketch.WIDTH}  # matrices beside the features, of patches with images: columns
 UNREADABLE = ("case_id", "path", "reason")
 BLOCK = 256  # rows written at once
 TEXTS = 2**16  # texts read at once: as objects they take some 60 bytes each
@@ -59,8 +60,9 @@ class Features:
     values: float16 (N, D), an array or Rows. table: DataFrame of N rows with case_id, stain, slice_id (as categories),
     patch, path, and x, y of precomputed features; cases in natural order, patches as in the inventory. identity:
     what the features depend on. blank: bool (N,), of patches whose pixels are all equal, where that is known.
-    colour: float16 (N, COLOUR), the stain_stats of each image; None of precomputed features. viewed: float16
-    ((1 + V) N, D), `values` and behind them those of V further views, all patches of one after the other, if there are.
+    colour: float16 (N, COLOUR), the stain_stats of each image; None of precomputed features. sketch: float16
+    (N, sketch.WIDTH), of each image; None of precomputed features. viewed: float16 ((1 + V) N, D), `values` and behind
+    them those of V further views, all patches of one after the other, if there are.
     """
 
     values: NDArray[np.float16] | Rows
@@ -69,6 +71,7 @@ class Features:
     blank: NDArray[np.bool_] | None = None
     colour: NDArray[np.float16] | Rows | None = None
     viewed: NDArray[np.float16] | Rows | None = None
+    sketch: NDArray[np.float16] | Rows | None = None
 
 
 @dataclass
@@ -118,10 +121,13 @@ def read(paths: Iterable[Path | str], case_ids: Iterable[str] | None = None, vie
     columns = np.repeat(np.cumsum([0, *widths[:-1]]), [len(same) for same in folders.values()])
     values = Rows([shard.values for shard in shards], part[order], row[order], columns, sum(widths), beside)
     others = matrices.viewed(values, [shard.further for shard in shards]) if viewed else None
-    colour = None
-    if all(shard.colour is not None for shard in shards):
-        colour = Rows([shard.colour for shard in shards], part[order], row[order], np.zeros_like(columns), COLOUR)
-    return Features(values, table.iloc[order].reset_index(drop=True), identity, blank[order], colour, others)
+    beside_them = {}
+    for name, width in BESIDE.items():
+        there = [getattr(shard, name) for shard in shards]
+        if all(matrix is not None for matrix in there):
+            beside_them[name] = Rows(there, part[order], row[order], np.zeros_like(columns), width)
+    table = table.iloc[order].reset_index(drop=True)
+    return Features(values, table, identity, blank[order], viewed=others, **beside_them)
 
 
 def _of_used(shards: Sequence[Shard]) -> list[Shard]:
@@ -206,14 +212,14 @@ def _read_shard(path: Path, case_ids: Collection[str] | None = None) -> Shard:
         table = pd.DataFrame({name: _texts(file[name]) for name in TEXT} | numbers)
         values = _mapped(path, file["features"])
         views = [_mapped(path, file[name]) for name in matrices.view_names(identity)]
-        colour = _mapped(path, file["colour"]) if "colour" in file else None
-        if colour is None and "odd" in file and identity["encoder"] == STAIN_STATS:
-            colour = values
+        beside = {name: _mapped(path, file[name]) for name in BESIDE if name in file}
+        if "colour" not in beside and "odd" in file and identity["encoder"] == STAIN_STATS:
+            beside["colour"] = values
         blank = file["odd"][:] & images.Odd.BLANK > 0 if "odd" in file else np.zeros(len(table), bool)
         if not isinstance(identity, dict) or values.shape != (len(table), values.shape[-1]) or len(blank) != len(table):
             raise ValueError("its parts do not fit")
-        if colour is not None and colour.shape != (len(table), COLOUR):
-            raise ValueError("its colours do not fit")
+        if any(matrix.shape != (len(table), BESIDE[name]) for name, matrix in beside.items()):
+            raise ValueError("its colours or sketches do not fit")
         if values.dtype != np.float16 or table["patch"].dtype.kind != "i":
             raise ValueError("its numbers are of another type")
         if any((view.shape, view.dtype) != (values.shape, values.dtype) for view in views):
@@ -221,7 +227,7 @@ def _read_shard(path: Path, case_ids: Collection[str] | None = None) -> Shard:
     if case_ids is not None:
         table = table[table["case_id"].isin(case_ids)]
         table = table.assign(**{name: table[name].cat.remove_unused_categories() for name in IDS})
-    return Shard(values, table, identity, blank[table.index], colour, further=views)
+    return Shard(values, table, identity, blank[table.index], further=views, **beside)
 
 
 def _texts(dataset: h5py.Dataset) -> pd.Series:
@@ -282,6 +288,7 @@ def write(
     unreadable: pd.DataFrame,
     identity: dict[str, Any],
     colour: Values | None = None,
+    sketches: Values | None = None,
     further: Sequence[Values] = (),
 ) -> None:
     """Write a shard, whole or not at all; the same content gives the same bytes.
@@ -289,12 +296,13 @@ def write(
     values: float16 (N, D): an array, or what has its shape and gives its rows by slices, to be written as they are
     read. table: N rows with case_id, stain, slice_id, patch, path; x and y, those of FACTS, and EXCLUDED, may be there,
     too.
-    unreadable: DataFrame of case_id, path and reason of the patches that have no features. colour: float16
-    (N, COLOUR), and further: float16 (N, D) of each view, given as `values` are. Raises UserError if the file does not
-    hold what was written.
+    unreadable: DataFrame of case_id, path and reason of the patches that have no features. colour, sketches:
+    float16 (N, COLOUR) and (N, sketch.WIDTH), and further: float16 (N, D) of each view, given as `values` are. Raises
+    UserError if the file does not hold what was written.
     """
     text = h5py.string_dtype("utf-8")
-    written = {"features": values} | ({} if colour is None else {"colour": colour})
+    written = {"features": values, "colour": colour, "sketch": sketches}
+    written = {name: rows for name, rows in written.items() if rows is not None}
     written |= dict(zip(matrices.view_names(identity), further, strict=True))
     with files.atomic(path) as temporary:
         _reserve(temporary, written, table, unreadable)
@@ -337,7 +345,7 @@ def _verify(path: Path, written: Path, table: pd.DataFrame, digests: dict[str, s
             shard.table[name].astype(kind).equals(table[name].reset_index(drop=True).astype(kind))
             for name, kind in kinds.items()
         )
-        kept = {"features": shard.values, "colour": shard.colour}
+        kept = {"features": shard.values} | {name: getattr(shard, name) for name in BESIDE}
         kept |= dict(zip(matrices.view_names(shard.identity), shard.further))
         same = same and all(_digest(kept[name]) == digest for name, digest in digests.items())
     if not same:

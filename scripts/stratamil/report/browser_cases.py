@@ -164,7 +164,7 @@ def _of_patches(case: Case, patches: pd.DataFrame) -> Iterator[str]:
     if (lost := case.listed - len(patches)) > 0:
         yield f"{counted(lost, 'patch')} of {case.listed:,} had no features and took no part."
     if len(patches) > 1 and alike(patches["effective_weight"]):
-        yield "All patches have the same weight, so weights choose none."
+        yield "All patches have the same weight, so attention chooses none."
 
 
 def finding(source: Source, patches: int) -> str:

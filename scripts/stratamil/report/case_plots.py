@@ -25,7 +25,7 @@ SMALLEST_RATIO = 1e-6  # smaller ratios fall in the first bar of a histogram
 BINS = 40
 FRAME = (
     "dots: patches at their x and y, y downwards; each frame has its own scale",
-    "percent: share of the case's weight",
+    "percent: share of the case's attention",
 )
 MAPS = 4  # side by side
 SLICE_NAMES = 1.4, 4.0  # inches that names of slices take, at least and at most
@@ -71,7 +71,7 @@ def maps(case: Case, heading: str) -> Figure:
     bar.set_ticks(range(-OCTAVES, OCTAVES + 1), labels=SCALE)
     bar.ax.tick_params(labelsize=8)
     bar.set_label("effective weight ÷ equal share of the case", fontsize=8)
-    title = _cut(f"Case {case.id}: weights over its slices", 12, 0.94 * width, bold=True)
+    title = _cut(f"Case {case.id}: attention over its slices", 12, 0.94 * width, bold=True)
     figure.text(0.03, 1 - 0.3 / height, title, weight="bold", size=12)
     lines = [_line(case, heading), *FRAME]
     text = "\n".join(_cut(line, 9, 0.94 * width) for line in lines)
@@ -122,7 +122,7 @@ def histogram(case: Case, stains: Mapping[str, str], heading: str) -> Figure:
     for stain in case.stains.index:
         here = (case.patches["stain"] == stain).to_numpy()
         counts, share = np.histogram(ratios[here], edges)[0], weights[here].sum()
-        label = f"{_cut(stain, 9, 0.9)}: {_patches(here.sum())}, {here.mean():.0%}\nweight: {share:.0%}"
+        label = f"{_cut(stain, 9, 0.9)}: {_patches(here.sum())}, {here.mean():.0%}\nattention: {share:.0%}"
         axes.stairs(base + counts, edges, baseline=base, fill=True, color=stains[stain], label=label)
         base = base + counts
     axes.axvline(0, color=INK, linestyle="--", linewidth=1.2, label=f"equal share 1/{n}")

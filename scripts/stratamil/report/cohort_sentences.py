@@ -21,12 +21,13 @@ SECTIONS = {
     "sizes": "Patch sizes",
     "patch_quality": "Quality of the patches",
     "quality": "Empty, odd and identical patches",
+    "twice": "The same tissue twice",
     "splits": "Splits",
     "excluded": "Flow and exclusions",
     "cases": "All cases",
     "inputs": "Inputs",
 }
-OPTIONAL = ("names", "sites", "patch_quality", "quality")  # sections, where there is something to say
+OPTIONAL = ("names", "sites", "patch_quality", "quality", "twice")  # sections, where there is something to say
 LIMITS = {
     "overview": "The page does not know how the cases were chosen, nor how common each class is in a clinic.",
     "samples": "Single patches of single cases do not show what a class looks like: cases of any class have normal "
@@ -37,7 +38,7 @@ LIMITS = {
     "shortcuts": "A model need not use such a shortcut, and a CI that includes 0.5 does not exclude one. The number of "
     "comparisons is not corrected for.",
     "sizes": "Pixels are not magnification. The encoder sees all patches at one size: larger ones at a coarser scale.",
-    "quality": "Tissue that was scanned or saved twice with different bytes is not found.",
+    "quality": "Tissue that was saved twice with different bytes is in the section on the same tissue.",
     "splits": "What no column of the labels table tells, such as scanner or year, is not compared.",
 }
 BOXES = "box: quartiles; black bar: median; line: range"

@@ -17,13 +17,14 @@ from stratamil.cohort.patch_files import namesakes
 from stratamil.cohort.splits import Split
 from stratamil.core.names import column, natural
 from stratamil.core.wording import listed
-from stratamil.report import cohort_excluded, cohort_plots, quality_sentences, stain_sentences
+from stratamil.report import cohort_excluded, cohort_plots, duplicate_sentences, quality_sentences, stain_sentences
 from stratamil.stats import intervals, metrics
 from stratamil.stats.intervals import Estimate
 
 COMBINATIONS = 12  # rows of the figure of missing stains
 ALL = "all stains"
-UNKNOWN = {"sites": None, "names": None, "drift": [], "patch_quality": None}  # where features and columns tell nothing
+# where features and columns tell nothing
+UNKNOWN = {"sites": None, "names": None, "drift": [], "patch_quality": None, "twice": None}
 
 
 def classed(patches: pd.DataFrame, cases: pd.DataFrame) -> pd.DataFrame:
@@ -57,9 +58,9 @@ def numbers(
     preset, or n_splits, n_repeats, validation, balance and seed. quality: of quality.look, or None where nothing is
     known of what the patches hold. unreadable: of left_out.read, for flow and `excluded` alone. looks: what features
     and columns tell: sites (of sites.spread, with `column` and `probe`, of site_probe.probe), names (of
-    stain_identity.look), drift (of colour_drift.by_columns) and patch_quality (of patch_quality.look), each of them
-    empty or absent where nothing is known. Of `stains`, those that no used case has are only named (absent_stains).
-    `grave` counts the first warnings: those of `cohort_warnings.grave`, and wrong names of stains.
+    stain_identity.look), drift (of colour_drift.by_columns), patch_quality (of patch_quality.look) and twice (of
+    near_copies.seen), each empty or absent where nothing is known. Stains that no used case has are in absent_stains
+    alone. `grave` counts the first warnings: tissue in several cases, `cohort_warnings.grave`, wrong names of stains.
     """
     options = {"unreadable": unreadable, "patients": patient_column is not None, "images": sides is not None}
     followed = flow.follow(cases, excluded, sets, classes, **options)
@@ -97,17 +98,12 @@ def numbers(
 def _said(result: Mapping[str, Any], excluded: pd.DataFrame, of_splits: list[str]) -> dict[str, Any]:
     """Return what to warn of, the gravest first, and what to note. of_splits: warnings of the splits."""
     grave, said = cohort_warnings.grave(result), cohort_warnings.warnings(result, excluded)
-    names = stain_sentences.warnings(result["names"])
+    sentences = [f"{line[0].upper()}{line[1:]}." for line in of_splits]
+    names, twice = stain_sentences.warnings(result["names"]), duplicate_sentences.warnings(result)
     grades = quality_sentences.warnings(result["patch_quality"], result["patient_column"] is not None)
     return {
-        "warnings": [
-            *grave,
-            *names,
-            *grades,
-            *said[len(grave) :],
-            *(f"{line[0].upper()}{line[1:]}." for line in of_splits),
-        ],
-        "grave": len(grave) + len(names),
+        "warnings": [*twice, *grave, *names, *grades, *said[len(grave) :], *sentences],
+        "grave": len(twice) + len(grave) + len(names),
         "lost": len(list(cohort_warnings.lost(result, excluded))),
         "notes": cohort_warnings.notes(result),
         "stains_warned": cohort_warnings.of_missing_stains(result),

@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 
 from stratamil.core import files
 from stratamil.core.errors import UserError
-from stratamil.core.weighting import Weighting
+from stratamil.core.weighting import NOTES
 from stratamil.report import cohort_sentences, page, sentences
 from stratamil.stats.intervals import Estimate
 
@@ -87,10 +87,8 @@ def _entry(path: Path, contents: Mapping[Path, Content], where: str) -> Entry:
             links.append(("methods, settings and checklists", f"{where}/appendix.html"))
             return Entry("The report", REPORT, sentences.result(content), _of_report(content, others), links)
         if path.name == "faithfulness.json":
-            flags = [content["by_class"]] if content["by_class"] else []
-            said = Weighting(content["weighting"]).said
-            title, about = said("Is attention an explanation?"), said(FAITHFULNESS)
-            return Entry(title, about, content["overall"], flags, links)
+            flags = list(filter(None, (content["by_class"], NOTES[content["weighting"]])))
+            return Entry("Is attention an explanation?", FAITHFULNESS, content["overall"], flags, links)
         if path.name == "cohort.json":
             flags = [sentences.first_sentence(line) for line in content["warnings"]]
             return Entry("The cohort", COHORT, cohort_sentences.finding(content), flags, links)

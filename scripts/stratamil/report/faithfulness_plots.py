@@ -15,7 +15,6 @@ from numpy.typing import ArrayLike
 from stratamil.core.names import column
 from stratamil.explain import faithfulness
 from stratamil.explain.faithfulness_runs import TOPS, Study
-from stratamil.report import style
 from stratamil.report.forest import Row, forest
 from stratamil.report.style import ATTENTION, COLORS, CONTRIBUTION, DASHED, GREY, SINGLE, STYLE, palette
 from stratamil.stats.intervals import Estimate
@@ -95,10 +94,7 @@ def draw(
         title = f"What does attention go with? (n = {numbers['cases']} cases)"
         figure = forest(rows, title, "mean rank correlation with attention", reference=0)
         drawn["properties"] = figure, "Correlation of attention with properties of patches"
-    said = study.weighting.said
-    for figure, _ in drawn.values():
-        style.reword(figure, said)
-    return {name: (figure, said(words)) for name, (figure, words) in drawn.items()}
+    return drawn
 
 
 def _pairs(study: Study) -> list[tuple[str, pd.Series, float]]:

@@ -1,4 +1,4 @@
-"""Galleries of the most and least weighted patches, and all figures of a case.
+"""Galleries of the most and least attended patches, and all figures of a case.
 
 Galleries are drawn with Pillow, a patch as it is on disk: made larger or smaller, never stretched or recoloured.
 Borders show the ratio to an equal share (weight x N) on one scale for all galleries, so that they can be compared.
@@ -33,7 +33,7 @@ LEAST_COLUMNS = 5  # a gallery is at least so wide, for its heading
 MOST_COLUMNS = 8
 LINE = 1.4  # of the font size
 SMALL = 12  # letters of file names
-SHORT_CAVEAT = "Weights show what the model pooled most, not why it decided."
+SHORT_CAVEAT = "Attention shows what the model weighted, not why it decided."
 ADDS = "adds: to the logit of {0}, over {1}; below 0 it is evidence against {0}"
 WHICH = {"top": "most", "bottom": "least"}
 
@@ -171,7 +171,7 @@ def draw_case(
 def slice_galleries(
     case: Case, stain: str, place: int, *, tiles: Tiles, n: int, heading: str
 ) -> dict[str, Image.Image]:
-    """Return galleries of the n most and n least weighted patches of a slice: "top", "bottom" -> image.
+    """Return galleries of the n most and n least attended patches of a slice: "top", "bottom" -> image.
 
     place: of the slice among the stain's slices, the highest weight first.
     """
@@ -197,7 +197,7 @@ def slice_galleries(
 def case_galleries(
     case: Case, stains: Mapping[str, str], *, tiles: Tiles, n: int, heading: str
 ) -> dict[str, Image.Image]:
-    """Return galleries of the n most and n least weighted patches of a case: "top", "bottom" (not of one) -> image.
+    """Return galleries of the n most and n least attended patches of a case: "top", "bottom" (not of one) -> image.
 
     stains: of `palette`; the heading names those that the case lacks.
     """
@@ -244,7 +244,7 @@ def _both_ends(
         same = [f"all {len(ranked)} have equal weight: in the order of their names"] * (len(ranked) > 1)
         lines = [[*case_plots.facts(case), heading], [*facts, share, *(same if alike(ranked[weight]) else [])]]
         lines.append([ADDS.format(case.predicted_label, case.rival)])
-        which = f"{WHICH[end]} weighted patches" if len(ranked) > 1 else "the only patch"
+        which = f"{WHICH[end]} attended patches" if len(ranked) > 1 else "the only patch"
         title = f"Case {case.id}: {which} of {where}"
         galleries[end] = gallery(shown, tiles, title, lines, told)
     return galleries
@@ -257,7 +257,7 @@ def _share_of(shown: pd.DataFrame, ranked: pd.DataFrame, weight: str) -> str:
         return f"all {n} patches" if n > 1 else "the only patch"
     held = shown[weight].sum()
     percent = f"{held:.1%}" if held >= 0.0005 else "less than 0.1%"
-    return f"{len(shown)} of {n} patches have {percent} of the weight (equal shares: {len(shown) / n:.1%})"
+    return f"{len(shown)} of {n} patches have {percent} of the attention (equal shares: {len(shown) / n:.1%})"
 
 
 def _stain_fact(case: Case, stain: str) -> str:

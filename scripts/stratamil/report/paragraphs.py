@@ -82,8 +82,9 @@ def _several(identities: Mapping[str, Mapping[str, Any]], stains: Sequence[str])
     own = {f"_{file_name(column(stain))}": stain for stain in stains}
     joined, alone = [], {}
     for folder, identity in identities.items():
-        named = f"{identity['encoder']}{_made(identity)}"
-        stain = own.get(folder.removeprefix(encoder_registry.folder(identity["encoder"])))
+        encoder = identity.get("encoder", folder)
+        named = f"{encoder}{_made(identity)}"
+        stain = own.get(folder.removeprefix(encoder_registry.folder(encoder)))
         if stain:
             alone[stain] = named
         else:

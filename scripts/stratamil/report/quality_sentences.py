@@ -71,7 +71,7 @@ def told(found: Numbers) -> str:
         else "No patch is excluded for its quality."
     )
     n = found["suspect"]
-    kinds = listed([f"{thousands(m)} {kind}" for kind, m in found["suspects"].items() if m])
+    kinds = listed([f"{kind} ({thousands(m)})" for kind, m in found["suspects"].items() if m])
     used = n_of(found["patches"], "used patch")
     if not n:
         return f"{excluded} None of {used} is suspect."

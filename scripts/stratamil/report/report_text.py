@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from typing import Any
 
-from stratamil.core.weighting import Weighting
+from stratamil.core.weighting import NOTES
 from stratamil.core.wording import n_of
 from stratamil.report import paragraphs, sentences
 from stratamil.report import sentences_cases as cases
@@ -48,8 +48,7 @@ def of_study(numbers: Numbers, used: Mapping[str, Any], replicates: str, unit: s
     prediction. unit: patient, or case where patients are not known.
     """
     repeated = "seed" if numbers["repeats"] == 1 else "repeat" if len(numbers["seeds"]) == 1 else "replicate"
-    weighting = Weighting(numbers["weighting"], [*numbers["classes"], *used["cohort"]["stains"]])
-    text = {
+    return {
         "sections": {key: name for key, name in SECTIONS.items() if numbers.get(OPTIONAL.get(key, "cases"))},
         "appendix": APPENDIX,
         "repeated": repeated,
@@ -57,9 +56,6 @@ def of_study(numbers: Numbers, used: Mapping[str, Any], replicates: str, unit: s
         **_of_cases(numbers, used, repeated, unit),
         **_methods(numbers, used, unit),
     }
-    limits = {"limits": weighting.said(BASELINE_LIMITS)}
-    on_weights = {name: weighting.said(text[name]) for name in ("sections", "attention")}
-    return text | on_weights | {"baselines": text["baselines"] | limits}
 
 
 def _results(numbers: Numbers, used: Mapping[str, Any], replicates: str, unit: str) -> Text:
@@ -100,6 +96,7 @@ def _results(numbers: Numbers, used: Mapping[str, Any], replicates: str, unit: s
             "best": performance.baselines(numbers),
             "pooling": performance.mean_pooling(numbers),
             "unfitted": performance.unfitted(numbers),
+            "limits": BASELINE_LIMITS,
         },
         "subgroups": {"worst": performance.subgroups(numbers), "limits": SUBGROUP_LIMITS},
     }
@@ -158,7 +155,7 @@ def _of_cases(numbers: Numbers, used: Mapping[str, Any], repeated: str, unit: st
             "stains": cases.attention(found),
             "truth": cases.known_signal(found and found["truth"]),
             "limits": ATTENTION_LIMITS,
-            "auc": "attention AUROC",
+            "note": NOTES[numbers["weighting"]],
         },
         "faithfulness": {"verdict": cases.faithfulness(used["faithfulness"]), "limits": FAITHFULNESS_LIMITS},
     }

@@ -6,7 +6,6 @@ from typing import Any, NamedTuple
 
 from stratamil.cohort.cohort_warnings import PATCHES, PATIENTS
 from stratamil.core.errors import few as few_of
-from stratamil.core.weighting import Weighting
 from stratamil.core.wording import baseline_label, listed, n_of, num, span
 from stratamil.stats.intervals import Estimate
 
@@ -137,6 +136,11 @@ def shown(gain: Estimate) -> str:
     return "the model is better" if gain.low > 0 else "the model is worse"
 
 
+def unit_of(cohort: Mapping[str, Any]) -> str:
+    """Return what counts as one: patient, or case where patients are not known."""
+    return "case" if cohort["patient_column"] is None else "patient"
+
+
 def first_look(is_one: bool) -> str:
     """Say what a first look is not for; empty of a whole study."""
     text = "This is a first look, with short trainings: do not quote its numbers, nor choose settings by them."
@@ -212,7 +216,7 @@ def flags(
         *lost,
         unsettled(numbers["runs"]),
         "" if few_cases else small(numbers["counts"], numbers["positive"]),
-        Weighting(numbers["weighting"], numbers["classes"]).said(one_class(explained)),
+        one_class(explained),
         "Internal test only: no other hospital, scanner or laboratory was tested.",
     ]
     return [line for line in found if line]

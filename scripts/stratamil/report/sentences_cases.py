@@ -157,5 +157,5 @@ def _readers(truth: Mapping[str, Any]) -> str:
 def faithfulness(found: Mapping[str, Any] | None) -> str:
     """Say whether attention explains the predictions, by predicted class."""
     if not found:
-        return "Faithfulness was not checked, so whether predictions rest on the patches of large weight is unknown."
+        return "Faithfulness was not checked, so whether predictions rest on the attended patches is unknown."
     return " ".join(filter(None, (found["overall"], found["by_class"])))

@@ -7,7 +7,6 @@ import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
 
-from stratamil.core.weighting import Weighting
 from stratamil.core.wording import baseline_label, num, span
 from stratamil.evaluation.study import Study
 from stratamil.report import plots, training_plots
@@ -37,10 +36,9 @@ def figures(study: Study, numbers: Numbers, weights: pd.DataFrame | None, colors
         words = f"Training and validation loss over the epochs of {len(study.runs)} runs"
         drawn["losses"] = figure, words
     if weights is not None:
-        said = Weighting(study.weighting, study.classes).said
-        title = said("Which stain has the attention?")
+        title = "Which stain has the attention?"
         figure = plots.stain_weights(weights, cases["y"].to_numpy(), study.classes, title, colors=colors)
-        drawn["stains"] = figure, said(f"Stain attention weights of {n} cases by class")
+        drawn["stains"] = figure, f"Stain attention weights of {n} cases by class"
     return drawn
 
 

@@ -51,6 +51,9 @@ UNUSED = {
 }
 
 
+FLOW = "Flow of cases and patches from the labels table and the patches to the test predictions"
+
+
 @dataclass(frozen=True, kw_only=True)
 class Sources:
     """What the report reads beside the runs; None where there is none.
@@ -97,33 +100,20 @@ def build(
     attention, weights = stain_attention.summarise(study)
     images = bool(sources.cohort["samples"])
     followed = _flow(study, sources, images)
-    whys = flow.whys(sources.unreadable)
-    unreadable = sources.unreadable[whys == flow.UNREADABLE][["case_id", "path", "reason"]].to_dict("records")
-    set_aside = {why: int(n) for why, n in whys[whys != flow.UNREADABLE].value_counts(sort=False).items()}
-    kept = {"attention": attention, "flow": followed, "unreadable": unreadable, "set_aside": set_aside}
+    kept = {"attention": attention, "flow": followed, **_left_out(sources.unreadable)}
     kept["provenance"] = _provenance(study, sources)
     used = kept | {"faithfulness": faithfulness(sources, final), "images": images, "cohort": sources.cohort}
     drawn = study_figures.figures(study, numbers, weights, colors) | beyond.figures(numbers)
-    words = "Flow of cases and patches from the labels table and the patches to the test predictions"
-    drawn["flow"] = cohort_plots.flow(**followed), words
+    drawn["flow"] = cohort_plots.flow(**followed), FLOW
     tracked = progress.track(drawn.items(), len(drawn), "figures")
     svgs = {name: style.publish(figure, folder / "figures" / name) for name, (figure, _) in tracked}
     files.write_json({"title": title} | numbers | kept, folder / "metrics.json")
-    files.write_csv(metrics_table.long_table(numbers), folder / "metrics.csv")
-    if numbers["columns"]:
-        found = characteristics.long_table(numbers["columns"]["characteristics"])
-        files.write_csv(found, folder / "characteristics.csv")
-    bags = flow.bags([run.test for run in study.runs])
-    left_out = flow.left_out(sources.excluded, sources.splits, sources.unreadable, study.cases, bags)
-    files.write_csv(left_out, folder / "excluded.csv")
+    _write_tables(study, sources, numbers, folder)
     used |= {"settings": settings(study, sources.config), "drawn": set(drawn)}
     used["resources"] = benchmarks.resources(sources.benchmarks, study.runs, sources.shards)
     used["run"] = paragraphs.facts(study.runs[0].results, _sizes(sources.splits))
     used["checklists"] = _checklists(template.with_name("checklists.yaml"), numbers, used)
-    replicates, unit = (
-        study_figures.replicates(study),
-        "case" if sources.cohort["patient_column"] is None else "patient",
-    )
+    replicates, unit = study_figures.replicates(study), sentences.unit_of(sources.cohort)
     shown = dict(
         title=title,
         colors=colors,
@@ -144,6 +134,25 @@ def build(
     for name in ("index", "appendix"):
         files.write_text(page.template(template.with_name(f"{name}.html.j2")).render(**shown), folder / f"{name}.html")
     files.write_text(paragraphs.text(numbers, used, unit), folder / "summary.txt")
+
+
+def _left_out(lost: pd.DataFrame) -> dict[str, Any]:
+    """Return the unreadable patches, and how many are excluded for their quality: reason -> number."""
+    whys = flow.whys(lost)
+    unreadable = lost.loc[whys == flow.UNREADABLE, ["case_id", "path", "reason"]].to_dict("records")
+    counts = whys[whys != flow.UNREADABLE].value_counts(sort=False)
+    return {"unreadable": unreadable, "set_aside": {why: int(n) for why, n in counts.items()}}
+
+
+def _write_tables(study: Study, sources: Sources, numbers: Mapping[str, Any], folder: Path) -> None:
+    """Write metrics.csv, excluded.csv and, if there are columns of the labels table, characteristics.csv."""
+    files.write_csv(metrics_table.long_table(numbers), folder / "metrics.csv")
+    if numbers["columns"]:
+        found = characteristics.long_table(numbers["columns"]["characteristics"])
+        files.write_csv(found, folder / "characteristics.csv")
+    bags = flow.bags([run.test for run in study.runs])
+    left_out = flow.left_out(sources.excluded, sources.splits, sources.unreadable, study.cases, bags)
+    files.write_csv(left_out, folder / "excluded.csv")
 
 
 def _flow(study: Study, sources: Sources, images: bool) -> dict[str, Any]:

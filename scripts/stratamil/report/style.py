@@ -10,7 +10,6 @@ from typing import Any
 import matplotlib
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
-from matplotlib.text import Text
 from numpy.typing import NDArray
 
 from stratamil.core import files
@@ -110,12 +109,6 @@ def publish(figure: Figure, path: Path) -> str:
         metadata = {"Software": None}
         figure.savefig(temporary, dpi=PRINTED * scale, facecolor="white", metadata=metadata, pil_kwargs=dpi)
     return text
-
-
-def reword(figure: Figure, said: Callable[[str], str]) -> None:
-    """Put each text of a figure in other words."""
-    for text in figure.findobj(Text):
-        text.set_text(said(text.get_text()))
 
 
 def class_legend(figure: Figure, y: NDArray, classes: Sequence[str], colors: Sequence[str], marker: str = "o") -> None:

@@ -18,7 +18,7 @@ TARGET = "a target"
 PAGES = {
     "index.html": "every page with its finding; start here",
     "report/index.html": "the result, split by split and case by case",
-    "faithfulness/index.html": "what predictions rest on",
+    "faithfulness/index.html": "is attention an explanation?",
     "cohort/index.html": "the cohort and its splits",
     "browser/index.html": "every patch of every case, to look at and to mark",
 }

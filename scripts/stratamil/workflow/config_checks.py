@@ -28,7 +28,7 @@ def problems(config: Mapping[str, Any], schema: Mapping[str, Any]) -> list[str]:
         *_colours(config, schema),
         *_by_class(config, schema),
         *_columns(_section("cohort", config, schema), _section("report", config, schema)),
-        *_splits(_section("splits", config, schema)),
+        *_splits(_section("splits", config, schema), _section("cohort", config, schema)["duplicates"] == "merge"),
         *_sites(_section("splits", config, schema), _section("cohort", config, schema)),
         *_bundle(config, schema),
         *tune_checks.problems({name: _section(name, config, schema) for name in tune_checks.SECTIONS}, schema),
@@ -223,10 +223,15 @@ def _clashes(where: str, pairs: Iterable[tuple[str, str]], what: str) -> Iterato
         owner.setdefault(text, name)
 
 
-def _splits(splits: Mapping[str, Any]) -> Iterator[str]:
-    """Yield a line for settings of splits that do not go together."""
+def _splits(splits: Mapping[str, Any], merge: bool) -> Iterator[str]:
+    """Yield a line for settings of splits that do not go together. merge: whether patients of one tissue are merged."""
     n, repeats, validation = splits["n_splits"], splits["n_repeats"], splits["validation"]
     if splits["preset"]:
+        if merge:
+            yield (
+                "cohort.duplicates: merge with splits.preset, whose files name the sets, so that no patients can be "
+                "merged: set it to error or warn, or splits.preset to null"
+            )
         if repeats != 1:
             yield f"splits.n_repeats: {repeats} with splits.preset: set it to 1, and n_splits to the number of files"
         if validation is not None:

@@ -20,8 +20,8 @@ COLUMNS = 12  # that a line names
 class Study:
     """What a study file says.
 
-    accounts: what was counted, for its head. unused: columns that mean nothing to it. splits, embed: settings of these
-    sections.
+    title: of its pages. accounts: what was counted, for its head. unused: columns that mean nothing to it. splits,
+    embed: settings of these sections.
     """
 
     patches: str
@@ -33,6 +33,7 @@ class Study:
     embed: Mapping[str, Any]
     seeds: Sequence[int]
     accounts: Sequence[str]
+    title: str
     unused: Sequence[str] = ()
 
 
@@ -43,7 +44,7 @@ def text(study: Study) -> str:
     lines += [f"{key}: {_quoted(getattr(study, key))}" for key in ("patches", "labels", "results")]
     lines += ["", *_cohort(study), "", *_names(study.names)]
     lines += ["", "splits:", *_splits(study), "", f"seeds: {_list(study.seeds)}  # trainings of each split"]
-    lines += _report(study.meaning)
+    lines += _report(study.title, study.meaning)
     if study.embed:
         lines += ["", "embed:  # a small encoder, for this machine has no GPU", *_settings(study.embed)]
     return "\n".join(lines) + "\n"
@@ -102,10 +103,11 @@ def _sites(meaning: Meaning) -> list[str]:
     return [f"  site_column: {_quoted(site)}{_check(meaning.guesses, 'site')}"] if site else []
 
 
-def _report(meaning: Meaning) -> list[str]:
-    """Return the columns that the report reads: a table by class, subgroups, and what errors go with."""
+def _report(title: str, meaning: Meaning) -> list[str]:
+    """Return the title, and the columns that the report reads: a table by class, subgroups, what errors go with."""
     columns = [name for name in meaning.others.values() if name != meaning.site]
-    return ["", "report:", f"  columns: {_list(columns)}  # by class, and as subgroups"] if columns else []
+    told = [f"  columns: {_list(columns)}  # by class, and as subgroups"] if columns else []
+    return ["", "report:", f"  title: {_quoted(title)}  # of all pages", *told]
 
 
 def _names(names: Names) -> list[str]:

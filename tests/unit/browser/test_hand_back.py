@@ -207,7 +207,7 @@ def test_a_verdict_and_a_comment_on_a_case(visit):
 
 
 def test_a_diagnosis_is_given_blinded_exported_and_taken_in(visit, tmp_path):
-    seen = visit("#case=26%4001&sort=against&top=50&group=slice&beside=7")
+    seen = visit("#case=5&sort=against&top=50&group=slice&beside=7")
     seen.cell(0).wait_for()
     seen.page.get_by_role("button", name="Blinded").click()
     assert "case=" not in seen.page.url  # what was just seen is closed
@@ -215,8 +215,9 @@ def test_a_diagnosis_is_given_blinded_exported_and_taken_in(visit, tmp_path):
     seen.page.get_by_role("group", name="Diagnosis").get_by_text(CLASSES[1]).click()
     seen.name_reader()
     seen.page.get_by_role("button", name="Blinded").click()
-    assert "#case=26%4001&beside=7&sort=against&group=slice&top=50" in seen.page.url  # as it was
+    assert "#case=5&beside=7&sort=against&group=slice&top=50" in seen.page.url  # as it was
     seen.page.get_by_role("button", name="Close").click()
+    seen.page.locator(".rows a", has_text="26").first.click()
     assert f"Your blinded diagnosis: {CLASSES[1]}" in seen.text(".reading")
     seen.page.get_by_role("button", name="Marks of Anna").click()
     text = seen.saved(lambda: seen.page.get_by_role("button", name="Verdicts on cases (CSV)").click())
@@ -226,6 +227,11 @@ def test_a_diagnosis_is_given_blinded_exported_and_taken_in(visit, tmp_path):
     file, older = tmp_path / "verdicts.csv", tmp_path / "older.csv"
     file.write_text(text, newline="")
     older.write_text("case_id,reader,verdict,comment,time\n7,Ben,agree,,2026-01-01T00:00:00Z\n")
+    seen.page.keyboard.press("Escape")
+    seen.page.get_by_role("button", name="Blinded").click()
+    seen.page.locator(".rows a", has_text="26").first.click()  # its labels were seen
+    assert f"{CLASSES[1]}. It stays: the case was opened with its labels." in seen.text(".reading")
+    assert not seen.page.get_by_role("group", name="Diagnosis").count()
     other = visit("#case=26%4001")
     other.page.get_by_role("button", name="Marks").click()
     other.page.locator("#import").set_input_files([file, older])
@@ -233,6 +239,43 @@ def test_a_diagnosis_is_given_blinded_exported_and_taken_in(visit, tmp_path):
     other.page.get_by_role("row", name="Anna").get_by_role("button", name="Read as").click()
     other.page.keyboard.press("Escape")
     assert f"Your blinded diagnosis: {CLASSES[1]}" in other.text(".reading")
+
+
+def test_a_filter_leaves_a_random_order_as_it_is(visit):
+    seen = visit("#blind=1")
+    every = seen.page.locator(".rows a").all_inner_texts()
+    seen.page.get_by_label("Search cases").fill("2")
+    some = seen.page.locator(".rows a").all_inner_texts()
+    assert 1 < len(some) < len(every) and some == [text for text in every if text in some]
+
+
+def test_a_note_is_of_the_patch_with_the_ring_whatever_is_selected(visit, study):
+    seen = visit("#case=5")
+    order = seen.cells()
+    seen.page.keyboard.press("ArrowRight")
+    for _ in range(2):
+        seen.page.keyboard.press("Shift+ArrowRight")
+    seen.page.keyboard.press("n")
+    name = study.patches["5"]["patches"]["path"][order[2]].split("/")[1]
+    assert f"Note on {name}" in seen.text("dialog[open]")
+
+
+def test_the_box_is_of_the_patch_with_the_ring_after_the_large_view(visit, study):
+    seen = visit("#case=5")
+    order = seen.cells()
+    for key in ("ArrowRight", "Enter", "ArrowRight", "Escape"):
+        seen.page.keyboard.press(key)
+        seen.page.wait_for_timeout(60)
+    name = study.patches["5"]["patches"]["path"][order[1]].split("/")[1]
+    assert name in seen.text("#tip")
+    seen.page.keyboard.press("Escape")  # closes the box, the next one leaves the patches
+    seen.page.locator("#tip").wait_for(state="hidden")
+
+
+def test_all_wrong_and_right_keep_the_focus(visit):
+    seen = visit("#case=5")
+    seen.page.get_by_role("button", name="Wrong").press("Enter")
+    assert seen.page.evaluate("document.activeElement.textContent").startswith("Wrong")
 
 
 def everything(seen):
@@ -250,7 +293,7 @@ def everything(seen):
 
 TELLING = "&sort=contribution&top=5&of=benign&truth=benign&slice=1&wrong=1&page=1&map=1"
 TOLD = (*CLASSES, "0.90", "%#.png", "The model")  # nowhere, seen or not
-SEEN = ("ttention", "ontribution", "share", "wrong", "logit", "rank", "I agree")
+SEEN = ("ttention", "ontribution", "share", "wrong", "log odds", "rank", "I agree")
 
 
 @pytest.mark.parametrize("hash_", ("#case=5", f"#case=5{TELLING}"))

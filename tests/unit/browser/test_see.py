@@ -89,9 +89,9 @@ def test_a_case_shows_what_the_model_said_and_where_it_looked(visit, study):
     track, fill, line = (row.locator(name).bounding_box() for name in (".track", ".fill", ".part"))
     assert fill["width"] / track["width"] == pytest.approx(share, abs=0.01)
     assert (line["x"] + 1 - track["x"]) / track["width"] == pytest.approx(part, abs=0.01)
-    patches, bias, logit = sums(seen)
-    assert patches + bias == pytest.approx(logit)
-    assert logit == pytest.approx(told["margin"][0], abs=0.005)
+    patches, bias, margin = sums(seen)
+    assert patches + bias == pytest.approx(margin)
+    assert margin == pytest.approx(told["margin"][0], abs=0.005)
     seen.page.get_by_role("button", name="Only stain melan").click()
     assert set(seen.cells()) == {36 + i for i in range(9)}
     seen.page.get_by_role("button", name="Only stain melan").click()
@@ -107,8 +107,8 @@ def sums(seen):
     said = re.search(
         r"mean log odds of benign (\S+): patches (\S+), bias (\S+)", seen.text(".carried").replace("−", "-")
     )
-    logit, patches, bias = map(float, said.groups())
-    return patches, bias, logit
+    margin, patches, bias = map(float, said.groups())
+    return patches, bias, margin
 
 
 @pytest.mark.parametrize("sort", ("attention", "for", "against", "disagreement", "number"))
@@ -125,8 +125,10 @@ def test_patches_are_in_the_order_asked_for(visit, study, sort):
     told = {"attention": f"{patches['weight'][i]:.1%}", "for": contribution, "against": contribution}
     told |= {"disagreement": f"SD {patches['sd'][i]:.1%}", "number": str(patches["number"][i])}
     assert seen.cell(i).locator(".value").inner_text().replace("−", "-") == told[sort]
-    said = {"disagreement": "SD of the attention over 3 trainings"}
-    said |= {"against": "contribution to the mean log odds of benign"}
+    said = {
+        "disagreement": "SD of the attention over 3 trainings",
+        "against": "contribution to the mean log odds of benign",
+    }
     assert f"number: {said.get(sort, '')}" in seen.text(".legend")
 
 
@@ -152,7 +154,8 @@ def test_groups_are_stains_and_slices(visit, study):
 
 def test_of_more_classes_a_contribution_is_to_the_logit_less_the_others(visit):
     seen = visit("#case=5")
-    said = "() => [stratamil.margin(0), stratamil.toldClasses(stratamil.panes.case.grid.data, stratamil.state)]"
+    seen.cell(0).wait_for()
+    said = "() => [stratamil.margin('benign'), stratamil.toldClasses(stratamil.panes.case.grid.data, stratamil.state)]"
     assert seen.page.evaluate(said) == ["mean log odds of benign", [0]]
     seen.page.evaluate("stratamil.study.classes.push('third')")
     assert seen.page.evaluate(said) == ["mean logit of benign less the mean of the others", [0, 1, 2]]

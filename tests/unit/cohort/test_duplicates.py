@@ -9,11 +9,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
+import leaks
 import splits as script
-from stratamil.cohort import duplicates, generated_splits, splits
-from stratamil.cohort.splits import Split
+from stratamil.cohort import duplicates, generated_splits, near_copies, splits
+from stratamil.cohort.splits import Split, Told
 from stratamil.core.errors import UserError
 from stratamil.features import images
+
+KNOWN = Told("equal file", True, True)
 
 
 def listed(root, contents):
@@ -124,7 +127,7 @@ def cases(n=8, **patients):
 ])  # fmt: skip
 def test_equal_files_of_strangers_in_different_sets_are_refused(group, patients, refused):
     split = {"01": Split(["1", "2", "3", "4"], ["5", "6"], ["7", "8"])}
-    lines = list(splits.copies(split, equal(group, group), cases(**patients), "duplicates.csv", True))
+    lines = list(splits.copies(split, equal(group, group), cases(**patients), "duplicates.csv", KNOWN))
     assert len(lines) == refused
     if refused:
         assert "2 equal files" in lines[0] and "split 01" in lines[0] and "cohort.patient_column" in lines[0]
@@ -133,7 +136,7 @@ def test_equal_files_of_strangers_in_different_sets_are_refused(group, patients,
 
 def test_a_case_that_is_another_whole_is_to_be_left_out():
     split = {"01": Split(["1", "2", "3", "4"], ["5", "6"], ["7", "8"])}
-    (line,) = splits.copies(split, equal("17", "17", of=2), cases(), "duplicates.csv", False)
+    (line,) = splits.copies(split, equal("17", "17", of=2), cases(), "duplicates.csv", Told("equal file", False, True))
     assert "no patient column says that they are one patient's" in line
     assert line.endswith("so leave one out: remove its row from the labels table")
 
@@ -144,7 +147,7 @@ def test_every_pair_has_its_line_until_there_are_too_many():
     of = pd.DataFrame({"case_id": [*split["01"].train, *split["01"].test]}).assign(
         patient_id=lambda rows: rows["case_id"]
     )
-    lines = list(splits.copies(split, found, of, "duplicates.csv", True))
+    lines = list(splits.copies(split, found, of, "duplicates.csv", KNOWN))
     assert len(lines) == splits.MOST_COPIES + 1 and "40 more" in lines[-1]
 
 
@@ -153,9 +156,102 @@ def test_the_script_stops_with_all_pairs(tmp_path, monkeypatch):
     equal(["1", "2"], ["3", "4"]).to_csv(tmp_path / "duplicates.csv", index=False)
     out = [str(tmp_path / f"data_splits_0{i}.npz") for i in (1, 2, 3, 4)]
     words = ["--cases", str(tmp_path / "cases.csv"), "--classes", "a", "b", "--n-splits", "4", "--output", *out]
-    monkeypatch.setattr(sys, "argv", ["splits.py", *words, "--duplicates", str(tmp_path / "duplicates.csv")])
+    monkeypatch.setattr(sys, "argv", ["splits.py", *words, "--equal-files", str(tmp_path / "duplicates.csv")])
     made = generated_splits.generate(cases(), ["a", "b"], n_splits=4, n_repeats=1, validation=None, seed=42)
-    parted = [pair for pair in (["1", "2"], ["3", "4"]) if list(splits.copies(made, equal(pair), cases(), "x", True))]
+    parted = [pair for pair in (["1", "2"], ["3", "4"]) if list(splits.copies(made, equal(pair), cases(), "x", KNOWN))]
     with pytest.raises(UserError) as error:
         script.main(script.arguments())
     assert len(error.value.problems) == len(parted) > 0 and not list(tmp_path.glob("*.npz"))
+
+
+@pytest.mark.parametrize("mode", ["merge", "warn"])
+def test_equal_files_and_near_duplicates_are_merged_or_warned_of(tmp_path, monkeypatch, caplog, mode):
+    cases().assign(label="1").to_csv(tmp_path / "cases.csv", index=False)
+    equal(["1", "2"]).to_csv(tmp_path / "equal.csv", index=False)
+    near(["2", "3"], ["5", "8"]).to_csv(tmp_path / "near.csv", index=False)
+    out = [str(tmp_path / f"data_splits_0{i}.npz") for i in (1, 2, 3)]
+    words = ["--cases", str(tmp_path / "cases.csv"), "--classes", "a", "b", "--n-splits", "3", "--output", *out]
+    words += ["--equal-files", str(tmp_path / "equal.csv"), "--duplicates", mode]
+    words += ["--same-tissue", str(tmp_path / "near.csv")] if mode == "merge" else []
+    monkeypatch.setattr(sys, "argv", ["splits.py", *words])
+    script.main(script.arguments())
+    tested = [set(splits.read(path).test) for path in out]
+    if mode == "merge":
+        assert "split as one, for they have the same tissue: p1, p2, p3" in caplog.text
+        for group in ({"1", "2", "3"}, {"5", "8"}):
+            assert sum(bool(group & test) for test in tested) == 1
+    else:
+        assert "cases 1, 2 share 1 equal file" in caplog.text
+
+
+@settings(max_examples=20, deadline=None)
+@given(st.lists(st.sets(st.sampled_from("12345678"), min_size=2, max_size=3), max_size=4))
+def test_merged_patients_are_those_that_groups_connect(groups):
+    """Against a closure by hand: as long as a group and a patient meet, they are one."""
+    sets = [{case} for case in "12345678"]
+    for group in groups:
+        touched = [each for each in sets if each & group]
+        sets = [each for each in sets if not each & group] + [set().union(*touched)]
+    table = pd.DataFrame([(i, c) for i, g in enumerate(groups) for c in g], columns=["group", "case_id"], dtype=str)
+    merged = duplicates.merged(cases(), [table])
+    found = merged.groupby("patient_id")["case_id"].agg(set)
+    assert sorted(map(sorted, found)) == sorted(map(sorted, sets))
+    assert all(patient == f"p{min(members)}" for patient, members in found.items())
+    assert not (splits_part(merged, groups) and groups)
+
+
+def splits_part(merged, groups):
+    """Whether generated splits put cases of a group into different sets; None where there can be none."""
+    try:
+        made = generated_splits.generate(merged, ["a", "b"], n_splits=3, n_repeats=1, validation=None, seed=1)
+    except UserError:
+        return None
+    sets = [set(part) for split in made.values() for part in (split.train, split.val, split.test)]
+    return any(group & part and not group <= part for group in groups for part in sets)
+
+
+def near(*groups):
+    table = equal(*groups)
+    return table.assign(like="x.png", change="turned", agreement=0.95)
+
+
+def look_for_leaks(tmp_path, monkeypatch, mode, *more):
+    cases().assign(label="1").to_csv(tmp_path / "cases.csv", index=False)
+    near(["1", "7"], ["2", "3"]).to_csv(tmp_path / "patches.csv", index=False)
+    splits.write(Split(["1", "2", "3", "4"], ["5", "6"], ["7", "8"]), tmp_path / "data_splits_01.npz")
+    files = ["--same-tissue", "patches.csv", "--cases", "cases.csv", "--splits", "data_splits_01.npz"]
+    paths = [word if word.startswith("--") else str(tmp_path / word) for word in [*files, "--output", "leaks.csv"]]
+    monkeypatch.setattr(sys, "argv", ["leaks.py", *paths, "--patient-column", "P", "--duplicates", mode, *more])
+    leaks.main(leaks.arguments())
+    return pd.read_csv(tmp_path / "leaks.csv", dtype=str)
+
+
+@pytest.mark.parametrize("mode", ["error", "merge"])
+def test_the_same_tissue_in_two_sets_stops_with_one_line(tmp_path, monkeypatch, mode):
+    with pytest.raises(UserError) as error:
+        look_for_leaks(tmp_path, monkeypatch, mode)
+    line, where = error.value.problems
+    assert "target cohort shows them side by side" in where
+    assert "cases 1, 7 share 1 near-duplicate patch (e.g. 1_1.png = 7_1.png), but are of different patients" in line
+    assert "split 01 has case 1 in train, case 7 in test" in line and "set cohort.duplicates: merge" in line
+    assert not (tmp_path / "leaks.csv").exists()
+    with pytest.raises(UserError) as error:
+        look_for_leaks(tmp_path, monkeypatch, mode, "--preset")
+    assert "merge" not in error.value.problems[0]
+
+
+def test_a_warning_lists_what_a_split_parts(tmp_path, monkeypatch, caplog):
+    found = look_for_leaks(tmp_path, monkeypatch, "warn")
+    assert found[["split", "cases", "sets", "patches"]].to_numpy().tolist() == [["01", "1;7", "train;test", "1"]]
+    assert "share 1 near-duplicate patch" in caplog.text
+
+
+def test_the_page_has_parted_cases_first():
+    split = {"01": Split(["1", "2", "3", "4"], ["5", "6"], ["7", "8"])}
+    found = near(["1", "2"], ["3", "8"], ["3", "8"], ["4", "99"])
+    seen = near_copies.seen(found, {"within": 3}, split, {str(i): f"p{i}" for i in range(1, 9)})
+    assert [(row["cases"], row["files"], row["changes"]) for row in seen["rows"]] == [
+        (["3", "8"], 2, {"turned": 2}), (["1", "2"], 1, {"turned": 1}),
+    ]  # fmt: skip
+    assert seen["rows"][0]["parted"] == {"split": "01", "sets": {"train": "3", "test": "8"}}
+    assert seen["rows"][0]["shown"] == [["3_2.png", "8_2.png"], ["3_3.png", "8_3.png"]] and seen["within"] == 3

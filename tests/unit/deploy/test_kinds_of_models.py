@@ -2,6 +2,7 @@
 
 import argparse
 import json
+import shutil
 
 import bundles
 import numpy as np
@@ -91,6 +92,9 @@ def test_models_of_all_cases_predict_at_the_threshold_of_the_cross_validation(ma
         load_bundle(refitted.output, "01")
 
 
+NONE = {"blank": "keep", "min_tissue": None, "min_sharpness": None, "pen": "keep"}
+
+
 @pytest.fixture(scope="module")
 def by_stain(made, tmp_path_factory):
     """Bundles of two encoders, one with weights of its own; a folder of patches; the weights."""
@@ -157,6 +161,25 @@ def test_encoders_by_stain_one_with_weights_of_its_own(by_stain, one_thread):
         assert values[of_ours, :-60].any() and not values[of_ours, -60:].any() and not values[~of_ours, :-60].any()
         found = model.of_case(data, row["case_id"])
         assert row["prob_high_grade"] == pytest.approx(found.probabilities[1], abs=1e-12)
+
+
+def test_new_cases_are_excluded_by_the_rule_of_the_study_and_listed(by_stain, one_thread, tmp_path):
+    """A blank patch among others goes; an earlier bundle, which has no rule, keeps it; a change of rule counts."""
+    made = bundle.read(by_stain / "by_stain.zip")
+    folder, arrays = tmp_path / "quality", {"hashes": np.arange(9, dtype=np.uint64)}
+    shutil.copytree(by_stain / "patches", folder / "patches")
+    blank = "case_51_match_1_h&e_patch0.png"
+    Image.new("RGB", (70, 70), "white").save(folder / "patches" / blank)
+    for rule, n in ((None, 6), (schema.defaults("cohort.quality"), 5), (NONE, 6)):
+        facts = dict(made.facts) | ({"quality": rule} if rule else {})
+        bundle.write(folder / "by_stain.zip", facts, made.weights, arrays, model_card.text(facts))
+        call("predict", *arguments(folder, tmp_path / "out", "--weights", by_stain / "ours.pth"))
+        excluded = pd.read_csv(tmp_path / "out/inventory/excluded.csv", keep_default_na=False)
+        gone = excluded.loc[excluded["kind"] == "patch", ["name", "reason"]].to_numpy().tolist()
+        assert gone == ([[blank, "blank: all pixels equal"]] if n == 5 else [])
+        attention = pd.read_parquet(tmp_path / "out/patch_attention.parquet")
+        assert (attention["case_id"] == "51").sum() == n
+    assert "min_tissue" in model_card.text(dict(made.facts) | {"quality": schema.defaults("cohort.quality")})
 
 
 def test_joined_encoders_give_each_patch_the_features_of_both(by_stain, one_thread, tmp_path):

@@ -221,7 +221,7 @@ def test_summaries_tell_stain_weights_and_missing_stains(study, monkeypatch):
         assert row["normalised_entropy"] == pytest.approx(-(w * np.log(w)).sum() / np.log(len(w)), abs=1e-5)
     text = (output / "attention_summary.txt").read_text()
     assert "split 01, seed 42, 3 test cases, 27 patches" in text
-    assert "no explanation by themselves" in text
+    assert "not an explanation by itself" in text
     line = next(line for line in text.splitlines() if line.startswith("10 "))
     assert line.split()[5:] == ["4", "sox10", "-", "-", "1.000", "sox10", "1.00", "sox10", "one", "slice"]
     assert len(list((output / "plots").iterdir())) == 1
@@ -274,8 +274,9 @@ def test_marks_score_attention_by_reader_and_tell_how_far_readers_agree(study, m
     """What most readers say is the signal; who marked a patch as an artefact said nothing of it."""
     table, random = patch_table(), np.random.default_rng(4)
     said = {reader: random.integers(0, 2, len(table)) for reader in "ABC"}
+    marks = np.array(["not signal", "signal"])
     rows = [
-        pd.DataFrame({"file": table["path"], "mark": "signal", "signal": signal, "reader": reader}).iloc[i:]
+        pd.DataFrame({"file": table["path"], "mark": marks[signal], "signal": signal, "reader": reader}).iloc[i:]
         for i, (reader, signal) in enumerate(said.items())
     ]
     gaps = pd.DataFrame({"file": table["path"][:3], "mark": "artefact", "signal": "", "reader": "D"})
@@ -391,7 +392,7 @@ def test_the_most_attended_stain_is_named_only_where_there_is_one(stain_weights,
     case = one_case(table)
     text = attention_text.summary_text([case], STAINS, "split 01")
     assert case.most_attended == said and attention_tables.summary([case], STAINS)["most_attended_stain"][0] == said
-    told = text.split("Stain of the largest weight: ")[1].split(" cases.")[0].split(", ")
+    told = text.split("Most attended stain: ")[1].split(" cases.")[0].split(", ")
     assert [part for part in told if not part.endswith(" in 0")] == [f"{said} in 1"]
 
 

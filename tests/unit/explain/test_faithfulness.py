@@ -11,7 +11,6 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
-from matplotlib.text import Text
 from pages import Elements, browse, outside, undrawn
 from repository import REPOSITORY
 from scipy.stats import spearmanr
@@ -20,9 +19,10 @@ from sklearn.metrics import roc_auc_score
 import faithfulness as script
 from stratamil.core.errors import UserError
 from stratamil.core.names import column
+from stratamil.core.weighting import NOTES
 from stratamil.explain import faithfulness, faithfulness_runs, findings, without_attention
 from stratamil.features import store
-from stratamil.report import faithfulness_plots, faithfulness_sentences
+from stratamil.report import faithfulness_sentences
 from stratamil.stats import estimates
 from stratamil.stats.intervals import Estimate
 
@@ -168,28 +168,6 @@ def test_without_attention_nothing_is_claimed_of_it(tmp_path):
     assert all(item.verdict == "not defined" and "not defined" in item.sentence for item in claimed)
     assert "all patches of a case have equal weight" in faithfulness.numbers(study)["overall"]
     assert found(study)["study", "deletion_contribution", "probability"].verdict == "above"
-
-
-HAS_NONE = r"The model has no attention|Does attention improve the AUROC|Attention adds nothing to the AUROC"
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize(("aggregation", "attention"), [("lse", "random"), ("mean", "equal"), ("mean_mlp", "equal")])
-def test_the_page_of_a_model_without_attention_speaks_of_weights(tmp_path, aggregation, attention):
-    """In sentences, answers and figures; the name of a class stays."""
-    made = Made(tmp_path, n=12, attention=attention, classes=("no attention", "high-grade"))
-    study = made.study()
-    for run in study.runs:
-        run.results["settings"] = {"model": {"aggregation": aggregation}}
-    numbers, table = faithfulness.numbers(study), faithfulness.by_case(study)
-    drawn = faithfulness_plots.draw(study, numbers, table, STAINS)
-    said = [numbers["overall"], *(row["sentence"] for row in numbers["findings"])]
-    said += [text for row in numbers["answers"] for text in (row["question"], row["answer"], row["measured_by"])]
-    said += [text.get_text() for figure, _ in drawn.values() for text in figure.findobj(Text)]
-    said += [words for _, words in drawn.values()]
-    told = [re.sub(f"{HAS_NONE}|no attention", "", text) for text in said]
-    assert [text for text in told if re.search("atten", text, re.IGNORECASE)] == []
-    assert any("weight" in text for text in told) and any("predicted no attention" in text for text in said)
 
 
 @pytest.mark.slow
@@ -532,6 +510,15 @@ def run(root, made, monkeypatch, *more):
 @pytest.fixture
 def made(tmp_path):
     return Made(tmp_path, n=14, runs=[("01", 1), ("01", 2)])
+
+
+@pytest.mark.slow
+def test_the_page_says_what_attention_means_in_a_model_without(tmp_path, made, monkeypatch):
+    assert "learn no attention" not in run(tmp_path, made, monkeypatch)
+    for folder in made.folders:
+        results = json.loads((folder / "results.json").read_text())
+        (folder / "results.json").write_text(json.dumps(results | {"settings": {"model": {"aggregation": "lse"}}}))
+    assert NOTES["lse"] in run(tmp_path, made, monkeypatch)
 
 
 @pytest.fixture(scope="module")

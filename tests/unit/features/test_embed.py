@@ -205,8 +205,8 @@ def test_what_is_streamed_is_the_array_that_was_encoded(study, monkeypatch):
     none = pd.DataFrame(columns=store.UNREADABLE)
     table = study.table.assign(**store.facts([study.output])[list(store.FACTS)])
     with store.h5py.File(study.output) as file:
-        colour = file["colour"][:]
-    store.write(study.root / "whole.h5", values.astype(np.float16), table, none, Counting().identity, colour)
+        beside = file["colour"][:], file["sketch"][:]
+    store.write(study.root / "whole.h5", values.astype(np.float16), table, none, Counting().identity, *beside)
     assert study.output.read_bytes() == (study.root / "whole.h5").read_bytes()
 
 
@@ -226,7 +226,7 @@ def test_memory_does_not_grow_with_the_patches(tmp_path, monkeypatch):
     assert peak("large", 64) < peak("small", 16) + 16 * 30_000 * 2  # of 144 * 30,000 * 2 more
 
 
-@pytest.mark.parametrize("room, kept, named", [(2350, 4, "cache/out.part"), (6000, 12, "out.h5")])
+@pytest.mark.parametrize("room, kept, named", [(4400, 4, "cache/out.part"), (13600, 12, "out.h5")])
 def test_a_full_disk_is_one_line_and_costs_nothing_but_time(study, room, kept, named):
     limits = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (room, limits[1]))
@@ -249,13 +249,13 @@ def test_a_disk_that_fills_up_within_a_batch_loses_only_that_batch(study, room):
     resource.setrlimit(resource.RLIMIT_FSIZE, (room, limits[1]))
     try:
         with pytest.raises(UserError, match=r"out\.part: cannot be written"):
-            study.embed(Wide(dim=816))
+            study.embed(Wide(dim=546))
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, limits)
     # a head of some hundred bytes, then almost 4,000 for each batch of two
-    assert study.embed(Wide(dim=816)).reused == (room - 300) // 4_000 * 2
+    assert study.embed(Wide(dim=546)).reused == (room - 300) // 4_000 * 2
     resumed = study.output.read_bytes()
-    study.embed(Wide(dim=816), name="whole")
+    study.embed(Wide(dim=546), name="whole")
     assert study.output.read_bytes() == resumed
 
 

@@ -46,11 +46,12 @@ def test_images_are_counted_by_kind_and_blank_ones_by_case(tmp_path):
     white = Odd.BLANK | Odd.WHITE
     odd = {
         "1_0.png": white, "1_1.png": white | Odd.TRANSPARENT, "1_2.png": Odd.BLANK | Odd.BLACK,
-        "2_0.png": Odd.BLANK | Odd.SMALL, "2_1.png": Odd.TWO_LEVEL, "2_2.png": Odd.OBLONG, "2_3.png": Odd.OBLONG,
+        "2_0.png": Odd.BLANK | Odd.SMALL, "2_1.png": Odd.TWO_LEVEL, "2_2.png": Odd.OBLONG | Odd.OWN_COLOUR,
+        "2_3.png": Odd.OBLONG | Odd.CMYK,
     } | {f"3_{n}.png": white for n in range(4)}  # fmt: skip
     found = look(shard(tmp_path, odd, lost=["a.png", "b.png"])[0])
     kinds = {row["kind"]: row["n"] for row in found["kinds"]}
-    assert list(kinds.values()) == [1, 5, 1, 1, 1, 1, 2] and set(kinds) == set(quality.KINDS)
+    assert list(kinds.values()) == [1, 5, 1, 1, 1, 1, 2, 1, 1] and set(kinds) == set(quality.KINDS)
     assert found["empty"] == [
         {"case_id": "1", "empty": 3, "patches": 4}, {"case_id": "2", "empty": 1, "patches": 4},
         {"case_id": "3", "empty": 4, "patches": 4},

@@ -9,11 +9,14 @@ from hypothesis import strategies as st
 
 from stratamil.core.errors import UserError
 from stratamil.features import seal, store
+from stratamil.features.measures import Measures
+
+MEASURED = [1.5] * len(Measures._fields)
 
 
 def shard(path):
     """Write a shard of 15 patches; return its bytes and where its matrices lie."""
-    rows = [(case, "h&e", "match_1", n, f"{case}_{n}.png", 74, 74, 8, 0, 1.5) for case in "123" for n in range(5)]
+    rows = [(case, "h&e", "match_1", n, f"{case}_{n}.png", 74, 74, 8, 0, *MEASURED) for case in "123" for n in range(5)]
     table = pd.DataFrame(rows, columns=[*store.COLUMNS, *store.FACTS])
     none = pd.DataFrame(columns=list(store.UNREADABLE), dtype=str)
     colour = np.ones((15, store.COLOUR), np.float16)

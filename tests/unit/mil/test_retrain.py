@@ -31,7 +31,7 @@ def cohort(tmp_path, monkeypatch):
     known = {"case_id": CASES, "class": [list(CLASSES)[int(case) % 2] for case in CASES], "patient_id": CASES}
     pd.DataFrame(known | {"status": "used", "label": "1"}).to_csv(tmp_path / "cases.csv", index=False)
 
-    def read(shards, case_ids):
+    def read(shards, case_ids, viewed=False):
         kept = data.table["case_id"].isin(set(case_ids)).to_numpy()
         return replace(data, values=data.values[kept], table=data.table[kept].reset_index(drop=True))
 

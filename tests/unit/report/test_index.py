@@ -61,6 +61,14 @@ def paths(results):
     return sorted(results.glob("*/*.json"))
 
 
+def test_a_model_without_attention_says_what_the_word_means(results):
+    path = results / "faithfulness/faithfulness.json"
+    path.write_text(json.dumps(NUMBERS["faithfulness.json"] | {"weighting": "lse"}))
+    _, faithfulness, *_ = door.entries(paths(results), results)
+    (flag,) = faithfulness.flags
+    assert flag.startswith("These models pool by log-sum-exp and learn no attention.")
+
+
 def test_each_page_has_its_finding_its_flags_once_and_its_links(results):
     report, faithfulness, cohort, comparison = door.entries(paths(results), results)
     assert report.finding.startswith("AUROC 0.91 (95% CI 0.84 to 0.95), high-grade against benign")

@@ -42,7 +42,7 @@ def test_what_is_excluded_and_suspect_in_words():
     said = quality_sentences.of_page(made, None)
     assert said["told"] == (
         "12 patches are excluded for their quality (blank: all pixels equal, 12). "
-        "2 of 4,800 used patches are suspect, and used: 2 blurred."
+        "2 of 4,800 used patches are suspect, and used: blurred (2)."
     )
     assert "AUROC of 0.55 (95% CI 0.40 to 0.70, 24 patients); or" not in said["probe"]
     assert "AUROC of 0.55 (95% CI 0.40 to 0.70, 24 patients); the CI includes 0.5" in said["probe"]

@@ -240,5 +240,6 @@ def test_pages_of_a_first_look_say_that_they_are_not_to_be_quoted(tmp_path, monk
     assert made.written("summary.txt").startswith(said) and numbers["first_look"] == said
     for text in (page, made.written("appendix.html")):
         assert text.count(f"<strong>{said}</strong>") == 1 and "Quote" not in text
+        assert text.index(said) < text.index("</header>")  # the page is a grid, of which this is a part
     page, *_ = made.report(monkeypatch)
     assert said not in page and made.written("summary.txt").startswith("Methods")

@@ -76,5 +76,5 @@ def test_the_methods_say_that_settings_were_chosen():
     said = " ".join(paragraphs._training(made, run))
     assert "2 settings of the model and its training (AdamW) were chosen among 24 candidates by the log loss" in said
     assert "learning rate" not in said
-    assert "was chosen in each split" in " ".join(paragraphs._model(run, made["tuning"]))
-    assert "embedding 8" in " ".join(paragraphs._model(run, numbers()))
+    assert "was chosen in each split" in " ".join(paragraphs._model(run["model"], made["tuning"]))
+    assert "embedding 8" in " ".join(paragraphs._model(run["model"], numbers()))

@@ -111,6 +111,10 @@ GIVEN = {"features": {"source": "precomputed", "manifest": "m.csv"}}
         ),
         ({"splits": {"n_splits": 10, "n_repeats": 10}}, "splits.n_repeats: 10 times 10 splits: at most 99"),
         ({"splits": {"preset": "a_{split}.npz", "n_repeats": 2}}, "splits.n_repeats: 2 with splits.preset"),
+        (
+            {"splits": {"preset": "a_{split}.npz"}, "cohort": {"duplicates": "merge"}},
+            "cohort.duplicates: merge with splits.preset, whose files name the sets",
+        ),
         ({"cohort": {"classes": [{"ER+": ["1"]}, {"ER-": ["2"]}]}}, "'ER+' and 'ER-' share the column 'er'"),
         ({"names": {"stains": [{"a": ["x"]}, {"b": ["X"]}]}}, "'a' and 'b' share the spelling 'x'"),
         ({"names": {"stains": [{"a": []}, {"b": ["A"]}]}}, "'a' and 'b' share the spelling 'a'"),

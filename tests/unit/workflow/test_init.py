@@ -226,7 +226,7 @@ def test_columns_of_site_and_age_are_reported_and_small_classes_excluded(tmp_pat
         in text
     )
     assert cohort["site_column"] == "hospital" and "check this: column 'hospital' taken for the hospital or" in text
-    assert yaml.safe_load(text)["report"] == {"columns": ["age"]}
+    assert yaml.safe_load(text)["report"] == {"title": "study", "columns": ["age"]}
 
 
 @pytest.mark.parametrize("told", [lambda c: "" if c == 3 else "AB"[c % 2], lambda c: f"site {c}", lambda c: "A"])
@@ -235,7 +235,7 @@ def test_a_column_that_lacks_sites_or_has_one_a_case_is_reported_only(tmp_path, 
     rows = [f"{c},{('nevus', 'melanoma')[c % 2]},{told(c)}" for c in CASES]
     (tmp_path / "labels.csv").write_text("case,diagnosis,site\n" + "\n".join(rows) + "\n")
     study = yaml.safe_load(run(tmp_path, monkeypatch))
-    assert "site_column" not in study["cohort"] and study["report"] == {"columns": ["site"]}
+    assert "site_column" not in study["cohort"] and study["report"] == {"title": "study", "columns": ["site"]}
 
 
 def answer(monkeypatch, *answers):

@@ -1,0 +1,26 @@
+"""Sketches of thumbnails, as an encoder makes features: see stratamil/features/sketch.py."""
+
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from stratamil.features import sketch
+from stratamil.features.images import THUMBNAIL
+
+
+class SketchEncoder(nn.Module):
+    """Map thumbnails, uint8 (B, THUMBNAIL, THUMBNAIL, 3), to sketches, float32 (B, sketch.WIDTH)."""
+
+    def __init__(self, device: torch.device) -> None:
+        super().__init__()
+        waves = sketch.waves(sketch.middles(THUMBNAIL)) / THUMBNAIL
+        self.register_buffer("waves", torch.tensor(waves, dtype=torch.float32), persistent=False)
+        self.device, self.identity = device, dict[str, Any](encoder="sketch", dim=sketch.WIDTH)
+        self.to(device)
+
+    @torch.inference_mode()
+    def forward(self, batch: Tensor) -> Tensor:
+        pixels = batch.to(self.device, non_blocking=True).float()
+        density = -torch.log(pixels.clamp(min=1) / 255).mean(-1)
+        return (self.waves @ density @ self.waves.T).flatten(1)
