@@ -92,7 +92,7 @@ def test_no_mark_is_lost_while_the_name_is_asked(visit):
     seen.page.mouse.click(5, 5)  # beside the window
     assert dialog.is_visible()
     seen.page.keyboard.press("Escape")
-    assert seen.text("#told") == "The mark is not kept: it needs your name."
+    seen.page.locator("#told", has_text="The mark is not kept: it needs your name.").wait_for()
     seen.page.locator("#tool-sort").focus()  # where letters choose, unless a patch is pointed at
     seen.cell(1).hover()
     seen.page.keyboard.press("n")

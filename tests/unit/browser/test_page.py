@@ -311,6 +311,7 @@ def test_a_button_that_was_pressed_keeps_the_focus(visit, button):
             seen.page.get_by_role("button", name="Say who you are").click()
             seen.name_reader()
             seen.page.keyboard.press("Escape")
+            seen.page.locator("dialog").first.wait_for(state="detached")
         assert seen.page.evaluate("document.activeElement.textContent")[:5] == {"Next case (j)": "›"}.get(
             button, button[:5]
         )
