@@ -129,7 +129,8 @@ def copies(
     for row, split, sets in lines[:MOST_COPIES]:
         number, merge = n_of(row["files"], told.what), ", or set cohort.duplicates: merge" if told.can_merge else ""
         remedy = (
-            f"give them the same patient in the column that cohort.patient_column names, or remove all but one{merge}"
+            "give them the same patient in the column that cohort.patient_column names, or list what is not this "
+            f"case's tissue in cohort.exclude_patches{merge}"
         )
         if row["whole"]:
             out = "one" if len(row["cases"]) == 2 else "all but one"

@@ -88,13 +88,15 @@ def sheet(path: str | Path, remedy: str, wanted: Collection[str] = ()) -> tuple[
     rows = [(number, row) for number, row in rows if any(row)]
     if not rows:
         raise UserError(f"{path}: empty: write a header and its rows")
-    (_, columns), *rows = rows
+    (first, columns), *rows = rows
     width = len(columns)
     twice = [repr(name) for name, n in Counter(columns).items() if name and n > 1]
     problems = [f"{path}: column {few(twice)} twice: keep one"] if twice else []
     uneven = [f"row {number}: {len(row)} values" for number, row in rows if any(row[width:]) or len(row) < width]
     if uneven:
-        problems.append(f"{path}: {few(uneven)}, but {width} columns: quote values that hold the separator")
+        told = f"{path}: {few(uneven)}, but {width} columns: quote values that hold the separator"
+        remark = f"{path}: row {first} begins with #, where the column names should stand: delete it"
+        problems.append(remark if columns[0].startswith("#") else told)
     if problems:
         raise UserError(*problems)
     return pd.DataFrame([row[:width] for _, row in rows], columns=columns, dtype=str), [number for number, _ in rows]

@@ -106,7 +106,8 @@ def warnings(cohort: Numbers) -> list[str]:
         f"Cases {few(row['cases'], 6)}{' of different patients' if cohort['patient_column'] else ''} share "
         f"{n_of(row['files'], 'near-duplicate patch')} ({' = '.join(row['examples'])})"
         + (f", and {sets(row)}" if row["parted"] else "")
-        + ": the same tissue under several ids? Give them one patient, or remove all but one."
+        + ": the same tissue under several ids? Give them one patient, or list what is not the "
+        "case’s in cohort.exclude_patches."
         for row in rows[:NAMED]
     ]
     more = len(rows) - NAMED

@@ -164,6 +164,11 @@ def test_no_cell_is_a_formula_and_each_comes_back_as_it_was(tmp_path_factory, te
     assert path.read_text() == "n\n-1.5\n2.0\n"
 
 
+def test_a_remark_above_the_column_names_is_one_line(tmp_path):
+    (line,) = problems(tmp_path, "# exported 2026-10-02\ncase,class,patient\n1,1,a\n")
+    assert line == "row 1 begins with #, where the column names should stand: delete it"
+
+
 def test_columns_that_lack_are_one_line(tmp_path):
     (line,) = problems(tmp_path, "case,class,patient\n1,1,a\n")
     assert line.startswith("no column 'Case', 'Class', 'Patient': it has 'case', 'class', 'patient'")
