@@ -1,4 +1,4 @@
-"""Seconds and memory of each stage from precomputed features to predictions, for cohorts of growing size.
+"""Seconds and memory of each stage from precomputed features to predictions and the cohort page, for growing cohorts.
 
 1,000 cases of 1,024 float16 features, a file a case, made on the fly and deleted afterwards; 0.1 and 1 million patches,
 with --large 10 million, too (20 GB of files and as much again of shards). The rules' programs themselves, one split of
@@ -26,6 +26,7 @@ from patches import SCRIPTS
 CASES, DIM, SHARDS = 1000, 1024, 4
 SIZES, LARGE = (100_000, 1_000_000), 10_000_000
 CLASSES, STAIN = ("a", "b"), "h&e"
+REPORT = SCRIPTS.parent / "report"
 
 
 def main() -> None:
@@ -102,10 +103,23 @@ def commands(folder: Path, args: argparse.Namespace) -> list[tuple[str, list]]:
         )
         for number, path in enumerate(shards)
     ]  # fmt: skip
+    pairs, counts, page = folder / "pairs.csv", folder / "pairs.json", folder / "cohort"
+    page.mkdir()
+    same_tissue = program(
+        "duplicates", "--features", *shards, "--threads", args.threads, "--output", pairs, "--json", counts
+    )
+    cohort = program(
+        "cohort", "--patches-table", patches, "--cases", cases, "--excluded", folder / "excluded.csv",
+        "--duplicates", folder / "duplicates.csv", "--same-tissue", pairs, counts, "--features", *shards,
+        "--splits", *names, "--classes", *CLASSES, "--stains", STAIN, "--template", REPORT / "cohort.html.j2",
+        "--output", page / "index.html", "--json", page / "cohort.json",
+    )  # fmt: skip
     return [
         ("inventory", inventory),
         ("splits", program("splits", "--cases", cases, "--classes", *CLASSES, "--n-splits", 5, "--output", *names)),
         *(("precomputed", command) for command in precomputed),
+        ("duplicates", same_tissue),
+        ("cohort", cohort),
         ("train", program("train", *shared, "--epochs", args.epochs, "--state", folder / "state.pth")),
         ("evaluate", program("evaluate", *shared, "--checkpoints", *checkpoints)),
     ]
