@@ -10,6 +10,7 @@ from stratamil.deploy.flags import FLAGS, NEAR
 
 MEANING = {
     "known_case": "The training cohort had half of the images or more. The prediction is not independent.",
+    "no_good_patch": "All patches would be excluded for their quality, as blank ones are; they were used.",
     "stain_unknown": "Patches of a stain that the model does not know were not used.",
     "stains_missing": "No training case had exactly these stains.",
     "few_patches": "Fewer patches than in any training case.",

@@ -101,6 +101,12 @@ def test_what_training_never_had(cohort, shape, flag):
     assert row["case_id"] == "new a" and "training case" in row["reason"]
 
 
+def test_a_case_of_nothing_but_excluded_patches_is_flagged(cohort):
+    data = replace(new({"a": LIKE["1"], "b": LIKE["2"]}), emptied=frozenset(["new a"]))
+    rows = found(cohort[2], data).flags.query("flag == 'no_good_patch'")
+    assert rows["case_id"].tolist() == ["new a"] and "excluded for its quality" in rows["reason"].item()
+
+
 def test_unknown_stains_of_names_and_of_features(cohort):
     data = new({"a": LIKE["1"], "b": LIKE["2"]})
     data.table.loc[(data.table["case_id"] == "new a") & (data.table["stain"] == "melan"), "stain"] = "cd31"
