@@ -115,7 +115,7 @@ def _checked(sketches: Rows, rows: NDArray, first: NDArray, second: NDArray, sha
 def _of_features(data: Features, rows: NDArray[np.int64], threads: int) -> tuple[NDArray[np.int64], pd.DataFrame]:
     """Return the rows that tell something, and the pairs of them whose features are the same but for noise."""
     values, width = data.values, data.values.shape[1]
-    if width < FEATURES or not len(rows):
+    if width < FEATURES or len(rows) <= NEXT:
         return rows, _pairs()
     drawn = np.sort(np.random.default_rng(0).choice(rows, min(len(rows), SAMPLE), replace=False))
     sample = values[drawn].astype(np.float32)

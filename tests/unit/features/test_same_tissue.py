@@ -191,6 +191,8 @@ def test_features_alone_tell_what_was_encoded_twice(monkeypatch):
     data = features(None, cases, values=np.concatenate([values, again, background]))
     assert found(data) == {frozenset((i, 400 + i)) for i in range(10)}
     assert not found(features(None, cases, values=data.values[:, :8]))  # too few numbers to tell
+    with np.errstate(all="raise"):
+        assert not any(found(features(None, cases[:n], values=data.values[:n])) for n in range(7))  # and too few rows
 
 
 def test_tables_group_cases_and_count_within(tmp_path):
