@@ -14,9 +14,11 @@
   S.guarded = (text) => (/^'*[=@+\-\t\r]/.test(text) ? `'${text}` : text);
   S.unguarded = (text) => (/^'+[=@+\-\t\r]/.test(text) ? text.slice(1) : text);
 
-  /** Return the rows of a CSV text as objects by its header. */
+  /** Return the rows of a CSV text as objects by its header. A spreadsheet may have saved it with semicolons or tabs. */
   S.fromCsv = (text) => {
-    const lines = fields(text.replace(/^\ufeff/, "")).filter((line) => line.length > 1 || line[0] !== "");
+    const plain = text.replace(/^\ufeff/, "");
+    const separator = /[,;\t]/.exec(plain)?.[0] ?? ",";
+    const lines = fields(plain, separator).filter((line) => line.length > 1 || line[0] !== "");
     const [header = [], ...rows] = lines;
     return {
       columns: header,
@@ -24,7 +26,7 @@
     };
   };
 
-  const fields = (text) => {
+  const fields = (text, separator) => {
     const lines = [];
     let [line, field, inside] = [[], "", false];
     const endLine = () => (lines.push([...line, field]), (line = []), (field = ""));
@@ -35,7 +37,7 @@
         else if (text[i + 1] === '"') ((field += '"'), i++);
         else inside = false;
       } else if (letter === '"' && field === "") inside = true;
-      else if (letter === ",") (line.push(field), (field = ""));
+      else if (letter === separator) (line.push(field), (field = ""));
       else if (letter === "\n" || letter === "\r") {
         if (letter === "\r" && text[i + 1] === "\n") i++;
         endLine();

@@ -24,7 +24,7 @@ PATIENT = re.compile(
     re.I,
 )
 OF_PATIENT = re.compile(r"(\b|_)age(\b|_)|alter|sex|gender|geschl|datum|date|birth|geburt", re.I)
-SITE = re.compile(r"site|cent(er|re)|hospital|clinic|institut|scanner|lab(?!el)", re.I)
+SITE = re.compile(r"site|cent(er|re)|zentrum|hospital|h[oô]pital|[ck]lini[ckq]|institut|scanner|lab(?!el)", re.I)
 SEX = re.compile(r"^(sex|gender|geschlecht)", re.I)
 AGE = re.compile(r"^(age|alter)([ _(].*)?$|age_at", re.I)
 CASE = re.compile(
@@ -35,11 +35,11 @@ DATE = re.compile(r"\d{1,4}[./-]\d{1,2}[./-]\d{1,4}([ T].*)?")
 UNIQUE = 0.9  # share of a column's values that differ, for it to be ids
 # Words for what is looked for, and for its absence.
 POSITIVE = re.compile(
-    r"^(pos\w*|yes|ja|oui|s[ií]|true|tumou?r\w*|malign\w*|cancer\w*|carcinoma\w*|melanom\w*|metast\w*|mut\w*|high\W?\w*|case)$",
+    r"^(pos\w*|yes|ja|oui|s[ií]|true|tumou?r\w*|malign\w*|cancer\w*|carcinoma\w*|melanom\w*|metast\w*|mut\w*|high\W?\w*|case|b[öo]e?sartig\w*)$",
     re.I,
 )
 NEGATIVE = re.compile(
-    r"^(neg\w*|no|nein|false|normal\w*|benign\w*|non\W?\w*|wild\w*|wt|low\W?\w*|control|healthy|primary|n[ae]v\w*)$",
+    r"^(neg\w*|no|nein|false|normal\w*|benign\w*|non\W?\w*|wild\w*|wt|low\W?\w*|control|healthy|primary|n[ae]v\w*|gutartig\w*)$",
     re.I,
 )
 # Words for a case that nobody could place.

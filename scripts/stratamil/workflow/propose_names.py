@@ -80,7 +80,7 @@ def propose_all(paths: Sequence[str], ids: dict[str, Sequence[str]]) -> Names:
     some = random.Random(0).sample(paths, min(SAMPLE, len(paths)))
     best, cut = None, Cut()
     for each in cuts(some, ids):
-        if best and each.glued and best >= CERTAIN:
+        if best and (each.lenient or (each.glued and best >= CERTAIN)):
             break
         found = _first(shapes(some, each), ids)
         rank = _rank(found, some, ids) if found else None

@@ -7,13 +7,13 @@ that a folder calls for: propose_names.py looks at what each of them lets it rea
 import difflib
 import re
 from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Container, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from itertools import combinations
+from itertools import combinations, product
 from typing import Literal
 
-from stratamil.core.names import IMAGE_SUFFIXES, case_id, composed
+from stratamil.core.names import COPIES, IMAGE_SUFFIXES, case_id, composed
 
 MOST_SEPARATORS = 6  # different characters that are tried as separators
 MISTYPED = 0.02  # share of a field's values whose letters may differ a little from those of all others
@@ -49,11 +49,13 @@ class Cut:
     """A way to cut names. characters: that separate fields, besides the slash; by default the usual ones.
 
     ids: regular expression of what is one field wherever it stands. glued: cut before the last number of a name, too.
+    lenient: few names with more behind a number than all others have (tile009b) are a shape of their own.
     """
 
     characters: str = ""
     ids: str = ""
     glued: bool = False
+    lenient: bool = False
 
     def fields(self, stem: str) -> tuple[list[str], list[str]]:
         """Return the fields of a name and the separators between them; those that nothing separates have ""."""
@@ -92,8 +94,15 @@ class Shape:
 
 
 def images(paths: Iterable[str]) -> list[str]:
-    """Return the paths of images, with letters and accents joined as in all that is read."""
-    return [composed(p) for p in paths if p.lower().endswith(IMAGE_SUFFIXES) and p.rpartition("/")[2][0] != "."]
+    """Return the paths of images, with letters and accents joined as in all that is read; without copies of others."""
+    found = dict.fromkeys(composed(p) for p in paths if p.lower().endswith(IMAGE_SUFFIXES))
+    return [path for path in found if path.rpartition("/")[2][0] != "." and not _is_copy(path, found)]
+
+
+def _is_copy(path: str, others: Container[str]) -> bool:
+    folder, slash, name = path.rpartition("/")
+    original = folder + slash + COPIES.sub("", name, count=1)
+    return original != path and original in others
 
 
 def shapes(paths: Iterable[str], cut: Cut) -> list[Shape]:
@@ -108,16 +117,16 @@ def shapes(paths: Iterable[str], cut: Cut) -> list[Shape]:
         groups.setdefault((tuple(separators), f"{dot}{suffix}".lower()), []).append((path, values))
     found = []
     for (separators, suffix), rows in groups.items():
-        for some in _without_mistyped(rows):
+        for some in _without_mistyped(rows, cut.lenient):
             fields = tuple(map(_field, zip(*(values for _, values in some))))
             found.append(Shape(fields, separators, suffix, tuple(path for path, _ in some), cut))
     return sorted(found, key=lambda shape: -len(shape.names))
 
 
-def _without_mistyped(rows: list[tuple[str, list[str]]]) -> list[list[tuple[str, list[str]]]]:
+def _without_mistyped(rows: list[tuple[str, list[str]]], lenient: bool) -> list[list[tuple[str, list[str]]]]:
     """Return the names of a shape, and apart those in which letters before a number are mistyped: til003 for tile003.
 
-    Else a single one would make its field a text, and no number of patches.
+    Else a single one would make its field a text, and no number of patches. lenient: of Cut.
     """
     apart = set()
     for column in zip(*(values for _, values in rows)):
@@ -125,8 +134,12 @@ def _without_mistyped(rows: list[tuple[str, list[str]]]) -> list[list[tuple[str,
         counts = Counter(split)
         (usual, _), *others = counts.most_common()
         rare = sum(n for _, n in others)
-        if usual and others and rare <= MISTYPED * len(rows) and all(_near(usual, head) for head, _ in others):
-            apart |= {i for i, head in enumerate(split) if head != usual}
+        if not usual or not others or rare > MISTYPED * len(rows):
+            continue
+        odd = {i for i, head in enumerate(split) if head != usual}
+        more = re.compile(re.escape(usual) + "[0-9]", re.IGNORECASE)
+        if all(_near(usual, split[i]) or (lenient and more.match(column[i])) for i in odd):
+            apart |= odd
     if not apart:
         return [rows]
     return [[row for i, row in enumerate(rows) if (i in apart) == odd] for odd in (False, True)]
@@ -162,9 +175,8 @@ def cuts(paths: Sequence[str], ids: dict[str, Sequence[str]]) -> Iterator[Cut]:
     tried = ((form(values), form(values, levelled=True)) for values in ids.values())
     there = ([f for f in some if f and any(re.search(f, stem, re.I) for stem in stems)] for some in tried)
     forms = ["", *(some[0] for some in there if some)]
-    for glued in (False, True):
-        for some in subsets:
-            yield from (Cut(some, each, glued) for each in dict.fromkeys(forms))
+    for lenient, glued, some in product((False, True), (False, True), subsets):
+        yield from (Cut(some, each, glued, lenient) for each in dict.fromkeys(forms))
 
 
 def form(ids: Iterable[str], levelled: bool = False) -> str:

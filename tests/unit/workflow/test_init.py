@@ -528,6 +528,18 @@ def test_a_folder_with_faults_is_read_and_every_guess_is_told(tmp_path, monkeypa
     assert dict(taken.cases["status"].value_counts()) == {"used": 11, "class code (empty) excluded": 1}
 
 
+def test_a_copy_and_a_letter_behind_a_number_do_not_hide_how_the_others_are_named(tmp_path, monkeypatch, capsys):
+    def names(c):
+        tiles = [f"E-{c}-24/E-{c}-24_{t}_Kachel{n:03d}" for t in ("HE", "Ki-67") for n in range(1, 9)]
+        return [f"{tile}.tif" for tile in tiles + {3: [f"{tiles[0]} - Kopie"], 4: [f"{tiles[1]}b"]}.get(c, [])]
+
+    ids, code = (lambda c: f"E {c}/24"), lambda c: ("bösartig", "gutartig")[c % 2]
+    lay(tmp_path, [path for c in CASES for path in names(c)], table("E-Nr.", ids, of=code, head="Diagnose"))
+    study = yaml.safe_load(run(tmp_path, monkeypatch, "--yes"))
+    assert f"Kachel#.tif: {16 * len(CASES)} files" in capsys.readouterr().out
+    assert study["cohort"]["classes"] == [{"gutartig": ["gutartig"]}, {"bösartig": ["bösartig"]}]
+
+
 def test_case_ids_that_are_not_all_there_are_asked_about(tmp_path, monkeypatch):
     paths = [f"{c}_he_{n}.png" for c in CASES for n in range(1, 20)]
     rows = [f"X{c},{c},{'13'[c % 2]}" for c in range(2, 14)]
