@@ -64,7 +64,7 @@ def test_the_poses_of_a_picture_have_one_vector_and_are_told(seed):
     by_rule = np.concatenate([
         sketch.posed(sketches[:1].reshape(1, 16, 16).astype(float), *pose) for pose in sketch.POSES
     ])  # fmt: skip
-    np.testing.assert_allclose(by_rule.reshape(8, -1), sketches, atol=1e-3)
+    np.testing.assert_allclose(by_rule.reshape(8, -1), sketches, atol=2e-3)
     vectors = sketch.canonical(sketches)
     assert (vectors @ vectors.T).min() > 0.999
     laid = same_tissue.overlay(sketches, np.repeat(sketches[:1], 8, axis=0), 1)
