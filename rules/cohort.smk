@@ -1,7 +1,7 @@
 """Show the cohort before any model is trained.
 
 INPUTS: inventory/patches.parquet, cases.csv, excluded.csv, duplicates.csv, splits/data_splits_{split}.npz; duplicates/patches.csv,
-    duplicates.json; feature shards, for what they tell of each image; a sample of the images, to show them
+    duplicates.json; feature shards, for what they tell of each image; a few of the images, to show them
 OUTPUTS: cohort/index.html (self-contained), cohort.json, samples.jpg (not of precomputed features)
 """
 

@@ -123,8 +123,9 @@ def tell_summary():
 
     with suppress(UserError, OSError):  # the numbers of another version: the page of this run is the result
         renew_first_page()
+    whole = study_file.whole_study(workflow.overwrite_configfiles, sys.argv)
     seconds = (datetime.now() - workflow.start_time).total_seconds()
-    lines = summary.of_folder(Path(config["results"]), seconds, target())
+    lines = summary.of_folder(Path(config["results"]), seconds, target(), whole)
     if "bundle" in workflow.dag_settings.targets:
         lines.insert(0, f"Bundle: {BUNDLE.replace('<results>', config['results'])}")
     logger.info("\n".join(lines), extra={"summary": True})

@@ -1,7 +1,7 @@
 """Show the cohort before any model is trained: a page, its numbers, and an image of sample patches.
 
-Tables are those of the inventory and the splits; what the patches hold is known from feature files, and only a sample
-of the patches is opened.
+Tables are those of the inventory and the splits; what the patches hold is known from feature files, and only the
+patches that are shown are opened.
 """
 
 import argparse
@@ -66,12 +66,13 @@ def main(args: argparse.Namespace) -> None:
     plan = {name: getattr(args, name) for name in PLAN}
     lost = left_out.read(args.features) if args.features else None
     data = store.read(args.features) if args.features else None
+    known = read_columns(args, cases)
     numbers = cohort_summary.numbers(
         patches,
         cases,
         excluded,
         sets,
-        sides=samples.sides(patches, args.patches, args.seed) if args.patches else None,
+        sides=samples.sides(patches, store.facts(args.features or [])) if args.patches else None,
         classes=args.classes,
         stains=args.stains,
         patient_column=args.patient_column,
@@ -83,7 +84,8 @@ def main(args: argparse.Namespace) -> None:
         looks={
             "sites": look_at_sites(args, cases, sets, data),
             "names": stain_identity.look(data, args.stains, args.seed) if data else None,
-            "drift": drift(args, cases, data),
+            "drift": drift(args, cases, known, data),
+            "implausible": list(columns.implausible(known.values(), dict(zip(cases["case_id"], cases["patient_id"])))),
             "twice": look_at_same_tissue(args, cases, sets),
             "patch_quality": grade(args, cases, data),
         },
@@ -153,16 +155,26 @@ def grade(args: argparse.Namespace, cases: pd.DataFrame, data: store.Features | 
     return patch_quality.look(data, store.facts(args.features), used, args.classes, args.stains, **options)
 
 
-def drift(args: argparse.Namespace, cases: pd.DataFrame, data: store.Features | None) -> list[dict[str, Any]]:
+def read_columns(args: argparse.Namespace, cases: pd.DataFrame) -> dict[str, columns.Column]:
+    """Return the columns of the labels table that the report reads; nothing without any."""
+    if not (args.columns and args.labels):
+        return {}
+    given = {"case_column": args.case_column, "missing_words": args.missing_words, "site": args.site_column}
+    return columns.read(args.labels, args.columns, cases[cases["status"] == USED], **given)
+
+
+def drift(
+    args: argparse.Namespace,
+    cases: pd.DataFrame,
+    known: Mapping[str, columns.Column],
+    data: store.Features | None,
+) -> list[dict[str, Any]]:
     """Return how colours go with columns of the labels table; nothing without columns."""
-    if not (args.columns and args.labels and data):
+    if not (known and data):
         return []
     from stratamil.evaluation import colour_drift
 
-    used = cases[cases["status"] == USED]
-    given = {"case_column": args.case_column, "missing_words": args.missing_words, "site": args.site_column}
-    known = columns.read(args.labels, args.columns, cases, **given)
-    return colour_drift.by_columns(data, used, known, args.stains, args.seed)
+    return colour_drift.by_columns(data, cases[cases["status"] == USED], known, args.stains, args.seed)
 
 
 def draw(patches: pd.DataFrame, stains: Sequence[str], args: argparse.Namespace) -> list[dict[str, Any]]:

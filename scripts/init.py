@@ -22,6 +22,7 @@ from stratamil.cohort import folders
 from stratamil.core import files, schema, tables
 from stratamil.core.errors import UserError, few, visible
 from stratamil.core.names import natural
+from stratamil.core.wording import in_list
 from stratamil.features import images
 from stratamil.workflow import (
     config_checks,
@@ -165,7 +166,7 @@ def show(accounts: Iterable[str], reading: Reading, meaning: Meaning) -> None:
     for line in accounts:
         say(line)
     say("The cohort page lists the files left out, and images that cannot be opened: init opens none.")
-    codes = [f"{code}: {meaning.counts[code]}" for code in sorted(meaning.counts, key=natural)]
+    codes = [f"{in_list(code)}: {meaning.counts[code]}" for code in sorted(meaning.counts, key=natural)]
     codes += [f"no class: {len(meaning.empty)}"] if meaning.empty else []
     say(f"Cases by code in column {meaning.class_column}: {few(codes, 8)}.")
 

@@ -2,6 +2,7 @@
 
 import argparse
 import logging
+from dataclasses import replace
 from pathlib import Path
 
 import pandas as pd
@@ -41,6 +42,8 @@ def main(args: argparse.Namespace) -> None:
     take = take_features if args.manifest else take_patches
     taken = take(args, labelled, grammar, exclude)
     tell_unknown(taken, exclude, args.exclude_patches)
+    merged = [f"Spellings taken for one stain: {'; '.join(told)}"] if (told := grammar.merged()) else []
+    taken = replace(taken, told=[*taken.told, *merged])
     taken.patches.attrs["notes"] = list(taken.told)  # parquet keeps them for the cohort page
     files.write_parquet(taken.patches, args.output)
     files.write_csv(taken.cases, args.cases)
@@ -118,7 +121,7 @@ def equal_files(taken: inventory.Inventory, args: argparse.Namespace) -> pd.Data
         listed = listed.assign(bytes=[(folder / path).stat().st_size for path in listed["path"]], stain="")
         equal = duplicates.find(listed, folder)
     for row in duplicates.by_cases(equal)[:10]:
-        shared = f"{row['files']} equal files, e.g. {' = '.join(row['examples'])}"
+        shared = f"{row['files']} equal files, e.g. {duplicates.example(row)}"
         logging.warning("cases %s share %s", few(row["cases"]), shared)
     for row in duplicates.by_stains(equal)[:10]:
         logging.warning("case %s has %s in several stains: one name is wrong", row["case"], " = ".join(row["examples"]))
@@ -133,15 +136,13 @@ def report(taken: inventory.Inventory) -> None:
     """Log what was found and what was left out."""
     for line in taken.told:
         logging.warning(line)
-    same = patch_files.namesakes(taken.patches)
-    if len(same):
-        shown = ", ".join(same["path"][:4])
-        logging.warning("%d patches have the number of another of their slice; all are used: %s", len(same), shown)
     if len(lost := _broken_links(taken)):
         logging.warning("%d links lead nowhere: %s: mount what they point to", len(lost), ", ".join(lost[:4]))
     used = taken.cases[taken.cases["status"] == inventory.USED]
+    if line := patch_files.told(patch_files.namesakes(taken.patches[taken.patches["case_id"].isin(used["case_id"])])):
+        logging.warning(line)
     logging.info("%d patches of %d cases", len(taken.patches), taken.patches["case_id"].nunique())
-    logging.info("used: %d patches of %d cases", used["n_patches"].sum(), len(used))
+    logging.info("used: %d patches of %d cases, before images are read", used["n_patches"].sum(), len(used))
     for (kind, reason), n in taken.excluded[["kind", "reason"]].value_counts().items():
         logging.info("excluded: %d %ss: %s", n, kind, reason)
 

@@ -21,7 +21,7 @@ class Made:
         self.classes, self.stains = list(classes), list(stains)
         self.cases = [self.case(f"{name[0]}{i}", name, i) for name in classes for i in range(n)]
         self.excluded = []
-        self.sides = {"longer": [], "oblong": 0, "drawn": 1000, "of": 5000, "unreadable": []}
+        self.sides = {"longer": [], "oblong": 0, "of": 5000}
         self.patient_column = "Patient"
         self.plan = {"preset": "splits/{split}.npz"}
         self.untested = []

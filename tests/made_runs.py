@@ -115,7 +115,7 @@ class Made:
         rows = [(case, "h&e", "match_1", i) for case, n in zip(cases["case_id"], cases["n_patches"]) for i in range(n)]
         patches = pd.DataFrame(rows, columns=["case_id", "stain", "slice_id", "patch"])
         patches["path"] = patches.astype(str).agg("/".join, axis=1)
-        sides = {"longer": [], "oblong": 0, "drawn": 0, "of": len(patches), "unreadable": []}
+        sides = {"longer": [], "oblong": 0, "of": len(patches)}
         numbers = cohort_summary.numbers(
             cohort_summary.classed(patches, cases),
             cases,

@@ -182,7 +182,7 @@ class LogHandler(LogHandlerBase):
             self.targets.add(record.jobid)
             return
         if self.common_settings.dryrun:
-            why = run_lines.reason(record.reason, record.input)
+            why = run_lines.reason(record.reason, record.input, record.rule_name)
             self.planned.append((record.rule_name, run_lines.of_seeds(record.output) + why))
             return
         name = run_lines.job(record.rule_name, record.wildcards)

@@ -5,7 +5,7 @@ from typing import Any
 
 import pandas as pd
 
-from stratamil.cohort import sites
+from stratamil.cohort import duplicates, sites
 from stratamil.cohort.inventory import USED, of_files
 from stratamil.cohort.manifest import UNLISTED
 from stratamil.cohort.patch_files import BROKEN_LINK, RENAMED, REPEATED
@@ -40,10 +40,11 @@ def warnings(cohort: Numbers, excluded: pd.DataFrame) -> list[str]:
     return [
         *grave(cohort),
         *lost(cohort, excluded),
+        *_of_columns(cohort),
         *_of_classes(cohort),
         *_of_cases(cohort),
         *_of_stains(cohort, excluded),
-        *(_of_patches(quality, _blank_by_class(cohort)) if quality else _of_sample(cohort["sides"])),
+        *(_of_patches(quality, _blank_by_class(cohort)) if quality else []),
     ]
 
 
@@ -90,10 +91,7 @@ def notes(cohort: Numbers) -> list[str]:
         )
     result += _of_cap([case["patches"] for case in cohort["cases"] if case["status"] == USED])
     if cohort["namesakes"]:
-        result.append(
-            f"{_n(cohort['namesakes'], 'patch')} have the number of another patch of their slice, but other content; "
-            "all are used."
-        )
+        result.append(f"{cohort['namesakes']}.")
     return result
 
 
@@ -227,6 +225,14 @@ def lost(cohort: Numbers, excluded: pd.DataFrame) -> Iterator[str]:
         )
 
 
+def _of_columns(cohort: Numbers) -> Iterator[str]:
+    """Yield a sentence on ages and sexes that cannot be those of one person."""
+    if odd := cohort["implausible"]:
+        unit = "case" if cohort["patient_column"] is None else "patient"
+        named = few([f"{what} of {unit} {who}" for what, who in odd], NAMED)
+        yield f"Implausible in the labels table: {named}. Correct the table, or name the right column of patients."
+
+
 def _of_cases(cohort: Numbers) -> Iterator[str]:
     used = [case for case in cohort["cases"] if case["status"] == USED]
     small = [f"{case['case_id']} ({case['patches']})" for case in used if case["patches"] < PATCHES]
@@ -268,7 +274,7 @@ def _of_copies(quality: Numbers, patient_column: str | None) -> Iterator[str]:
         for row in [row for row in rows if row["whole"] or not row["same_patient"]][:NAMED]:
             of = "one patient" if row["same_patient"] else "different patients"
             cases = f"Cases {few(row['cases'], NAMED)}" + (f" of {of}" if patient_column else "")
-            same = f"{_n(row['files'], what)} ({' = '.join(row['examples'])})"
+            same = f"{_n(row['files'], what)} ({duplicates.example(row)})"
             if row["whole"]:
                 one = "one" if len(row["cases"]) == 2 else "all but one"
                 yield (
@@ -316,7 +322,10 @@ def _of_patches(quality: Numbers, by_class: str) -> Iterator[str]:
         )
     lost = quality["unreadable"]
     if lost["n"]:
-        yield f"{_n(lost['n'], 'patch')} cannot be read as an image, and {_is(lost['n'])} excluded: {_first(lost)}."
+        yield (
+            f"{_n(lost['n'], 'patch')} of used cases cannot be read as an image, and {_is(lost['n'])} excluded: "
+            f"{_first(lost)}."
+        )
 
 
 def _blank_by_class(cohort: Numbers) -> str:
@@ -341,10 +350,3 @@ def _first(row: Numbers) -> str:
     """Return the examples, and how many more there are."""
     more = row["n"] - len(row["examples"])
     return ", ".join(row["examples"]) + (f" and {more} more" if more else "")
-
-
-def _of_sample(sides: Numbers | None) -> Iterator[str]:
-    damaged = sides["unreadable"] if sides else []
-    if damaged:
-        sample = _n(sides["drawn"], "patch")
-        yield f"{len(damaged)} of a sample of {sample} cannot be read as an image: {few(damaged, NAMED)}."

@@ -1,6 +1,7 @@
 """Columns of the labels table that tell of the case or patient, such as Site, Age: read, typed, grouped."""
 
-from collections.abc import Mapping, Sequence
+import re
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -11,10 +12,15 @@ from stratamil.cohort.labels import bare
 from stratamil.core import ids, tables
 from stratamil.core.errors import UserError, few
 from stratamil.core.names import natural
+from stratamil.core.wording import listed
 
 DISTINCT = 6  # fewer different numbers are categories, such as a grade or a code
 THIRDS = 60  # fewer cases are split at the median
 MISSING = "missing"
+SEX = re.compile(r"^(sex|gender|geschlecht)", re.I)
+AGE = re.compile(r"^(age|alter)([ _(].*)?$|age_at", re.I)
+NOT_YEARS = re.compile("mon|day|tage|week|woche", re.I)  # in the name of an age
+OLDEST, APART = 120, 20  # years: of an age, and between those of one patient in the cases of a study
 
 
 @dataclass(frozen=True)
@@ -88,6 +94,25 @@ def typed(name: str, texts: pd.Series, category: bool = False) -> Column:
     if numeric and not category:
         return Column(name, pd.to_numeric(texts, errors="coerce").astype(float), True)
     return Column(name, texts.astype(object).where(texts.notna(), None), False)
+
+
+def implausible(columns: Iterable[Column], patients: Mapping[str, str]) -> Iterator[tuple[str, str]]:
+    """Yield (`age 16 and 61`, patient) for ages that no person has, or not within one study, and for two sexes.
+
+    patients: case_id -> patient.
+    """
+    for column in columns:
+        age = bool(AGE.search(column.name)) and not NOT_YEARS.search(column.name)
+        if not age and not SEX.search(column.name):
+            continue
+        values = pd.to_numeric(column.values, errors="coerce") if age else column.values
+        values = values.dropna()
+        for patient, own in values.groupby(values.index.map(patients), sort=False):
+            different = sorted(set(own))
+            least, most = different[0], different[-1]
+            if (least < 0 or most > OLDEST or most - least > APART) if age else least != most:
+                told = listed([_plain(value) if age else value for value in different])
+                yield f"{column.name} {told}", patient
 
 
 def groups(column: Column) -> pd.Series:

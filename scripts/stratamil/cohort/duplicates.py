@@ -8,13 +8,14 @@ for they are not used.
 """
 
 import hashlib
-from collections.abc import Callable, Collection, Iterable
+from collections.abc import Callable, Collection, Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 
-from stratamil.core import files
+from stratamil.core import files, wording
 from stratamil.core.names import natural
 
 COLUMNS = ["group", "case_id", "stain", "path", "of"]
@@ -62,26 +63,35 @@ def grouped(equal: pd.DataFrame, every: pd.DataFrame) -> pd.DataFrame:
 
 
 def by_cases(copied: pd.DataFrame) -> list[dict]:
-    """Return what is shared by which cases: a dict each of cases, files (how many of a case), examples (paths).
+    """Return what is shared by which cases: a dict each of cases, files (how many of a case), examples (paths), stains.
 
     whole tells whether none of these cases has anything else. Files of one case alone are in `by_stains`.
-    copied: as of `find`. Most files first; the example is one such file of each case, of three at most.
+    copied: as of `find`. Most files first; the example is one such file of each case, of three at most, and stains are
+    theirs.
     """
     of_cases: dict[tuple, list] = {}
     for _, rows in copied.groupby("group", sort=False):
         cases = tuple(sorted(set(rows["case_id"]), key=natural))
         if len(cases) > 1:
             of_cases.setdefault(cases, []).append(rows)
+    shown = {cases: groups[0].drop_duplicates("case_id")[:3] for cases, groups in of_cases.items()}
     rows = [
         {
             "cases": list(cases),
             "files": len(groups),
-            "examples": groups[0].drop_duplicates("case_id")["path"].tolist()[:3],
+            "examples": shown[cases]["path"].tolist(),
+            "stains": sorted(set(shown[cases]["stain"])),
             "whole": all(len(of) == int(of.iloc[0]) for _, of in pd.concat(groups).groupby("case_id")["of"]),
         }
         for cases, groups in of_cases.items()
     ]
     return sorted(rows, key=lambda row: (-row["files"], [natural(case) for case in row["cases"]]))
+
+
+def example(row: Mapping[str, Any]) -> str:
+    """Return `a.png = b.png`, and that their stains differ, if they do. row: of `by_cases`."""
+    stains = f", named {wording.listed(row['stains'])}" if len(row["stains"]) > 1 else ""
+    return " = ".join(row["examples"]) + stains
 
 
 def by_stains(copied: pd.DataFrame) -> list[dict]:

@@ -15,6 +15,7 @@ from stratamil.cohort.patch_files import PATCH, LeftOut, scan, settled
 from stratamil.core import ids, tables
 from stratamil.core.errors import UserError, few
 from stratamil.core.names import UNKNOWN_STAIN, Grammar, column, natural
+from stratamil.core.wording import in_list
 
 USED = "used"
 ALL_EXCLUDED = "all are in cohort.exclude_patches"  # of a case without patches
@@ -177,7 +178,7 @@ def _status(cases: pd.DataFrame) -> pd.Series:
     left_out = cases["class"] == ""
     status = pd.Series(USED, index=cases.index)
     status[cases["n_patches"] == 0] = "no patches"
-    status[left_out] = "class code " + cases["label"][left_out] + " excluded"
+    status[left_out] = "class code " + cases["label"][left_out].map(in_list) + " excluded"
     return status
 
 

@@ -13,6 +13,7 @@ import pandas as pd
 from stratamil.core import files, schema, tables
 from stratamil.core.errors import UserError, few, in_rows
 from stratamil.core.names import LONGEST, case_id, class_code
+from stratamil.core.wording import in_list
 
 SHOWN = 3  # of one kind, named each in a line
 NO_CLASS = "(empty)"  # the code of a row without a class, where cohort.excluded_codes has ""
@@ -130,7 +131,9 @@ def _codes(classes: Mapping[str, Sequence[str]], excluded_codes: Sequence[str]) 
     entries = [(code or NO_CLASS, name) for code, name in entries]
     twice = sorted({code for code in codes if codes.count(code) > 1})
     if twice:
-        raise UserError(f"cohort.classes: codes named twice: {', '.join(twice)}: each belongs to one class")
+        raise UserError(
+            f"cohort.classes: codes named twice: {', '.join(map(in_list, twice))}: each belongs to one class"
+        )
     return dict(zip(codes, entries))
 
 
@@ -193,7 +196,7 @@ def _formulas(path: object, ids: pd.DataFrame, numbers: list[int]) -> Iterator[s
 
 def _unknown_codes(path: object, rows: pd.DataFrame, codes: dict[str, tuple[str, str]]) -> Iterator[str]:
     """Yield a line for each code; one for all where there are many, as with the wrong column."""
-    known = ", ".join(code for code, _ in codes.values())
+    known = ", ".join(in_list(code) for code, _ in codes.values())
     where = f"in neither cohort.classes nor cohort.excluded_codes ({known}): correct it or add it to one of them"
     unknown = list(rows.groupby("label", sort=False))
     if len(unknown) > SHOWN:

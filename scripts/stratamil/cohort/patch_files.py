@@ -30,6 +30,7 @@ from stratamil.core.names import (
     natural,
     slice_id,
 )
+from stratamil.core.wording import counted
 
 BROKEN_LINK = "broken link"
 HIDDEN_FOLDER = "in a hidden or system folder"
@@ -59,7 +60,7 @@ class Scan(NamedTuple):
     patches: DataFrame of case_id, stain, slice_id, path, bytes and what the names tell of patch, tile, x and y, in no
     order, ids as the names spell them.
     folders: folder -> time of change in ns, before its files were listed. sizes: bytes of files that no pattern reads.
-    levelled: id in names -> that of the labels table which differs in its separators alone.
+    levelled: id in names -> that of the labels table which differs in separators or leading zeros alone.
     """
 
     patches: pd.DataFrame
@@ -255,6 +256,18 @@ def without_renamed(patches: pd.DataFrame, root: str | Path) -> tuple[pd.DataFra
 def namesakes(patches: pd.DataFrame) -> pd.DataFrame:
     """Return the rows of `patches` whose case, stain, slice and number another row has, too."""
     return patches[repeated(patches, PATCH)]
+
+
+def told(same: pd.DataFrame) -> str:
+    """Return a line on `namesakes`, for a reader who may want to look at them; empty where there are none."""
+    if same.empty:
+        return ""
+    placed = "x" in same and same["x"].notna().all() and same.duplicated([*PATCH, "x", "y"], keep=False).all()
+    what, shown = "place" if placed else "number", ", ".join(same["path"][:2])
+    return (
+        f"{counted(len(same), 'patch')} of used cases have the {what} of another patch of their slice, but other "
+        f"content: {shown}{' and more' if len(same) > 2 else ''}. All are used"
+    )
 
 
 def repeated(patches: pd.DataFrame, names: Sequence[str]) -> NDArray[np.bool_]:

@@ -1,6 +1,7 @@
 """Splits of the used cases into train, validation and test: read, written, checked hard, and their balance."""
 
 import logging
+import math
 import re
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -137,7 +138,7 @@ def copies(
             remedy = f"they have nothing else, so leave {out} out: remove its row from the labels table"
         places = ", ".join(f"case {case} in {part}" for part, case in sets.items())
         yield (
-            f"{name}: cases {few(row['cases'])} share {number} (e.g. {' = '.join(row['examples'])}), but {whose}, "
+            f"{name}: cases {few(row['cases'])} share {number} (e.g. {duplicates.example(row)}), but {whose}, "
             f"and split {split} has {places}: {remedy}"
         )
     if len(lines) > MOST_COPIES:
@@ -218,7 +219,7 @@ def table(splits: Mapping[str, Split], cases: pd.DataFrame, classes: Sequence[st
 def _of_cases(sets: split_files.Sets, cases: pd.DataFrame, levelled: dict[str, str]) -> split_files.Sets:
     """Return the sets with ids of cases as the table spells them; of a patient all used cases.
 
-    levelled: gets the ids that differ in separators alone, see `ids.Known`.
+    levelled: gets the ids that differ in separators or leading zeros alone, see `ids.Known`.
     """
     if sets.patients:
         used = cases[cases["status"] == USED]
@@ -310,8 +311,10 @@ def _imbalance(chosen: pd.DataFrame, total: pd.Series, share: float) -> Iterator
         if counts[name] > due[name] and patients.max() > 1:
             largest = _sorted(patients.index[patients == patients.max()])[0]
             why = f": patient {largest} alone has {patients.max()} cases"
-        yield f"holds {counts[name]} of {total[name]} {name} cases, {_plain(due[name])} were due{why}"
+        yield f"holds {counts[name]} of {total[name]} {name} cases, {_whole(due[name])} were due{why}"
 
 
-def _plain(value: float) -> str:
-    return f"{value:.1f}".removesuffix(".0")
+def _whole(value: float) -> str:
+    """Return how many cases a due is: `14 or 15` for 14.4."""
+    near = round(value)
+    return str(near) if abs(value - near) < 1e-9 else f"{math.floor(value)} or {math.ceil(value)}"

@@ -13,6 +13,7 @@ from typing import NamedTuple
 
 from stratamil.core import name_patterns
 from stratamil.core.errors import UserError
+from stratamil.core.wording import counted, listed
 
 IMAGE_SUFFIXES = (".png", ".jpg", ".jpeg", ".tif", ".tiff", ".webp", ".bmp")
 ONLY_SLICE = "1"  # of names that tell no slices apart
@@ -81,6 +82,7 @@ class Grammar:
         self._check(pattern, len(stains))
         self.of_paths = "/" in re.sub(r"\[[^\]]*\]", "", expression)
         self.only_stain = next(iter(stains), "")
+        self.met: dict[str, dict[str, set[str]]] = {}  # stain -> spelling in names -> cases
         # A slice has hundreds of patches: what comes before their number is understood once.
         self._slice = lru_cache(maxsize=100_000)(self._slice)
 
@@ -101,7 +103,9 @@ class Grammar:
             raise UserError(f"names.pattern: add the named groups {', '.join(missing)}")
 
     def _slice(self, case: str, stain: str, slice_: str) -> tuple[str, str, str]:
-        return case.strip(), self.stain(stain), slice_.strip()
+        canonical = self.stain(stain)
+        self.note(stain, case)
+        return case.strip(), canonical, slice_.strip()
 
     def stain(self, text: str) -> str:
         """Return the canonical stain of a spelling. Raises NotAPatch if the config does not name it."""
@@ -109,6 +113,19 @@ class Grammar:
         if text not in self.stains:
             raise NotAPatch(UNKNOWN_STAIN, text)
         return self.stains[text]
+
+    def note(self, text: str, case: str) -> None:
+        """Remember that a case has a stain in this spelling, one that the config names."""
+        text = spelling(text)
+        self.met.setdefault(self.stains[text], {}).setdefault(text, set()).add(case_id(case))
+
+    def merged(self) -> list[str]:
+        """Return `mart1 (6 cases) and melan-a (31 cases) are melan` for each stain that names spell in several ways."""
+        counts = {
+            stain: [f"{text} ({counted(len(cases), 'case')})" for text, cases in sorted(spellings.items())]
+            for stain, spellings in sorted(self.met.items())
+        }
+        return [f"{listed(spellings)} are {stain}" for stain, spellings in counts.items() if len(spellings) > 1]
 
     def read(self, name: str) -> PatchName:
         """Return the PatchName in a file's name, in normal form; see `spelt`."""

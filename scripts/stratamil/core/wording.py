@@ -1,5 +1,6 @@
 """Words for readers: of numbers, and of the baselines."""
 
+import re
 from collections.abc import Sequence
 
 # Baseline in tables -> its name on pages and terminals.
@@ -46,6 +47,11 @@ def of_class(name: str) -> str:
 def of_slice(name: str) -> str:
     """Return `slice C`; a name that begins with the word, `slice_2`, stays as it is."""
     return name if name.lower().startswith("slice") else f"slice {name}"
+
+
+def in_list(text: str) -> str:
+    """Return a class code for a list, in quotes where it has a sign that parts a list: `"carcinoma, mucinous"`."""
+    return f'"{text}"' if re.search('[,;:"]', text) else text
 
 
 def thousands(value: int) -> str:

@@ -12,6 +12,7 @@ from stratamil.cohort import flow
 from stratamil.cohort.cohort_warnings import PATCHES
 from stratamil.cohort.inventory import USED
 from stratamil.core.names import natural
+from stratamil.core.wording import in_list
 from stratamil.evaluation import by_column, clinical, competitors, decision_curve, learning_curve, power, tuned
 from stratamil.evaluation.runs import Run
 from stratamil.evaluation.study import Study, mean_of, sd_of
@@ -279,7 +280,7 @@ def _subgroups(study: Study) -> list[dict[str, Any]]:
         patches = table["patches"][thirds == third]
         names[third] = f"{patches.min()} to {patches.max()} patches"
     keys = {
-        "class code": table["true"] + ", code " + table["code"],
+        "class code": table["true"] + ", code " + table["code"].map(in_list),
         "stains": table["missing"].map(lambda text: f"{text.replace(';', ', ')} missing" if text else "all stains"),
         "patches of a case": thirds.map(names),
     }

@@ -34,6 +34,7 @@ def look(features: Features, stains: Sequence[str], seed: int) -> dict[str, Any]
     Keys: stains (those compared), few (those of fewer than `LEAST` cases), slices, cases; told (slices whose most
     probable stain is that of their name); pairs (a, b, auc: how well colours separate each two stains, by slice,
     without the `TRIMMED` share that disagrees most, of which names may be wrong);
+    unlike (case, stain, slice, looks: slices that look more like another stain, but no more than `ODDS` times);
     suspects (case, stain, slice, looks, odds, n, patches: the paths of some; named, like: paths of patches of slices
     that agree with the name, and with what it looks like), the largest odds first.
     """
@@ -56,6 +57,10 @@ def look(features: Features, stains: Sequence[str], seed: int) -> dict[str, Any]
         "cases": slices["case_id"].nunique(),
         "told": int((p.argmax(axis=1) == y).sum()),
         "pairs": _pairs(p, y, known),
+        "unlike": [
+            _named(slices.iloc[i], known[p[i].argmax()])
+            for i in sorted(np.flatnonzero((odds > 1) & ~found), key=lambda i: -odds[i])
+        ],
         "suspects": [
             _suspect(slices, features.table, i, known[p[i].argmax()], odds[i], found)
             for i in sorted(np.flatnonzero(found), key=lambda i: -odds[i])
@@ -114,6 +119,10 @@ def _pairs(p: NDArray, y: NDArray, stains: Sequence[str]) -> list[dict[str, Any]
     return rows
 
 
+def _named(one: pd.Series, looks: str) -> dict[str, Any]:
+    return {"case": one["case_id"], "stain": one["stain"], "slice": one["slice_id"], "looks": looks}
+
+
 def _suspect(
     slices: pd.DataFrame, table: pd.DataFrame, i: int, looks: str, odds: float, found: NDArray
 ) -> dict[str, Any]:
@@ -121,11 +130,7 @@ def _suspect(
     one, agreeing = slices.iloc[i], slices[~found]
     named, like = (_nearest(agreeing[agreeing["stain"] == stain], one["case_id"]) for stain in (one["stain"], looks))
     paths = table["path"]
-    return {
-        "case": one["case_id"],
-        "stain": one["stain"],
-        "slice": one["slice_id"],
-        "looks": looks,
+    return _named(one, looks) | {
         "odds": float(odds),
         "n": len(one["rows"]),
         "patches": paths.iloc[one["rows"][:SHOWN]].tolist(),

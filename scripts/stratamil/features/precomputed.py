@@ -167,6 +167,8 @@ def _patches(entry: manifest.Entry, source: Source, grammar: names.Grammar) -> t
     ]
     if problems:
         raise UserError(*problems)
+    for text, whose in pd.DataFrame({"stain": said, "case": case})[known].drop_duplicates().itertuples(index=False):
+        grammar.note(text, whose)
     unknown = {} if known.all() else said[~known].astype(str).str.lower().value_counts(sort=False).to_dict()
     return patches[known].astype({"patch": "int64"}), unknown
 

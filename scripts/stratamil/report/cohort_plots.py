@@ -120,18 +120,15 @@ def flow(sources: Sequence[Mapping[str, Any]], steps: Sequence[Mapping[str, Any]
     """
     figure = Figure(figsize=(9, 1))
     axes = figure.add_axes((0, 0, 1, 1))  # in inches across, in lines of text down
-    lost = [line for source in sources for line in _lost(source["left_out"], source["unit"])]
     kept = [_wrapped(f"{source['n']:,} {source['name']}", 20) for source in sources]
-    y, height = 0.4, max(map(len, [lost, *kept])) + BOX
+    y, height = 0.4, max(map(len, kept)) + BOX
     width = (KEPT - 0.2 * (len(sources) - 1)) / len(sources)
     for i, lines in enumerate(kept):
         _box(axes, (0.2 + i * (width + 0.2), y), (width, height), lines, "black", bold=len(lines))
-    if lost:
-        _arrow(axes, (0.2 + KEPT, y + height / 2), (LOST, y + height / 2))
-        _box(axes, (LOST, y), (8.8 - LOST, height), lost, GREY)
     middles = [0.2 + width / 2 + i * (width + 0.2) for i in range(len(sources))]
+    of_sources = [line for source in sources for line in _lost(source["left_out"], source["unit"])]
     for step in steps:
-        lost = _lost(step["left_out"])
+        lost, of_sources = of_sources + _lost(step["left_out"]), []
         below = y + height + max(1.2, len(lost) + BOX + 0.6)
         for x in middles:
             _arrow(axes, (x, y + height), (x, below))

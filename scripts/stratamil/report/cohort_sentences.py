@@ -8,8 +8,6 @@ from stratamil.report import site_sentences
 
 Cohort = Mapping[str, Any]
 
-FIRST = 8  # names of a list that a sentence holds
-
 SECTIONS = {
     "overview": "At a glance",
     "samples": "Sample patches",
@@ -98,13 +96,15 @@ def finding(cohort: Cohort) -> str:
     """Say what the cohort is, in a sentence."""
     total, names = cohort["total"], cohort["stains"]
     amount = f"{n_of(total['patches'], 'patch')} in {n_of(total['slices'], 'slice')}"
-    return f"{counts(cohort)}, {amount} of {n_of(len(names), 'stain')} ({listed(names)}){unread(cohort)}."
+    return f"{counts(cohort)}, {amount} of {n_of(len(names), 'stain')} ({listed(names)}){unread(cohort['flow'])}."
 
 
-def unread(cohort: Cohort) -> str:
-    """Return `; 3 more patches could not be read`, or nothing."""
-    n = cohort["quality"]["unreadable"]["n"] if cohort.get("quality") else 0
-    return f"; {n} more patch{'' if n == 1 else 'es'} could not be read" if n else ""
+def unread(flow: Mapping[str, Any]) -> str:
+    """Return `; 5 more patches were excluded when opened (2 unreadable as an image, 3 blank)`, or nothing."""
+    left_out = [part for step in flow["steps"] for part in step["left_out"] if not part["cases"]]
+    n = sum(part["patches"] for part in left_out)
+    why = ", ".join(f"{thousands(part['patches'])} {part['reason'].partition(':')[0]}" for part in left_out)
+    return f"; {n_of(n, 'more patch')} {'was' if n == 1 else 'were'} excluded when opened ({why})" if n else ""
 
 
 def mixed(cohort: Cohort) -> str:
@@ -188,14 +188,12 @@ def sizes(sides: Mapping[str, Any] | None) -> str:
     if not sides:
         return "Patch sizes are unknown: the cohort has precomputed features and no images."
     pixels = [side["pixels"] for side in sides["longer"]]
-    drawn = ", drawn at random" if sides["drawn"] < sides["of"] else ""
-    result = f"{thousands(len(pixels))} of {n_of(sides['of'], 'patch')} were measured{drawn}."
+    n = sum(side["n"] for side in sides["longer"])
+    result = f"{thousands(n)} of {n_of(sides['of'], 'patch')} were measured when they were encoded."
     if pixels:
         least, most = min(pixels), max(pixels)
         result += f" The longer side is {least}{'' if least == most else f' to {most}'} pixels; "
         result += f"{n_of(sides['oblong'], 'patch')} not square." if sides["oblong"] else "all are square."
-    if lost := sides["unreadable"]:
-        result += f" {n_of(len(lost), 'patch')} could not be read ({first(lost)})."
     return result
 
 
@@ -245,8 +243,3 @@ def inputs(cohort: Cohort) -> str:
     """Say where the patches came from."""
     source = f"Patches: {cohort['folder']}" if cohort["folder"] else "Patches: rows of precomputed feature files"
     return source + (f". Code: commit {cohort['commit']}." if cohort["commit"] else ".")
-
-
-def first(names: Sequence[str]) -> str:
-    """Return the first names of a list, and whether there are more."""
-    return ", ".join(names[:FIRST]) + (f" and {len(names) - FIRST} more" if len(names) > FIRST else "")

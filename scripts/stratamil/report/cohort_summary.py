@@ -11,9 +11,8 @@ import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
 
-from stratamil.cohort import cohort_warnings, flow, generated_splits, inventory, splits
+from stratamil.cohort import cohort_warnings, flow, generated_splits, inventory, patch_files, splits
 from stratamil.cohort.inventory import USED
-from stratamil.cohort.patch_files import namesakes
 from stratamil.cohort.splits import Split
 from stratamil.core.names import column, natural
 from stratamil.core.wording import listed
@@ -24,7 +23,7 @@ from stratamil.stats.intervals import Estimate
 COMBINATIONS = 12  # rows of the figure of missing stains
 ALL = "all stains"
 # where features and columns tell nothing
-UNKNOWN = {"sites": None, "names": None, "drift": [], "patch_quality": None, "twice": None}
+UNKNOWN = {"sites": None, "names": None, "drift": [], "implausible": [], "patch_quality": None, "twice": None}
 
 
 def classed(patches: pd.DataFrame, cases: pd.DataFrame) -> pd.DataFrame:
@@ -52,15 +51,15 @@ def numbers(
 ) -> dict[str, Any]:
     """Return everything the page says in numbers and sentences, ready for JSON.
 
-    patches: of `classed`. cases, excluded: tables of the inventory. sets: those of each split, by its name. sides: of
-    samples.sides, or None where patches have no images. patient_column: of the labels table, or None where each case
-    counts as a patient. bootstrap_samples, seed: of the bootstrap by patient. plan: how the splits came about: by, and
-    preset, or n_splits, n_repeats, validation, balance and seed. quality: of quality.look, or None where nothing is
-    known of what the patches hold. unreadable: of left_out.read, for flow and `excluded` alone. looks: what features
-    and columns tell: sites (of sites.spread, with `column` and `probe`, of site_probe.probe), names (of
-    stain_identity.look), drift (of colour_drift.by_columns), patch_quality (of patch_quality.look) and twice (of
-    near_copies.seen), each empty or absent where nothing is known. Stains that no used case has are in absent_stains
-    alone. `grave` counts the first warnings: tissue in several cases, `cohort_warnings.grave`, wrong names of stains.
+    patches: of `classed`. cases, excluded: tables of the inventory. sets: those by split. sides: of samples.sides, or
+    None without images. patient_column: of the labels table, or None where each case counts as a patient.
+    bootstrap_samples, seed: of the bootstrap by patient. plan: how the splits came about: by, and preset, or n_splits,
+    n_repeats, validation, balance and seed. quality: of quality.look, or None. unreadable: of left_out.read, for flow
+    and `excluded` alone. looks: what features and columns tell: sites (of sites.spread, with `column` and `probe`, of
+    site_probe.probe), names (of stain_identity.look), drift (of colour_drift.by_columns), implausible (of
+    columns.implausible), patch_quality (of patch_quality.look), twice (of near_copies.seen); each empty or absent where
+    nothing is known. Stains that no used case has are in absent_stains alone. `grave` counts the first warnings: tissue
+    in several cases, `cohort_warnings.grave`, wrong names of stains.
     """
     options = {"unreadable": unreadable, "patients": patient_column is not None, "images": sides is not None}
     followed = flow.follow(cases, excluded, sets, classes, **options)
@@ -84,7 +83,7 @@ def numbers(
         "predictors": _predictors(used, classes, stains, bootstrap_samples, seed, quality),
         "patients": _patients(used),
         "excluded": cohort_excluded.by_reason(excluded, unreadable),
-        "namesakes": len(namesakes(patches)),
+        "namesakes": patch_files.told(patch_files.namesakes(patches)),
         "repeated": cohort_excluded.repeated(excluded, patches),
         "splits": splits.table(sets, used, classes).to_dict("records"),
         "sets": _sets(sets, used, stains),
@@ -345,10 +344,14 @@ def figures(numbers: Mapping[str, Any], colors: Sequence[str]) -> dict[str, tupl
     drawn["cohort_stains"] = figure, "How many cases of each class have which stains; the table has the numbers"
     sides = numbers["sides"]["longer"] if numbers["sides"] else []
     if len({side["pixels"] for side in sides}) > 1:
-        y = np.array([classes.index(side["class"]) for side in sides])
-        pixels = {stain: [side["pixels"] if side["stain"] == stain else np.nan for side in sides] for stain in stains}
+        n = [side["n"] for side in sides]
+        y = np.repeat([classes.index(side["class"]) for side in sides], n)
+        pixels = {
+            stain: np.repeat([side["pixels"] if side["stain"] == stain else np.nan for side in sides], n)
+            for stain in stains
+        }
         figure = cohort_plots.strips(
             pixels, y, classes, "How large are patches?", "pixels, log scale", colors=colors, what="patches"
         )
-        drawn["cohort_sides"] = figure, f"Longer side of {len(sides)} patches by stain and class"
+        drawn["cohort_sides"] = figure, f"Longer side of {len(y)} patches by stain and class"
     return drawn

@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from stratamil.cohort import duplicates
 from stratamil.core.errors import few
 from stratamil.core.wording import listed, n_of, thousands
 from stratamil.report.stain_sentences import strip
@@ -38,7 +39,7 @@ def of_page(cohort: Numbers, folder: Path | None) -> dict[str, Any]:
                 "sets": sets(row),
                 "parted": bool(row["parted"]),
                 "strips": [(strip(paths, folder), " = ".join(paths)) for paths in row["shown"]],
-                "example": " = ".join(row["examples"]),
+                "example": duplicates.example(row),
             }
             for row in found["rows"][:MOST]
         ],
@@ -104,7 +105,7 @@ def warnings(cohort: Numbers) -> list[str]:
     rows = [row for row in found["rows"] if not row["same_patient"] and row["cases"] not in known]
     lines = [
         f"Cases {few(row['cases'], 6)}{' of different patients' if cohort['patient_column'] else ''} share "
-        f"{n_of(row['files'], 'near-duplicate patch')} ({' = '.join(row['examples'])})"
+        f"{n_of(row['files'], 'near-duplicate patch')} ({duplicates.example(row)})"
         + (f", and {sets(row)}" if row["parted"] else "")
         + ": the same tissue under several ids? Give them one patient, or list what is not the "
         "case’s in cohort.exclude_patches."

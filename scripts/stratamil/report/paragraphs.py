@@ -51,7 +51,7 @@ def methods(numbers: Numbers, used: Mapping[str, Any], unit: str) -> str:
         f"Cases were classified as {listed(numbers['classes'], 'or')} from image patches of "
         f"{n_of(len(stains), 'stain')} ({listed(stains)}) by multiple-instance learning.",
         f"The cohort had {n_of(total['cases'], 'case')}{of} ({sentences.by_class(numbers['counts'])}) with "
-        f"{thousands(total['slices'])} slices and {thousands(total['patches'])} patches{unread(cohort)}.",
+        f"{thousands(total['slices'])} slices and {thousands(total['patches'])} patches{unread(used['flow'])}.",
         *encoded(runs["features"], stains),
         *_colours(next(iter(runs["features"].get("encoders", {}).values()), runs["features"])),
         *_model(runs["model"], numbers.get("tuning")),

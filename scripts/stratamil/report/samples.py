@@ -1,4 +1,4 @@
-"""A look at the patches themselves: some of each stain and class in one image, and the sizes of a sample of them."""
+"""A look at the patches themselves: some of each stain and class in one image, and how large they are."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -10,10 +10,8 @@ from PIL.ImageDraw import Draw, ImageDraw
 
 from stratamil.core.files import atomic
 from stratamil.core.names import natural
-from stratamil.features import images
 from stratamil.report.tiles import INK, MISSING, Tile, Tiles, cut, font
 
-MEASURED = 1000  # patches whose size is read: enough for a distribution, and seconds on a slow file system
 ACROSS = 9  # tiles side by side at most over all classes, but two a class at least
 SIDE = 160  # pixels of a tile
 GAP = 10
@@ -104,20 +102,15 @@ def write(image: Image.Image, path: Path) -> None:
                 break
 
 
-def sides(patches: pd.DataFrame, folder: Path, seed: int) -> dict[str, Any]:
-    """Return the sizes of a sample of patches from the heads of their files; the pixels are not decoded.
+def sides(patches: pd.DataFrame, facts: pd.DataFrame) -> dict[str, Any]:
+    """Return how large the patches are, as embed measured them.
 
-    patches: table of the inventory with the class of each. Returns a dict: longer (one dict a patch: stain, class,
-    pixels), oblong (how many are not square), drawn, of (how many there are), unreadable (paths).
+    patches: table of the inventory with the class of each. facts: of store.facts. Returns a dict: longer (stain, class,
+    pixels, n: how many have this longer side), oblong (how many are not square), of (how many there are, measured or
+    not).
     """
-    sample = patches.sort_values("path").sample(min(MEASURED, len(patches)), random_state=seed)
-    longer, oblong, unreadable = [], 0, []
-    for path, stain, name in zip(sample["path"], sample["stain"], sample["class"]):
-        try:
-            width, height = images.sides(folder / path)
-        except images.Unreadable:
-            unreadable.append(path)
-            continue
-        longer.append({"stain": stain, "class": name, "pixels": max(width, height)})
-        oblong += width != height
-    return {"longer": longer, "oblong": oblong, "drawn": len(sample), "of": len(patches), "unreadable": unreadable}
+    measured = patches[["path", "stain", "class"]].astype(str).merge(facts[["path", "width", "height"]], on="path")
+    measured["pixels"] = measured[["width", "height"]].max(axis=1).astype(int)
+    counts = measured.groupby(["stain", "class", "pixels"]).size().reset_index(name="n")
+    oblong = int((measured["width"] != measured["height"]).sum())
+    return {"longer": counts.to_dict("records"), "oblong": oblong, "of": len(patches)}

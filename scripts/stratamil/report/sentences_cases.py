@@ -29,7 +29,7 @@ def cohort(cohort: Mapping[str, Any], flow: Mapping[str, Any]) -> list[str]:
     return [
         f"{n_of(total['cases'], 'case')}{of}: {classes}.",
         f"{n_of(total['patches'], 'patch')} in {n_of(total['slices'], 'slice')}, each a tissue section in one stain "
-        f"({listed(stains)}){unread(cohort)}.",
+        f"({listed(stains)}){unread(flow)}.",
         excluded(flow),
         f"Splits: {plan[0].lower()}{plan[1:]}",
         *warned(cohort["warnings"][cohort["grave"] + cohort.get("lost", 0) :]),
@@ -91,13 +91,13 @@ def _of_class(group: Mapping[str, Any]) -> str:
     if not group["told"] or not most:
         return f"in {group['class']} cases no stain stands out"
     top = [row for row in group["stains"] if row["most"] == most]
-    names = " or ".join(row["stain"] for row in top)
-    medians = " and ".join(num(row["median"], 2) for row in top)
-    each = "each " if len(top) > 1 else ""
-    return (
-        f"in {group['class']} cases {names} most often had the largest weight ({each}{most} of {group['told']} cases; "
-        f"median weight {medians})"
-    )
+    names, medians = (listed(each) for each in ([row["stain"] for row in top], [num(row["median"], 2) for row in top]))
+    counts = f"{most} of {group['told']} cases"
+    if len(top) > 1:
+        how = f"{names} had the largest weight equally often (each in {counts}; median weights {medians})"
+    else:
+        how = f"{names} most often had the largest weight ({counts}; median weight {medians})"
+    return f"in {group['class']} cases {how}"
 
 
 def _undecided(found: Mapping[str, Any]) -> str:

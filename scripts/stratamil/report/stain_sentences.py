@@ -9,7 +9,7 @@ from typing import Any
 from PIL import Image
 
 from stratamil.core.errors import few
-from stratamil.core.wording import listed, n_of, num, thousands
+from stratamil.core.wording import listed, n_of, num, of_slice, thousands
 from stratamil.evaluation.stain_identity import ALIKE, ODDS
 from stratamil.report.site_sentences import p_value
 from stratamil.report.tiles import MISSING, Tiles
@@ -53,8 +53,14 @@ def told(found: Numbers) -> str:
         if n
         else f"None looks more than {ODDS} times as much like another stain."
     )
+    slightly = f" Slightly more like another stain: {few(map(_named, found['unlike']), 4)}." if found["unlike"] else ""
     rest = f" Too rare to tell: {few(found['few'], 6)}." if found["few"] else ""
-    return f"{said} {listed_here}{rest}"
+    return f"{said} {listed_here}{slightly}{rest}"
+
+
+def _named(row: Numbers) -> str:
+    """Return `slice A1 of case 7 (melan, looks like h&e)`."""
+    return f"{of_slice(row['slice'])} of case {row['case']} ({row['stain']}, looks like {row['looks']})"
 
 
 def alike(found: Numbers) -> str:
@@ -81,11 +87,10 @@ def warnings(found: Numbers | None) -> list[str]:
     rows = [row for row in found["suspects"] if frozenset((row["stain"], row["looks"])) in sure]
     if not rows:
         return []
-    named = [f"{row['slice']} of case {row['case']} ({row['stain']}, looks like {row['looks']})" for row in rows]
     look = "looks like another stain than its" if len(rows) == 1 else "look like another stain than their"
     return [
-        f"{n_of(len(rows), 'slice')} {look} name says: {few(named, 4)}. Look at the pictures, and correct the names of "
-        "the files."
+        f"{n_of(len(rows), 'slice')} {look} name says: {few(map(_named, rows), 4)}. Look at the pictures, and correct "
+        "the names of the files."
     ]
 
 

@@ -24,8 +24,11 @@ PAGES = {
 }
 
 
-def of_folder(results: Path, seconds: float, target: str = TARGET) -> list[str]:
-    """Return the lines on what stands in a results folder; seconds: what the run took, target: what was asked for."""
+def of_folder(results: Path, seconds: float, target: str = TARGET, command: str = "") -> list[str]:
+    """Return the lines on what stands in a results folder.
+
+    seconds: what the run took. target: what was asked for. command: that of the whole study, after a first look.
+    """
     pages = [results / name for name in PAGES if (results / name).is_file()]
     metrics = _read(results / "report/metrics.json")
     inputs = [*results.glob("split_*/seed_*/predictions.csv"), *results.glob("cohort/cohort.json")]
@@ -34,7 +37,7 @@ def of_folder(results: Path, seconds: float, target: str = TARGET) -> list[str]:
         metrics, pages = None, [page for page in pages if page.parent.name != "report"]  # of earlier settings
     cohort, faithfulness = _read(results / "cohort/cohort.json"), _read(results / "faithfulness/faithfulness.json")
     try:
-        result = lines(metrics, cohort, faithfulness, pages, seconds, target)
+        result = lines(metrics, cohort, faithfulness, pages, seconds, target, command)
     except (
         AttributeError,
         KeyError,
@@ -65,10 +68,12 @@ def lines(
     pages: Sequence[Path],
     seconds: float,
     target: str = TARGET,
+    command: str = "",
 ) -> list[str]:
     """Return about ten lines for a terminal, from metrics.json, cohort.json and faithfulness.json, each if it is there.
 
     pages: files to open, the most important first. seconds: what the run took. target: what was asked for, in words.
+    command: see `of_folder`.
     """
     result = [headline(metrics)] if metrics else []
     if metrics and faithfulness:
@@ -83,7 +88,7 @@ def lines(
         width = max(len(str(page)) for page in pages)
         about = {page: text for page in pages for name, text in PAGES.items() if page.as_posix().endswith(name)}
         result += ["Open:", *(f"  {page!s:<{width}}  {about.get(page, '')}".rstrip() for page in pages)]
-    return [*result, f"It took {duration(seconds)}. {_next(metrics, pages, target)}"]
+    return [*result, f"It took {duration(seconds)}. {_next(metrics, pages, target, command)}"]
 
 
 def headline(metrics: Numbers) -> str:
@@ -113,7 +118,7 @@ def of_inventory(folder: Path) -> list[str]:
     used = cases[cases["status"] == USED]
     by_class = sentences.by_class(used["class"].value_counts(sort=False).to_dict())
     patches = n_of(int(used["n_patches"].astype(int).sum()), "patch")
-    lines = [f"{n_of(len(used), 'case')} ({by_class}), {patches}."]
+    lines = [f"{n_of(len(used), 'case')} ({by_class}), {patches}, before their content is read."]
     counts = excluded[["kind", "reason"]].value_counts(sort=False)
     told = [f"  {n_of(int(n), kind)}: {reason}" for (kind, reason), n in counts.items()]
     lines += ["Excluded (inventory/excluded.csv names them):", *told] if told else ["Nothing is excluded."]
@@ -123,7 +128,9 @@ def of_inventory(folder: Path) -> list[str]:
     return lines + ([f"  and {more} more groups in inventory/duplicates.csv"] if more > 0 else [])
 
 
-def _next(metrics: Numbers | None, pages: Sequence[Path], target: str) -> str:
+def _next(metrics: Numbers | None, pages: Sequence[Path], target: str, command: str) -> str:
+    if metrics and metrics.get("first_look") and command:
+        return f"Next: read the report, then run the whole study, whose results replace these: {command}"
     if metrics:
         return "Next: read the report. For other settings, copy the study file and give it a results folder of its own."
     whole = f"run the same command without {target} for the whole study."

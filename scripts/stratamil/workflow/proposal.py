@@ -101,11 +101,18 @@ def accounts(reading: Reading, names: Names, labelled: Collection[str]) -> list[
 
 
 def case_guess(column: str, reading: Reading, labelled: Collection[str]) -> str:
-    """Return which column was taken for the case, to check; empty where each id has patches and each patch an id."""
+    """Return which column was taken for the case, to check; empty where each id has patches and each patch an id.
+
+    Ids that differ in leading zeros are told as well, for there may be another column that has these.
+    """
     n, found, strangers = reading.found(labelled)
-    if found == n and not strangers:
+    zeros = ids.in_zeros(reading.levelled)
+    if found == n and not strangers and not zeros:
         return ""
     more = f", and {counted(strangers, 'case')} with patches not in it" if strangers else ""
+    if zeros:
+        told = few(sorted((f"{text} = {own}" for text, own in zeros.items()), key=natural))
+        more += f"; {counted(len(zeros), 'id')} taken as the same without leading zeros: {told}"
     return f"column {column!r} taken for the case id: {found:,} of its {n:,} ids have patches{more}"
 
 

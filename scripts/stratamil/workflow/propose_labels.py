@@ -7,11 +7,12 @@ from dataclasses import dataclass, field
 
 import pandas as pd
 
+from stratamil.cohort.columns import AGE, SEX
 from stratamil.cohort.labels import bare
 from stratamil.core import schema
 from stratamil.core.errors import UserError, few, in_rows
 from stratamil.core.names import class_code, natural
-from stratamil.core.wording import counted
+from stratamil.core.wording import counted, in_list
 
 MOST_CLASSES = 10
 MISTYPED = ": a typing error? Correct the table, or add the code to a class or here"  # a question has answers instead
@@ -25,8 +26,6 @@ PATIENT = re.compile(
 )
 OF_PATIENT = re.compile(r"(\b|_)age(\b|_)|alter|sex|gender|geschl|datum|date|birth|geburt", re.I)
 SITE = re.compile(r"site|cent(er|re)|zentrum|hospital|h[oô]pital|[ck]lini[ckq]|institut|scanner|lab(?!el)", re.I)
-SEX = re.compile(r"^(sex|gender|geschlecht)", re.I)
-AGE = re.compile(r"^(age|alter)([ _(].*)?$|age_at", re.I)
 CASE = re.compile(
     r"case|fall|slide|patient|subject|specimen|accession|image|^id$|_id$|einsend|eingang|journal|histo\W?n|pr[äa]e?parat|prob",
     re.I,
@@ -196,7 +195,7 @@ def _map(meaning: Meaning, table: pd.DataFrame, case_column: str) -> None:
     unclear = [text for text in ordered if UNCLEAR.match(text)]
     if unclear and len(ordered) - len(unclear) >= 2:
         ordered = [text for text in ordered if text not in unclear]
-        rows = few([f"{text} ({counted(meaning.counts[text], 'case')})" for text in unclear])
+        rows = few([f"{in_list(text)} ({counted(meaning.counts[text], 'case')})" for text in unclear])
         told = [meaning.guesses["excluded"]] if "excluded" in meaning.guesses else []
         meaning.guesses["excluded"] = "; ".join([*told, f"excluded, for the name says unclear: {rows}"])
     told = [bool(POSITIVE.match(text)) - bool(NEGATIVE.match(text)) for text in ordered]
@@ -226,11 +225,13 @@ def without_small(meaning: Meaning, patients: Counter, fewest: int, first: Mappi
     if small and len(meaning.classes) - len(small) >= 2:
         codes = [code for name in small for code in meaning.classes.pop(name)]
         meaning.open = [*meaning.open, *(code for code in codes if meaning.counts[code] == 1)]
-        rare = [f"{code} ({counted(meaning.counts[code], 'case')})" for code in codes if code not in meaning.open]
+        rare = [
+            f"{in_list(code)} ({counted(meaning.counts[code], 'case')})" for code in codes if code not in meaning.open
+        ]
         told = [meaning.guesses["excluded"]] if "excluded" in meaning.guesses else []
         told += [f"excluded for few patients: {few(rare)}"] if rare else []
         if meaning.open:
-            alone = few([f"{first[code]} alone has code {code}" for code in meaning.open])
+            alone = few([f"{first[code]} alone has code {in_list(code)}" for code in meaning.open])
             told.append(f"{alone}{MISTYPED}")
         meaning.guesses["excluded"] = "; ".join(told)
 

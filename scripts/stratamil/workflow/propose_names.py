@@ -18,7 +18,7 @@ from itertools import pairwise
 
 from stratamil.core import schema
 from stratamil.core.errors import UserError, few
-from stratamil.core.ids import levelled
+from stratamil.core.ids import unpadded
 from stratamil.core.name_patterns import PATTERNS
 from stratamil.core.names import Grammar, NotAPatch, case_id, natural, spelling
 from stratamil.workflow import propose_stains
@@ -137,12 +137,12 @@ def _rank(names: Names, paths: Sequence[str], ids: dict[str, Sequence[str]]) -> 
     These are the share of files that are each a patch of its own of a case in the labels, in steps of 5%; whether all
     stains are known; whether names tell places, and stains; and how many fields and stains are more than a word.
     """
-    grammar, labelled, different = names.grammar, set(map(levelled, ids[names.case_column])), set()
+    grammar, labelled, different = names.grammar, set(map(unpadded, ids[names.case_column])), set()
     for path in paths:
         folder, slash, name = path.rpartition("/")
         with suppress(NotAPatch):
             read = grammar.read(name) if not grammar.of_paths else grammar.spelt(name, folder + slash)
-            if levelled(read.case_id) in labelled:
+            if unpadded(read.case_id) in labelled:
                 different.add((case_id(read.case_id), *read[1:]))
     known = "stains" not in names.guesses
     mixed = 0 if known else sum(not text.isalnum() for texts in names.stains.values() for text in texts)
@@ -189,8 +189,8 @@ def _named(paths: Sequence[str], ids: dict[str, Sequence[str]]) -> Names | None:
 
 def _column(cases: Collection[str], ids: dict[str, Sequence[str]]) -> str | None:
     """Return the column of the labels table that has most of the cases, None if none has any."""
-    cases = set(map(levelled, cases))
-    shared = {name: len(cases & set(map(levelled, values))) for name, values in ids.items()}
+    cases = set(map(unpadded, cases))
+    shared = {name: len(cases & set(map(unpadded, values))) for name, values in ids.items()}
     best = max(ids, key=shared.get, default=None)
     return best if best and shared[best] else None
 
@@ -238,13 +238,13 @@ def _case(shape: Shape, ids: dict[str, Sequence[str]]) -> tuple[str, int, str, s
     """
     best, score = None, ENOUGH
     for column, values in ids.items():
-        known = {levelled(text) for text in values if text}
+        known = {unpadded(text) for text in values if text}
         if len(known) <= MOST_STAINS and len(known) < sum(map(bool, values)):
             continue  # codes, such as those of the class
         for at, each in enumerate(shape.fields):
             for pattern, read in _readings(shape, at):
                 of_field = {read(text) for text in each.values} - {None}
-                common = {levelled(text) for text in of_field} & known
+                common = {unpadded(text) for text in of_field} & known
                 if not common:
                     continue
                 # a sample of names cannot have more cases than names

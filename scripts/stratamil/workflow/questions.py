@@ -12,7 +12,7 @@ import pandas as pd
 from stratamil.core import schema
 from stratamil.core.errors import UserError, few, in_rows, visible
 from stratamil.core.names import class_code, natural
-from stratamil.core.wording import counted
+from stratamil.core.wording import counted, in_list
 from stratamil.workflow import config_checks, propose_labels, propose_names
 from stratamil.workflow.propose_labels import Meaning
 from stratamil.workflow.propose_names import Names
@@ -150,7 +150,7 @@ class Questions:
         self.meaning.open.clear()
         self.meaning.guesses.pop("excluded", None)
         if new := [code for code in self.meaning.excluded if code not in self.agreed]:  # one of them may be forgotten
-            told = few([f"{code} ({counted(self.meaning.counts[code], 'case')})" for code in new], SHOWN)
+            told = few([f"{in_list(code)} ({counted(self.meaning.counts[code], 'case')})" for code in new], SHOWN)
             self.meaning.guesses["excluded"] = f"codes in no class, whose cases are left out: {told}"
             self.one("excluded", self.meaning.guesses, "y to exclude them", self.excluded)
 
@@ -175,17 +175,25 @@ class Questions:
         spelt = {class_code(code): code for code in self.meaning.counts}
         unknown = [code for codes in classes.values() for code in codes if class_code(code) not in spelt]
         if unknown:
-            known = few(sorted(self.meaning.counts, key=natural), SHOWN)
+            known = few(map(in_list, sorted(self.meaning.counts, key=natural)), SHOWN)
             raise UserError(
                 f"no case has code {few(map(repr, unknown))}: choose from {known}; quote a name with spaces"
             )
         return {name: [spelt[class_code(code)] for code in codes] for name, codes in classes.items()}
 
     def codes(self, text: str) -> list[str]:
-        """Return the codes in a text: what is between commas, or between spaces where no code has these."""
-        known = {class_code(code) for code in self.meaning.counts}
-        parts = [part.strip() for part in text.split(",")]
-        return [code for part in parts for code in ([part] if class_code(part) in known else part.split() or [""])]
+        """Return the codes in a text: what is between commas, or between spaces where no code has these.
+
+        A code may have commas itself: of what begins at a place the longest that is a code is taken.
+        """
+        known = {_unspaced(code): code for code in self.meaning.counts}
+        parts, codes = [part.strip() for part in text.split(",")], []
+        while parts:
+            lengths = (n for n in range(len(parts), 0, -1) if _unspaced(",".join(parts[:n])) in known)
+            n = next(lengths, 0)
+            codes += [known[_unspaced(",".join(parts[:n]))]] if n else parts[0].split() or [""]
+            del parts[: max(1, n)]
+        return codes
 
     def example(self) -> str:
         """Return an answer of two classes, of which the second has two codes where there are three."""
@@ -194,6 +202,11 @@ class Questions:
 
     def proposed(self) -> str:
         return " ".join(shlex.quote(f"{name}={','.join(codes)}") for name, codes in self.meaning.classes.items())
+
+
+def _unspaced(code: str) -> str:
+    """Return the normal form of a code without the spaces around its commas."""
+    return re.sub(r"\s*,\s*", ",", class_code(code))
 
 
 def confirmed(answer: str) -> None:

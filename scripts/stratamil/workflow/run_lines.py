@@ -14,6 +14,9 @@ TAIL = 8192  # bytes of a log that tell how far a job is
 MISSING, ABOVE = "Missing output files", "Input files updated by another job"
 UPDATED, OTHERS = "Updated input files", "Set of input files has changed since last execution"
 PARAMS = "Params have changed since last execution"
+FROM_ABOVE = "follows from the rules above"
+# Rules that keep what they have made of each image, by its path, size and time.
+NEW_ONLY = {"embed": "encodes only patches that its cache lacks", "thumbnails": "makes only those that are missing"}
 TARGETS = {"all", "predictions", "tune"}  # rules that only name files of others, so they are no jobs to a reader
 SETTINGS = 6  # that a reason names
 WIDTH = 110  # of a line of a dry run where no terminal says
@@ -94,10 +97,10 @@ def failure(name: str, why: Iterable[str], logs: Iterable[str], said: str = "") 
     return [f"failed: {name}", *(f"  {line}" for line in [*why[:SHOWN], *more]), *(f"  log: {log}" for log in logs)]
 
 
-def reason(text: str, inputs: Collection[str] = ()) -> str:
+def reason(text: str, inputs: Collection[str] = (), rule: str = "") -> str:
     """Return why Snakemake plans a job, by the settings that changed, without the files that differ from job to job.
 
-    inputs: of the job.
+    inputs, rule: of the job.
     """
     if not text:
         return ""
@@ -115,7 +118,8 @@ def reason(text: str, inputs: Collection[str] = ()) -> str:
             kinds.append({MISSING: "not there yet", ABOVE: ""}.get(kind, kind))
     if any(" -> " in kind for kind in kinds):  # which says what the others are
         kinds = [kind for kind in kinds if kind != OTHERS]
-    return "; ".join(dict.fromkeys(filter(None, kinds))) or "follows from the rules above"
+    above = f"{FROM_ABOVE}; {NEW_ONLY[rule]}" if rule in NEW_ONLY else FROM_ABOVE
+    return "; ".join(dict.fromkeys(filter(None, kinds))) or above
 
 
 def of_seeds(outputs: Iterable[str]) -> str:

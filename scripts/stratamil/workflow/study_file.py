@@ -2,10 +2,13 @@
 
 import json
 import os
+import shlex
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+
+import yaml
 
 from stratamil.core.errors import few, visible
 from stratamil.workflow.propose_labels import Meaning
@@ -13,6 +16,7 @@ from stratamil.workflow.propose_names import Names
 
 CHECK = "  # check this: "
 USUAL = 5  # splits
+OFFLINE = "weights: my_weights.pth  # without internet, or for weights of your own; otherwise they are downloaded once"
 COLUMNS = 12  # that a line names
 
 
@@ -45,8 +49,7 @@ def text(study: Study) -> str:
     lines += ["", *_cohort(study), "", *_names(study.names)]
     lines += ["", "splits:", *_splits(study), "", f"seeds: {_list(study.seeds)}  # trainings of each split"]
     lines += _report(study.title, study.meaning)
-    if study.embed:
-        lines += ["", "embed:  # a small encoder, for this machine has no GPU", *_settings(study.embed)]
+    lines += ["", *_embed(study.embed)]
     return "\n".join(lines) + "\n"
 
 
@@ -63,6 +66,26 @@ def unchecked(paths: Iterable[str | Path]) -> list[str]:
 def _near(path: str) -> str:
     near = os.path.relpath(path)
     return path if near.startswith("..") else near
+
+
+def whole_study(paths: Iterable[str | Path], words: Sequence[str]) -> str:
+    """Return the command of the whole study after a first look: without the file that asks for the look.
+
+    paths: the config files of the run. words: of its command line, of which the profile stays. Empty where no file but
+    that one is given, or none asks for a first look.
+    """
+    paths = list(paths)
+    kept = [path for path in paths if not _asks_for_first_look(path)]
+    if not kept or len(kept) == len(paths):
+        return ""
+    profile = [word for i, word in enumerate(words) if "--profile" in words[max(0, i - 1) : i + 1]]
+    profile += [word for word in words if word.startswith("--profile=")]
+    return shlex.join(["snakemake", *profile, "--configfile", *map(_near, map(str, kept))])
+
+
+def _asks_for_first_look(path: str | Path) -> bool:
+    report = (yaml.safe_load(Path(path).read_text(encoding="utf-8-sig")) or {}).get("report")
+    return bool(isinstance(report, dict) and report.get("first_look"))
 
 
 def lines_say(n: int) -> str:
@@ -120,6 +143,13 @@ def _names(names: Names) -> list[str]:
         lines.append(f"  pattern: {_single(names.pattern)}")
     lines.append(f"  stains:  # each with its other spellings{_check(names.guesses, 'stains')}")
     return lines + [f"    - {_quoted(name)}: {_list(others)}" for name, others in names.spellings.items()]
+
+
+def _embed(settings: Mapping[str, Any]) -> list[str]:
+    """Return the settings of the encoder, and where its weights can come from but the internet."""
+    if not settings:
+        return ["# embed:  # the usual encoder", f"#   {OFFLINE}"]
+    return ["embed:  # a small encoder, for this machine has no GPU", *_settings(settings), f"  # {OFFLINE}"]
 
 
 def _check(guesses: Mapping[str, str], what: str) -> str:

@@ -50,6 +50,20 @@ def test_an_unknown_column_and_rows_that_contradict_each_other_are_a_line_each(t
     )
 
 
+def test_ages_and_sexes_that_no_person_has_are_told_with_their_patient():
+    patients = dict(zip("123456", "aabbcc"))
+
+    def column(name, *values):
+        return Column(name, pd.Series(values, index=list("123456")), not isinstance(values[0], str))
+
+    ages = column("age", 61.0, 16.0, 50.0, 70.0, 430.0, np.nan)
+    assert list(columns.implausible([ages], patients)) == [("age 16 and 61", "a"), ("age 430", "c")]
+    assert list(columns.implausible([ages], dict(zip("123456", "123456")))) == [("age 430", "5")]
+    assert list(columns.implausible([column("Sex", "m", "f", "f", "f", None, "m")], patients)) == [("Sex f and m", "a")]
+    others = [column("age_months", *ages.values), column("Grade", *ages.values), column("Age", *[30.0] * 5, np.nan)]
+    assert list(columns.implausible(others, patients)) == []
+
+
 @pytest.mark.parametrize("n, parts, how", [(40, 2, "halves"), (90, 3, "thirds")])
 def test_numbers_are_split_into_halves_or_thirds(n, parts, how):
     values = pd.Series(np.arange(n, dtype=float), index=[str(i) for i in range(n)])

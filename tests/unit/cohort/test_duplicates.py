@@ -65,8 +65,17 @@ def test_blank_images_and_what_is_no_image_do_not_count(tmp_path):
         [1, "1", "h&e", "case_1_d.png", 3], [1, "2", "h&e", "case_2_e.png", 1],
     ]  # fmt: skip
     assert duplicates.by_cases(found) == [
-        {"cases": ["1", "2"], "files": 1, "examples": ["case_1_d.png", "case_2_e.png"], "whole": False}
+        {
+            "cases": ["1", "2"],
+            "files": 1,
+            "examples": ["case_1_d.png", "case_2_e.png"],
+            "stains": ["h&e"],
+            "whole": False,
+        }
     ]
+    swapped = found.assign(stain=["h&e", "melan"])  # as where a file has a wrong name
+    (row,) = duplicates.by_cases(swapped)
+    assert duplicates.example(row) == "case_1_d.png = case_2_e.png, named h&e and melan"
 
 
 def test_a_file_that_is_gone_or_linked_is_no_trouble(tmp_path):

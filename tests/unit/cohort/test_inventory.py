@@ -124,7 +124,21 @@ def test_a_patch_is_used_once_unless_its_files_differ(tmp_path):
     taken = inventory.take(folder, read(tmp_path, "Case,Class\n1,1\n"), GRAMMAR, list(STAINS), "exclude")
     assert list(taken.patches["path"]) == ["case_1_match_1_he_patch1.png", "again/case_1_match_1_he_patch1.png"]
     assert set(taken.excluded["detail"]) == {"case_1_match_1_he_patch1.png"}
-    assert len(patch_files.namesakes(taken.patches)) == 2
+    same = patch_files.namesakes(taken.patches)
+    assert patch_files.told(same).startswith("2 patches of used cases have the number of another patch of their slice")
+
+
+def test_two_patches_at_one_place_are_told_as_such(tmp_path):
+    (tmp_path / "patches").mkdir()
+    for name in ("1 [x=512,y=0] a", "1 [x=512,y=0] b", "1 [x=0,y=0] a"):
+        (tmp_path / "patches" / f"{name}.png").write_bytes(name.encode())
+    grammar = Grammar(r"^(?P<case>\d+) \[x=(?P<x>\d+),y=(?P<y>\d+)\] .\.png$", {"h&e": []})
+    taken = inventory.take(tmp_path / "patches", read(tmp_path, "Case,Class\n1,1\n"), grammar, ["h&e"], "exclude")
+    assert patch_files.told(patch_files.namesakes(taken.patches)) == (
+        "2 patches of used cases have the place of another patch of their slice, but other content: "
+        "1 [x=512,y=0] a.png, 1 [x=512,y=0] b.png. All are used"
+    )
+    assert patch_files.told(patch_files.namesakes(taken.patches.iloc[:2])) == ""
 
 
 def test_a_patch_that_was_renamed_is_used_once_in_its_stain(tmp_path):

@@ -1,4 +1,4 @@
-"""Ids are matched exactly, else with their separators levelled, if that leaves no choice."""
+"""Ids are matched exactly, else with separators levelled, else without leading zeros, if that leaves no choice."""
 
 import logging
 
@@ -27,6 +27,23 @@ def test_an_equal_id_comes_first_and_is_not_told():
     assert known.levelled == {}
     # what an equal id has taken is no other's: as before, that one is in no row of the table
     assert ids.Known(["B001-24"]).match(["B001-24", "B001_24"]) == {"B001-24": "B001-24"}
+
+
+@pytest.mark.parametrize("own, text", [("s24-1", "S24-0001"), ("S24-0001", "S24_1"), ("B7/024-0", "B07-24-00")])
+def test_leading_zeros_do_not_matter_where_nothing_else_matches(own, text):
+    known = ids.Known([own, "S24-10", "S24-100"])
+    assert known.match([text, "S24-0010", "S24-1000"]) == {text: own, "S24-0010": "S24-10"} == known.levelled
+    assert "separators or leading zeros alone" in ids.told(known.levelled, "patches")
+    assert ids.in_zeros({"B1-24": "B1/24", text: own}) == {text: own}
+
+
+def test_zeros_that_tell_ids_apart_are_kept():
+    known = ids.Known(["S24-1", "S24-0001"])
+    assert known.match(["S24-0001", "S24-001"]) == {"S24-0001": "S24-0001", "S24-001": "S24-1"}
+    with pytest.raises(UserError, match="'S24-01' could be 'S24-1', 'S24-0001'"):
+        ids.Known(["S24-1", "S24-0001"]).match(["S24-01"])
+    with pytest.raises(UserError, match="'S24-01', 'S24-001' could each be 'S24-1'"):
+        ids.Known(["S24-1"]).match(["S24-01", "S24-001"])
 
 
 def test_what_could_be_several_is_a_line_each():

@@ -287,5 +287,19 @@ def test_a_stain_is_known_by_its_own_name(stain):
     assert grammar.read(f"case_1_match_1_{stain}_patch1.png").stain == stain
 
 
+def test_spellings_that_are_one_stain_are_counted_by_cases():
+    grammar = Grammar(schema.defaults("names")["pattern"], {"h&e": ["he"], "melan": ["melan-a", "mart1"]})
+    for case, stain in (
+        ("1", "Melan-A"),
+        ("01", "melan-a"),
+        ("2", "Melan-A"),
+        ("2", "MART1"),
+        ("2", "HE"),
+        ("3", "he"),
+    ):
+        grammar.read(f"case_{case}_match_1_{stain}_patch1.png")
+    assert grammar.merged() == ["mart1 (1 case) and melan-a (2 cases) are melan"]
+
+
 def test_a_stain_may_list_a_spelling_of_its_own_name_again():
     assert config_checks.problems({"names": {"stains": [{"h&e": ["H&E", "he", "HE."]}]}}, schema.read()) == []

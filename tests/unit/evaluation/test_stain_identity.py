@@ -57,6 +57,8 @@ def test_swapped_names_are_found_with_what_they_look_like(seed):
 def test_stains_that_look_alike_are_told():
     found = stain_identity.look(made(apart=0.1), STAINS, 1)
     assert all(row["auc"] < stain_identity.ALIKE for row in found["pairs"])
+    # each slice that is not told is named, surely or not
+    assert found["unlike"] and len(found["unlike"]) + len(found["suspects"]) == found["slices"] - found["told"]
 
 
 def test_a_case_is_judged_by_others_alone():

@@ -60,7 +60,7 @@ def test_images_are_counted_by_kind_and_blank_ones_by_case(tmp_path):
     words = said(found)
     assert "1 case has nothing but blank patches" in words and ": 3." in words
     assert "1 (3 of 4), 2 (1 of 4)" in words and "2 longer than 4 times their width (e.g. 2_2.png)" in words
-    assert "2 patches cannot be read" in words and found["unreadable"]["examples"] == ["a.png", "b.png"]
+    assert "2 patches of used cases cannot be read" in words and found["unreadable"]["examples"] == ["a.png", "b.png"]
 
 
 def test_odd_images_that_are_excluded_are_not_said_to_be_used(tmp_path):
@@ -100,7 +100,14 @@ def test_constant_and_zero_rows_of_external_features_and_rows_that_cases_share(t
     shards, _ = shard(tmp_path, values={4: numbers[2], 5: numbers[3]})
     found = look(shards, images=False)
     assert found["equal_rows"] == [
-        {"cases": ["1", "2"], "files": 2, "examples": ["1_2.png", "2_0.png"], "whole": False, "same_patient": False}
+        {
+            "cases": ["1", "2"],
+            "files": 2,
+            "examples": ["1_2.png", "2_0.png"],
+            "stains": ["h&e"],
+            "whole": False,
+            "same_patient": False,
+        }
     ]
     assert "Cases 1, 2 share 2 equal feature rows" in said(found, None)
     assert "Cases 1, 2 of different patients share 2 equal feature rows" in said(found)

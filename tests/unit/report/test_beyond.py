@@ -1,5 +1,6 @@
 """The sections beyond discrimination as a page has them: figures, sentences and tables, with names as text."""
 
+import re
 from dataclasses import replace
 
 import made_study
@@ -52,6 +53,8 @@ def test_a_section_has_its_sentences_and_no_hole(numbers, name):
 def test_table_1_and_the_subgroups_are_those_of_the_numbers(numbers):
     text = rendered("characteristics", numbers)
     assert text.count("<tr>") + text.count("<tr ") >= 3 + len(numbers["columns"]["groups"])
+    # quartiles stand below the median, so that many test sets have room
+    assert re.search(r'<td class="n">[0-9.]+<span class="range">[0-9.]+ to [0-9.]+</span></td>', text)
     assert "test 05" in text and f"{NASTY} missing".replace("<", "&lt;").replace(">", "&gt;") in text
 
 

@@ -17,7 +17,7 @@ from sklearn.metrics import roc_auc_score
 import cohort as script
 from stratamil.cohort import cohort_warnings, patch_files, splits
 from stratamil.core.errors import UserError
-from stratamil.report import cohort_sentences, cohort_summary, samples, style
+from stratamil.report import cohort_sentences, cohort_summary, samples, sentences_cases, style
 from stratamil.stats.intervals import Estimate
 
 pytestmark = pytest.mark.slow
@@ -142,10 +142,6 @@ def change_stain_of_one_class(made):
         case["slices"] = {"h&e": case["slices"]["h&e"] + case["slices"]["sox10"]}
 
 
-def change_damaged(made):
-    made.sides["unreadable"] = ["a/b.png"]
-
-
 @pytest.mark.parametrize(
     "change, words",
     [
@@ -160,7 +156,6 @@ def change_damaged(made):
             "No patient column is given, so cases count as independent: name it in",
         ),
         (change_stain_of_one_class, "100% of high-grade cases have it, 50% of benign"),
-        (change_damaged, "1 of a sample of 1000 patches cannot be read as an image: a/b.png."),
     ],
 )
 def test_one_thing_wrong_gives_one_warning(change, words):
@@ -341,15 +336,23 @@ def test_a_picture_of_noise_is_still_small(tmp_path):
     assert worst > max(part[0] for part in Image.open(tmp_path / "b.jpg").quantization.values())
 
 
-def test_sides_come_from_the_head_of_a_file(tmp_path):
-    Image.effect_noise((90, 60), 50).save(tmp_path / "cut.png")
-    whole = (tmp_path / "cut.png").read_bytes()
-    (tmp_path / "cut.png").write_bytes(whole[: len(whole) // 2])
-    (tmp_path / "text.png").write_text("no image")
-    table = pd.DataFrame({"path": ["cut.png", "text.png", "gone.png"], "stain": "h&e", "class": "benign"})
-    found = samples.sides(table, tmp_path, 1)
-    assert found["longer"] == [{"stain": "h&e", "class": "benign", "pixels": 90}]
-    assert (found["oblong"], found["drawn"], sorted(found["unreadable"])) == (1, 3, ["gone.png", "text.png"])
+def test_sides_are_those_that_embed_measured():
+    table = pd.DataFrame({"path": ["a.png", "b.png", "c.png", "gone.png"], "stain": "h&e", "class": "benign"})
+    facts = pd.DataFrame(
+        {"path": ["c.png", "a.png", "b.png", "x.png"], "width": [64, 90, 90, 9], "height": [64, 60, 90, 9]}
+    )
+    assert samples.sides(table, facts) == {
+        "longer": [
+            {"stain": "h&e", "class": "benign", "pixels": 64, "n": 1},
+            {"stain": "h&e", "class": "benign", "pixels": 90, "n": 2},
+        ],
+        "oblong": 1,
+        "of": 4,
+    }
+    made = Made()
+    made.sides = samples.sides(table, facts)
+    _, words = cohort_summary.figures(made.numbers(), COLORS)["cohort_sides"]
+    assert words.startswith("Longer side of 3 patches")
 
 
 def test_what_can_make_a_result_untrue_comes_before_what_is_small():
@@ -358,7 +361,18 @@ def test_what_can_make_a_result_untrue_comes_before_what_is_small():
     for case in made.cases:
         case["slices"] = {stain: [1] * (1 + 9 * (case["class"] == "benign")) for stain in made.stains}
     numbers = made.numbers()
-    copies = {"copies": [{"cases": ["b1", "b2"], "files": 1, "examples": ["x"], "whole": False, "same_patient": False}]}
+    copies = {
+        "copies": [
+            {
+                "cases": ["b1", "b2"],
+                "files": 1,
+                "examples": ["x"],
+                "stains": ["h&e"],
+                "whole": False,
+                "same_patient": False,
+            }
+        ]
+    }
     quality = (
         {key: [] for key in ("equal_rows", "empty", "same", "kinds", "bits", "stains")} | {"images": True} | copies
     )
@@ -413,8 +427,8 @@ def test_what_cannot_be_read_is_in_the_flow_and_among_what_is_excluded():
     made = Made()
     patches, cases, excluded = made.tables()
     known, lost = cohort_summary.classed(patches, cases), patches[patches["slice_id"] == "match_1"].head(5)
-    lost = lost.assign(why="unreadable as an image", reason="truncated")
-    quality = QUALITY | {"unreadable": {"n": 5, "examples": []}}
+    lost = lost.assign(why=["unreadable as an image"] * 2 + ["blank: all pixels equal"] * 3, reason="truncated")
+    quality = QUALITY | {"unreadable": {"n": 2, "examples": []}, "excluded": 3}
     before, found = made.numbers(), cohort_summary.numbers(
         known, cases, excluded, made.splits(), **made.settings(), quality=quality, unreadable=lost
     )  # fmt: skip
@@ -424,9 +438,22 @@ def test_what_cannot_be_read_is_in_the_flow_and_among_what_is_excluded():
     assert found["cases"][0]["by_stain"]["h&e"] == [1, 8]
     steps = found["flow"]["steps"]
     assert steps[-1]["patches"] == steps[-2]["patches"] - 5 == found["total"]["patches"]
-    (row,) = [row for row in found["excluded"] if row["kind"] == "patch"]
-    assert (row["reason"], row["n"], row["detail"]) == ("unreadable as an image", 5, "truncated")
-    assert "; 5 more patches could not be read." in cohort_sentences.finding(found)
+    rows = [(row["reason"], row["n"], row["detail"]) for row in found["excluded"] if row["kind"] == "patch"]
+    assert rows == [("blank: all pixels equal", 3, "truncated"), ("unreadable as an image", 2, "truncated")]
+    told = "; 5 more patches were excluded when opened (2 unreadable as an image, 3 blank)."
+    assert told in cohort_sentences.finding(found) and told in sentences_cases.cohort(found, found["flow"])[1]
+
+
+def test_what_no_person_can_be_is_a_warning():
+    made = Made()
+    patches, cases, excluded = made.tables()
+    known, odd = cohort_summary.classed(patches, cases), [("age 16 and 61", "p7"), ("age 430", "p<9>")]
+    looks = {"implausible": odd}
+    found = cohort_summary.numbers(known, cases, excluded, made.splits(), **made.settings(), looks=looks)
+    (line,) = found["warnings"]
+    assert line.startswith(
+        "Implausible in the labels table: age 16 and 61 of patient p7, age 430 of patient p<9>. Correct"
+    )
 
 
 def test_cases_that_are_lost_come_before_rare_stains():
@@ -446,7 +473,7 @@ def test_a_class_whose_name_is_a_class_is_called_so_once():
 QUALITY = {"images": True, "patches": 40, "empty": [], "kinds": [], "bits": [], "copies": [], "equal_rows": []}
 QUALITY |= {"same": [], "stains": [], "unused": {}}
 QUALITY |= {"unreadable": {"n": 0}}
-SIDES = {"longer": [{"pixels": 96}, {"pixels": 128}], "of": 2, "drawn": 2, "oblong": 0, "unreadable": []}
+SIDES = {"longer": [{"pixels": 96, "n": 1}, {"pixels": 128, "n": 1200}], "of": 1202, "oblong": 0}
 MORE = {"measure": "number of slices", "auc": Estimate(0.7, 0.6, 0.8, 9)}
 
 
@@ -473,13 +500,8 @@ MORE = {"measure": "number of slices", "auc": Estimate(0.7, 0.6, 0.8, 9)}
             SIDES,
             "The longer side is 96 to 128 pixels; all are square.",
         ),
-        (cohort_sentences.sizes, SIDES | {"of": 9, "oblong": 1}, "measured, drawn at random."),
-        (cohort_sentences.sizes, SIDES | {"of": 9, "oblong": 1}, "1 patch not square."),
-        (
-            cohort_sentences.sizes,
-            SIDES | {"longer": [], "unreadable": [*"abcdefghij"]},
-            "(a, b, c, d, e, f, g, h and 2 more).",
-        ),
+        (cohort_sentences.sizes, SIDES, "1,201 of 1,202 patches were measured"),
+        (cohort_sentences.sizes, SIDES | {"oblong": 1}, "1 patch not square."),
     ],
 )
 def test_a_sentence_of_the_page_for_every_outcome(said, given, words):

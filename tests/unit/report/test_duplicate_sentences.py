@@ -7,7 +7,8 @@ from PIL import Image
 from stratamil.report import cohort_summary, duplicate_sentences
 
 ROW = {
-    "cases": ["1", "3"], "files": 2, "examples": ["a.png", "<b>.png"], "whole": False, "same_patient": False,
+    "cases": ["1", "3"], "files": 2, "examples": ["a.png", "<b>.png"], "stains": ["h&e", "melan"],
+    "whole": False, "same_patient": False,
     "changes": {"turned": 1, "same": 1}, "shown": [["a.png", "<b>.png"]],
     "parted": {"split": "01", "sets": {"train": "1", "test": "3"}},
 }  # fmt: skip
@@ -40,7 +41,7 @@ def test_tissue_of_two_patients_leads_the_warnings_and_is_shown(tmp_path, parted
     row = ROW if parted else ROW | {"parted": None}
     found = numbers(FOUND | {"across": 4, "rows": [row], "within": 5, "cases": [{"case": "2", "patches": 5}]})
     assert found["grave"] == 1 and "Cases 1, 3" in found["warnings"][0]
-    assert "share 2 near-duplicate patches (a.png = <b>.png)" in found["warnings"][0]
+    assert "share 2 near-duplicate patches (a.png = <b>.png, named h&e and melan)" in found["warnings"][0]
     assert ("split 01 has case 1 in train and case 3 in test" in found["warnings"][0]) == parted
     said = duplicate_sentences.of_page(found, tmp_path)
     (shown,) = said["rows"]

@@ -41,6 +41,7 @@ NUMBERS = {
         "total": {"cases": 120, "patients": 110, "slices": 1, "patches": 2000},
         "by_class": [{"class": "benign", "cases": 60}, {"class": "high-grade", "cases": 60}],
         "stains": ["h&e", "melan"],
+        "flow": {"steps": []},
         "warnings": ["A shortcut. More of it.", *(f"Warning {i}." for i in range(7))],
         "grave": 1,
     },

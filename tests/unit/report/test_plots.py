@@ -98,6 +98,18 @@ def test_an_axis_of_few_slices_marks_each_number():
         assert {3, 4, 6} & set(figure.axes[0].get_xticks()) == marked
 
 
+def test_what_either_source_loses_leaves_the_way_of_both():
+    sources = [
+        {"name": "rows", "unit": "rows", "n": 9, "left_out": [{"reason": "twice", "n": 1}]},
+        {"name": "files", "unit": "files", "n": 90, "left_out": []},
+    ]
+    step = {"name": "used", "cases": 8, "patients": 8, "patches": 90, "counts": {"a": 8}, "left_out": []}
+    arrows = [each for each in cohort_plots.flow(sources, [step]).axes[0].texts if getattr(each, "arrowprops", None)]
+    (across,) = [(each.xyann[0], each.xy[0]) for each in arrows if each.xyann[1] == each.xy[1]]
+    down = [each.xy[0] for each in arrows if each.xyann[0] == each.xy[0]]
+    assert len(down) == 2 and across[0] == min(down) < max(down) < across[1]
+
+
 @pytest.mark.parametrize("n", [cohort_plots.POINTS, cohort_plots.POINTS + 1])
 def test_strips_of_very_many_are_boxes(n):
     figure = cohort_plots.strips({"all": np.arange(1, n + 1)}, np.arange(n) % 2, CLASSES, "Test", "patches")

@@ -13,10 +13,15 @@ def cohort(**parts):
     return made | {"warnings": ["Leak. More.", "Odd. More."], "grave": 1, "plan": "Generated with seed 1."} | parts
 
 
+LOST = {"reason": "blank: all pixels equal", "cases": 0, "patches": 6}
 STEPS = [
     {"cases": 5, "patches": 2000, "left_out": []},
     {"cases": 4, "patches": 1500, "left_out": [{"reason": "class code 0 excluded", "cases": 1}]},
-    {"cases": 3, "patches": 1234, "left_out": [{"reason": "no patches", "cases": 1}, {"reason": "blank", "cases": 0}]},
+    {
+        "cases": 3,
+        "patches": 1234,
+        "left_out": [{"reason": "no patches", "cases": 1}, {"reason": "blank: equal", "cases": 0, "patches": 6}],
+    },
 ]
 
 
@@ -27,7 +32,8 @@ def flow(steps, *left_out):
 def test_the_cohort_in_a_few_lines():
     assert cases.cohort(cohort(), flow(STEPS)) == [
         "3 cases of 2 patients: 2 a (67%) and 1 b (33%).",
-        "1,234 patches in 7 slices, each a tissue section in one stain (h&e and sox10).",
+        "1,234 patches in 7 slices, each a tissue section in one stain (h&e and sox10); 6 more patches were "
+        "excluded when opened (6 blank).",
         "Of 5 labelled cases, 3 were predicted out of fold; 2 were excluded (class code 0: 1, no patches: 1).",
         "Splits: generated with seed 1.",
         "Warning: Odd.",
@@ -79,8 +85,8 @@ def attention(*stains, **parts):
         ),
         (
             attention(("h&e", 1.5, 2), ("sox10", 0.5, 2), effective_patches=12.4, normalised_entropy=0.99),
-            "In a cases h&e or sox10 most often had the largest weight (each 2 of 4 cases; median weight 0.50 and "
-            "0.50). On average the attention of a case is as spread as over 12 patches of equal weight; "
+            "In a cases h&e and sox10 had the largest weight equally often (each in 2 of 4 cases; median weights 0.50 "
+            "and 0.50). On average the attention of a case is as spread as over 12 patches of equal weight; "
             "normalised entropy is 0.99 (1 is uniform), close to equal weights.",
         ),
     ],

@@ -15,7 +15,7 @@ SUSPECT = {
 }  # fmt: skip
 FOUND = {
     "stains": ["h&e", "sox10"], "few": [], "slices": 1200, "cases": 24, "told": 1199,
-    "pairs": [{"a": "h&e", "b": "sox10", "auc": 0.999}], "suspects": [],
+    "pairs": [{"a": "h&e", "b": "sox10", "auc": 0.999}], "unlike": [], "suspects": [],
 }  # fmt: skip
 ALIKE = [{"a": "h&e", "b": "sox10", "auc": 0.9}]
 DRIFT = {
@@ -37,6 +37,9 @@ def test_names_that_are_right_and_no_columns():
     said = stain_sentences.of_page(found, None)
     assert "1,199 of 1,200 slices look most like the stain of their name" in said["told"]
     assert "None looks more than 3 times as much like another stain." in said["told"]
+    one = {"case": "9", "stain": "sox10", "slice": "A2", "looks": "h&e"}
+    (line,) = [stain_sentences.told(FOUND | {"unlike": [one]})]
+    assert line.endswith("Slightly more like another stain: slice A2 of case 9 (sox10, looks like h&e).")
     assert said["alike"] == said["drift"] == said["more"] == "" and said["rows"] == []
 
 
@@ -47,7 +50,7 @@ def test_a_wrong_name_is_a_grave_warning_and_shown(tmp_path):
     (line,) = found["warnings"]
     assert found["grave"] == 1
     assert line.startswith(
-        "1 slice looks like another stain than its name says: match_1 of case 7 (sox10, looks like h&e)"
+        "1 slice looks like another stain than its name says: slice match_1 of case 7 (sox10, looks like h&e)"
     )
     said = stain_sentences.of_page(found, tmp_path)
     assert said["rows"][0]["odds"] == "over 1,000 times"

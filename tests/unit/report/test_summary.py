@@ -76,6 +76,13 @@ def test_a_study_is_about_ten_lines_with_the_result_first():
     ]
 
 
+def test_a_first_look_ends_with_the_command_of_the_whole_study():
+    looked = METRICS | {"first_look": "This is a first look."}
+    last = summary.lines(looked, COHORT, None, [], 200, command="snakemake --configfile a.yaml")[-1]
+    assert last.endswith("run the whole study, whose results replace these: snakemake --configfile a.yaml")
+    assert "snakemake" not in summary.lines(METRICS, COHORT, None, [], 200, command="snakemake --configfile a.yaml")[-1]
+
+
 def test_a_model_that_is_better_than_its_baselines_needs_no_flag():
     better = {"fold_mean": Estimate(0.1, 0.02, 0.2)}
     metrics = changed(baselines=[METRICS["baselines"][1] | {"auc_difference": better}])
@@ -165,7 +172,7 @@ def test_the_inventory_alone_is_summed_up(tmp_path):
     (folder / "excluded.csv").write_text(excluded + "case,4,class code 9 excluded,,5\n")
     (folder / "duplicates.csv").write_text("group,case_id,stain,path,of\n1,1,he,a,3\n1,2,he,b,4\n")
     assert summary.of_folder(tmp_path, 10, "`-- splits`")[:-1] == [
-        "3 cases (2 a and 1 b), 2,007 patches.",
+        "3 cases (2 a and 1 b), 2,007 patches, before their content is read.",
         "Excluded (inventory/excluded.csv names them):",
         "  2 files: hidden file",
         "  1 case: class code 9 excluded",

@@ -82,6 +82,10 @@ LAYOUTS = {
         lambda c: [f"S21-{1000 + c}_{b}_{t}_{n}.png" for b in ("A1", "B2") for t in ("HE", "PRAME") for n in (1, 2)],
         table("Accession", lambda c: f"S21-{1000 + c}"), {"h&e", "prame"}, 2, {"patient", "classes", "slice"},
     ),
+    "zeros that the table has not": (
+        lambda c: [f"{t}/S24-{c:04d}_A1_[x={x},y=512,w=512,h=512].jpg" for t in ("HE", "SOX-10") for x in (0, 512)],
+        table("accession", lambda c: f"s24-{c}"), {"h&e", "sox10"}, 1, {"case", "patient", "classes"},
+    ),
     "stains that nobody knows": (
         lambda c: [f"{c}_{t}_{n}.bmp" for t in ("xyz", "abc") for n in (1, 2)],
         table(), {"xyz", "abc"}, 1, {"patient", "classes", "stains"},
@@ -320,6 +324,22 @@ def test_marks_that_are_left_in_a_study_file_are_counted(tmp_path, monkeypatch):
                                             "the mark"]  # fmt: skip
     path.write_text(path.read_text().replace("# check this:", "# checked:"))
     assert study_file.unchecked([path]) == []
+
+
+def test_the_command_of_the_whole_study_leaves_the_first_look_out(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    for name, text in {
+        "my study.yaml": "seeds: [1]",
+        "look.yaml": "report: {first_look: true}",
+        "empty.yaml": "",
+    }.items():
+        (tmp_path / name).write_text(text)
+    words = ["snakemake", "--profile", "profiles/slurm", "--configfile", "my study.yaml", "look.yaml"]
+    files = [tmp_path / "my study.yaml", tmp_path / "empty.yaml"]
+    command = "--configfile 'my study.yaml' empty.yaml"
+    assert study_file.whole_study([*files, tmp_path / "look.yaml"], words[:1]) == f"snakemake {command}"
+    assert study_file.whole_study([*files, "look.yaml"], words) == f"snakemake --profile profiles/slurm {command}"
+    assert study_file.whole_study(files, words) == study_file.whole_study(["look.yaml"], words) == ""
 
 
 WRONG = {
@@ -581,3 +601,18 @@ def test_codes_with_spaces_need_no_quotes():
     told = {"low": ["benign"], "high-grade": ["HG", "hg invasive"]}
     assert asked.parsed("low=benign high-grade=HG,hg invasive") == told
     assert asked.parsed("low=benign 'high-grade=HG,hg invasive'") == told
+
+
+def test_a_code_with_a_comma_can_be_answered_and_is_quoted_in_lists():
+    meaning = SimpleNamespace(
+        counts={"carcinoma": 9, "carcinoma, mucinous": 9, "adenoma": 9},
+        classes={"low": ["adenoma"], "high": ["carcinoma", "carcinoma, mucinous"]},
+    )
+    asked = questions.Questions(table=None, names=None, meaning=meaning, splits=None)
+    assert asked.parsed(asked.proposed()) == meaning.classes
+    assert asked.parsed("low=adenoma 'high=Carcinoma,mucinous, carcinoma'") == {
+        "low": ["adenoma"],
+        "high": ["carcinoma, mucinous", "carcinoma"],
+    }
+    with pytest.raises(UserError, match='choose from adenoma, carcinoma, "carcinoma, mucinous"; quote'):
+        asked.parsed("low=adenoma high=sarcoma")

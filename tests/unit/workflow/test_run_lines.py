@@ -69,6 +69,7 @@ def test_a_dry_run_is_a_line_a_rule():
         "  split       1",
     ]
     assert run_lines.plan([]) == []
+    assert run_lines.reason(above, rule="embed") == f"{run_lines.FROM_ABOVE}; encodes only patches that its cache lacks"
 
 
 def test_a_job_of_several_seeds_says_how_many():
