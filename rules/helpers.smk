@@ -91,12 +91,13 @@ def encoder_flags(wildcards):
     colours = settings["normalise"]
     words = [colours] if isinstance(colours, str) else [f"{stain}={method}" for stain, method in colours.items()]
     own = [] if colours == "none" else [flag("normalise", words)]
+    ink = config["cohort"]["quality"]["pen"]  # warn and keep differ on the cohort page alone
     return " ".join(
         [
             flags("embed", **(settings | dict.fromkeys(("weights", "by_stain", "normalise")))),
             *own,
             *stains,
-            flags("cohort.quality"),
+            flags("cohort.quality", pen="exclude" if ink == "exclude" else None),
         ]
     )
 

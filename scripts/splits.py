@@ -34,7 +34,9 @@ def main(args: argparse.Namespace) -> None:
     equal = tables.read(args.equal_files) if args.equal_files else None
     if args.duplicates == "merge":
         found = [tables.read(args.same_tissue)] if args.same_tissue else []
-        used = merge(used, found if equal is None else [*found, equal])
+        before, used = used, merge(used, found if equal is None else [*found, equal])
+        if args.by == "site" and (problems := list(sites.bridged(before, used))):
+            raise UserError(*problems)
     if args.preset:
         made, shares = splits.preset(args.preset, cases, args.classes), None
     else:

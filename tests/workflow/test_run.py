@@ -223,6 +223,8 @@ def test_nothing_to_do_after_a_finished_run(study):
         ({"browser": {"enabled": False}}, {"report": 1, "index": 1}),
         ({"splits": {"seed": 7}}, {"splits": 1, **AFTER_SPLITS}),
         ({"cohort": {"duplicates": "merge"}}, {"splits": 1, **AFTER_SPLITS}),
+        ({"cohort": {"quality": {"pen": "keep"}}}, {"cohort": 1, "report": 1, "index": 1}),
+        ({"cohort": {"quality": {"pen": "exclude"}}}, {"embed": 2, **AFTER_EMBED}),
         (
             {"embed": {"encoder": "efficientnet_lite0", "weights": "default"}},
             {"weights": 1, "embed": 2, **AFTER_EMBED},

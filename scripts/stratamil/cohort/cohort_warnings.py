@@ -65,7 +65,8 @@ def notes(cohort: Numbers) -> list[str]:
     if cohort["quality"] and len(cohort["quality"]["bits"]) == 1:
         (row,) = cohort["quality"]["bits"]
         result.append(
-            f"{_n(row['n'], '16-bit grey image')} use {row['bits']} bits and were scaled by these: {_first(row)}."
+            f"{_n(row['n'], '16-bit grey image')} {'uses' if row['n'] == 1 else 'use'} {row['bits']} bits and "
+            f"{'was' if row['n'] == 1 else 'were'} scaled by these: {_first(row)}."
         )
     for row in cohort["excluded"]:
         if row["kind"] == "row":
@@ -304,9 +305,9 @@ def _of_patches(quality: Numbers, by_class: str) -> Iterator[str]:
         )
     if quality["same"]:
         yield f"{_have(quality['same'], 'case')} patches that are all identical: {few(quality['same'], NAMED)}."
-    odd = [row for row in quality["kinds"] if images and not row["kind"].startswith("all ")]
-    if odd:
-        named = "; ".join(f"{row['n']} {row['kind']} (e.g. {row['examples'][0]})" for row in odd)
+    odd = [(row["kind"], row["used"]) for row in quality["kinds"] if images and not row["kind"].startswith("all ")]
+    if odd := [(kind, used) for kind, used in odd if used["n"]]:
+        named = "; ".join(f"{used['n']} {kind} (e.g. {used['examples'][0]})" for kind, used in odd)
         yield f"Odd images are used as they are: {named}. If they show no tissue, remove them."
     if len(quality["bits"]) > 1:
         named = (f"{row['bits']} bits ({_n(row['n'], 'image')}, e.g. {row['examples'][0]})" for row in quality["bits"])

@@ -149,6 +149,22 @@ def _torn(cases: pd.DataFrame) -> Iterator[str]:
         )
 
 
+def bridged(cases: pd.DataFrame, merged: pd.DataFrame) -> Iterator[str]:
+    """Yield a line for patients of several sites that count as one, for they have the same tissue.
+
+    cases: used ones. merged: the same, of duplicates.merged.
+    """
+    changed = merged["patient_id"].isin(merged.loc[merged["patient_id"] != cases["patient_id"], "patient_id"])
+    for _, of in cases[changed].groupby(merged["patient_id"], sort=False):
+        if of["site"].nunique() > 1:
+            told = [f"case {row.case_id} in {row.site}" for row in of.drop_duplicates("site").itertuples()]
+            yield (
+                f"cohort.duplicates: merge with splits.by: site, but patients {few(_ordered(of['patient_id']), SHOWN)} "
+                f"have the same tissue and are of several sites ({few(told, SHOWN)}): leave all but one out, or set "
+                "splits.by: patient"
+            )
+
+
 def _ordered(sites: pd.Series) -> list[str]:
     return sorted(sites.unique(), key=natural)
 

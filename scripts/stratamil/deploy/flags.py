@@ -20,6 +20,7 @@ COLUMNS = ("case_id", "flag", "value", "limit", "reason")
 # Each flag with its name for readers, the gravest first.
 FLAGS = {
     "known_case": "Known case",
+    "no_good_patch": "No good patch",
     "stain_unknown": "Unknown stain",
     "stains_missing": "Missing stains",
     "few_patches": "Few patches",
@@ -35,11 +36,13 @@ DISSENT = 1 / 3  # of the members, where out-of-fold predictions give no limit
 class Seen(NamedTuple):
     """What flags need of the features of a case, which can then be let go.
 
-    known: share of its images that were in the training cohort. unknown: its stains that the model does not know.
+    known: share of its images that were in the training cohort. emptied: whether all of its patches would be excluded
+    for their quality. unknown: its stains that the model does not know.
     stains: joined by +, in the model's order. shift: of `shift.rows`.
     """
 
     known: float
+    emptied: bool
     unknown: tuple[str, ...]
     n_patches: int
     n_slices: int
@@ -65,6 +68,7 @@ def seen(known: Reference, features: Features, bags: Bags, unknown: Mapping[str,
     for case, rows in ((case, list(rows)) for case, rows in shifts):
         result[case] = Seen(
             known=known.known(digests.distinct(case)),
+            emptied=case in features.emptied,
             unknown=tuple(sorted({*unknown.get(case, ()), *strange.get(case, ())})),
             n_patches=sum(patches for _, _, patches, *_ in rows),
             n_slices=sum(map(len, bags.cases[case])),
@@ -114,6 +118,9 @@ def _of_case(facts: Mapping[str, Any], case: str, own: Seen) -> Iterator[Row]:
     if own.known >= SEEN:
         text = f"{pct(own.known)} of its images were in the training cohort: this prediction is not independent"
         yield case, "known_case", own.known, SEEN, text
+    if own.emptied:
+        text = "every patch would be excluded for its quality, so all are used: look at them before the prediction"
+        yield case, "no_good_patch", own.n_patches, None, text
     if own.unknown:
         text = f"the model does not know {listed(own.unknown)}: not used"
         yield case, "stain_unknown", len(own.unknown), 0, text

@@ -66,7 +66,8 @@ def look(
     ink: whether patches with ink are suspect. Keys: rows (stain, class, patches, excluded, the median of each of
     MEASURES, and the number of each of KINDS), patches, suspect (how many are of any kind), suspects (kind -> patches),
     pictures (stain, kind, n, measure, its low and high, and paths, the worst first), excluded (why, n, paths), emptied
-    (cases that keep their patches because they have no other), and what `probe` returns.
+    (cases that keep their patches because they have no other), lost (stain, cases: those of which all patches of the
+    stain are excluded), and what `probe` returns.
     """
     if not facts["case_id"].isin(set(cases["case_id"])).any() or facts["tissue"].isna().all():
         return None
@@ -95,9 +96,17 @@ def look(
         "patches": int(used.sum()),
         "pictures": pictures,
         "excluded": excluded,
+        "lost": _lost(table, stains),
         "emptied": sorted(set(table.loc[table["emptied"], "case_id"]), key=natural),
         "probe": probe(table[used], cases, classes, bootstrap_samples, seed),
     }
+
+
+def _lost(table: pd.DataFrame, stains: Sequence[str]) -> list[dict[str, Any]]:
+    """Return the cases that have patches of a stain, but none that is used. table: of `known`."""
+    gone = table.groupby(["stain", "case_id"])["excluded"].min()
+    cases = gone[gone > 0].reset_index().groupby("stain")["case_id"].agg(lambda ids: sorted(ids, key=natural))
+    return [{"stain": stain, "cases": cases[stain]} for stain in stains if stain in cases]
 
 
 def known(features: store.Features, facts: pd.DataFrame, cases: pd.DataFrame) -> pd.DataFrame:

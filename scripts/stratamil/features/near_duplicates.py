@@ -16,6 +16,7 @@ from stratamil.features import neighbours, same_tissue, sketch
 from stratamil.features.store import Features, Rows
 
 ASKED = 8  # neighbours of each patch
+ASKED_AGAIN = 128  # of one whose neighbours are all near: its own case may have it so often that others hide behind
 CHECKED = 4  # of these, as parts of it
 WHOLE, PART = 0.93, 0.86  # products of canonical vectors from which a pair is checked
 SAME = 0.91  # agreement from which it counts: docs/how-to/duplicates.md
@@ -85,12 +86,19 @@ def _of_sketches(sketches: Rows, rows: NDArray[np.int64], threads: int) -> Itera
             yield _checked(sketches, rows, some["first"].to_numpy(), some["second"].to_numpy(), share)
 
 
-def _near(index: neighbours.faiss.Index, vectors: NDArray, block: NDArray, least: float) -> pd.DataFrame:
+def _near(
+    index: neighbours.faiss.Index, vectors: NDArray, block: NDArray, least: float, asked: int = ASKED
+) -> pd.DataFrame:
     """Return the neighbours of a block's vectors, other than themselves: first, second, product."""
-    products, found = index.search(vectors, min(ASKED, index.ntotal))
+    products, found = index.search(vectors, min(asked, index.ntotal))
     first = np.repeat(block, found.shape[1])
     table = pd.DataFrame({"first": first, "second": found.ravel(), "product": products.ravel()})
-    return table[(table["product"] >= least) & (table["second"] >= 0) & (table["first"] != table["second"])]
+    near = table[(table["product"] >= least) & (table["second"] >= 0) & (table["first"] != table["second"])]
+    full = products[:, -1] >= least
+    if asked == ASKED and full.any():
+        again = _near(index, vectors[full], block[full], least, ASKED_AGAIN)
+        near = pd.concat([near[~near["first"].isin(block[full])], again])
+    return near
 
 
 def _checked(sketches: Rows, rows: NDArray, first: NDArray, second: NDArray, share: float) -> pd.DataFrame:
@@ -107,7 +115,7 @@ def _checked(sketches: Rows, rows: NDArray, first: NDArray, second: NDArray, sha
 def _of_features(data: Features, rows: NDArray[np.int64], threads: int) -> tuple[NDArray[np.int64], pd.DataFrame]:
     """Return the rows that tell something, and the pairs of them whose features are the same but for noise."""
     values, width = data.values, data.values.shape[1]
-    if width < FEATURES or not len(rows):
+    if width < FEATURES or len(rows) <= NEXT:
         return rows, _pairs()
     drawn = np.sort(np.random.default_rng(0).choice(rows, min(len(rows), SAMPLE), replace=False))
     sample = values[drawn].astype(np.float32)

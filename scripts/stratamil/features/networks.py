@@ -26,7 +26,7 @@ from torch.nn import functional
 
 from stratamil.core import devices, files, provenance
 from stratamil.core.errors import UserError
-from stratamil.features import encoder_registry, images, state_dicts
+from stratamil.features import encoder_registry, images, sketch_encoder, state_dicts
 from stratamil.features.encoder_registry import LITE0, STAIN_STATS, Entry, Normalisation
 from stratamil.features.stain_stats import StainStats
 
@@ -163,8 +163,8 @@ def load(
         "pooling": pooling,
         "precision": precision,
         "dim": _dim(result, encoder, input_size),
-        # With other code, nothing is taken from the cache.
-        "code": provenance.code_digest(__file__, images.__file__)[:16],
+        # With other code, nothing is taken from the cache, nor a sketch from beside the features.
+        "code": provenance.code_digest(__file__, images.__file__, sketch_encoder.__file__)[:16],
         "pillow": PIL.__version__,
         "torch": str(torch.__version__),
         **described,

@@ -38,7 +38,8 @@ def look(shards: list[Path], copies: pd.DataFrame, patient_of: dict[str, str], i
 
     copies: of duplicates.find. patient_of: used case -> patient. images: whether the patches are images of which the
     files hold Facts and colour; else their features are looked at.
-    Keys: images, patches (with the excluded); kinds (kind, n, examples; an image may be of several); excluded (how many
+    Keys: images, patches (with the excluded); kinds (kind, n, examples, of all images, which may be of several; used:
+    n and examples of those that are not excluded); excluded (how many
     for their quality); empty (case_id, empty, patches: of used images whose pixels, or rows whose features, are all
     equal); same (cases whose patches are all one);
     bits (bits in use, n, examples: of all 16-bit grey images); unreadable (n, examples); copies (of
@@ -71,7 +72,11 @@ def look(shards: list[Path], copies: pd.DataFrame, patient_of: dict[str, str], i
         "images": images,
         "patches": len(table) + excluded,
         "excluded": excluded,
-        "kinds": [{"kind": kind, **_some(patches)} for kind, patches in kinds.items() if len(patches)],
+        "kinds": [
+            {"kind": kind, **_some(patches), "used": _some(patches[patches["path"].isin(table["path"])])}
+            for kind, patches in kinds.items()
+            if len(patches)
+        ],
         "empty": by_case.loc[by_case["empty"] > 0, ["case_id", "empty", "patches"]].to_dict("records"),
         "same": same["case_id"].tolist(),
         "bits": [{"bits": int(bits), **_some(patches)} for bits, patches in narrow.groupby("bits")],

@@ -14,7 +14,6 @@ from stratamil.features.sketch import POSES, SIDE, WEIGHT
 KEPT = (1.0, 0.97, 0.94, 0.91, 0.88, 0.85)  # shares of its side that a trimmed picture may have
 STEP = 0.03  # of a side, between two places where a part may lie
 BLOCK = 256  # pairs compared at once
-POINTS = 2 * sketch.KNOWN  # of each side, at which two pictures are ranked
 
 
 class Overlay(NamedTuple):
@@ -71,10 +70,8 @@ def _parts(sketches: NDArray, share: float) -> NDArray[np.float32]:
 
 def _rank_correlation(a: NDArray[np.float32], b: NDArray[np.float32]) -> NDArray[np.float32]:
     """Return Spearman's correlation of the points of each two pictures (n, WIDTH), (n,)."""
-    waves = sketch.waves(sketch.middles(POINTS)).astype(np.float32)
     ranks = []
     for values in (a, b):
-        points = (waves.T @ values.reshape(-1, SIDE, SIDE) @ waves).reshape(len(values), -1)
-        ranked = points.argsort(axis=1).argsort(axis=1).astype(np.float32)
+        ranked = sketch.pictures(values).argsort(axis=1).argsort(axis=1).astype(np.float32)
         ranks.append(ranked - ranked.mean(axis=1, keepdims=True))
     return (ranks[0] * ranks[1]).sum(axis=1) / np.square(ranks[0]).sum(axis=1)

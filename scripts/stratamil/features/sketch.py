@@ -12,7 +12,10 @@ from numpy.typing import NDArray
 SIDE = 16  # frequencies of each direction
 WIDTH = SIDE * SIDE
 KNOWN = 12  # frequency below which sketches are compared: above, saving and trimming change too much
-FAINT = 0.03  # optical density, SD over the picture, below which it shows nothing: glass, or an even smear
+SHADE = 3  # frequency below which there may be nothing but uneven light
+FAINT = 0.03  # optical density, SD over the picture without shade, below which it shows nothing: glass, an even smear
+LEAST = 0.15  # of the picture, which must be so much darker or lighter than the rest: small corners of tissue are alike
+POINTS = 2 * KNOWN  # of each side, at which a picture is made again
 POSES = tuple((turns, flipped) for flipped in (False, True) for turns in range(4))
 GRID = 4 * SIDE  # points at which a part of a picture is looked at
 _SIGN = np.where(np.arange(SIDE) % 2, -1, 1).astype(np.float32)
@@ -33,9 +36,18 @@ def middles(n: int) -> NDArray[np.float64]:
     return (np.arange(n) + 0.5) / n
 
 
+def pictures(sketches: NDArray) -> NDArray[np.float32]:
+    """Return the pictures that sketches stand for, (N, POINTS * POINTS)."""
+    some = waves(middles(POINTS)).astype(np.float32)
+    return (some.T @ sketches.reshape(-1, SIDE, SIDE).astype(np.float32) @ some).reshape(len(sketches), -1)
+
+
 def faint(sketches: NDArray) -> NDArray[np.bool_]:
-    """Return which sketches (N, WIDTH) show nothing, (N,): they are like too many others."""
-    return np.linalg.norm(sketches[:, 1:].astype(np.float32), axis=1) < FAINT
+    """Return which sketches (N, WIDTH) show next to nothing, (N,): they are like too many others."""
+    points = pictures(sketches)
+    unlike = np.abs(points - np.median(points, axis=1, keepdims=True)) > FAINT
+    fine = np.linalg.norm(sketches[:, _RADIUS.ravel() >= SHADE].astype(np.float32), axis=1)
+    return (fine < FAINT) | (unlike.mean(axis=1) < LEAST)
 
 
 def weighted(sketches: NDArray) -> NDArray[np.float32]:

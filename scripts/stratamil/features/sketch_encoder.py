@@ -4,9 +4,12 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.nn.functional import max_pool2d
 
 from stratamil.features import sketch
 from stratamil.features.images import THUMBNAIL
+
+BLACK = 8  # R, G and B below this, 3 x 3 pixels or more, are what fills a tile beyond the scan, and count as glass
 
 
 class SketchEncoder(nn.Module):
@@ -23,4 +26,7 @@ class SketchEncoder(nn.Module):
     def forward(self, batch: Tensor) -> Tensor:
         pixels = batch.to(self.device, non_blocking=True).float()
         density = -torch.log(pixels.clamp(min=1) / 255).mean(-1)
+        inside = 1 - max_pool2d((pixels.amax(-1) >= BLACK).float(), 3, stride=1, padding=1)
+        filled = max_pool2d(inside, 9, stride=1, padding=4)  # with its blurred edge
+        density = density * (1 - filled)
         return (self.waves @ density @ self.waves.T).flatten(1)

@@ -62,7 +62,8 @@ class Features:
     what the features depend on. blank: bool (N,), of patches whose pixels are all equal, where that is known.
     colour: float16 (N, COLOUR), the stain_stats of each image; None of precomputed features. sketch: float16
     (N, sketch.WIDTH), of each image; None of precomputed features. viewed: float16 ((1 + V) N, D), `values` and behind
-    them those of V further views, all patches of one after the other, if there are.
+    them those of V further views, all patches of one after the other, if there are. emptied: cases
+    that keep patches which are excluded, for they have no other.
     """
 
     values: NDArray[np.float16] | Rows
@@ -72,6 +73,7 @@ class Features:
     colour: NDArray[np.float16] | Rows | None = None
     viewed: NDArray[np.float16] | Rows | None = None
     sketch: NDArray[np.float16] | Rows | None = None
+    emptied: frozenset[str] = frozenset()
 
 
 @dataclass
@@ -102,7 +104,7 @@ def read(paths: Iterable[Path | str], case_ids: Iterable[str] | None = None, vie
     _check_identities(paths, shards)
     identities = {name: same[0].identity for name, same in folders.items()}
     identity = {"encoders": identities} if len(identities) > 1 else shards[0].identity
-    shards = _of_used(shards)
+    shards, emptied = _of_used(shards)
     beside = _beside(paths, shards)
     others = {number for numbers in beside.values() for number in numbers}
     first = [number for number in range(len(shards)) if number not in others]
@@ -127,13 +129,14 @@ def read(paths: Iterable[Path | str], case_ids: Iterable[str] | None = None, vie
         if all(matrix is not None for matrix in there):
             beside_them[name] = Rows(there, part[order], row[order], np.zeros_like(columns), width)
     table = table.iloc[order].reset_index(drop=True)
-    return Features(values, table, identity, blank[order], viewed=others, **beside_them)
+    return Features(values, table, identity, blank[order], viewed=others, emptied=emptied, **beside_them)
 
 
-def _of_used(shards: Sequence[Shard]) -> list[Shard]:
-    """Return shards without the patches that are excluded, but for those of a case that would have none left."""
+def _of_used(shards: Sequence[Shard]) -> tuple[list[Shard], frozenset[str]]:
+    """Return shards without the patches that are excluded, and the cases that keep theirs, having no other."""
     if not any(shard.table[EXCLUDED].any() for shard in shards):
-        return list(shards)
+        return list(shards), frozenset()
+    every = {case for shard in shards for case in shard.table["case_id"].unique()}
     some = {case for shard in shards for case in shard.table["case_id"][shard.table[EXCLUDED] == 0].unique()}
     result = []
     for shard in shards:
@@ -141,7 +144,7 @@ def _of_used(shards: Sequence[Shard]) -> list[Shard]:
         table = shard.table[used]
         table = table.assign(**{name: table[name].cat.remove_unused_categories() for name in IDS})
         result.append(replace(shard, table=table, blank=shard.blank[used]))
-    return result
+    return result, frozenset(every - some)
 
 
 def _beside(paths: Sequence[Path], shards: Sequence[Shard]) -> dict[int, list[int]]:

@@ -10,6 +10,7 @@ from stratamil.deploy.flags import FLAGS, NEAR
 
 MEANING = {
     "known_case": "The training cohort had half of the images or more. The prediction is not independent.",
+    "no_good_patch": "All patches would be excluded for their quality, as blank ones are; they were used.",
     "stain_unknown": "Patches of a stain that the model does not know were not used.",
     "stains_missing": "No training case had exactly these stains.",
     "few_patches": "Fewer patches than in any training case.",
@@ -45,14 +46,18 @@ def unjudged(facts: Mapping[str, Any]) -> list[str]:
 
 
 def grave(flags: pd.DataFrame, cases: int, facts: Mapping[str, Any]) -> list[str]:
-    """Return what a reader must know first: known cases, cases unlike those of training, and what was not judged.
+    """Return what a reader must know first: known cases, bad or unlike ones, and what was not judged.
 
     facts: of the reference.
     """
-    known, far = (flags.loc[flags["flag"] == name, "case_id"].tolist() for name in ("known_case", "feature_shift"))
+    first = ("known_case", "no_good_patch", "feature_shift")
+    known, bad, far = (flags.loc[flags["flag"] == name, "case_id"].tolist() for name in first)
     lines = []
     if known:
         lines.append(f"{n_of(len(known), 'case')} of {cases} had a part in the training: {few(known)}.")
+    if bad:
+        verb = "has" if len(bad) == 1 else "have"
+        lines.append(f"{n_of(len(bad), 'case')} of {cases} {verb} nothing but patches of bad quality: {few(bad)}.")
     if far:
         text = f"{len(far)} of {n_of(cases, 'case')} have patches unlike those of training"
         more = " The model was not tested on such images." if len(far) > cases / 4 else ""

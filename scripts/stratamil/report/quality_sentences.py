@@ -92,9 +92,10 @@ def probe(found: Numbers | None, cohort: Numbers) -> str:
 
 
 def warnings(found: Numbers | None, patients: bool) -> list[str]:
-    """Return sentences on cases without a good patch, and where quality alone tells the class."""
+    """Return sentences on cases and stains without a good patch, and where quality alone tells the class."""
     emptied = found["emptied"] if found else []
     lines = [_emptied(emptied)] if emptied else []
+    lines += [_lost(row["stain"], row["cases"]) for row in (found["lost"] if found else [])]
     if not telling(found):
         return lines
     auc, best = found["probe"]["auc"], found["probe"]["best"]
@@ -119,6 +120,15 @@ def _emptied(cases: Sequence[str]) -> str:
         f"{n_of(len(cases), 'case')} {'has' if one else 'have'} nothing but patches that would be excluded for their "
         f"quality, so {'it keeps' if one else 'they keep'} them: {few(cases, 8)}. Take {'it' if one else 'them'} "
         "out of the labels table."
+    )
+
+
+def _lost(stain: str, cases: Sequence[str]) -> str:
+    one = len(cases) == 1
+    return (
+        f"Of {n_of(len(cases), 'case')} every patch of {stain} is excluded for its quality: {few(cases, 8)}. The model "
+        f"sees {'it' if one else 'them'} without this stain, though a faint or negative one can look like glass: look "
+        "at the pictures of the excluded patches."
     )
 
 

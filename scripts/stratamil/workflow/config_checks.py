@@ -38,7 +38,7 @@ def problems(config: Mapping[str, Any], schema: Mapping[str, Any]) -> list[str]:
 def notes(config: Mapping[str, Any]) -> list[str]:
     """Return a line for each setting that has no effect, or an odd one, beside another. config: complete."""
     epochs, least = (config["train"][key] for key in ("epochs", "min_epochs"))
-    lines = list(_odd_colours(config))
+    lines = [*_odd_colours(config), *_unmeasured(config)]
     if epochs < least:
         why = f"less than train.min_epochs ({least}), so early stopping never acts"
         lines.append(f"train.epochs: {epochs} is {why}: each training takes {epochs} epochs")
@@ -55,6 +55,17 @@ def _odd_colours(config: Mapping[str, Any]) -> Iterator[str]:
         yield (
             f"embed.normalise: {', '.join(changed)} take the colours of an H&E reference: if not all of them are H&E, "
             f"name those that are, such as {{{changed[0]}: {own[changed[0]]}}}"
+        )
+
+
+def _unmeasured(config: Mapping[str, Any]) -> Iterator[str]:
+    """Yield a line for rules on the quality of images where there are none."""
+    quality, usual = config.get("cohort", {}).get("quality", {}), defaults("cohort.quality")
+    changed = [key for key, value in quality.items() if value != usual[key]]
+    if changed and config.get("features", {}).get("source") == "precomputed":
+        yield (
+            f"cohort.quality: {', '.join(changed)} with features.source: precomputed, which has no images: nothing is "
+            "measured, nothing excluded"
         )
 
 

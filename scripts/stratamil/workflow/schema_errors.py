@@ -100,7 +100,8 @@ def _wish(error: ValidationError) -> str:
     if error.validator == "required":
         return f"lacks {', '.join(key for key in value if key not in error.instance)}"
     if error.validator == "oneOf":
-        return f"does not fit: {error.schema['description']}"
+        form = error.schema.get("x-form")
+        return f"must be {form}" if form else f"does not fit: {error.schema['description']}"
     if error.validator in MESSAGES:
         return MESSAGES[error.validator].format(value)
     return error.message

@@ -193,6 +193,20 @@ def test_equal_files_and_near_duplicates_are_merged_or_warned_of(tmp_path, monke
         assert "cases 1, 2 share 1 equal file" in caplog.text
 
 
+def test_the_same_tissue_in_two_sites_is_told_where_sites_are_kept_whole(tmp_path, monkeypatch):
+    sited = cases().assign(label="1", site=["a", "b", "c", "d"] * 2)
+    sited.to_csv(tmp_path / "cases.csv", index=False)
+    out = [str(tmp_path / f"data_splits_0{i}.npz") for i in (1, 2, 3)]
+    words = ["--cases", str(tmp_path / "cases.csv"), "--classes", "a", "b", "--n-splits", "3", "--by", "site"]
+    words += ["--same-tissue", str(tmp_path / "near.csv"), "--duplicates", "merge", "--output", *out]
+    monkeypatch.setattr(sys, "argv", ["splits.py", *words])
+    near(["1", "2"], ["3", "7"]).to_csv(tmp_path / "near.csv", index=False)
+    with pytest.raises(UserError) as error:
+        script.main(script.arguments())
+    (line,) = error.value.problems
+    assert "patients p1, p2 have the same tissue and are of several sites (case 1 in a, case 2 in b)" in line
+
+
 @settings(max_examples=20, deadline=None)
 @given(st.lists(st.sets(st.sampled_from("12345678"), min_size=2, max_size=3), max_size=4))
 def test_merged_patients_are_those_that_groups_connect(groups):

@@ -16,6 +16,7 @@ from stratamil.deploy import flags, reference, shift
 from stratamil.deploy.reference import Reference
 from stratamil.features import extract, networks, store
 from stratamil.mil.bags import Bags
+from stratamil.report import new_case_words
 from stratamil.stats import metrics
 
 
@@ -99,6 +100,15 @@ def test_what_training_never_had(cohort, shape, flag):
     result = found(cohort[2], new(shape))
     row = result.flags.set_index("flag").loc[flag]
     assert row["case_id"] == "new a" and "training case" in row["reason"]
+
+
+def test_a_case_of_nothing_but_excluded_patches_is_flagged(cohort):
+    data = replace(new({"a": LIKE["1"], "b": LIKE["2"]}), emptied=frozenset(["new a"]))
+    made = found(cohort[2], data).flags
+    rows = made.query("flag == 'no_good_patch'")
+    assert rows["case_id"].tolist() == ["new a"] and "excluded for its quality" in rows["reason"].item()
+    said = new_case_words.grave(made, 2, cohort[2].facts)
+    assert "1 case of 2 has nothing but patches of bad quality: new a." in said
 
 
 def test_unknown_stains_of_names_and_of_features(cohort):

@@ -94,6 +94,14 @@ def looked(table, **more):
     return patch_quality.look(features, table.drop(columns="residual"), cases, CLASSES, STAINS, **options)
 
 
+def test_a_stain_that_a_case_loses_is_named_and_one_of_some_patches_is_not():
+    table = sound()
+    of = table["case_id"].isin(["10", "2"]) & (table["stain"] == STAINS[1])
+    table.loc[of | (table["path"] == f"3/{STAINS[1]}/0.png"), "excluded"] = 2
+    assert looked(table)["lost"] == [{"stain": STAINS[1], "cases": ["2", "10"]}]
+    assert looked(sound())["lost"] == []
+
+
 def test_quality_that_tells_nothing_and_quality_that_tells_the_class():
     """The second from sharpness alone, by patient; the first is near chance, whatever the seed."""
     values = []

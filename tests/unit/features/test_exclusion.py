@@ -86,6 +86,7 @@ def test_what_is_excluded_is_read_by_nobody_and_listed(study):
     # a case that would have nothing left keeps its patches
     assert found.table["path"].tolist() == ["1_0.png", "1_3.png", "2_0.png", "2_1.png", "3_0.png"]
     assert found.blank.tolist() == [False, False, True, True, False] and len(found.colour) == 5
+    assert found.emptied == {"2"} and not store.read([study.shard], ["1"]).emptied
     lost = left_out.read([study.shard])
     assert lost[["case_id", "path", "why"]].to_numpy().tolist() == [
         ["3", "3_1.png", flow.UNREADABLE],

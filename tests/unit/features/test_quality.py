@@ -17,7 +17,7 @@ NONE = pd.DataFrame(columns=duplicates.COLUMNS)
 CASES = ("1", "2", "3")
 
 
-def shard(folder, odd=None, values=None, bits=8, lost=(), patches=4):
+def shard(folder, odd=None, values=None, bits=8, lost=(), patches=4, excluded=()):
     """A shard of three cases; odd: path -> flags of its image, None of external features; values: row -> features."""
     rows = [(case, "h&e", "match_1", n, f"{case}_{n}.png") for case in CASES for n in range(patches)]
     table = pd.DataFrame(rows, columns=["case_id", "stain", "slice_id", "patch", "path"])
@@ -25,6 +25,7 @@ def shard(folder, odd=None, values=None, bits=8, lost=(), patches=4):
         table = table.assign(
             width=74, height=74, bits=bits, sharpness=1, odd=[int(odd.get(path, 0)) for path in table["path"]]
         )
+    table = table.assign(excluded=table["path"].isin(excluded).astype(int)) if excluded else table
     numbers = np.random.default_rng(0).normal(size=(len(table), 6)).astype(np.float16)
     for row, what in (values or {}).items():
         numbers[row] = what
@@ -60,6 +61,16 @@ def test_images_are_counted_by_kind_and_blank_ones_by_case(tmp_path):
     assert "1 case has nothing but blank patches" in words and ": 3." in words
     assert "1 (3 of 4), 2 (1 of 4)" in words and "2 longer than 4 times their width (e.g. 2_2.png)" in words
     assert "2 patches of used cases cannot be read" in words and found["unreadable"]["examples"] == ["a.png", "b.png"]
+
+
+def test_odd_images_that_are_excluded_are_not_said_to_be_used(tmp_path):
+    odd = {"1_0.png": Odd.BLANK | Odd.SMALL, "1_1.png": Odd.SMALL, "2_0.png": Odd.TWO_LEVEL, "3_0.png": Odd.TRANSPARENT}
+    found = look(shard(tmp_path, odd, excluded=["1_0.png", "2_0.png", "3_0.png"])[0])
+    assert {row["kind"]: (row["n"], row["used"]["n"]) for row in found["kinds"]} == {
+        "fully transparent, read as white": (1, 0), "all of one colour, neither white nor black": (1, 0),
+        "of two colours only": (1, 0), "smaller than 16 pixels": (2, 1),
+    }  # fmt: skip
+    assert "used as they are: 1 smaller than 16 pixels (e.g. 1_1.png). If" in said(found)
 
 
 def test_a_sound_cohort_has_nothing_to_say(tmp_path):

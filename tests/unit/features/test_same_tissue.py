@@ -64,7 +64,7 @@ def test_the_poses_of_a_picture_have_one_vector_and_are_told(seed):
     by_rule = np.concatenate([
         sketch.posed(sketches[:1].reshape(1, 16, 16).astype(float), *pose) for pose in sketch.POSES
     ])  # fmt: skip
-    np.testing.assert_allclose(by_rule.reshape(8, -1), sketches, atol=1e-3)
+    np.testing.assert_allclose(by_rule.reshape(8, -1), sketches, atol=2e-3)
     vectors = sketch.canonical(sketches)
     assert (vectors @ vectors.T).min() > 0.999
     laid = same_tissue.overlay(sketches, np.repeat(sketches[:1], 8, axis=0), 1)
@@ -106,6 +106,50 @@ def test_what_shows_nothing_is_like_nothing():
     assert not found(blank)
 
 
+def shaded(seed, round_=False):
+    """Glass under uneven light: a slope in some direction, or brightest in the middle."""
+    random = np.random.default_rng(seed)
+    y, x = np.mgrid[:SIDE, :SIDE] / SIDE - 0.5
+    angle, depth = random.uniform(0, 7), random.uniform(0.1, 0.3)
+    light = 1 - depth * (2 * (x**2 + y**2) if round_ else np.cos(angle) * x + np.sin(angle) * y + 0.5)
+    return Image.fromarray((235 * light[..., None] + random.normal(0, 2, (SIDE, SIDE, 3))).clip(0, 255).astype("uint8"))
+
+
+def beyond(picture, colour, sides):
+    """A tile at the edge of a scan: what lies beyond is of one colour."""
+    pixels = np.array(picture)
+    pixels[:, : round(0.4 * SIDE)] = colour
+    if sides == 2:
+        pixels[: round(0.4 * SIDE)] = colour
+    return Image.fromarray(pixels)
+
+
+def cornered(seed):
+    """Glass but for a little tissue in a corner, behind a straight edge."""
+    random = np.random.default_rng(seed)
+    pixels, (y, x) = np.asarray(tissue(seed)).copy(), np.mgrid[:SIDE, :SIDE]
+    glass = x + y < np.quantile(x + y, 1 - random.uniform(0.02, 0.08))
+    pixels[glass] = random.normal(240, 2, (glass.sum(), 3))
+    return Image.fromarray(pixels)
+
+
+@pytest.mark.parametrize("made", [
+    shaded, lambda seed: shaded(seed, round_=True), cornered, lambda seed: beyond(tissue(seed), 0, 1),
+    lambda seed: beyond(tissue(seed), 0, 2), lambda seed: jpeg(beyond(tissue(seed), 0, 1), 80),
+    lambda seed: beyond(tissue(seed), 255, 2),
+])  # fmt: skip
+def test_uneven_light_tiles_beyond_the_scan_and_little_tissue_are_not_the_same_tissue(made):
+    assert not found(features(sketched(*map(made, range(40))), [str(i) for i in range(40)]))
+
+
+def test_copies_of_a_tile_beyond_the_scan_are_found():
+    pictures = [beyond(tissue(seed), 0, 1) for seed in range(10)]
+    copies = [jpeg(turned(picture, 1, True), 80) for picture in pictures]
+    assert found(features(sketched(*pictures, *copies), [str(i) for i in range(20)])) == {
+        frozenset((i, 10 + i)) for i in range(10)
+    }
+
+
 def test_one_nucleus_or_one_edge_at_the_same_place_is_not_the_same_tissue():
     y, x = np.mgrid[:SIDE, :SIDE] / SIDE
     pictures = []
@@ -117,6 +161,13 @@ def test_one_nucleus_or_one_edge_at_the_same_place_is_not_the_same_tissue():
         half = np.where((x < 0.5)[..., None], 240 + 0 * pixels, pixels)
         pictures.append(Image.fromarray(half.clip(0, 255).astype(np.uint8)))
     assert not found(features(sketched(*pictures), [str(i) for i in range(60)]))
+
+
+def test_a_patch_that_its_own_case_has_often_is_found_in_another_too():
+    often = [jpeg(tissue(1), 95)] * 12 + [jpeg(turned(tissue(1), 1, False), 60)] * 12
+    data = features(sketched(*often, *map(tissue, range(2, 20))), ["a"] * 12 + ["b"] * 12 + ["c"] * 18)
+    listed = duplicate_tables.across(data.table, near_duplicates.find(data))
+    assert listed["path"].nunique() == 24 and set(listed["group"]) == {1}
 
 
 def test_many_are_looked_up_by_cells_and_give_the_same(monkeypatch):
@@ -140,6 +191,8 @@ def test_features_alone_tell_what_was_encoded_twice(monkeypatch):
     data = features(None, cases, values=np.concatenate([values, again, background]))
     assert found(data) == {frozenset((i, 400 + i)) for i in range(10)}
     assert not found(features(None, cases, values=data.values[:, :8]))  # too few numbers to tell
+    with np.errstate(all="raise"):
+        assert not any(found(features(None, cases[:n], values=data.values[:n])) for n in range(7))  # and too few rows
 
 
 def test_tables_group_cases_and_count_within(tmp_path):

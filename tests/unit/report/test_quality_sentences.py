@@ -24,7 +24,7 @@ def found(**changes):
         "rows": rows, "suspects": dict.fromkeys(KINDS, 0) | {"blurred": 2}, "suspect": 2, "patches": 4800,
         "pictures": [picture | {"paths": ["a.png"]}],
         "excluded": [{"why": "blank: all pixels equal", "n": 12, "paths": []}],
-        "emptied": [],
+        "emptied": [], "lost": [],
         "probe": {"auc": Estimate(0.55, 0.4, 0.7, 24), "cases": 24, "patients": 24, "best": BEST},
     } | changes  # fmt: skip
 
@@ -65,6 +65,8 @@ def test_quality_that_tells_the_class_is_a_warning():
     assert (
         line.startswith("2 cases have nothing but patches that would be excluded for their quality") and NASTY in line
     )
+    (line,) = numbers(found(probe=None, lost=[{"stain": "sox10", "cases": ["7"]}]))["warnings"]
+    assert line.startswith("Of 1 case every patch of sox10 is excluded for its quality: 7. The model sees it without")
 
 
 def test_names_are_text_and_pictures_are_part_of_the_page(tmp_path):

@@ -67,7 +67,7 @@ GIVEN = {"features": {"source": "precomputed", "manifest": "m.csv"}}
         ),
         ({"embed": {"encoder": "hf-hub:a/b", "weights": "none"}}, "embed.weights: hf-hub:a/b needs its weights"),
         ({"embed": {"normalise": {"he": "macenko"}}}, "embed.normalise: no stain 'he': set one of h&e"),
-        ({"embed": {"normalise": "vahadane"}}, "embed.normalise: 'vahadane' does not fit"),
+        ({"embed": {"normalise": "vahadane"}}, "embed.normalise: 'vahadane' must be one of none"),
         ({"embed": {"normalise": {"h&e": "vahadane"}}}, "embed.normalise"),
         ({"embed": {"views": -1}}, "embed.views: -1 must be at least 0"),
         (GIVEN | {"embed": {"views": 2}}, "embed.views: 2 with features.source: precomputed, which has no images"),
@@ -200,3 +200,23 @@ def test_several_stains_with_the_colours_of_one_reference_are_taken_and_said():
     (line,) = lines(normalise="macenko")
     assert line.startswith("embed.normalise: h&e, melan, sox10 take the colours of an H&E reference")
     assert lines(normalise={"h&e": "macenko", "melan": "none"}) == lines() == []
+
+
+def test_quality_of_precomputed_features_is_a_rule_without_images():
+    config = {name: defaults(name) for name in ("train", "names", "embed")}
+    for source, changes, said in (
+        ("precomputed", {}, []),
+        ("precomputed", {"min_tissue": 0.05}, ["cohort.quality: min_tissue with features.source: precomputed, which"]),
+        ("patches", {"min_tissue": 0.05}, []),
+    ):
+        quality = {"cohort": {"quality": defaults("cohort.quality") | changes}}
+        found = config_checks.notes(config | quality | {"features": {"source": source}})
+        assert [line[: len(begin)] for line, begin in zip(found, said, strict=True)] == said
+
+
+def test_a_method_that_does_not_exist_is_told_which_do():
+    for wrong in ("vahadane", {"h&e": "vahadane"}, {}, None):
+        (line,) = config_checks.problems({"embed": {"normalise": wrong}}, SCHEMA)
+        assert line.endswith(
+            " must be one of none, reinhard, macenko, or stains with one of these, such as {h&e: macenko}"
+        )
