@@ -14,7 +14,7 @@ from repository import REPOSITORY
 
 from stratamil.core import provenance
 from stratamil.core.errors import UserError
-from stratamil.features import download, encoder_registry, images, networks
+from stratamil.features import download, encoder_registry, images, networks, sketch_encoder
 from stratamil.features.stain_stats import STAINS, StainStats
 
 pytestmark = pytest.mark.slow
@@ -540,7 +540,7 @@ def test_stain_stats_do_not_depend_on_pooling_or_precision():
     assert torch.equal(a(noise(2, 32)), b(noise(2, 32)))
 
 
-@pytest.mark.parametrize("module", ["images", "networks", "state_dicts", "stain_stats", "encoder_registry"])
+@pytest.mark.parametrize("module", ["images", "networks", "state_dicts", "stain_stats", "encoder_registry", "sketch"])
 def test_other_code_is_another_identity(tmp_path, monkeypatch, module):
     """So that features of an older version of the code are never taken from a cache."""
     before = networks.load("stain_stats", None, 32, "global").identity["code"]
@@ -548,6 +548,6 @@ def test_other_code_is_another_identity(tmp_path, monkeypatch, module):
     with open(tmp_path / f"scripts/stratamil/features/{module}.py", "a") as file:
         file.write("# edited\n")
     monkeypatch.setattr(provenance, "SCRIPTS", tmp_path / "scripts")
-    for each in (networks, images):
+    for each in (networks, images, sketch_encoder):
         monkeypatch.setattr(each, "__file__", str(tmp_path / "scripts" / Path(each.__file__).relative_to(SCRIPTS)))
     assert networks.load("stain_stats", None, 32, "global").identity["code"] != before
