@@ -13,7 +13,16 @@ from stratamil.cohort.cohort_warnings import PATCHES
 from stratamil.cohort.inventory import USED
 from stratamil.core.names import natural
 from stratamil.core.wording import in_list
-from stratamil.evaluation import by_column, clinical, competitors, decision_curve, learning_curve, power, tuned
+from stratamil.evaluation import (
+    by_column,
+    clinical,
+    competitors,
+    decision_curve,
+    doubtful_labels,
+    learning_curve,
+    power,
+    tuned,
+)
 from stratamil.evaluation.runs import Run
 from stratamil.evaluation.study import Study, mean_of, sd_of
 from stratamil.stats import intervals, metrics
@@ -73,6 +82,7 @@ def numbers(study: Study) -> dict[str, Any]:
         "columns": by_column.found(study, study.columns) if study.columns else None,
         "clinical": clinical.found(study, study.clinical, ours, out_of_fold),
         "per_case": _per_case(study),
+        "contradicted": doubtful_labels.contradicted(study),
         "rest_on_few": _rest_on_few(study, headline),
         "subgroups": _subgroups(study),
         "coverage": coverage(study),

@@ -41,7 +41,9 @@ def test_what_is_counted_and_how_groups_are_made():
     )
     assert sentences.counted([NUMBER], "case").endswith("median (quartiles).")
     groups = [{"kind": "Age", "split": "thirds"}, {"kind": "Site", "split": ""}]
-    assert sentences.groups(groups, "case").startswith("Numbers and dates are split: Age in thirds of the cases. No figure")
+    assert sentences.groups(groups, "case").startswith(
+        "Numbers and dates are split: Age in thirds of the cases. No figure"
+    )
     assert sentences.groups(groups[1:], "patient").startswith("No figure is given where fewer than 5 patients")
 
 
