@@ -229,8 +229,13 @@ def _of_columns(cohort: Numbers) -> Iterator[str]:
     """Yield a sentence on ages and sexes that cannot be those of one person."""
     if odd := cohort["implausible"]:
         unit = "case" if cohort["patient_column"] is None else "patient"
-        named = few([f"{what} of {unit} {who}" for what, who in odd], NAMED)
-        yield f"Implausible in the labels table: {named}. Correct the table, or name the right column of patients."
+        named = few([f"{what} of {unit} {who}" for what, who, _ in odd], NAMED)
+        also = f". Where one {unit} has several, the column of {unit}s may be the wrong one" if _differ(odd) else ""
+        yield f"Implausible in the labels table: {named}. Correct the table{also}."
+
+
+def _differ(odd: list[tuple[str, str, bool]]) -> bool:
+    return any(several for _, _, several in odd)
 
 
 def _of_cases(cohort: Numbers) -> Iterator[str]:

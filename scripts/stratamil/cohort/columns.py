@@ -8,10 +8,9 @@ from pathlib import Path
 import pandas as pd
 
 from stratamil.cohort.labels import bare
-from stratamil.core import cells, ids, tables
+from stratamil.core import cells, ids, tables, wording
 from stratamil.core.errors import UserError, few
 from stratamil.core.names import natural
-from stratamil.core.wording import listed
 
 DISTINCT = 6  # fewer different numbers are categories, such as a grade or a code
 THIRDS = 60  # fewer cases are split at the median, as dates always are
@@ -103,8 +102,8 @@ def typed(name: str, texts: pd.Series, category: bool = False) -> Column:
     return Column(name, texts.astype(object).where(texts.notna(), None), False)
 
 
-def implausible(columns: Iterable[Column], patients: Mapping[str, str]) -> Iterator[tuple[str, str]]:
-    """Yield (`age 16 and 61`, patient) for ages that no person has, or not within one study, and for two sexes.
+def implausible(columns: Iterable[Column], patients: Mapping[str, str]) -> Iterator[tuple[str, str, bool]]:
+    """Yield (`age 16 and 61`, patient, whether values differ) for ages and sexes that no person has, or not one person.
 
     patients: case_id -> patient.
     """
@@ -117,8 +116,8 @@ def implausible(columns: Iterable[Column], patients: Mapping[str, str]) -> Itera
             different = sorted(set(own))
             least, most = different[0], different[-1]
             if (least < 0 or most > OLDEST or most - least > APART) if age else least != most:
-                told = listed([_plain(value) if age else value for value in different])
-                yield f"{column.name} {told}", patient
+                told = wording.listed([_plain(value) if age else value for value in different])
+                yield f"{column.name} {told}", patient, least != most
 
 
 def groups(column: Column) -> pd.Series:
@@ -130,8 +129,8 @@ def groups(column: Column) -> pd.Series:
         return column.values.where(column.values.notna(), MISSING).astype(str)
     known = column.values.dropna()
     parts = pd.qcut(known, 3 if split_into(column) == "thirds" else 2, labels=False, duplicates="drop").fillna(0)
-    ends = {part: (known[parts == part].min(), known[parts == part].max()) for part in set(parts)}
-    names = {part: " to ".join(dict.fromkeys(map(column.told, both))) for part, both in ends.items()}
+    found = {part: (known[parts == part].min(), known[parts == part].max()) for part in set(parts)}
+    names = {part: wording.ends(*map(column.told, both)) for part, both in found.items()}
     return parts.map(names).reindex(column.values.index).fillna(MISSING)
 
 

@@ -12,7 +12,7 @@ from stratamil.cohort import flow
 from stratamil.cohort.cohort_warnings import PATCHES
 from stratamil.cohort.inventory import USED
 from stratamil.core.names import natural
-from stratamil.core.wording import in_list
+from stratamil.core.wording import ends, in_list
 from stratamil.evaluation import (
     by_column,
     clinical,
@@ -288,9 +288,10 @@ def _subgroups(study: Study) -> list[dict[str, Any]]:
     names = {}
     for third in sorted(thirds.unique()):
         patches = table["patches"][thirds == third]
-        names[third] = f"{patches.min()} to {patches.max()} patches"
+        names[third] = f"{ends(str(patches.min()), str(patches.max()))} patches"
+    coded = table["true"] + ", code " + table["code"].map(in_list)
     keys = {
-        "class code": table["true"] + ", code " + table["code"].map(in_list),
+        "class code": coded.where(table["true"] != table["code"], table["true"]),
         "stains": table["missing"].map(lambda text: f"{text.replace(';', ', ')} missing" if text else "all stains"),
         "patches of a case": thirds.map(names),
     }

@@ -21,6 +21,7 @@ ROW = 0.235  # inches a line of a forest
 DIGIT = 5.3  # points that a character of 9 points takes, on average
 LABEL = 24  # characters, beyond which a label goes on in the next line
 HEAD = "value (95% CI)"
+OPEN = "open mark: no CI defined"
 
 
 class Row(NamedTuple):
@@ -95,7 +96,8 @@ def forest(
     axes.tick_params(axis="y", length=0)
     axes.grid(visible=False, axis="y")
     axes.spines["left"].set_visible(False)
-    axes.set_xlabel(measure, labelpad=18 if sides else 4)
+    open_mark = any(row.estimate.value is not None and row.estimate.low is None for row in rows)
+    axes.set_xlabel(f"{measure} ({OPEN})" if open_mark else measure, labelpad=18 if sides else 4)
     for text, align, apart in ((f"← {sides[0]}", "right", -6), (f"{sides[1]} →", "left", 6)) if sides else ():
         place = {"xycoords": ("data", "axes fraction"), "xytext": (apart, -18), "textcoords": "offset points"}
         axes.annotate(text, (reference, 0), ha=align, va="top", fontsize=9, annotation_clip=False, **place)

@@ -57,9 +57,11 @@ def test_ages_and_sexes_that_no_person_has_are_told_with_their_patient():
         return Column(name, pd.Series(values, index=list("123456")), not isinstance(values[0], str))
 
     ages = column("age", 61.0, 16.0, 50.0, 70.0, 430.0, np.nan)
-    assert list(columns.implausible([ages], patients)) == [("age 16 and 61", "a"), ("age 430", "c")]
-    assert list(columns.implausible([ages], dict(zip("123456", "123456")))) == [("age 430", "5")]
-    assert list(columns.implausible([column("Sex", "m", "f", "f", "f", None, "m")], patients)) == [("Sex f and m", "a")]
+    assert list(columns.implausible([ages], patients)) == [("age 16 and 61", "a", True), ("age 430", "c", False)]
+    assert list(columns.implausible([ages], dict(zip("123456", "123456")))) == [("age 430", "5", False)]
+    assert list(columns.implausible([column("Sex", "m", "f", "f", "f", None, "m")], patients)) == [
+        ("Sex f and m", "a", True)
+    ]
     others = [column("age_months", *ages.values), column("Grade", *ages.values), column("Age", *[30.0] * 5, np.nan)]
     assert list(columns.implausible(others, patients)) == []
 
@@ -72,11 +74,11 @@ def test_a_decimal_comma_is_a_number_and_what_may_be_thousands_is_not():
     ages = columns.typed("Alter", written(["80,5", "49,5", "61", "62.5", "70,25", "730", None]))
     assert ages.numeric and ages.values.tolist()[:6] == [80.5, 49.5, 61, 62.5, 70.25, 730] and ages.values.isna()["6"]
     assert list(columns.implausible([ages], dict.fromkeys(ages.values.index, "a"))) == [
-        ("Alter 49.5, 61, 62.5, 70.25, 80.5 and 730", "a")
+        ("Alter 49.5, 61, 62.5, 70.25, 80.5 and 730", "a", True)
     ]
     few = columns.typed("Alter", written(["33,5", "69,5", "unclear"]))  # categories, of one patient
     assert not few.numeric and list(columns.implausible([few], dict.fromkeys("012", "b"))) == [
-        ("Alter 33.5 and 69.5", "b")
+        ("Alter 33.5 and 69.5", "b", True)
     ]
     assert not columns.typed("Weight", written([f"{i},250" for i in range(1, 9)])).numeric
     assert columns.typed("Share", written([f"0,{i}50" for i in range(1, 9)])).values["0"] == 0.15

@@ -372,7 +372,8 @@ def test_what_can_make_a_result_untrue_comes_before_what_is_small():
     ink = {"kind": "ink", "paths": ["a.png"], "cases": ["7"]}
     probe = {"auc": Estimate(0.8, 0.7, 0.9), "patients": 24, "best": best}
     grades = {"emptied": ["b5"], "lost": [], "probe": probe, "pictures": [ink], "suspects": {"ink": 1}}
-    looks = {"quality": QUALITY | content, "names": names, "patch_quality": grades, "implausible": [("age 430", "p7")]}
+    looks = {"quality": QUALITY | content, "names": names, "patch_quality": grades}
+    looks["implausible"] = [("age 430", "p7", False)]
     said = cohort_summary.said(made.numbers() | looks, made.tables()[2], ["split 01: test holds 9"])
     begins = [
         "Cases b1, b2 share 1 equal file", "No patient column", "1 slice looks like another stain",
@@ -450,13 +451,18 @@ def test_what_cannot_be_read_is_in_the_flow_and_among_what_is_excluded():
 def test_what_no_person_can_be_is_a_warning():
     made = Made()
     patches, cases, excluded = made.tables()
-    known, odd = cohort_summary.classed(patches, cases), [("age 16 and 61", "p7"), ("age 430", "p<9>")]
-    looks = {"implausible": odd}
-    found = cohort_summary.numbers(known, cases, excluded, made.splits(), **made.settings(), looks=looks)
-    (line,) = found["warnings"]
-    assert line.startswith(
-        "Implausible in the labels table: age 16 and 61 of patient p7, age 430 of patient p<9>. Correct"
+    known, odd = cohort_summary.classed(patches, cases), [("age 16 and 61", "p7", True), ("age 430", "p<9>", False)]
+
+    def line(*entries):
+        looks = {"implausible": list(entries)}
+        found = cohort_summary.numbers(known, cases, excluded, made.splits(), **made.settings(), looks=looks)
+        return found["warnings"][0]
+
+    assert line(*odd) == (
+        "Implausible in the labels table: age 16 and 61 of patient p7, age 430 of patient p<9>. Correct the table. "
+        "Where one patient has several, the column of patients may be the wrong one."
     )
+    assert line(odd[1]) == "Implausible in the labels table: age 430 of patient p<9>. Correct the table."
 
 
 def test_cases_that_are_lost_come_before_rare_stains():

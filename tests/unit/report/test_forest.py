@@ -40,6 +40,11 @@ def test_a_forest_draws_each_row_at_its_numbers_and_says_them():
     assert labels == ["patches", "colour", "no patches", "slices", "no CI", "one class", "mean"]
 
 
+def test_open_marks_are_explained_where_there_are_any():
+    label = [forest.forest(rows, "T", "AUROC").axes[0].get_xlabel() for rows in (ROWS, ROWS[:2])]
+    assert label == [f"AUROC ({forest.OPEN})", "AUROC"]
+
+
 def test_the_axis_holds_every_ci_and_the_reference():
     low, high = forest.forest(ROWS, "T", "difference", reference=1).axes[0].get_xlim()
     assert low < -0.1 and high > 1
