@@ -230,12 +230,12 @@ def _of_columns(cohort: Numbers) -> Iterator[str]:
     if odd := cohort["implausible"]:
         unit = "case" if cohort["patient_column"] is None else "patient"
         named = few([f"{what} of {unit} {who}" for what, who, _ in odd], NAMED)
-        also = f". Where one {unit} has several, the column of {unit}s may be the wrong one" if _differ(odd) else ""
-        yield f"Implausible in the labels table: {named}. Correct the table{also}."
+        yield f"Implausible in the labels table: {named}. Correct the table{_also_differ(odd, unit)}."
 
 
-def _differ(odd: list[tuple[str, str, bool]]) -> bool:
-    return any(several for _, _, several in odd)
+def _also_differ(odd: list[tuple[str, str, bool]], unit: str) -> str:
+    differ = any(several for _, _, several in odd)
+    return f". Where one {unit} has several values, the column of {unit}s may be the wrong one" if differ else ""
 
 
 def _of_cases(cohort: Numbers) -> Iterator[str]:

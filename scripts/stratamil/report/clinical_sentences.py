@@ -56,7 +56,8 @@ def counted(rows: Sequence[Mapping[str, Any]], unit: str) -> str:
 def groups(rows: Sequence[Mapping[str, Any]], unit: str) -> str:
     """Say how subgroups were made and what is not given."""
     split = {row["kind"]: row["split"] for row in rows if row["split"]}
-    made = [f"{name} in {how}" for name, how in split.items()]
+    named = {how: [name for name, own in split.items() if own == how] for how in split.values()}
+    made = [f"{listed(names)} in {how}" for how, names in named.items()]
     said = f"Numbers and dates are split: {listed(made)} of the cases. " if made else ""
     return f"{said}No figure is given where fewer than 5 {unit}s of a class make it."
 

@@ -168,7 +168,11 @@ def picture(row: Numbers) -> str:
     low, high = ((pct(v, 1) if share else num(v, 0 if v >= 10 else 2)) for v in (row["low"], row["high"]))
     name = MOST.get(row["measure"], row["measure"])
     values = f"{name} {low}" if low == high else f"{name} {low} to {high}"
-    count = f"{row['kind']}, {thousands(row['n'])} suspect" if row["n"] else f"none {row['kind']}; the nearest to it"
+    count = (
+        f"{row['kind']}, {thousands(row['n'])} suspect"
+        if row["n"]
+        else f"none counts as {row['kind']}; these are nearest"
+    )
     return f"{row['stain']}: {count} ({values})"
 
 

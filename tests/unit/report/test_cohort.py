@@ -460,7 +460,7 @@ def test_what_no_person_can_be_is_a_warning():
 
     assert line(*odd) == (
         "Implausible in the labels table: age 16 and 61 of patient p7, age 430 of patient p<9>. Correct the table. "
-        "Where one patient has several, the column of patients may be the wrong one."
+        "Where one patient has several values, the column of patients may be the wrong one."
     )
     assert line(odd[1]) == "Implausible in the labels table: age 430 of patient p<9>. Correct the table."
 
