@@ -5,7 +5,7 @@ from pathlib import Path, PurePath
 from typing import Any
 
 from stratamil.core.errors import few
-from stratamil.core.wording import listed, n_of, num, pct, span, thousands
+from stratamil.core.wording import ends, listed, n_of, num, pct, span, thousands
 from stratamil.evaluation.patch_quality import KINDS, LITTLE, telling
 from stratamil.report.stain_sentences import strip
 
@@ -167,7 +167,7 @@ def picture(row: Numbers) -> str:
     share = row["measure"] in SHARES
     low, high = ((pct(v, 1) if share else num(v, 0 if v >= 10 else 2)) for v in (row["low"], row["high"]))
     name = MOST.get(row["measure"], row["measure"])
-    values = f"{name} {low}" if low == high else f"{name} {low} to {high}"
+    values = f"{name} {ends(low, high)}"
     count = (
         f"{row['kind']}, {thousands(row['n'])} suspect"
         if row["n"]

@@ -6,7 +6,7 @@ from typing import Any, NamedTuple
 
 from stratamil.cohort.cohort_warnings import PATCHES, PATIENTS
 from stratamil.core.errors import few as few_of
-from stratamil.core.wording import baseline_label, listed, n_of, num, span
+from stratamil.core.wording import baseline_label, ends, listed, n_of, num, span
 from stratamil.stats.intervals import Estimate
 
 Numbers = Mapping[str, Any]  # of `cross_split.numbers`
@@ -183,7 +183,7 @@ def perfect(aucs: Sequence[float | None], sizes: Sequence[int], pooled: str) -> 
     """Say that small test sets are all ranked perfectly; empty where they are not. pooled: the pooled AUROC, quoted."""
     if not aucs or any(auc != 1 for auc in aucs) or min(sizes) > SMALL:
         return ""
-    n = f"{min(sizes)}" if min(sizes) == max(sizes) else f"{min(sizes)} to {max(sizes)}"
+    n = ends(f"{min(sizes)}", f"{max(sizes)}")
     return (
         f"Each test set of {n} cases is ranked perfectly, weak evidence from so few pairs: quote the pooled AUROC, "
         f"too, {pooled}."
