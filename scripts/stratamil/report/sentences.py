@@ -209,6 +209,7 @@ def flags(
         *(["Some cases were predicted more or less often than others: see Single trainings."] if missing else []),
         few_cases,
         "" if numbers.get("first_look") else _perfect(numbers),  # which says what to quote
+        collapsed(numbers["runs"]),
         contradicted(numbers),
         *grave[:GRAVE],
         f"{n_of(more, 'more grave warning')} on the cohort page." if more > 0 else "",
@@ -222,6 +223,22 @@ def flags(
         "Internal test only: no other hospital, scanner or laboratory was tested.",
     ]
     return [line for line in found if line]
+
+
+def collapsed(runs: Sequence[Mapping[str, Any]]) -> str:
+    """Name the splits in which each training predicts the same class for all test cases; empty where there is none."""
+    one: dict[str, bool] = {}
+    for run in runs:
+        shares = sorted(each.value for each in run.get("recall", {}).values() if each.value is not None)
+        one[run.get("split")] = one.get(run.get("split"), True) and len(shares) > 1 and shares[-2:] == [0, 1]
+    same = [split for split, all_runs in one.items() if all_runs]
+    if not same:
+        return ""
+    where = f"{'split' if len(same) == 1 else 'splits'} {few_of(same)}"
+    return (
+        f"In {where} every training predicts one class for all test cases, so next to nothing was learnt there: see "
+        "the losses in the appendix."
+    )
 
 
 def contradicted(numbers: Numbers) -> str:
