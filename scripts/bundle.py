@@ -37,7 +37,7 @@ def arguments() -> argparse.Namespace:
 
 
 def main(args: argparse.Namespace) -> None:
-    from stratamil.deploy import bundle, collect, model_card, reference  # these load torch and scikit-learn: seconds
+    from stratamil.deploy import bundle, collect, decisions, model_card, reference  # with torch, which takes seconds
     from stratamil.evaluation.study import Study, read_runs
     from stratamil.features import store
 
@@ -56,7 +56,7 @@ def main(args: argparse.Namespace) -> None:
         every = [(Path(folder).parent.name.removeprefix("split_"), _seed(folder)) for folder in args.runs]
         chosen = [pair for pair in zip(args.checkpoints, every, strict=True) if args.members in ("all", pair[1][0])]
     shared, members, weights = collect.members(*zip(*chosen))
-    decisions = {split: collect.frozen_of_split(study, split, _results(study, split)) for split in study.splits}
+    of_split = {split: decisions.frozen_of_split(study, split, _results(study, split)) for split in study.splits}
     alone = args.members != "all" and not args.refitted
     used = inventory.used_cases(args.cases)
     known = reference.of_study(study, store.read(args.features, used["case_id"]), shared["stains"])
@@ -70,8 +70,8 @@ def main(args: argparse.Namespace) -> None:
         "model": shared["model"],
         "train": shared["train"],
         "members": members,
-        "decision": decisions[args.members] if alone else collect.frozen(study),
-        "splits": {each["split"]: decisions[each["split"]] for each in members if each["split"]},
+        "decision": of_split[args.members] if alone else decisions.frozen(study),
+        "splits": {each["split"]: of_split[each["split"]] for each in members if each["split"]},
         "results": collect.results(study),
         "summary": collect.summary(used, shared["stains"], {stain: column(stain) for stain in shared["stains"]}),
         "reference": known.facts,

@@ -1,10 +1,11 @@
 """MODEL_CARD.md of a bundle: what the model is for, what it learned from, how good it is, and what it cannot do."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, is_dataclass
 from typing import Any
 
 from stratamil.core.wording import counted, listed, num, span
+from stratamil.deploy import decisions
 
 Facts = Mapping[str, Any]
 
@@ -113,14 +114,20 @@ def _performance(facts: Facts) -> Iterator[str]:
         f"| calibration {name} | {_value(calibration[name])} |" for name in ("slope", "intercept") if calibration
     )
     yield ""
+    yield from _decision(decision, facts["classes"])
+
+
+def _decision(decision: Facts, classes: Sequence[str]) -> Iterator[str]:
     where = decision["chosen_on"]
     if decision["threshold"] is not None:
         rule = "Youden's index" if decision["rule"] == "youden" else f"a sensitivity of at least {decision['rule']}"
-        yield f"Frozen threshold: {num(decision['threshold'], 4)}, by {rule}. Frozen temperature:"
+        yield f"Frozen threshold: {num(decision['threshold'], 4)}, by {rule}. A new case with this probability of"
+        yield f"{classes[-1]} or more is called {classes[-1]}. Frozen temperature:"
     else:
         yield "No threshold: a case gets the most probable class. Frozen temperature:"
     yield f"{num(decision['temperature'], 4)}. Both come from {where['what']}"
     yield f"({counted(where['cases'], 'case')}). New cases change neither."
+    yield decisions.told(decision, classes)
     yield ""
 
 

@@ -10,6 +10,7 @@ import pandas as pd
 from stratamil.core import files, tables
 from stratamil.core.names import column, file_name
 from stratamil.core.wording import listed, n_of, num
+from stratamil.deploy import decisions
 from stratamil.deploy.flags import FLAGS
 from stratamil.report import browser_links, new_case_plots, new_case_words, page, style
 from stratamil.report.study_page import GALLERIES
@@ -111,6 +112,7 @@ def said(found: Mapping[str, Any], flags: pd.DataFrame, facts: Mapping[str, Any]
     return {
         "header": f"By {n_of(members, 'model')} of the study “{facts['title']}”.",
         "headline": headline,
+        "threshold": decisions.told(facts["decision"], facts["classes"]),
         "notes": [
             *new_case_words.grave(flags, found["cases"], facts["reference"]),
             new_case_words.tested(development),

@@ -83,6 +83,7 @@ def _results(numbers: Numbers, used: Mapping[str, Any], replicates: str, unit: s
         "curves": {
             "whose": performance.decisions(numbers, replicates),
             "threshold": performance.threshold(numbers["decisions"]),
+            "bundle": performance.of_bundle(numbers["positive"]),
             "limits": "Predictive values and precision depend on the prevalence, which differs in a clinic.",
         },
         "calibration": {

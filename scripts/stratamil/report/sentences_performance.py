@@ -145,6 +145,16 @@ def threshold(points: Sequence[Mapping[str, Any]]) -> str:
     return f"{at_chosen}, {num(at_half, 2)} at 0.5."
 
 
+def of_bundle(positive: str | None) -> str:
+    """Point out that new cases are decided at another threshold; empty of several classes."""
+    if positive is None:
+        return ""
+    return (
+        "The model file for new cases (target bundle) decides at a threshold of its own, neither 0.5 nor these; its "
+        "model card gives it, with its sensitivity and specificity."
+    )
+
+
 def _value(point: Mapping[str, Any], name: str) -> float | None:
     return next(row["estimate"].value for row in point["rows"] if row["name"] == name)
 

@@ -8,13 +8,14 @@ import zipfile
 
 import bundles
 import numpy as np
+import pandas as pd
 import pytest
 import safetensors.numpy
 
 import bundle as script
 from stratamil import load_bundle
 from stratamil.core.errors import UserError
-from stratamil.deploy import bundle
+from stratamil.deploy import bundle, decisions
 from stratamil.mil import checkpoint
 
 pytestmark = pytest.mark.slow
@@ -57,6 +58,35 @@ def test_it_holds_the_weights_of_all_members_and_what_the_study_says(made):
     assert found.facts["results"]["roc_auc"]["n"] == 24
     assert found.facts["summary"]["by_class"] == {"benign": 12, "high-grade": 12}
     assert "## Intended use" in found.card and "## How to cite" in found.card and "4 models: 2 splits" in found.card
+
+
+def counted(tables, threshold):
+    """Sensitivity and specificity of a threshold, counted case by case, and of how many cases."""
+    cases = pd.concat([pd.read_csv(path, dtype={"case_id": str}) for path in tables])
+    called, ill = cases["prob_high_grade"] >= threshold, cases["true_class"] == "high-grade"
+    return (called & ill).sum() / ill.sum(), (~called & ~ill).sum() / (~ill).sum(), ill.sum(), (~ill).sum()
+
+
+def test_the_frozen_threshold_has_its_own_sensitivity_and_specificity(made):
+    """Those of all members by all test cases, that of a split by its own, as the card says."""
+    found = bundle.read(made.zip)
+    tables = {split: made.folder / f"split_{split}/ensemble/predictions.csv" for split in bundles.TEST}
+    for split, paths in ((None, list(tables.values())), *((split, [path]) for split, path in tables.items())):
+        decision = found.decision(split)
+        said = decision["out_of_fold"]
+        rows = [said[name][part] for part in ("value", "n") for name in ("sensitivity", "specificity")]
+        assert rows == pytest.approx(counted(paths, decision["threshold"]))
+        assert said["chosen_on_them"] == (split is None)
+    told = decisions.told(found.decision(), found.classes)
+    value = found.decision()["out_of_fold"]["sensitivity"]["value"]
+    assert f"a sensitivity of {value:.2f} (95% CI" in told and "12 high-grade cases" in told and "too good" in told
+    assert told in found.card and "of high-grade or more is called high-grade" in " ".join(found.card.split())
+    assert "too good" not in decisions.told(found.decision("01"), found.classes)
+
+
+def test_no_threshold_and_an_earlier_bundle_say_nothing_of_it():
+    assert decisions.told({"threshold": None, "out_of_fold": None}, ["a", "b", "c"]) == ""
+    assert decisions.told({"threshold": 0.4}, ["a", "b"]) == ""
 
 
 def test_no_id_of_a_case_and_no_path_travels(tmp_path):
