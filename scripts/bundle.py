@@ -10,7 +10,6 @@ import cli
 from stratamil.cohort import columns, inventory, splits
 from stratamil.core import schema, tables
 from stratamil.core.errors import UserError
-from stratamil.core.names import column
 
 
 def arguments() -> argparse.Namespace:
@@ -59,7 +58,8 @@ def main(args: argparse.Namespace) -> None:
     of_split = {split: decisions.frozen_of_split(study, split, _results(study, split)) for split in study.splits}
     alone = args.members != "all" and not args.refitted
     used = inventory.used_cases(args.cases)
-    known = reference.of_study(study, store.read(args.features, used["case_id"]), shared["stains"])
+    features = store.read(args.features, used["case_id"])
+    known = reference.of_study(study, features, shared["stains"])
     facts = {
         "title": args.title,
         **collect.origin(),
@@ -73,7 +73,7 @@ def main(args: argparse.Namespace) -> None:
         "decision": of_split[args.members] if alone else decisions.frozen(study),
         "splits": {each["split"]: of_split[each["split"]] for each in members if each["split"]},
         "results": collect.results(study),
-        "summary": collect.summary(used, shared["stains"], {stain: column(stain) for stain in shared["stains"]}),
+        "summary": collect.summary(reference.trained_on(study), features.table, shared["stains"]),
         "reference": known.facts,
     }
     facts = bundle.plain(facts)

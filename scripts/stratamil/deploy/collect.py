@@ -10,8 +10,9 @@ import pandas as pd
 from stratamil import __version__
 from stratamil.core import files, provenance
 from stratamil.core.errors import UserError
-from stratamil.deploy import decisions
+from stratamil.deploy import decisions, reference
 from stratamil.deploy.bundle import Arrays
+from stratamil.evaluation import competitors
 from stratamil.evaluation.study import Study
 from stratamil.mil import checkpoint
 
@@ -63,10 +64,13 @@ def results(study: Study) -> dict[str, Any]:
         "cases": len(cases),
         "patients": int(cases["patient_id"].nunique()),
         "by_class": decisions.counts(cases["y"].to_numpy(), study.classes),
+        "fewest_patients": min(map(min, study.sides(cases))),
         "splits": len(study.splits),
         "repeats": study.repeats,
         "seeds": study.seeds,
     }
+    replicates = [rows for _, rows in study.predictions.groupby(["repeat", "seed"])]
+    result["single"] = competitors.single(study, replicates) if len(replicates) > 1 else None
     result |= {name: found[name] for name in KEPT if name in found}
     if study.binary:
         at = found["at_threshold"]
@@ -75,15 +79,20 @@ def results(study: Study) -> dict[str, Any]:
     return result
 
 
-def summary(cases: pd.DataFrame, stains: Sequence[str], columns: Mapping[str, str]) -> dict[str, Any]:
-    """Return what the used cases of a study have, as counts. columns: stain -> its part of a column's name."""
+def summary(cases: pd.DataFrame, patches: pd.DataFrame, stains: Sequence[str]) -> dict[str, Any]:
+    """Return what the cases of a study have, as counts, after the exclusion of patches, as its models saw them.
+
+    cases: rows of the cases table that the splits use. patches: the table of their Features.
+    """
+    patches = patches[patches["case_id"].isin(cases["case_id"])]
+    found, of_stain = reference.amounts(patches, stains), patches.groupby("stain")["case_id"].nunique()
     return {
         "cases": len(cases),
         "patients": int(cases["patient_id"].nunique()),
         "by_class": {str(name): int(n) for name, n in cases["class"].value_counts().sort_index().items()},
-        "patches": _spread(cases["n_patches"]),
-        "slices": _spread(cases["n_slices"]),
-        "cases_with_stain": {stain: int((cases[f"patches_{columns[stain]}"] > 0).sum()) for stain in stains},
+        "patches": _spread(found["n_patches"]),
+        "slices": _spread(found["n_slices"]),
+        "cases_with_stain": {stain: int(of_stain.get(stain, 0)) for stain in stains},
     }
 
 

@@ -43,11 +43,15 @@ def of_model(study: Study, ensemble: Sampled, replicates: Sequence[Sampled]) -> 
 def _single(study: Study, tables: Sequence[pd.DataFrame], sampled: Sequence[Sampled]) -> dict[str, Measured]:
     """Return `model` and `fold_mean` of the mean of replicates."""
     samples = {name: np.mean([own[name] for own in sampled], axis=0) for name in ("roc_auc", "fold_mean")}
+    found = {name: Measured(name, value, samples[name]) for name, value in single(study, tables).items()}
+    return {"model": found["roc_auc"], "fold_mean": found["fold_mean"]}
+
+
+def single(study: Study, tables: Sequence[pd.DataFrame]) -> dict[str, float | None]:
+    """Return the AUROC of single trainings, pooled and of the test sets: means over the replicates in `tables`."""
     return {
-        "model": Measured("roc_auc", mean_of([study.auc(rows) for rows in tables]), samples["roc_auc"]),
-        "fold_mean": Measured(
-            "fold_mean", mean_of([mean_of(study.fold_aucs(rows)) for rows in tables]), samples["fold_mean"]
-        ),
+        "roc_auc": mean_of([study.auc(rows) for rows in tables]),
+        "fold_mean": mean_of([mean_of(study.fold_aucs(rows)) for rows in tables]),
     }
 
 

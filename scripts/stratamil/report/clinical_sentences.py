@@ -46,7 +46,7 @@ def unlike(rows: Sequence[Mapping[str, Any]]) -> str:
 
 def counted(rows: Sequence[Mapping[str, Any]], unit: str) -> str:
     """Say what is counted, and in whom cases of a patient differ. unit: patient, or case."""
-    said = f"Counted are {unit}s: n (%) of those known, or median (quartiles)."
+    said = f"n (%) of those {unit}s that are known, or median (quartiles)."
     varied = [f"{row['varied']} in {row['name']}" for row in rows if row["varied"]]
     if varied:
         said += f" Where the cases of a patient differ ({listed(varied)}) the first counts."

@@ -65,7 +65,7 @@ def result(numbers: Numbers) -> str:
     apart = question(numbers["classes"], numbers["positive"])
     begin = f"AUROC {quoted(estimate)}, {apart}, {cases(numbers)}, out of fold"
     several = len(numbers["by_seed"])
-    how = "each model trained once" if several == 1 else f"{several} trainings each"
+    how = "each model trained once" if several == 1 else f"mean of {several} single trainings each"
     if numbers["headline"] == "fold_mean":
         return f"{begin}: mean of {n_of(folds, 'test set')}, {how}."
     return (

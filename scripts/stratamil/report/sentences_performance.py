@@ -6,7 +6,7 @@ from typing import Any
 from stratamil.core.wording import baseline_label, listed, n_of, num, pct, span
 from stratamil.report import sentences
 from stratamil.report.sentences import Numbers, ci, quoted
-from stratamil.stats.intervals import FEW, Estimate
+from stratamil.stats.intervals import FEW, Estimate, scored
 from stratamil.stats.metrics import TEMPERATURE_CASES
 
 OFF = {
@@ -22,7 +22,8 @@ def estimand(numbers: Numbers, unit: str) -> str:
     if numbers["headline"] != "fold_mean":
         pooling = "The pooled AUROC ranks cases across models and falls where their probabilities are shifted."
         return f"{pooling} {_cis(numbers, unit)}"
-    quote = num(numbers["out_of_fold"]["fold_mean"].value, 2)
+    of = ", of single trainings" if len(numbers["by_seed"]) > 1 else ""
+    quote = f"{num(numbers['out_of_fold']['fold_mean'].value, 2)}{of}"
     lead = "The mean of folds leads" if numbers.get("first_look") else f"Quote {quote}"
     return (
         f"{lead}: models ranked each test set without having seen it. The pooled AUROC, {quoted(pooled)}, ranks "
@@ -34,11 +35,11 @@ def estimand(numbers: Numbers, unit: str) -> str:
 def _cis(numbers: Numbers, unit: str) -> str:
     """Say how the CI of the headline was made."""
     value = numbers["out_of_fold"][numbers["headline"]].value
+    fewest = min(numbers["patients_of"].values())
     how = f"bootstrap samples of test {unit}s"
-    if min(numbers["patients_of"].values()) < FEW:
-        how = f"Newcombe’s method, because a class has fewer than {FEW} {unit}s"
-    elif value in (0, 1):
-        how = "Newcombe’s method, because all test sets are ranked alike"
+    if value is not None and scored(value, fewest):
+        few = f"a class has fewer than {FEW} {unit}s" if fewest < FEW else "all test sets are ranked alike"
+        how = f"Newcombe’s method, because {few}"
     return f"The CI of {num(value, 2)} comes from {how}, and does not include the variation of splits and trainings."
 
 
@@ -126,9 +127,11 @@ def decisions(numbers: Numbers, replicates: str) -> str:
     if not replicates:
         rate = {row["name"]: row for row in numbers["decisions"][0]["rows"]}["accuracy"]
         return f"At a probability of 0.5, {rate['k']} of {numbers['cases']} cases are classified correctly."
+    folds = ensemble["fold_mean"].value
+    mean = "" if folds is None else f", mean of the test sets {num(folds, 2)}"
     return (
         f"Decisions, calibration, cases and subgroups are those of {whose(replicates)}: pooled AUROC "
-        f"{quoted(ensemble['roc_auc'])}. These hold only for a model that averages as many trainings."
+        f"{quoted(ensemble['roc_auc'])}{mean}. These hold only for a model that averages as many trainings."
     )
 
 

@@ -7,7 +7,7 @@ import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
 
-from stratamil.core.wording import baseline_label, num, span
+from stratamil.core.wording import averaged, baseline_label, num, span
 from stratamil.evaluation.study import Study
 from stratamil.report import plots, training_plots
 from stratamil.report.forest import Point, Row, forest, roc_band
@@ -209,6 +209,4 @@ def _calibration(study: Study, colors: Sequence[str]) -> Drawn:
 
 def replicates(study: Study) -> str:
     """Say how many predictions of a case are averaged, in words; empty where it is one."""
-    seeds, repeats = len(study.seeds), study.repeats
-    words = [f"{repeats} repeats"] * (repeats > 1) + [f"{seeds} seeds"] * (seeds > 1)
-    return " x ".join(words)
+    return averaged(len(study.seeds), study.repeats)

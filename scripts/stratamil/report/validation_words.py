@@ -83,7 +83,9 @@ def out_of_fold(found: Numbers) -> Estimate:
 
 def which(found: Numbers) -> str:
     """Say what the out-of-fold AUROC is of."""
-    return "mean of test sets" if found["out_of_fold"]["which"] == "fold_mean" else "all test cases pooled"
+    how = "mean of test sets" if found["out_of_fold"]["which"] == "fold_mean" else "all test cases pooled"
+    averaged = found["out_of_fold"]["averaged"]
+    return f"ensemble of {averaged}, {how}" if averaged else how
 
 
 def at(found: Numbers) -> str:
@@ -153,6 +155,14 @@ def cohorts(found: Numbers) -> str:
     return f"The cohorts differ in {decision_sentences.listed(names)}: {limit}."
 
 
+def counted(patients_known: bool, unit: str) -> str:
+    """Say what is counted in each cohort. patients_known: of the development; unit: of this cohort."""
+    first = "patients, each by the first of their cases"
+    before, now = (first if known else "cases" for known in (patients_known, unit == "patient"))
+    whom = f"{now}" if before == now else f"in the development {before}; in this cohort {now}"
+    return f"n (%) of those known, or median (quartiles). Counted: {whom}. SMD: standardised difference."
+
+
 def defined(found: Numbers) -> bool:
     """Return whether any subgroup has a figure."""
     return any(row[name].value is not None for row in found["groups"] for name in SHOWN if name in row)
@@ -204,7 +214,7 @@ def of_page(found: Numbers, flags: Any, predicted: int, facts: Mapping[str, Any]
         "cards": cards(found),
         "notes": notes(found, flags, predicted, facts),
         "cohorts": cohorts(found),
-        "counted": f"n (%) of those known, or median (quartiles); {unit}s are counted. SMD: standardised difference.",
+        "counted": counted(facts["reference"]["development"]["patients_known"], unit),
         "calibration": calibration(found) if found["calibration"] else "",
         "calibration_limits": CALIBRATION_LIMITS,
         "decisions": decisions(found),

@@ -14,9 +14,13 @@ import safetensors.numpy
 
 import bundle as script
 from stratamil import load_bundle
+from stratamil.core import tables
 from stratamil.core.errors import UserError
-from stratamil.deploy import bundle, decisions
+from stratamil.deploy import bundle, collect, decisions, model_card
+from stratamil.evaluation import cross_split
+from stratamil.evaluation.study import Study, read_runs
 from stratamil.mil import checkpoint
+from stratamil.stats import intervals
 
 pytestmark = pytest.mark.slow
 
@@ -82,6 +86,42 @@ def test_the_frozen_threshold_has_its_own_sensitivity_and_specificity(made):
     assert f"a sensitivity of {value:.2f} (95% CI" in told and "12 high-grade cases" in told and "too good" in told
     assert told in found.card and "of high-grade or more is called high-grade" in " ".join(found.card.split())
     assert "too good" not in decisions.told(found.decision("01"), found.classes)
+
+
+def test_the_card_tells_the_ensemble_from_single_trainings(made):
+    """Single trainings have the report's AUROC, the ensemble another, and the CI is of the method that is named."""
+    runs = read_runs(made.args.runs)
+    study = Study(runs, tables.read_cases(made.args.cases), 100, 42)
+    numbers, facts = cross_split.numbers(study), bundle.read(made.zip).facts
+    card, results = " ".join(bundle.read(made.zip).card.split()), facts["results"]
+    for name, of in (("fold_mean", "mean of the test sets"), ("roc_auc", "pooled")):
+        quoted, mean = numbers["out_of_fold"][name].value, numbers["ensemble"][name].value
+        assert results["single"][name] == pytest.approx(quoted) and results[name]["value"] == pytest.approx(mean)
+        assert f"AUROC of single trainings, {of} | {quoted:.3f} |" in card
+        assert f"AUROC of the ensemble, {of} | {mean:.3f} (" in card
+    assert "those of the AUROC from Newcombe's method, because a class has fewer than 20 cases;" in card
+    by_score = intervals.score_interval(results["roc_auc"]["value"], study.sides(study.ensemble))
+    assert results["roc_auc"]["low"] == pytest.approx(by_score.low)
+
+
+def test_one_training_is_no_ensemble_and_enough_patients_have_a_bootstrap(made):
+    facts = json.loads(json.dumps(bundle.read(made.zip).facts))
+    facts["results"] |= {"single": None, "seeds": [1], "fewest_patients": 20}
+    card = model_card.text(facts)
+    assert "ensemble" not in card and "single trainings" not in card and "Newcombe" not in card
+    facts["results"]["fold_mean"]["value"] = 1.0
+    assert "that of an AUROC of 0 or 1 from Newcombe's method" in model_card.text(facts)
+
+
+def test_the_card_counts_patches_that_models_saw(made):
+    """Not those that were excluded for what their pixels are, and no case that no split uses."""
+    table = made.data.table
+    kept = table[~((table["case_id"] == "1") & (table["stain"] == "h&e"))]
+    cases = tables.read_cases(made.args.cases)
+    cases = cases[cases["case_id"] != "2"]
+    found = collect.summary(cases, kept, bundles.STAINS)
+    assert found["cases"] == 23 and found["cases_with_stain"] == {"h&e": 22, "melan": 23, "sox10": 15}
+    assert (found["patches"]["least"], found["patches"]["most"]) == (5, 11)
 
 
 def test_no_threshold_and_an_earlier_bundle_say_nothing_of_it():

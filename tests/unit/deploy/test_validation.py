@@ -191,6 +191,30 @@ def test_the_page_says_what_is_frozen_and_what_is_updated(page):
     assert set(decided) == {"at 0.5", "at the frozen threshold"} and "from validation" not in text
 
 
+@pytest.mark.parametrize(
+    "known, unit, whom",
+    [
+        (True, "patient", "Counted: patients, each by the first of their cases."),
+        (False, "case", "Counted: cases."),
+        (True, "case", "Counted: in the development patients, each by the first of their cases; in this cohort cases."),
+    ],
+)
+def test_who_is_counted_in_each_cohort(known, unit, whom):
+    assert whom in validation_words.counted(known, unit)
+
+
+def test_an_ensemble_of_seeds_is_called_one():
+    of = {"value": 0.8, "low": 0.7, "high": 0.9}
+    facts = {"cases": 29, "seeds": 3, "ensemble": {"fold_mean": of, "roc_auc": of}}
+    end = "was 0.80 (95% CI 0.70 to 0.90), mean of the test sets."
+    assert (
+        new_case_words.tested(facts) == f"Out of fold, on its own 29 cases, the AUROC of the ensemble of 3 seeds {end}"
+    )
+    assert f"the AUROC {end}" in new_case_words.tested(facts | {"seeds": 1})
+    assert validation_words.which({"out_of_fold": {"which": "fold_mean", "averaged": "3 seeds"}}).startswith("ensemble")
+    assert validation_words.which({"out_of_fold": {"which": "roc_auc", "averaged": ""}}) == "all test cases pooled"
+
+
 def test_flags_of_wrong_cases_stand_beside_those_of_right_ones():
     rows = [{"predicted": p, "true": "a", "flags": ["near_threshold"] * n} for p, n in (("b", 1), ("b", 0), ("a", 1))]
     found = {"per_case": rows, "cases": 3, "threshold": 0.45}

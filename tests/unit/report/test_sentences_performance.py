@@ -112,6 +112,7 @@ def test_what_was_checked_and_what_does_not_fit():
 
 def calibrated(slope, positive="b", **parts):
     ensemble = {"brier": Estimate(0.06, 0.03, 0.12), "log_loss": Estimate(0.21), "roc_auc": Estimate(0.9, 0.8, 0.95)}
+    ensemble["fold_mean"] = Estimate(0.88)
     ensemble["calibration"] = {"slope": slope, "intercept": Estimate(0.1, -0.2, 0.4)}
     return {"ensemble": ensemble, "positive": positive, "classes": ["a", "b", "c"], "cases": 9} | parts
 
@@ -144,9 +145,11 @@ def test_whose_decisions():
     rows = [{"name": "accuracy", "k": 8}]
     one = calibrated(Estimate(1), decisions=[{"rows": rows}])
     assert performance.decisions(one, "") == "At a probability of 0.5, 8 of 9 cases are classified correctly."
-    assert "those of the ensemble, the mean probability of 3 seeds: pooled AUROC 0.90" in performance.decisions(
-        one, "3 seeds"
-    )
+    three = performance.decisions(one, "3 seeds")
+    assert "those of the ensemble, the mean probability of 3 seeds: pooled AUROC 0.90" in three
+    assert "0.95), mean of the test sets 0.88." in three
+    one["ensemble"]["fold_mean"] = Estimate(None)
+    assert "mean of the test sets" not in performance.decisions(one, "3 seeds")
     text = performance.decisions(one | {"positive": None}, "")
     assert text == "For the out-of-fold predictions, the most probable class is right in 8 of 9 cases."
 
@@ -209,7 +212,9 @@ def test_the_worst_subgroup_has_five_cases_where_one_has():
 
 def test_why_the_fold_mean_leads():
     of = {"roc_auc": Estimate(0.9, 0.8, 0.95), "fold_mean": Estimate(0.934)}
-    many = {"patients_of": {"a": 20, "b": 30}, "out_of_fold": of}
+    many = {"patients_of": {"a": 20, "b": 30}, "out_of_fold": of, "by_seed": [{}]}
+    several = performance.estimand({"headline": "fold_mean"} | many | {"by_seed": [{}, {}]}, "case")
+    assert several.startswith("Quote 0.93, of single trainings: ")
     said = performance.estimand({"headline": "fold_mean"} | many, "case")
     assert " comes from bootstrap samples of test cases" in said
     assert said.startswith("Quote 0.93: ") and "The pooled AUROC, 0.90 (95% CI 0.80 to 0.95), ranks" in said
