@@ -84,7 +84,11 @@ def told(decision: Mapping[str, Any], classes: Sequence[str]) -> str:
     values = [f"{name} {_share(found[name], of)}" for name, of in zip(PAIRS, reversed(classes))]
     text = f"At the frozen threshold, {num(decision['threshold'], 2)}, the study's cases had out of fold a "
     text += " and a ".join(values)
-    return f"{text}. It was chosen on these cases, so both may be too good." if found["chosen_on_them"] else f"{text}."
+    return (
+        f"{text}. The threshold was chosen on these cases, so both may be too good."
+        if found["chosen_on_them"]
+        else f"{text}."
+    )
 
 
 def _share(share: Mapping[str, Any], of: str) -> str:

@@ -104,14 +104,11 @@ def numbers(
 def said(found: Mapping[str, Any], flags: pd.DataFrame, facts: Mapping[str, Any]) -> dict[str, Any]:
     """Return the sentences of the page."""
     positive, members = found["positive"], len(facts["members"])
-    at = f" at the model's threshold, {num(found['threshold'], 2)}" if found["threshold"] is not None else ""
-    called = listed([f"{n} {name}" for name, n in found["counts"].items()])
-    headline = f"{n_of(found['cases'], 'case')}: {called}{at}; {found['flagged']} with a flag."
     development = facts["reference"]["development"]
     shown = f"probability of {positive}" if positive else "probability of the predicted class"
     return {
         "header": f"By {n_of(members, 'model')} of the study “{facts['title']}”.",
-        "headline": headline,
+        "headline": headline(found),
         "threshold": decisions.told(facts["decision"], facts["classes"]),
         "notes": [
             *new_case_words.grave(flags, found["cases"], facts["reference"]),
@@ -121,6 +118,13 @@ def said(found: Mapping[str, Any], flags: pd.DataFrame, facts: Mapping[str, Any]
         "shift": new_case_words.shifted(facts["reference"]),
         "limits": LIMITS,
     }
+
+
+def headline(found: Mapping[str, Any]) -> str:
+    """Say how many cases are called what, and how many have a flag. found: of `numbers`."""
+    at = f" at the model's threshold, {num(found['threshold'], 2)}" if found["threshold"] is not None else ""
+    called = listed([f"{n} {name}" for name, n in found["counts"].items()])
+    return f"{n_of(found['cases'], 'case')}: {called}{at}; {found['flagged']} with a flag."
 
 
 def galleries(folder: Path, case_ids: Sequence[str], browser: bool = False) -> dict[str, list[tuple[str, str]]]:

@@ -78,9 +78,15 @@ def whole_study(paths: Iterable[str | Path], words: Sequence[str]) -> str:
     kept = [path for path in paths if not _asks_for_first_look(path)]
     if not kept or len(kept) == len(paths):
         return ""
+    return command(kept, words)
+
+
+def command(paths: Iterable[str | Path], words: Sequence[str], *targets: str) -> str:
+    """Return a command by these config files. words: of a command line, of which the profile stays."""
     profile = [word for i, word in enumerate(words) if "--profile" in words[max(0, i - 1) : i + 1]]
     profile += [word for word in words if word.startswith("--profile=")]
-    return shlex.join(["snakemake", *profile, "--configfile", *map(_near, map(str, kept))])
+    wanted = ["--", *targets] if targets else []
+    return shlex.join(["snakemake", *profile, "--configfile", *map(_near, map(str, paths)), *wanted])
 
 
 def _asks_for_first_look(path: str | Path) -> bool:

@@ -5,12 +5,14 @@ import pickletools
 import shutil
 import struct
 import zipfile
+from pathlib import Path
 
 import bundles
 import numpy as np
 import pandas as pd
 import pytest
 import safetensors.numpy
+import yaml
 
 import bundle as script
 from stratamil import load_bundle
@@ -20,7 +22,9 @@ from stratamil.deploy import bundle, collect, decisions, model_card
 from stratamil.evaluation import cross_split
 from stratamil.evaluation.study import Study, read_runs
 from stratamil.mil import checkpoint
+from stratamil.report import new_case_summary
 from stratamil.stats import intervals
+from stratamil.workflow import predicting
 
 pytestmark = pytest.mark.slow
 
@@ -122,6 +126,19 @@ def test_the_card_counts_patches_that_models_saw(made):
     found = collect.summary(cases, kept, bundles.STAINS)
     assert found["cases"] == 23 and found["cases_with_stain"] == {"h&e": 22, "melan": 23, "sox10": 15}
     assert (found["patches"]["least"], found["patches"]["most"]) == (5, 11)
+
+
+@pytest.mark.parametrize("weights, own", [("ImageNet", False), ("mine.pth", True)])
+def test_a_run_ends_with_a_file_that_predicts_new_cases(made, weights, own):
+    """What it says to write is a prediction that the workflow takes, with weights where the study had its own."""
+    facts = {**bundle.facts(made.zip), "source": "patches", "encoders": {"a": {"weights": weights}}}
+    command = "snakemake --configfile new_cases.yaml -- predict"
+    lines = new_case_summary.of_bundle(Path("results/my: study/model/made.zip"), facts, command)
+    assert lines[0].startswith("Bundle: results/my: study/model/made.zip (4 models;") and lines[-1].endswith(command)
+    written = yaml.safe_load("\n".join(line for line in lines if line.startswith("  ")))
+    assert written["predict"] == {"bundle": "results/my: study/model/made.zip", "patches": "PATH"}
+    assert predicting.problems(written) == [] and ("embed" in written) == own
+    assert ("mine.pth" in " ".join(lines)) == own
 
 
 def test_no_threshold_and_an_earlier_bundle_say_nothing_of_it():

@@ -1,6 +1,7 @@
 """The external validation: right numbers, frozen decisions, and a page that says which is which."""
 
 import json
+import os
 from pathlib import Path
 
 import bundles
@@ -21,7 +22,7 @@ from stratamil.core.errors import UserError
 from stratamil.core.names import file_name
 from stratamil.deploy import bundle, reference, validation
 from stratamil.evaluation import external
-from stratamil.report import new_case_words, predict_page, validation_page, validation_words
+from stratamil.report import new_case_summary, new_case_words, predict_page, validation_page, validation_words
 from stratamil.stats import intervals, metrics
 from stratamil.stats.intervals import Estimate
 
@@ -308,6 +309,7 @@ def test_labels_move_neither_predictions_nor_threshold(made, tmp_path):
     template += ["--browser"]
     call("validate", *given, *template, "--predictions", tmp_path / "b", "--name", "b", "--output", output)
     check_browser(tmp_path / "b", tables[1])
+    check_endings(made, tmp_path, tables[1])
     assert {path.name for path in output.iterdir()} >= {"index.html", "metrics.csv", "characteristics.csv", "figures"}
     found, decision = (
         json.loads((output / "validation.json").read_text(encoding="utf-8")),
@@ -317,6 +319,22 @@ def test_labels_move_neither_predictions_nor_threshold(made, tmp_path):
     y = tables[1]["true_class"] == "high-grade"
     value = metrics.roc_auc(y, tables[1]["prob_high_grade"].astype(float))
     assert found["ensemble"]["roc_auc"]["value"] == pytest.approx(value)
+
+
+def check_endings(made, folder, predictions):
+    """A run ends with what was predicted, and with the command that validates it until that was done."""
+    facts, command = bundle.facts(made.zip), "snakemake --configfile b.yaml -- validate"
+    called = [f"{(predictions['predicted_class'] == name).sum()} {name}" for name in facts["classes"]]
+    before, after = (new_case_summary.of_predictions(folder / name, facts, command) for name in "ab")
+    for lines in (before, after):
+        assert lines[0].startswith(f"12 cases: {' and '.join(called)} at the model's threshold, ")
+        assert lines[1].startswith("Flags: ") and f"{predictions['flags'].notna().sum()} with a flag." in lines[0]
+    assert before[-1].endswith(f": {command}") and f"  {folder}/a/index.html" in before
+    assert f"  {folder}/b/validation/index.html" == after[-1] and after[2].startswith("AUROC 0.")
+    assert command not in "".join(new_case_summary.of_predictions(folder / "a", facts, ""))
+    late = folder / "b/predictions.csv"
+    os.utime(late, (late.stat().st_atime, late.stat().st_mtime + 1000))  # predicted again since
+    assert new_case_summary.of_predictions(folder / "b", facts, command)[-1].endswith(command)
 
 
 def check_browser(folder, predictions):

@@ -340,6 +340,8 @@ def test_the_command_of_the_whole_study_leaves_the_first_look_out(tmp_path, monk
     assert study_file.whole_study([*files, tmp_path / "look.yaml"], words[:1]) == f"snakemake {command}"
     assert study_file.whole_study([*files, "look.yaml"], words) == f"snakemake --profile profiles/slurm {command}"
     assert study_file.whole_study(files, words) == study_file.whole_study(["look.yaml"], words) == ""
+    predict = study_file.command(["new cases.yaml"], words, "predict")
+    assert predict == "snakemake --profile profiles/slurm --configfile 'new cases.yaml' -- predict"
 
 
 WRONG = {
