@@ -83,6 +83,7 @@ def _results(numbers: Numbers, used: Mapping[str, Any], replicates: str, unit: s
         "curves": {
             "whose": performance.decisions(numbers, replicates),
             "threshold": performance.threshold(numbers["decisions"]),
+            "choice": performance.choice(numbers["decisions"]),
             "bundle": performance.of_bundle(numbers["positive"]),
             "limits": "Predictive values and precision depend on the prevalence, which differs in a clinic.",
         },
@@ -96,6 +97,7 @@ def _results(numbers: Numbers, used: Mapping[str, Any], replicates: str, unit: s
         "baselines": {
             "best": performance.baselines(numbers),
             "pooling": performance.mean_pooling(numbers),
+            "figure": performance.baselines_caption(numbers),
             "unfitted": performance.unfitted(numbers),
             "limits": BASELINE_LIMITS,
         },

@@ -272,11 +272,54 @@ def against(entry: Mapping[str, Any], numbers: Numbers) -> str:
     if gain.low is None and sentences.equal(gain):
         return f"The model equals it (both {num(entry[numbers['headline']].value, 2)}): no difference can be seen."
     size = f"The model is {num(abs(gain.value), 2)} {'higher' if gain.value >= 0 else 'lower'}"
+    if entry.get("without_stain"):
+        size = f"In the {entry['n']} cases that have the stain the{size.removeprefix('The')}"
     size = "The model is within 0.005 of it" if sentences.equal(gain) and gain.holds(0) else size
     paired = f"{size} (paired 95% CI {span(gain.low, gain.high, 2)})" if gain.low is not None else size
+    if gain.low is None:
+        return f"{paired}; {without_ci(entry)}. {_pooled(entry, numbers)}".rstrip()
     if gain.holds(0):
         return f"{paired}; the CI includes 0, so this cohort cannot show a difference."
     return f"{paired}, which rounds to no difference." if sentences.equal(gain) else f"{paired}."
+
+
+def without_ci(entry: Mapping[str, Any]) -> str:
+    """Say why a difference has no CI."""
+    if entry.get("constant"):
+        return "no CI is defined, because the baseline gives all cases of a test set the same probability"
+    return "no CI is defined, because in most bootstrap samples some test set has cases of one class only"
+
+
+def _pooled(entry: Mapping[str, Any], numbers: Numbers) -> str:
+    """Say what the pooled difference is, where that of the test sets has no CI; empty where it has none, too."""
+    gain = entry["auc_difference"]["model"]
+    if numbers["headline"] != "fold_mean" or gain.low is None:
+        return ""
+    end = ": the CI includes 0, so this cohort cannot show a difference" if gain.holds(0) else ""
+    return f"The pooled difference is {quoted(gain)}{end}."
+
+
+def baselines_caption(numbers: Numbers) -> str:
+    """Return the caption of the figure of baselines."""
+    shown = [entry for entry in numbers["baselines"] if entry["fitted"] and entry["name"] != "prevalence"]
+    gains = [sentences.difference(entry, numbers) for entry in shown]
+    lacking = sum(gain.low is None for gain in gains)
+    ci = ", 95% CI" if lacking < len(gains) else ""
+    none = f"{', ' if ci else '; '}no CI {'where there is no line' if ci else 'is defined'}" if lacking else ""
+    stain = "; one of a stain judges the cases that have it" if any(row.get("without_stain") for row in shown) else ""
+    return f"AUROC of the model less that of each baseline, paired{ci}{none}. n = {numbers['cases']} cases{stain}."
+
+
+def choice(points: Sequence[Mapping[str, Any]]) -> str:
+    """Say why no CI includes the choice of the threshold; empty where one does."""
+    rows = (points[1]["rows"] or []) if len(points) > 1 else []
+    made = [row["with_choice"] for row in rows if "with_choice" in row]
+    if not made or any(each.low is not None for each in made):
+        return ""
+    why = "in most bootstrap samples the validation cases of some split are of one class"
+    if all(each.n is None for each in made):  # no sample chose
+        why = "some validation case is in no test set"
+    return f"No 95% CI with the choice is defined, because {why}."
 
 
 def subgroups(numbers: Numbers) -> str:
@@ -309,7 +352,7 @@ def baselines_made(numbers: Numbers, images: bool) -> str:
     names = {entry["name"] for entry in numbers["baselines"]}
     inputs = ["mean, maximum and SD of all patch features of a case", "their mean"]
     inputs += (
-        ["the mean of one stain (a case without it counts as average)"]
+        ["the mean of one stain (trained with other cases as average, compared on those that have it)"]
         if any(name.startswith("mean_pool_") for name in names)
         else []
     )

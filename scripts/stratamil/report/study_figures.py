@@ -130,7 +130,12 @@ def _baselines(numbers: Numbers) -> Drawn:
     title = f"Is the model better than baselines? (n = {numbers['cases']})"
     sides = ("baseline better", "model better")
     figure = forest(rows, title, "difference of AUROC, paired", reference=0, sides=sides)
-    return {"baselines": (figure, "AUROC of the model less that of each baseline, paired, with 95% CI")}
+    return {
+        "baselines": (
+            figure,
+            "AUROC of the model less that of each baseline, paired, with the 95% CIs that are defined",
+        )
+    }
 
 
 def _subgroups(numbers: Numbers) -> Drawn:

@@ -74,6 +74,39 @@ def test_the_faithfulness_page_has_the_same_difference_and_ci(made):
     assert (found.value, found.low, found.high) == pytest.approx((other.value, other.low, other.high))
 
 
+def of_one_stain(lacking):
+    """A study with a baseline of one stain that these cases lack, and its row."""
+    study = made_study.study(GOOD, Y.astype(int), seeds=(1, 2), noise=0.4)
+    ids, p = study.cases["case_id"], 1 / (1 + np.exp(-WEAK))
+    cases = study.cases.assign(missing_stains=np.where(ids.isin(lacking), "sox10", ""))
+    split_of = study.predictions.drop_duplicates("case_id").set_index("case_id")["split"]
+    table = pd.DataFrame({"baseline": "mean_pool_sox10", "case_id": ids, "split": ids.map(split_of)})
+    table = table.assign(true_class=study.cases["class"], prob_benign=1 - p, prob_high_grade=p)
+    study = replace(study, cases=cases, baselines=table)
+    return study, cross_split.numbers(study)["baselines"][0]
+
+
+def test_a_baseline_of_one_stain_is_compared_on_the_cases_that_have_it():
+    lacking = [str(i) for i in (1, 4, 5, 12, 30)]
+    study, row = of_one_stain(lacking)
+    has = ~study.cases["case_id"].isin(lacking)
+    rows = study.predictions[~study.predictions["case_id"].isin(lacking)]
+    pooled = np.mean([roc_auc_score(own["y"], own["prob_high_grade"]) for _, own in rows.groupby("seed")])
+    theirs = roc_auc_score(Y[has], WEAK[has])
+    assert (row["n"], row["without_stain"], row["competes"]) == (55, 5, True)
+    assert row["roc_auc"].value == pytest.approx(theirs)
+    assert row["auc_difference"]["model"].value == pytest.approx(pooled - theirs)
+    gap = row["auc_difference"]["fold_mean"].value
+    assert gap == pytest.approx(by_split(study, rows) - row["fold_mean"].value)
+    assert row["auc_difference"]["model"].low < pooled - theirs < row["auc_difference"]["model"].high
+
+
+def test_a_baseline_of_a_rare_stain_is_no_competitor():
+    study, row = of_one_stain([str(i) for i in range(1, 32)])
+    assert row["n"] == 29 and not row["competes"]
+    assert cross_split.numbers(study)["best_baseline"] is None
+
+
 def test_the_model_itself_is_no_better_than_itself(made):
     own = made.predictions[["split", "seed", "case_id", "prob_benign", "prob_high_grade"]]
     same = replace(made, retrained=own.assign(variant="flat", training_cases=9))
