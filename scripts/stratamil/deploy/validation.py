@@ -1,4 +1,4 @@
-"""Every number of an external validation: frozen predictions of another cohort against its labels.
+"""Every number of a validation: frozen predictions of new cases against their labels.
 
 Nothing of the cohort moves the model, its threshold or its temperature. What is fitted to the cohort, the updated
 calibration, is named so.

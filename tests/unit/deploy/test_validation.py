@@ -1,7 +1,8 @@
-"""The external validation: right numbers, frozen decisions, and a page that says which is which."""
+"""The validation on new cases: right numbers, frozen decisions, and a page that says which is which."""
 
 import json
 import os
+import re
 from pathlib import Path
 
 import bundles
@@ -183,6 +184,9 @@ def test_the_page_says_what_is_frozen_and_what_is_updated(page):
     for said in ("frozen threshold 0.45", "fitted to these cases", "2 cases of 42 had a part in the training"):
         assert said in text
     assert "out-of-fold AUROC" in text and "not defined" not in text.split('id="calibration"')[1].split("</section>")[0]
+    assert "on 40 new cases: " in text and "<h1>Validation on new cases: other hospital</h1>" in text
+    words = re.sub("<.*?>", " ", text).lower()  # where they come from, the page does not know
+    assert "another cohort" not in words and words.count("external validation") == 1
     numbers = json.loads((folder / "validation.json").read_text(encoding="utf-8"))
     assert numbers["cases"] == 40 and numbers["threshold"] == 0.45
     rows = pd.read_csv(folder / "metrics.csv")
@@ -197,7 +201,7 @@ def test_the_page_says_what_is_frozen_and_what_is_updated(page):
     [
         (True, "patient", "Counted: patients, each by the first of their cases."),
         (False, "case", "Counted: cases."),
-        (True, "case", "Counted: in the development patients, each by the first of their cases; in this cohort cases."),
+        (True, "case", "Counted: in the development patients, each by the first of their cases; here cases."),
     ],
 )
 def test_who_is_counted_in_each_cohort(known, unit, whom):
