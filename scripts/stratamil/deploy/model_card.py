@@ -85,10 +85,10 @@ def _members(facts: Facts) -> Iterator[str]:
         yield "None of them was tested: the figures below describe the models of the cross-validation, which saw fewer"
         yield "cases. Threshold and temperature are theirs, too."
     elif len(splits) == 1:
-        yield f"{n} of split {members[0]['split']}, one a seed."
+        yield f"{n} of split {members[0]['split']}, one per seed."
         yield "The figures below describe the models of all splits, each on the cases that it had not seen."
     else:
-        yield f"{n}: {counted(len(splits), 'split')}, one a seed of each."
+        yield f"{n}: {len(members) // len(splits)} of each of {len(splits)} splits, one per seed."
         yield "The figures below are out of fold: each case was predicted by the models that had not seen it."
         yield "A new case is predicted by all members."
     yield "The probability of a case is the mean over the members."

@@ -11,12 +11,14 @@ from typing import Any
 import yaml
 
 from stratamil.core.errors import few, visible
+from stratamil.features import encoder_registry
 from stratamil.workflow.propose_labels import Meaning
 from stratamil.workflow.propose_names import Names
 
 CHECK = "  # check this: "
 USUAL = 5  # splits
 OFFLINE = "weights: my_weights.pth  # without internet, or for weights of your own; otherwise they are downloaded once"
+WITH_US = "weights: my_weights.pth  # for weights of your own; the usual ones come with the environment"
 COLUMNS = 12  # that a line names
 
 
@@ -155,7 +157,8 @@ def _embed(settings: Mapping[str, Any]) -> list[str]:
     """Return the settings of the encoder, and where its weights can come from but the internet."""
     if not settings:
         return ["# embed:  # the usual encoder", f"#   {OFFLINE}"]
-    return ["embed:  # a small encoder, for this machine has no GPU", *_settings(settings), f"  # {OFFLINE}"]
+    weights = WITH_US if settings["encoder"] == encoder_registry.LITE0 else OFFLINE
+    return ["embed:  # a small encoder, for this machine has no GPU", *_settings(settings), f"  # {weights}"]
 
 
 def _check(guesses: Mapping[str, str], what: str) -> str:

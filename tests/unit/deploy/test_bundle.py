@@ -65,7 +65,11 @@ def test_it_holds_the_weights_of_all_members_and_what_the_study_says(made):
     assert found.decision()["chosen_on"]["cases"] == 24 and 0 < found.decision()["threshold"] < 1
     assert found.facts["results"]["roc_auc"]["n"] == 24
     assert found.facts["summary"]["by_class"] == {"benign": 12, "high-grade": 12}
-    assert "## Intended use" in found.card and "## How to cite" in found.card and "4 models: 2 splits" in found.card
+    assert (
+        "## Intended use" in found.card
+        and "## How to cite" in found.card
+        and "4 models: 2 of each of 2 splits" in found.card
+    )
 
 
 def counted(tables, threshold):

@@ -151,7 +151,7 @@ def test_an_auroc_that_is_not_defined_is_said():
 
 
 def test_several_trainings_are_named():
-    assert "mean of 5 folds, mean of 3 trainings each." in summary.headline(changed(by_seed=[{}] * 3))
+    assert "mean of 5 folds, mean of 3 single trainings each." in summary.headline(changed(by_seed=[{}] * 3))
 
 
 def test_a_single_flag_more_stands_where_the_line_on_it_would():
