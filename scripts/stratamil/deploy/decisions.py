@@ -85,7 +85,7 @@ def told(decision: Mapping[str, Any], classes: Sequence[str]) -> str:
     text = f"At the frozen threshold, {num(decision['threshold'], 2)}, the study's cases had out of fold a "
     text += " and a ".join(values)
     return (
-        f"{text}. The threshold was chosen on these cases, so both may be too good."
+        f"{text}. The threshold was chosen on those cases, so both may be too good."
         if found["chosen_on_them"]
         else f"{text}."
     )

@@ -77,8 +77,8 @@ def strongest(found: Sequence[Mapping[str, Any]], headline: str) -> Mapping[str,
 
 def _baseline(study: Study, name: str, table: pd.DataFrame, ours: Mapping[str, Measured]) -> dict[str, Any]:
     of_split = [rows for _, rows in study.baseline_rows(name).groupby("split")]
-    lacking = [any(name == f"mean_pool_{stain}" for stain in study.missing[case]) for case in table["case_id"]]
-    judged, lacked = table[~np.array(lacking, bool)], sum(lacking)
+    lacking = study.lacks(name, table["case_id"])
+    judged, lacked = table[~lacking], int(lacking.sum())
     if 0 < lacked < len(table):
         table = judged
         ours = measured(study, study.predictions[study.predictions["case_id"].isin(judged["case_id"])])

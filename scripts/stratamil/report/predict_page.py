@@ -109,10 +109,10 @@ def said(found: Mapping[str, Any], flags: pd.DataFrame, facts: Mapping[str, Any]
     return {
         "header": f"By {n_of(members, 'model')} of the study “{facts['title']}”.",
         "headline": headline(found),
-        "threshold": decisions.told(facts["decision"], facts["classes"]),
         "notes": [
             *new_case_words.grave(flags, found["cases"], facts["reference"]),
             new_case_words.tested(development),
+            *filter(None, [decisions.told(facts["decision"], facts["classes"])]),
         ],
         "cases": f"The {shown} is the mean over {n_of(members, 'model')}; the range is that of the single models.",
         "shift": new_case_words.shifted(facts["reference"]),

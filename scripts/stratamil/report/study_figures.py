@@ -85,6 +85,7 @@ def _baseline_curves(study: Study, name: str | None) -> Iterator[tuple[str, Band
         rows = study.baselines[(study.baselines["baseline"] == name) & study.baselines["split"].isin(study.splits)]
         known = study.ensemble.set_index("case_id")
         rows = rows[rows["case_id"].isin(known.index)]
+        rows = rows[~study.lacks(name, rows["case_id"])]
         y, score = rows["true_class"].map(study.classes.index), rows[study.probabilities[1]].to_numpy()
         patients = rows["case_id"].map(known["patient_id"])
         band = mean_roc(rows.assign(run=rows["split"], y=y, score=score, patient_id=patients), 0, study.seed)

@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from stratamil.core.wording import n_of, num, pct, span
+from stratamil.deploy import decisions as frozen
 from stratamil.evaluation import by_column
 from stratamil.report import clinical_sentences, decision_sentences, new_case_words, sentences
 from stratamil.report.sentences import Card, quoted
@@ -220,7 +221,7 @@ def of_page(found: Numbers, flags: Any, predicted: int, facts: Mapping[str, Any]
         "counted": counted(facts["reference"]["development"]["patients_known"], unit),
         "calibration": calibration(found) if found["calibration"] else "",
         "calibration_limits": CALIBRATION_LIMITS,
-        "decisions": decisions(found),
+        "decisions": f"{decisions(found)} {frozen.told(facts['decision'], facts['classes'])}".rstrip(),
         "net_benefit": decision_sentences.net_benefit(curve, found["positive"], found["cases"]) if curve else "",
         "groups": groups(found, unit),
         "grouped": defined(found),

@@ -12,6 +12,7 @@ from sklearn.metrics import brier_score_loss, log_loss, roc_auc_score
 from stratamil.core.errors import UserError
 from stratamil.evaluation import cross_split, metrics_table, retrained
 from stratamil.evaluation.runs import Run
+from stratamil.report import study_figures
 from stratamil.stats.estimates import Sample
 
 pytestmark = pytest.mark.slow
@@ -95,6 +96,9 @@ def test_a_baseline_of_one_stain_is_compared_on_the_cases_that_have_it():
     theirs = roc_auc_score(Y[has], WEAK[has])
     assert (row["n"], row["without_stain"], row["competes"]) == (55, 5, True)
     assert row["roc_auc"].value == pytest.approx(theirs)
+    ((label, _),) = study_figures._baseline_curves(study, "mean_pool_sox10")
+    assert label.endswith(f": {row['fold_mean'].value:.2f}")
+    assert not study.lacks("mean_pool", lacking).any()
     assert row["auc_difference"]["model"].value == pytest.approx(pooled - theirs)
     gap = row["auc_difference"]["fold_mean"].value
     assert gap == pytest.approx(by_split(study, rows) - row["fold_mean"].value)
