@@ -81,7 +81,7 @@ def notes(cohort: Numbers) -> list[str]:
             files = f"{_n(row['n'], 'file')} {_is(row['n'])} excluded for a name that"
             like = row["detail"].partition(";")[0].removeprefix(LIKE)
             result.append(
-                f"{files} nearly follows the pattern, perhaps mistyped: {row['example']}, beside {like}. Rename "
+                f"{files} nearly follows the pattern, perhaps mistyped: {row['example']}, like {like}. Rename "
                 f"{'it' if row['n'] == 1 else 'them'} to use {'it' if row['n'] == 1 else 'them'}."
             )
     if absent := cohort["absent_stains"]:

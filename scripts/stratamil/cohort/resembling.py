@@ -5,7 +5,8 @@ A copy of a folder is of no matter; a mistyped name costs its case a patch.
 
 import difflib
 import filecmp
-from collections.abc import Mapping
+import re
+from collections.abc import Collection, Mapping
 from pathlib import Path
 
 import pandas as pd
@@ -37,10 +38,18 @@ def of(sizes: Mapping[str, int], patches: pd.DataFrame, root: Path) -> dict[str,
     for path in patches["path"] if rest else ():
         if (folder := path.rpartition("/")[0]) in folders:
             beside.setdefault(folder, []).append(path)
+    known = set(patches["path"]) if rest else set()
     for path in rest:
         near = difflib.get_close_matches(path, beside.get(path.rpartition("/")[0], []), 1, NEAR)
-        found |= {path: f"{LIKE}{near[0]}"} if near else {}
+        found |= {path: f"{LIKE}{_mended(path, near[0], known)}"} if near else {}
     return found
+
+
+def _mended(path: str, near: str, known: Collection[str]) -> str:
+    """Return a name with the words of one nearly like it and numbers of its own; the other, where that is taken."""
+    own, words = (re.split("([0-9]+)", text) for text in (path, near))
+    mended = "".join(own[i] if i % 2 else word for i, word in enumerate(words)) if len(own) == len(words) else near
+    return near if mended in known else mended
 
 
 def about(detail: str) -> str:

@@ -72,7 +72,8 @@ def sheet(path: str | Path, remedy: str, wanted: Collection[str] = ()) -> tuple[
     try:
         text = text.decode("utf-8-sig")
     except UnicodeDecodeError as error:
-        raise UserError(f"{path}: not in UTF-8 (byte {error.start + 1}): save it as CSV UTF-8") from None
+        row = text.count(b"\n", 0, error.start) + 1
+        raise UserError(f"{path}: row {row}: not in UTF-8: save it as CSV UTF-8 (a file type of Excel)") from None
     # blank lines count, a line break within quotes does not
     head = next((line for line in text.splitlines() if line.strip() and not SEPARATOR.fullmatch(line)), "")
     header = {sep: [name.strip() for name in next(csv.reader([head], delimiter=sep))] for sep in ",;\t"}

@@ -16,6 +16,7 @@ from stratamil.core.wording import counted, in_list
 
 MOST_CLASSES = 10
 MISTYPED = ": a typing error? Correct the table, or add the code to a class or here"  # a question has answers instead
+NO_SITE = "; if not, write null"  # as above
 NO_PATIENT = "no column looks like the patient, so each case counts as one"
 CLASS = re.compile(
     r"class|klasse|label|diagnos|grade|grading|target|outcome|status|malign|dignit|subtype|respon|tumou?r|befund", re.I
@@ -103,7 +104,7 @@ def propose(table: pd.DataFrame, case_column: str) -> Meaning:
     meaning.guesses["patient"] = f"column {patient!r} taken for the patient, by its name" if patient else NO_PATIENT
     if site and _are_sites(table[site]):
         meaning.site = site
-        meaning.guesses["site"] = f"column {site!r} taken for the hospital or scanner; if not, write null"
+        meaning.guesses["site"] = f"column {site!r} taken for the hospital or scanner{NO_SITE}"
     taken = {patient, site, age}
     candidates = [name for name in columns if name not in taken and 2 <= _codes(table[name]) <= MOST_CLASSES]
     candidates.sort(key=lambda name: (not CLASS.search(name), bool(SEX.search(name)), _codes(table[name])))

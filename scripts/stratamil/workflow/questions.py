@@ -11,7 +11,7 @@ import pandas as pd
 
 from stratamil.core import schema
 from stratamil.core.errors import UserError, few, in_rows, visible
-from stratamil.core.names import class_code, natural
+from stratamil.core.names import class_code, natural, spelling
 from stratamil.core.wording import counted, in_list
 from stratamil.workflow import config_checks, propose_labels, propose_names
 from stratamil.workflow.propose_labels import Meaning
@@ -56,14 +56,17 @@ class Questions:
         self.one("site", self.meaning.guesses, "y, or none", self.site_column)
         with suppress(UserError):  # told when all questions are answered
             self.splits(self.meaning)
-        how = "y; the classes come next"
+        how = "y, or the codes to exclude"
+        how += "; the classes come next" if "classes" in self.meaning.guesses else ""
         how += "; Ctrl-C to correct the table first" if self.meaning.open else ""
         self.one("excluded", self.meaning.guesses, how, self.excluded, "Exclude what is named here?")
-        if "classes" in self.meaning.guesses:
-            print(visible(f"Proposed classes: {self.proposed()}"))
-            print("The last is the positive one; codes that are in none are excluded. Quote what has a space in it.")
+        guessed = "classes" in self.meaning.guesses
+        print(visible(f"{'Proposed classes' if guessed else 'Classes'}: {self.proposed()}"))
+        print(
+            "The last is the positive one" + "; codes that are in none are excluded. Quote names with spaces." * guessed
+        )
         self.one("classes", self.meaning.guesses, "y, or your own in this form", self.classes)
-        self.one("stains", self.names.guesses, "y", confirmed)
+        self.one("stains", self.names.guesses, "y, or those to use, with commas between them", self.stains)
         how = (
             "y, or swap to exchange slice and patch" if "for the patch" in self.names.guesses.get("slice", "") else "y"
         )
@@ -75,7 +78,7 @@ class Questions:
         """Ask one question, if there is such a guess, until `take` accepts the answer."""
         if what not in guesses:
             return
-        told = guesses[what].replace(propose_labels.MISTYPED, ", perhaps mistyped")
+        told = guesses[what].replace(propose_labels.MISTYPED, ", perhaps mistyped").replace(propose_labels.NO_SITE, "")
         told = visible(told[0].upper() + told[1:])
         while answer := input(f"{told}. {question} ({how}; Enter to check it later) ").strip():
             try:
@@ -124,9 +127,26 @@ class Questions:
         self.meaning.patient_column = answer
 
     def excluded(self, answer: str) -> None:
-        confirmed(answer)
-        self.meaning.open.clear()
-        self.agreed.extend(self.meaning.excluded)
+        """Exclude all codes that are named, or some; of the others the dry run will name the rows."""
+        proposed = {class_code(code): code for code in [*self.meaning.excluded, *self.meaning.open] if code}
+        chosen = list(proposed.values()) if answer.lower() in YES else self.codes(answer)
+        if unknown := [code for code in chosen if class_code(code) not in proposed]:
+            known = few(map(in_list, proposed.values()), SHOWN) or "nothing else"
+            raise UserError(f"{few(map(repr, unknown))} is not asked about: answer y, or some of {known}")
+        chosen = [proposed[class_code(code)] for code in chosen]
+        self.meaning.open[:] = [code for code in proposed.values() if code not in chosen]
+        self.agreed.extend(chosen)
+
+    def stains(self, answer: str) -> None:
+        """Keep all that were taken for stains, or some; patches of the others are left out."""
+        if answer.lower() in YES:
+            return
+        known = {spelling(name): name for name in self.names.stains}
+        chosen = [word.strip() for word in answer.split(",")]
+        if unknown := [word for word in chosen if spelling(word) not in known]:
+            raise UserError(f"no stain {few(map(repr, unknown))}: choose from {few(known.values(), SHOWN)}")
+        kept = {known[spelling(word)] for word in chosen}
+        self.names.stains = {name: spellings for name, spellings in self.names.stains.items() if name in kept}
 
     def column(self, answer: str) -> str:
         """Return the name of a column. Raises UserError with those that there are."""
@@ -198,15 +218,20 @@ class Questions:
     def example(self) -> str:
         """Return an answer of two classes, of which the second has two codes where there are three."""
         codes = sorted(self.meaning.counts, key=natural)
-        return f"one={shlex.quote(codes[0])} other={shlex.quote(','.join(codes[1:3]))}"
+        return f"one={_quoted(codes[0])} other={_quoted(','.join(codes[1:3]))}"
 
     def proposed(self) -> str:
-        return " ".join(shlex.quote(f"{name}={','.join(codes)}") for name, codes in self.meaning.classes.items())
+        return " ".join(_quoted(f"{name}={','.join(codes)}") for name, codes in self.meaning.classes.items())
 
 
 def _unspaced(code: str) -> str:
     """Return the normal form of a code without the spaces around its commas."""
     return re.sub(r"\s*,\s*", ",", class_code(code))
+
+
+def _quoted(word: str) -> str:
+    """Return a word as shlex.split reads it, quoted only where it must be."""
+    return shlex.quote(word) if not word or re.search(r"[\s'\"\\]", word) else word
 
 
 def confirmed(answer: str) -> None:

@@ -110,7 +110,7 @@ def test_stamp_s_file_of_all_splits_has_validation_cases_from_the_next_test_set(
         (
             "a.csv",
             "train,val,test\nM\xfcller,04,08\n".encode("latin-1"),
-            "not in UTF-8 (byte 17): save it as CSV UTF-8",
+            "a.csv: row 2: not in UTF-8: save it as CSV UTF-8",
         ),
         ("a.csv", "train,val,validation,test\n00,04,05,08\n", "several columns of val: keep one"),
         ("a.csv", "train,val,test\n00_HE.svs,04_HE.svs,08\n", "00_HE.svs seems to be a slide: write the ids of cases"),

@@ -1,5 +1,6 @@
 """A study file from a folder and a table that it was not written for: what is read, what is marked, what it refuses."""
 
+import shlex
 import sys
 import unicodedata
 from types import SimpleNamespace
@@ -362,7 +363,7 @@ WRONG = {
     "a code mistyped": ("low=1 high=33", "no case has code '33': choose from 1, 3"),
     "a code twice": ("low=1 high=1,3", "cohort.classes: "),
     "a quote": ("low=1 'high=3", "a quotation mark is not closed"),
-    "not a yes": ("perhaps", "answer y, or press Enter and change it in the file"),
+    "not a yes": ("perhaps", "no stain 'perhaps': choose from abc, xyz"),
 }
 
 
@@ -371,6 +372,27 @@ def test_separators_of_an_answer_are_forgiven(said):
     meaning = SimpleNamespace(counts={"1": 9, "3": 9, "4": 9})
     asked = questions.Questions(table=None, names=None, meaning=meaning, splits=None)
     assert asked.parsed(said) == {"low": ["1"], "high": ["3", "4"]}
+
+
+def test_some_of_the_codes_and_stains_that_are_asked_about_can_be_chosen(tmp_path, monkeypatch, capsys):
+    paths = [f"{c}_{t}_{n}.png" for c in CASES for t in ("abc", "xyz", "uvw") for n in (1, 2)]
+    lay(tmp_path, paths, table(of=mistyped))
+    asked = answer(monkeypatch, "y", "7", "9", "y", "xyz, abc")
+    text = run(tmp_path, monkeypatch)
+    study, said = yaml.safe_load(text), capsys.readouterr().out
+    assert "y, or the codes to exclude; the classes come next; Ctrl-C" in asked[1] and asked[1] == asked[2]
+    assert "'7' is not asked about: answer y, or some of 9, 33" in said
+    assert "Proposed classes: 'class 1=1' 'class 3=3'\n" in said
+    assert study["cohort"]["excluded_codes"] == ["9"] and schema.merged(study["names"]["stains"]) == {
+        "abc": [],
+        "xyz": [],
+    }
+
+
+def test_only_what_needs_quotes_has_them():
+    meaning = SimpleNamespace(counts={}, classes={"bösartig": ["b"], "wild type": ["w", "it's"]})
+    asked = questions.Questions(table=None, names=None, meaning=meaning, splits=None)
+    assert asked.proposed().startswith("bösartig=b '") and shlex.split(asked.proposed())[1] == "wild type=w,it's"
 
 
 @pytest.mark.parametrize("wrong", WRONG)
