@@ -169,7 +169,7 @@ def _spread(rows: Sequence[NDArray]) -> dict[str, dict[str, float]]:
 
 
 def _development(study: Study, found: pd.DataFrame, stains: Sequence[str]) -> dict[str, Any]:
-    """Return the out-of-fold results and Table 1, for the external validation."""
+    """Return the out-of-fold results and Table 1, for the validation on new cases."""
     cases = study.ensemble
     columns = [
         *described(found, sorted({s for text in found["stains"] for s in text.split("+")})),
