@@ -185,11 +185,30 @@ def load_bundle(path: str | Path, split: str | None = None) -> Model:
 
 
 def differences(facts: Mapping[str, Any], identity: Mapping[str, Any]) -> list[str]:
-    """Return what of the features' meaning is not as in training: `resize: pad, in training squash`."""
+    """Return what of the features' meaning is not as in training: `resize: pad, in training squash`.
+
+    Of precomputed features only the encoder's name can tell, that of the files or of features.encoder.
+    """
     was, now = checkpoint.meaning(facts["features"]), checkpoint.meaning(dict(identity))
-    return [
+    told = []
+    if was.get("encoder") == now.get("encoder") == "precomputed":
+        trained, here = _name(was), _name(now)
+        if trained and not here:
+            told = [
+                f"the files name no encoder, and the model was trained on features of {trained}: if these are of it, "
+                f"set features.encoder: {trained}"
+            ]
+        elif trained and column(trained) != column(here):
+            told = [f"encoder: {here}, in training {trained}"]
+    return told + [
         f"{key}: {now.get(key)}, in training {was.get(key)}" for key in {**was, **now} if was.get(key) != now.get(key)
     ]
+
+
+def _name(meaning: dict[str, Any]) -> str:
+    """Take the name of its encoder out of the meaning of precomputed features; empty where there is none."""
+    named, said = meaning.pop("named", None), meaning.pop("extractor", None)
+    return str(named or said or "")
 
 
 def _built(content: Bundle, member: Mapping[str, Any]) -> HierarchicalAttention:

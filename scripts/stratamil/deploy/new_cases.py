@@ -180,7 +180,7 @@ class Encoders:
             one = len(identities) == 1
             self.identity = next(iter(identities.values())) if one else {"encoders": identities}
         if other := apply.differences(content.facts, self.identity):
-            raise UserError(f"{source.manifest or source.folder}: features of another kind: {'; '.join(other)}")
+            raise UserError(f"{source.manifest or source.folder}: not as in training: {'; '.join(other)}")
 
     def features(self, patches: pd.DataFrame, case: str) -> store.Features:
         """Return the features of a case, of which `patches` are the rows; what is known of it is not encoded again."""

@@ -360,7 +360,8 @@ def _both(where: str, deletion: Verdict, insertion: Verdict) -> str:
         return f"undecided {where} (too few patients)"
     if deletion == insertion:
         return f"{WORDS[deletion]} {where} (deletion and insertion)"
-    return f"{WORDS[deletion]} by deletion but {WORDS[insertion]} by insertion {where}"
+    joint = "but" if ABOVE in (deletion, insertion) else "and"  # worse than random, and no better
+    return f"{WORDS[deletion]} by deletion {joint} {WORDS[insertion]} by insertion {where}"
 
 
 def of_predicted(measure: str, slug: str) -> str:

@@ -379,7 +379,8 @@ def _take(
     if bad:
         where = in_rows(sorted(bad), SHOWN)
         which = "" if columns.all() else f" (in column {few(np.flatnonzero(columns), SHOWN)})"
-        raise UserError(f"{path}: {where}: features that are no number or beyond {LARGEST:.0f}{which}: recreate it")
+        remedy = f"recreate it, or exclude {path.name}#{min(bad)} by cohort.exclude_patches"
+        raise UserError(f"{path}: {where}: features that are no number or beyond {LARGEST:.0f}{which}: {remedy}")
     if zero == len(rows):
         raise UserError(f"{path}: all its features are 0: {OUT}")
     if constant == len(rows) and dim > 1:

@@ -220,7 +220,7 @@ def quality(found: Mapping[str, Any], repeated: Mapping[str, Mapping[str, int]] 
     copies = (
         "These cases have identical files. Different patients with an identical file must not be in different sets."
         if found["copies"]
-        else f"No two cases have an identical file{blank}."
+        else f"No two used cases have an identical file{blank}."
     )
     if n := sum(sum(cases.values()) for cases in (repeated or {}).values()):
         verb = "repeats" if n == 1 else "repeat"

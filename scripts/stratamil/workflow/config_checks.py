@@ -73,7 +73,9 @@ def _cohort(cohort: Mapping[str, Any]) -> Iterator[str]:
     """Yield a line for classes that share a name or a code, and for columns with two meanings."""
     classes = [(name, codes) for entry in cohort.get("classes", []) for name, codes in entry.items()]
     yield from (
-        f"cohort.classes: {name!r} has no code: list those of its cases" for name, codes in classes if not codes
+        f"cohort.classes: {name!r} has no code: list those of its cases, as {name}: [{name}]"
+        for name, codes in classes
+        if not codes
     )
     columns = {key: cohort[key] for key in ("case_column", "patient_column", "site_column") if cohort.get(key)}
     for key, name in columns.items():
@@ -109,7 +111,8 @@ def _features(config: Mapping[str, Any]) -> Iterator[str]:
         if config.get("demo"):
             yield "features.source: precomputed, but the demo paints patches: set demo: null"
         return
-    for key in ("manifest", "folder", "encoder"):
+    predicts = bool((config.get("predict") or {}).get("bundle"))  # the source is then that of the bundle
+    for key in ("manifest", "folder", *(() if predicts else ("encoder",))):
         if features.get(key):
             yield f"features.{key}: {features[key]} without features.source: precomputed: set that, or this to null"
 

@@ -149,7 +149,7 @@ def test_what_does_not_fit_is_one_line(made, tmp_path):
     stopped(made, manifest, out, *labels, match="class code '7' is in neither")
     stopped(made, manifest, out, "--classes", "low=1", "high=3,4", match="classes benign, high-grade, but .* low, high")
     stopped(made, manifest, out, "--stains", "melan=", "h&e=", match="stains h&e, melan, sox10, but .* melan, h&e")
-    stopped(made, manifest, out, "--features-encoder", "uni", match="named: uni, in training made")
+    stopped(made, manifest, out, "--features-encoder", "uni", match="encoder: uni, in training made")
     wide = bundles.write_manifest(tmp_path / "wide", features(bundles.shape([31]), dim=DIM + 1), ["31"])
     stopped(made, wide, out, match=f"dim: {DIM + 1}, in training {DIM}")
 
@@ -183,6 +183,18 @@ def test_members_of_other_splits_standardise_in_their_own_way(made):
     assert [stack.members for stack in model.stacks] == [2, 2]
     assert not np.allclose(model.stacks[0].mean, model.stacks[1].mean)
     assert apply.differences(model.bundle.facts, bundles.IDENTITY) == []
+
+
+def test_the_name_of_given_features_is_that_of_the_settings_or_of_the_files():
+    given = {"encoder": "precomputed", "dim": 8}
+    told = apply.differences({"features": given | {"named": "UNI 2"}}, given)
+    assert len(told) == 1 and "name no encoder" in told[0] and told[0].endswith("set features.encoder: UNI 2")
+    for was, now in (({"named": "UNI 2"}, {"extractor": "uni_2"}), ({}, {"named": "uni"}), ({"extractor": "a"},) * 2):
+        assert apply.differences({"features": given | was}, given | now) == []
+    assert apply.differences({"features": given | {"extractor": "uni"}}, given | {"named": "conch"}) == [
+        "encoder: conch, in training uni"
+    ]
+    assert apply.differences({"features": given}, given | {"dim": 9}) == ["dim: 9, in training 8"]
 
 
 def test_a_folder_of_the_output_s_name_is_kept(made, tmp_path):

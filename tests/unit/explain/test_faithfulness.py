@@ -375,6 +375,7 @@ GUIDE = "As a guide to what predictions rest on, attention is "
         ),
         ("below", "below", f"{GUIDE}worse than random in cases predicted a (deletion and insertion)."),
         ("above", "no different", f"{GUIDE}better than random by deletion but no better than random by insertion in"),
+        ("below", "no different", f"{GUIDE}worse than random by deletion and no better than random by insertion in"),
         ("below", "above", f"{GUIDE}worse than random by deletion but better than random by insertion in cases"),
         ("not defined", "above", "cannot explain anything"),
         ("too few", "above", "too few patients"),

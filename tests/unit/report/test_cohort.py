@@ -481,7 +481,7 @@ MORE = {"measure": "number of slices", "auc": Estimate(0.7, 0.6, 0.8, 9)}
     ("said", "given", "words"),
     [
         (cohort_sentences.quality, QUALITY, "None of 40 images is empty."),
-        (cohort_sentences.quality, QUALITY | {"images": False}, "No two cases have an identical file."),
+        (cohort_sentences.quality, QUALITY | {"images": False}, "No two used cases have an identical file."),
         (cohort_sentences.quality, QUALITY | {"empty": [{"empty": 1}]}, "1 of 40 images is empty: all pixels equal."),
         (
             cohort_sentences.quality,

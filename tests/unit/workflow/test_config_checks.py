@@ -147,6 +147,11 @@ def test_what_cannot_go_together(config, said):
     assert len(line) < 400
 
 
+def test_a_prediction_may_name_the_encoder_of_its_features():
+    config = {"predict": {"bundle": "model.zip", "patches": "new.csv"}, "features": {"encoder": "uni"}}
+    assert config_checks.problems(config, SCHEMA) == []
+
+
 def former(part, *where):
     """(names of the sections, old name, new name) of every setting that had another name once."""
     for key, setting in part.get("properties", {}).items():
