@@ -113,11 +113,14 @@ def tell_summary():
     """Say at the end of a run what came out, what to know of it, and where to look."""
     if COMPARING:
         said = Path(config["results"], "summary.txt").read_text(encoding="utf-8").strip()
-        logger.info(f"{visible(said)}\nOpen:\n  {config['results']}/index.html", extra={"summary": True})
+        tell(f"{visible(said)}\nOpen:\n  {config['results']}/index.html")
         return
     if PREDICTING:
-        pages = [page for page in ("index.html", "validation/index.html") if Path(PREDICTED, page).is_file()]
-        logger.info("\n  ".join(["Open:", *(f"{PREDICTED}/{page}" for page in pages)]), extra={"summary": True})
+        with suppress(UserError, OSError):  # what was asked for are not the predictions
+            tell("\n".join(of_new_cases()))
+        return
+    if set(workflow.dag_settings.targets) == {"bundle"}:
+        tell("\n".join(of_bundle()))
         return
     from stratamil.report import summary  # scipy comes with it, which a dry run need not wait for
 
@@ -127,8 +130,32 @@ def tell_summary():
     seconds = (datetime.now() - workflow.start_time).total_seconds()
     lines = summary.of_folder(Path(config["results"]), seconds, target(), whole)
     if "bundle" in workflow.dag_settings.targets:
-        lines.insert(0, f"Bundle: {BUNDLE.replace('<results>', config['results'])}")
-    logger.info("\n".join(lines), extra={"summary": True})
+        lines += of_bundle()
+    tell("\n".join(lines))
+
+
+def tell(text):
+    """Show a text on the terminal as the summary of a run."""
+    logger.info(text, extra={"summary": True})
+
+
+def of_bundle():
+    """Return the lines on the bundle, and the command that predicts new cases with it."""
+    from stratamil.deploy import bundle
+    from stratamil.report import new_case_summary  # as above
+
+    path = BUNDLE.replace("<results>", config["results"])
+    predict = study_file.command([new_case_summary.NEW_CASES], sys.argv, "predict")
+    return new_case_summary.of_bundle(Path(path), bundle.facts(path), predict)
+
+
+def of_new_cases():
+    """Return the lines on the predicted cases, with the command that validates them where there are labels."""
+    from stratamil.deploy import bundle
+    from stratamil.report import new_case_summary  # as above
+
+    validate = study_file.command(workflow.overwrite_configfiles, sys.argv, "validate") if config["labels"] else ""
+    return new_case_summary.of_predictions(Path(PREDICTED), bundle.facts(config["predict"]["bundle"]), validate)
 
 
 def claim_results():

@@ -1,4 +1,4 @@
-"""Hold the frozen predictions of another cohort against its labels: a page in the style of the report.
+"""Hold the frozen predictions of new cases against their labels: a page in the style of the report.
 
 INPUTS: bundle, labels table; predict's predictions.csv, flags.csv, shift.csv and inventory
 OUTPUTS: predict/{name}/validation/index.html (self-contained), validation.json, metrics.csv, characteristics.csv, figures
@@ -21,7 +21,7 @@ if config["labels"]:
                 f"{PREDICTED}/validation/index.html",
                 caption="../report/validation.rst",
                 category="Report",
-                labels={"figure": "external validation"},
+                labels={"figure": "validation"},
             ),
             json=f"{PREDICTED}/validation/validation.json",
             metrics=f"{PREDICTED}/validation/metrics.csv",

@@ -10,7 +10,6 @@ import cli
 from stratamil.cohort import columns, inventory, splits
 from stratamil.core import schema, tables
 from stratamil.core.errors import UserError
-from stratamil.core.names import column
 
 
 def arguments() -> argparse.Namespace:
@@ -37,7 +36,7 @@ def arguments() -> argparse.Namespace:
 
 
 def main(args: argparse.Namespace) -> None:
-    from stratamil.deploy import bundle, collect, model_card, reference  # these load torch and scikit-learn: seconds
+    from stratamil.deploy import bundle, collect, decisions, model_card, reference  # with torch, which takes seconds
     from stratamil.evaluation.study import Study, read_runs
     from stratamil.features import store
 
@@ -56,10 +55,11 @@ def main(args: argparse.Namespace) -> None:
         every = [(Path(folder).parent.name.removeprefix("split_"), _seed(folder)) for folder in args.runs]
         chosen = [pair for pair in zip(args.checkpoints, every, strict=True) if args.members in ("all", pair[1][0])]
     shared, members, weights = collect.members(*zip(*chosen))
-    decisions = {split: collect.frozen_of_split(study, split, _results(study, split)) for split in study.splits}
+    of_split = {split: decisions.frozen_of_split(study, split, _results(study, split)) for split in study.splits}
     alone = args.members != "all" and not args.refitted
     used = inventory.used_cases(args.cases)
-    known = reference.of_study(study, store.read(args.features, used["case_id"]), shared["stains"])
+    features = store.read(args.features, used["case_id"])
+    known = reference.of_study(study, features, shared["stains"])
     facts = {
         "title": args.title,
         **collect.origin(),
@@ -70,10 +70,10 @@ def main(args: argparse.Namespace) -> None:
         "model": shared["model"],
         "train": shared["train"],
         "members": members,
-        "decision": decisions[args.members] if alone else collect.frozen(study),
-        "splits": {each["split"]: decisions[each["split"]] for each in members if each["split"]},
+        "decision": of_split[args.members] if alone else decisions.frozen(study),
+        "splits": {each["split"]: of_split[each["split"]] for each in members if each["split"]},
         "results": collect.results(study),
-        "summary": collect.summary(used, shared["stains"], {stain: column(stain) for stain in shared["stains"]}),
+        "summary": collect.summary(reference.trained_on(study), features.table, shared["stains"]),
         "reference": known.facts,
     }
     facts = bundle.plain(facts)

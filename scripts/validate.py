@@ -1,4 +1,4 @@
-"""Validate a model on another cohort: hold its frozen predictions against the labels; a page, and its numbers.
+"""Validate a model on new cases: hold its frozen predictions against the labels; a page, and its numbers.
 
 Reads tables only: those of predict, the bundle and the labels table. Nothing here can change a prediction.
 """

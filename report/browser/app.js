@@ -40,7 +40,7 @@
       el(
         "span.kind",
         null,
-        { study: "Case browser", predict: "New cases", validate: "External validation" }[S.study.kind] ?? "",
+        { study: "Case browser", predict: "New cases", validate: "Validation" }[S.study.kind] ?? "",
       ),
       el("span.space"),
       blind && el("label.seed", { for: "seed" }, "Random order ", seed),

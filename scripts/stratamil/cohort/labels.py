@@ -17,6 +17,7 @@ from stratamil.core.wording import in_list
 
 SHOWN = 3  # of one kind, named each in a line
 NO_CLASS = "(empty)"  # the code of a row without a class, where cohort.excluded_codes has ""
+NO_PATIENTS = "; cohort.patient_column: null if patients are not known, then each case counts as one patient"
 TOTAL = re.compile(r"(sum|summen?|somme|suma|totals?|gesamt\w*|insgesamt|anzahl|count|[Σ∑])\W*", re.IGNORECASE)
 
 
@@ -114,7 +115,8 @@ def _no_column(path: object, absent: Mapping[str, str], there: Sequence[str]) ->
     meant = [f"did you mean {found[0]!r}?" for found in close.values() if found]
     settings = few([f"cohort.{setting}" for setting in absent.values()])
     lacking = ", ".join(map(repr, absent))
-    return f"{path}: no column {lacking}: it has {few(map(repr, there), 12)}; {' '.join([*meant, 'set'])} {settings}"
+    line = f"{path}: no column {lacking}: it has {few(map(repr, there), 12)}; {' '.join([*meant, 'set'])} {settings}"
+    return line + (NO_PATIENTS if "patient_column" in absent.values() else "")
 
 
 def _as_first_spelt(values: pd.Series) -> pd.Series:

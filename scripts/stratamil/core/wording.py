@@ -99,6 +99,12 @@ def duration(seconds: float) -> str:
     return f"{minutes} min" if minutes < 90 else f"{minutes // 60} h {minutes % 60:02d} min"
 
 
+def averaged(seeds: int, repeats: int = 1) -> str:
+    """Say how many predictions of a case an ensemble is the mean of, `2 repeats x 3 seeds`; empty where it is one."""
+    words = [f"{repeats} repeats"] * (repeats > 1) + [f"{seeds} seeds"] * (seeds > 1)
+    return " x ".join(words)
+
+
 def baseline_label(name: str, without: int = 0) -> str:
     """Return a baseline's name for readers; that of one stain names the stain. without: cases that lack it."""
     stain = name.removeprefix("mean_pool_")

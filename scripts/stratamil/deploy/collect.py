@@ -1,21 +1,20 @@
-"""What a bundle says of a study: its settings, members, frozen decisions, results and cohort, without any id."""
+"""What a bundle says of a study: its settings, members, results and cohort, without any id."""
 
 import statistics
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pandas as pd
 
 from stratamil import __version__
 from stratamil.core import files, provenance
 from stratamil.core.errors import UserError
+from stratamil.deploy import decisions, reference
 from stratamil.deploy.bundle import Arrays
+from stratamil.evaluation import competitors
 from stratamil.evaluation.study import Study
 from stratamil.mil import checkpoint
-from stratamil.stats import intervals, metrics
-from stratamil.stats.intervals import Estimate
 
 KEPT = ("roc_auc", "delong", "fold_mean", "fold_sd", "folds", "pr_auc", "accuracy", "balanced_accuracy", "recall")
 KEPT += ("brier", "log_loss", "prevalence")
@@ -57,44 +56,6 @@ def _own(content: Mapping[str, Any], name: str) -> dict[str, Any]:
     return {key: value for key, value in (content.get(name) or {}).items() if key != "seed"}
 
 
-def frozen(study: Study) -> dict[str, Any]:
-    """Return threshold and temperature of all members together, chosen on the study's out-of-fold predictions.
-
-    A new case gets the mean of all members. The nearest to it that a training case has is the mean of the members that
-    saw it neither in training nor in validation, as the report has it.
-    """
-    cases = study.ensemble
-    y, p = cases["y"].to_numpy(), cases[study.probabilities].to_numpy()
-    rule = study.runs[0].results.get("threshold_rule", "youden")
-    temperature = metrics.temperature(y, np.log(np.maximum(p, np.finfo(float).tiny)))
-    chosen = metrics.chosen_threshold(y == 1, p[:, 1], rule) if study.binary else None
-    what = "out-of-fold predictions of the study's cases, the mean of the models that tested a case"
-    return {
-        "threshold": chosen,
-        "rule": rule if study.binary else None,
-        "temperature": temperature.value,
-        "temperature_off": temperature.off,
-        "chosen_on": {"what": what, "cases": len(cases), "by_class": _counts(y, study.classes)},
-    }
-
-
-def frozen_of_split(study: Study, split: str, results: Mapping[str, Any]) -> dict[str, Any]:
-    """Return threshold and temperature of the members of a split, as evaluate chose them. results: results.json."""
-    run = next(run for run in study.runs if run.split == split)
-    y = run.validation["true_class"].map(study.classes.index).to_numpy()
-    return {
-        "threshold": results.get("threshold"),
-        "rule": results.get("threshold_rule"),
-        "temperature": results["temperature"],
-        "temperature_off": results["temperature_off"],
-        "chosen_on": {
-            "what": f"validation cases of split {split}",
-            "cases": len(y),
-            "by_class": _counts(y, study.classes),
-        },
-    }
-
-
 def results(study: Study) -> dict[str, Any]:
     """Return the out-of-fold results with their intervals: those of the ensemble that the report has."""
     cases = study.ensemble
@@ -102,35 +63,36 @@ def results(study: Study) -> dict[str, Any]:
     result = {
         "cases": len(cases),
         "patients": int(cases["patient_id"].nunique()),
-        "by_class": _counts(cases["y"].to_numpy(), study.classes),
+        "by_class": decisions.counts(cases["y"].to_numpy(), study.classes),
+        "fewest_patients": min(map(min, study.sides(cases))),
         "splits": len(study.splits),
         "repeats": study.repeats,
         "seeds": study.seeds,
     }
+    replicates = [rows for _, rows in study.predictions.groupby(["repeat", "seed"])]
+    result["single"] = competitors.single(study, replicates) if len(replicates) > 1 else None
     result |= {name: found[name] for name in KEPT if name in found}
     if study.binary:
-        result["at_validation_threshold"] = _shares(found["at_threshold"])
+        at = found["at_threshold"]
+        result["at_validation_threshold"] = None if at is None else decisions.shares(at)
         result["calibration"] = {name: found["calibration"][name] for name in ("slope", "intercept", "ece")}
     return result
 
 
-def _shares(at: Mapping[str, Any] | None) -> dict[str, Estimate] | None:
-    """Return sensitivity and specificity with Wilson's intervals."""
-    if at is None:
-        return None
-    pairs = {"sensitivity": ("tp", "fn"), "specificity": ("tn", "fp")}
-    return {name: intervals.wilson(at[hit], at[hit] + at[miss]) for name, (hit, miss) in pairs.items()}
+def summary(cases: pd.DataFrame, patches: pd.DataFrame, stains: Sequence[str]) -> dict[str, Any]:
+    """Return what the cases of a study have, as counts, after the exclusion of patches, as its models saw them.
 
-
-def summary(cases: pd.DataFrame, stains: Sequence[str], columns: Mapping[str, str]) -> dict[str, Any]:
-    """Return what the used cases of a study have, as counts. columns: stain -> its part of a column's name."""
+    cases: rows of the cases table that the splits use. patches: the table of their Features.
+    """
+    patches = patches[patches["case_id"].isin(cases["case_id"])]
+    found, of_stain = reference.amounts(patches, stains), patches.groupby("stain")["case_id"].nunique()
     return {
         "cases": len(cases),
         "patients": int(cases["patient_id"].nunique()),
         "by_class": {str(name): int(n) for name, n in cases["class"].value_counts().sort_index().items()},
-        "patches": _spread(cases["n_patches"]),
-        "slices": _spread(cases["n_slices"]),
-        "cases_with_stain": {stain: int((cases[f"patches_{columns[stain]}"] > 0).sum()) for stain in stains},
+        "patches": _spread(found["n_patches"]),
+        "slices": _spread(found["n_slices"]),
+        "cases_with_stain": {stain: int(of_stain.get(stain, 0)) for stain in stains},
     }
 
 
@@ -159,10 +121,6 @@ def origin() -> dict[str, Any]:
 def median_epoch(epochs: Sequence[int]) -> int:
     """Return the epoch for which members are trained on all cases: the median of the best ones, at least 1."""
     return max(1, round(statistics.median(epochs)))
-
-
-def _counts(y: np.ndarray, classes: Sequence[str]) -> dict[str, int]:
-    return {name: int((y == k).sum()) for k, name in enumerate(classes)}
 
 
 def _spread(counts: pd.Series) -> dict[str, float]:

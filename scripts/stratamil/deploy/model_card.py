@@ -1,10 +1,12 @@
 """MODEL_CARD.md of a bundle: what the model is for, what it learned from, how good it is, and what it cannot do."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, is_dataclass
 from typing import Any
 
-from stratamil.core.wording import counted, ends, listed, num, span, thousands
+from stratamil.core.wording import averaged, counted, ends, listed, num, span, thousands
+from stratamil.deploy import decisions
+from stratamil.stats.intervals import FEW, scored
 
 Facts = Mapping[str, Any]
 
@@ -84,10 +86,10 @@ def _members(facts: Facts) -> Iterator[str]:
         yield "None of them was tested: the figures below describe the models of the cross-validation, which saw fewer"
         yield "cases. Threshold and temperature are theirs, too."
     elif len(splits) == 1:
-        yield f"{n} of split {members[0]['split']}, one a seed."
+        yield f"{n} of split {members[0]['split']}, one per seed."
         yield "The figures below describe the models of all splits, each on the cases that it had not seen."
     else:
-        yield f"{n}: {counted(len(splits), 'split')}, one a seed of each."
+        yield f"{n}: {len(members) // len(splits)} of each of {len(splits)} splits, one per seed."
         yield "The figures below are out of fold: each case was predicted by the models that had not seen it."
         yield "A new case is predicted by all members."
     yield "The probability of a case is the mean over the members."
@@ -100,11 +102,18 @@ def _performance(facts: Facts) -> Iterator[str]:
     yield ""
     by_class = listed([f"{n} {name}" for name, n in found["by_class"].items()])
     yield f"Out of fold, {counted(found['cases'], 'case')} ({by_class}), {counted(found['splits'], 'split')},"
-    yield f"{counted(len(found['seeds']), 'seed')}. CIs are 95%; those of the AUROC are bootstrapped by patient."
+    yield f"{counted(len(found['seeds']), 'seed')}."
+    ensemble = averaged(len(found["seeds"]), found["repeats"])
+    if ensemble:
+        yield f"All figures are those of the ensemble, the mean probability of {ensemble} for each case, but for the"
+        yield "AUROC of single trainings, which the report quotes."
+    yield _intervals(found, "case" if facts["cohort"]["patient_column"] is None else "patient")
     yield ""
     yield "| measure | value (95% CI) |"
     yield "| --- | --- |"
-    rows = {"AUROC, pooled": "roc_auc", "AUROC, mean of the folds": "fold_mean", "PR AUC": "pr_auc"}
+    of = " of the ensemble" if ensemble else ""
+    yield from (f"| {name} | {num(value)} |" for name, value in _single(found.get("single")) if value is not None)
+    rows = {f"AUROC{of}, mean of the test sets": "fold_mean", f"AUROC{of}, pooled": "roc_auc", "PR AUC": "pr_auc"}
     rows |= {"accuracy of the most probable class": "accuracy", "Brier score": "brier", "log loss": "log_loss"}
     yield from (f"| {name} | {_value(found[key])} |" for name, key in rows.items() if found.get(key) is not None)
     at = found.get("at_validation_threshold") or {}
@@ -114,14 +123,37 @@ def _performance(facts: Facts) -> Iterator[str]:
         f"| calibration {name} | {_value(calibration[name])} |" for name in ("slope", "intercept") if calibration
     )
     yield ""
+    yield from _decision(decision, facts["classes"])
+
+
+def _single(found: Facts | None) -> list[tuple[str, float | None]]:
+    """Return the AUROC of single trainings; nothing where the ensemble is one."""
+    names = {"fold_mean": "mean of the test sets", "roc_auc": "pooled"}
+    return [(f"AUROC of single trainings, {name}", found[key]) for key, name in names.items()] if found else []
+
+
+def _intervals(found: Facts, unit: str) -> str:
+    """Say how the CIs are made. unit: patient, or case where patients are not known."""
+    known = [each for each in (found["fold_mean"], found["roc_auc"]) if each["low"] is not None]
+    by_score = [scored(each["value"], found["fewest_patients"]) for each in known]
+    few = f"a class has fewer than {FEW} {unit}s" if found["fewest_patients"] < FEW else "all are ranked alike"
+    whose = "those of the AUROC" if all(by_score) else "that of an AUROC of 0 or 1"
+    score = f"{whose} from Newcombe's method, because {few}; " if any(by_score) else ""
+    rest = "those of shares are Wilson's, those of calibration use a sandwich variance"
+    return f"95% CIs come from bootstrap samples of {unit}s; {score}{rest}."
+
+
+def _decision(decision: Facts, classes: Sequence[str]) -> Iterator[str]:
     where = decision["chosen_on"]
     if decision["threshold"] is not None:
         rule = "Youden's index" if decision["rule"] == "youden" else f"a sensitivity of at least {decision['rule']}"
-        yield f"Frozen threshold: {num(decision['threshold'], 4)}, by {rule}. Frozen temperature:"
+        yield f"Frozen threshold: {num(decision['threshold'], 4)}, by {rule}. A new case with this probability of"
+        yield f"{classes[-1]} or more is called {classes[-1]}. Frozen temperature:"
     else:
         yield "No threshold: a case gets the most probable class. Frozen temperature:"
     yield f"{num(decision['temperature'], 4)}. Both come from {where['what']}"
     yield f"({counted(where['cases'], 'case')}). New cases change neither."
+    yield decisions.told(decision, classes)
     yield ""
 
 

@@ -59,12 +59,12 @@ def of_study(study: Study, features: Features, stains: Sequence[str]) -> Referen
 
     study: with `sets`, and `columns` for the table of the cohort. features: of all its cases. stains: of the model.
     """
-    cases = [case for case in study.cases["case_id"] if case in _used(study)]
+    cases = trained_on(study)["case_id"].tolist()
     x: dict[str, dict[str, NDArray]] = {stain: {} for stain in stains}
     colours: dict[str, list[NDArray]] = {stain: [] for stain in stains}
-    bags = Bags(features, stains)
+    bags, used = Bags(features, stains), set(cases)
     for case, stain, values, colour, _ in shift.described(features, bags):
-        if case in _used(study):
+        if case in used:
             x[stain][case] = values
             colours[stain] += [] if colour is None else [colour]
     held_out = _held_out(study, x)
@@ -141,8 +141,10 @@ def limit(values: pd.Series) -> float | None:
     return float(known[min(rank, len(known)) - 1]) if len(known) else None
 
 
-def _used(study: Study) -> set[str]:
-    return {case for one in study.sets.values() for case in (*one.train, *one.val, *one.test)}
+def trained_on(study: Study) -> pd.DataFrame:
+    """Return the rows of the cases table that the splits use."""
+    used = {case for one in study.sets.values() for case in (*one.train, *one.val, *one.test)}
+    return study.cases[study.cases["case_id"].isin(used)]
 
 
 def _held_out(study: Study, x: Mapping[str, Mapping[str, NDArray]]) -> dict[str, pd.Series]:
@@ -167,7 +169,7 @@ def _spread(rows: Sequence[NDArray]) -> dict[str, dict[str, float]]:
 
 
 def _development(study: Study, found: pd.DataFrame, stains: Sequence[str]) -> dict[str, Any]:
-    """Return the out-of-fold results and Table 1, for the external validation."""
+    """Return the out-of-fold results and Table 1, for the validation on new cases."""
     cases = study.ensemble
     columns = [
         *described(found, sorted({s for text in found["stains"] for s in text.split("+")})),
@@ -187,6 +189,7 @@ def _development(study: Study, found: pd.DataFrame, stains: Sequence[str]) -> di
         "counts": {name: int((cases["y"] == c).sum()) for c, name in enumerate(study.classes)},
         "splits": len(study.splits),
         "seeds": len(study.seeds),
+        "repeats": study.repeats,
         "ensemble": study.estimates(cases, study.sampled(cases)),
         "characteristics": {"groups": groups, "sizes": {g: table["sizes"][g] for g in groups}, "rows": rows},
     }

@@ -1,4 +1,4 @@
-"""Every number of an external validation: frozen predictions of another cohort against its labels.
+"""Every number of a validation: frozen predictions of new cases against their labels.
 
 Nothing of the cohort moves the model, its threshold or its temperature. What is fitted to the cohort, the updated
 calibration, is named so.
@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from scipy.special import expit, logit
 
 from stratamil.cohort import flow
+from stratamil.core import wording
 from stratamil.core.names import natural
 from stratamil.deploy import reference
 from stratamil.deploy.shift import COLOURS
@@ -34,6 +35,7 @@ def numbers(study: Cohort, flags: pd.DataFrame, shifts: pd.DataFrame, facts: Map
     estimates = study.estimates(cases, study.sampled(cases))
     before = {name: Estimate(**development["ensemble"][name]) for name in ("roc_auc", "fold_mean")}
     which = "roc_auc" if before["fold_mean"].low is None else "fold_mean"
+    averaged = wording.averaged(development["seeds"], development.get("repeats", 1))  # earlier bundles have none
     listed = [*reference.described(table, stains), *study.columns.values()]
     threshold = study.runs[0].results["threshold"]
     return {
@@ -46,7 +48,7 @@ def numbers(study: Cohort, flags: pd.DataFrame, shifts: pd.DataFrame, facts: Map
         "threshold": threshold,
         "temperature": study.runs[0].results["temperature"],
         "ensemble": estimates,
-        "out_of_fold": before | {"which": which},
+        "out_of_fold": before | {"which": which, "averaged": averaged},
         "difference": intervals.unpaired(estimates["roc_auc"], before[which]),
         "decisions": decisions(study),
         "calibration": calibration(study),

@@ -43,11 +43,15 @@ def of_model(study: Study, ensemble: Sampled, replicates: Sequence[Sampled]) -> 
 def _single(study: Study, tables: Sequence[pd.DataFrame], sampled: Sequence[Sampled]) -> dict[str, Measured]:
     """Return `model` and `fold_mean` of the mean of replicates."""
     samples = {name: np.mean([own[name] for own in sampled], axis=0) for name in ("roc_auc", "fold_mean")}
+    found = {name: Measured(name, value, samples[name]) for name, value in single(study, tables).items()}
+    return {"model": found["roc_auc"], "fold_mean": found["fold_mean"]}
+
+
+def single(study: Study, tables: Sequence[pd.DataFrame]) -> dict[str, float | None]:
+    """Return the AUROC of single trainings, pooled and of the test sets: means over the replicates in `tables`."""
     return {
-        "model": Measured("roc_auc", mean_of([study.auc(rows) for rows in tables]), samples["roc_auc"]),
-        "fold_mean": Measured(
-            "fold_mean", mean_of([mean_of(study.fold_aucs(rows)) for rows in tables]), samples["fold_mean"]
-        ),
+        "roc_auc": mean_of([study.auc(rows) for rows in tables]),
+        "fold_mean": mean_of([mean_of(study.fold_aucs(rows)) for rows in tables]),
     }
 
 
@@ -55,8 +59,9 @@ def rows(study: Study, ours: Mapping[str, Measured]) -> list[dict[str, Any]]:
     """Return each baseline and retrained model: its metrics, and how much the model's AUROC is higher.
 
     ours: of `of_model`. fitted: splits in which it does not give all test cases the same probability. without_stain:
-    cases that lack the stain of a baseline of one. retrained: None of a baseline, else the variant. auc_difference: by
-    `ours`; of a baseline, which has no seeds, each with the same.
+    cases that lack the stain of a baseline of one, which it does not judge: it is compared on the others, and competes
+    for the strongest if these are half of all or more. retrained: None of a baseline, else the variant. auc_difference:
+    by `ours`; of a baseline, which has no seeds, each with the same.
     """
     result = [_baseline(study, name, table, ours) for name, table in study.baseline_ensembles.items()]
     others = {name: table for name, table in study.retrained_rows.items() if not name.startswith(SHARE)}
@@ -65,17 +70,21 @@ def rows(study: Study, ours: Mapping[str, Measured]) -> list[dict[str, Any]]:
 
 def strongest(found: Sequence[Mapping[str, Any]], headline: str) -> Mapping[str, Any] | None:
     """Return the baseline of the highest AUROC, as the headline is; None without one. Retrained models are none."""
-    judged = [row for row in found if row["retrained"] is None and row["name"] != "prevalence" and row["fitted"]]
+    judged = [row for row in found if row["competes"] and row["name"] != "prevalence" and row["fitted"]]
     known = [row for row in judged if row[headline].value is not None]
     return max(known, key=lambda row: row[headline].value, default=None)
 
 
 def _baseline(study: Study, name: str, table: pd.DataFrame, ours: Mapping[str, Measured]) -> dict[str, Any]:
-    sampled, patients = study.sampled(table), table["patient_id"].nunique()
     of_split = [rows for _, rows in study.baseline_rows(name).groupby("split")]
+    lacking = study.lacks(name, table["case_id"])
+    judged, lacked = table[~lacking], int(lacking.sum())
+    if 0 < lacked < len(table):
+        table = judged
+        ours = measured(study, study.predictions[study.predictions["case_id"].isin(judged["case_id"])])
+    sampled, patients = study.sampled(table), table["patient_id"].nunique()
     row = {"name": name, "retrained": None, "n": len(table), "fitted": study.fitted(of_split)}
-    lacked = [stain for case in table["case_id"] for stain in study.missing[case]]
-    row["without_stain"] = sum(name == f"mean_pool_{stain}" for stain in lacked)
+    row |= {"without_stain": lacked, "competes": len(judged) >= lacked, "constant": study.constant(table)}
     row |= study.discrimination(table, sampled) | losses(study, [table], [sampled])
     theirs = {of: Measured(each.measure, row[each.measure].value, sampled[each.measure]) for of, each in ours.items()}
     return row | {"auc_difference": differences(ours, theirs, patients, study.constant(table))}
@@ -85,7 +94,7 @@ def _retrained(study: Study, name: str, table: pd.DataFrame, ours: Mapping[str, 
     of_split = [rows for _, rows in table.groupby(["split", "seed"])]
     row = {"name": PREFIX + name, "retrained": name, "n": table["case_id"].nunique()}
     row["fitted"] = min(study.fitted(of_split), len(study.splits))
-    row["without_stain"] = 0
+    row |= {"without_stain": 0, "competes": False, "constant": False}
     return row | summary(study, table, ours)
 
 

@@ -221,6 +221,11 @@ class Study:
             for name, rows in table.groupby("baseline", sort=False)
         }
 
+    def lacks(self, baseline: str, case_ids: Iterable[str]) -> NDArray[np.bool_]:
+        """Return which of these cases lack the stain of a baseline of one stain, which it therefore does not judge."""
+        stain = baseline.removeprefix("mean_pool_")
+        return np.array([stain != baseline and stain in self.missing[case] for case in case_ids], dtype=bool)
+
     def baseline_rows(self, name: str) -> pd.DataFrame:
         """Return the predictions of a baseline, a row a split and case."""
         return self.baselines[(self.baselines["baseline"] == name) & self.baselines["split"].isin(self.splits)]

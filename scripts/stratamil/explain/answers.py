@@ -52,13 +52,13 @@ QUESTIONS = (
     (
         "Does attention improve the AUROC?",
         ("auc_over_retrained", "AUROC"),
-        "AUROC within a split, less that of the same model trained without attention",
+        "AUROC within a split of single trainings, less that of the same model trained without attention",
         "cannot be told: no model was trained without it",
     ),
     (
         "Do equal weights change the AUROC of this model?",
         ("auc_over_uniform", "AUROC"),
-        "AUROC within a split, minus that with equal weights",
+        "AUROC within a split of the mean of all seeds, minus that with equal weights",
         "not defined",
     ),
     (

@@ -165,7 +165,7 @@ def _of_uniform(study: Study, table: pd.DataFrame, sample: Sample, kind: Uniform
     if not attends:  # the difference would be that of two means
         estimate = Estimate(None, n=estimate.n)
     reason = "no split has test cases of all classes" if attends else "all patches of a case have equal weight"
-    sentence = findings.uniform(kind, model, without, estimate, reason)
+    sentence = findings.uniform(kind, model, without, estimate, reason, table["seed"].nunique())
     yield _finding("uniform", f"auc_over_{kind}", scope, "AUROC", estimate=estimate, sentence=sentence)
     estimate = sample.mean(table.groupby("case_id")[f"{kind}_changed"].mean(), "logit")
     yield Finding(

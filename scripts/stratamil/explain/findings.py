@@ -207,16 +207,20 @@ def part(level: Level, estimate: Estimate) -> str:
     }[said]
 
 
-def uniform(kind: Uniform, model: float | None, without: float | None, estimate: Estimate, reason: str) -> str:
+def uniform(
+    kind: Uniform, model: float | None, without: float | None, estimate: Estimate, reason: str, seeds: int = 1
+) -> str:
     """Say what equal weights do to the AUROC of the model that was trained with attention.
 
-    model, without: the two AUROCs; estimate: of their difference. reason: why there may be no estimate.
+    model, without: the two AUROCs; estimate: of their difference. reason: why there may be no estimate. seeds: of which
+    the AUROC is the ensemble's.
     """
     said = verdict(estimate)
     alike = ALIKE[kind]
     if said == NONE:
         return f"What equal weights of {alike} change in this model is not defined, because {reason}."
-    both = f"AUROC within a split {num(model, 2)} with attention, {num(without, 2)} with equal weights of {alike}"
+    of = f", ensemble of {seeds} seeds," if seeds > 1 else ""
+    both = f"AUROC within a split{of} {num(model, 2)} with attention, {num(without, 2)} with equal weights of {alike}"
     if unvaried(estimate):
         return f"{both}: no difference can be seen {basis(estimate)}."
     size = f"difference {num(estimate.value, 2)} {basis(estimate)}"

@@ -36,7 +36,7 @@ def finding(study: Study) -> Finding:
         estimate=estimate,
         reference=0.0,
         verdict=findings.verdict(estimate),
-        sentence=sentence(model, without, estimate, reason),
+        sentence=sentence(model, without, estimate, reason, study.table["seed"].nunique()),
     )
 
 
@@ -46,15 +46,17 @@ def _without(study: Study, split: str, seed: int) -> pd.DataFrame:
     return table[chosen].set_index("case_id")
 
 
-def sentence(model: float | None, without: float | None, estimate: Estimate, reason: str) -> str:
+def sentence(model: float | None, without: float | None, estimate: Estimate, reason: str, seeds: int = 1) -> str:
     """Say whether attention improves the AUROC.
 
-    model, without: the two AUROCs; estimate: of their difference. reason: why there may be no estimate.
+    model, without: the two AUROCs; estimate: of their difference. reason: why there may be no estimate. seeds: over
+    whose single trainings the AUROCs are means.
     """
     said = findings.verdict(estimate)
     if said == NONE:
         return f"What attention adds to the AUROC is not defined: {reason}."
-    both = f"AUROC within a split {num(model, 2)} with it, {num(without, 2)} in the same model trained without it"
+    of = ", mean of single trainings," if seeds > 1 else ""
+    both = f"AUROC within a split{of} {num(model, 2)} with it, {num(without, 2)} in the same model trained without it"
     if findings.unvaried(estimate):
         return f"{both}: no difference can be seen {findings.basis(estimate)}."
     size = f"difference {num(estimate.value, 2)} {findings.basis(estimate)}"

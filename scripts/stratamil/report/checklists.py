@@ -46,6 +46,6 @@ def _in_study(item: Mapping[str, Any], lacks: Collection[str]) -> dict[str, Any]
 
 
 def facts_of_validation(patients: bool, columns: bool, binary: bool) -> set[str]:
-    """Return what an external validation lacks: conditions of `unless`, as of `facts`."""
+    """Return what a validation on new cases lacks: conditions of `unless`, as of `facts`."""
     lacks = {"no patients": not patients, "no columns": not columns, "several classes": not binary}
     return {name for name, lacking in lacks.items() if lacking}

@@ -13,6 +13,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from stratamil.report.style import COLORS, GREY, SINGLE, class_legend, figure_of, styled
 
+NUMBERS = ("cases", "patients", "patches", "counts")  # of a step of the flow
 BOX = 0.7  # lines that a box of a flow is higher than its text
 KEPT, LOST = 4.3, 5.0  # inches: width of a box that is kept, beginning of one that is left out
 FEW = 9  # amounts up to here are all marked on the axis
@@ -116,7 +117,7 @@ def stain_patterns(
 def flow(sources: Sequence[Mapping[str, Any]], steps: Sequence[Mapping[str, Any]]) -> Figure:
     """Draw the flow of cases and patches as boxes, kept ones down the left, left out ones beside (CONSORT, TRIPOD+AI).
 
-    sources, steps: of cohort.flow.follow.
+    sources, steps: of cohort.flow.follow. A step that leaves nothing out has no box of its own.
     """
     figure = Figure(figsize=(9, 1))
     axes = figure.add_axes((0, 0, 1, 1))  # in inches across, in lines of text down
@@ -127,7 +128,7 @@ def flow(sources: Sequence[Mapping[str, Any]], steps: Sequence[Mapping[str, Any]
         _box(axes, (0.2 + i * (width + 0.2), y), (width, height), lines, "black", bold=len(lines))
     middles = [0.2 + width / 2 + i * (width + 0.2) for i in range(len(sources))]
     of_sources = [line for source in sources for line in _lost(source["left_out"], source["unit"])]
-    for step in steps:
+    for step in _distinct(steps):
         lost, of_sources = of_sources + _lost(step["left_out"]), []
         below = y + height + max(1.2, len(lost) + BOX + 0.6)
         for x in middles:
@@ -143,6 +144,16 @@ def flow(sources: Sequence[Mapping[str, Any]], steps: Sequence[Mapping[str, Any]
     axes.set_axis_off()
     figure.set_size_inches(9, 0.22 * (y + height + 0.4))
     return figure
+
+
+def _distinct(steps: Sequence[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
+    """Return the steps without those whose numbers the next one repeats."""
+    kept: list[Mapping[str, Any]] = []
+    for step in steps:
+        if kept and not step["left_out"] and all(step[name] == kept[-1][name] for name in NUMBERS):
+            step = {**step, "left_out": kept.pop()["left_out"]}
+        kept.append(step)
+    return kept
 
 
 def _box(

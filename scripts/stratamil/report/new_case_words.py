@@ -5,7 +5,7 @@ from typing import Any
 
 import pandas as pd
 
-from stratamil.core.wording import listed, n_of, num, pct
+from stratamil.core.wording import averaged, listed, n_of, num, pct
 from stratamil.deploy.flags import FLAGS, NEAR
 
 MEANING = {
@@ -85,11 +85,20 @@ def few(names: Sequence[str], shown: int = 6) -> str:
 def tested(development: Mapping[str, Any]) -> str:
     """Say how the model did out of fold."""
     found = development["ensemble"]
-    value = found["fold_mean"] if found["fold_mean"]["low"] is not None else found["roc_auc"]
+    folds = found["fold_mean"]["low"] is not None
+    value, how = (found["fold_mean"], "mean of the test sets") if folds else (found["roc_auc"], "pooled")
     if value["value"] is None:
         return f"The model was trained on {n_of(development['cases'], 'case')}; its AUROC is not defined."
     ci = "" if value["low"] is None else f" (95% CI {num(value['low'], 2)} to {num(value['high'], 2)})"
-    return f"Out of fold, on its own {n_of(development['cases'], 'case')}, the AUROC was {num(value['value'], 2)}{ci}."
+    of = f" of {of_ensemble(development)}" if of_ensemble(development) else ""
+    own = f"Out of fold, on its own {n_of(development['cases'], 'case')}"
+    return f"{own}, the AUROC{of} was {num(value['value'], 2)}{ci}, {how}."
+
+
+def of_ensemble(development: Mapping[str, Any]) -> str:
+    """Return `the ensemble of 3 seeds`, what the out-of-fold AUROC is of; empty where a case was predicted once."""
+    trainings = averaged(development["seeds"], development.get("repeats", 1))  # bundles of earlier versions have none
+    return f"the ensemble of {trainings}" if trainings else ""
 
 
 def shifted(facts: Mapping[str, Any]) -> str:

@@ -10,6 +10,7 @@ import pandas as pd
 from stratamil.core import files, tables
 from stratamil.core.names import column, file_name
 from stratamil.core.wording import listed, n_of, num
+from stratamil.deploy import decisions
 from stratamil.deploy.flags import FLAGS
 from stratamil.report import browser_links, new_case_plots, new_case_words, page, style
 from stratamil.report.study_page import GALLERIES
@@ -103,22 +104,27 @@ def numbers(
 def said(found: Mapping[str, Any], flags: pd.DataFrame, facts: Mapping[str, Any]) -> dict[str, Any]:
     """Return the sentences of the page."""
     positive, members = found["positive"], len(facts["members"])
-    at = f" at the model's threshold, {num(found['threshold'], 2)}" if found["threshold"] is not None else ""
-    called = listed([f"{n} {name}" for name, n in found["counts"].items()])
-    headline = f"{n_of(found['cases'], 'case')}: {called}{at}; {found['flagged']} with a flag."
     development = facts["reference"]["development"]
     shown = f"probability of {positive}" if positive else "probability of the predicted class"
     return {
         "header": f"By {n_of(members, 'model')} of the study “{facts['title']}”.",
-        "headline": headline,
+        "headline": headline(found),
         "notes": [
             *new_case_words.grave(flags, found["cases"], facts["reference"]),
             new_case_words.tested(development),
+            *filter(None, [decisions.told(facts["decision"], facts["classes"])]),
         ],
         "cases": f"The {shown} is the mean over {n_of(members, 'model')}; the range is that of the single models.",
         "shift": new_case_words.shifted(facts["reference"]),
         "limits": LIMITS,
     }
+
+
+def headline(found: Mapping[str, Any]) -> str:
+    """Say how many cases are called what, and how many have a flag. found: of `numbers`."""
+    at = f" at the model's threshold, {num(found['threshold'], 2)}" if found["threshold"] is not None else ""
+    called = listed([f"{n} {name}" for name, n in found["counts"].items()])
+    return f"{n_of(found['cases'], 'case')}: {called}{at}; {found['flagged']} with a flag."
 
 
 def galleries(folder: Path, case_ids: Sequence[str], browser: bool = False) -> dict[str, list[tuple[str, str]]]:

@@ -83,6 +83,8 @@ def _results(numbers: Numbers, used: Mapping[str, Any], replicates: str, unit: s
         "curves": {
             "whose": performance.decisions(numbers, replicates),
             "threshold": performance.threshold(numbers["decisions"]),
+            "choice": performance.choice(numbers["decisions"]),
+            "bundle": performance.of_bundle(numbers["positive"]),
             "limits": "Predictive values and precision depend on the prevalence, which differs in a clinic.",
         },
         "calibration": {
@@ -95,6 +97,7 @@ def _results(numbers: Numbers, used: Mapping[str, Any], replicates: str, unit: s
         "baselines": {
             "best": performance.baselines(numbers),
             "pooling": performance.mean_pooling(numbers),
+            "figure": performance.baselines_caption(numbers),
             "unfitted": performance.unfitted(numbers),
             "limits": BASELINE_LIMITS,
         },
@@ -112,8 +115,8 @@ BASELINE_LIMITS = (
 )
 SUBGROUP_LIMITS = "Where CIs overlap no difference is shown. None of these comparisons was planned."
 ERROR_LIMITS = (
-    "Why a case is wrong stands on the slides, not on this page: look at them before blaming model or label. Correct a "
-    "label by what a second reader says who does not know the prediction; labels that follow the model flatter it."
+    "This page does not show why a case is wrong: look at the slides before blaming model or label. Correct a label by "
+    "what a second reader says who does not know the prediction; labels that follow the model flatter it."
 )
 ATTENTION_LIMITS = (
     "Attention shows what was weighted, not why. A patch with a large weight may be evidence for either class."

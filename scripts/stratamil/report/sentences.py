@@ -66,7 +66,7 @@ def result(numbers: Numbers) -> str:
     apart = question(numbers["classes"], numbers["positive"])
     begin = f"AUROC {quoted(estimate)}, {apart}, {cases(numbers)}, out of fold"
     several = len(numbers["by_seed"])
-    how = "each model trained once" if several == 1 else f"{several} trainings each"
+    how = "each model trained once" if several == 1 else f"mean of {several} single trainings each"
     if numbers["headline"] == "fold_mean":
         return f"{begin}: mean of {n_of(folds, 'test set')}, {how}."
     return (
@@ -112,9 +112,10 @@ def strongest(numbers: Numbers) -> Mapping[str, Any] | None:
 
 
 def compared(numbers: Numbers) -> list[Mapping[str, Any]]:
-    """Return the baselines that were fitted and have an AUROC; the model trained in another way is none."""
+    """Return the baselines that were fitted, judge half of the cases and have an AUROC; a retrained model is none."""
     measure = numbers["headline"]
     known = [entry for entry in numbers["baselines"] if entry["fitted"] and entry[measure].value is not None]
+    known = [entry for entry in known if entry.get("competes", True)]
     return [entry for entry in known if entry["name"] != "prevalence" and not entry.get("retrained")]
 
 
@@ -131,7 +132,8 @@ def equal(gain: Estimate) -> bool:
 def shown(gain: Estimate) -> str:
     """Say what a difference and its CI show."""
     if gain.low is None:
-        return "equal, so no difference shown" if equal(gain) else "no CI is defined"
+        lower = gain.value is not None and gain.value < 0
+        return "equal, so no difference shown" if equal(gain) else f"{'the model is lower; ' * lower}no CI is defined"
     if gain.holds(0) or equal(gain):
         return "no difference shown"
     return "the model is better" if gain.low > 0 else "the model is worse"
@@ -289,10 +291,15 @@ def no_better(numbers: Numbers) -> str:
     gain, reached = difference(best, numbers), num(best[numbers["headline"]].value, 2)
     if gain.value is None or (gain.low is not None and gain.low > 0):
         return ""
-    than = f"This cohort cannot show that the model is better than “{baseline_label(best['name'])}”"
-    if gain.low is not None:
-        return f"{than} (AUROC {reached}; 95% CI of the difference {span(gain.low, gain.high, 2)})."
-    return f"{than}, which also reaches {reached}." if equal(gain) else f"{than} (AUROC {reached}; no CI is defined)."
+    named = f"“{baseline_label(best['name'])}”"
+    than = f"This cohort cannot show that the model is better than {named}"
+    if gain.low is None and equal(gain):
+        return f"{than}, which also reaches {reached}."
+    if gain.value < 0 and not equal(gain):
+        on = f" in the {n_of(best['n'], 'case')} that have the stain" if best.get("without_stain") else ""
+        than = f"The model is {num(-gain.value, 2)} lower than the baseline {named}{on}"
+    ends = f"95% CI of the difference {span(gain.low, gain.high, 2)}"
+    return f"{than} (AUROC {reached}; {'no CI is defined: see Baselines' if gain.low is None else ends})."
 
 
 def unsettled(runs: Sequence[Mapping[str, Any]]) -> str:

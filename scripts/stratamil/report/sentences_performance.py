@@ -6,7 +6,7 @@ from typing import Any
 from stratamil.core.wording import baseline_label, ends, listed, n_of, num, pct, span
 from stratamil.report import sentences
 from stratamil.report.sentences import Numbers, ci, quoted
-from stratamil.stats.intervals import FEW, Estimate
+from stratamil.stats.intervals import FEW, Estimate, scored
 from stratamil.stats.metrics import TEMPERATURE_CASES
 
 OFF = {
@@ -22,7 +22,8 @@ def estimand(numbers: Numbers, unit: str) -> str:
     if numbers["headline"] != "fold_mean":
         pooling = "The pooled AUROC ranks cases across models and falls where their probabilities are shifted."
         return f"{pooling} {_cis(numbers, unit)}"
-    quote = num(numbers["out_of_fold"]["fold_mean"].value, 2)
+    of = ", of single trainings" if len(numbers["by_seed"]) > 1 else ""
+    quote = f"{num(numbers['out_of_fold']['fold_mean'].value, 2)}{of}"
     lead = "The mean of folds leads" if numbers.get("first_look") else f"Quote {quote}"
     return (
         f"{lead}: models ranked each test set without having seen it. The pooled AUROC, {quoted(pooled)}, ranks "
@@ -34,11 +35,11 @@ def estimand(numbers: Numbers, unit: str) -> str:
 def _cis(numbers: Numbers, unit: str) -> str:
     """Say how the CI of the headline was made."""
     value = numbers["out_of_fold"][numbers["headline"]].value
+    fewest = min(numbers["patients_of"].values())
     how = f"bootstrap samples of test {unit}s"
-    if min(numbers["patients_of"].values()) < FEW:
-        how = f"Newcombe’s method, because a class has fewer than {FEW} {unit}s"
-    elif value in (0, 1):
-        how = "Newcombe’s method, because all test sets are ranked alike"
+    if value is not None and scored(value, fewest):
+        few = f"a class has fewer than {FEW} {unit}s" if fewest < FEW else "all test sets are ranked alike"
+        how = f"Newcombe’s method, because {few}"
     return f"The CI of {num(value, 2)} comes from {how}, and does not include the variation of splits and trainings."
 
 
@@ -126,9 +127,11 @@ def decisions(numbers: Numbers, replicates: str) -> str:
     if not replicates:
         rate = {row["name"]: row for row in numbers["decisions"][0]["rows"]}["accuracy"]
         return f"At a probability of 0.5, {rate['k']} of {numbers['cases']} cases are classified correctly."
+    folds = ensemble["fold_mean"].value
+    mean = "" if folds is None else f", mean of the test sets {num(folds, 2)}"
     return (
         f"Decisions, calibration, cases and subgroups are those of {whose(replicates)}: pooled AUROC "
-        f"{quoted(ensemble['roc_auc'])}. These hold only for a model that averages as many trainings."
+        f"{quoted(ensemble['roc_auc'])}{mean}. These hold only for a model that averages as many trainings."
     )
 
 
@@ -143,6 +146,16 @@ def threshold(points: Sequence[Mapping[str, Any]]) -> str:
         return ""
     at_chosen = f"Balanced accuracy was {num(chosen, 2)} at the thresholds chosen on validation cases"
     return f"{at_chosen}, {num(at_half, 2)} at 0.5."
+
+
+def of_bundle(positive: str | None) -> str:
+    """Point out that new cases are decided at another threshold; empty of several classes."""
+    if positive is None:
+        return ""
+    return (
+        "The model file for new cases (target bundle) decides at a threshold of its own, neither 0.5 nor these; its "
+        "model card gives it, with its sensitivity and specificity."
+    )
 
 
 def _value(point: Mapping[str, Any], name: str) -> float | None:
@@ -259,11 +272,54 @@ def against(entry: Mapping[str, Any], numbers: Numbers) -> str:
     if gain.low is None and sentences.equal(gain):
         return f"The model equals it (both {num(entry[numbers['headline']].value, 2)}): no difference can be seen."
     size = f"The model is {num(abs(gain.value), 2)} {'higher' if gain.value >= 0 else 'lower'}"
+    if entry.get("without_stain"):
+        size = f"In the {entry['n']} cases that have the stain the{size.removeprefix('The')}"
     size = "The model is within 0.005 of it" if sentences.equal(gain) and gain.holds(0) else size
     paired = f"{size} (paired 95% CI {span(gain.low, gain.high, 2)})" if gain.low is not None else size
+    if gain.low is None:
+        return f"{paired}; {without_ci(entry)}. {_pooled(entry, numbers)}".rstrip()
     if gain.holds(0):
         return f"{paired}; the CI includes 0, so this cohort cannot show a difference."
     return f"{paired}, which rounds to no difference." if sentences.equal(gain) else f"{paired}."
+
+
+def without_ci(entry: Mapping[str, Any]) -> str:
+    """Say why a difference has no CI."""
+    if entry.get("constant"):
+        return "no CI is defined, because the baseline gives all cases of a test set the same probability"
+    return "no CI is defined, because in most bootstrap samples some test set has cases of one class only"
+
+
+def _pooled(entry: Mapping[str, Any], numbers: Numbers) -> str:
+    """Say what the pooled difference is, where that of the test sets has no CI; empty where it has none, too."""
+    gain = entry["auc_difference"]["model"]
+    if numbers["headline"] != "fold_mean" or gain.low is None:
+        return ""
+    end = ": the CI includes 0, so this cohort cannot show a difference" if gain.holds(0) else ""
+    return f"The pooled difference is {quoted(gain)}{end}."
+
+
+def baselines_caption(numbers: Numbers) -> str:
+    """Return the caption of the figure of baselines."""
+    shown = [entry for entry in numbers["baselines"] if entry["fitted"] and entry["name"] != "prevalence"]
+    gains = [sentences.difference(entry, numbers) for entry in shown]
+    lacking = sum(gain.low is None for gain in gains)
+    ci = ", 95% CI" if lacking < len(gains) else ""
+    none = f"{', ' if ci else '; '}no CI {'where there is no line' if ci else 'is defined'}" if lacking else ""
+    stain = "; one of a stain judges the cases that have it" if any(row.get("without_stain") for row in shown) else ""
+    return f"AUROC of the model less that of each baseline, paired{ci}{none}. n = {numbers['cases']} cases{stain}."
+
+
+def choice(points: Sequence[Mapping[str, Any]]) -> str:
+    """Say why no CI includes the choice of the threshold; empty where one does."""
+    rows = (points[1]["rows"] or []) if len(points) > 1 else []
+    made = [row["with_choice"] for row in rows if "with_choice" in row]
+    if not made or any(each.low is not None for each in made):
+        return ""
+    why = "in most bootstrap samples the validation cases of some split are of one class"
+    if all(each.n is None for each in made):  # no sample chose
+        why = "some validation case is in no test set"
+    return f"No 95% CI with the choice is defined, because {why}."
 
 
 def subgroups(numbers: Numbers) -> str:
@@ -296,7 +352,7 @@ def baselines_made(numbers: Numbers, images: bool) -> str:
     names = {entry["name"] for entry in numbers["baselines"]}
     inputs = ["mean, maximum and SD of all patch features of a case", "their mean"]
     inputs += (
-        ["the mean of one stain (a case without it counts as average)"]
+        ["the mean of one stain (trained with other cases as average, compared on those that have it)"]
         if any(name.startswith("mean_pool_") for name in names)
         else []
     )

@@ -7,7 +7,7 @@ import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
 
-from stratamil.core.wording import baseline_label, num, span
+from stratamil.core.wording import averaged, baseline_label, num, span
 from stratamil.evaluation.study import Study
 from stratamil.report import plots, training_plots
 from stratamil.report.forest import Point, Row, forest, roc_band
@@ -85,6 +85,7 @@ def _baseline_curves(study: Study, name: str | None) -> Iterator[tuple[str, Band
         rows = study.baselines[(study.baselines["baseline"] == name) & study.baselines["split"].isin(study.splits)]
         known = study.ensemble.set_index("case_id")
         rows = rows[rows["case_id"].isin(known.index)]
+        rows = rows[~study.lacks(name, rows["case_id"])]
         y, score = rows["true_class"].map(study.classes.index), rows[study.probabilities[1]].to_numpy()
         patients = rows["case_id"].map(known["patient_id"])
         band = mean_roc(rows.assign(run=rows["split"], y=y, score=score, patient_id=patients), 0, study.seed)
@@ -130,7 +131,12 @@ def _baselines(numbers: Numbers) -> Drawn:
     title = f"Is the model better than baselines? (n = {numbers['cases']})"
     sides = ("baseline better", "model better")
     figure = forest(rows, title, "difference of AUROC, paired", reference=0, sides=sides)
-    return {"baselines": (figure, "AUROC of the model less that of each baseline, paired, with 95% CI")}
+    return {
+        "baselines": (
+            figure,
+            "AUROC of the model less that of each baseline, paired, with the 95% CIs that are defined",
+        )
+    }
 
 
 def _subgroups(numbers: Numbers) -> Drawn:
@@ -209,6 +215,4 @@ def _calibration(study: Study, colors: Sequence[str]) -> Drawn:
 
 def replicates(study: Study) -> str:
     """Say how many predictions of a case are averaged, in words; empty where it is one."""
-    seeds, repeats = len(study.seeds), study.repeats
-    words = [f"{repeats} repeats"] * (repeats > 1) + [f"{seeds} seeds"] * (seeds > 1)
-    return " x ".join(words)
+    return averaged(len(study.seeds), study.repeats)

@@ -98,7 +98,7 @@ def headline(metrics: Numbers) -> str:
     counts = f"{cases} cases" + (f" of {patients} patients" if patients != cases else "")
     several = len(metrics["by_seed"])
     how = f"mean of {of['folds']} folds" if metrics["headline"] == "fold_mean" else "pooled"
-    how += f", mean of {several} trainings each" if several > 1 else ""
+    how += f", mean of {several} single trainings each" if several > 1 else ""
     return f"AUROC {sentences.quoted(of[metrics['headline']])}, {apart}; {counts}, out of fold, {how}."
 
 

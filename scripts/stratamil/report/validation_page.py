@@ -1,4 +1,4 @@
-"""The page of an external validation, with its numbers as JSON and CSV beside it."""
+"""The page of a validation on new cases, with its numbers as JSON and CSV beside it."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -77,7 +77,7 @@ def build(
     near = address(sources.predictions, final)
     shown = {key: value for key, value in found.items() if key not in ("flags", "decision_curve")}
     text = page.template(template).render(
-        title=f"External validation: {name}",
+        title=f"Validation on new cases: {name}",
         study=sources.facts["title"],
         colors=colors,
         figures={each: page.inline(svgs[each], each, words, colors) for each, (_, words) in drawn.items()},
@@ -105,7 +105,7 @@ def figures(study: Cohort, found: Mapping[str, Any], sources: Sources, colors: S
     """Draw the figures: name -> (Figure, what it shows in words)."""
     cases, classes, n = study.ensemble, study.classes, found["cases"]
     y, p = cases["y"].to_numpy(), cases[study.probabilities].to_numpy()
-    drawn = {"roc": (_roc(study, found, colors), f"ROC curve of {n} cases of another cohort")}
+    drawn = {"roc": (_roc(study, found, colors), f"ROC curve of {n} new cases")}
     patches = "Flow of cases from the labels table to the validation"
     drawn["flow"] = cohort_plots.flow(**sources.flow), patches
     if study.binary:
@@ -142,7 +142,7 @@ def _roc(study: Cohort, found: Mapping[str, Any], colors: Sequence[str]) -> Any:
         return plots.roc(curves, title, colors=colors)
     shares = {row["name"]: row["estimate"] for row in found["decisions"][-1]["rows"]}
     point = Point(validation_words.at(found), shares["sensitivity"], shares["specificity"])
-    label = f"this cohort: AUROC {validation_words.num(found['ensemble']['roc_auc'].value, 2)}"
+    label = f"new cases: AUROC {validation_words.num(found['ensemble']['roc_auc'].value, 2)}"
     return roc_band([], band, label, f"{title} (n = {n})", points=[point])
 
 

@@ -1,9 +1,10 @@
-"""Sentences of the page of an external validation."""
+"""Sentences of the page of a validation on new cases, be they later ones of one department or of another."""
 
 from collections.abc import Mapping
 from typing import Any
 
 from stratamil.core.wording import n_of, num, pct, span
+from stratamil.deploy import decisions as frozen
 from stratamil.evaluation import by_column
 from stratamil.report import clinical_sentences, decision_sentences, new_case_words, sentences
 from stratamil.report.sentences import Card, quoted
@@ -12,7 +13,7 @@ from stratamil.stats.intervals import Estimate
 SECTIONS = {
     "result": "Result",
     "flow": "Flow of cases",
-    "cohorts": "Both cohorts",
+    "cohorts": "Development and new cases",
     "calibration": "Calibration",
     "decisions": "Decisions",
     "decision": "Net benefit",
@@ -38,10 +39,11 @@ def sections(found: Numbers) -> dict[str, str]:
 
 def headline(found: Numbers) -> str:
     """Say the AUROC on the new cohort and how it compares."""
-    auc, n = found["ensemble"]["roc_auc"], sentences.cases(found)
+    auc = found["ensemble"]["roc_auc"]
     if auc.value is None:
-        return f"The AUROC is not defined: the {n} are not of every class."
-    return f"AUROC {quoted(auc)} on {n} of another cohort: {sentences.by_class(found['counts'])}."
+        return f"The AUROC is not defined: the {sentences.cases(found)} are not of every class."
+    new = sentences.cases(found).replace(" case", " new case", 1)
+    return f"AUROC {quoted(auc)} on {new}: {sentences.by_class(found['counts'])}."
 
 
 def compared(found: Numbers) -> str:
@@ -64,7 +66,7 @@ def cards(found: Numbers) -> list[Card]:
     """Return the figures of the first screen."""
     auc, before, gap = found["ensemble"]["roc_auc"], out_of_fold(found), found["difference"]
     result = [
-        Card("AUROC, this cohort", num(auc.value, 2), f"95% CI {span(auc.low, auc.high, 2)}"),
+        Card("AUROC, new cases", num(auc.value, 2), f"95% CI {span(auc.low, auc.high, 2)}"),
         Card("AUROC out of fold", num(before.value, 2), f"95% CI {span(before.low, before.high, 2)}; {which(found)}"),
         Card("Difference", signed(gap), f"95% CI {span(gap.low, gap.high, 2)}; different patients"),
     ]
@@ -83,7 +85,9 @@ def out_of_fold(found: Numbers) -> Estimate:
 
 def which(found: Numbers) -> str:
     """Say what the out-of-fold AUROC is of."""
-    return "mean of test sets" if found["out_of_fold"]["which"] == "fold_mean" else "all test cases pooled"
+    how = "mean of test sets" if found["out_of_fold"]["which"] == "fold_mean" else "all test cases pooled"
+    averaged = found["out_of_fold"]["averaged"]
+    return f"ensemble of {averaged}, {how}" if averaged else how
 
 
 def at(found: Numbers) -> str:
@@ -129,7 +133,7 @@ SHIFT_LIMITS = (
     "Unlike patches need not be predicted worse. Staining, scanner and file format all change the colour; this page "
     "cannot tell which."
 )
-SUBGROUP_LIMITS = "Subgroups were not chosen for this cohort; many are too small to show a difference."
+SUBGROUP_LIMITS = "Subgroups were not chosen for these cases; many are too small to show a difference."
 
 
 def decisions(found: Numbers) -> str:
@@ -149,8 +153,16 @@ def cohorts(found: Numbers) -> str:
     names = [f"{row['name']} ({num(row['difference'], 2)})" for row in unlike]
     limit = f"standardised difference above {clinical_sentences.UNLIKE}"
     if not names:
-        return f"In no row do the cohorts differ by a {limit}."
-    return f"The cohorts differ in {decision_sentences.listed(names)}: {limit}."
+        return f"In no row do the new cases differ from the development by a {limit}."
+    return f"The new cases differ from the development in {decision_sentences.listed(names)}: {limit}."
+
+
+def counted(patients_known: bool, unit: str) -> str:
+    """Say what is counted in each cohort. patients_known: of the development; unit: of the new cases."""
+    first = "patients, each by the first of their cases"
+    before, now = (first if known else "cases" for known in (patients_known, unit == "patient"))
+    whom = f"{now}" if before == now else f"in the development {before}; here {now}"
+    return f"n (%) of those known, or median (quartiles). Counted: {whom}. SMD: standardised difference."
 
 
 def defined(found: Numbers) -> bool:
@@ -189,6 +201,8 @@ def methods(found: Numbers, facts: Mapping[str, Any], unit: str) -> list[str]:
         "Difference of AUROC: no patient is in both cohorts, so its CI is made of the two CIs "
         "(square and add: Newcombe 1998; Zou and Donner 2008). "
         "Out of fold, the models of one split predicted a case; here all do, which can explain part of the difference.",
+        "Later cases of the same department, scanner and staining test the model over time; only cases from elsewhere "
+        "make an external validation.",
         "Calibration in the large: intercept with slope 1, log odds. Slope: 1 is right, below 1 is too extreme.",
     ]
 
@@ -204,10 +218,10 @@ def of_page(found: Numbers, flags: Any, predicted: int, facts: Mapping[str, Any]
         "cards": cards(found),
         "notes": notes(found, flags, predicted, facts),
         "cohorts": cohorts(found),
-        "counted": f"n (%) of those known, or median (quartiles); {unit}s are counted. SMD: standardised difference.",
+        "counted": counted(facts["reference"]["development"]["patients_known"], unit),
         "calibration": calibration(found) if found["calibration"] else "",
         "calibration_limits": CALIBRATION_LIMITS,
-        "decisions": decisions(found),
+        "decisions": f"{decisions(found)} {frozen.told(facts['decision'], facts['classes'])}".rstrip(),
         "net_benefit": decision_sentences.net_benefit(curve, found["positive"], found["cases"]) if curve else "",
         "groups": groups(found, unit),
         "grouped": defined(found),

@@ -188,9 +188,14 @@ def auc_interval(value: float | None, sampled: NDArray, sides: Sequence[Sides], 
     """
     if value is not None and 0 < value < 1 and still(sampled):
         return Estimate(value, n=n)
-    if value is None or (0 < value < 1 and min(map(sum, zip(*sides)), default=0) >= FEW):
+    if value is None or not scored(value, min(map(sum, zip(*sides)), default=0)):
         return interval(value, sampled, "logit", n)
     return score_interval(value, sides, n)
+
+
+def scored(value: float, fewest: int) -> bool:
+    """Return whether an AUROC has Newcombe's interval, not the bootstrap's. fewest: patients of the rarer class."""
+    return value in (0, 1) or fewest < FEW
 
 
 def score_interval(value: float | None, sides: Sequence[Sides], n: int | None = None) -> Estimate:

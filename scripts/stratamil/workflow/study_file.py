@@ -11,12 +11,14 @@ from typing import Any
 import yaml
 
 from stratamil.core.errors import few, visible
+from stratamil.features import encoder_registry
 from stratamil.workflow.propose_labels import Meaning
 from stratamil.workflow.propose_names import Names
 
 CHECK = "  # check this: "
 USUAL = 5  # splits
 OFFLINE = "weights: my_weights.pth  # without internet, or for weights of your own; otherwise they are downloaded once"
+WITH_US = "weights: my_weights.pth  # for weights of your own; the usual ones come with the environment"
 COLUMNS = 12  # that a line names
 
 
@@ -78,9 +80,15 @@ def whole_study(paths: Iterable[str | Path], words: Sequence[str]) -> str:
     kept = [path for path in paths if not _asks_for_first_look(path)]
     if not kept or len(kept) == len(paths):
         return ""
+    return command(kept, words)
+
+
+def command(paths: Iterable[str | Path], words: Sequence[str], *targets: str) -> str:
+    """Return a command by these config files. words: of a command line, of which the profile stays."""
     profile = [word for i, word in enumerate(words) if "--profile" in words[max(0, i - 1) : i + 1]]
     profile += [word for word in words if word.startswith("--profile=")]
-    return shlex.join(["snakemake", *profile, "--configfile", *map(_near, map(str, kept))])
+    wanted = ["--", *targets] if targets else []
+    return shlex.join(["snakemake", *profile, "--configfile", *map(_near, map(str, paths)), *wanted])
 
 
 def _asks_for_first_look(path: str | Path) -> bool:
@@ -149,7 +157,8 @@ def _embed(settings: Mapping[str, Any]) -> list[str]:
     """Return the settings of the encoder, and where its weights can come from but the internet."""
     if not settings:
         return ["# embed:  # the usual encoder", f"#   {OFFLINE}"]
-    return ["embed:  # a small encoder, for this machine has no GPU", *_settings(settings), f"  # {OFFLINE}"]
+    weights = WITH_US if settings["encoder"] == encoder_registry.LITE0 else OFFLINE
+    return ["embed:  # a small encoder, for this machine has no GPU", *_settings(settings), f"  # {weights}"]
 
 
 def _check(guesses: Mapping[str, str], what: str) -> str:

@@ -365,6 +365,17 @@ def test_repeated_rows_are_listed(tmp_path):
     assert rows[["name", "detail"]].to_numpy().tolist() == [["row 4", "case 1 is in row 2"]]
 
 
+def test_a_lacking_column_of_patients_may_be_null(tmp_path):
+    """Who has none learns that null is allowed and what it means, and others are not told."""
+    with pytest.raises(UserError) as error:
+        read(tmp_path, "Case,Class\n1,1\n", patient_column="Pat")
+    told = "null if patients are not known, then each case counts as one patient"
+    assert "no column 'Pat'" in error.value.problems[0] and told in error.value.problems[0]
+    with pytest.raises(UserError) as error:
+        read(tmp_path, "Case,Klass\n1,1\n")
+    assert told not in error.value.problems[0]
+
+
 @pytest.mark.parametrize(
     "text, words",
     [

@@ -33,5 +33,14 @@ def test_counts_and_lists():
     ]
 
 
+def test_what_an_ensemble_averages():
+    assert [wording.averaged(*each) for each in ((1,), (3,), (1, 2), (3, 2))] == [
+        "",
+        "3 seeds",
+        "2 repeats",
+        "2 repeats x 3 seeds",
+    ]
+
+
 def test_a_slice_is_called_one():
     assert (wording.of_slice("C"), wording.of_slice("Slice_2")) == ("slice C", "Slice_2")

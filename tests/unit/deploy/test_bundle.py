@@ -5,17 +5,26 @@ import pickletools
 import shutil
 import struct
 import zipfile
+from pathlib import Path
 
 import bundles
 import numpy as np
+import pandas as pd
 import pytest
 import safetensors.numpy
+import yaml
 
 import bundle as script
 from stratamil import load_bundle
+from stratamil.core import tables
 from stratamil.core.errors import UserError
-from stratamil.deploy import bundle
+from stratamil.deploy import bundle, collect, decisions, model_card
+from stratamil.evaluation import cross_split
+from stratamil.evaluation.study import Study, read_runs
 from stratamil.mil import checkpoint
+from stratamil.report import new_case_summary
+from stratamil.stats import intervals
+from stratamil.workflow import predicting
 
 pytestmark = pytest.mark.slow
 
@@ -56,7 +65,89 @@ def test_it_holds_the_weights_of_all_members_and_what_the_study_says(made):
     assert found.decision()["chosen_on"]["cases"] == 24 and 0 < found.decision()["threshold"] < 1
     assert found.facts["results"]["roc_auc"]["n"] == 24
     assert found.facts["summary"]["by_class"] == {"benign": 12, "high-grade": 12}
-    assert "## Intended use" in found.card and "## How to cite" in found.card and "4 models: 2 splits" in found.card
+    assert (
+        "## Intended use" in found.card
+        and "## How to cite" in found.card
+        and "4 models: 2 of each of 2 splits" in found.card
+    )
+
+
+def counted(tables, threshold):
+    """Sensitivity and specificity of a threshold, counted case by case, and of how many cases."""
+    cases = pd.concat([pd.read_csv(path, dtype={"case_id": str}) for path in tables])
+    called, ill = cases["prob_high_grade"] >= threshold, cases["true_class"] == "high-grade"
+    return (called & ill).sum() / ill.sum(), (~called & ~ill).sum() / (~ill).sum(), ill.sum(), (~ill).sum()
+
+
+def test_the_frozen_threshold_has_its_own_sensitivity_and_specificity(made):
+    """Those of all members by all test cases, that of a split by its own, as the card says."""
+    found = bundle.read(made.zip)
+    tables = {split: made.folder / f"split_{split}/ensemble/predictions.csv" for split in bundles.TEST}
+    for split, paths in ((None, list(tables.values())), *((split, [path]) for split, path in tables.items())):
+        decision = found.decision(split)
+        said = decision["out_of_fold"]
+        rows = [said[name][part] for part in ("value", "n") for name in ("sensitivity", "specificity")]
+        assert rows == pytest.approx(counted(paths, decision["threshold"]))
+        assert said["chosen_on_them"] == (split is None)
+    told = decisions.told(found.decision(), found.classes)
+    value = found.decision()["out_of_fold"]["sensitivity"]["value"]
+    assert f"a sensitivity of {value:.2f} (95% CI" in told and "12 high-grade cases" in told and "too good" in told
+    assert told in found.card and "of high-grade or more is called high-grade" in " ".join(found.card.split())
+    assert "too good" not in decisions.told(found.decision("01"), found.classes)
+
+
+def test_the_card_tells_the_ensemble_from_single_trainings(made):
+    """Single trainings have the report's AUROC, the ensemble another, and the CI is of the method that is named."""
+    runs = read_runs(made.args.runs)
+    study = Study(runs, tables.read_cases(made.args.cases), 100, 42)
+    numbers, facts = cross_split.numbers(study), bundle.read(made.zip).facts
+    card, results = " ".join(bundle.read(made.zip).card.split()), facts["results"]
+    for name, of in (("fold_mean", "mean of the test sets"), ("roc_auc", "pooled")):
+        quoted, mean = numbers["out_of_fold"][name].value, numbers["ensemble"][name].value
+        assert results["single"][name] == pytest.approx(quoted) and results[name]["value"] == pytest.approx(mean)
+        assert f"AUROC of single trainings, {of} | {quoted:.3f} |" in card
+        assert f"AUROC of the ensemble, {of} | {mean:.3f} (" in card
+    assert "those of the AUROC from Newcombe's method, because a class has fewer than 20 cases;" in card
+    by_score = intervals.score_interval(results["roc_auc"]["value"], study.sides(study.ensemble))
+    assert results["roc_auc"]["low"] == pytest.approx(by_score.low)
+
+
+def test_one_training_is_no_ensemble_and_enough_patients_have_a_bootstrap(made):
+    facts = json.loads(json.dumps(bundle.read(made.zip).facts))
+    facts["results"] |= {"single": None, "seeds": [1], "fewest_patients": 20}
+    card = model_card.text(facts)
+    assert "ensemble" not in card and "single trainings" not in card and "Newcombe" not in card
+    facts["results"]["fold_mean"]["value"] = 1.0
+    assert "that of an AUROC of 0 or 1 from Newcombe's method" in model_card.text(facts)
+
+
+def test_the_card_counts_patches_that_models_saw(made):
+    """Not those that were excluded for what their pixels are, and no case that no split uses."""
+    table = made.data.table
+    kept = table[~((table["case_id"] == "1") & (table["stain"] == "h&e"))]
+    cases = tables.read_cases(made.args.cases)
+    cases = cases[cases["case_id"] != "2"]
+    found = collect.summary(cases, kept, bundles.STAINS)
+    assert found["cases"] == 23 and found["cases_with_stain"] == {"h&e": 22, "melan": 23, "sox10": 15}
+    assert (found["patches"]["least"], found["patches"]["most"]) == (5, 11)
+
+
+@pytest.mark.parametrize("weights, own", [("ImageNet", False), ("mine.pth", True)])
+def test_a_run_ends_with_a_file_that_predicts_new_cases(made, weights, own):
+    """What it says to write is a prediction that the workflow takes, with weights where the study had its own."""
+    facts = {**bundle.facts(made.zip), "source": "patches", "encoders": {"a": {"weights": weights}}}
+    command = "snakemake --configfile new_cases.yaml -- predict"
+    lines = new_case_summary.of_bundle(Path("results/my: study/model/made.zip"), facts, command)
+    assert lines[0].startswith("Bundle: results/my: study/model/made.zip (4 models;") and lines[-1].endswith(command)
+    written = yaml.safe_load("\n".join(line for line in lines if line.startswith("  ")))
+    assert written["predict"] == {"bundle": "results/my: study/model/made.zip", "patches": "PATH"}
+    assert predicting.problems(written) == [] and ("embed" in written) == own
+    assert ("mine.pth" in " ".join(lines)) == own
+
+
+def test_no_threshold_and_an_earlier_bundle_say_nothing_of_it():
+    assert decisions.told({"threshold": None, "out_of_fold": None}, ["a", "b", "c"]) == ""
+    assert decisions.told({"threshold": 0.4}, ["a", "b"]) == ""
 
 
 def test_no_id_of_a_case_and_no_path_travels(tmp_path):

@@ -1,6 +1,7 @@
 """Predictions from a bundle: what evaluate gave, to the last digits, and nothing of the new cases moves the model."""
 
 import doctest
+import html
 import json
 import shutil
 
@@ -14,7 +15,7 @@ from scripts_here import predict
 import bundle as script
 from stratamil import load_bundle
 from stratamil.core.errors import UserError
-from stratamil.deploy import apply, bundle
+from stratamil.deploy import apply, bundle, decisions
 from stratamil.evaluation.predict import probabilities
 from stratamil.mil import checkpoint
 from stratamil.mil.bags import Bags
@@ -92,7 +93,8 @@ def test_the_script_gives_the_mean_of_all_members(made, again):
     attention = pd.read_parquet(out / "patch_attention.parquet")
     assert len(attention) == len(made.data.table)
     assert attention.groupby("case_id")["effective_weight"].sum().to_numpy() == pytest.approx(1)
-    assert (out / "attention_analysis/summary.csv").is_file() and (out / "index.html").is_file()
+    assert (out / "attention_analysis/summary.csv").is_file()
+    assert decisions.told(decision, bundles.NAMES) in html.unescape((out / "index.html").read_text(encoding="utf-8"))
     assert "true" not in (out / "attention_analysis/attention_summary.txt").read_text().split("\n")[10]
 
 

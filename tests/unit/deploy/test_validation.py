@@ -1,6 +1,8 @@
-"""The external validation: right numbers, frozen decisions, and a page that says which is which."""
+"""The validation on new cases: right numbers, frozen decisions, and a page that says which is which."""
 
 import json
+import os
+import re
 from pathlib import Path
 
 import bundles
@@ -21,7 +23,7 @@ from stratamil.core.errors import UserError
 from stratamil.core.names import file_name
 from stratamil.deploy import bundle, reference, validation
 from stratamil.evaluation import external
-from stratamil.report import new_case_words, predict_page, validation_page, validation_words
+from stratamil.report import new_case_summary, new_case_words, predict_page, validation_page, validation_words
 from stratamil.stats import intervals, metrics
 from stratamil.stats.intervals import Estimate
 
@@ -182,6 +184,9 @@ def test_the_page_says_what_is_frozen_and_what_is_updated(page):
     for said in ("frozen threshold 0.45", "fitted to these cases", "2 cases of 42 had a part in the training"):
         assert said in text
     assert "out-of-fold AUROC" in text and "not defined" not in text.split('id="calibration"')[1].split("</section>")[0]
+    assert "on 40 new cases: " in text and "<h1>Validation on new cases: other hospital</h1>" in text
+    words = re.sub("<.*?>", " ", text).lower()  # where they come from, the page does not know
+    assert "another cohort" not in words and words.count("external validation") == 1
     numbers = json.loads((folder / "validation.json").read_text(encoding="utf-8"))
     assert numbers["cases"] == 40 and numbers["threshold"] == 0.45
     rows = pd.read_csv(folder / "metrics.csv")
@@ -189,6 +194,30 @@ def test_the_page_says_what_is_frozen_and_what_is_updated(page):
     assert value == numbers["ensemble"]["roc_auc"]["value"]
     decided = rows.loc[rows["section"] == "decisions", "of"]
     assert set(decided) == {"at 0.5", "at the frozen threshold"} and "from validation" not in text
+
+
+@pytest.mark.parametrize(
+    "known, unit, whom",
+    [
+        (True, "patient", "Counted: patients, each by the first of their cases."),
+        (False, "case", "Counted: cases."),
+        (True, "case", "Counted: in the development patients, each by the first of their cases; here cases."),
+    ],
+)
+def test_who_is_counted_in_each_cohort(known, unit, whom):
+    assert whom in validation_words.counted(known, unit)
+
+
+def test_an_ensemble_of_seeds_is_called_one():
+    of = {"value": 0.8, "low": 0.7, "high": 0.9}
+    facts = {"cases": 29, "seeds": 3, "ensemble": {"fold_mean": of, "roc_auc": of}}
+    end = "was 0.80 (95% CI 0.70 to 0.90), mean of the test sets."
+    assert (
+        new_case_words.tested(facts) == f"Out of fold, on its own 29 cases, the AUROC of the ensemble of 3 seeds {end}"
+    )
+    assert f"the AUROC {end}" in new_case_words.tested(facts | {"seeds": 1})
+    assert validation_words.which({"out_of_fold": {"which": "fold_mean", "averaged": "3 seeds"}}).startswith("ensemble")
+    assert validation_words.which({"out_of_fold": {"which": "roc_auc", "averaged": ""}}) == "all test cases pooled"
 
 
 def test_flags_of_wrong_cases_stand_beside_those_of_right_ones():
@@ -284,6 +313,7 @@ def test_labels_move_neither_predictions_nor_threshold(made, tmp_path):
     template += ["--browser"]
     call("validate", *given, *template, "--predictions", tmp_path / "b", "--name", "b", "--output", output)
     check_browser(tmp_path / "b", tables[1])
+    check_endings(made, tmp_path, tables[1])
     assert {path.name for path in output.iterdir()} >= {"index.html", "metrics.csv", "characteristics.csv", "figures"}
     found, decision = (
         json.loads((output / "validation.json").read_text(encoding="utf-8")),
@@ -293,6 +323,22 @@ def test_labels_move_neither_predictions_nor_threshold(made, tmp_path):
     y = tables[1]["true_class"] == "high-grade"
     value = metrics.roc_auc(y, tables[1]["prob_high_grade"].astype(float))
     assert found["ensemble"]["roc_auc"]["value"] == pytest.approx(value)
+
+
+def check_endings(made, folder, predictions):
+    """A run ends with what was predicted, and with the command that validates it until that was done."""
+    facts, command = bundle.facts(made.zip), "snakemake --configfile b.yaml -- validate"
+    called = [f"{(predictions['predicted_class'] == name).sum()} {name}" for name in facts["classes"]]
+    before, after = (new_case_summary.of_predictions(folder / name, facts, command) for name in "ab")
+    for lines in (before, after):
+        assert lines[0].startswith(f"12 cases: {' and '.join(called)} at the model's threshold, ")
+        assert lines[1].startswith("Flags: ") and f"{predictions['flags'].notna().sum()} with a flag." in lines[0]
+    assert before[-1].endswith(f": {command}") and f"  {folder}/a/index.html" in before
+    assert f"  {folder}/b/validation/index.html" == after[-1] and after[2].startswith("AUROC 0.")
+    assert command not in "".join(new_case_summary.of_predictions(folder / "a", facts, ""))
+    late = folder / "b/predictions.csv"
+    os.utime(late, (late.stat().st_atime, late.stat().st_mtime + 1000))  # predicted again since
+    assert new_case_summary.of_predictions(folder / "b", facts, command)[-1].endswith(command)
 
 
 def check_browser(folder, predictions):

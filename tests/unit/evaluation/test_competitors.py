@@ -12,6 +12,7 @@ from sklearn.metrics import brier_score_loss, log_loss, roc_auc_score
 from stratamil.core.errors import UserError
 from stratamil.evaluation import cross_split, metrics_table, retrained
 from stratamil.evaluation.runs import Run
+from stratamil.report import study_figures
 from stratamil.stats.estimates import Sample
 
 pytestmark = pytest.mark.slow
@@ -72,6 +73,42 @@ def test_the_faithfulness_page_has_the_same_difference_and_ci(made):
     (row,) = cross_split.numbers(made)["baselines"]
     other = row["auc_difference"]["fold_mean"]
     assert (found.value, found.low, found.high) == pytest.approx((other.value, other.low, other.high))
+
+
+def of_one_stain(lacking):
+    """A study with a baseline of one stain that these cases lack, and its row."""
+    study = made_study.study(GOOD, Y.astype(int), seeds=(1, 2), noise=0.4)
+    ids, p = study.cases["case_id"], 1 / (1 + np.exp(-WEAK))
+    cases = study.cases.assign(missing_stains=np.where(ids.isin(lacking), "sox10", ""))
+    split_of = study.predictions.drop_duplicates("case_id").set_index("case_id")["split"]
+    table = pd.DataFrame({"baseline": "mean_pool_sox10", "case_id": ids, "split": ids.map(split_of)})
+    table = table.assign(true_class=study.cases["class"], prob_benign=1 - p, prob_high_grade=p)
+    study = replace(study, cases=cases, baselines=table)
+    return study, cross_split.numbers(study)["baselines"][0]
+
+
+def test_a_baseline_of_one_stain_is_compared_on_the_cases_that_have_it():
+    lacking = [str(i) for i in (1, 4, 5, 12, 30)]
+    study, row = of_one_stain(lacking)
+    has = ~study.cases["case_id"].isin(lacking)
+    rows = study.predictions[~study.predictions["case_id"].isin(lacking)]
+    pooled = np.mean([roc_auc_score(own["y"], own["prob_high_grade"]) for _, own in rows.groupby("seed")])
+    theirs = roc_auc_score(Y[has], WEAK[has])
+    assert (row["n"], row["without_stain"], row["competes"]) == (55, 5, True)
+    assert row["roc_auc"].value == pytest.approx(theirs)
+    ((label, _),) = study_figures._baseline_curves(study, "mean_pool_sox10")
+    assert label.endswith(f": {row['fold_mean'].value:.2f}")
+    assert not study.lacks("mean_pool", lacking).any()
+    assert row["auc_difference"]["model"].value == pytest.approx(pooled - theirs)
+    gap = row["auc_difference"]["fold_mean"].value
+    assert gap == pytest.approx(by_split(study, rows) - row["fold_mean"].value)
+    assert row["auc_difference"]["model"].low < pooled - theirs < row["auc_difference"]["model"].high
+
+
+def test_a_baseline_of_a_rare_stain_is_no_competitor():
+    study, row = of_one_stain([str(i) for i in range(1, 32)])
+    assert row["n"] == 29 and not row["competes"]
+    assert cross_split.numbers(study)["best_baseline"] is None
 
 
 def test_the_model_itself_is_no_better_than_itself(made):

@@ -350,6 +350,17 @@ def test_equal_aurocs_are_not_called_too_few_cases():
     assert findings.unvaried(equal) and not findings.unvaried(Estimate(0.0, n=4))
 
 
+def test_two_aurocs_of_one_page_are_not_called_alike():
+    """Equal weights are judged in the ensemble of a split, training without attention in single trainings."""
+    same = ESTIMATES["no different"]
+    ensemble = findings.uniform("uniform", 0.81, 0.8, same, "", seeds=3)
+    single = without_attention.sentence(0.79, 0.8, same, "", seeds=3)
+    assert "AUROC within a split, ensemble of 3 seeds, 0.81 with attention" in ensemble
+    assert "AUROC within a split, mean of single trainings, 0.79 with it" in single
+    one = findings.uniform("uniform", 0.81, 0.8, same, ""), without_attention.sentence(0.81, 0.8, same, "")
+    assert all("AUROC within a split 0.81 with" in said for said in one)
+
+
 GUIDE = "As a guide to what predictions rest on, attention is "
 
 

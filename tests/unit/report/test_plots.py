@@ -110,6 +110,20 @@ def test_what_either_source_loses_leaves_the_way_of_both():
     assert len(down) == 2 and across[0] == min(down) < max(down) < across[1]
 
 
+def test_a_step_that_leaves_nothing_out_has_no_box_of_its_own():
+    """What is left out before one of several equal steps stays beside the box that is left of them."""
+    sources = [{"name": "rows of the labels table", "n": 7, "unit": "rows", "left_out": [{"reason": "twice", "n": 1}]}]
+    same = {"cases": 6, "patients": None, "patches": 60, "counts": {"a": 3, "b": 3}, "left_out": []}
+    lost = [{"reason": "no patches", "cases": 1, "patches": 0}]
+    fewer = same | {"cases": 5, "counts": {"a": 2, "b": 3}, "left_out": lost}
+    steps = [same | {"name": "in the table"}, same | {"name": "of a class"}, fewer | {"name": "with patches"}]
+    steps.append({**fewer, "name": "validated", "left_out": []})
+    drawn = [each.get_text() for each in cohort_plots.flow(sources, steps).axes[0].texts if each.get_text()]
+    assert [line for line in drawn if "cases" in line] == ["6 cases of a class", "5 cases validated"]
+    assert "1 row: twice" in drawn and "1 case: no patches" in drawn
+    assert [step["name"] for step in steps] == ["in the table", "of a class", "with patches", "validated"]
+
+
 @pytest.mark.parametrize("n", [cohort_plots.POINTS, cohort_plots.POINTS + 1])
 def test_strips_of_very_many_are_boxes(n):
     figure = cohort_plots.strips({"all": np.arange(1, n + 1)}, np.arange(n) % 2, CLASSES, "Test", "patches")

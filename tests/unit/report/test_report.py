@@ -235,6 +235,12 @@ def test_what_a_reviewer_asks_is_said(two_seeds):
     assert f"reached an AUROC of {strongest['fold_mean']['value']:.2f}" in text
 
 
+def test_the_report_says_that_new_cases_are_decided_at_another_threshold(two_seeds):
+    html = two_seeds[1]
+    section = html[html.index('<section id="curves">') : html.index('<section id="calibration">')]
+    assert "new cases (target bundle) decides at a threshold of its own, neither 0.5 nor these" in section
+
+
 def test_checklists_point_to_what_is_there(two_seeds):
     made, page, _, _ = two_seeds
     appendix = made.written("appendix.html")

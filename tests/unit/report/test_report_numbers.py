@@ -71,7 +71,7 @@ def test_repeats_are_replicates_like_seeds(tmp_path, monkeypatch):
     assert {len(case["split"].split(", ")) for case in numbers["per_case"]} == {2}
     assert len(table.query("level == 'seed' and metric == 'roc_auc'")[["repeat", "seed"]].drop_duplicates()) == 4
     for words in (
-        "4 trainings each",
+        "mean of 4 single trainings each",
         "exactly 2 times per seed, once in each repeat",
         "repeat 2, seed 1",
         "SD over replicates",

@@ -28,7 +28,7 @@ def test_the_result_is_the_fold_mean():
     begin = "AUROC 0.91 (95% CI 0.84 to 0.95), high-grade against benign, 87 cases of 80 patients, out of fold: "
     assert sentences.result(numbers()) == f"{begin}mean of 5 test sets, each model trained once."
     several = sentences.result(numbers(by_seed=[{}] * 3))
-    assert several == f"{begin}mean of 5 test sets, 3 trainings each."
+    assert several == f"{begin}mean of 5 test sets, mean of 3 single trainings each."
     assert sentences.result(numbers(headline="roc_auc")) == (
         f"{begin}all test cases ranked together, each model trained once. There is no mean of the test sets, because "
         "one lacks a class."

@@ -112,6 +112,7 @@ def test_what_was_checked_and_what_does_not_fit():
 
 def calibrated(slope, positive="b", **parts):
     ensemble = {"brier": Estimate(0.06, 0.03, 0.12), "log_loss": Estimate(0.21), "roc_auc": Estimate(0.9, 0.8, 0.95)}
+    ensemble["fold_mean"] = Estimate(0.88)
     ensemble["calibration"] = {"slope": slope, "intercept": Estimate(0.1, -0.2, 0.4)}
     return {"ensemble": ensemble, "positive": positive, "classes": ["a", "b", "c"], "cases": 9} | parts
 
@@ -144,9 +145,11 @@ def test_whose_decisions():
     rows = [{"name": "accuracy", "k": 8}]
     one = calibrated(Estimate(1), decisions=[{"rows": rows}])
     assert performance.decisions(one, "") == "At a probability of 0.5, 8 of 9 cases are classified correctly."
-    assert "those of the ensemble, the mean probability of 3 seeds: pooled AUROC 0.90" in performance.decisions(
-        one, "3 seeds"
-    )
+    three = performance.decisions(one, "3 seeds")
+    assert "those of the ensemble, the mean probability of 3 seeds: pooled AUROC 0.90" in three
+    assert "0.95), mean of the test sets 0.88." in three
+    one["ensemble"]["fold_mean"] = Estimate(None)
+    assert "mean of the test sets" not in performance.decisions(one, "3 seeds")
     text = performance.decisions(one | {"positive": None}, "")
     assert text == "For the out-of-fold predictions, the most probable class is right in 8 of 9 cases."
 
@@ -165,7 +168,11 @@ def baseline(name, value, gain, fitted=2):
             "The model is 0.05 lower (paired 95% CI −0.10 to 0.01); the CI includes 0, so this cohort cannot show a "
             "difference.",
         ),
-        (Estimate(0.05), "The model is 0.05 higher."),
+        (
+            Estimate(-0.13),
+            "The model is 0.13 lower; no CI is defined, because in most bootstrap samples some test set has cases of "
+            "one class only.",
+        ),
         (
             Estimate(-0.003, -0.11, 0.1),
             "The model is within 0.005 of it (paired 95% CI −0.11 to 0.10); the CI includes 0, so this cohort cannot "
@@ -188,12 +195,53 @@ def test_against_baselines(gain, text):
     assert performance.baselines(none) == "None of 1 baseline has a defined AUROC." and performance.unfitted(none)
 
 
+def test_a_difference_without_a_ci_has_its_reason_and_the_pooled_one():
+    entry = baseline("mean_pool_h&e", 0.93, Estimate(-0.13)) | {"n": 27, "without_stain": 2, "constant": False}
+    entry["auc_difference"]["model"] = Estimate(-0.09, -0.23, 0.05)
+    numbers = {"headline": "fold_mean", "baselines": [entry], "splits": ["1", "2"], "cases": 29}
+    said = performance.baselines(numbers)
+    assert "In the 27 cases that have the stain the model is 0.13 lower; no CI is defined, because in most" in said
+    assert said.endswith("−0.09 (95% CI −0.23 to 0.05): the CI includes 0, so this cohort cannot show a difference.")
+    assert "the same probability" in performance.without_ci(entry | {"constant": True})
+    assert "0.13 lower than the baseline “Mean of patch features, h&e alone” in the 27 cases" in sentences.no_better(
+        numbers
+    )
+
+
+@pytest.mark.parametrize(
+    "gains, ci",
+    [
+        ([Estimate(0.1, 0, 0.2)], "paired, 95% CI. n"),
+        ([Estimate(0.1, 0, 0.2), Estimate(0.1)], "paired, 95% CI, no CI where there is no line. n"),
+        ([Estimate(0.1)], "paired; no CI is defined. n"),
+    ],
+)
+def test_the_caption_of_the_baselines_promises_only_the_cis_that_there_are(gains, ci):
+    found = [baseline("colour", 0.8, gain) for gain in gains]
+    numbers = {"headline": "fold_mean", "baselines": found, "cases": 29}
+    assert performance.baselines_caption(numbers) == f"AUROC of the model less that of each baseline, {ci} = 29 cases."
+    found[0]["without_stain"] = 2
+    assert performance.baselines_caption(numbers).endswith("cases; one of a stain judges the cases that have it.")
+
+
+def test_why_no_ci_includes_the_choice_of_the_threshold():
+    def points(*estimates):
+        return [{"rows": []}, {"rows": [{"with_choice": each} for each in estimates]}]
+
+    assert performance.choice(points(Estimate(0.7, 0.5, 0.9), Estimate(1.0))) == performance.choice([{}]) == ""
+    assert "validation cases of some split are of one class" in performance.choice(points(Estimate(0.7, n=24)))
+    assert "some validation case is in no test set" in performance.choice(points(Estimate(0.7)))
+
+
 def test_how_baselines_were_made():
     names = ("summary", "mean_pool", "mean_pool_h&e", "colour")
     numbers = {"baselines": [{"name": name} for name in names]}
     with_images = performance.baselines_made(numbers, True)
-    assert "the mean of one stain (a case without it counts as average), a descriptor of colour" in with_images
-    assert "and coarse texture, the number of patches and" in with_images
+    assert (
+        "the mean of one stain (trained with other cases as average, compared on those that have it), a descriptor of"
+        in with_images
+    )
+    assert "colour and coarse texture, the number of patches and" in with_images
     assert "There is no colour baseline" in performance.baselines_made({"baselines": []}, False)
 
 
@@ -209,7 +257,9 @@ def test_the_worst_subgroup_has_five_cases_where_one_has():
 
 def test_why_the_fold_mean_leads():
     of = {"roc_auc": Estimate(0.9, 0.8, 0.95), "fold_mean": Estimate(0.934)}
-    many = {"patients_of": {"a": 20, "b": 30}, "out_of_fold": of}
+    many = {"patients_of": {"a": 20, "b": 30}, "out_of_fold": of, "by_seed": [{}]}
+    several = performance.estimand({"headline": "fold_mean"} | many | {"by_seed": [{}, {}]}, "case")
+    assert several.startswith("Quote 0.93, of single trainings: ")
     said = performance.estimand({"headline": "fold_mean"} | many, "case")
     assert " comes from bootstrap samples of test cases" in said
     assert said.startswith("Quote 0.93: ") and "The pooled AUROC, 0.90 (95% CI 0.80 to 0.95), ranks" in said

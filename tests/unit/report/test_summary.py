@@ -94,8 +94,8 @@ def test_a_model_that_is_better_than_its_baselines_needs_no_flag():
     "value, told",
     [
         (0.0, [", which also reaches 1.00."]),
-        (-0.1, [" (AUROC 1.00; no CI is defined)."]),
-        (0.1, [" (AUROC 1.00; no CI is defined)."]),
+        (-0.1, ["The model is 0.10 lower than the baseline {} (AUROC 1.00; no CI is defined: see Baselines)."]),
+        (0.1, [" (AUROC 1.00; no CI is defined: see Baselines)."]),
         (None, []),
     ],
 )
@@ -104,7 +104,10 @@ def test_a_model_that_is_not_shown_to_be_better_is_told_where_there_is_no_ci(val
     entry = METRICS["baselines"][1] | {"fold_mean": perfect, "auc_difference": {"fold_mean": gain}}
     flags = summary.flags(changed(baselines=[entry]), None)
     assert flags[: -len(ALWAYS)] == [
-        f"This cohort cannot show that the model is better than “Mean of patch features”{words}" for words in told
+        words.format("“Mean of patch features”")
+        if words.startswith("The")
+        else f"This cohort cannot show that the model is better than “Mean of patch features”{words}"
+        for words in told
     ]
 
 
@@ -148,7 +151,7 @@ def test_an_auroc_that_is_not_defined_is_said():
 
 
 def test_several_trainings_are_named():
-    assert "mean of 5 folds, mean of 3 trainings each." in summary.headline(changed(by_seed=[{}] * 3))
+    assert "mean of 5 folds, mean of 3 single trainings each." in summary.headline(changed(by_seed=[{}] * 3))
 
 
 def test_a_single_flag_more_stands_where_the_line_on_it_would():

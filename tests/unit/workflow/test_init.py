@@ -329,6 +329,13 @@ def test_marks_that_are_left_in_a_study_file_are_counted(tmp_path, monkeypatch):
     assert study_file.unchecked([path]) == []
 
 
+@pytest.mark.parametrize("settings, fetched", [({}, True), ({"encoder": "efficientnet_lite0"}, False)])
+def test_weights_are_said_to_be_downloaded_only_where_they_are(settings, fetched):
+    """Those of EfficientNet-Lite0 are in the installed packages, as docs/how-to/encoders.md says."""
+    told = "\n".join(study_file._embed(settings))
+    assert ("downloaded once" in told) == fetched and ("come with the environment" in told) != fetched
+
+
 def test_the_command_of_the_whole_study_leaves_the_first_look_out(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     for name, text in {
@@ -343,6 +350,8 @@ def test_the_command_of_the_whole_study_leaves_the_first_look_out(tmp_path, monk
     assert study_file.whole_study([*files, tmp_path / "look.yaml"], words[:1]) == f"snakemake {command}"
     assert study_file.whole_study([*files, "look.yaml"], words) == f"snakemake --profile profiles/slurm {command}"
     assert study_file.whole_study(files, words) == study_file.whole_study(["look.yaml"], words) == ""
+    predict = study_file.command(["new cases.yaml"], words, "predict")
+    assert predict == "snakemake --profile profiles/slurm --configfile 'new cases.yaml' -- predict"
 
 
 WRONG = {
