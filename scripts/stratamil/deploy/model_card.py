@@ -31,11 +31,14 @@ def _use(facts: Facts) -> Iterator[str]:
     names, classes = listed([f"`{stain}`" for stain in facts["stains"]]), listed(facts["classes"], "or")
     yield f"The model tells {classes} from patches of histological sections in the stains {names}."
     yield "It is for research on cases like those it was trained on. It is not for diagnosis."
-    yield "It needs patches cut, magnified and named as those of the study:"
-    yield ""
-    yield f"- file names: `{facts['names']['pattern']}`"
     if facts["source"] == "precomputed":
-        yield f"- features made by another program: {_features(facts['features'])}"
+        yield "It needs features made as those of the study, by the same program from patches cut and magnified alike:"
+        yield ""
+        yield f"- features: {_features(facts['features'])}"
+    else:
+        yield "It needs patches cut, magnified and named as those of the study:"
+        yield ""
+        yield f"- file names: `{facts['names']['pattern']}`"
     for settings in facts["encoders"].values():
         yield f"- encoder: {_encoder(settings)}"
     if facts.get("quality"):  # bundles of earlier versions have none

@@ -231,7 +231,7 @@ def collapsed(runs: Sequence[Mapping[str, Any]]) -> str:
     """Name the splits in which each training predicts the same class for all test cases; empty where there is none."""
     one: dict[str, bool] = {}
     for run in runs:
-        shares = sorted(each.value for each in run.get("recall", {}).values() if each.value is not None)
+        shares = sorted(share for share in run.get("recall", {}).values() if share is not None)
         one[run.get("split")] = one.get(run.get("split"), True) and len(shares) > 1 and shares[-2:] == [0, 1]
     same = [split for split, all_runs in one.items() if all_runs]
     if not same:

@@ -198,8 +198,8 @@ def methods(found: Numbers, facts: Mapping[str, Any], unit: str) -> list[str]:
         "Model, threshold and temperature were frozen before the labels were read.",
         f"CIs of AUROC, losses and net benefit: {samples:,} bootstrap samples of {unit}s, score interval for few or "
         f"separated {unit}s. Shares: Wilson. Calibration: logistic regression, sandwich variance by {unit}.",
-        "Difference of AUROC: no patient is in both cohorts, so its CI is made of the two CIs "
-        "(square and add: Newcombe 1998; Zou and Donner 2008). "
+        "Difference of AUROC: its CI is made of the two CIs (square and add: Newcombe 1998; Zou and Donner 2008), as "
+        "if no patient were in both cohorts. A bundle holds no ids of patients, so check that yourself. "
         "Out of fold, the models of one split predicted a case; here all do, which can explain part of the difference.",
         "Later cases of the same department, scanner and staining test the model over time; only cases from elsewhere "
         "make an external validation.",

@@ -69,6 +69,8 @@ def test_it_holds_the_weights_of_all_members_and_what_the_study_says(made):
         "## Intended use" in found.card
         and "## How to cite" in found.card
         and "4 models: 2 of each of 2 splits" in found.card
+        and "It needs features made as those of the study" in found.card
+        and "file names" not in found.card
     )
 
 

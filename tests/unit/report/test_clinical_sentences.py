@@ -39,7 +39,7 @@ def test_what_is_counted_and_how_groups_are_made():
     assert "the cases of a patient differ (2 in Site <b>) the first counts" in sentences.counted(
         [NUMBER, SITE], "patient"
     )
-    assert sentences.counted([NUMBER], "case") == "n (%) of those cases that are known, or median (quartiles)."
+    assert sentences.counted([NUMBER], "case") == "The table counts cases: n (%) of those known, or median (quartiles)."
     groups = [{"kind": "Age", "split": "thirds"}, {"kind": "Site", "split": ""}]
     assert sentences.groups(groups, "case").startswith(
         "Numbers and dates are split: Age in thirds of the cases. No figure"

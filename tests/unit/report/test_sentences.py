@@ -115,8 +115,8 @@ def test_wrong_cases_with_few_patches_lost_cases_and_unsettled_trainings_are_fla
 
 def test_a_split_whose_trainings_predict_one_class_is_named():
     def run(split, *recalls):
-        shares = {str(i): Estimate(value) for i, value in enumerate(recalls)}
-        return {"n": 8, "roc_auc": Estimate(0.7), "epoch": 1, "epochs": 5, "split": split, "recall": shares}
+        recall = {str(i): share for i, share in enumerate(recalls)}
+        return {"n": 8, "roc_auc": Estimate(0.7), "epoch": 1, "epochs": 5, "split": split, "recall": recall}
 
     runs = [run("01", 0.0, 1.0), run("01", 0.2, 0.9), run("02", 1.0, 0.0), run("02", 0.0, 1.0), run("03", 1.0, None)]
     assert sentences.collapsed(runs).startswith("In split 02 every training predicts one class for all test cases")
