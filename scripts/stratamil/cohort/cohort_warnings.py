@@ -1,4 +1,4 @@
-"""What a reader of the cohort page must know: warnings and notes, as sentences."""
+"""What a reader of the cohort page must know: warnings and notes, as sentences; report.cohort_summary orders them."""
 
 from collections.abc import Iterator, Mapping, Sized
 from typing import Any
@@ -31,31 +31,30 @@ Numbers = dict[str, Any]  # what the page shows, as JSON has it
 UNKNOWN = r"^stain ['\"](.*)['\"] not in names\.stains$"  # the reason that the inventory gives
 
 
-def warnings(cohort: Numbers, excluded: pd.DataFrame) -> list[str]:
-    """Return sentences on what could mislead, the most dangerous first; those of `grave` lead, then `lost`.
+def leaks(cohort: Numbers) -> list[str]:
+    """Return sentences on tissue of several cases, and on patients that may be in several sets.
 
-    cohort: the numbers of the page, as report.cohort_summary.numbers returns them. excluded: excluded.csv.
+    cohort: the numbers of the page, as report.cohort_summary.numbers returns them; so for the functions below.
     """
+    copies = _of_copies(cohort["quality"], cohort["patient_column"]) if cohort["quality"] else []
+    return [*copies, *_of_patients(cohort)]
+
+
+def shortcuts(cohort: Numbers) -> list[str]:
+    """Return sentences on amounts, stains and sites that tell the class."""
+    of_sites = sites.warnings(cohort["sites"], cohort["classes"]) if cohort["sites"] else []
+    return [*_of_predictors(cohort), *of_sites]
+
+
+def others(cohort: Numbers, excluded: pd.DataFrame) -> list[str]:
+    """Return sentences on what else could mislead, the most dangerous first. excluded: excluded.csv."""
     quality = cohort["quality"]
     return [
-        *grave(cohort),
-        *lost(cohort, excluded),
         *_of_columns(cohort),
         *_of_classes(cohort),
         *_of_cases(cohort),
         *_of_stains(cohort, excluded),
         *(_of_patches(quality, _blank_by_class(cohort)) if quality else []),
-    ]
-
-
-def grave(cohort: Numbers) -> list[str]:
-    """Return the warnings after which a good result may be none: leaks, wrong labels and shortcuts, in this order."""
-    return [
-        *(_of_copies(cohort["quality"], cohort["patient_column"]) if cohort["quality"] else []),
-        *_of_patients(cohort),
-        *_of_mixed_patients(cohort),
-        *_of_predictors(cohort),
-        *(sites.warnings(cohort["sites"], cohort["classes"]) if cohort["sites"] else []),
     ]
 
 
@@ -197,7 +196,8 @@ def _of_stains(cohort: Numbers, excluded: pd.DataFrame) -> Iterator[str]:
         )
 
 
-def _of_mixed_patients(cohort: Numbers) -> Iterator[str]:
+def mixed_patients(cohort: Numbers) -> Iterator[str]:
+    """Yield the sentence on patients with cases of several classes: there a label may be wrong."""
     mixed = [
         f"{row['patient_id']} ({', '.join(row['classes'])})" for row in cohort["patients"] if len(row["classes"]) > 1
     ]
@@ -229,8 +229,13 @@ def _of_columns(cohort: Numbers) -> Iterator[str]:
     """Yield a sentence on ages and sexes that cannot be those of one person."""
     if odd := cohort["implausible"]:
         unit = "case" if cohort["patient_column"] is None else "patient"
-        named = few([f"{what} of {unit} {who}" for what, who in odd], NAMED)
-        yield f"Implausible in the labels table: {named}. Correct the table, or name the right column of patients."
+        named = few([f"{what} of {unit} {who}" for what, who, _ in odd], NAMED)
+        yield f"Implausible in the labels table: {named}. Correct the table{_also_differ(odd, unit)}."
+
+
+def _also_differ(odd: list[tuple[str, str, bool]], unit: str) -> str:
+    differ = any(several for _, _, several in odd)
+    return f". Where one {unit} has several values, the column of {unit}s may be the wrong one" if differ else ""
 
 
 def _of_cases(cohort: Numbers) -> Iterator[str]:
@@ -288,6 +293,15 @@ def _of_copies(quality: Numbers, patient_column: str | None) -> Iterator[str]:
                 )
 
 
+def wrong_stains(cohort: Numbers) -> Iterator[str]:
+    """Yield the cases that have equal files in several stains."""
+    for row in cohort["quality"]["stains"][:NAMED] if cohort["quality"] else ():
+        yield (
+            f"Case {row['case']} has {_n(row['files'], 'equal file')} in {listed(row['stains'])} "
+            f"({' = '.join(row['examples'])}), all used: one of the names must be wrong."
+        )
+
+
 def _of_patches(quality: Numbers, by_class: str) -> Iterator[str]:
     """Yield what is odd about the content of the patches. by_class: of `_blank_by_class`."""
     images = quality["images"]
@@ -314,11 +328,6 @@ def _of_patches(quality: Numbers, by_class: str) -> Iterator[str]:
         yield (
             f"16-bit grey images use different ranges: {', '.join(named)}. Each was scaled by its own, so equal tissue "
             "may differ in brightness: export all with 8 bits."
-        )
-    for row in quality["stains"][:NAMED]:
-        yield (
-            f"Case {row['case']} has {_n(row['files'], 'equal file')} in {listed(row['stains'])} "
-            f"({' = '.join(row['examples'])}), all used: one of the names must be wrong."
         )
     lost = quality["unreadable"]
     if lost["n"]:

@@ -2,20 +2,18 @@
 
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
-import numpy as np
 import pandas as pd
 
 from stratamil.cohort.labels import bare
-from stratamil.core import ids, tables
+from stratamil.core import cells, ids, tables, wording
 from stratamil.core.errors import UserError, few
 from stratamil.core.names import natural
-from stratamil.core.wording import listed
 
 DISTINCT = 6  # fewer different numbers are categories, such as a grade or a code
-THIRDS = 60  # fewer cases are split at the median
+THIRDS = 60  # fewer cases are split at the median, as dates always are
 MISSING = "missing"
 SEX = re.compile(r"^(sex|gender|geschlecht)", re.I)
 AGE = re.compile(r"^(age|alter)([ _(].*)?$|age_at", re.I)
@@ -28,11 +26,13 @@ class Column:
     """What a column says of each case.
 
     values: index case_id; numbers with NaN, or texts with None, where it is missing. numeric: which of the two.
+    dates: whether the numbers are days since 1970.
     """
 
     name: str
     values: pd.Series
     numeric: bool
+    dates: bool = False
 
     @property
     def levels(self) -> list[str]:
@@ -41,7 +41,11 @@ class Column:
 
     def of(self, case_ids: Sequence[str]) -> "Column":
         """Return the same of some cases."""
-        return Column(self.name, self.values.reindex(list(case_ids)), self.numeric)
+        return replace(self, values=self.values.reindex(list(case_ids)))
+
+    def told(self, value: float) -> str:
+        """Return a number of the column for readers, a day as its date."""
+        return cells.date(value) if self.dates else _plain(value)
 
 
 def read(
@@ -84,20 +88,22 @@ def read(
 
 
 def typed(name: str, texts: pd.Series, category: bool = False) -> Column:
-    """Return a Column of texts (NaN or None where missing): of numbers if all are and enough of them differ.
+    """Return a Column of texts (NaN or None where missing): of numbers or dates if all are and enough of them differ.
 
     category: whether numbers are but names.
     """
     known = texts.dropna()
-    numbers = pd.to_numeric(known, errors="coerce")
-    numeric = bool(len(known)) and bool(np.isfinite(numbers).all()) and numbers.nunique() >= DISTINCT
-    if numeric and not category:
-        return Column(name, pd.to_numeric(texts, errors="coerce").astype(float), True)
+    if known.nunique() >= DISTINCT and not category:
+        numbers, days = cells.numbers(known), cells.days(known)
+        if numbers.notna().all() and numbers.nunique() >= DISTINCT:
+            return Column(name, numbers.reindex(texts.index), True)
+        if days is not None and days.nunique() >= DISTINCT:
+            return Column(name, days.reindex(texts.index), True, dates=True)
     return Column(name, texts.astype(object).where(texts.notna(), None), False)
 
 
-def implausible(columns: Iterable[Column], patients: Mapping[str, str]) -> Iterator[tuple[str, str]]:
-    """Yield (`age 16 and 61`, patient) for ages that no person has, or not within one study, and for two sexes.
+def implausible(columns: Iterable[Column], patients: Mapping[str, str]) -> Iterator[tuple[str, str, bool]]:
+    """Yield (`age 16 and 61`, patient, whether values differ) for ages and sexes that no person has, or not one person.
 
     patients: case_id -> patient.
     """
@@ -105,25 +111,26 @@ def implausible(columns: Iterable[Column], patients: Mapping[str, str]) -> Itera
         age = bool(AGE.search(column.name)) and not NOT_YEARS.search(column.name)
         if not age and not SEX.search(column.name):
             continue
-        values = pd.to_numeric(column.values, errors="coerce") if age else column.values
-        values = values.dropna()
-        for patient, own in values.groupby(values.index.map(patients), sort=False):
+        known = (cells.numbers(column.values) if age else column.values).dropna()
+        for patient, own in known.groupby(known.index.map(patients), sort=False):
             different = sorted(set(own))
             least, most = different[0], different[-1]
             if (least < 0 or most > OLDEST or most - least > APART) if age else least != most:
-                told = listed([_plain(value) if age else value for value in different])
-                yield f"{column.name} {told}", patient
+                told = wording.listed([_plain(value) if age else value for value in different])
+                yield f"{column.name} {told}", patient, least != most
 
 
 def groups(column: Column) -> pd.Series:
-    """Return the subgroup of each case: its category, or a half or third of the numbers by their range; or missing."""
+    """Return the subgroup of each case: its category; a half or third of the numbers, by their range; or missing.
+
+    Dates are split into early and late at their median.
+    """
     if not column.numeric:
         return column.values.where(column.values.notna(), MISSING).astype(str)
     known = column.values.dropna()
-    parts = pd.qcut(known, 2 if len(known) < THIRDS else 3, labels=False, duplicates="drop").fillna(0)
-    names = {
-        part: f"{_plain(known[parts == part].min())} to {_plain(known[parts == part].max())}" for part in set(parts)
-    }
+    parts = pd.qcut(known, 3 if split_into(column) == "thirds" else 2, labels=False, duplicates="drop").fillna(0)
+    found = {part: (known[parts == part].min(), known[parts == part].max()) for part in set(parts)}
+    names = {part: wording.ends(*map(column.told, both)) for part, both in found.items()}
     return parts.map(names).reindex(column.values.index).fillna(MISSING)
 
 
@@ -143,7 +150,7 @@ def split_into(column: Column) -> str:
     """Return how numbers are split, `halves` or `thirds`; empty of categories."""
     if not column.numeric:
         return ""
-    return "halves" if column.values.notna().sum() < THIRDS else "thirds"
+    return "halves" if column.dates or column.values.notna().sum() < THIRDS else "thirds"
 
 
 def _plain(value: float) -> str:
@@ -152,5 +159,4 @@ def _plain(value: float) -> str:
 
 def by_patient(column: Column, patients: Mapping[str, str]) -> pd.Series:
     """Return the value of each patient, that of their first case that has one; index patient_id."""
-    values = column.values.groupby(column.values.index.map(patients), sort=False)
-    return values.first()
+    return column.values.groupby(column.values.index.map(patients), sort=False).first()

@@ -12,6 +12,7 @@ from stratamil.core.names import natural
 from stratamil.core.wording import of_class
 
 UNEVEN, LEVEL = 0.2, 0.05  # Cramér's V, and p value, above and below which classes are spread unevenly over sites
+SURPRISING = 3  # patients, all of whom have cases in several sites
 LEAST = 5  # patients of a site: of fewer a classifier of sites learns nothing
 SHOWN = 6  # sites, patients or cases that a line names
 PERMUTATIONS = 5000
@@ -93,7 +94,8 @@ def spread(cases: pd.DataFrame, classes: Sequence[str], tests: Mapping[str, Spli
 
     cases: used ones. tests: the splits by name. Keys: rows (site, cases, patients, counts by class, tests: split ->
     cases that it tests), v (Cramér's V by patient, corrected for chance; Bergsma 2013), p (permutation test by patient;
-    both None with one site), whole (whether no split has a site in two sets).
+    both None with one site), whole (whether no split has a site in two sets), several (how many patients have several
+    cases), torn (how many of these in several sites).
     """
     test_of = {name: set(split.test) for name, split in tests.items()}
     rows = []
@@ -111,7 +113,9 @@ def spread(cases: pd.DataFrame, classes: Sequence[str], tests: Mapping[str, Spli
         )
     v, p = _association(cases, seed)
     whole = not any(line for split in tests.values() for line in shared(split, cases, ""))
-    return {"rows": rows, "v": v, "p": p, "whole": whole}
+    of_patient = cases.groupby("patient_id")["site"].agg(["size", "nunique"])
+    several, torn = (int((of_patient[name] > 1).sum()) for name in ("size", "nunique"))
+    return {"rows": rows, "v": v, "p": p, "whole": whole, "several": several, "torn": torn}
 
 
 def _association(cases: pd.DataFrame, seed: int) -> tuple[float | None, float | None]:
@@ -181,6 +185,11 @@ def uneven(found: Numbers) -> bool:
 def warnings(found: Numbers, classes: Sequence[str]) -> Iterator[str]:
     """Yield sentences on classes that go with sites: there a model can learn the site instead of morphology."""
     rows = found["rows"]
+    if found["torn"] == found["several"] >= SURPRISING:
+        yield (
+            f"All {found['torn']} patients with several cases have them in several sites. Check whether "
+            "cohort.patient_column and cohort.site_column name the right columns: splits keep these patients whole."
+        )
     if uneven(found):
         named = classes[-1]
         large = [row for row in rows if row["patients"] >= 5] or rows

@@ -34,6 +34,14 @@ class Split:
     test: list[str]
 
 
+@dataclass(frozen=True)
+class Off:
+    """How a set is off balance: in words, and by which share of the cases that are due."""
+
+    words: str
+    by: float
+
+
 def preset(paths: Iterable[str | Path], cases: pd.DataFrame, classes: Sequence[str]) -> dict[str, Split]:
     """Read and check existing split files: name -> Split, numbered in order.
 
@@ -160,7 +168,7 @@ def warnings(
     shares: Mapping[str, float] | None = None,
     whole_sites: bool = False,
 ) -> list[str]:
-    """Return what a reader should know of splits that are not wrong, one line each.
+    """Return what a reader should know of splits that are not wrong, one line each: of coverage, then of balance.
 
     Used cases in no test set; cases in several test sets of one repeat; sets where the count of a class is off by at
     least one case and by more than a tenth of what is due, each with its worst class and, where that has too many, the
@@ -169,6 +177,33 @@ def warnings(
     cohort that was asked for (generated_splits.shares); without, as in preset splits, a class is due its share of the
     set's own size. whole_sites: whether sets are of whole sites, which are as large as they are: one line tells how.
     """
+    balance = [f"split {name}: {part} {off.words}" for name, part, off in _off(splits, cases, classes, shares)]
+    known = cases.set_index("case_id")
+    return [*_covered(splits, cases), *([_ranges(splits, known, classes)] if whole_sites else balance)]
+
+
+def told(
+    splits: Mapping[str, Split],
+    cases: pd.DataFrame,
+    classes: Sequence[str],
+    shares: Mapping[str, float] | None = None,
+    whole_sites: bool = False,
+) -> list[str]:
+    """Return the same as `warnings` with one line for all sets that are off balance, which has the worst of several."""
+    found = [] if whole_sites else list(_off(splits, cases, classes, shares))
+    if len(found) < 2:
+        return warnings(splits, cases, classes, shares, whole_sites)
+    name, part, off = max(found, key=lambda row: row[2].by)
+    where = f"in {len({split for split, _, _ in found})} of {n_of(len(splits), 'split')}"
+    return [
+        *_covered(splits, cases),
+        f"{where}, {len(found)} sets hold too few or too many cases of a class, most of all in split {name}: {part} "
+        f"{off.words}",
+    ]
+
+
+def _covered(splits: Mapping[str, Split], cases: pd.DataFrame) -> list[str]:
+    """Return lines on used cases that no split tests, or that several of a repeat do."""
     lines = []
     tested = {case for split in splits.values() for case in split.test}
     never = [case for case in cases["case_id"] if case not in tested]
@@ -179,15 +214,20 @@ def warnings(
             both = _sorted(set(splits[a].test) & set(splits[b].test))
             if both:
                 lines.append(f"splits {a} and {b} both test {len(both)} of the cases: {few(both, 8)}")
+    return lines
+
+
+def _off(
+    splits: Mapping[str, Split], cases: pd.DataFrame, classes: Sequence[str], shares: Mapping[str, float] | None
+) -> Iterator[tuple[str, str, Off]]:
+    """Yield (split, set, how) for each set that is off balance; see `warnings`."""
     known, total = cases.set_index("case_id"), cases["class"].value_counts()
-    if whole_sites:
-        return [*lines, _ranges(splits, known, classes)]
     for name, split in splits.items():
         for part in SETS:
             chosen = known.loc[getattr(split, part)]
             share = shares[part] if shares else len(chosen) / len(cases)
-            lines += [f"split {name}: {part} {words}" for words in _imbalance(chosen, total.reindex(classes), share)]
-    return lines
+            for off in _imbalance(chosen, total.reindex(classes), share):
+                yield name, part, off
 
 
 def _ranges(splits: Mapping[str, Split], known: pd.DataFrame, classes: Sequence[str]) -> str:
@@ -299,8 +339,8 @@ def _repeats(splits: Mapping[str, Split], ids: Iterable[str]) -> list[list[str]]
     return [*repeats[:-2], repeats[-2] + repeats[-1]] if left and len(repeats) > 1 else repeats
 
 
-def _imbalance(chosen: pd.DataFrame, total: pd.Series, share: float) -> Iterator[str]:
-    """Yield, in words, the class whose count in a set is furthest from its due, if that is off balance."""
+def _imbalance(chosen: pd.DataFrame, total: pd.Series, share: float) -> Iterator[Off]:
+    """Yield the class whose count in a set is furthest from its due, if that is off balance."""
     counts, due = chosen["class"].value_counts().reindex(total.index, fill_value=0), share * total
     off = (counts - due).abs()
     worst = off[(off > 1 - 1e-9) & (off > TOLERANCE * due)]
@@ -311,7 +351,8 @@ def _imbalance(chosen: pd.DataFrame, total: pd.Series, share: float) -> Iterator
         if counts[name] > due[name] and patients.max() > 1:
             largest = _sorted(patients.index[patients == patients.max()])[0]
             why = f": patient {largest} alone has {patients.max()} cases"
-        yield f"holds {counts[name]} of {total[name]} {name} cases, {_whole(due[name])} were due{why}"
+        words = f"holds {counts[name]} of {total[name]} {name} cases, {_whole(due[name])} were due{why}"
+        yield Off(words, off[name] / due[name])
 
 
 def _whole(value: float) -> str:

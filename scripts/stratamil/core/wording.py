@@ -9,8 +9,8 @@ BASELINES = {
     "mean_pool": "Mean of patch features",
     "mean_pool_": "Mean of patch features, {} alone",
     "colour": "Colour and coarse texture",
-    "patch_count": "Number of patches",
-    "slice_count": "Number of slices",
+    "patch_count": "Regression on the number of patches",
+    "slice_count": "Regression on the number of slices",
     "prevalence": "Prevalence",
     "retrained_mean": "The model retrained without attention (mean of all patches)",
     "retrained_flat": "The model retrained with one attention over all patches",
@@ -32,6 +32,11 @@ def pct(value: float | None, digits: int = 0) -> str:
 def span(low: float | None, high: float | None, digits: int = 3) -> str:
     """Return an interval, `0.812 to 0.934`."""
     return "not defined" if low is None or high is None else f"{num(low, digits)} to {num(high, digits)}"
+
+
+def ends(low: str, high: str) -> str:
+    """Return `16 to 26`, or `27` where both are the same."""
+    return low if low == high else f"{low} to {high}"
 
 
 def of_unit(text: str, unit: str) -> str:

@@ -4,7 +4,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, is_dataclass
 from typing import Any
 
-from stratamil.core.wording import averaged, counted, listed, num, span
+from stratamil.core.wording import averaged, counted, ends, listed, num, span, thousands
 from stratamil.deploy import decisions
 from stratamil.stats.intervals import FEW, scored
 
@@ -68,7 +68,8 @@ def _data(facts: Facts) -> Iterator[str]:
     patients = f" of {counted(summary['patients'], 'patient')}" if summary["patients"] != summary["cases"] else ""
     yield f"{counted(summary['cases'], 'case')}{patients}: {by_class}."
     patches = summary["patches"]
-    yield f"A case has {patches['least']:,} to {patches['most']:,} patches (median {patches['median']:,.0f})."
+    counts = ends(thousands(patches["least"]), thousands(patches["most"]))
+    yield f"A case has {counts} patches (median {patches['median']:,.0f})."
     stains = listed([f"{stain} in {n}" for stain, n in summary["cases_with_stain"].items()])
     yield f"Cases with each stain: {stains}."
     yield ""

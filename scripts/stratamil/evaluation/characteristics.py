@@ -1,6 +1,6 @@
 """Table 1: who is in the cohort, by class and by test set, with standardised differences rather than p values.
 
-Counted are patients, where they are known: a patient counts once in each group, with the value of their first case that
+It counts patients, where they are known: a patient counts once in each group, with the value of their first case that
 has one.
 """
 
@@ -19,7 +19,8 @@ def table(study: Study, columns: Sequence[Column]) -> dict[str, Any]:
     """Return `groups`, `sizes` and `rows`: a dict a column with cells of each group and standardised differences.
 
     groups: all, each class, the test set of each split. A cell is {"median", "q1", "q3", "missing", "mean", "sd"} of
-    numbers, else {"counts": {level: n}, "known", "missing"}. by_class: the largest difference of two classes. by_split:
+    numbers, else {"counts": {level: n}, "known", "missing"}; of days the first three are dates as text. by_class: the
+    largest difference of two classes. by_split:
     the largest of a test set from the other cases. varied: patients whose cases differ.
     """
     cases = study.ensemble[["case_id", "patient_id", "y"]]
@@ -41,7 +42,7 @@ def table(study: Study, columns: Sequence[Column]) -> dict[str, Any]:
                 "name": column.name,
                 "numeric": column.numeric,
                 "levels": column.of(cases["case_id"]).levels,
-                "cells": {name: _cell(of, column.numeric) for name, of in values.items()},
+                "cells": {name: _cell(of, column) for name, of in values.items()},
                 "by_class": _largest(combinations(of_class, 2), column.numeric),
                 "by_split": _largest(rest, column.numeric),
                 "varied": _varied(column, cases),
@@ -64,14 +65,16 @@ def _varied(column: Column, cases: pd.DataFrame) -> int:
     return int((values.groupby(cases["patient_id"].to_numpy()).nunique() > 1).sum())
 
 
-def _cell(values: pd.Series, numeric: bool) -> dict[str, Any]:
+def _cell(values: pd.Series, column: Column) -> dict[str, Any]:
     known, missing = values.dropna(), int(values.isna().sum())
-    if not numeric:
+    if not column.numeric:
         return {"counts": {str(k): int(n) for k, n in known.value_counts().items()}} | {
             "known": len(known),
             "missing": missing,
         }
     q1, median, q3 = known.quantile([0.25, 0.5, 0.75]) if len(known) else (None, None, None)
+    if column.dates and len(known):
+        q1, median, q3 = map(column.told, (q1, median, q3))
     found = {"median": median, "q1": q1, "q3": q3, "known": len(known), "missing": missing}
     return found | ({"mean": float(known.mean()), "sd": float(known.std(ddof=1))} if len(known) > 1 else {})
 

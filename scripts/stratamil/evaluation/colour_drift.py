@@ -6,6 +6,7 @@ not count for that.
 """
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -14,12 +15,12 @@ from numpy.typing import NDArray
 
 from stratamil.cohort import columns as cohort_columns
 from stratamil.cohort.columns import Column
+from stratamil.core import cells
 from stratamil.evaluation import by_column
 from stratamil.features.store import Features
 
 LEAST = 10  # patients with the stain
 DENSITIES = 3  # the first columns of a patch's colour are mean densities, the next is the mean optical density
-FORMATS = ("%Y-%m-%d", "%d.%m.%Y", "%Y/%m/%d", "%Y-%m-%d %H:%M:%S", "%Y-%m-%dT%H:%M:%S", "%m/%d/%Y", "%d/%m/%Y")
 
 
 def by_columns(
@@ -62,9 +63,9 @@ def _one(
     described: pd.DataFrame, cases: pd.DataFrame, column: Column, seed: int
 ) -> tuple[dict[str, Any], NDArray[np.float64]] | None:
     """Return a row of `by_columns` and its statistic, as found and permuted; None where too little is known."""
-    column, dates = _dated(column)
-    values = column.values.rename("value").rename_axis("case_id").reset_index()
-    known = described.merge(cases[["case_id", "patient_id", "class"]], on="case_id").merge(values, on="case_id")
+    column = _dated(column)
+    of_case = column.values.rename("value").rename_axis("case_id").reset_index()
+    known = described.merge(cases[["case_id", "patient_id", "class"]], on="case_id").merge(of_case, on="case_id")
     known = known.dropna(subset="value")
     numbers = [*range(DENSITIES), "dark"]
     patients = known.groupby("patient_id", sort=False).agg(
@@ -78,39 +79,13 @@ def _one(
     channels = patients[list(range(DENSITIES))].to_numpy()
     shares = [by_column.strength_of(channel[order], coded, numeric) for channel in channels.T]
     statistic = np.average(shares, axis=0, weights=np.maximum(channels.var(axis=0), 1e-12))
-    parts = _parts(Column(column.name, patients["value"], column.numeric), dates)
+    parts = cohort_columns.groups(replace(column, values=patients["value"]))
     dark = patients["dark"].groupby(parts.to_numpy()).mean()
     ends = {end: (str(pick()), float(dark[pick()])) for end, pick in (("low", dark.idxmin), ("high", dark.idxmax))}
     return {"patients": len(patients), "share": float(statistic[0])} | ends, statistic
 
 
-def _dated(column: Column) -> tuple[Column, bool]:
-    """Return a column of dates as numbers, days since 1970, and whether it was one; any other as it is.
-
-    Dates that two of FORMATS read as different days (03/04/2021) are none.
-    """
-    texts = column.values.dropna()
-    read = [_days(texts, form) for form in ([] if column.numeric or texts.empty else FORMATS)]
-    fitting = [days for days in read if days is not None]
-    if not fitting or any(not days.equals(fitting[0]) for days in fitting):
-        return column, False
-    return Column(column.name, fitting[0].reindex(column.values.index), True), True
-
-
-def _days(texts: pd.Series, form: str) -> pd.Series | None:
-    """Return the days since 1970 of dates of a format; None if not all are."""
-    dates = pd.to_datetime(texts, format=form, errors="coerce").astype("datetime64[s]")
-    return (dates - pd.Timestamp(0).as_unit("s")).dt.days.astype(float) if dates.notna().all() else None
-
-
-def _parts(column: Column, dates: bool) -> pd.Series:
-    """Return the category of each patient, or the part of the numbers, which dates name by their first and last."""
-    parts = cohort_columns.groups(column)
-    if not dates:
-        return parts
-    ends = column.values.groupby(parts).agg(["min", "max"]).map(_date)
-    return parts.map({part: " to ".join(dict.fromkeys(row)) for part, row in zip(ends.index, ends.to_numpy())})
-
-
-def _date(days: float) -> str:
-    return str(np.datetime64(int(days), "D"))
+def _dated(column: Column) -> Column:
+    """Return a column of dates as numbers also where few of them differ; any other as it is."""
+    days = None if column.numeric else cells.days(column.values.dropna())
+    return column if days is None else Column(column.name, days.reindex(column.values.index), True, dates=True)

@@ -12,8 +12,17 @@ from stratamil.cohort import flow
 from stratamil.cohort.cohort_warnings import PATCHES
 from stratamil.cohort.inventory import USED
 from stratamil.core.names import natural
-from stratamil.core.wording import in_list
-from stratamil.evaluation import by_column, clinical, competitors, decision_curve, learning_curve, power, tuned
+from stratamil.core.wording import ends, in_list
+from stratamil.evaluation import (
+    by_column,
+    clinical,
+    competitors,
+    decision_curve,
+    doubtful_labels,
+    learning_curve,
+    power,
+    tuned,
+)
 from stratamil.evaluation.runs import Run
 from stratamil.evaluation.study import Study, mean_of, sd_of
 from stratamil.stats import intervals, metrics
@@ -73,6 +82,7 @@ def numbers(study: Study) -> dict[str, Any]:
         "columns": by_column.found(study, study.columns) if study.columns else None,
         "clinical": clinical.found(study, study.clinical, ours, out_of_fold),
         "per_case": _per_case(study),
+        "contradicted": doubtful_labels.contradicted(study),
         "rest_on_few": _rest_on_few(study, headline),
         "subgroups": _subgroups(study),
         "coverage": coverage(study),
@@ -278,9 +288,10 @@ def _subgroups(study: Study) -> list[dict[str, Any]]:
     names = {}
     for third in sorted(thirds.unique()):
         patches = table["patches"][thirds == third]
-        names[third] = f"{patches.min()} to {patches.max()} patches"
+        names[third] = f"{ends(str(patches.min()), str(patches.max()))} patches"
+    coded = table["true"] + ", code " + table["code"].map(in_list)
     keys = {
-        "class code": table["true"] + ", code " + table["code"].map(in_list),
+        "class code": coded.where(table["true"] != table["code"], table["true"]),
         "stains": table["missing"].map(lambda text: f"{text.replace(';', ', ')} missing" if text else "all stains"),
         "patches of a case": thirds.map(names),
     }

@@ -65,7 +65,8 @@ def look(
     features: as store.read returns them. facts: of store.facts. cases: used ones with case_id, patient_id and class.
     ink: whether patches with ink are suspect. Keys: rows (stain, class, patches, excluded, the median of each of
     MEASURES, and the number of each of KINDS), patches, suspect (how many are of any kind), suspects (kind -> patches),
-    pictures (stain, kind, n, measure, its low and high, and paths, the worst first), excluded (why, n, paths), emptied
+    pictures (stain, kind, n, measure, its low and high, and paths with their cases, the worst first), excluded (why, n,
+    paths, cases), emptied
     (cases that keep their patches because they have no other), lost (stain, cases: those of which all patches of the
     stain are excluded), and what `probe` returns.
     """
@@ -86,7 +87,7 @@ def look(
     ]
     pictures = [row for stain in stains for row in _pictures(table[used & (table["stain"] == stain)], found, stain)]
     excluded = [
-        {"why": REASONS[reason], "n": len(part), "paths": part["path"].head(SHOWN).tolist()}
+        {"why": REASONS[reason], "n": len(part)} | _named(part.head(SHOWN))
         for reason, part in table[~used].groupby("excluded")
     ]
     return {
@@ -210,10 +211,14 @@ def _pictures(part: pd.DataFrame, found: pd.DataFrame, stain: str) -> list[dict[
                 "kind": kind,
                 "n": len(suspects),
                 "measure": measure,
-                "paths": worst["path"].tolist(),
             }
+            row |= _named(worst)
             rows.append(row | {"low": float(worst[measure].min()), "high": float(worst[measure].max())})
     return rows
+
+
+def _named(part: pd.DataFrame) -> dict[str, list[str]]:
+    return {"paths": part["path"].tolist(), "cases": part["case_id"].astype(str).tolist()}
 
 
 def _median(values: pd.Series) -> float | None:

@@ -22,9 +22,9 @@ def cell(row: Mapping[str, Any], group: str, level: str | None = None) -> str:
     return f"{n} ({round(100 * n / found['known'])}%)"
 
 
-def plain(value: float) -> str:
-    """Return a number of a user's column in at most five digits."""
-    return f"{value:.5g}".replace("-", "−")
+def plain(value: float | str) -> str:
+    """Return a number of a user's column in at most five digits; a date as it is."""
+    return value if isinstance(value, str) else f"{value:.5g}".replace("-", "−")
 
 
 def unlike(rows: Sequence[Mapping[str, Any]]) -> str:
@@ -46,7 +46,7 @@ def unlike(rows: Sequence[Mapping[str, Any]]) -> str:
 
 def counted(rows: Sequence[Mapping[str, Any]], unit: str) -> str:
     """Say what is counted, and in whom cases of a patient differ. unit: patient, or case."""
-    said = f"n (%) of those {unit}s that are known, or median (quartiles)."
+    said = f"The table counts {unit}s: n (%) of those known, or median (quartiles)."
     varied = [f"{row['varied']} in {row['name']}" for row in rows if row["varied"]]
     if varied:
         said += f" Where the cases of a patient differ ({listed(varied)}) the first counts."
@@ -56,8 +56,9 @@ def counted(rows: Sequence[Mapping[str, Any]], unit: str) -> str:
 def groups(rows: Sequence[Mapping[str, Any]], unit: str) -> str:
     """Say how subgroups were made and what is not given."""
     split = {row["kind"]: row["split"] for row in rows if row["split"]}
-    made = [f"{name} in {how}" for name, how in split.items()]
-    said = f"Numbers are split: {listed(made)} of the cases. " if made else ""
+    named = {how: [name for name, own in split.items() if own == how] for how in split.values()}
+    made = [f"{listed(names)} in {how}" for how, names in named.items()]
+    said = f"Numbers and dates are split: {listed(made)} of the cases. " if made else ""
     return f"{said}No figure is given where fewer than 5 {unit}s of a class make it."
 
 

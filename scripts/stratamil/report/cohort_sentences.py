@@ -178,8 +178,10 @@ def shortcut_cis(cohort: Cohort) -> str:
     several = " Each class is compared with the rest, and the best is shown." if len(cohort["classes"]) > 2 else ""
     samples, seed = cohort["bootstrap"]["samples"], cohort["bootstrap"]["seed"]
     return (
-        f"CIs: {thousands(samples)} {unit}-level bootstrap samples (seed {seed}).{several} Stains that every case has "
-        "are not in the table."
+        "The AUROC ranks the cases by the measure itself, in the better direction, so it is never below 0.5. The "
+        "report’s regressions on the same numbers are judged on cases that they have not seen, and can fall below. "
+        f"CIs: {thousands(samples)} {unit}-level bootstrap samples (seed {seed}).{several} Stains that "
+        "every case has are not in the table."
     )
 
 

@@ -58,8 +58,8 @@ def numbers(
     and `excluded` alone. looks: what features and columns tell: sites (of sites.spread, with `column` and `probe`, of
     site_probe.probe), names (of stain_identity.look), drift (of colour_drift.by_columns), implausible (of
     columns.implausible), patch_quality (of patch_quality.look), twice (of near_copies.seen); each empty or absent where
-    nothing is known. Stains that no used case has are in absent_stains alone. `grave` counts the first warnings: tissue
-    in several cases, `cohort_warnings.grave`, wrong names of stains.
+    nothing is known. Stains that no used case has are in absent_stains alone. `grave` counts the first warnings, `lost`
+    those after them.
     """
     options = {"unreadable": unreadable, "patients": patient_column is not None, "images": sides is not None}
     followed = flow.follow(cases, excluded, sets, classes, **options)
@@ -91,19 +91,32 @@ def numbers(
         "cases": _cases(cases, sets, stains),
     }
     result |= {"flow": followed, "sides": sides, "quality": quality} | UNKNOWN | (looks or {})
-    return _said(result, excluded, splits.warnings(sets, used, classes, *_due(plan))) | result
+    return said(result, excluded, splits.told(sets, used, classes, *_due(plan))) | result
 
 
-def _said(result: Mapping[str, Any], excluded: pd.DataFrame, of_splits: list[str]) -> dict[str, Any]:
-    """Return what to warn of, the gravest first, and what to note. of_splits: warnings of the splits."""
-    grave, said = cohort_warnings.grave(result), cohort_warnings.warnings(result, excluded)
-    sentences = [f"{line[0].upper()}{line[1:]}." for line in of_splits]
-    names, twice = stain_sentences.warnings(result["names"]), duplicate_sentences.warnings(result)
-    grades = quality_sentences.warnings(result["patch_quality"], result["patient_column"] is not None)
+def said(result: Mapping[str, Any], excluded: pd.DataFrame, of_splits: list[str]) -> dict[str, Any]:
+    """Return what to warn of, the gravest first, and what to note. of_splits: warnings of the splits.
+
+    After the first, `grave`, a good result may be none: the same tissue twice, stains of a wrong name, shortcuts,
+    labels that contradict each other. Then come cases that are `lost`, and the rest.
+    """
+    grades = result["patch_quality"]
+    grave = [
+        *duplicate_sentences.warnings(result),
+        *cohort_warnings.leaks(result),
+        *stain_sentences.warnings(result["names"]),
+        *cohort_warnings.wrong_stains(result),
+        *cohort_warnings.shortcuts(result),
+        *quality_sentences.shortcut(grades, result["patient_column"] is not None),
+        *cohort_warnings.mixed_patients(result),
+    ]
+    lost = [*cohort_warnings.lost(result, excluded), *quality_sentences.lost(grades)]
+    rest = [*cohort_warnings.others(result, excluded), *quality_sentences.inked(grades)]
+    rest += [f"{line[0].upper()}{line[1:]}." for line in of_splits]
     return {
-        "warnings": [*twice, *grave, *names, *grades, *said[len(grave) :], *sentences],
-        "grave": len(twice) + len(grave) + len(names),
-        "lost": len(list(cohort_warnings.lost(result, excluded))),
+        "warnings": [*grave, *lost, *rest],
+        "grave": len(grave),
+        "lost": len(lost),
         "notes": cohort_warnings.notes(result),
         "stains_warned": cohort_warnings.of_missing_stains(result),
     }

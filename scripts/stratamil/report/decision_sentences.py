@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from stratamil.core.wording import baseline_label, num, span
+from stratamil.core.wording import baseline_label, ends, num, span
 from stratamil.stats.intervals import Estimate
 
 RANGES = 2  # of thresholds that a sentence lists
@@ -24,7 +24,7 @@ def net_benefit(curve: Mapping[str, Any], positive: str, cases: int) -> str:
     choices = f"calling all {cases} cases or none {positive}"
     if not curve["useful"]:
         return f"At no threshold is deciding by the model shown to have a higher net benefit than {choices}."
-    ranges = [num(low, 2) if low == high else f"{num(low, 2)} to {num(high, 2)}" for low, high in curve["useful"]]
+    ranges = [ends(num(low, 2), num(high, 2)) for low, high in curve["useful"]]
     where = f"threshold{'s' if ranges != [num(curve['useful'][0][0], 2)] else ''} {listed(ranges)}"
     if len(ranges) > RANGES:
         first, last = curve["useful"][0][0], curve["useful"][-1][1]

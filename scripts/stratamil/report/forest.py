@@ -21,14 +21,15 @@ ROW = 0.235  # inches a line of a forest
 DIGIT = 5.3  # points that a character of 9 points takes, on average
 LABEL = 24  # characters, beyond which a label goes on in the next line
 HEAD = "value (95% CI)"
+OPEN = "open mark: no CI defined"
 
 
 class Row(NamedTuple):
     """A line of a forest.
 
-    estimate: drawn as a square with its CI, as a diamond where `mean`; without a CI as an open square. n: of cases or
+    estimate: drawn as a square with its CI, as a diamond where `mean`; open where it has no CI. n: of cases or
     patients, beside it. group: written above the first of several rows of the same group. runs: single values behind
-    the estimate, drawn as faint dots.
+    the estimate, drawn as faint dots; they stand for a CI.
     """
 
     label: str
@@ -95,7 +96,7 @@ def forest(
     axes.tick_params(axis="y", length=0)
     axes.grid(visible=False, axis="y")
     axes.spines["left"].set_visible(False)
-    axes.set_xlabel(measure, labelpad=18 if sides else 4)
+    axes.set_xlabel(f"{measure} ({OPEN})" if any(map(_is_open, rows)) else measure, labelpad=18 if sides else 4)
     for text, align, apart in ((f"← {sides[0]}", "right", -6), (f"{sides[1]} →", "left", 6)) if sides else ():
         place = {"xycoords": ("data", "axes fraction"), "xytext": (apart, -18), "textcoords": "offset points"}
         axes.annotate(text, (reference, 0), ha=align, va="top", fontsize=9, annotation_clip=False, **place)
@@ -131,7 +132,11 @@ def _row(axes: Axes, place: float, row: Row) -> None:
     if low is not None:
         axes.plot([low, high], [place] * 2, color=MODEL, linewidth=2 if row.mean else 1.2)
     marker, size = ("D", 6.5) if row.mean else ("s", 4.5)
-    axes.plot(value, place, marker, color=MODEL, markersize=size, fillstyle="none" if low is None else "full")
+    axes.plot(value, place, marker, color=MODEL, markersize=size, fillstyle="none" if _is_open(row) else "full")
+
+
+def _is_open(row: Row) -> bool:
+    return row.estimate.value is not None and row.estimate.low is None and not row.runs
 
 
 def _beside(axes: Axes, place: float, text: str, points: float, align: str, weight: str) -> None:

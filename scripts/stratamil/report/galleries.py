@@ -61,7 +61,7 @@ def gallery(
     file name.
     """
     cell = TILE + 2 * BORDER
-    files = [broken(path, font(SMALL), cell + GAP - 4) for path in shown["path"]]
+    files = [broken(path, font(SMALL), cell) for path in shown["path"]]
     long = max(map(len, files))
     captions = [
         [*caption(row), *file, *[""] * (long - len(file)), tiles(row.path).note]
@@ -81,7 +81,7 @@ def gallery(
     for i, (path, ratio) in enumerate(zip(shown["path"], shown["ratio"])):
         x, y = MARGIN + i % columns * (cell + GAP), top + i // columns * (cell + text_height + GAP)
         _tile(image, draw, (x, y), tiles(path), ratio)
-        _lines(draw, (x, y + cell + 6), captions[i], fonts, cell + GAP - 4)
+        _lines(draw, (x, y + cell + 6), captions[i], fonts, cell)
     _scale(image, draw, height - 40 - MARGIN // 2)
     return image
 

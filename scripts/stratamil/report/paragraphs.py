@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from stratamil.core.names import column, file_name
-from stratamil.core.wording import baseline_label, counted, listed, n_of, thousands
+from stratamil.core.wording import baseline_label, counted, ends, listed, n_of, thousands
 from stratamil.features import encoder_registry
 from stratamil.report import sentences
 from stratamil.report import sentences_cases as of_cases
@@ -173,7 +173,7 @@ def _first_lower(text: str) -> str:
 
 
 def _range(values: Sequence[int]) -> str:
-    return f"{min(values)}" if min(values) == max(values) else f"{min(values)} to {max(values)}"
+    return ends(f"{min(values)}", f"{max(values)}")
 
 
 def _statistics(numbers: Numbers, unit: str) -> list[str]:

@@ -1,11 +1,11 @@
 """Sentences on the quality of the patches, and the pictures of the worst."""
 
 from collections.abc import Mapping, Sequence
-from pathlib import Path
+from pathlib import Path, PurePath
 from typing import Any
 
 from stratamil.core.errors import few
-from stratamil.core.wording import listed, n_of, num, pct, span, thousands
+from stratamil.core.wording import ends, listed, n_of, num, pct, span, thousands
 from stratamil.evaluation.patch_quality import KINDS, LITTLE, telling
 from stratamil.report.stain_sentences import strip
 
@@ -29,6 +29,7 @@ MOST = {  # of a measure, as a class has more of it
     "darkness": "darkness", "clipped": "share of pure white", "pen": "share of ink", "black": "share of black",
     "residual": "share of other colours",
 }  # fmt: skip
+INKED = 3  # patches with ink that a warning names
 LIMITS = (
     "A suspect patch can be sound: look at the pictures. Red and black ink look like chromogens, pigment and carbon, "
     "and folds like dense tissue. Blur narrower than about 1% of a patch is not seen."
@@ -42,14 +43,13 @@ def of_page(cohort: Numbers, folder: Path | None) -> dict[str, Any]:
         return {}
     kinds = [kind for kind in KINDS if found["suspects"][kind]]
     pictures = [
-        {"title": picture(row), "image": strip(row["paths"], folder), "words": f"{row['stain']}: {row['kind']}"}
+        {"title": picture(row), "tiles": tiles(row, folder), "words": f"{row['stain']}: {row['kind']}"}
         for row in found["pictures"]
     ]
     pictures += [
-        {"title": f"excluded: {row['why']} ({thousands(row['n'])})", "image": strip(row["paths"], folder),
-         "words": "Excluded patches"}
+        {"title": f"excluded: {row['why']} ({thousands(row['n'])})", "tiles": tiles(row, folder), "words": "excluded"}
         for row in found["excluded"]
-    ]  # fmt: skip
+    ]
     return {
         "told": told(found),
         "probe": probe(found["probe"], cohort),
@@ -59,6 +59,12 @@ def of_page(cohort: Numbers, folder: Path | None) -> dict[str, Any]:
         "pictures": pictures,
         "limits": LIMITS,
     }
+
+
+def tiles(row: Numbers, folder: Path | None) -> list[dict[str, str]]:
+    """Return each picture of a row with its case and file name; none without images."""
+    named = zip(row["paths"], row["cases"]) if folder else ()
+    return [{"image": strip([path], folder), "case": case, "file": PurePath(path).name} for path, case in named]
 
 
 def told(found: Numbers) -> str:
@@ -75,7 +81,8 @@ def told(found: Numbers) -> str:
     used = n_of(found["patches"], "used patch")
     if not n:
         return f"{excluded} None of {used} is suspect."
-    return f"{excluded} {thousands(n)} of {used} {_is(n)} suspect, and used: {kinds}."
+    several = ", for a patch can be of several kinds" if sum(found["suspects"].values()) > n else ""
+    return f"{excluded} {thousands(n)} of {used} {_is(n)} suspect, and used: {kinds}{several}."
 
 
 def probe(found: Numbers | None, cohort: Numbers) -> str:
@@ -91,13 +98,18 @@ def probe(found: Numbers | None, cohort: Numbers) -> str:
     )
 
 
-def warnings(found: Numbers | None, patients: bool) -> list[str]:
-    """Return sentences on cases and stains without a good patch, and where quality alone tells the class."""
-    emptied = found["emptied"] if found else []
-    lines = [_emptied(emptied)] if emptied else []
-    lines += [_lost(row["stain"], row["cases"]) for row in (found["lost"] if found else [])]
+def lost(found: Numbers | None) -> list[str]:
+    """Return sentences on cases and stains without a good patch."""
+    if not found:
+        return []
+    emptied = [_emptied(found["emptied"])] if found["emptied"] else []
+    return emptied + [_lost(row["stain"], row["cases"]) for row in found["lost"]]
+
+
+def shortcut(found: Numbers | None, patients: bool) -> list[str]:
+    """Return the sentence on quality that alone tells the classes."""
     if not telling(found):
-        return lines
+        return []
     auc, best = found["probe"]["auc"], found["probe"]["best"]
     unit = "patient" if patients else "case"
     most = (
@@ -107,10 +119,28 @@ def warnings(found: Numbers | None, patients: bool) -> list[str]:
         else ""
     )
     return [
-        *lines,
         f"The quality of the patches alone tells the classes with an AUROC of {num(auc.value, 2)} (95% CI "
         f"{span(auc.low, auc.high, 2)}, {n_of(found['probe']['patients'], unit)}){most}. That can be biology, since "
-        "dense tissue is dark and sharp, or how the classes were prepared and scanned: compare the pictures of both.",
+        "dense tissue is dark and sharp, or how the classes were prepared and scanned: compare the pictures of both."
+    ]
+
+
+def inked(found: Numbers | None) -> list[str]:
+    """Return the sentence on patches with ink that are used although the study could leave them out."""
+    named = [
+        f"{PurePath(path).name} of case {case}"
+        for row in (found["pictures"] if found else ())
+        if row["kind"] == "ink"
+        for path, case in zip(row["paths"], row["cases"])
+        if case not in found["emptied"]  # which keep what would be excluded
+    ]
+    if not named:
+        return []
+    n = found["suspects"]["ink"]
+    named = f"{', '.join(named[:INKED])} and {thousands(n - INKED)} more" if n > INKED else listed(named)
+    return [
+        f"{n_of(n, 'patch')} {'has' if n == 1 else 'have'} ink of a pen and {_is(n)} used: "
+        f"{named}. A mark can tell the class, so leave them out by cohort.quality.pen: exclude."
     ]
 
 
@@ -137,8 +167,12 @@ def picture(row: Numbers) -> str:
     share = row["measure"] in SHARES
     low, high = ((pct(v, 1) if share else num(v, 0 if v >= 10 else 2)) for v in (row["low"], row["high"]))
     name = MOST.get(row["measure"], row["measure"])
-    values = f"{name} {low}" if low == high else f"{name} {low} to {high}"
-    count = f"{row['kind']}, {thousands(row['n'])} suspect" if row["n"] else f"none {row['kind']}; the nearest to it"
+    values = f"{name} {ends(low, high)}"
+    count = (
+        f"{row['kind']}, {thousands(row['n'])} suspect"
+        if row["n"]
+        else f"none counts as {row['kind']}; these are nearest"
+    )
     return f"{row['stain']}: {count} ({values})"
 
 

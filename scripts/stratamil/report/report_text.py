@@ -114,7 +114,10 @@ BASELINE_LIMITS = (
     "no part. The strongest baseline was chosen after the fact."
 )
 SUBGROUP_LIMITS = "Where CIs overlap no difference is shown. None of these comparisons was planned."
-ERROR_LIMITS = "This page does not show why a case is wrong: look at the slides before blaming model or label."
+ERROR_LIMITS = (
+    "This page does not show why a case is wrong: look at the slides before blaming model or label. Correct a label by "
+    "what a second reader says who does not know the prediction; labels that follow the model flatter it."
+)
 ATTENTION_LIMITS = (
     "Attention shows what was weighted, not why. A patch with a large weight may be evidence for either class."
 )

@@ -6,13 +6,14 @@ from typing import Any, NamedTuple
 
 from stratamil.cohort.cohort_warnings import PATCHES, PATIENTS
 from stratamil.core.errors import few as few_of
-from stratamil.core.wording import baseline_label, listed, n_of, num, span
+from stratamil.core.wording import baseline_label, ends, listed, n_of, num, span
 from stratamil.stats.intervals import Estimate
 
 Numbers = Mapping[str, Any]  # of `cross_split.numbers`
 SMALL = 50  # of a class: with as many, one more error moves sensitivity or specificity by 2 points
 
 MOST_RUNS = 12  # rows of the forest of trainings: beyond, one a split instead of one a training
+DOUBTFUL = 3  # contradicted cases that a sentence names
 GRAVE = 3  # warnings of the cohort that the first screen shows
 
 
@@ -184,7 +185,7 @@ def perfect(aucs: Sequence[float | None], sizes: Sequence[int], pooled: str) -> 
     """Say that small test sets are all ranked perfectly; empty where they are not. pooled: the pooled AUROC, quoted."""
     if not aucs or any(auc != 1 for auc in aucs) or min(sizes) > SMALL:
         return ""
-    n = f"{min(sizes)}" if min(sizes) == max(sizes) else f"{min(sizes)} to {max(sizes)}"
+    n = ends(f"{min(sizes)}", f"{max(sizes)}")
     return (
         f"Each test set of {n} cases is ranked perfectly, weak evidence from so few pairs: quote the pooled AUROC, "
         f"too, {pooled}."
@@ -210,6 +211,8 @@ def flags(
         *(["Some cases were predicted more or less often than others: see Single trainings."] if missing else []),
         few_cases,
         "" if numbers.get("first_look") else _perfect(numbers),  # which says what to quote
+        collapsed(numbers["runs"]),
+        contradicted(numbers),
         *grave[:GRAVE],
         f"{n_of(more, 'more grave warning')} on the cohort page." if more > 0 else "",
         with_all_stains(numbers) if cohort.get("stains_warned") else "",
@@ -222,6 +225,36 @@ def flags(
         "Internal test only: no other hospital, scanner or laboratory was tested.",
     ]
     return [line for line in found if line]
+
+
+def collapsed(runs: Sequence[Mapping[str, Any]]) -> str:
+    """Name the splits in which each training predicts the same class for all test cases; empty where there is none."""
+    one: dict[str, bool] = {}
+    for run in runs:
+        shares = sorted(each.value for each in run.get("recall", {}).values() if each.value is not None)
+        one[run.get("split")] = one.get(run.get("split"), True) and len(shares) > 1 and shares[-2:] == [0, 1]
+    same = [split for split, all_runs in one.items() if all_runs]
+    if not same:
+        return ""
+    where = f"{'split' if len(same) == 1 else 'splits'} {few_of(same)}"
+    return (
+        f"In {where} every training predicts one class for all test cases, so next to nothing was learnt there: see "
+        "the losses in the appendix."
+    )
+
+
+def contradicted(numbers: Numbers) -> str:
+    """Name the cases that every training contradicts with near certainty; empty where there is none."""
+    found = numbers.get("contradicted")
+    if not found:
+        return ""
+    cases, by = found["cases"], "each training" if found["trainings"] > 1 else "the model"
+    named, one = few_of([f"{case['case_id']} ({case['true']})" for case in cases], DOUBTFUL), len(cases) == 1
+    return (
+        f"{n_of(len(cases), 'case')} {'is' if one else 'are'} contradicted by {by} with a probability above "
+        f"{found['above']} of another class: check the label{'' if one else 's'} of {named}; the model may also be "
+        "wrong."
+    )
 
 
 def rest_on_few(numbers: Numbers) -> str:

@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from stratamil.core.wording import baseline_label, listed, n_of, num, pct, span
+from stratamil.core.wording import baseline_label, ends, listed, n_of, num, pct, span
 from stratamil.report import sentences
 from stratamil.report.sentences import Numbers, ci, quoted
 from stratamil.stats.intervals import FEW, Estimate, scored
@@ -46,7 +46,7 @@ def _cis(numbers: Numbers, unit: str) -> str:
 def trained(training: Sequence[int], cases: int) -> str:
     """Say what share of the cases each model saw, and that none was fitted to all. training: cases of each split."""
     least, most = min(training), max(training)
-    counts = f"{least}" if least == most else f"{least} to {most}"
+    counts = ends(f"{least}", f"{most}")
     share = round(100 * sum(training) / len(training) / cases)
     seen = f"Each model was trained on about {share}% of the cases ({counts} of {cases})."
     return f"{seen} No final model was fitted to all cases."
@@ -69,7 +69,7 @@ def runs(numbers: Numbers) -> str:
 def runs_limits(numbers: Numbers) -> str:
     """Say what differences between splits do not show."""
     sizes = [run["n"] for run in numbers["runs"]]
-    n = f"{min(sizes)}" if min(sizes) == max(sizes) else f"{min(sizes)} to {max(sizes)}"
+    n = ends(f"{min(sizes)}", f"{max(sizes)}")
     return (
         f"With {n} test cases a split, most of the difference between splits is chance. The SD over splits is not a "
         "standard error: splits use each other’s cases for training."
@@ -229,7 +229,7 @@ def temperature(fits: Sequence[Mapping[str, Any]], reduction: Estimate | None) -
     else:
         effect = f"Temperature scaling helped: {size}."
     rest = f" Other runs keep a temperature of 1: {because}." if because else ""
-    return f"{effect} Fitted temperatures: {num(min(values), 2)} to {num(max(values), 2)}.{rest}"
+    return f"{effect} Fitted temperatures: {ends(num(min(values), 2), num(max(values), 2))}.{rest}"
 
 
 def baselines(numbers: Numbers) -> str:

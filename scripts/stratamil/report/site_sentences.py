@@ -12,6 +12,7 @@ LIMITS = (
     "Features that tell the site show that a model could use it, not that it does. Where sites differ in class, no "
     "analysis of this cohort can separate the two."
 )
+BELOW = 0.45  # AUROC that a reader takes for a finding
 Numbers = Mapping[str, Any]
 
 
@@ -68,7 +69,18 @@ def probe(found: Numbers | None, patients: bool) -> str:
     return (
         f"{knows} the site of a case: AUROC "
         f"{num(auc.value, 2)}{ci(auc)}{rest}, {n_of(found['patients'], unit)} of {len(found['sites'])} sites, in "
-        f"{found['folds']} folds of whole {unit}s; {listed(beside)}; 0.50 is chance.{left}"
+        f"{found['folds']} folds of whole {unit}s; {listed(beside)}; 0.50 is chance.{below(found, unit)}{left}"
+    )
+
+
+def below(found: Numbers, unit: str) -> str:
+    """Say what AUROCs below 0.5 mean; empty where there are none."""
+    known = [found["features"].value, *(value for value in found["each"].values() if value is not None)]
+    if min(known) >= BELOW:
+        return ""
+    return (
+        f" Values below it mean no more than 0.50: with few {unit}s an AUROC out of fold scatters widely where nothing "
+        "is to be told, on average slightly below."
     )
 
 

@@ -111,7 +111,9 @@ def drift(rows: Sequence[Numbers], patients: bool) -> str:
         return f"The colour goes with columns of the labels table: {listed(hits)}; {test}."
     columns = listed(list(dict.fromkeys(row["column"] for row in rows)), "or")
     least = min(row["adjusted"] for row in rows)
-    return f"The colour of no stain is shown to go with {columns} (smallest {p_value(least)}; {test})."
+    return (
+        f"This cohort does not show that the colour of a stain goes with {columns} (smallest {p_value(least)}; {test})."
+    )
 
 
 def about_odds(odds: float) -> str:

@@ -9,7 +9,7 @@ import pandas as pd
 
 from stratamil.cohort.columns import AGE, SEX
 from stratamil.cohort.labels import bare
-from stratamil.core import schema
+from stratamil.core import cells, schema
 from stratamil.core.errors import UserError, few, in_rows
 from stratamil.core.names import class_code, natural
 from stratamil.core.wording import counted, in_list
@@ -173,7 +173,7 @@ def _codes(column: pd.Series) -> int:
 
 
 def _numbers(column: pd.Series) -> bool:
-    return pd.to_numeric(column[column != ""], errors="coerce").notna().all()
+    return cells.numbers(column[column != ""]).notna().all()
 
 
 def _map(meaning: Meaning, table: pd.DataFrame, case_column: str) -> None:
@@ -200,7 +200,7 @@ def _map(meaning: Meaning, table: pd.DataFrame, case_column: str) -> None:
         told = [meaning.guesses["excluded"]] if "excluded" in meaning.guesses else []
         meaning.guesses["excluded"] = "; ".join([*told, f"excluded, for the name says unclear: {rows}"])
     told = [bool(POSITIVE.match(text)) - bool(NEGATIVE.match(text)) for text in ordered]
-    named = {text: text if not _is_number(text) else f"class {text}" for text in ordered}
+    named = {text: text if _number(text) is None else f"class {text}" for text in ordered}
     meaning.classes = {named[text]: [text] for text in ordered}
     if not (len(ordered) == 2 and told == [-1, 1]):
         meaning.guesses["classes"] = "each code its own class, the last one positive"
@@ -237,11 +237,13 @@ def without_small(meaning: Meaning, patients: Counter, fewest: int, first: Mappi
         meaning.guesses["excluded"] = "; ".join(told)
 
 
-def _is_number(text: str) -> bool:
-    return bool(re.fullmatch(r"-?[0-9]+([.,][0-9]+)?", text))
+def _number(text: str) -> float | None:
+    number = cells.numbers(pd.Series([text])).iloc[0]
+    return None if pd.isna(number) else float(number)
 
 
 def _order(text: str) -> tuple:
-    if _is_number(text):
-        return 0, float(text.replace(",", ".")), text
+    number = _number(text)
+    if number is not None:
+        return 0, number, text
     return 1, bool(POSITIVE.match(text)) - bool(NEGATIVE.match(text)), text.casefold()

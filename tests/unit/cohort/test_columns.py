@@ -23,7 +23,7 @@ def test_values_are_matched_by_case_and_words_for_nothing_are_missing(tmp_path):
     site = read_columns["Site"]
     assert list(site.values.index) == list(CASES["case_id"]) and site.levels == ["<b>A</b>", "B"]
     assert site.values["8"] == "<b>A</b>" and list(site.values[site.values.isna()].index) == ["1", "3", "6", "7"]
-    assert not read_columns["Age"].numeric  # "70,5" is no number
+    assert not read_columns["Age"].numeric  # five different ages are categories
 
 
 def test_numbers_with_few_different_values_are_categories(tmp_path):
@@ -57,11 +57,42 @@ def test_ages_and_sexes_that_no_person_has_are_told_with_their_patient():
         return Column(name, pd.Series(values, index=list("123456")), not isinstance(values[0], str))
 
     ages = column("age", 61.0, 16.0, 50.0, 70.0, 430.0, np.nan)
-    assert list(columns.implausible([ages], patients)) == [("age 16 and 61", "a"), ("age 430", "c")]
-    assert list(columns.implausible([ages], dict(zip("123456", "123456")))) == [("age 430", "5")]
-    assert list(columns.implausible([column("Sex", "m", "f", "f", "f", None, "m")], patients)) == [("Sex f and m", "a")]
+    assert list(columns.implausible([ages], patients)) == [("age 16 and 61", "a", True), ("age 430", "c", False)]
+    assert list(columns.implausible([ages], dict(zip("123456", "123456")))) == [("age 430", "5", False)]
+    assert list(columns.implausible([column("Sex", "m", "f", "f", "f", None, "m")], patients)) == [
+        ("Sex f and m", "a", True)
+    ]
     others = [column("age_months", *ages.values), column("Grade", *ages.values), column("Age", *[30.0] * 5, np.nan)]
     assert list(columns.implausible(others, patients)) == []
+
+
+def written(values):
+    return pd.Series(values, index=[str(i) for i in range(len(values))], dtype=object)
+
+
+def test_a_decimal_comma_is_a_number_and_what_may_be_thousands_is_not():
+    ages = columns.typed("Alter", written(["80,5", "49,5", "61", "62.5", "70,25", "730", None]))
+    assert ages.numeric and ages.values.tolist()[:6] == [80.5, 49.5, 61, 62.5, 70.25, 730] and ages.values.isna()["6"]
+    assert list(columns.implausible([ages], dict.fromkeys(ages.values.index, "a"))) == [
+        ("Alter 49.5, 61, 62.5, 70.25, 80.5 and 730", "a", True)
+    ]
+    few = columns.typed("Alter", written(["33,5", "69,5", "unclear"]))  # categories, of one patient
+    assert not few.numeric and list(columns.implausible([few], dict.fromkeys("012", "b"))) == [
+        ("Alter 33.5 and 69.5", "b", True)
+    ]
+    assert not columns.typed("Weight", written([f"{i},250" for i in range(1, 9)])).numeric
+    assert columns.typed("Share", written([f"0,{i}50" for i in range(1, 9)])).values["0"] == 0.15
+
+
+def test_dates_are_split_into_an_early_and_a_late_half_and_few_of_them_are_categories():
+    texts = [f"{1 + i % 28}.{1 + i // 28}.2024" for i in range(80)]
+    dates = columns.typed("Eingang", written([*reversed(texts), None]))
+    assert dates.numeric and dates.dates and columns.split_into(dates) == "halves"
+    assert columns.order(dates) == ["2024-01-01 to 2024-02-12", "2024-02-13 to 2024-03-24", "missing"]
+    assert columns.groups(dates).value_counts().tolist() == [40, 40, 1]
+    assert dates.of(["0", "3"]).dates
+    assert columns.typed("Batch", written(["6.2.2024", "5.2.2024"] * 5)).levels == ["5.2.2024", "6.2.2024"]
+    assert not columns.typed("Either", written([f"0{1 + i}/0{1 + i // 2}/2020" for i in range(8)])).numeric
 
 
 @pytest.mark.parametrize("n, parts, how", [(40, 2, "halves"), (90, 3, "thirds")])

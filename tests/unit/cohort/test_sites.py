@@ -269,6 +269,15 @@ def test_spread_counts_cases_and_tests():
     assert not sites.spread(cases, CLASSES, generate(cases, 3), 1)["whole"]
 
 
+@pytest.mark.parametrize("torn, told", [(3, True), (2, False)])
+def test_patients_whose_cases_are_all_in_several_sites_ask_for_the_right_column(torn, told):
+    cases = spread([(9, 9), (9, 9)]).drop_duplicates("patient_id")
+    second = cases[:3].assign(case_id=lambda rows: rows["case_id"] + "b", site=["s1"] * torn + ["s0"] * (3 - torn))
+    found = sites.spread(pd.concat([cases, second]), CLASSES, {}, 1)
+    assert (found["several"], found["torn"]) == (3, torn)
+    assert any("All 3 patients with several cases" in line for line in sites.warnings(found, CLASSES)) == told
+
+
 def test_script_splits_by_site_and_tells_how_large_sets_are(tmp_path, monkeypatch, caplog):
     cases = spread([(4, 4), (6, 2), (3, 8)])
     files.write_csv(cases.assign(label="1"), tmp_path / "cases.csv")

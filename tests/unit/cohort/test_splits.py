@@ -307,6 +307,22 @@ def test_warnings_of_balance_name_the_patient_who_is_the_reason():
     ]
 
 
+def test_several_sets_that_are_off_balance_are_one_line_of_the_worst():
+    cases = used([[1]] * 30 + [[0]] * 20)
+    high, low = cases["case_id"][cases["class"] == "low-grade"], cases["case_id"][cases["class"] == "benign"]
+    even = Split([*high[12:], *low[8:]], [*high[6:12], *low[4:8]], [*high[:6], *low[:4]])
+    bad = Split([*high[15:], *low[8:]], [*high[9:15], *low[4:8]], [*high[:9], *low[:4]])
+    given = (cases, TWO, generated_splits.shares(5, None))
+    (line,) = [line for line in splits.told({"01": even, "02": bad, "03": even}, *given) if "sets" in line]
+    assert line == (
+        "in 1 of 3 splits, 2 sets hold too few or too many cases of a class, most of all in split 02: test holds 9 of "
+        "30 low-grade cases, 6 were due"
+    )
+    almost = Split([*high[13:], *low[8:]], [*high[7:13], *low[4:8]], [*high[:7], *low[:4]])
+    for alone in ({"01": even}, {"01": almost}):
+        assert splits.told(alone, *given) == splits.warnings(alone, *given)
+
+
 @pytest.mark.parametrize("extra, off", [(0, False), (2, False), (3, True)])
 def test_a_set_is_off_balance_by_a_case_and_more_than_a_tenth(extra, off):
     cases = used([[0]] * 100 + [[1]] * 100)[:200]

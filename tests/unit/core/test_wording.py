@@ -23,6 +23,7 @@ def test_shares_of_a_whole_add_up_to_100_and_are_each_rounded(counts):
 
 
 def test_counts_and_lists():
+    assert [wording.ends("27", high) for high in ("27", "34")] == ["27", "27 to 34"]
     assert [wording.n_of(n, "patch") for n in (1, 1200)] == ["1 patch", "1,200 patches"]
     assert [wording.listed(names) for names in ([], ["a"], ["a", "b"], ["a", "b", "c"])] == [
         "",

@@ -9,8 +9,9 @@ import pandas as pd
 import pytest
 from sklearn.metrics import roc_auc_score
 
-from stratamil.cohort.columns import Column
+from stratamil.cohort.columns import Column, typed
 from stratamil.evaluation import by_column, characteristics, cross_split, metrics_table
+from stratamil.report import clinical_sentences
 from stratamil.stats import intervals
 
 pytestmark = pytest.mark.slow
@@ -68,6 +69,20 @@ def test_table_1_counts_patients_once_and_missing_apart(made):
     assert sum(found["rows"][0]["cells"]["all"]["counts"].values()) == 28
     table = characteristics.long_table(found)
     assert table.query("group == 'all' and level == 'A'")["known"].item() == 28
+
+
+def test_dates_in_table_1_are_dates(made):
+    days = typed("Eingang", pd.Series([f"{1 + i % 28}.{1 + i // 28}.2024" for i in range(N)], index=IDS))
+    found = characteristics.table(made, [days])
+    cell = found["rows"][0]["cells"]["all"]
+    assert (cell["q1"], cell["median"], cell["q3"]) == ("2024-01-15", "2024-02-02", "2024-02-17")
+    assert clinical_sentences.cell(found["rows"][0], "all") == "2024-02-02 (2024-01-15 to 2024-02-17)"
+    assert found["rows"][0]["by_class"] == pytest.approx(
+        characteristics.difference(days.values[Y], days.values[~Y], True)
+    )
+    early, late = by_column.groups(made, [days])
+    assert (early["name"], late["name"]) == ("2024-01-01 to 2024-02-02", "2024-02-03 to 2024-03-04")
+    assert early["n"] == late["n"] == N // 2 and None not in (early["roc_auc"].value, late["roc_auc"].value)
 
 
 def test_figures_of_a_subgroup_by_hand(made):

@@ -130,6 +130,7 @@ def test_rows_count_what_is_used_and_excluded_and_pictures_begin_with_the_worst(
     (row,) = [row for row in found["rows"] if (row["stain"], row["class"]) == ("melan", "benign")]
     assert row["sharpness"] == pytest.approx(here["sharpness"].median())
     first = found["pictures"][0]
+    assert first["cases"] == table["case_id"][[9, 8]].tolist()
     assert first["paths"] == table["path"][[9, 8]].tolist() and (first["n"], first["low"]) == (2, 0.01)
     assert [(row["why"], row["n"]) for row in found["excluded"]] == [("too little tissue", 2)]
     nearest = [row for row in found["pictures"] if row["stain"] == "melan"]

@@ -585,6 +585,18 @@ def test_long_file_names_are_shown_on_two_lines():
     assert tiles.broken("case_1.png", face, 254) == ["case_1.png"]
 
 
+def test_long_file_names_of_neighbours_stay_apart(tmp_path):
+    names = [f"{letter * 90}.png" for letter in "MW"]
+    for name in names:
+        Image.new("RGB", (60, 60), (120, 40, 90)).save(tmp_path / name)
+    shown = pd.DataFrame({"path": names, "ratio": 1.0})
+    image = galleries.gallery(shown, tiles.Tiles(tmp_path), "", [], lambda row: ("1.",))
+    right = galleries.MARGIN + tiles.TILE + 2 * galleries.BORDER  # of the first cell
+    words = np.asarray(image.convert("L"))[330:400]
+    assert (words[:, right - 20 : right] < 200).any()  # the name is as long as its cell
+    assert (words[:, right : right + galleries.GAP] == 255).all()
+
+
 @pytest.mark.parametrize("mode", ["I;16", "RGBA", "LA"])
 def test_galleries_show_the_pixels_that_the_encoder_saw(tmp_path, mode):
     grey = np.full((tiles.TILE, tiles.TILE), 90, np.uint8)

@@ -41,7 +41,13 @@ def test_what_is_counted_and_how_groups_are_made():
     )
     assert sentences.counted([NUMBER], "case") == "n (%) of those cases that are known, or median (quartiles)."
     groups = [{"kind": "Age", "split": "thirds"}, {"kind": "Site", "split": ""}]
-    assert sentences.groups(groups, "case").startswith("Numbers are split: Age in thirds of the cases. No figure")
+    assert sentences.groups(groups, "case").startswith(
+        "Numbers and dates are split: Age in thirds of the cases. No figure"
+    )
+    dates = [{"kind": "Eingang", "split": "thirds"}, {"kind": "Size", "split": "halves"}]
+    assert "split: Age and Eingang in thirds and Size in halves of the cases." in sentences.groups(
+        groups + dates, "case"
+    )
     assert sentences.groups(groups[1:], "patient").startswith("No figure is given where fewer than 5 patients")
 
 

@@ -356,31 +356,35 @@ def test_sides_are_those_that_embed_measured():
 
 
 def test_what_can_make_a_result_untrue_comes_before_what_is_small():
+    """Tissue twice, stains of a wrong name, shortcuts, labels in doubt; then cases lost; then counts."""
     made = Made()
     made.patient_column = None
     for case in made.cases:
         case["slices"] = {stain: [1] * (1 + 9 * (case["class"] == "benign")) for stain in made.stains}
-    numbers = made.numbers()
-    copies = {
-        "copies": [
-            {
-                "cases": ["b1", "b2"],
-                "files": 1,
-                "examples": ["x"],
-                "stains": ["h&e"],
-                "whole": False,
-                "same_patient": False,
-            }
-        ]
-    }
-    quality = (
-        {key: [] for key in ("equal_rows", "empty", "same", "kinds", "bits", "stains")} | {"images": True} | copies
-    )
-    excluded = made.tables()[2]
-    told = cohort_warnings.warnings(numbers | {"quality": quality | {"unreadable": {"n": 0}}}, excluded)
-    assert told[0].startswith("Cases b1, b2 share 1 equal file") and told[1] == cohort_warnings.NO_PATIENTS
-    assert "alone separates benign" in told[2] and "fewer than 10 patches" in told[-1]
-    assert numbers["grave"] == len(told) - 2 and numbers["warnings"] == told[1:]
+    change_patient_of_two_classes(made)
+    change_no_row(made)
+    copy = {"cases": ["b1", "b2"], "files": 1, "examples": ["x"], "stains": ["h&e"]}
+    twice = [{"case": "b0", "stains": ["h&e", "sox10"], "files": 2, "examples": ["x", "y"]}]
+    content = {"copies": [copy | {"whole": False, "same_patient": False}], "stains": twice}
+    suspect = {"case": "7", "stain": "sox10", "slice": "1", "looks": "h&e"}
+    names = {"pairs": [{"a": "h&e", "b": "sox10", "auc": 1.0}], "suspects": [suspect]}
+    best = {"measure": "sharpness", "stain": "h&e", "auc": 0.8, "more": "benign"}
+    ink = {"kind": "ink", "paths": ["a.png"], "cases": ["7"]}
+    probe = {"auc": Estimate(0.8, 0.7, 0.9), "patients": 24, "best": best}
+    grades = {"emptied": ["b5"], "lost": [], "probe": probe, "pictures": [ink], "suspects": {"ink": 1}}
+    looks = {"quality": QUALITY | content, "names": names, "patch_quality": grades}
+    looks["implausible"] = [("age 430", "p7", False)]
+    said = cohort_summary.said(made.numbers() | looks, made.tables()[2], ["split 01: test holds 9"])
+    begins = [
+        "Cases b1, b2 share 1 equal file", "No patient column", "1 slice looks like another stain",
+        "Case b0 has 2 equal files in h&e and sox10", "The number of slices alone", "The number of patches alone",
+        "The quality of the patches alone", "1 patient has cases of several", "1 case has patches but no row",
+        "1 case has nothing but patches that would be", "Implausible", "12 cases have fewer than 10 patches",
+        "1 patch has ink", "Split 01",
+    ]  # fmt: skip
+    told = said["warnings"]
+    assert all(line.startswith(begin) for line, begin in zip(told, begins, strict=True)), told
+    assert (said["grave"], said["lost"]) == (8, 2)
 
 
 def test_blank_patches_of_one_class_are_a_shortcut():
@@ -396,7 +400,7 @@ def test_blank_patches_of_one_class_are_a_shortcut():
     assert (row["more"], row["auc"].value, row["typical_fewer"]) == ("benign", 1, 0)
     assert row["typical_more"] == pytest.approx(0.02)
     cohort = made.numbers() | {"quality": QUALITY | {"empty": empty, "same": []}, "predictors": [row]}
-    told = cohort_warnings.warnings(cohort, excluded)
+    told = cohort_summary.said(cohort, excluded, [])["warnings"]
     assert any("on average 2.0% in benign cases, 0.0% in high-grade" in line for line in told)
     assert any("; of all patches " in line and "0.0% in class high-grade." in line for line in told)
 
@@ -412,7 +416,7 @@ def test_files_that_are_used_once_and_names_that_must_be_wrong_are_warned_of():
     ]
     stains = [{"case": "b0", "stains": ["h&e", "sox10"], "files": 2, "examples": ["x", "y"]}]
     cohort = made.numbers() | {"quality": QUALITY | {"stains": stains, "unused": {"900": ["b1"]}}}
-    told = " ".join(cohort_warnings.warnings(cohort, made.tables()[2]))
+    told = " ".join(cohort_summary.said(cohort, made.tables()[2], [])["warnings"])
     assert "2 files have the same bytes" in told and "used once: case b0 (2)." in told
     assert "900 (21 patches, equal files in case b1)" in told
     assert "Case b0 has 2 equal files in h&e and sox10 (x = y), all used" in told
@@ -447,13 +451,18 @@ def test_what_cannot_be_read_is_in_the_flow_and_among_what_is_excluded():
 def test_what_no_person_can_be_is_a_warning():
     made = Made()
     patches, cases, excluded = made.tables()
-    known, odd = cohort_summary.classed(patches, cases), [("age 16 and 61", "p7"), ("age 430", "p<9>")]
-    looks = {"implausible": odd}
-    found = cohort_summary.numbers(known, cases, excluded, made.splits(), **made.settings(), looks=looks)
-    (line,) = found["warnings"]
-    assert line.startswith(
-        "Implausible in the labels table: age 16 and 61 of patient p7, age 430 of patient p<9>. Correct"
+    known, odd = cohort_summary.classed(patches, cases), [("age 16 and 61", "p7", True), ("age 430", "p<9>", False)]
+
+    def line(*entries):
+        looks = {"implausible": list(entries)}
+        found = cohort_summary.numbers(known, cases, excluded, made.splits(), **made.settings(), looks=looks)
+        return found["warnings"][0]
+
+    assert line(*odd) == (
+        "Implausible in the labels table: age 16 and 61 of patient p7, age 430 of patient p<9>. Correct the table. "
+        "Where one patient has several values, the column of patients may be the wrong one."
     )
+    assert line(odd[1]) == "Implausible in the labels table: age 430 of patient p<9>. Correct the table."
 
 
 def test_cases_that_are_lost_come_before_rare_stains():

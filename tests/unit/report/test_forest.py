@@ -40,6 +40,16 @@ def test_a_forest_draws_each_row_at_its_numbers_and_says_them():
     assert labels == ["patches", "colour", "no patches", "slices", "no CI", "one class", "mean"]
 
 
+def test_open_marks_are_explained_where_there_are_any():
+    label = [forest.forest(rows, "T", "AUROC").axes[0].get_xlabel() for rows in (ROWS, ROWS[:2])]
+    assert label == [f"AUROC ({forest.OPEN})", "AUROC"]
+    dotted = forest.Row("split 01", Estimate(0.3), 3, runs=(0.2, 0.3))  # a dot within would fill an open square
+    axes = forest.forest([*ROWS, dotted], "T", "AUROC").axes[0]
+    squares = {line.get_xdata()[0]: line.get_fillstyle() for line in axes.lines if line.get_marker() == "s"}
+    assert squares == {0.1: "full", 0.5: "full", 0.3: "full"}
+    assert [line.get_fillstyle() for line in axes.lines if line.get_marker() == "s"].count("none") == 1
+
+
 def test_the_axis_holds_every_ci_and_the_reference():
     low, high = forest.forest(ROWS, "T", "difference", reference=1).axes[0].get_xlim()
     assert low < -0.1 and high > 1

@@ -1,9 +1,11 @@
 """What the cohort page says of the quality of patches, with names that are no markup."""
 
+import re
 from collections import defaultdict
 
 import numpy as np
 from cohorts import COLORS, NASTY, TEMPLATE, Made
+from markupsafe import escape
 from PIL import Image
 
 from stratamil.evaluation.patch_quality import KINDS, MEASURES
@@ -22,8 +24,8 @@ def found(**changes):
     picture = {"stain": "h&e", "kind": "blurred", "n": 2, "measure": "sharpness", "low": 1.5, "high": 40.2}
     return {
         "rows": rows, "suspects": dict.fromkeys(KINDS, 0) | {"blurred": 2}, "suspect": 2, "patches": 4800,
-        "pictures": [picture | {"paths": ["a.png"]}],
-        "excluded": [{"why": "blank: all pixels equal", "n": 12, "paths": []}],
+        "pictures": [picture | {"paths": ["a.png"], "cases": [NASTY]}],
+        "excluded": [{"why": "blank: all pixels equal", "n": 12, "paths": [], "cases": []}],
         "emptied": [], "lost": [],
         "probe": {"auc": Estimate(0.55, 0.4, 0.7, 24), "cases": 24, "patients": 24, "best": BEST},
     } | changes  # fmt: skip
@@ -49,6 +51,8 @@ def test_what_is_excluded_and_suspect_in_words():
     assert said["medians"][0] == ["50%", "812", "0.50", "0.50", ""]
     assert said["pictures"][0]["title"] == "h&e: blurred, 2 suspect (sharpness 1.50 to 40)"
     assert made["warnings"] == [] and [kind for kind, _ in said["kinds"]] == ["blurred"]
+    several = quality_sentences.told(found(suspects=dict.fromkeys(KINDS, 0) | {"blurred": 2, "dark": 1}))
+    assert several.endswith("used: blurred (2) and dark (1), for a patch can be of several kinds.")
     none = quality_sentences.told(found(excluded=[], suspect=0, suspects=dict.fromkeys(KINDS, 0)))
     assert none == "No patch is excluded for its quality. None of 4,800 used patches is suspect."
     assert quality_sentences.of_page(numbers(None), None) == {}
@@ -69,6 +73,23 @@ def test_quality_that_tells_the_class_is_a_warning():
     assert line.startswith("Of 1 case every patch of sox10 is excluded for its quality: 7. The model sees it without")
 
 
+def test_ink_that_is_used_is_a_warning_with_the_setting_that_excludes_it():
+    ink = {"stain": "h&e", "kind": "ink", "measure": "pen", "low": 0.1, "high": 0.2}
+    rows = [
+        ink | {"n": 4, "paths": ["7/a.png", "8/b.png", "8/c.png", "8/d.png"], "cases": ["7", "8", "8", "8"]},
+        ink | {"stain": "sox10", "n": 1, "paths": ["9/e.png"], "cases": ["9"]},
+    ]
+    marked = found(probe=None, suspects=dict.fromkeys(KINDS, 0) | {"ink": 5}, pictures=rows)
+    (line,) = numbers(marked)["warnings"]
+    assert line == (
+        "5 patches have ink of a pen and are used: a.png of case 7, b.png of case 8, c.png of case 8 and 2 more. A "
+        "mark can tell the class, so leave them out by cohort.quality.pen: exclude."
+    )
+    one = marked | {"suspects": dict.fromkeys(KINDS, 0) | {"ink": 1}, "pictures": rows[1:]}
+    assert numbers(one)["warnings"][0].startswith("1 patch has ink of a pen and is used: e.png of case 9. A mark")
+    assert not any("ink" in line for line in numbers(one | {"emptied": ["9"]})["warnings"])
+
+
 def test_names_are_text_and_pictures_are_part_of_the_page(tmp_path):
     Image.fromarray(np.random.default_rng(0).integers(0, 255, (20, 20, 3), dtype=np.uint8)).save(tmp_path / "a.png")
     quality = found()
@@ -82,4 +103,5 @@ def test_names_are_text_and_pictures_are_part_of_the_page(tmp_path):
         grades_of=quality_sentences.of_page(made, tmp_path), samples="data:,", figures=defaultdict(str),
     )  # fmt: skip
     assert NASTY not in text and 'id="patch_quality"' in text
-    assert text.count('class="strip" src="data:image/jpeg;base64,') == 1
+    (tile,) = re.findall('<div class="tiles">(.*?)</div>', text)
+    assert 'src="data:image/jpeg;base64,' in tile and f"<b>case {escape(NASTY)}</b> a.png" in tile

@@ -228,8 +228,11 @@ def test_subgroups_by_patches_never_overlap(tmp_path):
     cases["n_patches"] = [10, 20, 20] * 9
     found = study.Study(study.read_runs(made.runs), cases, 100, 42)
     groups = [row for row in cross_split.numbers(found)["subgroups"] if row["kind"] == "patches of a case"]
-    ranges = [tuple(map(int, re.findall(r"\d+", row["name"]))) for row in groups]
+    numbers = [sorted(map(int, re.findall(r"\d+", row["name"]))) for row in groups]
+    ranges = [(of[0], of[-1]) for of in numbers]
+    rows = list(zip(groups, ranges))
     assert sum(row["n"] for row in groups) == 24
+    assert all(row["name"] == f"{'' if low == high else f'{low} to '}{high} patches" for row, (low, high) in rows)
     assert all(high < low for (_, high), (low, _) in itertools.pairwise(ranges))
 
 

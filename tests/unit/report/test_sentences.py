@@ -113,6 +113,33 @@ def test_wrong_cases_with_few_patches_lost_cases_and_unsettled_trainings_are_fla
     assert sentences.unsettled([{"epoch": None, "epochs": 3}]) == sentences.rest_on_few({}) == ""
 
 
+def test_a_split_whose_trainings_predict_one_class_is_named():
+    def run(split, *recalls):
+        shares = {str(i): Estimate(value) for i, value in enumerate(recalls)}
+        return {"n": 8, "roc_auc": Estimate(0.7), "epoch": 1, "epochs": 5, "split": split, "recall": shares}
+
+    runs = [run("01", 0.0, 1.0), run("01", 0.2, 0.9), run("02", 1.0, 0.0), run("02", 0.0, 1.0), run("03", 1.0, None)]
+    assert sentences.collapsed(runs).startswith("In split 02 every training predicts one class for all test cases")
+    assert sentences.collapsed(runs) in sentences.flags(numbers(runs=runs), {"warnings": [], "grave": 0}, {}, "case")
+    assert sentences.collapsed([run("1", 0.0, 0.0, 1.0)]) and not sentences.collapsed([run("1", 0.0, 0.5, 1.0)])
+
+
+def test_contradicted_labels_are_named_after_too_few_and_before_the_warnings_of_the_cohort():
+    cases = [{"case_id": name, "true": "benign"} for name in ("A1", "<b>", "7", "8", "9")]
+    two = {"above": 0.95, "trainings": 3, "cases": cases[:2]}
+    told = (
+        "2 cases are contradicted by each training with a probability above 0.95 of another class: check the labels of "
+        "A1 (benign), <b> (benign); the model may also be wrong."
+    )
+    found = numbers(contradicted=two, patients_of={"benign": 52, "high-grade": 3})
+    flags = sentences.flags(found, COHORT, {"a": True}, "case")
+    assert [line[:8] for line in flags[:1]] == ["Too few "] and flags[1:3] == [told, "Leak."]
+    one = sentences.contradicted({"contradicted": two | {"trainings": 1, "cases": cases[:1]}})
+    assert one.startswith("1 case is contradicted by the model ") and "check the label of A1 (benign);" in one
+    assert "7 (benign) and 2 more;" in sentences.contradicted({"contradicted": two | {"cases": cases}})
+    assert sentences.contradicted({}) == sentences.contradicted({"contradicted": None}) == ""
+
+
 @pytest.mark.parametrize(
     "n, auc, said",
     [

@@ -9,7 +9,7 @@ from stratamil.stats.intervals import Estimate
 FITTED, FEW, BOUND = ({"value": value, "off": off} for value, off in ((1.5, None), (1.0, "few"), (1.0, "bound")))
 AS_GIVEN = "Probabilities are shown as the model gives them: "
 LOSS = "log loss of the test cases "
-RANGE = " Fitted temperatures: 1.50 to 1.50."
+RANGE = " Fitted temperatures: 1.50."
 SCORES = "Brier score 0.06 (95% CI 0.03 to 0.12), log loss 0.21"
 
 

@@ -74,6 +74,10 @@ def test_sites_of_one_class_are_named_with_their_cases():
         (PROBE | {"colour": None}, "whole patients; by the class alone 0.50"),
         (PROBE | {"few": ["Kiel"], "sites": ["a", "b", "c"]}, "mean of one site against the rest, 24 patients of 3"),
         (PROBE | {"few": ["Kiel"]}, "Of too few patients: Kiel."),
+        (
+            PROBE | {"each": {"a": 0.8, "b": 0.22}},
+            "is chance. Values below it mean no more than 0.50: with few",
+        ),
     ],
 )
 def test_what_the_features_tell(probe, words):
@@ -88,6 +92,10 @@ def test_whole_sites_are_said_to_make_sets_of_unequal_size():
     assert found["whole"] and "Splits keep each site in one set" in site_sentences.head(found | {"column": "Site"})
     line = numbers(lambda name, i: f"s{i % 4}", by="site")["warnings"][-1]
     assert line.startswith("Test sets of whole sites have 6 cases, 50% of them high-grade")
+
+
+def test_an_auroc_near_chance_needs_no_word():
+    assert "below it" not in told(numbers(even, PROBE | {"each": {"a": 0.8, "b": 0.46}}))
 
 
 def test_an_auroc_without_an_interval_is_no_finding():

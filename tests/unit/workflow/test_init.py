@@ -217,12 +217,14 @@ def test_the_sex_of_patients_is_not_proposed_as_the_class(tmp_path, monkeypatch,
     assert len(shown) == 5 and {line.split("stain ")[1].split(",")[0] for line in shown} == {"rot", "blau"}
 
 
-def test_columns_of_site_and_age_are_reported_and_small_classes_excluded(tmp_path, monkeypatch):
+@pytest.mark.parametrize("half", ["", ",5"])
+def test_columns_of_site_and_age_are_reported_and_small_classes_excluded(half, tmp_path, monkeypatch):
     lay(tmp_path, [f"{c}_he_{n}.png" for c in CASES for n in (1, 2)], "")
     rows = [
-        f"{c},{('nevus', 'nevus', 'melanoma', 'other')[3 if c == 12 else c % 3]},{'AB'[c % 2]},{40 + c}" for c in CASES
+        f"{c};{('nevus', 'nevus', 'melanoma', 'other')[3 if c == 12 else c % 3]};{'AB'[c % 2]};{40 + c}{half}"
+        for c in CASES
     ]
-    (tmp_path / "labels.csv").write_text("case;diagnosis;hospital;age\n" + "\n".join(rows).replace(",", ";") + "\n")
+    (tmp_path / "labels.csv").write_text("case;diagnosis;hospital;age\n" + "\n".join(rows) + "\n")
     text = run(tmp_path, monkeypatch)
     cohort = yaml.safe_load(text)["cohort"]
     assert cohort["classes"] == [{"nevus": ["nevus"]}, {"melanoma": ["melanoma"]}] and cohort["excluded_codes"] == []
