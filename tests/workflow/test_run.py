@@ -40,7 +40,7 @@ def study(tmp_path_factory):
     done = checkout.snakemake("--", "all", "bundle")
     said = done.stdout + done.stderr
     assert done.returncode == 0, said
-    assert f"Bundle: {RESULTS}/model/stratamil_report.zip" in said
+    assert f"Bundle: {RESULTS}/model/stratamil_report.zip" in said and "new_cases.yaml -- predict" in said
     return checkout
 
 
@@ -587,7 +587,8 @@ def test_new_cases_are_predicted_from_the_bundle_alone(study):
     alone = {"configfiles": [study.folder / "new.yaml"]}
     assert study.pending("--", "predict", **alone) == {"predict": 1}
     done = study.snakemake("--", "predict", **alone)
-    assert done.returncode == 0, done.stdout + done.stderr
+    said = done.stdout + done.stderr
+    assert done.returncode == 0 and "2 cases: " in said and "-- validate" not in said, said  # there are no labels
     out = study.folder / "results/hospital/predict/spring"
     assert (
         study.pending("--", "predict", **alone) == {} and not (study.folder / "results/hospital/config.yaml").exists()
