@@ -49,16 +49,16 @@ def maps(case: Case, heading: str) -> Figure:
     slices = list(patches[patches["x"].notna()].groupby(["stain", "slice_id"], sort=False, observed=True))
     columns = min(MAPS, len(slices))
     rows = -(-len(slices) // columns)
-    width, height = max(6.0, 3.0 * columns), 3.2 * rows + 1.75
+    width, height = max(6.0, 3.0 * columns), 3.2 * rows + 1.93
     figure = Figure(figsize=(width, height))
     grid = figure.subplots(rows, columns, squeeze=False)
-    figure.subplots_adjust(0.03, 0.7 / height, 0.97, 1 - 1.45 / height, 0.08, 0.24)
+    figure.subplots_adjust(0.03, 0.7 / height, 0.97, 1 - 1.63 / height, 0.08, 0.24)
     for axes in grid.flat:
         axes.set_axis_off()
     for axes, ((stain, slice_id), here) in zip(grid.flat, slices):
         here = here.sort_values("ratio")
         size = np.clip(4000 / len(here), 2, 60)
-        axes.scatter(here["x"], here["y"], size, RATIOS(octaves(here["ratio"].to_numpy())), linewidths=0)
+        axes.scatter(here["x"], here["y"], size, RATIOS(octaves(here["ratio"].to_numpy())), linewidths=0, clip_on=False)
         axes.set_aspect("equal", anchor="NW")
         axes.invert_yaxis()
         axes.set_title(f"{_cut(stain, 9, 2)}: {here['effective_weight'].sum():.1%}", fontsize=9, pad=24)
@@ -73,7 +73,7 @@ def maps(case: Case, heading: str) -> Figure:
     bar.set_label("effective weight ÷ equal share of the case", fontsize=8)
     title = _cut(f"Case {case.id}: attention over its slices", 12, 0.94 * width, bold=True)
     figure.text(0.03, 1 - 0.3 / height, title, weight="bold", size=12)
-    lines = [_line(case, heading), *FRAME]
+    lines = [", ".join(facts(case)), heading, *FRAME]
     text = "\n".join(_cut(line, 9, 0.94 * width) for line in lines)
     figure.text(0.03, 1 - 0.4 / height, text, size=9, linespacing=1.4, va="top")
     return figure
