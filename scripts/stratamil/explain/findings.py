@@ -208,7 +208,7 @@ def part(level: Level, estimate: Estimate) -> str:
 
 
 def uniform(
-    kind: Uniform, model: float | None, without: float | None, estimate: Estimate, reason: str, seeds: int = 1
+    kind: Uniform, model: float | None, without: float | None, estimate: Estimate, reason: str, seeds: int
 ) -> str:
     """Say what equal weights do to the AUROC of the model that was trained with attention.
 

@@ -46,7 +46,7 @@ def _without(study: Study, split: str, seed: int) -> pd.DataFrame:
     return table[chosen].set_index("case_id")
 
 
-def sentence(model: float | None, without: float | None, estimate: Estimate, reason: str, seeds: int = 1) -> str:
+def sentence(model: float | None, without: float | None, estimate: Estimate, reason: str, seeds: int) -> str:
     """Say whether attention improves the AUROC.
 
     model, without: the two AUROCs; estimate: of their difference. reason: why there may be no estimate. seeds: over

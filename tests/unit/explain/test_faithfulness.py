@@ -295,8 +295,8 @@ SENTENCES = {
     "necessity": lambda e: findings.of_top("necessity", findings.top("percent", 5.0), "margin", e),
     "sufficiency": lambda e: findings.of_top("sufficiency", findings.top("1", 5.0), "margin", e),
     "slice_support": lambda e: findings.part("slice", e),
-    "uniform": lambda e: findings.uniform("uniform", 0.9, 0.6, e, "there is one class"),
-    "without_attention": lambda e: without_attention.sentence(0.9, 0.8, e, "no model was trained without it"),
+    "uniform": lambda e: findings.uniform("uniform", 0.9, 0.6, e, "there is one class", 1),
+    "without_attention": lambda e: without_attention.sentence(0.9, 0.8, e, "no model was trained without it", 1),
     "seeds": lambda e: findings.agreement("seeds", e),
     "splits": lambda e: findings.agreement("splits", e),
     "overlap": lambda e: findings.overlap("seeds", 5.0, 0.05, e, e),
@@ -343,8 +343,8 @@ def test_attention_is_not_called_better_than_its_upper_reference():
 def test_equal_aurocs_are_not_called_too_few_cases():
     equal = Estimate(0.0, n=36)
     for said in (
-        without_attention.sentence(1.0, 1.0, equal, ""),
-        findings.uniform("uniform", 1.0, 1.0, equal, ""),
+        without_attention.sentence(1.0, 1.0, equal, "", 1),
+        findings.uniform("uniform", 1.0, 1.0, equal, "", 1),
     ):
         assert said.startswith("AUROC within a split 1.00 with") and "no difference can be seen (36 patients)" in said
     assert findings.unvaried(equal) and not findings.unvaried(Estimate(0.0, n=4))
@@ -357,7 +357,7 @@ def test_two_aurocs_of_one_page_are_not_called_alike():
     single = without_attention.sentence(0.79, 0.8, same, "", seeds=3)
     assert "AUROC within a split, ensemble of 3 seeds, 0.81 with attention" in ensemble
     assert "AUROC within a split, mean of single trainings, 0.79 with it" in single
-    one = findings.uniform("uniform", 0.81, 0.8, same, ""), without_attention.sentence(0.81, 0.8, same, "")
+    one = findings.uniform("uniform", 0.81, 0.8, same, "", 1), without_attention.sentence(0.81, 0.8, same, "", 1)
     assert all("AUROC within a split 0.81 with" in said for said in one)
 
 
