@@ -97,7 +97,8 @@ def cards(numbers: Numbers, replicates: str) -> list[Card]:
     found.append(Card(best_of, num(auc.value, 2), f"{baseline_label(best['name'])}; 95% CI {_span(auc)}"))
     sign = "+" if (gain.value or 0) > 0 else ""
     figure = "not defined" if gain.value is None else sign + num(gain.value, 2)
-    paired = f"paired, 95% CI {_span(gain)}: {shown(gain)}" if gain.low is not None else f"paired; {shown(gain)}"
+    on = f"in the {n_of(best['n'], 'case')} with the stain, " if best.get("without_stain") else ""
+    paired = f"{on}paired{f', 95% CI {_span(gain)}: ' if gain.low is not None else '; '}{shown(gain)}"
     return [*found, Card("Model − baseline", figure, paired)]
 
 

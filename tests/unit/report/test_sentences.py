@@ -77,6 +77,12 @@ def test_the_best_baseline_is_compared_in_pairs(gain, figure, verdict):
     assert pooled[3].figure == "+0.30"
 
 
+def test_a_difference_in_fewer_cases_says_so():
+    best = baseline("mean_pool_h&e", VALUE, Estimate(-0.06)) | {"n": 27, "without_stain": 2}
+    card = sentences.cards(numbers(baselines=[best]), "")[3]
+    assert card[2].startswith("in the 27 cases with the stain, paired; ")
+
+
 COHORT = {"warnings": ["Leak. More.", "Shortcut. More.", "Small thing."], "grave": 2}
 INTERNAL = "Internal test only: no other hospital, scanner or laboratory was tested."
 
