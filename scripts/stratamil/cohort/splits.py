@@ -167,6 +167,7 @@ def warnings(
     classes: Sequence[str],
     shares: Mapping[str, float] | None = None,
     whole_sites: bool = False,
+    condensed: bool = False,
 ) -> list[str]:
     """Return what a reader should know of splits that are not wrong, one line each: of coverage, then of balance.
 
@@ -176,30 +177,24 @@ def warnings(
     splits: name -> Split, in order. cases: the used cases (case_id, class, patient_id). shares: set -> share of the
     cohort that was asked for (generated_splits.shares); without, as in preset splits, a class is due its share of the
     set's own size. whole_sites: whether sets are of whole sites, which are as large as they are: one line tells how.
+    condensed: whether one line, with the worst, is for all sets that are off balance.
     """
-    balance = [f"split {name}: {part} {off.words}" for name, part, off in _off(splits, cases, classes, shares)]
-    known = cases.set_index("case_id")
-    return [*_covered(splits, cases), *([_ranges(splits, known, classes)] if whole_sites else balance)]
+    if whole_sites:
+        return [*_covered(splits, cases), _ranges(splits, cases.set_index("case_id"), classes)]
+    found = list(_off(splits, cases, classes, shares))
+    if condensed and len(found) > 1:
+        return [*_covered(splits, cases), _worst(found, len(splits))]
+    return [*_covered(splits, cases), *(f"split {name}: {part} {off.words}" for name, part, off in found)]
 
 
-def told(
-    splits: Mapping[str, Split],
-    cases: pd.DataFrame,
-    classes: Sequence[str],
-    shares: Mapping[str, float] | None = None,
-    whole_sites: bool = False,
-) -> list[str]:
-    """Return the same as `warnings` with one line for all sets that are off balance, which has the worst of several."""
-    found = [] if whole_sites else list(_off(splits, cases, classes, shares))
-    if len(found) < 2:
-        return warnings(splits, cases, classes, shares, whole_sites)
+def _worst(found: Sequence[tuple[str, str, Off]], n: int) -> str:
+    """Return one line for all sets of n splits that are off balance. found: of `_off`."""
     name, part, off = max(found, key=lambda row: row[2].by)
-    where = f"in {len({split for split, _, _ in found})} of {n_of(len(splits), 'split')}"
-    return [
-        *_covered(splits, cases),
+    where = f"in {len({split for split, _, _ in found})} of {n_of(n, 'split')}"
+    return (
         f"{where}, {len(found)} sets hold too few or too many cases of a class, most of all in split {name}: {part} "
-        f"{off.words}",
-    ]
+        f"{off.words}"
+    )
 
 
 def _covered(splits: Mapping[str, Split], cases: pd.DataFrame) -> list[str]:

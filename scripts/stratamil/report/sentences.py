@@ -230,11 +230,11 @@ def flags(
 
 def collapsed(runs: Sequence[Mapping[str, Any]]) -> str:
     """Name the splits in which each training predicts the same class for all test cases; empty where there is none."""
-    one: dict[str, bool] = {}
+    constant: dict[str, list[bool]] = {}
     for run in runs:
         shares = sorted(share for share in run.get("recall", {}).values() if share is not None)
-        one[run.get("split")] = one.get(run.get("split"), True) and len(shares) > 1 and shares[-2:] == [0, 1]
-    same = [split for split, all_runs in one.items() if all_runs]
+        constant.setdefault(run.get("split"), []).append(len(shares) > 1 and shares[-2:] == [0, 1])
+    same = [split for split, each in constant.items() if all(each)]
     if not same:
         return ""
     where = f"{'split' if len(same) == 1 else 'splits'} {few_of(same)}"
