@@ -363,11 +363,29 @@ def test_feature_files_that_no_row_names_are_listed(tmp_path):
         (tmp_path / name).parent.mkdir(exist_ok=True)
         (tmp_path / name).touch()
     path = listed(tmp_path, "a.h5,1,he,match1", "sub/c.h5,2,he,match1")
-    found = manifest.unlisted(manifest.read(path, tmp_path), tmp_path)
-    assert found == ["b2.H5", "b10.h5"]
-    rows = [("file", name, manifest.UNLISTED, "", 0) for name in found] + [("file", "g.h5", "stain", "x", 3)]
+    found = manifest.unopened(path, tmp_path)
+    assert found == [(name, manifest.UNLISTED, "") for name in ("b2.H5", "b10.h5")]
+
+
+def test_a_file_that_the_manifest_excludes_is_not_opened_and_keeps_its_reason(tmp_path):
+    clam(tmp_path / "a.h5", X, XY)
+    (tmp_path / "b.h5").write_bytes(b"cut")
+    path = listed(
+        tmp_path,
+        "a.h5,1,he,match1,",
+        "b.h5,2,he,match1,cut",
+        "gone.h5,2,he,match1,lost",
+        head="file,case,stain,slice,excluded",
+    )
+    assert [entry.file for entry in manifest.read(path, tmp_path)] == ["a.h5"]
+    found = manifest.unopened(path, tmp_path)
+    assert found == [("b.h5", manifest.EXCLUDED, "cut"), ("gone.h5", manifest.EXCLUDED, "lost")]
+    assert manifest.state(path, tmp_path) and len(precomputed.scan(path, tmp_path, GRAMMAR).patches) == len(X)
+    rows = [("file", *each, 0) for each in found] + [("file", "g.h5", "stain", "x", 3)]
     excluded = pd.DataFrame(rows, columns=["kind", "name", "reason", "detail", "patches"])
     assert inventory.of_files(excluded).tolist() == [0, 0, 3]
+    with pytest.raises(UserError, match="every row is excluded"):
+        manifest.read(listed(tmp_path, "a.h5,1,he,match1,no", head="file,case,stain,slice,excluded"), tmp_path)
 
 
 def test_a_change_of_any_file_is_seen_without_opening_it(tmp_path, monkeypatch):
