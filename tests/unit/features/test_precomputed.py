@@ -21,7 +21,6 @@ from repository import REPOSITORY
 from stratamil.cohort import inventory, manifest, patch_files
 from stratamil.core import schema
 from stratamil.core.errors import UserError
-from stratamil.core.names import Grammar
 from stratamil.features import precomputed, precomputed_readers, store
 from stratamil.workflow import config_checks
 
@@ -402,23 +401,14 @@ def test_a_change_of_any_file_is_seen_without_opening_it(tmp_path, monkeypatch):
     assert manifest.state(path, tmp_path) != after
 
 
-def test_the_page_has_a_whole_study_file_and_a_manifest_that_fits(tmp_path, monkeypatch):
+def test_the_manifest_and_settings_of_the_page_fit(tmp_path):
     page = (REPOSITORY / "docs/how-to/precomputed.md").read_text(encoding="utf-8")
-    blocks = {kind: re.search(f"```{kind}\n(.*?)```", page, re.DOTALL)[1] for kind in ("yaml", "python", "text")}
-    folder = tmp_path / "data/features"
-    folder.mkdir(parents=True)
+    blocks = {kind: re.search(f"```{kind}\n(.*?)```", page, re.DOTALL)[1] for kind in ("yaml", "text")}
     for stain in ("HE", "SOX10"):
-        trident(folder / f"S21-0001_A1_{stain}.h5", *made())
-    monkeypatch.chdir(tmp_path)
-    exec(blocks["python"], {})
-    config = yaml.safe_load(blocks["yaml"])
-    manifest = folder / "manifest.csv"
-    assert manifest.read_text() == blocks["text"] and config["features"]["manifest"] == "data/features/manifest.csv"
-    assert config_checks.problems(config, schema.read()) == []
-    np.savez(folder / "S21-0002_B2_HE.npz", features=made()[0])
-    manifest.write_text(manifest.read_text() + "S21-0002_B2_HE.npz,S21-0002,HE,B2\n")
-    grammar = Grammar(schema.defaults("names")["pattern"], schema.merged(config["names"]["stains"]))
-    found = precomputed.scan(manifest, folder, grammar, "uni2").patches
-    assert found.groupby(["case_id", "stain", "slice_id"]).size().to_dict() == {
-        ("S21-0001", "h&e", "A1"): 5, ("S21-0001", "sox10", "A1"): 5, ("S21-0002", "h&e", "B2"): 5,
-    }  # fmt: skip
+        trident(tmp_path / f"S21-0001_A1_{stain}.h5", *made())
+    (tmp_path / "manifest.csv").write_text(blocks["text"])
+    assert len(scan(tmp_path / "manifest.csv").patches) == 10
+    assert manifest.unopened(tmp_path / "manifest.csv", tmp_path) == [
+        ("S21-0002_A1_HE.h5", manifest.EXCLUDED, "scanned out of focus")
+    ]
+    assert config_checks.problems(yaml.safe_load(blocks["yaml"]), schema.read()) == []
