@@ -73,7 +73,7 @@ def main(args: argparse.Namespace) -> None:
     splits = partial(proposal.splits, table, names.case_column, cases=reading.cases)
     if asks:
         ask(questions.Questions(table, names, meaning, splits).ask)
-    unused = propose_labels.unused(table, names.case_column, meaning)
+    unused = propose_labels.unused(table, (names.case_column, *names.columns), meaning)
     study = study_file.Study(
         patches=str(args.patches),
         labels=str(args.labels),

@@ -30,6 +30,7 @@ from stratamil.workflow.propose_shapes import copied
 NAMED = 0.5  # share of the files, or of a column's values, that makes it a column of file names
 PER_FILE = 4  # images beside a feature file, such as masks and thumbnails of its slide; patches are many more
 NAMES_FILES = re.compile(r"sli[cd]e|file|datei|image|wsi|scan|path|svs", re.I)
+NAMES_STAINS = re.compile(r"stain|marker|antibod|antik[öo]e?rper|f[äa]e?rbung|coloration", re.I)
 SUFFIX = re.compile(r"\.(?:svs|ndpi|mrxs|tiff?|scn|vms|vmu|bif|czi|dcm|h5|hdf5|pt|npz|parquet)$", re.I)
 STRANGE = "its name does not follow the others"
 NO_STAIN = "nothing tells the stain, so it is called h&e"
@@ -159,7 +160,7 @@ def _by_table(files: FeatureFiles, table: pd.DataFrame, case_column: str, file_c
                 "several cases or stains of it in the labels" if rows else f"not in column {file_column} of the labels"
             )
             entries.append(Entry(0, path, "", "", "", why))
-    names = Names(case_column, None, None, {})
+    names = Names(case_column, None, None, {}, columns=(file_column, stain))
     names.guesses["case"] = f"column {file_column!r} names the files, column {case_column!r} their cases"
     return _with_stains(names, (each.stain for each in entries if each.stain), known=bool(stain)), entries
 
@@ -212,8 +213,12 @@ def _file_column(files: FeatureFiles, table: pd.DataFrame) -> str | None:
 
 
 def _stain_column(table: pd.DataFrame) -> str | None:
-    filled = {name: {propose_stains.bare(text) for text in table[name] if text} for name in table}
-    return next((name for name, words in filled.items() if words and words <= set(propose_stains.KNOWN)), None)
+    """Return the column that tells the stain: by its name, or by words that are all known; one of few words."""
+    filled = {name: {propose_stains.bare(text) for text in table[name]} for name in table}
+    few_words = {name: words for name, words in filled.items() if len(words) <= propose_stains.MOST_STAINS}
+    named = [name for name, words in few_words.items() if NAMES_STAINS.search(name) and "" not in words]
+    known = [name for name, words in few_words.items() if words - {""} and words - {""} <= set(propose_stains.KNOWN)]
+    return next(iter(named + known), None)
 
 
 def _with_stains(names: Names, words: Iterable[str], known: bool = True) -> Names:

@@ -43,7 +43,8 @@ class Names:
 
     case_column: of the labels table. pattern: for names.pattern, None for the workflow's own. shape: of the names that
     it reads. stains: name -> spelling -> files. guesses: what a person should check, by what it decides. shapes: of all
-    names. groups, span: fields of the shape -> their part of the pattern, and those of the slice.
+    names. groups, span: fields of the shape -> their part of the pattern, and those of the slice. columns: of the
+    labels table that name files and stains.
     """
 
     case_column: str
@@ -54,6 +55,7 @@ class Names:
     shapes: list[Shape] = field(default_factory=list)
     groups: dict[int, str] = field(default_factory=dict)
     span: range = range(0)
+    columns: tuple[str | None, ...] = ()
 
     @property
     def spellings(self) -> dict[str, list[str]]:

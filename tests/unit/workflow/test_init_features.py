@@ -62,9 +62,9 @@ LAYOUTS = {
         lambda c: [f"{uuid(c)}.h5", f"{uuid(c + 50)}.h5"], stamp,
         labels(
             "PATIENT", "FILENAME", "marker",
-            of=lambda c: [(c, f"{uuid(c + k)}.svs", stain) for k, stain in ((0, "H&E"), (50, "CD3"))],
+            of=lambda c: [(c, f"{uuid(c + k)}.svs", stain) for k, stain in ((0, "H&E"), (50, "CDX2"))],
         ),
-        ("1", "H&E", uuid(1)), {"h&e", "cd3"},
+        ("1", "H&E", uuid(1)), {"h&e", "CDX2"},
     ),
     "files that say it themselves": (
         lambda c: [f"part{c}.npz"],
