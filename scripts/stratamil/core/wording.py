@@ -30,8 +30,13 @@ def pct(value: float | None, digits: int = 0) -> str:
 
 
 def span(low: float | None, high: float | None, digits: int = 3) -> str:
-    """Return an interval, `0.812 to 0.934`."""
-    return "not defined" if low is None or high is None else f"{num(low, digits)} to {num(high, digits)}"
+    """Return an interval, `0.812 to 0.934`. An end beside 0 has the digits that show on which side of it it lies."""
+    return "not defined" if low is None or high is None else f"{_end(low, digits)} to {_end(high, digits)}"
+
+
+def _end(value: float, digits: int) -> str:
+    further = (num(value, n) for n in range(digits, digits + 4))
+    return next((text for text in further if re.search("[1-9]", text)), num(value, digits))
 
 
 def ends(low: str, high: str) -> str:

@@ -323,8 +323,8 @@ def test_a_sentence_for_every_outcome(sentence):
 @pytest.mark.parametrize(
     "estimate, end",
     [
-        (Estimate(-0.01, -0.02, -0.0002, 20), "(95% CI −0.020 to 0.000; 20 patients); the CI ends at 0."),
-        (Estimate(0.004, 0.002, 0.006, 20), "(95% CI 0.002 to 0.006; 20 patients); this rounds to no difference."),
+        (Estimate(-0.01, -0.02, -0.0002, 20), "(95% CI −0.02 to −0.0002; 20 patients); the CI ends within 0.0005 of 0."),
+        (Estimate(0.004, 0.002, 0.006, 20), "(95% CI 0.002 to 0.01; 20 patients); this rounds to no difference."),
         (Estimate(0.02, -0.1, 0.1, 20), "(95% CI −0.10 to 0.10; 20 patients); the CI includes 0."),
     ],
 )
@@ -496,7 +496,7 @@ def test_the_table_tells_where_probability_and_margin_disagree(tmp_path):
 
 
 def test_a_bound_near_nothing_does_not_read_as_nothing():
-    assert "0.004 to 0.104" in findings.of_top("necessity", "them", "margin", Estimate(0.05, 0.004, 0.104, 20))
+    assert "0.004 to 0.10" in findings.of_top("necessity", "them", "margin", Estimate(0.05, 0.004, 0.104, 20))
 
 
 def shard(root, made):
