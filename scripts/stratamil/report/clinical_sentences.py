@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from stratamil.core.wording import num
+from stratamil.core.wording import ends, num
 from stratamil.report.decision_sentences import ci, listed
 from stratamil.stats.intervals import Estimate
 
@@ -17,7 +17,7 @@ def cell(row: Mapping[str, Any], group: str, level: str | None = None) -> str:
     if not found["known"]:
         return "none known"
     if row["numeric"]:
-        return f"{plain(found['median'])} ({plain(found['q1'])} to {plain(found['q3'])})"
+        return f"{plain(found['median'])} ({ends(plain(found['q1']), plain(found['q3']))})"
     n = found["counts"].get(level, 0)
     return f"{n} ({round(100 * n / found['known'])}%)"
 

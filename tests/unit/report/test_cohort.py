@@ -564,3 +564,9 @@ def test_shares_of_one_whole_add_up_to_100(study, monkeypatch):
     rows = re.findall(r"<tr><th>[^<]*</th><td>(?:train|val|test)</td>.*?</tr>", page)
     shares = [[int(share) for share in re.findall(r'"share">(\d+)%', row)] for row in rows]
     assert shares and all(sum(row) == 100 for row in shares)
+
+
+def test_quartiles_that_are_equal_are_one_number(study, monkeypatch):
+    page = run(study, monkeypatch)
+    quartiles = re.findall(r'<td class="ci">([^<]*)</td>', page)
+    assert any(" to " not in text for text in quartiles) and not re.search(r">(\S+) to \1<", page)
