@@ -101,7 +101,10 @@ def _results(numbers: Numbers, used: Mapping[str, Any], replicates: str, unit: s
             "unfitted": performance.unfitted(numbers),
             "limits": BASELINE_LIMITS,
         },
-        "subgroups": {"worst": performance.subgroups(numbers), "limits": SUBGROUP_LIMITS},
+        "subgroups": {
+            "worst": performance.subgroups(numbers),
+            "stains": sentences.with_all_stains(numbers),
+            "limits": SUBGROUP_LIMITS},
     }
 
 

@@ -14,6 +14,7 @@ SMALL = 50  # of a class: with as many, one more error moves sensitivity or spec
 
 MOST_RUNS = 12  # rows of the forest of trainings: beyond, one a split instead of one a training
 DOUBTFUL = 3  # contradicted cases that a sentence names
+FALL = 0.05  # of the AUROC in the cases with all stains, from which it is a warning
 GRAVE = 3  # warnings of the cohort that the first screen shows
 
 
@@ -216,7 +217,7 @@ def flags(
         contradicted(numbers),
         *grave[:GRAVE],
         f"{n_of(more, 'more grave warning')} on the cohort page." if more > 0 else "",
-        with_all_stains(numbers) if cohort.get("stains_warned") else "",
+        helped_by_missing_stains(numbers) if cohort.get("stains_warned") else "",
         rest_on_few(numbers),
         no_better(numbers),
         *lost,
@@ -272,9 +273,25 @@ def rest_on_few(numbers: Numbers) -> str:
     )
 
 
+def helped_by_missing_stains(numbers: Numbers) -> str:
+    """Warn where the AUROC falls, or is not known, in the cases that lack no stain; empty where it holds."""
+    said, found = with_all_stains(numbers), _complete(numbers)
+    if not said or found is None or found["roc_auc"].value is None:
+        return said
+    falls = numbers["ensemble"]["roc_auc"].value - found["roc_auc"].value >= FALL
+    return f"{said} A missing stain may help the model, or this is chance." if falls else ""
+
+
+def _complete(numbers: Numbers) -> Mapping[str, Any] | None:
+    """Return the subgroup of the cases with all stains, None without one."""
+    return next((row for row in numbers["subgroups"] if (row["kind"], row["name"]) == ("stains", "all stains")), None)
+
+
 def with_all_stains(numbers: Numbers) -> str:
-    """Say what the AUROC is where no stain is missing, beside that of all cases."""
-    found = next((row for row in numbers["subgroups"] if (row["kind"], row["name"]) == ("stains", "all stains")), None)
+    """Say what the AUROC is where no stain is missing, beside that of all cases; empty where none is in any."""
+    found = _complete(numbers)
+    if all(row["name"] == "all stains" for row in numbers["subgroups"] if row["kind"] == "stains"):
+        return ""
     if found is None:
         return "No case has all stains."
     n, auc, whole = found["n"], found["roc_auc"], numbers["ensemble"]["roc_auc"]
