@@ -323,7 +323,10 @@ def test_a_sentence_for_every_outcome(sentence):
 @pytest.mark.parametrize(
     "estimate, end",
     [
-        (Estimate(-0.01, -0.02, -0.0002, 20), "(95% CI −0.02 to −0.0002; 20 patients); the CI ends within 0.0005 of 0."),
+        (
+            Estimate(-0.01, -0.02, -0.0002, 20),
+            "(95% CI −0.02 to −0.0002; 20 patients); the CI ends within 0.0005 of 0.",
+        ),
         (Estimate(0.004, 0.002, 0.006, 20), "(95% CI 0.002 to 0.01; 20 patients); this rounds to no difference."),
         (Estimate(0.02, -0.1, 0.1, 20), "(95% CI −0.10 to 0.10; 20 patients); the CI includes 0."),
     ],
