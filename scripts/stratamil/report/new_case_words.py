@@ -15,7 +15,8 @@ MEANING = {
     "stains_missing": "No training case had exactly these stains.",
     "few_patches": "Fewer patches than in any training case.",
     "feature_shift": "Patches unlike those of training: other staining, scanner or tissue, or artefacts.",
-    "members_disagree": "The models disagree more than on most training cases (one seed: a third decide otherwise).",
+    "members_disagree": "The seeds of a split disagree more than on most training cases; models of different splits "
+    "are not compared. With one seed: a third of the models decide otherwise.",
     "near_threshold": f"The probability lies within {NEAR}, or twice its SE over models, of the threshold.",
 }
 
