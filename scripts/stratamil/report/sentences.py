@@ -107,9 +107,12 @@ def _span(estimate: Estimate) -> str:
     return span(estimate.low, estimate.high, 2)
 
 
-def strongest(numbers: Numbers) -> Mapping[str, Any] | None:
-    """Return the baseline with the highest AUROC, None where no AUROC is defined; the prevalence is not one."""
-    judged = compared(numbers)
+def strongest(numbers: Numbers, of_all: bool = False) -> Mapping[str, Any] | None:
+    """Return the baseline with the highest AUROC, None where no AUROC is defined; the prevalence is not one.
+
+    of_all: of those that judge all cases, so that curves of one figure are of the same cases.
+    """
+    judged = [entry for entry in compared(numbers) if not (of_all and entry.get("without_stain"))]
     return max(judged, key=lambda entry: entry[numbers["headline"]].value) if judged else None
 
 
