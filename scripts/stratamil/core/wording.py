@@ -91,6 +91,11 @@ def n_of(n: int, noun: str) -> str:
     return f"{thousands(n)} {noun}{'' if n == 1 else 'es' if noun.endswith(('ch', 's')) else 's'}"
 
 
+def sized(cases: int, patients: int) -> str:
+    """Return `51 cases of 43 patients`; `51 cases` where each is a patient."""
+    return n_of(cases, "case") + (f" of {n_of(patients, 'patient')}" if patients != cases else "")
+
+
 def listed(names: Sequence[str], last: str = "and") -> str:
     """Return names as a person lists them: a, b and c."""
     return f" {last} ".join(filter(None, (", ".join(names[:-1]), *names[-1:])))

@@ -6,7 +6,7 @@ from typing import Any, NamedTuple
 
 from stratamil.cohort.cohort_warnings import PATCHES, PATIENTS
 from stratamil.core.errors import few as few_of
-from stratamil.core.wording import baseline_label, ends, listed, n_of, num, span
+from stratamil.core.wording import baseline_label, ends, listed, n_of, num, sized, span
 from stratamil.stats.intervals import Estimate
 
 Numbers = Mapping[str, Any]  # of `cross_split.numbers`
@@ -50,8 +50,7 @@ def trainings(numbers: Numbers) -> str:
 
 def cases(numbers: Numbers) -> str:
     """Return `51 cases of 43 patients`."""
-    of = "" if numbers["patients"] == numbers["cases"] else f" of {n_of(numbers['patients'], 'patient')}"
-    return n_of(numbers["cases"], "case") + of
+    return sized(numbers["cases"], numbers["patients"])
 
 
 def by_class(counts: Mapping[str, int]) -> str:

@@ -11,6 +11,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
+from matplotlib.text import Text
 from pages import Elements, browse, outside, undrawn
 from repository import REPOSITORY
 from scipy.stats import spearmanr
@@ -22,7 +23,7 @@ from stratamil.core.names import column
 from stratamil.core.weighting import NOTES
 from stratamil.explain import faithfulness, faithfulness_runs, findings, without_attention
 from stratamil.features import store
-from stratamil.report import faithfulness_sentences
+from stratamil.report import faithfulness_plots, faithfulness_sentences
 from stratamil.stats import estimates
 from stratamil.stats.intervals import Estimate
 
@@ -567,6 +568,22 @@ def test_page_needs_nothing_else_and_escapes_names(drawn, monkeypatch):
     assert not table.duplicated(["measure", "scope", "of"]).any()
     assert len(pd.read_csv(made.root / "out/cases.csv")) == 14
     assert run(made.root, made, monkeypatch, "--patient-column", "P<b>") == page
+
+
+@pytest.mark.slow
+def test_a_figure_says_of_what_it_counts_cases_or_patients(drawn):
+    study = drawn[0].study()
+    numbers, table = faithfulness.numbers(study), faithfulness.by_case(study)
+    figures = faithfulness_plots.draw(study, numbers, table, STAINS)
+    for name, (figure, _) in figures.items():
+        said = " ".join(text.get_text() for text in figure.findobj(Text))
+        assert not re.search(r"n = \d", said), name
+        assert {"parts": "28 stains"}.get(name, "14 cases of 7 patients") in said or name in ("curves", "tops"), name
+    counts = table.groupby("predicted")
+    cases, patients = counts["case_id"].count(), counts["patient_id"].nunique()
+    for name in ("curves", "tops"):
+        said = " ".join(text.get_text() for text in figures[name][0].findobj(Text))
+        assert all(f"{cases[each]} cases of {patients[each]} patients" in said for each in cases.index), name
 
 
 @pytest.mark.slow
