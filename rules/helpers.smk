@@ -80,7 +80,8 @@ def encoder_weights(wildcards):
     """The weights file of an encoder, if it has one."""
     encoder, weights = (ENCODINGS[wildcards.encoder][key] for key in ("encoder", "weights"))
     if fetched := encoder_registry.fetched(encoder, weights):
-        return expand(rules.weights.output[0], weights=fetched)
+        # its name says what is in it: to fetch it again is no reason to encode again
+        return ancient(expand(rules.weights.output[0], weights=fetched))
     return weights if encoder_registry.is_file(weights) and encoder != encoder_registry.STAIN_STATS else []
 
 

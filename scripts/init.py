@@ -1,4 +1,4 @@
-"""Look at a folder of patches and a labels table, and write the study file that they call for.
+"""Look at a folder of patches or feature files and a labels table, and write the study file that they call for.
 
 Nothing is guessed silently: a guess is asked where a terminal is there, and marked "check this" in the file otherwise.
 """
@@ -9,7 +9,7 @@ import re
 import shlex
 import sys
 from collections import Counter
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -27,6 +27,7 @@ from stratamil.features import images
 from stratamil.workflow import (
     config_checks,
     proposal,
+    propose_features,
     propose_labels,
     propose_names,
     propose_shapes,
@@ -34,6 +35,7 @@ from stratamil.workflow import (
     study_file,
 )
 from stratamil.workflow.proposal import Reading
+from stratamil.workflow.propose_features import FeatureFiles
 from stratamil.workflow.propose_labels import Meaning
 
 SHAPES = 6  # shown
@@ -42,7 +44,7 @@ FEATURES = {".h5", ".hdf5", ".pt", ".pth", ".npy", ".npz", ".parquet", ".zarr", 
 
 def arguments() -> argparse.Namespace:
     parser = cli.parser(__doc__)
-    parser.add_argument("--patches", type=Path, required=True, help="folder of patch images")
+    parser.add_argument("--patches", type=Path, required=True, help="folder of patch images, or of feature files")
     parser.add_argument("--labels", type=Path, required=True, help="labels table (CSV)")
     parser.add_argument("--output", type=Path, default=Path("my_study.yaml"), help="study file to write (%(default)s)")
     parser.add_argument("--results", help="results folder (results/ and the study file's name)")
@@ -54,20 +56,24 @@ def arguments() -> argparse.Namespace:
 def main(args: argparse.Namespace) -> None:
     if args.output.exists():
         raise UserError(f"{args.output}: exists: choose another --output, or remove it")
+    manifest = args.output.with_name(f"{args.output.stem}_manifest.csv")
     if not args.patches.is_dir():
-        raise UserError(f"{args.patches}: no such folder: give the folder of patch images")
+        raise UserError(f"{args.patches}: no such folder: give the folder of patch images, or of feature files")
     table, rows = tables.sheet(args.labels, "give the labels table")
     table.index = rows  # for messages
     everything = listed(args.patches)
     paths = propose_shapes.images(everything)
-    if not paths:
+    features = propose_features.look(args.patches, everything, len(paths))
+    if features and manifest.exists():
+        raise UserError(f"{manifest}: exists: choose another --output, or remove it")
+    if not paths and not features:
         raise UserError(f"{args.patches}: {no_image(everything)}")
     asks = sys.stdin.isatty() and not args.yes
-    table, names, reading, meaning, accounts = proposed(args, table, paths, asks)
+    table, names, reading, meaning, accounts = proposed(args, table, features or paths, asks)
     splits = partial(proposal.splits, table, names.case_column, cases=reading.cases)
     if asks:
         ask(questions.Questions(table, names, meaning, splits).ask)
-    unused = propose_labels.unused(table, names.case_column, meaning)
+    unused = propose_labels.unused(table, (names.case_column, *names.columns), meaning)
     study = study_file.Study(
         patches=str(args.patches),
         labels=str(args.labels),
@@ -75,15 +81,18 @@ def main(args: argparse.Namespace) -> None:
         names=names,
         meaning=meaning,
         splits=of_table(args.labels, splits, meaning),
-        embed={} if has_gpu() else proposal.small_encoder(sides(args.patches, reading)),
+        embed={} if features or has_gpu() else proposal.small_encoder(sides(args.patches, reading)),
         seeds=[1, 2, 3],
         accounts=accounts,
         title=re.sub("[_-]+", " ", args.output.stem).strip() or args.output.stem,
         unused=unused,
+        manifest=str(manifest) if features else None,
     )
     text = study_file.text(study)
     if problems := config_checks.problems(yaml.safe_load(text), schema.read()):
         raise UserError(*(f"{args.output}: {problem}" for problem in problems))
+    if features:
+        files.write_csv(propose_features.manifest(reading.manifest), manifest)
     files.write_text(text, args.output)
     if unused:
         say(study_file.not_used(unused))
@@ -94,10 +103,11 @@ def main(args: argparse.Namespace) -> None:
 
 
 def proposed(
-    args: argparse.Namespace, table: pd.DataFrame, paths: Sequence[str], asks: bool
+    args: argparse.Namespace, table: pd.DataFrame, there: Sequence[str] | FeatureFiles, asks: bool
 ) -> tuple[pd.DataFrame, propose_names.Names, Reading, Meaning, list[str]]:
     """Return the labels without totals, how names are read, what they say, what columns mean, and what was counted.
 
+    there: paths of images, or feature files.
     Asks for the column of the case ids, and proposes again with another one. Raises UserError where nothing can be
     proposed.
     """
@@ -108,11 +118,11 @@ def proposed(
                 f"{args.labels}: no column {column!r}: it has {few(map(repr, table), 12)}: name one of them"
             )
         tried = [column] if column else propose_labels.likely_cases(table)
-        names = propose_names.propose_all(paths, {name: list(table[name]) for name in tried})
+        names, read = read_by_names(args.patches, there, table, {name: list(table[name]) for name in tried})
         for form in names.shapes[:SHAPES]:  # names that the workflow knows need no shapes
             say(f"  {form}: {len(form.names):,} files, e.g. {form.names[0]}")
         cases, totals = proposal.without_totals(table, names.case_column)
-        reading = proposal.read(names, args.patches, cases[names.case_column])
+        reading = read(cases[names.case_column])
         guess = proposal.case_guess(names.case_column, reading, cases[names.case_column])
         names.guesses |= {"case": guess} if guess and not column else {}
         if strange := proposal.unknown_stains(reading):
@@ -122,7 +132,8 @@ def proposed(
             raise UserError(
                 f"{args.labels}: no column with 2 to {propose_labels.MOST_CLASSES} different values: add the class"
             )
-        accounts = proposal.accounts(reading, names, cases[names.case_column])
+        accounts = [] if isinstance(there, list) else [propose_features.account(there)]
+        accounts += proposal.accounts(reading, names, cases[names.case_column])
         accounts += [*totals, *proposal.faults(cases, names.case_column, meaning)]
         show(accounts, reading, meaning)
         if not asks:
@@ -131,6 +142,17 @@ def proposed(
         if not column:
             break
     return cases, names, reading, meaning, accounts
+
+
+def read_by_names(
+    root: Path, there: Sequence[str] | FeatureFiles, table: pd.DataFrame, labelled: dict[str, Sequence[str]]
+) -> tuple[propose_names.Names, Callable[[Collection[str]], Reading]]:
+    """Return how the files are named, and what reads them with the ids of the labels table."""
+    if isinstance(there, FeatureFiles):
+        names, entries = propose_features.propose(there, table, labelled)
+        return names, partial(propose_features.read, there, names, entries)
+    names = propose_names.propose_all(there, labelled)
+    return names, partial(proposal.read, names, root)
 
 
 def listed(root: Path) -> list[str]:
@@ -149,8 +171,8 @@ def no_image(paths: Iterable[str]) -> str:
         return "no image in it: give the folder of patch images"
     counts = ", ".join(f"{n:,} {suffix}" for suffix, n in suffixes.most_common())
     return (
-        f"no image in it, but feature files ({counts}), which init cannot read: docs/how-to/precomputed.md has a study "
-        "file for them"
+        f"no image in it, but feature files ({counts}) that the workflow cannot read: docs/how-to/precomputed.md says "
+        "which it can"
     )
 
 
@@ -162,10 +184,14 @@ def features_suffix(path: str) -> str | None:
 def show(accounts: Iterable[str], reading: Reading, meaning: Meaning) -> None:
     for row in proposal.examples(reading):
         number = f"at {row.x:.0f}, {row.y:.0f}" if "x" in reading.patches else row.patch
-        say(f"  {row.path}: case {row.case_id}, stain {row.stain}, slice {row.slice_id}, patch {number}")
+        patch = f", patch {number}" if reading.unit == "patch" else ""
+        say(f"  {row.path}: case {row.case_id}, stain {row.stain}, slice {row.slice_id}{patch}")
     for line in accounts:
         say(line)
-    say("The cohort page lists the files left out, and images that cannot be opened: init opens none.")
+    if reading.manifest is None:
+        say("The cohort page lists the files left out, and images that cannot be opened: init opens none.")
+    else:
+        say("The cohort page lists the files left out; the features themselves are checked before any training.")
     codes = [f"{in_list(code)}: {meaning.counts[code]}" for code in sorted(meaning.counts, key=natural)]
     codes += [f"no class: {len(meaning.empty)}"] if meaning.empty else []
     say(f"Cases by code in column {meaning.class_column}: {few(codes, 8)}.")

@@ -82,13 +82,12 @@ def take_features(
     stains = list(schema.merged(args.stains))
     folder = Path(args.folder or args.manifest.parent)
     scanned = precomputed.scan(args.manifest, folder, grammar, args.encoder)
-    beside = manifest.unlisted(manifest.read(args.manifest, folder), folder)
     known = ids.Known(labelled["case_id"])
     taken = inventory.join(
         patch_files.ordered(patch_files.spelt(scanned.patches, known), stains),
         labelled,
         stains,
-        left_out=[*scanned.left_out, *((name, manifest.UNLISTED, "", 0) for name in beside)],
+        left_out=[*scanned.left_out, *((*each, 0) for each in manifest.unopened(args.manifest, folder))],
         n_read=scanned.rows,
         unknown_stains=args.unknown_stains,
         where=args.manifest,

@@ -1,4 +1,4 @@
-"""Fetch the published weights of an encoder, once, on a machine with internet access, and check their hash.
+"""Fetch the published weights of an encoder, once, on a machine with internet access.
 
 EfficientNet-Lite0's come with the installed packages and need no internet. Gated models of the Hugging Face Hub need
 your own login there: `hf auth login`.
@@ -14,14 +14,14 @@ from stratamil.features import download
 
 def arguments() -> argparse.Namespace:
     parser = cli.parser(__doc__)
-    cli.add_settings(parser, "embed", "encoder", "weights", "weights_sha256")
+    cli.add_settings(parser, "embed", "encoder", "weights")
     parser.add_argument("--output", type=Path, required=True, help="the file of weights")
     return parser.parse_args()
 
 
 def main(args: argparse.Namespace) -> None:
     socket.setdefaulttimeout(60)  # a node without internet may drop packets instead of refusing
-    download.fetch(args.encoder, args.weights, args.output, args.weights_sha256)
+    download.fetch(args.encoder, args.weights, args.output)
 
 
 if __name__ == "__main__":

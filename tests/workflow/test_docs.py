@@ -9,6 +9,8 @@ import sys
 
 import bundles
 import doc_pages
+import feature_files
+import pandas as pd
 import pytest
 import studies
 import yaml
@@ -101,18 +103,21 @@ def test_the_commands_run(tmp_path):
     paint = f"--seed 3 --cases 30 --patch-px 48 --patches {PATCHES} --labels {LABELS} --truth patch_truth.csv"
     assert run(checkout, f"scripts/demo.py {paint}".split(), program=sys.executable) == []
     (tmp_path / "my_study").symlink_to("data")
+    (tmp_path / "data/features").mkdir()
+    for case in pd.read_csv(tmp_path / LABELS, dtype=str)["Case"]:
+        feature_files.clam(tmp_path / f"data/features/{case}_HE.h5", *feature_files.made())
     failed = []
     for block in BLOCKS:
         for words in [] if block.reason else block.commands:
             if words[0] in ("source", "export"):
                 continue
             proposes = words[1:2] == ["scripts/init.py"] and "--help" not in words
+            study_file = tmp_path / (words[words.index("--output") + 1] if proposes else "")
             if proposes:
-                (tmp_path / "my_study.yaml").unlink(missing_ok=True)
+                study_file.unlink(missing_ok=True)
             failed += run(checkout, words[1:], program=words[0])
             if proposes:
-                study = yaml.safe_load((tmp_path / "my_study.yaml").read_text())
-                (tmp_path / "my_study.yaml").write_text(yaml.safe_dump(study | QUICK))
+                study_file.write_text(yaml.safe_dump(yaml.safe_load(study_file.read_text()) | QUICK))
     assert failed == [], "\n".join(failed)
 
 

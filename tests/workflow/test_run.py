@@ -363,6 +363,10 @@ def test_a_stain_with_an_encoder_of_its_own(study):
     np.testing.assert_array_equal(found.colour[:], whole.colour[:])  # of each encoder the same, at any input size
     assert np.array_equal(whole.colour[:], whole.values[:])
     assert study.pending("--", targets[1], changes=own) == {}
+    # weights are shared by all studies of a checkout, of which one may name their hash, or fetch them again
+    other = {"embed": own["embed"] | {"weights_sha256": "0" * 64}, "results": "results/other"}
+    assert "weights" not in study.pending("--", "results/other/features/efficientnet_lite0/shard_00.h5", changes=other)
+    assert study.pending("-R", "weights", "--", targets[1], changes=own) == {"weights": 1}
     own["embed"]["by_stain"]["sox10"] = sox10 | {"input_size": 96}
     after = {"embed": 1, "duplicates": 1, "leaks": 1, "train": 1, "evaluate": 1, "baselines": 1}
     assert study.pending("--", *targets, changes=own) == after

@@ -7,7 +7,7 @@ import pandas as pd
 
 from stratamil.cohort import duplicates, sites
 from stratamil.cohort.inventory import USED, of_files
-from stratamil.cohort.manifest import UNLISTED
+from stratamil.cohort.manifest import UNOPENED
 from stratamil.cohort.patch_files import BROKEN_LINK, RENAMED, REPEATED
 from stratamil.cohort.resembling import LIKE, MISTYPED
 from stratamil.core.errors import few
@@ -72,7 +72,7 @@ def notes(cohort: Numbers) -> list[str]:
             one = f"{row['example'].capitalize()} of the labels is excluded ({row['reason']}): {row['detail']}."
             more = f"{row['n']} rows of the labels excluded ({row['reason']}), e.g. {row['example']}: {row['detail']}."
             result.append(one if row["n"] == 1 else more)
-        elif row["kind"] == "file" and row["reason"].startswith(("copy", BROKEN_LINK, UNLISTED)):
+        elif row["kind"] == "file" and row["reason"].startswith(("copy", BROKEN_LINK, *UNOPENED)):
             whose = of_cases(cohort["repeated"][REPEATED]) if row["reason"] == REPEATED else ""
             example = f"{', e.g.' if row['n'] > 1 else ':'} {row['example']}"
             result.append(f"{_n(row['n'], 'file')} excluded ({row['reason']}){whose}{example}.")

@@ -10,7 +10,7 @@ from typing import Any, Literal
 import numpy as np
 import pandas as pd
 
-from stratamil.cohort.manifest import UNLISTED
+from stratamil.cohort.manifest import UNOPENED
 from stratamil.cohort.patch_files import PATCH, LeftOut, scan, settled
 from stratamil.core import ids, tables
 from stratamil.core.errors import UserError, few
@@ -125,10 +125,10 @@ def join(
 def of_files(excluded: pd.DataFrame) -> pd.Series:
     """Return how many patches each file in excluded.csv stands for: a feature file for its rows, any other for one.
 
-    A feature file that the manifest does not list was not opened, and stands for none.
+    A feature file that the manifest does not list, or excludes, was not opened, and stands for none.
     """
     files = excluded[excluded["kind"] == "file"]
-    return files["patches"].clip(lower=1).where(files["reason"] != UNLISTED, 0)
+    return files["patches"].clip(lower=1).where(~files["reason"].isin(UNOPENED), 0)
 
 
 def used_cases(path: str | Path) -> pd.DataFrame:

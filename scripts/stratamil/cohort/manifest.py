@@ -14,8 +14,12 @@ from stratamil.core import files, tables
 from stratamil.core.errors import UserError, by_kind, few
 from stratamil.core.names import natural
 
-UNLISTED = "not in the manifest"  # the reason in excluded.csv
+# Reasons in excluded.csv for files that were not opened.
+UNLISTED = "not in the manifest"
+EXCLUDED = "excluded in the manifest"
+UNOPENED = (UNLISTED, EXCLUDED)
 NAMES = ("case", "stain", "slice")
+COLUMNS = ("file", *NAMES, "excluded")
 REMEDY = "set features.manifest to the CSV that lists the feature files"
 # What other tools call the columns; read as ours they could take the place of what the files say themselves.
 ELSEWHERE = {
@@ -27,20 +31,24 @@ ELSEWHERE = {
 
 
 class Entry(NamedTuple):
-    """One row: its number (the header is row 1), the file, and what it says of all patches of the file, or ""."""
+    """One row: its number (the header is row 1), the file, and what it says of all patches of the file, or "".
+
+    excluded: why the file is not to be opened; "" where it is.
+    """
 
     row: int
     file: str
     case: str
     stain: str
     slice: str
+    excluded: str = ""
 
 
 def read(path: Path, folder: Path) -> list[Entry]:
-    """Read the entries of a manifest, in its order.
+    """Read the entries of a manifest, in its order, but those that it excludes.
 
-    path: CSV with a column file and, where the files do not say it themselves, case, stain and slice; other columns
-    are passed over. folder: what the files are relative to.
+    path: CSV with a column file and, where the files do not say it themselves, case, stain and slice; perhaps with a
+    column excluded; other columns are passed over. folder: what the files are relative to.
     Raises UserError with every problem found, one line a kind: no column, no rows, a file that is missing, outside or
     listed twice.
     """
@@ -51,14 +59,10 @@ def read(path: Path, folder: Path) -> list[Entry]:
         raise UserError(
             f"{path}: no column 'file'{also}: it has {_headings(table)}: {_rename(table, ['file', *absent])}"
         )
-    if table.empty:
-        raise UserError(f"{path}: no rows: add one row a feature file")
-    said = table.reindex(columns=NAMES, fill_value="")
-    normal = [PurePosixPath(name).as_posix() if name else "" for name in table["file"]]
-    entries = [
-        Entry(row=row, file=file, case=case, stain=stain, slice=slice_)
-        for row, file, case, stain, slice_ in zip(numbers, normal, said["case"], said["stain"], said["slice"])
-    ]
+    entries = _entries(table, numbers)
+    if all(entry.excluded for entry in entries):
+        none = "every row is excluded: empty that column for" if entries else "no rows: add"
+        raise UserError(f"{path}: {none} one row a feature file")
     first, beside = {}, {}
     problems = [
         problem
@@ -67,11 +71,16 @@ def read(path: Path, folder: Path) -> list[Entry]:
     ]
     if problems:
         raise UserError(*(f"{path}: {problem}" for problem in by_kind(problems)))
-    return entries
+    return [entry for entry in entries if not entry.excluded]
 
 
-def unlisted(entries: Iterable[Entry], folder: Path) -> list[str]:
-    """Return the files that lie beside those of the manifest, with their suffixes, but have no row; from the folder."""
+def unopened(path: Path, folder: Path) -> list[tuple[str, str, str]]:
+    """Return (file, reason, detail) of the files that the manifest excludes, and of those beside its own without a row.
+
+    Beside are those with the suffix of a file in the same folder. The manifest is one that `read` accepts.
+    """
+    entries = _entries(*_table(path))
+    told = [(entry.file, EXCLUDED, entry.excluded) for entry in entries if entry.excluded]
     listed = {entry.file for entry in entries}
     kinds = {(PurePosixPath(file).parent, PurePosixPath(file).suffix.lower()) for file in listed}
     beside = {}
@@ -83,7 +92,7 @@ def unlisted(entries: Iterable[Entry], folder: Path) -> list[str]:
         for item in os.scandir(Path(folder, parent))
         if not item.name.startswith(".") and PurePosixPath(item.name).suffix.lower() in suffixes and item.is_file()
     ]
-    return sorted(set(found) - listed, key=natural)
+    return told + [(file, UNLISTED, "") for file in sorted(set(found) - listed, key=natural)]
 
 
 def lacking(path: Path, entries: list[tuple[Entry, list[str]]]) -> list[str]:
@@ -123,9 +132,15 @@ def _table(path: Path) -> tuple[pd.DataFrame, list[int]]:
     """Return the table with its headings in lower case, and the number of each row in the file."""
     table, numbers = tables.sheet(path, REMEDY)
     table.columns = [name.lower() for name in table]
-    if twice := [name for name in dict.fromkeys(table) if name in ("file", *NAMES) and list(table).count(name) > 1]:
+    if twice := [name for name in COLUMNS if list(table).count(name) > 1]:
         raise UserError(f"{path}: column {', '.join(map(repr, twice))} twice, but for upper and lower case: keep one")
     return table, numbers
+
+
+def _entries(table: pd.DataFrame, numbers: Iterable[int]) -> list[Entry]:
+    said = table.reindex(columns=COLUMNS, fill_value="")
+    said["file"] = [PurePosixPath(name).as_posix() if name else "" for name in said["file"]]
+    return [Entry(row, *texts) for row, texts in zip(numbers, said.itertuples(index=False, name=None))]
 
 
 def _headings(table: pd.DataFrame) -> str:
@@ -150,6 +165,8 @@ def _problem(entry: Entry, folder: Path, first: int, beside: dict[Path, dict[str
         return f"row {entry.row}", "no file: name one or delete the row"
     if first != entry.row:
         return f"{where} is in row {first} already", "keep one"
+    if entry.excluded:
+        return None
     if PurePosixPath(entry.file).is_absolute() or ".." in parts:
         return where, f"write it relative to {folder}, or set features.folder"
     if _is_file(Path(folder, entry.file)):

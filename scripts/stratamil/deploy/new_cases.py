@@ -80,7 +80,8 @@ def take(
         found = precomputed.scan(source.manifest, source.folder, grammar, encoder)
         of_table = ids.Known(listed)
         patches, levelled = patch_files.ordered(patch_files.spelt(found.patches, of_table), stains), of_table.levelled
-        left_out, n_read, visited, identity = found.left_out, found.rows, {}, found.identity
+        unopened = ((*each, 0) for each in manifest.unopened(source.manifest, source.folder))
+        left_out, n_read, visited, identity = [*found.left_out, *unopened], found.rows, {}, found.identity
     unlabelled = known is None
     if unlabelled:
         own = list(dict.fromkeys(patches["case_id"]))

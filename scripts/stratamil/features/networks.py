@@ -178,7 +178,8 @@ def _load_weights(network: nn.Module, path: str | Path, encoder: str, wanted: st
     sha256 = files.sha256(path)
     if wanted and sha256 != wanted:
         raise UserError(
-            f"{path}: its sha256 is {sha256}, not {wanted}: give the right file, or correct embed.weights_sha256"
+            f"{path}: its sha256 is {sha256}, not {wanted}: give the right file (delete one that was fetched, and run "
+            "again), or correct embed.weights_sha256"
         )
     return sha256
 

@@ -10,9 +10,7 @@ features of another cohort; that a file has changed is for the inventory to noti
 """
 
 import logging
-import math
 import signal
-from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -29,15 +27,14 @@ from stratamil.cohort.patch_files import PATCH, namesakes, spelt
 from stratamil.core import isolated, names
 from stratamil.core.errors import UserError, by_kind, few, in_rows
 from stratamil.core.tables import joined
-from stratamil.features import precomputed_readers
-from stratamil.features.precomputed_checks import NATIVE, OUT, SCANNED, TILING, Source
+from stratamil.features import precomputed_agreement, precomputed_readers
+from stratamil.features.precomputed_checks import OUT, TILING, Source
 from stratamil.features.spool import Spool
 from stratamil.features.store import IDS
 
 BLOCK = 4096  # rows read at once
 FEW = 5  # rows of a file: fewer may well be equal, as of blank tiles
 LARGEST = float(np.finfo(np.float16).max)
-NEAR = 0.05  # numbers of the tiling that differ by less are the same: scanners differ a little
 MOST = 999_999_999  # the largest number of a patch
 SHOWN = 5  # places named in a problem
 
@@ -104,26 +101,26 @@ def scan(path: Path, folder: Path, grammar: names.Grammar, encoder: str | None =
     """
     entries = manifest.read(path, folder)
     sources, tables, left_out, problems, lacking = {}, {}, [], [], []
-    with isolated.Worker(lambda file: [precomputed_readers.describe(file, folder)]) as worker:
-        for entry in entries:
-            file = Path(folder, entry.file)
-            try:
-                [source] = _apart(worker, file)
-                sources[entry.file] = source
-                if none := [name for name in manifest.NAMES if not getattr(entry, name) and name not in source.columns]:
-                    lacking.append((entry, none))
-                    continue
-                tables[entry.file], unknown = _patches(entry, source, grammar)
-            except UserError as error:
-                where, starts = f"row {entry.row}: {entry.file}", (f"{file}: ", f"{entry.file}: ")
-                problems += [(where, line.removeprefix(starts[0]).removeprefix(starts[1])) for line in error.problems]
-                continue
-            except MemoryError:
-                problems.append((f"row {entry.row}: {entry.file}", f"more rows than memory can hold: {OUT}"))
-                continue
+    for entry, (source, faults) in zip(entries, described([entry.file for entry in entries], folder)):
+        where = f"row {entry.row}: {entry.file}"
+        problems += [(where, fault) for fault in faults]
+        if source is None:
+            continue
+        sources[entry.file] = source
+        if none := [name for name in manifest.NAMES if not getattr(entry, name) and name not in source.columns]:
+            lacking.append((entry, none))
+            continue
+        try:
+            tables[entry.file], unknown = _patches(entry, source, grammar)
+        except UserError as error:
+            problems += [(where, line.removeprefix(f"{entry.file}: ")) for line in error.problems]
+        except MemoryError:
+            problems.append((where, f"more rows than memory can hold: {OUT}"))
+        else:
             left_out += [(entry.file, names.UNKNOWN_STAIN, stain, n) for stain, n in unknown.items()]
-    problems = by_kind(problems) + manifest.lacking(path, lacking) + _disagreements(sources)
-    uneven, warnings = _tilings(sources, {file: list(table["stain"].unique()) for file, table in tables.items()})
+    problems = by_kind(problems) + manifest.lacking(path, lacking) + precomputed_agreement.disagreements(sources)
+    stains = {file: list(table["stain"].unique()) for file, table in tables.items()}
+    uneven, warnings = precomputed_agreement.tilings(sources, stains)
     patches = spelt(joined(list(tables.values()), IDS)) if tables else None
     tables.clear()
     problems += uneven + (_repeated(patches) if patches is not None else [])
@@ -135,9 +132,23 @@ def scan(path: Path, folder: Path, grammar: names.Grammar, encoder: str | None =
     )
 
 
+def described(files: Iterable[str], folder: Path) -> Iterator[tuple[Source | None, list[str]]]:
+    """Yield what each file holds besides features, or None with what is wrong with it."""
+    with isolated.Worker(lambda file: [precomputed_readers.describe(file, folder)]) as worker:
+        for path in (Path(folder, file) for file in files):
+            try:
+                [source] = _apart(worker, path)
+            except UserError as error:
+                yield None, [line.removeprefix(f"{path}: ") for line in error.problems]
+            except MemoryError:
+                yield None, [f"more rows than memory can hold: {OUT}"]
+            else:
+                yield source, []
+
+
 def _patches(entry: manifest.Entry, source: Source, grammar: names.Grammar) -> tuple[pd.DataFrame, dict[str, int]]:
     """(table of the patches of a file, rows of each stain that the config does not name)."""
-    case, said, slice_ = (_text(getattr(entry, name) or source.columns[name], source.rows) for name in manifest.NAMES)
+    case, said, slice_ = (texts(getattr(entry, name) or source.columns[name], source.rows) for name in manifest.NAMES)
     stains = {text: _stain(text, grammar) for text in said.cat.categories}
     known = _each(said, lambda text: stains[text] is not None)
     number = source.columns.get("instance", np.arange(source.rows))
@@ -173,8 +184,8 @@ def _patches(entry: manifest.Entry, source: Source, grammar: names.Grammar) -> t
     return patches[known].astype({"patch": "int64"}), unknown
 
 
-def _text(values: str | NDArray[Any], rows: int) -> pd.Series:
-    """One value for all rows, or a column of a file, as categories of stripped text; what is missing is empty."""
+def texts(values: str | NDArray[Any], rows: int) -> pd.Series:
+    """Return a value for all rows, or a column of a file, as categories of stripped text; what is missing is empty."""
     if isinstance(values, str):
         return pd.Series(pd.Categorical.from_codes(np.zeros(rows, np.int8), [values]))
     column = pd.Series(values)
@@ -210,71 +221,6 @@ def _stain(text: str, grammar: names.Grammar) -> str | None:
         return grammar.stain(text)
     except names.NotAPatch:
         return None
-
-
-def _disagreements(sources: dict[str, Source]) -> list[str]:
-    """A line for each width or encoder of features that is not that of most files."""
-    widths = {file: source.dim for file, source in sources.items()}
-    encoders = {file: source.said["extractor"] for file, source in sources.items() if "extractor" in source.said}
-    lines = []
-    for what, values in (("width", widths), ("encoder", encoders)):
-        for usual, like, value, others in _odd(values):
-            lines.append(
-                f"{few(others)}: features of {what} {value}, but {like[0]} has {usual}: give features of one encoder"
-            )
-    return lines
-
-
-def _odd(values: dict[str, Any]) -> list[tuple[Any, list[str], Any, list[str]]]:
-    """(the commonest value, its files, another value, its files), of file -> value; numbers may differ a little."""
-    common = Counter(values.values()).most_common(1)
-    usual = common[0][0] if common else None
-    like = [file for file, value in values.items() if _near(value, usual)]
-    others = {}
-    for file, value in values.items():
-        if not _near(value, usual):
-            others.setdefault(value, []).append(file)
-    return [(usual, like, value, files) for value, files in others.items()]
-
-
-def _near(a: Any, b: Any) -> bool:
-    numbers = all(isinstance(value, int | float) for value in (a, b))
-    return a == b or (numbers and math.isclose(a, b, rel_tol=NEAR))
-
-
-def _tilings(sources: dict[str, Source], stains: dict[str, Iterable[str]]) -> tuple[list[str], list[str]]:
-    """(problems, warnings): files of one stain tiled in different ways; stains that were, and other scans.
-
-    stains: file -> the stains in it.
-    """
-    problems, warnings = [], []
-    for name in (*TILING, *SCANNED):
-        usual = {}
-        for stain in dict.fromkeys(stain for of_file in stains.values() for stain in of_file):
-            values = {
-                file: sources[file].said[name]
-                for file, of_file in stains.items()
-                if stain in of_file and name in sources[file].said
-            }
-            differ = [
-                f"{few(others)}: {name} {value}, but {_of_files(len(like), len(values), stain)} {most}, as {like[0]}"
-                for most, like, value, others in _odd(values)
-            ]
-            if name in NATIVE:  # two scanners, of which the tiles may show the same field
-                warnings += [f"{line}." for line in differ]
-            else:
-                problems += [f"{line}: give features of one tiling" for line in differ]
-            if values:
-                usual[stain] = Counter(values.values()).most_common(1)[0][0]
-        if any(not _near(value, next(iter(usual.values()))) for value in usual.values()):
-            kinds = ", ".join(f"{value} in {stain}" for stain, value in usual.items())
-            warnings.append(f"The features of the stains were made in different ways: {name} is {kinds}.")
-    return list(dict.fromkeys(problems)), warnings
-
-
-def _of_files(n: int, of: int, stain: str) -> str:
-    """Return `1 file of 111 of stain h&e has`."""
-    return f"1 file of {of} of stain {stain} has" if n == 1 else f"{n} of {of} files of stain {stain} have"
 
 
 def _repeated(patches: pd.DataFrame) -> list[str]:

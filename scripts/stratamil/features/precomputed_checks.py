@@ -36,7 +36,7 @@ ROWS, WIDTH = 20_000_000, 100_000  # the most of a file
 RATIO = 1000  # bytes that one stored byte can stand for: deflate reaches 1,032, with nothing but zeros
 AT_ONCE = 2**28  # bytes of features read at once
 ANEW = "recreate it"
-OUT = "recreate it, or remove it from the manifest"
+OUT = f"{ANEW}, or give a reason in the column excluded of the manifest"
 
 
 @dataclass(frozen=True)

@@ -85,7 +85,7 @@ def _format(path: Path) -> tuple[Describe, Blocks]:
     """Return the two functions that read the files of a suffix: what there is, and the features."""
     suffix = Path(path).suffix.lower()
     if suffix not in FORMATS:
-        raise UserError(f"{path}: not one of {', '.join(FORMATS)}: convert it, or take it out of the manifest")
+        raise UserError(f"{path}: not one of {', '.join(FORMATS)}: {checks.OUT.replace(checks.ANEW, 'convert it')}")
     return FORMATS[suffix]
 
 

@@ -9,6 +9,7 @@ from typing import Any
 import pandas as pd
 
 from stratamil.cohort import labels, patch_files
+from stratamil.cohort.manifest import Entry
 from stratamil.cohort.patch_files import LeftOut
 from stratamil.core import ids
 from stratamil.core.errors import UserError, few, in_rows
@@ -33,13 +34,18 @@ class Reading:
     """What the names say, as the inventory will have it.
 
     patches: DataFrame of case_id, stain, slice_id, patch and path, with x and y where names tell places. levelled: of
-    patch_files.Scan.
+    patch_files.Scan. manifest: rows to write, where files hold features; each row of `patches` is then a slice.
     """
 
     patches: pd.DataFrame
     left_out: list[LeftOut]
-
     levelled: Mapping[str, str] = field(default_factory=dict)
+    manifest: list[Entry] | None = None
+
+    @property
+    def unit(self) -> str:
+        """What a row of `patches` is."""
+        return "patch" if self.manifest is None else "slice"
 
     @property
     def cases(self) -> dict[str, str]:
@@ -79,16 +85,20 @@ def accounts(reading: Reading, names: Names, labelled: Collection[str]) -> list[
     """Return what was counted, a sentence each. labelled: ids of the labels table."""
     table, there = {case_id(text): text for text in labelled if text}, reading.cases
     both = [case for case in table if case in there]
-    lines = [f"{counted(len(reading.patches), 'patch')} of {counted(len(there), 'case')}, by the names of their files."]
+    images = reading.manifest is None
+    by = ", by the names of their files" if images else ""
+    lines = [f"{counted(len(reading.patches), reading.unit)} of {counted(len(there), 'case')}{by}."]
     if reading.left_out:
         reasons = Counter(each.why for each in reading.left_out).most_common()
-        told = few([f"{reason}: {n:,}" for reason, n in reasons], REASONS)
-        lines.append(f"Left out by name or size: {counted(len(reading.left_out), 'file')} ({told}).")
+        example = {each.why: "" if images else f", e.g. {each.name}" for each in reversed(reading.left_out)}
+        told = few([f"{reason}: {n:,}{example[reason]}" for reason, n in reasons], REASONS)
+        by = " by name or size" if images else ""
+        lines.append(f"Left out{by}: {counted(len(reading.left_out), 'file')} ({told}).")
     counts = reading.patches["stain"].value_counts()
     spelt = {name: [text for text in texts if text != name] for name, texts in names.stains.items()}
     also = {name: f" (also spelt {', '.join(texts)})" if texts else "" for name, texts in spelt.items()}
     told = [f"{name} {n:,}{also.get(name, '')}" for name, n in counts.items()]
-    lines.append(f"Patches of each stain: {'; '.join(told)}.")
+    lines.append(f"{'Patches' if images else 'Slices'} of each stain: {'; '.join(told)}.")
     lines.append(f"{counted(len(table), 'case')} in the labels (column {names.case_column}), {len(both)} with patches.")
     lines += [f"{ids.told(reading.levelled, 'Case ids in names')}."] * bool(reading.levelled)
     for what, cases in (
@@ -119,7 +129,7 @@ def case_guess(column: str, reading: Reading, labelled: Collection[str]) -> str:
 def unknown_stains(reading: Reading) -> str:
     """Return the words for stains that names.stains will not have, with how many files they are; empty without any."""
     counts = Counter(each.detail for each in reading.left_out if each.reason == UNKNOWN_STAIN)
-    told = few([f"{word!r} ({counted(n, 'patch')})" for word, n in counts.most_common()], REASONS)
+    told = few([f"{word!r} ({counted(n, reading.unit)})" for word, n in counts.most_common()], REASONS)
     return f"left out, for no stain has the word: {told}" if counts else ""
 
 

@@ -2,7 +2,7 @@
 
 import re
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
 import pandas as pd
@@ -119,9 +119,9 @@ def propose(table: pd.DataFrame, case_column: str) -> Meaning:
     return meaning
 
 
-def unused(table: pd.DataFrame, case_column: str, meaning: Meaning) -> list[str]:
-    """Return the columns that mean nothing to the study file."""
-    used = {case_column, meaning.class_column, meaning.patient_column, *meaning.others.values()}
+def unused(table: pd.DataFrame, columns: Iterable[str | None], meaning: Meaning) -> list[str]:
+    """Return the columns that mean nothing to the study file. columns: of the case, and perhaps of files."""
+    used = {*columns, meaning.class_column, meaning.patient_column, *meaning.others.values()}
     return [name for name in table if name and name not in used]
 
 

@@ -32,6 +32,7 @@ COORDINATES = 16  # least common divisor of coordinates, in pixels
 SAMPLE = 400  # names that each way to cut is tried on
 CERTAIN = (18, True)  # rank of a reading that leaves nothing to look for between letters and numbers
 DENSE = 0.5  # share of the numbers from the least to the largest that patch numbers have
+WHOLE = "(?P<tile>)"  # nothing numbers patches in the names of files that have a slice each
 PATCH = re.compile(r"patch|tile|img|image|bild|feld|field|kachel|roi|crop", re.I)
 SLICE = re.compile(r"sli[cd]e|sec|schnitt|block|level|^s$", re.I)
 
@@ -42,7 +43,8 @@ class Names:
 
     case_column: of the labels table. pattern: for names.pattern, None for the workflow's own. shape: of the names that
     it reads. stains: name -> spelling -> files. guesses: what a person should check, by what it decides. shapes: of all
-    names. groups, span: fields of the shape -> their part of the pattern, and those of the slice.
+    names. groups, span: fields of the shape -> their part of the pattern, and those of the slice. columns: of the
+    labels table that name files and stains.
     """
 
     case_column: str
@@ -53,6 +55,7 @@ class Names:
     shapes: list[Shape] = field(default_factory=list)
     groups: dict[int, str] = field(default_factory=dict)
     span: range = range(0)
+    columns: tuple[str | None, ...] = ()
 
     @property
     def spellings(self) -> dict[str, list[str]]:
@@ -68,34 +71,34 @@ class Names:
         return Grammar(self.pattern or schema.section("names")["pattern"]["default"], self.spellings)
 
 
-def propose_all(paths: Sequence[str], ids: dict[str, Sequence[str]]) -> Names:
+def propose_all(paths: Sequence[str], ids: dict[str, Sequence[str]], whole: bool = False) -> Names:
     """Return how patch files are named.
 
     paths: of images, below the patches folder. ids: column of the labels table -> its values, the likeliest to be the
-    case first.
+    case first. whole: each file has all patches of a slice, so that no number of a patch is looked for.
     Raises UserError where no way to cut the names lets most of them be read, with what is missing.
     """
-    if own := _own(paths, ids) or _named(paths, ids):
+    if own := None if whole else _own(paths, ids) or _named(paths, ids):
         return own
     some = random.Random(0).sample(paths, min(SAMPLE, len(paths)))
     best, cut = None, Cut()
     for each in cuts(some, ids):
         if best and (each.lenient or (each.glued and best >= CERTAIN)):
             break
-        found = _first(shapes(some, each), ids)
+        found = _first(shapes(some, each), ids, whole)
         rank = _rank(found, some, ids) if found else None
-        if rank and (best is None or rank > best):
+        if rank and rank[0] and (best is None or rank > best):
             best, cut = rank, each
-    found = _first(shapes(paths, cut), ids) if best else None
+    found = _first(shapes(paths, cut), ids, whole) if best else None
     if found:
         _read_all(found, paths)
         return found
-    raise UserError(_missing(shapes(paths, Cut()), ids))
+    raise UserError(_missing(shapes(paths, Cut()), ids, whole))
 
 
-def _first(forms: list[Shape], ids: dict[str, Sequence[str]]) -> Names | None:
+def _first(forms: list[Shape], ids: dict[str, Sequence[str]], whole: bool) -> Names | None:
     """Return how to read the names of the first shape that can be read; with a stain, if the names tell none."""
-    found = next(filter(None, (propose(shape, ids) for shape in forms)), None)
+    found = next(filter(None, (propose(shape, ids, whole) for shape in forms)), None)
     if found:
         found.shapes = forms
         if not found.stains:
@@ -151,13 +154,19 @@ def _rank(names: Names, paths: Sequence[str], ids: dict[str, Sequence[str]]) -> 
     return round(20 * len(different) / len(paths)), known, grammar.placed, "stain" in grammar.groups, -mixed
 
 
-def _missing(forms: Sequence[Shape], ids: dict[str, Sequence[str]]) -> str:
+def _missing(forms: Sequence[Shape], ids: dict[str, Sequence[str]], whole: bool) -> str:
     """Return what keeps names from being read, as one line."""
+    what = "no part of the files' names" if whole else "no part of the patches' names"
+    none, else_ = (
+        ("", "write the manifest yourself (docs/how-to/precomputed.md)")
+        if whole
+        else (", or none numbers the patches", "set names.pattern yourself")
+    )
     columns = [f"{name!r} ({next(filter(None, values))})" for name, values in ids.items()]
     return (
-        "no part of the patches' names is an id of the labels table, or none numbers the patches: "
+        f"{what} is an id of the labels table{none}: "
         f"names are like {few([shape.names[0] for shape in forms], 3)}; columns are like {few(columns, 6)}: "
-        "add a column with the ids as the names have them, or set names.pattern yourself"
+        f"add a column with the ids as the names have them, or {else_}"
     )
 
 
@@ -167,7 +176,7 @@ def _own(paths: Sequence[str], ids: dict[str, Sequence[str]]) -> Names | None:
     read = [match for path in paths if (match := pattern.match(path.rpartition("/")[2]))]
     if len(read) <= WELL_READ * len(paths):
         return None
-    column = _column({match["case"] for match in read}, ids)
+    column = column_of({match["case"] for match in read}, ids)
     if not column:
         return None
     stains = propose_stains.named(Counter(match["stain"] for match in read))
@@ -179,7 +188,7 @@ def _own(paths: Sequence[str], ids: dict[str, Sequence[str]]) -> Names | None:
 def _named(paths: Sequence[str], ids: dict[str, Sequence[str]]) -> Names | None:
     """Return Names by a pattern that has a name, if it reads nearly all images and a column has their cases."""
     found = recognised(paths, STAINS)
-    column = found and _column(found.cases, ids)
+    column = found and column_of(found.cases, ids)
     if not column:
         return None
     told = "{stain}" in PATTERNS[found.pattern]
@@ -187,7 +196,7 @@ def _named(paths: Sequence[str], ids: dict[str, Sequence[str]]) -> Names | None:
     return Names(column, found.pattern, None, propose_stains.named(found.stains), guesses)
 
 
-def _column(cases: Collection[str], ids: dict[str, Sequence[str]]) -> str | None:
+def column_of(cases: Collection[str], ids: dict[str, Sequence[str]]) -> str | None:
     """Return the column of the labels table that has most of the cases, None if none has any."""
     cases = set(map(unpadded, cases))
     shared = {name: len(cases & set(map(unpadded, values))) for name, values in ids.items()}
@@ -195,10 +204,11 @@ def _column(cases: Collection[str], ids: dict[str, Sequence[str]]) -> str | None
     return best if best and shared[best] else None
 
 
-def propose(shape: Shape, ids: dict[str, Sequence[str]]) -> Names | None:
+def propose(shape: Shape, ids: dict[str, Sequence[str]], whole: bool = False) -> Names | None:
     """Return how to read the names of a shape, or None where no field names cases or none numbers patches.
 
-    ids: column of the labels table -> its values, in the order in which the columns are likely to be the case.
+    ids: column of the labels table -> its values, in the order in which the columns are likely to be the case. whole:
+    of `propose_all`.
     """
     case = _case(shape, ids)
     if not case:
@@ -206,8 +216,8 @@ def propose(shape: Shape, ids: dict[str, Sequence[str]]) -> Names | None:
     column, at, pattern, why = case
     groups, guesses = {at: pattern}, {"case": why} if why else {}
     free = [i for i, each in enumerate(shape.fields) if each.kind != "constant" and i not in groups]
-    place = _place(shape, free, shape.fields[at])
-    if not place:
+    place = {} if whole else _place(shape, free, shape.fields[at])
+    if not place and not whole:
         return None
     groups |= place
     free = [i for i in free if i not in groups]
@@ -258,7 +268,7 @@ def _case(shape: Shape, ids: dict[str, Sequence[str]]) -> tuple[str, int, str, s
 def _readings(shape: Shape, at: int) -> list:
     each, around = shape.fields[at], ("/", *shape.separators, "/")
     whole = ("(?P<case>[^/]+?)", lambda text: text)
-    if "" in around[at : at + 2]:
+    if "" in around[at : at + 2] and shape.cut.ids:
         return [(f"(?P<case>{shape.cut.ids})", whole[1])]
     if each.kind == "number":
         return [("(?P<case>[0-9]+)", lambda text: text)]
@@ -346,4 +356,5 @@ def _joined(shape: Shape, groups: dict[int, str], span: range) -> str:
         if span and i == span.stop - 1:
             parts.append(")")
         parts.append("" if i == len(shape.separators) else plain(shape.separators[i]))
-    return f"^{''.join(parts)}{re.escape(shape.suffix)}$"
+    numbered = any(re.search(r"\?P<(patch|x)>", group) for group in groups.values())
+    return f"^{''.join(parts)}{'' if numbered else WHOLE}{re.escape(shape.suffix)}$"

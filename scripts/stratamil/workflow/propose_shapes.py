@@ -96,13 +96,14 @@ class Shape:
 def images(paths: Iterable[str]) -> list[str]:
     """Return the paths of images, with letters and accents joined as in all that is read; without copies of others."""
     found = dict.fromkeys(composed(p) for p in paths if p.lower().endswith(IMAGE_SUFFIXES))
-    return [path for path in found if path.rpartition("/")[2][0] != "." and not _is_copy(path, found)]
+    return [path for path in found if path.rpartition("/")[2][0] != "." and not copied(path, found)]
 
 
-def _is_copy(path: str, others: Container[str]) -> bool:
+def copied(path: str, others: Container[str]) -> str:
+    """Return which of the others a file is a copy of, by its name; empty if of none."""
     folder, slash, name = path.rpartition("/")
     original = folder + slash + COPIES.sub("", name, count=1)
-    return original != path and original in others
+    return original if original != path and original in others else ""
 
 
 def shapes(paths: Iterable[str], cut: Cut) -> list[Shape]:

@@ -26,8 +26,8 @@ COLUMNS = 12  # that a line names
 class Study:
     """What a study file says.
 
-    title: of its pages. accounts: what was counted, for its head. unused: columns that mean nothing to it. splits,
-    embed: settings of these sections.
+    patches: folder of images or feature files. manifest: of these, where they are some. title: of its pages. accounts:
+    what was counted, for its head. unused: columns that mean nothing to it. splits, embed: settings of these sections.
     """
 
     patches: str
@@ -41,17 +41,20 @@ class Study:
     accounts: Sequence[str]
     title: str
     unused: Sequence[str] = ()
+    manifest: str | None = None
 
 
 def text(study: Study) -> str:
     """Return the content of the study file, as YAML with comments; what was guessed is marked `check this`."""
     lines = ["# A study of StrataMIL, proposed from what is there. Look at every line that says: check this."]
     lines += ["#", *(f"# {account}" for account in study.accounts), ""]
-    lines += [f"{key}: {_quoted(getattr(study, key))}" for key in ("patches", "labels", "results")]
+    lines += [f"patches: {_quoted(study.patches)}"] * (not study.manifest)
+    lines += [f"{key}: {_quoted(getattr(study, key))}" for key in ("labels", "results")]
+    lines += ["", *_features(study)] * bool(study.manifest)
     lines += ["", *_cohort(study), "", *_names(study.names)]
     lines += ["", "splits:", *_splits(study), "", f"seeds: {_list(study.seeds)}  # trainings of each split"]
     lines += _report(study.title, study.meaning)
-    lines += ["", *_embed(study.embed)]
+    lines += [] if study.manifest else ["", *_embed(study.embed)]
     return "\n".join(lines) + "\n"
 
 
@@ -104,6 +107,17 @@ def lines_say(n: int) -> str:
 def not_used(columns: Sequence[str]) -> str:
     """Return a line on the columns of the labels table that are not used."""
     return f"Columns not used: {few(columns, COLUMNS)}." if columns else ""
+
+
+def _features(study: Study) -> list[str]:
+    """Return where feature files are, and what their encoder is called."""
+    return [
+        "features:",
+        "  source: precomputed",
+        f"  manifest: {_quoted(study.manifest)}{_check(study.names.guesses, 'slice') or '  # a row a file'}",
+        f"  folder: {_quoted(study.patches)}  # of the files",
+        "  # encoder: my_encoder  # its name, so that the model refuses features of another",
+    ]
 
 
 def _cohort(study: Study) -> list[str]:

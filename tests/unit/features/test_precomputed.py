@@ -21,7 +21,6 @@ from repository import REPOSITORY
 from stratamil.cohort import inventory, manifest, patch_files
 from stratamil.core import schema
 from stratamil.core.errors import UserError
-from stratamil.core.names import Grammar
 from stratamil.features import precomputed, precomputed_readers, store
 from stratamil.workflow import config_checks
 
@@ -363,11 +362,29 @@ def test_feature_files_that_no_row_names_are_listed(tmp_path):
         (tmp_path / name).parent.mkdir(exist_ok=True)
         (tmp_path / name).touch()
     path = listed(tmp_path, "a.h5,1,he,match1", "sub/c.h5,2,he,match1")
-    found = manifest.unlisted(manifest.read(path, tmp_path), tmp_path)
-    assert found == ["b2.H5", "b10.h5"]
-    rows = [("file", name, manifest.UNLISTED, "", 0) for name in found] + [("file", "g.h5", "stain", "x", 3)]
+    found = manifest.unopened(path, tmp_path)
+    assert found == [(name, manifest.UNLISTED, "") for name in ("b2.H5", "b10.h5")]
+
+
+def test_a_file_that_the_manifest_excludes_is_not_opened_and_keeps_its_reason(tmp_path):
+    clam(tmp_path / "a.h5", X, XY)
+    (tmp_path / "b.h5").write_bytes(b"cut")
+    path = listed(
+        tmp_path,
+        "a.h5,1,he,match1,",
+        "b.h5,2,he,match1,cut",
+        "gone.h5,2,he,match1,lost",
+        head="file,case,stain,slice,excluded",
+    )
+    assert [entry.file for entry in manifest.read(path, tmp_path)] == ["a.h5"]
+    found = manifest.unopened(path, tmp_path)
+    assert found == [("b.h5", manifest.EXCLUDED, "cut"), ("gone.h5", manifest.EXCLUDED, "lost")]
+    assert manifest.state(path, tmp_path) and len(precomputed.scan(path, tmp_path, GRAMMAR).patches) == len(X)
+    rows = [("file", *each, 0) for each in found] + [("file", "g.h5", "stain", "x", 3)]
     excluded = pd.DataFrame(rows, columns=["kind", "name", "reason", "detail", "patches"])
     assert inventory.of_files(excluded).tolist() == [0, 0, 3]
+    with pytest.raises(UserError, match="every row is excluded"):
+        manifest.read(listed(tmp_path, "a.h5,1,he,match1,no", head="file,case,stain,slice,excluded"), tmp_path)
 
 
 def test_a_change_of_any_file_is_seen_without_opening_it(tmp_path, monkeypatch):
@@ -384,23 +401,14 @@ def test_a_change_of_any_file_is_seen_without_opening_it(tmp_path, monkeypatch):
     assert manifest.state(path, tmp_path) != after
 
 
-def test_the_page_has_a_whole_study_file_and_a_manifest_that_fits(tmp_path, monkeypatch):
+def test_the_manifest_and_settings_of_the_page_fit(tmp_path):
     page = (REPOSITORY / "docs/how-to/precomputed.md").read_text(encoding="utf-8")
-    blocks = {kind: re.search(f"```{kind}\n(.*?)```", page, re.DOTALL)[1] for kind in ("yaml", "python", "text")}
-    folder = tmp_path / "data/features"
-    folder.mkdir(parents=True)
+    blocks = {kind: re.search(f"```{kind}\n(.*?)```", page, re.DOTALL)[1] for kind in ("yaml", "text")}
     for stain in ("HE", "SOX10"):
-        trident(folder / f"S21-0001_A1_{stain}.h5", *made())
-    monkeypatch.chdir(tmp_path)
-    exec(blocks["python"], {})
-    config = yaml.safe_load(blocks["yaml"])
-    manifest = folder / "manifest.csv"
-    assert manifest.read_text() == blocks["text"] and config["features"]["manifest"] == "data/features/manifest.csv"
-    assert config_checks.problems(config, schema.read()) == []
-    np.savez(folder / "S21-0002_B2_HE.npz", features=made()[0])
-    manifest.write_text(manifest.read_text() + "S21-0002_B2_HE.npz,S21-0002,HE,B2\n")
-    grammar = Grammar(schema.defaults("names")["pattern"], schema.merged(config["names"]["stains"]))
-    found = precomputed.scan(manifest, folder, grammar, "uni2").patches
-    assert found.groupby(["case_id", "stain", "slice_id"]).size().to_dict() == {
-        ("S21-0001", "h&e", "A1"): 5, ("S21-0001", "sox10", "A1"): 5, ("S21-0002", "h&e", "B2"): 5,
-    }  # fmt: skip
+        trident(tmp_path / f"S21-0001_A1_{stain}.h5", *made())
+    (tmp_path / "manifest.csv").write_text(blocks["text"])
+    assert len(scan(tmp_path / "manifest.csv").patches) == 10
+    assert manifest.unopened(tmp_path / "manifest.csv", tmp_path) == [
+        ("S21-0002_A1_HE.h5", manifest.EXCLUDED, "scanned out of focus")
+    ]
+    assert config_checks.problems(yaml.safe_load(blocks["yaml"]), schema.read()) == []

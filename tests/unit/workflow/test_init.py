@@ -312,10 +312,10 @@ def test_codes_that_would_be_dropped_are_asked_about(answers, excluded, tmp_path
 
 def test_a_folder_of_feature_files_is_told_from_an_empty_one(tmp_path, monkeypatch):
     (tmp_path / "patches/3.zarr").mkdir(parents=True)
-    for name in ("1.h5", "2.h5", "3.zarr/0.0"):
+    for name in ("1.npy", "2.npy", "3.zarr/0.0"):
         (tmp_path / "patches" / name).write_bytes(b"x")
     (tmp_path / "labels.csv").write_text(table())
-    with pytest.raises(UserError, match=r"feature files \(2 .h5, 1 .zarr\), .* docs/how-to/precomputed.md"):
+    with pytest.raises(UserError, match=r"feature files \(2 .npy, 1 .zarr\) .* docs/how-to/precomputed.md"):
         run(tmp_path, monkeypatch)
 
 
