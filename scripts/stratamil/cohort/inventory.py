@@ -27,7 +27,8 @@ class Inventory:
     """What there is: every file is in `patches` or in `excluded`, every row of the labels in `cases` or in `excluded`.
 
     patches: one row a patch, of cases that are not used, too. cases: one row a case of the labels, with its status.
-    excluded: kind (file, row, case), name, reason, detail, patches (of a case that is not used, or in a feature file).
+    excluded: kind (file, row, case), name, reason, detail, patches (of a case that is not used, in a feature file, or
+    1 of one that is excluded on purpose).
     folders: folder -> time of change in ns, before its files were listed. told: lines on what a reader should know.
     """
 
@@ -93,7 +94,7 @@ def join(
     """
     listed = patches["path"].isin(exclude)
     emptied = set(patches["case_id"][listed])
-    left_out = [*left_out, *(LeftOut(path, *exclude[path], 0) for path in patches["path"][listed])]
+    left_out = [*left_out, *(LeftOut(path, *exclude[path], 1) for path in patches["path"][listed])]
     patches = patches[~listed].reset_index(drop=True) if listed.any() else patches
     left_out, unknown = [LeftOut(*each) for each in left_out], Counter()
     for _, reason, detail, number in left_out:

@@ -91,7 +91,7 @@ def numbers(
         "cases": _cases(cases, sets, stains),
     }
     result |= {"flow": followed, "sides": sides, "quality": quality} | UNKNOWN | (looks or {})
-    return said(result, excluded, splits.warnings(sets, used, classes, *_due(plan), condensed=True)) | result
+    return said(result, excluded, splits.warnings(sets, used, classes, *_due(plan))) | result
 
 
 def said(result: Mapping[str, Any], excluded: pd.DataFrame, of_splits: list[str]) -> dict[str, Any]:

@@ -193,7 +193,7 @@ def test_a_case_s_flags_say_what_is_odd_about_it(tmp_path, monkeypatch):
     )
     listed, _ = study.browser(browser, monkeypatch, images=False)
     flags = [case["flags"] for case in listed["cases"]]
-    assert len(other) == 2 and all("of 3 trainings predict" in " ".join(each) for each in flags)
+    assert len(other) == 2 and all("of 3 seeds of this split predict" in " ".join(each) for each in flags)
     assert "Few patches: 4." in flags[1] and "Few patches: 12." not in flags[0]
     assert "2 patches of 14 had no features and took no part." in flags[0]
 

@@ -564,3 +564,22 @@ def test_shares_of_one_whole_add_up_to_100(study, monkeypatch):
     rows = re.findall(r"<tr><th>[^<]*</th><td>(?:train|val|test)</td>.*?</tr>", page)
     shares = [[int(share) for share in re.findall(r'"share">(\d+)%', row)] for row in rows]
     assert shares and all(sum(row) == 100 for row in shares)
+
+
+def test_quartiles_that_are_equal_are_one_number(study, monkeypatch):
+    page = run(study, monkeypatch)
+    quartiles = re.findall(r'<td class="ci">([^<]*)</td>', page)
+    assert any(" to " not in text for text in quartiles) and not re.search(r">(\S+) to \1<", page)
+
+
+def test_patches_that_were_excluded_one_by_one_are_counted(study, monkeypatch, tmp_path):
+    root, _ = study
+    known = pd.read_csv(root / "excluded.csv", keep_default_na=False)
+    rows = [("file", f"{i}.png", "listed in cohort.exclude_patches", "", 1) for i in (1, 2)]
+    rows += [("file", "3.png", "no patch number", "", 0)]
+    table = pd.concat([known, pd.DataFrame(rows, columns=list(known))])
+    table.to_csv(tmp_path / "excluded.csv", index=False)
+    page = run(study, monkeypatch, "--excluded", tmp_path / "excluded.csv")
+    cells = r"listed in cohort.exclude_patches</th><td>files</td><td[^>]*>(.)</td><td[^>]*>(.)</td>"
+    assert re.findall(cells, page) == [("2", "2")]
+    assert re.findall(cells.replace("listed in cohort.exclude_patches", "no patch number"), page) == [("1", "–")]
