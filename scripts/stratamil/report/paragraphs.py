@@ -208,7 +208,7 @@ def results(numbers: Numbers, used: Mapping[str, Any], unit: str) -> str:
     replicates = f"{len(numbers['by_seed'])} trainings" if several else ""
     lines = [of_cases.excluded(used["flow"]), sentences.result(numbers)]
     if numbers["headline"] == "fold_mean":
-        lines.append(f"The pooled AUROC was {quoted(numbers['out_of_fold']['roc_auc'])}.")
+        lines.append(f"The {sentences.pooled(numbers)} was {quoted(numbers['out_of_fold']['roc_auc'])}.")
     lines += [_operating(numbers, replicates), performance.calibration(numbers, replicates)]
     lines += [
         performance.baselines(numbers) if numbers["baselines"] else "",

@@ -18,16 +18,16 @@ OFF = {
 
 def estimand(numbers: Numbers, unit: str) -> str:
     """Say why the mean of folds leads, what the pooled AUROC is, and where the CIs come from."""
-    pooled = numbers["out_of_fold"]["roc_auc"]
+    pooled = f"{sentences.pooled(numbers)}, {quoted(numbers['out_of_fold']['roc_auc'])}"
     if numbers["headline"] != "fold_mean":
-        pooling = "The pooled AUROC ranks cases across models and falls where their probabilities are shifted."
+        pooling = "A pooled AUROC ranks cases across models and falls where their probabilities are shifted."
         return f"{pooling} {_cis(numbers, unit)}"
     of = ", of single trainings" if len(numbers["by_seed"]) > 1 else ""
     quote = f"{num(numbers['out_of_fold']['fold_mean'].value, 2)}{of}"
     lead = "The mean of folds leads" if numbers.get("first_look") else f"Quote {quote}"
     return (
-        f"{lead}: models ranked each test set without having seen it. The pooled AUROC, {quoted(pooled)}, ranks "
-        "cases across models and falls where their probabilities are shifted. "
+        f"{lead}: models ranked each test set without having seen it. The {pooled}, ranks cases "
+        "across models and falls where their probabilities are shifted. "
         f"{_cis(numbers, unit)}"
     )
 
@@ -127,11 +127,10 @@ def decisions(numbers: Numbers, replicates: str) -> str:
     if not replicates:
         rate = {row["name"]: row for row in numbers["decisions"][0]["rows"]}["accuracy"]
         return f"At a probability of 0.5, {rate['k']} of {numbers['cases']} cases are classified correctly."
-    folds = ensemble["fold_mean"].value
-    mean = "" if folds is None else f", mean of the test sets {num(folds, 2)}"
     return (
-        f"Decisions, calibration, cases and subgroups are those of {whose(replicates)}: pooled AUROC "
-        f"{quoted(ensemble['roc_auc'])}{mean}. These hold only for a model that averages as many trainings."
+        f"Decisions, calibration, cases and subgroups are those of {whose(replicates)}. The pooled AUROC "
+        f"of the ensemble is {quoted(ensemble['roc_auc'])}. All this holds only for a model that averages as many "
+        "trainings."
     )
 
 

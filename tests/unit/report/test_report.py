@@ -37,11 +37,19 @@ def test_page_shows_the_numbers_of_metrics_json(two_seeds):
     assert f"{headline['value']:.3f}<" in page and "Each model was trained on about 33% of the cases" in page
     for run in numbers["runs"]:
         assert f">{run['roc_auc']['value']:.3f}<" in page and f">{run['brier']['value']:.3f}<" in page
-    assert f"2 seeds: pooled AUROC {numbers['ensemble']['roc_auc']['value']:.2f} (95% CI" in page
+    assert f"The pooled AUROC of the ensemble is {numbers['ensemble']['roc_auc']['value']:.2f} (95% CI" in page
     assert "2 jobs took 62.5 s, added up; train took the most (61.5 s)" in appendix  # not those of other settings
     assert "class code 0: 2" in page and "class code 0 excluded" in appendix and "case_1/broken.png" in appendix
     assert "1 case has patches but no row in the labels" in page and 'href="../index.html"' in page
     assert all('<a href="../first%20%23.html">All pages</a>' in text for text in (page, appendix))
+
+
+def test_each_pooled_auroc_says_of_what_it_is(two_seeds):
+    made, page, *_ = two_seeds
+    for text in (page, made.written("appendix.html"), made.written("summary.txt")):
+        after = re.findall(r"[Tt]he pooled AUROC( of the \w+| of \w+ \w+)?", " ".join(words(text).split()))
+        assert set(after) <= {" of the ensemble", " of single trainings", " of the training"}  # that of its prevalence
+        assert " of single trainings" in after or text is not page
 
 
 def test_numbers_are_those_of_the_predictions(two_seeds):
