@@ -173,6 +173,23 @@ def test_page_in_a_browser(two_seeds, tmp_path, width):
     assert appendix["errors"] == [] and appendix["width"] <= appendix["screen"] and appendix["buttons"] >= 15
 
 
+@pytest.mark.parametrize("width", [1200, 800])
+def test_tables_fit_the_page(two_seeds, tmp_path, width):
+    """Nothing of a table, as the links to its pictures, lies beyond its right edge on a laptop or half a screen."""
+    probe = """<script>
+    document.querySelectorAll("details").forEach((part) => (part.open = true));
+    document.querySelectorAll(".links").forEach((cell) => (cell.innerHTML =
+      '<span class="none">ensemble:</span> ' + ["patches", "most", "least", "map", "weights", "slices"].map(
+      (name) => `<a href="x">${name}</a>`).join("")));
+    const wide = [...document.querySelectorAll(".table")].filter((table) => table.scrollWidth > table.clientWidth);
+    document.title = JSON.stringify(wide.map((table) => `${table.closest("section").id}: ${table.scrollWidth}`));
+    </script></body>"""
+    file, named = tmp_path / "page.html", two_seeds[1].replace("&lt;script&gt;alert(1)&lt;/script&gt;", "24C0123")
+    file.write_text(named.replace("high-grade", "hyperplastic").replace("</body>", probe), encoding="utf-8")
+    shown = dom(file.as_uri(), tmp_path, width)
+    assert json.loads(unescape(re.search(r"<title>(.*?)</title>", shown, re.DOTALL)[1])) == []
+
+
 def test_each_section_says_what_it_shows_in_this_study_and_its_limits(two_seeds):
     made, page, _, _ = two_seeds
     for part in re.findall(r'<section id="(.*?)</section>', page + made.written("appendix.html"), flags=re.DOTALL):
