@@ -164,27 +164,32 @@ def _value(point: Mapping[str, Any], name: str) -> float | None:
 def calibration(numbers: Numbers, replicates: str) -> str:
     """Say how well probabilities fit outcomes: slope and intercept where there are two classes, else the scores."""
     ensemble = numbers["ensemble"]
-    scores = f"Brier score {quoted(ensemble['brier'])}, log loss {quoted(ensemble['log_loss'])}"
+    brier, log_loss = quoted(ensemble["brier"]), quoted(ensemble["log_loss"])
     if numbers["positive"] is None:
-        return f"For {whose(replicates)}, summed over {len(numbers['classes'])} classes: {scores}."
+        over = f"{len(numbers['classes'])} classes"
+        return f"For {whose(replicates)}, summed over {over}, the Brier score was {brier} and the log loss {log_loss}."
+    scores = f"The Brier score was {brier} and the log loss {log_loss}"
     slope, intercept = ensemble["calibration"]["slope"], ensemble["calibration"]["intercept"]
     if slope.value is None:
         return f"The calibration slope is not defined: the classes are perfectly separated or only one. {scores}."
     return (
-        f"Calibration slope {quoted(slope)}: {slope_verdict(slope)}. Intercept {quoted(intercept)}; 1 and 0 are "
-        f"perfect. {scores}."
+        f"The calibration slope was {quoted(slope, more='ideal: 1')} and the intercept "
+        f"{quoted(intercept, more='ideal: 0')}: {calibration_verdict(slope, intercept, numbers['positive'])}. {scores}."
     )
 
 
-def slope_verdict(slope: Estimate) -> str:
-    """Say what a calibration slope and its CI mean."""
-    if slope.low is None:
+def calibration_verdict(slope: Estimate, intercept: Estimate, positive: str) -> str:
+    """Say what calibration slope and intercept with their CIs mean."""
+    if slope.low is None or intercept.low is None:
         return "too few cases to judge"
-    if slope.holds(1):
-        return "the CI includes 1, so no miscalibration is shown"
-    if slope.high < 0:
-        return "probabilities run against the labels"
-    return "probabilities are too extreme" if slope.value < 1 else "probabilities are too close to the middle"
+    found = []
+    if not slope.holds(1):
+        way = "too extreme" if slope.value < 1 else "too close to the middle"
+        found.append("probabilities run against the labels" if slope.high < 0 else f"probabilities are {way}")
+    if not intercept.holds(0):
+        way = "less" if intercept.value < 0 else "more"
+        found.append(f"at a probability of 0.5, {positive} is {way} frequent than predicted")
+    return "; ".join(found) or "both CIs include the ideal value, so no miscalibration is shown"
 
 
 def calibration_limits(class_weights: bool, replicates: str) -> str:

@@ -10,7 +10,7 @@ FITTED, FEW, BOUND = ({"value": value, "off": off} for value, off in ((1.5, None
 AS_GIVEN = "Probabilities are shown as the model gives them: "
 LOSS = "log loss of the test cases "
 RANGE = " Fitted temperatures: 1.50."
-SCORES = "Brier score 0.06 (95% CI 0.03 to 0.12), log loss 0.21"
+SCORES = "Brier score was 0.06 (95% CI 0.03 to 0.12) and the log loss 0.21"
 
 
 @pytest.mark.parametrize(
@@ -129,7 +129,7 @@ def calibrated(slope, positive="b", **parts):
 @pytest.mark.parametrize(
     "slope, verdict",
     [
-        (Estimate(1.2, 0.8, 1.6), "the CI includes 1, so no miscalibration is shown"),
+        (Estimate(1.2, 0.8, 1.6), "both CIs include the ideal value, so no miscalibration is shown"),
         (Estimate(0.4, 0.2, 0.6), "probabilities are too extreme"),
         (Estimate(1.8, 1.2, 2.4), "probabilities are too close to the middle"),
         (Estimate(-0.4, -0.6, -0.2), "probabilities run against the labels"),
@@ -138,13 +138,22 @@ def calibrated(slope, positive="b", **parts):
 )
 def test_calibration(slope, verdict):
     text = performance.calibration(calibrated(slope), "")
-    assert f": {verdict}. Intercept 0.10 (95% CI −0.20 to 0.40); 1 and 0 are perfect. {SCORES}." in text
+    assert f" and the intercept 0.10 (ideal: 0; 95% CI −0.20 to 0.40): {verdict}. The {SCORES}." in text
+    assert text.startswith(f"The calibration slope was {slope.value:.2f} (ideal: 1".replace("-", "−"))
+
+
+def test_a_slope_of_1_is_no_calibration_where_the_intercept_is_off():
+    slope, text = Estimate(1.1, 0.6, 1.5), "at a probability of 0.5, b is {} frequent than predicted"
+    for intercept, way in ((Estimate(-0.7, -1.4, -0.1), "less"), (Estimate(0.7, 0.1, 1.4), "more")):
+        assert performance.calibration_verdict(slope, intercept, "b") == text.format(way)
+    both = performance.calibration_verdict(Estimate(0.4, 0.2, 0.6), Estimate(0.7, 0.1, 1.4), "b")
+    assert both == f"probabilities are too extreme; {text.format('more')}"
 
 
 def test_calibration_without_a_slope():
     assert "slope is not defined" in performance.calibration(calibrated(Estimate(None)), "")
     several = performance.calibration(calibrated(Estimate(1), positive=None), "3 seeds")
-    assert several == f"For the ensemble, the mean probability of 3 seeds, summed over 3 classes: {SCORES}."
+    assert several == f"For the ensemble, the mean probability of 3 seeds, summed over 3 classes, the {SCORES}."
     limits = performance.calibration_limits(True, "3 seeds")
     assert limits.startswith("Class weights in the training loss") and "closer to the middle" in limits
     assert performance.calibration_limits(False, "") == "Calibration may differ in another population."
