@@ -30,9 +30,9 @@ OPEN = "open mark: no CI defined"
 class Row(NamedTuple):
     """A line of a forest.
 
-    estimate: drawn as a square with its CI, as a diamond where `mean`; open where it has no CI. n: of cases or
-    patients, beside it. group: written above the first of several rows of the same group. runs: single values behind
-    the estimate, drawn as faint dots; they stand for a CI.
+    estimate: drawn as a square with its CI, as a diamond where `mean`; open where it has no CI. n: beside it. group:
+    written above the first of several rows of the same group. runs: single values behind the estimate, drawn as faint
+    dots; they stand for a CI.
     """
 
     label: str
@@ -60,11 +60,12 @@ def forest(
     reference: float | None = None,
     digits: int = 2,
     sides: tuple[str, str] | None = None,
+    unit: str = "cases",
 ) -> Figure:
     """Draw a line a row: its label, its estimate with 95% CI on one axis, the same in digits, and its n.
 
     measure: name of the axis, as `AUROC` or `difference of AUROC`. reference: value of no effect, a dashed line.
-    sides: what it means to lie left and right of the reference.
+    sides: what it means to lie left and right of the reference. unit: what n counts, the heading of its column.
     """
     labels = [textwrap.fill(row.label, LABEL) for row in rows]
     places, headings, y = _places(rows, labels)
@@ -76,7 +77,8 @@ def forest(
         axes.axvline(reference, color=GREY, linewidth=0.9, linestyle=DASHED)
     told = [_digits(row.estimate, digits) for row in rows]
     digits_of_n = max((len(str(row.n)) for row in rows if row.n is not None), default=1)
-    column = 16 + DIGIT * max(map(len, [*told, HEAD])) + 6.5 * digits_of_n  # where n ends
+    widths = (max(map(len, [*told, ""])), digits_of_n), (len(HEAD), len(unit))
+    column = 16 + max(DIGIT * left + 6.5 * right for left, right in widths)  # where n ends
     for place, row, text in zip(places, rows, told):
         _row(axes, place, row)
         weight = "bold" if row.mean else "normal"
@@ -84,7 +86,7 @@ def forest(
         _beside(axes, place, "" if row.n is None else f"{row.n}", column, "right", weight)
     _beside(axes, -1, HEAD, 8, "left", "bold")
     if any(row.n is not None for row in rows):
-        _beside(axes, -1, "n", column, "right", "bold")
+        _beside(axes, -1, unit, column, "right", "bold")
     ticks = sorted([*zip(places, labels), *headings])
     axes.set_yticks([at for at, _ in ticks], [name for _, name in ticks], fontsize=9)
     bold = {at for at, _ in headings} | {at for at, row in zip(places, rows) if row.mean}
