@@ -72,7 +72,7 @@ def forest(
     figure, axes = figure_of(SINGLE, 1.25 + ROW * y + (0.2 if sides else 0))
     low, high = _limits(rows, reference)
     axes.set(xlim=(low, high), ylim=(y - 0.4, -1.5))
-    axes.xaxis.set_major_locator(MaxNLocator(5 if high - low > 0.5 else 4, steps=[1, 2, 5, 10]))  # two digits need room
+    axes.xaxis.set_major_locator(MaxNLocator(5, steps=[1, 2, 5, 10]))
     if reference is not None:
         axes.axvline(reference, color=GREY, linewidth=0.9, linestyle=DASHED)
     told = [_digits(row.estimate, digits) for row in rows]
