@@ -279,6 +279,23 @@ def mean_pooling(numbers: Numbers) -> str:
     return f"The mean of patch features, without attention, reached {reached}; paired difference {quoted(gain)}."
 
 
+def one_stain(numbers: Numbers) -> str:
+    """Say what each stain alone reaches, and how much higher the model is in the same cases; empty without any."""
+    headline, told = numbers["headline"], []
+    for entry in numbers["baselines"]:
+        stain = entry["name"].removeprefix("mean_pool_")
+        if stain == entry["name"] or not entry["fitted"] or entry[headline].value is None:
+            continue
+        gain = quoted(sentences.difference(entry, numbers), more=n_of(entry["n"], "case"))
+        told.append(f"{stain} {num(entry[headline].value, 2)}, model − baseline {gain}")
+    if not told:
+        return ""
+    return (
+        f"AUROC of one stain alone (mean of patch features), in the cases that have it: {'; '.join(told)}. The model "
+        "differs from these in more than its stains: to compare stains alone, compare studies."
+    )
+
+
 def against(entry: Mapping[str, Any], numbers: Numbers) -> str:
     """Say how much higher or lower the model is than a baseline, and whether that is a difference."""
     gain = sentences.difference(entry, numbers)

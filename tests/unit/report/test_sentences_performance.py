@@ -211,6 +211,21 @@ def test_against_baselines(gain, text):
     assert performance.baselines(none) == "None of 1 baseline has a defined AUROC." and performance.unfitted(none)
 
 
+def test_each_stain_alone_has_its_paired_difference_beside_it():
+    found = [
+        baseline("mean_pool", 0.86, Estimate(0.03, -0.05, 0.1)),
+        baseline("mean_pool_h&e", 0.85, Estimate(0.04, -0.11, 0.19)) | {"n": 58},
+        baseline("mean_pool_melan", 0.53, Estimate(0.3)) | {"n": 1},
+        baseline("mean_pool_sox10", 0.5, Estimate(0.4), fitted=0) | {"n": 50},
+    ]
+    said = performance.one_stain({"headline": "fold_mean", "baselines": found})
+    assert said.startswith(
+        "AUROC of one stain alone (mean of patch features), in the cases that have it: h&e 0.85, model − baseline 0.04 "
+        "(58 cases; 95% CI −0.11 to 0.19); melan 0.53, model − baseline 0.30 (1 case). The model differs"
+    )
+    assert performance.one_stain({"headline": "fold_mean", "baselines": found[:1]}) == ""
+
+
 def test_a_difference_without_a_ci_has_its_reason_and_the_pooled_one():
     entry = baseline("mean_pool_h&e", 0.93, Estimate(-0.13)) | {"n": 27, "without_stain": 2, "constant": False}
     entry["auc_difference"]["model"] = Estimate(-0.09, -0.23, 0.05)
