@@ -224,8 +224,7 @@ def _stain_column(table: pd.DataFrame) -> str | None:
 def _with_stains(names: Names, words: Iterable[str], known: bool = True) -> Names:
     """Return the names with the stains that these words are. known: whether somebody wrote them."""
     names.stains = propose_stains.named(Counter(words))
-    strange = [name for name in names.stains if name not in propose_stains.STAINS]
-    told = f"{few(strange)} not known as a stain" if strange else propose_stains.also_spelt(names.stains)
+    told = propose_stains.unknown(names.stains) or propose_stains.also_spelt(names.stains)
     if told := told if known else NO_STAIN:
         names.guesses["stains"] = told
     return names

@@ -175,7 +175,12 @@ def test_features_without_images_have_everything_but_thumbnails(tmp_path, monkey
     study = Study(tmp_path, {"01": {"5": 8}}, seeds=(1,), placed=True)
     listed, patches_of = study.browser(browser, monkeypatch, images=False)
     content = patches_of(listed["cases"][0])
-    assert content["images"] is None and content["sheets"] == [] and set(content["patches"]["sheet"]) == {-1}
+    assert (
+        content["images"] is None
+        and listed["images"] is False
+        and content["sheets"] == []
+        and set(content["patches"]["sheet"]) == {-1}
+    )
     assert content["patches"]["sd"] is None and listed["cases"][0]["sd"] is None and content["patches"]["x"]
     assert json.loads((tmp_path / "browser/browser.json").read_text())["flags"] == []
 
