@@ -15,10 +15,11 @@ from stratamil.cohort.patch_files import PATCH, LeftOut, scan, settled
 from stratamil.core import ids, tables
 from stratamil.core.errors import UserError, few
 from stratamil.core.names import UNKNOWN_STAIN, Grammar, column, natural
-from stratamil.core.wording import in_list
+from stratamil.core.wording import counted, in_list
 
 USED = "used"
 ALL_EXCLUDED = "all are in cohort.exclude_patches"  # of a case without patches
+MOST = 0.5  # share of the cases that have several rows in a table of slides
 UnknownStains = Literal["exclude", "error"]
 
 
@@ -110,6 +111,9 @@ def join(
     if patches.empty:
         example = f" (e.g. {left_out[0][0]!r}: {left_out[0][1]})" if left_out else ""
         raise UserError(f"{where}: none of {len(left_out)} files is a patch{example}: {remedy}")
+    told = [ids.told(levelled, str(where))] * bool(levelled)
+    if line := _of_slides(labels):
+        told, labels = [*told, line], labels.drop_duplicates("case_id")
     cases = _case_table(patches, labels.drop_duplicates("case_id"), stains)
     if not cases["n_patches"].any():
         raise UserError(
@@ -119,7 +123,7 @@ def join(
         )
     excluded = _excluded_table(left_out, labels, patches, cases, emptied)
     _account(n_read, len(labels), patches, cases, excluded)
-    return Inventory(patches, cases, excluded, folders or {}, [ids.told(levelled, str(where))] * bool(levelled))
+    return Inventory(patches, cases, excluded, folders or {}, told)
 
 
 def of_files(excluded: pd.DataFrame) -> pd.Series:
@@ -154,6 +158,16 @@ def without(patches: pd.DataFrame, cases: pd.DataFrame, paths: Collection[str]) 
         for case, stain, *_ in there - left:
             cases.loc[cases["case_id"] == case, [f"{name}_{column(stain)}", f"n_{name}"]] -= 1
     return patches[~gone], cases
+
+
+def _of_slides(labels: pd.DataFrame) -> str:
+    """Return the line on a table that has several rows of most of its cases, which agree; empty for any other."""
+    n = labels["case_id"].value_counts()
+    if not len(n) or (n > 1).mean() <= MOST:
+        return ""
+    return (
+        f"The labels table has several rows a case, as for slides: {len(labels):,} rows are {counted(len(n), 'case')}"
+    )
 
 
 def _case_table(patches: pd.DataFrame, labels: pd.DataFrame, stains: Sequence[str]) -> pd.DataFrame:

@@ -16,7 +16,7 @@ from stratamil.core.names import natural
 
 # Reasons in excluded.csv for files that were not opened.
 UNLISTED = "not in the manifest"
-EXCLUDED = "excluded in the manifest"
+EXCLUDED = "marked as excluded in the manifest"
 UNOPENED = (UNLISTED, EXCLUDED)
 NAMES = ("case", "stain", "slice")
 COLUMNS = ("file", *NAMES, "excluded")

@@ -178,7 +178,8 @@ def warnings(
     set's own size. whole_sites: whether sets are of whole sites, which are as large as they are: one line tells how.
     """
     if whole_sites:
-        return [*_covered(splits, cases), _ranges(splits, cases.set_index("case_id"), classes)]
+        known = cases.set_index("case_id")
+        return [*_covered(splits, cases), *_within(splits, known), _ranges(splits, known, classes)]
     found = list(off_balance(splits, cases, classes, shares))
     return [*_covered(splits, cases), *([_worst(found, len(splits))] if found else [])]
 
@@ -221,6 +222,17 @@ def off_balance(
             share = shares[part] if shares else len(chosen) / len(cases)
             for off in _imbalance(chosen, total.reindex(classes), share):
                 yield name, part, off
+
+
+def _within(splits: Mapping[str, Split], known: pd.DataFrame) -> list[str]:
+    """Return the line on splits that validate on sites that they train on."""
+    sites = {
+        name: [set(known.loc[part, "site"]) for part in (split.train, split.val)] for name, split in splits.items()
+    }
+    n = sum(bool(train & val) for train, val in sites.values())
+    return [f"validation cases of {n_of(n, 'split')} are patients of the sites that train it, for no site was left"] * (
+        n > 0
+    )
 
 
 def _ranges(splits: Mapping[str, Split], known: pd.DataFrame, classes: Sequence[str]) -> str:
