@@ -11,14 +11,12 @@ import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
 
-from stratamil.cohort import cohort_warnings, flow, generated_splits, inventory, patch_files, splits
+from stratamil.cohort import cohort_warnings, flow, generated_splits, inventory, patch_files, splits, telling
 from stratamil.cohort.inventory import USED
 from stratamil.cohort.splits import Split
 from stratamil.core.names import column, natural
 from stratamil.core.wording import listed
 from stratamil.report import cohort_excluded, cohort_plots, duplicate_sentences, quality_sentences, stain_sentences
-from stratamil.stats import intervals, metrics
-from stratamil.stats.intervals import Estimate
 
 COMBINATIONS = 12  # rows of the figure of missing stains
 ALL = "all stains"
@@ -238,41 +236,15 @@ def _predictors(
 ) -> list[dict[str, Any]]:
     """Return how well the amount of tissue, or having a stain, tells the classes apart without a look at any patch.
 
-    One dict each, of the class that has more of it: AUROC (so at least 0.5) with its bootstrap interval by patient.
-    With more than two classes each is set against the rest, and the one told best is given.
+    One dict each, of telling.found.
     """
     measures = {"number of slices": used["n_slices"], "number of patches": used["n_patches"]}
     if quality and quality["empty"]:
         blank = {row["case_id"]: row["empty"] / row["patches"] for row in quality["empty"]}
         what = "blank patches" if quality["images"] else "constant features"
         measures[f"share of {what}"] = used["case_id"].map(blank).fillna(0)
-    there = {stain: (used[f"patches_{column(stain)}"] > 0).astype(int) for stain in stains}
-    measures |= {f"presence of the stain {stain}": values for stain, values in there.items()}
-    measures = {name: values.to_numpy(dtype=float) for name, values in measures.items() if values.nunique() > 1}
-    told = {name: [] for name in measures}
-    weights = intervals.bootstrap_weights(used["patient_id"], bootstrap_samples, seed)
-    for target in classes[-1:] if len(classes) == 2 else classes:
-        y = (used["class"] == target).to_numpy(dtype=int)
-        if not metrics.has_both(y):
-            continue
-        other = classes[0] if len(classes) == 2 else "the rest"
-        for name, values in measures.items():
-            sampled = intervals.weighted_auc(y, np.column_stack([-values, values]), weights)
-            sides, patients = intervals.sides(y, used["patient_id"], 2), used["patient_id"].nunique()
-            auc = intervals.auc_interval(metrics.roc_auc(y, values), sampled, [sides], patients)
-            typical = np.mean if name.startswith(("presence", "share")) else np.median
-            more, fewer = (target, typical(values[y == 1])), (other, typical(values[y == 0]))
-            told[name].append({"measure": name} | _told(auc, more, fewer))
-    return [max(rows, key=lambda row: row["auc"].value) for rows in told.values() if rows]
-
-
-def _told(auc: Estimate, more: tuple[str, float], fewer: tuple[str, float]) -> dict[str, Any]:
-    """Return a dict of `_predictors`; the classes, each with what is typical of it, are swapped below 0.5."""
-    if auc.value < 0.5:
-        low, high = (None, None) if auc.low is None else (1 - auc.high, 1 - auc.low)
-        auc, more, fewer = Estimate(1 - auc.value, low, high, auc.n), fewer, more
-    row = {"more": more[0], "fewer": fewer[0], "auc": auc}
-    return row | {"typical_more": float(more[1]), "typical_fewer": float(fewer[1])}
+    measures |= telling.presence({stain: used[f"patches_{column(stain)}"] > 0 for stain in stains})
+    return telling.found(measures, used, classes, bootstrap_samples, seed)
 
 
 def _sets(sets: Mapping[str, Split], used: pd.DataFrame, stains: Sequence[str]) -> list[dict[str, Any]]:

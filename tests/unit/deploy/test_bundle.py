@@ -123,6 +123,15 @@ def test_one_training_is_no_ensemble_and_enough_patients_have_a_bootstrap(made):
     assert "that of an AUROC of 0 or 1 from Newcombe's method" in model_card.text(facts)
 
 
+def test_the_card_repeats_that_a_stain_told_the_class_and_needs_no_such_fact(made):
+    """Bundles of earlier versions do not have it."""
+    facts = json.loads(json.dumps(bundle.read(made.zip).facts))
+    facts["reference"]["telling_stains"] = [{"stain": "melan", "by_class": {}, "warning": "Melan tells the class."}]
+    assert "Melan tells the class.\nA new case without melan is flagged." in model_card.text(facts)
+    del facts["reference"]["telling_stains"]
+    assert "Read with care" not in model_card.text(facts)
+
+
 def test_the_card_counts_patches_that_models_saw(made):
     """Not those that were excluded for what their pixels are, and no case that no split uses."""
     table = made.data.table

@@ -15,7 +15,7 @@ from PIL import Image
 from sklearn.metrics import roc_auc_score
 
 import cohort as script
-from stratamil.cohort import cohort_warnings, patch_files, splits
+from stratamil.cohort import cohort_warnings, patch_files, splits, telling
 from stratamil.core.errors import UserError
 from stratamil.report import cohort_sentences, cohort_summary, samples, sentences_cases, style
 from stratamil.stats.intervals import Estimate
@@ -64,7 +64,7 @@ def test_amounts_that_tell_the_class():
     for i, case in enumerate(few.cases):
         case["slices"] = {"h&e": [10 + (i * 7) % 10 + 2 * (i < 10)]}
     auc = few.numbers()["predictors"][0]["auc"]
-    assert auc.value > cohort_warnings.TELLING and auc.low <= 0.5
+    assert auc.value > telling.CLEAR and auc.low <= 0.5
     assert not any("alone separates" in line for line in few.warnings())
 
 
