@@ -83,6 +83,7 @@ def take_features(
     folder = Path(args.folder or args.manifest.parent)
     scanned = precomputed.scan(args.manifest, folder, grammar, args.encoder)
     known = ids.Known(labelled["case_id"])
+    case_of = {entry.file: entry.case for entry in manifest.read(args.manifest, folder)}
     taken = inventory.join(
         patch_files.ordered(patch_files.spelt(scanned.patches, known), stains),
         labelled,
@@ -94,6 +95,7 @@ def take_features(
         remedy="add their stains to names.stains",
         exclude=exclude,
         levelled=known.levelled,
+        unknown=patch_files.of_unknown_stains(scanned.left_out, grammar, case_of),
     )
     taken.patches.attrs["warnings"] = scanned.warnings  # parquet keeps them for the cohort page
     for line in scanned.warnings:

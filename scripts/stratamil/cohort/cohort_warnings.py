@@ -6,7 +6,7 @@ from typing import Any
 import pandas as pd
 
 from stratamil.cohort import duplicates, sites, telling
-from stratamil.cohort.inventory import USED, of_files
+from stratamil.cohort.inventory import NO_PATCHES, ONLY_UNKNOWN, USED, of_files
 from stratamil.cohort.manifest import UNOPENED
 from stratamil.cohort.patch_files import BROKEN_LINK, RENAMED, REPEATED
 from stratamil.cohort.resembling import LIKE, MISTYPED
@@ -171,9 +171,15 @@ def mixed_patients(cohort: Numbers) -> Iterator[str]:
 
 def lost(cohort: Numbers, excluded: pd.DataFrame) -> Iterator[str]:
     """Yield which cases and files take no part although someone meant them to."""
-    empty = [case["case_id"] for case in cohort["cases"] if case["status"] == "no patches"]
+    empty = [case["case_id"] for case in cohort["cases"] if case["status"] == NO_PATCHES]
     if empty:
         yield f"{_have(empty, 'labelled case')} no patches and {_are(empty)} excluded: {_cases(empty)}."
+    others = [case["case_id"] for case in cohort["cases"] if case["status"] == ONLY_UNKNOWN]
+    if others:
+        yield (
+            f"{_have(others, 'labelled case')} patches only of stains that the study does not name, and "
+            f"{_are(others)} excluded: {_cases(others)}."
+        )
     rows = excluded[(excluded["kind"] == "case") & (excluded["reason"] == "no row in the labels")]
     if len(rows):
         copies = cohort["quality"]["unused"] if cohort["quality"] else {}

@@ -13,7 +13,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from stratamil.cohort import duplicates, split_files
-from stratamil.cohort.inventory import USED
+from stratamil.cohort.inventory import NO_PATCHES, ONLY_UNKNOWN, USED
 from stratamil.core import ids as case_ids
 from stratamil.core.errors import UserError, few
 from stratamil.core.files import atomic
@@ -301,8 +301,10 @@ def _unusable(ids: NDArray[np.object_], known: pd.DataFrame) -> Iterator[tuple[s
                 if slides
                 else "not in the labels table: correct the ids, or add them to the labels"
             )
-        elif kind == "no patches":
+        elif kind == NO_PATCHES:
             why = "labelled but without patches: take them out, or add their patches"
+        elif kind == ONLY_UNKNOWN:
+            why = "labelled but without patches of a stain in names.stains: take them out, or name their stains"
         else:
             why = f"labelled but with {kind}: take them out, or give the code a class in cohort.classes"
         yield why, _sorted(ids[status == kind])

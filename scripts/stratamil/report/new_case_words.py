@@ -13,7 +13,7 @@ MEANING = {
     "no_good_patch": "All patches would be excluded for their quality, as blank ones are; they were used.",
     "stain_unknown": "Patches of a stain that the model does not know were not used.",
     "stains_missing": "No training case had exactly these stains.",
-    "telling_stain_missing": "A stain whose presence told the class in training is missing: the model may decide by that.",
+    "telling_stain_missing": "A stain is missing that told the class in training: the model may decide by its absence.",
     "few_patches": "Fewer patches than in any training case.",
     "feature_shift": "Patches unlike those of training: other staining, scanner or tissue, or artefacts.",
     "members_disagree": "The models disagree more than on most training cases (one seed: a third decide otherwise).",

@@ -15,6 +15,7 @@ from sklearn.model_selection import StratifiedGroupKFold
 
 import splits as script
 from stratamil.cohort import generated_splits, split_files, splits
+from stratamil.cohort.inventory import ONLY_UNKNOWN
 from stratamil.cohort.splits import Split
 from stratamil.core.errors import UserError
 
@@ -453,7 +454,11 @@ def test_an_array_in_a_format_of_later_years_is_no_split_file(tmp_path):
 
 def test_too_few_cases_are_explained_by_what_was_left_out():
     rows = [(str(i), "2", "", "class code 2 excluded") for i in range(7)] + [("8", "0", "", "class code 0 excluded")]
-    rows += [("9", "3", "b", "no patches"), *((str(i), "1", "a", "used") for i in range(10, 20))]
+    rows += [
+        ("9", "3", "b", "no patches"),
+        ("20", "3", "b", ONLY_UNKNOWN),
+        *((str(i), "1", "a", "used") for i in range(10, 20)),
+    ]
     cases = pd.DataFrame(rows, columns=["case_id", "label", "class", "status"]).assign(
         patient_id=lambda t: t["case_id"]
     )
@@ -463,7 +468,7 @@ def test_too_few_cases_are_explained_by_what_was_left_out():
     assert error.value.problems == (
         "splits.n_splits is 5, but class b has 0 patients: 5 are needed, one for every set; add cases, or correct its "
         "codes in cohort.classes; "
-        "9 of 19 cases in data/labels.csv are excluded: 7 with code '2' and 1 with code '0' (cohort.excluded_codes), "
-        "1 without patches",
+        "10 of 20 cases in data/labels.csv are excluded: 7 with code '2' and 1 with code '0' (cohort.excluded_codes), "
+        "1 without patches, 1 without patches of a stain in names.stains",
     )
     assert generated_splits.left_out(cases[cases["status"] == "used"], "x") == ""

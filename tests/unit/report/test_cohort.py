@@ -15,7 +15,7 @@ from PIL import Image
 from sklearn.metrics import roc_auc_score
 
 import cohort as script
-from stratamil.cohort import cohort_warnings, patch_files, splits, telling
+from stratamil.cohort import cohort_warnings, inventory, patch_files, splits, telling
 from stratamil.core.errors import UserError
 from stratamil.report import cohort_sentences, cohort_summary, samples, sentences_cases, style
 from stratamil.stats.intervals import Estimate
@@ -125,6 +125,11 @@ def change_no_patches(made):
     made.excluded += [("case", "e1", "no patches", "", 0)]
 
 
+def change_other_stains(made):
+    made.cases += [made.case("e1", "benign") | {"slices": {}, "status": inventory.ONLY_UNKNOWN}]
+    made.excluded += [("case", "e1", inventory.ONLY_UNKNOWN, "patches of cd31", 0)]
+
+
 def change_no_row(made):
     made.excluded += [("case", "77", "no row in the labels", "", 12)]
 
@@ -149,6 +154,10 @@ def change_stain_of_one_class(made):
         (change_patient_of_two_classes, "1 patient has cases of several classes: ph0 (benign, high-grade)."),
         (change_unknown_stain, "are excluded: cd31 (3 patches)."),
         (change_no_patches, "1 labelled case has no patches and is excluded: case e1."),
+        (
+            change_other_stains,
+            "1 labelled case has patches only of stains that the study does not name, and is excluded: case e1.",
+        ),
         (change_no_row, "1 case has patches but no row in the labels, and is excluded: case 77 (12 patches)."),
         (change_untested, "b3"),
         (
