@@ -144,6 +144,8 @@ def report(taken: inventory.Inventory) -> None:
         logging.warning(line)
     logging.info("%d patches of %d cases", len(taken.patches), taken.patches["case_id"].nunique())
     logging.info("used: %d patches of %d cases, before images are read", used["n_patches"].sum(), len(used))
+    of_stain = taken.patches.loc[taken.patches["case_id"].isin(used["case_id"]), "stain"].value_counts(sort=False)
+    logging.info("patches of each stain: %s", "; ".join(f"{stain} {n}" for stain, n in of_stain.items() if n))
     for (kind, reason), n in taken.excluded[["kind", "reason"]].value_counts().items():
         logging.info("excluded: %d %ss: %s", n, kind, reason)
 
