@@ -187,9 +187,9 @@ SIX = [[0, 0], [1], [0], [1], [0], [1]]  # cases 1 and 2 are of one patient
         (
             (["1", "1", "3"], ["2"], ["98"]),
             [
+                "test_cases names 98, not in",
                 "train_cases names 1 more than once",
                 "val_cases holds no used case of class low-grade",
-                "test_cases names 98, not in",
                 "test_cases holds no used case of class benign, low-grade",
                 "train_cases and val_cases share patient p0 (case 1 and case 2)",
             ],
@@ -209,8 +209,23 @@ def test_all_problems_of_all_preset_files_are_told_at_once(tmp_path):
     paths = [tmp_path / f"{name}.npz" for name in ("one", "absent", "two")]
     with pytest.raises(UserError) as error:
         splits.preset(paths, used(SIX), TWO)
-    lines = list(zip(error.value.problems, [paths[0], paths[0], paths[1], paths[2]], strict=True))
+    lines = list(zip(error.value.problems, [paths[2], paths[0], paths[0], paths[1]], strict=True))
     assert all(line.startswith(f"{path}: ") for line, path in lines)
+
+
+def test_cases_that_presets_name_and_that_are_not_used_are_one_line_of_a_kind(tmp_path):
+    paths = [tmp_path / f"{i}.npz" for i in range(1, 6)]
+    for i, path in enumerate(paths):
+        lost = [["71", "99_HE.svs", "98"], [], []]
+        train, val, test = (own + lost[(k + i) % 3] for k, own in enumerate((["1", "2", "3"], ["4", "5"], ["6", "7"])))
+        splits.write(Split(train, val, test), path)
+    with pytest.raises(UserError) as error:
+        splits.preset(paths, used(SIX), TWO)
+    where = f"{paths[0]}, {paths[1]}, {paths[2]} and 2 more: train_cases, val_cases and test_cases name"
+    assert error.value.problems == (
+        f"{where} 71, labelled but without patches: take them out, or add their patches",
+        f"{where} 98, 99_HE.svs, not in the labels table: correct the ids, or add them to the labels",
+    )
 
 
 @pytest.mark.parametrize(
