@@ -200,7 +200,8 @@ def _of_columns(cohort: Numbers) -> Iterator[str]:
     if odd := cohort["implausible"]:
         unit = "case" if cohort["patient_column"] is None else "patient"
         named = few([f"{what} of {unit} {who}" for what, who, _ in odd], NAMED)
-        yield f"Implausible in the labels table: {named}. Correct the table{_also_differ(odd, unit)}."
+        more = " (below the table of all cases on the cohort page)" if len(odd) > NAMED else ""
+        yield f"Implausible in the labels table: {named}{more}. Correct the table{_also_differ(odd, unit)}."
 
 
 def _also_differ(odd: list[tuple[str, str, bool]], unit: str) -> str:

@@ -3,6 +3,7 @@
 import json
 import re
 import sys
+from collections import defaultdict
 from dataclasses import asdict
 
 import numpy as np
@@ -17,7 +18,7 @@ from sklearn.metrics import roc_auc_score
 import cohort as script
 from stratamil.cohort import cohort_warnings, inventory, patch_files, splits, telling
 from stratamil.core.errors import UserError
-from stratamil.report import cohort_sentences, cohort_summary, samples, sentences_cases, style
+from stratamil.report import cohort_sentences, cohort_summary, page, quality_sentences, samples, sentences_cases, style
 from stratamil.stats.intervals import Estimate
 
 pytestmark = pytest.mark.slow
@@ -472,6 +473,29 @@ def test_what_no_person_can_be_is_a_warning():
         "Where one patient has several values, the column of patients may be the wrong one."
     )
     assert line(odd[1]) == "Implausible in the labels table: age 430 of patient p<9>. Correct the table."
+    many = [("age 430", f"p<{i}>", False) for i in range(11)]
+    assert "p<7> and 3 more (below the table of all cases on the cohort page). Correct" in line(*many)
+    looks = {"implausible": many}
+    found = cohort_summary.numbers(known, cases, excluded, made.splits(), **made.settings(), looks=looks)
+    assert all(f"<li>age 430 of patient p&lt;{i}&gt;</li>" in rendered(found) for i in range(11))
+
+
+def rendered(found):
+    """The page of these numbers, without figures and pictures."""
+    found = found | {"samples": [], "folder": "x", "commit": None, "inputs": {}}
+    return page.template(TEMPLATE).render(
+        title="The cohort", study="Made", colors=COLORS, cohort=found, prose=cohort_sentences.of_page(found), looks={},
+        grades_of=quality_sentences.of_page(found, None), samples="", figures=defaultdict(str), first_page=None,
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize("width", [1400, 1200])
+def test_tables_have_the_width_of_the_page(width, tmp_path):
+    """The widest have a row a stain and class; below 80rem the contents are above them, not beside."""
+    made = Made(4, classes=["hyperplastic", "carcinoma"], stains=["H&E", "Melan A", "SOX-10"])
+    for case in made.cases:
+        case["slices"] = {stain: [144, 128, 130, 90] for stain in made.stains}
+    assert browse(rendered(made.numbers()), width, "", tmp_path)["cut"] == []
 
 
 def test_cases_that_are_lost_come_before_rare_stains():
