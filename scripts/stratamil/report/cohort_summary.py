@@ -21,7 +21,15 @@ from stratamil.report import cohort_excluded, cohort_plots, duplicate_sentences,
 COMBINATIONS = 12  # rows of the figure of missing stains
 ALL = "all stains"
 # where features and columns tell nothing
-UNKNOWN = {"sites": None, "names": None, "drift": [], "implausible": [], "patch_quality": None, "twice": None}
+UNKNOWN = {
+    "sites": None,
+    "names": None,
+    "drift": [],
+    "implausible": [],
+    "mixed_stains": [],
+    "patch_quality": None,
+    "twice": None,
+}
 
 
 def classed(patches: pd.DataFrame, cases: pd.DataFrame) -> pd.DataFrame:
@@ -54,7 +62,7 @@ def numbers(
     bootstrap_samples, seed: of the bootstrap by patient. plan: how the splits came about: by, and preset, or n_splits,
     n_repeats, validation, balance and seed. quality: of quality.look, or None. unreadable: of left_out.read, for flow
     and `excluded` alone. looks: what features and columns tell: sites (of sites.spread, with `column` and `probe`, of
-    site_probe.probe), names (of stain_identity.look), drift (of colour_drift.by_columns), implausible (of
+    site_probe.probe), mixed_stains and names (of their look), drift (of colour_drift.by_columns), implausible (of
     columns.implausible), patch_quality (of patch_quality.look), twice (of near_copies.seen); each empty or absent where
     nothing is known. Stains that no used case has are in absent_stains alone. `grave` counts the first warnings, `lost`
     those after them.
@@ -102,6 +110,7 @@ def said(result: Mapping[str, Any], excluded: pd.DataFrame, of_splits: list[str]
     grave = [
         *duplicate_sentences.warnings(result),
         *cohort_warnings.leaks(result),
+        *stain_sentences.of_several(result["mixed_stains"]),
         *stain_sentences.warnings(result["names"]),
         *cohort_warnings.wrong_stains(result),
         *cohort_warnings.shortcuts(result),
