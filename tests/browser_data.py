@@ -34,7 +34,7 @@ def call(name, *told):
 class Study:
     """The study in `folder`/browser: `cases` and `patches` (by key) are what the page was told."""
 
-    def __init__(self, folder, cases=CASES, px=24, tissue=False):
+    def __init__(self, folder, cases=CASES, px=24, tissue=False, images=True):
         self.root, self.px, self.random = folder / "browser", px, np.random.default_rng(5)
         self.tissue, self.cases, self.patches = tissue, [], {}
         shutil.copytree(PAGE, self.root)
@@ -53,6 +53,7 @@ class Study:
             "stain_colours": COLOURS[1],
             "seeds": SEEDS,
             "px": px,
+            "images": images,
             "columns": 10,
             "patches": "all",
             "cases": self.cases,

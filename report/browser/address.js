@@ -45,7 +45,7 @@
   const STEPS = ["case", "beside", "page", "blind"]; // what Back takes back
 
   const parse = () => {
-    const state = { ...USUAL };
+    const state = S.usual();
     const asked = new URLSearchParams(location.search);
     for (const name of ["blind", "seed"]) if (asked.has(name)) state[name] = asked.get(name);
     for (const [name, value] of new URLSearchParams(location.hash.slice(1))) if (name in USUAL) state[name] = value;
@@ -66,14 +66,15 @@
   const written = (state) => {
     const hash = new URLSearchParams();
     const asked = new URLSearchParams(location.search);
-    for (const [name, usual] of Object.entries(USUAL)) {
+    for (const [name, usual] of Object.entries(state.blind ? USUAL : S.usual())) {
       if (state[name] !== usual) hash.set(name, state[name]);
       else if (name === "blind" && asked.get("blind") === "1") hash.set("blind", "0");
     }
     return `#${hash}`;
   };
 
-  S.usual = () => ({ ...USUAL });
+  // Where patches have no images, a case begins with what there is to see: where they lie, and in which slice.
+  S.usual = () => (S.study?.images === false ? { ...USUAL, map: "1", group: "slice" } : { ...USUAL });
   S.state = S.usual();
   S.address = (changes) => written(clean({ ...S.state, ...forCase(changes) }));
 
@@ -102,8 +103,9 @@
   let open = {}; // what was seen before the reading was blinded
   /** Hide what the model said, and with it the case that is open; or show again what was seen. */
   S.blind = (on) => {
-    if (on) open = Object.fromEntries(["case", "stain", ...TELLING].map((name) => [name, S.state[name]]));
-    S.go(on ? { blind: "1", case: "" } : { ...open, blind: "" });
+    const of = (state, names) => Object.fromEntries(names.map((name) => [name, state[name]]));
+    if (on) open = of(S.state, ["case", "stain", ...TELLING]);
+    S.go(on ? { blind: "1", case: "" } : { ...of(S.usual(), TELLING), ...open, blind: "" });
   };
 
   /** Change what is seen. */

@@ -42,8 +42,9 @@ def generate(
     classes. n_splits: n, those of a repeat, whose test sets are a partition of the cases. validation: None, the next
     test set (n >= 3), or a share of the cohort, drawn from what the test set leaves. n_repeats: partitions; repeat r
     (from 1) has splits (r - 1) * n + 1 to r * n. left_out: what `left_out` says, for the message where a class has too
-    few patients. setting: that names n, for messages. by: `site` keeps sites whole, too, in all three sets. balance:
-    with `site` each set has its share of each site and of each class within it, see `balance`.
+    few patients. setting: that names n, for messages. by: `site` keeps sites whole, too; where what a test set leaves
+    has too few sites for two sets, a share for validation is of patients of all of them. balance: with `site` each set
+    has its share of each site and of each class within it, see `balance`.
 
     Folds are those of sklearn's StratifiedGroupKFold or, where one of them lacks a class, the nearest that lack none
     (see `_complete`). The same seed gives the same splits: the first partition is drawn with `seed` itself, that of
@@ -65,7 +66,7 @@ def generate(
     everyone, made = cases.index.to_numpy(), []
     for repeat in range(n_repeats):
         # Of two halves each is once all there is to train and validate on.
-        folds = draw_folds(cases, n, _state(seed, repeat), parts=2 if n == 2 else 1)
+        folds = draw_folds(cases, n, _state(seed, repeat), parts=2 if n == 2 and by != "site" else 1)
         if folds is None:
             no_way = sites.impossible(cases, n, setting, draw_folds) if by == "site" else _no_way(patients, n, setting)
             raise UserError(no_way)
@@ -88,7 +89,13 @@ def _draws(by: str | None, balance: Sequence[str]) -> tuple[Callable[..., Any], 
     if by != "site" and "site" not in balance:
         return _folds, _draw
     how = {"group": "site" if by == "site" else "patient_id", "also": [name for name in balance if name != "class"]}
-    return partial(balancing.folds, **how), partial(balancing.draw, **how)
+    folds, draw = partial(balancing.folds, **how), partial(balancing.draw, **how)
+
+    def sites_or_patients(cases: pd.DataFrame, share: float, state: int) -> NDArray[np.int64] | None:
+        whole = draw(cases, share, state)
+        return _draw(cases, share, state) if whole is None else whole
+
+    return folds, sites_or_patients if by == "site" else draw
 
 
 def _no_way(patients: pd.Series, n: int, setting: str) -> str:

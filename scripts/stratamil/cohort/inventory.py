@@ -15,12 +15,13 @@ from stratamil.cohort.patch_files import PATCH, LeftOut, of_unknown_stains, scan
 from stratamil.core import ids, tables
 from stratamil.core.errors import UserError, few
 from stratamil.core.names import UNKNOWN_STAIN, Grammar, case_id, column, natural
-from stratamil.core.wording import in_list
+from stratamil.core.wording import counted, in_list
 
 USED = "used"
 NO_PATCHES = "no patches"  # status of a case
 ONLY_UNKNOWN = "no patches of a stain in names.stains"  # status of a case whose patches are all of other stains
 ALL_EXCLUDED = "all are in cohort.exclude_patches"  # of a case without patches
+MOST = 0.5  # share of the cases that have several rows in a table of slides
 UnknownStains = Literal["exclude", "error"]
 
 
@@ -29,7 +30,8 @@ class Inventory:
     """What there is: every file is in `patches` or in `excluded`, every row of the labels in `cases` or in `excluded`.
 
     patches: one row a patch, of cases that are not used, too. cases: one row a case of the labels, with its status.
-    excluded: kind (file, row, case), name, reason, detail, patches (of a case that is not used, or in a feature file).
+    excluded: kind (file, row, case), name, reason, detail, patches (of a case that is not used, in a feature file, or
+    1 of one that is excluded on purpose).
     folders: folder -> time of change in ns, before its files were listed. told: lines on what a reader should know.
     """
 
@@ -97,7 +99,7 @@ def join(
     """
     listed = patches["path"].isin(exclude)
     emptied = set(patches["case_id"][listed])
-    left_out = [*left_out, *(LeftOut(path, *exclude[path], 0) for path in patches["path"][listed])]
+    left_out = [*left_out, *(LeftOut(path, *exclude[path], 1) for path in patches["path"][listed])]
     patches = patches[~listed].reset_index(drop=True) if listed.any() else patches
     left_out, counts = [LeftOut(*each) for each in left_out], Counter()
     for _, reason, detail, number in left_out:
@@ -113,6 +115,9 @@ def join(
     if patches.empty:
         example = f" (e.g. {left_out[0][0]!r}: {left_out[0][1]})" if left_out else ""
         raise UserError(f"{where}: none of {len(left_out)} files is a patch{example}: {remedy}")
+    told = [ids.told(levelled, str(where))] * bool(levelled)
+    if line := _of_slides(labels):
+        told, labels = [*told, line], labels.drop_duplicates("case_id")
     cases = _case_table(patches, labels.drop_duplicates("case_id"), stains)
     if not cases["n_patches"].any():
         raise UserError(
@@ -124,7 +129,7 @@ def join(
     cases.loc[cases["case_id"].isin(others), "status"] = ONLY_UNKNOWN
     excluded = _excluded_table(left_out, labels, patches, cases, _details(cases, emptied, others))
     _account(n_read, len(labels), patches, cases, excluded)
-    return Inventory(patches, cases, excluded, folders or {}, [ids.told(levelled, str(where))] * bool(levelled))
+    return Inventory(patches, cases, excluded, folders or {}, told)
 
 
 def of_files(excluded: pd.DataFrame) -> pd.Series:
@@ -159,6 +164,16 @@ def without(patches: pd.DataFrame, cases: pd.DataFrame, paths: Collection[str]) 
         for case, stain, *_ in there - left:
             cases.loc[cases["case_id"] == case, [f"{name}_{column(stain)}", f"n_{name}"]] -= 1
     return patches[~gone], cases
+
+
+def _of_slides(labels: pd.DataFrame) -> str:
+    """Return the line on a table that has several rows of most of its cases, which agree; empty for any other."""
+    n = labels["case_id"].value_counts()
+    if not len(n) or (n > 1).mean() <= MOST:
+        return ""
+    return (
+        f"The labels table has several rows a case, as for slides: {len(labels):,} rows are {counted(len(n), 'case')}"
+    )
 
 
 def _case_table(patches: pd.DataFrame, labels: pd.DataFrame, stains: Sequence[str]) -> pd.DataFrame:

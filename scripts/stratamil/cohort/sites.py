@@ -27,16 +27,16 @@ def check(cases: pd.DataFrame, classes: Sequence[str], n: int, setting: str) -> 
     there = _ordered(cases["site"])
     problems = [*_torn(cases)]
     if len(there) < n:
-        leave = f"lower it to {len(there)}, which leaves one site out at a time, or "
+        leave = f"lower it to {len(there)}, which leaves one site out at a time{_validated(len(there))}, or "
         problems.append(
             f"{setting} is {n}, but there {_are(len(there), 'site')} ({few(there, SHOWN)}), and splits.by: site keeps "
-            f"each in one set: {leave if len(there) > 2 else ''}set splits.by: patient"
+            f"each in one set: {leave if len(there) > 1 else ''}set splits.by: patient"
         )
     else:
         for name in classes:
             of = _ordered(cases.loc[cases["class"] == name, "site"])
             if len(of) < n:
-                remedy = f"lower it to {len(of)}, or " if len(of) > 2 else ""
+                remedy = f"lower it to {len(of)}{_validated(len(of))}, or " if len(of) > 1 else ""
                 problems.append(
                     f"{setting} is {n}, but {of_class(name)} is in {len(of)} of {len(there)} sites ({few(of, SHOWN)}), "
                     f"and with splits.by: site each test set needs one of them: {remedy}set splits.by: patient"
@@ -47,14 +47,19 @@ def check(cases: pd.DataFrame, classes: Sequence[str], n: int, setting: str) -> 
 
 def impossible(cases: pd.DataFrame, n: int, setting: str, draw: Callable[..., Any]) -> str:
     """Return the line where n sets of whole sites cannot each hold every class. draw: as of `balance.folds`."""
-    most = next((k for k in range(n - 1, 2, -1) if draw(cases, k, 0) is not None), None)
+    most = next((k for k in range(n - 1, 1, -1) if draw(cases, k, 0) is not None), None)
     lone = [f"{site} ({name})" for site, name in single_class(cases).items()]
     why = f"; of one class only: {few(lone, SHOWN)}" if lone else ""
-    remedy = f"lower it to {most}, or " if most else ""
+    remedy = f"lower it to {most}{_validated(most)}, or " if most else ""
     return (
         f"{setting} is {n}: whole sites cannot be shared out so that every set holds every class{why}: {remedy}"
         "set splits.by: patient"
     )
+
+
+def _validated(n: int) -> str:
+    """Return what n splits need besides: of two splits neither can validate the other."""
+    return " (with splits.validation)" if n == 2 else ""
 
 
 def no_validation(test: pd.DataFrame, setting: str, by: str | None) -> str:
@@ -68,18 +73,19 @@ def no_validation(test: pd.DataFrame, setting: str, by: str | None) -> str:
 
 
 def shared(split: Split, cases: pd.DataFrame, name: object) -> Iterator[str]:
-    """Yield a line for sites with cases in two sets of a split. cases: used ones. name: of the split, for messages."""
+    """Yield a line for sites with cases in the test set of a split and in another. name: of it, for messages.
+
+    cases: used ones. Training and validation may share sites: that shows nothing of the sites that are tested.
+    """
     site_of = dict(zip(cases["case_id"], cases["site"]))
     sets = {part: {site_of[case]: case for case in getattr(split, part) if case in site_of} for part in SETS}
-    for i, a in enumerate(SETS):
-        for b in SETS[i + 1 :]:
-            both = sorted(set(sets[a]) & set(sets[b]), key=natural)
-            if both:
-                told = [f"{site} (case {sets[a][site]} and case {sets[b][site]})" for site in both]
-                yield (
-                    f"{name}: {a}_cases and {b}_cases share site {few(told, SHOWN)}: keep a site in one set, or set "
-                    "splits.by: patient"
-                )
+    for part in SETS[:-1]:
+        if both := sorted(set(sets[part]) & set(sets["test"]), key=natural):
+            told = [f"{site} (case {sets[part][site]} and case {sets['test'][site]})" for site in both]
+            yield (
+                f"{name}: {part}_cases and test_cases share site {few(told, SHOWN)}: keep a site that is tested out of "
+                "the others, or set splits.by: patient"
+            )
 
 
 def single_class(cases: pd.DataFrame) -> dict[str, str]:
@@ -94,8 +100,8 @@ def spread(cases: pd.DataFrame, classes: Sequence[str], tests: Mapping[str, Spli
 
     cases: used ones. tests: the splits by name. Keys: rows (site, cases, patients, counts by class, tests: split ->
     cases that it tests), v (Cramér's V by patient, corrected for chance; Bergsma 2013), p (permutation test by patient;
-    both None with one site), whole (whether no split has a site in two sets), several (how many patients have several
-    cases), torn (how many of these in several sites).
+    both None with one site), whole (whether no split tests a site that it has seen), several (how many patients have
+    several cases), torn (how many of these in several sites).
     """
     test_of = {name: set(split.test) for name, split in tests.items()}
     rows = []

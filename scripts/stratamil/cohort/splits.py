@@ -173,29 +173,28 @@ def warnings(
     classes: Sequence[str],
     shares: Mapping[str, float] | None = None,
     whole_sites: bool = False,
-    condensed: bool = False,
 ) -> list[str]:
     """Return what a reader should know of splits that are not wrong, one line each: of coverage, then of balance.
 
     Used cases in no test set; cases in several test sets of one repeat; sets where the count of a class is off by at
-    least one case and by more than a tenth of what is due, each with its worst class and, where that has too many, the
-    largest patient.
+    least one case and by more than a tenth of what is due: the worst, with its worst class and, where that has too
+    many, the largest patient, and how many sets there are.
     splits: name -> Split, in order. cases: the used cases (case_id, class, patient_id). shares: set -> share of the
     cohort that was asked for (generated_splits.shares); without, as in preset splits, a class is due its share of the
     set's own size. whole_sites: whether sets are of whole sites, which are as large as they are: one line tells how.
-    condensed: whether one line, with the worst, is for all sets that are off balance.
     """
     if whole_sites:
-        return [*_covered(splits, cases), _ranges(splits, cases.set_index("case_id"), classes)]
-    found = list(_off(splits, cases, classes, shares))
-    if condensed and len(found) > 1:
-        return [*_covered(splits, cases), _worst(found, len(splits))]
-    return [*_covered(splits, cases), *(f"split {name}: {part} {off.words}" for name, part, off in found)]
+        known = cases.set_index("case_id")
+        return [*_covered(splits, cases), *_within(splits, known), _ranges(splits, known, classes)]
+    found = list(off_balance(splits, cases, classes, shares))
+    return [*_covered(splits, cases), *([_worst(found, len(splits))] if found else [])]
 
 
 def _worst(found: Sequence[tuple[str, str, Off]], n: int) -> str:
-    """Return one line for all sets of n splits that are off balance. found: of `_off`."""
+    """Return one line for all sets of n splits that are off balance. found: of `off_balance`."""
     name, part, off = max(found, key=lambda row: row[2].by)
+    if len(found) == 1:
+        return f"split {name}: {part} {off.words}"
     where = f"in {len({split for split, _, _ in found})} of {n_of(n, 'split')}"
     return (
         f"{where}, {len(found)} sets hold too few or too many cases of a class, most of all in split {name}: {part} "
@@ -218,7 +217,7 @@ def _covered(splits: Mapping[str, Split], cases: pd.DataFrame) -> list[str]:
     return lines
 
 
-def _off(
+def off_balance(
     splits: Mapping[str, Split], cases: pd.DataFrame, classes: Sequence[str], shares: Mapping[str, float] | None
 ) -> Iterator[tuple[str, str, Off]]:
     """Yield (split, set, how) for each set that is off balance; see `warnings`."""
@@ -229,6 +228,15 @@ def _off(
             share = shares[part] if shares else len(chosen) / len(cases)
             for off in _imbalance(chosen, total.reindex(classes), share):
                 yield name, part, off
+
+
+def _within(splits: Mapping[str, Split], known: pd.DataFrame) -> list[str]:
+    """Return the line on splits that validate on sites that they train on."""
+    site_of = known["site"].to_dict()
+    of_sets = [[{site_of[case] for case in part} for part in (split.train, split.val)] for split in splits.values()]
+    if not (n := sum(bool(train & val) for train, val in of_sets)):
+        return []
+    return [f"validation cases of {n_of(n, 'split')} are patients of the sites that train it, for no site was left"]
 
 
 def _ranges(splits: Mapping[str, Split], known: pd.DataFrame, classes: Sequence[str]) -> str:

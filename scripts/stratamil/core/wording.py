@@ -30,8 +30,13 @@ def pct(value: float | None, digits: int = 0) -> str:
 
 
 def span(low: float | None, high: float | None, digits: int = 3) -> str:
-    """Return an interval, `0.812 to 0.934`."""
-    return "not defined" if low is None or high is None else f"{num(low, digits)} to {num(high, digits)}"
+    """Return an interval, `0.812 to 0.934`. An end beside 0 has the digits that show on which side of it it lies."""
+    return "not defined" if low is None or high is None else f"{_end(low, digits)} to {_end(high, digits)}"
+
+
+def _end(value: float, digits: int) -> str:
+    further = (num(value, n) for n in range(digits, digits + 4))
+    return next((text for text in further if re.search("[1-9]", text)), num(value, digits))
 
 
 def ends(low: str, high: str) -> str:
@@ -84,6 +89,11 @@ def percentages(counts: Sequence[int]) -> list[int]:
 def n_of(n: int, noun: str) -> str:
     """Return a count with its noun: 1 case, 3 cases, 2 patches."""
     return f"{thousands(n)} {noun}{'' if n == 1 else 'es' if noun.endswith(('ch', 's')) else 's'}"
+
+
+def sized(cases: int, patients: int) -> str:
+    """Return `51 cases of 43 patients`; `51 cases` where each is a patient."""
+    return n_of(cases, "case") + (f" of {n_of(patients, 'patient')}" if patients != cases else "")
 
 
 def listed(names: Sequence[str], last: str = "and") -> str:

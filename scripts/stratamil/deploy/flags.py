@@ -182,7 +182,7 @@ def _disagreeing(
         share = pct(facts["disagreement"]["share"])
         return [
             (case, "members_disagree", float(sd), limit,
-             f"SD {num(sd, 2)} between trainings; {share} of training cases had {num(limit, 2)} or less")
+             f"SD {num(sd, 2)} between seeds of a split; {share} of training cases had {num(limit, 2)} or less")
             for case, sd in sds.items() if sd > limit
         ]  # fmt: skip
     mine = dict(zip(predictions["case_id"], _decided(predictions, probabilities, threshold)))

@@ -132,6 +132,8 @@ def _performance(facts: Facts) -> Iterator[str]:
     )
     yield ""
     yield from _decision(decision, facts["classes"])
+    yield from _of_splits(decision, facts["splits"])
+    yield ""
 
 
 def _single(found: Facts | None) -> list[tuple[str, float | None]]:
@@ -162,7 +164,15 @@ def _decision(decision: Facts, classes: Sequence[str]) -> Iterator[str]:
     yield f"{num(decision['temperature'], 4)}. Both come from {where['what']}"
     yield f"({counted(where['cases'], 'case')}). New cases change neither."
     yield decisions.told(decision, classes)
-    yield ""
+
+
+def _of_splits(decision: Facts, splits: Facts) -> Iterator[str]:
+    """Say why all splits together have a temperature where each has too few cases for one."""
+    few = sum(each["temperature_off"] == "few" for each in splits.values())
+    if few and decision["temperature_off"] is None and decision not in splits.values():
+        of = f"{few} of {counted(len(splits), 'split')}"
+        yield f"In {of} the validation cases are too few to fit a temperature, as the report says;"
+        yield "the out-of-fold predictions of all splits together are enough."
 
 
 def _value(value: Any) -> str:

@@ -68,9 +68,13 @@ def rows(study: Study, ours: Mapping[str, Measured]) -> list[dict[str, Any]]:
     return result + [_retrained(study, name, table, ours) for name, table in others.items()]
 
 
-def strongest(found: Sequence[Mapping[str, Any]], headline: str) -> Mapping[str, Any] | None:
-    """Return the baseline of the highest AUROC, as the headline is; None without one. Retrained models are none."""
+def strongest(found: Sequence[Mapping[str, Any]], headline: str, of_all: bool = False) -> Mapping[str, Any] | None:
+    """Return the baseline of the highest AUROC, as the headline is; None without one. Retrained models are none.
+
+    of_all: of those that judge all cases, so that curves of one figure are of the same cases.
+    """
     judged = [row for row in found if row["competes"] and row["name"] != "prevalence" and row["fitted"]]
+    judged = [row for row in judged if not (of_all and row["without_stain"])]
     known = [row for row in judged if row[headline].value is not None]
     return max(known, key=lambda row: row[headline].value, default=None)
 

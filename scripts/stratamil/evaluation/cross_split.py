@@ -76,7 +76,7 @@ def numbers(study: Study) -> dict[str, Any]:
             {"value": run.results.get("temperature"), "off": run.results.get("temperature_off")} for run in study.runs
         ],
         "baselines": baselines,
-        **_beyond(study, headline, competitors.strongest(baselines, headline)),
+        **_beyond(study, headline, baselines),
         "learning": learning_curve.points(study, ours, out_of_fold),
         "tuning": tuned.found(study, study.tuning, ours),
         "columns": by_column.found(study, study.columns) if study.columns else None,
@@ -90,13 +90,17 @@ def numbers(study: Study) -> dict[str, Any]:
     }
 
 
-def _beyond(study: Study, headline: str, best: Mapping[str, Any] | None) -> dict[str, Any]:
-    """Return what the model is worth beside the best baseline, and what this cohort can detect."""
+def _beyond(study: Study, headline: str, baselines: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    """Return what the model is worth beside the best baseline that judges all cases, and what they can detect.
+
+    best_baseline: the best of all, which may be of one stain and judge the cases that have it.
+    """
+    first, best = (competitors.strongest(baselines, headline, of_all) for of_all in (False, True))
     one = next(rows for _, rows in study.predictions.groupby(["repeat", "seed"]))
     sides = study.sides(*study.folds(one)) if headline == "fold_mean" else study.sides(one)
     difference = best and best["auc_difference"]["fold_mean" if headline == "fold_mean" else "model"]
     return {
-        "best_baseline": best and best["name"],
+        "best_baseline": first and first["name"],
         "decision_curve": decision_curve.curve(study, best),
         "detectable": power.smallest(sides, difference, best and best["name"], study.ensemble["patient_id"].nunique()),
     }

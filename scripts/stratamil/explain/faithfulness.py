@@ -291,7 +291,10 @@ def curves(study: Study, cases: Sequence[str]) -> dict[str, dict[str, dict[str, 
 
 
 def tops(study: Study, cases: Sequence[str]) -> list[dict[str, Any]]:
-    """Return means over some cases with only and without top and random patches: a dict a top, kind, group, value."""
+    """Return means over some cases with only and without top and random patches: a dict a top, kind, group, value.
+
+    cases: how many have a value; the mean counts their patients.
+    """
     sample, table, rows = study.sample(study.table), study.table[study.table["case_id"].isin(cases)], []
     for top in TOPS:
         for kind in ("only", "without"):
@@ -299,8 +302,9 @@ def tops(study: Study, cases: Sequence[str]) -> list[dict[str, Any]]:
                 for value in VALUES:
                     name = f"{kind}_{group}_{top}_{value}"
                     if name in table and f"only_top_{top}_{value}" in table:
-                        mean = sample.mean(table.groupby("case_id")[name].mean().reindex(sample.cases.index))
-                        rows.append({"top": top, "kind": kind, "group": group, "of": value, "mean": mean})
+                        values = table.groupby("case_id")[name].mean()
+                        row = {"top": top, "kind": kind, "group": group, "of": value, "cases": int(values.count())}
+                        rows.append(row | {"mean": sample.mean(values.reindex(sample.cases.index))})
     return rows
 
 

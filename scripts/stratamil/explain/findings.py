@@ -92,7 +92,7 @@ def held(estimate: Estimate) -> str:
     """Say why an estimate that is SAME as 0 shows nothing."""
     if estimate.holds(0):
         return "the CI includes 0"
-    return "this rounds to no difference" if abs(estimate.value) < NOTHING else "the CI ends at 0"
+    return "this rounds to no difference" if abs(estimate.value) < NOTHING else f"the CI ends within {END} of 0"
 
 
 def unvaried(estimate: Estimate) -> bool:
@@ -106,12 +106,11 @@ def count(n: int, noun: str) -> str:
 
 
 def basis(estimate: Estimate) -> str:
-    """Return the interval and the number of patients, in brackets; a bound that is not 0 does not read as 0.00."""
+    """Return the interval and the number of patients, in brackets."""
     patients = count(estimate.n, "patient")
     if estimate.low is None:
         return f"({patients})"
-    near = any(0 < abs(bound) < 0.005 for bound in (estimate.low, estimate.high))
-    return f"(95% CI {span(estimate.low, estimate.high, 3 if near else 2)}; {patients})"
+    return f"(95% CI {span(estimate.low, estimate.high, 2)}; {patients})"
 
 
 def against_random(

@@ -35,12 +35,13 @@ def figures(numbers: Mapping[str, Any]) -> dict[str, tuple[Figure, str]]:
 
 def said(numbers: Mapping[str, Any], unit: str) -> dict[str, Any]:
     """Return the sentences by name, and the rows of Table 1 as `table`. unit: patient, or case if these are unknown."""
-    curve, found, clinical = (numbers[name] for name in ("decision_curve", "columns", "clinical"))
+    names = ("decision_curve", "columns", "clinical", "best_baseline")
+    curve, found, clinical, best = (numbers[name] for name in names)
     result = {
         "net_benefit": decision_sentences.net_benefit(curve, numbers["positive"], numbers["cases"]) if curve else "",
-        "beside_baseline": decision_sentences.beside_baseline(curve) if curve else "",
+        "beside_baseline": decision_sentences.beside_baseline(curve, best) if curve else "",
         "retrained": decision_sentences.retrained(numbers["baselines"], numbers["headline"], numbers["aggregation"]),
-        "detectable": decision_sentences.detectable(numbers["detectable"], unit),
+        "detectable": decision_sentences.detectable(numbers["detectable"], best, unit),
         "decision_limits": decision_sentences.decision_limits(bool(curve), numbers["positive"]),
         "learning_limits": decision_sentences.LEARNING_LIMITS,
         "learning": decision_sentences.learning(numbers["learning"], numbers["headline"]),

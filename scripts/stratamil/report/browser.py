@@ -108,6 +108,7 @@ def head(source: Source, look: Look, final: Path) -> dict[str, Any]:
         "stain_colours": list(look.stains.values()),
         "seeds": source.members,
         "px": look.px,
+        "images": look.images is not None,
         "columns": COLUMNS,
         "patches": "all" if look.percent is None else "top",
     }

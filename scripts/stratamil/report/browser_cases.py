@@ -145,16 +145,16 @@ def _case(
         members=members,
         missing=[stain for stain in of_cohort["missing_stains"].split(";") if stain],
         listed=int(of_cohort["n_patches"]),
-        flags=list(_disagreement(members, predicted, classes)),
+        flags=list(_disagreement(members, predicted, classes, "models" if split is None else "seeds of this split")),
     )
 
 
-def _disagreement(members: Sequence[Sequence[float]], predicted: int, classes: Sequence[str]) -> Iterator[str]:
-    """Yield a sentence where members of a study predict another class than their mean."""
+def _disagreement(members: Sequence[Sequence[float]], predicted: int, classes: Sequence[str], of: str) -> Iterator[str]:
+    """Yield a sentence where members predict another class than their mean. of: what they are, `models`."""
     others = [k for k in np.argmax(members, axis=1).tolist() if k != predicted]
     if others:
         names = listed([classes[k] for k in sorted(set(others))], "or")
-        yield f"{len(others)} of {len(members)} trainings predict {names}."
+        yield f"{len(others)} of {len(members)} {of} predict {names}."
 
 
 def _of_patches(case: Case, patches: pd.DataFrame) -> Iterator[str]:

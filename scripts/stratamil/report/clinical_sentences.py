@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from stratamil.core.wording import num
+from stratamil.core.wording import ends, num
 from stratamil.report.decision_sentences import ci, listed
 from stratamil.stats.intervals import Estimate
 
@@ -12,19 +12,19 @@ LEVEL = 0.05
 
 
 def cell(row: Mapping[str, Any], group: str, level: str | None = None) -> str:
-    """Return a cell of Table 1: `62 (51 to 70)`, or `12 (40%)` of a level."""
+    """Return a cell of Table 1: `62 (51 to 70)`, of dates `2024-02 (2023-11 to 2024-05)`, of a level `12 (40%)`."""
     found = row["cells"][group]
     if not found["known"]:
         return "none known"
     if row["numeric"]:
-        return f"{plain(found['median'])} ({plain(found['q1'])} to {plain(found['q3'])})"
+        return f"{plain(found['median'])} ({ends(plain(found['q1']), plain(found['q3']))})"
     n = found["counts"].get(level, 0)
     return f"{n} ({round(100 * n / found['known'])}%)"
 
 
 def plain(value: float | str) -> str:
-    """Return a number of a user's column in at most five digits; a date as it is."""
-    return value if isinstance(value, str) else f"{value:.5g}".replace("-", "−")
+    """Return a number of a user's column in at most five digits; a date by its month."""
+    return value[:7] if isinstance(value, str) else f"{value:.5g}".replace("-", "−")
 
 
 def unlike(rows: Sequence[Mapping[str, Any]]) -> str:
@@ -46,7 +46,8 @@ def unlike(rows: Sequence[Mapping[str, Any]]) -> str:
 
 def counted(rows: Sequence[Mapping[str, Any]], unit: str) -> str:
     """Say what is counted, and in whom cases of a patient differ. unit: patient, or case."""
-    said = f"The table counts {unit}s: n (%) of those known, or median (quartiles)."
+    dated = any(isinstance(row["cells"]["all"].get("median"), str) for row in rows)
+    said = f"The table counts {unit}s: n (%) of those known, or median (quartiles){'; dates by month' * dated}."
     varied = [f"{row['varied']} in {row['name']}" for row in rows if row["varied"]]
     if varied:
         said += f" Where the cases of a patient differ ({listed(varied)}) the first counts."

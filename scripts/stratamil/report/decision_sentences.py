@@ -34,15 +34,24 @@ def net_benefit(curve: Mapping[str, Any], positive: str, cases: int) -> str:
     return f"Deciding by the model has a higher net benefit than {choices} at {where} (pointwise 95% CIs above 0)."
 
 
-def beside_baseline(curve: Mapping[str, Any], at: float = 0.5) -> str:
-    """Say how the model's net benefit compares with that of the best baseline at a threshold; empty without one."""
+def best_baseline(name: str, best: str | None) -> str:
+    """Return `best baseline (Mean of patch features)`; one that is not `best` is that of those that judge all cases."""
+    which = "best baseline" if name == best else "best baseline that judges all cases"
+    return f"{which} ({baseline_label(name)})"
+
+
+def beside_baseline(curve: Mapping[str, Any], best: str | None, at: float = 0.5) -> str:
+    """Say how the model's net benefit compares with that of the curve's baseline at a threshold; empty without one.
+
+    best: the best of all baselines.
+    """
     if not curve["baseline"]:
         return ""
     place = curve["thresholds"].index(at)
     model, difference, other = (curve[name][place] for name in ("model", "over_baseline", "of_baseline"))
     both = (
-        f"At a threshold of {num(at, 1)} the net benefit is {num(model.value, 2)}{ci(model)}, that of the best "
-        f"baseline ({baseline_label(curve['baseline'])}) {num(other, 2)}"
+        f"At a threshold of {num(at, 1)} the net benefit is {num(model.value, 2)}{ci(model)}, that of the "
+        f"{best_baseline(curve['baseline'], best)} {num(other, 2)}"
     )
     size = f"difference {num(difference.value, 2)}{ci(difference)}"
     if difference.low is None:
@@ -54,8 +63,8 @@ def beside_baseline(curve: Mapping[str, Any], at: float = 0.5) -> str:
     return f"{both}; {size}, so this cohort cannot show a difference."
 
 
-def detectable(found: Mapping[str, Any], unit: str) -> str:
-    """Say how small an AUROC and a difference the cohort can detect. unit: patient, or case."""
+def detectable(found: Mapping[str, Any], best: str | None, unit: str) -> str:
+    """Say how small an AUROC and a difference the cohort can detect. best: of baselines. unit: patient, or case."""
     if found["auroc"] is None:
         return f"With {found['patients']} {unit}s no AUROC can be told from chance with 80% power."
     begin = (
@@ -64,8 +73,8 @@ def detectable(found: Mapping[str, Any], unit: str) -> str:
     if found["difference"] is None:
         return f"{begin} or more against chance."
     return (
-        f"{begin} or more against chance, and a difference of {num(found['difference'], 2)} or more from the best "
-        f"baseline ({baseline_label(found['against'])}). It would mostly miss smaller ones."
+        f"{begin} or more against chance, and a difference of {num(found['difference'], 2)} or more from the "
+        f"{best_baseline(found['against'], best)}. It would mostly miss smaller ones."
     )
 
 

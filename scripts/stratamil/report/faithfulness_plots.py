@@ -13,6 +13,7 @@ from matplotlib.ticker import MaxNLocator
 from numpy.typing import ArrayLike
 
 from stratamil.core.names import column
+from stratamil.core.wording import ends, n_of, sized
 from stratamil.explain import faithfulness
 from stratamil.explain.faithfulness_runs import TOPS, Study
 from stratamil.report.forest import Row, forest
@@ -55,13 +56,11 @@ def draw(
 
     study: faithfulness_runs.Study. numbers: of faithfulness.numbers. table: of faithfulness.by_case. stains: in order.
     """
-    classes, n, drawn = study.classes, int((table["patches"] > 1).sum()), {}
-    if n:
-        words = (
-            f"Mean probability of the predicted class of {n} cases as patches are removed or added, by predicted class"
-        )
-        counts = table.loc[table["patches"] > 1, "predicted"].value_counts()
-        drawn["curves"] = curves(numbers["curves"], counts), words
+    classes, several, drawn = study.classes, table[table["patches"] > 1], {}
+    if len(several):
+        words = f"Mean probability of the predicted class of {len(several)} cases as patches are removed or added"
+        sizes = {name: _size(rows) for name, rows in several.groupby("predicted")}
+        drawn["curves"] = curves(numbers["curves"], sizes), f"{words}, by predicted class"
     if table["deletion_attention_probability"].notna().any():
         drawn["areas"] = (
             areas(table, classes, colors),
@@ -87,25 +86,31 @@ def draw(
     label = f"probability of {classes[1]}" if binary else "probability of the true class"
     y = table["true_class"].map(classes.index)
     words = "Probability of each case with attention against that with equal weights"
-    drawn["uniform"] = uniform(p, q, y, classes=classes, xlabel=label, colors=colors), words
-    if rows := _pairs(study):
+    drawn["uniform"] = uniform(p, q, y, classes=classes, xlabel=label, size=_size(table), colors=colors), words
+    if rows := _pairs(study, table):
         drawn["stability"] = stability(rows), "How alike two models order the patches of each case"
     if rows := _properties(numbers):
-        title = f"What does attention go with? (n = {numbers['cases']} cases)"
+        title = f"What does attention go with? ({_size(table)})"
         figure = forest(rows, title, "mean rank correlation with attention", reference=0)
         drawn["properties"] = figure, "Correlation of attention with properties of patches"
     return drawn
 
 
-def _pairs(study: Study) -> list[tuple[str, pd.Series, float]]:
+def _size(table: pd.DataFrame) -> str:
+    """Return `51 cases of 43 patients`. table: some rows of faithfulness.by_case."""
+    return sized(len(table), table["patient_id"].nunique())
+
+
+def _pairs(study: Study, table: pd.DataFrame) -> list[tuple[str, pd.Series, float]]:
     """Return the rows of `stability`."""
     pairs, rows = faithfulness.agreements(study), []
     for between in faithfulness.BETWEEN:
         means = pairs[pairs["between"] == between].groupby("case_id")[["correlation", "overlap", "chance"]].mean()
         means = means.dropna()
         if len(means):
-            rows.append((f"two {between}: rank correlation", means["correlation"], 0.0))
-            label = f"two {between}: share of the top {study.percent:g}% in common"
+            size = _size(table[table["case_id"].isin(means.index)])
+            rows.append((f"two {between}: rank correlation\n{size}", means["correlation"], 0.0))
+            label = f"two {between}: share of the top {study.percent:g}% in common\n{size}"
             rows.append((label, means["overlap"], float(means["chance"].mean())))
     return rows
 
@@ -128,10 +133,10 @@ def _properties(numbers: Mapping[str, Any]) -> list[Row]:
     return sorted(rows, key=lambda row: row.group != scopes["case"])
 
 
-def curves(by_class: Mapping[str, Any], counts: Mapping[str, int]) -> Figure:
+def curves(by_class: Mapping[str, Any], sizes: Mapping[str, str]) -> Figure:
     """Draw deletion, left, and insertion, right, a row a class: mean probability of the predicted class with 95% CIs.
 
-    by_class: predicted class -> faithfulness.curves. counts: predicted class -> cases.
+    by_class: predicted class -> faithfulness.curves. sizes: predicted class -> its cases in words.
     """
     shown = {name: means for name, means in by_class.items() if means}
     with matplotlib.rc_context(STYLE):
@@ -142,7 +147,7 @@ def curves(by_class: Mapping[str, Any], counts: Mapping[str, int]) -> Figure:
                     if source in means:
                         _band(panel, means[source]["probability"], panel is axes[1], LINES[order])
             axes[0].set(ylabel=f"probability of {name}", xlim=(0, 1))
-            axes[0].set_title(f"Predicted {name} (n = {counts[name]}): removed first", fontsize=10)
+            axes[0].set_title(f"Predicted {name}: removed first\n{sizes[name]}", fontsize=10)
             axes[1].set_title("added first", fontsize=10)
         rows[-1][0].set(xlabel="share of patches removed")
         rows[-1][1].set(xlabel="share of patches kept")
@@ -185,9 +190,10 @@ def areas(table: pd.DataFrame, classes: Sequence[str], colors: Sequence[str] = C
             panel.set_title(f"Most attended {words}", fontsize=10)
             panel.xaxis.set_major_locator(MaxNLocator(5))
             panel.grid(visible=False, axis="y")
-        counts = table.groupby("predicted")["deletion_attention_probability"].count()
-        axes[0].set_yticks(range(len(classes)), [f"predicted {name}\nn = {counts.get(name, 0)}" for name in classes])
-        title = f"In how many cases is attention better than random? (n = {counts.sum()})"
+        known = table[table["deletion_attention_probability"].notna()]
+        labels = [f"predicted {name}\n{_size(known[known['predicted'] == name])}" for name in classes]
+        axes[0].set_yticks(range(len(classes)), labels)
+        title = f"In how many cases is attention better than random? ({_size(known)})"
         figure.suptitle(title, fontsize=11, fontweight="bold")
         return figure
 
@@ -214,7 +220,7 @@ def parts(table: pd.DataFrame, colors: Mapping[str, str]) -> Figure:
                 mine = of_level[of_level["stain"] == stain]
                 panel.plot(mine["weight"], mine["margin_change"], "o", color=color, markersize=4, alpha=0.55)
             panel.set(xlabel=f"attention of the {level} (share of the case)", xlim=(-0.02, 1.02))
-            panel.set_title(f"{words[0].upper()}{words[1:]} (n = {len(of_level)})", fontsize=10)
+            panel.set_title(f"{words[0].upper()}{words[1:]} ({n_of(len(of_level), level)})", fontsize=10)
         axes[0].set_ylabel("margin lost without it")
         handles = [
             Line2D([], [], color=color, marker="o", linestyle="", label=stain) for stain, color in colors.items()
@@ -247,9 +253,11 @@ def tops(
                 panel.set(xlim=(-0.5, len(names) - 0.5))
                 panel.grid(visible=False, axis="x")
             axes[0].set_ylabel(f"probability of {predicted}")
-            sizes = sorted({row["mean"].n for row in rows if row["of"] == "probability" and row["top"] in names})
-            n = f"{sizes[0]}" if len(sizes) == 1 else f"{sizes[0]} to {sizes[-1]}"  # fewer have more than 20 patches
-            axes[0].set_title(f"Predicted {predicted} (n = {n}): without them", fontsize=10)
+            sizes = {
+                (row["cases"], row["mean"].n) for row in rows if row["of"] == "probability" and row["top"] in names
+            }
+            size = ends(sized(*min(sizes)), sized(*max(sizes)))  # fewer have more than 20 patches
+            axes[0].set_title(f"Predicted {predicted}: without them\n{size}", fontsize=10)
             axes[1].set_title("nothing but them", fontsize=10)
         for panel in grid[-1]:
             panel.set(xlabel="patches")
@@ -286,11 +294,12 @@ def uniform(
     *,
     classes: Sequence[str],
     xlabel: str,
+    size: str,
     colors: Sequence[str] = COLORS,
 ) -> Figure:
     """Draw each case's probability with attention against that without, a colour a true class.
 
-    with_attention, without (n,): probabilities. y (n,): true classes.
+    with_attention, without (n,): probabilities. y (n,): true classes. size: the cases in words.
     """
     y = np.asarray(y)
     with matplotlib.rc_context(STYLE):
@@ -305,12 +314,17 @@ def uniform(
         axes.set(xlabel=f"{xlabel}, with attention", ylabel="with equal weights of all patches")
         handles = [
             Line2D(
-                [], [], color=colors[c % len(colors)], marker="o", linestyle="", label=f"{name} (n = {(y == c).sum()})"
+                [],
+                [],
+                color=colors[c % len(colors)],
+                marker="o",
+                linestyle="",
+                label=f"{name} ({n_of((y == c).sum(), 'case')})",
             )
             for c, name in enumerate(classes)
         ]
         figure.legend(handles=handles, loc="outside lower center", ncols=min(len(handles), 3), fontsize=9)
-        figure.suptitle(f"Do equal weights change predictions? (n = {len(y)})", fontsize=11, fontweight="bold")
+        figure.suptitle(f"Do equal weights change predictions? ({size})", fontsize=11, fontweight="bold")
         return figure
 
 
@@ -324,7 +338,7 @@ def stability(rows: Sequence[tuple[str, ArrayLike, float]]) -> Figure:
         for row, (_, values, chance) in enumerate(rows):
             _dots(axes, np.sort(np.asarray(values, dtype=float)), row, ATTENTION)
             axes.plot([chance] * 2, [row - 0.32, row + 0.32], color=GREY, linewidth=2, linestyle=(0, (2, 1.5)))
-        axes.set_yticks(range(len(rows)), [f"{label}\nn = {len(values)}" for label, values, _ in rows])
+        axes.set_yticks(range(len(rows)), [label for label, _, _ in rows])
         axes.set(ylim=(len(rows) - 0.5, -0.5), xlabel="black: mean over cases; dashed: by chance")
         axes.grid(visible=False, axis="y")
         figure.suptitle("Do two models attend to the same patches?", fontsize=11, fontweight="bold")

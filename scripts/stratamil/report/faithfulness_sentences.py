@@ -46,7 +46,8 @@ CAPTIONS = {
     "uniform": "Each dot is a case. On the diagonal attention changes nothing{corners}.",
     "stability": "Each dot is a case, the mean over all pairs of its models. Solid bar: mean over cases; "
     "dashed: chance.",
-    "properties": "Over a case the correlation includes differences between stains; within a slice it does not.",
+    "properties": "Over a case the correlation includes differences between stains; within a slice it does not. "
+    "n counts {unit}s.",
 }
 
 
@@ -58,7 +59,7 @@ def of_page(numbers: Numbers) -> dict[str, Any]:
         "header": header(numbers),
         "sections": SECTIONS,
         "limits": LIMITS,
-        "captions": CAPTIONS | {"uniform": CAPTIONS["uniform"].format(corners=corners)},
+        "captions": {name: text.format(corners=corners, unit=numbers["unit"]) for name, text in CAPTIONS.items()},
         "top": top(numbers),
         "cases": cases(numbers),
         "methods": methods(numbers),

@@ -5,7 +5,7 @@ from typing import Any
 
 import pandas as pd
 
-from stratamil.core.wording import averaged, listed, n_of, num, pct
+from stratamil.core.wording import averaged, listed, n_of, num, pct, span
 from stratamil.deploy.flags import FLAGS, NEAR, telling
 
 MEANING = {
@@ -16,7 +16,8 @@ MEANING = {
     "telling_stain_missing": "A stain is missing that told the class in training: the model may decide by its absence.",
     "few_patches": "Fewer patches than in any training case.",
     "feature_shift": "Patches unlike those of training: other staining, scanner or tissue, or artefacts.",
-    "members_disagree": "The models disagree more than on most training cases (one seed: a third decide otherwise).",
+    "members_disagree": "The seeds of a split disagree more than on most training cases; models of different splits "
+    "are not compared. With one seed: a third of the models decide otherwise.",
     "near_threshold": f"The probability lies within {NEAR}, or twice its SE over models, of the threshold.",
 }
 
@@ -105,7 +106,7 @@ def tested(development: Mapping[str, Any]) -> str:
     value, how = (found["fold_mean"], "mean of the test sets") if folds else (found["roc_auc"], "pooled")
     if value["value"] is None:
         return f"The model was trained on {n_of(development['cases'], 'case')}; its AUROC is not defined."
-    ci = "" if value["low"] is None else f" (95% CI {num(value['low'], 2)} to {num(value['high'], 2)})"
+    ci = "" if value["low"] is None else f" (95% CI {span(value['low'], value['high'], 2)})"
     of = f" of {of_ensemble(development)}" if of_ensemble(development) else ""
     own = f"Out of fold, on its own {n_of(development['cases'], 'case')}"
     return f"{own}, the AUROC{of} was {num(value['value'], 2)}{ci}, {how}."

@@ -12,7 +12,7 @@ import jinja2
 from markupsafe import Markup
 
 from stratamil.core.errors import UserError
-from stratamil.core.wording import about, duration, in_list, num, pct, percentages, span, thousands
+from stratamil.core.wording import about, duration, ends, in_list, num, pct, percentages, span, thousands
 from stratamil.report import style
 
 # Colours of a figure that the page sets itself, so that it reads on light and on dark paper.
@@ -34,7 +34,7 @@ def template(path: Path | str) -> jinja2.Template:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    environment.filters |= {"num": num, "pct": pct, "span": span, "duration": duration}
+    environment.filters |= {"num": num, "pct": pct, "span": span, "ends": ends, "duration": duration}
     environment.filters |= {"thousands": thousands, "about": about, "percentages": percentages, "in_list": in_list}
     return environment.get_template(Path(path).name)
 

@@ -90,6 +90,7 @@ def _results(numbers: Numbers, used: Mapping[str, Any], replicates: str, unit: s
         "calibration": {
             "fit": performance.calibration(numbers, replicates),
             "temperature": performance.temperature(numbers["temperatures"], scaled and scaled["log_loss_reduction"]),
+            "bundle": performance.temperature_of_bundle(numbers),
             "limits": performance.calibration_limits(
                 used["run"]["train"].get("class_weights") not in (None, "none"), replicates
             ),
@@ -101,7 +102,11 @@ def _results(numbers: Numbers, used: Mapping[str, Any], replicates: str, unit: s
             "unfitted": performance.unfitted(numbers),
             "limits": BASELINE_LIMITS,
         },
-        "subgroups": {"worst": performance.subgroups(numbers), "limits": SUBGROUP_LIMITS},
+        "subgroups": {
+            "worst": performance.subgroups(numbers),
+            "stains": sentences.with_all_stains(numbers),
+            "limits": SUBGROUP_LIMITS,
+        },
     }
 
 

@@ -6,7 +6,7 @@ from typing import Any, NamedTuple
 
 from stratamil.cohort.cohort_warnings import PATCHES, PATIENTS
 from stratamil.core.errors import few as few_of
-from stratamil.core.wording import baseline_label, ends, listed, n_of, num, span
+from stratamil.core.wording import baseline_label, ends, listed, n_of, num, sized, span
 from stratamil.stats.intervals import Estimate
 
 Numbers = Mapping[str, Any]  # of `cross_split.numbers`
@@ -14,6 +14,7 @@ SMALL = 50  # of a class: with as many, one more error moves sensitivity or spec
 
 MOST_RUNS = 12  # rows of the forest of trainings: beyond, one a split instead of one a training
 DOUBTFUL = 3  # contradicted cases that a sentence names
+FALL = 0.05  # of the AUROC in the cases with all stains, from which it is a warning
 GRAVE = 3  # warnings of the cohort that the first screen shows
 
 
@@ -49,8 +50,7 @@ def trainings(numbers: Numbers) -> str:
 
 def cases(numbers: Numbers) -> str:
     """Return `51 cases of 43 patients`."""
-    of = "" if numbers["patients"] == numbers["cases"] else f" of {n_of(numbers['patients'], 'patient')}"
-    return n_of(numbers["cases"], "case") + of
+    return sized(numbers["cases"], numbers["patients"])
 
 
 def by_class(counts: Mapping[str, int]) -> str:
@@ -106,9 +106,12 @@ def _span(estimate: Estimate) -> str:
     return span(estimate.low, estimate.high, 2)
 
 
-def strongest(numbers: Numbers) -> Mapping[str, Any] | None:
-    """Return the baseline with the highest AUROC, None where no AUROC is defined; the prevalence is not one."""
-    judged = compared(numbers)
+def strongest(numbers: Numbers, of_all: bool = False) -> Mapping[str, Any] | None:
+    """Return the baseline with the highest AUROC, None where no AUROC is defined; the prevalence is not one.
+
+    of_all: of those that judge all cases, so that curves of one figure are of the same cases.
+    """
+    judged = [entry for entry in compared(numbers) if not (of_all and entry.get("without_stain"))]
     return max(judged, key=lambda entry: entry[numbers["headline"]].value) if judged else None
 
 
@@ -216,7 +219,7 @@ def flags(
         contradicted(numbers),
         *grave[:GRAVE],
         f"{n_of(more, 'more grave warning')} on the cohort page." if more > 0 else "",
-        with_all_stains(numbers) if cohort.get("stains_warned") else "",
+        helped_by_missing_stains(numbers) if cohort.get("stains_warned") else "",
         rest_on_few(numbers),
         no_better(numbers),
         *lost,
@@ -272,9 +275,25 @@ def rest_on_few(numbers: Numbers) -> str:
     )
 
 
+def helped_by_missing_stains(numbers: Numbers) -> str:
+    """Warn where the AUROC falls, or is not known, in the cases that lack no stain; empty where it holds."""
+    said, found = with_all_stains(numbers), _complete(numbers)
+    if not said or found is None or found["roc_auc"].value is None:
+        return said
+    falls = numbers["ensemble"]["roc_auc"].value - found["roc_auc"].value >= FALL
+    return f"{said} A missing stain may help the model, or this is chance." if falls else ""
+
+
+def _complete(numbers: Numbers) -> Mapping[str, Any] | None:
+    """Return the subgroup of the cases with all stains, None without one."""
+    return next((row for row in numbers["subgroups"] if (row["kind"], row["name"]) == ("stains", "all stains")), None)
+
+
 def with_all_stains(numbers: Numbers) -> str:
-    """Say what the AUROC is where no stain is missing, beside that of all cases."""
-    found = next((row for row in numbers["subgroups"] if (row["kind"], row["name"]) == ("stains", "all stains")), None)
+    """Say what the AUROC is where no stain is missing, beside that of all cases; empty where none is in any."""
+    found = _complete(numbers)
+    if all(row["name"] == "all stains" for row in numbers["subgroups"] if row["kind"] == "stains"):
+        return ""
     if found is None:
         return "No case has all stains."
     n, auc, whole = found["n"], found["roc_auc"], numbers["ensemble"]["roc_auc"]

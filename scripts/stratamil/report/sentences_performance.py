@@ -232,6 +232,17 @@ def temperature(fits: Sequence[Mapping[str, Any]], reduction: Estimate | None) -
     return f"{effect} Fitted temperatures: {ends(num(min(values), 2), num(max(values), 2))}.{rest}"
 
 
+def temperature_of_bundle(numbers: Numbers) -> str:
+    """Say why the model file can have a temperature where splits have too few cases for one; empty where it cannot."""
+    few = any(fit["off"] == "few" for fit in numbers["temperatures"])
+    if not few or numbers["cases"] < TEMPERATURE_CASES:
+        return ""
+    return (
+        "The model file for new cases (target bundle) can have one: it is fitted to the out-of-fold predictions of all "
+        f"splits together, {numbers['cases']} cases."
+    )
+
+
 def baselines(numbers: Numbers) -> str:
     """Say what the strongest baseline reaches, and how the model compares."""
     judged, best, headline = sentences.compared(numbers), sentences.strongest(numbers), numbers["headline"]

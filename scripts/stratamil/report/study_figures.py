@@ -55,7 +55,7 @@ def _of_runs(study: Study, numbers: Numbers, colors: Sequence[str]) -> Drawn:
         title = f"How well are the classes separated? (n = {n})"
         runs = [(rows["y"], rows[study.probabilities[1]]) for _, rows in study.predictions.groupby(["split", "seed"])]
         label = f"mean of {len(runs)} trainings: AUROC {num(_mean_auc(runs), 2)}"
-        best = strongest(numbers)
+        best = strongest(numbers, of_all=True)
         beside = list(_baseline_curves(study, best["name"] if best else None))
         figure = roc_band(runs, band, label, title, points=list(_points(study, numbers)), beside=beside)
     drawn = {"roc": (figure, f"ROC curves of {n} cases out of fold; AUROC {value}")}

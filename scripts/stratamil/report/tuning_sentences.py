@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from typing import Any
 
-from stratamil.core.wording import n_of, num
+from stratamil.core.wording import n_of, num, span
 from stratamil.report.sentences import ci
 
 METRICS = {"log_loss": "log loss", "auc": "AUROC"}
@@ -96,4 +96,4 @@ def _flipped(gain: Any) -> str:
     """Return the CI of a change whose gain has this one."""
     if gain.low is None:
         return ""
-    return f" (95% CI {num(-gain.high, 2)} to {num(-gain.low, 2)})"
+    return f" (95% CI {span(-gain.high, -gain.low, 2)})"

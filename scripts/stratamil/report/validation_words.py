@@ -106,23 +106,26 @@ def notes(found: Numbers, flags: Any, predicted: int, facts: Mapping[str, Any]) 
 
 
 def calibration(found: Numbers) -> str:
-    """Say whether the probabilities are too high or low, and too extreme or not, as they are frozen."""
-    row = [each for each in found["calibration"] if not each["updated"]][-1]
-    positive, large, slope = found["positive"], row["in_the_large"], row["slope"]
-    text = f"On average the model expects {pct(row['predicted'])} {positive}; {pct(row['observed'])} are."
+    """Say whether the probabilities are too high or low, and too extreme or not: as given, and at the temperature."""
+    return " ".join(_calibrated(row, found["positive"]) for row in found["calibration"] if not row["updated"])
+
+
+def _calibrated(row: Mapping[str, Any], positive: str) -> str:
+    """Say it of one row of the table, by its name."""
+    large, slope, name = row["in_the_large"], row["slope"], row["name"]
+    text = f"{name[0].upper()}{name[1:]}, the probabilities expect {pct(row['predicted'])} {positive}"
+    text += f"; {pct(row['observed'])} are."
     if large.low is None:
         return text
     if large.holds(0):
         text += f" Calibration in the large is {quoted(large)}: no bias is shown."
     else:
-        text += f" The probabilities are too {'low' if large.low > 0 else 'high'}: in the large {quoted(large)}."
+        text += f" They are too {'low' if large.low > 0 else 'high'}: in the large {quoted(large)}."
     if slope.low is None:
         return f"{text} The slope is not defined: the classes do not overlap."
     if slope.holds(1):
         return f"{text} The slope is {quoted(slope)}; the CI includes 1."
-    return (
-        f"{text} The slope is {quoted(slope)}: the probabilities are too {'moderate' if slope.low > 1 else 'extreme'}."
-    )
+    return f"{text} The slope is {quoted(slope)}: they are too {'moderate' if slope.low > 1 else 'extreme'}."
 
 
 CALIBRATION_LIMITS = (

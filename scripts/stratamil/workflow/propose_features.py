@@ -160,7 +160,7 @@ def _by_table(files: FeatureFiles, table: pd.DataFrame, case_column: str, file_c
                 "several cases or stains of it in the labels" if rows else f"not in column {file_column} of the labels"
             )
             entries.append(Entry(0, path, "", "", "", why))
-    names = Names(case_column, None, None, {}, columns=(file_column, stain))
+    names = Names(case_column, None, None, {}, used_columns=(file_column, stain))
     names.guesses["case"] = f"column {file_column!r} names the files, column {case_column!r} their cases"
     return _with_stains(names, (each.stain for each in entries if each.stain), known=bool(stain)), entries
 
@@ -224,8 +224,7 @@ def _stain_column(table: pd.DataFrame) -> str | None:
 def _with_stains(names: Names, words: Iterable[str], known: bool = True) -> Names:
     """Return the names with the stains that these words are. known: whether somebody wrote them."""
     names.stains = propose_stains.named(Counter(words))
-    strange = [name for name in names.stains if name not in propose_stains.STAINS]
-    told = f"{few(strange)} not known as a stain" if strange else propose_stains.also_spelt(names.stains)
+    told = propose_stains.unknown(names.stains) or propose_stains.also_spelt(names.stains)
     if told := told if known else NO_STAIN:
         names.guesses["stains"] = told
     return names

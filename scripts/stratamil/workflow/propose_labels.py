@@ -19,7 +19,12 @@ MISTYPED = ": a typing error? Correct the table, or add the code to a class or h
 NO_SITE = "; if not, write null"  # as above
 NO_PATIENT = "no column looks like the patient, so each case counts as one"
 CLASS = re.compile(
-    r"class|klasse|label|diagnos|grade|grading|target|outcome|status|malign|dignit|subtype|respon|tumou?r|befund", re.I
+    r"class|klasse|label|diagnos|(\b|_)dx(\b|_)|grade|grading|target|outcome|status|malign|dignit|subtype|respon|"
+    r"tumou?r|befund|finding|histolog|phenotyp",
+    re.I,
+)
+READER = re.compile(
+    r"patholog(ist|e\b)|reader|rater|observer|reviewer|befunder|arzt|doctor|surgeon|initials|k[üu]rzel", re.I
 )
 PATIENT = re.compile(
     r"patient|subject|person|participant|donor|individual|^(pid|mrn|upi)$|^pat\W*_*(nr|no|id|num\w*|code|key|kennung|ident\w*)?\W*$",
@@ -44,7 +49,8 @@ NEGATIVE = re.compile(
 )
 # Words for a case that nobody could place.
 UNCLEAR = re.compile(
-    r"^(u[0-9]?|unk\w*|uncl\w*|uncert\w*|undet\w*|unbek\w*|unsich\w*|inconnu\w*|indet\w*|desconoc\w*|equivoc\w*|ambig\w*|"
+    r"^(u[0-9]?|unk\w*|uncl\w*|uncert\w*|undet\w*|unbek\w*|unsich\w*|inconnu\w*|indet\w*|desconoc\w*|equivoc\w*|ambig\w*|insuff\w*|"
+    r"inadequate|unsatisf\w*|nicht beurteil\w*|"
     r"fragl\w*|n\W?[ad]\W?|nan|missing|exclu\w*|tbd|k\W?\s?a\W?|[?-]+|not (known|available|assessed|determined|done))$",
     re.I,
 )
@@ -99,15 +105,16 @@ def propose(table: pd.DataFrame, case_column: str) -> Meaning:
     site = next((name for name in columns if SITE.search(name)), None)
     age = next((name for name in columns if AGE.search(name) and _numbers(table[name])), None)
     sex = next((name for name in columns if SEX.search(name)), None)
-    others = {what: name for what, name in (("site", site), ("age", age), ("sex", sex)) if name}
+    day = next((name for name in columns if _are_dates(table[name])), None)
+    others = {what: name for what, name in (("site", site), ("age", age), ("sex", sex), ("date", day)) if name}
     meaning = Meaning(None, {}, {}, patient, others)
     meaning.guesses["patient"] = f"column {patient!r} taken for the patient, by its name" if patient else NO_PATIENT
     if site and _are_sites(table[site]):
         meaning.site = site
         meaning.guesses["site"] = f"column {site!r} taken for the hospital or scanner{NO_SITE}"
-    taken = {patient, site, age}
+    taken = {patient, site, age, day}
     candidates = [name for name in columns if name not in taken and 2 <= _codes(table[name]) <= MOST_CLASSES]
-    candidates.sort(key=lambda name: (not CLASS.search(name), bool(SEX.search(name)), _codes(table[name])))
+    candidates.sort(key=lambda name: _unlike_class(name, table[name]))
     if candidates:
         meaning.class_column = candidates[0]
         _not_other(meaning, candidates[0])
@@ -117,6 +124,12 @@ def propose(table: pd.DataFrame, case_column: str) -> Meaning:
             )
         _map(meaning, table, case_column)
     return meaning
+
+
+def _unlike_class(name: str, column: pd.Series) -> tuple:
+    """Return a sort key that has the likeliest class first: by its name, by words for a finding, by few codes."""
+    worded = any(POSITIVE.match(text) or NEGATIVE.match(text) for text in column)
+    return bool(READER.search(name)), not CLASS.search(name), bool(SEX.search(name)), not worded, _codes(column)
 
 
 def unused(table: pd.DataFrame, columns: Iterable[str | None], meaning: Meaning) -> list[str]:
@@ -170,6 +183,11 @@ def _recur(column: pd.Series) -> bool:
 
 def _codes(column: pd.Series) -> int:
     return len({class_code(text) for text in column if text})
+
+
+def _are_dates(column: pd.Series) -> bool:
+    filled = column[column != ""]
+    return len(filled) > len(column) / 2 and filled.nunique() > 1 and cells.days(filled) is not None
 
 
 def _numbers(column: pd.Series) -> bool:

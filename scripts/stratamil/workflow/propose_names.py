@@ -32,6 +32,7 @@ COORDINATES = 16  # least common divisor of coordinates, in pixels
 SAMPLE = 400  # names that each way to cut is tried on
 CERTAIN = (18, True)  # rank of a reading that leaves nothing to look for between letters and numbers
 DENSE = 0.5  # share of the numbers from the least to the largest that patch numbers have
+BY_HAND = "set names.pattern and names.stains (docs/how-to/own_names.md)"
 WHOLE = "(?P<tile>)"  # nothing numbers patches in the names of files that have a slice each
 PATCH = re.compile(r"patch|tile|img|image|bild|feld|field|kachel|roi|crop", re.I)
 SLICE = re.compile(r"sli[cd]e|sec|schnitt|block|level|^s$", re.I)
@@ -43,7 +44,7 @@ class Names:
 
     case_column: of the labels table. pattern: for names.pattern, None for the workflow's own. shape: of the names that
     it reads. stains: name -> spelling -> files. guesses: what a person should check, by what it decides. shapes: of all
-    names. groups, span: fields of the shape -> their part of the pattern, and those of the slice. columns: of the
+    names. groups, span: fields of the shape -> their part of the pattern, and those of the slice. used_columns: of the
     labels table that name files and stains.
     """
 
@@ -55,7 +56,7 @@ class Names:
     shapes: list[Shape] = field(default_factory=list)
     groups: dict[int, str] = field(default_factory=dict)
     span: range = range(0)
-    columns: tuple[str | None, ...] = ()
+    used_columns: tuple[str | None, ...] = ()
 
     @property
     def spellings(self) -> dict[str, list[str]]:
@@ -81,8 +82,8 @@ def propose_all(paths: Sequence[str], ids: dict[str, Sequence[str]], whole: bool
     if own := None if whole else _own(paths, ids) or _named(paths, ids):
         return own
     some = random.Random(0).sample(paths, min(SAMPLE, len(paths)))
-    best, cut = None, Cut()
-    for each in cuts(some, ids):
+    best, cut, words = None, Cut(), propose_stains.words(some)
+    for each in cuts(some, ids, propose_stains.with_separators(words)):
         if best and (each.lenient or (each.glued and best >= CERTAIN)):
             break
         found = _first(shapes(some, each), ids, whole)
@@ -92,6 +93,8 @@ def propose_all(paths: Sequence[str], ids: dict[str, Sequence[str]], whole: bool
     found = _first(shapes(paths, cut), ids, whole) if best else None
     if found:
         _read_all(found, paths)
+        if words and "(?P<stain>" not in found.pattern and "stains" in found.guesses:
+            found.guesses["stains"] += f", though they have {few(map(repr, words))}: {BY_HAND}"
         return found
     raise UserError(_missing(shapes(paths, Cut()), ids, whole))
 
@@ -180,8 +183,8 @@ def _own(paths: Sequence[str], ids: dict[str, Sequence[str]]) -> Names | None:
     if not column:
         return None
     stains = propose_stains.named(Counter(match["stain"] for match in read))
-    rest = {name: texts for name, texts in stains.items() if name not in STAINS}
-    guesses = {"stains": f"{few(rest)} not known as a stain"} if rest else {}
+    told = propose_stains.unknown(stains)
+    guesses = {"stains": told} if told else {}
     return Names(column, None, None, stains, guesses)
 
 
@@ -224,8 +227,8 @@ def propose(shape: Shape, ids: dict[str, Sequence[str]], whole: bool = False) ->
     stain, certain = propose_stains.find(shape, free, shape.fields[at])
     stains = {}
     if stain is not None:
-        groups[stain] = "(?P<stain>[^/]+?)"
         stains = propose_stains.named(shape.fields[stain].values)
+        groups[stain] = f"(?P<stain>{f'{shape.cut.stain_words}|' if shape.cut.stain_words else ''}[^/]+?)"
         if not certain:
             guesses["stains"] = f"{few(shape.fields[stain].values, MOST_STAINS)} taken for stains"
     free = [i for i in free if i not in groups and _varies(shape.fields[i], shape.fields[at])]

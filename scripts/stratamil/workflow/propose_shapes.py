@@ -48,12 +48,13 @@ class Field:
 class Cut:
     """A way to cut names. characters: that separate fields, besides the slash; by default the usual ones.
 
-    ids: regular expression of what is one field wherever it stands. glued: cut before the last number of a name, too.
-    lenient: few names with more behind a number than all others have (tile009b) are a shape of their own.
+    ids, stain_words: regular expressions of what is one field anywhere. glued: cut before the last number of a
+    name, too. lenient: few names with more behind a number than all others have (tile009b) are a shape of their own.
     """
 
     characters: str = ""
     ids: str = ""
+    stain_words: str = ""
     glued: bool = False
     lenient: bool = False
 
@@ -62,7 +63,8 @@ class Cut:
         name = stem.rpartition("/")[2]
         usual = "_/" if "_" in name else "- /" if "-" in name else " /"
         separator = f"[{re.escape(self.characters)}/]+" if self.characters else f"[{usual}]"
-        ways = [f"(?i:{self.ids})"] * bool(self.ids) + [separator] + [GLUED] * self.glued
+        stains = rf"(?<![^\W_])(?:{self.stain_words})(?![^\W_])" if self.stain_words else ""
+        ways = [f"(?i:{each})" for each in (self.ids, stains) if each] + [separator] + [GLUED] * self.glued
         parts: list[str] = []
         for token in filter(None, re.split(f"({'|'.join(ways)})", stem)):
             if bool(re.fullmatch(separator, token)) == (len(parts) % 2 == 0):
@@ -163,10 +165,11 @@ def _field(column: tuple[str, ...]) -> Field:
     return Field("text", "", column)
 
 
-def cuts(paths: Sequence[str], ids: dict[str, Sequence[str]]) -> Iterator[Cut]:
+def cuts(paths: Sequence[str], ids: dict[str, Sequence[str]], stains: str) -> Iterator[Cut]:
     """Yield the ways to cut these names, the simplest first.
 
     ids: column of the labels table -> its values; where they have a form (19H10010), it is looked for within names.
+    stains: regular expression of those that have a separator in them (Melan A); empty without any.
     """
     stems = [path.rpartition(".")[0] for path in paths]
     counts = Counter(c for stem in stems for c in set(stem) if not c.isalnum() and c not in "/&")
@@ -177,7 +180,8 @@ def cuts(paths: Sequence[str], ids: dict[str, Sequence[str]]) -> Iterator[Cut]:
     there = ([f for f in some if f and any(re.search(f, stem, re.I) for stem in stems)] for some in tried)
     forms = ["", *(some[0] for some in there if some)]
     for lenient, glued, some in product((False, True), (False, True), subsets):
-        yield from (Cut(some, each, glued, lenient) for each in dict.fromkeys(forms))
+        for each, words in product(dict.fromkeys(forms), dict.fromkeys(["", stains])):
+            yield Cut(some, each, words, glued, lenient)
 
 
 def form(ids: Iterable[str], levelled: bool = False) -> str:

@@ -3,10 +3,11 @@
 import re
 from collections import Counter
 from collections.abc import Iterable, Mapping
+from itertools import pairwise
 
 from stratamil.core.errors import few
 from stratamil.core.names import spelling
-from stratamil.workflow.propose_shapes import Field, Shape
+from stratamil.workflow.propose_shapes import Field, Shape, plain
 
 # Spellings of stains in file names, without separators; the first is how the proposal calls it.
 STAINS = {
@@ -27,6 +28,7 @@ STAINS = {
     **{name: (name,) for name in ("pas", "trichrome", "masson", "jones", "sirius", "giemsa", "ihc", "dab", "pax8")},
 }
 KNOWN = {text: name for name, texts in STAINS.items() for text in texts}
+WITHIN = "[ ._-]?"  # may stand between the letters of a stain: Melan A, PD-L1
 MOST_STAINS = 12  # different words in a field that may name stains
 RECURS = 0.5  # share of the stains that a case has on average
 
@@ -50,6 +52,28 @@ def _recurs(each: Field, cases: Field) -> float:
     return len(set(zip(cases.column, each.column))) / len(cases.values) / len(each.values)
 
 
+def _spaced(text: str) -> str:
+    """Return a regular expression of a spelling with separators in it; short ones have them around numbers only."""
+    gaps = [WITHIN if len(text) > 3 or a.isdigit() != b.isdigit() else "" for a, b in pairwise(text)]
+    return "".join(re.escape(letter) + gap for letter, gap in zip(text, [*gaps, ""]))
+
+
+# A stain as a word of its own in a name.
+WORD = re.compile(
+    rf"(?<![^\W_])(?:{'|'.join(map(_spaced, sorted(KNOWN, key=len, reverse=True)))})(?![^\W_])", re.IGNORECASE
+)
+
+
+def words(paths: Iterable[str]) -> Counter[str]:
+    """Return the spellings of known stains in names, with how many names have each."""
+    return Counter(word for path in paths for word in set(WORD.findall(path)))
+
+
+def with_separators(found: Iterable[str]) -> str:
+    """Return a regular expression of the spellings that have a separator in them (Melan A); empty if none has."""
+    return "|".join(plain(word) for word in sorted(found, key=len, reverse=True) if re.search(r"[^\w&+]|_", word))
+
+
 def bare(text: str) -> str:
     return re.sub(r"[\s._-]", "", spelling(text).casefold())
 
@@ -64,6 +88,14 @@ def named(values: Counter) -> dict[str, dict[str, int]]:
     for text, n in values.most_common():
         stains.setdefault(KNOWN.get(bare(text)) or own.setdefault(spelling(text), text), {})[text] = n
     return stains
+
+
+def unknown(stains: Iterable[str]) -> str:
+    """Return which stains have a name that is not in STAINS, to check; empty without any."""
+    strange = [name for name in stains if name not in STAINS]
+    one = len(strange) == 1
+    which = "which is a name that init does not know" if one else "which are names that init does not know"
+    return f"{few(strange, MOST_STAINS)} taken for {'a stain' if one else 'stains'}, {which}" if strange else ""
 
 
 def also_spelt(stains: Mapping[str, Mapping[str, int]]) -> str:

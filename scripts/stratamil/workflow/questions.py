@@ -66,7 +66,7 @@ class Questions:
             "The last is the positive one" + "; codes that are in none are excluded. Quote names with spaces." * guessed
         )
         self.one("classes", self.meaning.guesses, "y, or your own in this form", self.classes)
-        self.one("stains", self.names.guesses, "y, or those to use, with commas between them", self.stains)
+        self.one("stains", self.names.guesses, "y, or all stains to use, with commas between them", self.stains)
         how = (
             "y, or swap to exchange slice and patch" if "for the patch" in self.names.guesses.get("slice", "") else "y"
         )

@@ -360,3 +360,40 @@ def test_a_file_that_is_missing_is_named(visit, tmp_path):
     assert "data/case_0~x%26.js is missing. Copy the whole folder" in seen.text(".carried")
     (made.root / "data/cases.js").unlink()
     assert "data/cases.js is missing" in visit(address=made.address()).text("main")
+
+
+BARE = tuple((*case[:5], {"bare": True, **case[5]}) for case in (browser_data.CASES[0], browser_data.CASES[2]))
+
+
+@pytest.fixture(scope="module")
+def without_images(tmp_path_factory):
+    return browser_data.Study(tmp_path_factory.mktemp("bare"), BARE, images=False)
+
+
+def test_without_images_a_case_begins_with_its_map_and_by_slice(visit, without_images):
+    """Numbered tiles alone would show nothing; what is turned off stays off, and blinded readers see neither."""
+    seen = visit(address=without_images.address("#case=5"))
+    seen.page.locator("canvas:visible").wait_for()
+    tools = {name: seen.page.get_by_role("button", name=name, exact=True) for name in ("Map", "By slice")}
+    assert {tool.get_attribute("aria-pressed") for tool in tools.values()} == {"true"}
+    assert seen.page.locator(".grid .group:visible").count() >= 2  # those in sight
+    assert seen.page.url.endswith("#case=5")
+    tools["Map"].click()
+    seen.page.wait_for_url(lambda url: url.endswith("#case=5&map="))
+    seen.page.reload()
+    seen.cell(0).wait_for()
+    assert seen.page.locator("canvas:visible").count() == 0
+    unplaced = visit(address=without_images.address("#case=26"))  # has no places
+    unplaced.page.locator(".grid .group:visible").first.wait_for()
+    assert unplaced.page.locator("canvas:visible").count() == 0
+    blind = visit(address=without_images.address("#case=5").replace("index.html", "index.html?blind=1"))
+    blind.cell(0).wait_for()
+    assert "map" not in blind.page.url and blind.page.locator("canvas:visible, .grid .group:visible").count() == 0
+    blind.page.get_by_role("button", name="Blinded").click()
+    blind.page.locator("canvas:visible").wait_for()
+
+
+def test_with_images_a_case_begins_with_its_patches(visit):
+    seen = visit("#case=5")
+    seen.cell(0).wait_for()
+    assert seen.page.locator("canvas:visible, .grid .group:visible").count() == 0

@@ -384,6 +384,16 @@ def test_repeated_rows_are_listed(tmp_path):
     assert rows[["name", "detail"]].to_numpy().tolist() == [["row 4", "case 1 is in row 2"]]
 
 
+def test_rows_of_slides_are_no_exclusions(tmp_path):
+    table = "Case,Class\n1,1\n1,1\n001,1\n2,3\n2,3\n3,1\n"
+    folder = tmp_path / "patches"
+    folder.mkdir()
+    (folder / "case_1_match_1_h&e_patch1.png").write_bytes(b"x")
+    taken = inventory.take(folder, read(tmp_path, table), GRAMMAR, list(STAINS), "exclude")
+    assert list(taken.cases["case_id"]) == ["1", "2", "3"] and "row" not in set(taken.excluded["kind"])
+    assert taken.told == ["The labels table has several rows a case, as for slides: 6 rows are 3 cases"]
+
+
 def test_a_lacking_column_of_patients_may_be_null(tmp_path):
     """Who has none learns that null is allowed and what it means, and others are not told."""
     with pytest.raises(UserError) as error:

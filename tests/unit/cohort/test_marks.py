@@ -10,6 +10,7 @@ from scripts_here import call
 from stratamil.cohort import flow, marks
 from stratamil.core import tables
 from stratamil.core.errors import UserError
+from stratamil.report import cohort_excluded
 
 HEAD = "case_id,file,mark,signal,note,reader,blinded,seed,time\n"
 NAMES = [f"case_{case}_match_1_{stain}_patch{i}.png" for case in (1, 2) for stain in ("h&e", "melan") for i in (1, 2)]
@@ -51,6 +52,8 @@ def test_artefacts_are_excluded_with_the_reason_and_counted_in_the_flow(tmp_path
     [source] = [each for each in flow.sources(cases.set_index("case_id"), excluded, True) if each["unit"] == "files"]
     assert {"reason": marks.MARKED, "n": 3} in source["left_out"] and source["n"] == len(NAMES)
     assert source["kept"] == 5
+    [row] = cohort_excluded.by_reason(excluded)
+    assert (row["kind"], row["n"], row["patches"]) == ("file", 3, 3)
     said = [record.getMessage() for record in caplog.records if record.levelno == logging.WARNING]
     assert said == [
         f"{tmp_path}/marks.csv: 1 of 4 files are not among the patches: gone.png: nothing is excluded for them"

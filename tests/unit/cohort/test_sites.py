@@ -208,7 +208,24 @@ def test_without_the_test_site_the_rest_must_be_divisible():
     assert generate(cases, 3, by="site", validation=0.3)
     few = spread([(5, 5), (5, 5), (5, 5)])
     assert generate(few, 3, by="site", validation=0.3)  # one trains, one validates
-    assert "splits.validation" not in lines(spread([(5, 5), (5, 5)]), 3, by="site")[0]
+
+
+def test_of_two_sites_each_is_tested_by_models_of_the_other():
+    cases = spread([(8, 6), (5, 9)])
+    (line,) = lines(cases, 3, by="site")
+    assert "lower it to 2, which leaves one site out at a time (with splits.validation), or set" in line
+    made = generate(cases, 2, by="site", validation=0.2)
+    check_all(made, cases)
+    site_of = cases.set_index("case_id")["site"]
+    for split in made.values():
+        (tested,), (seen,) = set(site_of[split.test]), set(site_of[split.train]) | set(site_of[split.val])
+        assert (
+            tested != seen and 0.1 < len(split.val) / len(cases) < 0.3 and list(sites.shared(split, cases, "x")) == []
+        )
+    told, *_ = splits.warnings(made, cases, CLASSES, None, whole_sites=True)
+    assert told.startswith("validation cases of 2 splits are patients of the sites that train")
+    whole = generate(spread([(5, 5)] * 5), 2, by="site", validation=0.2)
+    assert len(splits.warnings(whole, spread([(5, 5)] * 5), CLASSES, None, whole_sites=True)) == 1
 
 
 def read(tmp_path, rows, **how):
@@ -303,5 +320,7 @@ def test_script_checks_preset_files_for_whole_sites(tmp_path, monkeypatch):
         script.main(script.arguments())
 
     run("whole")
-    with pytest.raises(UserError, match=r"torn.npz: train_cases and val_cases share site s0 .case .* keep a site in"):
+    with pytest.raises(
+        UserError, match=r"torn.npz: train_cases and test_cases share site s0 .case .* keep a site that is"
+    ):
         run("torn")

@@ -292,34 +292,35 @@ def with_tests(*tests):
 def test_warnings_of_coverage_know_repeats(tests, words):
     cases = used([[0], [1], [0], [1]])
     found = splits.warnings(with_tests(*tests), cases[cases["status"] == "used"], TWO)
-    found = [line for line in found if not re.match(r"split \d", line)]
+    found = [line for line in found if not re.match(r"split \d|in \d", line)]
     assert len(found) == len(words), found
     assert all(line.startswith(part) for line, part in zip(found, words))
 
 
-def test_warnings_of_balance_name_the_patient_who_is_the_reason():
+def off_balance(*given):
+    return [f"{part} {off.words}" for _, part, off in splits.off_balance(*given)]
+
+
+def test_what_is_off_balance_names_the_patient_who_is_the_reason():
     patients = [[1] * 7] + [[1]] * 23 + [[0]] * 20
     cases = used(patients)[:50]
     high, low = cases["case_id"][cases["class"] == "low-grade"], cases["case_id"][cases["class"] == "benign"]
     # the large patient and two more: 9 of 30 cases, where a fifth is 6; 4 of 20, as is due
     split = Split([*high[15:], *low[8:]], [*high[9:15], *low[4:8]], [*high[:9], *low[:4]])
-    found = splits.warnings({"03": split}, cases, TWO, generated_splits.shares(5, None))
-    assert found[1:] == [
-        "split 03: train holds 15 of 30 low-grade cases, 18 were due",
-        "split 03: test holds 9 of 30 low-grade cases, 6 were due: patient p0 alone has 7 cases",
+    assert off_balance({"03": split}, cases, TWO, generated_splits.shares(5, None)) == [
+        "train holds 15 of 30 low-grade cases, 18 were due",
+        "test holds 9 of 30 low-grade cases, 6 were due: patient p0 alone has 7 cases",
     ]
     # too few cases are no patient's doing
-    assert splits.warnings(
-        {"03": Split(split.test, split.val, split.train)}, cases, TWO, generated_splits.shares(5, None)
-    )[1:] == [
-        "split 03: train holds 9 of 30 low-grade cases, 18 were due",
-        "split 03: test holds 15 of 30 low-grade cases, 6 were due",
+    turned = {"03": Split(split.test, split.val, split.train)}
+    assert off_balance(turned, cases, TWO, generated_splits.shares(5, None)) == [
+        "train holds 9 of 30 low-grade cases, 18 were due",
+        "test holds 15 of 30 low-grade cases, 6 were due",
     ]
     # a preset set is measured by its own size, here 27, 10 and 13 of 50 cases
-    found = splits.warnings({"03": split}, cases, TWO)
-    assert found[1:] == [
-        "split 03: train holds 12 of 20 benign cases, 10 or 11 were due",
-        "split 03: test holds 9 of 30 low-grade cases, 7 or 8 were due: patient p0 alone has 7 cases",
+    assert off_balance({"03": split}, cases, TWO, None) == [
+        "train holds 12 of 20 benign cases, 10 or 11 were due",
+        "test holds 9 of 30 low-grade cases, 7 or 8 were due: patient p0 alone has 7 cases",
     ]
 
 
@@ -329,16 +330,17 @@ def test_several_sets_that_are_off_balance_are_one_line_of_the_worst():
     even = Split([*high[12:], *low[8:]], [*high[6:12], *low[4:8]], [*high[:6], *low[:4]])
     bad = Split([*high[15:], *low[8:]], [*high[9:15], *low[4:8]], [*high[:9], *low[:4]])
     given = (cases, TWO, generated_splits.shares(5, None))
-    (line,) = [
-        line for line in splits.warnings({"01": even, "02": bad, "03": even}, *given, condensed=True) if "sets" in line
-    ]
+    (line,) = [line for line in splits.warnings({"01": even, "02": bad, "03": even}, *given) if "sets" in line]
     assert line == (
         "in 1 of 3 splits, 2 sets hold too few or too many cases of a class, most of all in split 02: test holds 9 of "
         "30 low-grade cases, 6 were due"
     )
     almost = Split([*high[13:], *low[8:]], [*high[7:13], *low[4:8]], [*high[:7], *low[:4]])
-    for alone in ({"01": even}, {"01": almost}):
-        assert splits.warnings(alone, *given, condensed=True) == splits.warnings(alone, *given)
+    for alone, words in (
+        ({"01": even}, []),
+        ({"01": almost}, ["split 01: test holds 7 of 30 low-grade cases, 6 were due"]),
+    ):
+        assert splits.warnings(alone, *given)[1:] == words
 
 
 @pytest.mark.parametrize("extra, off", [(0, False), (2, False), (3, True)])
@@ -378,7 +380,8 @@ def test_script_logs_warnings_and_the_table(tmp_path, monkeypatch, caplog):
     caplog.set_level("INFO")
     script.main(script.arguments())
     assert [splits.read(path) for path in outputs] == list(generate(cases, TWO, 3, 42, 0.2, 2).values())
-    assert "patient p0 alone has 9 cases" in caplog.text
+    told = [line for line in caplog.messages if "were due" in line]
+    assert len(told) == 1 and told[0].startswith("in 6 of 6 splits, 16 sets hold too few or too many cases")
     assert "split   set" in caplog.text
 
 

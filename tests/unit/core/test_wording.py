@@ -22,6 +22,29 @@ def test_shares_of_a_whole_add_up_to_100_and_are_each_rounded(counts):
     assert all(abs(share - 100 * n / sum(counts)) < 1 for share, n in zip(shares, counts))
 
 
+@pytest.mark.parametrize(
+    "low, high, said",
+    [
+        (-0.0049, 0.12, "−0.005 to 0.12"),
+        (0.004, 0.2, "0.004 to 0.20"),
+        (-0.2, 0.00026, "−0.20 to 0.0003"),
+        (-0.2, -0.0, "−0.20 to 0.00"),
+        (0.0, 0.005, "0.00 to 0.01"),
+        (-1e-17, 1e-17, "0.00 to 0.00"),
+    ],
+)
+def test_an_end_of_an_interval_shows_on_which_side_of_0_it_lies(low, high, said):
+    assert wording.span(low, high, 2) == said
+
+
+@given(st.floats(-1, 1), st.floats(-1, 1))
+def test_an_interval_that_holds_0_reads_so_and_one_that_does_not_does_not(a, b):
+    low, high = sorted((round(a, 5), round(b, 5)))
+    read = [float(text.replace("−", "-")) for text in wording.span(low, high, 2).split(" to ")]
+    assert (read[0] <= 0 <= read[1]) == (low <= 0 <= high)
+    assert "−0.00 " not in wording.span(low, high, 2) + " "
+
+
 def test_counts_and_lists():
     assert [wording.ends("27", high) for high in ("27", "34")] == ["27", "27 to 34"]
     assert [wording.n_of(n, "patch") for n in (1, 1200)] == ["1 patch", "1,200 patches"]

@@ -132,6 +132,16 @@ def test_the_card_repeats_that_a_stain_told_the_class_and_needs_no_such_fact(mad
     assert "Read with care" not in model_card.text(facts)
 
 
+def test_the_card_says_why_it_has_a_temperature_where_splits_have_none(made):
+    facts = json.loads(json.dumps(bundle.read(made.zip).facts))
+    assert facts["decision"]["temperature_off"] == "few" and "too few to fit" not in model_card.text(facts)
+    of_one = facts | {"decision": next(iter(facts["splits"].values()))}
+    facts["decision"] |= {"temperature": 1.7, "temperature_off": None}
+    n = len(facts["splits"])
+    assert f"In {n} of {n} splits the validation cases are too few to fit a temperature" in model_card.text(facts)
+    assert "too few to fit" not in model_card.text(of_one)
+
+
 def test_the_card_counts_patches_that_models_saw(made):
     """Not those that were excluded for what their pixels are, and no case that no split uses."""
     table = made.data.table

@@ -27,15 +27,15 @@ def cohort():
     return made, data, reference.of_study(made, data, STAINS)
 
 
-def found(known, data, p=0.9, sd=0.0, threshold=0.5, unknown=None):
-    """Flags of cases that all members predict alike, but for `sd`."""
+def found(known, data, p=0.9, sd=0.0, threshold=0.5, unknown=None, apart=0.0):
+    """Flags of cases that all members predict alike, but for `sd` between seeds and `apart` between splits."""
     cases = list(dict.fromkeys(data.table["case_id"]))
     each = pd.DataFrame({"case_id": cases, "prob_benign": 1 - p, "prob_high_grade": p})
     members = pd.concat(
         [
-            each.assign(split=split, seed=seed, prob_high_grade=p + sign * sd, prob_benign=1 - p - sign * sd)
-            for split in ("01", "02")
-            for seed, sign in ((1, 1), (2, -1))
+            each.assign(split=split, seed=seed, prob_high_grade=high, prob_benign=1 - high)
+            for split, less in (("01", 0.0), ("02", apart))
+            for seed, high in ((1, p + sd - less), (2, p - sd - less))
         ]
     )
     seen = flags.seen(known, data, Bags(data, STAINS), unknown or {})
@@ -168,6 +168,10 @@ def test_the_limit_is_of_cases_that_the_statistics_did_not_see(cohort):
 def test_members_that_disagree(cohort):
     limit = cohort[2].facts["disagreement"]["limit"]
     assert all("members_disagree" in of for of in raised(found(cohort[2], new(LIKE), p=0.5, sd=limit)).values())
+    rows = found(cohort[2], new(LIKE), p=0.5, sd=limit).flags.query("flag == 'members_disagree'")
+    assert rows["reason"].str.contains("between seeds of a split; 95% of training cases had").all()
+    assert not any("members_disagree" in of for of in raised(found(cohort[2], new(LIKE), apart=0.8)).values())
+    assert "different splits are not compared" in new_case_words.MEANING["members_disagree"]
     alone = Reference(cohort[2].arrays, cohort[2].facts | {"disagreement": {"limit": None, "share": 0.95}})
     one = new({"a": LIKE["1"]})
     rows = found(alone, one, p=0.6, sd=0.2).flags.query("flag == 'members_disagree'")

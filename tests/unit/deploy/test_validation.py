@@ -21,9 +21,11 @@ from scripts_here import call
 from stratamil.cohort.columns import typed
 from stratamil.core.errors import UserError
 from stratamil.core.names import file_name
+from stratamil.core.wording import pct
 from stratamil.deploy import bundle, reference, validation
 from stratamil.evaluation import external
 from stratamil.report import new_case_summary, new_case_words, predict_page, validation_page, validation_words
+from stratamil.report.sentences import quoted
 from stratamil.stats import intervals, metrics
 from stratamil.stats.intervals import Estimate
 
@@ -105,6 +107,19 @@ def test_numbers_are_those_of_the_predictions(validated):
     assert updated["updated"] and updated["slope"].value == pytest.approx(1, abs=1e-4)
     assert updated["in_the_large"].value == pytest.approx(0, abs=1e-4)
     assert rows["updated: intercept"]["predicted"] == pytest.approx(y.mean())
+
+
+def test_the_text_on_calibration_says_of_which_row_of_the_table_it_speaks(validated):
+    numbers = validated[4]
+    raw, frozen = (row for row in numbers["calibration"] if not row["updated"])
+    before, after = validation_words.calibration(numbers).split(" After the frozen temperature, ")
+    assert before.startswith("As the model gives them, the probabilities expect ")
+    for row, text in ((raw, before), (frozen, after)):
+        assert f"expect {pct(row['predicted'])} high-grade; {pct(row['observed'])} are." in text
+        assert f"slope is {quoted(row['slope'])}" in text and quoted(row["in_the_large"]) in text
+    assert quoted(raw["slope"]) != quoted(frozen["slope"])
+    one = numbers | {"calibration": [raw]}
+    assert "temperature" not in validation_words.calibration(one)
 
 
 def test_table_1_stands_beside_that_of_the_development_cohort(validated, known):

@@ -76,7 +76,8 @@ def test_dates_in_table_1_are_dates(made):
     found = characteristics.table(made, [days])
     cell = found["rows"][0]["cells"]["all"]
     assert (cell["q1"], cell["median"], cell["q3"]) == ("2024-01-15", "2024-02-02", "2024-02-17")
-    assert clinical_sentences.cell(found["rows"][0], "all") == "2024-02-02 (2024-01-15 to 2024-02-17)"
+    assert clinical_sentences.cell(found["rows"][0], "all") == "2024-02 (2024-01 to 2024-02)"
+    assert clinical_sentences.counted(found["rows"], "case").endswith("median (quartiles); dates by month.")
     assert found["rows"][0]["by_class"] == pytest.approx(
         characteristics.difference(days.values[Y], days.values[~Y], True)
     )

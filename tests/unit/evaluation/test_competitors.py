@@ -12,7 +12,7 @@ from sklearn.metrics import brier_score_loss, log_loss, roc_auc_score
 from stratamil.core.errors import UserError
 from stratamil.evaluation import cross_split, metrics_table, retrained
 from stratamil.evaluation.runs import Run
-from stratamil.report import study_figures
+from stratamil.report import sentences, study_figures
 from stratamil.stats.estimates import Sample
 
 pytestmark = pytest.mark.slow
@@ -103,6 +103,20 @@ def test_a_baseline_of_one_stain_is_compared_on_the_cases_that_have_it():
     gap = row["auc_difference"]["fold_mean"].value
     assert gap == pytest.approx(by_split(study, rows) - row["fold_mean"].value)
     assert row["auc_difference"]["model"].low < pooled - theirs < row["auc_difference"]["model"].high
+
+
+def test_curves_of_one_figure_are_of_the_same_cases():
+    """The best baseline, of one stain, lacks cases: the next best that has all is drawn beside the model."""
+    study, _ = of_one_stain(["1", "4"])
+    worse = 1 / (1 + np.exp(-RANDOM.permutation(WEAK)))
+    again = study.baselines.assign(baseline="mean_pool", prob_benign=1 - worse, prob_high_grade=worse)
+    found = cross_split.numbers(replace(study, baselines=pd.concat([study.baselines, again])))
+    assert found["best_baseline"] == "mean_pool_sox10"
+    assert found["decision_curve"]["baseline"] == found["detectable"]["against"] == "mean_pool"
+    assert sentences.strongest(found)["name"] == "mean_pool_sox10"
+    assert sentences.strongest(found, of_all=True)["name"] == "mean_pool"
+    alone = cross_split.numbers(study)
+    assert alone["decision_curve"]["baseline"] is None and alone["detectable"]["difference"] is None
 
 
 def test_a_baseline_of_a_rare_stain_is_no_competitor():

@@ -11,6 +11,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
+from matplotlib.text import Text
 from pages import Elements, browse, outside, undrawn
 from repository import REPOSITORY
 from scipy.stats import spearmanr
@@ -22,7 +23,7 @@ from stratamil.core.names import column
 from stratamil.core.weighting import NOTES
 from stratamil.explain import faithfulness, faithfulness_runs, findings, without_attention
 from stratamil.features import store
-from stratamil.report import faithfulness_sentences
+from stratamil.report import faithfulness_plots, faithfulness_sentences
 from stratamil.stats import estimates
 from stratamil.stats.intervals import Estimate
 
@@ -323,8 +324,11 @@ def test_a_sentence_for_every_outcome(sentence):
 @pytest.mark.parametrize(
     "estimate, end",
     [
-        (Estimate(-0.01, -0.02, -0.0002, 20), "(95% CI −0.020 to 0.000; 20 patients); the CI ends at 0."),
-        (Estimate(0.004, 0.002, 0.006, 20), "(95% CI 0.002 to 0.006; 20 patients); this rounds to no difference."),
+        (
+            Estimate(-0.01, -0.02, -0.0002, 20),
+            "(95% CI −0.02 to −0.0002; 20 patients); the CI ends within 0.0005 of 0.",
+        ),
+        (Estimate(0.004, 0.002, 0.006, 20), "(95% CI 0.002 to 0.01; 20 patients); this rounds to no difference."),
         (Estimate(0.02, -0.1, 0.1, 20), "(95% CI −0.10 to 0.10; 20 patients); the CI includes 0."),
     ],
 )
@@ -496,7 +500,7 @@ def test_the_table_tells_where_probability_and_margin_disagree(tmp_path):
 
 
 def test_a_bound_near_nothing_does_not_read_as_nothing():
-    assert "0.004 to 0.104" in findings.of_top("necessity", "them", "margin", Estimate(0.05, 0.004, 0.104, 20))
+    assert "0.004 to 0.10" in findings.of_top("necessity", "them", "margin", Estimate(0.05, 0.004, 0.104, 20))
 
 
 def shard(root, made):
@@ -564,6 +568,22 @@ def test_page_needs_nothing_else_and_escapes_names(drawn, monkeypatch):
     assert not table.duplicated(["measure", "scope", "of"]).any()
     assert len(pd.read_csv(made.root / "out/cases.csv")) == 14
     assert run(made.root, made, monkeypatch, "--patient-column", "P<b>") == page
+
+
+@pytest.mark.slow
+def test_a_figure_says_of_what_it_counts_cases_or_patients(drawn):
+    study = drawn[0].study()
+    numbers, table = faithfulness.numbers(study), faithfulness.by_case(study)
+    figures = faithfulness_plots.draw(study, numbers, table, STAINS)
+    for name, (figure, _) in figures.items():
+        said = " ".join(text.get_text() for text in figure.findobj(Text))
+        assert not re.search(r"n = \d", said), name
+        assert {"parts": "28 stains"}.get(name, "14 cases of 7 patients") in said or name in ("curves", "tops"), name
+    counts = table.groupby("predicted")
+    cases, patients = counts["case_id"].count(), counts["patient_id"].nunique()
+    for name in ("curves", "tops"):
+        said = " ".join(text.get_text() for text in figures[name][0].findobj(Text))
+        assert all(f"{cases[each]} cases of {patients[each]} patients" in said for each in cases.index), name
 
 
 @pytest.mark.slow

@@ -175,7 +175,12 @@ def test_features_without_images_have_everything_but_thumbnails(tmp_path, monkey
     study = Study(tmp_path, {"01": {"5": 8}}, seeds=(1,), placed=True)
     listed, patches_of = study.browser(browser, monkeypatch, images=False)
     content = patches_of(listed["cases"][0])
-    assert content["images"] is None and content["sheets"] == [] and set(content["patches"]["sheet"]) == {-1}
+    assert (
+        content["images"] is None
+        and listed["images"] is False
+        and content["sheets"] == []
+        and set(content["patches"]["sheet"]) == {-1}
+    )
     assert content["patches"]["sd"] is None and listed["cases"][0]["sd"] is None and content["patches"]["x"]
     assert json.loads((tmp_path / "browser/browser.json").read_text())["flags"] == []
 
@@ -193,7 +198,7 @@ def test_a_case_s_flags_say_what_is_odd_about_it(tmp_path, monkeypatch):
     )
     listed, _ = study.browser(browser, monkeypatch, images=False)
     flags = [case["flags"] for case in listed["cases"]]
-    assert len(other) == 2 and all("of 3 trainings predict" in " ".join(each) for each in flags)
+    assert len(other) == 2 and all("of 3 seeds of this split predict" in " ".join(each) for each in flags)
     assert "Few patches: 4." in flags[1] and "Few patches: 12." not in flags[0]
     assert "2 patches of 14 had no features and took no part." in flags[0]
 

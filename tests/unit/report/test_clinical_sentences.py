@@ -20,6 +20,8 @@ SITE = {
 
 def test_cells_of_table_1():
     assert sentences.cell(NUMBER, "all") == "61.5 (50 to 70.25)" and sentences.cell(NUMBER, "benign") == "none known"
+    alike = {"cells": {"all": NUMBER["cells"]["all"] | {"median": 9.0, "q1": 9.0, "q3": 9.0}}, "numeric": True}
+    assert sentences.cell(alike, "all") == "9 (9)"
     assert sentences.cell(SITE, "all", "B") == "6 (67%)" and sentences.cell(SITE, "benign", "B") == "0 (0%)"
     lines = beyond.table({"groups": ["all", "benign"], "rows": [NUMBER, SITE]})
     assert [line["name"] for line in lines] == ["Age", "Age missing", "Site <b>", "A", "B"]

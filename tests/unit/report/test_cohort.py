@@ -187,7 +187,10 @@ def test_one_thing_wrong_gives_one_warning(change, words):
             {"n_splits": 4, "validation": 0.2, "n_repeats": 1, "seed": 7},
             "4 splits .* validation on 20% of the cohort.$",
         ),
-        ({"preset": "a/{split}.npz", "by": "site"}, "no case, no patient and no site is in two sets"),
+        (
+            {"preset": "a/{split}.npz", "by": "site"},
+            "no case and no patient is in two sets of a split, and no site that is tested in another set",
+        ),
         (
             {"n_splits": 4, "validation": None, "n_repeats": 1, "seed": 7, "by": "site"},
             "stratified by class and grouped by patient .column Patient. and site: 4 splits",
@@ -202,6 +205,7 @@ def test_one_thing_wrong_gives_one_warning(change, words):
 def test_the_splits_are_told(plan, words):
     made = Made()
     made.plan = {"preset": None} | plan
+    made.cases["site"] = made.cases["case_id"]
     assert re.search(words, made.numbers()["plan"])
 
 
@@ -480,13 +484,20 @@ def test_what_no_person_can_be_is_a_warning():
     assert all(f"<li>age 430 of patient p&lt;{i}&gt;</li>" in rendered(found) for i in range(11))
 
 
-def rendered(found):
-    """The page of these numbers, without figures and pictures."""
-    found = found | {"samples": [], "folder": "x", "commit": None, "inputs": {}}
+def rendered(found, folder="x"):
+    """The page of these numbers, without figures and pictures. folder: of patches; None of feature files."""
+    found = found | {"samples": [], "folder": folder, "commit": None, "inputs": {}}
     return page.template(TEMPLATE).render(
         title="The cohort", study="Made", colors=COLORS, cohort=found, prose=cohort_sentences.of_page(found), looks={},
         grades_of=quality_sentences.of_page(found, None), samples="", figures=defaultdict(str), first_page=None,
     )  # fmt: skip
+
+
+@pytest.mark.parametrize("folder", ["patches", None])
+def test_feature_files_are_spoken_of_where_there_are_any(folder):
+    made = Made()
+    change_unknown_stain(made)
+    assert ("and feature files" in rendered(made.numbers(), folder)) == (folder is None)
 
 
 @pytest.mark.parametrize("width", [1400, 1200])
@@ -597,3 +608,22 @@ def test_shares_of_one_whole_add_up_to_100(study, monkeypatch):
     rows = re.findall(r"<tr><th>[^<]*</th><td>(?:train|val|test)</td>.*?</tr>", page)
     shares = [[int(share) for share in re.findall(r'"share">(\d+)%', row)] for row in rows]
     assert shares and all(sum(row) == 100 for row in shares)
+
+
+def test_quartiles_that_are_equal_are_one_number(study, monkeypatch):
+    page = run(study, monkeypatch)
+    quartiles = re.findall(r'<td class="ci">([^<]*)</td>', page)
+    assert any(" to " not in text for text in quartiles) and not re.search(r">(\S+) to \1<", page)
+
+
+def test_patches_that_were_excluded_one_by_one_are_counted(study, monkeypatch, tmp_path):
+    root, _ = study
+    known = pd.read_csv(root / "excluded.csv", keep_default_na=False)
+    rows = [("file", f"{i}.png", "listed in cohort.exclude_patches", "", 1) for i in (1, 2)]
+    rows += [("file", "3.png", "no patch number", "", 0)]
+    table = pd.concat([known, pd.DataFrame(rows, columns=list(known))])
+    table.to_csv(tmp_path / "excluded.csv", index=False)
+    page = run(study, monkeypatch, "--excluded", tmp_path / "excluded.csv")
+    cells = r"listed in cohort.exclude_patches</th><td>files</td><td[^>]*>(.)</td><td[^>]*>(.)</td>"
+    assert re.findall(cells, page) == [("2", "2")]
+    assert re.findall(cells.replace("listed in cohort.exclude_patches", "no patch number"), page) == [("1", "–")]

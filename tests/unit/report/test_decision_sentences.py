@@ -42,21 +42,27 @@ def test_where_the_model_s_decisions_are_worth_more():
     ],
 )
 def test_net_benefit_beside_the_best_baseline(difference, words):
-    said = sentences.beside_baseline(curve(difference))
+    said = sentences.beside_baseline(curve(difference), "summary")
     assert said.endswith(words) and "At a threshold of 0.5 the net benefit is 0.30 (95% CI 0.20 to 0.40)" in said
-    assert "(Mean, maximum and SD of patch features) 0.25" in said
-    assert sentences.beside_baseline(curve(baseline=None)) == ""
+    assert "that of the best baseline (Mean, maximum and SD of patch features) 0.25" in said
+    of_all = sentences.beside_baseline(curve(difference), "mean_pool_melan")
+    assert "that of the best baseline that judges all cases (Mean, maximum and SD of patch features) 0.25" in of_all
+    assert sentences.beside_baseline(curve(baseline=None), None) == ""
 
 
 def test_what_can_be_detected():
     found = {"power": 0.8, "patients": 87, "against": "summary", "difference": 0.081, "auroc": 0.68}
-    assert sentences.detectable(found, "patient") == (
+    assert sentences.detectable(found, "summary", "patient") == (
         "With 87 patients this study can detect, with 80% power, an AUROC of 0.68 or more against chance, and a "
         "difference of 0.08 or more from the best baseline (Mean, maximum and SD of patch features). It would mostly "
         "miss smaller ones."
     )
-    assert sentences.detectable(found | {"difference": None}, "case").endswith("0.68 or more against chance.")
-    assert "87 cases no AUROC can be told from chance" in sentences.detectable(found | {"auroc": None}, "case")
+    assert sentences.detectable(found | {"difference": None}, "summary", "case").endswith(
+        "0.68 or more against chance."
+    )
+    assert "87 cases no AUROC can be told from chance" in sentences.detectable(
+        found | {"auroc": None}, "summary", "case"
+    )
 
 
 def point(percent, value, gain=None):
@@ -94,7 +100,7 @@ def test_no_sentence_has_a_hole():
     every = [sentences.net_benefit(curve(useful=useful), "b", 8) for useful in ((), [(0.1, 0.1)], [(0.1, 0.2)])]
     for a, b in itertools.product((0.1, None), (0.7, None)):
         found = {"patients": 9, "against": a and "colour", "difference": a, "auroc": b}
-        every.append(sentences.detectable(found, "patient"))
+        every.append(sentences.detectable(found, "summary", "patient"))
     every += [sentences.decision_limits(True, "b"), sentences.decision_limits(False, None), sentences.LEARNING_LIMITS]
     for said in every:
         assert said.endswith(".") and "None" not in said and "nan" not in said and "  " not in said

@@ -39,6 +39,15 @@ def test_temperature(runs, reduction, text):
     assert performance.temperature(runs, reduction) == text
 
 
+@pytest.mark.parametrize(
+    "fits, cases, told",
+    [([FEW] * 5, 68, True), ([FITTED, FEW], 68, True), ([FEW] * 5, 49, False), ([FITTED, BOUND], 68, False)],
+)
+def test_why_the_model_file_has_a_temperature_where_a_split_has_none(fits, cases, told):
+    said = performance.temperature_of_bundle({"temperatures": fits, "cases": cases})
+    assert said.endswith("all splits together, 68 cases.") if told else said == ""
+
+
 def test_chosen_thresholds_against_one_half():
     points = [{"rows": [{"name": "balanced_accuracy", "estimate": Estimate(value)}]} for value in (0.66, 0.74)]
     assert performance.threshold(points) == (

@@ -126,6 +126,12 @@ LAYOUTS = {
         ],
         table(), {"h&e", "ki67", "cd3"}, 2, {"patient", "classes", "slice"},
     ),
+    "stains of two words, with the slice in their folder": (
+        lambda c: [
+            f"{c}C/{t} L{s}/{n:04d}.jpg" for t in ("H+E", "Melan A", "SOX-10") for s in (1, 2) for n in (1, 2)
+        ],
+        table("Accession", lambda c: f"{c}C"), {"h&e", "melan", "sox10"}, 2, {"patient", "classes", "slice"},
+    ),
     "no separators": (
         lambda c: [f"{t}19H{200 + c}{s}{n:03d}.png" for t in ("HE", "SOX10") for s in "AB" for n in (1, 2)],
         table("Nummer", lambda c: f"19H{200 + c}"), {"h&e", "sox10"}, 2, {"patient", "classes", "slice"},
@@ -204,6 +210,23 @@ def test_a_folder_of_each_class_is_not_the_case():
     assert propose_names.propose_all(paths, ids).case_column == "Nr"
     with pytest.raises(UserError, match="no part of the patches' names is an id"):
         propose_names.propose_all(paths, {"case_group": ids["case_group"]})
+
+
+def test_stains_that_names_have_but_cannot_be_read_are_told():
+    paths = [f"{c}/{more}{n}.png" for c in CASES for more in ("", "Melan A/") for n in (1, 2)]
+    guess = propose_names.propose_all(paths, {"case": [str(c) for c in CASES]}).guesses["stains"]
+    assert guess.startswith(
+        "the names tell no stain, so it is called h&e, though they have 'Melan A': set names.pattern"
+    )
+
+
+def test_who_diagnosed_and_when_are_not_the_class():
+    rows = [
+        (f"S{c}", f"{c}/22/2024", "KJM"[c % 3], ("hyperplastic", "carcinoma", "insufficient", "x")[c % 4])
+        for c in CASES
+    ]
+    found = propose_labels.propose(pd.DataFrame(rows, columns=["case", "Received", "Pathologist", "Dx"]), "case")
+    assert found.class_column == "Dx" and found.others == {"date": "Received"} and "insufficient" not in found.classes
 
 
 def test_the_sex_of_patients_is_not_proposed_as_the_class(tmp_path, monkeypatch, capsys):
