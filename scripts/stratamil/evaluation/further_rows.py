@@ -56,8 +56,10 @@ def _columns(found: Mapping[str, Any]) -> Iterator[Row]:
             if name in group:
                 yield "column_group", model, name, group[name]
     for row in found["error"]["rows"]:
-        for name in ("effect", "p", "adjusted"):
-            yield "column_error", row["name"], f"error_{name}", row[name]
+        yield "column_error", row["name"], "error_effect", row["effect"]
+        yield "column_error", row["name"], "shift_effect", row["shift"]["effect"]
+        for name in ("p", "adjusted"):
+            yield "column_error", row["name"], f"error_or_shift_{name}", row[name]
 
 
 def _clinical(found: Mapping[str, Any]) -> Iterator[Row]:

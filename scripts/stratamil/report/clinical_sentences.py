@@ -64,10 +64,10 @@ def groups(rows: Sequence[Mapping[str, Any]], unit: str) -> str:
 
 
 def error(found: Mapping[str, Any], unit: str) -> str:
-    """Say whether the model's error goes with any column."""
+    """Say whether the model's error, or a shift of its probabilities, goes with any column."""
     rows, n = found["rows"], len(found["rows"])
     test = (
-        f"permutation test by {unit} within classes"
+        f"permutation test of both by {unit} within classes"
         + (f", p adjusted for {n} columns" if n > 1 else "")
         + f", {found['patients']} {unit}s"
     )
@@ -75,9 +75,29 @@ def error(found: Mapping[str, Any], unit: str) -> str:
     if not hits:
         least = min(rows, key=lambda row: row["adjusted"])
         names = listed([row["name"] for row in rows]) if n < 2 else f"any of {listed([row['name'] for row in rows])}"
-        return f"The model's error is not shown to go with {names} (smallest p {p_value(least['adjusted'])}; {test})."
-    each = [f"{row['name']} (p {p_value(row['adjusted'])}; {_how(row)})" for row in hits]
-    return f"The model's error goes with {listed(each)}: {test}."
+        return (
+            f"Neither the model's error nor a shift of its probabilities is shown to go with {names} "
+            f"(smallest p {p_value(least['adjusted'])}; {test})."
+        )
+    errors = [f"{row['name']} (p {p_value(row['adjusted'])}; {_how(row)})" for row in hits if row["by"] == "error"]
+    said = [f"The model's error goes with {listed(errors)}."] if errors else []
+    said += [_shifted(row) for row in hits if row["by"] == "shift"]
+    return f"{' '.join(said)} {test[0].upper()}{test[1:]}."
+
+
+def _shifted(row: Mapping[str, Any]) -> str:
+    """Say in which direction the probabilities of a class go with a column."""
+    shift, begin = row["shift"], f"Its probabilities of {row['shift']['class']} are shifted by {row['name']}"
+    if row["numeric"]:
+        where = f"{'higher' if shift['effect'] > 0 else 'lower'} where it is larger"
+        return f"{begin}: {where} (p {p_value(row['adjusted'])}; rank correlation {num(shift['effect'], 2)})."
+    least, most = (pick(shift["levels"], key=shift["levels"].get) for pick in (min, max))
+    size = f"mean {_signed(shift['levels'][least])} and {_signed(shift['levels'][most])} beside cases of the same class"
+    return f"{begin}: lower in {least} than in {most} (p {p_value(row['adjusted'])}; {size})."
+
+
+def _signed(value: float) -> str:
+    return ("+" if value > 0 else "") + num(value, 2)
 
 
 def p_value(p: float) -> str:
@@ -94,7 +114,7 @@ def _how(row: Mapping[str, Any]) -> str:
 
 COLUMN_LIMITS = (
     "The comparisons of subgroups were not planned and are not corrected for their number. A column that goes with the "
-    "error need not cause it."
+    "error, or with a shift, need not cause it. Where a split tests whole sites, other models may make the shift."
 )
 
 

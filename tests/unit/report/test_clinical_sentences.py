@@ -53,25 +53,38 @@ def test_what_is_counted_and_how_groups_are_made():
     assert sentences.groups(groups[1:], "patient").startswith("No figure is given where fewer than 5 patients")
 
 
-def column(name, adjusted, numeric=True):
+def column(name, adjusted, numeric=True, by="error"):
     return {
         "name": name, "numeric": numeric, "effect": 0.41, "p": adjusted / 2, "adjusted": adjusted,
-        "levels": {"A": 0.31, "B": 0.12},
+        "levels": {"A": 0.31, "B": 0.12}, "by": by,
+        "shift": {"class": "benign", "effect": -0.3, "levels": {"A": 0.14, "B": -0.09, "C": 0.0}},
     }  # fmt: skip
 
 
 def test_whether_the_error_goes_with_a_column():
     found = {"patients": 87, "rows": [column("Age", 0.2), column("Site", 0.6, numeric=False)]}
     assert sentences.error(found, "patient") == (
-        "The model's error is not shown to go with any of Age and Site (smallest p = 0.20; permutation test by patient "
-        "within classes, p adjusted for 2 columns, 87 patients)."
+        "Neither the model's error nor a shift of its probabilities is shown to go with any of Age and Site (smallest "
+        "p = 0.20; permutation test of both by patient within classes, p adjusted for 2 columns, 87 patients)."
     )
     alone = sentences.error({"patients": 9, "rows": [column("Age", 0.2)]}, "case")
-    assert "to go with Age (smallest p = 0.20; permutation test by case within classes, 9 cases)" in alone
+    assert "to go with Age (smallest p = 0.20; permutation test of both by case within classes, 9 cases)" in alone
     found["rows"] = [column("Age", 0.004), column("Site", 0.0002, numeric=False)]
     said = sentences.error(found, "patient")
     assert said.startswith("The model's error goes with Age (p = 0.004; rank correlation 0.41) and Site (p < 0.001; ")
-    assert "mean error 0.31 in A, 0.12 in B" in said
+    assert "mean error 0.31 in A, 0.12 in B" in said and "shifted" not in said
+
+
+def test_a_shift_of_the_probabilities_is_said_with_its_direction():
+    site, age = column("Site <b>", 0.01, numeric=False, by="shift"), column("Age", 0.02, by="shift")
+    test = "Permutation test of both by patient within classes, p adjusted for 3 columns, 87 patients."
+    assert sentences.error({"patients": 87, "rows": [site, age, column("Sex", 0.6)]}, "patient") == (
+        "Its probabilities of benign are shifted by Site <b>: lower in B than in A (p = 0.01; mean −0.09 and +0.14 "
+        "beside cases of the same class). Its probabilities of benign are shifted by Age: lower where it is larger "
+        f"(p = 0.02; rank correlation −0.30). {test}"
+    )
+    both = sentences.error({"patients": 87, "rows": [site, column("Sex", 0.002)]}, "patient")
+    assert both.startswith("The model's error goes with Sex (p = 0.002; rank correlation 0.41). Its probabilities of")
 
 
 @pytest.mark.parametrize(
