@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from stratamil.core.wording import ends, num
+from stratamil.core.wording import ends, n_of, num
 from stratamil.report.decision_sentences import ci, listed
 from stratamil.stats.intervals import Estimate
 
@@ -32,16 +32,22 @@ def unlike(rows: Sequence[Mapping[str, Any]]) -> str:
     between = [
         f"{row['name']} ({num(row['by_class'], 2)})"
         for row in rows
-        if row["by_class"] is not None and row["by_class"] > UNLIKE
+        if row["by_class"] is not None and row["by_class"] > UNLIKE and not row["apart"]["classes"]
     ]
+    between += [f"{row['name']} (no value in common)" for row in rows if row["apart"]["classes"]]
     if between:
         said = f"The classes differ in {listed(between)}: standardised difference above {UNLIKE}."
     else:
         said = f"In no column do the classes differ by a standardised difference above {UNLIKE}."
-    worst = max((row for row in rows if row["by_split"] is not None), key=lambda row: row["by_split"], default=None)
+    whole = [row for row in rows if row["apart"]["tests"]]
+    told = [f"{row['name']} ({n_of(row['apart']['tests'], 'test set')})" for row in whole]
+    said += f" Test sets have no value in common with the other cases in {listed(told)}." if told else ""
+    finite = [row for row in rows if row["by_split"] is not None and row not in whole]
+    worst = max(finite, key=lambda row: row["by_split"], default=None)
     if worst is None:
         return said
-    return f"{said} A test set differs most from the other cases in {worst['name']} ({num(worst['by_split'], 2)})."
+    most = "A test set differs most from the other cases in"
+    return f"{said} {f'Of the others, a{most[1:]}' if told else most} {worst['name']} ({num(worst['by_split'], 2)})."
 
 
 def counted(rows: Sequence[Mapping[str, Any]], unit: str) -> str:

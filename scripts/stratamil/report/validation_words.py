@@ -154,6 +154,7 @@ def cohorts(found: Numbers) -> str:
     rows = [row for row in found["characteristics"]["rows"] if row["difference"] is not None]
     unlike = [row for row in rows if row["difference"] > clinical_sentences.UNLIKE]
     names = [f"{row['name']} ({num(row['difference'], 2)})" for row in unlike]
+    names += [f"{row['name']} (no value in common)" for row in found["characteristics"]["rows"] if row.get("apart")]
     limit = f"standardised difference above {clinical_sentences.UNLIKE}"
     if not names:
         return f"In no row do the new cases differ from the development by a {limit}."

@@ -395,3 +395,17 @@ def test_what_cannot_be_validated_is_one_line(made, tmp_path):
         assert len(error.value.problems) == 1 and not (tmp_path / "page").exists()
         cases = pd.read_csv(out / "inventory/cases.csv", dtype=str)
         cases.assign(**{"class": ""}).to_csv(out / "inventory/cases.csv", index=False)
+
+
+def test_a_column_without_a_value_in_common_is_not_passed_over():
+    def of(site):
+        cell = {"counts": {site: 3}, "known": 3, "missing": 0}
+        row = {"name": "Site", "numeric": False, "levels": [site], "cells": {"all": cell}}
+        return {"groups": ["all"], "sizes": {"all": 3}, "rows": [row]}
+
+    unlike = validation.beside(of("York"), {"characteristics": of("Leeds")})
+    assert unlike["rows"][0]["difference"] is None and unlike["rows"][0]["apart"]
+    assert "differ from the development in Site (no value in common): " in validation_words.cohorts(
+        {"characteristics": unlike}
+    )
+    assert not validation.beside(of("York"), {"characteristics": of("York")})["rows"][0]["apart"]

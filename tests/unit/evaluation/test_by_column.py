@@ -71,6 +71,17 @@ def test_table_1_counts_patients_once_and_missing_apart(made):
     assert table.query("group == 'all' and level == 'A'")["known"].item() == 28
 
 
+def test_test_sets_of_whole_sites_are_infinitely_unlike_the_rest(made):
+    split_of = made.predictions.groupby("case_id")["split"].first()
+    whole = column("Site", [f"site of {split_of[case]}" for case in IDS], False)
+    site, age = characteristics.table(made, [whole, AGE])["rows"]
+    assert site["by_split"] is None and site["apart"] == {"classes": 0, "tests": len(made.splits)}
+    assert age["by_split"] > 0 and age["apart"] == {"classes": 0, "tests": 0}
+    assert characteristics.apart(pd.Series([1.0, 1]), pd.Series([2.0, 2]), True)
+    assert not characteristics.apart(pd.Series(["a", None]), pd.Series(["b", "b"]), False)  # too few to say
+    assert not characteristics.apart(pd.Series(["a", "b"]), pd.Series(["b", "c"]), False)
+
+
 def test_dates_in_table_1_are_dates(made):
     days = typed("Eingang", pd.Series([f"{1 + i % 28}.{1 + i // 28}.2024" for i in range(N)], index=IDS))
     found = characteristics.table(made, [days])

@@ -8,11 +8,13 @@ from stratamil.stats.intervals import Estimate
 
 NUMBER = {
     "name": "Age", "numeric": True, "levels": [], "by_class": 0.5, "by_split": 0.3, "varied": 0,
+    "apart": {"classes": 0, "tests": 0},
     "cells": {"all": {"median": 61.5, "q1": 50, "q3": 70.25, "known": 8, "missing": 2},
               "benign": {"median": None, "q1": None, "q3": None, "known": 0, "missing": 1}},
 }  # fmt: skip
 SITE = {
     "name": "Site <b>", "numeric": False, "levels": ["A", "B"], "by_class": 0.05, "by_split": None, "varied": 2,
+    "apart": {"classes": 0, "tests": 0},
     "cells": {"all": {"counts": {"A": 3, "B": 6}, "known": 9, "missing": 0},
               "benign": {"counts": {}, "known": 1, "missing": 0}},
 }  # fmt: skip
@@ -35,6 +37,18 @@ def test_where_classes_and_test_sets_differ():
         "cases in Age (0.30)."
     )
     assert sentences.unlike([SITE]) == "In no column do the classes differ by a standardised difference above 0.1."
+
+
+def test_an_infinite_difference_is_not_passed_over():
+    """A site that is all of a test set and none of the rest differs more than any column with a number."""
+    whole = SITE | {"apart": {"classes": 0, "tests": 2}, "by_split": 9.0}
+    assert sentences.unlike([NUMBER, whole]).endswith(
+        " Test sets have no value in common with the other cases in Site <b> (2 test sets). Of the others, a test set "
+        "differs most from the other cases in Age (0.30)."
+    )
+    classes = SITE | {"by_class": None, "apart": {"classes": 1, "tests": 0}}
+    said = sentences.unlike([NUMBER, classes])
+    assert said.startswith("The classes differ in Age (0.50) and Site <b> (no value in common): standardised")
 
 
 def test_what_is_counted_and_how_groups_are_made():
