@@ -197,6 +197,8 @@ def test_metrics_csv_has_the_subgroups_and_the_test(made):
     table = metrics_table.long_table(numbers)
     groups = table[table["level"] == "column_group"]
     assert {"Site: A", "Site: missing"} <= set(groups["model"])
+    counts = groups[groups["metric"] == "cases"].set_index("model")["value"]
+    assert (groups["n"] == groups["model"].map(counts)).all() and counts["Site: A"] == 19  # not all 60 that there are
     assert set(table[table["level"] == "column_error"]["metric"]) == {
         "error_effect", "shift_effect", "error_or_shift_p", "error_or_shift_adjusted",
     }  # fmt: skip
