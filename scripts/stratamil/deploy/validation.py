@@ -34,7 +34,6 @@ def numbers(study: Cohort, flags: pd.DataFrame, shifts: pd.DataFrame, facts: Map
     table = study.runs[0].test.set_index("case_id").loc[cases["case_id"]]
     estimates = study.estimates(cases, study.sampled(cases))
     before = {name: Estimate(**development["ensemble"][name]) for name in ("roc_auc", "fold_mean")}
-    which = "roc_auc" if before["fold_mean"].low is None else "fold_mean"
     averaged = wording.averaged(development["seeds"], development.get("repeats", 1))  # earlier bundles have none
     listed = [*reference.described(table, stains), *study.columns.values()]
     threshold = study.runs[0].results["threshold"]
@@ -48,8 +47,9 @@ def numbers(study: Cohort, flags: pd.DataFrame, shifts: pd.DataFrame, facts: Map
         "threshold": threshold,
         "temperature": study.runs[0].results["temperature"],
         "ensemble": estimates,
-        "out_of_fold": before | {"which": which, "averaged": averaged},
-        "difference": intervals.unpaired(estimates["roc_auc"], before[which]),
+        "out_of_fold": before | {"averaged": averaged},
+        # both rank all cases together by the ensemble; the mean of test sets ranks them within each alone
+        "difference": intervals.unpaired(estimates["roc_auc"], before["roc_auc"]),
         "decisions": decisions(study),
         "calibration": calibration(study),
         "decision_curve": decision_curve.curve(study, None),

@@ -188,7 +188,7 @@ def metrics(found: Mapping[str, Any]) -> pd.DataFrame:
         ("cohort", "", name, found["ensemble"][name]) for name in ("roc_auc", "delong", "pr_auc", "log_loss", "brier")
     ]
     rows += [("out_of_fold", "", name, found["out_of_fold"][name]) for name in ("roc_auc", "fold_mean")]
-    rows += [("difference", found["out_of_fold"]["which"], "roc_auc", found["difference"])]
+    rows += [("difference", "roc_auc", "roc_auc", found["difference"])]
     for each in found["decisions"]:
         rows += [("decisions", each["name"], row["name"], row["estimate"]) for row in each["rows"]]
     names = ("in_the_large", "slope", "log_loss", "brier")
