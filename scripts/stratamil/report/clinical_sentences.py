@@ -93,12 +93,13 @@ def error(found: Mapping[str, Any], unit: str) -> str:
 
 def _shifted(row: Mapping[str, Any]) -> str:
     """Say in which direction the probabilities of a class go with a column."""
-    shift, begin = row["shift"], f"Its probabilities of {row['shift']['class']} are shifted by {row['name']}"
+    shift, begin = row["shift"], f"The model's probabilities of {row['shift']['class']} are shifted by {row['name']}"
     if row["numeric"]:
         where = f"{'higher' if shift['effect'] > 0 else 'lower'} where it is larger"
         return f"{begin}: {where} (p {p_value(row['adjusted'])}; rank correlation {num(shift['effect'], 2)})."
     least, most = (pick(shift["levels"], key=shift["levels"].get) for pick in (min, max))
-    size = f"mean {_signed(shift['levels'][least])} and {_signed(shift['levels'][most])} beside cases of the same class"
+    low, high = (_signed(shift["levels"][level]) for level in (least, most))
+    size = f"on average {low} and {high} from the mean of cases of the same class"
     return f"{begin}: lower in {least} than in {most} (p {p_value(row['adjusted'])}; {size})."
 
 
@@ -120,7 +121,8 @@ def _how(row: Mapping[str, Any]) -> str:
 
 COLUMN_LIMITS = (
     "The comparisons of subgroups were not planned and are not corrected for their number. A column that goes with the "
-    "error, or with a shift, need not cause it. Where a split tests whole sites, other models may make the shift."
+    "error, or with a shift, need not cause it. Where test sets are whole sites, each site was tested by other models, "
+    "which may be the reason."
 )
 
 

@@ -132,7 +132,7 @@ def result_limits(cohort: Mapping[str, Any]) -> str:
     told = "These figures say nothing of slides from another hospital, scanner or staining protocol."
     if n := sites.unseen(cohort.get("sites")):
         told = (
-            f"These figures are of {n_of(n, 'site')}, tested by models that had not seen them. They say nothing of yet "
+            f"These figures are of {n_of(n, 'site')}, tested by models that had not seen them. They say nothing of "
             "other sites, scanners or staining protocols."
         )
     return f"{told} If settings were changed after a look at these test cases, all figures are too good."

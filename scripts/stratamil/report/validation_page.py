@@ -155,7 +155,7 @@ def table(found: Mapping[str, Any]) -> list[dict[str, Any]]:
             heading, first = level is None and not row["numeric"], whether or level is None
             cells = ["" if heading else _cell(row, group, level) for group in found["groups"]]
             name, gap = (row["name"], row["difference"]) if first else (level, None)
-            lines.append({"name": name, "cells": cells, "difference": gap, "first": first})
+            lines.append({"name": name, "cells": cells, "difference": gap, "apart": row["apart"], "first": first})
     return lines
 
 

@@ -170,7 +170,7 @@ def test_a_shift_that_cancels_in_the_error_is_found_and_chance_is_not(monkeypatc
         assert row["shift"]["levels"]["York"] < 0 < row["shift"]["levels"]["Leeds"]
         assert abs(row["levels"]["York"] - row["levels"]["Leeds"]) < 0.15
     said = clinical_sentences.error({"patients": 60, "rows": [row]}, "case")
-    assert "Its probabilities of high-grade are shifted by site: lower in York than in Leeds" in said
+    assert "The model's probabilities of high-grade are shifted by site: lower in York than in Leeds" in said
     p = [by_column.error(study, [site])["rows"][0]["p"] for study, site in map(two_sites, range(100))]
     assert sum(each < 0.05 for each in p) <= 11  # 5 are expected; more than 11 come once in 200
     assert 0.3 < np.mean(p) < 0.7  # and the p of both is one, neither conservative nor liberal

@@ -93,12 +93,15 @@ def test_a_shift_of_the_probabilities_is_said_with_its_direction():
     site, age = column("Site <b>", 0.01, numeric=False, by="shift"), column("Age", 0.02, by="shift")
     test = "Permutation test of both by patient within classes, p adjusted for 3 columns, 87 patients."
     assert sentences.error({"patients": 87, "rows": [site, age, column("Sex", 0.6)]}, "patient") == (
-        "Its probabilities of benign are shifted by Site <b>: lower in B than in A (p = 0.01; mean −0.09 and +0.14 "
-        "beside cases of the same class). Its probabilities of benign are shifted by Age: lower where it is larger "
+        "The model's probabilities of benign are shifted by Site <b>: lower in B than in A (p = 0.01; on average −0.09 "
+        "and +0.14 from the mean of cases of the same class). The model's probabilities of benign are shifted by Age: "
+        "lower where it is larger "
         f"(p = 0.02; rank correlation −0.30). {test}"
     )
     both = sentences.error({"patients": 87, "rows": [site, column("Sex", 0.002)]}, "patient")
-    assert both.startswith("The model's error goes with Sex (p = 0.002; rank correlation 0.41). Its probabilities of")
+    assert both.startswith(
+        "The model's error goes with Sex (p = 0.002; rank correlation 0.41). The model's probabilities of"
+    )
 
 
 @pytest.mark.parametrize(
