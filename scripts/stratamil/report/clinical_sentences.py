@@ -73,7 +73,7 @@ def error(found: Mapping[str, Any], unit: str) -> str:
     """Say whether the model's error, or a shift of its probabilities, goes with any column."""
     rows, n = found["rows"], len(found["rows"])
     test = (
-        f"permutation test of both by {unit} within classes"
+        f"permutation test of error and shift by {unit} within classes"
         + (f", p adjusted for {n} columns" if n > 1 else "")
         + f", {found['patients']} {unit}s"
     )

@@ -79,10 +79,12 @@ def test_whether_the_error_goes_with_a_column():
     found = {"patients": 87, "rows": [column("Age", 0.2), column("Site", 0.6, numeric=False)]}
     assert sentences.error(found, "patient") == (
         "Neither the model's error nor a shift of its probabilities is shown to go with any of Age and Site (smallest "
-        "p = 0.20; permutation test of both by patient within classes, p adjusted for 2 columns, 87 patients)."
+        "p = 0.20; permutation test of error and shift by patient within classes, p adjusted for 2 columns, 87 "
+        "patients)."
     )
     alone = sentences.error({"patients": 9, "rows": [column("Age", 0.2)]}, "case")
-    assert "to go with Age (smallest p = 0.20; permutation test of both by case within classes, 9 cases)" in alone
+    assert "to go with Age (smallest p = 0.20; permutation test of error and shift by case within " in alone
+    assert alone.endswith("within classes, 9 cases).")
     found["rows"] = [column("Age", 0.004), column("Site", 0.0002, numeric=False)]
     said = sentences.error(found, "patient")
     assert said.startswith("The model's error goes with Age (p = 0.004; rank correlation 0.41) and Site (p < 0.001; ")
@@ -91,7 +93,7 @@ def test_whether_the_error_goes_with_a_column():
 
 def test_a_shift_of_the_probabilities_is_said_with_its_direction():
     site, age = column("Site <b>", 0.01, numeric=False, by="shift"), column("Age", 0.02, by="shift")
-    test = "Permutation test of both by patient within classes, p adjusted for 3 columns, 87 patients."
+    test = "Permutation test of error and shift by patient within classes, p adjusted for 3 columns, 87 patients."
     assert sentences.error({"patients": 87, "rows": [site, age, column("Sex", 0.6)]}, "patient") == (
         "The model's probabilities of benign are shifted by Site <b>: lower in B than in A (p = 0.01; on average −0.09 "
         "and +0.14 from the mean of cases of the same class). The model's probabilities of benign are shifted by Age: "
