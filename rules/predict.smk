@@ -45,7 +45,7 @@ rule predict:
         bundle=digest("predict.bundle", config["predict"]["bundle"]),
         content=digest("labels", config["labels"]) if config["labels"] else "",
         labels=lambda wildcards, input: flag("labels", input.labels) if input.labels else "",
-        source=config["predict"]["patches"],
+        source=given(flags("predict", "patches", "folder")),
         flags=given(
             flags("names"),
             flags("cohort", exclude_patches=None, duplicates=None),
@@ -61,7 +61,7 @@ rule predict:
         state=given(STATE),
         folder=PREDICTED,
     shell:
-        "python {input.code[0]:q} --bundle {input.bundle:q} --patches {params.source:q} {params.labels} {params.flags}"
+        "python {input.code[0]:q} --bundle {input.bundle:q} {params.source} {params.labels} {params.flags}"
         " --template {input.template[0]:q} {params.browser}"
         " {params.weights} --threads {threads} --watched {params.watched:q} --state={params.state:q}"
         " --output {params.folder:q} --log {log:q}"

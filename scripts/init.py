@@ -23,6 +23,7 @@ from stratamil.core import files, schema, tables
 from stratamil.core.errors import UserError, few, visible
 from stratamil.core.names import natural
 from stratamil.core.wording import in_list
+from stratamil.deploy import bundle
 from stratamil.features import images
 from stratamil.workflow import (
     config_checks,
@@ -47,6 +48,11 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--patches", type=Path, required=True, help="folder of patch images, or of feature files")
     parser.add_argument("--labels", type=Path, required=True, help="labels table (CSV)")
     parser.add_argument("--output", type=Path, default=Path("my_study.yaml"), help="study file to write (%(default)s)")
+    parser.add_argument(
+        "--bundle",
+        type=Path,
+        help="model for which these feature files are new cases: write the file that predicts them",
+    )
     parser.add_argument("--results", help="results folder (results/ and the study file's name)")
     parser.add_argument("--case-column", help="column of the case ids, where another one would be proposed")
     parser.add_argument("--yes", action="store_true", help="ask nothing; every guess is marked in the file")
@@ -68,12 +74,14 @@ def main(args: argparse.Namespace) -> None:
         raise UserError(f"{manifest}: exists: choose another --output, or remove it")
     if not paths and not features:
         raise UserError(f"{args.patches}: {no_image(everything)}")
+    if args.bundle:
+        return new_cases(args, table, features, manifest)
     asks = sys.stdin.isatty() and not args.yes
     table, names, reading, meaning, accounts = proposed(args, table, features or paths, asks)
     splits = partial(proposal.splits, table, names.case_column, cases=reading.cases)
     if asks:
         ask(questions.Questions(table, names, meaning, splits).ask)
-    unused = propose_labels.unused(table, (names.case_column, *names.columns), meaning)
+    unused = propose_labels.unused(table, (names.case_column, *names.used_columns), meaning)
     study = study_file.Study(
         patches=str(args.patches),
         labels=str(args.labels),
@@ -92,7 +100,7 @@ def main(args: argparse.Namespace) -> None:
     if problems := config_checks.problems(yaml.safe_load(text), schema.read()):
         raise UserError(*(f"{args.output}: {problem}" for problem in problems))
     if features:
-        files.write_csv(propose_features.manifest(reading.manifest), manifest)
+        files.write_csv(propose_features.manifest(reading.entries), manifest)
     files.write_text(text, args.output)
     if unused:
         say(study_file.not_used(unused))
@@ -100,6 +108,36 @@ def main(args: argparse.Namespace) -> None:
     say(f"{args.output}: written" + (f"; {study_file.lines_say(guesses)} `check this`" if guesses else "") + ". Then:")
     profile = "" if os.environ.get("SNAKEMAKE_PROFILE") else "--profile profiles/local "
     say(f"  snakemake {profile}--configfile {shlex.quote(str(args.output))} -n")
+
+
+def new_cases(args: argparse.Namespace, table: pd.DataFrame, features: FeatureFiles | None, manifest: Path) -> None:
+    """Write the manifest of new cases, and the file that predicts them. table: which file is of which case, or ids."""
+    facts = bundle.facts(args.bundle)
+    if facts["source"] != "precomputed" or not features:
+        raise UserError(
+            f"{args.patches}: --bundle is for feature files and a model of these: one of images takes their folder as "
+            "predict.patches (docs/how-to/use_the_model.md)"
+        )
+    tried = [args.case_column] if args.case_column else propose_labels.likely_cases(table)
+    names, entries = propose_features.propose(features, table, {name: list(table[name]) for name in tried})
+    names.stains = {name: dict.fromkeys(others, 0) for name, others in schema.merged(facts["names"]["stains"]).items()}
+    reading = propose_features.read(features, names, entries, table[names.case_column])
+    say(propose_features.account(features))
+    for line in proposal.accounts(reading, names, table[names.case_column]):
+        say(line)
+    text = study_file.of_new_cases(
+        str(args.bundle),
+        str(manifest),
+        str(args.patches),
+        labels=str(args.labels) if facts["cohort"]["class_column"] in table else None,
+        encoder=facts["features"].get("named"),
+        name=args.output.stem,
+    )
+    files.write_csv(propose_features.manifest(entries), manifest)
+    files.write_text(text, args.output)
+    profile = "" if os.environ.get("SNAKEMAKE_PROFILE") else "--profile profiles/local "
+    say(f"{args.output}: written. Then:")
+    say(f"  snakemake {profile}--configfile {shlex.quote(str(args.output))} -- predict")
 
 
 def proposed(
@@ -127,10 +165,11 @@ def proposed(
         names.guesses |= {"case": guess} if guess and not column else {}
         if strange := proposal.unknown_stains(reading):
             names.guesses["stains"] = "; ".join(filter(None, [names.guesses.get("stains"), strange]))
-        meaning = propose_labels.propose(cases, names.case_column)
+        meaning = propose_labels.propose(cases.drop(columns=filter(None, names.used_columns)), names.case_column)
         if not meaning.class_column:
             raise UserError(
-                f"{args.labels}: no column with 2 to {propose_labels.MOST_CLASSES} different values: add the class"
+                f"{args.labels}: no column with 2 to {propose_labels.MOST_CLASSES} different values: add the class; "
+                "new cases are predicted by a model's --bundle"
             )
         accounts = [] if isinstance(there, list) else [propose_features.account(there)]
         accounts += proposal.accounts(reading, names, cases[names.case_column])
@@ -188,7 +227,7 @@ def show(accounts: Iterable[str], reading: Reading, meaning: Meaning) -> None:
         say(f"  {row.path}: case {row.case_id}, stain {row.stain}, slice {row.slice_id}{patch}")
     for line in accounts:
         say(line)
-    if reading.manifest is None:
+    if reading.entries is None:
         say("The cohort page lists the files left out, and images that cannot be opened: init opens none.")
     else:
         say("The cohort page lists the files left out; the features themselves are checked before any training.")

@@ -32,6 +32,7 @@ def arguments() -> argparse.Namespace:
     parser.add_argument(
         "--patches", type=Path, required=True, help="folder of patch images, or CSV that lists files of features"
     )
+    parser.add_argument("--folder", type=Path, help="folder that the file names of that CSV start from (its own)")
     parser.add_argument("--labels", type=Path, help="labels table, if the classes are known; others are not predicted")
     parser.add_argument("--output", type=Path, required=True, help="folder to write")
     parser.add_argument("--weights", nargs="*", type=Path, default=[], help="files of the encoder's weights")
@@ -58,7 +59,7 @@ def main(args: argparse.Namespace) -> None:
     torch.set_num_threads(args.threads)
     content = bundle.read(args.bundle)
     model = apply.Model(content)
-    source = new_cases.Source.of(args.patches, content, args.bundle)
+    source = new_cases.Source.of(args.patches, content, args.bundle, args.folder)
     names, cohort = of_section(args, content, "names", NAMES), of_section(args, content, "cohort", COHORT)
     check(content, names, cohort)
     taken, unknown, identity = new_cases.take(source, names, args.labels, cohort, args.features_encoder)

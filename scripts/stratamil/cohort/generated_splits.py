@@ -75,10 +75,7 @@ def generate(
             if validation is None:
                 val = folds[(i + 1) % n]
             else:
-                wanted = cases.iloc[rest], validation * n / (n - 1), _state(seed, repeat, i + 1)
-                drawn = draw_share(*wanted)
-                if drawn is None and by == "site":
-                    drawn = _draw(*wanted)
+                drawn = draw_share(cases.iloc[rest], validation * n / (n - 1), _state(seed, repeat, i + 1))
                 if drawn is None:
                     raise UserError(sites.no_validation(cases.iloc[test], setting, by))
                 val = rest[drawn]
@@ -92,7 +89,13 @@ def _draws(by: str | None, balance: Sequence[str]) -> tuple[Callable[..., Any], 
     if by != "site" and "site" not in balance:
         return _folds, _draw
     how = {"group": "site" if by == "site" else "patient_id", "also": [name for name in balance if name != "class"]}
-    return partial(balancing.folds, **how), partial(balancing.draw, **how)
+    folds, draw = partial(balancing.folds, **how), partial(balancing.draw, **how)
+
+    def sites_or_patients(cases: pd.DataFrame, share: float, state: int) -> NDArray[np.int64] | None:
+        whole = draw(cases, share, state)
+        return _draw(cases, share, state) if whole is None else whole
+
+    return folds, sites_or_patients if by == "site" else draw
 
 
 def _no_way(patients: pd.Series, n: int, setting: str) -> str:

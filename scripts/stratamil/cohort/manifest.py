@@ -20,6 +20,7 @@ EXCLUDED = "marked as excluded in the manifest"
 UNOPENED = (UNLISTED, EXCLUDED)
 NAMES = ("case", "stain", "slice")
 COLUMNS = ("file", *NAMES, "excluded")
+FOLDER = "the folder that names start from: features.folder (of new cases predict.folder)"
 REMEDY = "set features.manifest to the CSV that lists the feature files"
 # What other tools call the columns; read as ours they could take the place of what the files say themselves.
 ELSEWHERE = {
@@ -168,7 +169,7 @@ def _problem(entry: Entry, folder: Path, first: int, beside: dict[Path, dict[str
     if entry.excluded:
         return None
     if PurePosixPath(entry.file).is_absolute() or ".." in parts:
-        return where, f"write it relative to {folder}, or set features.folder"
+        return where, f"write it relative to {folder}, without .., or set {FOLDER}"
     if _is_file(Path(folder, entry.file)):
         return None
     if "\\" in entry.file:
@@ -179,7 +180,7 @@ def _problem(entry: Entry, folder: Path, first: int, beside: dict[Path, dict[str
         beside[there] = {Path(name).stem: name for name in names if Path(name).suffix}
     if parts[-1] in beside[there]:
         return f"{where} ({beside[there][parts[-1]]})", "no such file: write its suffix, too"
-    return where, f"no such file in {folder}: correct it, or set features.folder"
+    return where, f"no such file in {folder}: correct it, or set {FOLDER}"
 
 
 def _is_file(path: Path) -> bool:

@@ -226,13 +226,11 @@ def off_balance(
 
 def _within(splits: Mapping[str, Split], known: pd.DataFrame) -> list[str]:
     """Return the line on splits that validate on sites that they train on."""
-    sites = {
-        name: [set(known.loc[part, "site"]) for part in (split.train, split.val)] for name, split in splits.items()
-    }
-    n = sum(bool(train & val) for train, val in sites.values())
-    return [f"validation cases of {n_of(n, 'split')} are patients of the sites that train it, for no site was left"] * (
-        n > 0
-    )
+    site_of = known["site"].to_dict()
+    of_sets = [[{site_of[case] for case in part} for part in (split.train, split.val)] for split in splits.values()]
+    if not (n := sum(bool(train & val) for train, val in of_sets)):
+        return []
+    return [f"validation cases of {n_of(n, 'split')} are patients of the sites that train it, for no site was left"]
 
 
 def _ranges(splits: Mapping[str, Split], known: pd.DataFrame, classes: Sequence[str]) -> str:

@@ -41,8 +41,13 @@ class Source:
     manifest: Path | None
 
     @classmethod
-    def of(cls, path: Path, content: Bundle | Mapping[str, Any], where: Path | str) -> "Source":
-        """Return the source at `path`. Raises UserError where it is not what the model takes."""
+    def of(
+        cls, path: Path, content: Bundle | Mapping[str, Any], where: Path | str, folder: Path | None = None
+    ) -> "Source":
+        """Return the source at `path`. folder: what a manifest's files are relative to; None is its own.
+
+        Raises UserError where it is not what the model takes.
+        """
         facts = content.facts if isinstance(content, Bundle) else content
         wanted = facts["source"]
         if not path.exists():
@@ -56,7 +61,7 @@ class Source:
             raise UserError(
                 f"{path}: a file, but {where} has a model of patch images: give the folder of the new cases' images"
             )
-        return cls(path, None) if path.is_dir() else cls(path.parent, path)
+        return cls(path, None) if path.is_dir() else cls(folder or path.parent, path)
 
 
 def take(

@@ -132,8 +132,9 @@ def _made(plan: Mapping[str, Any], patient_column: str | None) -> str:
     """Say how the splits came about, in a sentence or two."""
     by_site = plan.get("by") == "site"
     if plan.get("preset"):
-        whole = listed(["no case", *["no patient"] * bool(patient_column), *["no site"] * by_site])
-        return f"Preset, read from {plan['preset']} and checked: {whole} is in two sets of a split."
+        whole = listed(["no case", *["no patient"] * bool(patient_column)])
+        tested = ", and no site that is tested in another set" if by_site else ""
+        return f"Preset, read from {plan['preset']} and checked: {whole} is in two sets of a split{tested}."
     n, repeats, validation = plan["n_splits"], plan["n_repeats"], plan["validation"]
     asked = "the test cases of the next split" if validation is None else f"{validation:.0%} of the cohort"
     again = (

@@ -41,7 +41,8 @@ def missing_files(config: Mapping[str, Any]) -> list[str]:
     if not config["demo"]:
         hint = "set it in your --configfile, or try --configfile config/demo.yaml"
         if precomputed and features["folder"] and not os.path.isdir(features["folder"]):
-            lines.append(f"features.folder: {features['folder']}: no such folder")
+            section = "predict" if config["predict"]["bundle"] else "features"
+            lines.append(f"{section}.folder: {features['folder']}: no such folder")
         if not precomputed and not os.path.isdir(config["patches"]):
             lines.append(f"patches: {config['patches']}: no such folder: {hint}")
         if not os.path.isfile(config["labels"]) and not (config["predict"]["bundle"] and not config["labels"]):

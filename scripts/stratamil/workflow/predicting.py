@@ -52,7 +52,7 @@ def take_over(config: dict[str, Any], own: Mapping[str, Any]) -> dict[str, Any]:
     config["report"]["title"] = facts["title"]
     config["patches"], config["labels"] = predict["patches"], predict["labels"] or ""
     if facts["source"] == "precomputed":
-        config["features"] |= {"source": "precomputed", "manifest": predict["patches"], "folder": None}
+        config["features"] |= {"source": "precomputed", "manifest": predict["patches"], "folder": predict["folder"]}
     lines = [
         f"{setting}: {', '.join(given)}, but the model has {', '.join(facts[what])}: name the same in the same order"
         for setting, what, given in (
@@ -83,6 +83,10 @@ def _other_kind(facts: Mapping[str, Any], predict: Mapping[str, Any]) -> list[st
         return [f"predict.patches: {path}: a folder, but the model takes precomputed features: set their manifest"]
     if path.is_file() and not precomputed:
         return [f"predict.patches: {path}: a file, but the model takes patch images: set their folder"]
+    if predict["folder"] and not precomputed:
+        return [
+            f"predict.folder: {predict['folder']}: the model takes patch images: set predict.patches to their folder"
+        ]
     return []
 
 

@@ -34,18 +34,18 @@ class Reading:
     """What the names say, as the inventory will have it.
 
     patches: DataFrame of case_id, stain, slice_id, patch and path, with x and y where names tell places. levelled: of
-    patch_files.Scan. manifest: rows to write, where files hold features; each row of `patches` is then a slice.
+    patch_files.Scan. entries: rows of the manifest, where files hold features; each row of `patches` is then a slice.
     """
 
     patches: pd.DataFrame
     left_out: list[LeftOut]
     levelled: Mapping[str, str] = field(default_factory=dict)
-    manifest: list[Entry] | None = None
+    entries: list[Entry] | None = None
 
     @property
     def unit(self) -> str:
         """What a row of `patches` is."""
-        return "patch" if self.manifest is None else "slice"
+        return "patch" if self.entries is None else "slice"
 
     @property
     def cases(self) -> dict[str, str]:
@@ -85,7 +85,7 @@ def accounts(reading: Reading, names: Names, labelled: Collection[str]) -> list[
     """Return what was counted, a sentence each. labelled: ids of the labels table."""
     table, there = {case_id(text): text for text in labelled if text}, reading.cases
     both = [case for case in table if case in there]
-    images = reading.manifest is None
+    images = reading.entries is None
     by = ", by the names of their files" if images else ""
     lines = [f"{counted(len(reading.patches), reading.unit)} of {counted(len(there), 'case')}{by}."]
     if reading.left_out:

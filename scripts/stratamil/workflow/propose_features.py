@@ -160,7 +160,7 @@ def _by_table(files: FeatureFiles, table: pd.DataFrame, case_column: str, file_c
                 "several cases or stains of it in the labels" if rows else f"not in column {file_column} of the labels"
             )
             entries.append(Entry(0, path, "", "", "", why))
-    names = Names(case_column, None, None, {}, columns=(file_column, stain))
+    names = Names(case_column, None, None, {}, used_columns=(file_column, stain))
     names.guesses["case"] = f"column {file_column!r} names the files, column {case_column!r} their cases"
     return _with_stains(names, (each.stain for each in entries if each.stain), known=bool(stain)), entries
 

@@ -44,7 +44,7 @@ class Names:
 
     case_column: of the labels table. pattern: for names.pattern, None for the workflow's own. shape: of the names that
     it reads. stains: name -> spelling -> files. guesses: what a person should check, by what it decides. shapes: of all
-    names. groups, span: fields of the shape -> their part of the pattern, and those of the slice. columns: of the
+    names. groups, span: fields of the shape -> their part of the pattern, and those of the slice. used_columns: of the
     labels table that name files and stains.
     """
 
@@ -56,7 +56,7 @@ class Names:
     shapes: list[Shape] = field(default_factory=list)
     groups: dict[int, str] = field(default_factory=dict)
     span: range = range(0)
-    columns: tuple[str | None, ...] = ()
+    used_columns: tuple[str | None, ...] = ()
 
     @property
     def spellings(self) -> dict[str, list[str]]:
@@ -228,7 +228,7 @@ def propose(shape: Shape, ids: dict[str, Sequence[str]], whole: bool = False) ->
     stains = {}
     if stain is not None:
         stains = propose_stains.named(shape.fields[stain].values)
-        groups[stain] = f"(?P<stain>{f'{shape.cut.stains}|' if shape.cut.stains else ''}[^/]+?)"
+        groups[stain] = f"(?P<stain>{f'{shape.cut.stain_words}|' if shape.cut.stain_words else ''}[^/]+?)"
         if not certain:
             guesses["stains"] = f"{few(shape.fields[stain].values, MOST_STAINS)} taken for stains"
     free = [i for i in free if i not in groups and _varies(shape.fields[i], shape.fields[at])]

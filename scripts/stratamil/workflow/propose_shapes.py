@@ -48,13 +48,13 @@ class Field:
 class Cut:
     """A way to cut names. characters: that separate fields, besides the slash; by default the usual ones.
 
-    ids, stains: regular expressions of what is one field wherever it stands. glued: cut before the last number of a
+    ids, stain_words: regular expressions of what is one field anywhere. glued: cut before the last number of a
     name, too. lenient: few names with more behind a number than all others have (tile009b) are a shape of their own.
     """
 
     characters: str = ""
     ids: str = ""
-    stains: str = ""
+    stain_words: str = ""
     glued: bool = False
     lenient: bool = False
 
@@ -63,7 +63,7 @@ class Cut:
         name = stem.rpartition("/")[2]
         usual = "_/" if "_" in name else "- /" if "-" in name else " /"
         separator = f"[{re.escape(self.characters)}/]+" if self.characters else f"[{usual}]"
-        stains = rf"(?<![^\W_])(?:{self.stains})(?![^\W_])" if self.stains else ""
+        stains = rf"(?<![^\W_])(?:{self.stain_words})(?![^\W_])" if self.stain_words else ""
         ways = [f"(?i:{each})" for each in (self.ids, stains) if each] + [separator] + [GLUED] * self.glued
         parts: list[str] = []
         for token in filter(None, re.split(f"({'|'.join(ways)})", stem)):

@@ -40,8 +40,8 @@ class Study:
     seeds: Sequence[int]
     accounts: Sequence[str]
     title: str
+    manifest: str | None
     unused: Sequence[str] = ()
-    manifest: str | None = None
 
 
 def text(study: Study) -> str:
@@ -55,6 +55,25 @@ def text(study: Study) -> str:
     lines += ["", "splits:", *_splits(study), "", f"seeds: {_list(study.seeds)}  # trainings of each split"]
     lines += _report(study.title, study.meaning)
     lines += [] if study.manifest else ["", *_embed(study.embed)]
+    return "\n".join(lines) + "\n"
+
+
+def of_new_cases(bundle: str, manifest: str, folder: str, *, labels: str | None, encoder: str | None, name: str) -> str:
+    """Return the content of a file that predicts new cases by their features.
+
+    labels: table with their classes. encoder: what the study calls that of its features.
+    """
+    lines = [
+        "# New cases, to be predicted by a finished model. Look at the manifest: a row a file.",
+        f"results: {_quoted(f'results/{name}')}",
+        "predict:",
+        f"  bundle: {_quoted(bundle)}",
+        f"  patches: {_quoted(manifest)}",
+        f"  folder: {_quoted(folder)}  # of the files",
+        f"  labels: {_quoted(labels)}" if labels else "  # labels: table.csv  # if the classes are known",
+    ]
+    if encoder:
+        lines += ["features:", f"  encoder: {_quoted(encoder)}{CHECK}the study's name for it; are these files of it?"]
     return "\n".join(lines) + "\n"
 
 

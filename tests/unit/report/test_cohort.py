@@ -177,7 +177,10 @@ def test_one_thing_wrong_gives_one_warning(change, words):
             {"n_splits": 4, "validation": 0.2, "n_repeats": 1, "seed": 7},
             "4 splits .* validation on 20% of the cohort.$",
         ),
-        ({"preset": "a/{split}.npz", "by": "site"}, "no case, no patient and no site is in two sets"),
+        (
+            {"preset": "a/{split}.npz", "by": "site"},
+            "no case and no patient is in two sets of a split, and no site that is tested in another set",
+        ),
         (
             {"n_splits": 4, "validation": None, "n_repeats": 1, "seed": 7, "by": "site"},
             "stratified by class and grouped by patient .column Patient. and site: 4 splits",
@@ -192,6 +195,7 @@ def test_one_thing_wrong_gives_one_warning(change, words):
 def test_the_splits_are_told(plan, words):
     made = Made()
     made.plan = {"preset": None} | plan
+    made.cases = [case | {"site": case["case_id"]} for case in made.cases]
     assert re.search(words, made.numbers()["plan"])
 
 

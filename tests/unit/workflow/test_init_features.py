@@ -163,3 +163,35 @@ def test_a_manifest_that_is_there_is_kept(tmp_path, monkeypatch):
     with pytest.raises(UserError, match=r"study_manifest\.csv: exists"):
         run(tmp_path, monkeypatch)
     assert (tmp_path / "study_manifest.csv").read_text() == "mine"
+
+
+def test_new_cases_get_a_manifest_and_the_file_that_predicts_them(tmp_path, monkeypatch, capsys):
+    names = {"stains": [{"h&e": ["he"]}, {"cd3": []}], "pattern": GRAMMAR, "unknown_stains": "exclude"}
+    facts = {
+        "source": "precomputed",
+        "names": names,
+        "cohort": {"class_column": "diagnosis"},
+        "features": {"named": "uni"},
+    }
+    monkeypatch.setattr(script.bundle, "facts", lambda path: facts)
+    table = "slide_id,case_id,stain\n" + "".join(f"{c}.svs,N{c % 4},{('HE', 'CD3', 'XX')[c % 3]}\n" for c in CASES)
+    lay(tmp_path, lambda c: [f"{c}.h5"], clam, table)
+    monkeypatch.setattr(
+        sys, "argv",
+        ["init.py", "--bundle", "m.zip", "--patches", "features", "--labels", "labels.csv", "--output", "new.yaml"],
+    )  # fmt: skip
+    monkeypatch.chdir(tmp_path)
+    script.main(script.arguments())
+    written = yaml.safe_load((tmp_path / "new.yaml").read_text())
+    predict = written["predict"]
+    assert (predict["folder"], predict["bundle"], written["features"]) == ("features", "m.zip", {"encoder": "uni"})
+    assert "labels" not in predict and config_checks.problems(written, schema.read()) == []
+    assert {entry.case for entry in manifest.read(tmp_path / predict["patches"], tmp_path / "features")} == {
+        "N0", "N1", "N2", "N3"
+    }  # fmt: skip
+    assert "stain 'xx' not in names.stains: 4" in capsys.readouterr().out
+    facts["source"] = "patches"
+    (tmp_path / "new.yaml").unlink()
+    (tmp_path / "new_manifest.csv").unlink()
+    with pytest.raises(UserError, match="--bundle is for feature files"):
+        script.main(script.arguments())
