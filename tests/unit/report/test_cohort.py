@@ -205,7 +205,7 @@ def test_one_thing_wrong_gives_one_warning(change, words):
 def test_the_splits_are_told(plan, words):
     made = Made()
     made.plan = {"preset": None} | plan
-    made.cases["site"] = made.cases["case_id"]
+    made.cases = [case | {"site": case["case_id"]} for case in made.cases]
     assert re.search(words, made.numbers()["plan"])
 
 
