@@ -154,7 +154,7 @@ def _by_table(files: FeatureFiles, table: pd.DataFrame, case_column: str, file_c
     for path in files.sources:
         rows = told.get(_stem(path), set())
         if len(rows) == 1:
-            entries.append(Entry(0, path, *rows.pop(), _stem(path)))
+            entries.append(Entry(0, path, *next(iter(rows)), _stem(path)))
         else:
             why = (
                 "several cases or stains of it in the labels" if rows else f"not in column {file_column} of the labels"

@@ -35,6 +35,8 @@ DENSE = 0.5  # share of the numbers from the least to the largest that patch num
 BY_HAND = "set names.pattern and names.stains (docs/how-to/own_names.md)"
 WHOLE = "(?P<tile>)"  # nothing numbers patches in the names of files that have a slice each
 PATCH = re.compile(r"patch|tile|img|image|bild|feld|field|kachel|roi|crop", re.I)
+CASE = re.compile(r"case|fall|pat|subj|spec|^p$", re.I)
+NO_CASE = re.compile(r"sli[cd]e|scan|block|level|patch|tile|schnitt", re.I)
 SLICE = re.compile(r"sli[cd]e|sec|schnitt|block|level|^s$", re.I)
 
 
@@ -224,7 +226,9 @@ def propose(shape: Shape, ids: dict[str, Sequence[str]], whole: bool = False) ->
         return None
     groups |= place
     free = [i for i in free if i not in groups]
-    stain, certain = propose_stains.find(shape, free, shape.fields[at])
+    few_words = ({propose_stains.bare(text) for text in values if text} for values in ids.values())
+    codes = [words for words in few_words if len(words) <= MOST_STAINS and not words <= set(KNOWN)]
+    stain, certain = propose_stains.find(shape, free, shape.fields[at], codes)
     stains = {}
     if stain is not None:
         stains = propose_stains.named(shape.fields[stain].values)
@@ -249,7 +253,7 @@ def _case(shape: Shape, ids: dict[str, Sequence[str]]) -> tuple[str, int, str, s
     Tried are whole values, the number behind a word (case26 for 26), and what stands before a further hyphen
     (TCGA-AA-0001 of TCGA-AA-0001-01Z-00-DX1, whose rest is then the slice).
     """
-    best, score = None, ENOUGH
+    best, score = None, (ENOUGH, 1)
     for column, values in ids.items():
         known = {unpadded(text) for text in values if text}
         if len(known) <= MOST_STAINS and len(known) < sum(map(bool, values)):
@@ -262,9 +266,10 @@ def _case(shape: Shape, ids: dict[str, Sequence[str]]) -> tuple[str, int, str, s
                     continue
                 # a sample of names cannot have more cases than names
                 share = len(common) / len(of_field), len(common) / min(len(known), len(shape.names))
-                if max(share) > ENOUGH and sum(share) / 2 > score:
+                rank = sum(share) / 2, bool(CASE.search(shape.head(at))) - bool(NO_CASE.search(shape.head(at)))
+                if max(share) > ENOUGH and rank > score:
                     note = "" if share[0] > 0.8 else f"{len(common)} of {len(of_field)} ids in names are in the table"
-                    best, score = (column, at, pattern, note), sum(share) / 2
+                    best, score = (column, at, pattern, note), rank
     return best
 
 

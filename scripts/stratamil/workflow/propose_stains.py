@@ -30,21 +30,39 @@ STAINS = {
 KNOWN = {text: name for name, texts in STAINS.items() for text in texts}
 WITHIN = "[ ._-]?"  # may stand between the letters of a stain: Melan A, PD-L1
 MOST_STAINS = 12  # different words in a field that may name stains
+# Words, bare, of classes, sets, encoders and magnifications, which stand in names of folders.
+NO_STAIN = re.compile(
+    r"tumou?r\w*|normal\w*|benign\w*|malign\w*|cancer|healthy|control|pos\w*|neg\w*|train\w*|val\w*|test\w*|"
+    r"(?:feat\w*)?(?:uni\w*|conch\w*|ctranspath|resnet\w*|virchow\w*|gigapath|phikon\w*|hoptimus\w*|musk|titan|dino\w*|"
+    r"lunit\w*|kimianet|retccl|hibou\w*|chief)|[0-9]+x|[0-9]*mpp[0-9]*"
+)
 RECURS = 0.5  # share of the stains that a case has on average
 
 
-def find(shape: Shape, free: list[int], cases: Field) -> tuple[int | None, bool]:
-    """Return the field of stains, if there is one, and whether its words are known stains."""
+def find(shape: Shape, free: list[int], cases: Field, codes: Iterable[set[str]]) -> tuple[int | None, bool]:
+    """Return the field of stains, if there is one, and whether its words are known stains, of which cases have several.
+
+    codes: words, bare, that are no stains: those of each column of the labels that has few.
+    """
     some = [i for i in free if shape.fields[i].kind != "number" and len(shape.fields[i].values) <= MOST_STAINS]
     known = {i: sum(bare(text) in KNOWN for text in shape.fields[i].values) for i in some}
-    best = max(some, key=known.get, default=None)
+    best = max(some, key=lambda i: (known[i], _recurs(shape.fields[i], cases)), default=None)
     if best is not None and known[best]:
-        return best, known[best] == len(shape.fields[best].values)
+        stains = shape.fields[best]
+        together = len(stains.values) == 1 or len(set(zip(cases.column, stains.column))) > len(cases.values)
+        return best, together and known[best] == len(stains.values)
+    some = [i for i in some if not _other_words(shape.fields[i], codes)]
     words = [i for i in some if shape.fields[i].kind == "text" and _recurs(shape.fields[i], cases) > RECURS]
     words = [i for i in words if all(re.search("[^0-9]", text) for text in shape.fields[i].values)]
     if words:
         return max(words, key=lambda i: (max(len(bare(text)) for text in shape.fields[i].values) > 1, i)), False
     return None, True
+
+
+def _other_words(each: Field, codes: Iterable[set[str]]) -> bool:
+    """Whether the words of a field are codes of the labels, sets, encoders or magnifications."""
+    words = {bare(text) for text in each.values}
+    return any(words <= of_column for of_column in codes) or all(map(NO_STAIN.fullmatch, words))
 
 
 def _recurs(each: Field, cases: Field) -> float:
