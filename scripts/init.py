@@ -170,7 +170,9 @@ def proposed(
         names.guesses |= {"case": guess} if guess and not column else {}
         if strange := proposal.unknown_stains(reading):
             names.guesses["stains"] = "; ".join(filter(None, [names.guesses.get("stains"), strange]))
-        meaning = propose_labels.propose(cases.drop(columns=filter(None, names.used_columns)), names.case_column)
+        meaning = propose_labels.propose(
+            cases.drop(columns={*names.used_columns} - {None, names.case_column}), names.case_column
+        )
         if not meaning.class_column:
             raise UserError(
                 f"{args.labels}: no column with 2 to {propose_labels.MOST_CLASSES} different values: add the class; "
