@@ -406,7 +406,7 @@ def test_some_of_the_codes_and_stains_that_are_asked_about_can_be_chosen(tmp_pat
     text = run(tmp_path, monkeypatch)
     study, said = yaml.safe_load(text), capsys.readouterr().out
     assert "y, or the codes to exclude; the classes come next; Ctrl-C" in asked[1] and asked[1] == asked[2]
-    assert "'7' is not asked about: answer y, or some of 9, 33" in said
+    assert "'7' is not asked about here: answer y, or some of 9, 33" in said
     assert "Proposed classes: 'class 1=1' 'class 3=3'\n" in said
     assert study["cohort"]["excluded_codes"] == ["9"] and schema.merged(study["names"]["stains"]) == {
         "abc": [],
@@ -672,3 +672,89 @@ def test_a_code_with_a_comma_can_be_answered_and_is_quoted_in_lists():
     }
     with pytest.raises(UserError, match='choose from adenoma, carcinoma, "carcinoma, mucinous"; quote'):
         asked.parsed("low=adenoma high=sarcoma")
+
+
+IDS = {"case": [str(c) for c in CASES]}
+
+
+@pytest.mark.parametrize(
+    "of_case, group, value",
+    [
+        (lambda c: f"slide{13 - c:02d}_case{c}", "case", "3"),  # numbers of slides are ids, too
+        (lambda c: f"{c}/r2_c1", "y", "2"),  # a row and a column are a place
+        (lambda c: f"{c}/y512_x64", "x", "64"),
+    ],
+)
+def test_words_before_numbers_say_what_they_are(of_case, group, value):
+    paths = [f"{of_case(c)}_{n}.png" for c in CASES for n in (1, 2)] if group == "case" else []
+    paths += [f"{c}/{a}{i}_{b}{j}.png" for c in CASES for i in (0, 2, 512) for j in (1, 64)
+              for a, b in [("r", "c") if "r2" in of_case(c) else ("y", "x")]] if group != "case" else []  # fmt: skip
+    names = propose_names.propose_all(paths, IDS)
+    path = of_case(3) + ("_1" if group == "case" else "") + ".png"
+    assert names.grammar.pattern.match(path if names.grammar.of_paths else path.rpartition("/")[2])[group] == value
+
+
+@pytest.mark.parametrize(
+    "of_case, stains, told",
+    [
+        (lambda c: [f"{('HE', 'ER')[c % 2]}_{c}_{n}.png" for n in (1, 2)], {"h&e", "er"}, "no case has two of them"),
+        (lambda c: [f"{w}/{c}_{n}.png" for w in ("benign", "malignant") for n in (1, 2)], {"h&e"}, "the names tell no"),
+        (lambda c: [f"{w}/{c}_{n}.png" for w in ("x1", "y1") for n in (1, 2)], {"h&e"}, "the names tell no"),
+        (lambda c: [f"{c}_{s}/{n}.png" for s in "ab" for n in (1, 2)], {"h&e"}, "the names tell no"),
+    ],
+)
+def test_hospitals_classes_and_letters_are_not_taken_for_stains_unmarked(of_case, stains, told):
+    paths = [path for c in CASES for path in of_case(c)]
+    names = propose_names.propose_all(paths, IDS | {"diagnosis": [("x1", "y1")[c % 2] for c in CASES]})
+    assert set(names.stains) == stains and told in names.guesses["stains"]
+
+
+def test_images_of_several_suffixes_are_all_read(tmp_path, monkeypatch):
+    lay(tmp_path, [f"{c}_he_{n}.{('png', 'jpg', 'jpeg')[c % 3]}" for c in CASES for n in (1, 2)], table())
+    run(tmp_path, monkeypatch)
+    text = (tmp_path / "study.yaml").read_text()
+    assert "24 patches of 12 cases" in text and "Left out" not in text
+
+
+def test_a_running_number_is_not_the_case_and_two_columns_that_fit_are_asked_about(tmp_path, monkeypatch):
+    lay(tmp_path, [f"Pat{c}_he_{n}.png" for c in CASES for n in (1, 2)], "")
+    rows = [f"{i};{13 - i};{'AB'[i % 2]}" for i in CASES]
+    (tmp_path / "labels.csv").write_text("Lfd. Nr.;Pat.-Nr.;Diagnose\n" + "\n".join(rows) + "\n")
+    text = run(tmp_path, monkeypatch)
+    assert (
+        'case_column: "Pat.-Nr."  # check this' in text and "column 'Lfd. Nr.' has the same ids in other rows" in text
+    )
+
+
+@pytest.mark.parametrize(
+    "columns, expected, marked",
+    [
+        ({"Tumorbank": ["ja", "nein"], "Entität": ["Nävus", "Melanom"]}, "Entität", True),
+        ({"label_set": ["train", "test"], "entity": ["a", "b"]}, "entity", True),
+        ({"Tumorseite": ["links", "rechts"], "Diagnose": ["a", "b"]}, "Diagnose", False),
+        ({"tumor stage": ["1", "2"], "risk group": ["low", "high"]}, "tumor stage", True),
+    ],
+)
+def test_the_class_is_marked_where_another_column_could_be_it(columns, expected, marked):
+    rows = pd.DataFrame({"case": list("123456")} | {name: words * 3 for name, words in columns.items()})
+    found = propose_labels.propose(rows, "case")
+    assert found.class_column == expected and ("class" in found.guesses) == marked
+
+
+def test_a_property_of_the_patient_is_not_the_patient_and_the_case_may_be_it():
+    rows = pd.DataFrame({"PATIENT": list("123456"), "patient consent": ["yes", "no"] * 3, "dx": list("ababab")})
+    found = propose_labels.propose(rows, "PATIENT")
+    assert found.patient_column == "PATIENT" and "patient" in found.guesses
+
+
+def test_a_french_table_and_ids_that_recur():
+    rows = [(f"19P{c}", str(80000 + c // 3), c % 60 + 30, ("bénin", "malin", "indéterminé")[c % 3]) for c in range(24)]
+    table = pd.DataFrame(rows, columns=["N° examen", "IPP", "Âge", "Diagnostic"]).astype(str)
+    found = propose_labels.propose(table, "N° examen")
+    assert (found.patient_column, found.others["age"], list(found.classes)) == ("IPP", "Âge", ["bénin", "malin"])
+    assert "classes" not in found.guesses
+    table["Dossier"] = [str(80000 + c - (c % 7 == 1)) for c in range(24)]
+    assert (
+        "ids that recur are in 'Dossier'"
+        in propose_labels.propose(table.drop(columns="IPP"), "N° examen").guesses["patient"]
+    )
