@@ -1,6 +1,6 @@
 """Compare finished studies, or predictions with labels, on the cases that all of them predict.
 
-INPUTS: of each folder its config.yaml, inventory/cases.csv, and what evaluate or predict wrote
+INPUTS: of each folder its config.yaml, inventory/cases.csv, the splits, and what evaluate or predict wrote
 OUTPUTS: index.html (self-contained), comparison.json, metrics.csv, cases.csv, left_out.csv, settings.csv,
     summary.txt, figures
 """

@@ -99,11 +99,13 @@ def spread(cases: pd.DataFrame, classes: Sequence[str], tests: Mapping[str, Spli
     """Return how the classes are spread over sites, ready for JSON.
 
     cases: used ones. tests: the splits by name. Keys: rows (site, cases, patients, counts by class, tests: split ->
-    cases that it tests), v (Cramér's V by patient, corrected for chance; Bergsma 2013), p (permutation test by patient;
-    both None with one site), whole (whether no split tests a site that it has seen), several (how many patients have
-    several cases), torn (how many of these in several sites).
+    cases that it tests; seen: those of these splits that also train or validate on the site), v (Cramér's V by
+    patient, corrected for chance; Bergsma 2013), p (permutation test by patient; both None with one site), whole
+    (whether no split tests a site that it has seen), several (how many patients have several cases), torn (how many of
+    these in several sites).
     """
     test_of = {name: set(split.test) for name, split in tests.items()}
+    used_of = {name: {*split.train, *split.val} for name, split in tests.items()}
     rows = []
     for site in _ordered(cases["site"]):
         of = cases[cases["site"] == site]
@@ -115,13 +117,22 @@ def spread(cases: pd.DataFrame, classes: Sequence[str], tests: Mapping[str, Spli
                 "patients": of["patient_id"].nunique(),
                 "counts": {name: int((of["class"] == name).sum()) for name in classes},
                 "tests": {name: n for name, n in tested.items() if n},
+                "seen": [name for name, n in tested.items() if n and of["case_id"].isin(used_of[name]).any()],
             }
         )
     v, p = _association(cases, seed)
-    whole = not any(line for split in tests.values() for line in shared(split, cases, ""))
+    whole = not any(row["seen"] for row in rows)
     of_patient = cases.groupby("patient_id")["site"].agg(["size", "nunique"])
     several, torn = (int((of_patient[name] > 1).sum()) for name in ("size", "nunique"))
     return {"rows": rows, "v": v, "p": p, "whole": whole, "several": several, "torn": torn}
+
+
+def unseen(found: Numbers | None) -> int:
+    """Return how many sites are tested, if each test is on sites that its models have not seen; else 0.
+
+    found: of `spread`, None without a column of sites.
+    """
+    return sum(bool(row["tests"]) for row in found["rows"]) if found and found["whole"] else 0
 
 
 def _association(cases: pd.DataFrame, seed: int) -> tuple[float | None, float | None]:

@@ -34,7 +34,6 @@ def numbers(study: Cohort, flags: pd.DataFrame, shifts: pd.DataFrame, facts: Map
     table = study.runs[0].test.set_index("case_id").loc[cases["case_id"]]
     estimates = study.estimates(cases, study.sampled(cases))
     before = {name: Estimate(**development["ensemble"][name]) for name in ("roc_auc", "fold_mean")}
-    which = "roc_auc" if before["fold_mean"].low is None else "fold_mean"
     averaged = wording.averaged(development["seeds"], development.get("repeats", 1))  # earlier bundles have none
     listed = [*reference.described(table, stains), *study.columns.values()]
     threshold = study.runs[0].results["threshold"]
@@ -48,8 +47,9 @@ def numbers(study: Cohort, flags: pd.DataFrame, shifts: pd.DataFrame, facts: Map
         "threshold": threshold,
         "temperature": study.runs[0].results["temperature"],
         "ensemble": estimates,
-        "out_of_fold": before | {"which": which, "averaged": averaged},
-        "difference": intervals.unpaired(estimates["roc_auc"], before[which]),
+        "out_of_fold": before | {"averaged": averaged},
+        # both rank all cases together by the ensemble; the mean of test sets ranks them within each alone
+        "difference": intervals.unpaired(estimates["roc_auc"], before["roc_auc"]),
         "decisions": decisions(study),
         "calibration": calibration(study),
         "decision_curve": decision_curve.curve(study, None),
@@ -109,7 +109,7 @@ def beside(found: Mapping[str, Any], development: Mapping[str, Any]) -> dict[str
     """Return Table 1 of both cohorts: groups of each with sizes, and rows with the cells of both.
 
     A column that only one cohort has is in it, with empty cells of the other. difference: standardised, of all cases;
-    None where it is not defined or a cohort lacks the column.
+    None where it is not defined or a cohort lacks the column; apart: whether it is infinite.
     """
     groups = development["characteristics"]["groups"]
     theirs = {row["name"]: row for row in development["characteristics"]["rows"]}
@@ -120,9 +120,12 @@ def beside(found: Mapping[str, Any], development: Mapping[str, Any]) -> dict[str
         cells = {f"development {g}": other["cells"][g] if same else None for g in groups}
         cells |= {f"new {g}": row["cells"][g] for g in groups}
         levels = list(dict.fromkeys([*(other["levels"] if same else []), *row["levels"]]))
-        gap = _difference(other["cells"]["all"], row["cells"]["all"], row["numeric"]) if same else None
+        both = [each["cells"]["all"] for each in (other, row)] if same else []
+        gap = _difference(*both, row["numeric"]) if both else None
+        apart = bool(both) and gap is None and min(cell["known"] for cell in both) > 1
         rows.append(
-            {"name": row["name"], "numeric": row["numeric"], "levels": levels, "cells": cells, "difference": gap}
+            {name: row[name] for name in ("name", "numeric")}
+            | {"levels": levels, "cells": cells, "difference": gap, "apart": apart}
         )
     sizes = {f"development {g}": development["characteristics"]["sizes"][g] for g in groups}
     sizes |= {f"new {g}": found["sizes"][g] for g in groups}
@@ -137,7 +140,7 @@ def _difference(a: Mapping[str, Any], b: Mapping[str, Any], numeric: bool) -> fl
         values = [pd.Series([level for level, n in cell["counts"].items() for _ in range(n)]) for cell in (a, b)]
         return characteristics.difference(*values, numeric=False)
     spread = np.sqrt((a["sd"] ** 2 + b["sd"] ** 2) / 2)
-    return float(abs(a["mean"] - b["mean"]) / spread) if spread > 0 else None
+    return float(abs(a["mean"] - b["mean"]) / spread) if spread > 0 else (0.0 if a["mean"] == b["mean"] else None)
 
 
 def per_case(study: Cohort, table: pd.DataFrame, flags: pd.DataFrame) -> list[dict[str, Any]]:

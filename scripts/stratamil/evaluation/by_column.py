@@ -1,4 +1,4 @@
-"""The model in subgroups by columns of the labels table, and whether its error goes with any of them."""
+"""The model in subgroups by columns of the labels table, and whether error or shift goes with any of them."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -14,6 +14,7 @@ from stratamil.evaluation.study import Study
 from stratamil.stats import intervals
 from stratamil.stats.intervals import Estimate
 
+ERROR = "error"
 LEAST = 5  # patients of a class: of fewer no figure is given
 PERMUTATIONS = 5000
 
@@ -62,39 +63,54 @@ def _auc(study: Study, part: pd.DataFrame) -> Estimate:
 
 
 def error(study: Study, columns: Sequence[Column]) -> dict[str, Any]:
-    """Return whether the error of the ensemble, 1 - probability of the true class, goes with any of the columns.
+    """Return whether the error of the ensemble, or a shift of its probabilities, goes with any of the columns.
 
-    A permutation test by patient within classes: the error of a patient is the mean rank of that of their cases among
-    those of the class. Of numbers the statistic is the rank correlation without its sign, of categories the variance
-    between them; the p values of the columns are adjusted by the smallest one in each permutation (Westfall and Young
-    1993), which holds the chance of any false finding at 5 % over all columns. rows: name, effect (rank correlation of
-    numbers, share of variance of categories), p, adjusted; levels: mean error of each category.
+    The error is 1 - probability of the true class. Errors that differ in direction between the classes cancel in it,
+    so the probability itself is tested too: that of the positive class or, of several classes, each. A permutation
+    test by patient within classes: the mark of a patient is the mean rank of that of their cases among those of the
+    class. Of numbers the statistic is the rank correlation without its sign, of categories the variance between them;
+    of a column it is the larger one of error and shift in each permutation, so that its p is of both. The p values of
+    the columns are adjusted by the smallest one in each permutation (Westfall and Young 1993), which holds the chance
+    of any false finding at 5 % over all columns. rows: name, effect (of the error: rank correlation of numbers, share
+    of variance of categories), by (error or shift, which is the larger), p, adjusted; levels: mean error of each
+    category; shift: class, effect and levels, the mean distance from the probability of cases of the same class.
     """
     cases = study.ensemble
-    p = cases[study.probabilities].to_numpy()[np.arange(len(cases)), cases["y"]]
-    table = pd.DataFrame({"patient": cases["patient_id"], "y": cases["y"], "error": 1 - p})
-    ranks = table.groupby("y")["error"].rank(pct=True) - 0.5
-    patients = table.assign(rank=ranks).groupby("patient", sort=False).agg(y=("y", "first"), rank=("rank", "mean"))
+    y, marks = cases["y"].to_numpy(), _marks(study)
+    ranks = marks.groupby(y).rank(pct=True) - 0.5
+    patients = cases["patient_id"].to_numpy()
+    ranks, first = (table.groupby(patients, sort=False) for table in (ranks, pd.Series(y)))
+    ranks, first = ranks.mean(), first.first().to_numpy()
     patient_of = dict(zip(cases["case_id"], cases["patient_id"]))
     values = [
-        coded(
-            cohort_columns.by_patient(column.of(cases["case_id"]), patient_of).reindex(patients.index), column.numeric
-        )
+        coded(cohort_columns.by_patient(column.of(cases["case_id"]), patient_of).reindex(ranks.index), column.numeric)
         for column in columns
     ]
-    order = permutations(patients["y"].to_numpy(), study.seed)
-    strength = np.column_stack([strength_of(patients["rank"].to_numpy()[order], *one) for one in values])
-    p_values, adjusted = westfall_young(strength)
-    rows = [
-        {
-            "name": column.name,
-            "numeric": column.numeric,
-            "effect": _effect(strength[0, i], column.numeric, one[0], patients),
-        }
-        | {"p": p_values[i], "adjusted": adjusted[i], "levels": _levels(column, cases, table["error"])}
-        for i, (column, one) in enumerate(zip(columns, values))
-    ]
-    return {"patients": len(patients), "permutations": PERMUTATIONS, "rows": rows}
+    order = permutations(first, study.seed)
+    strength = [[strength_of(ranks[mark].to_numpy()[order], *one) for mark in ranks] for one in values]
+    p_values, adjusted = westfall_young(np.column_stack([np.max(each, axis=0) for each in strength]))
+    away = marks - marks.groupby(y).transform("mean")
+    rows = []
+    for column, one, each, *p in zip(columns, values, strength, p_values, adjusted):
+        found = [float(own[0]) for own in each]
+        shifted = 1 + int(np.argmax(found[1:]))
+        effects = [_effect(found[i], column.numeric, one[0], ranks.iloc[:, i].to_numpy()) for i in (0, shifted)]
+        shift = {"class": study.classes[ranks.columns[shifted]], "effect": effects[1]}
+        rows.append(
+            {"name": column.name, "numeric": column.numeric, "effect": effects[0], "p": p[0], "adjusted": p[1]}
+            | {"by": "shift" if found[shifted] > found[0] else "error"}
+            | {"levels": _levels(column, cases, marks.iloc[:, 0])}
+            | {"shift": shift | {"levels": _levels(column, cases, away.iloc[:, shifted])}}
+        )
+    return {"patients": len(ranks), "permutations": PERMUTATIONS, "rows": rows}
+
+
+def _marks(study: Study) -> pd.DataFrame:
+    """Return of each case the error, and of the positive class or, of several, of each k its probability."""
+    cases = study.ensemble
+    p = cases[study.probabilities].to_numpy()
+    tested = [1] if study.binary else range(len(study.classes))
+    return pd.DataFrame({ERROR: 1 - p[np.arange(len(cases)), cases["y"]]} | {k: p[:, k] for k in tested})
 
 
 def coded(values: pd.Series, numeric: bool) -> tuple[NDArray[np.float64], bool]:
@@ -138,20 +154,20 @@ def westfall_young(strength: NDArray) -> tuple[list[float], list[float]]:
     return p[0].tolist(), [float((least <= own + 1e-12).mean()) for own in p[0]]
 
 
-def _effect(strength: float, numeric: bool, values: NDArray, patients: pd.DataFrame) -> float:
+def _effect(strength: float, numeric: bool, values: NDArray, ranks: NDArray) -> float:
     """Return the rank correlation of numbers with its sign, or the share of variance between categories."""
     if not numeric:
         return float(strength)
     known = ~np.isnan(values)
-    covariance = np.mean((values[known] - values[known].mean()) * patients["rank"].to_numpy()[known])
+    covariance = np.mean((values[known] - values[known].mean()) * ranks[known])
     return float(np.sign(covariance) * np.sqrt(strength))
 
 
-def _levels(column: Column, cases: pd.DataFrame, errors: pd.Series) -> dict[str, float]:
-    """Return the mean error of the cases of each subgroup."""
+def _levels(column: Column, cases: pd.DataFrame, marks: pd.Series) -> dict[str, float]:
+    """Return the mean mark of the cases of each subgroup."""
     mine = column.of(cases["case_id"])
     of = cohort_columns.groups(mine).to_numpy()
-    return {name: float(errors[of == name].mean()) for name in cohort_columns.order(mine)}
+    return {name: float(marks[of == name].mean()) for name in cohort_columns.order(mine)}
 
 
 def found(study: Study, columns: Mapping[str, Column]) -> dict[str, Any]:

@@ -20,8 +20,9 @@ def table(study: Study, columns: Sequence[Column]) -> dict[str, Any]:
 
     groups: all, each class, the test set of each split. A cell is {"median", "q1", "q3", "missing", "mean", "sd"} of
     numbers, else {"counts": {level: n}, "known", "missing"}; of days the first three are dates as text. by_class: the
-    largest difference of two classes. by_split:
-    the largest of a test set from the other cases. varied: patients whose cases differ.
+    largest difference of two classes. by_split: the largest of a test set from the other cases. apart: of how many
+    pairs of classes, and of how many test sets, it is infinite, which those two do not count. varied: patients whose
+    cases differ.
     """
     cases = study.ensemble[["case_id", "patient_id", "y"]]
     of_group = {"all": cases} | {name: cases[cases["y"] == c] for c, name in enumerate(study.classes)}
@@ -32,7 +33,7 @@ def table(study: Study, columns: Sequence[Column]) -> dict[str, Any]:
     rows = []
     for column in columns:
         values = {name: _values(column, rows_of) for name, rows_of in of_group.items()}
-        of_class = [values[name] for name in study.classes]
+        of_class = list(combinations([values[name] for name in study.classes], 2))
         rest = [
             (values[f"test {split}"], _values(column, cases[~cases["case_id"].isin(test["case_id"])]))
             for split, test in tests.items()
@@ -43,8 +44,12 @@ def table(study: Study, columns: Sequence[Column]) -> dict[str, Any]:
                 "numeric": column.numeric,
                 "levels": column.of(cases["case_id"]).levels,
                 "cells": {name: _cell(of, column) for name, of in values.items()},
-                "by_class": _largest(combinations(of_class, 2), column.numeric),
+                "by_class": _largest(of_class, column.numeric),
                 "by_split": _largest(rest, column.numeric),
+                "apart": {
+                    name: sum(apart(a, b, column.numeric) for a, b in pairs)
+                    for name, pairs in (("classes", of_class), ("tests", rest))
+                },
                 "varied": _varied(column, cases),
             }
         )
@@ -104,6 +109,11 @@ def difference(a: pd.Series, b: pd.Series, numeric: bool) -> float | None:
     if np.linalg.matrix_rank(variance) < len(levels):
         return None if not np.allclose(p, q) else 0.0
     return float(np.sqrt((p - q) @ np.linalg.solve(variance, p - q)))
+
+
+def apart(a: pd.Series, b: pd.Series, numeric: bool) -> bool:
+    """Return whether the difference of two groups is infinite: each is sure to be of values that the other lacks."""
+    return min(a.count(), b.count()) > 1 and difference(a, b, numeric) is None
 
 
 def long_table(found: Mapping[str, Any]) -> pd.DataFrame:

@@ -13,6 +13,7 @@ import yaml
 from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
 
+from stratamil.cohort import splits
 from stratamil.core import files, tables
 from stratamil.core.errors import UserError, few
 from stratamil.core.names import natural
@@ -34,7 +35,11 @@ NEEDED = {
 
 @dataclass(frozen=True)
 class Side:
-    """What one folder says of the shared cases. settings: of its config.yaml. own_cases: all that it predicts."""
+    """What one folder says of the shared cases.
+
+    settings: of its config.yaml. own_cases: all that it predicts. training_cases: of each split, of a study that was
+    trained here; else empty.
+    """
 
     name: str
     folder: Path
@@ -42,6 +47,7 @@ class Side:
     study: Study
     settings: Mapping[str, Any]
     own_cases: int
+    training_cases: tuple[int, ...] = ()
 
 
 class Shared(NamedTuple):
@@ -79,7 +85,13 @@ def inputs(folder: Path) -> list[Path]:
     if missing := [*files.lacking([folder], {"inventory/cases.csv": "inventory"}), *files.lacking(of_runs, rules)]:
         raise UserError(f"{folder}: the study is not finished: {few(missing)}")
     listed = [run / name for run in of_runs for name in NEEDED["study"]]
-    return [folder / "config.yaml", folder / "inventory/cases.csv", *listed]
+    return [folder / "config.yaml", folder / "inventory/cases.csv", *listed, *_split_files(folder, of_runs)]
+
+
+def _split_files(folder: Path, of_runs: Sequence[Path]) -> list[Path]:
+    """Return the files of the splits of runs that are there: without them the sizes of training are not known."""
+    splits_of = dict.fromkeys(run.parent.name.removeprefix("split_") for run in of_runs)
+    return [path for name in splits_of if (path := folder / f"splits/data_splits_{name}.npz").is_file()]
 
 
 def read(name: str, folder: Path, bootstrap_samples: int, seed: int) -> Side:
@@ -89,7 +101,10 @@ def read(name: str, folder: Path, bootstrap_samples: int, seed: int) -> Side:
         return _of_prediction(name, folder, bootstrap_samples, seed)
     saved = read_study(folder)
     study = Study(saved.runs, saved.cases, bootstrap_samples, seed)
-    return Side(name, folder, "study", study, saved.settings, len(study.ensemble))
+    trained = all(run.trained_here for run in saved.runs)  # of given checkpoints the splits tell nothing
+    known = _split_files(folder, [run.folder for run in saved.runs]) if trained else []
+    sizes = tuple(len(splits.read(path).train) for path in known)
+    return Side(name, folder, "study", study, saved.settings, len(study.ensemble), sizes)
 
 
 def _of_prediction(name: str, folder: Path, bootstrap_samples: int, seed: int) -> Side:

@@ -187,6 +187,7 @@ def _of_side(side: Side, measured: Measured) -> dict[str, Any]:
         "folder": str(side.folder),
         "kind": side.kind,
         "own_cases": side.own_cases,
+        "training_cases": side.training_cases,
         "trainings": int(study.predictions.groupby("case_id").size().max()) if side.kind == "study" else None,
         "estimates": estimates,
         "calibration": calibrated and calibrated._asdict(),

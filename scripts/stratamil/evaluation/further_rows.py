@@ -1,13 +1,21 @@
 """Rows of metrics.csv beyond those of models: decision curves, chosen settings, what can be detected, columns."""
 
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 from stratamil.stats.intervals import Estimate
 
 SHOWN = 5  # percent: of the thresholds of a decision curve, each that is a multiple
 
-Row = tuple[str, str, str, Estimate | float | None]  # level, model, metric, number
+
+class Row(NamedTuple):
+    """A number of metrics.csv. n: its cases, None where they are all that were predicted."""
+
+    level: str
+    model: str
+    metric: str
+    number: Estimate | float | None
+    n: int | None = None
 
 
 def rows(numbers: Mapping[str, Any]) -> Iterator[Row]:
@@ -21,7 +29,7 @@ def rows(numbers: Mapping[str, Any]) -> Iterator[Row]:
     if numbers["tuning"]:
         yield from _tuning(numbers["tuning"])
     for name in ("difference", "auroc"):
-        yield "detectable", numbers["detectable"]["against"] or "", f"smallest_{name}", numbers["detectable"][name]
+        yield Row("detectable", numbers["detectable"]["against"] or "", f"smallest_{name}", numbers["detectable"][name])
 
 
 def _decision_curve(curve: Mapping[str, Any]) -> Iterator[Row]:
@@ -36,36 +44,38 @@ def _decision_curve(curve: Mapping[str, Any]) -> Iterator[Row]:
     for (model, metric), values in series.items():
         for threshold, value in zip(curve["thresholds"], values):
             if round(100 * threshold) % SHOWN == 0:
-                yield "decision_curve", model, f"{metric}_at_{threshold:.2f}", value
+                yield Row("decision_curve", model, f"{metric}_at_{threshold:.2f}", value)
 
 
 def _tuning(found: Mapping[str, Any]) -> Iterator[Row]:
     for row in found["rows"]:
         yield from (
-            ("tuning", f"split {row['split']}", f"{name}_{found['metric']}", row[name])
+            Row("tuning", f"split {row['split']}", f"{name}_{found['metric']}", row[name])
             for name in ("inner_default", "inner", "outer_default", "outer")
         )
-    yield "tuning", "chosen", "lowers_log_loss_by", found["gain"]
+    yield Row("tuning", "chosen", "lowers_log_loss_by", found["gain"])
 
 
 def _columns(found: Mapping[str, Any]) -> Iterator[Row]:
     for group in found["groups"]:
         model = f"{group['kind']}: {group['name']}"
-        yield "column_group", model, "cases", group["n"]
+        yield Row("column_group", model, "cases", group["n"], group["n"])
         for name in ("roc_auc", "sensitivity", "specificity", "accuracy"):
             if name in group:
-                yield "column_group", model, name, group[name]
+                yield Row("column_group", model, name, group[name], group["n"])
     for row in found["error"]["rows"]:
-        for name in ("effect", "p", "adjusted"):
-            yield "column_error", row["name"], f"error_{name}", row[name]
+        yield Row("column_error", row["name"], "error_effect", row["effect"])
+        yield Row("column_error", row["name"], "shift_effect", row["shift"]["effect"])
+        for name in ("p", "adjusted"):
+            yield Row("column_error", row["name"], f"error_or_shift_{name}", row[name])
 
 
 def _clinical(found: Mapping[str, Any]) -> Iterator[Row]:
     for row in found["rows"]:
         for key, name in {"fold_mean": "roc_auc_fold_mean", "roc_auc": "roc_auc"}.items():
-            yield "clinical", row["name"], name, row[key]
+            yield Row("clinical", row["name"], name, row[key])
         for name in ("log_loss", "brier"):
-            yield "clinical", row["name"], name, row[name]
+            yield Row("clinical", row["name"], name, row[name])
     for key in ("images_add", "clinic_adds"):
         for of, name in {"model": "roc_auc", "fold_mean": "roc_auc_fold_mean"}.items():
-            yield "clinical", "both", f"{key}_{name}", found[key][of]
+            yield Row("clinical", "both", f"{key}_{name}", found[key][of])

@@ -34,7 +34,7 @@ DIFFERENCES = {
 def long_table(numbers: dict[str, Any]) -> pd.DataFrame:
     """Return metrics.csv: every number as a row of level, model, split, repeat, seed, metric, value, low, high, n.
 
-    n: cases that were predicted, those of several patients together.
+    n: cases that were predicted and that the number is of, those of several patients together.
     """
     parts = [{"level": "split", "split": run["split"], "seed": run["seed"], "of": run} for run in numbers["runs"]]
     parts += [
@@ -56,8 +56,10 @@ def long_table(numbers: dict[str, Any]) -> pd.DataFrame:
         for name, number in _named(part["of"])
     ]
     rows += [
-        {"level": level, "model": model, "metric": metric, "n": numbers["cases"]} | _flat(number)
-        for level, model, metric, number in further_rows.rows(numbers)
+        {"level": row.level, "model": row.model, "metric": row.metric}
+        | _flat(row.number)
+        | {"n": numbers["cases"] if row.n is None else row.n}
+        for row in further_rows.rows(numbers)
     ]
     return pd.DataFrame(rows, columns=COLUMNS).astype({"repeat": "Int64", "seed": "Int64"})
 

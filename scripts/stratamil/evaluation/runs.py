@@ -104,7 +104,8 @@ class Run:
     def trained_here(self) -> bool:
         """Whether the checkpoint is the run's own; of a given one, an earlier training beside it says nothing."""
         own = self.folder / "checkpoints"
-        return Path(self.results.get("checkpoint", own / "best.pth")).parent == own
+        given = Path(self.results.get("checkpoint", own / "best.pth")).parent
+        return own.parts[-len(given.parts) :] == given.parts  # it was written relative to where evaluate ran
 
     @cached_property
     def history(self) -> pd.DataFrame | None:

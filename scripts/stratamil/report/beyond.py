@@ -78,7 +78,7 @@ def table(found: Mapping[str, Any]) -> list[dict[str, Any]]:
     """Return the lines of Table 1: name, cells, and in the first of a column its differences and `first`."""
     lines = []
     for row in found["rows"]:
-        of = {name: row[name] for name in ("by_class", "by_split")}
+        of = {name: row[name] for name in ("by_class", "by_split", "apart")}
         levels = [None] if row["numeric"] else row["levels"]
         if not row["numeric"]:
             lines.append({"name": row["name"], "cells": [""] * len(found["groups"]), "first": True} | of)

@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from stratamil.core.wording import ends, num
+from stratamil.core.wording import ends, n_of, num
 from stratamil.report.decision_sentences import ci, listed
 from stratamil.stats.intervals import Estimate
 
@@ -32,16 +32,22 @@ def unlike(rows: Sequence[Mapping[str, Any]]) -> str:
     between = [
         f"{row['name']} ({num(row['by_class'], 2)})"
         for row in rows
-        if row["by_class"] is not None and row["by_class"] > UNLIKE
+        if row["by_class"] is not None and row["by_class"] > UNLIKE and not row["apart"]["classes"]
     ]
+    between += [f"{row['name']} (no value in common)" for row in rows if row["apart"]["classes"]]
     if between:
         said = f"The classes differ in {listed(between)}: standardised difference above {UNLIKE}."
     else:
         said = f"In no column do the classes differ by a standardised difference above {UNLIKE}."
-    worst = max((row for row in rows if row["by_split"] is not None), key=lambda row: row["by_split"], default=None)
+    whole = [row for row in rows if row["apart"]["tests"]]
+    told = [f"{row['name']} ({n_of(row['apart']['tests'], 'test set')})" for row in whole]
+    said += f" Test sets have no value in common with the other cases in {listed(told)}." if told else ""
+    finite = [row for row in rows if row["by_split"] is not None and row not in whole]
+    worst = max(finite, key=lambda row: row["by_split"], default=None)
     if worst is None:
         return said
-    return f"{said} A test set differs most from the other cases in {worst['name']} ({num(worst['by_split'], 2)})."
+    most = "A test set differs most from the other cases in"
+    return f"{said} {f'Of the others, a{most[1:]}' if told else most} {worst['name']} ({num(worst['by_split'], 2)})."
 
 
 def counted(rows: Sequence[Mapping[str, Any]], unit: str) -> str:
@@ -64,10 +70,10 @@ def groups(rows: Sequence[Mapping[str, Any]], unit: str) -> str:
 
 
 def error(found: Mapping[str, Any], unit: str) -> str:
-    """Say whether the model's error goes with any column."""
+    """Say whether the model's error, or a shift of its probabilities, goes with any column."""
     rows, n = found["rows"], len(found["rows"])
     test = (
-        f"permutation test by {unit} within classes"
+        f"permutation test of error and shift by {unit} within classes"
         + (f", p adjusted for {n} columns" if n > 1 else "")
         + f", {found['patients']} {unit}s"
     )
@@ -75,9 +81,30 @@ def error(found: Mapping[str, Any], unit: str) -> str:
     if not hits:
         least = min(rows, key=lambda row: row["adjusted"])
         names = listed([row["name"] for row in rows]) if n < 2 else f"any of {listed([row['name'] for row in rows])}"
-        return f"The model's error is not shown to go with {names} (smallest p {p_value(least['adjusted'])}; {test})."
-    each = [f"{row['name']} (p {p_value(row['adjusted'])}; {_how(row)})" for row in hits]
-    return f"The model's error goes with {listed(each)}: {test}."
+        return (
+            f"Neither the model's error nor a shift of its probabilities is shown to go with {names} "
+            f"(smallest p {p_value(least['adjusted'])}; {test})."
+        )
+    errors = [f"{row['name']} (p {p_value(row['adjusted'])}; {_how(row)})" for row in hits if row["by"] == "error"]
+    said = [f"The model's error goes with {listed(errors)}."] if errors else []
+    said += [_shifted(row) for row in hits if row["by"] == "shift"]
+    return f"{' '.join(said)} {test[0].upper()}{test[1:]}."
+
+
+def _shifted(row: Mapping[str, Any]) -> str:
+    """Say in which direction the probabilities of a class go with a column."""
+    shift, begin = row["shift"], f"The model's probabilities of {row['shift']['class']} are shifted by {row['name']}"
+    if row["numeric"]:
+        where = f"{'higher' if shift['effect'] > 0 else 'lower'} where it is larger"
+        return f"{begin}: {where} (p {p_value(row['adjusted'])}; rank correlation {num(shift['effect'], 2)})."
+    least, most = (pick(shift["levels"], key=shift["levels"].get) for pick in (min, max))
+    low, high = (_signed(shift["levels"][level]) for level in (least, most))
+    size = f"on average {low} and {high} from the mean of cases of the same class"
+    return f"{begin}: lower in {least} than in {most} (p {p_value(row['adjusted'])}; {size})."
+
+
+def _signed(value: float) -> str:
+    return ("+" if value > 0 else "") + num(value, 2)
 
 
 def p_value(p: float) -> str:
@@ -94,7 +121,8 @@ def _how(row: Mapping[str, Any]) -> str:
 
 COLUMN_LIMITS = (
     "The comparisons of subgroups were not planned and are not corrected for their number. A column that goes with the "
-    "error need not cause it."
+    "error, or with a shift, need not cause it. Where test sets are whole sites, each site was tested by other models, "
+    "which may be the reason."
 )
 
 

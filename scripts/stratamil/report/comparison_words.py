@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from stratamil.core.wording import listed, n_of, num, pct, span
+from stratamil.core.wording import ends, listed, n_of, num, pct, span
 from stratamil.evaluation.compared_studies import OTHER_CLASS
 from stratamil.report.sentences import quoted
 from stratamil.stats.intervals import Estimate
@@ -21,6 +21,7 @@ NAMES = {
     "specificity": "Specificity, own threshold",
 }
 SHOWN = 30  # characters of a setting's value
+UNEQUAL = 1.1  # times as many training cases, above which a difference of studies may be due to it
 
 
 def headline(found: Numbers) -> str:
@@ -35,17 +36,20 @@ def verdict(pair: Mapping[str, Any], found: Numbers) -> str:
     if estimate.value is None:
         absent = listed([name for name, n in found["counts"].items() if not n], "or")
         return f"{names[1]} against {names[0]}: the AUROC is not defined, because no shared case is {absent}."
+    pooled = found["headline"] == "roc_auc"  # not what the reports lead with
+    on = f"On the {_predicted(found)}" if pooled else ""
+    same = f"{f'{on}, ' if on else ''}{names[1]} and {names[0]} have the same {'pooled ' if pooled else ''}AUROC"
     if round(estimate.value, 2) == 0 and estimate.low is None:
-        return f"{names[1]} and {names[0]} have the same AUROC: no difference can be seen."
+        return f"{same}: no difference can be seen."
     if round(estimate.value, 2) == 0:
-        interval = f"95% CI of the difference {span(estimate.low, estimate.high, 2)}"
-        same = f"{names[1]} and {names[0]} have the same AUROC to two digits ({interval})"
+        same = f"{same} to two digits (95% CI of the difference {span(estimate.low, estimate.high, 2)})"
         return f"{same}: this cohort cannot show a difference." if estimate.holds(0) else f"{same}."
     size = f"{num(abs(estimate.value), 2)} {'higher' if estimate.value >= 0 else 'lower'}"
+    text = f"{f'{on}, the pooled' if on else 'The'} AUROC of {names[1]} is {size} than that of {names[0]}"
     if estimate.low is None:
-        return f"The AUROC of {names[1]} is {size} than that of {names[0]}; too few cases for a CI."
+        return f"{text}; too few cases for a CI."
     flipped = estimate if estimate.value >= 0 else estimate.flipped()
-    text = f"The AUROC of {names[1]} is {size} than that of {names[0]} (95% CI {span(flipped.low, flipped.high, 2)})"
+    text = f"{text} (95% CI {span(flipped.low, flipped.high, 2)})"
     if estimate.holds(0):
         return f"{text}: this cohort cannot show a difference."
     if pair["holm"] is not None and len(found["pairs"]) > 1 and pair["holm"] > 0.05:
@@ -53,6 +57,27 @@ def verdict(pair: Mapping[str, Any], found: Numbers) -> str:
             f"{text}; adjusted for {len(found['pairs'])} comparisons, no difference is shown (p = {p(pair['holm'])})."
         )
     return f"{text}."
+
+
+def _predicted(found: Numbers) -> str:
+    """Return `59 cases that both predict`."""
+    return f"{n_of(found['cases'], 'case')} that {'both' if len(found['sides']) == 2 else 'all'} predict"
+
+
+def training(side: Mapping[str, Any]) -> str:
+    """Return how many cases a training of a study had, `35 to 36`; empty where that is not known."""
+    sizes = side["training_cases"]
+    return ends(f"{min(sizes)}", f"{max(sizes)}") if sizes else ""
+
+
+def _unequal(sides: Sequence[Mapping[str, Any]]) -> str:
+    """Say that the studies trained on other numbers of cases; empty where they are alike, or not known."""
+    known = [side for side in sides if side["training_cases"]]
+    means = [sum(side["training_cases"]) / len(side["training_cases"]) for side in known]
+    if not known or max(means) <= UNEQUAL * min(means):
+        return ""
+    said = listed([f"{side['name']} {training(side)}" for side in known])
+    return f"Cases that a model was trained on: {said}. Fewer training cases alone may explain a lower AUROC."
 
 
 def p(value: float | None) -> str:
@@ -77,12 +102,17 @@ def notes(found: Numbers, settings: Sequence[Mapping[str, Any]]) -> list[str]:
     if len(trainings) > 1:
         said = listed([f"{side['name']} {side['trainings']}" for side in sides if side["kind"] == "study"])
         lines.append(f"The studies average a case over different numbers of trainings ({said}): more average out more.")
+    if unequal := _unequal(sides):
+        lines.append(unequal)
     if any(side["kind"] == "prediction" for side in sides):
         lines.append("A prediction has no splits: AUROCs are those of all cases pooled.")
     elif found["repeats"] > 1:
         lines.append("A study tests each case several times: AUROCs are those of all cases pooled, each case’s mean.")
     elif not found["folds"]:
-        lines.append("Splits differ, so each study trained on other cases, and AUROCs are those of all cases pooled.")
+        lines.append(
+            "Splits differ, so each study trained on other cases, and AUROCs are those of all cases pooled, by the "
+            "mean prediction of each. A study’s report leads with another figure, the mean of its own test sets."
+        )
     elif found["headline"] == "roc_auc" and all(found["counts"].values()):
         lines.append("The mean of the test sets has no CI, as where one lacks a class: the pooled AUROC leads.")
     for pair in found["pairs"]:
@@ -192,6 +222,7 @@ def of_page(found: Numbers, percent: float, unit: str) -> dict[str, Any]:
         "compared": compared(found, unit),
         "left_out": [f"{n_of(n, 'case')} {reason}" for reason, n in found["left_out"].items()],
         "decisions": [decisions(pair) for pair in found["pairs"]],
+        "training": {side["name"]: training(side) for side in found["sides"]},
         "attention": [attention(pair, own, percent) for pair, own in zip(found["pairs"], found["attention"])],
         "calibration": {side["name"]: calibration(side) for side in found["sides"]},
         "methods": [line.format(unit=unit, **found["bootstrap"]) for line in METHODS],

@@ -5,6 +5,7 @@ import textwrap
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from stratamil.cohort import sites
 from stratamil.core.names import column, file_name
 from stratamil.core.wording import baseline_label, counted, ends, listed, n_of, thousands
 from stratamil.features import encoder_registry
@@ -224,8 +225,18 @@ def results(numbers: Numbers, used: Mapping[str, Any], unit: str) -> str:
     ]
     if used["faithfulness"]:
         lines.append(used["faithfulness"]["overall"])
-    lines.append("All figures are internal; no external cohort was tested.")
+    lines.append(internal(used["cohort"]))
     return " ".join(filter(None, lines))
+
+
+def internal(cohort: Mapping[str, Any]) -> str:
+    """Say whether cases were tested of places that are new to the models. cohort: of cohort.json."""
+    if n := sites.unseen(cohort.get("sites")):
+        return (
+            f"Each test set held only cases of sites that its models had not seen ({n_of(n, 'site')}, all of this "
+            "study); no other cohort was tested."
+        )
+    return "All figures are internal; no external cohort was tested."
 
 
 def _operating(numbers: Numbers, replicates: str) -> str:

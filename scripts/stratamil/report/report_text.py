@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from typing import Any
 
+from stratamil.cohort import sites
 from stratamil.core.weighting import NOTES
 from stratamil.core.wording import n_of
 from stratamil.report import paragraphs, sentences
@@ -69,7 +70,7 @@ def _results(numbers: Numbers, used: Mapping[str, Any], replicates: str, unit: s
             "flags": sentences.flags(numbers, used["cohort"], faithful and faithful["explained"], unit),
             "estimand": performance.estimand(numbers, unit),
             "trained": performance.trained(training, numbers["cases"]),
-            "limits": RESULT_LIMITS.format(unit=unit),
+            "limits": result_limits(used["cohort"]),
             "roc": captions(numbers, "roc"),
             "runs": captions(numbers, "runs"),
         },
@@ -111,10 +112,6 @@ def _results(numbers: Numbers, used: Mapping[str, Any], replicates: str, unit: s
     }
 
 
-RESULT_LIMITS = (
-    "These figures say nothing of slides from another hospital, scanner or staining protocol. If settings were changed "
-    "after a look at these test cases, all figures are too good."
-)
 BASELINE_LIMITS = (
     "A small difference does not show that attention was needed, nor a large one that colour or amount of tissue play "
     "no part. The strongest baseline was chosen after the fact."
@@ -128,6 +125,17 @@ ATTENTION_LIMITS = (
     "Attention shows what was weighted, not why. A patch with a large weight may be evidence for either class."
 )
 FAITHFULNESS_LIMITS = "This tests what moves the model, not what a pathologist would accept as a reason."
+
+
+def result_limits(cohort: Mapping[str, Any]) -> str:
+    """Say of which slides the result tells nothing. cohort: of cohort.json."""
+    told = "These figures say nothing of slides from another hospital, scanner or staining protocol."
+    if n := sites.unseen(cohort.get("sites")):
+        told = (
+            f"These figures are of {n_of(n, 'site')}, tested by models that had not seen them. They say nothing of "
+            "other sites, scanners or staining protocols."
+        )
+    return f"{told} If settings were changed after a look at these test cases, all figures are too good."
 
 
 def header(numbers: Numbers) -> str:

@@ -4,6 +4,7 @@ import re
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
+from stratamil.cohort import sites
 from stratamil.cohort.cohort_warnings import PATCHES, PATIENTS
 from stratamil.core.errors import few as few_of
 from stratamil.core.wording import baseline_label, ends, listed, n_of, num, sized, span
@@ -228,9 +229,17 @@ def flags(
         unsettled(numbers["runs"]),
         "" if few_cases else small(numbers["counts"], numbers["positive"]),
         one_class(explained),
-        "Internal test only: no other hospital, scanner or laboratory was tested.",
+        tested_elsewhere(cohort),
     ]
     return [line for line in found if line]
+
+
+def tested_elsewhere(cohort: Mapping[str, Any]) -> str:
+    """Say of what places the test cases are: new to their models, or not. cohort: of cohort.json."""
+    if n := sites.unseen(cohort.get("sites")):
+        named = f"{n_of(n, 'site')} (column {cohort['sites']['column']}), all of this study"
+        return f"Each test is on sites that its models had not seen: {named}. No other site was tested."
+    return "Internal test only: no other hospital, scanner or laboratory was tested."
 
 
 def collapsed(runs: Sequence[Mapping[str, Any]]) -> str:

@@ -30,13 +30,18 @@ def of_page(cohort: Numbers) -> dict[str, Any]:
 
 
 def head(found: Numbers) -> str:
-    """Say how many sites there are, and whether splits keep them whole."""
+    """Say how many sites there are, and whether they are tested by models that have seen them."""
     rows = found["rows"]
-    how = (
-        "Splits keep each site in one set, so every test is on sites that its models have not seen."
-        if found["whole"]
-        else "Splits have cases of a site in training and in test, so no test is on a site that is new to its model."
-    )
+    tests, seen = (sum(len(row[name]) for row in rows) for name in ("tests", "seen"))
+    if found["whole"]:
+        how = "No split tests a site that it trains or validates on, so every test is on sites new to its models."
+    elif seen == tests:
+        how = "Splits have cases of a site in training and in test, so no test is on a site new to its models."
+    else:
+        how = (
+            f"Splits have cases of a site in training and in test, except in {tests - seen} of {tests} tests of a site "
+            "by a split: only these are on a site new to its models."
+        )
     cases = n_of(sum(row["cases"] for row in rows), "case")
     return f"{cases} of {n_of(len(rows), 'site')} (column {found['column']}). {how}"
 

@@ -155,7 +155,7 @@ def table(found: Mapping[str, Any]) -> list[dict[str, Any]]:
             heading, first = level is None and not row["numeric"], whether or level is None
             cells = ["" if heading else _cell(row, group, level) for group in found["groups"]]
             name, gap = (row["name"], row["difference"]) if first else (level, None)
-            lines.append({"name": name, "cells": cells, "difference": gap, "first": first})
+            lines.append({"name": name, "cells": cells, "difference": gap, "apart": row["apart"], "first": first})
     return lines
 
 
@@ -188,7 +188,7 @@ def metrics(found: Mapping[str, Any]) -> pd.DataFrame:
         ("cohort", "", name, found["ensemble"][name]) for name in ("roc_auc", "delong", "pr_auc", "log_loss", "brier")
     ]
     rows += [("out_of_fold", "", name, found["out_of_fold"][name]) for name in ("roc_auc", "fold_mean")]
-    rows += [("difference", found["out_of_fold"]["which"], "roc_auc", found["difference"])]
+    rows += [("difference", "roc_auc", "roc_auc", found["difference"])]
     for each in found["decisions"]:
         rows += [("decisions", each["name"], row["name"], row["estimate"]) for row in each["rows"]]
     names = ("in_the_large", "slope", "log_loss", "brier")

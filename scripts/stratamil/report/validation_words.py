@@ -47,14 +47,21 @@ def headline(found: Numbers) -> str:
 
 
 def compared(found: Numbers) -> str:
-    """Say whether the AUROC differs from that out of fold."""
-    gap = found["difference"]
+    """Say whether the AUROC differs from that out of fold, both of all cases ranked together by the ensemble."""
+    gap, before = found["difference"], found["out_of_fold"]
     if gap.low is None:
         return "No CI of the difference from the out-of-fold AUROC is defined."
+    pooled = f"{'of the ensemble, all test cases pooled' if before['averaged'] else 'of all test cases pooled'}"
+    pooled = f"the out-of-fold AUROC {pooled}, {num(before['roc_auc'].value, 2)}"
     ends = f"{signed(gap)} (95% CI {span(gap.low, gap.high, 2)})"
     if gap.holds(0):
-        return f"The difference from the out-of-fold AUROC is {ends}: the CI includes 0, so no difference is shown."
-    return f"The AUROC is {'higher' if gap.low > 0 else 'lower'} than out of fold: difference {ends}."
+        text = f"The difference from {pooled}, is {ends}: the CI includes 0, so no difference is shown."
+    else:
+        text = f"The AUROC is {'higher' if gap.low > 0 else 'lower'} than {pooled}: difference {ends}."
+    if before["fold_mean"].value is None:
+        return text
+    mean = num(before["fold_mean"].value, 2)
+    return f"{text} The mean of the test sets, {mean}, ranks cases within a test set alone: it is not compared."
 
 
 def signed(estimate: Estimate) -> str:
@@ -64,7 +71,7 @@ def signed(estimate: Estimate) -> str:
 
 def cards(found: Numbers) -> list[Card]:
     """Return the figures of the first screen."""
-    auc, before, gap = found["ensemble"]["roc_auc"], out_of_fold(found), found["difference"]
+    auc, before, gap = found["ensemble"]["roc_auc"], found["out_of_fold"]["roc_auc"], found["difference"]
     result = [
         Card("AUROC, new cases", num(auc.value, 2), f"95% CI {span(auc.low, auc.high, 2)}"),
         Card("AUROC out of fold", num(before.value, 2), f"95% CI {span(before.low, before.high, 2)}; {which(found)}"),
@@ -78,16 +85,10 @@ def cards(found: Numbers) -> list[Card]:
     return result
 
 
-def out_of_fold(found: Numbers) -> Estimate:
-    """Return the AUROC that the new one is compared with."""
-    return found["out_of_fold"][found["out_of_fold"]["which"]]
-
-
 def which(found: Numbers) -> str:
     """Say what the out-of-fold AUROC is of."""
-    how = "mean of test sets" if found["out_of_fold"]["which"] == "fold_mean" else "all test cases pooled"
     averaged = found["out_of_fold"]["averaged"]
-    return f"ensemble of {averaged}, {how}" if averaged else how
+    return f"{f'ensemble of {averaged}, ' if averaged else ''}all test cases pooled"
 
 
 def at(found: Numbers) -> str:
@@ -154,6 +155,7 @@ def cohorts(found: Numbers) -> str:
     rows = [row for row in found["characteristics"]["rows"] if row["difference"] is not None]
     unlike = [row for row in rows if row["difference"] > clinical_sentences.UNLIKE]
     names = [f"{row['name']} ({num(row['difference'], 2)})" for row in unlike]
+    names += [f"{row['name']} (no value in common)" for row in found["characteristics"]["rows"] if row.get("apart")]
     limit = f"standardised difference above {clinical_sentences.UNLIKE}"
     if not names:
         return f"In no row do the new cases differ from the development by a {limit}."
@@ -201,8 +203,9 @@ def methods(found: Numbers, facts: Mapping[str, Any], unit: str) -> list[str]:
         "Model, threshold and temperature were frozen before the labels were read.",
         f"CIs of AUROC, losses and net benefit: {samples:,} bootstrap samples of {unit}s, score interval for few or "
         f"separated {unit}s. Shares: Wilson. Calibration: logistic regression, sandwich variance by {unit}.",
-        "Difference of AUROC: its CI is made of the two CIs (square and add: Newcombe 1998; Zou and Donner 2008), as "
-        "if no patient were in both cohorts. A bundle holds no ids of patients, so check that yourself. "
+        "Difference of AUROC: both are of all cases ranked together by their mean probability. Its CI "
+        "is made of the two CIs (square and add: Newcombe 1998; Zou and Donner 2008), as if no patient were in both "
+        "cohorts. A bundle holds no ids of patients, so check that yourself. "
         "Out of fold, the models of one split predicted a case; here all do, which can explain part of the difference.",
         "Later cases of the same department, scanner and staining test the model over time; only cases from elsewhere "
         "make an external validation.",

@@ -231,8 +231,28 @@ def test_an_ensemble_of_seeds_is_called_one():
         new_case_words.tested(facts) == f"Out of fold, on its own 29 cases, the AUROC of the ensemble of 3 seeds {end}"
     )
     assert f"the AUROC {end}" in new_case_words.tested(facts | {"seeds": 1})
-    assert validation_words.which({"out_of_fold": {"which": "fold_mean", "averaged": "3 seeds"}}).startswith("ensemble")
-    assert validation_words.which({"out_of_fold": {"which": "roc_auc", "averaged": ""}}) == "all test cases pooled"
+    assert (
+        validation_words.which({"out_of_fold": {"averaged": "3 seeds"}}) == "ensemble of 3 seeds, all test cases pooled"
+    )
+    assert validation_words.which({"out_of_fold": {"averaged": ""}}) == "all test cases pooled"
+
+
+def test_the_auroc_of_new_cases_is_compared_with_the_pooled_one_and_not_with_the_mean_of_test_sets(known, validated):
+    """The mean of small test sets can lie far above the pooled AUROC; the new one is of all cases ranked together."""
+    *_, found, study, _, _ = validated
+    of = {"roc_auc": (0.72, 0.52, 0.86), "fold_mean": (0.89, 0.69, 0.96)}
+    of = {name: dict(zip(("value", "low", "high"), each)) for name, each in of.items()}
+    facts = {**known.facts, "development": {**known.facts["development"], "ensemble": of, "seeds": 3}}
+    numbers = validation.numbers(study, found.flags, found.shift, facts)
+    new = numbers["ensemble"]["roc_auc"].value
+    assert numbers["difference"].value == pytest.approx(new - 0.72)
+    told = validation_words.compared(numbers | {"difference": Estimate(0.01, -0.22, 0.2)})
+    assert told == (
+        "The difference from the out-of-fold AUROC of the ensemble, all test cases pooled, 0.72, is +0.01 (95% CI "
+        "−0.22 to 0.20): the CI includes 0, so no difference is shown. The mean of the test sets, 0.89, ranks cases "
+        "within a test set alone: it is not compared."
+    )
+    assert validation_words.cards(numbers)[1][:2] == ("AUROC out of fold", "0.72")
 
 
 def test_flags_of_wrong_cases_stand_beside_those_of_right_ones():
@@ -395,3 +415,17 @@ def test_what_cannot_be_validated_is_one_line(made, tmp_path):
         assert len(error.value.problems) == 1 and not (tmp_path / "page").exists()
         cases = pd.read_csv(out / "inventory/cases.csv", dtype=str)
         cases.assign(**{"class": ""}).to_csv(out / "inventory/cases.csv", index=False)
+
+
+def test_a_column_without_a_value_in_common_is_not_passed_over():
+    def of(site):
+        cell = {"counts": {site: 3}, "known": 3, "missing": 0}
+        row = {"name": "Site", "numeric": False, "levels": [site], "cells": {"all": cell}}
+        return {"groups": ["all"], "sizes": {"all": 3}, "rows": [row]}
+
+    unlike = validation.beside(of("York"), {"characteristics": of("Leeds")})
+    assert unlike["rows"][0]["difference"] is None and unlike["rows"][0]["apart"]
+    assert "differ from the development in Site (no value in common): " in validation_words.cohorts(
+        {"characteristics": unlike}
+    )
+    assert not validation.beside(of("York"), {"characteristics": of("York")})["rows"][0]["apart"]

@@ -71,6 +71,17 @@ def test_table_1_counts_patients_once_and_missing_apart(made):
     assert table.query("group == 'all' and level == 'A'")["known"].item() == 28
 
 
+def test_test_sets_of_whole_sites_are_infinitely_unlike_the_rest(made):
+    split_of = made.predictions.groupby("case_id")["split"].first()
+    whole = column("Site", [f"site of {split_of[case]}" for case in IDS], False)
+    site, age = characteristics.table(made, [whole, AGE])["rows"]
+    assert site["by_split"] is None and site["apart"] == {"classes": 0, "tests": len(made.splits)}
+    assert age["by_split"] > 0 and age["apart"] == {"classes": 0, "tests": 0}
+    assert characteristics.apart(pd.Series([1.0, 1]), pd.Series([2.0, 2]), True)
+    assert not characteristics.apart(pd.Series(["a", None]), pd.Series(["b", "b"]), False)  # too few to say
+    assert not characteristics.apart(pd.Series(["a", "b"]), pd.Series(["b", "c"]), False)
+
+
 def test_dates_in_table_1_are_dates(made):
     days = typed("Eingang", pd.Series([f"{1 + i % 28}.{1 + i // 28}.2024" for i in range(N)], index=IDS))
     found = characteristics.table(made, [days])
@@ -140,6 +151,31 @@ def test_the_error_that_goes_with_a_column_is_found_and_chance_is_not(monkeypatc
     assert sum(rows[1]["adjusted"] < 0.05 for rows in found) <= 2
 
 
+def two_sites(seed, delta=0.0, n=60):
+    """A study of two sites, in one of which all scores are lower: errors of the two classes go in opposite ways."""
+    random = np.random.default_rng(seed)
+    y, site = np.arange(n) % 2, np.arange(n) // 2 % 2
+    score = 2 * y - 1 - delta * site + random.normal(size=n)
+    values = pd.Series(np.where(site, "York", "Leeds"), index=[str(i + 1) for i in range(n)], dtype=object)
+    return made_study.study(score, y, bootstrap_samples=100), Column("site", values, False)
+
+
+def test_a_shift_that_cancels_in_the_error_is_found_and_chance_is_not(monkeypatch):
+    """Sensitivity falls where specificity rises: the mean error is the same, the probabilities are not."""
+    monkeypatch.setattr(by_column, "PERMUTATIONS", 400)
+    for seed in range(5):
+        study, site = two_sites(seed, delta=1.5)
+        (row,) = by_column.error(study, [site])["rows"]
+        assert row["adjusted"] < 0.05 and row["by"] == "shift" and row["shift"]["class"] == "high-grade"
+        assert row["shift"]["levels"]["York"] < 0 < row["shift"]["levels"]["Leeds"]
+        assert abs(row["levels"]["York"] - row["levels"]["Leeds"]) < 0.15
+    said = clinical_sentences.error({"patients": 60, "rows": [row]}, "case")
+    assert "The model's probabilities of high-grade are shifted by site: lower in York than in Leeds" in said
+    p = [by_column.error(study, [site])["rows"][0]["p"] for study, site in map(two_sites, range(100))]
+    assert sum(each < 0.05 for each in p) <= 11  # 5 are expected; more than 11 come once in 200
+    assert 0.3 < np.mean(p) < 0.7  # and the p of both is one, neither conservative nor liberal
+
+
 def test_classes_alone_are_no_error_that_goes_with_a_column(monkeypatch):
     """A column that tells the class does not go with the error because one class is harder."""
     monkeypatch.setattr(by_column, "PERMUTATIONS", 400)
@@ -161,7 +197,11 @@ def test_metrics_csv_has_the_subgroups_and_the_test(made):
     table = metrics_table.long_table(numbers)
     groups = table[table["level"] == "column_group"]
     assert {"Site: A", "Site: missing"} <= set(groups["model"])
-    assert set(table[table["level"] == "column_error"]["metric"]) == {"error_effect", "error_p", "error_adjusted"}
+    counts = groups[groups["metric"] == "cases"].set_index("model")["value"]
+    assert (groups["n"] == groups["model"].map(counts)).all() and counts["Site: A"] == 19  # not all 60 that there are
+    assert set(table[table["level"] == "column_error"]["metric"]) == {
+        "error_effect", "shift_effect", "error_or_shift_p", "error_or_shift_adjusted",
+    }  # fmt: skip
     assert cross_split.numbers(replace(made, columns={}))["columns"] is None
 
 

@@ -101,8 +101,37 @@ def test_where_a_test_set_lacks_a_class_all_cases_count_together():
     pair = found["pairs"][0]
     assert pair["differences"]["fold_mean"].value is None and pair["differences"]["roc_auc"].low > 0
     assert pair["holm"] == pair["p"]["roc_auc"]
-    assert "The AUROC of b is" in comparison_words.headline(found)
+    assert "On the 54 cases that both predict, the pooled AUROC of b is" in comparison_words.headline(found)
     assert any("has no CI, as where one lacks a class" in line for line in comparison_words.notes(found, [1]))
+
+
+def test_a_pooled_auroc_is_called_so_in_the_first_sentence_and_that_of_the_reports_is_not():
+    """Reports lead with the mean of test sets: another figure of the same study has to be unmistakable."""
+    alike = comparison.numbers(compared_studies.shared([side("a"), side("b", STRONG)]))
+    assert alike["headline"] == "fold_mean" and comparison_words.headline(alike).startswith("The AUROC of b is")
+    pooled = alike | {"headline": "roc_auc"}
+    assert comparison_words.headline(pooled).startswith("On the 60 cases that both predict, the pooled AUROC of b is")
+    same = comparison.numbers(compared_studies.shared([side("a"), side("again"), side("b")]))
+    assert comparison_words.headline(same | {"headline": "roc_auc"}).startswith(
+        "On the 60 cases that all predict, again and a have the same pooled AUROC"
+    )
+
+
+def test_fewer_training_cases_are_named_as_a_reason():
+    sides = [replace(side(name), training_cases=sizes) for name, sizes in (("a", (35, 36)), ("b", (20, 24)))]
+    found = comparison.numbers(compared_studies.shared(sides))
+    said = (
+        "Cases that a model was trained on: a 35 to 36 and b 20 to 24. Fewer training cases alone may explain a lower "
+        "AUROC."
+    )
+    assert said in comparison_words.notes(found, [1])
+    assert comparison_words.of_page(found | {"attention": []}, 5, "case")["training"] == {
+        "a": "35 to 36",
+        "b": "20 to 24",
+    }
+    for other in ((36, 36), ()):  # alike, or not known
+        alike = comparison.numbers(compared_studies.shared([sides[0], replace(sides[1], training_cases=other)]))
+        assert not any("trained on:" in line for line in comparison_words.notes(alike, [1]))
 
 
 def test_it_is_said_why_there_is_no_auroc():

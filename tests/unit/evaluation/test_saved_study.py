@@ -5,6 +5,7 @@ import re
 import shutil
 import subprocess
 import sys
+from pathlib import Path
 
 import pandas as pd
 import pytest
@@ -109,6 +110,15 @@ def test_runs_of_other_settings_are_not_read(copied):
     shutil.copytree(copied / "split_01/seed_42", copied / "split_01/seed_43")
     shutil.copytree(copied / "split_01", copied / "split_03")
     assert len(read_study(copied).runs) == 2
+
+
+@pytest.mark.parametrize("begin, own", [("results/demo", True), ("results/other", False)])
+def test_checkpoints_named_relative_to_the_checkout_are_known_from_elsewhere(results, begin, own):
+    """evaluate writes `results/demo/split_01/...`; a notebook or `compare` may name the folder in full."""
+    found = read_study(results.resolve()).runs[0]
+    given = Path(begin) / found.folder.relative_to(results.resolve()) / "checkpoints/best.pth"
+    found.results["checkpoint"] = str(given)
+    assert found.trained_here is own
 
 
 def test_a_study_of_given_checkpoints_has_no_history(copied):

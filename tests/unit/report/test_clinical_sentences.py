@@ -8,11 +8,13 @@ from stratamil.stats.intervals import Estimate
 
 NUMBER = {
     "name": "Age", "numeric": True, "levels": [], "by_class": 0.5, "by_split": 0.3, "varied": 0,
+    "apart": {"classes": 0, "tests": 0},
     "cells": {"all": {"median": 61.5, "q1": 50, "q3": 70.25, "known": 8, "missing": 2},
               "benign": {"median": None, "q1": None, "q3": None, "known": 0, "missing": 1}},
 }  # fmt: skip
 SITE = {
     "name": "Site <b>", "numeric": False, "levels": ["A", "B"], "by_class": 0.05, "by_split": None, "varied": 2,
+    "apart": {"classes": 0, "tests": 0},
     "cells": {"all": {"counts": {"A": 3, "B": 6}, "known": 9, "missing": 0},
               "benign": {"counts": {}, "known": 1, "missing": 0}},
 }  # fmt: skip
@@ -37,6 +39,18 @@ def test_where_classes_and_test_sets_differ():
     assert sentences.unlike([SITE]) == "In no column do the classes differ by a standardised difference above 0.1."
 
 
+def test_an_infinite_difference_is_not_passed_over():
+    """A site that is all of a test set and none of the rest differs more than any column with a number."""
+    whole = SITE | {"apart": {"classes": 0, "tests": 2}, "by_split": 9.0}
+    assert sentences.unlike([NUMBER, whole]).endswith(
+        " Test sets have no value in common with the other cases in Site <b> (2 test sets). Of the others, a test set "
+        "differs most from the other cases in Age (0.30)."
+    )
+    classes = SITE | {"by_class": None, "apart": {"classes": 1, "tests": 0}}
+    said = sentences.unlike([NUMBER, classes])
+    assert said.startswith("The classes differ in Age (0.50) and Site <b> (no value in common): standardised")
+
+
 def test_what_is_counted_and_how_groups_are_made():
     assert "the cases of a patient differ (2 in Site <b>) the first counts" in sentences.counted(
         [NUMBER, SITE], "patient"
@@ -53,25 +67,43 @@ def test_what_is_counted_and_how_groups_are_made():
     assert sentences.groups(groups[1:], "patient").startswith("No figure is given where fewer than 5 patients")
 
 
-def column(name, adjusted, numeric=True):
+def column(name, adjusted, numeric=True, by="error"):
     return {
         "name": name, "numeric": numeric, "effect": 0.41, "p": adjusted / 2, "adjusted": adjusted,
-        "levels": {"A": 0.31, "B": 0.12},
+        "levels": {"A": 0.31, "B": 0.12}, "by": by,
+        "shift": {"class": "benign", "effect": -0.3, "levels": {"A": 0.14, "B": -0.09, "C": 0.0}},
     }  # fmt: skip
 
 
 def test_whether_the_error_goes_with_a_column():
     found = {"patients": 87, "rows": [column("Age", 0.2), column("Site", 0.6, numeric=False)]}
     assert sentences.error(found, "patient") == (
-        "The model's error is not shown to go with any of Age and Site (smallest p = 0.20; permutation test by patient "
-        "within classes, p adjusted for 2 columns, 87 patients)."
+        "Neither the model's error nor a shift of its probabilities is shown to go with any of Age and Site (smallest "
+        "p = 0.20; permutation test of error and shift by patient within classes, p adjusted for 2 columns, 87 "
+        "patients)."
     )
     alone = sentences.error({"patients": 9, "rows": [column("Age", 0.2)]}, "case")
-    assert "to go with Age (smallest p = 0.20; permutation test by case within classes, 9 cases)" in alone
+    assert "to go with Age (smallest p = 0.20; permutation test of error and shift by case within " in alone
+    assert alone.endswith("within classes, 9 cases).")
     found["rows"] = [column("Age", 0.004), column("Site", 0.0002, numeric=False)]
     said = sentences.error(found, "patient")
     assert said.startswith("The model's error goes with Age (p = 0.004; rank correlation 0.41) and Site (p < 0.001; ")
-    assert "mean error 0.31 in A, 0.12 in B" in said
+    assert "mean error 0.31 in A, 0.12 in B" in said and "shifted" not in said
+
+
+def test_a_shift_of_the_probabilities_is_said_with_its_direction():
+    site, age = column("Site <b>", 0.01, numeric=False, by="shift"), column("Age", 0.02, by="shift")
+    test = "Permutation test of error and shift by patient within classes, p adjusted for 3 columns, 87 patients."
+    assert sentences.error({"patients": 87, "rows": [site, age, column("Sex", 0.6)]}, "patient") == (
+        "The model's probabilities of benign are shifted by Site <b>: lower in B than in A (p = 0.01; on average −0.09 "
+        "and +0.14 from the mean of cases of the same class). The model's probabilities of benign are shifted by Age: "
+        "lower where it is larger "
+        f"(p = 0.02; rank correlation −0.30). {test}"
+    )
+    both = sentences.error({"patients": 87, "rows": [site, column("Sex", 0.002)]}, "patient")
+    assert both.startswith(
+        "The model's error goes with Sex (p = 0.002; rank correlation 0.41). The model's probabilities of"
+    )
 
 
 @pytest.mark.parametrize(

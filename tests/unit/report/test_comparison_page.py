@@ -70,7 +70,9 @@ def test_the_page_says_what_the_numbers_do(made):
     assert NASTY not in page and "&lt;script&gt;alert(1)&lt;/script&gt;" in page
     assert found["cases"] == 11 and sum(found["left_out"].values()) == 1 and len(found["pairs"]) == 3
     assert "adjusted" in page and "train.lr" in page and "3 comparisons" in page
-    assert (made.output / "summary.txt").read_text().count("The AUROC of") == 2  # of each but the first
+    assert (made.output / "summary.txt").read_text().count("the pooled AUROC of") == 2  # of each but the first
+    assert [side["training_cases"] for side in found["sides"]] == [[2, 2]] * 3  # as studies.write has them
+    assert "<th>Cases that a model was trained on</th>" in page and "trained on: " not in page
     rows = pd.read_csv(made.output / "metrics.csv")
     assert set(rows.loc[rows["against"].notna(), "metric"]) >= {"fold_mean", "roc_auc", "sensitivity", "delong"}
     listed = pd.read_csv(made.output / "cases.csv")

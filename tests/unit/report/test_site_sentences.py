@@ -1,10 +1,12 @@
 """What the cohort page says of sites: every sentence has its number, and each outcome its sentence."""
 
+import pandas as pd
 import pytest
 from cohorts import CLASSES, Made
 
 from stratamil.cohort import sites
-from stratamil.report import cohort_sentences, cohort_summary, site_sentences
+from stratamil.cohort.splits import Split
+from stratamil.report import cohort_sentences, cohort_summary, paragraphs, report_text, sentences, site_sentences
 from stratamil.stats.intervals import Estimate
 
 PROBE = {
@@ -89,9 +91,51 @@ def test_whole_sites_are_said_to_make_sets_of_unequal_size():
     _, cases, _ = made.tables()
     cases["site"] = [f"s{i % 4}" for i in range(len(cases))]  # as Made's own splits have them
     found = sites.spread(cases, CLASSES, made.splits(), 1)
-    assert found["whole"] and "Splits keep each site in one set" in site_sentences.head(found | {"column": "Site"})
+    assert found["whole"] and "No split tests a site that it trains" in site_sentences.head(found | {"column": "Site"})
     line = numbers(lambda name, i: f"s{i % 4}", by="site")["warnings"][-1]
     assert line.startswith("Test sets of whole sites have 6 cases, 50% of them high-grade")
+
+
+def spread(*parts):
+    """Spread of two sites of 6 cases each over splits given as letters of the sites that train, validate and test."""
+    ids = {site: [f"{site}{i}" for i in range(6)] for site in "AB"}
+    cases = pd.DataFrame([(case, site) for site, own in ids.items() for case in own], columns=["case_id", "site"])
+    cases = cases.assign(patient_id=cases["case_id"], **{"class": CLASSES * 6})
+    taken = {"train": slice(0, 3), "val": slice(3, 4), "test": slice(4, 6)}
+    made = [
+        Split(**{part: [case for site in own for case in ids[site][taken[part]]] for part, own in zip(taken, one)})
+        for one in parts
+    ]
+    return {"column": "Site"} | sites.spread(cases, CLASSES, {f"0{i}": each for i, each in enumerate(made)}, 1)
+
+
+def everything_said(found):
+    """The sentences of report, its limits, and the paragraph for a paper, on what was tested."""
+    cohort = {"sites": found}
+    return sentences.tested_elsewhere(cohort), report_text.result_limits(cohort), paragraphs.internal(cohort)
+
+
+@pytest.mark.parametrize("splits, n", [(["AAB", "BBA"], 2), (["AAB"], 1)])
+def test_tests_on_unseen_sites_are_not_called_internal_without_more(splits, n):
+    """Each hospital is tested by models of the other: no page may say that no other hospital was tested."""
+    counted, texts = f"{n} site{'s' * (n > 1)}", everything_said(spread(*splits))
+    assert all(counted in text and "had not seen" in text for text in texts)
+    assert not any("no other hospital" in text or "another hospital" in text for text in texts)
+    assert all("all of this study" in text for text in (texts[0], texts[2]))
+    assert "every test is on sites new" in site_sentences.head(spread(*splits))
+
+
+@pytest.mark.parametrize("found", [None, spread(("AB", "AB", "AB")), spread(("A", "B", "B"))])
+def test_tests_on_sites_of_training_or_of_no_known_site_stay_internal(found):
+    begins = "Internal test only", "These figures say nothing", "All figures are internal"
+    assert all(text.startswith(begin) for text, begin in zip(everything_said(found), begins))
+    assert found is None or "so no test is on a site new" in site_sentences.head(found)
+
+
+def test_a_cohort_page_says_how_many_tests_are_on_unseen_sites():
+    found = spread("AAB", ("AB", "AB", "AB"))
+    assert not found["whole"] and [row["seen"] for row in found["rows"]] == [["01"], ["01"]]
+    assert "except in 1 of 3 tests of a site by a split: only these are" in site_sentences.head(found)
 
 
 def test_an_auroc_near_chance_needs_no_word():
