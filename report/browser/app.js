@@ -23,6 +23,17 @@
   }
   S.level();
 
+  // The study's first page lies beside this folder, unless the folder was copied alone: it is asked for, not run.
+  let first = null;
+  const findFirst = (href) => {
+    const asked = el("link", { rel: "preload", as: "script", href });
+    asked.addEventListener("load", () => {
+      first = href;
+      showTop(S.state);
+    });
+    if (S.study.kind === "study") document.head.append(asked);
+  };
+
   const showTop = (state) => {
     const blind = state.blind === "1";
     const seed = el("input", {
@@ -36,6 +47,7 @@
     });
     S.fill(
       top,
+      first && !blind && el("a.home", { id: "home", href: first, title: "All pages of the study" }, "← All pages"),
       S.link("a.name", { case: "", page: "", patch: "", beside: "" }, null, S.study.title),
       el(
         "span.kind",
@@ -182,4 +194,5 @@
   addEventListener("beforeprint", showBoard);
   addEventListener("pagehide", () => document.activeElement?.blur()); // a comment that is being written is kept
   S.start();
+  findFirst("../index.html");
 })(window.stratamil);

@@ -88,7 +88,7 @@ def _of_classes(
     study: Study, table: pd.DataFrame, parts: pd.DataFrame, sample: Sample, scope: str
 ) -> Iterator[Finding]:
     """Yield the findings of `findings.BY_CLASS` among the cases that are predicted as each class."""
-    predicted = _predicted(table)
+    predicted = _predicted(table, study.classes)
     for name in study.classes:
         of = predicted.index[predicted == name]
         rows = table[table["case_id"].isin(of)].groupby("case_id")
@@ -114,10 +114,10 @@ def _of_classes(
             yield replace(item, measure=own, sentence=said)
 
 
-def _predicted(table: pd.DataFrame) -> pd.Series:
-    """Return the class that each case is predicted as by most of its runs; at a tie by those that are surer."""
-    votes = table.groupby(["case_id", "predicted_class"], as_index=False)["probability"].agg(["size", "sum"])
-    return votes.sort_values(["size", "sum"]).groupby("case_id")["predicted_class"].last()
+def _predicted(table: pd.DataFrame, classes: Sequence[str]) -> pd.Series:
+    """Return the class that each case is predicted as: of the largest mean probability, as in the report."""
+    mean = table.groupby("case_id")[[f"prob_{column(name)}" for name in classes]].mean()
+    return pd.Series(np.array(classes, dtype=object)[mean.to_numpy().argmax(axis=1)], index=mean.index)
 
 
 def _finding(section: str, measure: str, scope: str, value_of: str, *, estimate: Estimate, sentence: str) -> Finding:
@@ -269,8 +269,8 @@ def _of_properties(study: Study) -> Iterator[Finding]:
 
 
 def by_predicted(study: Study) -> dict[str, list[str]]:
-    """Return class -> the cases that most runs predict as it; classes without any are left out."""
-    predicted = _predicted(study.table)
+    """Return class -> the cases that are predicted as it; classes without any are left out."""
+    predicted = _predicted(study.table, study.classes)
     return {name: list(of) for name in study.classes if len(of := predicted.index[predicted == name])}
 
 
@@ -317,7 +317,7 @@ def by_case(study: Study) -> pd.DataFrame:
     names += [f"{kind}prob_{column(name)}" for kind in ("", "uniform_", "levels_") for name in study.classes]
     groups = table.groupby("case_id")
     facts = groups[["true_class", "patient_id"]].first()
-    facts["predicted"] = _predicted(table)
+    facts["predicted"] = _predicted(table, study.classes)
     result = facts.join(groups[names].mean())
     return result.sort_index(key=lambda ids: ids.map(natural)).reset_index()
 

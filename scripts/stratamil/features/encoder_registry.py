@@ -34,7 +34,8 @@ class Entry:
     final_relu: whether the network applies DenseNet's last ReLU before it pools; None where there is none.
     layer: the part of the network whose output is taken; None: the last map, or the tokens after the last norm.
     published: torchvision's name of the weights that "default" are; "default": its own choice.
-    hub: repository of the Hugging Face Hub. source: where all this is documented.
+    trained_on: what the published weights were trained on. hub: repository of the Hugging Face Hub. source: where all
+    this is documented.
     """
 
     library: str
@@ -49,14 +50,14 @@ class Entry:
     arguments: dict[str, Any] = field(default_factory=dict)
     layer: str | None = None
     published: str = "default"
+    trained_on: str | None = None
     hub: str | None = None
     source: str = ""
 
 
 def _torchvision(network: str, width: int | None = None) -> Entry:
-    return Entry(
-        "torchvision", network, 224, "squash", width=width, final_relu=True if network.startswith("densenet") else None
-    )
+    relu = True if network.startswith("densenet") else None
+    return Entry("torchvision", network, 224, "squash", width=width, final_relu=relu, trained_on="ImageNet")
 
 
 def _vit(
@@ -90,7 +91,7 @@ ENCODERS = {
     # In bf16 its features of tissue differ: cosine with those of fp32 from .986, median .998.
     LITE0: Entry(
         LITE0, LITE0, 224, "squash", pooling="global", width=1280, normalisation=((127 / 255,) * 3, (128 / 255,) * 3),
-        precision="fp32", source="Python package efficientnet-lite-pytorch",
+        precision="fp32", trained_on="ImageNet", source="Python package efficientnet-lite-pytorch",
     ),
     STAIN_STATS: Entry(
         STAIN_STATS, STAIN_STATS, 96, "squash", pooling="global", width=60, normalisation=((0.0,) * 3, (1 / 255,) * 3),
@@ -104,7 +105,7 @@ ENCODERS = {
     # The truncated ResNet50 of CLAM 53e2409, models/timm_wrapper.py: timm's resnet50.tv_in1k up to its third block.
     "clam_resnet50": Entry(
         "torchvision", "resnet50", 224, "squash", "global", 1024, normalisation=IMAGENET, precision="fp32",
-        layer="layer3", published="IMAGENET1K_V1", source="https://github.com/mahmoodlab/CLAM",
+        layer="layer3", published="IMAGENET1K_V1", trained_on="ImageNet", source="https://github.com/mahmoodlab/CLAM",
     ),
     "uni": _vit("MahmoodLab/UNI", "vit_large_patch16_224", 1024, init_values=1e-5),
     "uni2_h": _vit(
@@ -187,6 +188,23 @@ def fetched(encoder: str, weights: str) -> str | None:
     # Files of the Hub are of either format; they are told apart by their content.
     suffix = "weights" if needs_timm(encoder) else "pth"
     return f"{folder(encoder)}_{Path(weights).name}.{suffix}"
+
+
+def pretraining(encoder: str, weights: str | None) -> str:
+    """Return what the weights are, for a sentence: `pretrained on ImageNet`; empty where that is not known.
+
+    weights: as the identity of features has it, the name of a file.
+    """
+    row = entry(encoder)
+    if not weights or row.library == STAIN_STATS:
+        return ""
+    if weights == "none":
+        return "random weights"
+    if weights not in {fetched(encoder, name) for name in ("default", "IMAGENET1K_V1", "IMAGENET1K_V2")}:
+        return "own weights"
+    if row.trained_on:
+        return f"pretrained on {row.trained_on}"
+    return f"pretrained, weights of {row.hub} on the Hugging Face Hub" if row.hub else "pretrained, weights of timm"
 
 
 def version(encoder: str, weights: str) -> str:

@@ -10,7 +10,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 from sklearn.metrics import roc_curve
 
-from stratamil.core.wording import num
+from stratamil.core.wording import num, sized
 from stratamil.evaluation.compared_studies import Side
 from stratamil.report.comparison_words import NAMES
 from stratamil.report.forest import Row, forest
@@ -44,7 +44,7 @@ def draw(sides: Sequence[Side], found: Mapping[str, Any], colors: Sequence[str] 
 
 def differences(found: Mapping[str, Any]) -> Figure:
     """Draw the differences of the AUROCs as a forest: of one pair each AUROC, of several the one that leads."""
-    pairs, leading, n = found["pairs"], found["headline"], found["patients"]
+    pairs, leading, n = found["pairs"], found["headline"], found["cases"]
     title, measure, sides = (
         "How far apart are they?",
         f"difference of {NAMES[leading]}",
@@ -61,7 +61,7 @@ def differences(found: Mapping[str, Any]) -> Figure:
         title, sides = f"How far are they from {_short(first)}?", ("worse", "better")
     else:
         rows = [Row(f"{pair['second']} − {pair['first']}", pair["differences"][leading], n) for pair in pairs]
-    return forest(rows, f"{title} (n = {found['cases']} cases)", measure, reference=0, sides=sides)
+    return forest(rows, f"{title} ({sized(n, found['patients'])})", measure, reference=0, sides=sides)
 
 
 @styled

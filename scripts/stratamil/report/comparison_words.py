@@ -174,7 +174,7 @@ METHODS = (
     "A case's prediction is the mean over the seeds and repeats of a study. Where splits agree, the AUROC that leads "
     "is that of single trainings, mean of the test sets, as in each report. Otherwise, and where that has no CI, it is "
     "that of the mean predictions, pooled.",
-    "Differences are paired: the same {samples:,} bootstrap samples of {unit}s (seed {seed}) for all studies, value ∓ "
+    "Differences are paired: the same {samples:,} bootstrap samples of {unit}s (seed {seed}) for all studies, value ± "
     "1.96 SD. The leading AUROC is defined in {used:,} of them: the others lack a class somewhere. p goes with that "
     "normal approximation; only that of the leading AUROC is adjusted over pairs (Holm). DeLong's test for correlated "
     "ROC curves (1988) and McNemar's exact test take cases as independent. Thresholds are each study's own, "

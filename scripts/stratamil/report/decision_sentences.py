@@ -7,6 +7,9 @@ from stratamil.core.wording import baseline_label, ends, num, span
 from stratamil.stats.intervals import Estimate
 
 RANGES = 2  # of thresholds that a sentence lists
+NARROW = (
+    0.05  # of thresholds: with a few dozen cases the curve has steps, and a CI clears 0 in a narrower range by chance
+)
 
 
 def ci(estimate: Estimate, digits: int = 2) -> str:
@@ -22,16 +25,20 @@ def listed(words: Sequence[str]) -> str:
 def net_benefit(curve: Mapping[str, Any], positive: str, cases: int) -> str:
     """Say at which thresholds the model's decisions are worth more than calling all cases, or none, positive."""
     choices = f"calling all {cases} cases or none {positive}"
-    if not curve["useful"]:
-        return f"At no threshold is deciding by the model shown to have a higher net benefit than {choices}."
-    ranges = [ends(num(low, 2), num(high, 2)) for low, high in curve["useful"]]
-    where = f"threshold{'s' if ranges != [num(curve['useful'][0][0], 2)] else ''} {listed(ranges)}"
-    if len(ranges) > RANGES:
-        first, last = curve["useful"][0][0], curve["useful"][-1][1]
+    wide = [(low, high) for low, high in curve["useful"] if round(high - low, 6) >= NARROW]
+    if not wide:
+        where = f"In no range of thresholds {num(NARROW, 2)} wide or more" if curve["useful"] else "At no threshold"
+        return f"{where} is deciding by the model shown to have a higher net benefit than {choices}."
+    where = f"thresholds {listed([ends(num(low, 2), num(high, 2)) for low, high in wide])}"
+    if len(wide) > RANGES:
+        first, last = wide[0][0], wide[-1][1]
         inside = [at for at in curve["thresholds"] if first <= at <= last]
-        held = sum(any(low <= at <= high for low, high in curve["useful"]) for at in inside)
+        held = sum(any(low <= at <= high for low, high in wide) for at in inside)
         where = f"{held} of {len(inside)} thresholds from {num(first, 2)} to {num(last, 2)}"
-    return f"Deciding by the model has a higher net benefit than {choices} at {where} (pointwise 95% CIs above 0)."
+    rest = f"; ranges narrower than {num(NARROW, 2)} are not counted" if len(wide) < len(curve["useful"]) else ""
+    return (
+        f"Deciding by the model has a higher net benefit than {choices} at {where} (pointwise 95% CIs above 0{rest})."
+    )
 
 
 def best_baseline(name: str, best: str | None) -> str:

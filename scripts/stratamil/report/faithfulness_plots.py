@@ -91,7 +91,7 @@ def draw(
         drawn["stability"] = stability(rows), "How alike two models order the patches of each case"
     if rows := _properties(numbers):
         title = f"What does attention go with? ({_size(table)})"
-        figure = forest(rows, title, "mean rank correlation with attention", reference=0)
+        figure = forest(rows, title, "mean rank correlation with attention", reference=0, unit=f"{numbers['unit']}s")
         drawn["properties"] = figure, "Correlation of attention with properties of patches"
     return drawn
 

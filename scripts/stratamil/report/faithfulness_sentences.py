@@ -98,9 +98,10 @@ def methods(numbers: Numbers) -> list[str]:
         "stays, and the model predicts the rest; a slice or stain without patches is dropped. The area is the mean "
         "difference from random orders along the curve. Margin: log p − log(1 − p). Contribution: the exact share of a "
         f"patch in the margin between the predicted class and {other}. Ties are broken at random.",
-        "Values of a case are means over its runs, and its predicted class is that of most of them; rank correlations "
-        "of stains and slices are pooled. The curve of one case rests on few random orders and can be off by 0.1. "
-        f"95% CIs: value ∓ 1.96 SD of {samples} {unit}-level bootstrap samples (seed {seed}), for shares on the logit "
+        "Values of a case are means over its runs, and its predicted class is that of the largest mean probability, as "
+        "in the report; rank correlations of stains and slices are pooled. The curve of one case rests on few random "
+        "orders and can be off by 0.1. "
+        f"95% CIs: value ± 1.96 SD of {samples} {unit}-level bootstrap samples (seed {seed}), for shares on the logit "
         f"scale. Coverage was simulated for the AUROC only. With fewer than 5 {unit}s, or no variation, there is no CI "
         "and no claim. Probabilities saturate, so the table also says where the margin disagrees. Chance is 0 for "
         "differences and correlations, and the top share itself for the overlap of two models.",

@@ -10,6 +10,7 @@ from typing import NamedTuple
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
 from numpy.typing import ArrayLike
 
 from stratamil.core.wording import num, span
@@ -17,7 +18,9 @@ from stratamil.report.style import BROKEN, DASHED, GREY, MODEL, SINGLE, figure_o
 from stratamil.stats.curves import Band
 from stratamil.stats.intervals import Estimate
 
-ROW = 0.235  # inches a line of a forest
+ROW = 0.235  # inches a row of a forest, of one line
+TEXT = 0.155  # inches a line of a label
+GAP = 0.34  # of a row: between labels of several lines and the next
 DIGIT = 5.3  # points that a character of 9 points takes, on average
 LABEL = 24  # characters, beyond which a label goes on in the next line
 HEAD = "value (95% CI)"
@@ -27,9 +30,9 @@ OPEN = "open mark: no CI defined"
 class Row(NamedTuple):
     """A line of a forest.
 
-    estimate: drawn as a square with its CI, as a diamond where `mean`; open where it has no CI. n: of cases or
-    patients, beside it. group: written above the first of several rows of the same group. runs: single values behind
-    the estimate, drawn as faint dots; they stand for a CI.
+    estimate: drawn as a square with its CI, as a diamond where `mean`; open where it has no CI. n: beside it. group:
+    written above the first of several rows of the same group. runs: single values behind the estimate, drawn as faint
+    dots; they stand for a CI.
     """
 
     label: str
@@ -57,29 +60,25 @@ def forest(
     reference: float | None = None,
     digits: int = 2,
     sides: tuple[str, str] | None = None,
+    unit: str = "cases",
 ) -> Figure:
     """Draw a line a row: its label, its estimate with 95% CI on one axis, the same in digits, and its n.
 
     measure: name of the axis, as `AUROC` or `difference of AUROC`. reference: value of no effect, a dashed line.
-    sides: what it means to lie left and right of the reference.
+    sides: what it means to lie left and right of the reference. unit: what n counts, the heading of its column.
     """
-    places, headings, y = [], [], 0.0
-    for i, row in enumerate(rows):
-        if row.group and (i == 0 or rows[i - 1].group != row.group):
-            headings.append((y, row.group))
-            y += 1
-        y += 0.4 if row.mean and i and not rows[i - 1].mean else 0
-        places.append(y)
-        y += 1
     labels = [textwrap.fill(row.label, LABEL) for row in rows]
-    line = max(ROW, 0.04 + 0.15 * max(label.count("\n") + 1 for label in [*labels, ""]))
-    figure, axes = figure_of(SINGLE, 1.25 + line * y + (0.2 if sides else 0))
-    axes.set(xlim=_limits(rows, reference), ylim=(y - 0.4, -1.5))
+    places, headings, y = _places(rows, labels)
+    figure, axes = figure_of(SINGLE, 1.25 + ROW * y + (0.2 if sides else 0))
+    low, high = _limits(rows, reference)
+    axes.set(xlim=(low, high), ylim=(y - 0.4, -1.5))
+    axes.xaxis.set_major_locator(MaxNLocator(5, steps=[1, 2, 5, 10]))
     if reference is not None:
         axes.axvline(reference, color=GREY, linewidth=0.9, linestyle=DASHED)
     told = [_digits(row.estimate, digits) for row in rows]
     digits_of_n = max((len(str(row.n)) for row in rows if row.n is not None), default=1)
-    column = 16 + DIGIT * max(map(len, [*told, HEAD])) + 6.5 * digits_of_n  # where n ends
+    widths = (max(map(len, [*told, ""])), digits_of_n), (len(HEAD), len(unit))
+    column = 16 + max(DIGIT * left + 6.5 * right for left, right in widths)  # where n ends
     for place, row, text in zip(places, rows, told):
         _row(axes, place, row)
         weight = "bold" if row.mean else "normal"
@@ -87,13 +86,14 @@ def forest(
         _beside(axes, place, "" if row.n is None else f"{row.n}", column, "right", weight)
     _beside(axes, -1, HEAD, 8, "left", "bold")
     if any(row.n is not None for row in rows):
-        _beside(axes, -1, "n", column, "right", "bold")
+        _beside(axes, -1, unit, column, "right", "bold")
     ticks = sorted([*zip(places, labels), *headings])
     axes.set_yticks([at for at, _ in ticks], [name for _, name in ticks], fontsize=9)
     bold = {at for at, _ in headings} | {at for at, row in zip(places, rows) if row.mean}
     for (at, _), label in zip(ticks, axes.get_yticklabels()):
         label.set_fontweight("bold" if at in bold else "normal")
     axes.tick_params(axis="y", length=0)
+    axes.tick_params(axis="x", labelsize=9)
     axes.grid(visible=False, axis="y")
     axes.spines["left"].set_visible(False)
     axes.set_xlabel(f"{measure} ({OPEN})" if any(map(_is_open, rows)) else measure, labelpad=18 if sides else 4)
@@ -102,6 +102,20 @@ def forest(
         axes.annotate(text, (reference, 0), ha=align, va="top", fontsize=9, annotation_clip=False, **place)
     figure.suptitle(title, fontsize=11, fontweight="bold", x=0.01, ha="left", wrap=True)
     return figure
+
+
+def _places(rows: Sequence[Row], labels: Sequence[str]) -> tuple[list[float], list[tuple[float, str]], float]:
+    """Return where each row lies, in lines from the top, the headings with their places, and the lines of all."""
+    places, headings, y = [], [], 0.0
+    for i, (row, label) in enumerate(zip(rows, labels)):
+        if row.group and (i == 0 or rows[i - 1].group != row.group):
+            headings.append((y, row.group))
+            y += 1
+        y += 0.4 if row.mean and i and not rows[i - 1].mean else 0
+        height = max(1.0, (label.count("\n") + 1) * TEXT / ROW + GAP)
+        places.append(y + (height - 1) / 2)
+        y += height
+    return places, headings, y
 
 
 def _digits(estimate: Estimate, digits: int) -> str:

@@ -72,9 +72,16 @@ def encoded(features: Mapping[str, Any], stains: Sequence[str]) -> list[str]:
         return [_several(several, stains)]
     if not features.get("encoder"):
         return []
-    known = features if features["encoder"] != "precomputed" else {"encoder": features.get("named")}
-    name = known.get("encoder") or features.get("extractor")
+    if features["encoder"] != "precomputed":
+        name = _named(features["encoder"], features)
+    else:
+        name = features.get("named") or features.get("extractor")
     return [f"A frozen encoder{f' ({name})' if name else ''} encoded each patch once{_made(features)}."]
+
+
+def _named(encoder: str, identity: Mapping[str, Any]) -> str:
+    """Return an encoder with what is known of its weights: `resnet50, pretrained on ImageNet`."""
+    return ", ".join(filter(None, (encoder, encoder_registry.pretraining(encoder, identity.get("weights")))))
 
 
 def _several(identities: Mapping[str, Mapping[str, Any]], stains: Sequence[str]) -> str:
@@ -83,7 +90,8 @@ def _several(identities: Mapping[str, Mapping[str, Any]], stains: Sequence[str])
     joined, alone = [], {}
     for folder, identity in identities.items():
         encoder = identity.get("encoder", folder)
-        named = f"{encoder}{_made(identity)}"
+        weights = encoder_registry.pretraining(encoder, identity.get("weights"))
+        named = f"{encoder}{f' ({weights})' if weights else ''}{_made(identity)}"
         stain = own.get(folder.removeprefix(encoder_registry.folder(encoder)))
         if stain:
             alone[stain] = named
@@ -208,7 +216,7 @@ def results(numbers: Numbers, used: Mapping[str, Any], unit: str) -> str:
     replicates = f"{len(numbers['by_seed'])} trainings" if several else ""
     lines = [of_cases.excluded(used["flow"]), sentences.result(numbers)]
     if numbers["headline"] == "fold_mean":
-        lines.append(f"The pooled AUROC was {quoted(numbers['out_of_fold']['roc_auc'])}.")
+        lines.append(f"The {sentences.pooled(numbers)} was {quoted(numbers['out_of_fold']['roc_auc'])}.")
     lines += [_operating(numbers, replicates), performance.calibration(numbers, replicates)]
     lines += [
         performance.baselines(numbers) if numbers["baselines"] else "",

@@ -98,6 +98,7 @@ def _results(numbers: Numbers, used: Mapping[str, Any], replicates: str, unit: s
         "baselines": {
             "best": performance.baselines(numbers),
             "pooling": performance.mean_pooling(numbers),
+            "stains": performance.one_stain(numbers),
             "figure": performance.baselines_caption(numbers),
             "unfitted": performance.unfitted(numbers),
             "limits": BASELINE_LIMITS,

@@ -48,6 +48,11 @@ def trainings(numbers: Numbers) -> str:
     return "a single training" if several == 1 else f"a single training, averaged over {several} trainings per case"
 
 
+def pooled(numbers: Numbers, of: str = "single trainings") -> str:
+    """Return `pooled AUROC of single trainings`; `pooled AUROC` where there is one training, so one such figure."""
+    return f"pooled AUROC of {of}" if len(numbers["by_seed"]) > 1 else "pooled AUROC"
+
+
 def cases(numbers: Numbers) -> str:
     """Return `51 cases of 43 patients`."""
     return sized(numbers["cases"], numbers["patients"])
@@ -186,14 +191,11 @@ def small(counts: Mapping[str, int], positive: str | None) -> str:
 
 
 def perfect(aucs: Sequence[float | None], sizes: Sequence[int], pooled: str) -> str:
-    """Say that small test sets are all ranked perfectly; empty where they are not. pooled: the pooled AUROC, quoted."""
+    """Say that small test sets are all ranked perfectly; empty where they are not. pooled: what to quote beside."""
     if not aucs or any(auc != 1 for auc in aucs) or min(sizes) > SMALL:
         return ""
     n = ends(f"{min(sizes)}", f"{max(sizes)}")
-    return (
-        f"Each test set of {n} cases is ranked perfectly, weak evidence from so few pairs: quote the pooled AUROC, "
-        f"too, {pooled}."
-    )
+    return f"Each test set of {n} cases is ranked perfectly, weak evidence from so few pairs: also quote the {pooled}."
 
 
 def flags(
@@ -300,7 +302,7 @@ def with_all_stains(numbers: Numbers) -> str:
     if auc.value is None:
         return f"Only {n_of(n, 'case')} {'has' if n == 1 else 'have'} all stains: no AUROC is defined for them."
     of = f"In the {n} of {n_of(numbers['cases'], 'case')} with all stains"
-    return f"{of} the pooled AUROC is {quoted(auc)}; in all cases it is {num(whole.value, 2)}."
+    return f"{of} the {pooled(numbers, 'the ensemble')} is {quoted(auc)}; in all cases it is {num(whole.value, 2)}."
 
 
 def no_better(numbers: Numbers) -> str:
@@ -336,7 +338,8 @@ def _perfect(numbers: Numbers) -> str:
     if not (runs := numbers["runs"]):
         return ""
     aucs, sizes = [run["roc_auc"].value for run in runs], [run["n"] for run in runs]
-    return perfect(aucs, sizes, quoted(numbers["out_of_fold"]["roc_auc"]))
+    quote = f"{pooled(numbers)}, {quoted(numbers['out_of_fold']['roc_auc'])}"
+    return perfect(aucs, sizes, quote)
 
 
 def one_class(explained: Mapping[str, bool | None] | None) -> str:

@@ -18,16 +18,16 @@ OFF = {
 
 def estimand(numbers: Numbers, unit: str) -> str:
     """Say why the mean of folds leads, what the pooled AUROC is, and where the CIs come from."""
-    pooled = numbers["out_of_fold"]["roc_auc"]
+    pooled = f"{sentences.pooled(numbers)}, {quoted(numbers['out_of_fold']['roc_auc'])}"
     if numbers["headline"] != "fold_mean":
-        pooling = "The pooled AUROC ranks cases across models and falls where their probabilities are shifted."
+        pooling = "A pooled AUROC ranks cases across models and falls where their probabilities are shifted."
         return f"{pooling} {_cis(numbers, unit)}"
     of = ", of single trainings" if len(numbers["by_seed"]) > 1 else ""
     quote = f"{num(numbers['out_of_fold']['fold_mean'].value, 2)}{of}"
     lead = "The mean of folds leads" if numbers.get("first_look") else f"Quote {quote}"
     return (
-        f"{lead}: models ranked each test set without having seen it. The pooled AUROC, {quoted(pooled)}, ranks "
-        "cases across models and falls where their probabilities are shifted. "
+        f"{lead}: models ranked each test set without having seen it. The {pooled}, ranks cases "
+        "across models and falls where their probabilities are shifted. "
         f"{_cis(numbers, unit)}"
     )
 
@@ -127,11 +127,10 @@ def decisions(numbers: Numbers, replicates: str) -> str:
     if not replicates:
         rate = {row["name"]: row for row in numbers["decisions"][0]["rows"]}["accuracy"]
         return f"At a probability of 0.5, {rate['k']} of {numbers['cases']} cases are classified correctly."
-    folds = ensemble["fold_mean"].value
-    mean = "" if folds is None else f", mean of the test sets {num(folds, 2)}"
     return (
-        f"Decisions, calibration, cases and subgroups are those of {whose(replicates)}: pooled AUROC "
-        f"{quoted(ensemble['roc_auc'])}{mean}. These hold only for a model that averages as many trainings."
+        f"Decisions, calibration, cases and subgroups are those of {whose(replicates)}. The pooled AUROC "
+        f"of the ensemble is {quoted(ensemble['roc_auc'])}. All this holds only for a model that averages as many "
+        "trainings."
     )
 
 
@@ -165,27 +164,32 @@ def _value(point: Mapping[str, Any], name: str) -> float | None:
 def calibration(numbers: Numbers, replicates: str) -> str:
     """Say how well probabilities fit outcomes: slope and intercept where there are two classes, else the scores."""
     ensemble = numbers["ensemble"]
-    scores = f"Brier score {quoted(ensemble['brier'])}, log loss {quoted(ensemble['log_loss'])}"
+    brier, log_loss = quoted(ensemble["brier"]), quoted(ensemble["log_loss"])
     if numbers["positive"] is None:
-        return f"For {whose(replicates)}, summed over {len(numbers['classes'])} classes: {scores}."
+        over = f"{len(numbers['classes'])} classes"
+        return f"For {whose(replicates)}, summed over {over}, the Brier score was {brier} and the log loss {log_loss}."
+    scores = f"The Brier score was {brier} and the log loss {log_loss}"
     slope, intercept = ensemble["calibration"]["slope"], ensemble["calibration"]["intercept"]
     if slope.value is None:
         return f"The calibration slope is not defined: the classes are perfectly separated or only one. {scores}."
     return (
-        f"Calibration slope {quoted(slope)}: {slope_verdict(slope)}. Intercept {quoted(intercept)}; 1 and 0 are "
-        f"perfect. {scores}."
+        f"The calibration slope was {quoted(slope, more='ideal: 1')} and the intercept "
+        f"{quoted(intercept, more='ideal: 0')}: {calibration_verdict(slope, intercept, numbers['positive'])}. {scores}."
     )
 
 
-def slope_verdict(slope: Estimate) -> str:
-    """Say what a calibration slope and its CI mean."""
-    if slope.low is None:
+def calibration_verdict(slope: Estimate, intercept: Estimate, positive: str) -> str:
+    """Say what calibration slope and intercept with their CIs mean."""
+    if slope.low is None or intercept.low is None:
         return "too few cases to judge"
-    if slope.holds(1):
-        return "the CI includes 1, so no miscalibration is shown"
-    if slope.high < 0:
-        return "probabilities run against the labels"
-    return "probabilities are too extreme" if slope.value < 1 else "probabilities are too close to the middle"
+    found = []
+    if not slope.holds(1):
+        way = "too extreme" if slope.value < 1 else "too close to the middle"
+        found.append("probabilities run against the labels" if slope.high < 0 else f"probabilities are {way}")
+    if not intercept.holds(0):
+        way = "less" if intercept.value < 0 else "more"
+        found.append(f"at a probability of 0.5, {positive} is {way} frequent than predicted")
+    return "; ".join(found) or "both CIs include the ideal value, so no miscalibration is shown"
 
 
 def calibration_limits(class_weights: bool, replicates: str) -> str:
@@ -273,6 +277,23 @@ def mean_pooling(numbers: Numbers) -> str:
         return ""
     reached, gain = quoted(pooled[0][numbers["headline"]]), sentences.difference(pooled[0], numbers)
     return f"The mean of patch features, without attention, reached {reached}; paired difference {quoted(gain)}."
+
+
+def one_stain(numbers: Numbers) -> str:
+    """Say what each stain alone reaches, and how much higher the model is in the same cases; empty without any."""
+    headline, told = numbers["headline"], []
+    for entry in numbers["baselines"]:
+        stain = entry["name"].removeprefix("mean_pool_")
+        if stain == entry["name"] or not entry["fitted"] or entry[headline].value is None:
+            continue
+        gain = quoted(sentences.difference(entry, numbers), more=n_of(entry["n"], "case"))
+        told.append(f"{stain} {num(entry[headline].value, 2)}, model − baseline {gain}")
+    if not told:
+        return ""
+    return (
+        f"AUROC of one stain alone (mean of patch features), in the cases that have it: {'; '.join(told)}. The model "
+        "differs from these in more than its stains: to compare stains alone, compare studies."
+    )
 
 
 def against(entry: Mapping[str, Any], numbers: Numbers) -> str:

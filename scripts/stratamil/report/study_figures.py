@@ -123,7 +123,7 @@ def _baselines(numbers: Numbers) -> Drawn:
     """Draw how much the model is better than each baseline that was fitted, the hardest to beat first."""
     which = "fold_mean" if numbers["headline"] == "fold_mean" else "model"
     rows = [
-        Row(baseline_label(entry["name"], entry["without_stain"]), entry["auc_difference"][which], entry["n"])
+        Row(baseline_label(entry["name"]), entry["auc_difference"][which], entry["n"])
         for entry in numbers["baselines"]
         if entry["fitted"] and entry["name"] != "prevalence"
     ]

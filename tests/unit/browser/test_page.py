@@ -3,7 +3,7 @@
 import re
 
 import pytest
-from browser_data import HOSTILE, PAGE
+from browser_data import HOSTILE, PAGE, Study
 
 pytestmark = pytest.mark.slow
 FORBIDDEN = r"innerHTML|outerHTML|insertAdjacentHTML|document\.write|eval\(|fetch\(|XMLHttp"
@@ -148,6 +148,30 @@ def test_the_keyboard_alone_is_enough(visit):
     help_ = seen.page.get_by_role("dialog").get_by_role("table")
     assert help_.nth(0).get_by_role("row", name="training one of the models").is_visible()
     assert help_.nth(1).get_by_role("row", name="compare with another case").is_visible()
+
+
+def test_the_first_page_is_one_stop_away_where_it_lies_beside_the_folder(visit, tmp_path):
+    own = Study(tmp_path)
+    address = (own.root / "index.html").as_uri()
+    alone = visit(address=address)
+    alone.page.locator(".rows a").first.wait_for()
+    assert alone.page.get_by_role("link", name="All pages").count() == 0
+    (tmp_path / "index.html").write_text("<!DOCTYPE html><title>First page</title>")
+    for hash_, width in (("", 1400), ("#case=5", 500)):
+        seen = visit(address=address + hash_, width=width)
+        link = seen.page.get_by_role("link", name="All pages")
+        link.wait_for()
+        assert max(seen.page.evaluate(WIDE)) <= width and seen.page.evaluate(CONTRAST) == []
+    stops = []
+    for _ in range(3):  # the skip link, this one, the title
+        seen.page.keyboard.press("Tab")
+        stops.append(seen.page.evaluate("document.activeElement.id || document.activeElement.className"))
+    assert stops == ["skip", "home", "name"]
+    seen.page.get_by_role("button", name="Blinded").click()
+    assert link.count() == 0  # the other pages tell what a blinded reader must not see
+    seen.page.get_by_role("button", name="Blinded").click()
+    link.click()
+    assert seen.page.title() == "First page"
 
 
 @pytest.mark.parametrize(("scheme", "width"), (("light", 1400), ("dark", 500)))

@@ -148,11 +148,12 @@ def test_the_page_says_whether_attention_is_better_than_random(tmp_path, area, s
     )["overall"]
 
 
-@pytest.mark.parametrize("sure, expected", [((0.9, 0.6), "benign"), ((0.6, 0.9), "high-grade")])
-def test_seeds_that_disagree_predict_as_their_ensemble(sure, expected):
+@pytest.mark.parametrize("high, expected", [((0.1, 0.6), "benign"), ((0.45, 0.4, 0.9), "high-grade")])
+def test_seeds_that_disagree_predict_as_their_ensemble(high, expected):
+    """The ensemble is the mean probability, as in the confusion matrix of the report: not the vote of the seeds."""
     labels = ("benign", "high-grade")
-    table = pd.DataFrame({"case_id": "7", "predicted_class": labels, "probability": sure})
-    assert faithfulness._predicted(table).to_dict() == {"7": expected}
+    table = pd.DataFrame({"case_id": "7", "prob_benign": 1 - np.array(high), "prob_high_grade": high})
+    assert faithfulness._predicted(table, labels).to_dict() == {"7": expected}
 
 
 def test_too_few_patients_claim_nothing(tmp_path):
@@ -175,7 +176,7 @@ def test_without_attention_nothing_is_claimed_of_it(tmp_path):
 def test_a_class_that_no_case_is_predicted_as_is_said_to_be_none(tmp_path):
     study = Made(tmp_path, n=12).study()
     for run in study.runs:
-        run.perturbation["predicted_class"] = "benign"
+        run.perturbation[["prob_benign", "prob_high_grade"]] = 0.9, 0.1
     items, numbers = found(study), faithfulness.numbers(study)
     for measure in ("deletion_attention", "necessity_percent"):
         item = items["study", f"{measure}_predicted_high_grade", "probability"]
@@ -410,7 +411,7 @@ def test_opposite_effects_by_predicted_class_are_not_pooled(tmp_path):
     """Half of the cases lose by deletion what the other half gains: over all cases no verdict is made."""
     study = Made(tmp_path, n=40).study()
     (run,) = study.runs
-    high = (run.perturbation["predicted_class"] == "high-grade").to_numpy()
+    high = (run.perturbation["prob_high_grade"] > 0.5).to_numpy()
     for name in ("deletion_attention", "insertion_attention"):
         run.perturbation[f"{name}_probability"] = np.where(high, 0.3, -0.2) + 0.01 * np.arange(40) / 40
     for kind, sign in (("without", -1), ("only", 1)):

@@ -123,3 +123,20 @@ def test_names_of_fetched_files_are_safe_and_of_their_own():
         "densenet121_default.pth", "hf_hub_mahmoodlab_uni_default.weights", "uni_default.weights", "resnet18_V2.pth",
     ]  # fmt: skip
     assert encoder_registry.fetched("uni", "x.bin") is encoder_registry.fetched("uni", "none") is None
+
+
+@pytest.mark.parametrize(
+    "encoder, weights, said",
+    [
+        ("resnet34", "resnet34_default.pth", "pretrained on ImageNet"),
+        ("densenet121", "densenet121_IMAGENET1K_V1.pth", "pretrained on ImageNet"),
+        ("densenet121", "densenet121_of_our_own.pth", "own weights"),
+        ("kimianet", "KimiaNetPyTorchWeights.pth", "own weights"),
+        ("timm:resnet18", "timm_resnet18_default.weights", "pretrained, weights of timm"),
+        ("densenet121", "none", "random weights"),
+        ("stain_stats", "none", ""),
+        ("densenet121", None, ""),
+    ],
+)
+def test_what_the_weights_are_is_told_where_it_is_known(encoder, weights, said):
+    assert encoder_registry.pretraining(encoder, weights) == said

@@ -5,10 +5,11 @@ from itertools import combinations
 import pytest
 
 from stratamil.report import comparison_plots as plots
-from stratamil.report import style
+from stratamil.report import comparison_words, faithfulness_sentences, style
 from stratamil.stats.intervals import Estimate
 
 NAMES = ["first", "a study with a name that is much longer than a figure is wide", "third", "fourth", "fifth"]
+NUMBERS = {"unit": "patient", "bootstrap": {"samples": 9, "seed": 1}, "classes": ["a", "b"]}
 
 
 def found(n):
@@ -33,6 +34,18 @@ def test_of_many_studies_the_forest_has_the_differences_from_the_first(n, rows):
     assert len([label for label in labels(figure) if label]) == rows
     if n == 5:
         assert labels(figure)[-1] == "fifth" and "from first?" in figure.get_suptitle()
+
+
+def test_an_interval_is_a_value_and_what_lies_on_both_sides():
+    prose = comparison_words.METHODS[1] + " ".join(faithfulness_sentences.methods(NUMBERS))
+    assert prose.count("value ± 1.96 SD") == prose.replace("\u2213", "±").count("±") == 2
+
+
+def test_a_number_of_cases_or_patients_says_which():
+    figure = plots.differences(found(2) | {"cases": 58, "patients": 52})
+    assert figure.get_suptitle().endswith("(58 cases of 52 patients)")
+    column = [text.get_text() for text in figure.axes[0].texts]
+    assert "cases" in column and "58" in column and not {"n", "52"} & set(column)
 
 
 @pytest.mark.parametrize("n", [2, 5])

@@ -23,13 +23,23 @@ def test_where_the_model_s_decisions_are_worth_more():
         "Deciding by the model has a higher net benefit than calling all 80 cases or none high-grade at thresholds "
         "0.40 to 0.60 (pointwise 95% CIs above 0)."
     )
-    assert "at threshold 0.50 (" in sentences.net_benefit(curve(useful=[(0.5, 0.5)]), "b", 80)
-    assert "at thresholds 0.10 and 0.40 to 0.60" in sentences.net_benefit(
-        curve(useful=[(0.1, 0.1), (0.4, 0.6)]), "b", 8
-    )
-    many = curve(useful=[(0.1, 0.1), (0.4, 0.6), (0.8, 0.8)]) | {"thresholds": [n / 10 for n in range(1, 10)]}
-    assert "at 5 of 8 thresholds from 0.10 to 0.80 (" in sentences.net_benefit(many, "b", 8)
+    both = sentences.net_benefit(curve(useful=[(0.1, 0.15), (0.4, 0.6)]), "b", 8)
+    assert "at thresholds 0.10 to 0.15 and 0.40 to 0.60 (" in both
+    many = curve(useful=[(0.1, 0.2), (0.4, 0.6), (0.8, 0.9)]) | {"thresholds": [n / 10 for n in range(1, 10)]}
+    assert "at 7 of 9 thresholds from 0.10 to 0.90 (" in sentences.net_benefit(many, "b", 8)
     assert sentences.net_benefit(curve(useful=()), "b", 80).startswith("At no threshold is deciding by the model shown")
+
+
+def test_a_range_as_narrow_as_a_step_of_the_curve_is_no_finding():
+    said = sentences.net_benefit(curve(useful=[(0.08, 0.65), (0.97, 0.98)]), "carcinoma", 63)
+    assert said.endswith(
+        "at thresholds 0.08 to 0.65 (pointwise 95% CIs above 0; ranges narrower than 0.05 are not counted)."
+    )
+    none = sentences.net_benefit(curve(useful=[(0.5, 0.5)]), "carcinoma", 63)
+    assert none == (
+        "In no range of thresholds 0.05 wide or more is deciding by the model shown to have a higher net benefit than "
+        "calling all 63 cases or none carcinoma."
+    )
 
 
 @pytest.mark.parametrize(

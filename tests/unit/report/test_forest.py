@@ -1,5 +1,7 @@
 """The forest and the ROC curve with its band: marks lie where the numbers say."""
 
+import itertools
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -53,6 +55,21 @@ def test_open_marks_are_explained_where_there_are_any():
 def test_the_axis_holds_every_ci_and_the_reference():
     low, high = forest.forest(ROWS, "T", "difference", reference=1).axes[0].get_xlim()
     assert low < -0.1 and high > 1
+
+
+@pytest.mark.parametrize("low, high, ticks", [(-0.15, 0.75, 4), (0.86, 0.97, 2), (-0.03, 0.02, 3), (-0.9, 0.9, 3)])
+def test_no_label_touches_another_and_the_axis_has_ticks(low, high, ticks):
+    long = "The model retrained without attention (mean of all patches)"
+    rows = [forest.Row(label, Estimate(high, low, high), 63) for label in (long, "colour", long, long, "slices")]
+    figure = forest.forest(rows, "Better?", "difference", reference=low, sides=("baseline better", "model better"))
+    figure.draw_without_rendering()
+    axes = figure.axes[0]
+    left, right = axes.get_xlim()
+    below = [label for label in axes.get_xticklabels() if left <= label.get_position()[0] <= right]
+    assert ticks <= len(below) <= 6
+    for labels, side in ((axes.get_yticklabels(), 1), (below, 0)):
+        boxes = sorted(tuple(label.get_window_extent().get_points()[:, side]) for label in labels)
+        assert all(before[1] + 2 < after[0] for before, after in itertools.pairwise(boxes)), boxes
 
 
 @pytest.mark.parametrize("rows", [[], ROWS[3:4]])

@@ -56,6 +56,23 @@ def test_precomputed_features_are_of_the_encoder_that_is_known(said, name):
     assert f"A frozen encoder{name} encoded each patch once into 8 features." in text
 
 
+def test_the_pretraining_of_the_encoder_is_named_where_it_is_known():
+    of = {"encoder": "efficientnet_lite0", "weights": "efficientnet_lite0_default.pth", "input_size": 128, "dim": 1280}
+    assert paragraphs.encoded(of, ["h&e"]) == [
+        "A frozen encoder (efficientnet_lite0, pretrained on ImageNet) encoded each patch once at 128 pixels into "
+        "1,280 features."
+    ]
+    both = {"encoders": {"lite": of, "uni": {"encoder": "uni", "weights": "uni_default.weights", "dim": 1024}}}
+    assert paragraphs.encoded(both, ["h&e"]) == [
+        "Frozen encoders encoded each patch once: efficientnet_lite0 (pretrained on ImageNet) at 128 pixels into 1,280 "
+        "features and uni (pretrained, weights of MahmoodLab/UNI on the Hugging Face Hub) into 1,024 features (joined)."
+    ]
+    precomputed = {"encoder": "precomputed", "named": "uni", "dim": 1024}  # of which weights is not known
+    assert paragraphs.encoded(precomputed, []) == [
+        "A frozen encoder (uni) encoded each patch once into 1,024 features."
+    ]
+
+
 def test_several_encoders_are_named_joined_or_by_stain():
     uni, stats = ({"encoder": "uni", "input_size": 224, "dim": 1024}, {"encoder": "stain_stats", "dim": 60})
     both = {"encoders": {"uni": uni, "stain_stats": stats}}
@@ -99,8 +116,8 @@ def test_results_have_every_number():
         "0.84 to 0.95), high-grade against benign, 51 cases of 43 patients, out of fold: mean of 5 test sets, "
         "each model trained once. The pooled AUROC was 0.91 (95% CI 0.84 to 0.95). At a probability of 0.5: "
         "sensitivity 0.85 (17 of 20; 95% CI 0.64 to 0.95) and specificity is not defined. The calibration "
-        "slope is not defined: the classes are perfectly separated or only one. Brier score 0.91 (95% CI 0.84 "
-        "to 0.95), log loss 0.91 (95% CI 0.84 to 0.95). 1 of 2 cases is misclassified. All figures are "
+        "slope is not defined: the classes are perfectly separated or only one. The Brier score was 0.91 (95% CI 0.84 "
+        "to 0.95) and the log loss 0.91 (95% CI 0.84 to 0.95). 1 of 2 cases is misclassified. All figures are "
         "internal; no external cohort was tested."
     )
 

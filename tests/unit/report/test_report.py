@@ -37,11 +37,19 @@ def test_page_shows_the_numbers_of_metrics_json(two_seeds):
     assert f"{headline['value']:.3f}<" in page and "Each model was trained on about 33% of the cases" in page
     for run in numbers["runs"]:
         assert f">{run['roc_auc']['value']:.3f}<" in page and f">{run['brier']['value']:.3f}<" in page
-    assert f"2 seeds: pooled AUROC {numbers['ensemble']['roc_auc']['value']:.2f} (95% CI" in page
+    assert f"The pooled AUROC of the ensemble is {numbers['ensemble']['roc_auc']['value']:.2f} (95% CI" in page
     assert "2 jobs took 62.5 s, added up; train took the most (61.5 s)" in appendix  # not those of other settings
     assert "class code 0: 2" in page and "class code 0 excluded" in appendix and "case_1/broken.png" in appendix
     assert "1 case has patches but no row in the labels" in page and 'href="../index.html"' in page
     assert all('<a href="../first%20%23.html">All pages</a>' in text for text in (page, appendix))
+
+
+def test_each_pooled_auroc_says_of_what_it_is(two_seeds):
+    made, page, *_ = two_seeds
+    for text in (page, made.written("appendix.html"), made.written("summary.txt")):
+        after = re.findall(r"[Tt]he pooled AUROC( of the \w+| of \w+ \w+)?", " ".join(words(text).split()))
+        assert set(after) <= {" of the ensemble", " of single trainings", " of the training"}  # that of its prevalence
+        assert " of single trainings" in after or text is not page
 
 
 def test_numbers_are_those_of_the_predictions(two_seeds):
@@ -163,6 +171,23 @@ def test_page_in_a_browser(two_seeds, tmp_path, width):
     assert values == sorted(values)
     appendix = browse(two_seeds[0].written("appendix.html"), width, "State", tmp_path)
     assert appendix["errors"] == [] and appendix["width"] <= appendix["screen"] and appendix["buttons"] >= 15
+
+
+@pytest.mark.parametrize("width", [1200, 800])
+def test_tables_fit_the_page(two_seeds, tmp_path, width):
+    """Nothing of a table, as the links to its pictures, lies beyond its right edge on a laptop or half a screen."""
+    probe = """<script>
+    document.querySelectorAll("details").forEach((part) => (part.open = true));
+    document.querySelectorAll(".links").forEach((cell) => (cell.innerHTML =
+      '<span class="none">ensemble:</span> ' + ["patches", "most", "least", "map", "weights", "slices"].map(
+      (name) => `<a href="x">${name}</a>`).join("")));
+    const wide = [...document.querySelectorAll(".table")].filter((table) => table.scrollWidth > table.clientWidth);
+    document.title = JSON.stringify(wide.map((table) => `${table.closest("section").id}: ${table.scrollWidth}`));
+    </script></body>"""
+    file, named = tmp_path / "page.html", two_seeds[1].replace("&lt;script&gt;alert(1)&lt;/script&gt;", "24C0123")
+    file.write_text(named.replace("high-grade", "hyperplastic").replace("</body>", probe), encoding="utf-8")
+    shown = dom(file.as_uri(), tmp_path, width)
+    assert json.loads(unescape(re.search(r"<title>(.*?)</title>", shown, re.DOTALL)[1])) == []
 
 
 def test_each_section_says_what_it_shows_in_this_study_and_its_limits(two_seeds):

@@ -168,6 +168,8 @@ def test_a_warning_of_missing_stains_has_the_auroc_without_them_beside_it(n, auc
     plain = sentences.with_all_stains(made)  # in its place, whatever it says
     assert plain.startswith("In the 61 of 87 cases with all stains") if n > 1 else plain == said
     assert sentences.with_all_stains(numbers(subgroups=rows[1:])) == ""
+    several = sentences.with_all_stains(made | {"by_seed": [{}] * 3})
+    assert n < 2 or "with all stains the pooled AUROC of the ensemble is" in several
 
 
 def test_many_warnings_leave_room():

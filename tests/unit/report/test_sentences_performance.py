@@ -10,7 +10,7 @@ FITTED, FEW, BOUND = ({"value": value, "off": off} for value, off in ((1.5, None
 AS_GIVEN = "Probabilities are shown as the model gives them: "
 LOSS = "log loss of the test cases "
 RANGE = " Fitted temperatures: 1.50."
-SCORES = "Brier score 0.06 (95% CI 0.03 to 0.12), log loss 0.21"
+SCORES = "Brier score was 0.06 (95% CI 0.03 to 0.12) and the log loss 0.21"
 
 
 @pytest.mark.parametrize(
@@ -129,7 +129,7 @@ def calibrated(slope, positive="b", **parts):
 @pytest.mark.parametrize(
     "slope, verdict",
     [
-        (Estimate(1.2, 0.8, 1.6), "the CI includes 1, so no miscalibration is shown"),
+        (Estimate(1.2, 0.8, 1.6), "both CIs include the ideal value, so no miscalibration is shown"),
         (Estimate(0.4, 0.2, 0.6), "probabilities are too extreme"),
         (Estimate(1.8, 1.2, 2.4), "probabilities are too close to the middle"),
         (Estimate(-0.4, -0.6, -0.2), "probabilities run against the labels"),
@@ -138,13 +138,22 @@ def calibrated(slope, positive="b", **parts):
 )
 def test_calibration(slope, verdict):
     text = performance.calibration(calibrated(slope), "")
-    assert f": {verdict}. Intercept 0.10 (95% CI −0.20 to 0.40); 1 and 0 are perfect. {SCORES}." in text
+    assert f" and the intercept 0.10 (ideal: 0; 95% CI −0.20 to 0.40): {verdict}. The {SCORES}." in text
+    assert text.startswith(f"The calibration slope was {slope.value:.2f} (ideal: 1".replace("-", "−"))
+
+
+def test_a_slope_of_1_is_no_calibration_where_the_intercept_is_off():
+    slope, text = Estimate(1.1, 0.6, 1.5), "at a probability of 0.5, b is {} frequent than predicted"
+    for intercept, way in ((Estimate(-0.7, -1.4, -0.1), "less"), (Estimate(0.7, 0.1, 1.4), "more")):
+        assert performance.calibration_verdict(slope, intercept, "b") == text.format(way)
+    both = performance.calibration_verdict(Estimate(0.4, 0.2, 0.6), Estimate(0.7, 0.1, 1.4), "b")
+    assert both == f"probabilities are too extreme; {text.format('more')}"
 
 
 def test_calibration_without_a_slope():
     assert "slope is not defined" in performance.calibration(calibrated(Estimate(None)), "")
     several = performance.calibration(calibrated(Estimate(1), positive=None), "3 seeds")
-    assert several == f"For the ensemble, the mean probability of 3 seeds, summed over 3 classes: {SCORES}."
+    assert several == f"For the ensemble, the mean probability of 3 seeds, summed over 3 classes, the {SCORES}."
     limits = performance.calibration_limits(True, "3 seeds")
     assert limits.startswith("Class weights in the training loss") and "closer to the middle" in limits
     assert performance.calibration_limits(False, "") == "Calibration may differ in another population."
@@ -155,10 +164,8 @@ def test_whose_decisions():
     one = calibrated(Estimate(1), decisions=[{"rows": rows}])
     assert performance.decisions(one, "") == "At a probability of 0.5, 8 of 9 cases are classified correctly."
     three = performance.decisions(one, "3 seeds")
-    assert "those of the ensemble, the mean probability of 3 seeds: pooled AUROC 0.90" in three
-    assert "0.95), mean of the test sets 0.88." in three
-    one["ensemble"]["fold_mean"] = Estimate(None)
-    assert "mean of the test sets" not in performance.decisions(one, "3 seeds")
+    assert "those of the ensemble, the mean probability of 3 seeds. The pooled AUROC of the ensemble is 0.90" in three
+    assert three.count("0.88") == 0  # one figure of the ensemble is enough: that of the section, pooled
     text = performance.decisions(one | {"positive": None}, "")
     assert text == "For the out-of-fold predictions, the most probable class is right in 8 of 9 cases."
 
@@ -202,6 +209,21 @@ def test_against_baselines(gain, text):
     assert performance.mean_pooling(numbers | {"baselines": found[:1]}) == performance.unfitted(numbers) == ""
     none = numbers | {"baselines": [baseline("colour", 0.9, gain, fitted=0)]}
     assert performance.baselines(none) == "None of 1 baseline has a defined AUROC." and performance.unfitted(none)
+
+
+def test_each_stain_alone_has_its_paired_difference_beside_it():
+    found = [
+        baseline("mean_pool", 0.86, Estimate(0.03, -0.05, 0.1)),
+        baseline("mean_pool_h&e", 0.85, Estimate(0.04, -0.11, 0.19)) | {"n": 58},
+        baseline("mean_pool_melan", 0.53, Estimate(0.3)) | {"n": 1},
+        baseline("mean_pool_sox10", 0.5, Estimate(0.4), fitted=0) | {"n": 50},
+    ]
+    said = performance.one_stain({"headline": "fold_mean", "baselines": found})
+    assert said.startswith(
+        "AUROC of one stain alone (mean of patch features), in the cases that have it: h&e 0.85, model − baseline 0.04 "
+        "(58 cases; 95% CI −0.11 to 0.19); melan 0.53, model − baseline 0.30 (1 case). The model differs"
+    )
+    assert performance.one_stain({"headline": "fold_mean", "baselines": found[:1]}) == ""
 
 
 def test_a_difference_without_a_ci_has_its_reason_and_the_pooled_one():
@@ -269,6 +291,7 @@ def test_why_the_fold_mean_leads():
     many = {"patients_of": {"a": 20, "b": 30}, "out_of_fold": of, "by_seed": [{}]}
     several = performance.estimand({"headline": "fold_mean"} | many | {"by_seed": [{}, {}]}, "case")
     assert several.startswith("Quote 0.93, of single trainings: ")
+    assert "The pooled AUROC of single trainings, 0.90 (95% CI 0.80 to 0.95), ranks" in several
     said = performance.estimand({"headline": "fold_mean"} | many, "case")
     assert " comes from bootstrap samples of test cases" in said
     assert said.startswith("Quote 0.93: ") and "The pooled AUROC, 0.90 (95% CI 0.80 to 0.95), ranks" in said

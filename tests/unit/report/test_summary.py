@@ -116,8 +116,8 @@ def test_perfect_ranking_of_few_is_told():
     of = METRICS["out_of_fold"] | {"roc_auc": Estimate(0.94, 0.79, 0.99)}
     (told, *_) = summary.flags(changed(runs=runs, out_of_fold=of, baselines=[]), None)
     assert told == (
-        "Each test set of 7 to 8 cases is ranked perfectly, weak evidence from so few pairs: quote the pooled AUROC, "
-        "too, 0.94 (95% CI 0.79 to 0.99)."
+        "Each test set of 7 to 8 cases is ranked perfectly, weak evidence from so few pairs: also quote the pooled "
+        "AUROC, 0.94 (95% CI 0.79 to 0.99)."
     )
     runs[0]["roc_auc"] = Estimate(0.9)
     assert summary.flags(changed(runs=runs, out_of_fold=of, baselines=[]), None) == ALWAYS
