@@ -161,6 +161,8 @@ BUNDLE = f"<results>/model/{file_name(column(config['report']['title']))}.zip"
 SAME_TISSUE = "<results>/duplicates/patches.csv"
 CHECKED = ancient("<results>/duplicates/leaks.csv")
 MERGED = config["cohort"]["duplicates"] == "merge"
+# A cohort whose preset splits are refused is not encoded; what the splits are is nothing that features depend on.
+SPLITS_FIRST = ancient(f"<results>/splits/data_splits_{SPLITS[0]}.npz") if PRESET else []
 
 # Columns of the labels table that the report reads; that of sites is one.
 config_values.show_sites(config)

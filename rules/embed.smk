@@ -1,6 +1,6 @@
 """Encode every patch of the used cases once, for all splits, seeds and epochs.
 
-INPUTS: inventory/patches.parquet, inventory/cases.csv, encoder weights
+INPUTS: inventory/patches.parquet, inventory/cases.csv, encoder weights; preset splits, to begin when they are checked
 OUTPUTS: features/{encoder}/shard_{shard}.h5, with the size, colour and quality of each image, so that no later rule
     opens one to know them, and which patches are excluded for it; undeclared: the cache beside it, with which a rerun encodes only what is new
 Only `weights` uses the network, and runs where Snakemake does.
@@ -33,6 +33,7 @@ rule embed:
         patches="<results>/inventory/patches.parquet",
         cases="<results>/inventory/cases.csv",
         weights=encoder_weights,
+        splits=SPLITS_FIRST,
         code=code("embed"),
     output:
         "<results>/features/{encoder}/shard_{shard}.h5",

@@ -128,7 +128,7 @@ def tell_summary():
         renew_first_page()
     whole = study_file.whole_study(workflow.overwrite_configfiles, sys.argv)
     seconds = (datetime.now() - workflow.start_time).total_seconds()
-    lines = summary.of_folder(Path(config["results"]), seconds, target(), whole)
+    lines = summary.of_folder(Path(config["results"]), seconds, target(), whole, STAINS)
     if "bundle" in workflow.dag_settings.targets:
         lines += of_bundle()
     tell("\n".join(lines))

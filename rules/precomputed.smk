@@ -1,6 +1,7 @@
 """Copy precomputed features into feature files of the workflow: what embed does for patches.
 
-INPUTS: inventory/patches.parquet, cases.csv, features.json; the files that the manifest lists
+INPUTS: inventory/patches.parquet, cases.csv, features.json; the files that the manifest lists; preset splits, to
+    begin when they are checked
 OUTPUTS: features/precomputed/shard_{shard}.h5
 """
 
@@ -11,6 +12,7 @@ if PRECOMPUTED:
             patches="<results>/inventory/patches.parquet",
             cases="<results>/inventory/cases.csv",
             identity="<results>/inventory/features.json",
+            splits=SPLITS_FIRST,
             code=code("precomputed"),
         output:
             "<results>/features/precomputed/shard_{shard}.h5",

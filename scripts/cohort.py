@@ -52,7 +52,7 @@ def arguments() -> argparse.Namespace:
 
 
 def main(args: argparse.Namespace) -> None:
-    from stratamil.evaluation import stain_identity
+    from stratamil.evaluation import mixed_stains, stain_identity
     from stratamil.report import cohort_summary, page, samples  # matplotlib takes half a second
 
     page.check_colors(args.colors)
@@ -84,6 +84,7 @@ def main(args: argparse.Namespace) -> None:
         looks={
             "sites": look_at_sites(args, cases, sets, data),
             "names": stain_identity.look(data, args.stains, args.seed) if data else None,
+            "mixed_stains": mixed_stains.look(data) if data else [],
             "drift": drift(args, cases, known, data),
             "implausible": list(columns.implausible(known.values(), dict(zip(cases["case_id"], cases["patient_id"])))),
             "twice": look_at_same_tissue(args, cases, sets),

@@ -83,6 +83,7 @@ def take_features(
     folder = Path(args.folder or args.manifest.parent)
     scanned = precomputed.scan(args.manifest, folder, grammar, args.encoder)
     known = ids.Known(labelled["case_id"])
+    case_of = {entry.file: entry.case for entry in manifest.read(args.manifest, folder)}
     taken = inventory.join(
         patch_files.ordered(patch_files.spelt(scanned.patches, known), stains),
         labelled,
@@ -94,6 +95,7 @@ def take_features(
         remedy="add their stains to names.stains",
         exclude=exclude,
         levelled=known.levelled,
+        unknown=patch_files.of_unknown_stains(scanned.left_out, grammar, case_of),
     )
     taken.patches.attrs["warnings"] = scanned.warnings  # parquet keeps them for the cohort page
     for line in scanned.warnings:
@@ -142,6 +144,8 @@ def report(taken: inventory.Inventory) -> None:
         logging.warning(line)
     logging.info("%d patches of %d cases", len(taken.patches), taken.patches["case_id"].nunique())
     logging.info("used: %d patches of %d cases, before images are read", used["n_patches"].sum(), len(used))
+    of_stain = taken.patches.loc[taken.patches["case_id"].isin(used["case_id"]), "stain"].value_counts(sort=False)
+    logging.info("patches of each stain: %s", "; ".join(f"{stain} {n}" for stain, n in of_stain.items() if n))
     for (kind, reason), n in taken.excluded[["kind", "reason"]].value_counts().items():
         logging.info("excluded: %d %ss: %s", n, kind, reason)
 

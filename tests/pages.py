@@ -25,6 +25,8 @@ for (const table of document.querySelectorAll("table.sortable")) {
     found.csv ??= csv(table);
   });
 }
+found.cut = [...document.querySelectorAll(".table")].filter((box) => box.scrollWidth > box.clientWidth)
+  .map((box) => box.closest("section").id);
 found.errors = window.failures ?? [];
 document.title = JSON.stringify(found);
 </script></body>"""
@@ -90,7 +92,10 @@ def dom(address, folder, width=1280):
 
 
 def browse(page, width, column, folder):
-    """What headless Chromium makes of a page: errors, width, screen, buttons, sorted (texts of the column), csv."""
+    """What headless Chromium makes of a page: errors, width, screen, buttons, sorted (texts of the column), csv.
+
+    And cut: the sections of tables that are wider than their place.
+    """
     file = folder / "page.html"
     probe = PROBE.replace("COLUMN", json.dumps(column))
     file.write_text(page.replace("<head>", WATCH, 1).replace("</body>", probe), encoding="utf-8")

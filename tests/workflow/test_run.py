@@ -44,6 +44,19 @@ def study(tmp_path_factory):
     return checkout
 
 
+def test_a_cohort_that_preset_splits_refuse_is_not_encoded(study):
+    """Also where a failed job leaves the others running."""
+    for split in ("01", "02"):
+        sets = {f"{name}_cases": ["nobody"] for name in ("train", "val", "test")}
+        np.savez(study.folder / f"given_{split}.npz", **sets)
+    changes = {"results": "results/refused", "splits": {"preset": "given_{split}.npz", "validation": None}}
+    done = study.snakemake("--keep-going", "--", "all", changes=changes)
+    said = done.stdout + done.stderr
+    assert done.returncode and "train_cases, val_cases and test_cases name nobody, not in the labels table" in said
+    assert (study.folder / "results/refused/inventory/cases.csv").is_file()
+    assert not (study.folder / "results/refused/features").exists()
+
+
 def test_every_promised_file_is_there(study):
     promised = [
         "inventory/patches.parquet", "inventory/cases.csv", "inventory/excluded.csv", "config.yaml",

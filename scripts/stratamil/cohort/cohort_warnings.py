@@ -5,8 +5,8 @@ from typing import Any
 
 import pandas as pd
 
-from stratamil.cohort import duplicates, sites
-from stratamil.cohort.inventory import USED, of_files
+from stratamil.cohort import duplicates, sites, telling
+from stratamil.cohort.inventory import NO_PATCHES, ONLY_UNKNOWN, USED, of_files
 from stratamil.cohort.manifest import UNOPENED
 from stratamil.cohort.patch_files import BROKEN_LINK, RENAMED, REPEATED
 from stratamil.cohort.resembling import LIKE, MISTYPED
@@ -22,8 +22,6 @@ NO_PATIENTS = (
     "interval is too narrow."
 )
 PATIENTS = 10  # of a class: with fewer, one patient moves sensitivity or specificity by more than 10 points
-TELLING = 0.6  # AUROC of a count: below, a shortcut is too weak to carry a model
-UNEVEN = 0.1  # difference of the shares of two classes that have a stain: an AUROC says little of what is mostly there
 PATCHES = 10  # of a case: fewer are less than a slice usually has, so a prediction rests on next to nothing
 CAPPED_AT, CAPPED_SHARE = 20, 0.2  # patches of a case, and share of cases with as many: no chance, but a cap
 NAMED = 8  # cases that a sentence names before it says how many more
@@ -43,7 +41,7 @@ def leaks(cohort: Numbers) -> list[str]:
 def shortcuts(cohort: Numbers) -> list[str]:
     """Return sentences on amounts, stains and sites that tell the class."""
     of_sites = sites.warnings(cohort["sites"], cohort["classes"]) if cohort["sites"] else []
-    return [*_of_predictors(cohort), *of_sites]
+    return [*map(telling.sentence, telling.warned(cohort["predictors"])), *of_sites]
 
 
 def others(cohort: Numbers, excluded: pd.DataFrame) -> list[str]:
@@ -139,41 +137,7 @@ def _n(number: int, noun: str) -> str:
 
 def of_missing_stains(cohort: Numbers) -> bool:
     """Return whether a warning says that a stain is missing in most cases, or more often in one class."""
-    return any(map(_is_presence, _shortcuts(cohort))) or any(_rare(cohort))
-
-
-def _is_presence(row: Numbers) -> bool:
-    return row["measure"].startswith("presence")
-
-
-def _shortcuts(cohort: Numbers) -> Iterator[Numbers]:
-    """Yield the predictors that tell the classes apart so well that a model can carry itself by them."""
-    for row in cohort["predictors"]:
-        uneven = _is_presence(row) and row["typical_more"] - row["typical_fewer"] >= UNEVEN
-        if (row["auc"].value > TELLING or uneven) and (row["auc"].low or 0) > 0.5:
-            yield row
-
-
-def _of_predictors(cohort: Numbers) -> Iterator[str]:
-    for row in _shortcuts(cohort):
-        auc = row["auc"]
-        yield (
-            f"The {row['measure']} alone separates {row['more']} from {row['fewer']} with an AUROC of "
-            f"{auc.value:.2f} (95% CI {auc.low:.2f} to {auc.high:.2f}): {_more(row)}. A model can learn this "
-            "instead of morphology."
-        )
-
-
-def _more(row: Numbers) -> str:
-    """Return what a class has more of than the other."""
-    if _is_presence(row):
-        return f"{row['typical_more']:.0%} of {row['more']} cases have it, {row['typical_fewer']:.0%} of {row['fewer']}"
-    if row["measure"].startswith("share"):
-        return (
-            f"on average {row['typical_more']:.1%} in {row['more']} cases, {row['typical_fewer']:.1%} in {row['fewer']}"
-        )
-    typical = f"median {row['typical_more']:g} against {row['typical_fewer']:g}"
-    return f"{row['more']} cases have more ({typical})"
+    return any(map(telling.is_presence, telling.warned(cohort["predictors"]))) or any(_rare(cohort))
 
 
 def _rare(cohort: Numbers) -> Iterator[Numbers]:
@@ -207,9 +171,15 @@ def mixed_patients(cohort: Numbers) -> Iterator[str]:
 
 def lost(cohort: Numbers, excluded: pd.DataFrame) -> Iterator[str]:
     """Yield which cases and files take no part although someone meant them to."""
-    empty = [case["case_id"] for case in cohort["cases"] if case["status"] == "no patches"]
+    empty = [case["case_id"] for case in cohort["cases"] if case["status"] == NO_PATCHES]
     if empty:
         yield f"{_have(empty, 'labelled case')} no patches and {_are(empty)} excluded: {_cases(empty)}."
+    others = [case["case_id"] for case in cohort["cases"] if case["status"] == ONLY_UNKNOWN]
+    if others:
+        yield (
+            f"{_have(others, 'labelled case')} patches only of stains that the study does not name, and "
+            f"{_are(others)} excluded: {_cases(others)}."
+        )
     rows = excluded[(excluded["kind"] == "case") & (excluded["reason"] == "no row in the labels")]
     if len(rows):
         copies = cohort["quality"]["unused"] if cohort["quality"] else {}
@@ -230,7 +200,8 @@ def _of_columns(cohort: Numbers) -> Iterator[str]:
     if odd := cohort["implausible"]:
         unit = "case" if cohort["patient_column"] is None else "patient"
         named = few([f"{what} of {unit} {who}" for what, who, _ in odd], NAMED)
-        yield f"Implausible in the labels table: {named}. Correct the table{_also_differ(odd, unit)}."
+        more = " (below the table of all cases on the cohort page)" if len(odd) > NAMED else ""
+        yield f"Implausible in the labels table: {named}{more}. Correct the table{_also_differ(odd, unit)}."
 
 
 def _also_differ(odd: list[tuple[str, str, bool]], unit: str) -> str:

@@ -8,7 +8,7 @@ from typing import Any
 
 import pandas as pd
 
-from stratamil.cohort.inventory import USED, of_files
+from stratamil.cohort.inventory import NO_PATCHES, ONLY_UNKNOWN, USED, of_files
 from stratamil.cohort.splits import Split
 from stratamil.core.errors import UserError
 
@@ -63,7 +63,7 @@ def begin(cases: pd.DataFrame, excluded: pd.DataFrame) -> list[tuple[str, pd.Dat
     """Return the steps to the used cases: name, the cases that are left (index case_id), what is left out before it."""
     known = cases.set_index("case_id")
     of_class = excluded["reason"].str.startswith("class code ") & (excluded["kind"] == "case")
-    bare = (excluded["reason"] == "no patches") & (excluded["kind"] == "case")
+    bare = excluded["reason"].isin((NO_PATCHES, ONLY_UNKNOWN)) & (excluded["kind"] == "case")
     return [
         ("in the labels table", known, []),
         ("of a class of the study", known[known["class"] != ""], _reasons(excluded[of_class])),

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from stratamil.cohort import balance as balancing
 from stratamil.cohort import sites
-from stratamil.cohort.inventory import USED
+from stratamil.cohort.inventory import ONLY_UNKNOWN, USED
 from stratamil.cohort.splits import Split
 from stratamil.core.errors import UserError
 from stratamil.core.names import natural
@@ -122,8 +122,10 @@ def left_out(cases: pd.DataFrame, labels: str) -> str:
     by_code = unused[unused["class"] == ""]["label"].value_counts()
     codes = " and ".join(f"{n} with code {code!r}" for code, n in by_code.items())
     why = [f"{codes} (cohort.excluded_codes)"] if codes else []
-    if bare := len(unused) - by_code.sum():
+    others = int((unused["status"] == ONLY_UNKNOWN).sum())
+    if bare := len(unused) - by_code.sum() - others:
         why.append(f"{bare} without patches")
+    why += [f"{others} without patches of a stain in names.stains"] if others else []
     return f"; {len(unused)} of {len(cases)} cases in {labels} are excluded: {', '.join(why)}" if why else ""
 
 

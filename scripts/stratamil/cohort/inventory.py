@@ -1,23 +1,25 @@
 """The inventory of a study: which patches and cases there are, which are used, and why the rest are not."""
 
 from collections import Counter
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from types import MappingProxyType
-from typing import Any, Literal
+from typing import Literal
 
 import numpy as np
 import pandas as pd
 
 from stratamil.cohort.manifest import UNOPENED
-from stratamil.cohort.patch_files import PATCH, LeftOut, scan, settled
+from stratamil.cohort.patch_files import PATCH, LeftOut, of_unknown_stains, scan, settled
 from stratamil.core import ids, tables
 from stratamil.core.errors import UserError, few
-from stratamil.core.names import UNKNOWN_STAIN, Grammar, column, natural
+from stratamil.core.names import UNKNOWN_STAIN, Grammar, case_id, column, natural
 from stratamil.core.wording import counted, in_list
 
 USED = "used"
+NO_PATCHES = "no patches"  # status of a case
+ONLY_UNKNOWN = "no patches of a stain in names.stains"  # status of a case whose patches are all of other stains
 ALL_EXCLUDED = "all are in cohort.exclude_patches"  # of a case without patches
 MOST = 0.5  # share of the cases that have several rows in a table of slides
 UnknownStains = Literal["exclude", "error"]
@@ -69,6 +71,7 @@ def take(
         folders=scanned.folders,
         exclude=exclude,
         levelled=kept.levelled,
+        unknown=of_unknown_stains(kept.left_out, grammar),
     )
 
 
@@ -85,27 +88,28 @@ def join(
     folders: dict[str, int] | None = None,
     exclude: Mapping[str, tuple[str, str]] = MappingProxyType({}),
     levelled: Mapping[str, str] = MappingProxyType({}),
+    unknown: Iterable[tuple[str, str]] = (),
 ) -> Inventory:
     """Join patches with the labels, and account for each.
 
     patches: DataFrame as of `ordered`. n_read: how many patches there are in all, left out or not. where: the folder or
-    file that they come from, for messages. remedy: what to do where there are none. levelled: of patch_files.Scan. For
-    the rest see `take`.
+    file that they come from, for messages. remedy: what to do where there are none. levelled: of patch_files.Scan.
+    unknown: (case, stain) of `of_unknown_stains`. For the rest see `take`.
     Raises UserError as `take` does, and RuntimeError if a patch or a row got lost: a fault of the program.
     """
     listed = patches["path"].isin(exclude)
     emptied = set(patches["case_id"][listed])
     left_out = [*left_out, *(LeftOut(path, *exclude[path], 1) for path in patches["path"][listed])]
     patches = patches[~listed].reset_index(drop=True) if listed.any() else patches
-    left_out, unknown = [LeftOut(*each) for each in left_out], Counter()
+    left_out, counts = [LeftOut(*each) for each in left_out], Counter()
     for _, reason, detail, number in left_out:
         if reason == UNKNOWN_STAIN:
-            unknown[detail] += max(1, number)
-    if unknown and unknown_stains == "error":
+            counts[detail] += max(1, number)
+    if counts and unknown_stains == "error":
         raise UserError(
             *(
                 f"{where}: {n} patches of stain {stain!r}: add it to names.stains, or set names.unknown_stains: exclude"
-                for stain, n in sorted(unknown.items())
+                for stain, n in sorted(counts.items())
             )
         )
     if patches.empty:
@@ -121,7 +125,9 @@ def join(
             f"(labels: {few(cases['case_id'], 4)}; patches: {few(patches['case_id'].unique(), 4)}): "
             "check `labels`, cohort.case_column and names.pattern"
         )
-    excluded = _excluded_table(left_out, labels, patches, cases, emptied)
+    others = _only_unknown(cases, unknown)
+    cases.loc[cases["case_id"].isin(others), "status"] = ONLY_UNKNOWN
+    excluded = _excluded_table(left_out, labels, patches, cases, _details(cases, emptied, others))
     _account(n_read, len(labels), patches, cases, excluded)
     return Inventory(patches, cases, excluded, folders or {}, told)
 
@@ -192,14 +198,33 @@ def _case_table(patches: pd.DataFrame, labels: pd.DataFrame, stains: Sequence[st
 def _status(cases: pd.DataFrame) -> pd.Series:
     left_out = cases["class"] == ""
     status = pd.Series(USED, index=cases.index)
-    status[cases["n_patches"] == 0] = "no patches"
+    status[cases["n_patches"] == 0] = NO_PATCHES
     status[left_out] = "class code " + cases["label"][left_out].map(in_list) + " excluded"
     return status
 
 
-def _emptied(case: Any, emptied: Collection[str]) -> bool:
-    """Return whether all patches of a case, a row of cases, were excluded by the user."""
-    return case.n_patches == 0 and case.case_id in emptied
+def _only_unknown(cases: pd.DataFrame, unknown: Iterable[tuple[str, str]]) -> dict[str, str]:
+    """Return the cases without patches that have some of stains which the config does not name: case -> these stains.
+
+    unknown: (case as it stands in names, stain).
+    """
+    unknown, bare = list(unknown), set(cases["case_id"][cases["status"] == NO_PATCHES])
+    known = ids.Known(cases["case_id"])
+    try:
+        own = known.match(case for case, _ in unknown)
+    except UserError:  # an id that could be several: of files that take no part it is not worth an error
+        own = {case: known.own.get(case_id(case)) for case, _ in unknown}
+    found: dict[str, set[str]] = {}
+    for case, stain in unknown:
+        if own.get(case) in bare:
+            found.setdefault(own[case], set()).add(stain)
+    return {case: f"patches of {', '.join(sorted(stains))}" for case, stains in found.items()}
+
+
+def _details(cases: pd.DataFrame, emptied: Collection[str], others: Mapping[str, str]) -> dict[str, str]:
+    """Return what else there is to say of cases without patches. emptied: those with patches that the user excluded."""
+    bare = cases["case_id"][cases["n_patches"] == 0]
+    return {case: ALL_EXCLUDED for case in bare if case in emptied} | dict(others)
 
 
 def _excluded_table(
@@ -207,12 +232,9 @@ def _excluded_table(
     labels: pd.DataFrame,
     patches: pd.DataFrame,
     cases: pd.DataFrame,
-    emptied: Collection[str],
+    details: Mapping[str, str],
 ) -> pd.DataFrame:
-    """Return the rows of excluded.csv: files, rows of the labels and cases, each with its reason.
-
-    emptied: cases of which patches are in cohort.exclude_patches.
-    """
+    """Return the rows of excluded.csv: files, rows of the labels and cases, each with its reason. details: of cases."""
     rows = [
         ("file", each.name, each.why, each.detail, each.patches)
         for each in sorted(left_out, key=lambda each: natural(each.name))
@@ -223,7 +245,7 @@ def _excluded_table(
         for row in labels[labels.duplicated("case_id")].itertuples()
     ]
     rows += [
-        ("case", case.case_id, case.status, ALL_EXCLUDED * _emptied(case, emptied), case.n_patches)
+        ("case", case.case_id, case.status, details.get(case.case_id, ""), case.n_patches)
         for case in cases[cases["status"] != USED].itertuples()
     ]
     unlabelled = patches["case_id"][~patches["case_id"].isin(cases["case_id"])].astype(str).value_counts(sort=False)

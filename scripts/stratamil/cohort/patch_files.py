@@ -4,6 +4,7 @@ import filecmp
 import os
 import stat
 from array import array
+from collections import Counter
 from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
 from pathlib import Path
 from types import MappingProxyType
@@ -161,6 +162,24 @@ class _Kept:
         if self.mark != "place":
             patches[self.mark] = self.numbers if self.mark == "tile" else np.array(self.numbers)
         return patches.assign(path=self.paths, bytes=np.array(self.sizes))
+
+
+def of_unknown_stains(
+    left_out: Iterable[LeftOut], grammar: Grammar, case_of: Mapping[str, str] = MappingProxyType({})
+) -> Counter[tuple[str, str]]:
+    """Return how many patches each case has of stains that the config does not name: (case as it stands, stain) -> n.
+
+    case_of: file -> case, of a manifest; else its name tells. A file whose case is not known is left out.
+    """
+    counts: Counter[tuple[str, str]] = Counter()
+    for name, reason, detail, n in left_out:
+        if reason != UNKNOWN_STAIN:
+            continue
+        read = composed(name if grammar.of_paths else name.rpartition("/")[2])
+        match = (grammar.loose or grammar.pattern).match(read)
+        if case := (case_of.get(name) or (match and match["case"]) or "").strip():
+            counts[case, detail] += max(1, n)
+    return counts
 
 
 def spelt(patches: pd.DataFrame, labelled: ids.Known | None = None) -> pd.DataFrame:

@@ -10,18 +10,18 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
-from numpy.typing import NDArray
 
 from stratamil.cohort import duplicates, split_files
-from stratamil.cohort.inventory import USED
+from stratamil.cohort.inventory import NO_PATCHES, ONLY_UNKNOWN, USED
 from stratamil.core import ids as case_ids
 from stratamil.core.errors import UserError, few
 from stratamil.core.files import atomic
 from stratamil.core.names import natural
-from stratamil.core.wording import n_of, of_class
+from stratamil.core.wording import listed, n_of, of_class
 
 SETS = split_files.SETS
 MOST_COPIES = 20  # lines on equal files before the rest is counted
+NO_ROW = "no row"  # of a case that the labels table does not have
 TOLERANCE = 0.1  # share of the due count by which a set may be off balance
 
 
@@ -58,8 +58,10 @@ def preset(paths: Iterable[str | Path], cases: pd.DataFrame, classes: Sequence[s
         except UserError as error:
             problems[path] += error.problems
     made = {f"{number:02d}": split for number, split in enumerate(_validated(found), 1)}
-    for (path, _), split in zip(found, made.values()):
-        problems[path] += check(split, cases, path, classes)
+    read = [(path, split) for (path, _), split in zip(found, made.values())]
+    for path, split in read:
+        problems[path] += _own_faults(split, cases, path, classes)
+    problems = {"": _unusable(read, cases)} | problems
     if lines := [line for each in problems.values() for line in each]:
         raise UserError(*lines)
     return made
@@ -87,6 +89,12 @@ def check(split: Split, cases: pd.DataFrame, name: str | Path, classes: Sequence
     cases: the whole cases table (case_id, class, patient_id, status): a case that is not used is named with its reason.
     classes: names of the classes, each of which every set needs.
     """
+    yield from _unusable([(name, split)], cases)
+    yield from _own_faults(split, cases, name, classes)
+
+
+def _own_faults(split: Split, cases: pd.DataFrame, name: str | Path, classes: Sequence[str]) -> Iterator[str]:
+    """Yield what is wrong with a split but for cases that are not used; see `check`."""
     known = cases.set_index("case_id")
     used = known[known["status"] == USED]
     sets = {part: getattr(split, part) for part in SETS}
@@ -95,8 +103,6 @@ def check(split: Split, cases: pd.DataFrame, name: str | Path, classes: Sequence
         twice = _sorted(named[named.duplicated()])
         if twice:
             yield f"{name}: {part}_cases names {few(twice, 8)} more than once: keep one"
-        for why, unusable in _unusable(named.unique(), known):
-            yield f"{name}: {part}_cases names {few(unusable, 8)}, {why}"
         absent = [label for label in classes if label not in set(used["class"].reindex(ids))]
         if not ids:
             yield f"{name}: {part}_cases is empty: every set needs cases of every class"
@@ -298,22 +304,39 @@ def _sorted(ids: Iterable[str]) -> list[str]:
     return sorted(ids, key=lambda text: (natural(text), text))
 
 
-def _unusable(ids: NDArray[np.object_], known: pd.DataFrame) -> Iterator[tuple[str, list[str]]]:
-    """Yield (what is wrong and what to do, ids) of those ids that are not used cases."""
-    status = pd.Series(ids).map(known["status"]).fillna("no row")
-    for kind in sorted(set(status) - {USED}):
-        if kind == "no row":
-            slides = [text for text in ids[status == kind] if _case_of_slide(text, known.index)]
-            why = (
-                f"not in the labels table: {few(slides, 1)} seems to be a slide: write the ids of cases instead"
-                if slides
-                else "not in the labels table: correct the ids, or add them to the labels"
-            )
-        elif kind == "no patches":
-            why = "labelled but without patches: take them out, or add their patches"
-        else:
-            why = f"labelled but with {kind}: take them out, or give the code a class in cohort.classes"
-        yield why, _sorted(ids[status == kind])
+def _unusable(splits: Sequence[tuple[str | Path, Split]], cases: pd.DataFrame) -> list[str]:
+    """Return what to do with cases that are named and not used, a line for all that have one reason.
+
+    It names the splits and sets of them, and each case once. splits: (name, Split). cases: see `check`.
+    """
+    status = dict(zip(cases["case_id"], cases["status"]))
+    named = [
+        (status.get(case, NO_ROW), str(name), f"{part}_cases", case)
+        for part in SETS
+        for name, split in splits
+        for case in getattr(split, part)
+    ]
+    found = pd.DataFrame(named, columns=["why", "name", "part", "case"])
+    return [
+        f"{few(_sorted(rows['name'].unique()))}: {listed(rows['part'].unique().tolist())} "
+        f"{'names' if rows['part'].nunique() == 1 else 'name'} {few(_sorted(rows['case'].unique()), 8)}, "
+        f"{_remedy(why, rows['case'], cases['case_id'])}"
+        for why, rows in found[found["why"] != USED].groupby("why")
+    ]
+
+
+def _remedy(why: str, ids: Iterable[str], cases: Iterable[str]) -> str:
+    """Return what is wrong with ids and what to do. why: their status, or NO_ROW. cases: ids of the labels table."""
+    if why == NO_ROW:
+        known = set(cases)
+        if slides := [text for text in ids if _case_of_slide(text, known)]:
+            return f"not in the labels table: {slides[0]} seems to be a slide: write the ids of cases instead"
+        return "not in the labels table: correct the ids, or add them to the labels"
+    if why == NO_PATCHES:
+        return "labelled but without patches: take them out, or add their patches"
+    if why == ONLY_UNKNOWN:
+        return f"labelled but with {why}: take them out, or name the stains of their patches"
+    return f"labelled but with {why}: take them out, or give the code a class in cohort.classes"
 
 
 def _case_of_slide(text: str, cases: Collection[str]) -> bool:

@@ -23,6 +23,7 @@ FLAGS = {
     "no_good_patch": "No good patch",
     "stain_unknown": "Unknown stain",
     "stains_missing": "Missing stains",
+    "telling_stain_missing": "Lacks a stain that told the class",
     "few_patches": "Few patches",
     "feature_shift": "Unlike the training cases",
     "members_disagree": "Models disagree",
@@ -127,10 +128,23 @@ def _of_case(facts: Mapping[str, Any], case: str, own: Seen) -> Iterator[Row]:
     if own.stains not in facts["combinations"]:
         stains = own.stains.split("+")
         yield case, "stains_missing", len(stains), None, f"no training case had {', '.join(stains)} alone"
+    lacked = [row for row in telling(facts) if row["stain"] not in {stain for _, stain, *_ in own.shift}]
+    if lacked:
+        yield case, "telling_stain_missing", len(lacked), 0, "; ".join(map(_lacking, lacked))
     least = facts["patches"]["least"]
     if own.n_patches < least:
         text = f"{counted(own.n_patches, 'patch')}; every training case had {least} or more"
         yield case, "few_patches", own.n_patches, least, text
+
+
+def telling(facts: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """Return the stains whose presence told the class in training; bundles of earlier versions do not know them."""
+    return facts.get("telling_stains", [])
+
+
+def _lacking(row: Mapping[str, Any]) -> str:
+    had = listed([f"{each['with']} of {each['cases']} {name}" for name, each in row["by_class"].items()])
+    return f"lacks {row['stain']}; in training {had} cases had it: the model may decide by that"
 
 
 def _strange(table: pd.DataFrame, bags: Bags) -> dict[str, set[str]]:

@@ -6,6 +6,7 @@ from typing import Any
 
 from stratamil.core.wording import averaged, counted, ends, listed, num, span, thousands
 from stratamil.deploy import decisions
+from stratamil.deploy.flags import telling
 from stratamil.stats.intervals import FEW, scored
 
 Facts = Mapping[str, Any]
@@ -75,6 +76,10 @@ def _data(facts: Facts) -> Iterator[str]:
     yield f"A case has {counts} patches (median {patches['median']:,.0f})."
     stains = listed([f"{stain} in {n}" for stain, n in summary["cases_with_stain"].items()])
     yield f"Cases with each stain: {stains}."
+    for row in telling(facts["reference"]):
+        yield ""
+        yield f"**Read with care.** {row['warning']}"
+        yield f"A new case without {row['stain']} is flagged."
     yield ""
 
 

@@ -87,7 +87,7 @@ def take(
         patches, levelled = patch_files.ordered(patch_files.spelt(found.patches, of_table), stains), of_table.levelled
         unopened = ((*each, 0) for each in manifest.unopened(source.manifest, source.folder))
         left_out, n_read, visited, identity = [*found.left_out, *unopened], found.rows, {}, found.identity
-    unlabelled = known is None
+    unlabelled, strange = known is None, _strange(left_out, grammar, source)
     if unlabelled:
         own = list(dict.fromkeys(patches["case_id"]))
         known = pd.DataFrame({"case_id": own, "label": "", "patient_id": own, "row": range(len(own)), "class": "?"})
@@ -102,10 +102,11 @@ def take(
         remedy=_remedy(left_out, stains),
         folders=visited,
         levelled=levelled,
+        unknown=strange,
     )
     if unlabelled:
         taken = replace(taken, cases=taken.cases.assign(**{"class": ""}))
-    unknown = _unknown(left_out, grammar, source, [*taken.cases["case_id"], *patches["case_id"].unique()])
+    unknown = _unknown(strange, [*taken.cases["case_id"], *patches["case_id"].unique()])
     return _with_strange(taken, unknown), unknown, identity
 
 
@@ -129,21 +130,20 @@ def _with_strange(taken: Inventory, unknown: pd.DataFrame) -> Inventory:
     return replace(taken, excluded=pd.concat([taken.excluded, more], ignore_index=True)) if rows else taken
 
 
-def _unknown(left_out: Iterable[Any], grammar: Grammar, source: Source, cases: Iterable[str]) -> pd.DataFrame:
-    """Return how many patches each case has of each stain that the model does not know (COUNT).
+def _strange(left_out: Iterable[Any], grammar: Grammar, source: Source) -> Counter[tuple[str, str]]:
+    """Return how many patches of stains that the model does not know each case has, as it stands in names."""
+    case_of = {}
+    if source.manifest is not None:
+        case_of = {entry.file: entry.case for entry in manifest.read(source.manifest, source.folder)}
+    return patch_files.of_unknown_stains(left_out, grammar, case_of)
+
+
+def _unknown(counts: Mapping[tuple[str, str], int], cases: Iterable[str]) -> pd.DataFrame:
+    """Return how many patches each case has of each stain that the model does not know (COUNT). counts: of `_strange`.
 
     cases: ids as they are spelt; one that is not among them is spelt as its first file has it.
     """
-    known, by_file = ids.Known(map(str, cases)), {}
-    if source.manifest is not None:
-        by_file = {entry.file: entry.case for entry in manifest.read(source.manifest, source.folder)}
-    counts: Counter[tuple[str, str]] = Counter()
-    for name, reason, detail, n in left_out:
-        if reason != UNKNOWN_STAIN:
-            continue
-        match = (grammar.loose or grammar.pattern).match(name if grammar.of_paths else name.rpartition("/")[2])
-        if named := (by_file.get(name) or (match and match["case"]) or "").strip():
-            counts[named, detail] += max(1, n)
+    known = ids.Known(map(str, cases))
     own, first = known.match(named for named, _ in counts), {}
     spelt = {named: own.get(named) or first.setdefault(case_id(named), named) for named, _ in counts}
     of_case: Counter[tuple[str, str]] = Counter()

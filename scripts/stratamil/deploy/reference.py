@@ -15,6 +15,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from stratamil.cohort import telling
 from stratamil.cohort.columns import Column
 from stratamil.deploy import shift
 from stratamil.deploy.shift import Distribution
@@ -59,7 +60,8 @@ def of_study(study: Study, features: Features, stains: Sequence[str]) -> Referen
 
     study: with `sets`, and `columns` for the table of the cohort. features: of all its cases. stains: of the model.
     """
-    cases = trained_on(study)["case_id"].tolist()
+    of_training = trained_on(study)
+    cases = of_training["case_id"].tolist()
     x: dict[str, dict[str, NDArray]] = {stain: {} for stain in stains}
     colours: dict[str, list[NDArray]] = {stain: [] for stain in stains}
     bags, used = Bags(features, stains), set(cases)
@@ -75,6 +77,7 @@ def of_study(study: Study, features: Features, stains: Sequence[str]) -> Referen
         "stains": list(stains),
         "cases": len(cases),
         "combinations": sorted(set(found["stains"])),
+        "telling_stains": _telling(study, of_training, features.table, stains),
         "patches": {"least": int(found["n_patches"].min()), "most": int(found["n_patches"].max())},
         "shift": {"limit": limit(ratios.max(axis=1)), "usual": usual, "share": SHARE, "cases": len(ratios)},
         "disagreement": {"limit": limit(disagreement(study.predictions, study.probabilities)), "share": SHARE},
@@ -145,6 +148,22 @@ def trained_on(study: Study) -> pd.DataFrame:
     """Return the rows of the cases table that the splits use."""
     used = {case for one in study.sets.values() for case in (*one.train, *one.val, *one.test)}
     return study.cases[study.cases["case_id"].isin(used)]
+
+
+def _telling(study: Study, cases: pd.DataFrame, table: pd.DataFrame, stains: Sequence[str]) -> list[dict[str, Any]]:
+    """Return the stains whose presence told the class, as the cohort page warns: cases of each class, and the warning.
+
+    table: of Features.
+    """
+    there = {stain: cases["case_id"].isin(table.loc[table["stain"] == stain, "case_id"]) for stain in stains}
+    rows = telling.found(telling.presence(there), cases, study.classes, study.bootstrap_samples, study.seed)
+    result = []
+    for row in telling.warned(rows):
+        stain = row["measure"].removeprefix(telling.PRESENCE)
+        of_class = there[stain].groupby(cases["class"])
+        counts = {name: {"with": int(part.sum()), "cases": len(part)} for name, part in of_class}
+        result.append({"stain": stain, "by_class": counts, "warning": telling.sentence(row)})
+    return result
 
 
 def _held_out(study: Study, x: Mapping[str, Mapping[str, NDArray]]) -> dict[str, pd.Series]:

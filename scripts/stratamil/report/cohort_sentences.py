@@ -71,6 +71,7 @@ def of_page(cohort: Cohort) -> dict[str, Any]:
         "sites": site_sentences.of_page(cohort),
         "sizes": sizes(cohort["sides"]),
         "quality": quality(cohort["quality"], cohort["repeated"]) if cohort["quality"] else {},
+        "unit": "case" if cohort["patient_column"] is None else "patient",
         "patients": several(cohort["patients"]),
         "inputs": inputs(cohort),
     }

@@ -11,19 +11,25 @@ import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
 
-from stratamil.cohort import cohort_warnings, flow, generated_splits, inventory, patch_files, splits
+from stratamil.cohort import cohort_warnings, flow, generated_splits, inventory, patch_files, splits, telling
 from stratamil.cohort.inventory import USED
 from stratamil.cohort.splits import Split
 from stratamil.core.names import column, natural
 from stratamil.core.wording import listed
 from stratamil.report import cohort_excluded, cohort_plots, duplicate_sentences, quality_sentences, stain_sentences
-from stratamil.stats import intervals, metrics
-from stratamil.stats.intervals import Estimate
 
 COMBINATIONS = 12  # rows of the figure of missing stains
 ALL = "all stains"
 # where features and columns tell nothing
-UNKNOWN = {"sites": None, "names": None, "drift": [], "implausible": [], "patch_quality": None, "twice": None}
+UNKNOWN = {
+    "sites": None,
+    "names": None,
+    "drift": [],
+    "implausible": [],
+    "mixed_stains": [],
+    "patch_quality": None,
+    "twice": None,
+}
 
 
 def classed(patches: pd.DataFrame, cases: pd.DataFrame) -> pd.DataFrame:
@@ -56,7 +62,7 @@ def numbers(
     bootstrap_samples, seed: of the bootstrap by patient. plan: how the splits came about: by, and preset, or n_splits,
     n_repeats, validation, balance and seed. quality: of quality.look, or None. unreadable: of left_out.read, for flow
     and `excluded` alone. looks: what features and columns tell: sites (of sites.spread, with `column` and `probe`, of
-    site_probe.probe), names (of stain_identity.look), drift (of colour_drift.by_columns), implausible (of
+    site_probe.probe), mixed_stains and names (of their look), drift (of colour_drift.by_columns), implausible (of
     columns.implausible), patch_quality (of patch_quality.look), twice (of near_copies.seen); each empty or absent where
     nothing is known. Stains that no used case has are in absent_stains alone. `grave` counts the first warnings, `lost`
     those after them.
@@ -104,6 +110,7 @@ def said(result: Mapping[str, Any], excluded: pd.DataFrame, of_splits: list[str]
     grave = [
         *duplicate_sentences.warnings(result),
         *cohort_warnings.leaks(result),
+        *stain_sentences.of_several(result["mixed_stains"]),
         *stain_sentences.warnings(result["names"]),
         *cohort_warnings.wrong_stains(result),
         *cohort_warnings.shortcuts(result),
@@ -239,41 +246,15 @@ def _predictors(
 ) -> list[dict[str, Any]]:
     """Return how well the amount of tissue, or having a stain, tells the classes apart without a look at any patch.
 
-    One dict each, of the class that has more of it: AUROC (so at least 0.5) with its bootstrap interval by patient.
-    With more than two classes each is set against the rest, and the one told best is given.
+    One dict each, of telling.found.
     """
     measures = {"number of slices": used["n_slices"], "number of patches": used["n_patches"]}
     if quality and quality["empty"]:
         blank = {row["case_id"]: row["empty"] / row["patches"] for row in quality["empty"]}
         what = "blank patches" if quality["images"] else "constant features"
         measures[f"share of {what}"] = used["case_id"].map(blank).fillna(0)
-    there = {stain: (used[f"patches_{column(stain)}"] > 0).astype(int) for stain in stains}
-    measures |= {f"presence of the stain {stain}": values for stain, values in there.items()}
-    measures = {name: values.to_numpy(dtype=float) for name, values in measures.items() if values.nunique() > 1}
-    told = {name: [] for name in measures}
-    weights = intervals.bootstrap_weights(used["patient_id"], bootstrap_samples, seed)
-    for target in classes[-1:] if len(classes) == 2 else classes:
-        y = (used["class"] == target).to_numpy(dtype=int)
-        if not metrics.has_both(y):
-            continue
-        other = classes[0] if len(classes) == 2 else "the rest"
-        for name, values in measures.items():
-            sampled = intervals.weighted_auc(y, np.column_stack([-values, values]), weights)
-            sides, patients = intervals.sides(y, used["patient_id"], 2), used["patient_id"].nunique()
-            auc = intervals.auc_interval(metrics.roc_auc(y, values), sampled, [sides], patients)
-            typical = np.mean if name.startswith(("presence", "share")) else np.median
-            more, fewer = (target, typical(values[y == 1])), (other, typical(values[y == 0]))
-            told[name].append({"measure": name} | _told(auc, more, fewer))
-    return [max(rows, key=lambda row: row["auc"].value) for rows in told.values() if rows]
-
-
-def _told(auc: Estimate, more: tuple[str, float], fewer: tuple[str, float]) -> dict[str, Any]:
-    """Return a dict of `_predictors`; the classes, each with what is typical of it, are swapped below 0.5."""
-    if auc.value < 0.5:
-        low, high = (None, None) if auc.low is None else (1 - auc.high, 1 - auc.low)
-        auc, more, fewer = Estimate(1 - auc.value, low, high, auc.n), fewer, more
-    row = {"more": more[0], "fewer": fewer[0], "auc": auc}
-    return row | {"typical_more": float(more[1]), "typical_fewer": float(fewer[1])}
+    measures |= telling.presence({stain: used[f"patches_{column(stain)}"] > 0 for stain in stains})
+    return telling.found(measures, used, classes, bootstrap_samples, seed)
 
 
 def _sets(sets: Mapping[str, Split], used: pd.DataFrame, stains: Sequence[str]) -> list[dict[str, Any]]:

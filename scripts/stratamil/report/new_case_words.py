@@ -6,13 +6,14 @@ from typing import Any
 import pandas as pd
 
 from stratamil.core.wording import averaged, listed, n_of, num, pct, span
-from stratamil.deploy.flags import FLAGS, NEAR
+from stratamil.deploy.flags import FLAGS, NEAR, telling
 
 MEANING = {
     "known_case": "The training cohort had half of the images or more. The prediction is not independent.",
     "no_good_patch": "All patches would be excluded for their quality, as blank ones are; they were used.",
     "stain_unknown": "Patches of a stain that the model does not know were not used.",
     "stains_missing": "No training case had exactly these stains.",
+    "telling_stain_missing": "A stain is missing that told the class in training: the model may decide by its absence.",
     "few_patches": "Fewer patches than in any training case.",
     "feature_shift": "Patches unlike those of training: other staining, scanner or tissue, or artefacts.",
     "members_disagree": "The seeds of a split disagree more than on most training cases; models of different splits "
@@ -65,6 +66,21 @@ def grave(flags: pd.DataFrame, cases: int, facts: Mapping[str, Any]) -> list[str
         lines.append(f"{text}: {few(far)}.{more}")
     if names := unjudged(facts):
         lines.append(NOT_JUDGED.format(listed(names)))
+    return lines
+
+
+def told_by_stains(shifts: pd.DataFrame, facts: Mapping[str, Any]) -> list[str]:
+    """Repeat what the training cohort warned of, that a stain tells the class, with the new cases that lack it.
+
+    shifts: shift.csv, a row a case and stain. facts: of the reference.
+    """
+    cases, lines = shifts["case_id"].unique(), []
+    for row in telling(facts):
+        there = set(shifts.loc[shifts["stain"] == row["stain"], "case_id"])
+        lacking = [case for case in cases if case not in there]
+        verb = "lacks" if len(lacking) == 1 else "lack"
+        who = f"{len(lacking)} of {n_of(len(cases), 'new case')} {verb} it: {few(lacking)}." if lacking else ""
+        lines.append(f"Training cohort: {row['warning']} {who or 'All new cases have it.'}")
     return lines
 
 

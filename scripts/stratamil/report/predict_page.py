@@ -49,7 +49,7 @@ def write(
         figures={"shift": page.inline(style.svg(figure), "shift", words, colors)},
         links=links,
         images=facts["source"] == "patches",
-        said=said(found, flags, facts),
+        said=said(found, flags, shifts, facts),
         left_out=left_out(excluded),
         repeated=new_case_words.repeated(excluded),
         flag_names=FLAGS,
@@ -101,7 +101,9 @@ def numbers(
     }
 
 
-def said(found: Mapping[str, Any], flags: pd.DataFrame, facts: Mapping[str, Any]) -> dict[str, Any]:
+def said(
+    found: Mapping[str, Any], flags: pd.DataFrame, shifts: pd.DataFrame, facts: Mapping[str, Any]
+) -> dict[str, Any]:
     """Return the sentences of the page."""
     positive, members = found["positive"], len(facts["members"])
     development = facts["reference"]["development"]
@@ -111,6 +113,7 @@ def said(found: Mapping[str, Any], flags: pd.DataFrame, facts: Mapping[str, Any]
         "headline": headline(found),
         "notes": [
             *new_case_words.grave(flags, found["cases"], facts["reference"]),
+            *new_case_words.told_by_stains(shifts, facts["reference"]),
             new_case_words.tested(development),
             *filter(None, [decisions.told(facts["decision"], facts["classes"])]),
         ],

@@ -1,7 +1,7 @@
 """Sentences on the quality of the patches, and the pictures of the worst."""
 
 from collections.abc import Mapping, Sequence
-from pathlib import Path, PurePath
+from pathlib import Path
 from typing import Any
 
 from stratamil.core.errors import few
@@ -29,6 +29,7 @@ MOST = {  # of a measure, as a class has more of it
     "darkness": "darkness", "clipped": "share of pure white", "pen": "share of ink", "black": "share of black",
     "residual": "share of other colours",
 }  # fmt: skip
+LONGEST = 48  # characters of a path below a picture
 INKED = 3  # patches with ink that a warning names
 LIMITS = (
     "A suspect patch can be sound: look at the pictures. Red and black ink look like chromogens, pigment and carbon, "
@@ -62,9 +63,18 @@ def of_page(cohort: Numbers, folder: Path | None) -> dict[str, Any]:
 
 
 def tiles(row: Numbers, folder: Path | None) -> list[dict[str, str]]:
-    """Return each picture of a row with its case and file name; none without images."""
+    """Return each picture of a row with its case and path, whole and as it is shown; none without images."""
     named = zip(row["paths"], row["cases"]) if folder else ()
-    return [{"image": strip([path], folder), "case": case, "file": PurePath(path).name} for path, case in named]
+    return [
+        {"image": strip([path], folder), "case": case, "path": path, "shown": without_middle(path)}
+        for path, case in named
+    ]
+
+
+def without_middle(path: str) -> str:
+    """Return a path of at most `LONGEST` characters: the middle of a longer one is left out, its ends name the file."""
+    head = (LONGEST - 1) // 2
+    return path if len(path) <= LONGEST else f"{path[:head]}…{path[head + 1 - LONGEST :]}"
 
 
 def told(found: Numbers) -> str:
@@ -128,7 +138,7 @@ def shortcut(found: Numbers | None, patients: bool) -> list[str]:
 def inked(found: Numbers | None) -> list[str]:
     """Return the sentence on patches with ink that are used although the study could leave them out."""
     named = [
-        f"{PurePath(path).name} of case {case}"
+        f"{path} of case {case}"
         for row in (found["pictures"] if found else ())
         if row["kind"] == "ink"
         for path, case in zip(row["paths"], row["cases"])

@@ -40,6 +40,20 @@ def of_page(cohort: Numbers, folder: Path | None) -> dict[str, Any]:
     }
 
 
+def of_several(mixed: Sequence[Numbers]) -> list[str]:
+    """Return the warnings on stains whose slices are of two colours. mixed: of mixed_stains.look."""
+    return [_of_several(row) for row in mixed]
+
+
+def _of_several(row: Numbers) -> str:
+    pale, pink = (f"{of_slice(each['slice'])} of case {each['case']}" for each in row["examples"])
+    return (
+        f"Stain {row['stain']} may be several stains: {row['pink']} of its {row['slices']} slices are pink with eosin, "
+        f"{row['slices'] - row['pink']} are not (compare {pink} with {pale}). If names or folders tell the stain, read "
+        "it by names.pattern and list all in names.stains."
+    )
+
+
 def told(found: Numbers) -> str:
     """Say how many slices look like their stain, and how that was asked."""
     right = f"{thousands(found['told'])} of {n_of(found['slices'], 'slice')}"

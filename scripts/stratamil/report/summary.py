@@ -8,7 +8,8 @@ from stratamil.cohort import duplicates
 from stratamil.cohort.inventory import USED
 from stratamil.core import tables
 from stratamil.core.errors import few, visible
-from stratamil.core.wording import duration, n_of
+from stratamil.core.names import column
+from stratamil.core.wording import duration, n_of, thousands
 from stratamil.report import door, sentences
 
 Numbers = Mapping[str, Any]
@@ -24,10 +25,13 @@ PAGES = {
 }
 
 
-def of_folder(results: Path, seconds: float, target: str = TARGET, command: str = "") -> list[str]:
+def of_folder(
+    results: Path, seconds: float, target: str = TARGET, command: str = "", stains: Sequence[str] = ()
+) -> list[str]:
     """Return the lines on what stands in a results folder.
 
     seconds: what the run took. target: what was asked for. command: that of the whole study, after a first look.
+    stains: of the study, in the order of tables.
     """
     pages = [results / name for name in PAGES if (results / name).is_file()]
     metrics = _read(results / "report/metrics.json")
@@ -45,7 +49,9 @@ def of_folder(results: Path, seconds: float, target: str = TARGET, command: str 
     ):  # the numbers of another version of the program, in a folder that is not all made again
         result = lines(None, None, None, pages, seconds, target)
     if not metrics and (not cohort or _older(results / "cohort/cohort.json", results / "inventory/cases.csv")):
-        result = [*of_inventory(results / "inventory"), *result[-1:]] if _whole(results / "inventory") else result
+        result = (
+            [*of_inventory(results / "inventory", stains), *result[-1:]] if _whole(results / "inventory") else result
+        )
     return [visible(line) for line in result]
 
 
@@ -112,13 +118,16 @@ def flags(metrics: Numbers | None, cohort: Numbers | None, faithfulness: Numbers
     return first + sentences.flags(metrics, cohort or {"warnings": [], "grave": 0}, explained, unit)
 
 
-def of_inventory(folder: Path) -> list[str]:
-    """Return what the inventory found: cases, patches, what is excluded and why, and cases that share files."""
+def of_inventory(folder: Path, stains: Sequence[str]) -> list[str]:
+    """Return what the inventory found: cases, patches by stain, what is excluded and why, cases that share files."""
     cases, excluded = tables.read_cases(folder / "cases.csv"), tables.read_excluded(folder / "excluded.csv")
     used = cases[cases["status"] == USED]
     by_class = sentences.by_class(used["class"].value_counts(sort=False).to_dict())
     patches = n_of(int(used["n_patches"].astype(int).sum()), "patch")
     lines = [f"{n_of(len(used), 'case')} ({by_class}), {patches}, before their content is read."]
+    counts = [(stain, used[name].astype(int)) for stain in stains if (name := f"patches_{column(stain)}") in used]
+    told = [f"{stain} {thousands(int(n.sum()))} in {n_of(int((n > 0).sum()), 'case')}" for stain, n in counts]
+    lines += [f"Patches of each stain: {'; '.join(told)}."] if told else []
     counts = excluded[["kind", "reason"]].value_counts(sort=False)
     told = [f"  {n_of(int(n), kind)}: {reason}" for (kind, reason), n in counts.items()]
     lines += ["Excluded (inventory/excluded.csv names them):", *told] if told else ["Nothing is excluded."]

@@ -12,7 +12,7 @@ from factories import CLASSES, GRAMMAR, NAMES, OF_LABELS
 from factories import STAIN_NAMES as STAINS
 from factories import read_labels as read
 
-from stratamil.cohort import folders, inventory, labels, patch_files
+from stratamil.cohort import flow, folders, inventory, labels, patch_files
 from stratamil.core.errors import UserError
 from stratamil.core.names import LONGEST, Grammar, slice_id
 from stratamil.report import cohort_excluded
@@ -335,6 +335,25 @@ def test_empty_files_are_seen_from_their_size(tmp_path):
 def test_nothing_to_work_on(tmp_path, names, table, words):
     with pytest.raises(UserError, match=words):
         study(tmp_path, names, table)
+
+
+def test_a_case_with_patches_of_other_stains_alone_is_not_said_to_have_none(tmp_path):
+    names = [
+        "case_1_match_1_he_patch1.png",
+        "case_010_match_1_cd31_patch1.png",
+        "case_010_match_1_cd31_patch2.png",
+        "case_10_match_1_ki67_patch1.png",
+        "case_2_match_1_cd31_patch1.png",
+        "case_2_match_1_he_patch1.png",
+    ]
+    _, cases, excluded = study(tmp_path, names)
+    status = dict(zip(cases["case_id"], cases["status"]))
+    assert (status["10"], status["12"], status["2"]) == (inventory.ONLY_UNKNOWN, "no patches", "used")
+    row = excluded[(excluded["kind"] == "case") & (excluded["name"] == "10")].iloc[0]
+    assert tuple(row[["reason", "detail", "patches"]]) == (inventory.ONLY_UNKNOWN, "patches of cd31, ki67", 0)
+    _, used, left_out = flow.begin(cases, excluded)[-1]
+    lost = {each["reason"]: each["cases"] for each in left_out}
+    assert lost == {inventory.ONLY_UNKNOWN: 1, "no patches": 1} and len(used) == 2
 
 
 def test_unknown_stains_can_be_an_error(tmp_path):

@@ -15,6 +15,7 @@ from sklearn.model_selection import StratifiedGroupKFold
 
 import splits as script
 from stratamil.cohort import generated_splits, split_files, splits
+from stratamil.cohort.inventory import ONLY_UNKNOWN
 from stratamil.cohort.splits import Split
 from stratamil.core.errors import UserError
 
@@ -186,9 +187,9 @@ SIX = [[0, 0], [1], [0], [1], [0], [1]]  # cases 1 and 2 are of one patient
         (
             (["1", "1", "3"], ["2"], ["98"]),
             [
+                "test_cases names 98, not in",
                 "train_cases names 1 more than once",
                 "val_cases holds no used case of class low-grade",
-                "test_cases names 98, not in",
                 "test_cases holds no used case of class benign, low-grade",
                 "train_cases and val_cases share patient p0 (case 1 and case 2)",
             ],
@@ -208,8 +209,23 @@ def test_all_problems_of_all_preset_files_are_told_at_once(tmp_path):
     paths = [tmp_path / f"{name}.npz" for name in ("one", "absent", "two")]
     with pytest.raises(UserError) as error:
         splits.preset(paths, used(SIX), TWO)
-    lines = list(zip(error.value.problems, [paths[0], paths[0], paths[1], paths[2]], strict=True))
+    lines = list(zip(error.value.problems, [paths[2], paths[0], paths[0], paths[1]], strict=True))
     assert all(line.startswith(f"{path}: ") for line, path in lines)
+
+
+def test_cases_that_presets_name_and_that_are_not_used_are_one_line_of_a_kind(tmp_path):
+    paths = [tmp_path / f"{i}.npz" for i in range(1, 6)]
+    for i, path in enumerate(paths):
+        lost = [["71", "99_HE.svs", "98"], [], []]
+        train, val, test = (own + lost[(k + i) % 3] for k, own in enumerate((["1", "2", "3"], ["4", "5"], ["6", "7"])))
+        splits.write(Split(train, val, test), path)
+    with pytest.raises(UserError) as error:
+        splits.preset(paths, used(SIX), TWO)
+    where = f"{paths[0]}, {paths[1]}, {paths[2]} and 2 more: train_cases, val_cases and test_cases name"
+    assert error.value.problems == (
+        f"{where} 71, labelled but without patches: take them out, or add their patches",
+        f"{where} 98, 99_HE.svs, not in the labels table: correct the ids, or add them to the labels",
+    )
 
 
 @pytest.mark.parametrize(
@@ -456,7 +472,11 @@ def test_an_array_in_a_format_of_later_years_is_no_split_file(tmp_path):
 
 def test_too_few_cases_are_explained_by_what_was_left_out():
     rows = [(str(i), "2", "", "class code 2 excluded") for i in range(7)] + [("8", "0", "", "class code 0 excluded")]
-    rows += [("9", "3", "b", "no patches"), *((str(i), "1", "a", "used") for i in range(10, 20))]
+    rows += [
+        ("9", "3", "b", "no patches"),
+        ("20", "3", "b", ONLY_UNKNOWN),
+        *((str(i), "1", "a", "used") for i in range(10, 20)),
+    ]
     cases = pd.DataFrame(rows, columns=["case_id", "label", "class", "status"]).assign(
         patient_id=lambda t: t["case_id"]
     )
@@ -466,7 +486,7 @@ def test_too_few_cases_are_explained_by_what_was_left_out():
     assert error.value.problems == (
         "splits.n_splits is 5, but class b has 0 patients: 5 are needed, one for every set; add cases, or correct its "
         "codes in cohort.classes; "
-        "9 of 19 cases in data/labels.csv are excluded: 7 with code '2' and 1 with code '0' (cohort.excluded_codes), "
-        "1 without patches",
+        "10 of 20 cases in data/labels.csv are excluded: 7 with code '2' and 1 with code '0' (cohort.excluded_codes), "
+        "1 without patches, 1 without patches of a stain in names.stains",
     )
     assert generated_splits.left_out(cases[cases["status"] == "used"], "x") == ""

@@ -123,6 +123,15 @@ def test_one_training_is_no_ensemble_and_enough_patients_have_a_bootstrap(made):
     assert "that of an AUROC of 0 or 1 from Newcombe's method" in model_card.text(facts)
 
 
+def test_the_card_repeats_that_a_stain_told_the_class_and_needs_no_such_fact(made):
+    """Bundles of earlier versions do not have it."""
+    facts = json.loads(json.dumps(bundle.read(made.zip).facts))
+    facts["reference"]["telling_stains"] = [{"stain": "melan", "by_class": {}, "warning": "Melan tells the class."}]
+    assert "Melan tells the class.\nA new case without melan is flagged." in model_card.text(facts)
+    del facts["reference"]["telling_stains"]
+    assert "Read with care" not in model_card.text(facts)
+
+
 def test_the_card_says_why_it_has_a_temperature_where_splits_have_none(made):
     facts = json.loads(json.dumps(bundle.read(made.zip).facts))
     assert facts["decision"]["temperature_off"] == "few" and "too few to fit" not in model_card.text(facts)

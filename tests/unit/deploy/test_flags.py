@@ -102,6 +102,28 @@ def test_what_training_never_had(cohort, shape, flag):
     assert row["case_id"] == "new a" and "training case" in row["reason"]
 
 
+def test_a_stain_that_told_the_class_in_training_is_flagged_where_it_is_missing(cohort):
+    """Also where a training case had just these stains, by which `stains_missing` is silent."""
+    lacking = {str(i + 1) for i in range(0, N, 2)[:6]}  # six of twenty benign cases, and no other
+    shape = {case: [each[0], [], each[2]] if case in lacking else each for case, each in LIKE.items()}
+    known = reference.of_study(cohort[0], moved(shape), STAINS)
+    (row,) = known.facts["telling_stains"]
+    counts = {"benign": {"with": 14, "cases": 20}, "high-grade": {"with": 20, "cases": 20}}
+    assert (row["stain"], row["by_class"]) == ("melan", counts)
+    assert "presence of the stain melan alone separates high-grade from benign" in row["warning"]
+    data = new({"a": LIKE["2"], "b": shape["3"]})
+    made = found(known, data)
+    rows = made.flags.query("flag == 'telling_stain_missing'")
+    assert rows["case_id"].tolist() == ["new b"] and "stains_missing" not in set(made.flags["flag"])
+    assert "14 of 20 benign and 20 of 20 high-grade cases had it" in rows["reason"].item()
+    (line,) = new_case_words.told_by_stains(made.shift, known.facts)
+    assert row["warning"] in line and line.endswith("1 of 2 new cases lacks it: new b.")
+    assert cohort[2].facts["telling_stains"] == []
+    old = Reference(known.arrays, {name: fact for name, fact in known.facts.items() if name != "telling_stains"})
+    assert "telling_stain_missing" not in set(found(old, data).flags["flag"])
+    assert new_case_words.told_by_stains(made.shift, old.facts) == []
+
+
 def test_a_case_of_nothing_but_excluded_patches_is_flagged(cohort):
     data = replace(new({"a": LIKE["1"], "b": LIKE["2"]}), emptied=frozenset(["new a"]))
     made = found(cohort[2], data).flags

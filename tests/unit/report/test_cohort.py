@@ -3,6 +3,7 @@
 import json
 import re
 import sys
+from collections import defaultdict
 from dataclasses import asdict
 
 import numpy as np
@@ -15,9 +16,9 @@ from PIL import Image
 from sklearn.metrics import roc_auc_score
 
 import cohort as script
-from stratamil.cohort import cohort_warnings, patch_files, splits
+from stratamil.cohort import cohort_warnings, inventory, patch_files, splits, telling
 from stratamil.core.errors import UserError
-from stratamil.report import cohort_sentences, cohort_summary, samples, sentences_cases, style
+from stratamil.report import cohort_sentences, cohort_summary, page, quality_sentences, samples, sentences_cases, style
 from stratamil.stats.intervals import Estimate
 
 pytestmark = pytest.mark.slow
@@ -64,7 +65,7 @@ def test_amounts_that_tell_the_class():
     for i, case in enumerate(few.cases):
         case["slices"] = {"h&e": [10 + (i * 7) % 10 + 2 * (i < 10)]}
     auc = few.numbers()["predictors"][0]["auc"]
-    assert auc.value > cohort_warnings.TELLING and auc.low <= 0.5
+    assert auc.value > telling.CLEAR and auc.low <= 0.5
     assert not any("alone separates" in line for line in few.warnings())
 
 
@@ -125,6 +126,11 @@ def change_no_patches(made):
     made.excluded += [("case", "e1", "no patches", "", 0)]
 
 
+def change_other_stains(made):
+    made.cases += [made.case("e1", "benign") | {"slices": {}, "status": inventory.ONLY_UNKNOWN}]
+    made.excluded += [("case", "e1", inventory.ONLY_UNKNOWN, "patches of cd31", 0)]
+
+
 def change_no_row(made):
     made.excluded += [("case", "77", "no row in the labels", "", 12)]
 
@@ -149,6 +155,10 @@ def change_stain_of_one_class(made):
         (change_patient_of_two_classes, "1 patient has cases of several classes: ph0 (benign, high-grade)."),
         (change_unknown_stain, "are excluded: cd31 (3 patches)."),
         (change_no_patches, "1 labelled case has no patches and is excluded: case e1."),
+        (
+            change_other_stains,
+            "1 labelled case has patches only of stains that the study does not name, and is excluded: case e1.",
+        ),
         (change_no_row, "1 case has patches but no row in the labels, and is excluded: case 77 (12 patches)."),
         (change_untested, "b3"),
         (
@@ -467,6 +477,36 @@ def test_what_no_person_can_be_is_a_warning():
         "Where one patient has several values, the column of patients may be the wrong one."
     )
     assert line(odd[1]) == "Implausible in the labels table: age 430 of patient p<9>. Correct the table."
+    many = [("age 430", f"p<{i}>", False) for i in range(11)]
+    assert "p<7> and 3 more (below the table of all cases on the cohort page). Correct" in line(*many)
+    looks = {"implausible": many}
+    found = cohort_summary.numbers(known, cases, excluded, made.splits(), **made.settings(), looks=looks)
+    assert all(f"<li>age 430 of patient p&lt;{i}&gt;</li>" in rendered(found) for i in range(11))
+
+
+def rendered(found, folder="x"):
+    """The page of these numbers, without figures and pictures. folder: of patches; None of feature files."""
+    found = found | {"samples": [], "folder": folder, "commit": None, "inputs": {}}
+    return page.template(TEMPLATE).render(
+        title="The cohort", study="Made", colors=COLORS, cohort=found, prose=cohort_sentences.of_page(found), looks={},
+        grades_of=quality_sentences.of_page(found, None), samples="", figures=defaultdict(str), first_page=None,
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize("folder", ["patches", None])
+def test_feature_files_are_spoken_of_where_there_are_any(folder):
+    made = Made()
+    change_unknown_stain(made)
+    assert ("and feature files" in rendered(made.numbers(), folder)) == (folder is None)
+
+
+@pytest.mark.parametrize("width", [1400, 1200])
+def test_tables_have_the_width_of_the_page(width, tmp_path):
+    """The widest have a row a stain and class; below 80rem the contents are above them, not beside."""
+    made = Made(4, classes=["hyperplastic", "carcinoma"], stains=["H&E", "Melan A", "SOX-10"])
+    for case in made.cases:
+        case["slices"] = {stain: [144, 128, 130, 90] for stain in made.stains}
+    assert browse(rendered(made.numbers()), width, "", tmp_path)["cut"] == []
 
 
 def test_cases_that_are_lost_come_before_rare_stains():

@@ -82,17 +82,21 @@ def test_ink_that_is_used_is_a_warning_with_the_setting_that_excludes_it():
     marked = found(probe=None, suspects=dict.fromkeys(KINDS, 0) | {"ink": 5}, pictures=rows)
     (line,) = numbers(marked)["warnings"]
     assert line == (
-        "5 patches have ink of a pen and are used: a.png of case 7, b.png of case 8, c.png of case 8 and 2 more. A "
-        "mark can tell the class, so leave them out by cohort.quality.pen: exclude."
+        "5 patches have ink of a pen and are used: 7/a.png of case 7, 8/b.png of case 8, 8/c.png of case 8 and 2 more. "
+        "A mark can tell the class, so leave them out by cohort.quality.pen: exclude."
     )
     one = marked | {"suspects": dict.fromkeys(KINDS, 0) | {"ink": 1}, "pictures": rows[1:]}
-    assert numbers(one)["warnings"][0].startswith("1 patch has ink of a pen and is used: e.png of case 9. A mark")
+    assert numbers(one)["warnings"][0].startswith("1 patch has ink of a pen and is used: 9/e.png of case 9. A mark")
     assert not any("ink" in line for line in numbers(one | {"emptied": ["9"]})["warnings"])
 
 
 def test_names_are_text_and_pictures_are_part_of_the_page(tmp_path):
-    Image.fromarray(np.random.default_rng(0).integers(0, 255, (20, 20, 3), dtype=np.uint8)).save(tmp_path / "a.png")
+    short, long = "5/melan L2/0005.jpg", "a folder for the case <5> of 2024/a slice of it, Melan A L2/0005.jpg"
+    for path in (short, long):
+        (tmp_path / path).parent.mkdir(parents=True)
+        Image.fromarray(np.random.default_rng(0).integers(0, 255, (20, 20, 3), dtype=np.uint8)).save(tmp_path / path)
     quality = found()
+    quality["pictures"][0] |= {"paths": [short, long], "cases": [NASTY, "5"]}
     quality["pictures"][0]["stain"] = NASTY
     for row in quality["rows"]:
         row["stain"] = NASTY
@@ -103,5 +107,7 @@ def test_names_are_text_and_pictures_are_part_of_the_page(tmp_path):
         grades_of=quality_sentences.of_page(made, tmp_path), samples="data:,", figures=defaultdict(str),
     )  # fmt: skip
     assert NASTY not in text and 'id="patch_quality"' in text
-    (tile,) = re.findall('<div class="tiles">(.*?)</div>', text)
-    assert 'src="data:image/jpeg;base64,' in tile and f"<b>case {escape(NASTY)}</b> a.png" in tile
+    (tiles,) = re.findall('<div class="tiles">(.*?)</div>', text)
+    assert 'src="data:image/jpeg;base64,' in tiles and f"<b>case {escape(NASTY)}</b> {short}<" in tiles
+    cut = "a folder for the case &lt;… it, Melan A L2/0005.jpg"
+    assert f'<span title="{escape(long)}">' in tiles and f"</b> {cut}<" in tiles

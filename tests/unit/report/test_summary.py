@@ -168,14 +168,16 @@ def test_a_look_at_the_cohort_names_the_next_step():
 def test_the_inventory_alone_is_summed_up(tmp_path):
     folder = tmp_path / "inventory"
     folder.mkdir()
-    cases = "case_id,label,class,patient_id,n_slices,n_patches,status\n"
-    cases += "1,1,a,1,1,3,used\n2,1,a,2,1,4,used\n3,2,b,3,1,2000,used\n4,9,,4,1,5,class code 9 excluded\n"
+    cases = "case_id,label,class,patient_id,n_slices,n_patches,patches_h_e,patches_melan,status\n"
+    cases += "1,1,a,1,1,3,3,0,used\n2,1,a,2,1,4,4,0,used\n3,2,b,3,1,2000,1990,10,used\n"
+    cases += "4,9,,4,1,5,0,5,class code 9 excluded\n"
     (folder / "cases.csv").write_text(cases)
     excluded = "kind,name,reason,detail,patches\nfile,x,hidden file,,0\nfile,y,hidden file,,0\n"
     (folder / "excluded.csv").write_text(excluded + "case,4,class code 9 excluded,,5\n")
     (folder / "duplicates.csv").write_text("group,case_id,stain,path,of\n1,1,he,a,3\n1,2,he,b,4\n")
-    assert summary.of_folder(tmp_path, 10, "`-- splits`")[:-1] == [
+    assert summary.of_folder(tmp_path, 10, "`-- splits`", stains=["h&e", "melan"])[:-1] == [
         "3 cases (2 a and 1 b), 2,007 patches, before their content is read.",
+        "Patches of each stain: h&e 1,997 in 3 cases; melan 10 in 1 case.",
         "Excluded (inventory/excluded.csv names them):",
         "  2 files: hidden file",
         "  1 case: class code 9 excluded",
