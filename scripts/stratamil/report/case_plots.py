@@ -1,6 +1,7 @@
 """Figures of attention in a case: patch weights, slice weights, maps; and of stain weights over cases."""
 
 from collections.abc import Mapping, Sequence
+from typing import NamedTuple
 
 import matplotlib
 import numpy as np
@@ -11,6 +12,7 @@ from matplotlib.colors import Normalize
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 from numpy.typing import NDArray
+from scipy.spatial import cKDTree
 
 from stratamil.core.wording import of_slice
 from stratamil.explain import attention_tables
@@ -24,10 +26,13 @@ PAPER = {"facecolor": "white", "edgecolor": "none", "pad": 0.6}
 SMALLEST_RATIO = 1e-6  # smaller ratios fall in the first bar of a histogram
 BINS = 40
 FRAME = (
-    "dots: patches at their x and y, y downwards; each frame has its own scale",
+    "each frame: a slice, at its own scale; dots: its patches at their x and y, y downwards",
     "percent: share of the case's attention",
 )
-MAPS = 4  # side by side
+# Of maps, in inches: the largest frame of several and of one, the least, and dots that lie as near as they can.
+LARGE, LARGEST, LEAST, DOT = (2.7, 3.0), (6.0, 5.0), 0.7, 0.32
+WIDEST, EDGE, APART, NAME = 11.8, 0.35, 0.35, 1.6  # a row, its margin, between frames, a name above one
+HEAD, NAMED, FOOT, BAR = 1.2, 0.62, 0.85, 4.8  # heights of heading, name and scale; width of the scale
 SLICE_NAMES = 1.4, 4.0  # inches that names of slices take, at least and at most
 
 
@@ -39,44 +44,108 @@ def facts(case: Case) -> list[str]:
     return [f"true: {case.true_label}", f"predicted: {case.predicted_label}, p = {case.probability:.3f} ({right})"]
 
 
+class Frame(NamedTuple):
+    """A slice on a map: its patches, spans of x and y, and the size in inches; patches lie `apart` from each other."""
+
+    stain: str
+    slice_id: str
+    patches: pd.DataFrame
+    apart: float
+    spans: tuple[tuple[float, float], tuple[float, float]]
+    size: tuple[float, float]
+
+
 @matplotlib.rc_context(STYLE)
 def maps(case: Case, heading: str) -> Figure:
-    """Draw each slice with coordinates as a map: a point a patch, y downwards, its colour the ratio to an equal share.
+    """Draw each slice with coordinates in a frame: a dot a patch, y downwards, its colour the ratio to an equal share.
 
     The share is that of the case, so that the slices of a case can be compared.
     """
     patches = case.patches.assign(ratio=case.patches["effective_ratio"])
     slices = list(patches[patches["x"].notna()].groupby(["stain", "slice_id"], sort=False, observed=True))
-    columns = min(MAPS, len(slices))
-    rows = -(-len(slices) // columns)
-    width, height = max(6.0, 3.0 * columns), 3.2 * rows + 1.93
+    frames = [_frame(*name, here, LARGEST if len(slices) == 1 else LARGE) for name, here in slices]
+    rows = _in_rows(frames)
+    heights = [max(frame.size[1] for frame in row) + NAMED for row in rows]
+    width, height = _width(rows), HEAD + sum(heights) + FOOT
     figure = Figure(figsize=(width, height))
-    grid = figure.subplots(rows, columns, squeeze=False)
-    figure.subplots_adjust(0.03, 0.7 / height, 0.97, 1 - 1.63 / height, 0.08, 0.24)
-    for axes in grid.flat:
-        axes.set_axis_off()
-    for axes, ((stain, slice_id), here) in zip(grid.flat, slices):
-        here = here.sort_values("ratio")
-        size = np.clip(4000 / len(here), 2, 60)
-        axes.scatter(here["x"], here["y"], size, RATIOS(octaves(here["ratio"].to_numpy())), linewidths=0, clip_on=False)
-        axes.set_aspect("equal", anchor="NW")
-        axes.invert_yaxis()
-        axes.set_title(f"{_cut(stain, 9, 2)}: {here['effective_weight'].sum():.1%}", fontsize=9, pad=24)
-        name = "\n".join(_cut(line, 7, 2.7) for line in broken(of_slice(slice_id), font(7), 2.7 * 72))
-        axes.annotate(name, (0, 1), (0, 22), "axes fraction", "offset points", size=7, va="top")
+    top = HEAD
+    for row, tall in zip(rows, heights):
+        left = EDGE
+        for frame in row:
+            box = (left / width, 1 - (top + NAMED + frame.size[1]) / height, frame.size[0] / width)
+            _map(figure.add_axes((*box, frame.size[1] / height)), frame)
+            left += _slot(frame)
+        top += tall
+    _ratio_bar(figure)
+    room = width - 2 * EDGE
+    title = _cut(f"Case {case.id}: attention over its slices", 12, room, bold=True)
+    figure.text(EDGE / width, 1 - 0.3 / height, title, weight="bold", size=12)
+    text = "\n".join(_cut(line, 9, room) for line in (", ".join(facts(case)), heading, *FRAME))
+    figure.text(EDGE / width, 1 - 0.4 / height, text, size=9, linespacing=1.4, va="top")
+    return figure
+
+
+def _frame(stain: str, slice_id: str, patches: pd.DataFrame, largest: tuple[float, float]) -> Frame:
+    """Return the frame of a slice, as large as dots of `DOT` and `largest`, width and height in inches, allow."""
+    places = patches[["x", "y"]].to_numpy(dtype=float)
+    near = cKDTree(np.unique(places, axis=0)).query(places, k=2)[0][:, 1]
+    apart = float(np.median(near[np.isfinite(near)])) if np.isfinite(near).any() else 1.0
+    (left, top), (right, bottom) = places.min(0) - 0.7 * apart, places.max(0) + 0.7 * apart
+    scale = min(largest[0] / (right - left), largest[1] / (bottom - top), DOT / apart)
+    size = (max((right - left) * scale, LEAST), max((bottom - top) * scale, LEAST))
+    spans = [
+        (middle - length / scale / 2, middle + length / scale / 2)
+        for middle, length in zip(((left + right) / 2, (top + bottom) / 2), size)
+    ]
+    return Frame(stain, slice_id, patches.sort_values("ratio"), apart, tuple(spans), size)
+
+
+def _slot(frame: Frame) -> float:
+    """Return the inches that a frame takes in its row: those of its name at least."""
+    return max(frame.size[0], NAME) + APART
+
+
+def _in_rows(frames: Sequence[Frame]) -> list[list[Frame]]:
+    """Return frames in rows, as many in each as have room."""
+    rows: list[list[Frame]] = [[]]
+    for frame in frames:
+        if rows[-1] and sum(map(_slot, [*rows[-1], frame])) > WIDEST:
+            rows.append([])
+        rows[-1].append(frame)
+    return rows
+
+
+def _width(rows: Sequence[Sequence[Frame]]) -> float:
+    """Return the inches of a picture of these rows; the heading needs some."""
+    return max(6.5, *(sum(map(_slot, row)) - APART + 2 * EDGE for row in rows))
+
+
+def _map(axes: Axes, frame: Frame) -> None:
+    """Draw the patches of a slice in its frame, with stain, share of the attention and name above it."""
+    (left, right), (top, bottom) = frame.spans
+    dot = np.clip(0.9 * frame.apart * frame.size[0] / (right - left) * 72, 1.4, None)  # points
+    here = frame.patches
+    colors = RATIOS(octaves(here["ratio"].to_numpy()))
+    axes.scatter(here["x"], here["y"], dot**2, colors, linewidths=0)
+    axes.set(xlim=(left, right), ylim=(bottom, top), xticks=[], yticks=[])
+    axes.spines[:].set(visible=True, color=GREY, linewidth=0.6)
+    room = max(frame.size[0], NAME)
+    title = _cut(f"{frame.stain}: {here['effective_weight'].sum():.1%}", 9, room, bold=True)
+    name = [_cut(line, 7, room) for line in broken(of_slice(frame.slice_id), font(7), room * 72)]
+    above = {"xy": (0, 1), "xycoords": "axes fraction", "textcoords": "offset points"}
+    axes.annotate("\n".join(name), xytext=(0, 4), size=7, linespacing=1.2, **above)
+    axes.annotate(title, xytext=(0, 6 + 9 * len(name)), size=9, weight="bold", **above)
+
+
+def _ratio_bar(figure: Figure) -> None:
+    """Draw the scale of ratios below the frames."""
+    width, height = figure.get_size_inches()
     levels = ScalarMappable(Normalize(-OCTAVES, OCTAVES), RATIOS)
-    bar = figure.colorbar(
-        levels, cax=figure.add_axes((0.3, 0.45 / height, 0.4, 0.12 / height)), orientation="horizontal"
-    )
+    box = ((width - BAR) / 2 / width, 0.5 / height, BAR / width, 0.12 / height)
+    bar = figure.colorbar(levels, cax=figure.add_axes(box), orientation="horizontal")
     bar.set_ticks(range(-OCTAVES, OCTAVES + 1), labels=SCALE)
     bar.ax.tick_params(labelsize=8)
     bar.set_label("effective weight ÷ equal share of the case", fontsize=8)
-    title = _cut(f"Case {case.id}: attention over its slices", 12, 0.94 * width, bold=True)
-    figure.text(0.03, 1 - 0.3 / height, title, weight="bold", size=12)
-    lines = [", ".join(facts(case)), heading, *FRAME]
-    text = "\n".join(_cut(line, 9, 0.94 * width) for line in lines)
-    figure.text(0.03, 1 - 0.4 / height, text, size=9, linespacing=1.4, va="top")
-    return figure
 
 
 def _axes(size: tuple[float, float], *, left: float, right: float, bottom: float, top: float) -> tuple[Figure, Axes]:

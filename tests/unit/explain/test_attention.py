@@ -8,6 +8,7 @@ import subprocess
 import sys
 import time
 from dataclasses import replace
+from itertools import pairwise
 
 import numpy as np
 import pandas as pd
@@ -340,6 +341,34 @@ def test_maps_show_each_patch_at_its_place_in_the_colour_of_its_ratio(study):
     placed = patches.dropna(subset="x")
     assert shown == {(row.x, row.y): ratio_scale.ratio_color(row.effective_weight * n) for row in placed.itertuples()}
     assert len([axes for axes in figure.axes[:-1] if axes.collections]) == 2
+
+
+@pytest.mark.parametrize("slices", [1, 6, 20])
+def test_slices_on_a_map_have_frames_that_stand_apart_and_use_the_room(slices):
+    """Patches lie in 6 columns, as some programs write a slice; of several slices one has a single patch."""
+    counts = [*np.random.default_rng(slices).integers(8, 40, slices)]
+    counts[1:2] = [1] * (slices > 1)
+    rows = [("h&e", f"s{i}", k % 6 * 512.0, k // 6 * 512.0) for i, n in enumerate(counts) for k in range(n)]
+    table = pd.DataFrame(rows, columns=["stain", "slice_id", "x", "y"])
+    table = table.assign(effective_weight=1 / len(table), effective_ratio=1.0)
+    figure = case_plots.maps(attention_tables.Case("7", "a", "a", 0.5, table), "split 01")
+    figure.draw_without_rendering()
+    maps = figure.axes[:-1]
+    assert len(maps) == slices and all(spine.get_visible() for axes in maps for spine in axes.spines.values())
+    dots, apart, frames = [], [], [axes.get_window_extent() for axes in maps]
+    for axes, frame in zip(maps, frames):
+        (points,) = axes.collections
+        where = axes.transData.transform(points.get_offsets())
+        radius = np.sqrt(points.get_sizes()[0]) / 72 * figure.dpi / 2
+        assert (where - radius >= frame.min).all() and (where + radius <= frame.max).all()
+        dots.append((where.min(0), where.max(0)))
+        apart += [np.linalg.norm(one - other) for one, other in pairwise(where)]
+    gaps = [left[0] - right[0] for (_, right), (left, _) in pairwise(dots) if left[0] > right[0]]  # in one row
+    assert min(gaps, default=np.inf) > 1.5 * min(apart)
+    words = [text.get_window_extent() for axes in maps for text in axes.texts]
+    assert not any(word.overlaps(frame) for word in words for frame in frames)
+    (left, low), (right, high) = np.min([each.min for each in frames], 0), np.max([each.max for each in frames], 0)
+    assert sum(each.width * each.height for each in frames) > 0.3 * (right - left) * (high - low)
 
 
 def test_patches_with_images_and_places_have_galleries_and_a_map(study):
