@@ -33,6 +33,7 @@ FRAME = (
 LARGE, LARGEST, LEAST, DOT = (2.7, 3.0), (6.0, 5.0), 0.7, 0.32
 WIDEST, EDGE, APART, NAME = 11.8, 0.35, 0.35, 1.6  # a row, its margin, between frames, a name above one
 HEAD, NAMED, FOOT, BAR = 1.2, 0.62, 0.85, 4.8  # heights of heading, name and scale; width of the scale
+OF_STAINS = "stain weight (adds up to 1 over the case)"
 SLICE_NAMES = 1.4, 4.0  # inches that names of slices take, at least and at most
 
 
@@ -234,7 +235,7 @@ def _log_ticks(low: float, high: float) -> tuple[NDArray[np.float64], list[str]]
 def slice_ranks(case: Case, stains: Mapping[str, str], heading: str) -> Figure:
     """Draw bars of the slice weights of a case, sorted within each stain, with the equal share of each stain's slices.
 
-    stains: of `palette`.
+    Where each stain has one slice, bars are of the stain weights. stains: of `palette`.
     """
     bars, labels, y = [], [], 0.0
     for stain in stains:
@@ -245,45 +246,57 @@ def slice_ranks(case: Case, stains: Mapping[str, str], heading: str) -> Figure:
     longest = max(font(10).getlength(name) / 72 for _, name in labels)
     left = float(np.clip(longest + 0.3, *SLICE_NAMES))
     size = float(np.clip(10 * (left - 0.3) / longest, 6.5, 10))
+    alone = all(len(slices) < 2 for _, _, slices in bars)
     figure, axes = _axes((left + 7.6, 1.3 + 0.27 * y), left=left, right=0.3, bottom=0.55, top=0.65)
     for stain, start, slices in bars:
         if slices.empty:
             axes.text(0, start, f"{stain}: missing", weight="bold", va="center", color=GREY)
+        elif alone:
+            _stain_bar(axes, start, slices, stain, case.stains[stain], stains[stain])
         else:
             title = f"{stain}: stain weight {case.stains[stain]:.3f}, "
             _stain_bars(axes, start, slices, title, stains[stain])
     # Many slices share little each: their bars are drawn larger.
-    highest = max(slices["weight"].max() for _, _, slices in bars if len(slices))
+    highest = case.stains.max() if alone else max(part["weight"].max() for _, _, part in bars if len(part) > 1)
     end = 1 if highest > 0.5 else highest
-    axes.set(xlim=(0, end * 1.16), ylim=(y - 0.6, -0.6), xlabel="slice weight (adds up to 1 within a stain)")
+    axes.set(xlim=(0, end * 1.16), ylim=(y - 0.6, -0.6))
+    axes.set_xlabel(OF_STAINS if alone else "slice weight (adds up to 1 within a stain)")
     axes.set_xticks(MaxNLocator(5).tick_values(0, end)[:6])
     axes.set_xlim(0, end * 1.16)
     axes.set_yticks([at for at, _ in labels], [_cut(name, size, left - 0.25) for _, name in labels], size=size)
     axes.tick_params(axis="y", length=0)
     axes.grid(visible=False, axis="y")
-    _titled(axes, f"Case {case.id}: slice weights", [_line(case, heading)])
+    each = "the only slice of the case" if len(labels) == 1 else "one slice per stain"
+    lines = [_line(case, f"{heading}; {each}" if alone else heading)]
+    _titled(axes, f"Case {case.id}: {'stain' if alone else 'slice'} weights", lines)
     return figure
 
 
+def _stain_bar(axes: Axes, start: float, slices: pd.DataFrame, stain: str, weight: float, color: str) -> None:
+    """Draw the weight of a stain of one slice below its name, which stands at `start`."""
+    axes.text(0, start, stain, weight="bold", va="center")
+    axes.barh([start + 1], [weight], height=0.72, color=color)
+    _beside(axes, weight, start + 1, f"{weight:.3f}, {_patches(slices['patches'].iloc[0])}")
+
+
 def _stain_bars(axes: Axes, start: float, slices: pd.DataFrame, title: str, color: str) -> None:
-    """Draw the slices of a stain below its title, which stands at `start`."""
+    """Draw the slices of a stain below its title, which stands at `start`; one alone has no bar."""
     n, places = len(slices), start + 1 + np.arange(len(slices))
     title += f"{n} slices, dashed: equal share {1 / n:.2g}" if n > 1 else "1 slice"
     axes.text(0, start, title, weight="bold", va="center")
+    if n == 1:
+        _beside(axes, 0, places[0], f"the only slice, {_patches(slices['patches'].iloc[0])}")
+        return
     axes.barh(places, slices["weight"], height=0.72, color=color)
     for place, weight, patches in zip(places, slices["weight"], slices["patches"]):
-        axes.annotate(
-            f"{weight:.3f}, {_patches(patches)}",
-            (weight, place),
-            (4, 0),
-            textcoords="offset points",
-            va="center",
-            size=8.5,
-            bbox=PAPER,
-            zorder=4,
-        )
-    if n > 1:
-        axes.plot([1 / n] * 2, [places[0] - 0.5, places[-1] + 0.5], color=INK, linestyle="--", linewidth=1.2)
+        _beside(axes, weight, place, f"{weight:.3f}, {_patches(patches)}")
+    axes.plot([1 / n] * 2, [places[0] - 0.5, places[-1] + 0.5], color=INK, linestyle="--", linewidth=1.2)
+
+
+def _beside(axes: Axes, x: float, y: float, text: str) -> None:
+    """Write a text to the right of a bar that ends at x."""
+    told = {"textcoords": "offset points", "va": "center", "size": 8.5, "bbox": PAPER, "zorder": 4}
+    axes.annotate(text, (x, y), (4, 0), **told)
 
 
 @matplotlib.rc_context(STYLE)

@@ -325,6 +325,33 @@ def test_missing_and_broken_images_leave_a_named_gap(study, monkeypatch):
     assert list(drawn(file, table)) == list(of_case["path"][3:])
 
 
+def one_slice_each(**weights):
+    """A case whose stains have these weights and a slice each; the last has two slices where its weight is negative."""
+    rows = [(stain, name) for stain, weight in weights.items() for name in ("s1", "s2")[: 1 + (weight < 0)]]
+    table = pd.DataFrame(rows, columns=["stain", "slice_id"]).assign(path="p", patch_weight=1.0)
+    table["slice_weight"] = [0.5 if weights[stain] < 0 else 1.0 for stain, _ in rows]
+    table["stain_weight"] = [abs(weights[stain]) for stain, _ in rows]
+    table["effective_weight"] = table["slice_weight"] * table["stain_weight"]
+    return attention_tables.Case("7", "a", "a", 0.5, table)
+
+
+def widths(axes):
+    return [bar.get_width() for bar in axes.patches]
+
+
+def test_slices_that_are_alone_in_their_stain_are_no_full_bars():
+    """Where each stain has one slice, the stains are what is to be compared; a slice alone has nothing to share."""
+    colors = {"h&e": "#111111", "ki67": "#222222", "sox10": "#333333"}
+    (axes,) = case_plots.slice_ranks(one_slice_each(**{"h&e": 0.3, "ki67": 0.7}), colors, "split 01").axes
+    assert widths(axes) == [0.3, 0.7] and axes.get_xlabel() == "stain weight (adds up to 1 over the case)"
+    said = [text.get_text() for text in axes.texts]
+    assert "Case 7: stain weights" in said and "sox10: missing" in said and not any("1.000" in line for line in said)
+    (axes,) = case_plots.slice_ranks(one_slice_each(**{"h&e": 0.3, "ki67": -0.7}), colors, "split 01").axes
+    assert widths(axes) == [0.5, 0.5] and "the only slice, 1 patch" in [text.get_text() for text in axes.texts]
+    (axes,) = case_plots.slice_ranks(one_slice_each(**{"h&e": 1.0}), colors, "split 01").axes
+    assert any("the only slice of the case" in text.get_text() for text in axes.texts)
+
+
 def test_maps_show_each_patch_at_its_place_in_the_colour_of_its_ratio(study):
     case = read_cases(study)[0]
     random, n = np.random.default_rng(1), len(case.patches)
