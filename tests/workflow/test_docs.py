@@ -43,7 +43,8 @@ def checkout(tmp_path_factory, made):
     (checkout.folder / PATCHES / "case_1_match_1_h&e_patch1.png").touch()
     (checkout.folder / LABELS).write_text("Case,Class\n" + "".join(f"{case},1\n" for case in range(1, 9)))
     study = {"patches": PATCHES, "labels": LABELS, "results": "results/my_study", **QUICK}
-    (checkout.folder / "my_study.yaml").write_text(yaml.safe_dump(study))
+    for name in ("my_study", "one_stain", "more_stains"):
+        (checkout.folder / f"{name}.yaml").write_text(yaml.safe_dump(study))
     new = bundles.write_manifest(checkout.folder / "new", made.data, ["1", "2"])
     predict = {"bundle": str(made.zip), "patches": str(new), "labels": LABELS, "name": "new"}
     compared = [str(studies.write(checkout.folder / "results" / name)) for name in ("one", "two")]

@@ -41,9 +41,7 @@ class Source:
     manifest: Path | None
 
     @classmethod
-    def of(
-        cls, path: Path, content: Bundle | Mapping[str, Any], where: Path | str, folder: Path | None = None
-    ) -> "Source":
+    def of(cls, path: Path, content: Bundle | Mapping[str, Any], where: Path | str, folder: Path | None) -> "Source":
         """Return the source at `path`. folder: what a manifest's files are relative to; None is its own.
 
         Raises UserError where it is not what the model takes.

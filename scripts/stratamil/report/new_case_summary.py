@@ -1,6 +1,7 @@
 """The end of a run that made a bundle or predicted new cases: what there is, and the command that comes next."""
 
 import json
+import shlex
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -20,14 +21,23 @@ def of_bundle(path: Path, facts: Mapping[str, Any], command: str) -> list[str]:
     facts: bundle.json. command: of a prediction by the file `NEW_CASES`.
     """
     own = [each["weights"] for each in facts["encoders"].values() if encoder_registry.is_file(each["weights"])]
-    patches = "folder of the new patches" if facts["source"] == "patches" else "CSV that lists their feature files"
+    told = f"Bundle: {path} ({n_of(len(facts['members']), 'model')}; MODEL_CARD.md in it says how good they are)"
+    if facts["source"] == "precomputed":
+        given = f"--bundle {shlex.quote(str(path))} --patches FOLDER --labels TABLE --output {NEW_CASES}"
+        lines = [
+            told,
+            "Next: predict new cases. TABLE says which file is of which case, or lists the cases:",
+            f"  python scripts/init.py {given}",
+            f"then run: {command}",
+        ]
+        return [visible(line) for line in lines]
     lines = [
-        f"Bundle: {path} ({n_of(len(facts['members']), 'model')}; MODEL_CARD.md in it says how good they are)",
+        told,
         f"Next: predict new cases. Write {NEW_CASES}:",
         "  results: results/new_cases",
         "  predict:",
         f"    bundle: {json.dumps(str(path), ensure_ascii=False)}",
-        f"    patches: PATH  # {patches}",
+        "    patches: PATH  # folder of the new patches",
         *([f"  embed: {{weights: PATH}}  # of {listed(own)}"] if own else []),
         f"then run: {command}",
     ]

@@ -26,12 +26,12 @@ PAGES = {
 
 
 def of_folder(
-    results: Path, seconds: float, target: str = TARGET, command: str = "", stains: Sequence[str] = ()
+    results: Path, seconds: float, target: str = TARGET, command: str = "", of_stains: Sequence[str] = ()
 ) -> list[str]:
     """Return the lines on what stands in a results folder.
 
     seconds: what the run took. target: what was asked for. command: that of the whole study, after a first look.
-    stains: of the study, in the order of tables.
+    of_stains: those of the study, in the order of tables.
     """
     pages = [results / name for name in PAGES if (results / name).is_file()]
     metrics = _read(results / "report/metrics.json")
@@ -50,7 +50,7 @@ def of_folder(
         result = lines(None, None, None, pages, seconds, target)
     if not metrics and (not cohort or _older(results / "cohort/cohort.json", results / "inventory/cases.csv")):
         result = (
-            [*of_inventory(results / "inventory", stains), *result[-1:]] if _whole(results / "inventory") else result
+            [*of_inventory(results / "inventory", of_stains), *result[-1:]] if _whole(results / "inventory") else result
         )
     return [visible(line) for line in result]
 

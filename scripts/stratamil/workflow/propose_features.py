@@ -162,7 +162,9 @@ def _by_table(files: FeatureFiles, table: pd.DataFrame, case_column: str, file_c
             entries.append(Entry(0, path, "", "", "", why))
     names = Names(case_column, None, None, {}, used_columns=(file_column, stain))
     names.guesses["case"] = f"column {file_column!r} names the files, column {case_column!r} their cases"
-    return _with_stains(names, (each.stain for each in entries if each.stain), known=bool(stain)), entries
+    return _with_stains(
+        names, (each.stain for each in entries if each.stain), known=bool(stain), as_written=bool(stain)
+    ), entries
 
 
 def _by_names(files: FeatureFiles, labelled: dict[str, Sequence[str]]) -> Proposed:
@@ -221,12 +223,17 @@ def _stain_column(table: pd.DataFrame) -> str | None:
     return next(iter(named + known), None)
 
 
-def _with_stains(names: Names, words: Iterable[str], known: bool = True) -> Names:
-    """Return the names with the stains that these words are. known: whether somebody wrote them."""
+def _with_stains(names: Names, words: Iterable[str], known: bool = True, as_written: bool = False) -> Names:
+    """Return the names with the stains that these words are. known: whether something tells them.
+
+    as_written: call a stain what it is called most often, as a person did in a table.
+    """
     names.stains = propose_stains.named(Counter(words))
     told = propose_stains.unknown(names.stains) or propose_stains.also_spelt(names.stains)
     if told := told if known else NO_STAIN:
         names.guesses["stains"] = told
+    if as_written:
+        names.stains = {next(iter(texts), name): texts for name, texts in names.stains.items()}
     return names
 
 

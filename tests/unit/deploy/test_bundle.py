@@ -2,6 +2,7 @@
 
 import json
 import pickletools
+import shlex
 import shutil
 import struct
 import zipfile
@@ -164,6 +165,14 @@ def test_a_run_ends_with_a_file_that_predicts_new_cases(made, weights, own):
     assert written["predict"] == {"bundle": "results/my: study/model/made.zip", "patches": "PATH"}
     assert predicting.problems(written) == [] and ("embed" in written) == own
     assert ("mine.pth" in " ".join(lines)) == own
+
+
+def test_a_model_of_features_ends_with_the_command_that_writes_that_file(made):
+    facts = {**bundle.facts(made.zip), "source": "precomputed"}
+    lines = new_case_summary.of_bundle(Path("results/my: study/model/made.zip"), facts, "snakemake")
+    words = shlex.split(next(line for line in lines if "init.py" in line))
+    assert words[1:4] == ["scripts/init.py", "--bundle", "results/my: study/model/made.zip"]
+    assert {"--patches", "--labels", "--output"} <= set(words)
 
 
 def test_no_threshold_and_an_earlier_bundle_say_nothing_of_it():

@@ -175,7 +175,7 @@ def test_the_inventory_alone_is_summed_up(tmp_path):
     excluded = "kind,name,reason,detail,patches\nfile,x,hidden file,,0\nfile,y,hidden file,,0\n"
     (folder / "excluded.csv").write_text(excluded + "case,4,class code 9 excluded,,5\n")
     (folder / "duplicates.csv").write_text("group,case_id,stain,path,of\n1,1,he,a,3\n1,2,he,b,4\n")
-    assert summary.of_folder(tmp_path, 10, "`-- splits`", stains=["h&e", "melan"])[:-1] == [
+    assert summary.of_folder(tmp_path, 10, "`-- splits`", of_stains=["h&e", "melan"])[:-1] == [
         "3 cases (2 a and 1 b), 2,007 patches, before their content is read.",
         "Patches of each stain: h&e 1,997 in 3 cases; melan 10 in 1 case.",
         "Excluded (inventory/excluded.csv names them):",

@@ -64,7 +64,7 @@ LAYOUTS = {
             "PATIENT", "FILENAME", "marker",
             of=lambda c: [(c, f"{uuid(c + k)}.svs", stain) for k, stain in ((0, "H&E"), (50, "CDX2"))],
         ),
-        ("1", "H&E", uuid(1)), {"h&e", "CDX2"},
+        ("1", "H&E", uuid(1)), {"H&E", "CDX2"},
     ),
     "files that say it themselves": (
         lambda c: [f"part{c}.npz"],
