@@ -11,7 +11,7 @@ from stratamil.core import files, tables
 from stratamil.core.names import column, file_name
 from stratamil.core.wording import listed, n_of, num
 from stratamil.deploy import decisions
-from stratamil.deploy.flags import FLAGS
+from stratamil.deploy.flags import names
 from stratamil.report import browser_links, new_case_plots, new_case_words, page, style
 from stratamil.report.study_page import GALLERIES
 
@@ -52,7 +52,7 @@ def write(
         said=said(found, flags, shifts, facts),
         left_out=left_out(excluded),
         repeated=new_case_words.repeated(excluded),
-        flag_names=FLAGS,
+        flag_names=names(facts["reference"]),
         **found,
     )
     files.write_text(shown, folder / "index.html")
@@ -107,6 +107,7 @@ def said(
     """Return the sentences of the page."""
     positive, members = found["positive"], len(facts["members"])
     development = facts["reference"]["development"]
+    wide = f" {new_case_words.WIDE}" if new_case_words.by_seeds(facts["reference"]) else ""
     shown = f"probability of {positive}" if positive else "probability of the predicted class"
     return {
         "header": f"By {n_of(members, 'model')} of the study “{facts['title']}”.",
@@ -117,7 +118,7 @@ def said(
             new_case_words.tested(development),
             *filter(None, [decisions.told(facts["decision"], facts["classes"])]),
         ],
-        "cases": f"The {shown} is the mean over {n_of(members, 'model')}; the range is that of the single models.",
+        "cases": f"The {shown} is the mean over {n_of(members, 'model')}, the range that of the single models.{wide}",
         "shift": new_case_words.shifted(facts["reference"]),
         "limits": LIMITS,
     }

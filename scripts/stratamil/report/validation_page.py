@@ -8,7 +8,7 @@ from typing import Any
 import pandas as pd
 
 from stratamil.core import files
-from stratamil.deploy.flags import FLAGS
+from stratamil.deploy.flags import names
 from stratamil.evaluation.external import Cohort
 from stratamil.report import (
     checklists,
@@ -89,7 +89,7 @@ def build(
         checklists=checklists.states(
             lists, checklists.facts_of_validation(sources.patients, bool(study.columns), study.binary)
         ),
-        flag_names=FLAGS,
+        flag_names=names(sources.facts["reference"]),
         flags=sources.flags.to_dict("records"),
         summary=new_case_words.summary(sources.flags, sources.predicted, sources.facts["reference"]),
         predicted=sources.predicted,

@@ -300,6 +300,8 @@ def test_the_page_of_predictions_needs_no_label_and_leads_to_galleries(predict):
     assert elements.unclosed == [] and pages.outside(elements.found) == []
     assert "had a part in the training: 3 and 4" in predict and "Known case" in predict
     assert "Not predicted: 1 case and 2 files" in predict
+    assert ("range over models of different splits is no flag" in predict) == ("<th>Seeds disagree</th>" in predict)
+    assert ("Seeds disagree" in predict) != ("Models disagree" in predict)
     links = [attrs.get("href") for tag, attrs in elements.found if tag == "a"]
     assert [link for link in links if link.startswith("attention_analysis/case_effective_patches/case_new")]
 
