@@ -88,9 +88,7 @@ def build(
         said=said(found, sources, unit),
         table=table(found["characteristics"]),
         colours=COLOURS,
-        checklists=checklists.states(
-            lists, checklists.facts_of_validation(sources.patients, bool(study.columns), study.binary)
-        ),
+        checklists=_checklists(lists, study, sources),
         flag_names=names(sources.facts["reference"]),
         flags=sources.flags.to_dict("records"),
         summary=new_case_words.summary(sources.flags, sources.predicted, sources.facts["reference"]),
@@ -109,6 +107,13 @@ def said(found: Mapping[str, Any], sources: Sources, unit: str) -> dict[str, Any
     told = validation_words.of_page(found, sources.flags, sources.predicted, sources.facts, unit)
     model = model_pages.told(sources.facts, sources.bundle)
     return told | {"header": f"{told['header']} {model[0].upper()}{model[1:]}."}
+
+
+def _checklists(lists: list[dict[str, Any]], study: Cohort, sources: Sources) -> list[dict[str, Any]]:
+    """Return the checklists with the state of each item in this validation."""
+    encoder = sources.facts["source"] == "patches"
+    given = {"patients": sources.patients, "columns": bool(study.columns), "binary": study.binary, "encoder": encoder}
+    return checklists.states(lists, checklists.facts_of_validation(**given))
 
 
 def figures(study: Cohort, found: Mapping[str, Any], sources: Sources, colors: Sequence[str]) -> dict[str, Any]:
