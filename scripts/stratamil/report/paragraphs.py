@@ -94,8 +94,10 @@ def _of_others(features: Mapping[str, Any]) -> list[str]:
         for what, keys in OF_FILES.items()
     }
     told = listed([f"{what} {', '.join(values)}" for what, values in known.items() if values])
-    unknown = listed([what for what, values in known.items() if not values], "or")
-    files = [f"the files give the {told}"] * bool(told) + [f"the files do not tell the {unknown}"] * bool(unknown)
+    unknown = [what for what, values in known.items() if not values]
+    files = [f"the files give the {told}"] * bool(told)
+    files += [f"the files do not give the {unknown[0]}"] * (len(unknown) == 1)
+    files += [f"the files give neither {' nor '.join(unknown)}"] * (len(unknown) > 1)
     many = f"{thousands(features['dim'])} " if features.get("dim") else ""
     return [f"Another program computed the {many}features of each patch ({encoder}); {'; '.join(files)}.", TO_ADD]
 

@@ -57,13 +57,13 @@ OF_FILES = "the files give the tile size 224 pixels, 256 µm and magnification 2
         (
             {"named": "uni2", "extractor": "x"},
             "encoder: uni2 by the study’s settings and x by the files",
-            "the files do not tell the tile size or magnification.",
+            "the files give neither tile size nor magnification.",
         ),
         ({"extractor": "x"} | TILES, "encoder: x by the files", OF_FILES),
         (
             {"patch_size": 256},
             "encoder not named",
-            "the files give the tile size 256 pixels; the files do not tell the magnification.",
+            "the files give the tile size 256 pixels; the files do not give the magnification.",
         ),
     ],
 )
