@@ -96,8 +96,9 @@ def _of_others(features: Mapping[str, Any]) -> list[str]:
     told = listed([f"{what} {', '.join(values)}" for what, values in known.items() if values])
     unknown = [what for what, values in known.items() if not values]
     files = [f"the files give the {told}"] * bool(told)
-    files += [f"the files do not give the {unknown[0]}"] * (len(unknown) == 1)
-    files += [f"the files give neither {' nor '.join(unknown)}"] * (len(unknown) > 1)
+    if unknown:
+        neither = f"give neither {' nor '.join(unknown)}" if len(unknown) > 1 else f"do not give the {unknown[0]}"
+        files.append(f"the files {neither}")
     many = f"{thousands(features['dim'])} " if features.get("dim") else ""
     return [f"Another program computed the {many}features of each patch ({encoder}); {'; '.join(files)}.", TO_ADD]
 
