@@ -66,6 +66,8 @@ def main(args: argparse.Namespace) -> None:
     if not args.patches.is_dir():
         raise UserError(f"{args.patches}: no such folder: give the folder of patch images, or of feature files")
     table, rows = tables.sheet(args.labels, "give the labels table")
+    if table.empty:
+        raise UserError(f"{args.labels}: no rows below the headings: add a row a case")
     table.index = rows  # for messages
     everything = listed(args.patches)
     paths = propose_shapes.images(everything)
@@ -162,10 +164,15 @@ def proposed(
         cases, totals = proposal.without_totals(table, names.case_column)
         reading = read(cases[names.case_column])
         guess = proposal.case_guess(names.case_column, reading, cases[names.case_column])
+        if other := propose_labels.also_cases(cases, names.case_column, reading.cases.values()):
+            told = f"column {other!r} has the same ids in other rows"
+            guess = f"{guess}; {told}" if guess else f"column {names.case_column!r} taken for the case id; {told}"
         names.guesses |= {"case": guess} if guess and not column else {}
         if strange := proposal.unknown_stains(reading):
             names.guesses["stains"] = "; ".join(filter(None, [names.guesses.get("stains"), strange]))
-        meaning = propose_labels.propose(cases.drop(columns=filter(None, names.used_columns)), names.case_column)
+        meaning = propose_labels.propose(
+            cases.drop(columns={*names.used_columns} - {None, names.case_column}), names.case_column
+        )
         if not meaning.class_column:
             raise UserError(
                 f"{args.labels}: no column with 2 to {propose_labels.MOST_CLASSES} different values: add the class; "

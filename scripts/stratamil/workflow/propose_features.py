@@ -23,14 +23,14 @@ from stratamil.features import precomputed, precomputed_readers
 from stratamil.features.precomputed_checks import OUT, Source
 from stratamil.workflow import propose_names, propose_stains
 from stratamil.workflow.proposal import Reading
-from stratamil.workflow.propose_labels import CASE, PATIENT
+from stratamil.workflow.propose_labels import CASE, CLASS, PATIENT, SITE
 from stratamil.workflow.propose_names import Names
 from stratamil.workflow.propose_shapes import copied
 
 NAMED = 0.5  # share of the files, or of a column's values, that makes it a column of file names
 PER_FILE = 4  # images beside a feature file, such as masks and thumbnails of its slide; patches are many more
 NAMES_FILES = re.compile(r"sli[cd]e|file|datei|image|wsi|scan|path|svs", re.I)
-NAMES_STAINS = re.compile(r"stain|marker|antibod|antik[öo]e?rper|f[äa]e?rbung|coloration", re.I)
+NAMES_STAINS = re.compile(r"stain|(?<!bio)(?<!bio[_ ])marker|antibod|antik[öo]e?rper|f[äa]e?rbung|coloration", re.I)
 SUFFIX = re.compile(r"\.(?:svs|ndpi|mrxs|tiff?|scn|vms|vmu|bif|czi|dcm|h5|hdf5|pt|npz|parquet)$", re.I)
 STRANGE = "its name does not follow the others"
 NO_STAIN = "nothing tells the stain, so it is called h&e"
@@ -42,12 +42,14 @@ Proposed = tuple[Names, list[Entry]]
 class FeatureFiles:
     """Feature files of one suffix, POSIX paths below `root`.
 
-    sources: what those hold that can be read. faults: what is wrong with the others, a line each.
+    sources: what those hold that can be read. faults: what is wrong with the others, a line each. beside: suffix of
+    other feature files -> how many there are, which are not opened.
     """
 
     root: Path
     sources: dict[str, Source]
     faults: dict[str, str]
+    beside: Counter
 
 
 def look(root: Path, paths: Iterable[str], images: int) -> FeatureFiles | None:
@@ -61,6 +63,11 @@ def look(root: Path, paths: Iterable[str], images: int) -> FeatureFiles | None:
         return None
     wanted = max(suffixes, key=lambda suffix: (suffixes[suffix], suffix == ".h5"))
     mine = [path for path in there if _suffix(path) == wanted]
+    if len(several := _of_encoders(mine)) > 1:
+        raise UserError(
+            f"{root}: {few(several)} seem to hold features of different encoders or magnifications: give one of them, "
+            f"e.g. {root / several[0]}"
+        )
     sources, faults = {}, {}
     for path, (source, problems) in zip(mine, precomputed.described(mine, root)):
         if source is None:
@@ -70,7 +77,23 @@ def look(root: Path, paths: Iterable[str], images: int) -> FeatureFiles | None:
     if not sources:
         first, why = next(iter(faults.items()))
         raise UserError(f"{root}: none of {counted(len(mine), f'{wanted} file')} can be used, e.g. {first}: {why}")
-    return FeatureFiles(root, sources, faults)
+    width, n = Counter(source.dim for source in sources.values()).most_common(1)[0]
+    for path in [path for path, source in sources.items() if source.dim != width]:
+        faults[path] = f"{sources.pop(path).dim:,} features a patch, but {n:,} files have {width:,}"
+    del suffixes[wanted]
+    return FeatureFiles(root, sources, faults, suffixes)
+
+
+def _of_encoders(paths: Iterable[str]) -> list[str]:
+    """Return the folders called as encoders or magnifications, where files of one name are in several."""
+    found: dict[str, set[str]] = {}
+    for path in paths:
+        folder, _, name = path.rpartition("/")
+        if parts := [
+            part for part in folder.split("/") if re.fullmatch(propose_stains.ENCODER, propose_stains.bare(part))
+        ]:
+            found.setdefault(folder[: folder.rindex(parts[-1]) + len(parts[-1])], set()).add(name)
+    return sorted(one for one in found if any(found[one] & found[other] for other in found if other != one))
 
 
 def propose(files: FeatureFiles, table: pd.DataFrame, labelled: dict[str, Sequence[str]]) -> Proposed:
@@ -81,6 +104,8 @@ def propose(files: FeatureFiles, table: pd.DataFrame, labelled: dict[str, Sequen
     """
     column = _file_column(files, table)
     cases = [name for name in labelled if name != column and (CASE.search(name) or PATIENT.search(name))]
+    if column and not cases and any(text != _stem(text) for text in table[column]):
+        cases = [column]  # ids with the suffix of slides, which no name of a feature file has
     if all(set(NAMES) <= set(source.columns) for source in files.sources.values()):
         names, entries = _by_columns(files, labelled)
     elif column and cases:
@@ -115,12 +140,14 @@ def read(files: FeatureFiles, names: Names, entries: list[Entry], labelled: Coll
 def account(files: FeatureFiles) -> str:
     """Return a sentence on what the files hold."""
     sources = list(files.sources.values())
-    widths = few([f"{dim:,}" for dim in dict.fromkeys(source.dim for source in sources)])
     encoders = dict.fromkeys(str(each.said["extractor"]) for each in sources if "extractor" in each.said)
     told = [f"of encoder {few(encoders)}"] if encoders else []
     told += ["without coordinates, so without attention maps"] if all(each.coords is None for each in sources) else []
-    held = f"{counted(sum(source.rows for source in sources), 'patch')} of {widths} features"
-    return f"{counted(len(sources), 'file')} hold{'s' * (len(sources) == 1)} {', '.join([held, *told])}."
+    held = f"{counted(sum(source.rows for source in sources), 'patch')} of {sources[0].dim:,} features"
+    beside = [f" {counted(n, f'{suffix} file')} beside them not opened." for suffix, n in files.beside.items()]
+    return (
+        f"{counted(len(sources), 'file')} hold{'s' * (len(sources) == 1)} {', '.join([held, *told])}.{''.join(beside)}"
+    )
 
 
 def manifest(entries: Iterable[Entry]) -> pd.DataFrame:
@@ -154,14 +181,16 @@ def _by_table(files: FeatureFiles, table: pd.DataFrame, case_column: str, file_c
     for path in files.sources:
         rows = told.get(_stem(path), set())
         if len(rows) == 1:
-            entries.append(Entry(0, path, *rows.pop(), _stem(path)))
+            entries.append(Entry(0, path, *next(iter(rows)), _stem(path)))
         else:
             why = (
                 "several cases or stains of it in the labels" if rows else f"not in column {file_column} of the labels"
             )
             entries.append(Entry(0, path, "", "", "", why))
     names = Names(case_column, None, None, {}, used_columns=(file_column, stain))
-    names.guesses["case"] = f"column {file_column!r} names the files, column {case_column!r} their cases"
+    names.guesses["case"] = f"column {file_column!r} names the files, " + (
+        "each a case" if file_column == case_column else f"column {case_column!r} their cases"
+    )
     return _with_stains(
         names, (each.stain for each in entries if each.stain), known=bool(stain), as_written=bool(stain)
     ), entries
@@ -208,6 +237,8 @@ def _file_column(files: FeatureFiles, table: pd.DataFrame) -> str | None:
     """Return the column of the labels that names the files, with or without a suffix."""
     stems = {_stem(path) for path in files.sources}
     for name in (name for name in table if NAMES_FILES.search(name)):
+        if table[name].map(_stem)[table[name] != ""].duplicated().any():
+            continue  # HE.svs in the folder of each case
         told = {_stem(text) for text in table[name] if text}
         if told and len(told & stems) > NAMED * min(len(told), len(stems)):
             return name
@@ -219,7 +250,8 @@ def _stain_column(table: pd.DataFrame) -> str | None:
     filled = {name: {propose_stains.bare(text) for text in table[name]} for name in table}
     few_words = {name: words for name, words in filled.items() if len(words) <= propose_stains.MOST_STAINS}
     named = [name for name, words in few_words.items() if NAMES_STAINS.search(name) and "" not in words]
-    known = [name for name, words in few_words.items() if words - {""} and words - {""} <= set(propose_stains.KNOWN)]
+    rest = {name: words - {""} for name, words in few_words.items() if not (SITE.search(name) or CLASS.search(name))}
+    known = [name for name, words in rest.items() if words and words <= set(propose_stains.KNOWN)]
     return next(iter(named + known), None)
 
 

@@ -2,7 +2,7 @@
 
 import re
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field
 
 import pandas as pd
@@ -11,6 +11,7 @@ from stratamil.cohort.columns import AGE, SEX
 from stratamil.cohort.labels import bare
 from stratamil.core import cells, schema
 from stratamil.core.errors import UserError, few, in_rows
+from stratamil.core.ids import unpadded
 from stratamil.core.names import class_code, natural
 from stratamil.core.wording import counted, in_list
 
@@ -23,20 +24,29 @@ CLASS = re.compile(
     r"tumou?r|befund|finding|histolog|phenotyp",
     re.I,
 )
-READER = re.compile(
-    r"patholog(ist|e\b)|reader|rater|observer|reviewer|befunder|arzt|doctor|surgeon|initials|k[üu]rzel", re.I
+# What is no class: who looked at a case, whether it may be used, where it was, in which set.
+NO_CLASS = re.compile(
+    r"patholog(ist|e\b)|reader|rater|observer|reviewer|befunder|arzt|doctor|surgeon|initials|k[üu]rzel|consent|einwillig|"
+    r"seite|(\b|_)side(\b|_)|lateral|lokalis|location|(\b|_)(split|set|fold|subset)(\b|_)|bank",
+    re.I,
 )
+SETS = re.compile(r"train\w*|val\w*|test\w*|dev|hold.?out|left|right|links|rechts|[lr]|li|re", re.I)
 PATIENT = re.compile(
     r"patient|subject|person|participant|donor|individual|^(pid|mrn|upi)$|^pat\W*_*(nr|no|id|num\w*|code|key|kennung|ident\w*)?\W*$",
     re.I,
 )
-OF_PATIENT = re.compile(r"(\b|_)age(\b|_)|alter|sex|gender|geschl|datum|date|birth|geburt", re.I)
+OF_PATIENT = re.compile(
+    r"(\b|_)age(\b|_)|alter|sex|gender|geschl|datum|date|birth|geburt|consent|einwillig|weight|gewicht|height|gr[öo]e?ß|"
+    r"bmi",
+    re.I,
+)
 SITE = re.compile(r"site|cent(er|re)|zentrum|hospital|h[oô]pital|[ck]lini[ckq]|institut|scanner|lab(?!el)", re.I)
 CASE = re.compile(
     r"case|fall|slide|patient|subject|specimen|accession|image|^id$|_id$|einsend|eingang|journal|histo\W?n|pr[äa]e?parat|prob",
     re.I,
 )
 DATE = re.compile(r"\d{1,4}[./-]\d{1,2}[./-]\d{1,4}([ T].*)?")
+PER_PATIENT = 20  # rows of a patient on average, at most
 UNIQUE = 0.9  # share of a column's values that differ, for it to be ids
 # Words for what is looked for, and for its absence.
 POSITIVE = re.compile(
@@ -87,12 +97,28 @@ class Meaning:
 def likely_cases(table: pd.DataFrame) -> list[str]:
     """Return the columns that may hold case ids, the likeliest first: by name, then by how many values differ.
 
-    A column of numbers that recur, such as the age, is none beside one of different ids, unless it is called so.
+    A column of numbers that recur, such as the age, is none beside one of different ids, unless it is called so; one
+    that numbers the rows comes last.
     """
     filled = [name for name in table if name and table[name].astype(bool).any()]
     if any(_are_ids(table[name]) for name in filled):
         filled = [name for name in filled if CASE.search(name) or PATIENT.search(name) or not _recur(table[name])]
-    return sorted(filled, key=lambda name: (not CASE.search(name), -table[name].nunique(), list(table).index(name)))
+    place = {name: i for i, name in enumerate(table)}
+    rank = {name: (_numbers_rows(table[name]), not CASE.search(name), not PATIENT.search(name)) for name in filled}
+    return sorted(filled, key=lambda name: (*rank[name][:2], -table[name].nunique(), rank[name][2], place[name]))
+
+
+def also_cases(table: pd.DataFrame, case_column: str, cases: Collection[str]) -> str | None:
+    """Return another column that has all these cases, but in other rows; the table alone cannot tell which is right.
+
+    cases: ids in the names of files.
+    """
+    own, there = table[case_column].map(unpadded), {unpadded(case) for case in cases}
+    for name in table:
+        other = table[name].map(unpadded)
+        if name != case_column and there & set(own) <= set(other) and not other.equals(own):
+            return name
+    return None
 
 
 def propose(table: pd.DataFrame, case_column: str) -> Meaning:
@@ -101,13 +127,15 @@ def propose(table: pd.DataFrame, case_column: str) -> Meaning:
     table: all values as text, a row a case or several. case_column: what `propose_names` found.
     """
     columns = [name for name in table if name and name != case_column]
-    patient = next((name for name in columns if PATIENT.search(name) and not OF_PATIENT.search(name)), None)
+    patient = next((name for name in columns if _are_patients(name, table[name])), None)
     site = next((name for name in columns if SITE.search(name)), None)
     age = next((name for name in columns if AGE.search(name) and _numbers(table[name])), None)
     sex = next((name for name in columns if SEX.search(name)), None)
     day = next((name for name in columns if _are_dates(table[name])), None)
     others = {what: name for what, name in (("site", site), ("age", age), ("sex", sex), ("date", day)) if name}
     meaning = Meaning(None, {}, {}, patient, others)
+    if not patient and PATIENT.search(case_column):
+        patient = meaning.patient_column = case_column
     meaning.guesses["patient"] = f"column {patient!r} taken for the patient, by its name" if patient else NO_PATIENT
     if site and _are_sites(table[site]):
         meaning.site = site
@@ -118,9 +146,10 @@ def propose(table: pd.DataFrame, case_column: str) -> Meaning:
     if candidates:
         meaning.class_column = candidates[0]
         _not_other(meaning, candidates[0])
-        if not CLASS.search(candidates[0]) or sum(bool(CLASS.search(name)) for name in candidates) > 1:
+        rest = [name for name in candidates[1:] if not (_no_class(name, table[name]) or SEX.search(name))]
+        if rest or not CLASS.search(candidates[0]) or _no_class(candidates[0], table[candidates[0]]):
             meaning.guesses["class"] = f"column {candidates[0]!r} taken for the class" + (
-                f"; others: {', '.join(candidates[1:4])}" if candidates[1:] else ""
+                f"; others: {few(candidates[1:])}" if candidates[1:] else ""
             )
         _map(meaning, table, case_column)
     return meaning
@@ -129,7 +158,19 @@ def propose(table: pd.DataFrame, case_column: str) -> Meaning:
 def _unlike_class(name: str, column: pd.Series) -> tuple:
     """Return a sort key that has the likeliest class first: by its name, by words for a finding, by few codes."""
     worded = any(POSITIVE.match(text) or NEGATIVE.match(text) for text in column)
-    return bool(READER.search(name)), not CLASS.search(name), bool(SEX.search(name)), not worded, _codes(column)
+    named = (_no_class(name, column), not CLASS.search(name), bool(SEX.search(name)))
+    return *named, not worded, _codes(column)
+
+
+def _no_class(name: str, column: pd.Series) -> bool:
+    return bool(NO_CLASS.search(name)) or all(map(SETS.fullmatch, filter(None, column)))
+
+
+def _are_patients(name: str, column: pd.Series) -> bool:
+    """Return whether a column can be that of the patient: by its name, and by more values than a property has."""
+    named = PATIENT.search(name) and not OF_PATIENT.search(name)
+    n = column.nunique()
+    return bool(named) and n >= len(column) / PER_PATIENT and (n > 2 or len(column) < 5)
 
 
 def unused(table: pd.DataFrame, columns: Iterable[str | None], meaning: Meaning) -> list[str]:
@@ -175,6 +216,11 @@ def _are_ids(column: pd.Series) -> bool:
     known = column[column != ""]
     told = known.map(lambda text: bool(re.search(r"[0-9]", text)) and not DATE.fullmatch(text))
     return len(known) > 1 and known.nunique() > UNIQUE * len(known) and told.mean() > UNIQUE
+
+
+def _numbers_rows(column: pd.Series) -> bool:
+    """Return whether a column has 1, 2, ... in the order of rows."""
+    return list(column) == [str(i) for i in range(1, len(column) + 1)]
 
 
 def _recur(column: pd.Series) -> bool:

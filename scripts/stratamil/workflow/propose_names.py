@@ -26,6 +26,7 @@ from stratamil.workflow.propose_named import recognised
 from stratamil.workflow.propose_shapes import Cut, Field, Shape, cuts, plain, shapes
 from stratamil.workflow.propose_stains import KNOWN, MOST_STAINS, STAINS, bare
 
+RECUR = 3  # rows of a code, on average at least
 ENOUGH = 0.5  # share of a field's values, or of the labels' ids, that makes it the case
 WELL_READ = 0.5  # share of the images whose names the workflow's own pattern must read
 COORDINATES = 16  # least common divisor of coordinates, in pixels
@@ -35,6 +36,9 @@ DENSE = 0.5  # share of the numbers from the least to the largest that patch num
 BY_HAND = "set names.pattern and names.stains (docs/how-to/own_names.md)"
 WHOLE = "(?P<tile>)"  # nothing numbers patches in the names of files that have a slice each
 PATCH = re.compile(r"patch|tile|img|image|bild|feld|field|kachel|roi|crop", re.I)
+CASE = re.compile(r"case|fall|pat|subj|spec|^p$", re.I)
+NO_CASE = re.compile(r"sli[cd]e|scan|block|level|patch|tile|schnitt", re.I)
+ROWS = (("y", "x"), ("r", "c"), ("row", "col"), ("row", "column"), ("zeile", "spalte"))  # a place, the row first
 SLICE = re.compile(r"sli[cd]e|sec|schnitt|block|level|^s$", re.I)
 
 
@@ -104,6 +108,11 @@ def _first(forms: list[Shape], ids: dict[str, Sequence[str]], whole: bool) -> Na
     found = next(filter(None, (propose(shape, ids, whole) for shape in forms)), None)
     if found:
         found.shapes = forms
+        endings = sorted({re.escape(form.suffix) for form in forms})
+        if len(endings) > 1 and not whole:  # the pattern tells which files of another suffix are named alike
+            found.pattern = (
+                found.pattern.removesuffix(f"{re.escape(found.shape.suffix)}$") + f"(?:{'|'.join(endings)})$"
+            )
         if not found.stains:
             constant = [bare(each.head) for each in found.shape.fields if each.kind == "constant"]
             known = [KNOWN[word] for word in constant if word in KNOWN]
@@ -224,13 +233,17 @@ def propose(shape: Shape, ids: dict[str, Sequence[str]], whole: bool = False) ->
         return None
     groups |= place
     free = [i for i in free if i not in groups]
-    stain, certain = propose_stains.find(shape, free, shape.fields[at])
+    few_words = ({propose_stains.bare(text) for text in values if text} for values in ids.values())
+    codes = [words for words in few_words if len(words) <= MOST_STAINS and not words <= set(KNOWN)]
+    stain, certain = propose_stains.find(shape, free, shape.fields[at], codes)
     stains = {}
     if stain is not None:
         stains = propose_stains.named(shape.fields[stain].values)
         groups[stain] = f"(?P<stain>{f'{shape.cut.stain_words}|' if shape.cut.stain_words else ''}[^/]+?)"
         if not certain:
             guesses["stains"] = f"{few(shape.fields[stain].values, MOST_STAINS)} taken for stains"
+            if len(set(zip(shape.fields[at].column, shape.fields[stain].column))) == len(shape.fields[at].values):
+                guesses["stains"] += ", though no case has two of them"
     free = [i for i in free if i not in groups and _varies(shape.fields[i], shape.fields[at])]
     span = range(0) if "(?P<slice>" in groups[at] else _span(free, groups, guesses, shape)
     pattern = _joined(shape, groups, span)
@@ -249,10 +262,10 @@ def _case(shape: Shape, ids: dict[str, Sequence[str]]) -> tuple[str, int, str, s
     Tried are whole values, the number behind a word (case26 for 26), and what stands before a further hyphen
     (TCGA-AA-0001 of TCGA-AA-0001-01Z-00-DX1, whose rest is then the slice).
     """
-    best, score = None, ENOUGH
+    best, score = None, (ENOUGH, 1)
     for column, values in ids.items():
         known = {unpadded(text) for text in values if text}
-        if len(known) <= MOST_STAINS and len(known) < sum(map(bool, values)):
+        if len(known) <= MOST_STAINS and RECUR * len(known) <= sum(map(bool, values)):
             continue  # codes, such as those of the class
         for at, each in enumerate(shape.fields):
             for pattern, read in _readings(shape, at):
@@ -262,9 +275,10 @@ def _case(shape: Shape, ids: dict[str, Sequence[str]]) -> tuple[str, int, str, s
                     continue
                 # a sample of names cannot have more cases than names
                 share = len(common) / len(of_field), len(common) / min(len(known), len(shape.names))
-                if max(share) > ENOUGH and sum(share) / 2 > score:
+                rank = sum(share) / 2, bool(CASE.search(shape.head(at))) - bool(NO_CASE.search(shape.head(at)))
+                if max(share) > ENOUGH and rank > score:
                     note = "" if share[0] > 0.8 else f"{len(common)} of {len(of_field)} ids in names are in the table"
-                    best, score = (column, at, pattern, note), sum(share) / 2
+                    best, score = (column, at, pattern, note), rank
     return best
 
 
@@ -296,7 +310,10 @@ def _place(shape: Shape, free: list[int], cases: Field) -> dict[int, str]:
     numbers = [i for i in free if shape.fields[i].kind in ("number", "numbered")]
     for x, y in reversed(list(pairwise(numbers))):
         bare = not shape.fields[x].head and not shape.fields[y].head
-        if (shape.head(x), shape.head(y)) == ("x", "y") or (bare and _stepped(shape.fields[x], shape.fields[y])):
+        heads = shape.head(x), shape.head(y)
+        if heads in ROWS:
+            x, y = y, x
+        if heads in (("x", "y"), *ROWS) or (bare and _stepped(shape.fields[x], shape.fields[y])):
             return {x: _numbered(shape.fields[x], "x"), y: _numbered(shape.fields[y], "y")}
     at = max(numbers, key=lambda i: _runs(shape, i, cases), default=None)
     return {} if at is None else {at: _numbered(shape.fields[at], "patch")}

@@ -30,21 +30,52 @@ STAINS = {
 KNOWN = {text: name for name, texts in STAINS.items() for text in texts}
 WITHIN = "[ ._-]?"  # may stand between the letters of a stain: Melan A, PD-L1
 MOST_STAINS = 12  # different words in a field that may name stains
+# Words, bare, of encoders and magnifications, and of classes and sets, which stand in names of folders.
+ENCODER = (
+    r"(?:feat\w*)?(?:uni\w*|conch\w*|ctranspath|resnet\w*|virchow\w*|gigapath|phikon\w*|hoptimus\w*|musk|titan|dino\w*|lunit\w*|"
+    r"kimianet|retccl|hibou\w*|chief)|[0-9]+x\w*|[0-9]*mpp[0-9]*"
+)
+NO_STAIN = re.compile(
+    r"tumou?r\w*|normal\w*|benign\w*|malign\w*|cancer|healthy|control|pos\w*|neg\w*|train\w*|val\w*|test\w*|"
+    r"(?:tile|patch|level|img|image)\w*|" + ENCODER
+)
 RECURS = 0.5  # share of the stains that a case has on average
 
 
-def find(shape: Shape, free: list[int], cases: Field) -> tuple[int | None, bool]:
-    """Return the field of stains, if there is one, and whether its words are known stains."""
+def find(shape: Shape, free: list[int], cases: Field, codes: Iterable[set[str]]) -> tuple[int | None, bool]:
+    """Return the field of stains, if there is one, and whether its words are known stains, of which cases have several.
+
+    codes: words, bare, that are no stains: those of each column of the labels that has few.
+    """
     some = [i for i in free if shape.fields[i].kind != "number" and len(shape.fields[i].values) <= MOST_STAINS]
     known = {i: sum(bare(text) in KNOWN for text in shape.fields[i].values) for i in some}
-    best = max(some, key=known.get, default=None)
-    if best is not None and known[best]:
+    best = max(some, key=lambda i: (known[i], _recurs(shape.fields[i], cases)), default=None)
+    if best is None or not known[best]:
+        best = None
+    elif len(shape.fields[best].values) == 1 or _several(shape.fields[best], cases):
         return best, known[best] == len(shape.fields[best].values)
-    words = [i for i in some if shape.fields[i].kind == "text" and _recurs(shape.fields[i], cases) > RECURS]
-    words = [i for i in words if all(re.search("[^0-9]", text) for text in shape.fields[i].values)]
-    if words:
-        return max(words, key=lambda i: (max(len(bare(text)) for text in shape.fields[i].values) > 1, i)), False
+    words = [i for i in some if _may_be_stains(shape.fields[i], cases, codes)]
+    if words or best is not None:  # known words that no case has two of may be those of a hospital
+        return max(words, default=best), False
     return None, True
+
+
+def _several(each: Field, cases: Field) -> bool:
+    """Whether a case has several values of a field."""
+    return len(set(zip(cases.column, each.column))) > len(cases.values)
+
+
+def _may_be_stains(each: Field, cases: Field, codes: Iterable[set[str]]) -> bool:
+    """Whether the words of a field, none of them known, can be stains; single letters are those of slices."""
+    if each.kind != "text" or _recurs(each, cases) <= RECURS or _other_words(each, codes):
+        return False
+    return all(re.search("[^0-9]", text) for text in each.values) and max(len(bare(text)) for text in each.values) > 1
+
+
+def _other_words(each: Field, codes: Iterable[set[str]]) -> bool:
+    """Whether the words of a field are codes of the labels, sets, encoders or magnifications."""
+    words = {bare(text) for text in each.values}
+    return any(words <= of_column for of_column in codes) or all(map(NO_STAIN.fullmatch, words))
 
 
 def _recurs(each: Field, cases: Field) -> float:

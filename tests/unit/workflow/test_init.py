@@ -672,3 +672,76 @@ def test_a_code_with_a_comma_can_be_answered_and_is_quoted_in_lists():
     }
     with pytest.raises(UserError, match='choose from adenoma, carcinoma, "carcinoma, mucinous"; quote'):
         asked.parsed("low=adenoma high=sarcoma")
+
+
+IDS = {"case": [str(c) for c in CASES]}
+
+
+@pytest.mark.parametrize(
+    "of_case, group, value",
+    [
+        (lambda c: f"slide{13 - c:02d}_case{c}", "case", "3"),  # numbers of slides are ids, too
+        (lambda c: f"{c}/r2_c1", "y", "2"),  # a row and a column are a place
+        (lambda c: f"{c}/y512_x64", "x", "64"),
+    ],
+)
+def test_words_before_numbers_say_what_they_are(of_case, group, value):
+    paths = [f"{of_case(c)}_{n}.png" for c in CASES for n in (1, 2)] if group == "case" else []
+    paths += [f"{c}/{a}{i}_{b}{j}.png" for c in CASES for i in (0, 2, 512) for j in (1, 64)
+              for a, b in [("r", "c") if "r2" in of_case(c) else ("y", "x")]] if group != "case" else []  # fmt: skip
+    names = propose_names.propose_all(paths, IDS)
+    path = of_case(3) + ("_1" if group == "case" else "") + ".png"
+    assert names.grammar.pattern.match(path if names.grammar.of_paths else path.rpartition("/")[2])[group] == value
+
+
+@pytest.mark.parametrize(
+    "of_case, stains, told",
+    [
+        (lambda c: [f"{('HE', 'ER')[c % 2]}_{c}_{n}.png" for n in (1, 2)], {"h&e", "er"}, "no case has two of them"),
+        (lambda c: [f"{w}/{c}_{n}.png" for w in ("benign", "malignant") for n in (1, 2)], {"h&e"}, "the names tell no"),
+        (lambda c: [f"{w}/{c}_{n}.png" for w in ("x1", "y1") for n in (1, 2)], {"h&e"}, "the names tell no"),
+        (lambda c: [f"{c}_{s}/{n}.png" for s in "ab" for n in (1, 2)], {"h&e"}, "the names tell no"),
+    ],
+)
+def test_hospitals_classes_and_letters_are_not_taken_for_stains_unmarked(of_case, stains, told):
+    paths = [path for c in CASES for path in of_case(c)]
+    names = propose_names.propose_all(paths, IDS | {"diagnosis": [("x1", "y1")[c % 2] for c in CASES]})
+    assert set(names.stains) == stains and told in names.guesses["stains"]
+
+
+def test_images_of_several_suffixes_are_all_read(tmp_path, monkeypatch):
+    lay(tmp_path, [f"{c}_he_{n}.{('png', 'jpg', 'jpeg')[c % 3]}" for c in CASES for n in (1, 2)], table())
+    run(tmp_path, monkeypatch)
+    text = (tmp_path / "study.yaml").read_text()
+    assert "24 patches of 12 cases" in text and "Left out" not in text
+
+
+def test_a_running_number_is_not_the_case_and_two_columns_that_fit_are_asked_about(tmp_path, monkeypatch):
+    lay(tmp_path, [f"Pat{c}_he_{n}.png" for c in CASES for n in (1, 2)], "")
+    rows = [f"{i};{13 - i};{'AB'[i % 2]}" for i in CASES]
+    (tmp_path / "labels.csv").write_text("Lfd. Nr.;Pat.-Nr.;Diagnose\n" + "\n".join(rows) + "\n")
+    text = run(tmp_path, monkeypatch)
+    assert (
+        'case_column: "Pat.-Nr."  # check this' in text and "column 'Lfd. Nr.' has the same ids in other rows" in text
+    )
+
+
+@pytest.mark.parametrize(
+    "columns, expected, marked",
+    [
+        ({"Tumorbank": ["ja", "nein"], "Entität": ["Nävus", "Melanom"]}, "Entität", True),
+        ({"label_set": ["train", "test"], "entity": ["a", "b"]}, "entity", True),
+        ({"Tumorseite": ["links", "rechts"], "Diagnose": ["a", "b"]}, "Diagnose", False),
+        ({"tumor stage": ["1", "2"], "risk group": ["low", "high"]}, "tumor stage", True),
+    ],
+)
+def test_the_class_is_marked_where_another_column_could_be_it(columns, expected, marked):
+    rows = pd.DataFrame({"case": list("123456")} | {name: words * 3 for name, words in columns.items()})
+    found = propose_labels.propose(rows, "case")
+    assert found.class_column == expected and ("class" in found.guesses) == marked
+
+
+def test_a_property_of_the_patient_is_not_the_patient_and_the_case_may_be_it():
+    rows = pd.DataFrame({"PATIENT": list("123456"), "patient consent": ["yes", "no"] * 3, "dx": list("ababab")})
+    found = propose_labels.propose(rows, "PATIENT")
+    assert found.patient_column == "PATIENT" and "patient" in found.guesses

@@ -66,6 +66,15 @@ LAYOUTS = {
         ),
         ("1", "H&E", uuid(1)), {"H&E", "CDX2"},
     ),
+    "ids with the suffix of slides": (
+        lambda c: [f"features_uni_v2/P{c}.h5"], trident,
+        labels("slide", of=lambda c: [(f"P{c}.svs",)]), ("P1.svs", "h&e", "P1"), {"h&e"},
+    ),
+    "paths whose ends are alike": (
+        lambda c: [f"A{c:02d}/HE.h5", f"A{c:02d}/SOX10.h5"], clam,
+        labels("Fall", "Datei", of=lambda c: [(f"A{c:02d}", f"C:\\scans\\A{c:02d}\\{t}.svs") for t in ("HE", "SOX10")]),
+        ("A01", "HE", "1"), {"h&e", "sox10"},
+    ),
     "files that say it themselves": (
         lambda c: [f"part{c}.npz"],
         lambda path, values, coords: np.savez(
@@ -134,6 +143,29 @@ def test_files_that_cannot_be_used_are_in_the_manifest_with_the_reason(tmp_path,
     said = capsys.readouterr().out
     assert "Left out: 3 files" in said and "e.g. S21-0002_A1_HE.h5" in said
     assert "1 case with patches, but not in the labels: S21-0099" in said
+
+
+def test_features_of_another_width_are_left_out_and_other_suffixes_told(tmp_path, monkeypatch, capsys):
+    lay(tmp_path, *LAYOUTS["names tell all"][:3])
+    clam(tmp_path / "features/S21-0002_A1_HE.h5", *made(d=9))
+    (tmp_path / "features/S21-0002_A1_HE.pt").write_bytes(b"x")
+    run(tmp_path, monkeypatch)
+    [(file, _, why)] = manifest.unopened(tmp_path / "study_manifest.csv", tmp_path / "features")
+    assert (file, why) == ("S21-0002_A1_HE.h5", "9 features a patch, but 47 files have 6")
+    assert "1 .pt file beside them not opened" in capsys.readouterr().out
+
+
+def test_folders_of_two_encoders_are_refused_and_one_slide_may_have_two_files(tmp_path, monkeypatch):
+    of_case = {name: lambda c, name=name: [f"{f}/sl{c}.h5" for f in name] for name in (("uni", "conch"), ("a1", "a2"))}
+    table = labels("case_id", "slide_id", of=lambda c: [(c, f"sl{c}")])
+    lay(tmp_path / "two", of_case["uni", "conch"], clam, table)
+    (tmp_path / "two").mkdir(exist_ok=True)
+    with pytest.raises(UserError, match="conch, uni seem to hold features of different encoders"):
+        run(tmp_path / "two", monkeypatch)
+    (tmp_path / "parts").mkdir()
+    lay(tmp_path / "parts", of_case["a1", "a2"], clam, table)
+    found = taken(tmp_path / "parts", run(tmp_path / "parts", monkeypatch)).patches
+    assert found.groupby("case_id", observed=True)["slice_id"].nunique().eq(2).all()
 
 
 def test_two_files_of_one_slice_are_two_slices(tmp_path, monkeypatch):
