@@ -16,7 +16,7 @@ DISTINCT = 6  # fewer different numbers are categories, such as a grade or a cod
 THIRDS = 60  # fewer cases are split at the median, as dates always are
 MISSING = "missing"
 SEX = re.compile(r"^(sex|gender|geschlecht)", re.I)
-AGE = re.compile(r"^(age|alter)([ _(].*)?$|age_at", re.I)
+AGE = re.compile(r"^([aâ]ge|alter|edad)([ _(].*)?$|age_at", re.I)
 NOT_YEARS = re.compile("mon|day|tage|week|woche", re.I)  # in the name of an age
 OLDEST, APART = 120, 20  # years: of an age, and between those of one patient in the cases of a study
 

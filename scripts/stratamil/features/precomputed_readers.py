@@ -38,6 +38,8 @@ from stratamil.features import precomputed_checks as checks
 from stratamil.features.precomputed_hdf5 import blocks_of_hdf5, describe_hdf5
 from stratamil.features.precomputed_torch import blocks_of_pt, describe_pt
 
+# What libraries say of a damaged file -> in plain words.
+SAID = {"truncated file": "it is cut short", "file signature not found": "it is no HDF5 file"}
 Describe = Callable[[Path, Path], checks.Source]
 Blocks = Callable[[Path, Path, int], Iterator[tuple[int, NDArray[Any]]]]
 
@@ -71,6 +73,7 @@ def _readable(path: Path) -> Iterator[None]:
         if number in REFUSALS:  # the file may be good
             raise UserError(f"{path}: {os.strerror(number)}: {REFUSALS[number]} and run again") from None
         said = checks.plain(str(error) or type(error).__name__)
+        said = next((words for text, words in SAID.items() if text in said), said)
         raise UserError(f"{path}: cannot be read: {said}: {checks.OUT}") from None
 
 

@@ -32,7 +32,7 @@ NO_CLASS = re.compile(
 )
 SETS = re.compile(r"train\w*|val\w*|test\w*|dev|hold.?out|left|right|links|rechts|[lr]|li|re", re.I)
 PATIENT = re.compile(
-    r"patient|subject|person|participant|donor|individual|^(pid|mrn|upi)$|^pat\W*_*(nr|no|id|num\w*|code|key|kennung|ident\w*)?\W*$",
+    r"patient|subject|person|participant|donor|individual|^(pid|mrn|upi|ipp|nip|nhc|nhs\W?\w*)$|versichert|hosp\w*\W?(no|nr|num\w*|id)$|^pat\W*_*(nr|no|id|num\w*|code|key|kennung|ident\w*)?\W*$",
     re.I,
 )
 OF_PATIENT = re.compile(
@@ -50,16 +50,17 @@ PER_PATIENT = 20  # rows of a patient on average, at most
 UNIQUE = 0.9  # share of a column's values that differ, for it to be ids
 # Words for what is looked for, and for its absence.
 POSITIVE = re.compile(
-    r"^(pos\w*|yes|ja|oui|s[ií]|true|tumou?r\w*|malign\w*|cancer\w*|carcinoma\w*|melanom\w*|metast\w*|mut\w*|high\W?\w*|case|b[öo]e?sartig\w*)$",
+    r"^(pos\w*|yes|ja|oui|s[ií]|true|tumou?r\w*|malign\w*|malin\w*|cancer\w*|carcinoma\w*|melanom\w*|metast\w*|mut\w*|high\W?\w*|case|b[öo]e?sartig\w*)$",
     re.I,
 )
 NEGATIVE = re.compile(
-    r"^(neg\w*|no|nein|false|normal\w*|benign\w*|non\W?\w*|wild\w*|wt|low\W?\w*|control|healthy|primary|n[ae]v\w*|gutartig\w*)$",
+    r"^(neg\w*|no|nein|false|normal\w*|benign\w*|b[ée]nin\w*|non\W?\w*|wild\w*|wt|low\W?\w*|control|healthy|primary|n[ae]v\w*|gutartig\w*)$",
     re.I,
 )
 # Words for a case that nobody could place.
 UNCLEAR = re.compile(
-    r"^(u[0-9]?|unk\w*|uncl\w*|uncert\w*|undet\w*|unbek\w*|unsich\w*|inconnu\w*|indet\w*|desconoc\w*|equivoc\w*|ambig\w*|insuff\w*|"
+    r"^(u[0-9]?|unk\w*|uncl\w*|uncert\w*|undet\w*|unbek\w*|unsich\w*|inconnu\w*|"
+    r"ind[eé]t\w*|non interpr\w*|not interpr\w*|desconoc\w*|equivoc\w*|ambig\w*|insuff\w*|"
     r"inadequate|unsatisf\w*|nicht beurteil\w*|"
     r"fragl\w*|n\W?[ad]\W?|nan|missing|exclu\w*|tbd|k\W?\s?a\W?|[?-]+|not (known|available|assessed|determined|done))$",
     re.I,
@@ -136,7 +137,9 @@ def propose(table: pd.DataFrame, case_column: str) -> Meaning:
     meaning = Meaning(None, {}, {}, patient, others)
     if not patient and PATIENT.search(case_column):
         patient = meaning.patient_column = case_column
-    meaning.guesses["patient"] = f"column {patient!r} taken for the patient, by its name" if patient else NO_PATIENT
+    again = [name for name in columns if _are_ids_again(table[name])]
+    none = NO_PATIENT + (f" (ids that recur are in {few(map(repr, again))})" if again else "")
+    meaning.guesses["patient"] = f"column {patient!r} taken for the patient, by its name" if patient else none
     if site and _are_sites(table[site]):
         meaning.site = site
         meaning.guesses["site"] = f"column {site!r} taken for the hospital or scanner{NO_SITE}"
@@ -216,6 +219,14 @@ def _are_ids(column: pd.Series) -> bool:
     known = column[column != ""]
     told = known.map(lambda text: bool(re.search(r"[0-9]", text)) and not DATE.fullmatch(text))
     return len(known) > 1 and known.nunique() > UNIQUE * len(known) and told.mean() > UNIQUE
+
+
+def _are_ids_again(column: pd.Series) -> bool:
+    """Return whether a column has ids most of which differ, and some recur, as those of patients do."""
+    known = column[column != ""]
+    different = known.nunique() / max(1, len(known))
+    told = known.map(lambda text: bool(re.search(r"[0-9]{2}", text)) and not DATE.fullmatch(text))
+    return 0.5 < different < 1 and told.mean() > UNIQUE and known.map(len).mean() > 3
 
 
 def _numbers_rows(column: pd.Series) -> bool:

@@ -132,7 +132,10 @@ class Questions:
         chosen = list(proposed.values()) if answer.lower() in YES else self.codes(answer)
         if unknown := [code for code in chosen if class_code(code) not in proposed]:
             known = few(map(in_list, proposed.values()), SHOWN) or "nothing else"
-            raise UserError(f"{few(map(repr, unknown))} is not asked about: answer y, or some of {known}")
+            raise UserError(
+                f"{few(map(repr, unknown))} is not asked about here: answer y, or some of {known}; codes that you "
+                "leave out of the classes are excluded, too"
+            )
         chosen = [proposed[class_code(code)] for code in chosen]
         self.meaning.open[:] = [code for code in proposed.values() if code not in chosen]
         self.agreed.extend(chosen)

@@ -406,7 +406,7 @@ def test_some_of_the_codes_and_stains_that_are_asked_about_can_be_chosen(tmp_pat
     text = run(tmp_path, monkeypatch)
     study, said = yaml.safe_load(text), capsys.readouterr().out
     assert "y, or the codes to exclude; the classes come next; Ctrl-C" in asked[1] and asked[1] == asked[2]
-    assert "'7' is not asked about: answer y, or some of 9, 33" in said
+    assert "'7' is not asked about here: answer y, or some of 9, 33" in said
     assert "Proposed classes: 'class 1=1' 'class 3=3'\n" in said
     assert study["cohort"]["excluded_codes"] == ["9"] and schema.merged(study["names"]["stains"]) == {
         "abc": [],
@@ -745,3 +745,16 @@ def test_a_property_of_the_patient_is_not_the_patient_and_the_case_may_be_it():
     rows = pd.DataFrame({"PATIENT": list("123456"), "patient consent": ["yes", "no"] * 3, "dx": list("ababab")})
     found = propose_labels.propose(rows, "PATIENT")
     assert found.patient_column == "PATIENT" and "patient" in found.guesses
+
+
+def test_a_french_table_and_ids_that_recur():
+    rows = [(f"19P{c}", str(80000 + c // 3), c % 60 + 30, ("bénin", "malin", "indéterminé")[c % 3]) for c in range(24)]
+    table = pd.DataFrame(rows, columns=["N° examen", "IPP", "Âge", "Diagnostic"]).astype(str)
+    found = propose_labels.propose(table, "N° examen")
+    assert (found.patient_column, found.others["age"], list(found.classes)) == ("IPP", "Âge", ["bénin", "malin"])
+    assert "classes" not in found.guesses
+    table["Dossier"] = [str(80000 + c - (c % 7 == 1)) for c in range(24)]
+    assert (
+        "ids that recur are in 'Dossier'"
+        in propose_labels.propose(table.drop(columns="IPP"), "N° examen").guesses["patient"]
+    )
