@@ -155,9 +155,8 @@ def show(args: argparse.Namespace, content: Bundle) -> None:
     facts, name = content.facts, args.output.name
     if repeated := new_case_words.repeated(tables.read_excluded(args.output / "inventory/excluded.csv")):
         logging.warning("%s", repeated)
-    predict_page.write(
-        args.output, facts, template=args.template, colors=args.colors, name=name, browser=bool(args.browser)
-    )
+    told = {"bundle": args.bundle, "template": args.template, "colors": args.colors}
+    predict_page.write(args.output, facts, name=name, browser=bool(args.browser), **told)
 
 
 if __name__ == "__main__":

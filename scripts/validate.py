@@ -61,6 +61,7 @@ def main(args: argparse.Namespace) -> None:
     inputs = [args.bundle, args.labels, args.predictions / "predictions.csv", args.predictions / "flags.csv"]
     sources = validation_page.Sources(
         facts=facts,
+        bundle=args.bundle,
         flags=flags,
         flow=flow,
         predicted=len(predictions),

@@ -96,19 +96,26 @@
 
   S.sheetAddress = (data, sheet) => data.sheets[sheet].split("/").map(encodeURIComponent).join("/");
 
+  /** What stands in place of an image where the study has none: stain and slice, and the patch's number in it. */
+  const placeName = (data, i) => {
+    const slice = data.slices[data.slice[i]];
+    return [S.stainTag(slice.stain), S.el("span", null, slice.id), S.el("b", null, `#${data.number[i]}`)];
+  };
+
   /** Show the thumbnail of a patch, `size` pixels wide, as the background of an element. */
   S.thumb = (element, data, i, size) => {
     const sheet = data.sheet[i];
     element.classList.toggle("bare", sheet < 0);
     if (sheet < 0) {
       element.style.backgroundImage = "none";
-      element.textContent = data.images === null ? String(data.number[i]) : "no image";
+      if (data.images === null) S.fill(element, placeName(data, i));
+      else element.textContent = "no image";
       return element;
     }
     const { columns } = S.study;
     const [column, row] = [data.cell[i] % columns, Math.floor(data.cell[i] / columns)];
     const address = S.sheetAddress(data, sheet);
-    if (element.textContent) element.textContent = "";
+    if (element.firstChild) element.replaceChildren();
     element.style.backgroundImage = `url("${address.replace(/['()]/g, (c) => `%${c.charCodeAt(0).toString(16)}`)}")`;
     element.style.backgroundSize = `${columns * size}px auto`;
     element.style.backgroundPosition = `${-column * size}px ${-row * size}px`;

@@ -3,12 +3,14 @@
 Nothing is lost on the way: what goes into a step comes out of it or is left out with a reason.
 """
 
+import textwrap
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import pandas as pd
 
 from stratamil.cohort.inventory import NO_PATCHES, ONLY_UNKNOWN, USED, of_files
+from stratamil.cohort.manifest import UNOPENED
 from stratamil.cohort.splits import Split
 from stratamil.core.errors import UserError
 
@@ -17,6 +19,8 @@ UNLABELLED = "no row in the labels"
 UNSPLIT = "in no split"
 UNTESTED = "in no test set"
 UNREADABLE = "unreadable as an image"
+MARKS = ("1", "x", "yes", "true")  # in a manifest's column `excluded`: no reason
+FEW, LONGEST = 4, 60  # reasons of files that were not opened, and letters of one, that a flow chart has room for
 
 
 def follow(
@@ -38,7 +42,8 @@ def follow(
     are known; else their number is None. images: whether patches are files, or rows of feature files.
     Returns {"sources": [{"name", "unit", "n", "left_out": [{"reason", "n"}], "kept"}], "steps": [{"name", "cases",
     "patients", "patches", "counts", "left_out": [{"reason", "cases", "patches"}]}]}; what is left out is left out
-    before the step. In sources `cases` are those that have patches and no label.
+    before the step. In sources `cases` are those that have patches and no label, and `unopened` has reason, why and n
+    of feature files, of whose rows nothing is known.
     Raises RuntimeError if anything is neither kept nor left out: a fault of the program.
     """
     known, used = cases.set_index("case_id"), cases[cases["status"] == USED].set_index("case_id")
@@ -139,8 +144,20 @@ def sources(known: pd.DataFrame, excluded: pd.DataFrame, images: bool) -> list[F
             "n": patches + strange + int(lost.sum()),
             "left_out": reasons,
             "kept": patches,
+            "unopened": [] if images else _unopened(files),
         },
     ]
+
+
+def _unopened(files: pd.DataFrame) -> list[Flow]:
+    """Return how many feature files were not opened, by reason: those of one kind by what the manifest says of them."""
+    here, result = files[files["reason"].isin(UNOPENED)], []
+    for reason, part in here.groupby("reason"):
+        whys = part["detail"].str.partition(":")[0].str.strip().map(lambda why: "" if why.lower() in MARKS else why)
+        counts = whys.value_counts() if whys.nunique() <= FEW else {"": len(part)}
+        told = {textwrap.shorten(why, LONGEST, placeholder="…"): int(n) for why, n in counts.items()}
+        result += [{"reason": reason, "why": why, "n": n} for why, n in told.items()]
+    return sorted(result, key=lambda part: -part["n"])
 
 
 def step(name: str, here: pd.DataFrame, before: list[Flow], classes: Sequence[str], patients: bool) -> Flow:

@@ -39,6 +39,12 @@ def _end(value: float, digits: int) -> str:
     return next((text for text in further if re.search("[1-9]", text)), num(value, digits))
 
 
+def apart(value: float, limit: float, digits: int) -> tuple[str, str]:
+    """Return two numbers in `digits`, or in as many more as tell them apart: 1.68 beside a limit of 1.66."""
+    texts = ((num(value, n), num(limit, n)) for n in range(digits, digits + 6))
+    return next(((one, other) for one, other in texts if one != other), (num(value, digits), num(limit, digits)))
+
+
 def ends(low: str, high: str) -> str:
     """Return `16 to 26`, or `27` where both are the same."""
     return low if low == high else f"{low} to {high}"

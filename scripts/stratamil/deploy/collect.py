@@ -69,8 +69,8 @@ def results(study: Study) -> dict[str, Any]:
         "repeats": study.repeats,
         "seeds": study.seeds,
     }
-    replicates = [rows for _, rows in study.predictions.groupby(["repeat", "seed"])]
-    result["single"] = competitors.single(study, replicates) if len(replicates) > 1 else None
+    several = len(study.predictions[["repeat", "seed"]].drop_duplicates()) > 1
+    result["single"] = competitors.of_single(study) if several else None
     result |= {name: found[name] for name in KEPT if name in found}
     if study.binary:
         at = found["at_threshold"]

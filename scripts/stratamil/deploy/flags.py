@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 
 from stratamil.core.names import natural
-from stratamil.core.wording import counted, listed, num, pct
+from stratamil.core.wording import apart, counted, listed, num, pct
 from stratamil.deploy import reference, shift
 from stratamil.deploy.reference import Reference
 from stratamil.features.store import Features
@@ -29,6 +29,7 @@ FLAGS = {
     "members_disagree": "Models disagree",
     "near_threshold": "Near the threshold",
 }
+SEEDS_DISAGREE = "Seeds disagree"  # its name where the training cases gave a limit: of the seeds of a split
 SEEN = 0.5  # of a case's images, in the training cohort: a part of a training case is known, too
 NEAR = 0.02  # of the threshold: nearer is near, also where all members agree
 DISSENT = 1 / 3  # of the members, where out-of-fold predictions give no limit
@@ -105,6 +106,12 @@ def found(
     return Found(table.reset_index(drop=True), shifts)
 
 
+def names(facts: Mapping[str, Any]) -> dict[str, str]:
+    """Return each flag with its name for readers, the gravest first. facts: of the Reference."""
+    seeds = {"members_disagree": SEEDS_DISAGREE} if facts["disagreement"]["limit"] is not None else {}
+    return FLAGS | seeds
+
+
 def joined(table: pd.DataFrame, case_ids: Sequence[str]) -> list[str]:
     """Return the flags of each case, joined by semicolons; table: `Found.flags`."""
     of_case = table.groupby("case_id", sort=False)["flag"].agg(";".join)
@@ -163,8 +170,10 @@ def _shifted(facts: Mapping[str, Any], shifts: pd.DataFrame) -> list[Row]:
         return rows
     for case, own in shifts[shifts["shift"] > limit].groupby("case_id", sort=False):
         worst = own.sort_values("shift", ascending=False)
-        told = listed([f"{stain} {num(value, 1)}" for stain, value in zip(worst["stain"], worst["shift"])])
-        text = f"its patches are unlike those of training: {told} times the usual distance, limit {num(limit, 1)}"
+        nearest = apart(worst["shift"].iloc[-1], limit, 1)[1]
+        digits = len(nearest.partition(".")[2])
+        told = listed([f"{stain} {num(value, digits)}" for stain, value in zip(worst["stain"], worst["shift"])])
+        text = f"its patches are unlike those of training: {told} times the usual distance, limit {nearest}"
         rows.append((case, "feature_shift", float(worst["shift"].iloc[0]), limit, text))
     return rows
 
@@ -180,10 +189,11 @@ def _disagreeing(
     if limit is not None:
         sds = reference.disagreement(members, probabilities)
         share = pct(facts["disagreement"]["share"])
+        told = {case: apart(sd, limit, 2) for case, sd in sds.items() if sd > limit}
         return [
-            (case, "members_disagree", float(sd), limit,
-             f"SD {num(sd, 2)} between seeds of a split; {share} of training cases had {num(limit, 2)} or less")
-            for case, sd in sds.items() if sd > limit
+            (case, "members_disagree", float(sds[case]), limit,
+             f"SD {sd} between seeds of a split; {share} of training cases had {least} or less")
+            for case, (sd, least) in told.items()
         ]  # fmt: skip
     mine = dict(zip(predictions["case_id"], _decided(predictions, probabilities, threshold)))
     others = pd.Series(_decided(members, probabilities, threshold)) != members["case_id"].map(mine).to_numpy()
@@ -216,6 +226,7 @@ def _near(
         if abs(value - limit) <= max(margin, NEAR):
             beside = "the threshold" if threshold is not None else "the next class"
             within = f"twice the SE over models, {num(margin, 2)}" if margin > NEAR else num(NEAR, 2)
-            text = f"probability {num(value, 2)}, {beside} {num(limit, 2)}: within {within}"
+            own, other = apart(value, limit, 2)
+            text = f"probability {own}, {beside} {other}: within {within}"
             rows.append((case, "near_threshold", float(value), float(limit), text))
     return rows

@@ -120,7 +120,7 @@ def _performance(facts: Facts) -> Iterator[str]:
     yield "| measure | value (95% CI) |"
     yield "| --- | --- |"
     of = " of the ensemble" if ensemble else ""
-    yield from (f"| {name} | {num(value)} |" for name, value in _single(found.get("single")) if value is not None)
+    yield from (f"| {name} | {_value(value)} |" for name, value in _single(found.get("single")).items())
     rows = {f"AUROC{of}, mean of the test sets": "fold_mean", f"AUROC{of}, pooled": "roc_auc", "PR AUC": "pr_auc"}
     rows |= {"accuracy of the most probable class": "accuracy", "Brier score": "brier", "log loss": "log_loss"}
     yield from (f"| {name} | {_value(found[key])} |" for name, key in rows.items() if found.get(key) is not None)
@@ -136,10 +136,11 @@ def _performance(facts: Facts) -> Iterator[str]:
     yield ""
 
 
-def _single(found: Facts | None) -> list[tuple[str, float | None]]:
-    """Return the AUROC of single trainings; nothing where the ensemble is one."""
+def _single(found: Facts | None) -> dict[str, Any]:
+    """Return the AUROC of single trainings, where it is defined; nothing where the ensemble is one."""
     names = {"fold_mean": "mean of the test sets", "roc_auc": "pooled"}
-    return [(f"AUROC of single trainings, {name}", found[key]) for key, name in names.items()] if found else []
+    known = {name: found[name] for name in names if found[name]["value"] is not None} if found else {}
+    return {f"AUROC of single trainings, {names[name]}": value for name, value in known.items()}
 
 
 def _intervals(found: Facts, unit: str) -> str:

@@ -55,6 +55,22 @@ def single(study: Study, tables: Sequence[pd.DataFrame]) -> dict[str, float | No
     }
 
 
+def of_single(study: Study) -> dict[str, Estimate]:
+    """Return the AUROC of single trainings of the model with its CI, as the report has it: `roc_auc`, `fold_mean`."""
+    tables = [rows for _, rows in study.predictions.groupby(["repeat", "seed"])]
+    return _estimates(study, tables, _single(study, tables, [study.sampled(rows) for rows in tables]))
+
+
+def _estimates(study: Study, tables: Sequence[pd.DataFrame], found: Mapping[str, Measured]) -> dict[str, Estimate]:
+    """Return the measures of `_single` with their intervals. tables: the replicates."""
+    sides = {"model": study.sides(tables[0]), "fold_mean": study.sides(*study.folds(tables[0]))}
+    patients = tables[0]["patient_id"].nunique()
+    return {
+        each.measure: intervals.auc_interval(each.value, each.sampled, sides[of], patients)
+        for of, each in found.items()
+    }
+
+
 def rows(study: Study, ours: Mapping[str, Measured]) -> list[dict[str, Any]]:
     """Return each baseline and retrained model: its metrics, and how much the model's AUROC is higher.
 
@@ -119,11 +135,7 @@ def summary(study: Study, table: pd.DataFrame, ours: Mapping[str, Measured]) -> 
     sampled, patients = [study.sampled(rows) for rows in tables], table["patient_id"].nunique()
     ensemble = study.of_cases(table, study.probabilities)
     single = _single(study, tables, sampled)
-    sides = {"model": study.sides(tables[0]), "fold_mean": study.sides(*study.folds(tables[0]))}
-    row = {
-        each.measure: intervals.auc_interval(each.value, each.sampled, sides[of], patients)
-        for of, each in single.items()
-    }
+    row = _estimates(study, tables, single)
     theirs = {"ensemble": Measured("roc_auc", study.auc(ensemble), study.sampled(ensemble)["roc_auc"]), **single}
     of_split = [mean_of([study.auc(one) for _, one in rows.groupby("seed")]) for _, rows in table.groupby("split")]
     row |= {"fold_sd": sd_of(of_split), "folds": len(of_split)}

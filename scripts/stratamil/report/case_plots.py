@@ -1,6 +1,7 @@
 """Figures of attention in a case: patch weights, slice weights, maps; and of stain weights over cases."""
 
 from collections.abc import Mapping, Sequence
+from typing import NamedTuple
 
 import matplotlib
 import numpy as np
@@ -11,6 +12,7 @@ from matplotlib.colors import Normalize
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 from numpy.typing import NDArray
+from scipy.spatial import cKDTree
 
 from stratamil.core.wording import of_slice
 from stratamil.explain import attention_tables
@@ -24,10 +26,14 @@ PAPER = {"facecolor": "white", "edgecolor": "none", "pad": 0.6}
 SMALLEST_RATIO = 1e-6  # smaller ratios fall in the first bar of a histogram
 BINS = 40
 FRAME = (
-    "dots: patches at their x and y, y downwards; each frame has its own scale",
+    "each frame: a slice, at its own scale; dots: its patches at their x and y, y downwards",
     "percent: share of the case's attention",
 )
-MAPS = 4  # side by side
+# Of maps, in inches: the largest frame of several and of one, the least, and dots that lie as near as they can.
+LARGE, LARGEST, LEAST, DOT = (2.7, 3.0), (6.0, 5.0), 0.7, 0.32
+WIDEST, EDGE, APART, NAME = 11.8, 0.35, 0.35, 1.6  # a row, its margin, between frames, a name above one
+HEAD, NAMED, FOOT, BAR = 1.2, 0.62, 0.85, 4.8  # heights of heading, name and scale; width of the scale
+OF_STAINS = "stain weight (adds up to 1 over the case)"
 SLICE_NAMES = 1.4, 4.0  # inches that names of slices take, at least and at most
 
 
@@ -39,44 +45,108 @@ def facts(case: Case) -> list[str]:
     return [f"true: {case.true_label}", f"predicted: {case.predicted_label}, p = {case.probability:.3f} ({right})"]
 
 
+class Frame(NamedTuple):
+    """A slice on a map: its patches, spans of x and y, and the size in inches; patches lie `apart` from each other."""
+
+    stain: str
+    slice_id: str
+    patches: pd.DataFrame
+    apart: float
+    spans: tuple[tuple[float, float], tuple[float, float]]
+    size: tuple[float, float]
+
+
 @matplotlib.rc_context(STYLE)
 def maps(case: Case, heading: str) -> Figure:
-    """Draw each slice with coordinates as a map: a point a patch, y downwards, its colour the ratio to an equal share.
+    """Draw each slice with coordinates in a frame: a dot a patch, y downwards, its colour the ratio to an equal share.
 
     The share is that of the case, so that the slices of a case can be compared.
     """
     patches = case.patches.assign(ratio=case.patches["effective_ratio"])
     slices = list(patches[patches["x"].notna()].groupby(["stain", "slice_id"], sort=False, observed=True))
-    columns = min(MAPS, len(slices))
-    rows = -(-len(slices) // columns)
-    width, height = max(6.0, 3.0 * columns), 3.2 * rows + 1.93
+    frames = [_frame(*name, here, LARGEST if len(slices) == 1 else LARGE) for name, here in slices]
+    rows = _in_rows(frames)
+    heights = [max(frame.size[1] for frame in row) + NAMED for row in rows]
+    width, height = _width(rows), HEAD + sum(heights) + FOOT
     figure = Figure(figsize=(width, height))
-    grid = figure.subplots(rows, columns, squeeze=False)
-    figure.subplots_adjust(0.03, 0.7 / height, 0.97, 1 - 1.63 / height, 0.08, 0.24)
-    for axes in grid.flat:
-        axes.set_axis_off()
-    for axes, ((stain, slice_id), here) in zip(grid.flat, slices):
-        here = here.sort_values("ratio")
-        size = np.clip(4000 / len(here), 2, 60)
-        axes.scatter(here["x"], here["y"], size, RATIOS(octaves(here["ratio"].to_numpy())), linewidths=0, clip_on=False)
-        axes.set_aspect("equal", anchor="NW")
-        axes.invert_yaxis()
-        axes.set_title(f"{_cut(stain, 9, 2)}: {here['effective_weight'].sum():.1%}", fontsize=9, pad=24)
-        name = "\n".join(_cut(line, 7, 2.7) for line in broken(of_slice(slice_id), font(7), 2.7 * 72))
-        axes.annotate(name, (0, 1), (0, 22), "axes fraction", "offset points", size=7, va="top")
+    top = HEAD
+    for row, tall in zip(rows, heights):
+        left = EDGE
+        for frame in row:
+            box = (left / width, 1 - (top + NAMED + frame.size[1]) / height, frame.size[0] / width)
+            _map(figure.add_axes((*box, frame.size[1] / height)), frame)
+            left += _slot(frame)
+        top += tall
+    _ratio_bar(figure)
+    room = width - 2 * EDGE
+    title = _cut(f"Case {case.id}: attention over its slices", 12, room, bold=True)
+    figure.text(EDGE / width, 1 - 0.3 / height, title, weight="bold", size=12)
+    text = "\n".join(_cut(line, 9, room) for line in (", ".join(facts(case)), heading, *FRAME))
+    figure.text(EDGE / width, 1 - 0.4 / height, text, size=9, linespacing=1.4, va="top")
+    return figure
+
+
+def _frame(stain: str, slice_id: str, patches: pd.DataFrame, largest: tuple[float, float]) -> Frame:
+    """Return the frame of a slice, as large as dots of `DOT` and `largest`, width and height in inches, allow."""
+    places = patches[["x", "y"]].to_numpy(dtype=float)
+    near = cKDTree(np.unique(places, axis=0)).query(places, k=2)[0][:, 1]
+    apart = float(np.median(near[np.isfinite(near)])) if np.isfinite(near).any() else 1.0
+    (left, top), (right, bottom) = places.min(0) - 0.7 * apart, places.max(0) + 0.7 * apart
+    scale = min(largest[0] / (right - left), largest[1] / (bottom - top), DOT / apart)
+    size = (max((right - left) * scale, LEAST), max((bottom - top) * scale, LEAST))
+    spans = [
+        (middle - length / scale / 2, middle + length / scale / 2)
+        for middle, length in zip(((left + right) / 2, (top + bottom) / 2), size)
+    ]
+    return Frame(stain, slice_id, patches.sort_values("ratio"), apart, tuple(spans), size)
+
+
+def _slot(frame: Frame) -> float:
+    """Return the inches that a frame takes in its row: those of its name at least."""
+    return max(frame.size[0], NAME) + APART
+
+
+def _in_rows(frames: Sequence[Frame]) -> list[list[Frame]]:
+    """Return frames in rows, as many in each as have room."""
+    rows: list[list[Frame]] = [[]]
+    for frame in frames:
+        if rows[-1] and sum(map(_slot, [*rows[-1], frame])) > WIDEST:
+            rows.append([])
+        rows[-1].append(frame)
+    return rows
+
+
+def _width(rows: Sequence[Sequence[Frame]]) -> float:
+    """Return the inches of a picture of these rows; the heading needs some."""
+    return max(6.5, *(sum(map(_slot, row)) - APART + 2 * EDGE for row in rows))
+
+
+def _map(axes: Axes, frame: Frame) -> None:
+    """Draw the patches of a slice in its frame, with stain, share of the attention and name above it."""
+    (left, right), (top, bottom) = frame.spans
+    dot = np.clip(0.9 * frame.apart * frame.size[0] / (right - left) * 72, 1.4, None)  # points
+    here = frame.patches
+    colors = RATIOS(octaves(here["ratio"].to_numpy()))
+    axes.scatter(here["x"], here["y"], dot**2, colors, linewidths=0)
+    axes.set(xlim=(left, right), ylim=(bottom, top), xticks=[], yticks=[])
+    axes.spines[:].set(visible=True, color=GREY, linewidth=0.6)
+    room = max(frame.size[0], NAME)
+    title = _cut(f"{frame.stain}: {here['effective_weight'].sum():.1%}", 9, room, bold=True)
+    name = [_cut(line, 7, room) for line in broken(of_slice(frame.slice_id), font(7), room * 72)]
+    above = {"xy": (0, 1), "xycoords": "axes fraction", "textcoords": "offset points"}
+    axes.annotate("\n".join(name), xytext=(0, 4), size=7, linespacing=1.2, **above)
+    axes.annotate(title, xytext=(0, 6 + 9 * len(name)), size=9, weight="bold", **above)
+
+
+def _ratio_bar(figure: Figure) -> None:
+    """Draw the scale of ratios below the frames."""
+    width, height = figure.get_size_inches()
     levels = ScalarMappable(Normalize(-OCTAVES, OCTAVES), RATIOS)
-    bar = figure.colorbar(
-        levels, cax=figure.add_axes((0.3, 0.45 / height, 0.4, 0.12 / height)), orientation="horizontal"
-    )
+    box = ((width - BAR) / 2 / width, 0.5 / height, BAR / width, 0.12 / height)
+    bar = figure.colorbar(levels, cax=figure.add_axes(box), orientation="horizontal")
     bar.set_ticks(range(-OCTAVES, OCTAVES + 1), labels=SCALE)
     bar.ax.tick_params(labelsize=8)
     bar.set_label("effective weight ÷ equal share of the case", fontsize=8)
-    title = _cut(f"Case {case.id}: attention over its slices", 12, 0.94 * width, bold=True)
-    figure.text(0.03, 1 - 0.3 / height, title, weight="bold", size=12)
-    lines = [", ".join(facts(case)), heading, *FRAME]
-    text = "\n".join(_cut(line, 9, 0.94 * width) for line in lines)
-    figure.text(0.03, 1 - 0.4 / height, text, size=9, linespacing=1.4, va="top")
-    return figure
 
 
 def _axes(size: tuple[float, float], *, left: float, right: float, bottom: float, top: float) -> tuple[Figure, Axes]:
@@ -165,7 +235,7 @@ def _log_ticks(low: float, high: float) -> tuple[NDArray[np.float64], list[str]]
 def slice_ranks(case: Case, stains: Mapping[str, str], heading: str) -> Figure:
     """Draw bars of the slice weights of a case, sorted within each stain, with the equal share of each stain's slices.
 
-    stains: of `palette`.
+    Where each stain has one slice, bars are of the stain weights. stains: of `palette`.
     """
     bars, labels, y = [], [], 0.0
     for stain in stains:
@@ -176,45 +246,57 @@ def slice_ranks(case: Case, stains: Mapping[str, str], heading: str) -> Figure:
     longest = max(font(10).getlength(name) / 72 for _, name in labels)
     left = float(np.clip(longest + 0.3, *SLICE_NAMES))
     size = float(np.clip(10 * (left - 0.3) / longest, 6.5, 10))
+    alone = all(len(slices) < 2 for _, _, slices in bars)
     figure, axes = _axes((left + 7.6, 1.3 + 0.27 * y), left=left, right=0.3, bottom=0.55, top=0.65)
     for stain, start, slices in bars:
         if slices.empty:
             axes.text(0, start, f"{stain}: missing", weight="bold", va="center", color=GREY)
+        elif alone:
+            _stain_bar(axes, start, slices, stain, case.stains[stain], stains[stain])
         else:
             title = f"{stain}: stain weight {case.stains[stain]:.3f}, "
             _stain_bars(axes, start, slices, title, stains[stain])
     # Many slices share little each: their bars are drawn larger.
-    highest = max(slices["weight"].max() for _, _, slices in bars if len(slices))
+    highest = case.stains.max() if alone else max(part["weight"].max() for _, _, part in bars if len(part) > 1)
     end = 1 if highest > 0.5 else highest
-    axes.set(xlim=(0, end * 1.16), ylim=(y - 0.6, -0.6), xlabel="slice weight (adds up to 1 within a stain)")
+    axes.set(xlim=(0, end * 1.16), ylim=(y - 0.6, -0.6))
+    axes.set_xlabel(OF_STAINS if alone else "slice weight (adds up to 1 within a stain)")
     axes.set_xticks(MaxNLocator(5).tick_values(0, end)[:6])
     axes.set_xlim(0, end * 1.16)
     axes.set_yticks([at for at, _ in labels], [_cut(name, size, left - 0.25) for _, name in labels], size=size)
     axes.tick_params(axis="y", length=0)
     axes.grid(visible=False, axis="y")
-    _titled(axes, f"Case {case.id}: slice weights", [_line(case, heading)])
+    each = "the only slice of the case" if len(labels) == 1 else "one slice per stain"
+    lines = [_line(case, f"{heading}; {each}" if alone else heading)]
+    _titled(axes, f"Case {case.id}: {'stain' if alone else 'slice'} weights", lines)
     return figure
 
 
+def _stain_bar(axes: Axes, start: float, slices: pd.DataFrame, stain: str, weight: float, color: str) -> None:
+    """Draw the weight of a stain of one slice below its name, which stands at `start`."""
+    axes.text(0, start, stain, weight="bold", va="center")
+    axes.barh([start + 1], [weight], height=0.72, color=color)
+    _beside(axes, weight, start + 1, f"{weight:.3f}, {_patches(slices['patches'].iloc[0])}")
+
+
 def _stain_bars(axes: Axes, start: float, slices: pd.DataFrame, title: str, color: str) -> None:
-    """Draw the slices of a stain below its title, which stands at `start`."""
+    """Draw the slices of a stain below its title, which stands at `start`; one alone has no bar."""
     n, places = len(slices), start + 1 + np.arange(len(slices))
     title += f"{n} slices, dashed: equal share {1 / n:.2g}" if n > 1 else "1 slice"
     axes.text(0, start, title, weight="bold", va="center")
+    if n == 1:
+        _beside(axes, 0, places[0], f"the only slice, {_patches(slices['patches'].iloc[0])}")
+        return
     axes.barh(places, slices["weight"], height=0.72, color=color)
     for place, weight, patches in zip(places, slices["weight"], slices["patches"]):
-        axes.annotate(
-            f"{weight:.3f}, {_patches(patches)}",
-            (weight, place),
-            (4, 0),
-            textcoords="offset points",
-            va="center",
-            size=8.5,
-            bbox=PAPER,
-            zorder=4,
-        )
-    if n > 1:
-        axes.plot([1 / n] * 2, [places[0] - 0.5, places[-1] + 0.5], color=INK, linestyle="--", linewidth=1.2)
+        _beside(axes, weight, place, f"{weight:.3f}, {_patches(patches)}")
+    axes.plot([1 / n] * 2, [places[0] - 0.5, places[-1] + 0.5], color=INK, linestyle="--", linewidth=1.2)
+
+
+def _beside(axes: Axes, x: float, y: float, text: str) -> None:
+    """Write a text to the right of a bar that ends at x."""
+    told = {"textcoords": "offset points", "va": "center", "size": 8.5, "bbox": PAPER, "zorder": 4}
+    axes.annotate(text, (x, y), (4, 0), **told)
 
 
 @matplotlib.rc_context(STYLE)

@@ -17,13 +17,19 @@ def read(path: Path) -> list[dict[str, Any]]:
     return yaml.safe_load(path.read_text(encoding="utf-8"))
 
 
-def facts(cohort: Mapping[str, Any], *, faithfulness: bool, class_weights: bool, columns: bool) -> set[str]:
-    """Return what a study lacks: the conditions of `unless`. columns: of the labels table, to describe cases by."""
+def facts(
+    cohort: Mapping[str, Any], *, faithfulness: bool, class_weights: bool, columns: bool, encoder: bool
+) -> set[str]:
+    """Return what a study lacks: the conditions of `unless`.
+
+    columns: of the labels table, to describe cases by. encoder: whether the study encoded the patches itself.
+    """
     lacks = {
         "no patients": cohort["patient_column"] is None,
         "no faithfulness": not faithfulness,
         "no class weights": not class_weights,
         "no columns": not columns,
+        "no encoder": not encoder,
     }
     return {name for name, lacking in lacks.items() if lacking}
 
@@ -45,7 +51,8 @@ def _in_study(item: Mapping[str, Any], lacks: Collection[str]) -> dict[str, Any]
     return found | {"item": str(found["item"])}
 
 
-def facts_of_validation(patients: bool, columns: bool, binary: bool) -> set[str]:
+def facts_of_validation(*, patients: bool, columns: bool, binary: bool, encoder: bool) -> set[str]:
     """Return what a validation on new cases lacks: conditions of `unless`, as of `facts`."""
     lacks = {"no patients": not patients, "no columns": not columns, "several classes": not binary}
+    lacks |= {"no encoder": not encoder}
     return {name for name, lacking in lacks.items() if lacking}

@@ -128,6 +128,8 @@ def flow(sources: Sequence[Mapping[str, Any]], steps: Sequence[Mapping[str, Any]
         _box(axes, (0.2 + i * (width + 0.2), y), (width, height), lines, "black", bold=len(lines))
     middles = [0.2 + width / 2 + i * (width + 0.2) for i in range(len(sources))]
     of_sources = [line for source in sources for line in _lost(source["left_out"], source["unit"])]
+    unopened = [part for source in sources for part in source.get("unopened", [])]
+    of_sources += _lost([part | {"reason": _with(part["reason"], part["why"])} for part in unopened], "files")
     for step in _distinct(steps):
         lost, of_sources = of_sources + _lost(step["left_out"]), []
         below = y + height + max(1.2, len(lost) + BOX + 0.6)
@@ -196,6 +198,10 @@ def _lost(left_out: Iterable[Mapping[str, Any]], unit: str | None = None) -> lis
         amounts = [(part["n"], unit)] if unit else [(part[name], name) for name in ("cases", "patches") if part[name]]
         lines += _wrapped(f"{', '.join(_several(*amount) for amount in amounts)}: {part['reason']}", 46, indent="  ")
     return lines
+
+
+def _with(reason: str, why: str) -> str:
+    return f"{reason} ({why})" if why else reason
 
 
 def _several(n: int, what: str) -> str:

@@ -6,7 +6,7 @@ from typing import Any
 import pandas as pd
 
 from stratamil.core.wording import averaged, listed, n_of, num, pct, span
-from stratamil.deploy.flags import FLAGS, NEAR, telling
+from stratamil.deploy.flags import NEAR, SEEDS_DISAGREE, names, telling
 
 MEANING = {
     "known_case": "The training cohort had half of the images or more. The prediction is not independent.",
@@ -16,11 +16,15 @@ MEANING = {
     "telling_stain_missing": "A stain is missing that told the class in training: the model may decide by its absence.",
     "few_patches": "Fewer patches than in any training case.",
     "feature_shift": "Patches unlike those of training: other staining, scanner or tissue, or artefacts.",
-    "members_disagree": "The seeds of a split disagree more than on most training cases; models of different splits "
-    "are not compared. With one seed: a third of the models decide otherwise.",
+    "members_disagree": "A third of the models or more decide otherwise.",
     "near_threshold": f"The probability lies within {NEAR}, or twice its SE over models, of the threshold.",
 }
 
+SEEDS = (
+    "The seeds of one split disagree more than on most training cases. Models of different splits are not compared: "
+    "of the training cases, out of fold, each was tested by one split, so that no usual range over splits is known."
+)
+WIDE = f"A wide range over models of different splits is no flag: “{SEEDS_DISAGREE}” compares the seeds of one split."
 NOT_JUDGED = "Whether patches of {} are unlike those of training was not judged: too few training cases have them."
 
 
@@ -30,15 +34,21 @@ def summary(flags: pd.DataFrame, cases: int, facts: Mapping[str, Any]) -> list[d
     facts: of the reference.
     """
     counts = flags["flag"].value_counts()
+    meaning = MEANING | ({"members_disagree": SEEDS} if by_seeds(facts) else {})
     rows = [
-        {"flag": flag, "name": name, "meaning": MEANING[flag], "n": int(counts.get(flag, 0)), "cases": cases}
-        for flag, name in FLAGS.items()
+        {"flag": flag, "name": name, "meaning": meaning[flag], "n": int(counts.get(flag, 0)), "cases": cases}
+        for flag, name in names(facts).items()
     ]
     far = next(row for row in rows if row["flag"] == "feature_shift")
-    if names := unjudged(facts):
-        far["meaning"] += f" {NOT_JUDGED.format(listed(names))}"
-        far["n"] = None if names == facts["stains"] else far["n"]
+    if stains := unjudged(facts):
+        far["meaning"] += f" {NOT_JUDGED.format(listed(stains))}"
+        far["n"] = None if stains == facts["stains"] else far["n"]
     return rows
+
+
+def by_seeds(facts: Mapping[str, Any]) -> bool:
+    """Tell whether disagreement is that of the seeds of a split, by a limit of the training cases."""
+    return facts["disagreement"]["limit"] is not None
 
 
 def unjudged(facts: Mapping[str, Any]) -> list[str]:
@@ -64,8 +74,8 @@ def grave(flags: pd.DataFrame, cases: int, facts: Mapping[str, Any]) -> list[str
         text = f"{len(far)} of {n_of(cases, 'case')} have patches unlike those of training"
         more = " The model was not tested on such images." if len(far) > cases / 4 else ""
         lines.append(f"{text}: {few(far)}.{more}")
-    if names := unjudged(facts):
-        lines.append(NOT_JUDGED.format(listed(names)))
+    if stains := unjudged(facts):
+        lines.append(NOT_JUDGED.format(listed(stains)))
     return lines
 
 
@@ -125,5 +135,5 @@ def shifted(facts: Mapping[str, Any]) -> str:
         return NOT_JUDGED.format("any stain")
     return (
         "The distance (Mahalanobis) compares a case's mean patch features with the training cases', stain by stain. "
-        f"1 is the median of held-out training cases; at least {share} had no stain beyond {num(limit, 1)}, the limit."
+        f"1 is the median of held-out training cases; at least {share} had no stain beyond {num(limit, 2)}, the limit."
     )

@@ -19,6 +19,13 @@ from stratamil.report.tuning_sentences import METRICS
 RULES = {"youden": "Youden’s index"}
 NAMES = {"adamw": "AdamW", "adam": "Adam", "sgd": "SGD", "python": "Python", "torch": "PyTorch"}
 WIDTH = 100
+# What is known of features that another program computed: whose word names the encoder; attributes of their files.
+NAMED = {"named": "the study’s settings", "extractor": "the files"}
+OF_FILES = {
+    "tile size": {"tile_size_px": " pixels", "patch_size": " pixels", "tile_size_um": " µm", "patch_size_um": " µm"},
+    "magnification": {"target_magnification": "x", "magnification": "x", "target_mpp": " µm per pixel"},
+}
+TO_ADD = "[To be added by the authors: how patches were cut and encoded, and with which weights.]"
 
 
 def text(numbers: Numbers, used: Mapping[str, Any], unit: str) -> str:
@@ -48,8 +55,9 @@ def methods(numbers: Numbers, used: Mapping[str, Any], unit: str) -> str:
     cohort, runs = used["cohort"], used["run"]
     total, stains = cohort["total"], cohort["stains"]
     of = f" of {n_of(total['patients'], 'patient')}" if unit == "patient" else ""
+    patches = "features of image patches" if runs["features"].get("encoder") == "precomputed" else "image patches"
     lines = [
-        f"Cases were classified as {listed(numbers['classes'], 'or')} from image patches of "
+        f"Cases were classified as {listed(numbers['classes'], 'or')} from {patches} of "
         f"{n_of(len(stains), 'stain')} ({listed(stains)}) by multiple-instance learning.",
         f"The cohort had {n_of(total['cases'], 'case')}{of} ({sentences.by_class(numbers['counts'])}) with "
         f"{thousands(total['slices'])} slices and {thousands(total['patches'])} patches{unread(used['flow'])}.",
@@ -73,11 +81,32 @@ def encoded(features: Mapping[str, Any], stains: Sequence[str]) -> list[str]:
         return [_several(several, stains)]
     if not features.get("encoder"):
         return []
-    if features["encoder"] != "precomputed":
-        name = _named(features["encoder"], features)
-    else:
-        name = features.get("named") or features.get("extractor")
-    return [f"A frozen encoder{f' ({name})' if name else ''} encoded each patch once{_made(features)}."]
+    if features["encoder"] == "precomputed":
+        return _of_others(features)
+    return [f"A frozen encoder ({_named(features['encoder'], features)}) encoded each patch once{_made(features)}."]
+
+
+def _of_others(features: Mapping[str, Any]) -> list[str]:
+    """Say of features that another program computed what the study and their files tell, and that it is all."""
+    named = [f"{features[key]} by {whose}" for key, whose in NAMED.items() if features.get(key)]
+    encoder = f"encoder: {' and '.join(named)}" if named else "encoder not named"
+    known = {
+        what: [_of_unit(features[key], unit) for key, unit in keys.items() if features.get(key) is not None]
+        for what, keys in OF_FILES.items()
+    }
+    told = listed([f"{what} {', '.join(values)}" for what, values in known.items() if values])
+    unknown = [what for what, values in known.items() if not values]
+    files = [f"the files give the {told}"] * bool(told)
+    if unknown:
+        neither = f"give neither {' nor '.join(unknown)}" if len(unknown) > 1 else f"do not give the {unknown[0]}"
+        files.append(f"the files {neither}")
+    many = f"{thousands(features['dim'])} " if features.get("dim") else ""
+    return [f"Another program computed the {many}features of each patch ({encoder}); {'; '.join(files)}.", TO_ADD]
+
+
+def _of_unit(value: Any, unit: str) -> str:
+    """Return a value of a file with its unit, unless it is a text, which may have its own."""
+    return value if isinstance(value, str) else f"{value:g}{unit}"
 
 
 def _named(encoder: str, identity: Mapping[str, Any]) -> str:

@@ -11,8 +11,8 @@ from stratamil.core import files, tables
 from stratamil.core.names import column, file_name
 from stratamil.core.wording import listed, n_of, num
 from stratamil.deploy import decisions
-from stratamil.deploy.flags import FLAGS
-from stratamil.report import browser_links, new_case_plots, new_case_words, page, style
+from stratamil.deploy.flags import names
+from stratamil.report import browser_links, model_pages, new_case_plots, new_case_words, page, style
 from stratamil.report.study_page import GALLERIES
 
 LIMITS = (
@@ -25,6 +25,7 @@ def write(
     folder: Path,
     facts: Mapping[str, Any],
     *,
+    bundle: Path,
     template: Path,
     colors: Sequence[str],
     name: str,
@@ -33,8 +34,8 @@ def write(
 ) -> None:
     """Write index.html into the folder of predictions, from predictions.csv, flags.csv and shift.csv there.
 
-    facts: bundle.json. template: predict.html.j2. name: of these cases. final: where galleries are, if not in `folder`.
-    browser: whether the case browser is made.
+    facts: bundle.json of the file `bundle`. template: predict.html.j2. name: of these cases. final: where galleries
+    are, if not in `folder`. browser: whether the case browser is made.
     """
     predictions, flags, shifts = (tables.read(folder / f"{kind}.csv") for kind in ("predictions", "flags", "shift"))
     excluded = tables.read_excluded(folder / "inventory/excluded.csv")
@@ -49,10 +50,11 @@ def write(
         figures={"shift": page.inline(style.svg(figure), "shift", words, colors)},
         links=links,
         images=facts["source"] == "patches",
-        said=said(found, flags, shifts, facts),
+        said=said(found, flags, shifts, facts) | {"header": header(facts, bundle)},
         left_out=left_out(excluded),
         repeated=new_case_words.repeated(excluded),
-        flag_names=FLAGS,
+        flag_names=names(facts["reference"]),
+        **model_pages.links(bundle, final or folder),
         **found,
     )
     files.write_text(shown, folder / "index.html")
@@ -107,9 +109,9 @@ def said(
     """Return the sentences of the page."""
     positive, members = found["positive"], len(facts["members"])
     development = facts["reference"]["development"]
+    wide = f" {new_case_words.WIDE}" if new_case_words.by_seeds(facts["reference"]) else ""
     shown = f"probability of {positive}" if positive else "probability of the predicted class"
     return {
-        "header": f"By {n_of(members, 'model')} of the study “{facts['title']}”.",
         "headline": headline(found),
         "notes": [
             *new_case_words.grave(flags, found["cases"], facts["reference"]),
@@ -117,10 +119,16 @@ def said(
             new_case_words.tested(development),
             *filter(None, [decisions.told(facts["decision"], facts["classes"])]),
         ],
-        "cases": f"The {shown} is the mean over {n_of(members, 'model')}; the range is that of the single models.",
+        "cases": f"The {shown} is the mean over {n_of(members, 'model')}, the range that of the single models.{wide}",
         "shift": new_case_words.shifted(facts["reference"]),
         "limits": LIMITS,
     }
+
+
+def header(facts: Mapping[str, Any], bundle: Path) -> str:
+    """Say which models predicted. facts: bundle.json of the file `bundle`."""
+    models = n_of(len(facts["members"]), "model")
+    return f"By {models} of the study “{facts['title']}”: {model_pages.told(facts, bundle)}."
 
 
 def headline(found: Mapping[str, Any]) -> str:

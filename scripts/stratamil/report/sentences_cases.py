@@ -4,7 +4,9 @@ import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from stratamil.core.wording import listed, n_of, num, pct, percentages
+from stratamil.cohort.manifest import EXCLUDED
+from stratamil.core.names import UNKNOWN_STAIN
+from stratamil.core.wording import listed, n_of, num, pct, percentages, thousands
 from stratamil.report.cohort_sentences import unread
 from stratamil.report.sentences import first_sentence, quoted
 
@@ -12,6 +14,13 @@ PRESET = r", read from .*? and checked:"  # of what a cohort says of preset spli
 CHANCE = 0.5
 EQUAL_SHARE = (0.95, 1.05)  # mean weight of a stain, as a multiple of an equal share, that counts as equal
 UNIFORM = 0.98  # normalised entropy beyond which attention is close to equal weights
+# Of each source of patches the words of its unit; a reason without its setting; reasons of files that are no patches.
+LOST = {
+    "files of the patches folder": ("patch file", ""),
+    "rows of the feature files": ("row", " of the feature files"),
+}
+OTHER_STAIN = "stain not of the study"
+NO_PATCH = ("copy", "same bytes", "hidden", "in a hidden", "not an image", "not a regular file")
 OPEN = 5  # warnings that the report itself shows
 
 
@@ -53,7 +62,26 @@ def excluded(flow: Mapping[str, Any]) -> str:
     why = f"{n} {'was' if n == 1 else 'were'} excluded ({', '.join(reasons)})" if reasons else "none was excluded"
     bare = sum(part.get("cases", 0) for source in flow["sources"] for part in source["left_out"])
     no_label = f" {n_of(bare, 'case')} with patches {'has' if bare == 1 else 'have'} no label." if bare else ""
-    return f"{begin}; {why}.{no_label}"
+    return f"{begin}; {why}.{no_label}" + "".join(f" {line}" for line in files_excluded(flow))
+
+
+def files_excluded(flow: Mapping[str, Any]) -> list[str]:
+    """Say how many files of patches or features took no part, and why; nothing of copies and of what is no patch."""
+    lines = []
+    for source in flow["sources"]:
+        opened = [part for part in source["left_out"] if not part["reason"].startswith(NO_PATCH)]
+        lost = [part for part in opened if "cases" not in part] if source["name"] in LOST else []
+        reasons = {part["reason"].replace(UNKNOWN_STAIN, OTHER_STAIN): part["n"] for part in lost}
+        lines += [f"{_gone(reasons, *LOST[source['name']])}."] if lost else []
+        marked = {part["why"]: part["n"] for part in source.get("unopened", []) if part["reason"] == EXCLUDED}
+        lines += [f"{_gone(marked, 'feature file', '', ' in the manifest')}."] if marked else []
+    return lines
+
+
+def _gone(reasons: Mapping[str, int], noun: str, of: str, where: str = "") -> str:
+    """Return `2 feature files were excluded in the manifest (cannot be read: 2)`."""
+    n, why = sum(reasons.values()), ", ".join(f"{why}: {thousands(n)}" for why, n in reasons.items() if why)
+    return f"{n_of(n, noun)}{of} {'was' if n == 1 else 'were'} excluded{where}{why and f' ({why})'}"
 
 
 def errors(rows: Sequence[Mapping[str, Any]], unit: str, several: bool) -> str:

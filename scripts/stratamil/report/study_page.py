@@ -181,6 +181,7 @@ def _checklists(path: Path, numbers: Mapping[str, Any], used: Mapping[str, Any])
         faithfulness=used["faithfulness"] is not None,
         class_weights=used["run"]["train"].get("class_weights") not in (None, "none"),
         columns=bool(numbers.get("columns")),
+        encoder=used["run"]["features"].get("encoder") != "precomputed",
     )
     return checklists.states(checklists.read(path), lacks)
 

@@ -8,13 +8,14 @@ from typing import Any
 import pandas as pd
 
 from stratamil.core import files
-from stratamil.deploy.flags import FLAGS
+from stratamil.deploy.flags import names
 from stratamil.evaluation.external import Cohort
 from stratamil.report import (
     checklists,
     clinical_sentences,
     cohort_plots,
     decision_plots,
+    model_pages,
     new_case_plots,
     new_case_words,
     page,
@@ -34,12 +35,13 @@ COLOURS = {"haematoxylin": "haematoxylin", "eosin": "eosin", "dab": "DAB", "opti
 class Sources:
     """What the page says beside the numbers.
 
-    facts: bundle.json. flags, predicted: of all predicted cases, and their number. flow: of `validation.followed`.
-    predictions: the folder of predict. patients: whether they are known. inputs: name -> SHA-256. provenance: commit
-    and versions. browser: whether the case browser is made beside the predictions.
+    facts: bundle.json of the file `bundle`. flags, predicted: of all predicted cases, and their number. flow: of
+    `validation.followed`. predictions: the folder of predict. patients: whether they are known. inputs: name ->
+    SHA-256. provenance: commit and versions. browser: whether the case browser is made beside the predictions.
     """
 
     facts: Mapping[str, Any]
+    bundle: Path
     flags: pd.DataFrame
     flow: Mapping[str, Any]
     predicted: int
@@ -83,22 +85,35 @@ def build(
         figures={each: page.inline(svgs[each], each, words, colors) for each, (_, words) in drawn.items()},
         links={case: [(label, f"{near}/{href}") for label, href in each] for case, each in cases.items()},
         images=sources.facts["source"] == "patches",
-        said=validation_words.of_page(found, sources.flags, sources.predicted, sources.facts, unit),
+        said=said(found, sources, unit),
         table=table(found["characteristics"]),
         colours=COLOURS,
-        checklists=checklists.states(
-            lists, checklists.facts_of_validation(sources.patients, bool(study.columns), study.binary)
-        ),
-        flag_names=FLAGS,
+        checklists=_checklists(lists, study, sources),
+        flag_names=names(sources.facts["reference"]),
         flags=sources.flags.to_dict("records"),
         summary=new_case_words.summary(sources.flags, sources.predicted, sources.facts["reference"]),
         predicted=sources.predicted,
         predict_page=f"{near}/index.html",
         inputs=sources.inputs,
         provenance=sources.provenance,
+        **model_pages.links(sources.bundle, final),
         **shown,
     )
     files.write_text(text, folder / "index.html")
+
+
+def said(found: Mapping[str, Any], sources: Sources, unit: str) -> dict[str, Any]:
+    """Return the sentences of the page. unit: patient or case."""
+    told = validation_words.of_page(found, sources.flags, sources.predicted, sources.facts, unit)
+    model = model_pages.told(sources.facts, sources.bundle)
+    return told | {"header": f"{told['header']} {model[0].upper()}{model[1:]}."}
+
+
+def _checklists(lists: list[dict[str, Any]], study: Cohort, sources: Sources) -> list[dict[str, Any]]:
+    """Return the checklists with the state of each item in this validation."""
+    encoder = sources.facts["source"] == "patches"
+    given = {"patients": sources.patients, "columns": bool(study.columns), "binary": study.binary, "encoder": encoder}
+    return checklists.states(lists, checklists.facts_of_validation(**given))
 
 
 def figures(study: Cohort, found: Mapping[str, Any], sources: Sources, colors: Sequence[str]) -> dict[str, Any]:

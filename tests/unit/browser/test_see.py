@@ -1,5 +1,6 @@
 """What one sees in the case browser, in a real browser: cases, a case, its patches, one patch, its place."""
 
+import io
 import re
 from urllib.parse import quote
 
@@ -7,6 +8,7 @@ import browser_data
 import numpy as np
 import pytest
 from browser_data import CLASSES, HOSTILE, STAINS
+from PIL import Image
 
 pytestmark = pytest.mark.slow
 
@@ -345,7 +347,8 @@ def test_what_is_missing_is_named(visit, study):
     assert seen.cell(3).locator(".thumb").inner_text() == "no image"
     seen = visit("#case=101")  # features without images, and only the patches with the most attention
     seen.cell(0).wait_for()
-    assert [seen.cell(i).locator(".thumb").inner_text() for i in range(8)] == [str(i) for i in range(8)]
+    shown = [seen.cell(i).locator(".thumb").inner_text().split("\n") for i in range(8)]
+    assert shown == [[STAINS[1], "B1", f"#{i}"] for i in range(8)]  # the number alone is that of a patch of each slice
     assert "8 of 108 patches" in seen.text(".carried")
     assert "100 patches are not in this browser, with 20.0% of the attention" in seen.text(".carried")
     seen = visit("#case=7")
@@ -360,6 +363,43 @@ def test_a_file_that_is_missing_is_named(visit, tmp_path):
     assert "data/case_0~x%26.js is missing. Copy the whole folder" in seen.text(".carried")
     (made.root / "data/cases.js").unlink()
     assert "data/cases.js is missing" in visit(address=made.address()).text("main")
+
+
+LIGHT, DARK = 240, 200
+MANY = {(stain, f"slice {i} of a long name"): 2 for stain in (0, 1, 2) for i in range(24)}
+
+
+@pytest.fixture(scope="module")
+def of_many_slices(tmp_path_factory):
+    few = {key: n for key, n in MANY.items() if int(key[1].split()[1]) < 4}
+    made = [("few", few), ("many", MANY)]
+    cases = [(name, "01", 0, (0.9, 0.1), slices, {"bare": True}) for name, slices in made]
+    return browser_data.Study(tmp_path_factory.mktemp("slices"), cases, images=False)
+
+
+def test_slices_that_do_not_fit_show_that_they_go_on(visit, of_many_slices):
+    """Scroll bars can be hidden: the lower edge is dark until the last slice is in sight."""
+
+    def edge():
+        """Median grey of the lowest pixels of the box."""
+        with Image.open(io.BytesIO(box.screenshot())) as shot:
+            return np.median(np.asarray(shot.convert("L"))[-6:-2])
+
+    def hidden():
+        return box.evaluate("box => box.scrollHeight - box.clientHeight - box.scrollTop")
+
+    for width in (1300, 1000):
+        seen = visit(address=of_many_slices.address("#case=few"), width=width)
+        box = seen.page.locator(".attention .slices")
+        box.wait_for()
+        assert hidden() <= 1 and edge() > LIGHT
+    seen = visit(address=of_many_slices.address("#case=many"), width=1000)
+    box = seen.page.locator(".attention .slices")
+    box.wait_for()
+    assert hidden() > 100 and edge() < DARK
+    box.evaluate("box => box.scrollTo(0, box.scrollHeight)")
+    seen.page.wait_for_timeout(100)
+    assert hidden() <= 1 and edge() > LIGHT
 
 
 BARE = tuple((*case[:5], {"bare": True, **case[5]}) for case in (browser_data.CASES[0], browser_data.CASES[2]))

@@ -6,6 +6,7 @@ import shlex
 import shutil
 import struct
 import zipfile
+from dataclasses import asdict
 from pathlib import Path
 
 import bundles
@@ -106,9 +107,12 @@ def test_the_card_tells_the_ensemble_from_single_trainings(made):
     numbers, facts = cross_split.numbers(study), bundle.read(made.zip).facts
     card, results = " ".join(bundle.read(made.zip).card.split()), facts["results"]
     for name, of in (("fold_mean", "mean of the test sets"), ("roc_auc", "pooled")):
-        quoted, mean = numbers["out_of_fold"][name].value, numbers["ensemble"][name].value
-        assert results["single"][name] == pytest.approx(quoted) and results[name]["value"] == pytest.approx(mean)
-        assert f"AUROC of single trainings, {of} | {quoted:.3f} |" in card
+        quoted, mean = numbers["out_of_fold"][name], numbers["ensemble"][name].value
+        assert results["single"][name] == pytest.approx(asdict(quoted)) and results[name]["value"] == pytest.approx(
+            mean
+        )
+        ci = f"{quoted.value:.3f} ({quoted.low:.3f} to {quoted.high:.3f})"
+        assert f"AUROC of single trainings, {of} | {ci} |" in card
         assert f"AUROC of the ensemble, {of} | {mean:.3f} (" in card
     assert "those of the AUROC from Newcombe's method, because a class has fewer than 20 cases;" in card
     by_score = intervals.score_interval(results["roc_auc"]["value"], study.sides(study.ensemble))

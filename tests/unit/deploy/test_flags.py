@@ -12,6 +12,7 @@ from factories import GRAMMAR, OF_LABELS, STAINS
 from made_new_cases import LIKE, PROBS, N, moved, new
 
 from stratamil.cohort import inventory, labels
+from stratamil.core import wording
 from stratamil.deploy import flags, reference, shift
 from stratamil.deploy.reference import Reference
 from stratamil.features import extract, networks, store
@@ -171,11 +172,32 @@ def test_members_that_disagree(cohort):
     rows = found(cohort[2], new(LIKE), p=0.5, sd=limit).flags.query("flag == 'members_disagree'")
     assert rows["reason"].str.contains("between seeds of a split; 95% of training cases had").all()
     assert not any("members_disagree" in of for of in raised(found(cohort[2], new(LIKE), apart=0.8)).values())
-    assert "different splits are not compared" in new_case_words.MEANING["members_disagree"]
+    told = disagreement(cohort[2].facts)
+    assert told["name"] == "Seeds disagree" and "different splits are not compared" in told["meaning"]
     alone = Reference(cohort[2].arrays, cohort[2].facts | {"disagreement": {"limit": None, "share": 0.95}})
     one = new({"a": LIKE["1"]})
     rows = found(alone, one, p=0.6, sd=0.2).flags.query("flag == 'members_disagree'")
     assert rows["reason"].tolist() == ["50% of the models decide otherwise"]
+    assert (
+        disagreement(alone.facts)["name"] == "Models disagree" and "split" not in disagreement(alone.facts)["meaning"]
+    )
+
+
+def disagreement(facts):
+    """What the page says of this flag."""
+    rows = new_case_words.summary(pd.DataFrame({"flag": []}), 1, facts)
+    return next(row for row in rows if row["flag"] == "members_disagree")
+
+
+def test_a_flag_has_as_many_digits_as_tell_value_and_limit_apart(cohort):
+    facts = cohort[2].facts | {"shift": cohort[2].facts["shift"] | {"limit": 1.6585}}
+    shifts = pd.DataFrame({"case_id": "N43", "stain": ["h&e", "sox10"], "shift": [3.0, 1.6779]})
+    ((*_, reason),) = flags._shifted(facts, shifts)
+    assert "h&e 3.00 and sox10 1.68 times the usual distance, limit 1.66" in reason
+    table = pd.DataFrame({"case_id": ["7"], "a": 0.4979, "b": 0.5021, "sd": 0.1})
+    ((*_, reason),) = flags._near(table, ["a", "b"], 0.5018, 10)
+    assert reason.startswith("probability 0.5021, the threshold 0.5018:")
+    assert wording.apart(0.5, 0.5, 2) == ("0.50", "0.50")
 
 
 @pytest.mark.parametrize(

@@ -178,6 +178,7 @@ def page(validated, known, tmp_path_factory):
     folder = tmp_path_factory.mktemp("validation")
     sources = validation_page.Sources(
         facts=made_new_cases.facts(known),
+        bundle=Path("made.zip"),
         flags=found.flags,
         flow=flow,
         predicted=len(table),
@@ -201,6 +202,7 @@ def test_the_page_says_what_is_frozen_and_what_is_updated(page):
     assert "out-of-fold AUROC" in text and "not defined" not in text.split('id="calibration"')[1].split("</section>")[0]
     assert "on 40 new cases: " in text and "<h1>Validation on new cases: other hospital</h1>" in text
     words = re.sub("<.*?>", " ", text).lower()  # where they come from, the page does not know
+    assert "it was not developed on. bundle made.zip." in words and "all pages" not in words
     assert "another cohort" not in words and words.count("external validation") == 1
     numbers = json.loads((folder / "validation.json").read_text(encoding="utf-8"))
     assert numbers["cases"] == 40 and numbers["threshold"] == 0.45
@@ -286,14 +288,16 @@ def test_what_was_not_judged_is_not_called_near(known, limit, usual):
     assert "not judged" in new_case_words.shifted(facts) or limit is not None
 
 
-@pytest.mark.parametrize("width", [1280, 500])
+@pytest.mark.parametrize("width", [1280, 1200, 800, 500])
 def test_a_browser_shows_the_page_without_fault(page, width, tmp_path):
     found = pages.browse(page[0], width, "Case", tmp_path)
     assert found["errors"] == [] and found["width"] <= found["screen"]
+    assert "cohorts" not in found["cut"] or width < 800  # its last column is what the text speaks of
 
 
 @pytest.fixture(scope="module")
-def predict(validated, known, tmp_path_factory):
+def predict_by(validated, known, tmp_path_factory):
+    """A function that writes the page of predictions by the model in a file, and returns it."""
     table, _, found, *_ = validated
     folder = tmp_path_factory.mktemp("predict")
     for name, each in (("predictions", table), ("flags", found.flags), ("shift", found.shift)):
@@ -310,8 +314,34 @@ def predict(validated, known, tmp_path_factory):
     gallery.mkdir(parents=True)
     (gallery / f"case_{file_name('new 1')}_top_effective_patches.png").touch()
     template = REPOSITORY / "report/predict.html.j2"
-    predict_page.write(folder, made_new_cases.facts(known), template=template, colors=COLORS, name="spring")
-    return (folder / "index.html").read_text(encoding="utf-8")
+    how = {"template": template, "colors": COLORS, "name": "spring"}
+    facts = made_new_cases.facts(known, versions={"stratamil": "0.1.0"}, commit="0123456789abcdef+")
+
+    def written(bundle):
+        predict_page.write(folder, facts, bundle=bundle, **how)
+        return (folder / "index.html").read_text(encoding="utf-8")
+
+    return written
+
+
+@pytest.fixture(scope="module")
+def predict(predict_by):
+    return predict_by(Path("made.zip"))
+
+
+def test_predictions_name_their_model_and_lead_to_its_study_where_that_is(predict_by, tmp_path):
+    study = tmp_path / "a study"
+    for path in ("model/made.zip", "index.html", "report/index.html", "copied/made.zip"):
+        (study / path).parent.mkdir(parents=True, exist_ok=True)
+        (study / path).touch()
+    text, copied = predict_by(study / "model/made.zip"), predict_by(study / "copied/made.zip")
+    model = "By 2 models of the study “Made study”: bundle made.zip, made by StrataMIL 0.1.0, commit 0123456789ab."
+    assert model in text and model in copied
+    first, report = (re.search(f'<a href="([^"]*)">{words}</a>', text)[1] for words in ("All pages", "Report of .*?"))
+    assert first.endswith("/a%20study/index.html") and report.endswith("/a%20study/report/index.html")
+    assert "All pages" not in copied and "Report of the study" not in copied
+    (study / "report/index.html").unlink()
+    assert "Report of the study" not in predict_by(study / "model/made.zip")
 
 
 def test_the_page_of_predictions_needs_no_label_and_leads_to_galleries(predict):
@@ -319,6 +349,8 @@ def test_the_page_of_predictions_needs_no_label_and_leads_to_galleries(predict):
     assert elements.unclosed == [] and pages.outside(elements.found) == []
     assert "had a part in the training: 3 and 4" in predict and "Known case" in predict
     assert "Not predicted: 1 case and 2 files" in predict
+    assert ("range over models of different splits is no flag" in predict) == ("<th>Seeds disagree</th>" in predict)
+    assert ("Seeds disagree" in predict) != ("Models disagree" in predict)
     links = [attrs.get("href") for tag, attrs in elements.found if tag == "a"]
     assert [link for link in links if link.startswith("attention_analysis/case_effective_patches/case_new")]
 

@@ -8,6 +8,7 @@ import subprocess
 import sys
 import time
 from dataclasses import replace
+from itertools import pairwise
 
 import numpy as np
 import pandas as pd
@@ -324,6 +325,33 @@ def test_missing_and_broken_images_leave_a_named_gap(study, monkeypatch):
     assert list(drawn(file, table)) == list(of_case["path"][3:])
 
 
+def one_slice_each(**weights):
+    """A case whose stains have these weights and a slice each; the last has two slices where its weight is negative."""
+    rows = [(stain, name) for stain, weight in weights.items() for name in ("s1", "s2")[: 1 + (weight < 0)]]
+    table = pd.DataFrame(rows, columns=["stain", "slice_id"]).assign(path="p", patch_weight=1.0)
+    table["slice_weight"] = [0.5 if weights[stain] < 0 else 1.0 for stain, _ in rows]
+    table["stain_weight"] = [abs(weights[stain]) for stain, _ in rows]
+    table["effective_weight"] = table["slice_weight"] * table["stain_weight"]
+    return attention_tables.Case("7", "a", "a", 0.5, table)
+
+
+def widths(axes):
+    return [bar.get_width() for bar in axes.patches]
+
+
+def test_slices_that_are_alone_in_their_stain_are_no_full_bars():
+    """Where each stain has one slice, the stains are what is to be compared; a slice alone has nothing to share."""
+    colors = {"h&e": "#111111", "ki67": "#222222", "sox10": "#333333"}
+    (axes,) = case_plots.slice_ranks(one_slice_each(**{"h&e": 0.3, "ki67": 0.7}), colors, "split 01").axes
+    assert widths(axes) == [0.3, 0.7] and axes.get_xlabel() == "stain weight (adds up to 1 over the case)"
+    said = [text.get_text() for text in axes.texts]
+    assert "Case 7: stain weights" in said and "sox10: missing" in said and not any("1.000" in line for line in said)
+    (axes,) = case_plots.slice_ranks(one_slice_each(**{"h&e": 0.3, "ki67": -0.7}), colors, "split 01").axes
+    assert widths(axes) == [0.5, 0.5] and "the only slice, 1 patch" in [text.get_text() for text in axes.texts]
+    (axes,) = case_plots.slice_ranks(one_slice_each(**{"h&e": 1.0}), colors, "split 01").axes
+    assert any("the only slice of the case" in text.get_text() for text in axes.texts)
+
+
 def test_maps_show_each_patch_at_its_place_in_the_colour_of_its_ratio(study):
     case = read_cases(study)[0]
     random, n = np.random.default_rng(1), len(case.patches)
@@ -340,6 +368,34 @@ def test_maps_show_each_patch_at_its_place_in_the_colour_of_its_ratio(study):
     placed = patches.dropna(subset="x")
     assert shown == {(row.x, row.y): ratio_scale.ratio_color(row.effective_weight * n) for row in placed.itertuples()}
     assert len([axes for axes in figure.axes[:-1] if axes.collections]) == 2
+
+
+@pytest.mark.parametrize("slices", [1, 6, 20])
+def test_slices_on_a_map_have_frames_that_stand_apart_and_use_the_room(slices):
+    """Patches lie in 6 columns, as some programs write a slice; of several slices one has a single patch."""
+    counts = [*np.random.default_rng(slices).integers(8, 40, slices)]
+    counts[1:2] = [1] * (slices > 1)
+    rows = [("h&e", f"s{i}", k % 6 * 512.0, k // 6 * 512.0) for i, n in enumerate(counts) for k in range(n)]
+    table = pd.DataFrame(rows, columns=["stain", "slice_id", "x", "y"])
+    table = table.assign(effective_weight=1 / len(table), effective_ratio=1.0)
+    figure = case_plots.maps(attention_tables.Case("7", "a", "a", 0.5, table), "split 01")
+    figure.draw_without_rendering()
+    maps = figure.axes[:-1]
+    assert len(maps) == slices and all(spine.get_visible() for axes in maps for spine in axes.spines.values())
+    dots, apart, frames = [], [], [axes.get_window_extent() for axes in maps]
+    for axes, frame in zip(maps, frames):
+        (points,) = axes.collections
+        where = axes.transData.transform(points.get_offsets())
+        radius = np.sqrt(points.get_sizes()[0]) / 72 * figure.dpi / 2
+        assert (where - radius >= frame.min).all() and (where + radius <= frame.max).all()
+        dots.append((where.min(0), where.max(0)))
+        apart += [np.linalg.norm(one - other) for one, other in pairwise(where)]
+    gaps = [left[0] - right[0] for (_, right), (left, _) in pairwise(dots) if left[0] > right[0]]  # in one row
+    assert min(gaps, default=np.inf) > 1.5 * min(apart)
+    words = [text.get_window_extent() for axes in maps for text in axes.texts]
+    assert not any(word.overlaps(frame) for word in words for frame in frames)
+    (left, low), (right, high) = np.min([each.min for each in frames], 0), np.max([each.max for each in frames], 0)
+    assert sum(each.width * each.height for each in frames) > 0.3 * (right - left) * (high - low)
 
 
 def test_patches_with_images_and_places_have_galleries_and_a_map(study):

@@ -18,7 +18,7 @@ from factories import read_labels as labels
 from feature_files import XY, D, X, clam, h5, listed, made, npz, parquet, problems, scan, stamp, trident
 from repository import REPOSITORY
 
-from stratamil.cohort import inventory, manifest, patch_files
+from stratamil.cohort import flow, inventory, manifest, patch_files
 from stratamil.core import schema
 from stratamil.core.errors import UserError
 from stratamil.features import precomputed, precomputed_readers, store
@@ -366,6 +366,19 @@ def test_feature_files_that_no_row_names_are_listed(tmp_path):
     assert found == [(name, manifest.UNLISTED, "") for name in ("b2.H5", "b10.h5")]
 
 
+def test_reasons_in_a_manifest_are_told_by_their_first_words_and_many_are_one():
+    def unopened(*details):
+        rows = [("file", f"{i}.h5", manifest.EXCLUDED, why, 0) for i, why in enumerate(details)]
+        excluded = pd.DataFrame(rows, columns=["kind", "name", "reason", "detail", "patches"])
+        found = flow.sources(pd.DataFrame({"n_patches": [8]}), excluded, images=False)[1]["unopened"]
+        return [(part["why"], part["n"]) for part in found]
+
+    assert unopened("cannot be read: eof = 900", "cannot be read: no file", "x") == [("cannot be read", 2), ("", 1)]
+    assert unopened(*"abcde") == [("", 5)]
+    ((long, _),) = unopened("blur " * 40)
+    assert long.startswith("blur blur") and long.endswith("…") and len(long) <= 60
+
+
 def test_a_file_that_the_manifest_excludes_is_not_opened_and_keeps_its_reason(tmp_path):
     clam(tmp_path / "a.h5", X, XY)
     (tmp_path / "b.h5").write_bytes(b"cut")
@@ -383,6 +396,9 @@ def test_a_file_that_the_manifest_excludes_is_not_opened_and_keeps_its_reason(tm
     rows = [("file", *each, 0) for each in found] + [("file", "g.h5", "stain", "x", 3)]
     excluded = pd.DataFrame(rows, columns=["kind", "name", "reason", "detail", "patches"])
     assert inventory.of_files(excluded).tolist() == [0, 0, 3]
+    source = flow.sources(pd.DataFrame({"n_patches": [8]}), excluded, images=False)[1]
+    assert source["unopened"] == [{"reason": manifest.EXCLUDED, "why": why, "n": 1} for why in ("cut", "lost")]
+    assert (source["n"], source["kept"], source["left_out"]) == (11, 8, [{"reason": "stain", "n": 3}])
     with pytest.raises(UserError, match="every row is excluded"):
         manifest.read(listed(tmp_path, "a.h5,1,he,match1,no", head="file,case,stain,slice,excluded"), tmp_path)
 

@@ -6,8 +6,12 @@ from repository import REPOSITORY
 from stratamil.report import checklists, report_text, validation_words
 
 LISTS = checklists.read(REPOSITORY / "report/checklists.yaml")
-EVERYTHING = checklists.facts({"patient_column": "P"}, faithfulness=True, class_weights=True, columns=True)
-NOTHING = checklists.facts({"patient_column": None}, faithfulness=False, class_weights=False, columns=False)
+EVERYTHING = checklists.facts(
+    {"patient_column": "P"}, faithfulness=True, class_weights=True, columns=True, encoder=True
+)
+NOTHING = checklists.facts(
+    {"patient_column": None}, faithfulness=False, class_weights=False, columns=False, encoder=False
+)
 
 
 def items(lacks, name="TRIPOD+AI"):
@@ -61,7 +65,7 @@ def test_nothing_is_claimed_that_the_study_does_not_show():
 def test_an_external_validation_answers_the_items_of_an_evaluation(patients, columns, binary):
     """Items that TRIPOD+AI marks D, for development alone, are not on its list; each place is on its page."""
     lists = checklists.read(REPOSITORY / "report/checklist_external.yaml")
-    lacks = checklists.facts_of_validation(patients, columns, binary)
+    lacks = checklists.facts_of_validation(patients=patients, columns=columns, binary=binary, encoder=columns)
     found = {item["item"]: item for item in checklists.states(lists, lacks)[0]["items"]}
     of_development = {"9a", "12a", "12b", "12c", "15", "22", "27a", "27b"}
     assert list(found) == [item for item in items(EVERYTHING) if item not in of_development]
@@ -79,3 +83,13 @@ def test_what_a_study_lacks_changes_its_states():
     assert items(EVERYTHING, "CLAIM 2024")["31"]["where"] == ["attention", "faithfulness"]
     assert items(NOTHING, "CLAIM 2024")["31"]["where"] == ["attention"]
     assert (items(EVERYTHING)["23a"]["state"], items(NOTHING)["23a"]["state"]) == ("answered", "partly")
+
+
+def test_where_another_program_computed_the_features_nothing_is_claimed_of_their_encoder():
+    for name in ("TRIPOD+AI", "CLAIM 2024"):
+        for item in items({"no encoder"}, name).values():
+            assert item["state"] != checklists.ANSWERED or "encod" not in item["remark"], item
+    claim = {item: items({"no encoder"}, "CLAIM 2024")[item] for item in ("9", "24")}
+    assert [item["state"] for item in claim.values()] == [checklists.PARTLY, checklists.PARTLY]
+    assert claim["24"]["remark"] == "seeds; the weights of the encoder are not known here"
+    assert items(EVERYTHING, "CLAIM 2024")["24"]["state"] == checklists.ANSWERED

@@ -47,13 +47,31 @@ def used(results=RESULTS, **parts):
     return made | {"faithfulness": None, "run": paragraphs.facts(results, SIZES)} | parts
 
 
+TILES = {"tile_size_px": 224, "tile_size_um": 256.0, "target_magnification": 20}
+OF_FILES = "the files give the tile size 224 pixels, 256 µm and magnification 20x."
+
+
 @pytest.mark.parametrize(
-    "said, name", [({"named": "uni2", "extractor": "x"}, " (uni2)"), ({"extractor": "x"}, " (x)"), ({}, "")]
+    "said, encoder, files",
+    [
+        (
+            {"named": "uni2", "extractor": "x"},
+            "encoder: uni2 by the study’s settings and x by the files",
+            "the files give neither tile size nor magnification.",
+        ),
+        ({"extractor": "x"} | TILES, "encoder: x by the files", OF_FILES),
+        (
+            {"patch_size": 256},
+            "encoder not named",
+            "the files give the tile size 256 pixels; the files do not give the magnification.",
+        ),
+    ],
 )
-def test_precomputed_features_are_of_the_encoder_that_is_known(said, name):
+def test_of_features_of_another_program_nothing_is_said_but_what_is_known(said, encoder, files):
     run = paragraphs.facts(RESULTS | {"features": {"encoder": "precomputed", "dim": 8} | said}, SIZES)
     text = paragraphs.methods(numbers(), used(run=run), "patient")
-    assert f"A frozen encoder{name} encoded each patch once into 8 features." in text
+    assert f"Another program computed the 8 features of each patch ({encoder}); {files} [To be added" in text
+    assert "from features of image patches of 1 stain" in text and "frozen" not in text.lower()
 
 
 def test_the_pretraining_of_the_encoder_is_named_where_it_is_known():
@@ -66,10 +84,6 @@ def test_the_pretraining_of_the_encoder_is_named_where_it_is_known():
     assert paragraphs.encoded(both, ["h&e"]) == [
         "Frozen encoders encoded each patch once: efficientnet_lite0 (pretrained on ImageNet) at 128 pixels into 1,280 "
         "features and uni (pretrained, weights of MahmoodLab/UNI on the Hugging Face Hub) into 1,024 features (joined)."
-    ]
-    precomputed = {"encoder": "precomputed", "named": "uni", "dim": 1024}  # of which weights is not known
-    assert paragraphs.encoded(precomputed, []) == [
-        "A frozen encoder (uni) encoded each patch once into 1,024 features."
     ]
 
 

@@ -110,6 +110,14 @@ def test_what_either_source_loses_leaves_the_way_of_both():
     assert len(down) == 2 and across[0] == min(down) < max(down) < across[1]
 
 
+def test_feature_files_that_were_not_opened_are_among_what_is_left_out():
+    unopened = [{"reason": "marked", "why": "cannot be read", "n": 1}, {"reason": "not listed", "why": "", "n": 2}]
+    source = {"name": "rows of the feature files", "unit": "rows", "n": 60, "left_out": [], "unopened": unopened}
+    step = {"name": "used", "cases": 8, "patients": None, "patches": 60, "counts": {"a": 8}, "left_out": []}
+    drawn = [each.get_text() for each in cohort_plots.flow([source], [step]).axes[0].texts]
+    assert "1 file: marked (cannot be read)" in drawn and "2 files: not listed" in drawn
+
+
 def test_a_step_that_leaves_nothing_out_has_no_box_of_its_own():
     """What is left out before one of several equal steps stays beside the box that is left of them."""
     sources = [{"name": "rows of the labels table", "n": 7, "unit": "rows", "left_out": [{"reason": "twice", "n": 1}]}]

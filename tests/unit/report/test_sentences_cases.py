@@ -2,6 +2,8 @@
 
 import pytest
 
+from stratamil.cohort.manifest import EXCLUDED, UNLISTED
+from stratamil.core.names import UNKNOWN_STAIN
 from stratamil.report import sentences_cases as cases
 from stratamil.report import sentences_methods as methods
 from stratamil.stats.intervals import Estimate
@@ -26,7 +28,8 @@ STEPS = [
 
 
 def flow(steps, *left_out):
-    return {"steps": steps, "sources": [{"left_out": [{"reason": "hidden file", "n": 2}, *left_out]}]}
+    name = "files of the patches folder"
+    return {"steps": steps, "sources": [{"name": name, "left_out": [{"reason": "hidden file", "n": 2}, *left_out]}]}
 
 
 def test_the_cohort_in_a_few_lines():
@@ -45,6 +48,26 @@ def test_the_cohort_in_a_few_lines():
     assert cases.excluded(flow([STEPS[0], STEPS[0]])).endswith("; none was excluded.")
     told = cases.excluded(flow([STEPS[0], STEPS[0]], {"reason": "no row in the labels (2 cases)", "n": 9, "cases": 2}))
     assert told.endswith("; none was excluded. 2 cases with patches have no label.")
+
+
+def test_files_that_were_excluded_are_told_beside_cases():
+    """“None was excluded” is of cases: a slice that was lost is no case."""
+    none = [STEPS[0], STEPS[0]]
+    told = cases.excluded(flow(none, {"reason": UNKNOWN_STAIN, "n": 1200}, {"reason": "broken link", "n": 1}))
+    assert told.endswith("1,201 patch files were excluded (stain not of the study: 1,200, broken link: 1).")
+    rows = {"name": "rows of the feature files", "left_out": [{"reason": UNKNOWN_STAIN, "n": 1}]}
+    rows |= {
+        "unopened": [
+            {"reason": EXCLUDED, "why": "cannot be read", "n": 1},
+            {"reason": EXCLUDED, "why": "", "n": 2},
+            {"reason": UNLISTED, "why": "", "n": 7},
+        ]
+    }
+    labels = {"name": "rows of the labels table", "left_out": [{"reason": "repeats a case", "n": 3}]}
+    assert cases.excluded({"steps": none, "sources": [labels, rows]}).endswith(
+        "; none was excluded. 1 row of the feature files was excluded (stain not of the study: 1). "
+        "3 feature files were excluded in the manifest (cannot be read: 1)."
+    )
 
 
 @pytest.mark.parametrize(
