@@ -161,7 +161,7 @@ def shortcuts(cohort: Cohort) -> str:
     chance = auc.low is not None and auc.low <= 0.5
     what = "tissue" if best["measure"].startswith("share") else "a patch"
     return (
-        f"Without looking at {what}, the {best['measure']} separates the classes best: AUROC "
+        f"Without looking at {what}, the {best['measure']} separates the classes most clearly: AUROC "
         f"{num(auc.value, 2)}{ci}"
         f"{'; the CI includes 0.5, which is chance' if chance else ''}."
     )

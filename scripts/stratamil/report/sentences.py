@@ -27,6 +27,12 @@ class Card(NamedTuple):
     note: str
 
 
+ORDER = (
+    "Check the order of cohort.classes: training takes the first for the absence of the others; if none is, set "
+    "train.instance_weight: 0."
+)
+
+
 def ci(estimate: Estimate, digits: int = 2, more: str = "") -> str:
     """Return ` (95% CI 0.81 to 0.93)`, or nothing where there is none. more: said before it, in the same brackets."""
     parts = [more, "" if estimate.low is None else f"95% CI {span(estimate.low, estimate.high, digits)}"]
@@ -330,7 +336,8 @@ def no_better(numbers: Numbers) -> str:
         on = f" in the {n_of(best['n'], 'case')} that have the stain" if best.get("without_stain") else ""
         than = f"The model is {num(-gain.value, 2)} lower than the baseline {named}{on}"
     ends = f"95% CI of the difference {span(gain.low, gain.high, 2)}"
-    return f"{than} (AUROC {reached}; {'no CI is defined: see Baselines' if gain.low is None else ends})."
+    told = f"{than} (AUROC {reached}; {'no CI is defined: see Baselines' if gain.low is None else ends})."
+    return f"{told} {ORDER}" if gain.high is not None and gain.high < 0 else told
 
 
 def unsettled(runs: Sequence[Mapping[str, Any]]) -> str:

@@ -254,7 +254,7 @@ def _splits(splits: Mapping[str, Any], merge: bool) -> Iterator[str]:
     if n * repeats > 99:
         yield f"splits.n_repeats: {repeats} times {n} splits: at most 99 in all: lower n_repeats or n_splits"
     if validation is None and n == 2:
-        yield "splits.n_splits: 2 leaves no training cases if validation is the other split: set validation, e.g. 0.2"
+        yield "splits.n_splits: 2 leaves no training cases if validation is the other split: set validation, e.g. 0.1"
     if validation is not None and validation >= 1 - 1 / n:
         yield f"splits.validation: {validation} with n_splits: {n} leaves no training cases: set below {1 - 1 / n:.3g}"
 

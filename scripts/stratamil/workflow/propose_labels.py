@@ -50,11 +50,11 @@ PER_PATIENT = 20  # rows of a patient on average, at most
 UNIQUE = 0.9  # share of a column's values that differ, for it to be ids
 # Words for what is looked for, and for its absence.
 POSITIVE = re.compile(
-    r"^(pos\w*|yes|ja|oui|s[ií]|true|tumou?r\w*|malign\w*|malin\w*|cancer\w*|carcinoma\w*|melanom\w*|metast\w*|mut\w*|high\W?\w*|case|b[öo]e?sartig\w*)$",
+    r"^(pos\w*|yes|ja|oui|s[ií]|true|tumou?r\w*|malign\w*|malin\w*|cancer\w*|carcinoma\w*|melanom\w*|metast\w*|mut\w*|msi(?:-?h)?|d-?mmr|high\W?\w*|case|b[öo]e?sartig\w*)$",
     re.I,
 )
 NEGATIVE = re.compile(
-    r"^(neg\w*|no|nein|false|normal\w*|benign\w*|b[ée]nin\w*|non\W?\w*|wild\w*|wt|low\W?\w*|control|healthy|primary|n[ae]v\w*|gutartig\w*)$",
+    r"^(neg\w*|no|nein|false|normal\w*|benign\w*|b[ée]nin\w*|non\W?\w*|wild\w*|wt|mss|p-?mmr|low\W?\w*|control|healthy|primary|n[ae]v\w*|gutartig\w*)$",
     re.I,
 )
 # Words for a case that nobody could place.

@@ -11,8 +11,9 @@ from stratamil.workflow.propose_shapes import Field, Shape, plain
 
 # Spellings of stains in file names, without separators; the first is how the proposal calls it.
 STAINS = {
-    "h&e": ("h&e", "he", "hande", "hunde", "h+e", "hes", "hematoxylin", "haematoxylin"),
+    "h&e": ("h&e", "he", "hande", "hunde", "h+e", "hematoxylin", "haematoxylin"),
     "melan": ("melan", "melana", "mart1", "mlana"),
+    "hes": ("hes",),
     "sox10": ("sox10",),
     "ki67": ("ki67", "mib1"),
     "hmb45": ("hmb45", "pmel"),

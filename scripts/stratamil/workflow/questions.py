@@ -63,7 +63,8 @@ class Questions:
         guessed = "classes" in self.meaning.guesses
         print(visible(f"{'Proposed classes' if guessed else 'Classes'}: {self.proposed()}"))
         print(
-            "The last is the positive one" + "; codes that are in none are excluded. Quote names with spaces." * guessed
+            "The first is the absence of the others, the last the positive one"
+            + "; codes that are in none are excluded. Quote names with spaces." * guessed
         )
         self.one("classes", self.meaning.guesses, "y, or your own in this form", self.classes)
         self.one("stains", self.names.guesses, "y, or all stains to use, with commas between them", self.stains)

@@ -152,7 +152,7 @@ def _cohort(study: Study) -> list[str]:
         f"  class_column: {_quoted(meaning.class_column)}{_check(guesses, 'class')}",
         f"  patient_column: {patient}{_check(guesses, 'patient')}",
         *_sites(meaning),
-        f"  classes:  # the last is the positive class{_check(guesses, 'classes')}",
+        f"  classes:  # first the absence of the others, last the positive class{_check(guesses, 'classes')}",
     ]
     for name, codes in meaning.classes.items():
         n = sum(meaning.counts.get(code, 0) for code in codes)

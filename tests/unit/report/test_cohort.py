@@ -572,7 +572,7 @@ def test_a_sentence_of_the_page_for_every_outcome(said, given, words):
         (
             {"predictors": [MORE]},
             "shortcuts",
-            "number of slices separates the classes best: AUROC 0.70 (95% CI",
+            "number of slices separates the classes most clearly: AUROC 0.70 (95% CI",
         ),
         (
             {"predictors": [MORE | {"auc": Estimate(0.6, 0.4, 0.8)}]},

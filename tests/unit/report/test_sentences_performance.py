@@ -239,6 +239,13 @@ def test_a_difference_without_a_ci_has_its_reason_and_the_pooled_one():
     )
 
 
+@pytest.mark.parametrize("high, asks", [(-0.02, True), (0.02, False)])
+def test_a_model_below_a_baseline_asks_for_the_order_of_the_classes(high, asks):
+    entry = baseline("mean_pool_h&e", 0.93, Estimate(-0.13, -0.3, high)) | {"n": 27, "constant": False}
+    said = sentences.no_better({"headline": "fold_mean", "baselines": [entry], "splits": ["1"], "cases": 27})
+    assert ("Check the order of cohort.classes" in said) == asks
+
+
 @pytest.mark.parametrize(
     "gains, ci",
     [
