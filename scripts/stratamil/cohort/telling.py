@@ -23,7 +23,7 @@ def presence(there: Mapping[str, pd.Series]) -> dict[str, pd.Series]:
 def found(
     measures: Mapping[str, pd.Series], cases: pd.DataFrame, classes: Sequence[str], bootstrap_samples: int, seed: int
 ) -> list[Row]:
-    """Return how well each measure tells the classes apart, but for one that is the same for all cases.
+    """Return how well each measure separates the classes, but for one that is the same for all cases.
 
     measures: name -> a number of each case, in the order of `cases`: DataFrame of class and patient_id. A row has the
     AUROC (so at least 0.5) with its bootstrap interval by patient, and what is typical of the class that has more and
@@ -57,7 +57,7 @@ def _row(auc: Estimate, more: tuple[str, float], fewer: tuple[str, float]) -> Ro
 
 
 def warned(rows: Iterable[Row]) -> Iterator[Row]:
-    """Yield the rows that tell the classes apart so well that a model can carry itself by them."""
+    """Yield the rows that separate the classes so well that a model can carry itself by them."""
     for row in rows:
         uneven = is_presence(row) and row["typical_more"] - row["typical_fewer"] >= UNEVEN
         if (row["auc"].value > CLEAR or uneven) and (row["auc"].low or 0) > 0.5:

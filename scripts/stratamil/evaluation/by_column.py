@@ -36,6 +36,11 @@ def groups(study: Study, columns: Sequence[Column], at: float = 0.5) -> list[dic
     return rows
 
 
+def whole(study: Study, at: float = 0.5) -> dict[str, Any]:
+    """Return the same figures of all cases, beside which those of subgroups are read."""
+    return _figures(study, study.ensemble, at)
+
+
 def _figures(study: Study, part: pd.DataFrame, at: float) -> dict[str, Any]:
     y, p = part["y"].to_numpy(), part[study.probabilities].to_numpy()
     counts = {name: int((y == c).sum()) for c, name in enumerate(study.classes)}
@@ -171,10 +176,11 @@ def _levels(column: Column, cases: pd.DataFrame, marks: pd.Series) -> dict[str, 
 
 
 def found(study: Study, columns: Mapping[str, Column]) -> dict[str, Any]:
-    """Return `characteristics`, `groups` and `error` of columns."""
+    """Return `characteristics`, `groups`, the figures of `all` cases, and `error` of columns."""
     listed = list(columns.values())
     return {
         "characteristics": characteristics.table(study, listed),
         "groups": groups(study, listed),
+        "all": whole(study),
         "error": error(study, listed),
     }

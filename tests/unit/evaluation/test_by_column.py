@@ -108,6 +108,8 @@ def test_figures_of_a_subgroup_by_hand(made):
     right = (first["prob_high_grade"] >= 0.5)[first["y"] == 1]
     assert group["sensitivity"] == intervals.wilson(int(right.sum()), len(right))
     assert all(groups[3][name].value is None for name in ("roc_auc", "sensitivity", "specificity"))
+    whole = by_column.whole(made)  # beside which these are read
+    assert whole["n"] == N == sum(group["n"] for group in groups) and whole["counts"]["high-grade"] == sum(Y)
 
 
 def test_numbers_are_split_and_have_their_own_auroc(made):
