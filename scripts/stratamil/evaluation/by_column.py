@@ -38,7 +38,7 @@ def groups(study: Study, columns: Sequence[Column], at: float = 0.5) -> list[dic
 
 def whole(study: Study, at: float = 0.5) -> dict[str, Any]:
     """Return the same figures of all cases, beside which those of subgroups are read."""
-    return _figures(study, study.ensemble, at)
+    return {"kind": "", "name": "all cases"} | _figures(study, study.ensemble, at)
 
 
 def _figures(study: Study, part: pd.DataFrame, at: float) -> dict[str, Any]:

@@ -25,7 +25,8 @@ def figures(numbers: Mapping[str, Any]) -> dict[str, tuple[Figure, str]]:
         rows = [
             Row(group["name"], group["roc_auc"], group["n"], group["kind"]) for group in numbers["columns"]["groups"]
         ]
-        whole = Row("all cases", numbers["columns"]["all"]["roc_auc"], cases, mean=True)
+        found = numbers["columns"]["all"]
+        whole = Row(found["name"], found["roc_auc"], cases, mean=True)
         words = f"AUROC in each of {len(rows)} subgroups by columns of the labels table, {cases} cases"
         drawn["groups"] = (
             forest([*rows, whole], "Does the AUROC differ between subgroups?", "AUROC, pooled", reference=0.5),
