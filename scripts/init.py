@@ -106,10 +106,7 @@ def main(args: argparse.Namespace) -> None:
     files.write_text(text, args.output)
     if unused:
         say(study_file.not_used(unused))
-    guesses = len(names.guesses) + len(meaning.guesses)
-    say(f"{args.output}: written" + (f"; {study_file.lines_say(guesses)} `check this`" if guesses else "") + ". Then:")
-    profile = "" if os.environ.get("SNAKEMAKE_PROFILE") else "--profile profiles/local "
-    say(f"  snakemake {profile}--configfile {shlex.quote(str(args.output))} -n")
+    tell_next(args.output, len(names.guesses) + len(meaning.guesses), "-n")
 
 
 def new_cases(args: argparse.Namespace, table: pd.DataFrame, features: FeatureFiles | None, manifest: Path) -> None:
@@ -121,9 +118,9 @@ def new_cases(args: argparse.Namespace, table: pd.DataFrame, features: FeatureFi
             "predict.patches (docs/how-to/use_the_model.md)"
         )
     tried = [args.case_column] if args.case_column else propose_labels.likely_cases(table)
-    names, entries = propose_features.propose(features, table, {name: list(table[name]) for name in tried})
+    names, read = read_by_names(args.patches, features, table, {name: list(table[name]) for name in tried})
     names.stains = {name: dict.fromkeys(others, 0) for name, others in schema.merged(facts["names"]["stains"]).items()}
-    reading = propose_features.read(features, names, entries, table[names.case_column])
+    reading = read(table[names.case_column])
     say(propose_features.account(features))
     for line in proposal.accounts(reading, names, table[names.case_column]):
         say(line)
@@ -135,11 +132,16 @@ def new_cases(args: argparse.Namespace, table: pd.DataFrame, features: FeatureFi
         encoder=facts["features"].get("named"),
         name=args.output.stem,
     )
-    files.write_csv(propose_features.manifest(entries), manifest)
+    files.write_csv(propose_features.manifest(reading.entries), manifest)
     files.write_text(text, args.output)
+    tell_next(args.output, 0, "-- predict")
+
+
+def tell_next(path: Path, guesses: int, target: str) -> None:
+    """Say what was written, how many guesses are marked in it, and the command that comes next."""
+    say(f"{path}: written" + (f"; {study_file.lines_say(guesses)} `check this`" if guesses else "") + ". Then:")
     profile = "" if os.environ.get("SNAKEMAKE_PROFILE") else "--profile profiles/local "
-    say(f"{args.output}: written. Then:")
-    say(f"  snakemake {profile}--configfile {shlex.quote(str(args.output))} -- predict")
+    say(f"  snakemake {profile}--configfile {shlex.quote(str(path))} {target}")
 
 
 def proposed(
@@ -178,7 +180,7 @@ def proposed(
                 f"{args.labels}: no column with 2 to {propose_labels.MOST_CLASSES} different values: add the class; "
                 "new cases are predicted by a model's --bundle"
             )
-        accounts = [] if isinstance(there, list) else [propose_features.account(there)]
+        accounts = [propose_features.account(there)] if isinstance(there, FeatureFiles) else []
         accounts += proposal.accounts(reading, names, cases[names.case_column])
         accounts += [*totals, *proposal.faults(cases, names.case_column, meaning)]
         show(accounts, reading, meaning)

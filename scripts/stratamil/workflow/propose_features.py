@@ -33,7 +33,7 @@ NAMES_FILES = re.compile(r"sli[cd]e|file|datei|image|wsi|scan|path|svs", re.I)
 NAMES_STAINS = re.compile(r"stain|(?<!bio)(?<!bio[_ ])marker|antibod|antik[öo]e?rper|f[äa]e?rbung|coloration", re.I)
 SUFFIX = re.compile(r"\.(?:svs|ndpi|mrxs|tiff?|scn|vms|vmu|bif|czi|dcm|h5|hdf5|pt|npz|parquet)$", re.I)
 STRANGE = "its name does not follow the others"
-NO_STAIN = "nothing tells the stain, so it is called h&e"
+UNTOLD = "nothing tells the stain, so it is called h&e"
 
 Proposed = tuple[Names, list[Entry]]
 
@@ -262,7 +262,7 @@ def _with_stains(names: Names, words: Iterable[str], known: bool = True, as_writ
     """
     names.stains = propose_stains.named(Counter(words))
     told = propose_stains.unknown(names.stains) or propose_stains.also_spelt(names.stains)
-    if told := told if known else NO_STAIN:
+    if told := told if known else UNTOLD:
         names.guesses["stains"] = told
     if as_written:
         names.stains = {next(iter(texts), name): texts for name, texts in names.stains.items()}

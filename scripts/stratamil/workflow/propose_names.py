@@ -33,6 +33,7 @@ COORDINATES = 16  # least common divisor of coordinates, in pixels
 SAMPLE = 400  # names that each way to cut is tried on
 CERTAIN = (18, True)  # rank of a reading that leaves nothing to look for between letters and numbers
 DENSE = 0.5  # share of the numbers from the least to the largest that patch numbers have
+UNTOLD = "the names tell no stain, so it is called h&e"
 BY_HAND = "set names.pattern and names.stains (docs/how-to/own_names.md)"
 WHOLE = "(?P<tile>)"  # nothing numbers patches in the names of files that have a slice each
 PATCH = re.compile(r"patch|tile|img|image|bild|feld|field|kachel|roi|crop", re.I)
@@ -117,7 +118,7 @@ def _first(forms: list[Shape], ids: dict[str, Sequence[str]], whole: bool) -> Na
             constant = [bare(each.head) for each in found.shape.fields if each.kind == "constant"]
             known = [KNOWN[word] for word in constant if word in KNOWN]
             found.stains = {known[0] if known else "h&e": {}}
-            found.guesses |= {} if known else {"stains": "the names tell no stain, so it is called h&e"}
+            found.guesses |= {} if known else {"stains": UNTOLD}
     return found
 
 
@@ -204,7 +205,7 @@ def _named(paths: Sequence[str], ids: dict[str, Sequence[str]]) -> Names | None:
     if not column:
         return None
     told = "{stain}" in PATTERNS[found.pattern]
-    guesses = {} if told else {"stains": "the names tell no stain, so it is called h&e"}
+    guesses = {} if told else {"stains": UNTOLD}
     return Names(column, found.pattern, None, propose_stains.named(found.stains), guesses)
 
 
