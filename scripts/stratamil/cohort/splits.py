@@ -236,7 +236,9 @@ def _within(splits: Mapping[str, Split], known: pd.DataFrame) -> list[str]:
     of_sets = [[{site_of[case] for case in part} for part in (split.train, split.val)] for split in splits.values()]
     if not (n := sum(bool(train & val) for train, val in of_sets)):
         return []
-    return [f"validation cases of {n_of(n, 'split')} are patients of the sites that train it, for no site was left"]
+    return [
+        f"validation cases of {n_of(n, 'split')} are patients of the sites that are trained on, for no site was left"
+    ]
 
 
 def _ranges(splits: Mapping[str, Split], known: pd.DataFrame, classes: Sequence[str]) -> str:

@@ -223,7 +223,7 @@ def test_of_two_sites_each_is_tested_by_models_of_the_other():
             tested != seen and 0.1 < len(split.val) / len(cases) < 0.3 and list(sites.shared(split, cases, "x")) == []
         )
     told, *_ = splits.warnings(made, cases, CLASSES, None, whole_sites=True)
-    assert told.startswith("validation cases of 2 splits are patients of the sites that train")
+    assert told.startswith("validation cases of 2 splits are patients of the sites that are trained on")
     whole = generate(spread([(5, 5)] * 5), 2, by="site", validation=0.2)
     assert len(splits.warnings(whole, spread([(5, 5)] * 5), CLASSES, None, whole_sites=True)) == 1
 
